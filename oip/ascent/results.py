@@ -1,0 +1,260 @@
+"""What an ascent leaves: the OIPs of one layer's maps with the evidence for each."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from oip.core.errors import SettingsError, expected
+from oip.core.figures import enhanced, plain, png
+
+VERDICTS = ("responsive", "revived", "reachable-only", "dead", "failed")
+REASONS = ("budget", "converged", "stalled", "failed")
+
+
+@dataclass(frozen=True)
+class Oips:
+    """The OIPs of some maps of one layer.
+
+    Shapes: m maps, k starts (best first), (h, w, b) the model's input, t steps, s snapshots, o
+    octaves. Images are standardised: over the visible pixels each has mean 0 and deviation 1;
+    `pixels` gives them in the model's own input units. Scores are spatial means of the response.
+    """
+
+    layer: str
+    """The layer's name as `oip layers` prints it."""
+    index: int
+    """The layer's index as `oip layers` prints it."""
+    maps: np.ndarray
+    """(m,) int: the maps' numbers."""
+    images: np.ndarray
+    """(m, k, h, w, b) float: standardised images."""
+    scores: np.ndarray
+    """(m, k): score of each image at the input's mean and deviation; NaN where it failed."""
+    pre_scores: np.ndarray
+    """(m, k): spatial mean of the pre-activation of the same images."""
+    starts: np.ndarray
+    """(m, k) int: number of the screened start that each image grew from."""
+    amplitudes: np.ndarray
+    """(m, k, o): weights of the octaves in that start, longest wavelength last."""
+    traces: np.ndarray
+    """(m, k, t + 1): score over steps, NaN after an image has retired."""
+    steps: np.ndarray
+    """(m, k) int: steps done."""
+    reasons: np.ndarray
+    """(m, k) int: why it stopped, an index into `REASONS`."""
+    snapshots: np.ndarray
+    """(m, s, h, w, b) float: the best start on its way, its noise first."""
+    snapshot_steps: np.ndarray
+    """(s,) int: the steps of the snapshots."""
+    verdict_codes: np.ndarray
+    """(m,) int: an index into `VERDICTS`."""
+    converged: np.ndarray
+    """(m,) bool: the best start stopped because it gained no more."""
+    provably_dead: np.ndarray
+    """(m,) bool: no input within the declared bounds can open the map."""
+    saturated: np.ndarray
+    """(m,) bool: the response is at the upper limit of its activation."""
+    white_scores: np.ndarray
+    """(m,): best score of a screened white start, before any ascent."""
+    screened_scores: np.ndarray
+    """(m,): best score of a screened start of several wavelengths, before any ascent."""
+    data_scores: np.ndarray
+    """(m,): best score of a data image at the same mean and deviation; NaN without data."""
+    data_active: np.ndarray
+    """(m,): share of the data images, as they are, that excite the map; NaN without data."""
+    stability: np.ndarray
+    """(m,): median similarity of the map's starts; NaN with one start or before it is measured."""
+    null_percentile: np.ndarray
+    """(m,): percentile (0-100) of `stability` in the null; NaN with fewer than 8 other maps."""
+    n_null: np.ndarray
+    """(m,) int: similarities in the null."""
+    visible: np.ndarray
+    """(h, w) bool: input pixels that the layer sees at all."""
+    mean: np.ndarray
+    """(b,): the input's mean, in the model's input units."""
+    std: np.ndarray
+    """(b,): the input's standard deviation, in the model's input units."""
+
+    @property
+    def verdicts(self) -> list[str]:
+        """A word from `VERDICTS` for each map."""
+        return [VERDICTS[code] for code in self.verdict_codes]
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(m, k, h, w, b) float32: the images in the model's own input units."""
+        return (self.images.astype(np.float32) * self.std + self.mean).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __iter__(self) -> Iterator[MapOip]:
+        return (MapOip(self, row) for row in range(len(self)))
+
+    def __getitem__(self, number: int) -> MapOip:
+        """The OIP of map `number` (its number in the layer, not its row here)."""
+        rows = np.flatnonzero(self.maps == number)
+        if not rows.size:
+            have = f"{self.maps.min()}-{self.maps.max()}" if len(self) else "none"
+            raise SettingsError(expected(f"layer '{self.layer}'", f"a map of {have}", number))
+        return MapOip(self, int(rows[0]))
+
+    def with_stability(
+        self, stability: np.ndarray, percentile: np.ndarray, n_null: np.ndarray
+    ) -> Oips:
+        """The same OIPs with their stability filled in."""
+        return replace(self, stability=stability, null_percentile=percentile, n_null=n_null)
+
+    def plot(self, columns: int = 16, enhance: bool = True) -> Any:
+        """All best images as one matplotlib figure, in the order of `maps`."""
+        from matplotlib.figure import Figure
+
+        from oip.core.figures import shown
+
+        rows = -(-len(self) // columns)
+        figure = Figure(figsize=(columns * 0.8, rows * 0.95))
+        for place, one in enumerate(self):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            render = enhanced if enhance else plain
+            axes.imshow(shown(render(one.image)), cmap="gray", interpolation="nearest")
+            axes.set_title(str(one.map), fontsize=6, pad=2)
+            axes.axis("off")
+        figure.suptitle(f"{self.layer}: original input patterns", fontsize=9)
+        return figure
+
+    def _repr_html_(self) -> str:
+        tiles = "".join(one._tile() for one in list(self)[:256])
+        more = f"<p>and {len(self) - 256} more</p>" if len(self) > 256 else ""
+        title = html.escape(f"{self.layer}: {len(self)} maps")
+        return f"<div><b>{title}</b><div style='display:flex;flex-wrap:wrap'>{tiles}</div>{more}</div>"
+
+
+@dataclass(frozen=True)
+class MapOip:
+    """One map's OIPs, a view of a row of `Oips`."""
+
+    oips: Oips
+    row: int
+
+    @property
+    def map(self) -> int:
+        """The map's number in its layer."""
+        return int(self.oips.maps[self.row])
+
+    @property
+    def image(self) -> np.ndarray:
+        """(h, w, b): the best start's standardised image."""
+        return self.oips.images[self.row, 0].astype(np.float32)
+
+    @property
+    def images(self) -> np.ndarray:
+        """(k, h, w, b): the standardised images, best start first."""
+        return self.oips.images[self.row].astype(np.float32)
+
+    @property
+    def score(self) -> float:
+        """Score of the best start."""
+        return float(self.oips.scores[self.row, 0])
+
+    @property
+    def verdict(self) -> str:
+        """A word from `VERDICTS`."""
+        return self.oips.verdicts[self.row]
+
+    def evidence(self) -> dict[str, Any]:
+        """What the verdict rests on, as plain numbers (None where not measured)."""
+        oips, row = self.oips, self.row
+        return {
+            "map": self.map,
+            "verdict": self.verdict,
+            "converged": bool(oips.converged[row]),
+            "provably_dead": bool(oips.provably_dead[row]),
+            "saturated": bool(oips.saturated[row]),
+            "score": _number(oips.scores[row, 0]),
+            "pre_score": _number(oips.pre_scores[row, 0]),
+            "data_score": _number(oips.data_scores[row]),
+            "data_active": _number(oips.data_active[row]),
+            "white_score": _number(oips.white_scores[row]),
+            "screened_score": _number(oips.screened_scores[row]),
+            "stability": _number(oips.stability[row]),
+            "null_percentile": _number(oips.null_percentile[row]),
+            "n_null": int(oips.n_null[row]),
+            "steps": int(oips.steps[row, 0]),
+            "reason": REASONS[oips.reasons[row, 0]],
+        }
+
+    def show(self, enhance: bool = True) -> Any:
+        """The best image as a pillow image."""
+        from PIL import Image
+
+        from oip.core.figures import shown
+
+        return Image.fromarray(shown((enhanced if enhance else plain)(self.image)))
+
+    def plot(self) -> Any:
+        """Plain and enhanced image, its evolution and its score trace, as a matplotlib figure."""
+        from matplotlib.figure import Figure
+
+        from oip.core.figures import shown
+
+        oips = self.oips
+        stages = oips.snapshots[self.row]
+        figure = Figure(figsize=(max(6.0, 1.1 * len(stages)), 4.2), layout="constrained")
+        top, bottom = figure.subfigures(2, 1, height_ratios=(2, 1.1))
+        for place, (render, title) in enumerate(((plain, "plain"), (enhanced, "enhanced"))):
+            axes = top.add_subplot(1, 3, place + 1)
+            axes.imshow(shown(render(self.image)), cmap="gray", interpolation="nearest")
+            axes.set_title(title, fontsize=8)
+            axes.axis("off")
+        axes = top.add_subplot(1, 3, 3)
+        axes.plot(oips.traces[self.row].T, linewidth=1)
+        axes.set_xlabel("step")
+        axes.set_ylabel("score")
+        for place, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
+            axes = bottom.add_subplot(1, len(stages), place + 1)
+            axes.imshow(shown(enhanced(stage)), cmap="gray", interpolation="nearest")
+            axes.set_title(str(step), fontsize=7)
+            axes.axis("off")
+        figure.suptitle(f"{oips.layer}: map {self.map} ({self.verdict})", fontsize=9)
+        return figure
+
+    def _tile(self) -> str:
+        code = base64.b64encode(png(enhanced(self.image), 64)).decode()
+        text = html.escape(f"map {self.map}: {self.verdict}, score {self.score:.3g}")
+        return (
+            f"<figure style='margin:2px;font-size:10px' title='{text}'>"
+            f"<img alt='{text}' src='data:image/png;base64,{code}'>"
+            f"<figcaption>{self.map}</figcaption></figure>"
+        )
+
+    def _repr_html_(self) -> str:
+        return self._tile()
+
+
+def joined(parts: list[Oips]) -> Oips:
+    """Parts of one layer as one, ordered by map."""
+    order = np.argsort(np.concatenate([part.maps for part in parts]), kind="stable")
+    values: dict[str, Any] = {}
+    for field in fields(Oips):
+        first = getattr(parts[0], field.name)
+        if field.name in PER_MAP:
+            values[field.name] = np.concatenate([getattr(part, field.name) for part in parts])[order]
+        else:
+            values[field.name] = first
+    return Oips(**values)
+
+
+SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std")
+"""Fields that all maps of a layer share."""
+PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED)
+"""Fields with a row for each map."""
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

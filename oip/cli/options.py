@@ -1,0 +1,81 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
+)
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="OIP_DATA",
+    help="Folder searched for data files before they are downloaded.  [env: OIP_DATA]",
+)
+import_option = click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="MODULE",
+    help="Import MODULE, which registers custom layers, before the model is read.",
+)
+
+
+def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """One decorator for several options, the first one shown first."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def print_json(result: Any) -> None:
+    """The result on stdout, as JSON; names from models and data stay text (ASCII only)."""
+    click.echo(json.dumps(result, allow_nan=False))
+
+
+def plain_text(text: object) -> str:
+    """Untrusted text (names of layers, classes) without control characters, for a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def note(text: str, quiet: bool = False) -> None:
+    """A remark on stderr."""
+    if not quiet:
+        click.echo(text, file=sys.stderr)
+
+
+def our_models() -> Any:
+    """The project's own `models` package, never a file of the same name in the working directory.
+
+    Raises:
+        OipError: another `models` shadows it; the message names the file.
+    """
+    import models
+    import oip
+    from oip.core.errors import OipError, expected
+
+    ours = Path(oip.__file__).resolve().parent.parent / "models" / "__init__.py"
+    found = Path(models.__file__ or "").resolve()
+    if found != ours:
+        raise OipError(
+            expected(
+                "the package 'models' of oip is hidden by another module",
+                f"'{ours}'",
+                f"'{found}'",
+                "Rename that file, or run oip from another folder.",
+            )
+        )
+    return models

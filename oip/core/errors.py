@@ -1,0 +1,41 @@
+"""One root for every error that the tool raises on purpose.
+
+A message says what was expected, what came, and what to do. The shell shows the message alone and
+leaves with `exit_status`.
+"""
+
+from __future__ import annotations
+
+
+class OipError(Exception):
+    """Root of all errors of `oip`, `mi`, `models` and `gallery`."""
+
+    exit_status = 2
+
+
+class ModelError(OipError):
+    """A model that cannot be read, is unsafe to read, or lacks what was asked of it."""
+
+
+class DataError(OipError):
+    """Images or labels that are missing, malformed or do not fit the model."""
+
+
+class RunError(OipError):
+    """A run directory that is missing, damaged, unwritable or made from something else."""
+
+
+class SettingsError(OipError):
+    """A setting outside what it may be."""
+
+
+class PartlyFailed(OipError):
+    """Work that was done in part: what could be finished is written, the rest is named."""
+
+    exit_status = 1
+
+
+def expected(what: str, wanted: object, received: object, hint: str = "") -> str:
+    """The one form of an error message: `what`, the expected, the received, the way out."""
+    text = f"{what}: expected {wanted}; received {received}."
+    return f"{text} {hint}" if hint else text

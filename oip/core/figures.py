@@ -1,0 +1,60 @@
+"""How an image in standardised pixels becomes one that can be shown.
+
+Two documented renderings of an OIP: `plain` maps its own minimum to black and maximum to white;
+`enhanced` does the same with the 2nd and 98th percentile, one stretch for all bands.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+STRETCH = (2.0, 98.0)
+"""Percentiles of the contrast-enhanced rendering."""
+
+
+def plain(image: np.ndarray) -> np.ndarray:
+    """(..., h, w, bands) of any float range to uint8 of the same shape, full range."""
+    return _stretched(image, 0.0, 100.0)
+
+
+def enhanced(image: np.ndarray) -> np.ndarray:
+    """(..., h, w, bands) of any float range to uint8 of the same shape, 2nd to 98th percentile."""
+    return _stretched(image, *STRETCH)
+
+
+def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    axes = tuple(range(values.ndim - 3, values.ndim))
+    bottom, top = np.percentile(values, [low, high], axis=axes, keepdims=True)
+    span = np.where(top > bottom, top - bottom, 1.0)
+    flat = np.where(top > bottom, (values - bottom) / span, 0.5)
+    return (np.clip(flat, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """(h, w, bands) uint8 to what pillow takes: (h, w) for one band, RGB for two and more.
+
+    Two bands show as red and green, more than three by their first three.
+    """
+    if image.shape[-1] == 1:
+        return image[..., 0]
+    if image.shape[-1] == 2:
+        return np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
+    return image[..., :3]
+
+
+def png(image: np.ndarray, size: int | None = None) -> bytes:
+    """PNG of a (h, w, bands) uint8 image; `size` is the longer side, by whole pixels if enlarged."""
+    from PIL import Image
+
+    picture = Image.fromarray(shown(image))
+    if size is not None:
+        factor = size / max(picture.size)
+        wanted = tuple(max(1, round(side * factor)) for side in picture.size)
+        kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+        picture = picture.resize(wanted, kind)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()

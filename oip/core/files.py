@@ -1,0 +1,160 @@
+"""Files that are whole or not there: written beside the place, synced, then moved onto it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oip.core.errors import RunError, expected
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
+    """Yields a temporary path in the folder of `path`; a clean exit moves it onto `path`.
+
+    Args:
+        path: where the file shall stand.
+        suffix: ending of the temporary name, for writers that judge by it; that of `path` if None.
+
+    Raises:
+        RunError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    ending = path.suffix if suffix is None else suffix
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=ending)
+    except OSError as error:
+        raise RunError(
+            expected(f"cannot write in '{path.parent}'", "a writable folder", error.strerror)
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write '{path}': {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> Path:
+    """Makes a folder and its parents; a RunError says why it cannot."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            expected(f"cannot make the folder '{path}'", "a place to write", error.strerror)
+        ) from error
+    return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raises a RunError when files could not be written to `folder`; leaves nothing behind.
+
+    A folder that is not there is judged by its nearest parent that is.
+    """
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise RunError(expected(f"cannot write to '{folder}'", "a folder", f"a file '{nearest}'"))
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise RunError(
+            expected(f"cannot write to '{folder}'", "a writable folder", error.strerror)
+        ) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` at once."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes `content` to `path` at once, as UTF-8 with plain line ends."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes `content` as JSON (finite numbers only) to `path` at once."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; a RunError says what is wrong with the file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(expected(f"'{path}'", "a JSON file", "no such file")) from error
+    except (OSError, ValueError) as error:
+        raise RunError(expected(f"'{path}'", "a JSON file", error)) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as a compressed `.npz` at once; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads a whole `.npz`, checksums included; a RunError says what is wrong with the file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise RunError(expected(f"'{path}'", "an .npz file", "no such file")) from error
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise RunError(expected(f"'{path}'", "a whole .npz file", error)) from error
+    except Exception as error:  # zlib.error and struct.error have no common root
+        raise RunError(expected(f"'{path}'", "a whole .npz file", error)) from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

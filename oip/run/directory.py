@@ -1,0 +1,135 @@
+"""A run: a directory of files, the only truth about what was done.
+
+    RUN/run.json                        model, input statistics, settings, seed, versions, layers
+    RUN/layers/000/shard-0000.npz       OIPs of an aligned block of 64 maps of layer 0
+    RUN/layers/000/stability.json       similarity of the starts against the null
+    RUN/layers/000/ranking.json         what `oip rank` prints for the layer
+    RUN/layers/000/responses.npz        best data images and response histograms of every map
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oip.core import files
+from oip.core.errors import RunError, expected
+
+SCHEMA = 1
+KIND = "oip-run"
+
+
+class Run:
+    """One run directory. Open an existing one with `Run.open`, begin one with `Run.begin`."""
+
+    def __init__(self, path: Path, info: dict[str, Any]):
+        self.path = Path(path)
+        self.info = info
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Opens a run.
+
+        Raises:
+            RunError: no such folder, not a run, or a run of another schema.
+        """
+        path = Path(path)
+        if not (path / "run.json").is_file():
+            what = "no run.json in it" if path.is_dir() else "no such folder"
+            raise RunError(expected(f"'{path}'", "a run directory (made by oip)", what))
+        info = files.read_json(path / "run.json")
+        if not isinstance(info, dict) or info.get("kind") != KIND:
+            raise RunError(expected(f"'{path}'", "a run directory", "a run.json of something else"))
+        if info.get("schema") != SCHEMA:
+            raise RunError(expected(f"'{path}'", f"schema {SCHEMA}", info.get("schema")))
+        return cls(path, info)
+
+    @classmethod
+    def begin(cls, path: str | Path, info: dict[str, Any]) -> Run:
+        """Begins a run, or goes on with one of the same model.
+
+        What `info` says replaces what an earlier command said of the same things; a run of another
+        model (SHA-256) is refused and stays as it is.
+        """
+        path = Path(path)
+        files.check_writable(path)
+        if (path / "run.json").exists():
+            run = cls.open(path)
+            have, want = run.info["model"], info["model"]
+            if have["sha256"] != want["sha256"]:
+                raise RunError(
+                    expected(
+                        f"'{path}' is a run of another model",
+                        f"'{have['name']}' ({have['sha256'][:12]})",
+                        f"'{want['name']}' ({want['sha256'][:12]})",
+                        "Choose another --out.",
+                    )
+                )
+            merged = {**run.info, **info}
+        elif path.is_dir() and any(path.iterdir()):
+            raise RunError(
+                expected(f"'{path}'", "a run directory or an empty folder", "a folder of other files")
+            )
+        else:
+            merged = info
+        run = cls(path, {"schema": SCHEMA, "kind": KIND, **merged})
+        run.save()
+        return run
+
+    def save(self) -> None:
+        """Writes run.json."""
+        files.write_json(self.path / "run.json", self.info)
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """Every layer with maps of the model: index, layer, class, maps, size, receptive_field,
+        jump, offset; as `oip layers --json` prints them."""
+        return self.info["layers"]
+
+    def folder(self, index: int) -> Path:
+        """Where a layer's files are."""
+        return self.path / "layers" / f"{index:03d}"
+
+    def shard(self, index: int, number: int) -> Path:
+        """The file of a block of 64 maps."""
+        return self.folder(index) / f"shard-{number:04d}.npz"
+
+    def shards(self, index: int) -> list[Path]:
+        """The layer's shard files, in order."""
+        return sorted(self.folder(index).glob("shard-[0-9]*.npz"))
+
+    def reconstructed(self) -> list[int]:
+        """Indices of the layers that have OIPs."""
+        return [layer["index"] for layer in self.layers if self.shards(layer["index"])]
+
+    def ranked(self) -> list[int]:
+        """Indices of the layers that have a ranking."""
+        return [
+            layer["index"]
+            for layer in self.layers
+            if (self.folder(layer["index"]) / "ranking.json").is_file()
+        ]
+
+    def ranking(self, index: int) -> dict[str, Any] | None:
+        """The layer's ranking as `oip rank --json` prints it, or None."""
+        path = self.folder(index) / "ranking.json"
+        return files.read_json(path) if path.is_file() else None
+
+    def stability(self, index: int) -> dict[str, Any] | None:
+        """The layer's stability, or None."""
+        path = self.folder(index) / "stability.json"
+        return files.read_json(path) if path.is_file() else None
+
+    def responses(self, index: int) -> dict[str, np.ndarray] | None:
+        """The layer's best data images and response histograms, or None.
+
+        Arrays, for m maps: `best_images` (m, 9) int: indices of the data images that excite the
+        map most, -1 where none; `best_scores` (m, 9): their spatial mean response;
+        `best_positions` (m, 9, 2) int: row and column of the strongest node; `edges` (m, bins + 1)
+        and `histogram` (m, classes, bins) int: the response's spatial mean per class; `active` (m,):
+        share of the images that excite the map.
+        """
+        path = self.folder(index) / "responses.npz"
+        return files.read_arrays(path) if path.is_file() else None
