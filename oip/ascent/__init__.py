@@ -1,1 +1,1 @@
-
+"""What a map reacts to: noise, screening, ascent, verdict, stability."""

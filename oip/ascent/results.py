@@ -132,7 +132,9 @@ class Oips:
         tiles = "".join(one._tile() for one in list(self)[:256])
         more = f"<p>and {len(self) - 256} more</p>" if len(self) > 256 else ""
         title = html.escape(f"{self.layer}: {len(self)} maps")
-        return f"<div><b>{title}</b><div style='display:flex;flex-wrap:wrap'>{tiles}</div>{more}</div>"
+        return (
+            f"<div><b>{title}</b><div style='display:flex;flex-wrap:wrap'>{tiles}</div>{more}</div>"
+        )
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,9 @@ def joined(parts: list[Oips]) -> Oips:
     for field in fields(Oips):
         first = getattr(parts[0], field.name)
         if field.name in PER_MAP:
-            values[field.name] = np.concatenate([getattr(part, field.name) for part in parts])[order]
+            values[field.name] = np.concatenate([getattr(part, field.name) for part in parts])[
+                order
+            ]
         else:
             values[field.name] = first
     return Oips(**values)

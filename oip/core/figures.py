@@ -46,7 +46,7 @@ def shown(image: np.ndarray) -> np.ndarray:
 
 
 def png(image: np.ndarray, size: int | None = None) -> bytes:
-    """PNG of a (h, w, bands) uint8 image; `size` is the longer side, by whole pixels if enlarged."""
+    """PNG of a (h, w, bands) uint8 image; `size` is its longer side, unsmoothed if enlarged."""
     from PIL import Image
 
     picture = Image.fromarray(shown(image))

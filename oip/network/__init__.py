@@ -1,1 +1,1 @@
-
+"""One view of any Keras model: loading, layers, geometry, inputs, responses."""

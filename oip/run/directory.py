@@ -1,10 +1,10 @@
 """A run: a directory of files, the only truth about what was done.
 
-    RUN/run.json                        model, input statistics, settings, seed, versions, layers
-    RUN/layers/000/shard-0000.npz       OIPs of an aligned block of 64 maps of layer 0
-    RUN/layers/000/stability.json       similarity of the starts against the null
-    RUN/layers/000/ranking.json         what `oip rank` prints for the layer
-    RUN/layers/000/responses.npz        best data images and response histograms of every map
+RUN/run.json                        model, input statistics, settings, seed, versions, layers
+RUN/layers/000/shard-0000.npz       OIPs of an aligned block of 64 maps of layer 0
+RUN/layers/000/stability.json       similarity of the starts against the null
+RUN/layers/000/ranking.json         what `oip rank` prints for the layer
+RUN/layers/000/responses.npz        best data images and response histograms of every map
 """
 
 from __future__ import annotations
@@ -67,10 +67,13 @@ class Run:
                         "Choose another --out.",
                     )
                 )
-            merged = {**run.info, **info}
+            settings = {**run.info.get("settings", {}), **info.get("settings", {})}
+            merged = {**run.info, **info, "settings": settings}
         elif path.is_dir() and any(path.iterdir()):
             raise RunError(
-                expected(f"'{path}'", "a run directory or an empty folder", "a folder of other files")
+                expected(
+                    f"'{path}'", "a run directory or an empty folder", "a folder of other files"
+                )
             )
         else:
             merged = info
@@ -128,8 +131,8 @@ class Run:
         Arrays, for m maps: `best_images` (m, 9) int: indices of the data images that excite the
         map most, -1 where none; `best_scores` (m, 9): their spatial mean response;
         `best_positions` (m, 9, 2) int: row and column of the strongest node; `edges` (m, bins + 1)
-        and `histogram` (m, classes, bins) int: the response's spatial mean per class; `active` (m,):
-        share of the images that excite the map.
+        and `histogram` (m, classes, bins) int: the response's spatial mean per class; `active`
+        (m,): share of the images that excite the map.
         """
         path = self.folder(index) / "responses.npz"
         return files.read_arrays(path) if path.is_file() else None

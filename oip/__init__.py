@@ -1,0 +1,57 @@
+"""What each map of a trained Keras CNN reacts to, and how much it knows.
+
+>>> import oip
+>>> oips = oip.reconstruct("model.keras", "Conv2D_3", maps=range(8))  # doctest: +SKIP
+>>> oips[3].show()  # doctest: +SKIP
+
+Names are imported when they are used; `import oip` imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oip.ascent.reconstruction import reconstruct
+    from oip.ascent.results import MapOip, Oips
+    from oip.ascent.settings import AscentSettings
+    from oip.core.errors import OipError
+    from oip.network.view import Network
+    from oip.run.directory import Run
+    from oip.run.merging import layer_oips
+    from oip.run.recording import reconstruct_into
+
+__all__ = [
+    "AscentSettings",
+    "MapOip",
+    "Network",
+    "OipError",
+    "Oips",
+    "Run",
+    "layer_oips",
+    "reconstruct",
+    "reconstruct_into",
+]
+
+_PLACES = {
+    "AscentSettings": "oip.ascent.settings",
+    "MapOip": "oip.ascent.results",
+    "Network": "oip.network.view",
+    "OipError": "oip.core.errors",
+    "Oips": "oip.ascent.results",
+    "Run": "oip.run.directory",
+    "layer_oips": "oip.run.merging",
+    "reconstruct": "oip.ascent.reconstruction",
+    "reconstruct_into": "oip.run.recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'oip' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,74 @@
+"""Options that say what a model is fed, and what they make of the model's own knowledge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oip.cli.options import note, our_models, with_options
+from oip.core.errors import SettingsError, expected
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(expected(name, "numbers such as 0.5 or 0.5,0.4,0.4", text)) from error
+
+
+input_options = with_options(
+    click.option("--data", "source", metavar="SOURCE", help="Images to hold the OIPs against."),
+    click.option("--input-mean", metavar="M[,M...]", help="Mean of the input, one or per band."),
+    click.option("--input-std", metavar="S[,S...]", help="Standard deviation of the input."),
+    click.option("--input-range", metavar="LOW,HIGH", help="Range of plain pixels."),
+    click.option(
+        "--preprocess",
+        type=click.Choice(["caffe", "torch", "tf"]),
+        help="The input is prepared as keras.applications does it.",
+    ),
+)
+"""Adds source, input_mean, input_std, input_range, preprocess."""
+
+
+def loaded_data(network: Any, source: str | None, data_dir: Path | None) -> Any:
+    """The data that a source names, or None for no source."""
+    if source is None:
+        return None
+    return our_models().load(source, data_dir=data_dir, part="test")
+
+
+def apply_input(
+    network: Any,
+    data: Any,
+    *,
+    input_mean: str | None,
+    input_std: str | None,
+    input_range: str | None,
+    preprocess: str | None,
+    quiet: bool,
+) -> None:
+    """Settles what the network is fed: told by the user, known by the model, or from the data."""
+    spec = network.inputs
+    if data is not None and not spec.known and input_mean is None and preprocess is None:
+        if data.images.shape[1:] == spec.shape:
+            spec = spec.measured(data.images, data.low, data.high, f"data {data.source}")
+    bounds = _numbers("--input-range", input_range)
+    if bounds is not None and len(bounds) != 2:
+        raise SettingsError(expected("--input-range", "LOW,HIGH", input_range))
+    spec = spec.told(
+        mean=_numbers("--input-mean", input_mean),
+        std=_numbers("--input-std", input_std),
+        value_range=(bounds[0], bounds[1]) if bounds else None,
+        preprocess=preprocess,
+    )
+    if not spec.known:
+        note(
+            "oip: the input's mean and deviation are not known; 0 and 1 are taken. "
+            "Say --data, --input-mean and --input-std, or --preprocess.",
+            quiet,
+        )
+    network.inputs = spec

@@ -1,0 +1,164 @@
+"""`oip reconstruct`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oip.cli.inputs import apply_input, input_options, loaded_data
+from oip.cli.options import (
+    data_dir_option,
+    import_option,
+    json_option,
+    plain_text,
+    print_json,
+    quiet_option,
+    seed_option,
+    with_options,
+)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@with_options(
+    click.option("--starts", type=int, help="Images grown for each map.  [default: 4]"),
+    click.option("--steps", type=int, help="Steps of the ascent at most.  [default: 120]"),
+    click.option("--screened", type=int, help="Noise images tried first.  [default: 256]"),
+    click.option(
+        "--noise",
+        help="equal, white, no-white, single:GRID, tilt:BETA or dirichlet.  [default: equal]",
+    ),
+    click.option("--preset", default="default", show_default=True, help="default or author."),
+)
+@input_options
+@with_options(data_dir_option, import_option, seed_option, json_option, quiet_option)
+def command(
+    model: Path,
+    selections: tuple[str, ...],
+    out: Path,
+    starts: int | None,
+    steps: int | None,
+    screened: int | None,
+    noise: str | None,
+    preset: str,
+    source: str | None,
+    input_mean: str | None,
+    input_std: str | None,
+    input_range: str | None,
+    preprocess: str | None,
+    data_dir: Path | None,
+    imports: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Grow the original input pattern of each map of MODEL.
+
+    LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
+    all, 3, 0-15 or 0,4,9. Nothing means every convolutional layer. The same command goes on where
+    it was stopped.
+
+    \b
+    Example:  oip reconstruct model.keras Conv2D_3:0-15 --data mnist-sample --out runs/mnist
+    """
+    from oip.ascent.settings import ascent_settings
+    from oip.cli.progress import shown
+    from oip.core.files import check_writable
+    from oip.network.selection import parse_selections
+    from oip.network.view import Network
+    from oip.run.recording import reconstruct_into, summary
+
+    began = time.monotonic()
+    settings = ascent_settings(
+        preset, starts=starts, steps=steps, screened=screened, noise=noise, seed=seed
+    )
+    check_writable(out)
+    network = Network(model, imports)
+    chosen = parse_selections(network, selections)
+    data = loaded_data(network, source, data_dir)
+    apply_input(
+        network,
+        data,
+        input_mean=input_mean,
+        input_std=input_std,
+        input_range=input_range,
+        preprocess=preprocess,
+        quiet=quiet,
+    )
+    with shown(quiet) as progress:
+        run = reconstruct_into(out, network, chosen, settings, data, progress)
+    result = summary(run, [layer.index for layer, _ in chosen], time.monotonic() - began)
+    if as_json:
+        print_json(result)
+    else:
+        print_summary(result, single=len(chosen) == 1)
+    return status(result)
+
+
+def status(result: dict[str, Any]) -> int:
+    """0, or 1 where some maps failed, or 2 where all did."""
+    verdicts = [one["verdict"] for layer in result["layers"] for one in layer["maps"]]
+    failed = verdicts.count("failed")
+    if failed:
+        click.echo(
+            f"oip: {failed} of {len(verdicts)} maps failed (NaN or infinite responses).", err=True
+        )
+    return 0 if not failed else 2 if failed == len(verdicts) else 1
+
+
+def print_summary(result: dict[str, Any], single: bool) -> None:
+    """Maps by verdict for each layer; each map by itself where there is one layer."""
+    from oip.ascent.results import VERDICTS
+    from oip.cli.tables import number, print_table
+
+    rows = []
+    for layer in result["layers"]:
+        maps = layer["maps"]
+        counts = Counter(one["verdict"] for one in maps)
+        excitable = [one for one in maps if (one["data_active"] or 0) > 0]
+        above = sum((one["score"] or 0) > one["data_score"] for one in excitable)
+        rows.append(
+            (
+                layer["layer"],
+                len(maps),
+                *(counts.get(verdict, 0) for verdict in VERDICTS),
+                f"{above} of {len(excitable)}" if excitable else "-",
+            )
+        )
+    columns = (("layer", "left"), ("maps", "right"), *((word, "right") for word in VERDICTS))
+    print_table((*columns, ("above best image", "right")), rows)
+    if single:
+        columns = (
+            "map",
+            "verdict",
+            "score",
+            "best image",
+            "stability",
+            "of null",
+            "steps",
+            "ended",
+        )
+        sides = ("right", "left", "right", "right", "right", "right", "right", "left")
+        print_table(
+            tuple(zip(columns, sides, strict=True)),
+            [
+                (
+                    one["map"],
+                    one["verdict"] + (" (proved)" if one["provably_dead"] else ""),
+                    number(one["score"]),
+                    number(one["data_score"]),
+                    number(one["stability"], 2),
+                    "null" if one["null_percentile"] is None else f"{one['null_percentile']:.0f} %",
+                    one["steps"],
+                    one["reason"],
+                )
+                for one in result["layers"][0]["maps"]
+            ],
+        )
+    click.echo(plain_text(f"{result['run']} ({result['seconds']} s)"))

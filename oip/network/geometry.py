@@ -1,0 +1,140 @@
+"""Where the nodes of a layer look: receptive field, jump and offset, axis by axis.
+
+A node of index i looks at the input pixels around `offset + i * jump`, `field` pixels wide. The
+arithmetic is that of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
+Networks", Distill 2019, extended by dilation, transposed convolution and resizing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from oip.network import kinds
+from oip.network.tracing import Call
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a tensor, in input pixels."""
+
+    field: int = 1
+    jump: float = 1.0
+    offset: float = 0.0
+
+
+Geometry = tuple[Axis, ...]
+"""One `Axis` for each spatial axis."""
+
+
+def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
+    """The geometry of every call's output; None where no rule applies (dense layers, attention)."""
+    done: list[Geometry | None] = []
+    start: Geometry = (Axis(),) * axes
+    for call in calls:
+        before = [start if source < 0 else done[source] for source in call.sources]
+        known = [one for one in before if one is not None]
+        if not known or not call.plain:
+            done.append(None)
+            continue
+        # A gate that was pooled over the whole image scales maps, it moves no place: left aside.
+        merged = tuple(_widest(parts) for parts in zip(*known, strict=True))
+        done.append(_through(call, merged))
+    return done
+
+
+def _widest(parts: tuple[Axis, ...]) -> Axis:
+    return max(parts, key=lambda axis: axis.field)
+
+
+def _through(call: Call, geometry: Geometry) -> Geometry | None:
+    layer = call.layer
+    kind = type(layer).__name__
+    sizes = _spatial(call.input_shapes[0], layer) if call.input_shapes else ()
+    if len(sizes) != len(geometry):
+        return None
+    if kinds.is_convolution(layer) and "Transpose" in kind:
+        step = _transposed
+    elif kinds.is_convolution(layer) or kinds.is_pooling(layer):
+        step = _windowed
+    elif kind.startswith("ZeroPadding"):
+        step = _padded
+    elif kind.startswith("Cropping"):
+        step = _cropped
+    elif kind.startswith("UpSampling"):
+        step = _enlarged
+    elif _spatial(call.output_shape, layer) == sizes and not _mixes_places(layer):
+        return geometry
+    else:
+        return None
+    return tuple(step(layer, place, axis, sizes[place]) for place, axis in enumerate(geometry))
+
+
+def _mixes_places(layer: Any) -> bool:
+    return any(word in type(layer).__name__ for word in ("Attention", "LSTM", "GRU"))
+
+
+def _spatial(shape: tuple[int | None, ...], layer: Any) -> tuple[int | None, ...]:
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        return tuple(shape[2:])
+    return tuple(shape[1:-1])
+
+
+def _windowed(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
+    window = _per_axis(getattr(layer, "kernel_size", None) or layer.pool_size, place)
+    stride = _per_axis(layer.strides, place)
+    span = (window - 1) * _per_axis(getattr(layer, "dilation_rate", 1), place) + 1
+    before = 0
+    if layer.padding == "same" and size is not None:
+        before = max((math.ceil(size / stride) - 1) * stride + span - size, 0) // 2
+    elif layer.padding == "same":
+        before = (span - 1) // 2
+    elif layer.padding == "causal":
+        before = span - 1
+    return Axis(
+        field=math.ceil(axis.field + (span - 1) * axis.jump),
+        jump=axis.jump * stride,
+        offset=axis.offset + ((span - 1) / 2 - before) * axis.jump,
+    )
+
+
+def _transposed(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
+    window = _per_axis(layer.kernel_size, place)
+    stride = _per_axis(layer.strides, place)
+    span = (window - 1) * _per_axis(layer.dilation_rate, place) + 1
+    cut = max(span - stride, 0) // 2 if layer.padding == "same" else 0
+    return Axis(
+        field=math.ceil(axis.field + (math.ceil(span / stride) - 1) * axis.jump),
+        jump=axis.jump / stride,
+        offset=axis.offset + (cut - (span - 1) / 2) / stride * axis.jump,
+    )
+
+
+def _padded(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
+    before = _pair(layer.padding, place)[0]
+    return Axis(axis.field, axis.jump, axis.offset - before * axis.jump)
+
+
+def _cropped(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
+    before = _pair(layer.cropping, place)[0]
+    return Axis(axis.field, axis.jump, axis.offset + before * axis.jump)
+
+
+def _enlarged(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
+    factor = _per_axis(layer.size, place)
+    soft = getattr(layer, "interpolation", "nearest") != "nearest"
+    return Axis(
+        field=math.ceil(axis.field + (axis.jump if soft else 0)),
+        jump=axis.jump / factor,
+        offset=axis.offset - (factor - 1) / (2 * factor) * axis.jump,
+    )
+
+
+def _per_axis(value: Any, place: int) -> int:
+    return int(value[place]) if isinstance(value, (tuple, list)) else int(value)
+
+
+def _pair(value: Any, place: int) -> tuple[int, int]:
+    part = value[place] if isinstance(value[0], (tuple, list)) else value
+    return int(part[0]), int(part[1])

@@ -1,0 +1,259 @@
+"""What a model wants to be fed: shape, mean and deviation, range; and whether images fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oip.core import files
+from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
+
+SIDECAR_KIND = "oip-model"
+
+_PREPROCESS = {
+    "caffe": ((0.0, 0.0, 0.0), (57.4, 57.1, 58.4), -123.68, 151.061),
+    "torch": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), -2.118, 2.64),
+    "tf": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5), -1.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Statistics of the model's image input, in the units that the model is fed.
+
+    `mean` and `std` have one number a band. `low` and `high` are the range of plain pixels, NaN
+    where it is not known.
+    """
+
+    shape: tuple[int, ...]
+    """Without the batch axis and with the bands last, whatever the model's layout: (h, w, b)."""
+    mean: np.ndarray
+    std: np.ndarray
+    low: float
+    high: float
+    source: str
+    """Where the numbers come from, in words."""
+    bgr: bool = False
+
+    @property
+    def known(self) -> bool:
+        """The statistics were told or measured, not assumed."""
+        return self.source != "assumed"
+
+    @property
+    def background(self) -> np.ndarray:
+        """(b,), standardised: what unseen pixels are set to, the range's low end or the mean."""
+        if not np.isfinite(self.low):
+            return np.zeros_like(self.mean)
+        return (self.low - self.mean) / self.std
+
+    def to_dict(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {
+            "shape": list(self.shape),
+            "mean": [float(value) for value in self.mean],
+            "std": [float(value) for value in self.std],
+            "low": float(self.low) if np.isfinite(self.low) else None,
+            "high": float(self.high) if np.isfinite(self.high) else None,
+            "source": self.source,
+            "bgr": self.bgr,
+        }
+
+    def standardised(self, images: np.ndarray) -> np.ndarray:
+        """Images (n, h, w, b) in input units to band-standardised float32."""
+        return ((images.astype(np.float32) - self.mean) / self.std).astype(np.float32)
+
+    def told(
+        self,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        preprocess: str | None = None,
+    ) -> InputSpec:
+        """The same input with statistics that the user names.
+
+        Raises:
+            SettingsError: numbers that do not fit the bands, or a deviation that is not positive.
+        """
+        spec = self
+        if preprocess is not None:
+            if preprocess not in _PREPROCESS:
+                raise SettingsError(expected("--preprocess", ", ".join(_PREPROCESS), preprocess))
+            centre, spread, low, high = _PREPROCESS[preprocess]
+            if len(self.mean) != len(centre):
+                raise SettingsError(
+                    expected(f"--preprocess {preprocess}", "a model of 3 bands", len(self.mean))
+                )
+            spec = replace(
+                spec,
+                mean=np.array(centre, np.float32),
+                std=np.array(spread, np.float32),
+                low=low,
+                high=high,
+                source=f"preprocess {preprocess}",
+                bgr=preprocess == "caffe",
+            )
+        if mean is not None:
+            spec = replace(spec, mean=self._bands("--input-mean", mean), source="told")
+        if std is not None:
+            spread_ = self._bands("--input-std", std)
+            if not np.all(spread_ > 0):
+                raise SettingsError(expected("--input-std", "numbers above 0", std))
+            spec = replace(spec, std=spread_, source="told")
+        if value_range is not None:
+            low, high = value_range
+            if not low < high:
+                raise SettingsError(expected("--input-range", "LOW below HIGH", value_range))
+            spec = replace(spec, low=low, high=high)
+        return spec
+
+    def measured(self, images: np.ndarray, low: float, high: float, source: str) -> InputSpec:
+        """The same input with the statistics of images (n, h, w, b)."""
+        axes = tuple(range(images.ndim - 1))
+        total = np.zeros(images.shape[-1])
+        squares = np.zeros(images.shape[-1])
+        for start in range(0, len(images), 1024):
+            part = images[start : start + 1024].astype(np.float64)
+            total += part.sum(axis=axes)
+            squares += (part**2).sum(axis=axes)
+        count = images[..., 0].size
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        if not np.all(std > 0):
+            raise DataError(
+                expected("the images", "a deviation above 0 in each band", std.tolist())
+            )
+        return replace(
+            self,
+            mean=mean.astype(np.float32),
+            std=std.astype(np.float32),
+            low=low,
+            high=high,
+            source=source,
+        )
+
+    def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
+        bands = len(self.mean)
+        if len(values) not in (1, bands):
+            raise SettingsError(expected(name, f"1 or {bands} numbers", len(values)))
+        return np.resize(np.array(values, np.float32), bands)
+
+
+def sidecar_path(model: Path) -> Path:
+    """The file beside a model that says what it is fed."""
+    return model.with_suffix(".oip.json")
+
+
+def read_sidecar(model: Path) -> dict[str, Any] | None:
+    """What stands beside a model file, if it belongs to it; None where there is none."""
+    path = sidecar_path(model)
+    if not path.is_file():
+        return None
+    try:
+        told = files.read_json(path)
+    except RunError as error:
+        raise ModelError(str(error)) from error
+    if not isinstance(told, dict) or told.get("kind") != SIDECAR_KIND:
+        return None
+    return told
+
+
+def input_spec(shape: tuple[int, ...], model: Any, sidecar: dict[str, Any] | None) -> InputSpec:
+    """What is known of a model's input: from its sidecar, its own first layers, or nothing.
+
+    Args:
+        shape: (h, w, b).
+        model: the Keras model, looked through for Normalization and Rescaling layers.
+        sidecar: what stands beside the file.
+    """
+    bands = shape[-1]
+    nothing = InputSpec(
+        shape,
+        np.zeros(bands, np.float32),
+        np.ones(bands, np.float32),
+        float("nan"),
+        float("nan"),
+        "assumed",
+    )
+    if sidecar is not None:
+        told = sidecar.get("input", {})
+        try:
+            return replace(
+                nothing.told(tuple(told["mean"]), tuple(told["std"])),
+                low=float(told.get("low", "nan")),
+                high=float(told.get("high", "nan")),
+                source="sidecar",
+            )
+        except (KeyError, TypeError, ValueError, SettingsError) as error:
+            raise ModelError(
+                expected("the model's sidecar", f"mean and std of {bands} bands", error)
+            ) from error
+    return _from_layers(nothing, model)
+
+
+def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
+    from oip.network.tracing import leaf_layers
+
+    for _, layer in leaf_layers(model)[:4]:
+        kind = type(layer).__name__
+        if kind == "Normalization" and not getattr(layer, "invert", False):
+            mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
+            if mean is None or variance is None:
+                continue
+            centre, spread = np.array(mean).ravel(), np.sqrt(np.array(variance).ravel())
+            if centre.size in (1, len(spec.mean)) and np.all(spread > 0):
+                return replace(
+                    spec.told(tuple(centre.tolist()), tuple(spread.tolist())),
+                    source="the model's Normalization layer",
+                )
+        if kind == "Rescaling" and np.ndim(layer.scale) == 0 and np.ndim(layer.offset) == 0:
+            bottom = -1.0 if layer.offset else 0.0  # rescaling aims at -1 to 1, or at 0 to 1
+            low, high = ((end - layer.offset) / layer.scale for end in (bottom, 1.0))
+            low, high = min(low, high), max(low, high)
+            return replace(
+                spec.told(((low + high) / 2,), ((high - low) / 4,)),
+                low=low,
+                high=high,
+                source="the model's Rescaling layer",
+            )
+    return spec
+
+
+def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarray:
+    """Images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
+
+    A missing band axis is added for models of one band.
+
+    Raises:
+        DataError: anything else.
+    """
+    values = np.asarray(images)
+    if values.dtype == object or values.dtype.kind not in "buif":
+        raise DataError(expected(what, "an array of numbers", f"dtype {values.dtype}"))
+    if values.ndim == len(spec.shape) and spec.shape[-1] == 1:
+        values = values[..., None]
+    wanted = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
+    if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
+        raise DataError(expected(what, f"shape {wanted}", f"{np.shape(images)}"))
+    if not len(values):
+        raise DataError(expected(what, "at least one", "none"))
+    if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
+        raise DataError(expected(what, "finite pixels", "NaN or infinity"))
+    low, high = float(values.min()), float(values.max())
+    if np.isfinite(spec.low) and np.isfinite(spec.high):
+        span = spec.high - spec.low
+        outside = low < spec.low - 0.01 * span or high > spec.high + 0.01 * span
+        faint = len(values) > 1 and high - low < 0.02 * span
+        if outside or faint:
+            raise DataError(
+                expected(
+                    f"{what}: the range of the pixels",
+                    f"{spec.low:g} to {spec.high:g} (as in training)",
+                    f"{low:g} to {high:g}",
+                    "Scale the images as the model was trained.",
+                )
+            )
+    return values

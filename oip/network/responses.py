@@ -1,0 +1,135 @@
+"""Responses of a layer's maps to images, in blocks that fit a byte budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from oip.core.errors import SettingsError, expected
+from oip.network.cut import run_to
+from oip.network.layers import LayerInfo
+from oip.network.view import Network
+
+At = Literal["response", "block"]
+_FORWARD_BUDGET = 128 << 20
+
+
+def map_blocks(
+    network: Network,
+    images: np.ndarray,
+    layer: LayerInfo,
+    maps: np.ndarray | None = None,
+    at: At = "response",
+    byte_budget: int = 256 << 20,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Responses of some maps at a time to all images.
+
+    The model runs once for every block of maps.
+
+    Args:
+        network: the model.
+        images: (n, h, w, b) in the model's input units.
+        layer: which layer.
+        maps: map numbers, all if None.
+        at: `response` (after the activation) or `block` (after the pooling that follows).
+        byte_budget: for the responses of one block.
+
+    Yields:
+        Map numbers (m,) and responses (n, m, d) float32; d is the number of nodes.
+
+    Raises:
+        SettingsError: `block` for a layer that no pooling follows.
+    """
+    numbers = np.arange(layer.maps) if maps is None else np.asarray(maps)
+    nodes = int(np.prod(_size(layer, at)))
+    room = max(1, byte_budget // (4 * nodes * max(1, len(images))))
+    forward = _forward(network, layer, at)
+    batch = _batch(network, layer)
+    for start in range(0, len(numbers), room):
+        block = numbers[start : start + room]
+        values = np.empty((len(images), len(block), nodes), np.float32)
+        for first in range(0, len(images), batch):
+            part = np.asarray(images[first : first + batch], np.float32)
+            values[first : first + batch] = forward(part, block)
+        yield block, values
+
+
+def spatial_means(
+    network: Network, images: np.ndarray, layer: LayerInfo, standardise: bool = False
+) -> Iterator[np.ndarray]:
+    """Spatial mean of every map's response, a batch of images at a time: (n_batch, maps) float32.
+
+    Args:
+        standardise: give every image the input's own mean and deviation first, so that scores of
+            data images and of OIPs can be compared.
+    """
+    import tensorflow as tf
+
+    spec = network.inputs
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), tf.float32)], autograph=False)
+    def means(part: Any) -> Any:
+        _, after = run_to(network.model, network.feed(part), layer.response, layer.channels_first)
+        return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
+
+    batch = _batch(network, layer)
+    for first in range(0, len(images), batch):
+        part = np.asarray(images[first : first + batch], np.float32)
+        if standardise:
+            part = standardised_as_input(part, network)
+        yield means(tf.constant(part)).numpy()
+
+
+def standardised_as_input(images: np.ndarray, network: Network) -> np.ndarray:
+    """Images (n, h, w, b) brought, each by itself, to the input's mean and standard deviation."""
+    spec = network.inputs
+    flat = spec.standardised(images)
+    axes = tuple(range(1, flat.ndim))
+    flat -= flat.mean(axis=axes, keepdims=True)
+    spread = flat.std(axis=axes, keepdims=True)
+    flat /= np.where(spread > 0, spread, 1.0)
+    return (flat * spec.std + spec.mean).astype(np.float32)
+
+
+def _size(layer: LayerInfo, at: At) -> tuple[int, ...]:
+    if at == "response":
+        return layer.size
+    if layer.block_size is None:
+        raise SettingsError(
+            expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
+        )
+    return layer.block_size
+
+
+def _batch(network: Network, layer: LayerInfo) -> int:
+    return int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 512))
+
+
+def _forward(network: Network, layer: LayerInfo, at: At) -> Callable[..., np.ndarray]:
+    import tensorflow as tf
+
+    place = layer.response if at == "response" else layer.block
+    if place is None:
+        raise SettingsError(
+            expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
+        )
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, *network.inputs.shape), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+        ],
+        autograph=False,
+    )
+    def compiled(part: Any, block: Any) -> Any:
+        _, after = run_to(network.model, network.feed(part), place, layer.channels_first)
+        chosen = tf.gather(after, block, axis=-1)
+        flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
+        return tf.transpose(flat, [0, 2, 1])
+
+    def forward(part: np.ndarray, block: np.ndarray) -> np.ndarray:
+        return compiled(tf.constant(part), tf.constant(block, tf.int32)).numpy()
+
+    return forward

@@ -1,0 +1,189 @@
+"""One view of any Keras model: its layers with maps, its input, its weights' state."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oip.core.errors import ModelError, expected
+from oip.core.quiet import import_quietly
+from oip.network import inputs, loading, tracing
+from oip.network.layers import LayerInfo, layers_with_maps
+
+_FREE_SIDE = 128
+
+
+class Network:
+    """A Keras model as the rest of the project sees it. The model is never changed.
+
+    Args:
+        model: a Keras model, or the path of a `.keras` or `.h5` file.
+        imports: modules that register custom layers, trusted by the caller.
+        input_shape: (h, w, b) for models whose own shape is free; free sides are 128 otherwise.
+
+    Raises:
+        ModelError: the model cannot be read or has no image input.
+
+    Example:
+        >>> network = oip.Network("model.keras")  # doctest: +SKIP
+        >>> [layer.name for layer in network.layers]  # doctest: +SKIP
+        ['Conv2D_1', 'Conv2D_2', 'Conv2D_3']
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        imports: Iterable[str] = (),
+        input_shape: tuple[int, ...] | None = None,
+    ):
+        import_quietly("keras")
+        sidecar = None
+        if isinstance(model, Network):
+            raise ModelError(expected("Network", "a Keras model or a path", "a Network"))
+        if isinstance(model, (str, Path)):
+            path = Path(model)
+            self.model: Any = loading.load_model(path, imports)
+            self.name = path.name
+            self.path: Path | None = path
+            sidecar = inputs.read_sidecar(path)
+        else:
+            if not (hasattr(model, "layers") and callable(model)):
+                raise ModelError(
+                    expected("the model", "a Keras model or a path", type(model).__name__)
+                )
+            self.model = model
+            self.name = str(getattr(model, "name", "model"))
+            self.path = None
+        self.specs, self.image_input = _input_specs(self.model, input_shape)
+        self.channels_first = _channels_first(self.model)
+        sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
+        shape = (*sides[1:], sides[0]) if self.channels_first else sides
+        self.inputs = inputs.input_spec(shape, self.model, sidecar)
+        self.sidecar = sidecar
+
+    @classmethod
+    def of(cls, model: Any, imports: Iterable[str] = ()) -> Network:
+        """`model` itself if it is a Network already."""
+        return model if isinstance(model, Network) else cls(model, imports)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, or of configuration and weights of a model from no file."""
+        return loading.file_digest(self.path) if self.path else loading.digest(self.model)
+
+    @cached_property
+    def calls(self) -> list[tracing.Call]:
+        """What runs when the model is called."""
+        try:
+            return tracing.record(self.model, self.specs)
+        except Exception as error:  # a model may fail in any way on an input it does not want
+            shape = tuple(self.specs[self.image_input].shape)
+            raise ModelError(
+                expected(f"cannot call '{self.name}' on {shape}", "a model of images", error)
+            ) from error
+
+    @cached_property
+    def layers(self) -> list[LayerInfo]:
+        """Layers with maps, in the order in which they run; may be empty."""
+        return layers_with_maps(self.calls, len(self.inputs.shape) - 1)
+
+    @property
+    def convolutional(self) -> list[LayerInfo]:
+        """The same list, or a ModelError where it is empty."""
+        if not self.layers:
+            kinds = sorted({type(call.layer).__name__ for call in self.calls})
+            raise ModelError(
+                expected(f"'{self.name}'", "a model with convolutional layers", ", ".join(kinds))
+            )
+        return self.layers
+
+    def find(self, name: str) -> LayerInfo:
+        """A layer by its name, or by `@index`.
+
+        Raises:
+            ModelError: there is none; the message names the nearest.
+        """
+        layers = self.convolutional
+        if name.startswith("@") and name[1:].isdigit():
+            index = int(name[1:])
+            if index < len(layers):
+                return layers[index]
+            raise ModelError(expected(f"layer '{name}'", f"@0 to @{len(layers) - 1}", name))
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in layers]
+        near = difflib.get_close_matches(name, names, 1)
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        hint = f"Did you mean '{near[0]}'?" if near else ""
+        raise ModelError(expected("layer", f"one of {listed}", f"'{name}'", hint))
+
+    def feed(self, images: Any) -> list[Any]:
+        """The model's inputs, in the graph being traced, for images (n, h, w, b) in input units.
+
+        Inputs other than the image are fed zeros.
+        """
+        import tensorflow as tf
+
+        if self.channels_first:
+            axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
+            images = tf.transpose(images, axes)
+        fed = []
+        for place, spec in enumerate(self.specs):
+            if place == self.image_input:
+                fed.append(tf.cast(images, spec.dtype))
+            else:
+                shape = [tf.shape(images)[0], *spec.shape[1:]]
+                fed.append(tf.zeros(shape, spec.dtype))
+        return fed
+
+    def activation_bytes(self, layer: LayerInfo) -> int:
+        """Bytes of all outputs up to a layer, for one image, in float32."""
+        counts = [
+            int(np.prod([side or 1 for side in call.output_shape[1:]]))
+            for call in self.calls[: layer.last_call + 1]
+        ]
+        return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
+
+
+def _input_specs(model: Any, input_shape: tuple[int, ...] | None) -> tuple[list[Any], int]:
+    import tensorflow as tf
+
+    declared = getattr(model, "inputs", None)
+    if not declared and input_shape is None:
+        raise ModelError(
+            expected(
+                f"'{getattr(model, 'name', 'the model')}'",
+                "a model that knows its input",
+                "one that was never built",
+                "Call it once on images, or say input_shape=(h, w, bands).",
+            )
+        )
+    if not declared:
+        return [tf.TensorSpec((1, *(input_shape or ())), tf.float32)], 0
+    specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in declared]
+    image = next((place for place, spec in enumerate(specs) if len(spec.shape) in (3, 4)), None)
+    if image is None:
+        shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
+        raise ModelError(expected("the model's input", "images (h, w, bands)", shapes))
+    if input_shape is not None:
+        shape = input_shape
+    else:
+        shape = tuple(_FREE_SIDE if side is None else int(side) for side in specs[image].shape[1:])
+    specs[image] = tf.TensorSpec((1, *shape), specs[image].dtype)
+    return specs, image
+
+
+def _channels_first(model: Any) -> bool:
+    for _, layer in tracing.leaf_layers(model):
+        if hasattr(layer, "data_format") and layer.data_format in (
+            "channels_first",
+            "channels_last",
+        ):
+            return layer.data_format == "channels_first"
+    return False

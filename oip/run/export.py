@@ -1,0 +1,77 @@
+"""OIPs as pictures and arrays for other programs. File names come from indices only."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from oip.ascent.results import Oips
+from oip.core import files
+from oip.core.figures import enhanced, plain, png, shown
+
+_FRAME_MILLISECONDS = 350
+_LAST_MILLISECONDS = 1500
+
+
+def export_arrays(oips: Oips, path: Path) -> Path:
+    """Writes an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
+    verdicts."""
+    files.write_arrays(
+        path,
+        {
+            "images": oips.pixels[:, 0],
+            "maps": oips.maps,
+            "scores": oips.scores[:, 0],
+            "verdicts": np.array(oips.verdicts),
+        },
+    )
+    return path
+
+
+def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: int) -> list[Path]:
+    """Writes one picture a map into `folder`: `000-0017.png` is map 17 of layer 0.
+
+    Args:
+        kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
+        enhance: with the documented contrast stretch.
+        size: longer side in pixels.
+    """
+    render = enhanced if enhance else plain
+    written = []
+    for row, one in enumerate(oips):
+        path = folder / f"{oips.index:03d}-{one.map:04d}.{kind}"
+        if kind == "png":
+            content = png(render(one.image), size)
+        else:
+            content = animation(render(oips.snapshots[row].astype(np.float32)), kind, size)
+        files.write_bytes(path, content)
+        written.append(path)
+    return written
+
+
+def animation(stages: np.ndarray, kind: str, size: int) -> bytes:
+    """An endless animation of (s, h, w, b) uint8 stages, as `webp` or `gif`; the last one stays."""
+    from PIL import Image
+
+    frames = []
+    for stage in stages:
+        picture = Image.fromarray(shown(stage))
+        factor = size / max(picture.size)
+        wanted = (round(picture.width * factor), round(picture.height * factor))
+        smooth = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+        frames.append(picture.resize(wanted, smooth))
+    durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
+    stream = io.BytesIO()
+    options = {"quality": 80, "method": 2} if kind == "webp" else {}
+    frames[0].save(
+        stream,
+        kind.upper(),
+        save_all=True,
+        append_images=frames[1:],
+        duration=durations,
+        loop=0,
+        **options,
+    )
+    return stream.getvalue()
