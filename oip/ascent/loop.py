@@ -125,16 +125,14 @@ class Climber:
         out = self._segment(
             tf.constant(state.images),
             tf.constant(state.best),
-            tf.constant(state.keys),
-            tf.constant(state.scores),
-            tf.constant(state.pres),
+            tf.constant(np.stack([state.keys, state.scores, state.pres])),
             tf.constant(maps, tf.int32),
             tf.constant(first),
             tf.constant(evaluations),
             tf.constant(focus == "peak"),
         )
-        images, best, keys, scores, pres, stuck, trace = (part.numpy() for part in out)
-        return _State(images, best, keys, scores, pres), trace.T, stuck
+        images, best, kept, stuck, trace = (part.numpy() for part in out)
+        return _State(images, best, *kept), trace.T, stuck
 
     def _restored(self, images: np.ndarray) -> np.ndarray:
         seen = self.visible[..., None] & np.ones(images.shape[-1], bool)
@@ -189,18 +187,11 @@ class Climber:
             spread = tf.sqrt(tf.reduce_sum(tf.square(centred), axes) / seen)
             return centred / per_image(tf.maximum(spread, 1e-12))
 
-        def body(
-            step: Any, end: Any, images: Any, best: Any, kept: Any, stuck: Any, trace: Any, maps: Any,
-            peak: Any, first: Any,
-        ) -> Any:  # fmt: skip
+        def move(images: Any, maps: Any, step: Any, peak: Any) -> tuple[Any, Any, Any, Any]:
             with tf.GradientTape() as tape:
                 tape.watch(images)
                 climbed, post, pre = objective(images, maps, step, peak)
             gradient = tape.gradient(climbed, images)
-            key = tf.where(post > 0, post, pre) if silence else post
-            better = key > kept[0]
-            new_kept = tf.where(better, tf.stack([key, post, pre]), kept)
-            best = tf.where(per_image(better), images, best)
             size = tf.reduce_max(tf.abs(gradient), axes)
             still = tf.logical_not(size > 0)
             unit = gradient / per_image(tf.where(still, 1.0, size))
@@ -209,40 +200,38 @@ class Climber:
             if blur is not None:
                 soften = tf.equal(step % settings.blur_every, settings.blur_every - 1)
                 moved = tf.cond(soften, lambda: blur(moved), lambda: moved)
-            moved = tf.where(per_image(still), images, restore(moved))
-            trace = trace.write(step - first, post)
-            return step + 1, end, moved, best, new_kept, still, trace, maps, peak, first
+            return tf.where(per_image(still), images, restore(moved)), post, pre, still
 
         def segment(
-            images: Any, best: Any, keys: Any, scores: Any, pres: Any, maps: Any, first: Any,
-            count: Any, peak: Any,
-        ) -> Any:  # fmt: skip
+            images: Any, best: Any, kept: Any, maps: Any, first: Any, count: Any, peak: Any
+        ) -> Any:
+            def body(step: Any, images: Any, best: Any, kept: Any, stuck: Any, trace: Any) -> Any:
+                moved, post, pre, still = move(images, maps, step, peak)
+                key = tf.where(post > 0, post, pre) if silence else post
+                better = key > kept[0]
+                best = tf.where(per_image(better), images, best)
+                kept = tf.where(better, tf.stack([key, post, pre]), kept)
+                return step + 1, moved, best, kept, still, trace.write(step - first, post)
+
             trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
-            state = (
-                first,
-                first + count,
-                images,
-                best,
-                tf.stack([keys, scores, pres]),
-                tf.zeros(tf.shape(maps), tf.bool),
-                trace,
-                maps,
-                peak,
-                first,
+            state = (first, images, best, kept, tf.zeros(tf.shape(maps), tf.bool), trace)
+            _, images, best, kept, stuck, trace = tf.while_loop(
+                lambda step, *_: step < first + count, body, state, parallel_iterations=1
             )
-            out = tf.while_loop(
-                lambda step, end, *_: step < end, body, state, parallel_iterations=1
-            )
-            _, _, images, best, kept, stuck, trace, *_ = out
-            return images, best, kept[0], kept[1], kept[2], stuck, trace.stack()
+            return images, best, kept, stuck, trace.stack()
 
         image = tf.TensorSpec((None, *spec.shape), tf.float32)
-        row = tf.TensorSpec((None,), tf.float32)
         number = tf.TensorSpec((), tf.int32)
-        signature = [image, image, row, row, row, tf.TensorSpec((None,), tf.int32), number, number]
-        return tf.function(
-            segment, input_signature=[*signature, tf.TensorSpec((), tf.bool)], autograph=False
-        )
+        signature = [
+            image,
+            image,
+            tf.TensorSpec((3, None), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+            number,
+            number,
+            tf.TensorSpec((), tf.bool),
+        ]
+        return tf.function(segment, input_signature=signature, autograph=False)
 
 
 @dataclass

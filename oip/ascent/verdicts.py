@@ -22,8 +22,8 @@ def verdict_codes(
 
     *failed*: no finite score. *dead*: the response stayed at zero for every start and for the
     ascent of the pre-activation. *reachable-only*: the ascent excites it, no image of the data
-    does. *revived*: silent for white noise; several wavelengths or the ascent found it. *responsive*:
-    white noise excites it already.
+    does. *revived*: silent for white noise; several wavelengths or the ascent found it.
+    *responsive*: white noise excites it already.
 
     Args:
         maps: (m,) numbers of the maps.

@@ -156,6 +156,8 @@ def _input_specs(model: Any, input_shape: tuple[int, ...] | None) -> tuple[list[
 
     declared = getattr(model, "inputs", None)
     if not declared and input_shape is None:
+        input_shape = _built_shape(model)
+    if not declared and input_shape is None:
         raise ModelError(
             expected(
                 f"'{getattr(model, 'name', 'the model')}'",
@@ -165,7 +167,10 @@ def _input_specs(model: Any, input_shape: tuple[int, ...] | None) -> tuple[list[
             )
         )
     if not declared:
-        return [tf.TensorSpec((1, *(input_shape or ())), tf.float32)], 0
+        shape = (1, *(input_shape or ()))
+        if not getattr(model, "built", True):
+            model(tf.zeros(shape), training=False)
+        return [tf.TensorSpec(shape, tf.float32)], 0
     specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in declared]
     image = next((place for place, spec in enumerate(specs) if len(spec.shape) in (3, 4)), None)
     if image is None:
@@ -177,6 +182,17 @@ def _input_specs(model: Any, input_shape: tuple[int, ...] | None) -> tuple[list[
         shape = tuple(_FREE_SIDE if side is None else int(side) for side in specs[image].shape[1:])
     specs[image] = tf.TensorSpec((1, *shape), specs[image].dtype)
     return specs, image
+
+
+def _built_shape(model: Any) -> tuple[int, ...] | None:
+    """What a subclassed model was built on, without the batch axis."""
+    try:
+        shape = (model.get_build_config() or {}).get("input_shape")
+    except (AttributeError, NotImplementedError):
+        return None
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(s, int) for s in shape[1:]):
+        return None
+    return tuple(shape[1:])
 
 
 def _channels_first(model: Any) -> bool:

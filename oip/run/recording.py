@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from oip.ascent.noise import Noise
 from oip.ascent.reconstruction import LayerAscent, layer_stability, shards
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import RunError, expected
@@ -49,6 +50,7 @@ def reconstruct_into(
         RunError: the folder cannot be used, or holds OIPs of other settings.
         DataError: the images do not fit the model.
     """
+    Noise(network.inputs.shape, settings.noise)  # a preset that does not fit is refused here
     images = None if data is None else check_images(network.inputs, data.images, "data")
     key = key_of(
         {

@@ -1,0 +1,206 @@
+"""Images with labels, how they are split, and how they are brought to another size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oip.core import seeds
+from oip.core.errors import DataError, expected
+
+TEST_SHARE = 0.2
+"""Share of the images that is held out where a source brings no test part of its own."""
+_CHUNK_BYTES = 32 << 20
+_SPLIT_SEED = 0
+_MOST_BANDS_FIRST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images as they are stored, with their labels.
+
+    Shapes: `images` (n, h, w, bands), uint8 or float32; `labels` (n,) int64, or None where there
+    are none; `classes` names the label at each index; pixels lie between `low` and `high`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    source: str
+    """What was loaded, such as "mnist-sample:test"; of files the base name only."""
+    low: float
+    high: float
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def dataset(
+    images: np.ndarray, labels: np.ndarray | None, classes: tuple[str, ...], source: str
+) -> Dataset:
+    """A checked Dataset from arrays.
+
+    Args:
+        images: (n, h, w) or (n, h, w, bands), any type of number. Whole numbers from 0 to 255 are
+            kept as uint8, all others as float32.
+        labels: (n,) whole numbers, or None.
+        classes: names; label k belongs to `classes[k]`.
+        source: what was loaded.
+
+    Raises:
+        DataError: no images, odd shapes or types, NaN, or labels that do not fit.
+    """
+    pixels = _pixels(np.asarray(images), source)
+    if labels is not None:
+        labels = _labels(np.asarray(labels), len(pixels), len(classes), source)
+    low, high = _range(pixels)
+    return Dataset(pixels, labels, tuple(classes), source, low, high)
+
+
+def chosen(data: Dataset, indices: np.ndarray, source: str) -> Dataset:
+    """The images at `indices`, in that order."""
+    labels = None if data.labels is None else data.labels[indices]
+    return replace(data, images=data.images[indices], labels=labels, source=source)
+
+
+def split(labels: np.ndarray | None, count: int, part: str) -> np.ndarray:
+    """Indices of one part of a source that brings no parts of its own.
+
+    Every class gives the same share to the test part, at least one image if it has two. The order
+    is shuffled. The seed is fixed, so `:test` never holds an image of `:train`, in any command.
+
+    Args:
+        labels: (count,) of anything that can be compared, or None.
+        count: number of images.
+        part: "train" or "test".
+    """
+    order = seeds.generator(_SPLIT_SEED, "split").permutation(count)
+    held_out = np.zeros(count, bool)
+    groups = np.zeros(count, int) if labels is None else np.unique(labels, return_inverse=True)[1]
+    for group in range(int(groups.max(initial=-1)) + 1):
+        members = order[groups[order] == group]
+        wanted = max(round(TEST_SHARE * len(members)), 1) if len(members) > 1 else 0
+        held_out[members[:wanted]] = True
+    return order[held_out[order] == (part == "test")]
+
+
+def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each band, over all pixels of images (n, h, w, bands).
+
+    Raises:
+        DataError: a band that is the same everywhere.
+    """
+    axes = (0, 1, 2)
+    count = images[..., 0].size
+    rows = max(1, _CHUNK_BYTES // (8 * images[0].size))
+    parts = [images[start : start + rows] for start in range(0, len(images), rows)]
+    mean = np.sum([part.sum(axis=axes, dtype=np.float64) for part in parts], axis=0) / count
+    squares = [((part - mean) ** 2).sum(axis=axes) for part in parts]
+    std = np.sqrt(np.sum(squares, axis=0) / count)
+    if not np.all(std > 0):
+        raise DataError(expected("the images", "bands that vary", f"deviations {std.tolist()}"))
+    return mean, std
+
+
+def fitted(data: Dataset, size: tuple[int, int] | None, bands: int | None) -> Dataset:
+    """The same data with images of `size` (h, w) and of 1 or 3 `bands`.
+
+    Raises:
+        DataError: bands that cannot be made from what is there.
+    """
+    height, width, have = data.images.shape[1:]
+    wanted = have if bands is None else bands
+    if (have, wanted) not in {(have, have), (1, 3), (3, 1)}:
+        hint = "Only 1 can become 3, and 3 can become 1."
+        raise DataError(expected(data.source, f"images of {wanted} bands", have, hint))
+    goal = (height, width) if size is None else size
+    if goal == (height, width) and wanted == have:
+        return data
+    images = np.empty((len(data), *goal, wanted), data.images.dtype)
+    for index, image in enumerate(_with_bands(data.images, wanted)):
+        images[index] = image if goal == (height, width) else _resized(image, goal)
+    return replace(data, images=images)
+
+
+def _with_bands(images: np.ndarray, wanted: int) -> Iterator[np.ndarray]:
+    # The weights of ITU-R BT.601, as pillow uses them for files.
+    luminance = np.array([0.299, 0.587, 0.114])
+    for image in images:
+        if image.shape[-1] == wanted:
+            yield image
+        elif wanted == 3:
+            yield np.repeat(image, 3, axis=-1)
+        else:
+            grey = (image @ luminance)[..., None]
+            yield np.rint(grey).astype(np.uint8) if image.dtype == np.uint8 else grey
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from PIL import Image
+
+    bands = [
+        np.asarray(Image.fromarray(band.astype(np.float32)).resize((size[1], size[0])))
+        for band in np.moveaxis(image, -1, 0)
+    ]
+    result = np.stack(bands, axis=-1)
+    return np.clip(np.rint(result), 0, 255) if image.dtype == np.uint8 else result
+
+
+def _pixels(images: np.ndarray, source: str) -> np.ndarray:
+    if images.dtype.kind not in "buif":
+        raise DataError(expected(f"{source}: images", "numbers", f"dtype {images.dtype}"))
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        wanted = "shape (n, h, w) or (n, h, w, bands)"
+        raise DataError(expected(f"{source}: images", wanted, images.shape))
+    if not len(images):
+        raise DataError(expected(f"{source}: images", "at least one", "none"))
+    first, side, other = images.shape[1:]
+    if first <= _MOST_BANDS_FIRST < other and side == other:
+        hint = "Move the bands to the end, such as by np.moveaxis(images, 1, -1)."
+        raise DataError(
+            expected(f"{source}: images", "(n, h, w, bands), the bands last", images.shape, hint)
+        )
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind in "iu" and images.min() >= 0 and images.max() <= 255:
+        return images.astype(np.uint8)
+    with np.errstate(over="ignore"):
+        pixels = images.astype(np.float32, copy=False)
+    if not np.isfinite(pixels.sum(dtype=np.float64)):
+        raise DataError(expected(f"{source}: images", "finite pixels", "NaN or infinity"))
+    return pixels
+
+
+def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.ndarray:
+    if labels.ndim != 1:
+        hint = "Labels of one column per class become numbers by labels.argmax(axis=1)."
+        raise DataError(
+            expected(f"{source}: labels", "one number an image", f"shape {labels.shape}", hint)
+        )
+    if len(labels) != count:
+        raise DataError(expected(f"{source}: labels", f"{count}, one an image", len(labels)))
+    if labels.dtype.kind not in "biu":
+        raise DataError(
+            expected(f"{source}: labels", "whole numbers or names", f"dtype {labels.dtype}")
+        )
+    labels = labels.astype(np.int64)
+    if labels.min() < 0 or labels.max() >= classes:
+        wanted = f"0 to {classes - 1}, for {classes} classes"
+        raise DataError(expected(f"{source}: labels", wanted, f"{labels.min()} to {labels.max()}"))
+    return labels
+
+
+def _range(images: np.ndarray) -> tuple[float, float]:
+    """The range that pixels are meant to have: 0 to 255, 0 to 1, or what is there."""
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(images.min()), float(images.max())
+    if low >= 0.0 and high <= 1.0:
+        return 0.0, 1.0
+    if low >= 0.0 and 1.0 < high <= 255.0:
+        return 0.0, 255.0
+    return low, high

@@ -1,0 +1,93 @@
+"""How a network is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oip.core.errors import SettingsError, expected
+
+OPTIMIZERS = ("sgd", "rmsprop", "adam")
+SCHEDULES = ("constant", "exponential", "cosine", "steps")
+LEARNING_RATES = {"sgd": 0.01, "rmsprop": 0.001, "adam": 0.001}
+"""The rate that each optimizer begins with when none is named."""
+_LARGEST_SEED = 2**31 - 1
+_LAST_SHARE = 0.01
+_STEPS = (0.5, 0.75)
+_STEP_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training.
+
+    Schedules of the learning rate, over the whole training: `constant`; `exponential`, down to a
+    hundredth; `cosine`, down to 0; `steps`, to a tenth at one half and again at three quarters.
+
+    Raises:
+        SettingsError: a value outside what it may be.
+    """
+
+    epochs: int
+    batch: int = 128
+    optimizer: str = "adam"
+    learning_rate: float = LEARNING_RATES["adam"]
+    momentum: float = 0.0
+    """Of `sgd` and `rmsprop`; Adam has its own."""
+    schedule: str = "cosine"
+    l2: float = 0.0
+    """Weight of the squared kernels in the loss, as `keras.regularizers.L2` takes it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise SettingsError(expected(name, "a whole number from 1", value))
+        if self.optimizer not in OPTIMIZERS:
+            raise SettingsError(expected("optimizer", ", ".join(OPTIMIZERS), self.optimizer))
+        if self.schedule not in SCHEDULES:
+            raise SettingsError(expected("schedule", ", ".join(SCHEDULES), self.schedule))
+        if not 0.0 < self.learning_rate < math.inf:
+            raise SettingsError(expected("learning rate", "a number above 0", self.learning_rate))
+        if not 0.0 <= self.momentum < 1.0:
+            raise SettingsError(expected("momentum", "0 to below 1", self.momentum))
+        if self.momentum and self.optimizer == "adam":
+            hint = "Use --optimizer sgd, or leave the momentum out."
+            raise SettingsError(expected("momentum", "0, as adam has its own", self.momentum, hint))
+        if not 0.0 <= self.l2 < math.inf:
+            raise SettingsError(expected("l2", "0 or a number above", self.l2))
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise SettingsError(expected("seed", f"0 to {_LARGEST_SEED}", self.seed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the model's sidecar holds it."""
+        return asdict(self)
+
+
+def keras_optimizer(settings: TrainSettings, steps: int) -> Any:
+    """The Keras optimizer with its schedule, for a training of `steps` batches."""
+    import keras
+
+    rate = _learning_rate(settings, steps)
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=settings.momentum)
+    if settings.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rate, momentum=settings.momentum)
+    return keras.optimizers.Adam(rate)
+
+
+def _learning_rate(settings: TrainSettings, steps: int) -> Any:
+    import keras
+
+    schedules, first = keras.optimizers.schedules, settings.learning_rate
+    if settings.schedule == "exponential":
+        return schedules.ExponentialDecay(first, decay_steps=steps, decay_rate=_LAST_SHARE)
+    if settings.schedule == "cosine":
+        return schedules.CosineDecay(first, decay_steps=steps)
+    if settings.schedule == "steps":
+        bounds = [max(1, round(share * steps)) for share in _STEPS]
+        values = [first * _STEP_FACTOR**power for power in range(len(bounds) + 1)]
+        return schedules.PiecewiseConstantDecay(bounds, values)
+    return first

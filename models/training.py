@@ -1,0 +1,232 @@
+"""Trains a recipe and writes the model with a sidecar that says what it is fed."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.datasets import Dataset, statistics
+from models.recipes import Recipe
+from models.recipes import recipe as recipe_of
+from models.settings import TrainSettings, keras_optimizer
+from oip.core import files
+from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.progress import Progress, silent
+
+SCHEMA = 1
+_ENDING = ".keras"
+_PREDICTED_AT_ONCE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """A trained model and how good it is.
+
+    Shapes: `confusion` (classes, classes): images of the test part by true class (rows) and by
+    predicted class (columns). `losses`: mean training loss of each epoch, penalties included, in
+    nats.
+    """
+
+    path: Path
+    accuracy: float
+    """Share of the test part's images whose class is predicted, 0 to 1."""
+    confusion: np.ndarray
+    losses: tuple[float, ...]
+    seconds: float
+    """Wall time of the training itself."""
+    classes: tuple[str, ...]
+    sidecar: dict[str, Any]
+    """What stands beside the model, in `<name>.oip.json`."""
+
+
+def train(
+    recipe: str | Recipe,
+    data_train: Dataset,
+    data_test: Dataset,
+    settings: TrainSettings | None = None,
+    out: str | Path = "model.keras",
+    progress: Progress = silent,
+    record: Any = None,
+) -> TrainResult:
+    """Trains a network on plain pixels and writes it, with its sidecar beside it.
+
+    The same seed gives the same start, order of images and, on one machine with the same versions
+    and number of threads, usually the same weights; TensorFlow does not promise the last, and other
+    machines differ by rounding. The global seeds of Python, NumPy and Keras are set on the way.
+
+    Args:
+        recipe: a recipe or its name.
+        data_train: images and labels to learn from; every class must be there.
+        data_test: images and labels to judge by; never seen in training.
+        settings: the recipe's own for so many images if None.
+        out: the file to write, ending in `.keras`; one that is there is replaced at the end.
+        progress: told "training" in batches.
+        record: a Keras callback that watches the training, such as `mi.Recorder`.
+
+    Raises:
+        SettingsError: no such recipe, an `out` of another ending, or a training that diverged.
+        DataError: data that do not fit the recipe or each other.
+        RunError: `out` cannot be written.
+    """
+    chosen = recipe_of(recipe) if isinstance(recipe, str) else recipe
+    out = Path(out)
+    _check_out(out)
+    labels_train, labels_test = _checked_labels(data_train, data_test)
+    settings = chosen.settings(len(data_train)) if settings is None else settings
+    mean, std = statistics(data_train.images)
+
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    model = chosen.build(
+        data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
+    )
+    steps = settings.epochs * math.ceil(len(data_train) / settings.batch)
+    model.compile(
+        optimizer=keras_optimizer(settings, steps),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        # XLA compiles for longer than such a network trains, and is no faster on a CPU.
+        jit_compile=False,
+    )
+    callbacks = [_told(progress, steps), *([] if record is None else [record])]
+    began = time.perf_counter()
+    # The pixels stay as they are stored; Keras makes floats of one batch at a time.
+    history = model.fit(
+        data_train.images,
+        labels_train,
+        batch_size=settings.batch,
+        epochs=settings.epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    seconds = time.perf_counter() - began
+    losses = tuple(float(loss) for loss in history.history["loss"])
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        losses = (*losses[:-1], math.nan)
+    if not math.isfinite(losses[-1]):
+        hint = "Lower the learning rate; nothing was written."
+        raise SettingsError(expected("training diverged: the loss", "a number", losses[-1], hint))
+    confusion = confusion_of(model, data_test.images, labels_test, len(data_test.classes))
+    sidecar = _written(
+        model,
+        out,
+        {
+            "input": {
+                "shape": list(data_train.images.shape[1:]),
+                "mean": mean.tolist(),
+                "std": std.tolist(),
+                "low": data_train.low,
+                "high": data_train.high,
+            },
+            "classes": list(data_train.classes),
+            "data": data_train.source,
+            "recipe": chosen.name,
+            "settings": settings.to_dict(),
+            "accuracy": float(np.trace(confusion) / confusion.sum()),
+            "confusion": confusion.tolist(),
+            "losses": list(losses),
+            "seconds": round(seconds, 3),
+        },
+    )
+    return TrainResult(
+        path=out,
+        accuracy=sidecar["accuracy"],
+        confusion=confusion,
+        losses=losses,
+        seconds=seconds,
+        classes=data_train.classes,
+        sidecar=sidecar,
+    )
+
+
+def confusion_of(model: Any, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(classes, classes) counts of images by true (rows) and predicted class (columns)."""
+    predicted = model.predict(images, batch_size=_PREDICTED_AT_ONCE, verbose=0).argmax(axis=1)
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def _written(model: Any, out: Path, told: dict[str, Any]) -> dict[str, Any]:
+    sidecar_path = out.with_suffix(".oip.json")
+    with files.replacing(out, _ENDING) as temporary:
+        model.save(temporary)
+        # A sidecar must never stand beside a model that it does not describe, not even after a
+        # crash between the two writes.
+        sidecar_path.unlink(missing_ok=True)
+    sidecar = {
+        "schema": SCHEMA,
+        "kind": "oip-model",
+        "model": out.name,
+        "sha256": files.sha256(out),
+        **told,
+    }
+    files.write_json(sidecar_path, sidecar)
+    return sidecar
+
+
+def _told(progress: Progress, steps: int) -> Any:
+    import keras
+
+    class Told(keras.callbacks.Callback):
+        done = 0
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            progress("training", 0, steps)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.done += 1
+            progress("training", self.done, steps)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if not math.isfinite((logs or {}).get("loss", 0.0)):
+                trained: Any = self.model
+                trained.stop_training = True
+
+    return Told()
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix != _ENDING:
+        raise SettingsError(expected("the model to write", f"a name ending in {_ENDING}", out.name))
+    if out.is_dir():
+        raise RunError(expected(f"'{out}'", "a file to write", "a folder"))
+    files.check_writable(out.parent)
+
+
+def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    labels, labels_test = _labels_of(train_), _labels_of(test)
+    if train_.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            expected(
+                "images of the test part",
+                f"{train_.images.shape[1:]} as in the train part",
+                test.images.shape[1:],
+            )
+        )
+    if train_.classes != test.classes:
+        raise DataError(
+            expected(
+                "classes of the test part",
+                f"the {len(train_.classes)} of the train part",
+                f"{len(test.classes)}, or others",
+            )
+        )
+    present = np.bincount(labels, minlength=len(train_.classes)) > 0
+    if not present.all():
+        absent = train_.classes[int(np.argmin(present))]
+        raise DataError(
+            expected(f"{train_.source}: labels", "images of every class", f"none of '{absent}'")
+        )
+    return labels, labels_test
+
+
+def _labels_of(data: Dataset) -> np.ndarray:
+    if data.labels is None:
+        raise DataError(expected(f"{data.source}: labels", "one an image", "none"))
+    return data.labels

@@ -1,0 +1,79 @@
+import os
+
+import numpy as np
+import pytest
+
+from oip.core import files
+from oip.core.errors import RunError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), files.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "x")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_arrays_come_back_and_the_same_arrays_give_the_same_bytes(tmp_path):
+    arrays = {"a": np.arange(5), "b": np.array("text")}
+    for name in ("one.npz", "two.npz"):
+        files.write_arrays(tmp_path / name, arrays)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    back = files.read_arrays(tmp_path / "one.npz")
+    assert np.array_equal(back["a"], arrays["a"])
+    assert str(back["b"]) == "text"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_bit_or_a_cut_is_found(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    path = tmp_path / "a.npz"
+    values = random.normal(size=400)
+    files.write_arrays(path, {"a": values})
+    content = bytearray(path.read_bytes())
+    if seed % 2:
+        content = content[: random.integers(0, len(content) - 1)]
+    else:
+        content[random.integers(100, len(content) - 120)] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"expected .* received"):
+        files.read_arrays(path)
+
+
+def test_pickles_are_never_read(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.array([{"x": 1}], dtype=object))
+    with pytest.raises(RunError):
+        files.read_arrays(path)
+
+
+def test_bad_json_and_missing_json_are_run_errors(tmp_path):
+    (tmp_path / "bad.json").write_text("{")
+    for name in ("bad.json", "none.json"):
+        with pytest.raises(RunError, match="JSON file"):
+            files.read_json(tmp_path / name)
+
+
+def test_json_refuses_what_is_not_finite(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_under_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="expected"):
+        files.check_writable(tmp_path / "file" / "inner")
+    files.check_writable(tmp_path / "not" / "yet" / "there")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

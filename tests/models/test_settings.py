@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models import TrainSettings
+from models.settings import keras_optimizer
+from oip.core.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch": 0},
+        {"optimizer": "adagrad"},
+        {"schedule": "linear"},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"momentum": 1.0, "optimizer": "sgd"},
+        {"momentum": 0.5, "optimizer": "adam"},
+        {"l2": -1.0},
+        {"l2": float("nan")},
+        {"seed": -1},
+    ],
+)
+def test_values_outside_are_refused(told: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        TrainSettings(**{"epochs": 1, **told})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half", "end"),
+    [
+        ("constant", 1.0, 1.0),
+        ("exponential", 0.1, 0.01),
+        ("cosine", 0.5, 0.0),
+        ("steps", 0.1, 0.01),
+    ],
+)
+def test_the_learning_rate_over_the_training(schedule: str, half: float, end: float) -> None:
+    import keras
+
+    settings = TrainSettings(
+        epochs=1, optimizer="sgd", learning_rate=0.2, momentum=0.9, schedule=schedule
+    )
+    optimizer = keras_optimizer(settings, 100)
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert optimizer.momentum == 0.9
+    for step, factor in ((0, 1.0), (51, half), (100, end)):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(0.2 * factor, rel=0.06, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", "Adam"), ("rmsprop", "RMSprop"), ("sgd", "SGD")]
+)
+def test_each_optimizer(name: str, kind: str) -> None:
+    optimizer = keras_optimizer(TrainSettings(epochs=1, optimizer=name), 1)
+    assert type(optimizer).__name__ == kind

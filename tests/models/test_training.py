@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import Dataset, TrainSettings, train
+from models.datasets import dataset
+from models.training import confusion_of
+from oip.core.errors import DataError, OipError, RunError, SettingsError
+
+QUICK = TrainSettings(epochs=6, batch=16, learning_rate=0.003)
+
+
+def bars(count: int, seed: int, source: str) -> Dataset:
+    """Upright and flat bars in noise: two classes that a small network tells apart."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (count, 18, 18, 1), np.uint8)
+    labels = np.arange(count) % 2
+    for image, label in zip(images, labels, strict=True):
+        at = rng.integers(2, 15)
+        image[(slice(None), slice(at, at + 2)) if label else slice(at, at + 2)] = 250
+    return dataset(images, labels, ("flat", "upright"), source)
+
+
+TRAIN, TEST = bars(96, 0, "bars:train"), bars(40, 1, "bars:test")
+
+
+def test_a_training_end_to_end(tmp_path: Path) -> None:
+    import keras
+
+    told: list[tuple[str, int, int]] = []
+    out = tmp_path / "new" / "bars.keras"
+    result = train("conv-stack", TRAIN, TEST, QUICK, out, lambda *args: told.append(args))
+    assert result.accuracy > 0.9
+    assert result.losses[-1] < 0.5 * result.losses[0]
+    assert len(result.losses) == 6
+    assert told == [("training", step, 36) for step in range(37)]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["bars.keras", "bars.oip.json"]
+
+    model = keras.models.load_model(out)
+    confusion = confusion_of(model, TEST.images, TEST.labels, 2)
+    np.testing.assert_array_equal(confusion, result.confusion)
+    assert confusion.sum(axis=1).tolist() == [20, 20]
+    assert result.accuracy == confusion.trace() / 40
+
+    sidecar = json.loads((out.parent / "bars.oip.json").read_text())
+    assert sidecar == result.sidecar
+    assert sidecar["kind"] == "oip-model"
+    assert sidecar["model"] == "bars.keras"
+    assert sidecar["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert sidecar["input"]["shape"] == [18, 18, 1]
+    assert sidecar["input"]["mean"] == pytest.approx([TRAIN.images.mean()])
+    assert sidecar["input"]["std"] == pytest.approx([TRAIN.images.std()])
+    assert (sidecar["input"]["low"], sidecar["input"]["high"]) == (0.0, 255.0)
+    assert sidecar["classes"] == ["flat", "upright"]
+    assert sidecar["data"] == "bars:train"
+    assert sidecar["settings"] == QUICK.to_dict()
+    assert str(tmp_path) not in json.dumps(sidecar)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    short = dataclasses.replace(QUICK, epochs=1)
+    first, again = (
+        train("conv-stack", TRAIN, TEST, short, tmp_path / f"{name}.keras") for name in "ab"
+    )
+    other = train(
+        "conv-stack", TRAIN, TEST, dataclasses.replace(short, seed=1), tmp_path / "c.keras"
+    )
+    assert first.losses == pytest.approx(again.losses, rel=1e-4)
+    assert first.losses != pytest.approx(other.losses, rel=1e-4)
+
+
+def test_a_callback_watches(tmp_path: Path) -> None:
+    import keras
+
+    seen: list[int] = []
+    watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    settings = dataclasses.replace(QUICK, epochs=2)
+    train("conv-stack", TRAIN, TEST, settings, tmp_path / "a.keras", record=watcher)
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interruption_leaves_what_was_there(tmp_path: Path, error: type) -> None:
+    out = tmp_path / "old.keras"
+    out.write_bytes(b"old")
+
+    def stops(label: str, done: int, total: int) -> None:
+        if done == 3:
+            raise error
+
+    with pytest.raises(error):
+        train("conv-stack", TRAIN, TEST, QUICK, out, stops)
+    assert out.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.keras"]
+
+
+def test_a_training_that_diverges_writes_nothing(tmp_path: Path) -> None:
+    settings = TrainSettings(epochs=20, optimizer="sgd", learning_rate=1e30, schedule="constant")
+    with pytest.raises(OipError, match="diverged"):
+        train("conv-stack", TRAIN, TEST, settings, tmp_path / "a.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def without(data: Dataset, **changes: Any) -> Dataset:
+    return dataclasses.replace(data, **changes)
+
+
+@pytest.mark.parametrize(
+    ("data_train", "data_test", "message"),
+    [
+        (without(TRAIN, labels=None), TEST, "bars:train: labels"),
+        (TRAIN, without(TEST, labels=None), "bars:test: labels"),
+        (without(TRAIN, labels=np.zeros(96, np.int64)), TEST, "none of 'upright'"),
+        (TRAIN, without(TEST, images=TEST.images[:, :17]), "test part"),
+        (TRAIN, without(TEST, classes=("a", "b")), "classes of the test part"),
+        (without(TRAIN, images=TRAIN.images * 0), TEST, "vary"),
+        (
+            without(TRAIN, images=TRAIN.images[:, :12, :12]),
+            without(TEST, images=TEST.images[:, :12, :12]),
+            "18 x 18",
+        ),
+    ],
+)
+def test_data_that_do_not_fit(
+    tmp_path: Path, data_train: Dataset, data_test: Dataset, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        train("conv-stack", data_train, data_test, QUICK, tmp_path / "a.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.keras").mkdir()
+    with pytest.raises(SettingsError, match=r"\.keras"):
+        train("conv-stack", TRAIN, TEST, QUICK, tmp_path / "a.h5")
+    for out in (tmp_path / "file" / "a.keras", tmp_path / "folder.keras"):
+        with pytest.raises(RunError):
+            train("conv-stack", TRAIN, TEST, QUICK, out)

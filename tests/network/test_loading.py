@@ -1,0 +1,128 @@
+import json
+import zipfile
+
+import h5py
+import pytest
+
+from oip.core.errors import ModelError
+from oip.network.loading import check_config, load_model
+
+
+def edited(source, target, change):
+    """A copy of a `.keras` file with its configuration changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename == "config.json":
+                config = json.loads(content)
+                change(config)
+                content = json.dumps(config).encode()
+            new.writestr(entry, content)
+    return target
+
+
+def lambda_model():
+    import keras
+    from keras import layers
+
+    inputs = layers.Input((8, 8, 1))
+    outputs = layers.Lambda(lambda x: x * 2)(layers.Conv2D(2, 3)(inputs))
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_lambda_layers_are_refused_in_both_formats(tmp_path, ending):
+    path = tmp_path / f"model{ending}"
+    lambda_model().save(path)
+    with pytest.raises(ModelError, match="Lambda"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_plain_models_load_and_are_not_compiled(small_model, small_images, tmp_path, ending):
+    import numpy as np
+
+    path = tmp_path / f"model{ending}"
+    small_model.save(path)
+    loaded = load_model(path)
+    assert not getattr(loaded, "compiled", False)
+    part = small_images[0][:4].astype("float32")
+    np.testing.assert_allclose(loaded(part), small_model(part), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("keras.utils", "get_file"),
+        ("keras.src.saving.saving_lib", "load_model"),
+        ("torch", "Module"),
+    ],
+)
+def test_foreign_modules_are_refused(small_file, tmp_path, module, kind):
+    def change(config):
+        config["config"]["layers"][1]["module"] = module
+        config["config"]["layers"][1]["class_name"] = kind
+
+    with pytest.raises(ModelError, match="not safe"):
+        load_model(edited(small_file, tmp_path / "bad.keras", change))
+
+
+def test_a_builtin_function_as_activation_is_refused():
+    part = {"class_name": "function", "module": "builtins", "config": "eval"}
+    with pytest.raises(ModelError, match="not safe"):
+        check_config({"layers": [{"activation": part}]}, (), "x.keras")
+    check_config({"activation": {**part, "config": "relu"}}, (), "x.keras")
+
+
+def test_a_named_module_is_trusted_and_custom_losses_do_not_matter():
+    layer = {"class_name": "Mine", "module": "mine.layers", "config": {}}
+    with pytest.raises(ModelError, match="--import mine"):
+        check_config({"layers": [layer]}, (), "x.keras")
+    check_config({"layers": [layer]}, ("mine",), "x.keras")
+    check_config({"compile_config": {"loss": layer}}, (), "x.keras")
+
+
+def test_custom_layers_come_by_import(tmp_path, monkeypatch):
+    (tmp_path / "my_own_layers.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('mine')\n"
+        "class Twice(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return 2 * x\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import keras
+    import my_own_layers
+
+    inputs = keras.layers.Input((8, 8, 1))
+    path = tmp_path / "custom.keras"
+    outputs = my_own_layers.Twice()(keras.layers.Conv2D(2, 3)(inputs))
+    keras.Model(inputs, outputs).save(path)
+    with pytest.raises(ModelError, match="--import my_own_layers"):
+        load_model(path)
+    assert load_model(path, ["my_own_layers"]) is not None
+    with pytest.raises(ModelError, match="can be imported"):
+        load_model(path, ["no_such_module_anywhere"])
+
+
+def test_what_is_no_model_is_named(tmp_path, small_file):
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(tmp_path / "none.keras")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(ModelError, match="SavedModel"):
+        load_model(tmp_path / "saved")
+    (tmp_path / "cut.keras").write_bytes(small_file.read_bytes()[:2000])
+    (tmp_path / "text.h5").write_text("hello")
+    for name in ("cut.keras", "text.h5"):
+        with pytest.raises(ModelError, match="damaged"):
+            load_model(tmp_path / name)
+    with h5py.File(tmp_path / "weights.h5", "w") as archive:
+        archive["w"] = [1.0]
+    with pytest.raises(ModelError, match="weights only"):
+        load_model(tmp_path / "weights.h5")
+    (tmp_path / "model.pt").write_text("")
+    with pytest.raises(ModelError, match="ends in"):
+        load_model(tmp_path / "model.pt")
