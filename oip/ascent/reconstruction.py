@@ -24,6 +24,8 @@ from oip.network.view import Network
 SHARD = 64
 """Maps in an aligned block: the unit of determinism."""
 _BUDGET = 384 << 20
+_TOGETHER = 128
+"""Images that climb at once at most: more of them leave the processor's caches."""
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 
 
@@ -141,12 +143,14 @@ class LayerAscent:
 
     def grow(self, maps: np.ndarray) -> Oips:
         """OIPs of some maps, all of one aligned block, stability not yet measured."""
-        room = max(1, _BUDGET // (self._climber.bytes_per_image() * self.settings.starts))
+        together = min(_BUDGET // self._climber.bytes_per_image(), _TOGETHER)
+        room = max(1, together // self.settings.starts)
         return joined([self._chunk(maps[i : i + room]) for i in range(0, len(maps), room)])
 
     def _chunk(self, maps: np.ndarray) -> Oips:
         starts = [self._starts(number, 0) for number in maps]
         found = _Grown.of(starts, self._climb(maps, starts, "mean"))
+        found.fail(self.screening.broken[maps])
         for attempt, focus in enumerate(_RESCUES, 1):
             rows = np.flatnonzero(found.silent)
             if not (rows.size and self.layer.silent_possible and self.settings.climb_silent):
@@ -235,6 +239,11 @@ class _Grown:
         """(m,) bool: no start found a response above zero."""
         with np.errstate(invalid="ignore"):
             return np.all(~(self.scores > 0), axis=1) & np.isfinite(self.scores).any(1)
+
+    def fail(self, rows: np.ndarray) -> None:
+        """Maps (m,) bool whose own response is not finite."""
+        self.scores[rows] = np.nan
+        self.reasons[rows] = REASONS.index("failed")
 
     def replace(self, rows: np.ndarray, other: _Grown) -> None:
         """Takes the other's maps where they came further."""

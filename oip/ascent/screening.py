@@ -40,6 +40,11 @@ class Screening:
     visible: np.ndarray
     """(h, w) bool: pixels with any influence on the layer."""
 
+    @property
+    def broken(self) -> np.ndarray:
+        """(c,) bool: maps whose response to some start is not finite."""
+        return np.asarray(~(np.isfinite(self.post) & np.isfinite(self.pre)).all(0))
+
     def ranked_starts(self, number: int) -> np.ndarray:
         """All starts for one map, best first: by response, ties by pre-activation."""
         return np.lexsort((-self.pre_peak[:, number], -self.pre[:, number], -self.post[:, number]))
@@ -137,7 +142,13 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
         with tf.GradientTape() as tape:
             tape.watch(images)
             fed = network.feed(images * spec.std + spec.mean)
-            before, _ = run_to(network.model, fed, layer.response, layer.channels_first)
+            before, _ = run_to(
+                network.model,
+                fed,
+                layer.response,
+                layer.channels_first,
+                network.finite_weights,
+            )
             mixed = tf.random.stateless_normal(tf.shape(before), [seed, layer.index])
             total = tf.reduce_sum(before * mixed)
         gradient = tape.gradient(total, images)

@@ -74,11 +74,12 @@ def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
     upper = _upper_bound(network.calls, call)
     if upper is None:
         return none
-    weights = np.asarray(kernel, np.float64).reshape(-1, layer.maps)
-    bias = np.zeros(layer.maps) if conv.bias is None else np.asarray(conv.bias, np.float64)
+    weights = np.asarray(kernel.numpy(), np.float64).reshape(-1, layer.maps)
+    bias = np.zeros(layer.maps) if conv.bias is None else np.asarray(conv.bias.numpy(), np.float64)
     positive = np.maximum(weights, 0.0).sum(0)
-    highest = bias + np.where(positive > 0, positive * upper, 0.0)
-    return np.asarray(highest <= 0)
+    with np.errstate(invalid="ignore"):  # NaN weights: nothing is proved
+        highest = np.where(positive == 0, bias, bias + positive * upper)
+        return np.asarray(highest <= 0)
 
 
 def _upper_bound(calls: list[Call], call: Call) -> float | None:

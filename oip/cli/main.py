@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from oip.cli.options import plain_text
 from oip.core.errors import OipError
 
 COMMANDS = {
@@ -66,7 +67,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except OipError as error:
-        click.echo(f"oip: {error}", err=True)
+        click.echo(f"oip: {plain_text(error)}", err=True)
         return error.exit_status
     except (click.Abort, KeyboardInterrupt):
         click.echo("oip: interrupted; what was finished is kept.", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from oip.network.layers import Place
@@ -17,7 +18,11 @@ class _Reached(BaseException):
 
 
 def run_to(
-    model: Any, inputs: Sequence[Any], place: Place, channels_first: bool
+    model: Any,
+    inputs: Sequence[Any],
+    place: Place,
+    channels_first: bool,
+    instead: Sequence[tuple[Any, Any]] = (),
 ) -> tuple[Any, Any]:
     """Pre-activation and response at a place, both float32 with the channels last.
 
@@ -29,10 +34,12 @@ def run_to(
         inputs: one tensor for each of the model's inputs.
         place: where to stop.
         channels_first: the layout of the tensor there.
+        instead: (variable, tensor) that the run is to read in its place.
 
     Returns:
         Two tensors of shape (n, *nodes, maps).
     """
+    import keras
     import tensorflow as tf
 
     count = 0
@@ -54,7 +61,8 @@ def run_to(
         return counted
 
     try:
-        with shadowed([place.layer], stop):
+        scope = keras.StatelessScope(state_mapping=list(instead)) if instead else nullcontext()
+        with shadowed([place.layer], stop), scope:
             model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
     except _Reached as reached:
         before, after = (tf.cast(tensor, tf.float32) for tensor in reached.tensors)

@@ -195,6 +195,8 @@ def input_spec(shape: tuple[int, ...], model: Any, sidecar: dict[str, Any] | Non
 
 
 def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
+    import keras
+
     from oip.network.tracing import leaf_layers
 
     for _, layer in leaf_layers(model)[:4]:
@@ -203,7 +205,8 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
             if mean is None or variance is None:
                 continue
-            centre, spread = np.array(mean).ravel(), np.sqrt(np.array(variance).ravel())
+            centre = keras.ops.convert_to_numpy(mean).ravel()
+            spread = np.sqrt(keras.ops.convert_to_numpy(variance).ravel())
             if centre.size in (1, len(spec.mean)) and np.all(spread > 0):
                 return replace(
                     spec.told(tuple(centre.tolist()), tuple(spread.tolist())),

@@ -12,6 +12,7 @@ import builtins
 import hashlib
 import importlib
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from oip.core import files
 from oip.core.errors import ModelError, expected
 
 _CONFIG_LIMIT = 64 << 20
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SAFE_MODULES = (
     "activations",
     "constraints",
@@ -72,7 +74,7 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> Any:
     try:
         return keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds; each means that the file is no good
-        reason = _first_line(error)
+        reason = reason_of(error)
         raise ModelError(
             expected(
                 f"cannot load '{path.name}'",
@@ -120,7 +122,7 @@ def read_config(path: Path) -> Any:
         return json.loads(text)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(
-            expected(f"'{path.name}' is damaged or no model", "a Keras file", _first_line(error))
+            expected(f"'{path.name}' is damaged or no model", "a Keras file", reason_of(error))
         ) from error
 
 
@@ -214,12 +216,15 @@ def _import(module: str) -> None:
         importlib.import_module(module)
     except Exception as error:  # the user's own module may fail in any way
         raise ModelError(
-            expected(f"--import {module}", "a module that can be imported", _first_line(error))
+            expected(f"--import {module}", "a module that can be imported", reason_of(error))
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+def reason_of(error: BaseException) -> str:
+    """The line of an error's text that says what was wrong; Keras puts a heading before it."""
+    text = _TERMINAL_CODES.sub("", str(error)).strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return (lines[0] if lines else type(error).__name__)[:300]
 
 

@@ -77,6 +77,24 @@ class Network:
         return loading.file_digest(self.path) if self.path else loading.digest(self.model)
 
     @cached_property
+    def finite_weights(self) -> list[tuple[Any, np.ndarray]]:
+        """Variables that hold NaN or infinity, with zeros in those places.
+
+        A gradient multiplies every weight of a layer, also by zero; one NaN would reach all maps.
+        """
+        import tensorflow as tf
+
+        found = []
+        with tf.init_scope():  # it may be asked for while a function is traced
+            numbers = [(variable, variable.numpy()) for variable in self.model.weights]
+        for variable, values in numbers:
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                found.append(
+                    (variable, np.where(np.isfinite(values), values, 0).astype(values.dtype))
+                )
+        return found
+
+    @cached_property
     def calls(self) -> list[tracing.Call]:
         """What runs when the model is called."""
         try:
@@ -84,7 +102,11 @@ class Network:
         except Exception as error:  # a model may fail in any way on an input it does not want
             shape = tuple(self.specs[self.image_input].shape)
             raise ModelError(
-                expected(f"cannot call '{self.name}' on {shape}", "a model of images", error)
+                expected(
+                    f"cannot call '{self.name}' on {shape}",
+                    "a model of images",
+                    loading.reason_of(error),
+                )
             ) from error
 
     @cached_property

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+
+from oip.ascent.loop import Climber, snapshot_steps
+from oip.ascent.noise import Noise
+from oip.ascent.reconstruction import reconstruct
+from oip.ascent.results import REASONS
+from oip.ascent.screening import screen, visible_pixels
+from oip.ascent.settings import ascent_settings
+from oip.network.view import Network
+
+
+def climber(model, layer, **settings):
+    network = Network(model)
+    info = network.find(layer)
+    visible = visible_pixels(network, info, 0)
+    return Climber(network, info, ascent_settings(**settings), visible)
+
+
+def starts(count, shape=(16, 16, 1)):
+    return Noise(shape).images(0, 0, np.arange(count))[0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 120, 1000])
+def test_snapshots_begin_at_the_noise_and_end_at_the_last_step(steps):
+    found = snapshot_steps(steps)
+    assert (found[0], found[-1]) == (0, steps)
+    assert found == sorted(set(found))
+    assert len(found) <= 8
+
+
+def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_model):
+    climbing = climber(small_model, "second", steps=60, tolerance=0.0)
+    found = climbing.climb(starts(10), np.arange(10))
+    assert np.all(found.scores > found.traces[:, 0])
+    np.testing.assert_allclose(found.scores, np.nanmax(found.traces, 1), rtol=1e-6)
+    again = climbing.climb(found.images, np.arange(10))
+    np.testing.assert_allclose(again.traces[:, 0], found.scores, rtol=2e-3)
+    assert np.array_equal(found.snapshots[:, -1], found.images.astype(np.float16))
+
+
+def test_images_keep_mean_and_deviation_over_visible_pixels(small_model):
+    climbing = climber(small_model, "second", steps=20)
+    found = climbing.climb(starts(4), np.arange(4))
+    seen = found.images[:, climbing.visible]
+    np.testing.assert_allclose(seen.mean((1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.std((1, 2)), 1, rtol=1e-4)
+
+
+def test_pixels_that_the_layer_never_sees_are_found(small_model):
+    network = Network(small_model)
+    first = visible_pixels(network, network.find("first"), 0)
+    second = visible_pixels(network, network.find("second"), 0)
+    assert first.all()
+    assert second.all()  # 16 -> 14 -> 7 -> 5: all rows are seen
+
+    import keras
+    from keras import layers
+
+    parts = [layers.Input((15, 15, 1)), layers.Conv2D(2, 3), layers.MaxPooling2D()]
+    odd = Network(keras.Sequential([*parts, layers.Conv2D(2, 3)]))
+    seen = visible_pixels(odd, odd.layers[-1], 0)  # 15 -> 13 -> 6: pooling drops a row
+    assert seen[:14, :14].all()
+    assert not seen[14:].any()
+    assert not seen[:, 14:].any()
+
+
+def test_images_do_not_mix(small_model):
+    climbing = climber(small_model, "second", steps=25)
+    together = climbing.climb(starts(6), np.array([3, 9, 3, 64, 0, 1]))
+    alone = climbing.climb(starts(6)[1:2], np.array([9]))
+    np.testing.assert_allclose(alone.traces[0], together.traces[1], rtol=1e-3)
+
+
+def test_a_climb_repeats_bit_by_bit(small_model):
+    climbing = climber(small_model, "second", steps=40)
+    first = climbing.climb(starts(8), np.arange(8))
+    second = climbing.climb(starts(8), np.arange(8))
+    for name, value in vars(first).items():
+        assert np.array_equal(value, vars(second)[name], equal_nan=True), name
+
+
+def test_images_retire_when_they_gain_no_more(small_model):
+    climbing = climber(small_model, "first", steps=400, blur=0.0, tolerance=0.01)
+    found = climbing.climb(starts(12), np.arange(12) % 6)
+    ended = found.reasons == REASONS.index("converged")
+    assert ended.any()
+    assert np.all(found.steps[ended] < 400)
+    for row in np.flatnonzero(ended):
+        assert np.isnan(found.traces[row, found.steps[row] :]).all()
+        assert np.isfinite(found.traces[row, : found.steps[row]]).all()
+    full = climber(small_model, "first", steps=400, blur=0.0, tolerance=0.0)
+    longer = full.climb(starts(12), np.arange(12) % 6)
+    assert np.all(found.scores >= 0.95 * longer.scores)
+
+
+def test_the_same_network_in_three_ranges_gives_the_same_picture():
+    import keras
+    from keras import layers
+
+    found = []
+    for scale in (1.0, 255.0, 0.02):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential(
+            [
+                layers.Input((16, 16, 1)),
+                layers.Rescaling(1.0 / scale),
+                layers.Conv2D(6, 3, activation="relu", name="maps"),
+            ]
+        )
+        network = Network(model)
+        network.inputs = network.inputs.told(mean=(0.3 * scale,), std=(0.25 * scale,))
+        info = network.find("maps")
+        climbing = Climber(network, info, ascent_settings(steps=40), np.ones((16, 16), bool))
+        found.append(climbing.climb(starts(6), np.arange(6)))
+    for other in found[1:]:
+        np.testing.assert_allclose(other.scores, found[0].scores, rtol=1e-3)
+        flat = [one.images.reshape(6, -1) for one in (found[0], other)]
+        likeness = (flat[0] * flat[1]).mean(1)
+        assert likeness.min() > 0.99
+
+
+def test_a_map_without_gradient_stalls_and_nan_fails(plant):
+    model = plant([0.0, 0.0, 0.0])
+    kernel, bias = model.get_layer("maps").get_weights()
+    kernel[..., 1] = 0.0
+    kernel[..., 2] = np.nan
+    model.get_layer("maps").set_weights([kernel, bias])
+    climbing = climber(model, "maps", steps=30)
+    found = climbing.climb(starts(3, (12, 12, 1)), np.arange(3))
+    words = [REASONS[code] for code in found.reasons]
+    assert words[1] == "stalled"
+    assert words[0] in ("budget", "converged")
+    assert np.isfinite(found.scores[0])
+    oips = reconstruct(model, "maps", steps=30, screened=16)
+    assert oips.verdicts == ["responsive", "dead", "failed"]
+
+
+def test_silent_maps_are_reached_by_their_pre_activation_only(plant):
+    model = plant([-30.0, 0.0], scale=40.0)
+    network = Network(model)
+    settings = ascent_settings(screened=32)
+    screening = screen(network, network.find("maps"), settings)
+    assert screening.post[:, 0].max() == 0
+    first = starts(4, (12, 12, 1))
+    default = climber(model, "maps", steps=60).climb(first, np.zeros(4, int))
+    author = climber(model, "maps", steps=60, preset="author").climb(first, np.zeros(4, int))
+    assert default.scores.max() > 0
+    assert author.scores.max() == 0

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+import oip
+from oip.ascent.reconstruction import shards
+from oip.ascent.settings import ascent_settings
+from oip.core.errors import DataError, ModelError, OipError, SettingsError
+from oip.network.view import Network
+
+QUICK = {"steps": 24, "screened": 48}
+
+
+def test_every_map_of_a_layer_has_an_oip_with_evidence(small_model, small_images):
+    oips = oip.reconstruct(small_model, "second", data=small_images[0], **QUICK)
+    assert oips.images.shape == (70, 4, 16, 16, 1)
+    assert oips.maps.tolist() == list(range(70))
+    assert np.all(np.diff(oips.scores, axis=1) <= 0)
+    for one in oips:
+        told = one.evidence()
+        assert told["verdict"] == one.verdict
+        assert (told["score"] > 0) == (one.verdict != "dead")
+        if one.verdict == "reachable-only":
+            assert told["data_active"] == 0
+    excitable = oips.data_active > 0
+    assert np.mean(oips.scores[excitable, 0] > oips.data_scores[excitable]) > 0.95
+
+
+def test_pixels_are_in_the_models_units(small_model):
+    oips = oip.reconstruct(small_model, "first", maps=[1], **QUICK)
+    np.testing.assert_allclose(oips.pixels.mean(), 40, atol=2)
+    np.testing.assert_allclose(oips.pixels.std(), 80, atol=2)
+    plain = small_model.layers[1]((oips.pixels[0, 0][None] - 40) / 80)
+    np.testing.assert_allclose(plain[..., 1].numpy().mean(), oips.scores[0, 0], rtol=5e-3)
+
+
+def test_a_part_agrees_with_the_whole(small_model):
+    whole = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
+    again = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
+    part = oip.reconstruct(small_model, "second", maps=[66, 69], **QUICK)
+    assert np.array_equal(whole.images, again.images)
+    for number in (66, 69):
+        assert part[number].verdict == whole[number].verdict
+        assert part[number].score == pytest.approx(whole[number].score, rel=0.01)
+
+
+def test_shards_are_aligned():
+    found = dict(shards(np.array([0, 5, 63, 64, 200])))
+    assert {number: maps.tolist() for number, maps in found.items()} == {
+        0: [0, 5, 63],
+        1: [64],
+        3: [200],
+    }
+
+
+def test_verdicts_of_planted_maps(plant):
+    model = plant([0.0, -9.0, -0.5, 0.0], scale=8.0, negative=(1, 2))
+    kernel, bias = model.get_layer("maps").get_weights()
+    kernel[..., 3] = np.nan
+    model.get_layer("maps").set_weights([kernel, bias])
+    oips = oip.reconstruct(model, "maps", **QUICK)
+    assert oips.verdicts == ["responsive", "dead", "dead", "failed"]
+    assert oips.provably_dead.tolist() == [False, True, True, False]
+    assert np.isnan(oips.stability[3])
+
+
+def test_a_map_that_no_image_excites_is_reachable_only(plant):
+    model = plant([-30.0, 0.0], scale=40.0)
+    dark = np.random.default_rng(0).uniform(0.0, 0.01, (30, 12, 12, 1)).astype("float32")
+    oips = oip.reconstruct(model, "maps", data=dark, **QUICK)
+    assert oips.verdicts[0] == "reachable-only"
+    without = oip.reconstruct(model, "maps", **QUICK)
+    assert without.verdicts[0] == "revived"
+
+
+def test_activations_without_a_flat_part_are_never_silent():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    for activation in ("tanh", "sigmoid", "gelu", "linear"):
+        parts = [layers.Input((10, 10, 3)), layers.Conv2D(3, 3, activation=activation)]
+        oips = oip.reconstruct(keras.Sequential(parts), "@0", **QUICK)
+        assert oips.verdicts == ["responsive"] * 3
+        assert np.all(oips.scores[:, 0] > oips.screened_scores)
+
+
+def test_a_saturated_sigmoid_is_flagged():
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Input((10, 10, 1)), layers.Conv2D(1, 3, activation="sigmoid")])
+    kernel, _ = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel, np.array([9.0], "float32")])
+    assert oip.reconstruct(model, "@0", **QUICK).saturated.all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"layer": "none"}, ModelError, "one of"),
+        ({"maps": [70]}, SettingsError, "0 to 69"),
+        ({"steps": 0}, SettingsError, "steps"),
+        ({"starts": 9, "screened": 8}, SettingsError, "screened"),
+        ({"noise": "pink"}, SettingsError, "noise"),
+        ({"preset": "mine"}, SettingsError, "preset"),
+        ({"stepz": 3}, SettingsError, "Did you mean"),
+        ({"steps": "many"}, SettingsError, "settings"),
+        ({"data": np.zeros((2, 5, 5, 1))}, DataError, "shape"),
+        ({"model": "none.keras"}, ModelError, "no such file"),
+    ],
+)
+def test_bad_input_is_named(small_model, change, error, word):
+    asked = {"model": small_model, "layer": "second", "maps": [1], **change}
+    with pytest.raises(error, match=word):
+        oip.reconstruct(asked.pop("model"), asked.pop("layer"), **asked)
+    assert issubclass(error, OipError)
+
+
+def test_results_show_themselves(small_model):
+    oips = oip.reconstruct(small_model, "first", **QUICK)
+    assert "data:image/png" in oips._repr_html_()
+    assert oips[2].show().size == (16, 16)
+    assert len(oips.plot().axes) == 6
+    assert oips[2].plot().axes
+    with pytest.raises(SettingsError, match="a map of 0-5"):
+        oips[6]
+
+
+def test_a_network_is_used_as_it_is(small_model):
+    network = Network(small_model)
+    oips = oip.reconstruct(network, "first", maps=0, **QUICK)
+    assert oips.index == 0
+    assert ascent_settings("author").climb_silent is False

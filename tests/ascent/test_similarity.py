@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from oip.ascent.similarity import similarity, stability
+
+
+def brute(left, right, reach):
+    best = -1.0
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            total = 0.0
+            for y in range(left.shape[0]):
+                for x in range(left.shape[1]):
+                    if 0 <= y + dy < left.shape[0] and 0 <= x + dx < left.shape[1]:
+                        total += float((left[y, x] * right[y + dy, x + dx]).sum())
+            best = max(best, total)
+    return best / np.sqrt((left**2).sum() * (right**2).sum())
+
+
+def test_similarity_is_that_of_the_plain_loops():
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(3, 7, 6, 2)), random.normal(size=(2, 7, 6, 2))
+    found = similarity(left, right, (2, 2))
+    for row in range(3):
+        for column in range(2):
+            wanted = brute(left[row], right[column], 2)
+            assert found[row, column] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_similarity_knows_shifts_and_itself():
+    image = np.zeros((1, 12, 12, 1))
+    image[0, 4:7, 3:9] = 1.0
+    moved = np.roll(image, (2, -1), (1, 2))
+    assert similarity(image, image, (0, 0))[0, 0] == pytest.approx(1.0)
+    assert similarity(image, moved, (2, 2))[0, 0] == pytest.approx(1.0)
+    assert similarity(image, moved, (1, 0))[0, 0] < 0.9
+    assert similarity(image, np.zeros_like(image), (1, 1))[0, 0] == 0.0
+
+
+def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
+    random = np.random.default_rng(1)
+    images = random.normal(size=(20, 4, 10, 10, 1)).astype("float32")
+    images[0] = images[0, :1] + 0.1 * images[0]
+    images[1, 2:] = images[1, 2] + 0.05 * images[1, 2:]
+    alive = np.ones(20, bool)
+    alive[7] = False
+    found = stability(images, alive, (1, 1), seed=0, layer=0)
+    assert found.within[0] > 0.9
+    assert found.percentile[0] == 100.0
+    assert 20 < np.median(found.percentile[2:][alive[2:]]) <= 100
+    assert found.within[2:][alive[2:]].max() < 0.5
+    assert np.isnan(found.within[7])
+    assert found.n_null.tolist() == [18 if one else 0 for one in alive]
+    assert found.clusters[0].tolist() == [0, 0, 0, 0]
+    assert found.clusters[1][2] == found.clusters[1][3] == 0
+    assert found.medoids[0].sum() == 1
+    few = stability(images[:5], alive[:5], (1, 1), seed=0, layer=0)
+    assert np.isnan(few.percentile).all()
+    single = stability(images[:, :1], alive, (1, 1), seed=0, layer=0)
+    assert np.isnan(single.within).all()

@@ -1,0 +1,224 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import oip
+from oip.cli.main import COMMANDS, run
+
+SMALL = ["--starts", "2", "--steps", "10", "--screened", "16", "--quiet"]
+
+
+@pytest.fixture
+def call(capfd):
+    """Runs a command and gives its exit status, stdout and stderr."""
+
+    def command(*arguments):
+        status = run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return command
+
+
+def test_help_is_quick_and_brings_no_tensorflow():
+    code = (
+        "import sys; from oip.cli.main import run; run(['--help']);"
+        "print([m for m in ('tensorflow', 'keras', 'rich', 'numpy') if m in sys.modules])"
+    )
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        seconds.append(time.monotonic() - began)
+        assert out.returncode == 0
+        assert out.stdout.strip().endswith("[]")
+    assert min(seconds) < 0.4
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_no_tensorflow(name):
+    code = (
+        f"import sys; from oip.cli.main import run; run(['{name}', '--help']);"
+        "print('tensorflow' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Example:" in out.stdout
+    assert out.stdout.strip().endswith("False")
+
+
+def test_unknown_commands_and_options_are_wrong_usage(call):
+    for arguments in (["dmo"], ["layers"], ["layers", "--nope"]):
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, "")
+        assert "Usage" in err
+
+
+def test_layers_are_listed(call, small_file):
+    status, out, _ = call("layers", small_file, "--json")
+    assert status == 0
+    layers = json.loads(out)["layers"]
+    assert [layer["layer"] for layer in layers] == ["first", "second"]
+    wanted = {"index": 1, "layer": "second", "class": "Conv2D", "maps": 70, "size": [5, 5]}
+    assert wanted.items() <= layers[1].items()
+    assert (layers[1]["receptive_field"], layers[1]["jump"]) == ([8, 8], [2, 2])
+    status, out, _ = call("layers", small_file)
+    assert status == 0
+    assert "5x5" in out
+
+
+def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path):
+    out = tmp_path / "run"
+    asked = ["reconstruct", small_file, "second:0-3", "@0", "--out", out, "--data", small_data]
+    status, printed, err = call(*asked, *SMALL, "--json")
+    assert (status, err) == (0, "")
+    told = json.loads(printed)
+    assert [(layer["layer"], len(layer["maps"])) for layer in told["layers"]] == [
+        ("first", 6),
+        ("second", 4),
+    ]
+    assert {
+        "map",
+        "verdict",
+        "converged",
+        "score",
+        "data_score",
+        "stability",
+        "n_null",
+        "steps",
+        "reason",
+    } <= set(told["layers"][0]["maps"][0])
+    files = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+    status, printed, _ = call(*asked, *SMALL)
+    assert status == 0
+    assert "responsive" in printed
+    assert files == {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+
+    status, printed, _ = call("export", out, "second", "--out", tmp_path / "a.npz", "--json")
+    assert (status, json.loads(printed)["files"]) == (0, [str(tmp_path / "a.npz")])
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["images"].shape == (4, 16, 16, 1)
+    status, printed, _ = call("export", out, "--out", tmp_path / "pictures", "--format", "webp")
+    assert status == 0
+    assert len(list((tmp_path / "pictures").glob("*.webp"))) == 10
+
+
+def test_what_the_user_has_is_not_changed(call, small_file, small_data, tmp_path):
+    before = [path.read_bytes() for path in (small_file, small_data)]
+    asked = ["reconstruct", small_file, "first", "--data", small_data, "--out", tmp_path / "r"]
+    assert call(*asked, *SMALL)[0] == 0
+    assert [path.read_bytes() for path in (small_file, small_data)] == before
+
+
+def test_nan_in_one_map_is_done_in_part_and_nan_in_all_is_bad_input(call, small_model, tmp_path):
+    import keras
+
+    for row, status in ((slice(2, 3), 1), (slice(None), 2)):
+        model = keras.models.clone_model(small_model)
+        model.set_weights(small_model.get_weights())
+        kernel, bias = model.get_layer("first").get_weights()
+        bias[row] = np.nan
+        model.get_layer("first").set_weights([kernel, bias])
+        path = tmp_path / f"nan{status}.keras"
+        model.save(path)
+        out = tmp_path / f"run{status}"
+        found, printed, err = call("reconstruct", path, "first", "--out", out, *SMALL, "--json")
+        assert found == status
+        verdicts = [one["verdict"] for one in json.loads(printed)["layers"][0]["maps"]]
+        assert verdicts.count("failed") == (1 if status == 1 else 6)
+        assert "failed" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["layers", "none.keras"], "no such file"),
+        (["reconstruct", "MODEL", "thrid", "--out", "OUT"], "expected one of first, second"),
+        (["reconstruct", "MODEL", "second:70", "--out", "OUT"], "0 to 69"),
+        (["reconstruct", "MODEL", "--noise", "pink", "--out", "OUT"], "noise"),
+        (["reconstruct", "MODEL", "--steps", "0", "--out", "OUT"], "steps"),
+        (["reconstruct", "MODEL", "--data", "nothing", "--out", "OUT"], "mnist-sample"),
+        (["reconstruct", "MODEL", "--data", "SHAPE", "--out", "OUT"], "shape"),
+        (["reconstruct", "MODEL", "--input-std", "0", "--out", "OUT"], "--input-std"),
+        (["reconstruct", "MODEL", "--input-mean", "a", "--out", "OUT"], "--input-mean"),
+        (["reconstruct", "MODEL", "--preset", "mine", "--out", "OUT"], "preset"),
+        (["reconstruct", "MODEL", "--out", "MODEL/run"], "a folder"),
+        (["reconstruct", "MODEL", "--out", "FULL"], "other files"),
+        (["reconstruct", "MODEL", "--import", "no_such_thing", "--out", "OUT"], "--import"),
+        (["export", "FULL", "--out", "OUT"], "no run.json"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_nothing_written(
+    call, small_file, tmp_path, arguments, word
+):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "letter.txt").write_text("dear")
+    np.savez(tmp_path / "shape.npz", images=np.zeros((4, 9, 9, 1), np.uint8), labels=[0, 1, 0, 1])
+    names = {
+        "MODEL": str(small_file),
+        "OUT": str(tmp_path / "out"),
+        "FULL": str(full),
+        "SHAPE": str(tmp_path / "shape.npz"),
+    }
+    for name, path in names.items():
+        arguments = [argument.replace(name, path) for argument in arguments]
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert word in err
+    assert err.startswith("oip: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in full.iterdir()] == ["letter.txt"]
+
+
+def test_an_unwritable_folder_is_refused_before_any_work(call, small_file, tmp_path, monkeypatch):
+    import tempfile
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    status, _, err = call("reconstruct", small_file, "--out", tmp_path / "run")
+    assert status == 2
+    assert "Permission denied" in err
+
+
+def test_a_models_file_of_the_users_own_does_not_break_the_tool(small_file, tmp_path):
+    (tmp_path / "models.py").write_text("raise SystemExit('not this one')\n")
+    asked = ["reconstruct", str(small_file), "--data", "mnist-sample", "--out", "run"]
+    code = f"import sys; from oip.cli.main import run; sys.exit(run({asked!r}))"
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])},
+    )
+    assert out.returncode == 2
+    assert "models.py" in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+def test_hostile_names_are_shown_as_text(call, capfd, tmp_path):
+    import keras
+    from keras import layers
+
+    from oip.cli.tables import print_table
+
+    name = "[red]\x1b[31m<script>"
+    print_table((("layer", "left"),), [(name,)], name)
+    printed = capfd.readouterr().out
+    assert "\x1b" not in printed
+    assert printed.count("[red]") == 2
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3, name=name)])
+    model.save(tmp_path / "m.keras")  # TensorFlow itself refuses to call such a layer
+    status, _, err = call("layers", tmp_path / "m.keras")
+    assert status == 2
+    assert "\x1b" not in err
+    assert "scope name" in err

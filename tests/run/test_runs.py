@@ -1,0 +1,154 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from oip.ascent.settings import ascent_settings
+from oip.core.errors import RunError
+from oip.network.selection import parse_selections
+from oip.network.view import Network
+from oip.run.directory import Run
+from oip.run.export import export_arrays, export_pictures
+from oip.run.merging import layer_oips
+from oip.run.recording import reconstruct_into, summary
+from oip.run.shards import read_shard, write_shard
+
+SETTINGS = ascent_settings(steps=12, screened=24, starts=2)
+
+
+def grow(out, network, texts=("second",), settings=SETTINGS, progress=None):
+    chosen = parse_selections(network, texts)
+    more = {} if progress is None else {"progress": progress}
+    return reconstruct_into(out, network, chosen, settings, **more)
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def network(small_file):
+    return Network(small_file)
+
+
+@pytest.fixture(scope="module")
+def finished(network, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    grow(out, network)
+    return out
+
+
+def test_a_run_holds_what_was_grown(finished, network):
+    run = Run.open(finished)
+    assert run.reconstructed() == [1]
+    assert [path.name for path in run.shards(1)] == ["shard-0000.npz", "shard-0001.npz"]
+    oips = layer_oips(run, 1)
+    assert oips.images.shape == (70, 2, 16, 16, 1)
+    assert np.isfinite(oips.null_percentile).any()
+    assert run.info["model"]["name"] == "small.keras"
+    assert str(finished) not in (finished / "run.json").read_text()
+    told = summary(run, [1], 1.0)
+    assert [one["map"] for one in told["layers"][0]["maps"]] == list(range(70))
+    json.dumps(told, allow_nan=False)
+
+
+def test_a_shard_comes_back_bit_by_bit(finished, tmp_path):
+    path = Run.open(finished).shard(1, 0)
+    oips, key = read_shard(path)
+    write_shard(tmp_path / "again.npz", oips, key)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(finished, network, tmp_path):
+    out = tmp_path / "run"
+
+    class Stop(Exception):
+        pass
+
+    def stop(label, done, total):
+        if label == "second: maps":
+            raise Stop
+
+    with pytest.raises(Stop):
+        grow(out, network, progress=stop)
+    first = Run.open(out).shard(1, 0)
+    made = first.stat().st_mtime_ns
+    assert not Run.open(out).shard(1, 1).exists()
+    grow(out, network)
+    assert first.stat().st_mtime_ns == made
+    assert contents(out) == contents(finished)
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "empty"])
+def test_a_damaged_shard_is_done_again(finished, network, tmp_path, harm):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    path = Run.open(out).shard(1, 1)
+    content = bytearray(path.read_bytes())
+    if harm == "cut":
+        content = content[: len(content) // 2]
+    elif harm == "flip":
+        content[len(content) // 2] ^= 4
+    else:
+        content = bytearray()
+    path.write_bytes(content)
+    with pytest.raises(RunError):
+        read_shard(path)
+    grow(out, network)
+    assert contents(out) == contents(finished)
+
+
+def test_more_maps_join_those_that_are_there(network, tmp_path):
+    grow(tmp_path / "run", network, ["second:1,3"])
+    grow(tmp_path / "run", network, ["second:5", "first:0"])
+    run = Run.open(tmp_path / "run")
+    assert run.reconstructed() == [0, 1]
+    assert layer_oips(run, 1).maps.tolist() == [1, 3, 5]
+
+
+def test_other_settings_and_other_models_are_refused(finished, network, small_model, tmp_path):
+    before = contents(finished)
+    with pytest.raises(RunError, match="made in another way"):
+        grow(finished, network, settings=ascent_settings(steps=13, screened=24, starts=2))
+    import keras
+
+    other = keras.models.clone_model(small_model)
+    with pytest.raises(RunError, match="another model"):
+        grow(finished, Network(other), ["first"])
+    assert contents(finished) == before
+
+
+def test_folders_that_are_no_runs_are_refused(network, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match="other files"):
+        grow(tmp_path, network)
+    with pytest.raises(RunError, match=r"no run\.json"):
+        Run.open(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(RunError, match="something else"):
+        Run.open(tmp_path)
+    with pytest.raises(RunError, match="no such folder"):
+        Run.open(tmp_path / "none")
+
+
+def test_exports_hold_the_best_images(finished, tmp_path):
+    oips = layer_oips(Run.open(finished), 1)
+    export_arrays(oips, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["images"].shape == (70, 16, 16, 1)
+        assert arrays["verdicts"].tolist() == oips.verdicts
+        np.testing.assert_array_equal(arrays["images"], oips.pixels[:, 0])
+    from PIL import Image
+
+    for kind, frames in (("png", 1), ("webp", 5), ("gif", 5)):
+        written = export_pictures(oips, tmp_path / kind, kind, True, 64)
+        assert len(written) == 70
+        assert written[17].name == f"001-0017.{kind}"
+        with Image.open(written[17]) as picture:
+            assert picture.size == (64, 64)
+            assert getattr(picture, "n_frames", 1) >= min(frames, 2 if frames > 1 else 1)
