@@ -16,6 +16,7 @@ from models.recipes import recipe as recipe_of
 from models.settings import TrainSettings, keras_optimizer
 from oip.core import files
 from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.quiet import import_quietly
 from oip.core.progress import Progress, silent
 
 SCHEMA = 1
@@ -80,6 +81,7 @@ def train(
     settings = chosen.settings(len(data_train)) if settings is None else settings
     mean, std = statistics(data_train.images)
 
+    import_quietly("keras")
     import keras
 
     keras.utils.set_random_seed(settings.seed)

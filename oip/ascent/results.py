@@ -208,7 +208,8 @@ class MapOip:
         oips = self.oips
         stages = oips.snapshots[self.row]
         figure = Figure(figsize=(max(6.0, 1.1 * len(stages)), 4.2), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=(2, 1.1))
+        parts: Any = figure.subfigures(2, 1, height_ratios=(2, 1.1))
+        top, bottom = parts
         for place, (render, title) in enumerate(((plain, "plain"), (enhanced, "enhanced"))):
             axes = top.add_subplot(1, 3, place + 1)
             axes.imshow(shown(render(self.image)), cmap="gray", interpolation="nearest")

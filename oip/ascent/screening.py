@@ -149,7 +149,7 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
                 layer.channels_first,
                 network.finite_weights,
             )
-            mixed = tf.random.stateless_normal(tf.shape(before), [seed, layer.index])
+            mixed = tf.random.stateless_normal(tf.shape(before), (seed, layer.index))
             total = tf.reduce_sum(before * mixed)
         gradient = tape.gradient(total, images)
         if gradient is None:

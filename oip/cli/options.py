@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -63,19 +65,19 @@ def our_models() -> Any:
     Raises:
         OipError: another `models` shadows it; the message names the file.
     """
-    import models
     import oip
     from oip.core.errors import OipError, expected
 
     ours = Path(oip.__file__).resolve().parent.parent / "models" / "__init__.py"
-    found = Path(models.__file__ or "").resolve()
-    if found != ours:
+    found = importlib.util.find_spec("models")  # finds, but does not run, what bears the name
+    origin = Path(found.origin).resolve() if found is not None and found.origin else None
+    if origin != ours:
         raise OipError(
             expected(
                 "the package 'models' of oip is hidden by another module",
                 f"'{ours}'",
-                f"'{found}'",
+                f"'{origin}'",
                 "Rename that file, or run oip from another folder.",
             )
         )
-    return models
+    return importlib.import_module("models")

@@ -52,7 +52,7 @@ def png(image: np.ndarray, size: int | None = None) -> bytes:
     picture = Image.fromarray(shown(image))
     if size is not None:
         factor = size / max(picture.size)
-        wanted = tuple(max(1, round(side * factor)) for side in picture.size)
+        wanted = [max(1, round(side * factor)) for side in picture.size]
         kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
         picture = picture.resize(wanted, kind)
     stream = io.BytesIO()

@@ -205,8 +205,8 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
             if mean is None or variance is None:
                 continue
-            centre = keras.ops.convert_to_numpy(mean).ravel()
-            spread = np.sqrt(keras.ops.convert_to_numpy(variance).ravel())
+            centre = _line(keras.ops.convert_to_numpy(mean))
+            spread = np.sqrt(_line(keras.ops.convert_to_numpy(variance)))
             if centre.size in (1, len(spec.mean)) and np.all(spread > 0):
                 return replace(
                     spec.told(tuple(centre.tolist()), tuple(spread.tolist())),
@@ -223,6 +223,10 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
                 source="the model's Rescaling layer",
             )
     return spec
+
+
+def _line(values: Any) -> np.ndarray:
+    return np.asarray(values).ravel()
 
 
 def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarray:

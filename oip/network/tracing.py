@@ -104,7 +104,8 @@ def record(model: Any, specs: Sequence[Any]) -> list[Call]:
         for tensor in fed:
             origin[tensor.name] = -1
         with shadowed([layer for _, layer in leaf_layers(model)], watch):
-            model(list(fed) if len(fed) > 1 else fed[0], training=False)
+            inputs = list(fed)
+            model(inputs if len(inputs) > 1 else inputs[0], training=False)
 
     tf.function(run, autograph=False).get_concrete_function(*specs)
     return calls

@@ -47,11 +47,18 @@ class Run:
         return cls(path, info)
 
     @classmethod
-    def begin(cls, path: str | Path, info: dict[str, Any]) -> Run:
+    def begin(
+        cls, path: str | Path, info: dict[str, Any], beside: tuple[str, ...] = ()
+    ) -> Run:
         """Begins a run, or goes on with one of the same model.
 
         What `info` says replaces what an earlier command said of the same things; a run of another
         model (SHA-256) is refused and stays as it is.
+
+        Args:
+            path: the run's folder; new, empty, or a run.
+            info: what run.json shall say.
+            beside: names that may lie in the folder already, such as the model's own.
         """
         path = Path(path)
         files.check_writable(path)
@@ -69,7 +76,7 @@ class Run:
                 )
             settings = {**run.info.get("settings", {}), **info.get("settings", {})}
             merged = {**run.info, **info, "settings": settings}
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and any(entry.name not in beside for entry in path.iterdir()):
             raise RunError(
                 expected(
                     f"'{path}'", "a run directory or an empty folder", "a folder of other files"
