@@ -16,8 +16,8 @@ from models.recipes import recipe as recipe_of
 from models.settings import TrainSettings, keras_optimizer
 from oip.core import files
 from oip.core.errors import DataError, RunError, SettingsError, expected
-from oip.core.quiet import import_quietly
 from oip.core.progress import Progress, silent
+from oip.core.quiet import import_quietly
 
 SCHEMA = 1
 _ENDING = ".keras"

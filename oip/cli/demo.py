@@ -130,9 +130,7 @@ def _trained(
     return path
 
 
-def _measured(
-    model: Path, test: Any, folder: Path, seed: int, clock: _Clock, progress: Any
-) -> Any:
+def _measured(model: Path, test: Any, folder: Path, seed: int, clock: _Clock, progress: Any) -> Any:
     """The OIPs and the rankings of all layers, in the run."""
     from oip.ascent.settings import ascent_settings
     from oip.cli.ranking import rank_into

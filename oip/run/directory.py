@@ -47,9 +47,7 @@ class Run:
         return cls(path, info)
 
     @classmethod
-    def begin(
-        cls, path: str | Path, info: dict[str, Any], beside: tuple[str, ...] = ()
-    ) -> Run:
+    def begin(cls, path: str | Path, info: dict[str, Any], beside: tuple[str, ...] = ()) -> Run:
         """Begins a run, or goes on with one of the same model.
 
         What `info` says replaces what an earlier command said of the same things; a run of another
