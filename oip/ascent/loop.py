@@ -161,7 +161,12 @@ class Climber:
         def objective(images: Any, maps: Any, step: Any, peak: Any) -> tuple[Any, Any, Any]:
             fed = network.feed(images * std + mean)
             before, after = run_to(
-                network.model, fed, layer.response, layer.channels_first, network.finite_weights
+                network.model,
+                fed,
+                layer.response,
+                layer.channels_first,
+                network.finite_weights,
+                for_gradient=True,
             )
             nodes = list(range(1, len(before.shape) - 1))
             post = tf.gather(tf.reduce_mean(after, nodes), maps, batch_dims=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -65,7 +65,7 @@ def command(
     out: Path,
     estimators: tuple[str, ...],
     samples: int,
-    at: str,
+    at: Literal["response", "block"],
     data_dir: Path | None,
     imports: tuple[str, ...],
     seed: int,
@@ -83,6 +83,7 @@ def command(
     """
     from mi.estimators.choice import estimator
     from mi.ranking import DEFAULT_ESTIMATORS, NoFiniteResponses, rank
+    from oip.cli.inputs import apply_input
     from oip.cli.progress import shown
     from oip.core.errors import DataError, expected
     from oip.core.files import check_writable, write_arrays, write_json
@@ -104,8 +105,21 @@ def command(
         "estimators": {one.name: one.parameters for one in chosen},
         "samples": samples,
         "at": at,
+        "seed": seed,
     }
+    stated = network.inputs.known
+    apply_input(
+        network,
+        data,
+        input_mean=None,
+        input_std=None,
+        input_range=None,
+        preprocess=None,
+        quiet=True,
+    )
     info = run_info(network, command="rank", settings=settings, seed=seed, data=data)
+    if not stated and (out / "run.json").is_file():
+        del info["input"]  # an earlier command may have been told more
     run, told, unusable = None, [], 0
     with shown(quiet) as progress:
         for layer, maps in layers:

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from oip.network.layers import Place
-from oip.network.tracing import shadowed
+from oip.network.pooling import can_be_quick, quick_pooling
+from oip.network.tracing import leaf_layers, shadowed
 
 
 class _Reached(BaseException):
@@ -23,6 +24,7 @@ def run_to(
     place: Place,
     channels_first: bool,
     instead: Sequence[tuple[Any, Any]] = (),
+    for_gradient: bool = False,
 ) -> tuple[Any, Any]:
     """Pre-activation and response at a place, both float32 with the channels last.
 
@@ -35,6 +37,7 @@ def run_to(
         place: where to stop.
         channels_first: the layout of the tensor there.
         instead: (variable, tensor) that the run is to read in its place.
+        for_gradient: the gradient with respect to the inputs will be asked for, many times.
 
     Returns:
         Two tensors of shape (n, *nodes, maps).
@@ -62,7 +65,9 @@ def run_to(
 
     try:
         scope = keras.StatelessScope(state_mapping=list(instead)) if instead else nullcontext()
-        with shadowed([place.layer], stop), scope:
+        pools = [layer for _, layer in leaf_layers(model) if for_gradient and can_be_quick(layer)]
+        pools = [layer for layer in pools if layer is not place.layer]
+        with shadowed(pools, quick_pooling), shadowed([place.layer], stop), scope:
             model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
     except _Reached as reached:
         before, after = (tf.cast(tensor, tf.float32) for tensor in reached.tensors)

@@ -16,6 +16,7 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import RunError, expected
+from oip.network.inputs import sidecar_path
 
 SCHEMA = 1
 KIND = "oip-run"
@@ -141,3 +142,10 @@ class Run:
         """
         path = self.folder(index) / "responses.npz"
         return files.read_arrays(path) if path.is_file() else None
+
+
+def own_files(path: str | Path, model: Path | None) -> tuple[str, ...]:
+    """Names of a model's file and its sidecar, if they lie in the run's own folder."""
+    if model is None or model.resolve().parent != Path(path).resolve():
+        return ()
+    return (model.name, sidecar_path(model).name)

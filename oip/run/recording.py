@@ -14,10 +14,10 @@ from oip.ascent.reconstruction import LayerAscent, layer_stability, shards
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, silent
-from oip.network.inputs import check_images, sidecar_path
+from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
-from oip.run.directory import Run
+from oip.run.directory import Run, own_files
 from oip.run.information import Data, run_info
 from oip.run.merging import layer_oips, write_stability
 from oip.run.shards import data_digest, key_of, read_shard, write_shard
@@ -69,7 +69,7 @@ def reconstruct_into(
     )
     run = Run(Path(out), {})
     plan = [(layer, _open_blocks(run, layer, maps, key)) for layer, maps in selections]
-    run = Run.begin(out, info, beside=_own_files(out, network))
+    run = Run.begin(out, info, own_files(out, network.path))
     for layer, blocks in plan:
         ascent = LayerAscent(network, layer, settings, images, progress)
         total = sum(len(maps) for _, maps in blocks)
@@ -80,13 +80,6 @@ def reconstruct_into(
             progress(f"{layer.name}: maps", done, total)
         _measure_stability(run, layer, settings.seed)
     return run
-
-
-def _own_files(out: str | Path, network: Network) -> tuple[str, ...]:
-    """The model's file and its sidecar, where they lie in the run's folder."""
-    if network.path is None or network.path.resolve().parent != Path(out).resolve():
-        return ()
-    return (network.path.name, sidecar_path(network.path).name)
 
 
 def _open_blocks(
