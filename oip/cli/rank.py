@@ -82,32 +82,20 @@ def command(
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
     from mi.estimators.choice import estimator
-    from mi.ranking import DEFAULT_ESTIMATORS, NoFiniteResponses, rank
     from oip.cli.inputs import apply_input
     from oip.cli.progress import shown
-    from oip.core.errors import DataError, expected
-    from oip.core.files import check_writable, write_arrays, write_json
+    from oip.cli.ranking import rank_into
+    from oip.core.errors import OipError
+    from oip.core.files import check_writable
     from oip.network.selection import parse_selections
     from oip.network.view import Network
-    from oip.run.directory import SCHEMA, Run
-    from oip.run.information import run_info
 
     began = time.monotonic()
-    chosen = [estimator(name) for name in estimators or DEFAULT_ESTIMATORS]
+    chosen = [estimator(name) for name in estimators] or None
     check_writable(out)
     network = Network(model, imports)
     layers = _with_pooling(parse_selections(network, selections), at, bool(selections), quiet)
     data = our_models().load(source, data_dir=data_dir, part="test")
-    if data.labels is None:
-        hint = "Information is about a label: name a source that has labels."
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels", hint))
-    settings = {
-        "estimators": {one.name: one.parameters for one in chosen},
-        "samples": samples,
-        "at": at,
-        "seed": seed,
-    }
-    stated = network.inputs.known
     apply_input(
         network,
         data,
@@ -117,50 +105,38 @@ def command(
         preprocess=None,
         quiet=True,
     )
-    info = run_info(network, command="rank", settings=settings, seed=seed, data=data)
-    if not stated and (out / "run.json").is_file():
-        del info["input"]  # an earlier command may have been told more
-    run, told, unusable = None, [], 0
+    told, errors, unusable = [], [], 0
     with shown(quiet) as progress:
-        for layer, maps in layers:
-            try:
-                ranking = rank(
-                    network,
-                    data.images,
-                    data.labels,
-                    layer,
-                    maps=maps,
-                    estimators=chosen,
-                    samples=samples,
-                    at=at,
-                    seed=seed,
-                    progress=progress,
-                    classes=data.classes,
-                    split=data.source,
-                )
-            except NoFiniteResponses as error:
-                if layer is layers[-1][0] and run is None:
-                    raise
-                unusable += len(maps)
-                click.echo(plain_text(f"oip: {error}"), err=True)
+        for layer, result in rank_into(
+            out,
+            network,
+            layers,
+            data,
+            estimators=chosen,
+            samples=samples,
+            at=at,
+            seed=seed,
+            progress=progress,
+        ):
+            if isinstance(result, OipError):
+                errors.append(result)
                 continue
-            # The run is begun when there is a result, so that bad input leaves nothing behind.
-            run = run or Run.begin(out, info)
-            result = ranking.to_dict()
-            folder = run.folder(layer.index)
-            write_arrays(folder / "responses.npz", {"maps": ranking.maps, **ranking.responses})
-            write_json(folder / "ranking.json", {"schema": SCHEMA, **result})
             told.append(result)
             unusable += sum(one["mi"] is None for one in result["estimators"][0]["maps"])
             if not as_json:
                 _print_layer(result)
-            for notice in ranking.all_notices:
-                note(plain_text(f"oip: {ranking.layer}: {notice}"), quiet)
+            notices = [*result["notices"], *(n for e in result["estimators"] for n in e["notices"])]
+            for notice in notices:
+                note(plain_text(f"oip: {layer.name}: {notice}"), quiet)
+    if errors and not told:
+        raise errors[-1]
+    for error in errors:
+        click.echo(plain_text(f"oip: {error}"), err=True)
     if as_json:
         print_json({"layers": told})
     else:
         click.echo(plain_text(f"{out} ({time.monotonic() - began:.0f} s)"))
-    return 1 if unusable else 0
+    return 1 if unusable or errors else 0
 
 
 def _with_pooling(layers: list[Any], at: str, asked: bool, quiet: bool) -> list[Any]:
@@ -212,7 +188,7 @@ def _row(one: dict[str, Any], classes: list[str]) -> tuple[str, ...]:
     if one["mi"] is None:
         return place, str(one["map"]), "-", "not finite", "-", "-"
     best = max(range(len(classes)), key=lambda code: one["per_class"][code])
-    known = one["per_class"][best] > 0
+    known = one["per_class"][best] >= 0.0005
     return (
         place,
         str(one["map"]),

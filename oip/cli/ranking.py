@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from oip.core.errors import DataError, RunError, expected
+from oip.core.errors import DataError, OipError, RunError, expected
 from oip.core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -28,16 +28,29 @@ def rank_into(
     at: Literal["response", "block"] = "response",
     seed: int = 0,
     progress: Progress = silent,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[LayerInfo, dict[str, Any] | OipError]]:
     """Ranks the selected maps and keeps `ranking.json` and `responses.npz` of each layer.
 
     The run is begun with the first result, so that bad input leaves nothing behind.
 
+    Args:
+        out: the run's folder.
+        network: the model, its input settled.
+        selections: layers and map numbers.
+        data: images and labels, as `models.load` gives them.
+        estimators: the first one gives the order; the defaults if None.
+        samples, at, seed: as for `mi.rank`.
+        progress: is told what has been done.
+
     Yields:
-        For each layer what `oip rank --json` prints of it, with `all_notices`.
+        For each layer what `oip rank --json` prints of it, or the error where no map of it has
+        finite responses.
+
+    Raises:
+        DataError: no labels, or images and labels that cannot be used.
     """
     from mi.estimators.choice import estimator
-    from mi.ranking import DEFAULT_ESTIMATORS, rank
+    from mi.ranking import DEFAULT_ESTIMATORS, NoFiniteResponses, rank
     from oip.core import files
     from oip.run.directory import SCHEMA, Run, own_files
     from oip.run.information import run_info
@@ -59,7 +72,7 @@ def rank_into(
         "labels": data_digest(np.asarray(data.labels)),
         "settings": settings,
     }
-    info = run_info(network, command="rank", settings=settings, seed=seed, data=data)
+    info = run_info(network, command="rank", settings=settings, data=data)
     beside = own_files(out, network.path)
     run = None
     for layer, maps in selections:
@@ -67,26 +80,30 @@ def rank_into(
         folder = Run(Path(out), {}).folder(layer.index)
         told = _finished(folder / "ranking.json", key)
         if told is None:
-            ranking = rank(
-                network,
-                data.images,
-                data.labels,
-                layer,
-                maps=maps,
-                estimators=chosen,
-                samples=samples,
-                at=at,
-                seed=seed,
-                progress=progress,
-                classes=data.classes,
-                split=data.source,
-            )
-            told = {**ranking.to_dict(), "all_notices": list(ranking.all_notices)}
+            try:
+                ranking = rank(
+                    network,
+                    data.images,
+                    data.labels,
+                    layer,
+                    maps=maps,
+                    estimators=chosen,
+                    samples=samples,
+                    at=at,
+                    seed=seed,
+                    progress=progress,
+                    classes=data.classes,
+                    split=data.source,
+                )
+            except NoFiniteResponses as error:
+                yield layer, error
+                continue
+            told = ranking.to_dict()
             run = run or Run.begin(out, info, beside)
             responses = {"maps": ranking.maps, **ranking.responses}
             files.write_arrays(folder / "responses.npz", responses)
             files.write_json(folder / "ranking.json", {"schema": SCHEMA, "key": key, **told})
-        yield told
+        yield layer, told
 
 
 def _finished(path: Path, key: str) -> dict[str, Any] | None:

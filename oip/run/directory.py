@@ -51,8 +51,10 @@ class Run:
     def begin(cls, path: str | Path, info: dict[str, Any], beside: tuple[str, ...] = ()) -> Run:
         """Begins a run, or goes on with one of the same model.
 
-        What `info` says replaces what an earlier command said of the same things; a run of another
-        model (SHA-256) is refused and stays as it is.
+        What `info` says replaces what an earlier command said of the same things, but for an input
+        that was told (a measured or assumed one does not replace it) and for the data of the
+        ranking, which `responses.npz` refers to. A run of another model (SHA-256) is refused and
+        stays as it is.
 
         Args:
             path: the run's folder; new, empty, or a run.
@@ -73,8 +75,7 @@ class Run:
                         "Choose another --out.",
                     )
                 )
-            settings = {**run.info.get("settings", {}), **info.get("settings", {})}
-            merged = {**run.info, **info, "settings": settings}
+            merged = _merged(run.info, info)
         elif path.is_dir() and any(entry.name not in beside for entry in path.iterdir()):
             raise RunError(
                 expected(
@@ -142,6 +143,17 @@ class Run:
         """
         path = self.folder(index) / "responses.npz"
         return files.read_arrays(path) if path.is_file() else None
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    settings = {**old.get("settings", {}), **new.get("settings", {})}
+    merged = {**old, **new, "settings": settings}
+    told = new.get("input", {}).get("source", "")
+    if "input" in old and (told == "assumed" or told.startswith("data ")):
+        merged["input"] = old["input"]
+    if "rank" in old.get("settings", {}) and "rank" not in new.get("settings", {}):
+        merged |= {name: old[name] for name in ("data", "classes") if name in old}
+    return merged
 
 
 def own_files(path: str | Path, model: Path | None) -> tuple[str, ...]:

@@ -31,15 +31,14 @@ class Data(Protocol):
 
 
 def run_info(
-    network: Network, *, command: str, settings: dict[str, Any], seed: int, data: Data | None = None
+    network: Network, *, command: str, settings: dict[str, Any], data: Data | None = None
 ) -> dict[str, Any]:
     """What `Run.begin` is told.
 
     Args:
         network: the model.
         command: what is being done, such as `rank`; settings are kept by it.
-        settings: plain values.
-        seed: the seed.
+        settings: plain values, the seed among them.
         data: the images that were used, if any.
     """
     told = network.sidecar or {}
@@ -48,7 +47,6 @@ def run_info(
         "input": network.inputs.to_dict(),
         "layers": [layer.to_dict() for layer in network.convolutional],
         "settings": {command: settings},
-        "seed": seed,
         "versions": versions(),
     }
     classes = (data.classes if data is not None else None) or told.get("classes")

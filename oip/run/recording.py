@@ -64,7 +64,6 @@ def reconstruct_into(
         network,
         command="reconstruct",
         settings=msgspec.to_builtins(settings),
-        seed=settings.seed,
         data=data,
     )
     run = Run(Path(out), {})

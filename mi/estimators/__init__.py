@@ -1,0 +1,1 @@
+"""Estimators of information, one module a family."""

@@ -1,0 +1,272 @@
+"""A ranking: the estimates of a layer's maps, their order, and how it is shown."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mi.estimators.base import LabelEstimator, MapEstimates
+from mi.nulls import adjusted
+from mi.ranks import rank_intervals, ranks
+from oip.core.errors import SettingsError, expected
+from oip.core.units import bits
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+_MOSTLY = 0.5
+_BARS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Estimated:
+    """What one estimator says of the maps; information in bits, NaN for maps without a number."""
+
+    estimator: str
+    name_shown: str
+    parameters: dict[str, Any]
+    held_out: bool
+    mi: np.ndarray
+    """(m,)"""
+    raw: np.ndarray
+    """(m,): before negative estimates are shown as 0."""
+    low: np.ndarray
+    """(m,): lower end of the 95 % interval."""
+    high: np.ndarray
+    """(m,): upper end of the 95 % interval."""
+    p_value: np.ndarray
+    """(m,): against shuffled labels."""
+    p_adjusted: np.ndarray
+    """(m,): for the number of maps, by Benjamini and Hochberg."""
+    saturated: np.ndarray
+    """(m,) bool: within 2 % of the ceiling."""
+    per_class: np.ndarray
+    """(m, classes): about being of a class or not."""
+    class_ceiling: np.ndarray
+    """(classes,)"""
+    ceiling: float
+    """Entropy of the label."""
+    ordered: bool
+    """The ranks are an order. If not, maps at the ceiling share the first places by number."""
+    rank: np.ndarray
+    """(m,) int: 1 is the most informative."""
+    rank_low: np.ndarray
+    """(m,) int: first place in 95 % of the draws."""
+    rank_high: np.ndarray
+    """(m,) int: last place in 95 % of the draws."""
+
+    @classmethod
+    def of(cls, one: LabelEstimator, estimates: MapEstimates) -> Estimated:
+        """What is shown of an estimator's result for a whole layer."""
+        finite = np.isfinite(estimates.raw)
+        ordered = one.held_out or estimates.saturated[finite].mean() <= _MOSTLY
+        low, high = rank_intervals(estimates, ordered)
+        p = estimates.p_value
+        return cls(
+            estimator=one.name,
+            name_shown=one.name_shown,
+            parameters=one.parameters,
+            held_out=one.held_out,
+            mi=bits(estimates.mi),
+            raw=bits(estimates.raw),
+            low=bits(estimates.low),
+            high=bits(estimates.high),
+            p_value=p,
+            p_adjusted=adjusted(p),
+            saturated=estimates.saturated,
+            per_class=bits(estimates.per_class),
+            class_ceiling=bits(estimates.class_ceiling),
+            ceiling=float(bits(np.nanmax(estimates.ceiling))),
+            ordered=bool(ordered),
+            rank=ranks(estimates, ordered),
+            rank_low=low,
+            rank_high=high,
+        )
+
+    @property
+    def saturated_share(self) -> float:
+        """Share of the maps with a number that are at the ceiling."""
+        return float(self.saturated[np.isfinite(self.mi)].mean())
+
+    @property
+    def order(self) -> np.ndarray:
+        """(m,) int: rows, the most informative first."""
+        return np.argsort(self.rank)
+
+    @property
+    def notices(self) -> list[str]:
+        """What a reader has to know before using the numbers."""
+        told = []
+        if not self.ordered:
+            told.append(
+                f"{self.estimator}: {self.saturated_share:.0%} of the maps are saturated (within "
+                f"2 % of {self.ceiling:.3g} bits); their order is noise. Use 'decoder'."
+            )
+        below = int((self.raw < 0).sum())
+        if below:
+            told.append(f"{self.estimator}: {below} estimates under 0 are shown as 0.")
+        return told
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The maps of one layer and what they know about the label."""
+
+    layer: str
+    index: int
+    maps: np.ndarray
+    """(m,) int: map numbers; the rows of all arrays."""
+    classes: tuple[str, ...]
+    estimated: tuple[Estimated, ...]
+    """One for each estimator, the default order first."""
+    samples: int
+    split: str
+    at: str
+    seed: int
+    responses: dict[str, np.ndarray] = field(repr=False)
+    """Best images and response histograms of every map, see `oip.run.directory.Run.responses`."""
+    notices: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> np.ndarray:
+        """(m,) int: map numbers, the most informative first, by the first estimator."""
+        return self.maps[self.estimated[0].order]
+
+    @property
+    def all_notices(self) -> list[str]:
+        """What was left out or clipped, and which orders are none."""
+        return [*self.notices, *(text for one in self.estimated for text in one.notices)]
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def by(self, estimator: str) -> Estimated:
+        """What one estimator says.
+
+        Raises:
+            SettingsError: it was not asked.
+        """
+        for one in self.estimated:
+            if one.estimator == estimator:
+                return one
+        names = ", ".join(one.estimator for one in self.estimated)
+        raise SettingsError(expected("estimator of this ranking", names, f"'{estimator}'"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as `oip rank --json` prints them for a layer; information in bits."""
+        return {
+            "layer": self.layer,
+            "index": self.index,
+            "at": self.at,
+            "classes": list(self.classes),
+            "notices": list(self.notices),
+            "estimators": [self._told(one) for one in self.estimated],
+        }
+
+    def to_pandas(self) -> DataFrame:
+        """A row for each map and estimator, in the order of the first; information in bits."""
+        import pandas
+
+        rows = []
+        for one in self.estimated:
+            for place in one.order:
+                row = self._map(one, place)
+                per_class = row.pop("per_class") or [None] * len(self.classes)
+                rows.append(
+                    {
+                        "layer": self.layer,
+                        "estimator": one.estimator,
+                        **row,
+                        "raw": _number(one.raw[place]),
+                        **{
+                            f"mi:{name}": v for name, v in zip(self.classes, per_class, strict=True)
+                        },
+                    }
+                )
+        return pandas.DataFrame(rows)
+
+    def plot(self) -> Figure:
+        """Bars of the information with intervals and ceiling, one panel an estimator."""
+        from matplotlib.figure import Figure
+
+        count = len(self.estimated)
+        figure = Figure(figsize=(8, 2.6 * count), layout="constrained")
+        for axes, one in zip(np.ravel(figure.subplots(count, 1)), self.estimated, strict=True):
+            order = one.order[:_BARS]
+            mi = np.nan_to_num(one.mi[order])
+            error = np.nan_to_num(np.stack([mi - one.low[order], one.high[order] - mi]))
+            places = np.arange(len(order))
+            axes.bar(places, mi, width=0.8, color="#4477aa")
+            axes.errorbar(places, mi, np.maximum(error, 0), fmt="none", ecolor="#222222", lw=0.8)
+            axes.axhline(one.ceiling, color="#cc3311", lw=1, ls="--", label="ceiling")
+            if len(order) <= 64:
+                axes.set_xticks(places, [str(number) for number in self.maps[order]], fontsize=6)
+            else:
+                axes.set_xticks([])
+            axes.set_xlabel("map, by rank" if one.ordered else "map (saturated: no order)")
+            axes.set_ylabel("bits")
+            axes.set_title(one.name_shown, fontsize=9)
+            axes.legend(fontsize=7, loc="upper right")
+        figure.suptitle(self._title().replace("$", r"\$"), fontsize=10)
+        return figure
+
+    def _title(self) -> str:
+        where = f", {self.split}" if self.split else ""
+        return f"{self.layer}: {len(self)} maps, {self.samples} images{where}"
+
+    def _told(self, one: Estimated) -> dict[str, Any]:
+        return {
+            "estimator": one.estimator,
+            "name_shown": one.name_shown,
+            "parameters": one.parameters,
+            "unit": "bits",
+            "samples": self.samples,
+            "split": self.split,
+            "ceiling": one.ceiling,
+            "saturated_share": one.saturated_share,
+            "ordered": one.ordered,
+            "notices": one.notices,
+            "maps": [self._map(one, place) for place in one.order],
+        }
+
+    def _map(self, one: Estimated, place: int) -> dict[str, Any]:
+        known = bool(np.isfinite(one.mi[place]))
+        return {
+            "map": int(self.maps[place]),
+            "rank": int(one.rank[place]),
+            "rank_low": int(one.rank_low[place]),
+            "rank_high": int(one.rank_high[place]),
+            "mi": _number(one.mi[place]),
+            "low": _number(one.low[place]),
+            "high": _number(one.high[place]),
+            "p_value": _number(one.p_value[place]),
+            "p_adjusted": _number(one.p_adjusted[place]),
+            "saturated": bool(one.saturated[place]),
+            "per_class": [float(value) for value in one.per_class[place]] if known else None,
+        }
+
+    def _repr_html_(self) -> str:
+        first = self.estimated[0]
+        rows = "".join(
+            f"<tr><td>{first.rank[place]}</td><td>{self.maps[place]}</td>"
+            f"<td>{first.mi[place]:.3f}</td>"
+            f"<td>{first.low[place]:.3f} to {first.high[place]:.3f}</td>"
+            f"<td>{first.p_adjusted[place]:.2g}</td></tr>"
+            for place in first.order[:20]
+        )
+        more = f"<p>and {len(self) - 20} more</p>" if len(self) > 20 else ""
+        told = "".join(f"<p>{html.escape(text)}</p>" for text in self.all_notices)
+        return (
+            f"<div><b>{html.escape(self._title())}</b>"
+            f"<p>{html.escape(first.name_shown)}, of {first.ceiling:.3f} bits</p>{told}"
+            "<table><tr><th>rank</th><th>map</th><th>bits</th><th>95 %</th>"
+            f"<th>p (adjusted)</th></tr>{rows}</table>{more}</div>"
+        )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

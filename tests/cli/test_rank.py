@@ -1,0 +1,185 @@
+import json
+
+import numpy as np
+import pytest
+
+from oip.cli.main import run
+
+
+@pytest.fixture
+def call(capfd):
+    """Runs `oip rank` and gives its exit status, stdout and stderr."""
+
+    def command(*arguments):
+        status = run(["rank", *(str(argument) for argument in arguments)])
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return command
+
+
+@pytest.fixture
+def bars(small_images, tmp_path):
+    """The small images with names that no terminal should be shown."""
+    images, labels = small_images
+    images, labels = np.concatenate([images] * 3), np.concatenate([labels] * 3)
+    images = images + np.random.default_rng(0).integers(0, 20, images.shape).astype(np.uint8)
+    path = tmp_path / "bars.npz"
+    classes = np.array(["[b]\x1btop", "upper", "lower", "bottom"])
+    np.savez(path, images=images, labels=labels, classes=classes)
+    return f"{path}:train"
+
+
+def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
+    out = tmp_path / "run"
+    status, printed, err = call(small_file, "--data", bars, "--out", out, "--json", "--quiet")
+    assert (status, err) == (0, "")
+    told = json.loads(printed)["layers"]
+    assert [(layer["layer"], layer["index"]) for layer in told] == [("first", 0), ("second", 1)]
+    assert [len(layer["estimators"][0]["maps"]) for layer in told] == [6, 70]
+    for layer in told:
+        folder = out / "layers" / f"{layer['index']:03d}"
+        kept = json.loads((folder / "ranking.json").read_text())
+        assert {name: kept[name] for name in layer} == layer
+        assert set(kept) - set(layer) == {"schema", "key"}
+        with np.load(folder / "responses.npz") as arrays:
+            maps = len(layer["estimators"][0]["maps"])
+            assert arrays["best_images"].shape == (maps, 9)
+            assert arrays["histogram"].shape[:2] == (maps, 4)
+            assert arrays["maps"].tolist() == list(range(maps))
+    info = json.loads((out / "run.json").read_text())
+    assert set(info["settings"]["rank"]["estimators"]) == {"decoder", "kde"}
+    assert info["data"]["source"] == told[0]["estimators"][0]["split"]
+
+
+def test_a_layer_that_was_finished_is_not_done_again(call, small_file, bars, tmp_path):
+    out = tmp_path / "run"
+    asked = (small_file, "first", "--data", bars, "--out", out, "--json", "--quiet")
+    first = call(*asked)
+    path = out / "layers" / "000" / "ranking.json"
+    made = path.stat().st_mtime_ns
+    assert call(*asked) == first
+    assert path.stat().st_mtime_ns == made
+    assert call(*asked, "--seed", "1")[0] == 0
+    assert path.stat().st_mtime_ns > made
+
+
+def test_tables_show_the_best_and_the_worst_without_control_characters(
+    call, small_file, bars, tmp_path
+):
+    status, printed, err = call(
+        small_file, "second", "--data", bars, "--out", tmp_path / "run", "--estimator", "decoder"
+    )
+    assert status == 0
+    assert "\x1b" not in printed
+    assert "usable information (a lower bound)" in printed
+    assert "70 (" in printed
+    assert "11 (" not in printed.split("...")[0]
+    assert "ranking: 70/70" in err
+    status, printed, _ = call(
+        small_file, "first:0,4", "--data", bars, "--out", tmp_path / "run", "--quiet"
+    )
+    assert status == 0
+    assert "..." not in printed
+
+
+def test_maps_that_are_not_finite_are_exit_1_and_all_of_them_exit_2(
+    call, small_model, bars, tmp_path
+):
+    import keras
+
+    def broken(layer, row):
+        model = keras.models.clone_model(small_model)
+        model.set_weights(small_model.get_weights())
+        kernel, bias = model.get_layer(layer).get_weights()
+        bias[row] = np.nan
+        model.get_layer(layer).set_weights([kernel, bias])
+        path = tmp_path / f"nan-{layer}.keras"
+        model.save(path)
+        return path
+
+    for row, wanted in ((slice(2, 3), 1), (slice(None), 2)):
+        path = broken("first", row)
+        out = tmp_path / f"run{wanted}"
+        status, printed, err = call(path, "first", "--data", bars, "--out", out, "--json")
+        assert status == wanted
+        assert "finite" in err
+        if wanted == 1:
+            maps = json.loads(printed)["layers"][0]["estimators"][0]["maps"]
+            assert (maps[-1]["map"], maps[-1]["mi"]) == (2, None)
+        else:
+            assert not out.exists()
+    # A layer of which nothing can be told is named, and the others are kept.
+    asked = ["--data", bars, "--out", tmp_path / "run", "--json"]
+    status, printed, err = call(broken("second", slice(None)), *asked)
+    assert status == 1
+    assert [layer["layer"] for layer in json.loads(printed)["layers"]] == ["first"]
+    assert "'second'" in err
+
+
+def test_block_leaves_out_layers_without_pooling_unless_they_are_named(
+    call, small_file, bars, tmp_path
+):
+    asked = ["--data", bars, "--out", tmp_path / "run", "--at", "block", "--json"]
+    status, printed, err = call(small_file, *asked)
+    assert status == 0
+    assert [layer["layer"] for layer in json.loads(printed)["layers"]] == ["first"]
+    assert "second" in err
+    status, _, err = call(small_file, "second", *asked)
+    assert status == 2
+    assert "pooling" in err
+
+
+def test_what_reconstruct_was_told_of_the_input_stays(call, bars, tmp_path):
+    import keras
+    from keras import layers
+
+    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(3, 5, activation="relu")])
+    plain.save(tmp_path / "plain.keras")
+    out = tmp_path / "run"
+    made = ["reconstruct", tmp_path / "plain.keras", "--out", out, "--input-mean", "7", "--quiet"]
+    small = ["--starts", "1", "--steps", "2", "--screened", "8"]
+    assert run([str(part) for part in (*made, *small)]) == 0
+    before = json.loads((out / "run.json").read_text())["input"]
+    assert call(tmp_path / "plain.keras", "--data", bars, "--out", out, "--quiet")[0] == 0
+    after = json.loads((out / "run.json").read_text())
+    assert after["input"] == before
+    assert set(after["settings"]) == {"reconstruct", "rank"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["MODEL", "--data", "BARS"], "--out"),
+        (["MODEL", "--out", "OUT"], "--data"),
+        (["MODEL", "thrid", "--data", "BARS", "--out", "OUT"], "first, second"),
+        (["MODEL", "first:9", "--data", "BARS", "--out", "OUT"], "0 to 5"),
+        (["MODEL", "--data", "BARS", "--out", "OUT", "--estimator", "decodr"], "decoder"),
+        (["MODEL", "--data", "BARS", "--out", "OUT", "--samples", "3"], "--samples"),
+        (["MODEL", "--data", "BARS", "--out", "OUT", "--at", "start"], "--at"),
+        (["MODEL", "--data", "NOLABELS", "--out", "OUT"], "labels"),
+        (["MODEL", "--data", "ONECLASS", "--out", "OUT"], "two classes"),
+        (["MODEL", "--data", "FEW", "--out", "OUT"], "at least 20"),
+        (["none.keras", "--data", "BARS", "--out", "OUT"], "none.keras"),
+    ],
+)
+def test_bad_input_is_exit_2_and_nothing_written(
+    call, small_file, small_images, bars, tmp_path, arguments, word
+):
+    images, labels = small_images
+    np.savez(tmp_path / "nolabels.npz", images=images)
+    np.savez(tmp_path / "oneclass.npz", images=images, labels=labels * 0)
+    np.savez(tmp_path / "few.npz", images=images[:12], labels=labels[:12])
+    names = {
+        "MODEL": str(small_file),
+        "BARS": bars,
+        "OUT": str(tmp_path / "out"),
+        "NOLABELS": f"{tmp_path / 'nolabels.npz'}:train",
+        "ONECLASS": f"{tmp_path / 'oneclass.npz'}:train",
+        "FEW": f"{tmp_path / 'few.npz'}:train",
+    }
+    status, out, err = call(*(names.get(argument, argument) for argument in arguments))
+    assert (status, out) == (2, "")
+    assert word in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,101 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mi.estimators.base import Estimate, LabelEstimator, joined
+from mi.estimators.choice import ESTIMATORS, estimator
+from mi.estimators.kde import Kde
+from oip.core.errors import SettingsError
+
+NAT = 1 / math.log(2)
+
+
+def test_an_estimate_is_in_bits_where_it_is_shown():
+    one = Estimate(
+        "I(X;Y)", "kde", {"noise": 0.1}, 0.5, 100, 3, ceiling=1.0, low=0.4, high=0.6, p_value=0.01
+    )
+    assert math.isclose(one.bits, 0.5 * NAT)
+    assert np.allclose(one.interval, (0.4 * NAT, 0.6 * NAT))
+    told = one.to_dict()
+    wanted = "quantity estimator value unit low high p_value ceiling saturated n"
+    assert list(told) == wanted.split()
+    assert told["unit"] == "bits"
+    assert math.isclose(told["ceiling"], NAT)
+    json.dumps(told, allow_nan=False)
+    assert "0.7213 bits" in str(one)
+
+
+def test_saturation_begins_two_percent_under_the_ceiling():
+    def at(nats):
+        return Estimate("I(X;Y)", "kde", {}, nats, 10, 1, ceiling=1.0)
+
+    assert at(0.981).saturated
+    assert not at(0.979).saturated
+    assert "saturated" in str(at(1.0))
+    assert not Estimate("H(X)", "kde", {}, 5.0, 10, 1).saturated
+
+
+def test_nothing_is_silent_and_names_are_text():
+    one = Estimate("I(X;Y)", "<b>", {}, 0.0, 10, 1, raw=-0.1)
+    assert "clipped from -0.1443 bits" in str(one)
+    assert "<b>" not in one._repr_html_()
+    assert one.interval is None
+    assert one.to_dict()["low"] is None
+
+
+def test_blocks_join_and_unusable_maps_are_nan(layer_like):
+    responses, codes = layer_like
+    one = Kde()
+    whole = one.over_maps(responses, codes, 0, 10, 10)
+    parts = [one.over_maps(responses[:, part], codes, 0, 10, 10) for part in ([0, 1], [2, 3, 4, 5])]
+    assert (joined(parts).raw == whole.raw).all()
+    assert (joined(parts).null == whole.null).all()
+    usable = np.array([True, False, True, True, True, True, True])
+    wider = whole.spread(usable)
+    assert np.isnan(wider.mi[1])
+    assert np.isnan([wider.low[1], wider.high[1], wider.p_value[1]]).all()
+    assert (wider.mi[usable] == whole.mi).all()
+    assert (wider.p_value[usable] == whole.p_value).all()
+    assert not wider.saturated[1]
+
+
+def test_every_interval_holds_its_estimate(layer_like):
+    responses, codes = layer_like
+    for kind in ESTIMATORS:
+        result = kind().over_maps(responses, codes, 0, 40, 100)
+        assert (result.low <= result.mi).all()
+        assert (result.mi <= result.high).all()
+        assert (result.low >= 0).all()
+        assert (result.high <= result.ceiling + 1e-12).all()
+
+
+def test_every_estimator_is_found_by_its_name():
+    for kind in ESTIMATORS:
+        assert isinstance(estimator(kind.name), kind)
+        assert kind().parameters
+    assert estimator("kde", noise=0.5) == Kde(noise=0.5)
+    assert estimator(Kde(noise=0.5)) == Kde(noise=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "word"),
+    [
+        ("decodr", {}, "Did you mean 'decoder'"),
+        ("knn", {}, "decoder or kde"),
+        ("kde", {"sigma": 1}, "noise"),
+        (Kde(), {"noise": 1.0}, "both"),
+    ],
+)
+def test_unknown_names_and_parameters(name, parameters, word):
+    with pytest.raises(SettingsError, match=word):
+        estimator(name, **parameters)
+
+
+def test_a_new_estimator_needs_every_member():
+    class Half(LabelEstimator):
+        name = "half"
+
+    with pytest.raises(TypeError):
+        Half()

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from mi.labels import check_labels, class_entropies, label_entropy, stratified
+from oip.core.errors import DataError, SettingsError
+
+CODES = np.arange(40) % 4
+
+
+def test_numbers_booleans_strings_columns_and_one_hot_are_the_same_labels():
+    names = np.array(["a", "b", "c", "d"])
+    for given in (
+        CODES,
+        CODES.astype(np.uint8),
+        CODES * 10 - 7,
+        CODES[:, None],
+        names[CODES],
+        names[CODES].astype("S"),
+        list(names[CODES]),
+        names[CODES].astype(object),
+        np.eye(4)[CODES],
+        np.eye(4, dtype=bool)[CODES],
+    ):
+        known = check_labels(given, 40)
+        assert (known.codes == CODES).all()
+        assert (known.kept == np.arange(40)).all()
+        assert known.notices == ()
+    assert check_labels(CODES > 1, 40).classes == ("False", "True")
+    assert check_labels(CODES * 10 - 7, 40).classes == ("-7", "3", "13", "23")
+
+
+def test_names_are_those_given_also_where_a_class_is_missing():
+    known = check_labels(np.where(CODES == 1, 3, CODES), 40, classes=["w", "x", "y", "z"])
+    assert known.classes == ("w", "y", "z")
+    assert (np.bincount(known.codes) == [10, 10, 20]).all()
+
+
+def test_labels_seen_once_are_left_out_with_a_notice():
+    given = CODES.copy()
+    given[5] = 77
+    known = check_labels(given, 40)
+    assert 5 not in known.kept
+    assert len(known.codes) == 39
+    assert "77" in known.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "word"),
+    [
+        (None, "none"),
+        (CODES / 2, "floats"),
+        (np.where(CODES == 1, np.nan, 1.0), "NaN"),
+        (CODES[:-1], "39"),
+        (np.zeros(40, int), "two classes"),
+        (np.arange(40), "hardly repeat"),
+        ((np.eye(4) + np.roll(np.eye(4), 1, 1))[CODES], "several labels"),
+        (np.full((40, 3), 0.3), "not one-hot"),
+        (np.zeros((40, 5, 5), int), "shape"),
+        ([[1], [1, 2]] * 20, "different lengths"),
+        ([None, "a"] * 20, "NoneType"),
+        (CODES + 1j, "complex"),
+    ],
+)
+def test_labels_that_cannot_be_used(labels, word):
+    with pytest.raises(DataError, match=word):
+        check_labels(labels, 40)
+
+
+def test_too_few_samples_and_too_few_names():
+    with pytest.raises(DataError, match="at least 20"):
+        check_labels(CODES[:19], 19)
+    with pytest.raises(DataError, match="3 classes"):
+        check_labels(CODES, 40, classes=["a", "b", "c"])
+
+
+def test_floats_are_labels_where_it_is_said():
+    assert check_labels(CODES / 2, 40, discrete=True).classes == ("0.0", "0.5", "1.0", "1.5")
+
+
+def test_subsamples_keep_the_shares_and_the_rare():
+    codes = np.repeat([0, 1, 2], [700, 297, 3])
+    places = stratified(codes, 100, seed=0)
+    assert len(places) == len(set(places)) == 100
+    assert (np.diff(places) > 0).all()
+    counts = np.bincount(codes[places])
+    assert counts[2] == 2
+    assert abs(counts[0] - 70) <= 1
+    assert (places == stratified(codes, 100, seed=0)).all()
+    assert (places != stratified(codes, 100, seed=1)).any()
+    assert (stratified(codes, 5000, seed=0) == np.arange(1000)).all()
+    with pytest.raises(SettingsError, match="at least 20"):
+        stratified(codes, 10, seed=0)
+
+
+def test_entropies():
+    codes = np.repeat([0, 1], [75, 25])
+    wanted = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    assert np.isclose(label_entropy(codes), wanted)
+    assert np.allclose(class_entropies(codes), wanted)
+    assert np.isclose(label_entropy(CODES), np.log(4))
+    assert np.allclose(class_entropies(np.arange(100) % 10) / np.log(2), 0.468996)

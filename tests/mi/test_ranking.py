@@ -1,0 +1,248 @@
+import json
+
+import numpy as np
+import pytest
+
+import mi
+from mi.estimators.kde import Kde
+from mi.ranking import NoFiniteResponses
+from oip.core.errors import DataError, ModelError, SettingsError
+
+
+def block_model(bias=None):
+    """Four maps that see: the left half, the right half, nothing, everything."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            layers.Input((4, 8, 1)),
+            layers.Conv2D(4, (4, 4), strides=(4, 4), activation="relu", name="halves"),
+            layers.MaxPooling2D((1, 2), name="pool"),
+        ]
+    )
+    kernel = np.ones((4, 4, 1, 4), np.float32) / 16
+    kernel[..., 2] = -1.0
+    model.get_layer("halves").set_weights([kernel, np.zeros(4) if bias is None else bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """200 images of 3 classes: dark, bright on the left, bright on the right; noise on top."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 3
+    images = rng.uniform(0, 0.5, (200, 4, 8, 1)).astype(np.float32)
+    images[labels == 1, :, :4] += 0.5
+    images[labels == 2, :, 4:] += 0.5
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def ranking(halves):
+    return mi.rank(block_model(), *halves, "halves", classes=["dark", "left", "right"], split="x:y")
+
+
+def test_what_a_map_sees_is_what_it_knows(ranking):
+    told = ranking.to_dict()
+    assert [one["estimator"] for one in told["estimators"]] == ["decoder", "kde"]
+    assert told["estimators"][0]["name_shown"] == "usable information (a lower bound)"
+    for one in told["estimators"]:
+        maps = one["maps"]
+        assert [entry["rank"] for entry in maps] == [1, 2, 3, 4]
+        assert maps[-1]["map"] == 2
+        assert maps[-1]["mi"] == pytest.approx(0.0, abs=1e-12)
+        assert maps[-1]["p_adjusted"] == 1.0
+        assert maps[0]["mi"] > 0.9 * one["ceiling"]
+        # 0, 1 and 3 respond alike, so none of them is surely first.
+        assert all((entry["rank_low"], entry["rank_high"]) == (1, 3) for entry in maps[:3])
+        assert all(entry["p_adjusted"] < 0.01 for entry in maps[:3])
+
+
+def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
+    told = ranking.to_dict()
+    json.dumps(told, allow_nan=False)
+    assert {"layer", "index", "classes", "estimators"} <= set(told)
+    assert told["classes"] == ["dark", "left", "right"]
+    for one in told["estimators"]:
+        assert {
+            "estimator",
+            "name_shown",
+            "parameters",
+            "unit",
+            "samples",
+            "split",
+            "ceiling",
+            "saturated_share",
+            "maps",
+        } <= set(one)
+        assert (one["unit"], one["samples"], one["split"]) == ("bits", 200, "x:y")
+        assert one["ceiling"] == pytest.approx(np.log2(3), abs=1e-3)
+        for entry in one["maps"]:
+            assert set(entry) == {
+                "map",
+                "rank",
+                "rank_low",
+                "rank_high",
+                "mi",
+                "low",
+                "high",
+                "p_value",
+                "p_adjusted",
+                "saturated",
+                "per_class",
+            }
+            assert entry["low"] <= entry["mi"] <= entry["high"] <= one["ceiling"] + 1e-9
+            assert len(entry["per_class"]) == 3
+
+
+def test_responses_point_into_the_given_images(ranking, halves):
+    images, _ = halves
+    responses = ranking.responses
+    left, right = images[:, :, :4].mean((1, 2, 3)), images[:, :, 4:].mean((1, 2, 3))
+    whole = (left + right) / 2
+    assert (responses["best_images"][0] == np.argsort(-whole)[:9]).all()
+    assert np.allclose(responses["best_scores"][0], np.sort(whole)[::-1][:9], atol=1e-5)
+    best = responses["best_images"][0]
+    assert (responses["best_positions"][0, :, 1] == (right > left)[best]).all()
+    assert responses["active"].tolist() == [1.0, 1.0, 0.0, 1.0]
+    assert (responses["histogram"].sum(axis=(1, 2)) == 200).all()
+
+
+def test_tables_figures_and_html(ranking):
+    table = ranking.to_pandas()
+    assert len(table) == 8
+    assert table["map"][:4].tolist() == ranking.order.tolist()
+    assert {"rank", "mi", "low", "high", "p_adjusted", "raw", "mi:left"} <= set(table.columns)
+    figure = ranking.plot()
+    assert len(figure.axes) == 2
+    assert [patch.get_height() for patch in figure.axes[0].patches] == pytest.approx(
+        ranking.by("decoder").mi[ranking.by("decoder").order].tolist()
+    )
+    figure.canvas.draw()
+    assert "usable information" in ranking._repr_html_()
+    with pytest.raises(SettingsError, match="decoder, kde"):
+        ranking.by("ksg")
+
+
+def test_names_are_shown_as_text(ranking):
+    from dataclasses import replace
+
+    bad = replace(ranking, layer="<b>$x</b>", split="<i>")
+    assert "<b>$x" not in bad._repr_html_()
+    bad.plot().canvas.draw()
+
+
+def test_same_seed_same_result_whatever_the_blocks(halves, monkeypatch, ranking):
+    import mi.ranking as module
+
+    monkeypatch.setattr(module, "_BYTES", 1)
+    again = mi.rank(block_model(), *halves, "@0", classes=["dark", "left", "right"], split="x:y")
+    assert again.order.tolist() == ranking.order.tolist()
+    for one, other in zip(again.estimated, ranking.estimated, strict=True):
+        for name in ("raw", "low", "high", "p_value", "p_adjusted", "per_class"):
+            assert np.allclose(getattr(one, name), getattr(other, name), atol=1e-12), name
+        for name in ("rank", "rank_low", "rank_high", "saturated"):
+            assert (getattr(one, name) == getattr(other, name)).all()
+    for name, values in ranking.responses.items():
+        assert np.array_equal(values, again.responses[name], equal_nan=True)
+
+
+def test_some_maps_some_samples_and_the_block_output(halves):
+    images, labels = halves
+    some = mi.rank(block_model(), images, labels, "halves", maps=[0, 2], samples=60, at="block")
+    assert some.maps.tolist() == [0, 2]
+    assert some.samples == 60
+    assert (some.responses["best_positions"][0] == 0).all()
+    assert some.responses["best_images"].max() < 200
+    # Which side was bright is lost by the pooling.
+    assert some.by("decoder").mi[0] < 0.8 * some.by("decoder").ceiling
+
+
+def test_saturated_layers_are_not_given_as_an_order(halves):
+    tight = Kde(noise=1e-9)
+    result = mi.rank(block_model(), *halves, "halves", estimators=[tight, "decoder"])
+    kde = result.to_dict()["estimators"][0]
+    assert kde["saturated_share"] == 0.75
+    assert kde["ordered"] is False
+    assert "their order is noise" in kde["notices"][0]
+    assert [entry["map"] for entry in kde["maps"]] == [0, 1, 3, 2]
+    assert [entry["rank_low"] for entry in kde["maps"]] == [1, 1, 1, 4]
+    assert [entry["rank_high"] for entry in kde["maps"]] == [3, 3, 3, 4]
+    assert result.by("decoder").ordered
+    assert any("decoder" in text for text in result.all_notices)
+
+
+def test_maps_that_are_not_finite_are_last_and_the_others_go_on(halves, ranking):
+    bias = np.array([0, np.nan, 0, 0], np.float32)
+    result = mi.rank(block_model(bias), *halves, "halves")
+    for one in result.to_dict()["estimators"]:
+        last = one["maps"][-1]
+        assert (last["map"], last["rank"], last["mi"], last["per_class"]) == (1, 4, None, None)
+        json.dumps(one, allow_nan=False)
+    assert "not finite" in result.notices[0]
+    kept = [0, 2, 3]
+    assert (result.by("decoder").mi[kept] == ranking.by("decoder").mi[kept]).all()
+    result.plot().canvas.draw()
+    result._repr_html_()
+    with pytest.raises(NoFiniteResponses, match="weights"):
+        mi.rank(block_model(np.full(4, np.nan)), *halves, "halves")
+
+
+def test_a_label_seen_once_is_left_out(halves):
+    images, labels = halves
+    labels = labels.copy()
+    labels[7] = 9
+    result = mi.rank(block_model(), images, labels, "halves", estimators="kde")
+    assert result.classes == ("0", "1", "2")
+    assert result.samples == 199
+    assert "seen once" in result.notices[0]
+    assert 7 not in result.responses["best_images"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "word"),
+    [
+        ({"layer": "thirds"}, ModelError, "halves"),
+        ({"maps": [4]}, SettingsError, "0 to 3"),
+        ({"estimators": ["mine"]}, SettingsError, "decoder or kde"),
+        ({"estimators": []}, SettingsError, "at least one"),
+        ({"estimators": ["kde", "kde"]}, SettingsError, "once"),
+        ({"samples": 5}, SettingsError, "samples"),
+        ({"at": "before"}, SettingsError, "response or block"),
+        ({"labels": np.zeros(200)}, DataError, "floats"),
+        ({"labels": np.zeros(200, int)}, DataError, "two classes"),
+        ({"labels": np.arange(100) % 2}, DataError, "200"),
+        ({"images": np.zeros((200, 9, 9, 1))}, DataError, "shape"),
+        ({"images": np.full((200, 4, 8, 1), np.nan)}, DataError, "finite"),
+    ],
+)
+def test_bad_input(halves, changed, error, word):
+    images, labels = halves
+    asked = {"images": images, "labels": labels, "layer": "halves", **changed}
+    with pytest.raises(error, match=word):
+        mi.rank(block_model(), **asked)
+
+
+def test_digits_are_known_better_than_by_chance():
+    import keras
+    from keras import layers
+
+    import models
+
+    data = models.load("mnist-sample:test")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 5, strides=3, activation="relu", name="random"),
+        ]
+    )
+    result = mi.rank(model, data.images, data.labels, "random", samples=300, classes=data.classes)
+    for one in result.estimated:
+        known = one.mi > 0
+        assert known.any()
+        assert (one.p_adjusted[known] < 0.01).all()
+        assert (one.mi < one.ceiling).all()
+    assert result.by("decoder").mi.max() > 1.0

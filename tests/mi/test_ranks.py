@@ -1,0 +1,66 @@
+import numpy as np
+
+from mi.estimators.base import MapEstimates
+from mi.ranks import rank_intervals, ranks
+
+
+def estimates(raw, spread=0.01, draws=200, ceiling=1.0):
+    raw = np.array(raw, float)
+    noise = np.random.default_rng(0).normal(size=(draws, len(raw))) * spread
+    return MapEstimates(
+        raw=raw,
+        ceiling=np.full(len(raw), ceiling),
+        per_class_raw=np.zeros((len(raw), 2)),
+        class_ceiling=np.ones(2),
+        draws=raw + noise,
+        null=np.zeros((10, len(raw))),
+    )
+
+
+def test_clear_orders_have_ranks_without_doubt():
+    given = estimates([0.2, 0.8, 0.5])
+    low, high = rank_intervals(given, True)
+    assert ranks(given, True).tolist() == [3, 1, 2]
+    assert low.tolist() == high.tolist() == [3, 1, 2]
+
+
+def test_intervals_hold_the_rank_and_widen_where_maps_are_alike():
+    given = estimates([0.5, 0.501, 0.502, 0.1], spread=0.05)
+    low, high = rank_intervals(given, True)
+    own = ranks(given, True)
+    assert ((low <= own) & (own <= high)).all()
+    assert low[:3].tolist() == [1, 1, 1]
+    assert high[:3].tolist() == [3, 3, 3]
+    assert (low[3], high[3]) == (4, 4)
+
+
+def test_equal_maps_share_their_places():
+    given = estimates([0.5, 0.5, 0.1], spread=0.0)
+    low, high = rank_intervals(given, True)
+    assert ranks(given, True).tolist() == [1, 2, 3]
+    assert low.tolist() == [1, 1, 3]
+    assert high.tolist() == [2, 2, 3]
+
+
+def test_estimates_under_zero_are_no_worse_than_zero():
+    given = estimates([-0.2, 0.0, 0.5], spread=0.0)
+    low, high = rank_intervals(given, True)
+    assert ranks(given, True).tolist() == [2, 3, 1]
+    assert low.tolist() == [2, 2, 1]
+    assert high.tolist() == [3, 3, 1]
+
+
+def test_maps_without_a_number_come_last():
+    given = estimates([np.nan, -0.5, 0.3, np.nan])
+    low, high = rank_intervals(given, True)
+    assert ranks(given, True).tolist() == [3, 2, 1, 4]
+    assert (low[0], high[0]) == (low[3], high[3]) == (3, 4)
+
+
+def test_at_the_ceiling_there_is_no_order():
+    given = estimates([0.99, 1.0, 0.995, 0.3], spread=0.0)
+    low, high = rank_intervals(given, False)
+    assert ranks(given, False).tolist() == [1, 2, 3, 4]
+    assert low.tolist() == [1, 1, 1, 4]
+    assert high.tolist() == [3, 3, 3, 4]
+    assert ranks(given, True).tolist() == [3, 1, 2, 4]
