@@ -26,6 +26,7 @@ SHARD = 64
 _BUDGET = 384 << 20
 _TOGETHER = 128
 """Images that climb at once at most: more of them leave the processor's caches."""
+_SETTLED = 0.01
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 
 
@@ -201,7 +202,7 @@ class LayerAscent:
             snapshots=snapshots,
             snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
             verdict_codes=verdict_codes(maps, best, screening, self.layer.silent_possible),
-            converged=found.reasons[:, 0] == REASONS.index("converged"),
+            converged=settled(found.traces[:, 0], found.steps[:, 0], self.settings.patience),
             provably_dead=self._provably_dead[maps],
             saturated=saturated(self.layer, best),
             white_scores=screening.white[maps],
@@ -215,6 +216,22 @@ class LayerAscent:
             mean=spec.mean,
             std=spec.std,
         )
+
+
+def settled(traces: np.ndarray, steps: np.ndarray, patience: int) -> np.ndarray:
+    """(m,) bool: the best score rose by less than 1 % over the last `patience` steps.
+
+    Args:
+        traces: (m, t + 1) scores over steps, NaN after the end.
+        steps: (m,) steps done.
+    """
+    best = np.fmax.accumulate(traces, axis=1)
+    rows = np.arange(len(traces))
+    last = best[rows, np.minimum(steps, traces.shape[1] - 1)]
+    early = best[rows, np.maximum(steps - patience, 0)]
+    with np.errstate(invalid="ignore"):
+        rose = last - early <= _SETTLED * np.abs(last)
+    return np.asarray(rose & (last > 0) & (steps >= patience))
 
 
 class _Grown:

@@ -55,7 +55,7 @@ class Oips:
     verdict_codes: np.ndarray
     """(m,) int: an index into `VERDICTS`."""
     converged: np.ndarray
-    """(m,) bool: the best start stopped because it gained no more."""
+    """(m,) bool: the best start's score rose by less than 1 % over its last 20 steps."""
     provably_dead: np.ndarray
     """(m,) bool: no input within the declared bounds can open the map."""
     saturated: np.ndarray

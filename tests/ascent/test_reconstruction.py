@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.reconstruction import shards
+from oip.ascent.reconstruction import settled, shards
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
 from oip.network.view import Network
@@ -41,6 +41,16 @@ def test_a_part_agrees_with_the_whole(small_model):
     for number in (66, 69):
         assert part[number].verdict == whole[number].verdict
         assert part[number].score == pytest.approx(whole[number].score, rel=0.01)
+
+
+def test_a_map_is_converged_when_its_last_steps_gain_little():
+    steps = np.arange(61)
+    rising, flat, zero = steps / 60.0, 1 - 0.5 ** (steps / 4), 0.0 * steps
+    retired = np.where(steps < 40, flat, np.nan)
+    traces = np.stack([rising, flat, zero, retired])
+    found = settled(traces, np.array([60, 60, 60, 40]), 20)
+    assert found.tolist() == [False, True, False, True]
+    assert not settled(traces[:, :11], np.full(4, 10), 20).any()
 
 
 def test_shards_are_aligned():
