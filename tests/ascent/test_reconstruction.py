@@ -45,7 +45,7 @@ def test_a_part_agrees_with_the_whole(small_model):
 
 def test_a_map_is_converged_when_its_last_steps_gain_little():
     steps = np.arange(61)
-    rising, flat, zero = steps / 60.0, 1 - 0.5 ** (steps / 4), 0.0 * steps
+    rising, flat, zero = steps / 60.0, 1 - 0.5 ** (steps / 2), 0.0 * steps
     retired = np.where(steps < 40, flat, np.nan)
     traces = np.stack([rising, flat, zero, retired])
     found = settled(traces, np.array([60, 60, 60, 40]), 20)
