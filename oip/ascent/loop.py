@@ -10,6 +10,7 @@ import numpy as np
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.network.cut import run_to
+from oip.network.graphs import compiled
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
 
@@ -238,7 +239,7 @@ class Climber:
             number,
             tf.TensorSpec((), tf.bool),
         ]
-        return tf.function(segment, input_signature=signature, autograph=False)
+        return compiled(segment, *signature)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from oip.ascent.noise import Noise
 from oip.ascent.settings import AscentSettings
 from oip.core.progress import Progress, silent
 from oip.network.cut import run_to
+from oip.network.graphs import compiled
 from oip.network.layers import LayerInfo
 from oip.network.responses import spatial_means
 from oip.network.view import Network
@@ -68,7 +69,6 @@ def screen(
     noise = Noise(spec.shape, settings.noise)
     white = Noise(spec.shape, "white")
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), tf.float32)], autograph=False)
     def reactions(images: Any) -> Any:
         fed = network.feed(images * spec.std + spec.mean)
         before, after = run_to(network.model, fed, layer.response, layer.channels_first)
@@ -79,6 +79,7 @@ def screen(
             tf.reduce_max(before, axes),
         )
 
+    graph = compiled(reactions, tf.TensorSpec((None, *spec.shape), tf.float32))
     batch = int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 256))
 
     def over(kind: Noise, count: int, purpose: str) -> list[np.ndarray]:
@@ -86,7 +87,7 @@ def screen(
         for first in range(0, count, batch):
             starts = np.arange(first, min(first + batch, count))
             images, _ = kind.images(settings.seed, layer.index, starts, purpose)
-            found.append([part.numpy() for part in reactions(tf.constant(images))])
+            found.append([part.numpy() for part in graph(tf.constant(images))])
             progress(f"{layer.name}: screening", first + len(starts), count)
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
@@ -137,7 +138,6 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
     spec = network.inputs
     batch = int(np.clip(_FORWARD_BUDGET // (4 * network.activation_bytes(layer)), 1, _PROBES))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), tf.float32)], autograph=False)
     def influence(images: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -156,12 +156,13 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
             return tf.zeros(spec.shape[:-1], tf.bool)
         return tf.reduce_any(gradient != 0, axis=[0, -1])
 
+    graph = compiled(influence, tf.TensorSpec((None, *spec.shape), tf.float32))
     seen = np.zeros(spec.shape[:-1], bool)
     noise = Noise(spec.shape, "equal")
     for first in range(0, _PROBES, batch):
         starts = np.arange(first, min(first + batch, _PROBES))
         images, _ = noise.images(seed, layer.index, starts, "probe")
-        seen |= influence(tf.constant(images)).numpy()
+        seen |= graph(tf.constant(images)).numpy()
         if seen.all():
             break
     return seen

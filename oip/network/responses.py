@@ -9,6 +9,7 @@ import numpy as np
 
 from oip.core.errors import SettingsError, expected
 from oip.network.cut import run_to
+from oip.network.graphs import compiled
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
 
@@ -69,17 +70,17 @@ def spatial_means(
 
     spec = network.inputs
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), tf.float32)], autograph=False)
     def means(part: Any) -> Any:
         _, after = run_to(network.model, network.feed(part), layer.response, layer.channels_first)
         return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
 
+    graph = compiled(means, tf.TensorSpec((None, *spec.shape), tf.float32))
     batch = _batch(network, layer)
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch], np.float32)
         if standardise:
             part = standardised_as_input(part, network)
-        yield means(tf.constant(part)).numpy()
+        yield graph(tf.constant(part)).numpy()
 
 
 def standardised_as_input(images: np.ndarray, network: Network) -> np.ndarray:
@@ -116,20 +117,16 @@ def _forward(network: Network, layer: LayerInfo, at: At) -> Callable[..., np.nda
             expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
         )
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, *network.inputs.shape), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-        ],
-        autograph=False,
-    )
-    def compiled(part: Any, block: Any) -> Any:
+    def chosen_maps(part: Any, block: Any) -> Any:
         _, after = run_to(network.model, network.feed(part), place, layer.channels_first)
         chosen = tf.gather(after, block, axis=-1)
         flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])
 
+    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+    graph = compiled(chosen_maps, image, tf.TensorSpec((None,), tf.int32))
+
     def forward(part: np.ndarray, block: np.ndarray) -> np.ndarray:
-        return compiled(tf.constant(part), tf.constant(block, tf.int32)).numpy()
+        return graph(tf.constant(part), tf.constant(block, tf.int32)).numpy()
 
     return forward

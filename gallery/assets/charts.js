@@ -1,0 +1,161 @@
+/* Pictures cut out of strips, and charts, as SVG. */
+
+/** One image of a strip with `columns` x `rows` images of one size. */
+function cut(url, place, label, options) {
+  const [high, wide] = site.input;
+  const { columns, rows, column, row } = place;
+  const edge = 0.004 * wide; // keeps the neighbour's first pixels out where the scale is not whole
+  return drawn(
+    "svg",
+    {
+      class: "cut" + (site.exact ? " exact" : ""),
+      viewBox: [edge, edge, wide - 2 * edge, high - 2 * edge].join(" "),
+      role: label ? "img" : null,
+      "aria-label": label || null,
+      "aria-hidden": label ? null : "true",
+    },
+    drawn("image", {
+      href: url,
+      x: -column * wide,
+      y: -row * high,
+      width: columns * wide,
+      height: rows * high,
+      preserveAspectRatio: "none",
+    }),
+    ...((options && options.over) || [])
+  );
+}
+
+function line(points, attributes) {
+  return drawn("polyline", { points: points.map((p) => p.join(",")).join(" "), ...attributes });
+}
+
+/** Score over steps, one line a start, the best one in front. */
+function traceChart(steps, traces, reference) {
+  const [wide, high, left, right, top, bottom] = [460, 190, 44, 12, 12, 30];
+  const known = traces.flat().filter((value) => value !== null);
+  if (reference !== null) known.push(reference);
+  if (!known.length) return null;
+  const [low, most] = [Math.min(0, ...known), Math.max(...known)];
+  const span = most - low || 1;
+  const last = steps[steps.length - 1] || 1;
+  const x = (step) => left + ((wide - left - right) * step) / last;
+  const y = (value) => top + (high - top - bottom) * (1 - (value - low) / span);
+  const chart = drawn("svg", {
+    class: "chart",
+    viewBox: "0 0 " + wide + " " + high,
+    role: "img",
+    "aria-label":
+      "Score over " + last + " steps of " + plural(traces.length, "start") + "; best " +
+      figure(Math.max(...traces.map((trace) => Math.max(...trace.filter((v) => v !== null))))) +
+      (reference === null ? "" : "; best data image " + figure(reference)),
+  });
+  for (const value of [low, low + span / 2, most]) {
+    chart.append(
+      drawn("line", { class: "rule", x1: left, x2: wide - right, y1: y(value), y2: y(value) }),
+      drawn("text", { class: "tick end", x: left - 6, y: y(value) + 4 }, figure(value))
+    );
+  }
+  for (const step of [0, Math.round(last / 2), last]) {
+    const side = step === last ? " end" : step === 0 ? "" : " middle";
+    const words = step === last ? plural(step, "step") : String(step);
+    chart.append(drawn("text", { class: "tick" + side, x: x(step), y: high - 8 }, words));
+  }
+  if (reference !== null) {
+    const above = y(reference) < top + 16;
+    chart.append(
+      drawn("line", {
+        class: "reference", x1: left, x2: wide - right, y1: y(reference), y2: y(reference),
+      }),
+      drawn(
+        "text",
+        { class: "tick end over", x: wide - right, y: y(reference) + (above ? 13 : -5) },
+        "best data image " + figure(reference)
+      )
+    );
+  }
+  traces
+    .map((trace, place) => ({ trace, place }))
+    .reverse()
+    .forEach(({ trace, place }) => {
+      const points = [];
+      trace.forEach((value, i) => {
+        if (value !== null) points.push([x(steps[i]).toFixed(1), y(value).toFixed(1)]);
+      });
+      if (!points.length) return;
+      const [endX, endY] = points[points.length - 1];
+      chart.append(
+        line(points, { class: place === 0 ? "trace best" : "trace" }),
+        drawn("circle", {
+          class: place === 0 ? "end-point best" : "end-point", cx: endX, cy: endY, r: 2.5,
+        })
+      );
+    });
+  return chart;
+}
+
+/** Response histograms, one row a class, all to one scale of the response. */
+function ridges(edges, rows) {
+  const [wide, left, step, tall] = [460, 92, 24, 20];
+  const high = rows.length * step + 26;
+  const chart = drawn("svg", {
+    class: "chart",
+    viewBox: "0 0 " + wide + " " + high,
+    role: "img",
+    "aria-label":
+      "Histograms of the mean response to images of " +
+      rows.map(([place]) => className(place)).join(", "),
+  });
+  rows.forEach(([place, counts], row) => {
+    const base = row * step + tall + 2;
+    const most = Math.max(1, ...counts);
+    const width = (wide - left - 12) / counts.length;
+    const points = [[left, base]];
+    counts.forEach((count, bin) => {
+      const top = (base - (tall - 3) * (count / most)).toFixed(1);
+      points.push([(left + bin * width).toFixed(1), top]);
+      points.push([(left + (bin + 1) * width).toFixed(1), top]);
+    });
+    points.push([wide - 12, base]);
+    const label = drawn("text", { class: "tick end class-label", x: left - 8, y: base - 4 });
+    label.textContent = shortened(className(place), 12);
+    label.append(drawn("title", {}, className(place)));
+    chart.append(
+      label,
+      line(points, { class: "ridge" }),
+      drawn("line", { class: "rule", x1: left, x2: wide - 12, y1: base, y2: base })
+    );
+  });
+  chart.append(
+    drawn("text", { class: "tick", x: left, y: high - 8 }, figure(edges[0])),
+    drawn("text", { class: "tick middle", x: (left + wide) / 2, y: high - 8 }, "mean response"),
+    drawn("text", { class: "tick end", x: wide - 12, y: high - 8 }, figure(edges[1]))
+  );
+  return chart;
+}
+
+function shortened(text, length) {
+  const letters = Array.from(text);
+  return letters.length <= length ? text : letters.slice(0, length - 1).join("") + "…";
+}
+
+/** A bar with its interval and, if told, its ceiling; all in bits, `most` being the full width. */
+function bar(value, low, high, most, ceiling) {
+  const node = element("span", { class: "bar", "aria-hidden": "true" });
+  const share = (bitsValue) => (100 * Math.max(0, Math.min(bitsValue, most))) / most + "%";
+  const fill = element("span", { class: "fill" });
+  fill.style.width = value === null ? "0" : share(value);
+  node.append(fill);
+  if (low !== null && high !== null && low !== undefined && high !== undefined) {
+    const whisker = element("span", { class: "whisker" });
+    whisker.style.left = share(low);
+    whisker.style.right = 100 - parseFloat(share(high)) + "%";
+    node.append(whisker);
+  }
+  if (ceiling) {
+    const mark = element("span", { class: "ceiling" });
+    mark.style.left = share(ceiling);
+    node.append(mark);
+  }
+  return node;
+}

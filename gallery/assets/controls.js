@@ -1,0 +1,101 @@
+/* The controls above the grid. They show the state and hand on what is changed. */
+
+const SIZE_NAMES = { s: "small", m: "medium", l: "large", xl: "very large" };
+
+function option(value, text, attributes) {
+  return element("option", { value, ...(attributes || {}) }, text);
+}
+
+function byId(name) {
+  return document.getElementById(name);
+}
+
+/** Fills the menus; `change(part)` is told what the user wants of the state. */
+function wireControls(change) {
+  const menus = {
+    sort: (value) => ({ sort: value }),
+    by: (value) => ({ by: value || null }),
+    group: (value) => ({ group: value }),
+    layer: (value) => ({ layer: value === "" ? null : Number(value) }),
+    class: (value) => ({ class: value === "" ? null : Number(value) }),
+    verdict: (value) => ({ verdict: value === "any" ? null : value.slice(1) }),
+    size: (value) => ({ size: value || null }),
+  };
+  byId("by").append(
+    option("", "as ranked"),
+    ...site.estimators.map((one) => option(one.key, one.key === one.label ? one.key : one.key + ": " + one.label))
+  );
+  byId("by-label").hidden = site.estimators.length < 2;
+  byId("layer").append(
+    option("", "all"),
+    ...site.layers.map((one) => option(String(one.index), one.layer))
+  );
+  byId("class").append(
+    option("", "any class"),
+    ...site.classes.map((name, place) => option(String(place), name))
+  );
+  byId("class-label").hidden = !site.classes.length || !site.estimators.length;
+  byId("verdict").append(
+    option("any", "all"),
+    ...site.verdicts.map((word) => option("=" + word, word || "no OIP"))
+  );
+  byId("size").append(
+    option("", "auto"),
+    ...SIZES.map((size) => option(size, SIZE_NAMES[size]))
+  );
+  for (const [name, meaning] of Object.entries(menus)) {
+    byId(name).addEventListener("change", (event) => change(meaning(event.target.value)));
+  }
+  byId("search").addEventListener("input", (event) => change({ q: event.target.value.slice(0, 200) }));
+  const reset = () => change({ ...DEFAULTS, m: null });
+  byId("reset").addEventListener("click", reset);
+  byId("again").addEventListener("click", () => {
+    reset();
+    byId("search").focus();
+  });
+  byId("more").addEventListener("click", () => {
+    const open = byId("settings").classList.toggle("open");
+    byId("more").setAttribute("aria-expanded", String(open));
+  });
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  byId("controls").hidden = false;
+}
+
+/** Makes the controls say what the state is. */
+function showControls(state) {
+  const sorts = [];
+  if (site.estimators.length) sorts.push(option("mi", "information"));
+  else sorts.push(option("mi", "as listed"));
+  sorts.push(option("score", "score"), option("stability", "stability"), option("index", "map number"));
+  if (site.estimators.length && site.classes.length) {
+    const about = site.classes.map((name, place) => option("class-" + place, "about " + name));
+    sorts.push(element("optgroup", { label: "information about a class" }, about));
+  }
+  byId("sort").replaceChildren(...sorts);
+  byId("group").replaceChildren(
+    option("deep", "deepest first"),
+    option("shallow", "shallowest first"),
+    option("all", "all together: usable information (a lower bound)", { disabled: !mayMix(state) })
+  );
+  const shown = {
+    sort: state.sort,
+    by: state.by || "",
+    group: mayMix(state) || state.group !== "all" ? state.group : "deep",
+    layer: state.layer === null ? "" : String(state.layer),
+    class: state.class === null ? "" : String(state.class),
+    verdict: state.verdict === null ? "any" : "=" + state.verdict,
+    size: state.size || "",
+  };
+  for (const [name, value] of Object.entries(shown)) byId(name).value = value;
+  if (byId("search").value !== state.q) byId("search").value = state.q;
+  const usual = fragmentOf({ ...state, m: null, size: null }) === "#";
+  byId("reset").disabled = usual;
+}
+
+/** Says how many maps there are and what the bars mean. */
+function showCount(count, view) {
+  const all = site.maps.length;
+  byId("count").textContent = count === all ? plural(all, "map") : count + " of " + plural(all, "map");
+  byId("empty").hidden = count > 0;
+  byId("scale").textContent = view.scale;
+}

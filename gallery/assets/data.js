@@ -1,0 +1,85 @@
+/* Data arrive as scripts that call window.OIP.add(name, content): fetch is blocked on file://. */
+
+const arrived = new Map();
+const awaited = new Map();
+
+window.OIP = {
+  add(name, content) {
+    arrived.set(name, content);
+    if (name === "maps") start(content);
+  },
+};
+
+/** Content of data/NAME.js, as a promise; null where the file cannot be read. */
+function loaded(name, file) {
+  if (arrived.has(name)) return Promise.resolve(arrived.get(name));
+  if (!awaited.has(name)) {
+    awaited.set(
+      name,
+      new Promise((done) => {
+        const script = document.createElement("script");
+        script.src = "data/" + file + ".js";
+        script.onload = () => done(arrived.get(name) || null);
+        script.onerror = () => {
+          awaited.delete(name);
+          done(null);
+        };
+        document.head.append(script);
+      })
+    );
+  }
+  return awaited.get(name);
+}
+
+function padded(number, length) {
+  return String(number).padStart(length, "0");
+}
+
+/** What the page knows; set once by start(). */
+let site = null;
+
+/** Reads maps.js into `site`: the maps as objects, `place` being their place in default order. */
+function readSite(content) {
+  const columns = content.columns;
+  const maps = columns.map.map((map, place) => {
+    const layer = content.layers[columns.layer[place]];
+    return {
+      place,
+      map,
+      layer,
+      depth: columns.layer[place],
+      verdict: content.verdicts[columns.verdict[place]],
+      open: columns.open[place] === 1,
+      proved: columns.proved[place] === 1,
+      score: columns.score[place],
+      stability: columns.stability[place],
+      key: layer.index + "." + map,
+      text: (layer.layer + ":" + map + " " + layer.layer + " : " + map).toLowerCase(),
+    };
+  });
+  const byKey = new Map(maps.map((one) => [one.key, one]));
+  return { ...content, maps, byKey };
+}
+
+/** Which estimator a map is shown by: the chosen one, or the first of its layer. */
+function measureOf(one, state) {
+  return state.by || one.layer.measure;
+}
+
+/** A map's numbers by an estimator; null where it says nothing. */
+function information(one, measure) {
+  const columns = measure === null ? undefined : site.information[measure];
+  if (!columns || columns.rank[one.place] === null) return null;
+  const found = {
+    saturated: columns.saturated[one.place] === 1,
+    ordered: !one.layer.unordered.includes(measure),
+  };
+  for (const name of ["mi", "low", "high", "rank", "rank_low", "rank_high", "p_adjusted", "best"]) {
+    found[name] = columns[name][one.place];
+  }
+  return found;
+}
+
+function className(place) {
+  return place < site.classes.length ? site.classes[place] : String(place);
+}

@@ -1,0 +1,50 @@
+/* Elements are made, never parsed: whatever a name says, it stays text. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with attributes and children; null children are left out, strings become text. */
+function element(tag, attributes, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+function drawn(tag, attributes, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value !== null && value !== undefined && value !== false) {
+      node.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  for (const child of children.flat()) {
+    if (child !== null && child !== undefined) node.append(child);
+  }
+  return node;
+}
+
+/** A name from a model or from data, isolated from the direction of the text around it. */
+function named(text, attributes) {
+  return element("bdi", attributes || {}, text);
+}
+
+function titleOf(one) {
+  const name = named(one.layer.layer, { class: "layer-name" });
+  return [name, element("span", { class: "map-number" }, "\u00a0:\u00a0" + one.map)];
+}
+
+/** A number for people: three significant digits, no exponent in the usual range. */
+function figure(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential(1);
+  return String(Number(value.toPrecision(3)));
+}
+
+function bits(value) {
+  return value === null || value === undefined ? "–" : value.toFixed(2);
+}
+
+function plural(count, word) {
+  return count + " " + word + (count === 1 ? "" : "s");
+}

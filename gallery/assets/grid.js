@@ -1,0 +1,229 @@
+/* The virtual grid: only rows near the window are in the page. */
+
+const grid = {
+  node: null,
+  maps: [],
+  rows: [],
+  drawn: new Map(),
+  active: 0,
+  columns: 1,
+  view: null,
+};
+const OVERSCAN = 400;
+
+/** Text under a picture, in CSS pixels: its lines by tile size. */
+function tileHeight(size, high) {
+  return high + (size === "s" ? 40 : 82);
+}
+
+/** Lays out a list of maps; `view` as `tile` takes it, with size and sections. */
+function layOut(maps, view) {
+  const kept = grid.maps[grid.active];
+  grid.maps = maps;
+  grid.view = view;
+  grid.active = Math.max(0, kept ? maps.indexOf(kept) : 0);
+  measureRows();
+}
+
+/** Cuts the list into rows and redraws. */
+function measureRows() {
+  const { view, maps, node } = grid;
+  if (!view) return;
+  const [high, wide] = site.cell;
+  const scale = view.side / Math.max(high, wide);
+  const width = node.clientWidth;
+  const least = Math.max(wide * scale, view.size === "s" ? 62 : 96) + 8;
+  grid.columns = Math.max(1, Math.floor(width / least));
+  const tall = tileHeight(view.size, high * scale);
+  grid.rows = [];
+  let top = 0;
+  let first = 0;
+  while (first < maps.length) {
+    const layer = maps[first].layer;
+    let after = maps.length;
+    if (view.sections) {
+      after = first;
+      while (after < maps.length && maps[after].layer === layer) after += 1;
+      grid.rows.push({ top, height: 52, layer, first, count: after - first });
+      top += 52;
+    }
+    for (let from = first; from < after; from += grid.columns) {
+      grid.rows.push({ top, height: tall, from, to: Math.min(after, from + grid.columns) });
+      top += tall;
+    }
+    first = after;
+    top += 10;
+  }
+  const focused = node.contains(document.activeElement);
+  for (const row of grid.drawn.values()) row.remove();
+  grid.drawn.clear();
+  node.style.height = top + "px";
+  node.setAttribute("aria-rowcount", String(grid.rows.length));
+  node.setAttribute("aria-colcount", String(grid.columns));
+  drawRows();
+  const link = focused ? tileAt(grid.active) : null;
+  if (link) link.focus({ preventScroll: true });
+}
+
+/** Brings the rows near the window into the page and takes the others out. */
+function drawRows() {
+  const { rows, node, drawn: there } = grid;
+  const start = -node.getBoundingClientRect().top - OVERSCAN;
+  const stop = start + window.innerHeight + 2 * OVERSCAN;
+  const wanted = new Set();
+  for (let i = firstRowBelow(start); i < rows.length && rows[i].top < stop; i += 1) wanted.add(i);
+  const home = rowOf(grid.active);
+  if (home >= 0) wanted.add(home);
+  for (const [i, row] of there) {
+    if (!wanted.has(i) && !row.contains(document.activeElement)) {
+      row.remove();
+      there.delete(i);
+    }
+  }
+  for (const i of [...wanted].sort((a, b) => a - b)) {
+    if (there.has(i)) continue;
+    const made = rows[i].layer ? layerRow(rows[i], i) : tileRow(rows[i], i);
+    there.set(i, made);
+    const next = [...there.keys()].filter((other) => other > i).sort((a, b) => a - b)[0];
+    node.insertBefore(made, next === undefined ? null : there.get(next));
+  }
+  rove();
+}
+
+function firstRowBelow(height) {
+  let [low, high] = [0, grid.rows.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (grid.rows[middle].top + grid.rows[middle].height < height) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function rowOf(place) {
+  return grid.rows.findIndex((row) => !row.layer && row.from <= place && place < row.to);
+}
+
+function placed(node, row, number) {
+  node.setAttribute("role", "row");
+  node.setAttribute("aria-rowindex", String(number + 1));
+  node.style.transform = "translateY(" + row.top + "px)";
+  node.style.height = row.height + "px";
+  return node;
+}
+
+function layerRow(row, number) {
+  const { layer } = row;
+  const told = [plural(row.count, "map")];
+  if (row.count < layer.shown) told[0] += " of " + layer.shown;
+  if (layer.receptive_field) told.push("field " + layer.receptive_field.join(" × ") + " px");
+  if (layer.size) told.push(layer.size.join(" × ") + " nodes");
+  const measure = measureOf(grid.maps[row.first], grid.view.state);
+  const notices = [...layer.notices, ...(layer.said[measure] || [])];
+  const heading = element(
+    "div",
+    { role: "rowheader", "aria-colspan": grid.columns },
+    element("h2", {}, named(layer.layer)),
+    element("span", { class: "quiet" }, told.join(" · ")),
+    notices.length ? element("span", { class: "notice", title: notices.join(" ") }, notices) : null
+  );
+  return placed(element("div", { class: "layer-row" }, heading), row, number);
+}
+
+function tileRow(row, number) {
+  const node = element("div", { class: "row size-" + grid.view.size });
+  node.style.gridTemplateColumns = "repeat(" + grid.columns + ", minmax(0, 1fr))";
+  for (let place = row.from; place < row.to; place += 1) {
+    const link = tile(grid.maps[place], grid.view);
+    link.dataset.place = String(place);
+    const column = place - row.from + 1;
+    node.append(element("div", { role: "gridcell", "aria-colindex": column }, link));
+  }
+  return placed(node, row, number);
+}
+
+/** Exactly one tile can be reached by Tab. */
+function rove() {
+  for (const link of grid.node.querySelectorAll('a.tile[tabindex="0"]')) link.tabIndex = -1;
+  const link = tileAt(grid.active);
+  if (link) link.tabIndex = 0;
+}
+
+function tileAt(place) {
+  return grid.node.querySelector('a.tile[data-place="' + place + '"]');
+}
+
+/** Scrolls a map into the window and gives it the focus. */
+function focusMap(place) {
+  if (!grid.maps.length) return;
+  grid.active = Math.max(0, Math.min(place, grid.maps.length - 1));
+  const row = grid.rows[rowOf(grid.active)];
+  const origin = grid.node.getBoundingClientRect().top + window.scrollY;
+  const header = document.querySelector(".top").getBoundingClientRect();
+  const covered = Math.max(0, header.bottom);
+  const top = origin + row.top;
+  if (top < window.scrollY + covered + 8) {
+    window.scrollTo({ top: top - covered - 60, behavior: "instant" });
+  } else if (top + row.height > window.scrollY + window.innerHeight - 8) {
+    window.scrollTo({ top: top + row.height - window.innerHeight + 16, behavior: "instant" });
+  }
+  drawRows();
+  const link = tileAt(grid.active);
+  if (link) link.focus({ preventScroll: true });
+}
+
+/** The place that a key leads to from the active map; null for other keys. */
+function keyTarget(key) {
+  const { active, rows, maps } = grid;
+  if (key === "ArrowRight") return active + 1;
+  if (key === "ArrowLeft") return active - 1;
+  if (key === "Home") return 0;
+  if (key === "End") return maps.length - 1;
+  const here = rowOf(active);
+  const turn = { ArrowDown: 1, ArrowUp: -1, PageDown: 1, PageUp: -1 }[key];
+  if (!turn || here < 0) return null;
+  const screen = Math.max(1, Math.floor((window.innerHeight * 0.8) / rows[here].height));
+  let left = key.startsWith("Page") ? screen : 1;
+  let to = here;
+  for (let i = here + turn; i >= 0 && i < rows.length && left > 0; i += turn) {
+    if (rows[i].layer) continue;
+    to = i;
+    left -= 1;
+  }
+  return Math.min(rows[to].from + (active - rows[here].from), rows[to].to - 1);
+}
+
+function wireGrid(node, open) {
+  grid.node = node;
+  let waiting = false;
+  const soon = (work) => () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      work();
+    });
+  };
+  window.addEventListener("scroll", soon(drawRows), { passive: true });
+  new ResizeObserver(soon(measureRows)).observe(node.parentElement);
+  node.addEventListener("focusin", (event) => {
+    const link = event.target.closest("a.tile");
+    if (!link) return;
+    grid.active = Number(link.dataset.place);
+    rove();
+  });
+  node.addEventListener("click", (event) => {
+    const link = event.target.closest("a.tile");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    grid.active = Number(link.dataset.place);
+    open(link.dataset.key);
+  });
+  node.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const to = keyTarget(event.key);
+    if (to === null) return;
+    event.preventDefault();
+    focusMap(to);
+  });
+}

@@ -1,0 +1,66 @@
+/* Which maps are shown, and in which order. */
+
+/** Whether the order may mix layers: only held-out predictive bounds compare across them. */
+function mayMix(state) {
+  const about = state.sort === "mi" || sortClass(state) !== null;
+  const chosen = state.by
+    ? [state.by]
+    : [...new Set(site.layers.map((one) => one.measure).filter((key) => key !== null))];
+  const bounds = site.estimators.filter((one) => one.held_out).map((one) => one.key);
+  return about && chosen.length === 1 && bounds.includes(chosen[0]) && site.layers.length > 1;
+}
+
+function mixes(state) {
+  return state.group === "all" && state.layer === null && mayMix(state);
+}
+
+/** The maps that pass the filters, in default order. */
+function filtered(state) {
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  return site.maps.filter((one) => {
+    if (state.layer !== null && one.layer.index !== state.layer) return false;
+    if (state.verdict !== null && one.verdict !== state.verdict) return false;
+    if (state.class !== null) {
+      const told = information(one, measureOf(one, state));
+      if (!told || told.best !== state.class) return false;
+    }
+    return words.every((word) =>
+      /^\d+$/.test(word) ? String(one.map) === word : one.text.includes(word)
+    );
+  });
+}
+
+/** What a map is ordered by, greater first; null comes last. */
+function valueOf(one, state, about) {
+  if (state.sort === "score") return one.score;
+  if (state.sort === "stability") return one.stability;
+  if (state.sort === "index") return -one.map;
+  const measure = measureOf(one, state);
+  if (sortClass(state) !== null) {
+    const told = about && measure !== null ? about[measure] : null;
+    return told ? told[one.place] : null;
+  }
+  const told = information(one, measure);
+  if (!told || told.mi === null) return null;
+  return mixes(state) ? told.mi : -told.rank;
+}
+
+/** The maps of a state, in order. `about`: bits about the class of the order, where it has one. */
+function ordered(state, about) {
+  const found = filtered(state);
+  const values = new Map(found.map((one) => [one, valueOf(one, state, about)]));
+  const turn = state.rev ? -1 : 1;
+  const mixed = mixes(state);
+  const deep = state.group === "shallow" ? -1 : 1;
+  return found.sort((a, b) => {
+    if (!mixed && a.depth !== b.depth) return deep * (a.depth - b.depth);
+    const first = values.get(a);
+    const second = values.get(b);
+    if (first === null || second === null) {
+      if (first !== second) return first === null ? 1 : -1;
+    } else if (first !== second) {
+      return turn * (second - first);
+    }
+    return a.place - b.place;
+  });
+}

@@ -1,0 +1,64 @@
+/* All state is in the fragment, and nothing of the fragment is believed that is not listed here. */
+
+const SIZES = ["s", "m", "l", "xl"];
+const DEFAULTS = {
+  m: null,
+  by: null,
+  sort: "mi",
+  group: "deep",
+  rev: false,
+  layer: null,
+  class: null,
+  verdict: null,
+  q: "",
+  size: null,
+};
+
+function oneOf(value, allowed) {
+  return allowed.includes(value) ? value : null;
+}
+
+function classNumber(text) {
+  const number = /^\d{1,6}$/.test(text) ? Number(text) : -1;
+  return number >= 0 && number < site.classes.length ? number : null;
+}
+
+/** The state that a fragment names. */
+function parsed(fragment) {
+  const told = new URLSearchParams(fragment.replace(/^#/, ""));
+  const text = (name) => told.get(name) || "";
+  const state = { ...DEFAULTS };
+  state.m = site.byKey.has(text("m")) ? text("m") : null;
+  state.by = oneOf(text("by"), site.estimators.map((one) => one.key));
+  state.sort = sortable(text("sort")) || "mi";
+  state.group = oneOf(text("group"), ["deep", "shallow", "all"]) || "deep";
+  state.rev = text("rev") === "1";
+  const layers = site.layers.map((one) => String(one.index));
+  state.layer = oneOf(text("layer"), layers) === null ? null : Number(text("layer"));
+  state.class = classNumber(text("class"));
+  state.verdict = told.has("verdict") ? oneOf(told.get("verdict"), site.verdicts) : null;
+  state.q = text("q").slice(0, 200);
+  state.size = oneOf(text("size"), SIZES);
+  return state;
+}
+
+function sortable(text) {
+  if (["mi", "score", "stability", "index"].includes(text)) return text;
+  const told = /^class-(\d{1,6})$/.exec(text);
+  return told && classNumber(told[1]) !== null ? text : null;
+}
+
+/** The class that the order is about, or null. */
+function sortClass(state) {
+  return state.sort.startsWith("class-") ? Number(state.sort.slice(6)) : null;
+}
+
+/** The fragment that names a state; what is as by default is left out. */
+function fragmentOf(state) {
+  const told = new URLSearchParams();
+  for (const [name, usual] of Object.entries(DEFAULTS)) {
+    const value = state[name];
+    if (value !== usual) told.set(name, value === true ? "1" : String(value));
+  }
+  return "#" + told.toString();
+}

@@ -1,0 +1,113 @@
+/* A tile: the OIP, its name, its bits, and what qualifies them. */
+
+/** Sides that tiles can have, in CSS pixels; small inputs grow by whole pixels. */
+function sideOf(size) {
+  const wanted = { s: 60, m: site.exact ? 108 : 96, l: 144, xl: 224 }[size];
+  const longest = Math.max(...site.input);
+  return site.exact ? Math.max(1, Math.round(wanted / longest)) * longest : wanted;
+}
+
+/** Puts a map's picture behind `node`, `side` CSS pixels along its longer side. */
+function picture(node, one, side, usual) {
+  const [high, wide] = site.cell;
+  const scale = side / Math.max(high, wide);
+  node.style.width = wide * scale + "px";
+  node.style.height = high * scale + "px";
+  if (one.verdict === "") {
+    node.classList.add("none");
+    node.textContent = "no OIP";
+    return;
+  }
+  const folder = "img/";
+  const name = padded(one.layer.index, 3) + "/" + padded(one.map, 4) + ".webp";
+  const inSheet = site.exact || (usual && scale <= 1.1);
+  if (inSheet) {
+    const [columns, each] = site.sheet;
+    const spot = one.place % each;
+    node.style.backgroundImage =
+      'url("' + folder + "sheet-" + padded(Math.floor(one.place / each), 3) + '.webp")';
+    node.style.backgroundSize = columns * wide * scale + "px auto";
+    node.style.backgroundPosition =
+      -(spot % columns) * wide * scale + "px " + -Math.floor(spot / columns) * high * scale + "px";
+  } else {
+    // Sheets only pay in their own order; otherwise each visible tile would cost a whole one.
+    node.style.backgroundImage = 'url("' + folder + "tile/" + name + '")';
+    node.style.backgroundSize = "100% 100%";
+  }
+}
+
+/** What qualifies a map: [shape, words, kind]. */
+function badges(one, told) {
+  const found = [];
+  if (one.verdict === "failed") found.push(["✕", "failed", "grave"]);
+  if (one.verdict === "dead") found.push(["○", one.proved ? "dead (proved)" : "dead", "grave"]);
+  if (one.verdict === "reachable-only") found.push(["◇", "reachable-only", "grave"]);
+  if (told && told.p_adjusted !== null && told.p_adjusted > 0.05) {
+    found.push(["≈", "not above null", "quiet"]);
+  }
+  if (told && told.saturated) found.push(["▲", "saturated", "quiet"]);
+  if (one.open) found.push(["◔", "not converged", "quiet"]);
+  return found;
+}
+
+function badge([shape, words, kind]) {
+  const mark = element("span", { class: "shape", "aria-hidden": "true" }, shape);
+  return element("span", { class: "badge " + kind, title: words }, mark, " " + words);
+}
+
+/** A map in a sentence, for those who do not see it. */
+function described(one, told) {
+  const parts = ["Reconstructed input of map " + one.map + " of " + one.layer.layer];
+  if (told && told.ordered) parts.push("rank " + told.rank);
+  if (told && told.mi !== null) parts.push(bits(told.mi) + " bits");
+  if (told && told.best !== null) parts.push("tells most about " + className(told.best));
+  return parts.concat(badges(one, told).map((one) => one[1])).join(", ");
+}
+
+/** The tile of a map. `view`: what the grid is showing (state, side, most, usual, about). */
+function tile(one, view) {
+  const told = information(one, measureOf(one, view.state));
+  const image = element("span", { class: "picture" + (site.exact ? " exact" : "") });
+  picture(image, one, view.side, view.usual);
+  const all = badges(one, told);
+  const over = all.filter((each) => each[2] === "grave").map(badge);
+  const under = all.filter((each) => each[2] === "quiet");
+  const link = element(
+    "a",
+    {
+      class: "tile",
+      href: fragmentOf({ ...view.state, m: one.key }),
+      tabindex: "-1",
+      "aria-label": described(one, told),
+      "data-key": one.key,
+    },
+    element("span", { class: "frame" }, image, over.length ? element("span", { class: "over" }, over) : null),
+    element("span", { class: "name", title: one.layer.layer + " : " + one.map }, titleOf(one))
+  );
+  const amount = view.about ? view.about[one.place] : told && told.mi;
+  if (told && amount !== null) {
+    const [low, high] = view.about ? [null, null] : [told.low, told.high];
+    const best = view.about ? sortClass(view.state) : told.best;
+    link.append(
+      element(
+        "span",
+        { class: "amount" },
+        bar(amount, low, high, view.most),
+        element("span", { class: "bits" }, bits(amount))
+      ),
+      element(
+        "span",
+        { class: "rank" },
+        element("span", {}, told.ordered ? "#" + told.rank : "no order"),
+        best === null ? null : bestClass(best, view.about ? "bits about " : "tells most about ")
+      )
+    );
+  }
+  if (under.length) link.append(element("span", { class: "under" }, under.map(badge)));
+  return link;
+}
+
+function bestClass(place, words) {
+  const name = className(place);
+  return named("→ " + name, { class: "best", title: words + name });
+}

@@ -1,0 +1,224 @@
+"""What there is to show of a run's layer: its OIPs and its ranking, map by map, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gallery.text import number, plain_name, whole
+from oip.core.errors import RunError, expected
+from oip.run.directory import Run
+from oip.run.merging import layer_oips
+
+if TYPE_CHECKING:
+    from oip.ascent.results import Oips
+
+HELD_OUT = ("decoder", "predictive")
+"""Estimators that are held-out predictive bounds: only these order maps across layers."""
+
+
+@dataclass(frozen=True)
+class Information:
+    """What one estimator says of one map, in bits; None where it says nothing."""
+
+    rank: int | None
+    rank_low: int | None
+    rank_high: int | None
+    mi: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    p_adjusted: float | None
+    saturated: bool
+    best: int | None
+    """The class that the map tells most about."""
+    per_class: np.ndarray | None
+    """(classes,) bits, one against the rest."""
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """One estimator of a layer's ranking."""
+
+    key: str
+    label: str
+    parameters: str
+    unit: str
+    held_out: bool
+    samples: int | None
+    split: str
+    ceiling: float | None
+    saturated_share: float | None
+    ordered: bool
+    """The ranks are an order, not noise among maps at the ceiling."""
+    notices: tuple[str, ...]
+    maps: dict[int, Information]
+
+
+@dataclass(frozen=True)
+class MapEntry:
+    """One map: its row in the layer's OIPs, the evidence for its verdict, what is known of it."""
+
+    map: int
+    row: int | None
+    evidence: dict[str, Any]
+    """Empty where there is no OIP."""
+    information: tuple[Information | None, ...]
+    """One for each of the layer's estimators."""
+
+    @property
+    def verdict(self) -> str | None:
+        """The verdict, None where there is no OIP."""
+        return self.evidence.get("verdict")
+
+    @property
+    def first(self) -> Information | None:
+        """What the layer's first estimator says."""
+        return self.information[0] if self.information else None
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """One layer; `maps` stand in the order of the default view."""
+
+    index: int
+    name: str
+    info: dict[str, Any]
+    oips: Oips | None
+    estimators: tuple[Estimator, ...]
+    responses: dict[str, np.ndarray] | None
+    notices: tuple[str, ...]
+    maps: tuple[MapEntry, ...]
+
+
+def shown_layers(run: Run) -> list[int]:
+    """Indices of the layers that have OIPs or a ranking, deepest first.
+
+    Raises:
+        RunError: there are none.
+    """
+    found = sorted({*run.reconstructed(), *run.ranked()}, reverse=True)
+    if not found:
+        hint = "Use 'oip reconstruct' or 'oip rank' with this --out first."
+        raise RunError(expected(f"'{run.path}'", "a run with OIPs or a ranking", "neither", hint))
+    return found
+
+
+def class_names(run: Run, indices: list[int]) -> list[str]:
+    """Names of the classes, from run.json or the first ranking that knows them; else empty."""
+    told = run.info.get("classes")
+    for index in indices:
+        told = told or (run.ranking(index) or {}).get("classes")
+    return [plain_name(name) for name in told or []]
+
+
+def read_layer(run: Run, index: int) -> LayerEntry:
+    """Reads one layer of a run.
+
+    Order: by the rank of the first estimator; maps of which it says nothing come last, by number.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    info = next(layer for layer in run.layers if layer["index"] == index)
+    oips = layer_oips(run, index) if run.shards(index) else None
+    told = run.ranking(index)
+    try:
+        estimators = _estimators(told) if told else ()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        where = f"'{run.folder(index) / 'ranking.json'}'"
+        raise RunError(expected(where, "a ranking as oip rank writes it", repr(error))) from error
+    rows = {} if oips is None else {int(one): row for row, one in enumerate(oips.maps)}
+    numbers = sorted(set(rows).union(*(estimator.maps for estimator in estimators)))
+    evidence = {} if oips is None else {one.map: one.evidence() for one in oips}
+    maps = [
+        MapEntry(
+            map=one,
+            row=rows.get(one),
+            evidence=evidence.get(one, {}),
+            information=tuple(estimator.maps.get(one) for estimator in estimators),
+        )
+        for one in numbers
+    ]
+    return LayerEntry(
+        index=index,
+        name=plain_name(info["layer"]),
+        info=info,
+        oips=oips,
+        estimators=estimators,
+        responses=run.responses(index),
+        notices=tuple(plain_name(text) for text in (told or {}).get("notices", ())),
+        maps=tuple(sorted(maps, key=_place)),
+    )
+
+
+def _place(entry: MapEntry) -> tuple[float, int]:
+    first = entry.first
+    known = first is not None and first.mi is not None and first.rank is not None
+    return (first.rank if first and known and first.rank is not None else np.inf, entry.map)
+
+
+def _estimators(told: dict[str, Any]) -> tuple[Estimator, ...]:
+    found: list[Estimator] = []
+    for one in told["estimators"]:
+        name = plain_name(one["estimator"])
+        key, again = name, 1
+        while key in [estimator.key for estimator in found]:
+            again += 1
+            key = f"{name}-{again}"
+        found.append(
+            Estimator(
+                key=key,
+                label=plain_name(one.get("name_shown") or name),
+                parameters=_words(one.get("parameters")),
+                unit=plain_name(one.get("unit", "bits")),
+                held_out=name in HELD_OUT,
+                samples=whole(one.get("samples")),
+                split=plain_name(one.get("split") or ""),
+                ceiling=number(one.get("ceiling")),
+                saturated_share=number(one.get("saturated_share")),
+                ordered=one.get("ordered", True) is not False,
+                notices=tuple(plain_name(text) for text in one.get("notices") or ()),
+                maps={int(entry["map"]): _information(entry) for entry in one["maps"]},
+            )
+        )
+    return tuple(found)
+
+
+def _information(entry: dict[str, Any]) -> Information:
+    per_class = _array(entry.get("per_class"))
+    return Information(
+        rank=whole(entry.get("rank")),
+        rank_low=whole(entry.get("rank_low")),
+        rank_high=whole(entry.get("rank_high")),
+        mi=number(entry.get("mi")),
+        low=number(entry.get("low")),
+        high=number(entry.get("high")),
+        p_value=number(entry.get("p_value"), 3),
+        p_adjusted=number(entry.get("p_adjusted"), 3),
+        saturated=entry.get("saturated") is True,
+        best=_most(per_class),
+        per_class=per_class,
+    )
+
+
+def _array(values: Any) -> np.ndarray | None:
+    if not isinstance(values, list) or not values:
+        return None
+    plain = [number(value) for value in values]
+    return np.array([np.nan if value is None else value for value in plain], np.float32)
+
+
+def _most(per_class: np.ndarray | None) -> int | None:
+    if per_class is None:
+        return None
+    values = np.nan_to_num(per_class, nan=-1.0)
+    return int(values.argmax()) if values.max() > 0 else None
+
+
+def _words(parameters: Any) -> str:
+    if not isinstance(parameters, dict):
+        return ""
+    return plain_name(", ".join(f"{key} {value}" for key, value in parameters.items()))

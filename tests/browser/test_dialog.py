@@ -1,0 +1,121 @@
+"""A map's page: its address, the way back, keys, and what it shows."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def test_enter_opens_and_escape_returns_the_focus(look, site):
+    page = look(site.as_uri())
+    page.locator("a.tile").nth(3).focus()
+    key = page.evaluate("document.activeElement.dataset.key")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] .chart")
+    assert f"m={key}" in page.url
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.querySelector('dialog[open]')")
+    page.wait_for_function("!location.hash.includes('m=')")
+    assert page.evaluate("document.activeElement.dataset.key") == key
+
+
+def test_back_closes_and_forward_opens(look, site):
+    page = look(site.as_uri())
+    page.select_option("#sort", "score")
+    page.locator("a.tile").nth(2).click()
+    page.wait_for_selector("dialog[open]")
+    page.go_back()
+    page.wait_for_function("!document.querySelector('dialog[open]')")
+    assert page.input_value("#sort") == "score"
+    assert "m=" not in page.url
+    page.go_forward()
+    page.wait_for_selector("dialog[open]")
+
+
+def test_an_address_opens_a_map(look, site):
+    page = look(f"{site.as_uri()}#m=1.37&sort=index")
+    page.wait_for_selector("dialog[open] .chart")
+    assert page.text_content("#map-title") == "second\u00a0:\u00a037"
+    page.click("dialog .close")
+    page.wait_for_function("!document.querySelector('dialog[open]')")
+    assert page.url.endswith("#sort=index")
+    assert page.evaluate("document.activeElement.dataset.key") == "1.37"
+
+
+def test_brackets_lead_along_the_order_and_back_still_closes(look, site):
+    page = look(site.as_uri())
+    page.wait_for_selector("a.tile")
+    order = page.eval_on_selector_all("a.tile", "all => all.map(one => one.dataset.key)")
+    page.locator("a.tile").first.click()
+    page.wait_for_selector("dialog[open]")
+    for key, wanted in (("]", 1), ("]", 2), ("[", 1), ("[", 0), ("[", 0)):
+        page.keyboard.press(key)
+        assert f"m={order[wanted]}" in page.url
+    page.keyboard.press("]")
+    page.go_back()
+    page.wait_for_function("!document.querySelector('dialog[open]')")
+    assert page.evaluate("document.activeElement.dataset.key") == order[1]
+
+
+def test_next_by_number_ignores_the_order(look, site):
+    page = look(f"{site.as_uri()}#m=1.37")
+    page.click('[aria-label="Next number"]')
+    assert "m=1.38" in page.url
+    page.click('[aria-label="Previous number"]')
+    page.click('[aria-label="Previous number"]')
+    assert "m=1.36" in page.url
+    assert page.evaluate("document.activeElement.dataset.turn") == "Previous number"
+
+
+def test_everything_known_is_shown(look, site):
+    page = look(f"{site.as_uri()}#m=1.37")
+    page.wait_for_selector("dialog .chart")
+    headings = page.eval_on_selector_all("dialog h3", "all => all.map(h => h.textContent)")
+    for wanted in (
+        "Information",
+        "About each class",
+        "Score",
+        "Response to each class",
+        "Starts",
+        "From noise",
+        "Where it is",
+        "Make it again",
+    ):
+        assert wanted in headings
+    assert page.locator("dialog .measure").count() == 2
+    assert page.locator("dialog .class-bar").count() == 4
+    assert page.locator("dialog .trace").count() == 3
+    assert page.locator("dialog .reference").count() == 1
+    assert "second:37" in page.text_content("dialog pre")
+    assert "Images of the data that excite it most" not in headings
+
+
+def test_failed_map_has_a_page(look, site):
+    page = look(f"{site.as_uri()}#m=1.5")
+    page.wait_for_selector("dialog .verdict")
+    assert "not a finite number" in page.text_content("dialog .verdict")
+
+
+def test_reduced_motion_shows_stills_only(look, site):
+    page = look(f"{site.as_uri()}#m=1.37", reduced_motion="reduce")
+    page.wait_for_selector("dialog .stages")
+    assert page.locator("dialog .moving").count() == 0
+    assert page.locator("dialog .stages figure").count() == 5
+    page = look(f"{site.as_uri()}#m=1.37", reduced_motion="no-preference")
+    page.wait_for_selector("dialog .moving")
+
+
+def test_images_are_there(look, site):
+    page = look(f"{site.as_uri()}#m=1.37")
+    page.wait_for_selector("dialog .moving")
+    page.wait_for_function("document.querySelector('dialog .moving').naturalWidth > 0")
+    page.click("dialog .close")
+
+
+def test_question_mark_shows_the_keys(look, site):
+    page = look(site.as_uri())
+    page.keyboard.press("?")
+    page.wait_for_selector("#help[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.querySelector('dialog[open]')")

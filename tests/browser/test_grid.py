@@ -1,0 +1,241 @@
+"""Order, sorting, filters, addresses and keys of the grid."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def keys(page):
+    """Keys of the tiles in the page, from top to bottom."""
+    return page.eval_on_selector_all(
+        "a.tile",
+        "tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place).map(t => t.dataset.key)",
+    )
+
+
+@pytest.fixture
+def rows(site):
+    """maps.csv, in the order of the default view."""
+    with (site.parent / "maps.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _key(row):
+    return f"{row['index']}.{row['map']}"
+
+
+def test_default_order_is_that_of_the_table(look, site, rows):
+    page = look(site.as_uri())
+    page.wait_for_selector("a.tile")
+    assert page.text_content("#count") == "312 maps"
+    found = keys(page)
+    assert len(found) > 20
+    assert found == [_key(row) for row in rows[: len(found)]]
+
+
+def test_only_tiles_near_the_window_are_in_the_page(look, site):
+    page = look(site.as_uri())
+    page.wait_for_selector("a.tile")
+    assert page.locator("a.tile").count() < 150
+    page.mouse.wheel(0, 100_000)
+    page.wait_for_selector('a.tile[data-place="311"]')
+    assert page.locator("a.tile").count() < 150
+    assert page.get_attribute("#grid", "role") == "grid"
+    assert int(page.get_attribute("#grid", "aria-rowcount")) > 30
+
+
+@pytest.mark.parametrize(
+    ("value", "column"), [("score", "score"), ("index", "map"), ("mi", "kde mi (bits)")]
+)
+def test_sort(look, site, rows, value, column):
+    page = look(site.as_uri())
+    page.select_option("#sort", value)
+    if value == "mi":
+        page.select_option("#by", "kde")
+    page.select_option("#layer", "0")
+    page.wait_for_function("document.querySelector('#count').textContent.startsWith('12 of')")
+    layer = [row for row in rows if row["index"] == "0"]
+    number = (
+        (lambda row: int(row["map"]))
+        if value == "index"
+        else (lambda row: -float(row[column] or -1e9))
+    )
+    assert keys(page) == [_key(row) for row in sorted(layer, key=number)]
+
+
+def test_sort_by_the_bits_about_a_class(look, site):
+    page = look(site.as_uri())
+    page.select_option("#sort", "class-2")
+    page.wait_for_function("document.querySelector('#scale').textContent.includes('coat')")
+    shown = page.eval_on_selector_all("a.tile .bits", "all => all.map(b => Number(b.textContent))")
+    assert len(shown) > 10
+    place = {"0": [], "1": []}
+    for key, bits in zip(keys(page), shown, strict=True):
+        place[key[0]].append(bits)
+    assert all(bits == sorted(bits, reverse=True) for bits in place.values())
+
+
+def test_layers_are_mixed_only_by_a_held_out_bound(look, site, rows):
+    page = look(site.as_uri())
+    option = '#group option[value="all"]'
+    assert page.get_attribute(option, "disabled") is None
+    page.select_option("#group", "all")
+    assert "usable information (a lower bound)" in page.text_content("#scale")
+    order = sorted(rows, key=lambda row: -float(row["decoder mi (bits)"]))
+    found = keys(page)
+    by_key = {_key(row): float(row["decoder mi (bits)"]) for row in rows}
+    assert [round(by_key[key], 3) for key in found] == [
+        round(by_key[_key(row)], 3) for row in order[: len(found)]
+    ]
+    page.select_option("#by", "kde")
+    assert page.get_attribute(option, "disabled") is not None
+    assert page.input_value("#group") == "deep"
+    assert keys(page)[0].startswith("1.")
+
+
+def test_filters(look, site, rows):
+    page = look(site.as_uri())
+    page.select_option("#verdict", "=dead")
+    assert page.text_content("#count") == "2 of 312 maps"
+    assert set(keys(page)) == {"0.3", "1.3"}
+    page.click("#reset")
+    page.select_option("#class", "1")
+    wanted = [_key(row) for row in rows if row["decoder best class"] == "bag"]
+    assert page.text_content("#count") == f"{len(wanted)} of 312 maps"
+    assert keys(page) == wanted[: len(keys(page))]
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("SECOND 37", ["1.37"]), ("first:11", ["0.11"])])
+def test_search(look, site, text, wanted):
+    page = look(site.as_uri())
+    page.keyboard.press("/")
+    page.keyboard.type(text)
+    page.wait_for_function("document.querySelector('#count').textContent === '1 of 312 maps'")
+    assert keys(page) == wanted
+
+
+def test_no_map_fits(look, site):
+    page = look(site.as_uri())
+    page.fill("#search", "nothing like it")
+    assert page.is_visible("#empty")
+    page.click("#again")
+    assert page.text_content("#count") == "312 maps"
+
+
+def test_the_address_brings_everything_back(look, site):
+    page = look(site.as_uri())
+    page.select_option("#by", "kde")
+    page.select_option("#sort", "stability")
+    page.select_option("#group", "shallow")
+    page.select_option("#class", "3")
+    page.select_option("#size", "s")
+    page.fill("#search", "second")
+    page.wait_for_function("location.hash.includes('q=second')")
+    again = look(page.url)
+    again.wait_for_selector("a.tile")
+    for name in ("by", "sort", "group", "class", "size", "search"):
+        assert again.input_value(f"#{name}") == page.input_value(f"#{name}")
+    assert keys(again) == keys(page)
+
+
+def test_filtering_leaves_no_trace_in_the_history(look, site):
+    page = look(site.as_uri())
+    before = page.evaluate("history.length")
+    page.select_option("#sort", "score")
+    page.fill("#search", "first")
+    assert page.evaluate("history.length") == before
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "m=9.9&sort=constructor&by=__proto__&class=99&layer=x&verdict=%3Cb%3E&size=huge&group=1",
+        "m=%00&q=" + "a%20" * 3000,
+        "%E0%A4%A",
+    ],
+)
+def test_odd_addresses_do_no_harm(look, site, fragment):
+    page = look(f"{site.as_uri()}#{fragment}")
+    assert not page.is_visible("dialog[open]")
+    assert page.input_value("#sort") == "mi"
+    assert len(page.input_value("#search")) <= 200
+
+
+def test_keys_go_from_map_to_map(look, site):
+    page = look(site.as_uri())
+    page.wait_for_selector("a.tile")
+    columns = int(page.get_attribute("#grid", "aria-colcount"))
+    place = "Number(document.activeElement.dataset.place)"
+    page.focus("#skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate(place) == 0
+    for key, wanted in (
+        ("ArrowRight", 1),
+        ("ArrowDown", 1 + columns),
+        ("ArrowLeft", columns),
+        ("ArrowUp", 0),
+        ("End", 311),
+        ("Home", 0),
+    ):
+        page.keyboard.press(key)
+        assert page.evaluate(place) == wanted, key
+    page.keyboard.press("PageDown")
+    down = page.evaluate(place)
+    assert down >= columns and down % columns == 0
+    page.keyboard.press("PageUp")
+    assert page.evaluate(place) == 0
+    assert page.locator('a.tile[tabindex="0"]').count() == 1
+
+
+def test_the_focused_map_is_in_the_window(look, site):
+    page = look(site.as_uri())
+    page.locator("a.tile").first.focus()
+    for key in ("End", "Home", "PageDown", "PageDown"):
+        page.keyboard.press(key)
+        seen = page.evaluate(
+            """() => {
+              const box = document.activeElement.getBoundingClientRect();
+              const head = document.querySelector(".top").getBoundingClientRect();
+              return box.top >= head.bottom - 1 && box.bottom <= innerHeight + 1;
+            }"""
+        )
+        assert seen, key
+
+
+@pytest.mark.parametrize("width", [390, 760, 1280, 2560])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(look, site, width, scheme):
+    page = look(site.as_uri(), viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.wait_for_selector("a.tile")
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(wide) <= 0
+    page.locator("a.tile").first.click()
+    page.wait_for_selector("dialog .chart")
+    assert (
+        page.evaluate("(d => d.scrollWidth - d.clientWidth)(document.querySelector('#map'))") <= 0
+    )
+
+
+def test_forced_colours(look, site):
+    page = look(site.as_uri(), forced_colors="active")
+    page.locator("a.tile").first.click()
+    page.wait_for_selector("dialog .chart")
+
+
+def test_sorting_is_quick(look, site):
+    page = look(site.as_uri())
+    page.wait_for_selector("a.tile")
+    took = page.evaluate(
+        """() => {
+          const began = performance.now();
+          const menu = document.querySelector("#sort");
+          menu.value = "score";
+          menu.dispatchEvent(new Event("change"));
+          return performance.now() - began;
+        }"""
+    )
+    assert took < 1000  # the budget is 100 ms; a busy machine is no defect

@@ -1,0 +1,99 @@
+"""`oip gallery`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oip.cli.main import run as oip
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A run of bars of 12 x 12 pixels, and its data as a file."""
+    path = Path(__file__).parent.parent / "gallery" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("gallery_runs", path)
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    data = tmp_path / "bars.npz"
+    images = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 1)).astype(np.uint8)
+    np.savez(data, images=images, labels=np.arange(30) % 4)
+    told = {"source": "bars.npz", "images": 30}
+    return maker.make_run(tmp_path / "run", data=told), data
+
+
+def test_prints_the_page(made, capsys):
+    run, _ = made
+    assert oip(["gallery", str(run.path), "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{run.path / 'gallery' / 'index.html'}\n" and err == ""
+    assert Path(out.strip()).is_file()
+
+
+def test_json(made, capsys):
+    run, _ = made
+    assert oip(["gallery", str(run.path), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "gallery": str(run.path / "gallery" / "index.html")
+    }
+
+
+def test_with_data(made):
+    run, data = made
+    run.info["data"]["images"] = 6  # an archive brings no parts: a fifth is the test part
+    run.save()
+    arguments = ["gallery", str(run.path), "--quiet", "--with-data", "--data", str(data)]
+    assert oip(arguments) == 0
+    written = {int(path.stem) for path in (run.path / "gallery/img/data").iterdir()}
+    assert written and written <= set(range(6))
+
+
+def test_other_data_are_refused(made, capsys):
+    run, data = made
+    arguments = ["gallery", str(run.path), "--quiet", "--with-data", "--data", str(data)]
+    assert oip(arguments) == 2
+    assert "30 images" in capsys.readouterr().err
+
+
+def test_with_data_as_the_run_names_them(made, monkeypatch):
+    run, data = made
+    monkeypatch.chdir(data.parent)
+    run.info["data"] = {"source": "bars.npz:train", "images": None}
+    run.save()
+    assert oip(["gallery", str(run.path), "--quiet", "--with-data"]) == 0
+    assert list((run.path / "gallery/img/data").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--data", "mnist-sample"], "--with-data"), (["--with-data"], "bars.npz")],
+)
+def test_bad_options(made, capsys, monkeypatch, tmp_path, arguments, words):
+    run, _ = made
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert oip(["gallery", str(run.path), "--quiet", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_run_without_data_says_so(made, capsys):
+    run, _ = made
+    del run.info["data"]
+    run.save()
+    assert oip(["gallery", str(run.path), "--quiet", "--with-data"]) == 2
+    assert "--data" in capsys.readouterr().err
+
+
+def test_no_run(tmp_path, capsys):
+    assert oip(["gallery", str(tmp_path / "none"), "--quiet"]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_help(capsys):
+    assert oip(["gallery", "--help"]) == 0
+    assert "Example:" in capsys.readouterr().out

@@ -1,0 +1,220 @@
+"""Runs that were never made by a network: smooth noise as OIPs, made-up information."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oip.ascent.results import Oips
+from oip.core import files, seeds
+from oip.run.directory import Run
+from oip.run.shards import write_shard
+
+CLASSES = ["ankle boot", "bag", "coat", "dress"]
+STARTS, STEPS, STAGES = 3, 20, (0, 2, 5, 10, 20)
+VERDICTS = ("responsive", "revived", "reachable-only", "dead", "failed")
+
+
+def smooth(random: np.random.Generator, *shape: int) -> np.ndarray:
+    """Noise (..., h, w, b) of long wavelengths, standardised."""
+    height, width = shape[-3:-1]
+    values = random.normal(size=shape)
+    for axis, side in ((-3, height), (-2, width)):
+        decay = np.exp(-0.5 * (np.fft.fftfreq(side) * side / 2.5) ** 2)
+        decay = decay.reshape(
+            [-1 if place == axis % len(shape) else 1 for place in range(len(shape))]
+        )
+        values = np.fft.ifft(np.fft.fft(values, axis=axis) * decay, axis=axis).real
+    axes = (-3, -2, -1)
+    return (values - values.mean(axes, keepdims=True)) / values.std(axes, keepdims=True)
+
+
+def make_oips(
+    layer: str, index: int, maps: np.ndarray, shape: tuple[int, int, int], starts: int = STARTS
+) -> Oips:
+    """OIPs of a layer. Map 3 is dead, 4 reachable only, 5 failed."""
+    random = seeds.generator(0, "test oips", index)
+    count = len(maps)
+    scores = np.sort(random.gamma(2.0, 1.0, (count, starts)), axis=1)[:, ::-1].copy()
+    codes = random.integers(0, 2, count)
+    for number, code in ((3, 3), (4, 2), (5, 4)):
+        codes[maps == number] = code
+    scores[codes == 3] = 0.0
+    scores[codes == 4] = np.nan
+    steps = np.linspace(0.0, 1.0, STEPS + 1) ** 0.5
+    traces = scores[:, :, None] * steps
+    images = smooth(random, count, starts, *shape)
+    images[codes == 4] = np.nan
+    noise = smooth(random, count, 1, *shape)
+    share = (np.array(STAGES) / STEPS)[None, :, None, None, None]
+    none = np.full(count, np.nan)
+    return Oips(
+        layer=layer,
+        index=index,
+        maps=maps,
+        images=images,
+        scores=scores,
+        pre_scores=scores,
+        starts=np.tile(np.arange(starts), (count, 1)),
+        amplitudes=np.ones((count, starts, 4)),
+        traces=traces,
+        steps=np.full((count, starts), STEPS),
+        reasons=np.where(codes == 4, 3, 0)[:, None].repeat(starts, 1),
+        snapshots=noise * (1 - share) + images[:, :1] * share,
+        snapshot_steps=np.array(STAGES),
+        verdict_codes=codes,
+        converged=random.random(count) < 0.5,
+        provably_dead=codes == 3,
+        saturated=np.zeros(count, bool),
+        white_scores=scores[:, 0] / 5,
+        screened_scores=scores[:, 0] / 2,
+        data_scores=np.where(codes == 2, 0.0, scores[:, 0] / 3),
+        data_active=np.where(codes == 2, 0.0, 0.4),
+        stability=none,
+        null_percentile=none,
+        n_null=np.zeros(count, np.int64),
+        visible=np.ones(shape[:2], bool),
+        mean=np.zeros(shape[2]),
+        std=np.ones(shape[2]),
+    )
+
+
+def make_ranking(
+    layer: str, index: int, maps: np.ndarray, classes: list[str], names: tuple[str, ...]
+) -> dict:
+    """A ranking as `oip rank` writes it; the last map has no number, the first is saturated."""
+    random = seeds.generator(0, "test ranking", index)
+    estimators = []
+    for name in names:
+        mi = np.round(random.beta(1.3, 3.0, len(maps)) * 2, 4)
+        order = np.argsort(-mi, kind="stable")
+        entries = []
+        for rank, row in enumerate(order, start=1):
+            per_class = random.random(len(classes)) * mi[row] / 3
+            entries.append(
+                {
+                    "map": int(maps[row]),
+                    "rank": rank,
+                    "rank_low": max(1, rank - 2),
+                    "rank_high": min(len(maps), rank + 2),
+                    "mi": float(mi[row]),
+                    "low": float(mi[row] * 0.9),
+                    "high": float(mi[row] * 1.1),
+                    "p_value": 0.4 if mi[row] < 0.1 else 0.001,
+                    "p_adjusted": 0.5 if mi[row] < 0.1 else 0.002,
+                    "saturated": rank == 1 and name == "kde",
+                    "per_class": [float(value) for value in per_class],
+                }
+            )
+        estimators.append(
+            {
+                "estimator": name,
+                "name_shown": {"decoder": "usable information (a lower bound)"}.get(name, name),
+                "parameters": {"noise": 0.1} if name == "kde" else {},
+                "unit": "bits",
+                "samples": 1000,
+                "split": "test",
+                "ceiling": float(np.log2(len(classes))),
+                "saturated_share": 0.0,
+                "maps": entries,
+            }
+        )
+    return {"layer": layer, "index": index, "classes": classes, "estimators": estimators}
+
+
+def make_responses(index: int, count: int, classes: int, images: int) -> dict[str, np.ndarray]:
+    """Best images and histograms as `Run.responses` documents them."""
+    random = seeds.generator(0, "test responses", index)
+    best = np.stack([random.permutation(images)[:9] for _ in range(count)])
+    best[0, 4:] = -1
+    return {
+        "best_images": best,
+        "best_scores": np.sort(random.random((count, 9)))[:, ::-1],
+        "best_positions": random.integers(0, 3, (count, 9, 2)),
+        "edges": np.linspace(0, 1, 17)[None] * random.uniform(1, 3, (count, 1)),
+        "histogram": random.poisson(6, (count, classes, 16)),
+        "active": random.random(count),
+    }
+
+
+def make_run(
+    path: Path,
+    *,
+    names: tuple[str, ...] = ("first", "second"),
+    counts: tuple[int, ...] = (12, 40),
+    shape: tuple[int, int, int] = (12, 12, 1),
+    classes: list[str] | None = None,
+    ranked: tuple[int, ...] = (0, 1),
+    grown: tuple[int, ...] = (0, 1),
+    estimators: tuple[str, ...] = ("decoder", "kde"),
+    images: int = 30,
+    model: str = "small.keras",
+    **more: object,
+) -> Run:
+    """A run with OIPs of the layers `grown` and a ranking of the layers `ranked`."""
+    classes = CLASSES if classes is None else classes
+    layers = [
+        {
+            "index": index,
+            "layer": name,
+            "class": "Conv2D",
+            "maps": count,
+            "size": [5, 5],
+            "receptive_field": [3 + 4 * index, 3 + 4 * index],
+            "jump": [2, 2],
+            "offset": [1.5, 1.5],
+        }
+        for index, (name, count) in enumerate(zip(names, counts, strict=True))
+    ]
+    bands = shape[2]
+    run = Run.begin(
+        path,
+        {
+            "model": {"name": model, "sha256": "5" * 64},
+            "input": {
+                "shape": list(shape),
+                "mean": [0.0] * bands,
+                "std": [1.0] * bands,
+                "low": 0.0,
+                "high": 255.0,
+                "source": "sidecar",
+            },
+            "layers": layers,
+            "classes": classes,
+            "data": {"source": "mnist-sample:test", "images": images},
+            "settings": {"reconstruct": {"starts": STARTS, "steps": STEPS, "noise": "equal"}},
+            "seed": 7,
+            "versions": {"python": "3.11"},
+            "accuracy": 0.981,
+            **more,
+        },
+    )
+    for index in grown:
+        maps = np.arange(counts[index])
+        for number, first in enumerate(range(0, counts[index], 64)):
+            part = maps[first : first + 64]
+            shard = make_oips(names[index], index, part, shape)
+            write_shard(run.shard(index, number), shard, "key")
+    for index in ranked:
+        maps = np.arange(counts[index])
+        ranking = make_ranking(names[index], index, maps, classes, estimators)
+        files.write_json(run.folder(index) / "ranking.json", {"schema": 1, **ranking})
+        files.write_arrays(
+            run.folder(index) / "responses.npz",
+            make_responses(index, counts[index], len(classes), images),
+        )
+    return run
+
+
+@pytest.fixture
+def maker():
+    """`make_run`."""
+    return make_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two layers with everything."""
+    return make_run(tmp_path / "run")

@@ -1,0 +1,235 @@
+"""The whole gallery as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gallery
+from gallery import site
+from gallery.pages import POLICY
+from oip.ascent.results import Oips
+from oip.core.errors import RunError
+from oip.core.figures import enhanced
+from oip.core.files import read_json
+from oip.run.merging import layer_oips
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "=1+1",
+    "‮txet",
+    "x" * 300,
+]
+
+
+def _content(path, name):
+    text = path.read_text("utf-8")
+    start = f'window.OIP.add("{name}",'
+    assert text.startswith(start)
+    return json.loads(text.removeprefix(start).removesuffix(");\n"))
+
+
+def test_build_writes_every_file(run):
+    seen = []
+    page = gallery.build(run.path, progress=lambda *told: seen.append(told))
+    folder = run.path / "gallery"
+    assert page == folder / "index.html"
+    for name in (
+        "index.html",
+        "about.html",
+        "layers/000-p1.html",
+        "layers/001-p1.html",
+        "assets/app.js",
+        "assets/app.css",
+        "data/maps.js",
+        "data/detail-000.js",
+        "data/detail-001.js",
+        "data/class-003.js",
+        "maps.json",
+        "maps.csv",
+        "img/sheet-000.webp",
+        "img/tile/001/0037.webp",
+        "img/full/001/0037.webp",
+        "img/evolution/001/0037.webp",
+        "img/evolution/001/0037-still.webp",
+    ):
+        assert (folder / name).is_file(), name
+    assert not (folder / "img/data").exists()
+    assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
+    assert seen[0][1:] == (0, 2) and seen[-1][1:] == (2, 2)
+
+
+def test_sheet_follows_the_default_order(run):
+    folder = gallery.build(run).parent
+    maps = read_json(folder / "maps.json")["maps"]
+    sheet = np.asarray(Image.open(folder / "img/sheet-000.webp").convert("L"))
+    for place, one in enumerate(maps):
+        oips: Oips = layer_oips(run, one["index"])
+        row = int(np.flatnonzero(oips.maps == one["map"])[0])
+        wanted = enhanced(oips.images[row, 0].astype(np.float32))[..., 0]
+        top, left = place // 16 * 12, place % 16 * 12
+        assert np.array_equal(sheet[top : top + 12, left : left + 12], wanted), one
+    assert [one["index"] for one in maps] == [1] * 40 + [0] * 12
+
+
+def test_columns_say_what_the_ranking_says(run):
+    folder = gallery.build(run).parent
+    told = _content(folder / "data/maps.js", "maps")
+    ranking = run.ranking(1)["estimators"][1]["maps"]
+    by_map = {one["map"]: one for one in ranking}
+    for place, number in enumerate(told["columns"]["map"][:40]):
+        assert told["information"]["kde"]["mi"][place] == round(by_map[number]["mi"], 3)
+        assert told["information"]["kde"]["rank"][place] == by_map[number]["rank"]
+    about = _content(folder / "data/class-002.js", "class-2")
+    assert about["kde"][0] == pytest.approx(
+        by_map[told["columns"]["map"][0]]["per_class"][2], rel=5e-3
+    )
+
+
+def test_maps_json_and_csv_agree(run):
+    folder = gallery.build(run).parent
+    maps = read_json(folder / "maps.json")["maps"]
+    rows = list(csv.DictReader(io.StringIO((folder / "maps.csv").read_text("utf-8"))))
+    assert len(rows) == len(maps) == 52
+    for row, one in zip(rows, maps, strict=True):
+        assert (row["layer"], int(row["map"])) == (one["layer"], one["map"])
+        assert row["verdict"] == one["verdict"]
+        assert float(row["decoder mi (bits)"]) == one["information"][0]["mi"]
+    failed = next(row for row in rows if row["verdict"] == "failed")
+    assert failed["score"] == ""
+
+
+def test_pages_without_script_hold_every_map(maker, tmp_path):
+    run = maker(tmp_path / "run", counts=(3, 300), shape=(4, 4, 3), grown=(1,))
+    folder = gallery.build(run).parent
+    found = []
+    for page in (1, 2):
+        text = (folder / f"layers/001-p{page}.html").read_text("utf-8")
+        numbers = [int(number) for number in re.findall(r'<li id="m(\d+)">', text)]
+        assert len(numbers) <= 256
+        found += numbers
+        for source in re.findall(r'<img [^>]*src="([^"]+)"', text):
+            assert (folder / "layers" / source).is_file()
+    assert sorted(found) == list(range(300))
+    index = (folder / "index.html").read_text("utf-8")
+    for name in ("layers/000-p1.html", "layers/001-p1.html", "layers/001-p2.html"):
+        assert f'href="{name}"' in index
+    assert "no OIP" in (folder / "layers/000-p1.html").read_text("utf-8")
+
+
+def test_every_page_has_the_policy_and_nothing_inline(run):
+    folder = gallery.build(run).parent
+    pages = [*folder.glob("*.html"), *folder.glob("layers/*.html")]
+    assert len(pages) == 4
+    for page in pages:
+        text = page.read_text("utf-8")
+        policy = POLICY.replace("'", "&#39;")
+        assert f'http-equiv="Content-Security-Policy" content="{policy}"' in text
+        assert not re.search(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:", text)
+
+
+def test_names_are_text(maker, tmp_path):
+    run = maker(
+        tmp_path / "run",
+        names=(HOSTILE[0], HOSTILE[2]),
+        classes=HOSTILE,
+        model='"><b>m</b>.keras',
+    )
+    folder = gallery.build(run).parent
+    for page in (*folder.glob("*.html"), *folder.glob("layers/*.html")):
+        text = page.read_text("utf-8")
+        assert not re.search(r"<script>|<img src=x|<b>m", text)
+    for path in folder.glob("data/*.js"):
+        assert "<" not in path.read_text("utf-8")
+    rows = list(csv.reader(io.StringIO((folder / "maps.csv").read_text("utf-8"))))
+    cells = {cell for row in rows for cell in row}
+    assert "'=1+1" in cells and "=1+1" not in cells
+    assert all(re.fullmatch(r"[\w.-]+", path.name) for path in folder.rglob("*"))
+
+
+def test_a_gallery_is_replaced_and_the_run_is_left_alone(run):
+    folder = gallery.build(run).parent
+    (folder / "old.txt").write_text("old")
+    before = {path: path.read_bytes() for path in run.path.glob("layers/*/*")}
+    gallery.build(run)
+    assert not (folder / "old.txt").exists()
+    assert before == {path: path.read_bytes() for path in run.path.glob("layers/*/*")}
+
+
+def test_same_run_same_files(run):
+    folder = gallery.build(run).parent
+    first = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    gallery.build(run)
+    assert first == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "json"])
+def test_something_else_is_not_replaced(run, kind):
+    target = run.path / "gallery"
+    if kind == "file":
+        target.write_text("mine")
+    else:
+        target.mkdir()
+        (target / "photo.jpg").write_text("mine")
+    if kind == "json":
+        (target / "maps.json").write_text('{"kind": "other"}')
+    with pytest.raises(RunError, match="gallery"):
+        gallery.build(run)
+    kept = target if kind == "file" else target / "photo.jpg"
+    assert kept.read_text() == "mine"
+
+
+@pytest.mark.parametrize("where", ["_write", "_swap"])
+def test_an_interrupted_build_leaves_the_old_one(run, monkeypatch, where):
+    folder = gallery.build(run).parent
+    before = (folder / "data/maps.js").read_bytes()
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(site, where, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        gallery.build(run)
+    assert (folder / "data/maps.js").read_bytes() == before
+    assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_data_images_only_when_given(run):
+    images = np.random.default_rng(0).random((30, 12, 12, 1)).astype(np.float32) * 255
+    folder = gallery.build(run, data_images=images, data_labels=np.arange(30) % 4).parent
+    assert list(folder.glob("img/data/*.webp"))
+    gallery.build(run)
+    assert not list(folder.glob("img/data/*"))
+
+
+def test_bgr_inputs_are_shown_as_rgb(maker, tmp_path):
+    run = maker(tmp_path / "run", shape=(12, 12, 3))
+    plainly = np.asarray(Image.open(gallery.build(run).parent / "img/sheet-000.webp"))
+    run.info["input"]["bgr"] = True
+    turned = np.asarray(Image.open(gallery.build(run).parent / "img/sheet-000.webp"))
+    assert np.array_equal(plainly[:24, :, ::-1], turned[:24])
+
+
+@pytest.mark.parametrize("missing", ["classes", "data", "settings", "seed", "versions", "accuracy"])
+def test_a_run_that_says_little_is_shown(run, missing):
+    del run.info[missing]
+    assert gallery.build(run).is_file()
+
+
+def test_layers_without_geometry_are_shown(run):
+    for layer in run.info["layers"]:
+        layer |= {"receptive_field": None, "jump": None, "offset": None}
+    images = np.zeros((30, 12, 12, 1), np.uint8)
+    assert gallery.build(run, data_images=images).is_file()
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(RunError, match="no such folder"):
+        gallery.build(tmp_path / "none")
