@@ -131,14 +131,11 @@ def _best(layer: LayerEntry, entry: MapEntry, data: DataImages) -> list[dict[str
 
 
 def _row(layer: LayerEntry, entry: MapEntry) -> int | None:
-    """The map's row in responses.npz, which has one for every map that was ranked, by number."""
-    if layer.responses is None or not layer.estimators:
+    """The map's row in responses.npz, if it has one."""
+    if layer.responses is None:
         return None
-    ranked = sorted(layer.estimators[0].maps)
-    rows = {len(values) for values in layer.responses.values()}
-    if rows != {len(ranked)} or entry.map not in ranked:
-        return None
-    return ranked.index(entry.map)
+    rows = np.flatnonzero(layer.responses["maps"] == entry.map)
+    return int(rows[0]) if rows.size else None
 
 
 def _field(info: dict[str, Any], position: list[int]) -> list[float] | None:

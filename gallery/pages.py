@@ -104,7 +104,6 @@ class Pages:
                 plain_name(name): _flat(value)
                 for name, value in (info.get("settings") or {}).items()
             },
-            seed=info.get("seed"),
             versions={
                 plain_name(key): plain_name(value)
                 for key, value in (info.get("versions") or {}).items()

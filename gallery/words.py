@@ -114,5 +114,5 @@ def command(info: dict[str, Any], run_name: str, layer: dict[str, Any], number: 
     for key in ("starts", "steps", "screened", "noise"):
         if key in told:
             words += [f"--{key}", plain_name(told[key])]
-    words += ["--out", plain_name(run_name), "--seed", str(info.get("seed", 0))]
+    words += ["--out", plain_name(run_name), "--seed", str(told.get("seed", 0))]
     return shlex.join(words)

@@ -135,11 +135,11 @@ class Run:
     def responses(self, index: int) -> dict[str, np.ndarray] | None:
         """The layer's best data images and response histograms, or None.
 
-        Arrays, for m maps: `best_images` (m, 9) int: indices of the data images that excite the
-        map most, -1 where none; `best_scores` (m, 9): their spatial mean response;
-        `best_positions` (m, 9, 2) int: row and column of the strongest node; `edges` (m, bins + 1)
-        and `histogram` (m, classes, bins) int: the response's spatial mean per class; `active`
-        (m,): share of the images that excite the map.
+        Arrays, for m maps: `maps` (m,) int: their numbers; `best_images` (m, 9) int: indices of
+        the data images that excite the map most, -1 where none; `best_scores` (m, 9): their spatial
+        mean response; `best_positions` (m, 9, 2) int: row and column of the strongest node;
+        `edges` (m, bins + 1) and `histogram` (m, classes, bins) int: the response's spatial mean
+        per class; `active` (m,): share of the images that excite the map.
         """
         path = self.folder(index) / "responses.npz"
         return files.read_arrays(path) if path.is_file() else None

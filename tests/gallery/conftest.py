@@ -130,6 +130,7 @@ def make_responses(index: int, count: int, classes: int, images: int) -> dict[st
     best = np.stack([random.permutation(images)[:9] for _ in range(count)])
     best[0, 4:] = -1
     return {
+        "maps": np.arange(count),
         "best_images": best,
         "best_scores": np.sort(random.random((count, 9)))[:, ::-1],
         "best_positions": random.integers(0, 3, (count, 9, 2)),
@@ -184,8 +185,9 @@ def make_run(
             "layers": layers,
             "classes": classes,
             "data": {"source": "mnist-sample:test", "images": images},
-            "settings": {"reconstruct": {"starts": STARTS, "steps": STEPS, "noise": "equal"}},
-            "seed": 7,
+            "settings": {
+                "reconstruct": {"starts": STARTS, "steps": STEPS, "noise": "equal", "seed": 7}
+            },
             "versions": {"python": "3.11"},
             "accuracy": 0.981,
             **more,

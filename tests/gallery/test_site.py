@@ -217,7 +217,7 @@ def test_bgr_inputs_are_shown_as_rgb(maker, tmp_path):
     assert np.array_equal(plainly[:24, :, ::-1], turned[:24])
 
 
-@pytest.mark.parametrize("missing", ["classes", "data", "settings", "seed", "versions", "accuracy"])
+@pytest.mark.parametrize("missing", ["classes", "data", "settings", "versions", "accuracy"])
 def test_a_run_that_says_little_is_shown(run, missing):
     del run.info[missing]
     assert gallery.build(run).is_file()

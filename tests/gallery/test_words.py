@@ -65,9 +65,8 @@ def test_no_oip():
 def test_command_is_one_word_a_part(name):
     info = {
         "model": {"name": "my model;ls.keras", "sha256": ""},
-        "settings": {"reconstruct": {"starts": 3, "noise": "tilt:0.5"}},
+        "settings": {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}},
         "data": {"source": "my data.npz"},
-        "seed": 9,
     }
     words = shlex.split(command(info, "my run", {"layer": name, "index": 4}, 17))
     wanted = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
