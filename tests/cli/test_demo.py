@@ -1,0 +1,104 @@
+"""The main promise, on the real images that are part of the installation."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from oip.run.directory import Run
+from oip.run.merging import layer_oips
+
+
+def demo(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "oip", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    out = demo("--json", cwd=folder)
+    assert out.returncode == 0, out.stderr
+    return folder, json.loads(out.stdout), out.stderr
+
+
+def test_the_network_knows_its_digits(shown):
+    assert shown[1]["accuracy"] >= 0.96
+
+
+def test_every_map_has_an_oip_or_a_verdict_with_evidence(shown):
+    folder, told, _ = shown
+    assert [layer["maps"] for layer in told["layers"]] == [32, 64, 128]
+    run = Run.open(folder / told["run"])
+    for layer in told["layers"]:
+        assert sum(layer["verdicts"].values()) == layer["maps"]
+        for one in layer_oips(run, layer["index"]):
+            evidence = one.evidence()
+            assert evidence["score"] is not None
+            assert (evidence["score"] > 0) != (one.verdict == "dead")
+
+
+def test_no_excitable_map_is_silent_and_nearly_all_beat_the_best_image(shown):
+    deepest = shown[1]["layers"][2]
+    assert deepest["excitable"] >= 100
+    assert deepest["above_best_image"] >= 0.99 * deepest["excitable"]
+    oips = layer_oips(Run.open(shown[0] / shown[1]["run"]), 2)
+    assert (oips.scores[oips.data_active > 0, 0] > 0).all()
+
+
+def test_maps_differ_in_what_they_know(shown):
+    for layer in shown[1]["layers"]:
+        assert layer["estimator"] == "decoder"
+        assert 0.3 < layer["most"]["bits"] < 3.33
+        assert layer["most"]["bits"] > layer["least"]["bits"]
+
+
+def test_the_gallery_is_there_with_all_maps(shown):
+    folder, told, _ = shown
+    assert (folder / told["gallery"]).is_file()
+    pages = folder / told["run"] / "gallery"
+    listed = json.loads((pages / "maps.json").read_text())
+    assert len(listed["maps"]) == 224
+    assert len(list((pages / "img" / "full").rglob("*.webp"))) >= 224
+
+
+def test_nothing_but_plain_progress_on_stderr(shown):
+    for line in shown[2].splitlines():
+        label, _, counts = line.rpartition(": ")
+        assert label
+        assert counts.replace("/", "").isdigit(), line
+
+
+def test_it_fits_into_two_gibibytes(shown):
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak < 2 << 20  # in KiB
+
+
+def test_the_same_command_goes_on_and_does_nothing_twice(shown):
+    folder, told, _ = shown
+    run = folder / told["run"]
+    kept = [path for path in run.rglob("*") if path.suffix in (".npz", ".keras")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    out = demo("--json", cwd=folder)
+    assert out.returncode == 0, out.stderr
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    again = json.loads(out.stdout)
+    assert {**again, "seconds": 0} == {**told, "seconds": 0}
+    other = demo("--seed", "1", cwd=folder)
+    assert other.returncode == 2
+    assert "another demo" in other.stderr
+
+
+def test_a_part_of_the_data_is_refused(tmp_path):
+    out = demo("--data", "mnist-sample:test", cwd=tmp_path)
+    assert out.returncode == 2
+    assert "without a part" in out.stderr
+    assert not list(tmp_path.iterdir())
