@@ -11,8 +11,6 @@ from oip.core.errors import DataError, SettingsError
 @pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)
 @pytest.mark.parametrize("bands", [1, 3])
 def test_every_recipe_gives_probabilities_down_to_its_least_size(each, bands: int) -> None:
-    import keras
-
     side = each.least_side
     model = each.build((side, side + 3, bands), 4)
     answer = model.predict(np.ones((2, side, side + 3, bands), np.uint8), verbose=0)
@@ -20,8 +18,6 @@ def test_every_recipe_gives_probabilities_down_to_its_least_size(each, bands: in
     np.testing.assert_allclose(answer.sum(axis=1), 1.0, rtol=1e-5)
     with pytest.raises(DataError, match=f"{side} x {side}"):
         each.build((side - 1, side, bands), 4)
-    with pytest.raises(ValueError):
-        each.layers(keras.Input((side - 1, side, bands)), 4, 0.0)
 
 
 def test_the_conv_stack_has_its_layers() -> None:
