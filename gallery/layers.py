@@ -89,6 +89,8 @@ class LayerEntry:
     oips: Oips | None
     estimators: tuple[Estimator, ...]
     responses: dict[str, np.ndarray] | None
+    data_digest: str | None
+    """SHA-256 of the images that `responses` refers to, where it was noted."""
     notices: tuple[str, ...]
     maps: tuple[MapEntry, ...]
 
@@ -149,6 +151,7 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         oips=oips,
         estimators=estimators,
         responses=run.responses(index),
+        data_digest=(told or {}).get("data_sha256"),
         notices=tuple(plain_name(text) for text in (told or {}).get("notices", ())),
         maps=tuple(sorted(maps, key=_place)),
     )

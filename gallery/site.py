@@ -22,6 +22,7 @@ from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, silent
 from oip.run.directory import Run
+from oip.run.shards import data_digest
 
 
 def build(
@@ -38,7 +39,7 @@ def build(
 
     Args:
         run: a run with OIPs, a ranking, or both.
-        data_images: (n, h, w, bands), the images that the run was made with, in the same order;
+        data_images: (n, h, w, bands), the images that the run was ranked on, in the same order;
             those that excite a map most are then shown on its page. Without them the gallery holds
             no data.
         data_labels: (n,) their labels, for captions.
@@ -91,6 +92,7 @@ def _write(
     data = None
     if data_images is not None:
         data = DataImages(folder / "img/data", info, data_images, data_labels, classes)
+    digest = data_digest(data_images)
     catalogue = Catalogue(info, classes)
     pages = Pages(folder, info, name, classes)
     total = len(indices)
@@ -99,7 +101,8 @@ def _write(
         layer = read_layer(run, index)
         images.write(layer)
         catalogue.add(layer)
-        details = layer_details(layer, info, name, data)
+        fits = digest is None or layer.data_digest in (None, digest)
+        details = layer_details(layer, info, name, data if fits else None)
         path = folder / f"data/detail-{index:03d}.js"
         path.write_text(script(f"detail-{index:03d}", details), "utf-8")
         pages.add(layer, images)

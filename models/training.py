@@ -155,20 +155,18 @@ def confusion_of(model: Any, images: np.ndarray, labels: np.ndarray, classes: in
 
 
 def _written(model: Any, out: Path, told: dict[str, Any]) -> dict[str, Any]:
-    sidecar_path = out.with_suffix(".oip.json")
     with files.replacing(out, _ENDING) as temporary:
         model.save(temporary)
-        # A sidecar must never stand beside a model that it does not describe, not even after a
-        # crash between the two writes.
-        sidecar_path.unlink(missing_ok=True)
-    sidecar = {
-        "schema": SCHEMA,
-        "kind": "oip-model",
-        "model": out.name,
-        "sha256": files.sha256(out),
-        **told,
-    }
-    files.write_json(sidecar_path, sidecar)
+        sidecar = {
+            "schema": SCHEMA,
+            "kind": "oip-model",
+            "model": out.name,
+            "sha256": files.sha256(temporary),
+            **told,
+        }
+        # Before the model is in its place: a crash in between leaves a sidecar whose digest fits
+        # no model, which is not used, rather than a model of which nothing is known.
+        files.write_json(out.with_suffix(".oip.json"), sidecar)
     return sidecar
 
 

@@ -108,7 +108,7 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
             weights[0] = 0.0
     elif name == "dirichlet" and not argument:
         weights = random.dirichlet(np.ones(len(grids)))
-    elif name == "single" and argument.isdigit() and int(argument) in grids:
+    elif name == "single" and argument.isdecimal() and int(argument) in grids:
         weights = np.array([float(grid == int(argument)) for grid in grids])
     elif name == "tilt" and _is_number(argument):
         weights = (1.0 / np.array(grids, float)) ** float(argument)

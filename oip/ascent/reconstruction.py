@@ -23,10 +23,13 @@ from oip.network.view import Network
 
 SHARD = 64
 """Maps in an aligned block: the unit of determinism."""
+FROM_DATA = -1
+"""In place of the number of a screened start: grown from an image of the data."""
 _BUDGET = 384 << 20
 _TOGETHER = 128
 """Images that climb at once at most: more of them leave the processor's caches."""
 _SETTLED = 0.01
+_NOISE_ON_DATA = 0.3
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 
 
@@ -102,9 +105,11 @@ def with_stability(oips: Oips, layer: LayerInfo, seed: int) -> Oips:
 
 def layer_stability(oips: Oips, layer: LayerInfo, seed: int) -> similarity.Stability:
     """Similarity of starts within maps, and between maps."""
-    axes = oips.images.ndim - 3
-    jump = layer.jump or (1.0,) * axes
-    reach = tuple(max(1, round(step)) for step in jump)
+    sides = oips.images.shape[2:-1]
+    jump = layer.jump or (1.0,) * len(sides)
+    reach = tuple(
+        min(max(1, round(step)), side - 1) for step, side in zip(jump, sides, strict=True)
+    )
     return similarity.stability(oips.images, oips.scores[:, 0] > 0, reach, seed, oips.index)
 
 
@@ -160,6 +165,10 @@ class LayerAscent:
             if any(len(some) < self.settings.starts for some in others):
                 break
             found.replace(rows, _Grown.of(others, self._climb(maps[rows], others, focus)))
+        excited = self.screening.data_active[maps] > 0
+        rows = np.flatnonzero(found.silent & excited)
+        if rows.size and self.settings.climb_silent:
+            found.replace(rows, self._from_data(maps[rows]))
         found.order()
         return self._result(maps, found)
 
@@ -176,6 +185,27 @@ class LayerAscent:
         owners = np.repeat(maps, [len(some) for some in starts])
         return self._climber.climb(images, owners, focus)
 
+    def _from_data(self, maps: np.ndarray) -> _Grown:
+        """From the data image that excites each map most, each start with other noise on it."""
+        count = self.settings.starts
+        data = self._data if self._data is not None else np.zeros((0, *self._noise.shape))
+        images = self.network.inputs.standardised(data[self.screening.data_best[maps]])
+        noise, _ = self._noise.images(
+            self.settings.seed, self.layer.index, np.arange(count), "beside data"
+        )
+        begun = (images[:, None] + _NOISE_ON_DATA * noise).reshape(-1, *self._noise.shape)
+        climbed = self._climber.climb(begun, np.repeat(maps, count), "mean")
+        return _Grown.of([np.full(count, FROM_DATA)] * len(maps), climbed)
+
+    def _amplitudes(self, starts: np.ndarray) -> np.ndarray:
+        """(m, k, o) octave weights of screened starts; zero for those that grew from data."""
+        found = np.zeros((*starts.shape, len(self._noise.grids)), np.float32)
+        screened = starts != FROM_DATA
+        _, found[screened] = self._noise.images(
+            self.settings.seed, self.layer.index, starts[screened]
+        )
+        return found
+
     def _result(self, maps: np.ndarray, found: _Grown) -> Oips:
         spec, screening = self.network.inputs, self.screening
         unseen = ~screening.visible
@@ -183,9 +213,6 @@ class LayerAscent:
         images[..., unseen, :] = spec.background
         snapshots[..., unseen, :] = spec.background
         best = found.scores[:, 0]
-        _, amplitudes = self._noise.images(
-            self.settings.seed, self.layer.index, found.starts.ravel()
-        )
         nothing = np.full(len(maps), np.nan)
         return Oips(
             layer=self.layer.name,
@@ -195,7 +222,7 @@ class LayerAscent:
             scores=found.scores,
             pre_scores=found.pre_scores,
             starts=found.starts,
-            amplitudes=amplitudes.reshape(*found.starts.shape, -1),
+            amplitudes=self._amplitudes(found.starts),
             traces=found.traces,
             steps=found.steps,
             reasons=found.reasons,
@@ -203,7 +230,7 @@ class LayerAscent:
             snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
             verdict_codes=verdict_codes(maps, best, screening, self.layer.silent_possible),
             converged=settled(found.traces[:, 0], found.steps[:, 0], self.settings.patience),
-            provably_dead=self._provably_dead[maps],
+            provably_dead=self._provably_dead[maps] & ~(best > 0),
             saturated=saturated(self.layer, best),
             white_scores=screening.white[maps],
             screened_scores=screening.post[:, maps].max(0),
@@ -215,6 +242,7 @@ class LayerAscent:
             visible=screening.visible,
             mean=spec.mean,
             std=spec.std,
+            bgr=spec.bgr,
         )
 
 

@@ -39,7 +39,8 @@ class Oips:
     pre_scores: np.ndarray
     """(m, k): spatial mean of the pre-activation of the same images."""
     starts: np.ndarray
-    """(m, k) int: number of the screened start that each image grew from."""
+    """(m, k) int: number of the screened start that each image grew from; -1: a data image, when
+    no start was heard by a map that the data excite."""
     amplitudes: np.ndarray
     """(m, k, o): weights of the octaves in that start, longest wavelength last."""
     traces: np.ndarray
@@ -80,6 +81,13 @@ class Oips:
     """(b,): the input's mean, in the model's input units."""
     std: np.ndarray
     """(b,): the input's standard deviation, in the model's input units."""
+    bgr: bool = False
+    """The bands are blue, green and red; pictures are shown the other way round."""
+
+    def displayed(self, image: np.ndarray, enhance: bool = True) -> np.ndarray:
+        """A standardised image (..., h, w, b) as uint8 with its bands in the order of display."""
+        rendered = (enhanced if enhance else plain)(image)
+        return rendered[..., ::-1] if self.bgr else rendered
 
     @property
     def verdicts(self) -> list[str]:
@@ -121,8 +129,8 @@ class Oips:
         figure = Figure(figsize=(columns * 0.8, rows * 0.95))
         for place, one in enumerate(self):
             axes = figure.add_subplot(rows, columns, place + 1)
-            render = enhanced if enhance else plain
-            axes.imshow(shown(render(one.image)), cmap="gray", interpolation="nearest")
+            picture = shown(self.displayed(one.image, enhance))
+            axes.imshow(picture, cmap="gray", interpolation="nearest")
             axes.set_title(str(one.map), fontsize=6, pad=2)
             axes.axis("off")
         figure.suptitle(f"{self.layer}: original input patterns", fontsize=9)
@@ -197,7 +205,7 @@ class MapOip:
 
         from oip.core.figures import shown
 
-        return Image.fromarray(shown((enhanced if enhance else plain)(self.image)))
+        return Image.fromarray(shown(self.oips.displayed(self.image, enhance)))
 
     def plot(self) -> Any:
         """Plain and enhanced image, its evolution and its score trace, as a matplotlib figure."""
@@ -210,9 +218,10 @@ class MapOip:
         figure = Figure(figsize=(max(6.0, 1.1 * len(stages)), 4.2), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=(2, 1.1))
         top, bottom = parts
-        for place, (render, title) in enumerate(((plain, "plain"), (enhanced, "enhanced"))):
+        for place, title in enumerate(("plain", "enhanced")):
             axes = top.add_subplot(1, 3, place + 1)
-            axes.imshow(shown(render(self.image)), cmap="gray", interpolation="nearest")
+            picture = shown(oips.displayed(self.image, title == "enhanced"))
+            axes.imshow(picture, cmap="gray", interpolation="nearest")
             axes.set_title(title, fontsize=8)
             axes.axis("off")
         axes = top.add_subplot(1, 3, 3)
@@ -221,14 +230,14 @@ class MapOip:
         axes.set_ylabel("score")
         for place, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
             axes = bottom.add_subplot(1, len(stages), place + 1)
-            axes.imshow(shown(enhanced(stage)), cmap="gray", interpolation="nearest")
+            axes.imshow(shown(oips.displayed(stage)), cmap="gray", interpolation="nearest")
             axes.set_title(str(step), fontsize=7)
             axes.axis("off")
         figure.suptitle(f"{oips.layer}: map {self.map} ({self.verdict})", fontsize=9)
         return figure
 
     def _tile(self) -> str:
-        code = base64.b64encode(png(enhanced(self.image), 64)).decode()
+        code = base64.b64encode(png(self.oips.displayed(self.image), 64)).decode()
         text = html.escape(f"map {self.map}: {self.verdict}, score {self.score:.3g}")
         return (
             f"<figure style='margin:2px;font-size:10px' title='{text}'>"
@@ -255,7 +264,7 @@ def joined(parts: list[Oips]) -> Oips:
     return Oips(**values)
 
 
-SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std")
+SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr")
 """Fields that all maps of a layer share."""
 PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED)
 """Fields with a row for each map."""

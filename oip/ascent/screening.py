@@ -9,6 +9,7 @@ import numpy as np
 
 from oip.ascent.noise import Noise
 from oip.ascent.settings import AscentSettings
+from oip.core.errors import ModelError, expected
 from oip.core.progress import Progress, silent
 from oip.network.cut import run_to
 from oip.network.graphs import compiled
@@ -38,6 +39,8 @@ class Screening:
     """(c,): best response to a data image at the input's mean and deviation; NaN without data."""
     data_active: np.ndarray
     """(c,): share of the data images, as they are, that excite the map; NaN without data."""
+    data_best: np.ndarray
+    """(c,) int: the data image that, as it is, excites the map most; -1 without data."""
     visible: np.ndarray
     """(h, w) bool: pixels with any influence on the layer."""
 
@@ -62,10 +65,14 @@ def screen(
 
     Args:
         data: images (n, h, w, b) in input units, already checked; or None.
+
+    Raises:
+        ModelError: no gradient leads from the layer to the image input.
     """
     import tensorflow as tf
 
     spec = network.inputs
+    visible = visible_pixels(network, layer, settings.seed)
     noise = Noise(spec.shape, settings.noise)
     white = Noise(spec.shape, "white")
 
@@ -93,15 +100,17 @@ def screen(
 
     post, pre, peak = over(noise, settings.screened, "start")
     white_post = over(white, min(_WHITE_STARTS, settings.screened), "white")[0]
-    scores, active = _on_data(network, layer, data)
+    broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
+    scores, active, best = _on_data(network, layer, data, visible)
     return Screening(
         post=post,
         pre=pre,
         pre_peak=peak,
         white=white_post.max(0),
-        data_scores=scores,
-        data_active=active,
-        visible=visible_pixels(network, layer, settings.seed),
+        data_scores=np.where(broken, np.nan, scores),
+        data_active=np.where(broken, np.nan, active),
+        data_best=best,
+        visible=visible,
     )
 
 
@@ -115,7 +124,7 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
     Returns:
         Rows of `images` in ascending order, `count` of them or as many as there are.
     """
-    flat = images.reshape(len(images), -1)
+    flat = images.reshape(len(images), int(np.prod(images.shape[1:])))
     likeness = np.abs(flat @ flat.T) / flat.shape[1]
     kept: list[int] = []
     for row in range(len(images)):
@@ -131,7 +140,11 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
     """(h, w) bool: pixels on which any node of the layer depends.
 
     A pixel is seen if the gradient of a random combination of all nodes is not zero there for at
-    least one of several noise images.
+    least one of several noise images. Where all of them leave the layer without any gradient,
+    nothing is known and every pixel counts as seen.
+
+    Raises:
+        ModelError: no gradient leads from the layer to the image input at all.
     """
     import tensorflow as tf
 
@@ -153,7 +166,13 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
             total = tf.reduce_sum(before * mixed)
         gradient = tape.gradient(total, images)
         if gradient is None:
-            return tf.zeros(spec.shape[:-1], tf.bool)
+            raise ModelError(
+                expected(
+                    f"layer '{layer.name}'",
+                    "a layer whose response has a gradient with respect to the image input",
+                    "none (the input is of integers, or the layer belongs to another input)",
+                )
+            )
         return tf.reduce_any(gradient != 0, axis=[0, -1])
 
     graph = compiled(influence, tf.TensorSpec((None, *spec.shape), tf.float32))
@@ -165,18 +184,28 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
         seen |= graph(tf.constant(images)).numpy()
         if seen.all():
             break
-    return seen
+    return seen if seen.any() else ~seen
 
 
 def _on_data(
-    network: Network, layer: LayerInfo, data: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+    network: Network, layer: LayerInfo, data: np.ndarray | None, visible: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best score at the input's statistics, share of images that excite, best image as it is."""
     if data is None:
-        return np.full(layer.maps, np.nan), np.full(layer.maps, np.nan)
+        unknown = np.full(layer.maps, np.nan)
+        return unknown, unknown.copy(), np.full(layer.maps, -1)
     excited = np.zeros(layer.maps)
+    strongest = np.full(layer.maps, -np.inf)
+    best = np.zeros(layer.maps, np.int64)
+    first = 0
     for part in spatial_means(network, data, layer):
         excited += (part > 0).sum(0)
-    best = np.full(layer.maps, -np.inf)
-    for part in spatial_means(network, data, layer, standardise=True):
-        best = np.maximum(best, part.max(0))
-    return best, excited / len(data)
+        top = np.nan_to_num(part, nan=-np.inf).argmax(0)
+        values = part[top, np.arange(layer.maps)]
+        best = np.where(values > strongest, first + top, best)
+        strongest = np.fmax(strongest, values)
+        first += len(part)
+    scores = np.full(layer.maps, -np.inf)
+    for part in spatial_means(network, data, layer, visible):
+        scores = np.maximum(scores, part.max(0))
+    return scores, excited / len(data), best

@@ -20,10 +20,11 @@ def verdict_codes(
 ) -> np.ndarray:
     """(m,) indices into `VERDICTS`.
 
-    *failed*: no finite score. *dead*: the response stayed at zero for every start and for the
-    ascent of the pre-activation. *reachable-only*: the ascent excites it, no image of the data
-    does. *revived*: silent for white noise; several wavelengths or the ascent found it.
-    *responsive*: white noise excites it already.
+    *failed*: no finite score; or no OIP was found for a map that images of the data do excite.
+    *dead*: no image of the data excites it, and the response stayed at zero for every start and
+    for the ascent of the pre-activation (which the `author` preset leaves out).
+    *reachable-only*: the ascent excites it, no image of the data does. *revived*: silent for white
+    noise; several wavelengths or the ascent found it. *responsive*: white noise excites it already.
 
     Args:
         maps: (m,) numbers of the maps.
@@ -38,7 +39,7 @@ def verdict_codes(
         elif not silent_possible:
             verdict = "responsive"
         elif scores[row] <= 0:
-            verdict = "dead"
+            verdict = "failed" if screening.data_active[number] > 0 else "dead"
         elif screening.data_active[number] == 0:
             verdict = "reachable-only"
         elif screening.white[number] <= 0 or screening.post[:, number].max() <= 0:
@@ -84,7 +85,7 @@ def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
 
 def _upper_bound(calls: list[Call], call: Call) -> float | None:
     """The largest value that a call's inputs can take if none is below zero, else None."""
-    while len(call.sources) == 1 and call.sources[0] >= 0 and call.plain:
+    while len(call.sources) == 1 and call.sources[0] >= 0 and call.direct:
         call = calls[call.sources[0]]
         if kinds.can_be_silent(call.layer):
             return _LIMITS.get(kinds.activation_name(call.layer), np.inf)

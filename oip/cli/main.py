@@ -75,4 +75,8 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        where = f"'{error.filename}': " if error.filename else ""
+        click.echo(f"oip: {plain_text(where)}{plain_text(error.strerror or error)}", err=True)
+        return 2
     return result if isinstance(result, int) else 0

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
     from oip.network.view import Network
 
+_NOT_SHOWN = ("schema", "key", "data_sha256")
+
 
 def rank_into(
     out: str | Path,
@@ -75,6 +77,7 @@ def rank_into(
     info = run_info(network, command="rank", settings=settings, data=data)
     beside = own_files(out, network.path)
     run = None
+    Run.check(out, info, beside)
     for layer, maps in selections:
         key = key_of({**asked, "layer": layer.index, "maps": maps.tolist()})
         folder = Run(Path(out), {}).folder(layer.index)
@@ -102,7 +105,10 @@ def rank_into(
             run = run or Run.begin(out, info, beside)
             responses = {"maps": ranking.maps, **ranking.responses}
             files.write_arrays(folder / "responses.npz", responses)
-            files.write_json(folder / "ranking.json", {"schema": SCHEMA, "key": key, **told})
+            files.write_json(
+                folder / "ranking.json",
+                {"schema": SCHEMA, "key": key, "data_sha256": asked["images"], **told},
+            )
         yield layer, told
 
 
@@ -117,4 +123,4 @@ def _finished(path: Path, key: str) -> dict[str, Any] | None:
         return None
     if not isinstance(told, dict) or told.get("key") != key:
         return None
-    return {name: value for name, value in told.items() if name not in ("schema", "key")}
+    return {name: value for name, value in told.items() if name not in _NOT_SHOWN}

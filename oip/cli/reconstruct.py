@@ -107,7 +107,9 @@ def status(result: dict[str, Any]) -> int:
     failed = verdicts.count("failed")
     if failed:
         click.echo(
-            f"oip: {failed} of {len(verdicts)} maps failed (NaN or infinite responses).", err=True
+            f"oip: {failed} of {len(verdicts)} maps failed: responses that are not finite, "
+            "or no OIP for a map that data excite.",
+            err=True,
         )
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
@@ -121,7 +123,7 @@ def print_summary(result: dict[str, Any], single: bool) -> None:
     for layer in result["layers"]:
         maps = layer["maps"]
         counts = Counter(one["verdict"] for one in maps)
-        excitable = [one for one in maps if (one["data_active"] or 0) > 0]
+        excitable = [one for one in maps if one["data_active"] and one["data_score"] is not None]
         above = sum((one["score"] or 0) > one["data_score"] for one in excitable)
         rows.append(
             (

@@ -17,6 +17,8 @@ import numpy as np
 
 from oip.core.errors import RunError, expected
 
+UNFINISHED = ".writing-"
+"""How the names of files begin that were never finished; a killed process leaves one behind."""
 _BLOCK = 1 << 20
 
 
@@ -35,7 +37,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
     make_folder(path.parent)
     ending = path.suffix if suffix is None else suffix
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=ending)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=ending)
     except OSError as error:
         raise RunError(
             expected(f"cannot write in '{path.parent}'", "a writable folder", error.strerror)
@@ -72,11 +74,12 @@ def check_writable(folder: Path) -> None:
     A folder that is not there is judged by its nearest parent that is.
     """
     nearest = Path(folder).absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise RunError(expected(f"cannot write to '{folder}'", "a folder", f"a file '{nearest}'"))
     try:
+        while not nearest.exists():
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            wrong = f"a file '{nearest}'"
+            raise RunError(expected(f"cannot write to '{folder}'", "a folder", wrong))
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:

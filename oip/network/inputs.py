@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class InputSpec:
             spec = replace(spec, std=spread_, source="told")
         if value_range is not None:
             low, high = value_range
-            if not low < high:
+            if not (low < high and np.isfinite([low, high]).all()):
                 raise SettingsError(expected("--input-range", "LOW below HIGH", value_range))
             spec = replace(spec, low=low, high=high)
         return spec
@@ -139,6 +140,8 @@ class InputSpec:
         bands = len(self.mean)
         if len(values) not in (1, bands):
             raise SettingsError(expected(name, f"1 or {bands} numbers", len(values)))
+        if not np.isfinite(values).all():
+            raise SettingsError(expected(name, "finite numbers", values))
         return np.resize(np.array(values, np.float32), bands)
 
 
@@ -157,6 +160,9 @@ def read_sidecar(model: Path) -> dict[str, Any] | None:
     except RunError as error:
         raise ModelError(str(error)) from error
     if not isinstance(told, dict) or told.get("kind") != SIDECAR_KIND:
+        return None
+    if "sha256" in told and told["sha256"] != files.sha256(model):
+        warnings.warn(f"'{path.name}' is of another model file; it is not used", stacklevel=2)
         return None
     return told
 
@@ -212,10 +218,11 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
                     spec.told(tuple(centre.tolist()), tuple(spread.tolist())),
                     source="the model's Normalization layer",
                 )
-        if kind == "Rescaling" and np.ndim(layer.scale) == 0 and np.ndim(layer.offset) == 0:
-            bottom = -1.0 if layer.offset else 0.0  # rescaling aims at -1 to 1, or at 0 to 1
-            low, high = ((end - layer.offset) / layer.scale for end in (bottom, 1.0))
-            low, high = min(low, high), max(low, high)
+        plain = kind == "Rescaling" and np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+        if plain and layer.scale > 0 and -1.0 <= layer.offset <= 0.0:
+            bottom = layer.offset  # 0 to 1, -0.5 to 0.5, -1 to 1: what comes out is symmetric
+            top = -bottom if bottom else 1.0
+            low, high = ((end - layer.offset) / layer.scale for end in (bottom, top))
             return replace(
                 spec.told(((low + high) / 2,), ((high - low) / 4,)),
                 low=low,

@@ -2,8 +2,8 @@
 
 The configuration is read as JSON before Keras sees the file: Lambda layers, stored functions and
 everything that is not a plain Keras object are refused, for `.keras` and `.h5` alike, because
-`safe_mode` alone has been bypassed in both. The compile configuration is never used, so custom
-losses and metrics do no harm and are not looked at.
+`safe_mode` alone has been bypassed in both. The compile configuration of the model itself is never
+used, so custom losses and metrics do no harm there; those of models inside it Keras does use.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ _UNSAFE_CLASSES = {
     "FlaxLayer": "runs code that is stored in the file",
 }
 _NOT_USED = ("compile_config", "training_config", "optimizer_config")
+_PLAIN_NAMES = ("Sequential", "Functional", "Model", "Variable", "DTypePolicy", "KerasTensor")
+"""What may be named from `keras` itself; anything else has a module of its own."""
 
 
 def load_model(path: str | Path, imports: Iterable[str] = ()) -> Any:
@@ -120,7 +122,9 @@ def read_config(path: Path) -> Any:
                     )
                 text = archive.attrs["model_config"]
         return json.loads(text)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # damaged files fail in many ways: recursion, codecs, types, ...
         raise ModelError(
             expected(f"'{path.name}' is damaged or no model", "a Keras file", reason_of(error))
         ) from error
@@ -128,9 +132,21 @@ def read_config(path: Path) -> Any:
 
 def check_config(config: Any, trusted: tuple[str, ...], name: str) -> None:
     """Refuses what could run code: see the module's docstring."""
-    for part in _objects(config):
+    used = config
+    if isinstance(config, dict):
+        used = {key: value for key, value in config.items() if key not in _NOT_USED}
+    for part in _objects(used):
         kind = part.get("class_name")
         module = part.get("module")
+        if not isinstance(kind, str) or "." in kind or "." in _function_name(part):
+            shown = kind if isinstance(kind, str) else type(kind).__name__
+            raise ModelError(
+                expected(
+                    f"'{name}' is not safe to load",
+                    "plain names of classes",
+                    f"'{shown}' ('{_function_name(part) or _own_name(part)}')",
+                )
+            )
         if kind in _UNSAFE_CLASSES:
             raise ModelError(
                 expected(
@@ -164,7 +180,9 @@ def _is_safe(module: str, kind: Any, part: dict[str, Any], trusted: tuple[str, .
     parts = [piece for piece in module.split(".") if piece not in ("src", "api")]
     if parts[0] != "keras":
         return False
-    return len(parts) == 1 or parts[1] in _SAFE_MODULES
+    if len(parts) == 1:
+        return kind in _PLAIN_NAMES or kind == "function"
+    return parts[1] in _SAFE_MODULES
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -174,9 +192,14 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
         if isinstance(item, dict):
             if "class_name" in item:
                 yield item
-            stack.extend(part for key, part in item.items() if key not in _NOT_USED)
+            stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
+
+
+def _function_name(part: dict[str, Any]) -> str:
+    told = part.get("config")
+    return told if isinstance(told, str) else ""
 
 
 def _own_name(part: dict[str, Any]) -> str:
@@ -185,7 +208,13 @@ def _own_name(part: dict[str, Any]) -> str:
 
 
 def _check_kind(path: Path) -> None:
-    if path.is_dir():
+    try:
+        there, folder = path.exists(), path.is_dir()
+    except OSError as error:
+        raise ModelError(
+            expected(f"model '{path}'", "a .keras or .h5 file", error.strerror)
+        ) from error
+    if folder:
         if (path / "saved_model.pb").exists():
             raise ModelError(
                 expected(
@@ -196,7 +225,7 @@ def _check_kind(path: Path) -> None:
                 )
             )
         raise ModelError(expected(f"'{path}'", "a .keras or .h5 file", "a folder"))
-    if not path.exists():
+    if not there:
         raise ModelError(expected(f"model '{path}'", "a .keras or .h5 file", "no such file"))
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(

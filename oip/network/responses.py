@@ -58,13 +58,16 @@ def map_blocks(
 
 
 def spatial_means(
-    network: Network, images: np.ndarray, layer: LayerInfo, standardise: bool = False
+    network: Network,
+    images: np.ndarray,
+    layer: LayerInfo,
+    standardise_over: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Spatial mean of every map's response, a batch of images at a time: (n_batch, maps) float32.
 
     Args:
-        standardise: give every image the input's own mean and deviation first, so that scores of
-            data images and of OIPs can be compared.
+        standardise_over: (h, w) bool; give every image the input's own mean and deviation over
+            these pixels first, so that scores of data images and of OIPs can be compared.
     """
     import tensorflow as tf
 
@@ -78,18 +81,23 @@ def spatial_means(
     batch = _batch(network, layer)
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch], np.float32)
-        if standardise:
-            part = standardised_as_input(part, network)
+        if standardise_over is not None:
+            part = standardised_as_input(part, network, standardise_over)
         yield graph(tf.constant(part)).numpy()
 
 
-def standardised_as_input(images: np.ndarray, network: Network) -> np.ndarray:
-    """Images (n, h, w, b) brought, each by itself, to the input's mean and standard deviation."""
+def standardised_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
+    """Images (n, h, w, b) brought, each by itself, to the input's mean and standard deviation.
+
+    Args:
+        visible: (h, w) bool: the pixels whose mean and deviation count, over all bands.
+    """
     spec = network.inputs
     flat = spec.standardised(images)
-    axes = tuple(range(1, flat.ndim))
-    flat -= flat.mean(axis=axes, keepdims=True)
-    spread = flat.std(axis=axes, keepdims=True)
+    seen = flat[:, visible].reshape(len(flat), -1)
+    shape = (-1, *[1] * (flat.ndim - 1))
+    flat -= seen.mean(axis=1).reshape(shape)
+    spread = seen.std(axis=1).reshape(shape)
     flat /= np.where(spread > 0, spread, 1.0)
     return (flat * spec.std + spec.mean).astype(np.float32)
 

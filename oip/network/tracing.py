@@ -22,6 +22,9 @@ _PASSED_THROUGH = frozenset(
 )
 
 
+_COPIES = frozenset({"Cast", "Identity", "IdentityN", "StopGradient"})
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of one layer."""
@@ -36,6 +39,8 @@ class Call:
     """Numbers of the calls that its inputs come from; -1 is the model's own input."""
     plain: bool
     """The inputs are those calls' outputs with nothing but elementwise operations between."""
+    direct: bool
+    """The inputs are those calls' outputs, as they are."""
     input_shapes: tuple[tuple[int | None, ...], ...]
     output_shape: tuple[int | None, ...]
 
@@ -79,7 +84,7 @@ def record(model: Any, specs: Sequence[Any]) -> list[Call]:
             use = uses.get(id(layer), 0)
             uses[id(layer)] = use + 1
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if _is_tensor(t)]
-            sources, plain = _sources(inputs, origin)
+            sources, plain, direct = _sources(inputs, origin)
             outputs = call(*args, **kwargs)
             flat = [t for t in tf.nest.flatten(outputs) if _is_tensor(t)]
             for tensor in flat:
@@ -92,6 +97,7 @@ def record(model: Any, specs: Sequence[Any]) -> list[Call]:
                     use=use,
                     sources=sources,
                     plain=plain,
+                    direct=direct,
                     input_shapes=tuple(tuple(t.shape.as_list()) for t in inputs if t.shape.rank),
                     output_shape=tuple(flat[0].shape.as_list()) if flat else (),
                 )
@@ -126,10 +132,11 @@ def shadowed(layers: list[Any], wrap: Callable[[Any, Any], Any]) -> Iterator[Non
                 vars(layer).pop("call", None)
 
 
-def _sources(inputs: list[Any], origin: dict[str, int]) -> tuple[tuple[int, ...], bool]:
-    """The calls that tensors come from, and whether only elementwise operations lie between."""
+def _sources(inputs: list[Any], origin: dict[str, int]) -> tuple[tuple[int, ...], bool, bool]:
+    """The calls that tensors come from; whether only elementwise operations, or nothing but
+    copies and casts, lie between."""
     found: list[int] = []
-    plain = True
+    plain = direct = True
     waiting = list(inputs)
     seen: set[str] = set()
     while waiting:
@@ -143,8 +150,10 @@ def _sources(inputs: list[Any], origin: dict[str, int]) -> tuple[tuple[int, ...]
         seen.add(tensor.name)
         if tensor.op.inputs and tensor.op.type not in _PASSED_THROUGH:
             plain = False
+        if tensor.op.type not in _COPIES:
+            direct = False
         waiting.extend(tensor.op.inputs)
-    return tuple(found), plain
+    return tuple(found), plain, direct
 
 
 def _inner(layer: Any) -> list[Any]:

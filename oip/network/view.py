@@ -131,7 +131,7 @@ class Network:
             ModelError: there is none; the message names the nearest.
         """
         layers = self.convolutional
-        if name.startswith("@") and name[1:].isdigit():
+        if name.startswith("@") and name[1:].isdecimal():
             index = int(name[1:])
             if index < len(layers):
                 return layers[index]

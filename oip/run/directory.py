@@ -9,6 +9,7 @@ RUN/layers/000/responses.npz        best data images and response histograms of 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from oip.network.inputs import sidecar_path
 
 SCHEMA = 1
 KIND = "oip-run"
+_STALE_SECONDS = 3600
 
 
 class Run:
@@ -45,21 +47,39 @@ class Run:
             raise RunError(expected(f"'{path}'", "a run directory", "a run.json of something else"))
         if info.get("schema") != SCHEMA:
             raise RunError(expected(f"'{path}'", f"schema {SCHEMA}", info.get("schema")))
+        if not _is_whole(info):
+            raise RunError(expected(f"'{path}'", "a whole run.json", "one without model or layers"))
         return cls(path, info)
 
     @classmethod
     def begin(cls, path: str | Path, info: dict[str, Any], beside: tuple[str, ...] = ()) -> Run:
         """Begins a run, or goes on with one of the same model.
 
-        What `info` says replaces what an earlier command said of the same things, but for an input
-        that was told (a measured or assumed one does not replace it) and for the data of the
-        ranking, which `responses.npz` refers to. A run of another model (SHA-256) is refused and
-        stays as it is.
+        What `info` says replaces what an earlier command said of the same things, but for the
+        input that the shards were grown with, and for the data of the ranking. A run of another
+        model (SHA-256) is refused and stays as it is.
 
         Args:
             path: the run's folder; new, empty, or a run.
             info: what run.json shall say.
             beside: names that may lie in the folder already, such as the model's own.
+        """
+        run = cls.check(path, info, beside)
+        for left in Path(path).rglob(f"{files.UNFINISHED}*"):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink(missing_ok=True)  # of a process that was killed
+        merged = info if run is None else _merged(run.info, info)
+        run = cls(Path(path), {"schema": SCHEMA, "kind": KIND, **merged})
+        run.save()
+        return run
+
+    @classmethod
+    def check(
+        cls, path: str | Path, info: dict[str, Any], beside: tuple[str, ...] = ()
+    ) -> Run | None:
+        """The run that is there, None where one could begin; a RunError otherwise.
+
+        Args: as for `begin`. Nothing is written.
         """
         path = Path(path)
         files.check_writable(path)
@@ -75,18 +95,14 @@ class Run:
                         "Choose another --out.",
                     )
                 )
-            merged = _merged(run.info, info)
-        elif path.is_dir() and any(entry.name not in beside for entry in path.iterdir()):
+            return run
+        if path.is_dir() and any(_is_foreign(entry.name, beside) for entry in path.iterdir()):
             raise RunError(
                 expected(
                     f"'{path}'", "a run directory or an empty folder", "a folder of other files"
                 )
             )
-        else:
-            merged = info
-        run = cls(path, {"schema": SCHEMA, "kind": KIND, **merged})
-        run.save()
-        return run
+        return None
 
     def save(self) -> None:
         """Writes run.json."""
@@ -145,13 +161,31 @@ class Run:
         return files.read_arrays(path) if path.is_file() else None
 
 
+def _is_foreign(name: str, beside: tuple[str, ...]) -> bool:
+    return name not in beside and not name.startswith(files.UNFINISHED)
+
+
+def _is_whole(info: dict[str, Any]) -> bool:
+    model, layers = info.get("model"), info.get("layers")
+    return (
+        isinstance(model, dict)
+        and all(isinstance(model.get(name), str) for name in ("name", "sha256"))
+        and isinstance(layers, list)
+        and all(
+            isinstance(layer, dict)
+            and isinstance(layer.get("index"), int)
+            and isinstance(layer.get("layer"), str)
+            for layer in layers
+        )
+    )
+
+
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    settings = {**old.get("settings", {}), **new.get("settings", {})}
-    merged = {**old, **new, "settings": settings}
-    told = new.get("input", {}).get("source", "")
-    if "input" in old and (told == "assumed" or told.startswith("data ")):
-        merged["input"] = old["input"]
-    if "rank" in old.get("settings", {}) and "rank" not in new.get("settings", {}):
+    have, comes = old.get("settings", {}), new.get("settings", {})
+    merged = {**old, **new, "settings": {**have, **comes}}
+    if "reconstruct" in have and "reconstruct" not in comes and "input" in old:
+        merged["input"] = old["input"]  # the one that the shards were grown with
+    if "rank" in have and "rank" not in comes:
         merged |= {name: old[name] for name in ("data", "classes") if name in old}
     return merged
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.core import files
-from oip.core.figures import enhanced, plain, png, shown
+from oip.core.figures import png, shown
 
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
@@ -38,14 +38,14 @@ def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: in
         enhance: with the documented contrast stretch.
         size: longer side in pixels.
     """
-    render = enhanced if enhance else plain
     written = []
     for row, one in enumerate(oips):
         path = folder / f"{oips.index:03d}-{one.map:04d}.{kind}"
         if kind == "png":
-            content = png(render(one.image), size)
+            content = png(oips.displayed(one.image, enhance), size)
         else:
-            content = animation(render(oips.snapshots[row].astype(np.float32)), kind, size)
+            stages = oips.snapshots[row].astype(np.float32)
+            content = animation(oips.displayed(stages, enhance), kind, size)
         files.write_bytes(path, content)
         written.append(path)
     return written

@@ -12,7 +12,7 @@ import numpy as np
 from oip.ascent.noise import Noise
 from oip.ascent.reconstruction import LayerAscent, layer_stability, shards
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import RunError, expected
+from oip.core.errors import ModelError, RunError, expected
 from oip.core.progress import Progress, silent
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
@@ -20,7 +20,7 @@ from oip.network.view import Network
 from oip.run.directory import Run, own_files
 from oip.run.information import Data, run_info
 from oip.run.merging import layer_oips, write_stability
-from oip.run.shards import data_digest, key_of, read_shard, write_shard
+from oip.run.shards import data_digest, key_of, read_shard, shard_key, write_shard
 
 Selections = Sequence[tuple[LayerInfo, np.ndarray]]
 
@@ -49,6 +49,7 @@ def reconstruct_into(
     Raises:
         RunError: the folder cannot be used, or holds OIPs of other settings.
         DataError: the images do not fit the model.
+        ModelError: no map has finite responses; nothing was written.
     """
     Noise(network.inputs.shape, settings.noise)  # a preset that does not fit is refused here
     images = None if data is None else check_images(network.inputs, data.images, "data")
@@ -66,11 +67,29 @@ def reconstruct_into(
         settings=msgspec.to_builtins(settings),
         data=data,
     )
+    beside = own_files(out, network.path)
+    Run.check(out, info, beside)
     run = Run(Path(out), {})
-    plan = [(layer, _open_blocks(run, layer, maps, key)) for layer, maps in selections]
-    run = Run.begin(out, info, own_files(out, network.path))
+    _refuse_other_shards(run, key)
+    plan = [(layer, _open_blocks(run, layer, maps)) for layer, maps in selections]
+    ascents = {
+        layer.index: LayerAscent(network, layer, settings, images, progress) for layer, _ in plan
+    }
+    open_maps = [(layer, maps) for layer, blocks in plan for _, maps in blocks]
+    if open_maps and all(
+        ascents[one.index].screening.broken[maps].all() for one, maps in open_maps
+    ):
+        raise ModelError(
+            expected(
+                "responses of the maps",
+                "finite numbers",
+                "NaN or infinity in every map",
+                "Look for NaN in the model's weights.",
+            )
+        )
+    run = Run.begin(out, info, beside)
     for layer, blocks in plan:
-        ascent = LayerAscent(network, layer, settings, images, progress)
+        ascent = ascents.pop(layer.index)
         total = sum(len(maps) for _, maps in blocks)
         done = 0
         for number, maps in blocks:
@@ -81,34 +100,35 @@ def reconstruct_into(
     return run
 
 
-def _open_blocks(
-    run: Run, layer: LayerInfo, maps: np.ndarray, key: str
-) -> list[tuple[int, np.ndarray]]:
+def _open_blocks(run: Run, layer: LayerInfo, maps: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """Blocks that are still to be done, with the maps that their shard shall hold."""
     found = []
     for number, wanted in shards(maps):
         path = run.shard(layer.index, number)
-        have = _finished(path, key) if path.exists() else np.array([], np.int64)
+        have = _finished(path) if path.exists() else np.array([], np.int64)
         if not np.isin(wanted, have).all():
             found.append((number, np.union1d(wanted, have).astype(np.int64)))
     return found
 
 
-def _finished(path: Path, key: str) -> np.ndarray:
+def _finished(path: Path) -> np.ndarray:
     try:
-        oips, found = read_shard(path)
+        return read_shard(path)[0].maps
     except RunError:
         return np.array([], np.int64)  # damaged: done again
-    if found != key:
-        raise RunError(
-            expected(
-                f"'{path.parent.parent.parent}' holds OIPs made in another way",
-                "the same model, input, settings, seed and data",
-                "others",
-                "Choose another --out, or give the command that began it.",
+
+
+def _refuse_other_shards(run: Run, key: str) -> None:
+    for path in sorted(run.path.glob("layers/*/shard-*.npz")):
+        if shard_key(path) not in (None, key):
+            raise RunError(
+                expected(
+                    f"'{run.path}' holds OIPs made in another way",
+                    "the same model, input, settings, seed and data",
+                    "others",
+                    "Choose another --out, or give the command that began it.",
+                )
             )
-        )
-    return oips.maps
 
 
 def _measure_stability(run: Run, layer: LayerInfo, seed: int) -> None:

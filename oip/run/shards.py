@@ -56,15 +56,25 @@ def read_shard(path: Path) -> tuple[Oips, str]:
         RunError: missing, damaged, of another schema, or not a shard.
     """
     arrays = files.read_arrays(path)
-    if "schema" not in arrays or int(arrays["schema"]) != SCHEMA:
+    if arrays.get("schema", np.array(0)).tolist() != SCHEMA:
         raise RunError(expected(f"'{path.name}'", f"a shard of schema {SCHEMA}", "another file"))
     missing = [name for name in (*SHARED, *PER_MAP, "key") if name not in arrays]
     if missing:
         raise RunError(expected(f"'{path.name}'", "a whole shard", f"no {', '.join(missing)}"))
     values: dict[str, Any] = {name: arrays[name] for name in (*SHARED, *PER_MAP)}
     values["layer"] = str(arrays["layer"])
-    values["index"] = int(arrays["index"])
-    rows = {len(values[name]) for name in PER_MAP}
+    values["index"] = int(arrays["index"].item())
+    values["bgr"] = bool(arrays["bgr"].item())
+    rows = {values[name].shape[:1] for name in PER_MAP}
     if len(rows) != 1:
         raise RunError(expected(f"'{path.name}'", "arrays of one length", sorted(rows)))
     return Oips(**values), str(arrays["key"])
+
+
+def shard_key(path: Path) -> str | None:
+    """The key of a shard without reading its images; None where the file is damaged."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return str(archive["key"])
+    except Exception:  # damaged in any of many ways
+        return None

@@ -82,6 +82,81 @@ def test_a_map_that_no_image_excites_is_reachable_only(plant):
     assert without.verdicts[0] == "revived"
 
 
+def test_a_map_that_only_bright_images_excite_is_not_called_dead(plant):
+    """Data excite it, but no image of the input's mean and deviation can."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(1, 1, activation="relu")])
+    model.layers[0].set_weights([np.ones((1, 1, 1, 1), "float32"), np.array([-60.0], "float32")])
+    bright = np.random.default_rng(0).uniform(70, 80, (12, 8, 8, 1)).astype("float32")
+    oips = oip.reconstruct(model, "@0", data=bright, **QUICK)
+    assert oips.data_active[0] == 1.0
+    assert oips.verdicts == ["failed"]
+    assert oip.reconstruct(model, "@0", **QUICK).verdicts == ["dead"]
+
+
+def test_a_map_that_starts_do_not_reach_grows_from_the_data():
+    """Its pre-activation is flat but near one pattern, behind a layer that is shut for noise."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(1, 8, activation="relu", name="gate"),
+            layers.Conv2D(1, 1, activation="relu", name="map"),
+        ]
+    )
+    pattern = np.random.default_rng(1).normal(size=(8, 8)).astype("float32")
+    pattern = (pattern - pattern.mean()) / pattern.std()
+    one = np.ones((1, 1, 1, 1), "float32")
+    model.get_layer("gate").set_weights([pattern[..., None, None], np.array([-50.0], "float32")])
+    model.get_layer("map").set_weights([one, np.array([-0.1], "float32")])
+    oips = oip.reconstruct(model, "map", data=pattern[None, ..., None], **QUICK)
+    assert oips.scores[0, 0] > 0
+    assert (oips.starts == -1).all()
+    assert oips.amplitudes.max() == 0
+    assert oips.verdicts == ["revived"]
+
+
+def test_no_negative_copy_proves_death():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    inputs = layers.Input((10, 10, 1))
+    negated = -layers.Conv2D(3, 3, activation="relu")(inputs)
+    model = keras.Model(inputs, layers.Conv2D(2, 3, activation="relu", name="last")(negated))
+    kernel, bias = model.get_layer("last").get_weights()
+    model.get_layer("last").set_weights([-np.abs(kernel), bias])
+    oips = oip.reconstruct(model, "last", **QUICK)
+    assert not oips.provably_dead.any()
+
+
+def test_small_images_deep_layers_and_few_starts_do_not_stumble():
+    import keras
+    from keras import layers
+
+    parts = [layers.Conv2D(2, 3, strides=2, padding="same") for _ in range(4)]
+    deep = keras.Sequential([layers.Input((8, 8, 1)), *parts])
+    assert len(oip.reconstruct(deep, "@3", starts=2, steps=3, screened=2)) == 2
+    silent = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(1, 3, activation="relu")])
+    kernel, _ = silent.layers[0].get_weights()
+    silent.layers[0].set_weights([kernel, np.array([-90.0], "float32")])
+    assert oip.reconstruct(silent, "@0", starts=4, steps=3, screened=4).verdicts == ["dead"]
+
+
+def test_an_input_without_gradient_is_named():
+    import keras
+    from keras import layers
+
+    inputs = layers.Input((8, 8, 1), dtype="uint8")
+    outputs = layers.Conv2D(2, 3)(layers.Rescaling(1 / 255)(inputs))
+    with pytest.raises(ModelError, match="gradient"):
+        oip.reconstruct(keras.Model(inputs, outputs), "@0", **QUICK)
+
+
 def test_activations_without_a_flat_part_are_never_silent():
     import keras
     from keras import layers
@@ -134,6 +209,21 @@ def test_results_show_themselves(small_model):
     assert oips[2].plot().axes
     with pytest.raises(SettingsError, match="a map of 0-5"):
         oips[6]
+
+
+def test_bands_in_blue_green_red_are_shown_the_other_way_round():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([layers.Input((10, 10, 3)), layers.Conv2D(2, 3)])
+    network = Network(model)
+    network.inputs = network.inputs.told(preprocess="caffe")
+    swapped = oip.reconstruct(network, "@0", **QUICK)
+    assert swapped.bgr
+    picture = np.asarray(swapped[0].show(enhance=False))
+    wanted = (swapped[0].image - swapped[0].image.min()) / np.ptp(swapped[0].image) * 255
+    np.testing.assert_allclose(picture, wanted[..., ::-1], atol=1)
 
 
 def test_a_network_is_used_as_it_is(small_model):

@@ -41,7 +41,7 @@ def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
         folder = out / "layers" / f"{layer['index']:03d}"
         kept = json.loads((folder / "ranking.json").read_text())
         assert {name: kept[name] for name in layer} == layer
-        assert set(kept) - set(layer) == {"schema", "key"}
+        assert set(kept) - set(layer) == {"schema", "key", "data_sha256"}
         with np.load(folder / "responses.npz") as arrays:
             maps = len(layer["estimators"][0]["maps"])
             assert arrays["best_images"].shape == (maps, 9)

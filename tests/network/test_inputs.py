@@ -20,7 +20,7 @@ def test_a_rescaling_layer_tells_the_range():
     import keras
     from keras import layers
 
-    for scale, offset in ((1 / 255, 0.0), (1 / 127.5, -1.0)):
+    for scale, offset in ((1 / 255, 0.0), (1 / 127.5, -1.0), (1 / 255, -0.5)):
         parts = [layers.Input((8, 8, 3)), layers.Rescaling(scale, offset), layers.Conv2D(2, 3)]
         spec = Network(keras.Sequential(parts)).inputs
         np.testing.assert_allclose([spec.low, spec.high], [0, 255])
@@ -38,6 +38,9 @@ def test_a_sidecar_comes_first_and_a_broken_one_is_an_error(small_file, tmp_path
     spec = Network(path).inputs
     assert (spec.mean[0], spec.std[0], spec.high, spec.source) == (1.0, 2.0, 9.0, "sidecar")
     assert spec.background[0] == -0.5
+    (tmp_path / "m.oip.json").write_text(json.dumps({**told, "sha256": "0" * 64}))
+    with pytest.warns(UserWarning, match="another model"):
+        assert Network(path).inputs.mean[0] == 40.0
     (tmp_path / "m.oip.json").write_text(json.dumps({"kind": "oip-model"}))
     with pytest.raises(ModelError, match="sidecar"):
         Network(path)
@@ -50,6 +53,8 @@ def test_told_statistics_fit_the_bands(small_model):
         {"std": (0.0,)},
         {"mean": (1.0, 2.0)},
         {"value_range": (3.0, 1.0)},
+        {"value_range": (0.0, float("inf"))},
+        {"mean": (float("nan"),)},
         {"preprocess": "caffe"},
     ):
         with pytest.raises(SettingsError, match="expected"):
@@ -130,7 +135,9 @@ def test_block_needs_a_pooling_layer(small_model, small_images):
 
 def test_images_are_brought_to_the_inputs_statistics(small_model, small_images):
     network = Network(small_model)
-    alike = standardised_as_input(small_images[0], network)
+    visible = np.ones((16, 16), bool)
+    visible[:, 12:] = False
+    alike = standardised_as_input(small_images[0], network, visible)[:, :, :12]
     np.testing.assert_allclose(alike.mean((1, 2, 3)), 40, rtol=1e-4)
     np.testing.assert_allclose(alike.std((1, 2, 3)), 80, rtol=1e-4)
     means = np.concatenate(list(spatial_means(network, small_images[0], network.find("first"))))

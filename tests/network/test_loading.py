@@ -69,6 +69,29 @@ def test_foreign_modules_are_refused(small_file, tmp_path, module, kind):
         load_model(edited(small_file, tmp_path / "bad.keras", change))
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"class_name": "layers.Lambda", "module": "keras", "config": {}},
+        {"class_name": "Lambda2", "module": "keras", "config": {}},
+        {"class_name": "function", "module": "keras", "config": "utils.get_file"},
+        {"class_name": ["Lambda"], "module": "keras", "config": {}},
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(part):
+    with pytest.raises(ModelError, match="not safe"):
+        check_config({"layers": [part]}, (), "x.keras")
+
+
+def test_a_configuration_that_cannot_be_read_is_damaged(tmp_path):
+    for number, text in enumerate(("[" * 100_000, "nothing")):
+        path = tmp_path / f"{number}.keras"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", text)
+        with pytest.raises(ModelError, match="damaged"):
+            load_model(path)
+
+
 def test_a_builtin_function_as_activation_is_refused():
     part = {"class_name": "function", "module": "builtins", "config": "eval"}
     with pytest.raises(ModelError, match="not safe"):
@@ -82,6 +105,8 @@ def test_a_named_module_is_trusted_and_custom_losses_do_not_matter():
         check_config({"layers": [layer]}, (), "x.keras")
     check_config({"layers": [layer]}, ("mine",), "x.keras")
     check_config({"compile_config": {"loss": layer}}, (), "x.keras")
+    with pytest.raises(ModelError, match="--import mine"):  # Keras compiles models inside
+        check_config({"config": {"compile_config": {"loss": layer}}}, (), "x.keras")
 
 
 def test_custom_layers_come_by_import(tmp_path, monkeypatch):

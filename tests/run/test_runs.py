@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -115,6 +116,8 @@ def test_other_settings_and_other_models_are_refused(finished, network, small_mo
     before = contents(finished)
     with pytest.raises(RunError, match="made in another way"):
         grow(finished, network, settings=ascent_settings(steps=13, screened=24, starts=2))
+    with pytest.raises(RunError, match="made in another way"):
+        grow(finished, network, ["first"], ascent_settings(steps=5, screened=24, starts=2))
     import keras
 
     other = keras.models.clone_model(small_model)
@@ -129,11 +132,25 @@ def test_folders_that_are_no_runs_are_refused(network, tmp_path):
         grow(tmp_path, network)
     with pytest.raises(RunError, match=r"no run\.json"):
         Run.open(tmp_path)
+    (tmp_path / "run.json").write_text('{"kind": "oip-run", "schema": 1}')
+    with pytest.raises(RunError, match="whole"):
+        Run.open(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunError, match="something else"):
         Run.open(tmp_path)
     with pytest.raises(RunError, match="no such folder"):
         Run.open(tmp_path / "none")
+
+
+def test_what_a_killed_process_left_is_no_hindrance(network, tmp_path):
+    left = tmp_path / "run" / ".writing-abc.json"
+    left.parent.mkdir()
+    left.write_text("")
+    grow(tmp_path / "run", network, ["first:0"])
+    assert left.exists()
+    os.utime(left, (0, 0))
+    grow(tmp_path / "run", network, ["first:0"])
+    assert not left.exists()
 
 
 def test_exports_hold_the_best_images(finished, tmp_path):
