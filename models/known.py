@@ -14,6 +14,7 @@ import numpy as np
 from models.datasets import Dataset, chosen, dataset, split
 from models.idx import is_idx_folder, load_idx_folder
 from oip.core.errors import DataError, expected
+from oip.core.quiet import import_quietly
 
 SAMPLE = "mnist-sample"
 _DIGITS = tuple("0123456789")
@@ -121,6 +122,7 @@ def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
 
 
 def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -> Dataset:
+    import_quietly("keras")
     import keras
 
     room: Any = {

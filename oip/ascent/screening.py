@@ -89,17 +89,20 @@ def screen(
     graph = compiled(reactions, tf.TensorSpec((None, *spec.shape), tf.float32))
     batch = int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 256))
 
-    def over(kind: Noise, count: int, purpose: str) -> list[np.ndarray]:
+    whites = min(_WHITE_STARTS, settings.screened)
+
+    def over(kind: Noise, count: int, purpose: str, before: int) -> list[np.ndarray]:
         found = []
         for first in range(0, count, batch):
             starts = np.arange(first, min(first + batch, count))
             images, _ = kind.images(settings.seed, layer.index, starts, purpose)
             found.append([part.numpy() for part in graph(tf.constant(images))])
-            progress(f"{layer.name}: screening", first + len(starts), count)
+            done = before + first + len(starts)
+            progress(f"{layer.name}: screening", done, settings.screened + whites)
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
-    post, pre, peak = over(noise, settings.screened, "start")
-    white_post = over(white, min(_WHITE_STARTS, settings.screened), "white")[0]
+    post, pre, peak = over(noise, settings.screened, "start", 0)
+    white_post = over(white, whites, "white", settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
     scores, active, best = _on_data(network, layer, data, visible)
     return Screening(
