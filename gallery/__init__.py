@@ -7,8 +7,9 @@ PosixPath('runs/mnist/gallery/index.html')
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from gallery.site import build
@@ -17,12 +18,4 @@ __all__ = ["build"]
 
 _PLACES = {"build": "gallery.site"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'gallery' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PLACES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

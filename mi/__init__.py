@@ -9,8 +9,9 @@ Names are imported when they are used; `import mi` imports no TensorFlow, scikit
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mi.estimators.base import Estimate, LabelEstimator
@@ -41,12 +42,4 @@ _PLACES = {
     "rank": "mi.ranking",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'mi' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PLACES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

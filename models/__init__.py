@@ -10,8 +10,9 @@ The names are imported when they are used; `import models` imports no TensorFlow
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from models.datasets import Dataset
@@ -33,7 +34,7 @@ __all__ = [
     "train",
 ]
 
-_ROOMS = {
+_PLACES = {
     "Dataset": "models.datasets",
     "RECIPES": "models.recipes",
     "Recipe": "models.recipes",
@@ -46,12 +47,4 @@ _ROOMS = {
     "train": "models.training",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'models' has no attribute '{name}'")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)
