@@ -15,6 +15,8 @@ from oip.run.merging import layer_oips
 if TYPE_CHECKING:
     from oip.ascent.results import Oips
 
+ABOVE_NULL = 0.05
+"""Adjusted p-value up to which an estimate is called above its null."""
 HELD_OUT = ("decoder", "predictive")
 """Estimators that are held-out predictive bounds: only these order maps across layers."""
 
@@ -202,9 +204,15 @@ def _information(entry: dict[str, Any]) -> Information:
         p_value=number(entry.get("p_value"), 3),
         p_adjusted=number(entry.get("p_adjusted"), 3),
         saturated=entry.get("saturated") is True,
-        best=_most(per_class),
+        best=_most(per_class) if _tells(entry) else None,
         per_class=per_class,
     )
+
+
+def _tells(entry: dict[str, Any]) -> bool:
+    """The map tells anything at all: more than nothing, and more than shuffled labels give."""
+    p, mi = entry.get("p_adjusted"), entry.get("mi")
+    return mi is not None and mi > 0 and (p is None or p <= ABOVE_NULL)
 
 
 def _array(values: Any) -> np.ndarray | None:

@@ -10,7 +10,7 @@ import jinja2
 
 from gallery.catalogue import PER_PAGE, Catalogue
 from gallery.images import MapImages
-from gallery.layers import LayerEntry, MapEntry
+from gallery.layers import ABOVE_NULL, LayerEntry, MapEntry
 from gallery.text import number, plain_name
 from gallery.words import MEANINGS, NO_OIP, command
 
@@ -149,7 +149,7 @@ def remarks(entry: MapEntry) -> list[str]:
     """What qualifies a map's numbers, in words."""
     found = []
     first = entry.first
-    if first is not None and first.p_adjusted is not None and first.p_adjusted > 0.05:
+    if first is not None and first.p_adjusted is not None and first.p_adjusted > ABOVE_NULL:
         found.append("not above null")
     if first is not None and first.saturated:
         found.append("saturated")

@@ -100,3 +100,13 @@ def test_damaged_ranking_is_named(run, told):
     (run.folder(0) / "ranking.json").write_text(json.dumps({"schema": 1, **told}))
     with pytest.raises(RunError, match=r"ranking\.json"):
         read_layer(run, 0)
+
+
+def test_a_map_that_knows_nothing_tells_most_about_no_class():
+    from gallery.layers import _information
+
+    entry = {"map": 1, "rank": 1, "mi": 0.4, "p_adjusted": 0.01, "per_class": [0.0, 0.3, 0.1]}
+    assert _information(entry).best == 1
+    assert _information({**entry, "p_adjusted": 0.4}).best is None
+    assert _information({**entry, "mi": 0.0}).best is None
+    assert _information({**entry, "per_class": [0.0, 0.0, 0.0]}).best is None
