@@ -134,6 +134,7 @@ def _measured(model: Path, test: Any, folder: Path, seed: int, clock: _Clock, pr
     """The OIPs and the rankings of all layers, in the run."""
     from oip.ascent.settings import ascent_settings
     from oip.cli.ranking import rank_into
+    from oip.core.errors import OipError
     from oip.network.selection import parse_selections
     from oip.network.view import Network
     from oip.run.recording import reconstruct_into
@@ -144,8 +145,9 @@ def _measured(model: Path, test: Any, folder: Path, seed: int, clock: _Clock, pr
         settings = ascent_settings(starts=_STARTS, seed=seed)
         run = reconstruct_into(folder, network, selections, settings, test, progress)
     with clock("rank"):
-        for _ in rank_into(folder, network, selections, test, seed=seed, progress=progress):
-            pass
+        for _, told in rank_into(folder, network, selections, test, seed=seed, progress=progress):
+            if isinstance(told, OipError):
+                raise told
     return run
 
 

@@ -34,7 +34,7 @@ input_options = with_options(
 """Adds source, input_mean, input_std, input_range, preprocess."""
 
 
-def loaded_data(network: Any, source: str | None, data_dir: Path | None) -> Any:
+def loaded_data(source: str | None, data_dir: Path | None) -> Any:
     """The data that a source names, or None for no source."""
     if source is None:
         return None

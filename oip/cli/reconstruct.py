@@ -81,7 +81,7 @@ def command(
     check_writable(out)
     network = Network(model, imports)
     chosen = parse_selections(network, selections)
-    data = loaded_data(network, source, data_dir)
+    data = loaded_data(source, data_dir)
     apply_input(
         network,
         data,

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from oip.core import files
 from oip.core.errors import ModelError, expected
 
 _CONFIG_LIMIT = 64 << 20
@@ -255,8 +254,3 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return (lines[0] if lines else type(error).__name__)[:300]
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a model file."""
-    return files.sha256(Path(path))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from oip.core import files
 from oip.core.errors import ModelError, expected
 from oip.core.quiet import import_quietly
 from oip.network import inputs, loading, tracing
@@ -74,7 +75,7 @@ class Network:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file, or of configuration and weights of a model from no file."""
-        return loading.file_digest(self.path) if self.path else loading.digest(self.model)
+        return files.sha256(self.path) if self.path else loading.digest(self.model)
 
     @cached_property
     def finite_weights(self) -> list[tuple[Any, np.ndarray]]:
