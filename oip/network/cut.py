@@ -1,21 +1,19 @@
-"""The model cut at a layer: run up to there, in the graph that is being traced, no further."""
+"""The model cut at one layer or several: run up to there, in the graph being traced, no further."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 from oip.network.layers import Place
+from oip.network.narrow import can_be_narrow, narrow_convolution
 from oip.network.pooling import can_be_quick, quick_pooling
 from oip.network.tracing import leaf_layers, shadowed
 
 
 class _Reached(BaseException):
-    """Carries the tensors out of the model; Keras wraps what derives from Exception."""
-
-    def __init__(self, before: Any, after: Any):
-        self.tensors = (before, after)
+    """Leaves the model when all places are reached; Keras wraps what derives from Exception."""
 
 
 def run_to(
@@ -42,47 +40,92 @@ def run_to(
     Returns:
         Two tensors of shape (n, *nodes, maps).
     """
-    import keras
-    import tensorflow as tf
+    return run_to_all(model, inputs, [(place, channels_first)], instead, for_gradient)[0]
 
-    count = 0
+
+def run_to_all(
+    model: Any,
+    inputs: Sequence[Any],
+    places: Sequence[tuple[Place, bool]],
+    instead: Sequence[tuple[Any, Any]] = (),
+    for_gradient: bool = False,
+) -> list[tuple[Any, Any]]:
+    """Pre-activation and response at several places of one run, in their order.
+
+    Args:
+        places: each with whether the channels come first there.
+        model, inputs, instead, for_gradient: as for `run_to`.
+    """
+    import keras
+
+    found: dict[int, tuple[Any, Any]] = {}
+    counts: dict[int, int] = {}
 
     def stop(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        mine = [number for number, (place, _) in enumerate(places) if place.layer is layer]
+
         def counted(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count - 1 != place.use:
+            use = counts.get(id(layer), 0)
+            counts[id(layer)] = use + 1
+            here = [number for number in mine if places[number][0].use == use]
+            if not here:
                 return call(*args, **kwargs)
-            if place.before_activation == "input":
-                after = call(*args, **kwargs)
-                raise _Reached(args[0] if args else next(iter(kwargs.values())), after)
-            if place.before_activation == "fused":
-                raise _Reached(*_around_activation(layer, call, args, kwargs))
-            after = call(*args, **kwargs)
-            raise _Reached(after, after)
+            before, after = _around_activation(layer, call, args, kwargs)
+            for number in here:
+                before_activation = places[number][0].before_activation
+                if before_activation == "input":
+                    found[number] = (args[0] if args else next(iter(kwargs.values())), after)
+                else:
+                    found[number] = (before if before_activation == "fused" else after, after)
+            if len(found) == len(places):
+                raise _Reached
+            return after
 
         return counted
 
-    try:
-        scope = keras.StatelessScope(state_mapping=list(instead)) if instead else nullcontext()
-        pools = [layer for _, layer in leaf_layers(model) if for_gradient and can_be_quick(layer)]
-        pools = [layer for layer in pools if layer is not place.layer]
-        with shadowed(pools, quick_pooling), shadowed([place.layer], stop), scope:
+    ends = list({id(place.layer): place.layer for place, _ in places}.values())
+    others = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
+    with ExitStack() as stack:
+        if instead:
+            stack.enter_context(keras.StatelessScope(state_mapping=list(instead)))
+        if for_gradient:
+            pools = [layer for layer in others if can_be_quick(layer)]
+            narrow = [layer for layer in others if can_be_narrow(layer)]
+            stack.enter_context(shadowed(pools, quick_pooling))
+            stack.enter_context(shadowed(narrow, narrow_convolution, "convolution_op"))
+        stack.enter_context(shadowed(ends, stop))
+        try:
             model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
-    except _Reached as reached:
-        before, after = (tf.cast(tensor, tf.float32) for tensor in reached.tensors)
+        except _Reached:
+            return [_plain(*found[number], first) for number, (_, first) in enumerate(places)]
+    missed = [place for number, (place, _) in enumerate(places) if number not in found]
+    raise RuntimeError(f"the model ran without calling {missed!r}")
+
+
+def _plain(before: Any, after: Any, channels_first: bool) -> tuple[Any, Any]:
+    """Both as float32 with the channels last; one tensor stays one tensor."""
+    import tensorflow as tf
+
+    def plain(tensor: Any) -> Any:
+        tensor = tf.cast(tensor, tf.float32)
         if channels_first:
-            axes = [0, *range(2, len(before.shape)), 1]
-            before, after = tf.transpose(before, axes), tf.transpose(after, axes)
-        return before, after
-    raise RuntimeError(f"the model ran without calling {place!r}")
+            tensor = tf.transpose(tensor, [0, *range(2, len(tensor.shape)), 1])
+        return tensor
+
+    if before is after:
+        both = plain(after)
+        return both, both
+    return plain(before), plain(after)
 
 
 def _around_activation(
     layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """What a layer's own activation receives and returns."""
-    activation = layer.activation
+    """What a layer's own activation receives and returns; twice the output where it has none."""
+    activation = vars(layer).get("activation")
+    if not callable(activation):
+        after = call(*args, **kwargs)
+        return after, after
     received: list[Any] = []
 
     def noted(value: Any) -> Any:
@@ -94,4 +137,4 @@ def _around_activation(
         after = call(*args, **kwargs)
     finally:
         vars(layer)["activation"] = activation
-    return received[-1], after
+    return (received[-1] if received else after), after

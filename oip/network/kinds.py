@@ -50,6 +50,13 @@ def is_activation(layer: Any) -> bool:
     )
 
 
+def is_softmax(layer: Any) -> bool:
+    """A layer that is a softmax and nothing else."""
+    from keras import layers
+
+    return isinstance(layer, layers.Softmax)
+
+
 def is_pooling(layer: Any) -> bool:
     """Local pooling in one or two dimensions."""
     from keras import layers

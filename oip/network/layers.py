@@ -78,7 +78,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
         if not kinds.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
             continue
         first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
-        end, before = _activated(call, calls)
+        end, before = activated(call, calls)
         pool = _pooled(end, calls)
         where = places[end.number]
         name = f"{call.path}#{call.use}" if id(call.layer) in used_again and call.use else call.path
@@ -104,7 +104,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
     return found
 
 
-def _activated(call: Call, calls: list[Call]) -> tuple[Call, str]:
+def activated(call: Call, calls: list[Call]) -> tuple[Call, str]:
     """The call that ends in the layer's response, and how its pre-activation is reached."""
     if kinds.activation_name(call.layer) != "linear":
         return call, "fused"

@@ -118,18 +118,20 @@ def record(model: Any, specs: Sequence[Any]) -> list[Call]:
 
 
 @contextmanager
-def shadowed(layers: list[Any], wrap: Callable[[Any, Any], Any]) -> Iterator[None]:
-    """For the time of the block, `layer.call` is `wrap(layer, layer.call)`."""
+def shadowed(
+    layers: list[Any], wrap: Callable[[Any, Any], Any], method: str = "call"
+) -> Iterator[None]:
+    """For the time of the block, `layer.call` (or another method) is `wrap(layer, layer.call)`."""
     with _shadowing:
         done = []
         try:
             for layer in layers:
-                vars(layer)["call"] = wrap(layer, layer.call)
+                vars(layer)[method] = wrap(layer, getattr(layer, method))
                 done.append(layer)
             yield
         finally:
             for layer in done:
-                vars(layer).pop("call", None)
+                vars(layer).pop(method, None)
 
 
 def _sources(inputs: list[Any], origin: dict[str, int]) -> tuple[tuple[int, ...], bool, bool]:

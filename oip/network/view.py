@@ -165,11 +165,11 @@ class Network:
                 fed.append(tf.zeros(shape, spec.dtype))
         return fed
 
-    def activation_bytes(self, layer: LayerInfo) -> int:
-        """Bytes of all outputs up to a layer, for one image, in float32."""
+    def activation_bytes(self, layer: LayerInfo | None = None) -> int:
+        """Bytes of all outputs up to a layer (None: of the model), for one image, in float32."""
+        end = len(self.calls) if layer is None else layer.last_call + 1
         counts = [
-            int(np.prod([side or 1 for side in call.output_shape[1:]]))
-            for call in self.calls[: layer.last_call + 1]
+            int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
         ]
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
 
