@@ -51,7 +51,7 @@ def command(
     from oip.core.files import check_writable
     from oip.run.directory import Run
     from oip.run.export import export_arrays, export_pictures
-    from oip.run.merging import layer_oips
+    from oip.run.merging import layer_parts
 
     found = Run.open(run)
     indices = found.reconstructed()
@@ -65,10 +65,11 @@ def command(
         if len(indices) > 1:
             names = ", ".join(plain_text(found.layers[index]["layer"]) for index in indices)
             raise RunError(expected("an .npz", "one LAYER", f"a run of {names}"))
-        written.append(export_arrays(layer_oips(found, indices[0]), out))
+        written.append(export_arrays(layer_parts(found, indices[0], False), out))
     else:
-        for index in indices:
-            written += export_pictures(layer_oips(found, index), out, kind, not plainly, size)
+        stages = kind != "png"
+        for part in (part for index in indices for part in layer_parts(found, index, stages)):
+            written += export_pictures(part, out, kind, not plainly, size)
     if as_json:
         print_json({"files": [str(path) for path in written]})
     else:

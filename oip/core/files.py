@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,18 @@ import numpy as np
 
 from oip.core.errors import RunError, expected
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 UNFINISHED = ".writing-"
 """How the names of files begin that were never finished; a killed process leaves one behind."""
 _BLOCK = 1 << 20
+
+
+class WriteError(RunError):
+    """What was to be written could not be: a full disk, a folder that may not be written."""
 
 
 @contextmanager
@@ -31,7 +40,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
         suffix: ending of the temporary name, for writers that judge by it; that of `path` if None.
 
     Raises:
-        RunError: the folder cannot be made or written.
+        WriteError: the folder cannot be made or written.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -39,7 +48,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=ending)
     except OSError as error:
-        raise RunError(
+        raise WriteError(
             expected(f"cannot write in '{path.parent}'", "a writable folder", error.strerror)
         ) from error
     os.close(handle)
@@ -50,7 +59,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise RunError(f"cannot write '{path}': {error.strerror or error}") from error
+        raise WriteError(f"cannot write '{path}': {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -58,18 +67,38 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> Path:
-    """Makes a folder and its parents; a RunError says why it cannot."""
+    """Makes a folder and its parents; a WriteError says why it cannot."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
+        raise WriteError(
             expected(f"cannot make the folder '{path}'", "a place to write", error.strerror)
         ) from error
     return path
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes a folder and keeps it to one process at a time, for reading and then writing in it.
+
+    The lock is advisory, leaves no file behind and ends with the process that holds it. Where the
+    system or the file system has none, nothing is held: every write is whole all the same.
+    """
+    make_folder(folder)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def check_writable(folder: Path) -> None:
-    """Raises a RunError when files could not be written to `folder`; leaves nothing behind.
+    """Raises a WriteError when files could not be written to `folder`; leaves nothing behind.
 
     A folder that is not there is judged by its nearest parent that is.
     """
@@ -79,11 +108,11 @@ def check_writable(folder: Path) -> None:
             nearest = nearest.parent
         if not nearest.is_dir():
             wrong = f"a file '{nearest}'"
-            raise RunError(expected(f"cannot write to '{folder}'", "a folder", wrong))
+            raise WriteError(expected(f"cannot write to '{folder}'", "a folder", wrong))
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise RunError(
+        raise WriteError(
             expected(f"cannot write to '{folder}'", "a writable folder", error.strerror)
         ) from error
 
@@ -121,11 +150,28 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Reads a whole `.npz`, checksums included; a RunError says what is wrong with the file."""
+def read_arrays(path: Path, leave_out: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Reads a whole `.npz`, checksums included; a RunError says what is wrong with the file.
+
+    Args:
+        path: the file.
+        leave_out: names of arrays that are neither read nor checked.
+    """
+    with _archive(path) as archive:
+        return {name: archive[name] for name in archive.files if name not in leave_out}
+
+
+def read_array(path: Path, name: str) -> np.ndarray:
+    """Reads one array of an `.npz`; a RunError says what is wrong with the file."""
+    with _archive(path) as archive:
+        return archive[name]
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[Any]:
     try:
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            yield archive
     except FileNotFoundError as error:
         raise RunError(expected(f"'{path}'", "an .npz file", "no such file")) from error
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:

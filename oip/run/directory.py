@@ -64,14 +64,17 @@ class Run:
             info: what run.json shall say.
             beside: names that may lie in the folder already, such as the model's own.
         """
-        run = cls.check(path, info, beside)
+        cls.check(path, info, beside)
         for left in Path(path).rglob(f"{files.UNFINISHED}*"):
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 left.unlink(missing_ok=True)  # of a process that was killed
-        merged = info if run is None else _merged(run.info, info)
-        run = cls(Path(path), {"schema": SCHEMA, "kind": KIND, **merged})
-        run.save()
-        return run
+        with files.locked(Path(path)):
+            run = cls.check(path, info, beside)
+            merged = info if run is None else _merged(run.info, info)
+            begun = cls(Path(path), {"schema": SCHEMA, "kind": KIND, **merged})
+            if run is None or run.info != begun.info:
+                begun.save()
+        return begun
 
     @classmethod
     def check(

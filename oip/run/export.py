@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,21 @@ _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
 
 
-def export_arrays(oips: Oips, path: Path) -> Path:
+def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
     """Writes an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
-    verdicts."""
-    files.write_arrays(
-        path,
-        {
-            "images": oips.pixels[:, 0],
-            "maps": oips.maps,
-            "scores": oips.scores[:, 0],
-            "verdicts": np.array(oips.verdicts),
-        },
-    )
+    verdicts.
+
+    Args:
+        oips: of one layer, or parts of it; of each part only what is written is kept.
+        path: the file.
+    """
+    parts = [oips] if isinstance(oips, Oips) else oips
+    rows = [
+        (one.maps, one.pixels[:, 0].copy(), one.scores[:, 0].copy(), one.verdicts) for one in parts
+    ]
+    names = ("maps", "images", "scores", "verdicts")
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    files.write_arrays(path, {name: np.concatenate(values) for name, values in columns})
     return path
 
 

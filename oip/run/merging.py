@@ -1,18 +1,24 @@
-"""A layer's shards as one."""
+"""A layer's shards, one after the other or as one."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from oip.ascent.results import Oips, joined
-from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
 from oip.run.shards import read_shard
+from oip.run.stability import held_maps
 
 
 def layer_oips(run: Run, index: int) -> Oips:
     """All OIPs of a layer that a run holds, with their stability where it was measured.
+
+    The whole layer is held in memory; `layer_parts` gives it shard by shard.
 
     Args:
         run: the run.
@@ -21,42 +27,45 @@ def layer_oips(run: Run, index: int) -> Oips:
     Raises:
         RunError: the run has no OIPs of the layer, or a shard is damaged.
     """
+    return joined(list(layer_parts(run, index)))
+
+
+def layer_parts(run: Run, index: int, snapshots: bool = True) -> Iterator[Oips]:
+    """The OIPs of a layer, one shard at a time, with their stability where it was measured.
+
+    Args:
+        run: the run.
+        index: the layer's index.
+        snapshots: read the images on their way too; without them `snapshots` has none.
+
+    Raises:
+        RunError: the run has no OIPs of the layer, or a shard is damaged.
+    """
     paths = run.shards(index)
     if not paths:
         have = ", ".join(str(number) for number in run.reconstructed()) or "none"
         raise RunError(expected(f"OIPs of layer {index} in '{run.path}'", f"one of {have}", index))
-    found = joined([read_shard(path)[0] for path in paths])
+    return _parts(run, index, paths, snapshots)
+
+
+def _parts(run: Run, index: int, paths: list[Path], snapshots: bool) -> Iterator[Oips]:
     told = run.stability(index)
-    if told is None or told["maps"] != found.maps.tolist():
-        return found
-    return found.with_stability(
-        _numbers(told["within"]), _numbers(told["percentile"]), np.array(told["n_null"], np.int64)
-    )
-
-
-def write_stability(run: Run, oips: Oips, clusters: np.ndarray, medoids: np.ndarray) -> None:
-    """Writes a layer's stability.json from OIPs that carry it.
-
-    Args:
-        clusters: (m, k) cluster of each start.
-        medoids: (m, k) bool.
-    """
-    files.write_json(
-        run.folder(oips.index) / "stability.json",
-        {
-            "schema": 1,
-            "maps": oips.maps.tolist(),
-            "within": _plain(oips.stability),
-            "percentile": _plain(oips.null_percentile),
-            "n_null": oips.n_null.tolist(),
-            "clusters": clusters.tolist(),
-            "medoids": medoids.tolist(),
-        },
-    )
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
+    if told is not None and told["maps"] != held_maps(run, index).tolist():
+        told = None
+    first = 0
+    for path in paths:
+        oips, _ = read_shard(path, snapshots)
+        rows = slice(first, first + len(oips))
+        first += len(oips)
+        if told is None:
+            yield oips
+        else:
+            yield replace(
+                oips,
+                stability=_numbers(told["within"][rows]),
+                null_percentile=_numbers(told["percentile"][rows]),
+                n_null=np.array(told["n_null"][rows], np.int64),
+            )
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:

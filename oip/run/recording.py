@@ -10,17 +10,18 @@ import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.reconstruction import LayerAscent, layer_stability, shards
+from oip.ascent.reconstruction import LayerAscent
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import ModelError, RunError, expected
+from oip.core.errors import ModelError, expected
 from oip.core.progress import Progress, silent
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
 from oip.run.directory import Run, own_files
+from oip.run.growing import ascent_key, grow_block, open_blocks, refuse_other_shards
 from oip.run.information import Data, run_info
-from oip.run.merging import layer_oips, write_stability
-from oip.run.shards import data_digest, key_of, read_shard, shard_key, write_shard
+from oip.run.merging import layer_parts
+from oip.run.stability import measure_stability
 
 Selections = Sequence[tuple[LayerInfo, np.ndarray]]
 
@@ -53,14 +54,7 @@ def reconstruct_into(
     """
     Noise(network.inputs.shape, settings.noise)  # a preset that does not fit is refused here
     images = None if data is None else check_images(network.inputs, data.images, "data")
-    key = key_of(
-        {
-            "model": network.digest,
-            "input": network.inputs.to_dict(),
-            "settings": msgspec.to_builtins(settings),
-            "data": data_digest(images),
-        }
-    )
+    key = ascent_key(network, settings, images)
     info = run_info(
         network,
         command="reconstruct",
@@ -70,8 +64,8 @@ def reconstruct_into(
     beside = own_files(out, network.path)
     Run.check(out, info, beside)
     run = Run(Path(out), {})
-    _refuse_other_shards(run, key)
-    plan = [(layer, _open_blocks(run, layer, maps)) for layer, maps in selections]
+    refuse_other_shards(run, key)
+    plan = [(layer, open_blocks(run, layer.index, maps, key)) for layer, maps in selections]
     ascents = {
         layer.index: LayerAscent(network, layer, settings, images, progress) for layer, _ in plan
     }
@@ -93,60 +87,18 @@ def reconstruct_into(
         total = sum(len(maps) for _, maps in blocks)
         done = 0
         for number, maps in blocks:
-            write_shard(run.shard(layer.index, number), ascent.grow(maps), key)
+            grow_block(run, layer.index, ascent, number, maps, key)
             done += len(maps)
             progress(f"{layer.name}: maps", done, total)
-        _measure_stability(run, layer, settings.seed)
+        measure_stability(run, layer.index, settings.seed)
     return run
-
-
-def _open_blocks(run: Run, layer: LayerInfo, maps: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Blocks that are still to be done, with the maps that their shard shall hold."""
-    found = []
-    for number, wanted in shards(maps):
-        path = run.shard(layer.index, number)
-        have = _finished(path) if path.exists() else np.array([], np.int64)
-        if not np.isin(wanted, have).all():
-            found.append((number, np.union1d(wanted, have).astype(np.int64)))
-    return found
-
-
-def _finished(path: Path) -> np.ndarray:
-    try:
-        return read_shard(path)[0].maps
-    except RunError:
-        return np.array([], np.int64)  # damaged: done again
-
-
-def _refuse_other_shards(run: Run, key: str) -> None:
-    for path in sorted(run.path.glob("layers/*/shard-*.npz")):
-        if shard_key(path) not in (None, key):
-            raise RunError(
-                expected(
-                    f"'{run.path}' holds OIPs made in another way",
-                    "the same model, input, settings, seed and data",
-                    "others",
-                    "Choose another --out, or give the command that began it.",
-                )
-            )
-
-
-def _measure_stability(run: Run, layer: LayerInfo, seed: int) -> None:
-    oips = layer_oips(run, layer.index)
-    told = run.stability(layer.index)
-    if told is not None and told["maps"] == oips.maps.tolist():
-        return
-    found = layer_stability(oips, layer, seed)
-    measured = oips.with_stability(found.within, found.percentile, found.n_null)
-    write_stability(run, measured, found.clusters, found.medoids)
 
 
 def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:
     """What `oip reconstruct --json` prints: every map of some layers with its evidence."""
     layers = []
     for index in indices:
-        oips = layer_oips(run, index)
-        layers.append(
-            {"layer": oips.layer, "index": index, "maps": [one.evidence() for one in oips]}
-        )
+        name = next(one["layer"] for one in run.layers if one["index"] == index)
+        maps = [one.evidence() for part in layer_parts(run, index, False) for one in part]
+        layers.append({"layer": name, "index": index, "maps": maps})
     return {"run": str(run.path), "seconds": round(seconds, 2), "layers": layers}

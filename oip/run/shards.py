@@ -49,15 +49,23 @@ def write_shard(path: Path, oips: Oips, key: str) -> None:
     files.write_arrays(path, arrays)
 
 
-def read_shard(path: Path) -> tuple[Oips, str]:
+def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
     """A shard and its key.
+
+    Args:
+        path: the file.
+        snapshots: read the images on their way too; without them `snapshots` has none.
 
     Raises:
         RunError: missing, damaged, of another schema, or not a shard.
     """
-    arrays = files.read_arrays(path)
+    arrays = files.read_arrays(path, () if snapshots else ("snapshots",))
+    if not snapshots and "images" in arrays:
+        shape = arrays["images"].shape
+        arrays["snapshots"] = np.zeros((shape[0], 0, *shape[2:]), np.float16)
     if arrays.get("schema", np.array(0)).tolist() != SCHEMA:
         raise RunError(expected(f"'{path.name}'", f"a shard of schema {SCHEMA}", "another file"))
+    arrays.setdefault("objectives", np.array([], str))  # shards of before there were any
     missing = [name for name in (*SHARED, *PER_MAP, "key") if name not in arrays]
     if missing:
         raise RunError(expected(f"'{path.name}'", "a whole shard", f"no {', '.join(missing)}"))
@@ -65,10 +73,20 @@ def read_shard(path: Path) -> tuple[Oips, str]:
     values["layer"] = str(arrays["layer"])
     values["index"] = int(arrays["index"].item())
     values["bgr"] = bool(arrays["bgr"].item())
+    values["objectives"] = tuple(str(text) for text in arrays["objectives"])
     rows = {values[name].shape[:1] for name in PER_MAP}
     if len(rows) != 1:
         raise RunError(expected(f"'{path.name}'", "arrays of one length", sorted(rows)))
     return Oips(**values), str(arrays["key"])
+
+
+def finished_maps(path: Path, key: str) -> np.ndarray:
+    """Numbers of the maps that a valid shard of this key holds; none where it is damaged."""
+    try:
+        oips, found = read_shard(path)
+    except RunError:
+        return np.array([], np.int64)
+    return oips.maps if found == key else np.array([], np.int64)
 
 
 def shard_key(path: Path) -> str | None:
