@@ -1,24 +1,24 @@
-"""Gradient ascent on many images at once, each for its own map, in one compiled loop."""
+"""Gradient ascent on many images at once, each for its own item, in one compiled loop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
+from oip.ascent.climbing import Focus, Segment
+from oip.ascent.parameterisation import DataStatistics
+from oip.ascent.readouts import Readout
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
-from oip.network.cut import run_to
-from oip.network.graphs import compiled
-from oip.network.layers import LayerInfo
 from oip.network.view import Network
 
-Focus = Literal["mean", "peak"]
 _RUNNING = -1
 _BUDGET, _CONVERGED, _STALLED, _FAILED = (
     REASONS.index(word) for word in ("budget", "converged", "stalled", "failed")
 )
+_CHECKS = 5
+"""Steps from one look at what has converged to the next, at least."""
 
 
 @dataclass(frozen=True)
@@ -35,70 +35,74 @@ class Climbed:
 
 
 class Climber:
-    """The ascent for one layer: traced once, for any maps and any number of images.
+    """The ascent for one readout: traced once, for any items and any number of images.
 
     Images are standardised (mean 0, deviation 1 over the visible pixels and all bands); the model
     is fed `image * std + mean`, so the same network fed in other units climbs the same way.
     """
 
     def __init__(
-        self, network: Network, layer: LayerInfo, settings: AscentSettings, visible: np.ndarray
+        self,
+        network: Network,
+        readout: Readout,
+        settings: AscentSettings,
+        visible: np.ndarray,
+        data: DataStatistics | None = None,
     ):
         self.network = network
-        self.layer = layer
+        self.readout = readout
         self.settings = settings
         self.visible = visible
-        self._segment = self._compiled()
+        self._segment = Segment(network, readout, settings, visible, data)
 
     def bytes_per_image(self) -> int:
         """Memory that one image takes while it climbs: forward, backward and its snapshots."""
         own = int(np.prod(self.network.inputs.shape))
-        return 4 * self.network.activation_bytes(self.layer) + own * (
+        return 4 * self.readout.bytes_per_image + own * (
             16 + 2 * len(snapshot_steps(self.settings.steps))
         )
 
-    def climb(self, starts: np.ndarray, maps: np.ndarray, focus: Focus = "mean") -> Climbed:
+    def climb(self, starts: np.ndarray, items: np.ndarray, focus: Focus = "mean") -> Climbed:
         """Grows n images.
 
         Args:
             starts: (n, h, w, b): standardised starting images.
-            maps: (n,): the map that each image is for.
+            items: (n,): the item of the readout that each image is for; where diversity is asked
+                for, all starts of an item climb together.
             focus: what a silent map climbs: the mean of its pre-activation, or its peak.
         """
         settings, count = self.settings, len(starts)
         wanted = snapshot_steps(settings.steps)
-        images = self._restored(starts)
+        state = self._begun(starts)
+        done = _State(**{name: value.copy() for name, value in vars(state).items()})
         snapshots = np.zeros((count, len(wanted), *starts.shape[1:]), np.float16)
-        snapshots[:, 0] = images
+        snapshots[:, 0] = state.best
         traces = np.full((count, settings.steps + 1), np.nan, np.float32)
-        state = _State.begin(images)
-        done = _State.begin(images)
+        keys = np.full((count, settings.steps + 1), -np.inf, np.float32)
         reasons = np.full(count, _RUNNING)
         steps = np.zeros(count, np.int64)
         alive = np.arange(count)
-        before = np.full(count, -np.inf)
         first = 0
         for last in _boundaries(settings, wanted):
             evaluations = last - first + (last == settings.steps)
-            state, trace, stuck = self._run(state, maps[alive], first, evaluations, focus)
+            state, trace, stuck = self._run(state, items[alive], first, evaluations, focus)
             traces[alive, first : first + evaluations] = trace
+            keys[alive, last] = state.keys
             steps[alive] = last
             done.put(alive, state)
             first = last
             if last in wanted:
-                snapshots[alive, wanted.index(last)] = state.images
+                snapshots[alive, wanted.index(last)] = state.shown
             over = np.full(len(alive), _RUNNING)
-            if last % settings.patience == 0 and last > settings.warmup:
-                gain = state.keys - before[alive]
-                over[(gain < settings.tolerance * np.abs(state.keys)) & (state.scores > 0)] = (
-                    _CONVERGED
-                )
-            if last % settings.patience == 0:
-                before[alive] = state.keys
+            before = last - settings.patience
+            if before >= settings.warmup:
+                over[self._settled(keys[alive, before], state, items[alive])] = _CONVERGED
             if last == settings.steps:
                 over[over == _RUNNING] = _BUDGET
             over[stuck] = _STALLED
             over[~np.isfinite(state.keys) | ~np.isfinite(trace[:, -1])] = _FAILED
+            if settings.diversity > 0:
+                over = _together(over, items[alive])
             reasons[alive] = over
             keep = over == _RUNNING
             alive, state = alive[keep], state.rows(keep)
@@ -118,128 +122,41 @@ class Climber:
             snapshots=snapshots,
         )
 
-    def _run(
-        self, state: _State, maps: np.ndarray, first: int, evaluations: int, focus: Focus
-    ) -> tuple[_State, np.ndarray, np.ndarray]:
-        import tensorflow as tf
+    def _settled(self, before: np.ndarray, state: _State, items: np.ndarray) -> np.ndarray:
+        """(n,) bool: gained too little since the keys were `before`."""
+        with np.errstate(invalid="ignore"):
+            little = state.keys - before < self.settings.tolerance * np.abs(state.keys)
+        return little & ((state.scores > 0) | ~self.readout.silent[items])
 
-        out = self._segment(
-            tf.constant(state.images),
-            tf.constant(state.best),
-            tf.constant(np.stack([state.keys, state.scores, state.pres])),
-            tf.constant(maps, tf.int32),
-            tf.constant(first),
-            tf.constant(evaluations),
-            tf.constant(focus == "peak"),
+    def _begun(self, starts: np.ndarray) -> _State:
+        images, shown = self._segment.begun(starts)
+        low = np.full(len(starts), -np.inf, np.float32)
+        return _State(
+            images=images,
+            shown=shown,
+            best=shown.copy(),
+            keys=low,
+            scores=low.copy(),
+            pres=low.copy(),
+            rates=np.full(len(starts), self.settings.rate, np.float32),
+            posts=low.copy(),
+            fronts=low.copy(),
         )
-        images, best, kept, stuck, trace = (part.numpy() for part in out)
-        return _State(images, best, *kept), trace.T, stuck
 
-    def _restored(self, images: np.ndarray) -> np.ndarray:
-        seen = self.visible[..., None] & np.ones(images.shape[-1], bool)
-        values = images[:, seen]
-        values = values - values.mean(1, keepdims=True)
-        spread = values.std(1, keepdims=True)
-        restored = np.zeros(images.shape, np.float32)
-        restored[:, seen] = values / np.where(spread > 0, spread, 1.0)
-        return restored
-
-    def _compiled(self) -> Any:
-        import tensorflow as tf
-
-        network, layer, settings = self.network, self.layer, self.settings
-        spec = network.inputs
-        mean, std = tf.constant(spec.mean), tf.constant(spec.std)
-        mask = tf.constant(self.visible[..., None] * np.ones(spec.shape[-1]), tf.float32)
-        seen = float(max(1, self.visible.sum() * spec.shape[-1]))
-        axes = list(range(1, len(spec.shape) + 1))
-        blur = _blur(settings.blur, spec.shape)
-        silence = layer.silent_possible
-
-        def per_image(value: Any) -> Any:
-            return tf.reshape(value, [-1, *[1] * len(axes)])
-
-        def objective(images: Any, maps: Any, step: Any, peak: Any) -> tuple[Any, Any, Any]:
-            fed = network.feed(images * std + mean)
-            before, after = run_to(
-                network.model,
-                fed,
-                layer.response,
-                layer.channels_first,
-                network.finite_weights,
-                for_gradient=True,
-            )
-            nodes = list(range(1, len(before.shape) - 1))
-            post = tf.gather(tf.reduce_mean(after, nodes), maps, batch_dims=1)
-            if before is after:
-                return post, post, post
-            pre = tf.gather(tf.reduce_mean(before, nodes), maps, batch_dims=1)
-            if not settings.climb_silent:
-                return post, post, pre
-            climbed = pre
-            if silence:
-                top = tf.cond(
-                    peak,
-                    lambda: tf.gather(tf.reduce_max(before, nodes), maps, batch_dims=1),
-                    lambda: pre,
-                )
-                climbed = tf.where(post > 0, pre, top)
-            warming = step < settings.warmup
-            early = (
-                tf.logical_or(warming, post <= 0) if silence else tf.fill(tf.shape(post), warming)
-            )
-            return tf.where(early, climbed, post), post, pre
-
-        def restore(images: Any) -> Any:
-            centred = (images - per_image(tf.reduce_sum(images * mask, axes) / seen)) * mask
-            spread = tf.sqrt(tf.reduce_sum(tf.square(centred), axes) / seen)
-            return centred / per_image(tf.maximum(spread, 1e-12))
-
-        def move(images: Any, maps: Any, step: Any, peak: Any) -> tuple[Any, Any, Any, Any]:
-            with tf.GradientTape() as tape:
-                tape.watch(images)
-                climbed, post, pre = objective(images, maps, step, peak)
-            gradient = tape.gradient(climbed, images)
-            size = tf.reduce_max(tf.abs(gradient), axes)
-            still = tf.logical_not(size > 0)
-            unit = gradient / per_image(tf.where(still, 1.0, size))
-            rms = tf.sqrt(tf.reduce_sum(tf.square(unit) * mask, axes) / seen)
-            moved = images + settings.rate * unit / per_image(tf.where(rms > 0, rms, 1.0))
-            if blur is not None:
-                soften = tf.equal(step % settings.blur_every, settings.blur_every - 1)
-                moved = tf.cond(soften, lambda: blur(moved), lambda: moved)
-            return tf.where(per_image(still), images, restore(moved)), post, pre, still
-
-        def segment(
-            images: Any, best: Any, kept: Any, maps: Any, first: Any, count: Any, peak: Any
-        ) -> Any:
-            def body(step: Any, images: Any, best: Any, kept: Any, stuck: Any, trace: Any) -> Any:
-                moved, post, pre, still = move(images, maps, step, peak)
-                key = tf.where(post > 0, post, pre) if silence else post
-                better = key > kept[0]
-                best = tf.where(per_image(better), images, best)
-                kept = tf.where(better, tf.stack([key, post, pre]), kept)
-                return step + 1, moved, best, kept, still, trace.write(step - first, post)
-
-            trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
-            state = (first, images, best, kept, tf.zeros(tf.shape(maps), tf.bool), trace)
-            _, images, best, kept, stuck, trace = tf.while_loop(
-                lambda step, *_: step < first + count, body, state, parallel_iterations=1
-            )
-            return images, best, kept, stuck, trace.stack()
-
-        image = tf.TensorSpec((None, *spec.shape), tf.float32)
-        number = tf.TensorSpec((), tf.int32)
-        signature = [
-            image,
-            image,
-            tf.TensorSpec((3, None), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            number,
-            number,
-            tf.TensorSpec((), tf.bool),
-        ]
-        return compiled(segment, *signature)
+    def _run(
+        self, state: _State, items: np.ndarray, first: int, evaluations: int, focus: Focus
+    ) -> tuple[_State, np.ndarray, np.ndarray]:
+        images, shown, best, kept, pace, stuck, trace = self._segment.run(
+            state.images,
+            state.best,
+            np.stack([state.keys, state.scores, state.pres]),
+            np.stack([state.rates, state.posts, state.fronts]),
+            items,
+            first,
+            evaluations,
+            focus,
+        )
+        return _State(images, shown, best, *kept, *pace), trace.T, stuck
 
 
 @dataclass
@@ -247,18 +164,17 @@ class _State:
     """Images on their way, with the best that each has been."""
 
     images: np.ndarray
+    shown: np.ndarray
+    """The images as they are scored, standardised over what the layer sees."""
     best: np.ndarray
     keys: np.ndarray
     """Score where it is above zero, else the pre-activation: what `best` is judged by."""
     scores: np.ndarray
     pres: np.ndarray
-
-    @classmethod
-    def begin(cls, images: np.ndarray) -> _State:
-        low = np.full(len(images), -np.inf, np.float32)
-        return cls(
-            images.astype(np.float32), images.astype(np.float32), low, low.copy(), low.copy()
-        )
+    rates: np.ndarray
+    posts: np.ndarray
+    """Value at the last step, and `fronts`, its pre-activation."""
+    fronts: np.ndarray
 
     def put(self, rows: np.ndarray, other: _State) -> None:
         for name, value in vars(other).items():
@@ -283,36 +199,17 @@ def snapshot_steps(steps: int) -> list[int]:
 
 
 def _boundaries(settings: AscentSettings, wanted: list[int]) -> list[int]:
-    checks = set(range(settings.patience, settings.steps, settings.patience))
+    """Steps at which the compiled loop is left: to look who has converged, and for snapshots.
+
+    Every look has another one `patience` steps before it.
+    """
+    parts = max(1, settings.patience // _CHECKS)
+    stride = settings.patience // parts if settings.patience % parts == 0 else settings.patience
+    checks = set(range(stride, settings.steps, stride))
     return sorted((checks | set(wanted)) - {0})
 
 
-def _blur(sigma: float, shape: tuple[int, ...]) -> Any:
-    """A function that blurs images (n, h, w, b) by a Gaussian, edges mirrored; None for sigma 0."""
-    import tensorflow as tf
-
-    if sigma <= 0:
-        return None
-    reach = max(1, int(np.ceil(3 * sigma)))
-    if any(side <= reach for side in shape[:-1]):
-        return None
-    line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    line /= line.sum()
-
-    def along(images: Any, axis: int) -> Any:
-        padding = [[reach, reach] if place == axis else [0, 0] for place in range(len(shape) + 1)]
-        padded = tf.pad(images, padding, "SYMMETRIC")
-        size = shape[axis - 1]
-        parts = []
-        for place, weight in enumerate(line):
-            begin = [place if dimension == axis else 0 for dimension in range(len(shape) + 1)]
-            extent = [size if dimension == axis else -1 for dimension in range(len(shape) + 1)]
-            parts.append(float(weight) * tf.slice(padded, begin, extent))
-        return tf.add_n(parts)
-
-    def blurred(images: Any) -> Any:
-        for axis in range(1, len(shape)):
-            images = along(images, axis)
-        return images
-
-    return blurred
+def _together(over: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Images of one item go on until all of them are over; failed ones leave at once."""
+    going = np.unique(items[over == _RUNNING])
+    return np.where(np.isin(items, going) & (over != _FAILED), _RUNNING, over)

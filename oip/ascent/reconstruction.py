@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from oip.ascent import similarity
-from oip.ascent.loop import Climbed, Climber, Focus, snapshot_steps
+from oip.ascent.climbing import Focus
+from oip.ascent.grown import Grown
+from oip.ascent.loop import Climbed, Climber, snapshot_steps
 from oip.ascent.noise import Noise
-from oip.ascent.results import REASONS, Oips, joined
+from oip.ascent.objectives import Objective, objective
+from oip.ascent.parameterisation import DataStatistics, parameterisation_of
+from oip.ascent.readouts import MapReadout, ObjectiveReadout, Readout
+from oip.ascent.results import Oips, joined
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AscentSettings, ascent_settings
-from oip.ascent.verdicts import provably_dead, saturated, verdict_codes
+from oip.ascent.transforms import look_of
+from oip.ascent.verdicts import provably_dead, saturated, settled, verdict_codes
+from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, silent
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
@@ -28,16 +35,18 @@ FROM_DATA = -1
 _BUDGET = 384 << 20
 _TOGETHER = 128
 """Images that climb at once at most: more of them leave the processor's caches."""
-_SETTLED = 0.01
 _NOISE_ON_DATA = 0.3
+_STATISTICS = 2000
+"""Images that the data's spectrum and covariance are taken from, at most."""
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 
 
 def reconstruct(
     model: Any,
-    layer: str,
+    layer: str | None = None,
     maps: Iterable[int] | str | int | None = None,
     *,
+    objective: str | Objective | Sequence[str | Objective] | None = None,
     starts: int | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -50,19 +59,22 @@ def reconstruct(
 
     Args:
         model: a Keras model, the path of one, or a `Network`. It is not changed.
-        layer: name of a convolutional layer, or `@index`.
+        layer: name of a convolutional layer, or `@index`; beside objectives, the layer of those
+            terms that name none.
         maps: numbers of maps, `"0-15"`, or None for all.
+        objective: something else to grow images for, or several: `"class:4 - class:9"`,
+            `"node:17@3,2"`; see `oip.objective`.
         starts: images grown for each map (default 4).
         steps: steps of the ascent at most (default 120).
         seed: the same seed gives the same images on the same machine.
         data: images (n, h, w, b), as the model is fed, to hold the OIPs against; without them no
             map is called reachable-only.
-        preset: `default` or `author`.
+        preset: `default`, `author`, `fourier` or `maco`.
         progress: is told what has been done.
         settings: other fields of `AscentSettings`.
 
     Returns:
-        `Oips`, maps in ascending order, best start first.
+        `Oips`, maps in ascending order, best start first; of objectives, in the order given.
 
     Raises:
         ModelError, SettingsError, DataError: what was asked does not fit the model.
@@ -76,19 +88,54 @@ def reconstruct(
         >>> oips[3].show()  # doctest: +SKIP
     """
     network = Network.of(model)
-    info = network.find(layer)
-    wanted = map_numbers(info, maps)
+    if objective is not None:
+        if maps is not None:
+            raise SettingsError(expected("reconstruct", "maps or an objective", "both"))
+    elif layer is None:
+        raise SettingsError(expected("reconstruct", "the name of a layer, or an objective", "none"))
     chosen = ascent_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
     if data is not None:
         data = check_images(network.inputs, data, "data")
-    ascent = LayerAscent(network, info, chosen, data, progress)
+    if objective is not None:
+        readout = objective_readout(network, objective, layer)
+        ascent = ReadoutAscent(network, readout, chosen, data, progress)
+        wanted = np.arange(len(readout.labels))
+    else:
+        info = network.find(str(layer))
+        ascent = LayerAscent(network, info, chosen, data, progress)
+        wanted = map_numbers(info, maps)
+    readout = ascent.readout
     done = 0
     parts = []
     for _, numbers in shards(wanted):
         parts.append(ascent.grow(numbers))
         done += len(numbers)
-        progress(f"{info.name}: maps", done, len(wanted))
-    return with_stability(joined(parts), info, chosen.seed)
+        progress(f"{readout.name}: maps", done, len(wanted))
+    found = joined(parts)
+    alive = np.isfinite(found.scores[:, 0]) & ((found.scores[:, 0] > 0) | ~readout.silent[wanted])
+    shift = similarity.reach(readout.jump, found.images.shape[2:-1])
+    told = similarity.stability(found.images, alive, shift, chosen.seed, readout.index)
+    return found.with_stability(told.within, told.percentile, told.n_null)
+
+
+def objective_readout(
+    network: Network,
+    objectives: str | Objective | Sequence[str | Objective],
+    layer: str | None = None,
+) -> ObjectiveReadout:
+    """Objectives of one network, from their expressions.
+
+    Args:
+        layer: of the terms that name none.
+
+    Raises:
+        SettingsError, ModelError, DataError: no objectives, or not of this network.
+    """
+    one = isinstance(objectives, (str, Objective))
+    several = [objectives] if one else list(objectives)  # type: ignore[arg-type]
+    if not several:
+        raise SettingsError(expected("objective", "at least one", "none"))
+    return ObjectiveReadout(network, [objective(each) for each in several], layer)
 
 
 def shards(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -97,74 +144,72 @@ def shards(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield int(number), maps[maps // SHARD == number]
 
 
-def with_stability(oips: Oips, layer: LayerInfo, seed: int) -> Oips:
-    """The same OIPs with the similarity of their starts, against all maps that are there."""
-    found = layer_stability(oips, layer, seed)
-    return oips.with_stability(found.within, found.percentile, found.n_null)
-
-
-def layer_stability(oips: Oips, layer: LayerInfo, seed: int) -> similarity.Stability:
-    """Similarity of starts within maps, and between maps."""
-    sides = oips.images.shape[2:-1]
-    jump = layer.jump or (1.0,) * len(sides)
-    reach = tuple(
-        min(max(1, round(step)), side - 1) for step, side in zip(jump, sides, strict=True)
-    )
-    return similarity.stability(oips.images, oips.scores[:, 0] > 0, reach, seed, oips.index)
-
-
-class LayerAscent:
-    """The ascent for the maps of one layer; screens once, traces once, then grows any maps."""
+class ReadoutAscent:
+    """The ascent for one readout; screens once, traces once, then grows any of its items."""
 
     def __init__(
         self,
         network: Network,
-        layer: LayerInfo,
+        readout: Readout,
         settings: AscentSettings,
         data: np.ndarray | None = None,
         progress: Progress = silent,
     ):
         self.network = network
-        self.layer = layer
+        self.readout = readout
         self.settings = settings
         self._data = data
         self._progress = progress
+        self._noise = Noise(network.inputs.shape, settings.noise)
+        look_of(settings, network.inputs.shape, settings.seed)
+        parameterisation_of(settings, network.inputs.shape, self._statistics)
 
     @cached_property
     def screening(self) -> Screening:
-        """Reactions of all maps before any ascent."""
-        return screen(self.network, self.layer, self.settings, self._data, self._progress)
+        """Reactions of all items before any ascent."""
+        return screen(self.network, self.readout, self.settings, self._data, self._progress)
 
     @cached_property
     def _climber(self) -> Climber:
-        return Climber(self.network, self.layer, self.settings, self.screening.visible)
+        visible = self.screening.visible
+        return Climber(self.network, self.readout, self.settings, visible, self._statistics)
 
     @cached_property
-    def _provably_dead(self) -> np.ndarray:
-        return provably_dead(self.network, self.layer)
+    def _statistics(self) -> DataStatistics | None:
+        wants = self.settings.parameterisation == "phase" or self.settings.decorrelate
+        if self._data is None or not wants:
+            return None
+        rows = np.linspace(0, len(self._data) - 1, min(len(self._data), _STATISTICS)).astype(int)
+        return DataStatistics.of(self.network.inputs.standardised(self._data[rows]))
 
-    @cached_property
-    def _noise(self) -> Noise:
-        return Noise(self.network.inputs.shape, self.settings.noise)
+    def proved_dead(self) -> np.ndarray:
+        """(items,) bool: no input within the declared bounds can open the item."""
+        return np.zeros(len(self.readout.silent), bool)
+
+    def at_limit(self, scores: np.ndarray) -> np.ndarray:
+        """(m,) bool: scores at the upper limit of the activation."""
+        return np.zeros(len(scores), bool)
 
     def grow(self, maps: np.ndarray) -> Oips:
-        """OIPs of some maps, all of one aligned block, stability not yet measured."""
+        """OIPs of some items, all of one aligned block, stability not yet measured."""
         together = min(_BUDGET // self._climber.bytes_per_image(), _TOGETHER)
         room = max(1, together // self.settings.starts)
         return joined([self._chunk(maps[i : i + room]) for i in range(0, len(maps), room)])
 
     def _chunk(self, maps: np.ndarray) -> Oips:
         starts = [self._starts(number, 0) for number in maps]
-        found = _Grown.of(starts, self._climb(maps, starts, "mean"))
+        silent = self.readout.silent[maps]
+        found = Grown.of(starts, self._climb(maps, starts, "mean"), silent)
         found.fail(self.screening.broken[maps])
         for attempt, focus in enumerate(_RESCUES, 1):
             rows = np.flatnonzero(found.silent)
-            if not (rows.size and self.layer.silent_possible and self.settings.climb_silent):
+            if not (rows.size and self.settings.climb_silent):
                 break
             others = [self._starts(maps[row], attempt * self.settings.starts) for row in rows]
             if any(len(some) < self.settings.starts for some in others):
                 break
-            found.replace(rows, _Grown.of(others, self._climb(maps[rows], others, focus)))
+            grown = self._climb(maps[rows], others, focus)
+            found.replace(rows, Grown.of(others, grown, silent[rows]))
         excited = self.screening.data_active[maps] > 0
         rows = np.flatnonzero(found.silent & excited)
         if rows.size and self.settings.climb_silent:
@@ -175,38 +220,39 @@ class LayerAscent:
     def _starts(self, number: int, skip: int) -> np.ndarray:
         ranked = self.screening.ranked_starts(int(number))[skip:]
         near = ranked[: 8 * self.settings.starts]
-        images, _ = self._noise.images(self.settings.seed, self.layer.index, near)
+        images, _ = self._noise.images(self.settings.seed, self.readout.index, near)
         kept = choose_starts(images, self.settings.starts)
         return near[kept]
 
     def _climb(self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus) -> Climbed:
         flat = np.concatenate(starts)
-        images, _ = self._noise.images(self.settings.seed, self.layer.index, flat)
+        images, _ = self._noise.images(self.settings.seed, self.readout.index, flat)
         owners = np.repeat(maps, [len(some) for some in starts])
         return self._climber.climb(images, owners, focus)
 
-    def _from_data(self, maps: np.ndarray) -> _Grown:
+    def _from_data(self, maps: np.ndarray) -> Grown:
         """From the data image that excites each map most, each start with other noise on it."""
         count = self.settings.starts
         data = self._data if self._data is not None else np.zeros((0, *self._noise.shape))
         images = self.network.inputs.standardised(data[self.screening.data_best[maps]])
         noise, _ = self._noise.images(
-            self.settings.seed, self.layer.index, np.arange(count), "beside data"
+            self.settings.seed, self.readout.index, np.arange(count), "beside data"
         )
         begun = (images[:, None] + _NOISE_ON_DATA * noise).reshape(-1, *self._noise.shape)
         climbed = self._climber.climb(begun, np.repeat(maps, count), "mean")
-        return _Grown.of([np.full(count, FROM_DATA)] * len(maps), climbed)
+        origins = [np.full(count, FROM_DATA)] * len(maps)
+        return Grown.of(origins, climbed, self.readout.silent[maps])
 
     def _amplitudes(self, starts: np.ndarray) -> np.ndarray:
         """(m, k, o) octave weights of screened starts; zero for those that grew from data."""
         found = np.zeros((*starts.shape, len(self._noise.grids)), np.float32)
         screened = starts != FROM_DATA
         _, found[screened] = self._noise.images(
-            self.settings.seed, self.layer.index, starts[screened]
+            self.settings.seed, self.readout.index, starts[screened]
         )
         return found
 
-    def _result(self, maps: np.ndarray, found: _Grown) -> Oips:
+    def _result(self, maps: np.ndarray, found: Grown) -> Oips:
         spec, screening = self.network.inputs, self.screening
         unseen = ~screening.visible
         images, snapshots = found.images, found.snapshots
@@ -215,8 +261,8 @@ class LayerAscent:
         best = found.scores[:, 0]
         nothing = np.full(len(maps), np.nan)
         return Oips(
-            layer=self.layer.name,
-            index=self.layer.index,
+            layer=self.readout.name,
+            index=self.readout.index,
             maps=np.asarray(maps, np.int64),
             images=images.astype(np.float16),
             scores=found.scores,
@@ -228,10 +274,15 @@ class LayerAscent:
             reasons=found.reasons,
             snapshots=snapshots,
             snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
-            verdict_codes=verdict_codes(maps, best, screening, self.layer.silent_possible),
-            converged=settled(found.traces[:, 0], found.steps[:, 0], self.settings.patience),
-            provably_dead=self._provably_dead[maps] & ~(best > 0),
-            saturated=saturated(self.layer, best),
+            verdict_codes=verdict_codes(maps, best, screening, self.readout.silent),
+            converged=settled(
+                found.traces[:, 0],
+                found.steps[:, 0],
+                self.settings.patience,
+                self.readout.silent[maps],
+            ),
+            provably_dead=self.proved_dead()[maps] & ~(best > 0),
+            saturated=self.at_limit(best),
             white_scores=screening.white[maps],
             screened_scores=screening.post[:, maps].max(0),
             data_scores=screening.data_scores[maps],
@@ -243,68 +294,32 @@ class LayerAscent:
             mean=spec.mean,
             std=spec.std,
             bgr=spec.bgr,
+            objectives=self.readout.labels,
         )
 
 
-def settled(traces: np.ndarray, steps: np.ndarray, patience: int) -> np.ndarray:
-    """(m,) bool: the best score rose by less than 1 % over the last `patience` steps.
+class LayerAscent(ReadoutAscent):
+    """The ascent for the maps of one layer."""
 
-    Args:
-        traces: (m, t + 1) scores over steps, NaN after the end.
-        steps: (m,) steps done.
-    """
-    best = np.fmax.accumulate(traces, axis=1)
-    rows = np.arange(len(traces))
-    last = best[rows, np.minimum(steps, traces.shape[1] - 1)]
-    early = best[rows, np.maximum(steps - patience, 0)]
-    with np.errstate(invalid="ignore"):
-        rose = last - early <= _SETTLED * np.abs(last)
-    return np.asarray(rose & (last > 0) & (steps >= patience))
+    def __init__(
+        self,
+        network: Network,
+        layer: LayerInfo,
+        settings: AscentSettings,
+        data: np.ndarray | None = None,
+        progress: Progress = silent,
+    ):
+        super().__init__(network, MapReadout(network, layer), settings, data, progress)
+        self.layer = layer
 
+    @cached_property
+    def _provably_dead(self) -> np.ndarray:
+        return provably_dead(self.network, self.layer)
 
-class _Grown:
-    """Climbed images by map and start: every array (m, k, ...)."""
+    def proved_dead(self) -> np.ndarray:
+        """From the weights alone; see `provably_dead`."""
+        return self._provably_dead
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        self._arrays = arrays
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        return self._arrays[name]
-
-    @classmethod
-    def of(cls, starts: list[np.ndarray], climbed: Climbed) -> _Grown:
-        shape = (len(starts), len(starts[0]))
-        arrays = {
-            name: value.reshape(*shape, *value.shape[1:]) for name, value in vars(climbed).items()
-        }
-        return cls({**arrays, "starts": np.stack(starts)})
-
-    @property
-    def silent(self) -> np.ndarray:
-        """(m,) bool: no start found a response above zero."""
-        with np.errstate(invalid="ignore"):
-            return np.all(~(self.scores > 0), axis=1) & np.isfinite(self.scores).any(1)
-
-    def fail(self, rows: np.ndarray) -> None:
-        """Maps (m,) bool whose own response is not finite."""
-        self.scores[rows] = np.nan
-        self.reasons[rows] = REASONS.index("failed")
-
-    def replace(self, rows: np.ndarray, other: _Grown) -> None:
-        """Takes the other's maps where they came further."""
-        better = _rank_keys(other).max(1) > _rank_keys(self).max(1)[rows]
-        for name, value in self._arrays.items():
-            value[rows[better]] = getattr(other, name)[better]
-
-    def order(self) -> None:
-        """Best start first; of the snapshots only those of the best start are kept."""
-        order = np.argsort(-_rank_keys(self), axis=1, kind="stable")
-        rows = np.arange(len(order))[:, None]
-        self._arrays = {name: value[rows, order] for name, value in self._arrays.items()}
-        self._arrays["snapshots"] = self._arrays["snapshots"][:, 0]
-
-
-def _rank_keys(grown: _Grown) -> np.ndarray:
-    keys = np.where(grown.scores > 0, grown.scores, grown.pre_scores)
-    keys = np.where(np.isfinite(grown.scores), keys, -np.inf)
-    return np.nan_to_num(keys, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    def at_limit(self, scores: np.ndarray) -> np.ndarray:
+        """Of a sigmoid or its like."""
+        return saturated(self.layer, scores)

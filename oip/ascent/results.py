@@ -83,6 +83,8 @@ class Oips:
     """(b,): the input's standard deviation, in the model's input units."""
     bgr: bool = False
     """The bands are blue, green and red; pictures are shown the other way round."""
+    objectives: tuple[str, ...] = ()
+    """The expressions of all objectives, `maps` being their numbers; empty for maps of a layer."""
 
     def displayed(self, image: np.ndarray, enhance: bool = True) -> np.ndarray:
         """A standardised image (..., h, w, b) as uint8 with its bands in the order of display."""
@@ -156,6 +158,11 @@ class MapOip:
     def map(self) -> int:
         """The map's number in its layer."""
         return int(self.oips.maps[self.row])
+
+    @property
+    def label(self) -> str:
+        """`map 17`, or the objective's expression."""
+        return self.oips.objectives[self.map] if self.oips.objectives else f"map {self.map}"
 
     @property
     def image(self) -> np.ndarray:
@@ -233,12 +240,12 @@ class MapOip:
             axes.imshow(shown(oips.displayed(stage)), cmap="gray", interpolation="nearest")
             axes.set_title(str(step), fontsize=7)
             axes.axis("off")
-        figure.suptitle(f"{oips.layer}: map {self.map} ({self.verdict})", fontsize=9)
+        figure.suptitle(f"{oips.layer}: {self.label} ({self.verdict})", fontsize=9)
         return figure
 
     def _tile(self) -> str:
         code = base64.b64encode(png(self.oips.displayed(self.image), 64)).decode()
-        text = html.escape(f"map {self.map}: {self.verdict}, score {self.score:.3g}")
+        text = html.escape(f"{self.label}: {self.verdict}, score {self.score:.3g}")
         return (
             f"<figure style='margin:2px;font-size:10px' title='{text}'>"
             f"<img alt='{text}' src='data:image/png;base64,{code}'>"
@@ -264,7 +271,7 @@ def joined(parts: list[Oips]) -> Oips:
     return Oips(**values)
 
 
-SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr")
+SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")
 """Fields that all maps of a layer share."""
 PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED)
 """Fields with a row for each map."""

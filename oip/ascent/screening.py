@@ -1,4 +1,4 @@
-"""Which noise each map of a layer reacts to before any ascent, and which pixels the layer sees."""
+"""Which noise each item of a readout reacts to before any ascent, and which pixels it sees."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from oip.ascent.noise import Noise
+from oip.ascent.readouts import Readout
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import ModelError, expected
 from oip.core.progress import Progress, silent
-from oip.network.cut import run_to
 from oip.network.graphs import compiled
-from oip.network.layers import LayerInfo
-from oip.network.responses import spatial_means
+from oip.network.responses import standardised_as_input
 from oip.network.view import Network
 
 _FORWARD_BUDGET = 256 << 20
@@ -25,7 +24,7 @@ _ALIKE = 0.5
 
 @dataclass(frozen=True)
 class Screening:
-    """Reactions of all c maps of a layer to s screened starts, white noise, and data."""
+    """Reactions of all c items of a readout to s screened starts, white noise, and data."""
 
     post: np.ndarray
     """(s, c): spatial mean of the response."""
@@ -56,55 +55,40 @@ class Screening:
 
 def screen(
     network: Network,
-    layer: LayerInfo,
+    readout: Readout,
     settings: AscentSettings,
     data: np.ndarray | None = None,
     progress: Progress = silent,
 ) -> Screening:
-    """Tries all maps of a layer on the same noise, one forward pass for all of them.
+    """Tries all items of a readout on the same noise, one forward pass for all of them.
 
     Args:
         data: images (n, h, w, b) in input units, already checked; or None.
 
     Raises:
-        ModelError: no gradient leads from the layer to the image input.
+        ModelError: no gradient leads from what is read to the image input.
     """
-    import tensorflow as tf
-
     spec = network.inputs
-    visible = visible_pixels(network, layer, settings.seed)
+    visible = visible_pixels(network, readout, settings.seed)
     noise = Noise(spec.shape, settings.noise)
     white = Noise(spec.shape, "white")
-
-    def reactions(images: Any) -> Any:
-        fed = network.feed(images * spec.std + spec.mean)
-        before, after = run_to(network.model, fed, layer.response, layer.channels_first)
-        axes = list(range(1, len(before.shape) - 1))
-        return (
-            tf.reduce_mean(after, axes),
-            tf.reduce_mean(before, axes),
-            tf.reduce_max(before, axes),
-        )
-
-    graph = compiled(reactions, tf.TensorSpec((None, *spec.shape), tf.float32))
-    batch = int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 256))
-
+    reactions = _Reactions(network, readout)
     whites = min(_WHITE_STARTS, settings.screened)
 
     def over(kind: Noise, count: int, purpose: str, before: int) -> list[np.ndarray]:
         found = []
-        for first in range(0, count, batch):
-            starts = np.arange(first, min(first + batch, count))
-            images, _ = kind.images(settings.seed, layer.index, starts, purpose)
-            found.append([part.numpy() for part in graph(tf.constant(images))])
+        for first in range(0, count, reactions.batch):
+            starts = np.arange(first, min(first + reactions.batch, count))
+            images, _ = kind.images(settings.seed, readout.index, starts, purpose)
+            found.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
             done = before + first + len(starts)
-            progress(f"{layer.name}: screening", done, settings.screened + whites)
+            progress(f"{readout.name}: screening", done, settings.screened + whites)
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     post, pre, peak = over(noise, settings.screened, "start", 0)
     white_post = over(white, whites, "white", settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
-    scores, active, best = _on_data(network, layer, data, visible)
+    scores, active, best = _on_data(reactions, network, data, visible)
     return Screening(
         post=post,
         pre=pre,
@@ -115,6 +99,26 @@ def screen(
         data_best=best,
         visible=visible,
     )
+
+
+class _Reactions:
+    """Values of all items for images in input units: post, pre and peak, each (n, items)."""
+
+    def __init__(self, network: Network, readout: Readout):
+        import tensorflow as tf
+
+        def everything(images: Any) -> Any:
+            found = readout.everything(network.feed(images))
+            return found.post, found.pre, found.peak
+
+        self.batch = int(np.clip(_FORWARD_BUDGET // readout.bytes_per_image, 1, 256))
+        self.items = len(readout.silent)
+        self._graph = compiled(everything, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        return [part.numpy() for part in self._graph(tf.constant(images))]
 
 
 def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
@@ -139,40 +143,35 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.array(kept, np.int64))
 
 
-def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
-    """(h, w) bool: pixels on which any node of the layer depends.
+def visible_pixels(network: Network, readout: Readout, seed: int) -> np.ndarray:
+    """(h, w) bool: pixels on which anything that is read depends.
 
     A pixel is seen if the gradient of a random combination of all nodes is not zero there for at
-    least one of several noise images. Where all of them leave the layer without any gradient,
+    least one of several noise images. Where all of them leave the readout without any gradient,
     nothing is known and every pixel counts as seen.
 
     Raises:
-        ModelError: no gradient leads from the layer to the image input at all.
+        ModelError: no gradient leads from what is read to the image input at all.
     """
     import tensorflow as tf
 
     spec = network.inputs
-    batch = int(np.clip(_FORWARD_BUDGET // (4 * network.activation_bytes(layer)), 1, _PROBES))
+    batch = int(np.clip(_FORWARD_BUDGET // (4 * readout.bytes_per_image), 1, _PROBES))
 
     def influence(images: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(images)
             fed = network.feed(images * spec.std + spec.mean)
-            before, _ = run_to(
-                network.model,
-                fed,
-                layer.response,
-                layer.channels_first,
-                network.finite_weights,
-            )
-            mixed = tf.random.stateless_normal(tf.shape(before), (seed, layer.index))
-            total = tf.reduce_sum(before * mixed)
+            total = tf.zeros([])
+            for place, tensor in enumerate(readout.probes(fed)):
+                mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, readout.index + place))
+                total += tf.reduce_sum(tensor * mixed)
         gradient = tape.gradient(total, images)
         if gradient is None:
             raise ModelError(
                 expected(
-                    f"layer '{layer.name}'",
-                    "a layer whose response has a gradient with respect to the image input",
+                    f"'{readout.name}'",
+                    "something whose response has a gradient with respect to the image input",
                     "none (the input is of integers, or the layer belongs to another input)",
                 )
             )
@@ -183,7 +182,7 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
     noise = Noise(spec.shape, "equal")
     for first in range(0, _PROBES, batch):
         starts = np.arange(first, min(first + batch, _PROBES))
-        images, _ = noise.images(seed, layer.index, starts, "probe")
+        images, _ = noise.images(seed, readout.index, starts, "probe")
         seen |= graph(tf.constant(images)).numpy()
         if seen.all():
             break
@@ -191,24 +190,24 @@ def visible_pixels(network: Network, layer: LayerInfo, seed: int) -> np.ndarray:
 
 
 def _on_data(
-    network: Network, layer: LayerInfo, data: np.ndarray | None, visible: np.ndarray
+    reactions: _Reactions, network: Network, data: np.ndarray | None, visible: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Best score at the input's statistics, share of images that excite, best image as it is."""
     if data is None:
-        unknown = np.full(layer.maps, np.nan)
-        return unknown, unknown.copy(), np.full(layer.maps, -1)
-    excited = np.zeros(layer.maps)
-    strongest = np.full(layer.maps, -np.inf)
-    best = np.zeros(layer.maps, np.int64)
-    first = 0
-    for part in spatial_means(network, data, layer):
+        unknown = np.full(reactions.items, np.nan)
+        return unknown, unknown.copy(), np.full(reactions.items, -1)
+    excited = np.zeros(reactions.items)
+    strongest = np.full(reactions.items, -np.inf)
+    best = np.zeros(reactions.items, np.int64)
+    scores = np.full(reactions.items, -np.inf)
+    for first in range(0, len(data), reactions.batch):
+        images = np.asarray(data[first : first + reactions.batch], np.float32)
+        part = reactions(images)[0]
         excited += (part > 0).sum(0)
         top = np.nan_to_num(part, nan=-np.inf).argmax(0)
-        values = part[top, np.arange(layer.maps)]
+        values = part[top, np.arange(reactions.items)]
         best = np.where(values > strongest, first + top, best)
         strongest = np.fmax(strongest, values)
-        first += len(part)
-    scores = np.full(layer.maps, -np.inf)
-    for part in spatial_means(network, data, layer, visible):
-        scores = np.maximum(scores, part.max(0))
+        alike = standardised_as_input(images, network, visible)
+        scores = np.fmax(scores, reactions(alike)[0].max(0))
     return scores, excited / len(data), best

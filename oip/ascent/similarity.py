@@ -7,6 +7,7 @@ the null: the similarities to the OIPs of the layer's other maps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,19 @@ def similarity(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> n
         product = here @ np.swapaxes(there, -1, -2)
         np.maximum(best, product / np.where(scale > 0, scale, np.inf), out=best)
     return np.clip(best, -1.0, 1.0)
+
+
+def reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
+    """Largest shift that similarity allows for: one pooled cell along each axis, in pixels.
+
+    Args:
+        jump: pixels from node to node of the layer; one where it is not known.
+        sides: of the images.
+    """
+    steps = jump or (1.0,) * len(sides)
+    return tuple(
+        min(max(1, round(step)), side - 1) for step, side in zip(steps, sides, strict=True)
+    )
 
 
 def stability(

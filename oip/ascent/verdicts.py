@@ -13,10 +13,11 @@ from oip.network.view import Network
 
 _LIMITS = {"sigmoid": 1.0, "tanh": 1.0, "hard_sigmoid": 1.0, "softsign": 1.0, "relu6": 6.0}
 _NEAR_LIMIT = 0.98
+_SETTLED = 0.01
 
 
 def verdict_codes(
-    maps: np.ndarray, scores: np.ndarray, screening: Screening, silent_possible: bool
+    maps: np.ndarray, scores: np.ndarray, screening: Screening, silent: np.ndarray
 ) -> np.ndarray:
     """(m,) indices into `VERDICTS`.
 
@@ -27,16 +28,16 @@ def verdict_codes(
     noise; several wavelengths or the ascent found it. *responsive*: white noise excites it already.
 
     Args:
-        maps: (m,) numbers of the maps.
+        maps: (m,) numbers of the maps, or of the objectives.
         scores: (m,) best scores.
-        screening: reactions of all maps of the layer.
-        silent_possible: the activation can be flat zero; without that no map is silent.
+        screening: reactions of all of them.
+        silent: (c,) bool: the response can rest at zero; without that no map is silent.
     """
     codes = np.empty(len(maps), np.int64)
     for row, number in enumerate(maps):
         if not np.isfinite(scores[row]):
             verdict = "failed"
-        elif not silent_possible:
+        elif not silent[number]:
             verdict = "responsive"
         elif scores[row] <= 0:
             verdict = "failed" if screening.data_active[number] > 0 else "dead"
@@ -48,6 +49,23 @@ def verdict_codes(
             verdict = "responsive"
         codes[row] = VERDICTS.index(verdict)
     return codes
+
+
+def settled(traces: np.ndarray, steps: np.ndarray, patience: int, silent: np.ndarray) -> np.ndarray:
+    """(m,) bool: the best score rose by less than 1 % over the last `patience` steps.
+
+    Args:
+        traces: (m, t + 1) scores over steps, NaN after the end.
+        steps: (m,) steps done.
+        silent: (m,) bool: at zero and below the score says nothing.
+    """
+    best = np.fmax.accumulate(traces, axis=1)
+    rows = np.arange(len(traces))
+    last = best[rows, np.minimum(steps, traces.shape[1] - 1)]
+    early = best[rows, np.maximum(steps - patience, 0)]
+    with np.errstate(invalid="ignore"):
+        rose = last - early <= _SETTLED * np.abs(last)
+    return np.asarray(rose & ((last > 0) | ~silent) & (steps >= patience))
 
 
 def saturated(layer: LayerInfo, scores: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.reconstruction import settled, shards
+from oip.ascent.reconstruction import shards
 from oip.ascent.settings import ascent_settings
+from oip.ascent.verdicts import settled
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
 from oip.network.view import Network
 
@@ -48,9 +49,9 @@ def test_a_map_is_converged_when_its_last_steps_gain_little():
     rising, flat, zero = steps / 60.0, 1 - 0.5 ** (steps / 2), 0.0 * steps
     retired = np.where(steps < 40, flat, np.nan)
     traces = np.stack([rising, flat, zero, retired])
-    found = settled(traces, np.array([60, 60, 60, 40]), 20)
+    found = settled(traces, np.array([60, 60, 60, 40]), 20, np.ones(4, bool))
     assert found.tolist() == [False, True, False, True]
-    assert not settled(traces[:, :11], np.full(4, 10), 20).any()
+    assert not settled(traces[:, :11], np.full(4, 10), 20, np.ones(4, bool)).any()
 
 
 def test_shards_are_aligned():

@@ -31,6 +31,7 @@ def main() -> None:
     options = parser.parse_args()
 
     import models
+    from oip.ascent.readouts import MapReadout
     from oip.ascent.screening import screen
     from oip.ascent.settings import ascent_settings
     from oip.network.view import Network
@@ -38,7 +39,7 @@ def main() -> None:
     network = Network(options.model)
     layer = network.find(options.layer)
     data = models.load(options.data, part="test").images
-    evidence = screen(network, layer, ascent_settings(screened=4), data)
+    evidence = screen(network, MapReadout(network, layer), ascent_settings(screened=4), data)
     print(f"{layer.name} of {network.name}: {layer.maps} maps, {options.steps} steps, 1 start")
     excitable = evidence.data_active > 0
     first = None
@@ -94,15 +95,17 @@ def climb(network: Any, layer: Any, steps: int, tolerance: float) -> tuple[float
     """The compiled ascent after a warm-up call, from the starts that screening chose."""
     from oip.ascent.loop import Climber
     from oip.ascent.noise import Noise
+    from oip.ascent.readouts import MapReadout
     from oip.ascent.screening import screen
     from oip.ascent.settings import ascent_settings
 
     settings = ascent_settings(starts=1, steps=steps, tolerance=tolerance)
-    evidence = screen(network, layer, settings)
+    readout = MapReadout(network, layer)
+    evidence = screen(network, readout, settings)
     maps = np.arange(layer.maps)
     starts = np.array([evidence.ranked_starts(number)[0] for number in maps])
     noise, _ = Noise(network.inputs.shape).images(0, layer.index, starts)
-    climber = Climber(network, layer, settings, evidence.visible)
+    climber = Climber(network, readout, settings, evidence.visible)
     climber.climb(noise[:2], maps[:2])
     began = time.perf_counter()
     found = climber.climb(noise, maps)
