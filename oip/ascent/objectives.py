@@ -7,6 +7,7 @@ of a unit of a dense layer, or the logit of a class.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +42,11 @@ class Term:
     """Where the direction came from."""
 
     @property
-    def key(self) -> tuple[str, bytes]:
+    def key(self) -> str:
         """Equal for terms that are the same."""
-        return str(self), b"" if self.weights is None else self.weights.tobytes()
+        if self.weights is None:
+            return str(self)
+        return f"{self} {hashlib.sha256(self.weights.tobytes()).hexdigest()}"
 
     def __str__(self) -> str:
         place = f"{self.layer}:" if self.layer is not None else ""

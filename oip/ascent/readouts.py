@@ -164,6 +164,9 @@ class ObjectiveReadout(Readout):
         self.labels = tuple(str(one) for one in objectives)
         terms = {term.key: term for one in objectives for _, term in one.terms}
         keys = list(terms)
+        self.identity = [
+            " + ".join(f"{weight!r}*{term.key}" for weight, term in one.terms) for one in objectives
+        ]
         self._taps = [_tap(network, terms[key], layer) for key in keys]
         self._weights = np.zeros((len(objectives), len(keys)), np.float32)
         for row, one in enumerate(objectives):

@@ -112,9 +112,8 @@ def reconstruct(
         done += len(numbers)
         progress(f"{readout.name}: maps", done, len(wanted))
     found = joined(parts)
-    alive = np.isfinite(found.scores[:, 0]) & ((found.scores[:, 0] > 0) | ~readout.silent[wanted])
     shift = similarity.reach(readout.jump, found.images.shape[2:-1])
-    told = similarity.stability(found.images, alive, shift, chosen.seed, readout.index)
+    told = similarity.stability(found.images, found.alive, shift, chosen.seed, readout.index)
     return found.with_stability(told.within, told.percentile, told.n_null)
 
 

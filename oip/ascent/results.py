@@ -97,6 +97,12 @@ class Oips:
         return [VERDICTS[code] for code in self.verdict_codes]
 
     @property
+    def alive(self) -> np.ndarray:
+        """(m,) bool: has an image worth comparing: a score above zero, or any of an objective."""
+        best = self.scores[:, 0]
+        return np.isfinite(best) if len(self.objectives) else best > 0
+
+    @property
     def pixels(self) -> np.ndarray:
         """(m, k, h, w, b) float32: the images in the model's own input units."""
         return (self.images.astype(np.float32) * self.std + self.mean).astype(np.float32)
@@ -162,7 +168,7 @@ class MapOip:
     @property
     def label(self) -> str:
         """`map 17`, or the objective's expression."""
-        return self.oips.objectives[self.map] if self.oips.objectives else f"map {self.map}"
+        return self.oips.objectives[self.map] if len(self.oips.objectives) else f"map {self.map}"
 
     @property
     def image(self) -> np.ndarray:
@@ -189,6 +195,7 @@ class MapOip:
         oips, row = self.oips, self.row
         return {
             "map": self.map,
+            **({"objective": self.label} if len(oips.objectives) else {}),
             "verdict": self.verdict,
             "converged": bool(oips.converged[row]),
             "provably_dead": bool(oips.provably_dead[row]),

@@ -34,7 +34,26 @@ from oip.cli.options import (
         "--noise",
         help="equal, white, no-white, single:GRID, tilt:BETA or dirichlet.  [default: equal]",
     ),
-    click.option("--preset", default="default", show_default=True, help="default or author."),
+    click.option(
+        "--preset",
+        default="default",
+        show_default=True,
+        help="default, author, fourier or maco.",
+    ),
+    click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any setting of the ascent, such as jitter=2 or total_variation=0.3.",
+    ),
+    click.option(
+        "--objective",
+        "expressions",
+        multiple=True,
+        metavar="EXPR",
+        help="Instead of maps: class:4, unit:3, node:17@3,2, direction:FILE.npy, map:17, or sums.",
+    ),
 )
 @input_options
 @with_options(data_dir_option, import_option, seed_option, json_option, quiet_option)
@@ -47,6 +66,8 @@ def command(
     screened: int | None,
     noise: str | None,
     preset: str,
+    changes: tuple[str, ...],
+    expressions: tuple[str, ...],
     source: str | None,
     input_mean: str | None,
     input_std: str | None,
@@ -64,23 +85,25 @@ def command(
     all, 3, 0-15 or 0,4,9. Nothing means every convolutional layer. The same command goes on where
     it was stopped.
 
+    With --objective, images are grown for what it says instead: one picture an expression. LAYER is
+    then the layer of those terms that name none, as in map:LAYER:17.
+
     \b
     Example:  oip reconstruct model.keras Conv2D_3:0-15 --data mnist-sample --out runs/mnist
+              oip reconstruct model.keras --objective "class:4 - class:9" --out runs/4
     """
     from oip.ascent.settings import ascent_settings
     from oip.cli.progress import shown
     from oip.core.files import check_writable
-    from oip.network.selection import parse_selections
     from oip.network.view import Network
     from oip.run.recording import reconstruct_into, summary
 
     began = time.monotonic()
-    settings = ascent_settings(
-        preset, starts=starts, steps=steps, screened=screened, noise=noise, seed=seed
-    )
+    told = {"starts": starts, "steps": steps, "screened": screened, "noise": noise, "seed": seed}
+    settings = ascent_settings(preset, **(told | assignments(changes)))
     check_writable(out)
     network = Network(model, imports)
-    chosen = parse_selections(network, selections)
+    chosen, objectives = asked_for(network, selections, expressions)
     data = loaded_data(source, data_dir)
     apply_input(
         network,
@@ -92,13 +115,50 @@ def command(
         quiet=quiet,
     )
     with shown(quiet) as progress:
-        run = reconstruct_into(out, network, chosen, settings, data, progress)
-    result = summary(run, [layer.index for layer, _ in chosen], time.monotonic() - began)
+        run = reconstruct_into(out, network, chosen, settings, data, progress, objectives)
+    indices = [layer.index for layer, _ in chosen]
+    indices += [objectives.index] if objectives is not None else []
+    result = summary(run, indices, time.monotonic() - began)
     if as_json:
         print_json(result)
     else:
-        print_summary(result, single=len(chosen) == 1)
+        print_summary(result, single=len(indices) == 1)
     return status(result)
+
+
+def asked_for(network: Any, selections: tuple[str, ...], expressions: tuple[str, ...]) -> Any:
+    """Layers with maps, or objectives: what `reconstruct_into` wants to be told."""
+    from oip.ascent.reconstruction import objective_readout
+    from oip.core.errors import SettingsError, expected
+    from oip.network.selection import parse_selections
+
+    if not expressions:
+        return parse_selections(network, selections), None
+    if len(selections) > 1:
+        raise SettingsError(expected("--objective", "one LAYER beside it", len(selections)))
+    return [], objective_readout(network, expressions, *selections)
+
+
+def assignments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """`NAME=VALUE` as settings, values read as TOML or else as plain words.
+
+    Raises:
+        SettingsError: no such form, or a name given twice.
+    """
+    import tomllib
+
+    from oip.core.errors import SettingsError, expected
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier() or name in found:
+            raise SettingsError(expected("--set", "NAME=VALUE, each name once", f"'{text}'"))
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found
 
 
 def status(result: dict[str, Any]) -> int:
@@ -151,7 +211,7 @@ def print_summary(result: dict[str, Any], single: bool) -> None:
             tuple(zip(columns, sides, strict=True)),
             [
                 (
-                    one["map"],
+                    plain_text(one.get("objective", one["map"])),
                     one["verdict"] + (" (proved)" if one["provably_dead"] else ""),
                     number(one["score"]),
                     number(one["data_score"]),

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from oip.ascent.results import Oips
-from oip.ascent.similarity import similarity
+from oip.ascent.similarity import reach, similarity
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
 from oip.run.shards import read_shard
-from oip.run.stability import reach
 
 _LEAST_OTHERS = 8
 
@@ -35,8 +34,10 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
     shapes = [tuple(run.info["input"]["shape"]) for run in (first, second)]
     if shapes[0] != shapes[1]:
         raise RunError(expected("the runs' inputs", f"one shape, {shapes[0]}", shapes[1]))
-    named = {layer["layer"]: layer["index"] for layer in second.layers}
-    pairs = [(layer, named[layer["layer"]]) for layer in first.layers if layer["layer"] in named]
+    named = {_identity(layer): layer["index"] for layer in second.layers}
+    pairs = [
+        (layer, named[_identity(layer)]) for layer in first.layers if _identity(layer) in named
+    ]
     layers = [_layer(first, second, layer, other) for layer, other in pairs]
     layers = [one for one in layers if one["maps"]]
     if not layers:
@@ -48,6 +49,11 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
         "same_model": first.info["model"]["sha256"] == second.info["model"]["sha256"],
         "layers": layers,
     }
+
+
+def _identity(layer: dict[str, Any]) -> tuple[str, ...]:
+    """A layer by its name; objectives by all of their expressions."""
+    return (layer["layer"], *layer.get("objectives", ()))
 
 
 def _layer(first: Run, second: Run, layer: dict[str, Any], other: int) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def _block(first: Oips, second: Oips, jump: list[float] | None) -> dict[int, dic
         return {}
     steps = reach(jump, first.images.shape[2:-1])
     likeness = similarity(first.images[rows, 0], second.images[:, 0], steps)
-    alive = [run.scores[:, 0] > 0 for run in (first, second)]
+    alive = [run.alive for run in (first, second)]
     found = {}
     for place, number in enumerate(common.tolist()):
         row, other = rows[place], others[place]

@@ -186,6 +186,8 @@ def _is_whole(info: dict[str, Any]) -> bool:
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     have, comes = old.get("settings", {}), new.get("settings", {})
     merged = {**old, **new, "settings": {**have, **comes}}
+    if not any(layer.get("objectives") for layer in new["layers"]):
+        merged["layers"] = new["layers"] + [one for one in old["layers"] if one.get("objectives")]
     if "reconstruct" in have and "reconstruct" not in comes and "input" in old:
         merged["input"] = old["input"]  # the one that the shards were grown with
     if "rank" in have and "rank" not in comes:

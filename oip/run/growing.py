@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -25,16 +26,26 @@ class Grower(Protocol):
         ...
 
 
-def ascent_key(network: Network, settings: AscentSettings, images: np.ndarray | None) -> str:
-    """The key of all shards of a model, its input, the settings and the data."""
-    return key_of(
-        {
-            "model": network.digest,
-            "input": network.inputs.to_dict(),
-            "settings": msgspec.to_builtins(settings),
-            "data": data_digest(images),
-        }
-    )
+def ascent_key(
+    network: Network,
+    settings: AscentSettings,
+    images: np.ndarray | None,
+    objectives: Sequence[str] = (),
+) -> str:
+    """The key of all shards of a model, its input, the settings and the data.
+
+    Args:
+        objectives: what tells the objectives from others, for their shards.
+    """
+    parts: dict[str, Any] = {
+        "model": network.digest,
+        "input": network.inputs.to_dict(),
+        "settings": msgspec.to_builtins(settings),
+        "data": data_digest(images),
+    }
+    if objectives:
+        parts["objectives"] = list(objectives)
+    return key_of(parts)
 
 
 def open_blocks(run: Run, index: int, maps: np.ndarray, key: str) -> list[tuple[int, np.ndarray]]:
@@ -78,10 +89,22 @@ def grow_block(
                 return grown
 
 
-def refuse_other_shards(run: Run, key: str) -> None:
-    """Raises a RunError where a run holds shards of another key; damaged ones have none."""
+def refuse_other_shards(
+    run: Run, key: str, keys: Mapping[int, str] | None = None, layers: int | None = None
+) -> None:
+    """Raises a RunError where a run holds shards of another key; damaged ones have none.
+
+    Args:
+        key: of the maps of layers.
+        keys: of some indices by themselves.
+        layers: how many layers with maps there are; shards of later indices are of objectives, and
+            are looked at only where `keys` has them.
+    """
     for path in sorted(run.path.glob("layers/*/shard-*.npz")):
-        if shard_key(path) not in (None, key):
+        index = int(path.parent.name)
+        wanted = (keys or {}).get(index, key)
+        other = layers is not None and index >= layers and index not in (keys or {})
+        if not other and shard_key(path) not in (None, wanted):
             raise RunError(
                 expected(
                     f"'{run.path}' holds OIPs made in another way",

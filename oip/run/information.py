@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -31,7 +32,12 @@ class Data(Protocol):
 
 
 def run_info(
-    network: Network, *, command: str, settings: dict[str, Any], data: Data | None = None
+    network: Network,
+    *,
+    command: str,
+    settings: dict[str, Any],
+    data: Data | None = None,
+    objectives: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What `Run.begin` is told.
 
@@ -40,12 +46,31 @@ def run_info(
         command: what is being done, such as `rank`; settings are kept by it.
         settings: plain values, the seed among them.
         data: the images that were used, if any.
+        objectives: expressions that images were grown for besides maps; told as one more layer.
     """
     told = network.sidecar or {}
+    layers = [
+        layer.to_dict() for layer in network.layers or ([] if objectives else network.convolutional)
+    ]
+    if objectives:
+        layers.append(
+            {
+                "index": len(layers),
+                "layer": "objectives",
+                "class": "Objective",
+                "maps": len(objectives),
+                "size": [],
+                "receptive_field": None,
+                "jump": None,
+                "offset": None,
+                "activation": "linear",
+                "objectives": list(objectives),
+            }
+        )
     info: dict[str, Any] = {
         "model": {"name": network.name, "sha256": network.digest},
         "input": network.inputs.to_dict(),
-        "layers": [layer.to_dict() for layer in network.convolutional],
+        "layers": layers,
         "settings": {command: settings},
         "versions": versions(),
     }

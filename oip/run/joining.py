@@ -88,14 +88,13 @@ def _check_alike(runs: list[Run], out: Path) -> None:
                 )
             )
     there = Run.check(out, first.info)
-    key = None
+    keys: dict[bool, str] = {}  # of maps, and of objectives
     for run in [*runs, *([there] if there else [])]:
-        for path in (path for layer in run.layers for path in run.shards(layer["index"])):
+        for layer, path in ((one, path) for one in run.layers for path in run.shards(one["index"])):
             found = shard_key(path)
             if found is None and run is not there:
                 read_shard(path)  # says what is wrong with it
-            key = key or found
-            if found not in (None, key):
+            if found is not None and found != keys.setdefault("objectives" in layer, found):
                 raise RunError(
                     expected(
                         f"'{run.path}' holds OIPs made in another way",
@@ -108,7 +107,7 @@ def _check_alike(runs: list[Run], out: Path) -> None:
 
 def _merge_shard(paths: list[Path]) -> None:
     """Writes to the first path what the paths hold together; the others are only read."""
-    target, *rest = paths
+    target = paths[0]
     found: list[tuple[Path, Oips, str]] = []
     for path in paths:
         if path.exists():

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.reconstruction import LayerAscent
+from oip.ascent.readouts import ObjectiveReadout
+from oip.ascent.reconstruction import LayerAscent, ReadoutAscent
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import ModelError, expected
 from oip.core.progress import Progress, silent
@@ -33,6 +34,7 @@ def reconstruct_into(
     settings: AscentSettings,
     data: Data | None = None,
     progress: Progress = silent,
+    objectives: ObjectiveReadout | None = None,
 ) -> Run:
     """Grows the OIPs of the selected maps and keeps them in a run.
 
@@ -46,6 +48,7 @@ def reconstruct_into(
         settings: of the ascent.
         data: images that verdicts and scores are held against.
         progress: is told what has been done.
+        objectives: what else to grow images for; they are kept as one more layer after the last.
 
     Raises:
         RunError: the folder cannot be used, or holds OIPs of other settings.
@@ -60,19 +63,25 @@ def reconstruct_into(
         command="reconstruct",
         settings=msgspec.to_builtins(settings),
         data=data,
+        objectives=objectives.labels if objectives is not None else (),
     )
     beside = own_files(out, network.path)
     Run.check(out, info, beside)
     run = Run(Path(out), {})
-    refuse_other_shards(run, key)
-    plan = [(layer, open_blocks(run, layer.index, maps, key)) for layer, maps in selections]
-    ascents = {
-        layer.index: LayerAscent(network, layer, settings, images, progress) for layer, _ in plan
+    keys = {layer.index: key for layer, _ in selections}
+    ascents: dict[int, ReadoutAscent] = {
+        layer.index: LayerAscent(network, layer, settings, images, progress)
+        for layer, _ in selections
     }
-    open_maps = [(layer, maps) for layer, blocks in plan for _, maps in blocks]
-    if open_maps and all(
-        ascents[one.index].screening.broken[maps].all() for one, maps in open_maps
-    ):
+    wanted = {layer.index: maps for layer, maps in selections}
+    if objectives is not None:
+        ascents[objectives.index] = ReadoutAscent(network, objectives, settings, images, progress)
+        keys[objectives.index] = ascent_key(network, settings, images, objectives.identity)
+        wanted[objectives.index] = np.arange(len(objectives.labels))
+    refuse_other_shards(run, key, keys, len(network.layers))
+    plan = {index: open_blocks(run, index, maps, keys[index]) for index, maps in wanted.items()}
+    open_maps = [(index, maps) for index, blocks in plan.items() for _, maps in blocks]
+    if open_maps and all(ascents[index].screening.broken[maps].all() for index, maps in open_maps):
         raise ModelError(
             expected(
                 "responses of the maps",
@@ -82,15 +91,15 @@ def reconstruct_into(
             )
         )
     run = Run.begin(out, info, beside)
-    for layer, blocks in plan:
-        ascent = ascents.pop(layer.index)
+    for index, blocks in plan.items():
+        ascent = ascents.pop(index)
         total = sum(len(maps) for _, maps in blocks)
         done = 0
         for number, maps in blocks:
-            grow_block(run, layer.index, ascent, number, maps, key)
+            grow_block(run, index, ascent, number, maps, keys[index])
             done += len(maps)
-            progress(f"{layer.name}: maps", done, total)
-        measure_stability(run, layer.index, settings.seed)
+            progress(f"{ascent.readout.name}: maps", done, total)
+        measure_stability(run, index, settings.seed)
     return run
 
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+_Entry = tuple[str, str, dict[str, str]]
+
 
 def _entry(kind: str, key: str, **fields: str) -> str:
     lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
     return f"@{kind}{{{key},\n{lines}}}"
 
 
-def _references(*entries: tuple[str, str, dict[str, str]]) -> dict[str, str]:
+def _references(*entries: _Entry) -> dict[str, str]:
     return {key: _entry(kind, key, **fields) for kind, key, fields in entries}
 
 
-def _article(key: str, author: str, title: str, journal: str, year: str, **more: str):
+def _article(key: str, author: str, title: str, journal: str, year: str, **more: str) -> _Entry:
     told = {"author": author, "title": title, "journal": journal, "year": year, **more}
     return "article", key, told
 
 
-def _talk(key: str, author: str, title: str, booktitle: str, year: str, **more: str):
+def _talk(key: str, author: str, title: str, booktitle: str, year: str, **more: str) -> _Entry:
     told = {"author": author, "title": title, "booktitle": booktitle, "year": year, **more}
     return "inproceedings", key, told
 
 
-def _other(key: str, author: str, title: str, howpublished: str, year: str, **more: str):
+def _other(key: str, author: str, title: str, howpublished: str, year: str, **more: str) -> _Entry:
     told = {"author": author, "title": title, "howpublished": howpublished, "year": year, **more}
     return "misc", key, told
 
@@ -207,8 +209,8 @@ REFERENCES = _references(
     ),
     _talk(
         "kandasamy2015nonparametric",
-        "Kandasamy, Kirthevasan and Krishnamurthy, Akshay and Poczos, Barnabas and Wasserman, Larry "
-        "and Robins, James M.",
+        "Kandasamy, Kirthevasan and Krishnamurthy, Akshay and Poczos, Barnabas and Wasserman, "
+        "Larry and Robins, James M.",
         "Nonparametric von Mises Estimators for Entropies, Divergences and Mutual Informations",
         "Advances in Neural Information Processing Systems",
         "2015",

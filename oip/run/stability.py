@@ -16,19 +16,6 @@ SCHEMA = 1
 _NAME = "stability.json"
 
 
-def reach(jump: list[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
-    """Largest shift that similarity allows for: one pooled cell along each axis, in pixels.
-
-    Args:
-        jump: of the layer, as run.json holds it; one pixel where it is not known.
-        sides: of the images.
-    """
-    steps = jump or [1.0] * len(sides)
-    return tuple(
-        min(max(1, round(step)), side - 1) for step, side in zip(steps, sides, strict=True)
-    )
-
-
 def measure_stability(run: Run, index: int, seed: int) -> None:
     """Measures the stability of a layer and writes it, unless it is known for the same maps.
 
@@ -41,7 +28,8 @@ def measure_stability(run: Run, index: int, seed: int) -> None:
             return
         images, alive = _images(run, index, len(maps))
         jump = next(one.get("jump") for one in run.layers if one["index"] == index)
-        found = similarity.stability(images, alive, reach(jump, images.shape[2:-1]), seed, index)
+        shift = similarity.reach(jump, images.shape[2:-1])
+        found = similarity.stability(images, alive, shift, seed, index)
         with files.locked(run.folder(index)):
             if held_maps(run, index).tolist() == maps.tolist():
                 _write(run, index, maps, found)
@@ -74,7 +62,7 @@ def _images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
             images = np.zeros((count, *oips.images.shape[1:]), np.float16)
         rows = slice(first, first + len(oips))
         images[rows] = oips.images
-        alive[rows] = oips.scores[:, 0] > 0
+        alive[rows] = oips.alive
         first += len(oips)
     return images, alive
 

@@ -54,14 +54,13 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
 
 
 class _Key:
-    """The key that all shards of a run share: that of the first one that can be read."""
+    """The key that all shards of maps share, and that of objectives: the first that can be read."""
 
     def __init__(self) -> None:
-        self._first = ""
+        self._first: dict[bool, str] = {}
 
-    def problems(self, key: str) -> Iterator[str]:
-        self._first = self._first or key
-        if key != self._first:
+    def problems(self, key: str, objectives: bool) -> Iterator[str]:
+        if key != self._first.setdefault(objectives, key):
             yield "made in another way than the shards before it"
 
 
@@ -89,7 +88,7 @@ def _checked(run: Run, path: Path, layer: dict[str, Any] | None, key: _Key) -> C
 
 def _shard(run: Run, path: Path, layer: dict[str, Any], key: _Key) -> Iterator[str]:
     oips, own = read_shard(path)
-    yield from key.problems(own)
+    yield from key.problems(own, "objectives" in layer)
     if (oips.index, oips.layer) != (layer["index"], layer["layer"]):
         yield f"of layer @{oips.index} '{oips.layer}', not @{layer['index']} '{layer['layer']}'"
     maps = oips.maps
