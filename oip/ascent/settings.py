@@ -30,7 +30,7 @@ class AscentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an image's rate is multiplied by when its last step raised what it climbs."""
     rate_down: float = 0.6
     """What it is multiplied by when the last step did not; 1 with `rate_up` 1 keeps it constant."""
-    warmup: int = 16
+    warmup: int = 8
     """Steps that climb the pre-activation; after them only silent maps go on with it."""
     climb_silent: bool = True
     """Climb the pre-activation of a map whose response is zero (and so has no gradient)."""

@@ -1,0 +1,244 @@
+"""The ascent on small models of every kind that Keras knows."""
+
+import numpy as np
+import pytest
+
+import oip
+from oip.core.errors import ModelError
+
+QUICK = {"steps": 24, "screened": 16, "starts": 2}
+SHAPE = (17, 14, 2)
+
+
+def build(name):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(2)
+    relu = {"activation": "relu"}
+    first = layers.Conv2D(6, 3, **relu)
+    lasts = {
+        "plain": layers.Conv2D(5, 3, name="last", **relu),
+        "depthwise": layers.DepthwiseConv2D(3, depth_multiplier=2, name="last", **relu),
+        "separable": layers.SeparableConv2D(5, 3, name="last", **relu),
+        "grouped": layers.Conv2D(6, 3, groups=3, name="last", **relu),
+        "dilated": layers.Conv2D(5, 3, dilation_rate=2, name="last", **relu),
+        "strided": layers.Conv2D(5, 3, strides=2, padding="same", name="last", **relu),
+        "transposed": layers.Conv2DTranspose(5, 3, strides=2, name="last", **relu),
+        "no bias": layers.Conv2D(5, 3, use_bias=False, name="last", **relu),
+        **{
+            name: layers.Conv2D(5, 3, activation=name, name="last")
+            for name in ("sigmoid", "tanh", "elu", "gelu", "swish", "leaky_relu", "relu6")
+        },
+    }
+    if name in lasts:
+        return keras.Sequential([layers.Input(SHAPE), first, lasts[name]])
+    plain = lasts["plain"]
+    inputs = layers.Input(SHAPE)
+    if name == "prelu":
+        return keras.Sequential(
+            [inputs, first, layers.Conv2D(5, 3, name="last"), layers.PReLU(shared_axes=[1, 2])]
+        )
+    if name == "batch norm":
+        convolved = layers.Conv2D(5, 3, name="last")(first(inputs))
+        out = layers.ReLU()(layers.BatchNormalization()(convolved))
+        return keras.Model(inputs, out)
+    if name == "nested":
+        inner = keras.Sequential([layers.Input(SHAPE), first, plain], name="inner")
+        return keras.Model(inputs, layers.GlobalAveragePooling2D()(inner(inputs)))
+    if name == "two inputs":
+        number = layers.Input((3,))
+        flat = layers.Flatten()(plain(first(inputs)))
+        return keras.Model([inputs, number], layers.Concatenate()([flat, number]))
+    if name == "two outputs":
+        out = first(inputs)
+        return keras.Model(inputs, [layers.Flatten()(out), plain(out)])
+    if name == "used twice":
+        shared = layers.Conv2D(2, 3, padding="same", name="last", **relu)
+        return keras.Model(inputs, shared(shared(inputs)))
+    if name == "free size":
+        free = layers.Input((None, None, 2))
+        return keras.Model(free, plain(first(free)))
+    if name == "subclassed":
+        return subclassed()
+    if name == "half precision":
+        half = keras.mixed_precision.DTypePolicy("mixed_float16")
+        parts = [
+            layers.Conv2D(6, 3, dtype=half, **relu),
+            layers.Conv2D(5, 3, name="last", dtype=half, **relu),
+        ]
+        return keras.Sequential([layers.Input(SHAPE), *parts])
+    raise KeyError(name)
+
+
+def subclassed():
+    import keras
+    from keras import layers
+
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Conv2D(6, 3, activation="relu")
+            self.last = layers.Conv2D(5, 3, activation="relu", name="last")
+            self.head = layers.Dense(3)
+
+        def call(self, images):
+            return self.head(layers.Flatten()(self.last(self.first(images))))
+
+    model = Mine()
+    model(np.zeros((1, *SHAPE), "float32"))
+    return model
+
+
+KINDS = (
+    "plain depthwise separable grouped dilated strided transposed sigmoid tanh elu gelu swish "
+    "leaky_relu relu6 prelu nested subclassed"
+).split()
+KINDS += [
+    "no bias",
+    "batch norm",
+    "two inputs",
+    "two outputs",
+    "used twice",
+    "free size",
+    "half precision",
+]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_model_is_climbed_and_left_as_it_was(name):
+    model = build(name)
+    before = [np.array(weight) for weight in model.get_weights()]
+    network = oip.Network(model)
+    layer = next(one for one in reversed(network.layers) if "last" in one.name)
+    oips = oip.reconstruct(network, layer.name, **QUICK)
+    assert len(oips) == layer.maps
+    assert set(oips.verdicts) <= {"responsive", "revived", "dead"}
+    assert np.isfinite(oips.scores).all()
+    live = np.array([verdict != "dead" for verdict in oips.verdicts])
+    assert live.any()
+    assert np.all(oips.scores[live, 0] > oips.screened_scores[live])
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_lines_are_climbed():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((40, 3)),
+            layers.Conv1D(6, 5, activation="relu"),
+            layers.MaxPooling1D(),
+            layers.Conv1D(4, 3, activation="relu", name="last"),
+        ]
+    )
+    oips = oip.reconstruct(model, "last", **QUICK)
+    assert oips.images.shape == (4, 2, 40, 3)
+    assert np.all(oips.scores[:, 0] > oips.screened_scores)
+
+
+def test_channels_first_is_the_same_network():
+    """TensorFlow convolves channels first on GPUs only: a layer that transposes stands for it."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    plain = keras.Sequential(
+        [layers.Input((8, 9, 2)), layers.Conv2D(4, 3, activation="relu", name="last")]
+    )
+
+    @keras.saving.register_keras_serializable("tests")
+    class First(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            self_format, self.data_format = self.data_format, "channels_last"
+            try:
+                moved = keras.ops.transpose(inputs, (0, 2, 3, 1))
+                return keras.ops.transpose(super().convolution_op(moved, kernel), (0, 3, 1, 2))
+            finally:
+                self.data_format = self_format
+
+    first = keras.Sequential(
+        [
+            layers.Input((2, 8, 9)),
+            First(4, 3, activation="relu", name="last", data_format="channels_first"),
+        ]
+    )
+    first.set_weights(plain.get_weights())
+    found = [oip.reconstruct(model, "last", **QUICK) for model in (plain, first)]
+    assert found[0].images.shape == found[1].images.shape == (4, 2, 8, 9, 2)
+    np.testing.assert_allclose(found[1].scores, found[0].scores, rtol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_files_never_called_are_climbed(small_model, tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    small_model.save(path)
+    oips = oip.reconstruct(path, "second", maps=[0, 1], **QUICK)
+    same = oip.reconstruct(small_model, "second", maps=[0, 1], **QUICK)
+    np.testing.assert_allclose(oips.scores, same.scores, rtol=1e-4)
+
+
+def test_three_ranges_of_one_network_give_the_same_pictures():
+    """0 to 255, 0 to 1 and standardised inputs, with first kernels to match."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(4)
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 6)).astype("float32")
+    found = []
+    for scale, centre in ((255.0, 0.3 * 255), (1.0, 0.3), (1 / 0.2, 0.0)):
+        model = keras.Sequential(
+            [layers.Input((15, 15, 1)), layers.Conv2D(6, 3, activation="relu", name="last")]
+        )
+        model.layers[0].set_weights([kernel / scale, np.zeros(6, "float32")])
+        network = oip.Network(model)
+        spread = (0.2 * scale,)
+        network.inputs = network.inputs.told((centre,), spread)
+        shift = (centre / scale) * kernel.sum((0, 1, 2))
+        model.layers[0].set_weights([kernel / scale, -shift.astype("float32")])
+        found.append(oip.reconstruct(network, "last", **QUICK))
+    for other in found[1:]:
+        np.testing.assert_allclose(other.scores, found[0].scores, rtol=5e-3)
+        left, right = (one.images[:, 0].astype(float).reshape(6, -1) for one in (found[0], other))
+        assert ((left * right).mean(1)).min() > 0.99
+
+
+def test_a_layer_that_belongs_to_another_input_is_refused():
+    import keras
+    from keras import layers
+
+    pictures, others = layers.Input((9, 9, 1)), layers.Input((9, 9, 1))
+    left = layers.Conv2D(2, 3, name="left")(pictures)
+    right = layers.Conv2D(2, 3, name="right")(others)
+    model = keras.Model([pictures, others], layers.Concatenate()([left, right]))
+    assert len(oip.reconstruct(model, "left", **QUICK)) == 2
+    with pytest.raises(ModelError, match="gradient"):
+        oip.reconstruct(model, "right", **QUICK)
+
+
+def test_memory_does_not_grow_with_the_maps():
+    """A thousand maps after the first hundred: less than 60 MB more than those."""
+    import gc
+    import resource
+
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [layers.Input((12, 12, 1)), layers.Conv2D(1100, 3, activation="relu", name="last")]
+    )
+    network = oip.Network(model)
+    from oip.ascent.reconstruction import LayerAscent
+    from oip.ascent.settings import ascent_settings
+
+    ascent = LayerAscent(network, network.find("last"), ascent_settings(steps=4, screened=16))
+    peaks = []
+    for first in range(0, 1088, 64):
+        ascent.grow(np.arange(first, first + 64))
+        gc.collect()
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    assert peaks[-1] - peaks[1] < 60

@@ -1,0 +1,247 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oip
+from oip.ascent.objectives import Objective, objective
+from oip.ascent.readouts import MapReadout, ObjectiveReadout
+from oip.core.errors import DataError, ModelError, SettingsError
+from oip.network.view import Network
+
+QUICK = {"steps": 24, "screened": 32, "starts": 2}
+
+
+@pytest.fixture(scope="module")
+def network(small_model):
+    return Network(small_model)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(0, 255, (5, 16, 16, 1)).astype("float32")
+
+
+def values(network, images, *expressions, layer=None):
+    """(n, objectives) after the activation."""
+    import tensorflow as tf
+
+    readout = ObjectiveReadout(network, [objective(one) for one in expressions], layer)
+    return readout.everything(network.feed(tf.constant(images))).post.numpy()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "map:17",
+        "node:17@3,2",
+        "unit:3",
+        "class:4",
+        "class:4 - class:9",
+        "-map:3",
+        "2*map:3 - 0.5*unit:dense:7 + class:1",
+        "map:block1/conv2:17",
+        "node:@3:17@3,2",
+        "map:conv#1:4",
+    ],
+)
+def test_what_is_written_is_what_is_read(text):
+    assert str(objective(text)) == text
+    assert str(objective(objective(text))) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "17",
+        "maps:3",
+        "map:",
+        "map:x",
+        "map:-3",
+        "node:3",
+        "node:3@a",
+        "class:4 -",
+        "class:4 * 3",
+        "0*map:3",
+        "map:3 + ",
+        None,
+        3,
+    ],
+)
+def test_what_is_no_objective_is_refused_with_the_forms(text):
+    with pytest.raises(SettingsError, match="objective"):
+        objective(text)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-8, 8).filter(lambda f: abs(f) > 1e-3), st.integers(0, 5)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.floats(-4, 4),
+)
+def test_arithmetic_is_that_of_sums(parts, factor):
+    total = sum((w * objective(f"map:{n}") for w, n in parts[1:]), parts[0][0] * objective("map:0"))
+    scaled = factor * total
+    assert [w for w, _ in scaled.terms] == pytest.approx([factor * w for w, _ in total.terms])
+    assert [w for w, _ in (-total).terms] == [-w for w, _ in total.terms]
+    assert [w for w, _ in (total - total).terms] == [w for w, _ in total.terms] + [
+        -w for w, _ in total.terms
+    ]
+
+
+def test_values_obey_the_identities(network, images):
+    a, b, both, difference, twice, negative, half = values(
+        network,
+        images,
+        "map:3",
+        "map:5",
+        "map:3 + map:5",
+        "map:3 - map:5",
+        "2*map:3",
+        "-map:3",
+        objective("map:3") / 2,
+        layer="second",
+    ).T
+    np.testing.assert_allclose(both, a + b, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(difference, a - b, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(twice, 2 * a, rtol=1e-5)
+    np.testing.assert_allclose(negative, -a, rtol=1e-5)
+    np.testing.assert_allclose(half, a / 2, rtol=1e-5)
+
+
+def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
+    import keras
+    import tensorflow as tf
+
+    second = keras.Model(small_model.inputs, small_model.get_layer("second").output)(images).numpy()
+    weights = np.zeros(70)
+    weights[4], weights[6] = 3.0, 4.0
+    np.save(tmp_path / "d.npy", weights)
+    found = values(
+        network,
+        images,
+        "map:4",
+        "node:4@2,1",
+        f"direction:{tmp_path / 'd.npy'}",
+        layer="second",
+    )
+    np.testing.assert_allclose(found[:, 0], second[..., 4].mean((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(found[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
+    along = 0.6 * second[..., 4] + 0.8 * second[..., 6]
+    np.testing.assert_allclose(found[:, 2], along.mean((1, 2)), rtol=1e-4)
+    everything = MapReadout(network, network.find("second")).everything(
+        network.feed(tf.constant(images))
+    )
+    np.testing.assert_allclose(found[:, 0], everything.post.numpy()[:, 4], rtol=1e-5)
+
+
+def test_softmax_is_undone_in_a_class_and_kept_in_a_unit(network, images, small_model):
+    dense = small_model.layers[-1]
+    logits = values(network, images, *(f"class:{k}" for k in range(4)))
+    probabilities = values(network, images, *(f"unit:{k}" for k in range(4)), layer=dense.name)
+    wanted = small_model(images).numpy()
+    np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    np.testing.assert_allclose(powers / powers.sum(1, keepdims=True), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("end", ["softmax layer", "activation layer", "sigmoid", "linear"])
+def test_logits_of_any_ending(end):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    tails = {
+        "softmax layer": [layers.Dense(3), layers.Softmax()],
+        "activation layer": [layers.Dense(3), layers.Activation("softmax")],
+        "sigmoid": [layers.Dense(3, activation="sigmoid")],
+        "linear": [layers.Dense(3)],
+    }
+    model = keras.Sequential([layers.Input((6, 6, 1)), layers.Flatten(), *tails[end]])
+    batch = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
+    dense = next(layer for layer in model.layers if isinstance(layer, layers.Dense))
+    kernel, bias = dense.get_weights()
+    wanted = batch.reshape(4, -1) @ kernel + bias
+    found = values(Network(model), batch, "class:0", "class:1", "class:2")
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_images_grow_for_objectives(small_model, small_images):
+    data = small_images[0]
+    found = oip.reconstruct(
+        small_model,
+        "second",
+        objective=["map:3 - map:5", "class:1", "-class:1"],
+        data=data,
+        **QUICK,
+    )
+    assert found.objectives == ("map:3 - map:5", "class:1", "-class:1")
+    assert found.images.shape == (3, 2, 16, 16, 1)
+    assert found[1].label == "class:1"
+    assert found[1].evidence()["objective"] == "class:1"
+    assert np.all(found.scores[:, 0] > found.screened_scores)
+    assert found.verdicts == ["responsive"] * 3
+    network = Network(small_model)
+    again = values(network, found.pixels[:, 0], *found.objectives, layer="second")
+    np.testing.assert_allclose(np.diagonal(again), found.scores[:, 0], rtol=0.02, atol=0.02)
+
+
+def test_one_map_as_an_objective_is_that_map(small_model):
+    plain = oip.reconstruct(small_model, "second", maps=[7], **QUICK)
+    same = oip.reconstruct(small_model, "second", objective="map:7", **QUICK)
+    assert same.scores[0, 0] == pytest.approx(plain.scores[0, 0], rel=0.2)  # from other noise
+
+
+def test_minimising_ends_below_every_start(small_model):
+    found = oip.reconstruct(small_model, "first", objective="-map:2", **QUICK)
+    assert found.scores[0, 0] >= found.screened_scores[0]
+    assert found.scores[0, 0] <= 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "layer", "error", "words"),
+    [
+        ("map:3", None, SettingsError, "name of a layer"),
+        ("map:70", "second", SettingsError, "0 to 69"),
+        ("node:1@9,9", "second", SettingsError, "5 x 5"),
+        ("node:1@2", "second", SettingsError, "5 x 5"),
+        ("map:1", "pool", ModelError, "convolutional"),
+        ("map:1", "secnd", ModelError, "second"),
+        ("unit:1", "nowhere", ModelError, "layer of units"),
+        ("class:4 class:9", None, ModelError, "4 class"),
+        ("class:4", None, SettingsError, "0 to 3"),
+        ("map:3 - map:3", "second", SettingsError, "depends on the input"),
+    ],
+)
+def test_objectives_that_do_not_fit_the_model(small_model, expression, layer, error, words):
+    with pytest.raises(error, match=words):
+        oip.reconstruct(small_model, layer, objective=expression, **QUICK)
+
+
+def test_maps_beside_an_objective_and_nothing_at_all_are_refused(small_model):
+    with pytest.raises(SettingsError, match="both"):
+        oip.reconstruct(small_model, "second", maps=[1], objective="map:3")
+    with pytest.raises(SettingsError, match="objective"):
+        oip.reconstruct(small_model)
+    with pytest.raises(SettingsError, match="at least one"):
+        oip.reconstruct(small_model, objective=[])
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [np.zeros(70), np.full(70, np.nan), np.ones((70, 1)), np.array(["a"] * 70), np.array([])],
+)
+def test_directions_that_are_none(weights, tmp_path):
+    with pytest.raises(DataError, match="direction"):
+        Objective.direction(weights)
+
+
+def test_a_direction_of_another_length_and_a_missing_file(small_model, tmp_path):
+    with pytest.raises(SettingsError, match="70 numbers"):
+        oip.reconstruct(small_model, "second", objective=Objective.direction(np.ones(3)), **QUICK)
+    with pytest.raises(DataError, match="no such file"):
+        objective(f"direction:{tmp_path / 'none.npy'}")

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+import oip
+from oip.ascent.settings import ascent_settings
+from oip.ascent.transforms import look_of
+from oip.core.errors import SettingsError
+
+
+def look(steps, shape=(20, 20, 1), **settings):
+    """A delta in the middle as it is looked at over steps, and where it went."""
+    import tensorflow as tf
+
+    images = np.zeros((1, *shape), np.float32)
+    images[(0, *(side // 2 for side in shape[:-1]))] = 1.0
+    transform = look_of(ascent_settings(**settings), shape, 3)
+    assert transform is not None
+    return np.stack(
+        [transform(tf.constant(images), tf.constant(step)).numpy()[0] for step in range(steps)]
+    )
+
+
+def test_without_transforms_there_is_none():
+    assert look_of(ascent_settings(), (20, 20, 1), 0) is None
+
+
+def test_jitter_has_mean_zero_and_reaches_its_bounds():
+    seen = look(60, jitter=2)
+    places = np.array([np.unravel_index(one[..., 0].argmax(), (20, 20)) for one in seen]) - 10
+    assert np.array_equal(places[::2], -places[1::2])
+    assert places.min() == -2
+    assert places.max() == 2
+    assert np.allclose(seen.sum((1, 2, 3)), 1)
+
+
+def test_jitter_of_lines_and_of_several_bands():
+    assert look(4, shape=(20, 3), jitter=3).shape == (4, 20, 3)
+    assert look(4, shape=(20, 9, 2), jitter=30).shape == (4, 20, 9, 2)
+
+
+def test_turns_and_scales_are_about_the_middle_and_bounded():
+    import tensorflow as tf
+
+    images = np.zeros((1, 41, 41, 1), np.float32)
+    images[0, 20, 35] = 1.0
+    transform = look_of(ascent_settings(rotation=10, scale=0.1), (41, 41, 1), 1)
+    angles, radii = [], []
+    for step in range(40):
+        seen = transform(tf.constant(images), tf.constant(step)).numpy()[0, ..., 0]
+        rows, columns = np.mgrid[:41, :41] - 20.0
+        row, column = (seen * rows).sum() / seen.sum(), (seen * columns).sum() / seen.sum()
+        angles.append(np.rad2deg(np.arctan2(row, column)))
+        radii.append(np.hypot(row, column))
+    assert 4 < np.abs(angles).max() < 10.5
+    assert 15 / 1.12 < min(radii) < 14.5
+    assert 15.5 < max(radii) < 15 * 1.12
+    assert np.mean(angles) == pytest.approx(0, abs=0.3)
+
+
+def test_lines_cannot_be_turned():
+    with pytest.raises(SettingsError, match="two spatial axes"):
+        look_of(ascent_settings(rotation=5), (20, 1), 0)
+
+
+def test_the_score_is_of_the_image_itself_not_of_how_it_was_looked_at(small_model):
+    oips = oip.reconstruct(
+        small_model, "first", maps=[0, 1, 2], steps=30, screened=32, jitter=2, rotation=8.0
+    )
+    plain = small_model.layers[1]((oips.pixels[:, 0] - 40) / 80).numpy().mean((1, 2))
+    alive = oips.scores[:, 0] > 0
+    np.testing.assert_allclose(np.diagonal(plain)[alive], oips.scores[alive, 0], rtol=0.01)
+
+
+def test_grouping_changes_little_with_transforms(small_model):
+    settings = {"steps": 20, "screened": 32, "jitter": 2}
+    whole = oip.reconstruct(small_model, "second", maps=range(8), **settings)
+    part = oip.reconstruct(small_model, "second", maps=[3], **settings)
+    assert part[3].score == pytest.approx(whole[3].score, rel=0.01)

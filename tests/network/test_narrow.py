@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from oip.network.cut import run_to
+from oip.network.narrow import can_be_narrow
+from oip.network.view import Network
+
+
+def slopes(model, images):
+    """Gradient of a random mixture of the last nodes, by the quick way and by TensorFlow."""
+    import tensorflow as tf
+
+    network = Network(model)
+    layer = network.layers[-1]
+    found = []
+    for quick in (True, False):
+        fed = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(fed)
+            before, _ = run_to(
+                network.model,
+                network.feed(fed),
+                layer.response,
+                layer.channels_first,
+                for_gradient=quick,
+            )
+            mixed = tf.random.stateless_normal(tf.shape(before), (1, 2))
+            total = tf.reduce_sum(before * mixed)
+        found.append(tape.gradient(total, fed).numpy())
+    return found
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("window", [3, (2, 4), (5, 1), 1])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_the_quick_gradient_is_the_gradient(padding, window, bands):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((11, 9, bands)),
+            layers.Conv2D(7, window, padding=padding, activation="relu"),
+            layers.Conv2D(4, 3),
+        ]
+    )
+    assert can_be_narrow(model.layers[0]) == (bands * np.prod(model.layers[0].kernel_size) <= 32)
+    quick, slow = slopes(
+        model, np.random.default_rng(0).normal(size=(3, 11, 9, bands)).astype("f4")
+    )
+    np.testing.assert_allclose(quick, slow, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"strides": 2}, {"dilation_rate": 2}, {"groups": 2, "bands": 2}, {"bands": 8}],
+)
+def test_other_convolutions_are_left_to_tensorflow(settings):
+    import keras
+    from keras import layers
+
+    bands = settings.pop("bands", 1)
+    model = keras.Sequential([layers.Input((9, 9, bands)), layers.Conv2D(4, 3, **settings)])
+    assert not can_be_narrow(model.layers[0])
+
+
+def test_the_layer_is_left_as_it_was(small_model):
+    before = dict(vars(small_model.get_layer("first")))
+    slopes(small_model, np.ones((1, 16, 16, 1), "f4"))
+    assert vars(small_model.get_layer("first")).keys() == before.keys()
