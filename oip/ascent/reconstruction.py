@@ -87,7 +87,7 @@ def reconstruct(
         >>> oips = oip.reconstruct("model.keras", "Conv2D_3", maps=range(8))  # doctest: +SKIP
         >>> oips[3].show()  # doctest: +SKIP
     """
-    network = Network.of(model)
+    network = Network.of(model, images=data)
     if objective is not None:
         if maps is not None:
             raise SettingsError(expected("reconstruct", "maps or an objective", "both"))
@@ -114,7 +114,9 @@ def reconstruct(
     found = joined(parts)
     shift = similarity.reach(readout.jump, found.images.shape[2:-1])
     told = similarity.stability(found.images, found.alive, shift, chosen.seed, readout.index)
-    return found.with_stability(told.within, told.percentile, told.n_null)
+    return found.with_stability(
+        told.within, told.percentile, told.n_null, told.clusters, told.medoids
+    )
 
 
 def objective_readout(
@@ -289,6 +291,8 @@ class ReadoutAscent:
             stability=nothing,
             null_percentile=nothing.copy(),
             n_null=np.zeros(len(maps), np.int64),
+            clusters=np.full(found.scores.shape, -1),
+            medoids=np.zeros(found.scores.shape, bool),
             visible=screening.visible,
             mean=spec.mean,
             std=spec.std,

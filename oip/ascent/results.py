@@ -75,6 +75,11 @@ class Oips:
     """(m,): percentile (0-100) of `stability` in the null; NaN with fewer than 8 other maps."""
     n_null: np.ndarray
     """(m,) int: similarities in the null."""
+    clusters: np.ndarray
+    """(m, k) int: pattern that each start ended in, 0 for the one most starts share; -1 before it
+    is measured."""
+    medoids: np.ndarray
+    """(m, k) bool: the start that is most like the others of its pattern."""
     visible: np.ndarray
     """(h, w) bool: input pixels that the layer sees at all."""
     mean: np.ndarray
@@ -122,10 +127,22 @@ class Oips:
         return MapOip(self, int(rows[0]))
 
     def with_stability(
-        self, stability: np.ndarray, percentile: np.ndarray, n_null: np.ndarray
+        self,
+        stability: np.ndarray,
+        percentile: np.ndarray,
+        n_null: np.ndarray,
+        clusters: np.ndarray | None = None,
+        medoids: np.ndarray | None = None,
     ) -> Oips:
         """The same OIPs with their stability filled in."""
-        return replace(self, stability=stability, null_percentile=percentile, n_null=n_null)
+        return replace(
+            self,
+            stability=stability,
+            null_percentile=percentile,
+            n_null=n_null,
+            clusters=self.clusters if clusters is None else clusters,
+            medoids=self.medoids if medoids is None else medoids,
+        )
 
     def plot(self, columns: int = 16, enhance: bool = True) -> Any:
         """All best images as one matplotlib figure, in the order of `maps`."""
@@ -181,6 +198,13 @@ class MapOip:
         return self.oips.images[self.row].astype(np.float32)
 
     @property
+    def patterns(self) -> np.ndarray:
+        """(p, h, w, b): medoids of the patterns that starts ended in, the commonest first."""
+        rows = np.flatnonzero(self.oips.medoids[self.row])
+        order = np.argsort(self.oips.clusters[self.row, rows], kind="stable")
+        return self.images[rows[order]]
+
+    @property
     def score(self) -> float:
         """Score of the best start."""
         return float(self.oips.scores[self.row, 0])
@@ -209,6 +233,8 @@ class MapOip:
             "stability": _number(oips.stability[row]),
             "null_percentile": _number(oips.null_percentile[row]),
             "n_null": int(oips.n_null[row]),
+            "patterns": int(np.maximum(oips.clusters[row].max() + 1, 0)) or None,
+            "medoids": np.flatnonzero(oips.medoids[row]).tolist(),
             "steps": int(oips.steps[row, 0]),
             "reason": REASONS[oips.reasons[row, 0]],
         }

@@ -31,7 +31,8 @@ class Stability:
     n_null: np.ndarray
     """(m,) int: similarities in the null."""
     clusters: np.ndarray
-    """(m, k) int: 0 for the start whose cluster is the largest, 1 for the next, ..."""
+    """(m, k) int: 0 for the start whose cluster is the largest, 1 for the next, ...; -1 of maps
+    without an OIP."""
     medoids: np.ndarray
     """(m, k) bool: the start that is most like the rest of its cluster."""
 
@@ -88,9 +89,8 @@ def stability(
     within = np.full(count, np.nan)
     percentile = np.full(count, np.nan)
     n_null = np.zeros(count, np.int64)
-    clusters = np.zeros((count, starts), np.int64)
+    clusters = np.full((count, starts), -1)
     medoids = np.zeros((count, starts), bool)
-    medoids[:, 0] = True
     pairs = np.triu_indices(starts, 1)
     rows = np.flatnonzero(alive)
     others = rows

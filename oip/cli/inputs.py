@@ -26,12 +26,38 @@ input_options = with_options(
     click.option("--input-std", metavar="S[,S...]", help="Standard deviation of the input."),
     click.option("--input-range", metavar="LOW,HIGH", help="Range of plain pixels."),
     click.option(
+        "--input-size", metavar="H,W", help="Pixels, for models of any size.  [default: the data's]"
+    ),
+    click.option(
         "--preprocess",
         type=click.Choice(["caffe", "torch", "tf"]),
         help="The input is prepared as keras.applications does it.",
     ),
 )
-"""Adds source, input_mean, input_std, input_range, preprocess."""
+"""Adds source, input_mean, input_std, input_range, input_size, preprocess."""
+
+
+def input_shape(text: str | None) -> tuple[int, ...] | None:
+    """`H,W` as numbers.
+
+    Raises:
+        SettingsError: anything else.
+    """
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise SettingsError(expected("--input-size", "pixels such as 96,128", f"'{text}'"))
+    return tuple(int(part) for part in parts)
+
+
+def opened(model: Path, imports: tuple[str, ...], data: Any, input_size: str | None) -> Any:
+    """The network of a file; where it takes any size, of the size told, or of the data's."""
+    from oip.network.view import Network
+
+    shape = input_shape(input_size)
+    network = Network(model, imports, shape)
+    return network if data is None or shape is not None else network.fitted_to(data.images)
 
 
 def loaded_data(source: str | None, data_dir: Path | None) -> Any:

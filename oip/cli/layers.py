@@ -12,8 +12,9 @@ from oip.cli.options import import_option, json_option, plain_text, print_json, 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--input-size", metavar="H,W", help="Pixels, for models of any size.")
 @with_options(import_option, json_option)
-def command(model: Path, imports: tuple[str, ...], as_json: bool) -> None:
+def command(model: Path, input_size: str | None, imports: tuple[str, ...], as_json: bool) -> None:
     """List the layers of MODEL that have maps.
 
     The index (@0, @1, ...) and the name can both be given to the other commands.
@@ -21,10 +22,10 @@ def command(model: Path, imports: tuple[str, ...], as_json: bool) -> None:
     \b
     Example:  oip layers model.keras
     """
+    from oip.cli.inputs import opened
     from oip.cli.tables import print_table
-    from oip.network.view import Network
 
-    network = Network(model, imports)
+    network = opened(model, imports, None, input_size)
     layers = [layer.to_dict() for layer in network.convolutional]
     if as_json:
         print_json({"layers": layers})

@@ -82,20 +82,19 @@ def command(
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
     from mi.estimators.choice import estimator
-    from oip.cli.inputs import apply_input
+    from oip.cli.inputs import apply_input, opened
     from oip.cli.progress import shown
     from oip.cli.ranking import rank_into
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.network.selection import parse_selections
-    from oip.network.view import Network
 
     began = time.monotonic()
     chosen = [estimator(name) for name in estimators] or None
     check_writable(out)
-    network = Network(model, imports)
-    layers = _with_pooling(parse_selections(network, selections), at, bool(selections), quiet)
     data = our_models().load(source, data_dir=data_dir, part="test")
+    network = opened(model, imports, data, None)
+    layers = _with_pooling(parse_selections(network, selections), at, bool(selections), quiet)
     apply_input(
         network,
         data,

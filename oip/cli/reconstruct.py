@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from oip.cli.inputs import apply_input, input_options, loaded_data
+from oip.cli.inputs import apply_input, input_options, loaded_data, opened
 from oip.cli.options import (
     data_dir_option,
     import_option,
@@ -72,6 +72,7 @@ def command(
     input_mean: str | None,
     input_std: str | None,
     input_range: str | None,
+    input_size: str | None,
     preprocess: str | None,
     data_dir: Path | None,
     imports: tuple[str, ...],
@@ -95,16 +96,15 @@ def command(
     from oip.ascent.settings import ascent_settings
     from oip.cli.progress import shown
     from oip.core.files import check_writable
-    from oip.network.view import Network
     from oip.run.recording import reconstruct_into, summary
 
     began = time.monotonic()
     told = {"starts": starts, "steps": steps, "screened": screened, "noise": noise, "seed": seed}
     settings = ascent_settings(preset, **(told | assignments(changes)))
     check_writable(out)
-    network = Network(model, imports)
-    chosen, objectives = asked_for(network, selections, expressions)
     data = loaded_data(source, data_dir)
+    network = opened(model, imports, data, input_size)
+    chosen, objectives = asked_for(network, selections, expressions)
     apply_input(
         network,
         data,
@@ -203,10 +203,11 @@ def print_summary(result: dict[str, Any], single: bool) -> None:
             "best image",
             "stability",
             "of null",
+            "patterns",
             "steps",
             "ended",
         )
-        sides = ("right", "left", "right", "right", "right", "right", "right", "left")
+        sides = ("right", "left", *["right"] * 6, "left")
         print_table(
             tuple(zip(columns, sides, strict=True)),
             [
@@ -217,6 +218,7 @@ def print_summary(result: dict[str, Any], single: bool) -> None:
                     number(one["data_score"]),
                     number(one["stability"], 2),
                     "null" if one["null_percentile"] is None else f"{one['null_percentile']:.0f} %",
+                    one["patterns"] or "-",
                     one["steps"],
                     one["reason"],
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
 from functools import cached_property
@@ -25,10 +26,11 @@ class Network:
     Args:
         model: a Keras model, or the path of a `.keras` or `.h5` file.
         imports: modules that register custom layers, trusted by the caller.
-        input_shape: (h, w, b) for models whose own shape is free; free sides are 128 otherwise.
+        input_shape: (h, w, b) or (h, w) for models whose own shape is free; free sides are 128
+            otherwise.
 
     Raises:
-        ModelError: the model cannot be read or has no image input.
+        ModelError: the model cannot be read, has no image input, or not of this shape.
 
     Example:
         >>> network = oip.Network("model.keras")  # doctest: +SKIP
@@ -60,17 +62,41 @@ class Network:
             self.model = model
             self.name = str(getattr(model, "name", "model"))
             self.path = None
-        self.specs, self.image_input = _input_specs(self.model, input_shape)
         self.channels_first = _channels_first(self.model)
-        sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
-        shape = (*sides[1:], sides[0]) if self.channels_first else sides
-        self.inputs = inputs.input_spec(shape, self.model, sidecar)
         self.sidecar = sidecar
+        self._set_shape(input_shape)
 
     @classmethod
-    def of(cls, model: Any, imports: Iterable[str] = ()) -> Network:
-        """`model` itself if it is a Network already."""
-        return model if isinstance(model, Network) else cls(model, imports)
+    def of(
+        cls, model: Any, imports: Iterable[str] = (), images: np.ndarray | None = None
+    ) -> Network:
+        """`model` itself if it is a Network; else a view of it, free sides being those of images."""
+        return model if isinstance(model, Network) else cls(model, imports).fitted_to(images)
+
+    def fitted_to(self, images: np.ndarray | None) -> Network:
+        """The same model on images of this size, where it takes any; else itself.
+
+        Args:
+            images: (n, h, w, b), or None.
+        """
+        if images is None or not self.free or np.ndim(images) != len(self.inputs.shape) + 1:
+            return self
+        shape = tuple(int(side) for side in np.shape(images)[1:])
+        if shape == self.inputs.shape:
+            return self
+        other = copy.copy(self)
+        for name in ("calls", "layers"):
+            vars(other).pop(name, None)
+        other._set_shape(shape)
+        return other
+
+    def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
+        self.specs, self.image_input, self.free = _input_specs(
+            self.model, input_shape, self.channels_first
+        )
+        sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
+        shape = (*sides[1:], sides[0]) if self.channels_first else sides
+        self.inputs = inputs.input_spec(shape, self.model, self.sidecar)
 
     @cached_property
     def digest(self) -> str:
@@ -174,37 +200,58 @@ class Network:
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
 
 
-def _input_specs(model: Any, input_shape: tuple[int, ...] | None) -> tuple[list[Any], int]:
+def _input_specs(
+    model: Any, wanted: tuple[int, ...] | None, channels_first: bool
+) -> tuple[list[Any], int, bool]:
+    """A TensorSpec for each input, which of them is the image, and whether its size is free.
+
+    Args:
+        wanted: (h, w, b) or (h, w).
+    """
     import tensorflow as tf
 
     declared = getattr(model, "inputs", None)
-    if not declared and input_shape is None:
-        input_shape = _built_shape(model)
-    if not declared and input_shape is None:
-        raise ModelError(
-            expected(
-                f"'{getattr(model, 'name', 'the model')}'",
-                "a model that knows its input",
-                "one that was never built",
-                "Call it once on images, or say input_shape=(h, w, bands).",
-            )
-        )
     if not declared:
-        shape = (1, *(input_shape or ()))
+        shape = wanted or _built_shape(model)
+        if shape is None:
+            raise ModelError(
+                expected(
+                    f"'{getattr(model, 'name', 'the model')}'",
+                    "a model that knows its input",
+                    "one that was never built",
+                    "Call it once on images, or say input_shape=(h, w, bands).",
+                )
+            )
         if not getattr(model, "built", True):
-            model(tf.zeros(shape), training=False)
-        return [tf.TensorSpec(shape, tf.float32)], 0
+            model(tf.zeros((1, *shape)), training=False)
+        return [tf.TensorSpec((1, *shape), tf.float32)], 0, False
     specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in declared]
     image = next((place for place, spec in enumerate(specs) if len(spec.shape) in (3, 4)), None)
     if image is None:
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
         raise ModelError(expected("the model's input", "images (h, w, bands)", shapes))
-    if input_shape is not None:
-        shape = input_shape
-    else:
-        shape = tuple(_FREE_SIDE if side is None else int(side) for side in specs[image].shape[1:])
+    own = tuple(specs[image].shape[1:])
+    shape = tuple(_FREE_SIDE if side is None else int(side) for side in own)
+    if wanted is not None:
+        shape = _asked(own, tuple(int(side) for side in wanted), channels_first)
     specs[image] = tf.TensorSpec((1, *shape), specs[image].dtype)
-    return specs, image
+    return specs, image, None in own
+
+
+def _asked(
+    own: tuple[int | None, ...], wanted: tuple[int, ...], channels_first: bool
+) -> tuple[int, ...]:
+    """The shape that is asked for in the model's own layout, if the model takes it."""
+    bands = own[0] if channels_first else own[-1]
+    if len(wanted) == len(own) - 1 and bands is not None:
+        wanted = (*wanted, bands)
+    shape = (wanted[-1], *wanted[:-1]) if channels_first else wanted
+    fits = len(shape) == len(own) and all(
+        size > 0 and side in (None, size) for side, size in zip(own, shape, strict=True)
+    )
+    if not fits:
+        raise ModelError(expected("the input's shape", f"{own}, None being free", wanted))
+    return shape
 
 
 def _built_shape(model: Any) -> tuple[int, ...] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +59,12 @@ def _parts(run: Run, index: int, paths: list[Path], snapshots: bool) -> Iterator
         if told is None:
             yield oips
         else:
-            yield replace(
-                oips,
-                stability=_numbers(told["within"][rows]),
-                null_percentile=_numbers(told["percentile"][rows]),
-                n_null=np.array(told["n_null"][rows], np.int64),
+            yield oips.with_stability(
+                _numbers(told["within"][rows]),
+                _numbers(told["percentile"][rows]),
+                np.array(told["n_null"][rows], np.int64),
+                np.array(told["clusters"][rows], np.int64),
+                np.array(told["medoids"][rows], bool),
             )
 
 

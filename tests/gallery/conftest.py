@@ -75,6 +75,8 @@ def make_oips(
         stability=none,
         null_percentile=none,
         n_null=np.zeros(count, np.int64),
+        clusters=np.full((count, starts), -1),
+        medoids=np.zeros((count, starts), bool),
         visible=np.ones(shape[:2], bool),
         mean=np.zeros(shape[2]),
         std=np.ones(shape[2]),
@@ -207,6 +209,112 @@ def make_run(
             run.folder(index) / "responses.npz",
             make_responses(index, counts[index], len(classes), images),
         )
+    return run
+
+
+def add_evidence(run: Run, index: int, count: int, classes: int) -> None:
+    """Every file that the gallery can read beside OIPs and ranking, made up, for one layer.
+
+    Maps 0 and 1 hold the same; kernel 2 of map 0 is its best; map 1 can be silenced.
+    """
+    random = seeds.generator(0, "test evidence", index)
+    maps = np.arange(count)
+    folder = run.folder(index)
+    own = random.uniform(1.0, 2.0, count).astype(np.float32)
+    shared = np.minimum(own[:, None], own[None, :]) * random.uniform(0.0, 0.6, (count, count))
+    shared = np.triu(shared, 1)
+    shared = (shared + shared.T).astype(np.float32)
+    shared[0, 1] = shared[1, 0] = 0.97 * min(own[0], own[1])
+    np.fill_diagonal(shared, own)
+    correlation = np.clip(shared / 2, -1, 1).astype(np.float32)
+    files.write_arrays(
+        folder / "redundancy.npz",
+        {
+            "schema": np.array(1),
+            "maps": maps,
+            "names": np.array(["renyi", "correlation"]),
+            "units": np.array(["bits", ""]),
+            "pairs": np.stack([shared, correlation]),
+        },
+    )
+    probabilities = random.dirichlet(np.full(classes, 0.4), count)
+    files.write_arrays(
+        folder / "softmax.npz",
+        {"schema": np.array(1), "maps": maps, "probabilities": probabilities},
+    )
+    kernels = [
+        {
+            "map": int(one),
+            "of": 30,
+            "kernels": [
+                {
+                    "input": int(channel),
+                    "mi": float(mi),
+                    "low": float(mi) * 0.9,
+                    "high": float(mi) * 1.1,
+                    "weights": random.normal(size=(3, 3)).tolist(),
+                }
+                for channel, mi in zip((2, 0, 5), (0.5, 0.3, 0.1), strict=True)
+            ],
+        }
+        for one in maps[:4]
+    ]
+    told = {"schema": 1, "estimator": "kde", "samples": 500, "ceiling": 2.0, "maps": kernels}
+    files.write_json(folder / "kernels.json", told)
+    silenced = [
+        {
+            "map": int(one),
+            "loss_increase": -0.01 if one == 1 else 0.02 + 0.01 * int(one),
+            "accuracy_drop": 0.001 * int(one),
+        }
+        for one in maps
+    ]
+    files.write_json(
+        folder / "ablation.json",
+        {"schema": 1, "samples": 900, "loss": 0.1, "accuracy": 0.98, "maps": silenced},
+    )
+    steps = np.array([0, 10, 20, 40])
+    label = np.sqrt(steps / 40)[:, None] * random.uniform(0.2, 1.5, count)
+    files.write_arrays(
+        run.path / "record" / f"layer-{index:03d}.npz",
+        {"schema": np.array(1), "maps": maps, "steps": steps, "label": label},
+    )
+
+
+def add_record(run: Run) -> None:
+    """Layers during training, made up."""
+    growth = [0.0, 0.9, 1.4, 1.6]
+    files.write_json(
+        run.path / "record" / "record.json",
+        {
+            "schema": 1,
+            "estimator": "kde",
+            "name_shown": "mutual information (kernel estimate)",
+            "samples": 500,
+            "split": "train",
+            "label_ceiling": 2.0,
+            "input_ceiling": 8.97,
+            "steps": [0, 10, 20, 40],
+            "layers": [
+                {
+                    "index": layer["index"],
+                    "layer": layer["layer"],
+                    "input": [8.0 - layer["index"] - one for one in growth],
+                    "label": [one * (1 - 0.2 * layer["index"]) for one in growth],
+                }
+                for layer in run.layers
+            ],
+        },
+    )
+
+
+@pytest.fixture
+def full_run(tmp_path):
+    """A run of two layers with every file that the gallery reads."""
+    run = make_run(tmp_path / "full")
+    for index, count in ((0, 12), (1, 40)):
+        add_evidence(run, index, count, len(CLASSES))
+    add_record(run)
     return run
 
 

@@ -206,3 +206,43 @@ def test_unknown_layers_and_models_without_any_are_named(small_model):
         Network(flat)
     with pytest.raises(ModelError, match="Keras model"):
         Network(42)
+
+
+def free_model():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([layers.Input((None, None, 2)), layers.Conv2D(3, 5, name="conv")])
+
+
+def test_free_sides_are_told_or_those_of_the_images():
+    network = Network(free_model(), input_shape=(20, 30))
+    assert network.inputs.shape == (20, 30, 2)
+    assert network.layers[0].size == (16, 26)
+    fitted = network.fitted_to(np.zeros((4, 9, 12, 2)))
+    assert fitted.layers[0].size == (5, 8)
+    assert network.layers[0].size == (16, 26)
+    assert fitted.fitted_to(np.zeros((1, 9, 12, 2))) is fitted
+    fixed = Network(small())
+    assert fixed.fitted_to(np.zeros((4, 30, 30, 1))) is fixed
+
+
+def small():
+    import keras
+    from keras import layers
+
+    return keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(3, 5)])
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 3), (20,), (0, 30), (20, 30, 2, 1)])
+def test_a_shape_that_the_model_does_not_take_is_refused(shape):
+    with pytest.raises(ModelError, match="shape"):
+        Network(free_model(), input_shape=shape)
+    with pytest.raises(ModelError, match="shape"):
+        Network(small(), input_shape=(20, 20))
+
+
+def test_an_input_smaller_than_the_receptive_field_is_refused():
+    with pytest.raises(ModelError, match="cannot call"):
+        assert Network(free_model(), input_shape=(3, 3)).layers
