@@ -128,7 +128,15 @@ class MapReadout(Readout):
     ) -> tuple[Any, Any]:
         network, layer = self._network, self._layer
         whole = network.finite_weights if for_gradient or instead else ()
-        return run_to(network.model, fed, layer.response, layer.channels_first, whole, for_gradient)
+        return run_to(
+            network.model,
+            fed,
+            layer.response,
+            layer.channels_first,
+            whole,
+            for_gradient,
+            network.spoiled,
+        )
 
 
 @dataclass(frozen=True)
@@ -227,7 +235,8 @@ class ObjectiveReadout(Readout):
     def _tensors(self, fed: Sequence[Any], for_gradient: bool = False) -> list[tuple[Any, Any]]:
         places = [(tap.place, tap.channels_first) for tap in self._taps]
         whole = self._network.finite_weights if for_gradient else ()
-        return run_to_all(self._network.model, fed, places, whole, for_gradient)
+        spoiled = self._network.spoiled
+        return run_to_all(self._network.model, fed, places, whole, for_gradient, spoiled)
 
 
 def _tap(network: Network, term: Term, layer: str | None) -> _Tap:

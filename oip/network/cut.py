@@ -9,6 +9,7 @@ from typing import Any
 from oip.network.layers import Place
 from oip.network.narrow import can_be_narrow, narrow_convolution
 from oip.network.pooling import can_be_quick, quick_pooling
+from oip.network.spoiled import nan_kept
 from oip.network.tracing import leaf_layers, shadowed
 
 
@@ -23,6 +24,7 @@ def run_to(
     channels_first: bool,
     instead: Sequence[tuple[Any, Any]] = (),
     for_gradient: bool = False,
+    spoiled: bool = False,
 ) -> tuple[Any, Any]:
     """Pre-activation and response at a place, both float32 with the channels last.
 
@@ -36,11 +38,13 @@ def run_to(
         channels_first: the layout of the tensor there.
         instead: (variable, tensor) that the run is to read in its place.
         for_gradient: the gradient with respect to the inputs will be asked for, many times.
+        spoiled: weights hold NaN or infinity, which must not be lost on the way.
 
     Returns:
         Two tensors of shape (n, *nodes, maps).
     """
-    return run_to_all(model, inputs, [(place, channels_first)], instead, for_gradient)[0]
+    places = [(place, channels_first)]
+    return run_to_all(model, inputs, places, instead, for_gradient, spoiled)[0]
 
 
 def run_to_all(
@@ -49,12 +53,13 @@ def run_to_all(
     places: Sequence[tuple[Place, bool]],
     instead: Sequence[tuple[Any, Any]] = (),
     for_gradient: bool = False,
+    spoiled: bool = False,
 ) -> list[tuple[Any, Any]]:
     """Pre-activation and response at several places of one run, in their order.
 
     Args:
         places: each with whether the channels come first there.
-        model, inputs, instead, for_gradient: as for `run_to`.
+        model, inputs, instead, for_gradient, spoiled: as for `run_to`.
     """
     import keras
 
@@ -93,6 +98,8 @@ def run_to_all(
             narrow = [layer for layer in others if can_be_narrow(layer)]
             stack.enter_context(shadowed(pools, quick_pooling))
             stack.enter_context(shadowed(narrow, narrow_convolution, "convolution_op"))
+        if spoiled and not instead:
+            stack.enter_context(nan_kept([*others, *ends]))
         stack.enter_context(shadowed(ends, stop))
         try:
             model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)

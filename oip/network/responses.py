@@ -74,7 +74,13 @@ def spatial_means(
     spec = network.inputs
 
     def means(part: Any) -> Any:
-        _, after = run_to(network.model, network.feed(part), layer.response, layer.channels_first)
+        _, after = run_to(
+            network.model,
+            network.feed(part),
+            layer.response,
+            layer.channels_first,
+            spoiled=network.spoiled,
+        )
         return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
 
     graph = compiled(means, tf.TensorSpec((None, *spec.shape), tf.float32))
@@ -126,7 +132,13 @@ def _forward(network: Network, layer: LayerInfo, at: At) -> Callable[..., np.nda
         )
 
     def chosen_maps(part: Any, block: Any) -> Any:
-        _, after = run_to(network.model, network.feed(part), place, layer.channels_first)
+        _, after = run_to(
+            network.model,
+            network.feed(part),
+            place,
+            layer.channels_first,
+            spoiled=network.spoiled,
+        )
         chosen = tf.gather(after, block, axis=-1)
         flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])

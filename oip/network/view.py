@@ -70,7 +70,7 @@ class Network:
     def of(
         cls, model: Any, imports: Iterable[str] = (), images: np.ndarray | None = None
     ) -> Network:
-        """`model` itself if it is a Network; else a view of it, free sides being those of images."""
+        """`model` itself if it is a Network; else a view of it, free sides those of images."""
         return model if isinstance(model, Network) else cls(model, imports).fitted_to(images)
 
     def fitted_to(self, images: np.ndarray | None) -> Network:
@@ -120,6 +120,11 @@ class Network:
                     (variable, np.where(np.isfinite(values), values, 0).astype(values.dtype))
                 )
         return found
+
+    @property
+    def spoiled(self) -> bool:
+        """Some weights are NaN or infinite."""
+        return bool(self.finite_weights)
 
     @cached_property
     def calls(self) -> list[tracing.Call]:
