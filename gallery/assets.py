@@ -13,9 +13,13 @@ _SCRIPTS = (
     "charts.js",
     "tile.js",
     "grid.js",
-    "sections.js",
+    "pictures.js",
+    "numbers.js",
+    "evidence.js",
     "dialog.js",
     "controls.js",
+    "compare.js",
+    "export.js",
     "main.js",
 )
 _STYLES = ("base.css", "grid.css", "dialog.css", "pages.css")

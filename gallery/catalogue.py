@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from gallery.layers import Information, LayerEntry, MapEntry
-from gallery.text import number, plain_name, script, table
+from gallery.text import number, plain_name, table
 
 SCHEMA = 1
 KIND = "oip-gallery"
@@ -60,7 +60,9 @@ class Catalogue:
         told = {"index": layer.index, "layer": layer.name, "shown": len(layer.maps)}
         for key in ("class", "maps", "size", "receptive_field", "jump"):
             value = layer.info.get(key)
-            told[key] = plain_name(value) if isinstance(value, str) else value
+            told[key] = plain_name(value) if isinstance(value, str) else value or None
+        if any(entry.objective for entry in layer.maps):
+            told["objectives"] = {str(one.map): one.objective for one in layer.maps}
         told["pages"] = -(-len(layer.maps) // PER_PAGE)
         told["measure"] = layer.estimators[0].key if layer.estimators else None
         told["notices"] = list(layer.notices)
@@ -80,15 +82,21 @@ class Catalogue:
             }
             self._maps.append((len(self._layers) - 1, entry, known))
 
-    def write_scripts(self, folder: Path, about: dict[str, Any]) -> None:
-        """Writes maps.js and, for each class, the bits about it as class-000.js.
+    def scripts(self, about: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+        """What the page reads: for each class the bits about it, and all maps at last.
 
         Args:
-            folder: where to.
             about: further things that the page is told.
+
+        Yields:
+            Name of the file without ending, name that the page knows it by, content.
         """
+        for place in range(self._told_classes()):
+            bits = {key: self._about(key, place) for key in self._estimators}
+            yield f"class-{place:03d}", f"class-{place}", bits
         entries = [entry for _, entry, _ in self._maps]
         verdicts = sorted({entry.verdict or "" for entry in entries})
+        shared = [entry.redundancy for entry in entries]
         content = {
             **about,
             "classes": self.classes,
@@ -103,20 +111,17 @@ class Catalogue:
                 "proved": [int(bool(entry.evidence.get("provably_dead"))) for entry in entries],
                 "score": [number(entry.evidence.get("score"), 3) for entry in entries],
                 "stability": [number(entry.evidence.get("stability"), 3) for entry in entries],
+                "redundancy": None if all(one is None for one in shared) else shared,
             },
             "information": {key: self._columns(key) for key in self._estimators},
         }
-        (folder / "maps.js").write_text(script("maps", content), "utf-8")
-        for place in range(self._told_classes()):
-            bits = {key: self._about(key, place) for key in self._estimators}
-            text = script(f"class-{place}", bits)
-            (folder / f"class-{place:03d}.js").write_text(text, "utf-8")
+        yield "maps", "maps", content
 
     def _columns(self, key: str) -> dict[str, list[Any]]:
         told = [known.get(key) for _, _, known in self._maps]
         columns = {
             name: [None if one is None else _short(name, getattr(one, name)) for one in told]
-            for name in ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_adjusted", "best")
+            for name in ("mi", "low", "high", "rank", "p_adjusted", "best")
         }
         columns["saturated"] = [int(one is not None and one.saturated) for one in told]
         return columns
@@ -152,8 +157,10 @@ class Catalogue:
                     "layer": self._layers[place]["layer"],
                     "index": self._layers[place]["index"],
                     "map": entry.map,
+                    "objective": entry.objective,
                     "verdict": entry.verdict,
                     **{key: entry.evidence.get(key) for key in _EVIDENCE},
+                    "redundancy": entry.redundancy,
                     "information": [
                         {
                             "estimator": key,
@@ -171,7 +178,7 @@ class Catalogue:
 
     def csv(self) -> str:
         """The same as a table, one row a map."""
-        columns = ["layer", "index", "map", "verdict", *_EVIDENCE]
+        columns = ["layer", "index", "map", "objective", "verdict", *_EVIDENCE, "redundancy"]
         for key in self._estimators:
             columns += [f"{key} {_with_unit(name)}" for name in _NUMBERS]
             columns += [f"{key} saturated", f"{key} best class"]
@@ -179,8 +186,9 @@ class Catalogue:
 
     def _row(self, place: int, entry: MapEntry, known: dict[str, Information]) -> list[Any]:
         layer = self._layers[place]
-        cells = [layer["layer"], layer["index"], entry.map, entry.verdict]
+        cells = [layer["layer"], layer["index"], entry.map, entry.objective, entry.verdict]
         cells += [entry.evidence.get(key) for key in _EVIDENCE]
+        cells.append(entry.redundancy)
         for key in self._estimators:
             one = known.get(key)
             if one is None:

@@ -1,17 +1,21 @@
-"""What a map's page shows beyond its tile; one script a layer, read when a map is opened."""
+"""What a map's page shows beyond its tile; a script for 64 maps, read when one is opened."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from gallery.images import DataImages
+from gallery.data_images import DataImages
 from gallery.layers import LayerEntry, MapEntry
+from gallery.parts import best_images, evidence_parts, histograms, shared_parts
 from gallery.pictures import MOST_IN_A_ROW
 from gallery.text import number
 from gallery.words import command, sentences
+from oip.ascent.results import REASONS
 
+PER_SCRIPT = 64
 _TRACE_POINTS = 61
 _ALL_CLASSES = 20
 _SOME_CLASSES = 12
@@ -20,25 +24,23 @@ _SOME_CLASSES = 12
 
 def layer_details(
     layer: LayerEntry, info: dict[str, Any], run_name: str, data: DataImages | None
-) -> dict[str, Any]:
-    """Everything that the pages of a layer's maps show.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the pages of a layer's maps show, 64 maps at a time.
 
     Args:
         layer: the layer.
         info: what run.json says.
         run_name: name of the run's folder.
         data: writer of data images, None where they are not to be shown.
+
+    Yields:
+        Name of the script, and what it says.
     """
-    oips = layer.oips
-    points = np.array([], np.int64)
-    if oips is not None:
-        length = oips.traces.shape[-1]
-        points = np.unique(np.linspace(0, length - 1, min(length, _TRACE_POINTS)).astype(int))
-    stages = [] if oips is None else oips.snapshot_steps.tolist()[-MOST_IN_A_ROW:]
-    return {
+    points = _trace_points(layer)
+    shared = {
         "layer": layer.index,
         "steps": points.tolist(),
-        "stages": stages,
+        "stages": [] if layer.oips is None else layer.oips.snapshot_steps.tolist()[-MOST_IN_A_ROW:],
         "measures": [
             {
                 "key": one.key,
@@ -49,10 +51,23 @@ def layer_details(
             }
             for one in layer.estimators
         ],
-        "maps": {
-            str(entry.map): _map(layer, entry, points, info, run_name, data) for entry in layer.maps
-        },
+        **shared_parts(layer),
     }
+    entries = sorted(layer.maps, key=lambda entry: entry.map)
+    for block in sorted({entry.map // PER_SCRIPT for entry in entries}):
+        maps = {
+            str(entry.map): _map(layer, entry, points, info, run_name, data)
+            for entry in entries
+            if entry.map // PER_SCRIPT == block
+        }
+        yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}
+
+
+def _trace_points(layer: LayerEntry) -> np.ndarray:
+    if layer.oips is None:
+        return np.array([], np.int64)
+    length = layer.oips.traces.shape[-1]
+    return np.unique(np.linspace(0, length - 1, min(length, _TRACE_POINTS)).astype(int))
 
 
 def _map(
@@ -63,30 +78,55 @@ def _map(
     run_name: str,
     data: DataImages | None,
 ) -> dict[str, Any]:
-    oips = layer.oips
+    classes = _classes(entry)
     found: dict[str, Any] = {
         "sentences": sentences(entry.evidence),
-        "p": [None if one is None else one.p_value for one in entry.information],
-        "command": command(info, run_name, layer.info, entry.map),
-    }
-    if oips is not None and entry.row is not None:
-        traces = oips.traces[entry.row, :MOST_IN_A_ROW][:, points]
-        found["traces"] = [[number(value) for value in trace] for trace in traces]
-        found["scores"] = [number(value) for value in oips.scores[entry.row, :MOST_IN_A_ROW]]
-        found["data_score"] = number(oips.data_scores[entry.row])
-    classes = _classes(entry)
-    if classes is not None:
-        found["classes"] = classes.tolist()
-        found["per_class"] = [
+        "measures": [
             None
-            if one is None or one.per_class is None
-            else [number(one.per_class[place], 3) for place in classes]
+            if one is None
+            else {
+                "p": one.p_value,
+                "ranks": [one.rank_low, one.rank_high],
+                "raw": one.raw,
+            }
             for one in entry.information
-        ]
-    found |= _responses(layer, entry, classes)
+        ],
+        "command": command(info, run_name, layer.info, entry.map),
+        **_grown(layer, entry, points),
+        **_about_classes(entry, classes),
+        **histograms(layer, entry.map, classes, _ALL_CLASSES),
+        **evidence_parts(layer, entry),
+    }
     if data is not None:
-        found["best"] = _best(layer, entry, data)
+        found["best"] = best_images(layer, entry.map, data)
     return found
+
+
+def _grown(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> dict[str, Any]:
+    """Starts, their traces, and what the score is held against."""
+    oips, row = layer.oips, entry.row
+    if oips is None or row is None:
+        return {}
+    starts = [
+        {
+            "score": number(oips.scores[row, place]),
+            "noise": int(oips.starts[row, place]),
+            "octaves": [number(weight, 2) for weight in oips.amplitudes[row, place]],
+            "steps": int(oips.steps[row, place]),
+            "reason": REASONS[oips.reasons[row, place]],
+            "cluster": int(oips.clusters[row, place]),
+            "medoid": bool(oips.medoids[row, place]),
+        }
+        for place in range(min(oips.scores.shape[1], MOST_IN_A_ROW))
+    ]
+    traces = oips.traces[row, :MOST_IN_A_ROW][:, points]
+    return {
+        "starts": starts,
+        "traces": [[number(value) for value in trace] for trace in traces],
+        "data_score": number(oips.data_scores[row]),
+        "white_score": number(oips.white_scores[row]),
+        "screened_score": number(oips.screened_scores[row]),
+    }
 
 
 def _classes(entry: MapEntry) -> np.ndarray | None:
@@ -99,51 +139,27 @@ def _classes(entry: MapEntry) -> np.ndarray | None:
     return np.argsort(-np.nan_to_num(known[0], nan=-1.0), kind="stable")[:_SOME_CLASSES]
 
 
-def _responses(layer: LayerEntry, entry: MapEntry, classes: np.ndarray | None) -> dict[str, Any]:
-    told, row = layer.responses, _row(layer, entry)
-    if told is None or row is None or not {"edges", "histogram"} <= told.keys():
+def _about_classes(entry: MapEntry, classes: np.ndarray | None) -> dict[str, Any]:
+    """Bits about each class by every estimator, with intervals and p-values where known."""
+    if classes is None:
         return {}
-    if not np.isfinite(told["edges"][row]).all():
-        return {}
-    histogram = told["histogram"][row]
-    shown = np.arange(len(histogram)) if classes is None else classes[classes < len(histogram)]
-    shown = shown[:_ALL_CLASSES]
+
+    def chosen(values: np.ndarray | None, digits: int) -> list[float | None] | None:
+        if values is None:
+            return None
+        return [number(values[place], digits) if place < len(values) else None for place in classes]
+
     return {
-        "edges": [number(edge) for edge in told["edges"][row][[0, -1]]],
-        "histogram": [[int(place), histogram[place].astype(int).tolist()] for place in shown],
+        "classes": classes.tolist(),
+        "per_class": [
+            None
+            if one is None or one.per_class is None
+            else {
+                "mi": chosen(one.per_class, 3),
+                "low": chosen(one.class_low, 3),
+                "high": chosen(one.class_high, 3),
+                "p": chosen(one.class_p, 2),
+            }
+            for one in entry.information
+        ],
     }
-
-
-def _best(layer: LayerEntry, entry: MapEntry, data: DataImages) -> list[dict[str, Any]]:
-    told, row = layer.responses, _row(layer, entry)
-    if told is None or row is None or "best_images" not in told:
-        return []
-    found = []
-    for place, index in enumerate(told["best_images"][row].tolist()):
-        if index >= 0 and data.write(index):
-            one: dict[str, Any] = {"image": index, "caption": data.caption(index)}
-            one["score"] = number(told["best_scores"][row][place], 3)
-            field = _field(layer.info, told["best_positions"][row][place].tolist())
-            if field is not None:
-                one["field"] = field
-            found.append(one)
-    return found
-
-
-def _row(layer: LayerEntry, entry: MapEntry) -> int | None:
-    """The map's row in responses.npz, if it has one."""
-    if layer.responses is None:
-        return None
-    rows = np.flatnonzero(layer.responses["maps"] == entry.map)
-    return int(rows[0]) if rows.size else None
-
-
-def _field(info: dict[str, Any], position: list[int]) -> list[float] | None:
-    """Left, top, width and height, in input pixels, of what a node looks at."""
-    size, jump, offset = (info.get(key) for key in ("receptive_field", "jump", "offset"))
-    if not (size and jump and offset) or len(size) != 2 or min(position) < 0:
-        return None
-    top, left = (
-        offset[axis] + jump[axis] * position[axis] - (size[axis] - 1) / 2 for axis in (0, 1)
-    )
-    return [float(left), float(top), float(size[1]), float(size[0])]

@@ -1,67 +1,117 @@
-"""The image files of maps and of the data. Names come from indices only."""
+"""The image files of maps. Names come from indices only."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from gallery.drawn import Drawn
+from gallery.grown import Block, best_images
 from gallery.layers import LayerEntry
 from gallery.pictures import (
     FULL,
     MOST_IN_A_ROW,
+    STAGE,
     TILE,
-    Sheets,
     animation,
+    cell_of,
     exact,
     factor,
     fitted,
     strip,
     webp,
 )
-from gallery.text import number
-from oip.core.errors import DataError, expected
+from gallery.sheets import Sheets
+from gallery.store import Store
 from oip.core.figures import enhanced, plain
+from oip.core.progress import Progress, silent
+from oip.run.shards import read_shard
 
 
 class MapImages:
-    """Writes the sheets and, for each map, a tile, its starts and its evolution."""
+    """The sheets and, for each map, a tile, its starts and its evolution.
 
-    def __init__(self, folder: Path, info: dict[str, Any]):
-        shape = info["input"]["shape"]
-        self._size = (int(shape[0]), int(shape[1]))
+    One shard is in memory at a time; pictures of a shard that has not changed are taken over.
+    """
+
+    def __init__(
+        self, store: Store, drawn: Drawn, info: dict[str, Any], layers: Sequence[LayerEntry]
+    ):
+        self._size = size_of(info)
         self._swap = bool(info["input"].get("bgr"))
-        self._folder = folder
+        self._store, self._drawn = store, drawn
         self.lossless = exact(self._size)
-        self.limit = FULL // 2 if self.lossless else FULL
+        self.limit = FULL // 2 if self.lossless else min(FULL, max(self._size))
         scale = factor(self._size, TILE)
         self.tile = (max(1, round(self._size[0] * scale)), max(1, round(self._size[1] * scale)))
         """(h, w) of a tile in a file of its own."""
-        folder.mkdir(parents=True)
-        self.sheets = Sheets(folder, self._size)
+        contents = {
+            (layer.index, number): block.content
+            for layer in layers
+            for block in layer.blocks
+            for number in block.maps
+        }
+        order = [(layer.index, entry.map) for layer in layers for entry in layer.maps]
+        self.sheets = Sheets(
+            store, drawn, cell_of(self._size), [(*one, contents.get(one)) for one in order]
+        )
+        self._places = {one: place for place, one in enumerate(order)}
 
-    def write(self, layer: LayerEntry) -> None:
-        """Writes the images of a layer's maps, in the order of `layer.maps`."""
-        for kind in ("tile", "full", "evolution"):
-            (self._folder / kind / f"{layer.index:03d}").mkdir(parents=True, exist_ok=True)
-        for entry in layer.maps:
-            if layer.oips is None or entry.row is None:
-                self.sheets.add(None)
-                continue
-            grown = self._bands(layer.oips.images[entry.row, :MOST_IN_A_ROW])
-            stages = enhanced(self._bands(layer.oips.snapshots[entry.row]))
+    def write(self, layer: LayerEntry, progress: Progress = silent) -> None:
+        """Writes the images of a layer's maps; is told of layers in the order of the gallery."""
+        label = f"gallery: maps of {layer.name}"
+        total = len(layer.maps)
+        done = total - sum(len(block.maps) for block in layer.blocks)
+        progress(label, done, total)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for block in layer.blocks:
+                same = self._drawn.note(f"block-{block.name}", self._drawn.key(block.content))
+                if not (same and self._kept(layer, block)):
+                    self._draw(block, pool)
+                else:
+                    self._fill(block)
+                done += len(block.maps)
+                progress(label, done, total)
+        self.sheets.write_finished(max(self._places[layer.index, one.map] for one in layer.maps))
+
+    def _kept(self, layer: LayerEntry, block: Block) -> bool:
+        """Takes over all pictures of a block; False if one is missing."""
+        moving = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
+        paths = [path for number in block.maps for path in _paths(block.layer, number, moving)]
+        return all(map(self._store.has, paths)) and all(map(self._store.keep, paths))
+
+    def _draw(self, block: Block, pool: ThreadPoolExecutor) -> None:
+        oips, _ = read_shard(block.path)
+
+        def one(row: int) -> None:
+            number = int(oips.maps[row])
+            grown = self._bands(oips.images[row, :MOST_IN_A_ROW])
             bright = enhanced(grown)
-            self.sheets.add(bright[0])
-            name = f"{layer.index:03d}/{entry.map:04d}"
-            webp(self._folder / f"tile/{name}.webp", fitted(bright[0], TILE), self.lossless)
+            tile, full, moving, still = _paths(block.layer, number, True)
+            self._store.write(tile, webp(fitted(bright[0], TILE), self.lossless))
             rows = [self._fitted(plain(grown)), self._fitted(bright)]
-            webp(self._folder / f"full/{name}.webp", strip(rows), self.lossless)
-            if len(stages):
-                frames = self._fitted(stages)
-                animation(self._folder / f"evolution/{name}.webp", frames, self.lossless)
-                still = strip([frames[-MOST_IN_A_ROW:]])
-                webp(self._folder / f"evolution/{name}-still.webp", still, self.lossless)
+            self._store.write(full, webp(strip(rows), self.lossless))
+            self.sheets.put(self._places[block.layer, number], bright[0])
+            if len(oips.snapshot_steps):
+                stages = enhanced(self._bands(oips.snapshots[row]))
+                frames = [fitted(stage, min(self.limit, STAGE)) for stage in stages]
+                self._store.write(moving, animation(frames, self.lossless))
+                self._store.write(still, webp(strip([frames[-MOST_IN_A_ROW:]]), self.lossless))
+
+        list(pool.map(one, range(len(oips.maps))))
+
+    def _fill(self, block: Block) -> None:
+        """Draws the tiles of a block that new sheets need."""
+        places = [self._places[block.layer, number] for number in block.maps]
+        wanted = [row for row, place in enumerate(places) if self.sheets.wants(place)]
+        if wanted:
+            images = best_images(block)
+            for row in wanted:
+                self.sheets.put(places[row], enhanced(self._bands(images[row])))
 
     def _bands(self, images: np.ndarray) -> np.ndarray:
         found = images.astype(np.float32)
@@ -71,56 +121,15 @@ class MapImages:
         return [fitted(image, self.limit) for image in images]
 
 
-class DataImages:
-    """Writes the data images that maps react to most, each once, as `img/data/00012.webp`."""
-
-    def __init__(
-        self,
-        folder: Path,
-        info: dict[str, Any],
-        images: np.ndarray,
-        labels: np.ndarray | None,
-        classes: list[str],
-    ):
-        if images.ndim != 4:
-            raise DataError(expected("data_images", "(n, h, w, bands)", images.shape))
-        if labels is not None and len(labels) != len(images):
-            raise DataError(expected("data_labels", f"{len(images)} labels", len(labels)))
-        self._images, self._labels, self._classes = images, labels, classes
-        self._range = _range(images, info["input"])
-        self._folder = folder
-        self._written: set[int] = set()
-        self.size = images.shape[1:3]
-        self.lossless = exact(self.size)
-
-    def write(self, index: int) -> bool:
-        """Writes an image unless it has been written; False where there is no such image."""
-        if not 0 <= index < len(self._images):
-            return False
-        if index not in self._written:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            low, high = self._range
-            values = (self._images[index].astype(np.float32) - low) / (high - low)
-            pixels = (np.clip(values, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
-            limit = FULL // 2 if self.lossless else FULL
-            webp(self._folder / f"{index:05d}.webp", fitted(pixels, limit), self.lossless)
-            self._written.add(index)
-        return True
-
-    def caption(self, index: int) -> str:
-        """The image's label in words, empty without labels."""
-        if self._labels is None:
-            return ""
-        label = self._labels[index]
-        if isinstance(label, int | np.integer) and 0 <= label < len(self._classes):
-            return self._classes[int(label)]
-        return str(label)
+def size_of(info: dict[str, Any]) -> tuple[int, int]:
+    """(h, w) of a run's input."""
+    height, width = info["input"]["shape"][:2]
+    return int(height), int(width)
 
 
-def _range(images: np.ndarray, told: dict[str, Any]) -> tuple[float, float]:
-    if images.dtype == np.uint8:
-        return 0.0, 255.0
-    low, high = number(told.get("low"), 15), number(told.get("high"), 15)
-    if low is None or high is None or not high > low:
-        low, high = float(np.min(images)), float(np.max(images))
-    return (low, high) if high > low else (low, low + 1.0)
+def _paths(layer: int, number: int, moving: bool) -> list[str]:
+    name = f"{layer:03d}/{number:04d}"
+    found = [f"img/tile/{name}.webp", f"img/full/{name}.webp"]
+    if moving:
+        found += [f"img/evolution/{name}.webp", f"img/evolution/{name}-still.webp"]
+    return found

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gallery.evidence import Evidence, layer_evidence
+from gallery.grown import Block, read_numbers
 from gallery.text import number, plain_name, whole
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
-from oip.run.merging import layer_oips
 
 if TYPE_CHECKING:
     from oip.ascent.results import Oips
@@ -34,10 +35,17 @@ class Information:
     p_value: float | None
     p_adjusted: float | None
     saturated: bool
+    raw: float | None
+    """Before an estimate under 0 is shown as 0, where it was noted."""
     best: int | None
     """The class that the map tells most about."""
     per_class: np.ndarray | None
     """(classes,) bits, one against the rest."""
+    class_low: np.ndarray | None
+    class_high: np.ndarray | None
+    """(classes,) ends of the 95 % intervals."""
+    class_p: np.ndarray | None
+    """(classes,) adjusted p-values."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,10 @@ class MapEntry:
     """Empty where there is no OIP."""
     information: tuple[Information | None, ...]
     """One for each of the layer's estimators."""
+    redundancy: float | None
+    """The largest value that it shares with another map of the layer."""
+    objective: str | None = None
+    """The expression that was climbed, where it is not a map's response."""
 
     @property
     def verdict(self) -> str | None:
@@ -89,8 +101,12 @@ class LayerEntry:
     name: str
     info: dict[str, Any]
     oips: Oips | None
+    """Without the pixels of images and snapshots."""
+    blocks: tuple[Block, ...]
+    """The shards."""
     estimators: tuple[Estimator, ...]
     responses: dict[str, np.ndarray] | None
+    evidence: Evidence
     data_digest: str | None
     """SHA-256 of the images that `responses` refers to, where it was noted."""
     notices: tuple[str, ...]
@@ -127,7 +143,10 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         RunError: a damaged file.
     """
     info = next(layer for layer in run.layers if layer["index"] == index)
-    oips = layer_oips(run, index) if run.shards(index) else None
+    oips, blocks = read_numbers(run, index)
+    stability = run.stability(index)
+    if oips is not None and stability is not None:
+        oips = _stable(oips, stability)
     told = run.ranking(index)
     try:
         estimators = _estimators(told) if told else ()
@@ -136,6 +155,9 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         raise RunError(expected(where, "a ranking as oip rank writes it", repr(error))) from error
     rows = {} if oips is None else {int(one): row for row, one in enumerate(oips.maps)}
     numbers = sorted(set(rows).union(*(estimator.maps for estimator in estimators)))
+    known = layer_evidence(run, index)
+    shared = {} if known.redundancy is None else known.redundancy.most
+    objectives = info.get("objectives") or ()
     evidence = {} if oips is None else {one.map: one.evidence() for one in oips}
     maps = [
         MapEntry(
@@ -143,6 +165,8 @@ def read_layer(run: Run, index: int) -> LayerEntry:
             row=rows.get(one),
             evidence=evidence.get(one, {}),
             information=tuple(estimator.maps.get(one) for estimator in estimators),
+            redundancy=number(shared.get(one), 3),
+            objective=plain_name(objectives[one]) if one < len(objectives) else None,
         )
         for one in numbers
     ]
@@ -151,11 +175,30 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         name=plain_name(info["layer"]),
         info=info,
         oips=oips,
+        blocks=blocks,
         estimators=estimators,
         responses=run.responses(index),
+        evidence=known,
         data_digest=(told or {}).get("data_sha256"),
         notices=tuple(plain_name(text) for text in (told or {}).get("notices", ())),
         maps=tuple(sorted(maps, key=_place)),
+    )
+
+
+def _stable(oips: Oips, told: dict[str, Any]) -> Oips:
+    """OIPs with what was measured of their starts, where it is of these maps."""
+    if told["maps"] != oips.maps.tolist():
+        return oips
+    within, percentile = (
+        np.array([np.nan if value is None else value for value in told[name]], float)
+        for name in ("within", "percentile")
+    )
+    return oips.with_stability(
+        within,
+        percentile,
+        np.array(told["n_null"], np.int64),
+        np.array(told["clusters"], np.int64),
+        np.array(told["medoids"], bool),
     )
 
 
@@ -204,8 +247,12 @@ def _information(entry: dict[str, Any]) -> Information:
         p_value=number(entry.get("p_value"), 3),
         p_adjusted=number(entry.get("p_adjusted"), 3),
         saturated=entry.get("saturated") is True,
+        raw=number(entry.get("raw")),
         best=_most(per_class) if _tells(entry) else None,
         per_class=per_class,
+        class_low=_beside(entry.get("per_class_low"), per_class),
+        class_high=_beside(entry.get("per_class_high"), per_class),
+        class_p=_beside(entry.get("per_class_p"), per_class),
     )
 
 
@@ -220,6 +267,14 @@ def _array(values: Any) -> np.ndarray | None:
         return None
     plain = [number(value) for value in values]
     return np.array([np.nan if value is None else value for value in plain], np.float32)
+
+
+def _beside(values: Any, per_class: np.ndarray | None) -> np.ndarray | None:
+    """Values of the same classes; None where they are others."""
+    found = _array(values)
+    if found is None or per_class is None or len(found) != len(per_class):
+        return None
+    return found
 
 
 def _most(per_class: np.ndarray | None) -> int | None:

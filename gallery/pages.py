@@ -1,16 +1,22 @@
-"""The pages that need no script: index.html, the layers' pages, about.html."""
+"""The pages that need no script: index.html, about.html, model.html, the layers' pages."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
-from gallery.catalogue import PER_PAGE, Catalogue
+from gallery.catalogue import PER_PAGE
 from gallery.images import MapImages
-from gallery.layers import ABOVE_NULL, LayerEntry, MapEntry
+from gallery.layers import LayerEntry, MapEntry
+from gallery.links import FolderLinks, Links
+from gallery.overview import layer_overview, model_overview, notices, remarks, times
+from gallery.pictures import webp
+from gallery.store import Store
 from gallery.text import number, plain_name
 from gallery.words import MEANINGS, NO_OIP, command
 
@@ -18,18 +24,19 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""Content-Security-Policy of every page."""
+"""Content-Security-Policy of every page of a folder."""
 
 
 class Pages:
-    """Writes the pages; gathers for about.html while the layers go by."""
+    """What the pages say, gathered while the layers go by; writes them as files of a folder."""
 
-    def __init__(self, folder: Path, info: dict[str, Any], run_name: str, classes: list[str]):
-        self._folder = folder
+    def __init__(self, store: Store, info: dict[str, Any], run_name: str, classes: list[str]):
+        self._store = store
         self._info = info
         self._run_name = run_name
         self._classes = classes
-        self._told: list[dict[str, Any]] = []
+        self._layers: list[dict[str, Any]] = []
+        self._tiles: list[dict[str, Any]] = []
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -38,86 +45,100 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals.update(
-            policy=POLICY, model=plain_name(info["model"]["name"]), run=plain_name(run_name)
+            model=plain_name(info["model"]["name"]), run=plain_name(run_name)
         )
 
     def add(self, layer: LayerEntry, images: MapImages) -> None:
-        """Writes a layer's pages and remembers what about.html says of it."""
-        height, width = images.tile
+        """Takes a layer over and writes its pages."""
         count = -(-len(layer.maps) // PER_PAGE)
         for page in range(count):
             part = layer.maps[page * PER_PAGE : (page + 1) * PER_PAGE]
-            self._write(
-                f"layers/{layer.index:03d}-p{page + 1}.html",
-                "layer.html",
-                layer=layer.name,
-                index=layer.index,
-                page=page + 1,
-                pages=count,
-                width=width,
-                height=height,
-                shown=[self._line(layer, entry) for entry in part],
-                measure=layer.estimators[0].label if layer.estimators else None,
-                notices=_notices(layer),
-            )
-        verdicts = Counter(entry.verdict or "no OIP" for entry in layer.maps)
-        known = {"class": "", "maps": len(layer.maps), "receptive_field": None, **layer.info}
-        self._told.append(
-            {
-                "index": layer.index,
+            told = {
                 "layer": layer.name,
-                "class": plain_name(known["class"]),
-                "maps": plain_name(known["maps"]),
-                "shown": len(layer.maps),
+                "index": layer.index,
+                "page": page + 1,
                 "pages": count,
-                "field": _times(known["receptive_field"]),
-                "verdicts": verdicts,
-                "failed": [one.map for one in layer.maps if one.verdict == "failed"],
-                "estimators": layer.estimators,
-                "notices": _notices(layer),
-                "again": command(self._info, self._run_name, layer.info, layer.maps[0].map),
+                "size": images.tile,
+                "shown": [self._line(entry) for entry in part],
+                "measure": layer.estimators[0].label if layer.estimators else None,
+                "notices": notices(layer),
             }
-        )
+            self._tiles.append(told)
+            self._write(f"layers/{layer.index:03d}-p{page + 1}.html", "tiles.html", **told)
+        told = self._told(layer, count)
+        told["overview"] = layer_overview(layer, self._picture) | {"size": images.tile}
+        self._layers.append(told)
+        self._write(f"layers/{layer.index:03d}.html", "layer.html", **told)
 
-    def write_index(self, catalogue: Catalogue) -> None:
-        """Writes index.html."""
-        self._write(
-            "index.html", "index.html", layers=self._told, count=catalogue.count, line=self._line_of
-        )
+    def write_rest(self, layers: Sequence[LayerEntry], record: dict[str, Any] | None) -> None:
+        """Writes index.html, model.html and about.html.
 
-    def write_about(self) -> None:
-        """Writes about.html."""
+        Args:
+            layers: all of them, as they are shown.
+            record: what record/record.json says.
+        """
+        self._model = model_overview(layers, record)
+        for name in ("index", "model", "about"):
+            self._write(f"{name}.html", f"{name}.html", **self.everything())
+
+    def everything(self) -> dict[str, Any]:
+        """What the pages of the whole gallery are told."""
         info = self._info
-        verdicts = sum((layer["verdicts"] for layer in self._told), Counter())
+        verdicts = sum((layer["verdicts"] for layer in self._layers), Counter())
         data = info.get("data") or {}
-        inputs = info.get("input") or {}
-        self._write(
-            "about.html",
-            "about.html",
-            digest=plain_name(info["model"].get("sha256", "")),
-            accuracy=number(info.get("accuracy")),
-            data=plain_name(data["source"]) if data.get("source") else None,
-            images=data.get("images"),
-            classes=self._classes,
-            inputs={plain_name(key): _shown(value) for key, value in inputs.items()},
-            settings={
+        return {
+            "line": self._line_of(),
+            "overview": self._model,
+            "digest": plain_name(info["model"].get("sha256", "")),
+            "accuracy": number(info.get("accuracy")),
+            "data": plain_name(data["source"]) if data.get("source") else None,
+            "images": data.get("images"),
+            "classes": self._classes,
+            "inputs": {
+                plain_name(key): _shown(value) for key, value in (info.get("input") or {}).items()
+            },
+            "settings": {
                 plain_name(name): _flat(value)
                 for name, value in (info.get("settings") or {}).items()
             },
-            versions={
+            "versions": {
                 plain_name(key): plain_name(value)
                 for key, value in (info.get("versions") or {}).items()
             },
-            layers=self._told,
-            columns=[word for word in (*MEANINGS, "no OIP") if verdicts[word]],
-            meanings={**MEANINGS, "no OIP": NO_OIP},
-        )
+            "layers": self._layers,
+            "tiles": self._tiles,
+            "columns": [word for word in (*MEANINGS, "no OIP") if verdicts[word]],
+            "meanings": {**MEANINGS, "no OIP": NO_OIP},
+        }
 
-    def _line(self, layer: LayerEntry, entry: MapEntry) -> dict[str, Any]:
+    def rendered(self, template: str, links: Links, **values: Any) -> str:
+        """A page as text."""
+        told = {"policy": POLICY, "to": links, **values}
+        return self._templates.get_template(template).render(**told)
+
+    def _told(self, layer: LayerEntry, pages: int) -> dict[str, Any]:
+        known = {"class": "", "maps": len(layer.maps), "receptive_field": None, **layer.info}
+        return {
+            "index": layer.index,
+            "layer": layer.name,
+            "class": plain_name(known["class"]),
+            "maps": plain_name(known["maps"]),
+            "shown": len(layer.maps),
+            "pages": pages,
+            "field": times(known["receptive_field"]),
+            "verdicts": Counter(entry.verdict or "no OIP" for entry in layer.maps),
+            "failed": [one.map for one in layer.maps if one.verdict == "failed"],
+            "estimators": layer.estimators,
+            "notices": notices(layer),
+            "again": command(self._info, self._run_name, layer.info, layer.maps[0].map),
+        }
+
+    def _line(self, entry: MapEntry) -> dict[str, Any]:
         first = entry.first
         best = None if first is None or first.best is None else first.best
         return {
             "map": entry.map,
+            "objective": entry.objective,
             "picture": entry.row is not None,
             "verdict": entry.verdict or "no OIP",
             "rank": first.rank if first else None,
@@ -140,30 +161,12 @@ class Pages:
             parts.append(f"accuracy {100 * accuracy:.3g} %")
         return " · ".join(parts)
 
+    def _picture(self, name: str, picture: np.ndarray) -> None:
+        self._store.write(f"{name}.webp", webp(picture, lossless=True))
+
     def _write(self, path: str, template: str, **values: Any) -> None:
-        text = self._templates.get_template(template).render(**values)
-        (self._folder / path).write_text(text, "utf-8")
-
-
-def remarks(entry: MapEntry) -> list[str]:
-    """What qualifies a map's numbers, in words."""
-    found = []
-    first = entry.first
-    if first is not None and first.p_adjusted is not None and first.p_adjusted > ABOVE_NULL:
-        found.append("not above null")
-    if first is not None and first.saturated:
-        found.append("saturated")
-    if entry.verdict not in (None, "dead", "failed") and not entry.evidence["converged"]:
-        found.append("not converged")
-    return found
-
-
-def _notices(layer: LayerEntry) -> list[str]:
-    return [*layer.notices, *(text for one in layer.estimators for text in one.notices)]
-
-
-def _times(values: Any) -> str:
-    return " × ".join(_shown(value) for value in values) if values else "unknown"
+        links = FolderLinks(path.count("/"))
+        self._store.write(path, self.rendered(template, links, **values))
 
 
 def _flat(value: Any) -> dict[str, str]:

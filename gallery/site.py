@@ -6,17 +6,25 @@ import json
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gallery.assets import app_script, app_style
 from gallery.catalogue import KIND, Catalogue
+from gallery.data_images import DataImages
 from gallery.details import layer_details
-from gallery.images import DataImages, MapImages
+from gallery.drawn import Drawn
+from gallery.evidence import training_record
+from gallery.images import MapImages, size_of
 from gallery.layers import class_names, read_layer, shown_layers
 from gallery.pages import Pages
-from gallery.pictures import COLUMNS, PER_SHEET
+from gallery.sheets import COLUMNS, PER_SHEET
+from gallery.single import check_ours as check_single
+from gallery.single import check_size, single_page
+from gallery.store import Store
 from gallery.text import plain_name, script
 from oip.core import files
 from oip.core.errors import RunError, expected
@@ -24,18 +32,23 @@ from oip.core.progress import Progress, silent
 from oip.run.directory import Run
 from oip.run.shards import data_digest
 
+_UNFINISHED = ".gallery-"
+_STALE_SECONDS = 86400
+
 
 def build(
     run: str | Path | Run,
     *,
     data_images: np.ndarray | None = None,
     data_labels: np.ndarray | None = None,
+    single_file: bool = False,
     progress: Progress = silent,
 ) -> Path:
     """Builds RUN/gallery, a folder of files that a browser opens without a server.
 
-    One layer is held in memory at a time. A gallery that is already there is replaced at the end,
-    so that an interrupted build leaves it whole.
+    One shard is held in memory at a time. A gallery that is already there is replaced at the end,
+    so that an interrupted build leaves it whole; files of it that have not changed are taken over
+    as they are, and pictures of shards that have not changed are not drawn again.
 
     Args:
         run: a run with OIPs, a ranking, or both.
@@ -43,28 +56,36 @@ def build(
             those that excite a map most are then shown on its page. Without them the gallery holds
             no data.
         data_labels: (n,) their labels, for captions.
-        progress: is told how many maps have been written.
+        single_file: build RUN/gallery.html instead, one file that holds everything; for at most
+            300 maps.
+        progress: is told how many maps have been drawn.
 
     Returns:
-        Path: of index.html.
+        Path: of index.html, or of gallery.html.
 
     Raises:
         RunError: no such run, nothing to show in it, a folder RUN/gallery that is no gallery, or no
             place to write.
         DataError: images or labels of the wrong shape.
+        SettingsError: more maps than a single file holds.
 
     >>> build("runs/mnist")  # doctest: +SKIP
     PosixPath('runs/mnist/gallery/index.html')
     """
     found = run if isinstance(run, Run) else Run.open(run)
-    target = found.path / "gallery"
-    _check_ours(target)
+    target = found.path / ("gallery.html" if single_file else "gallery")
+    (check_single if single_file else _check_ours)(target)
     files.check_writable(found.path)
-    indices = shown_layers(found)
-    beside = found.path / f".gallery-{os.getpid()}-{secrets.token_hex(4)}"
+    _clear(found.path)
+    beside = found.path / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
+    old = target if target.is_dir() else None
     try:
         try:
-            _write(found, indices, beside, data_images, data_labels, progress)
+            store = Store(beside, old)
+            pages = _write(found, store, data_images, data_labels, single_file, progress)
+            if single_file:
+                files.write_text(target, single_page(beside, pages))
+                return target
             _swap(beside, target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -75,54 +96,62 @@ def build(
 
 def _write(
     run: Run,
-    indices: list[int],
-    folder: Path,
+    store: Store,
     data_images: np.ndarray | None,
     data_labels: np.ndarray | None,
+    single: bool,
     progress: Progress,
-) -> None:
+) -> Pages:
     info = run.info
     name = run.path.resolve().name
+    indices = shown_layers(run)
     classes = class_names(run, indices)
-    for part in ("layers", "assets", "data"):
-        (folder / part).mkdir(parents=True)
-    (folder / "assets/app.js").write_text(app_script(), "utf-8")
-    (folder / "assets/app.css").write_text(app_style(), "utf-8")
-    images = MapImages(folder / "img", info)
+    layers = [read_layer(run, index) for index in indices]
+    record = training_record(run)
+    if single:
+        check_size(sum(len(layer.maps) for layer in layers))
+    drawn = Drawn(store.old, [size_of(info), bool(info["input"].get("bgr"))])
+    images = MapImages(store, drawn, info, layers)
+    digest = data_digest(data_images)
     data = None
     if data_images is not None:
-        data = DataImages(folder / "img/data", info, data_images, data_labels, classes)
-    digest = data_digest(data_images)
+        data = DataImages(store, drawn, info, data_images, data_labels, classes, digest)
     catalogue = Catalogue(info, classes)
-    pages = Pages(folder, info, name, classes)
-    total = len(indices)
-    progress("gallery: layers", 0, total)
-    for done, index in enumerate(indices, start=1):
-        layer = read_layer(run, index)
-        images.write(layer)
+    pages = Pages(store, info, name, classes)
+    for layer in layers:
+        images.write(layer, progress)
         catalogue.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
-        details = layer_details(layer, info, name, data if fits else None)
-        path = folder / f"data/detail-{index:03d}.js"
-        path.write_text(script(f"detail-{index:03d}", details), "utf-8")
+        for part, content in layer_details(layer, info, name, data if fits else None):
+            store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
-        progress("gallery: layers", done, total)
-    images.sheets.flush()
-    height, width = images.sheets.cell
-    about = {
+    _write_tables(store, catalogue, _about(info, images, data is not None, single))
+    pages.write_rest(layers, record)
+    store.write("assets/app.js", app_script())
+    store.write("assets/app.css", app_style())
+    drawn.write(store)
+    return pages
+
+
+def _about(info: dict[str, Any], images: MapImages, data: bool, single: bool) -> dict[str, Any]:
+    """What the page is told beside the maps."""
+    return {
         "model": plain_name(info["model"]["name"]),
-        "cell": [height, width],
+        "cell": list(images.sheets.cell),
         "sheet": [COLUMNS, PER_SHEET],
         "exact": images.lossless,
-        "input": [int(side) for side in info["input"]["shape"][:2]],
-        "data": data is not None,
+        "input": list(size_of(info)),
+        "data": data,
+        "single": single,
     }
-    catalogue.write_scripts(folder / "data", about)
-    pages.write_index(catalogue)
-    pages.write_about()
+
+
+def _write_tables(store: Store, catalogue: Catalogue, about: dict[str, Any]) -> None:
+    for file, known_as, content in catalogue.scripts(about):
+        store.write(f"data/{file}.js", script(known_as, content))
     text = json.dumps(catalogue.json(), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "maps.json").write_text(text + "\n", "utf-8")
-    (folder / "maps.csv").write_text(catalogue.csv(), "utf-8")
+    store.write("maps.json", text + "\n")
+    store.write("maps.csv", catalogue.csv())
 
 
 def _check_ours(target: Path) -> None:
@@ -137,6 +166,13 @@ def _check_ours(target: Path) -> None:
     raise RunError(
         expected(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
     )
+
+
+def _clear(folder: Path) -> None:
+    """Removes what builds left that were killed."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap(fresh: Path, target: Path) -> None:

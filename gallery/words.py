@@ -105,7 +105,9 @@ def command(info: dict[str, Any], run_name: str, layer: dict[str, Any], number: 
     if name != str(layer["layer"]) or name.startswith("-"):
         name = f"@{layer['index']}"
     told = info.get("settings", {}).get("reconstruct", {})
-    words = ["oip", "reconstruct", plain_name(info["model"]["name"]), f"{name}:{number}"]
+    words = ["oip", "reconstruct", plain_name(info["model"]["name"])]
+    objectives = layer.get("objectives")
+    words += ["--objective", plain_name(objectives[number])] if objectives else [f"{name}:{number}"]
     source = (info.get("data") or {}).get("source")
     if source:
         words += ["--data", plain_name(source)]

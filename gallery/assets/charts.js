@@ -32,7 +32,24 @@ function line(points, attributes) {
 
 /** Score over steps, one line a start, the best one in front. */
 function traceChart(steps, traces, reference) {
+  const best = Math.max(...traces[0].filter((value) => value !== null));
+  return stepChart(steps, traces, {
+    words:
+      "Score of " + plural(traces.length, "start") + "; best " + figure(isFinite(best) ? best : null) +
+      (reference === null ? "" : "; best data image " + figure(reference)),
+    ends: ["step", "steps"],
+    reference,
+    note: "best data image ",
+  });
+}
+
+/**
+ * Lines over steps, the first one in front. `options`: words for those who do not see it, the
+ * unit of the steps (one, several), a value to hold the lines against and what it is.
+ */
+function stepChart(steps, traces, options) {
   const [wide, high, left, right, top, bottom] = [460, 190, 44, 12, 12, 30];
+  const reference = options.reference === undefined ? null : options.reference;
   const known = traces.flat().filter((value) => value !== null);
   if (reference !== null) known.push(reference);
   if (!known.length) return null;
@@ -42,13 +59,7 @@ function traceChart(steps, traces, reference) {
   const x = (step) => left + ((wide - left - right) * step) / last;
   const y = (value) => top + (high - top - bottom) * (1 - (value - low) / span);
   const chart = drawn("svg", {
-    class: "chart",
-    viewBox: "0 0 " + wide + " " + high,
-    role: "img",
-    "aria-label":
-      "Score over " + last + " steps of " + plural(traces.length, "start") + "; best " +
-      figure(Math.max(...traces.map((trace) => Math.max(...trace.filter((v) => v !== null))))) +
-      (reference === null ? "" : "; best data image " + figure(reference)),
+    class: "chart", viewBox: "0 0 " + wide + " " + high, role: "img", "aria-label": options.words,
   });
   for (const value of [low, low + span / 2, most]) {
     chart.append(
@@ -56,41 +67,31 @@ function traceChart(steps, traces, reference) {
       drawn("text", { class: "tick end", x: left - 6, y: y(value) + 4 }, figure(value))
     );
   }
-  for (const step of [0, Math.round(last / 2), last]) {
+  for (const step of new Set([0, Math.round(last / 2), last])) {
     const side = step === last ? " end" : step === 0 ? "" : " middle";
-    const words = step === last ? plural(step, "step") : String(step);
+    const words = step === last ? step + " " + options.ends[step === 1 ? 0 : 1] : String(step);
     chart.append(drawn("text", { class: "tick" + side, x: x(step), y: high - 8 }, words));
   }
   if (reference !== null) {
     const above = y(reference) < top + 16;
-    chart.append(
-      drawn("line", {
-        class: "reference", x1: left, x2: wide - right, y1: y(reference), y2: y(reference),
-      }),
-      drawn(
-        "text",
-        { class: "tick end over", x: wide - right, y: y(reference) + (above ? 13 : -5) },
-        "best data image " + figure(reference)
-      )
-    );
+    const place = { x1: left, x2: wide - right, y1: y(reference), y2: y(reference) };
+    const words = options.note + figure(reference);
+    const text = { class: "tick end over", x: wide - right, y: y(reference) + (above ? 13 : -5) };
+    chart.append(drawn("line", { class: "reference", ...place }), drawn("text", text, words));
   }
-  traces
-    .map((trace, place) => ({ trace, place }))
-    .reverse()
-    .forEach(({ trace, place }) => {
-      const points = [];
-      trace.forEach((value, i) => {
-        if (value !== null) points.push([x(steps[i]).toFixed(1), y(value).toFixed(1)]);
-      });
-      if (!points.length) return;
-      const [endX, endY] = points[points.length - 1];
-      chart.append(
-        line(points, { class: place === 0 ? "trace best" : "trace" }),
-        drawn("circle", {
-          class: place === 0 ? "end-point best" : "end-point", cx: endX, cy: endY, r: 2.5,
-        })
-      );
+  [...traces.keys()].reverse().forEach((place) => {
+    const points = [];
+    traces[place].forEach((value, i) => {
+      if (value !== null) points.push([x(steps[i]).toFixed(1), y(value).toFixed(1)]);
     });
+    if (!points.length) return;
+    const [endX, endY] = points[points.length - 1];
+    const best = place === 0 ? " best" : "";
+    chart.append(
+      line(points, { class: "trace" + best }),
+      drawn("circle", { class: "end-point" + best, cx: endX, cy: endY, r: 2.5 })
+    );
+  });
   return chart;
 }
 

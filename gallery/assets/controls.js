@@ -1,6 +1,6 @@
 /* The controls above the grid. They show the state and hand on what is changed. */
 
-const SIZE_NAMES = { s: "small", m: "medium", l: "large", xl: "very large" };
+const SIZE_NAMES = { s: "small", m: "medium", l: "large", xl: "largest" };
 
 function option(value, text, attributes) {
   return element("option", { value, ...(attributes || {}) }, text);
@@ -43,11 +43,22 @@ function wireControls(change) {
     option("", "auto"),
     ...SIZES.map((size) => option(size, SIZE_NAMES[size]))
   );
+  byId("sort").append(...sortOptions());
+  byId("group").append(
+    option("deep", "deepest first"),
+    option("shallow", "shallowest first"),
+    option("all", "all together: usable information (a lower bound)")
+  );
+  byId("range").hidden = !site.estimators.length;
+  for (const name of ["lo", "hi"]) {
+    byId(name).addEventListener("input", (event) => change({ [name]: amountOf(event.target.value) }));
+  }
+  byId("turn").addEventListener("click", () => change((state) => ({ rev: !state.rev })));
   for (const [name, meaning] of Object.entries(menus)) {
     byId(name).addEventListener("change", (event) => change(meaning(event.target.value)));
   }
   byId("search").addEventListener("input", (event) => change({ q: event.target.value.slice(0, 200) }));
-  const reset = () => change({ ...DEFAULTS, m: null });
+  const reset = () => change((state) => ({ ...DEFAULTS, c: state.c, size: state.size }));
   byId("reset").addEventListener("click", reset);
   byId("again").addEventListener("click", () => {
     reset();
@@ -61,26 +72,30 @@ function wireControls(change) {
   byId("controls").hidden = false;
 }
 
-/** Makes the controls say what the state is. */
-function showControls(state) {
-  const sorts = [];
-  if (site.estimators.length) sorts.push(option("mi", "information"));
-  else sorts.push(option("mi", "as listed"));
-  sorts.push(option("score", "score"), option("stability", "stability"), option("index", "map number"));
+/** The orders that there is a ground for. */
+function sortOptions() {
+  const sorts = [
+    option("mi", site.estimators.length ? "information" : "as listed"),
+    option("score", "score"),
+    option("stability", "stability"),
+  ];
+  if (site.columns.redundancy !== null) sorts.push(option("redundancy", "redundancy"));
+  sorts.push(option("index", "map number"));
   if (site.estimators.length && site.classes.length) {
     const about = site.classes.map((name, place) => option("class-" + place, "about " + name));
     sorts.push(element("optgroup", { label: "information about a class" }, about));
   }
-  byId("sort").replaceChildren(...sorts);
-  byId("group").replaceChildren(
-    option("deep", "deepest first"),
-    option("shallow", "shallowest first"),
-    option("all", "all together: usable information (a lower bound)", { disabled: !mayMix(state) })
-  );
+  return sorts;
+}
+
+/** Makes the controls say what the state is. */
+function showControls(state) {
+  const mixing = mayMix(state);
+  byId("group").lastElementChild.disabled = !mixing;
   const shown = {
     sort: state.sort,
     by: state.by || "",
-    group: mayMix(state) || state.group !== "all" ? state.group : "deep",
+    group: mixing || state.group !== "all" ? state.group : "deep",
     layer: state.layer === null ? "" : String(state.layer),
     class: state.class === null ? "" : String(state.class),
     verdict: state.verdict === null ? "any" : "=" + state.verdict,
@@ -88,8 +103,15 @@ function showControls(state) {
   };
   for (const [name, value] of Object.entries(shown)) byId(name).value = value;
   if (byId("search").value !== state.q) byId("search").value = state.q;
-  const usual = fragmentOf({ ...state, m: null, size: null }) === "#";
-  byId("reset").disabled = usual;
+  for (const name of ["lo", "hi"]) {
+    const input = byId(name);
+    if (amountOf(input.value) !== state[name]) input.value = state[name] === null ? "" : state[name];
+  }
+  const turn = byId("turn");
+  turn.setAttribute("aria-pressed", String(state.rev));
+  turn.title = state.rev ? "Least first; press for most first" : "Most first; press for least first";
+  turn.firstElementChild.textContent = state.rev ? "↑" : "↓";
+  byId("reset").disabled = fragmentOf({ ...state, ...BESIDE }) === "#";
 }
 
 /** Says how many maps there are and what the bars mean. */

@@ -31,6 +31,12 @@ function loaded(name, file) {
   return awaited.get(name);
 }
 
+/** Address of an image file; a single file brings its images along. */
+function addressOf(name) {
+  const held = arrived.get("images");
+  return held === undefined ? name : held[name] || "data:,";
+}
+
 function padded(number, length) {
   return String(number).padStart(length, "0");
 }
@@ -53,8 +59,9 @@ function readSite(content) {
       proved: columns.proved[place] === 1,
       score: columns.score[place],
       stability: columns.stability[place],
+      redundancy: columns.redundancy === null ? null : columns.redundancy[place],
+      objective: layer.objectives ? layer.objectives[map] : null,
       key: layer.index + "." + map,
-      text: (layer.layer + ":" + map + " " + layer.layer + " : " + map).toLowerCase(),
     };
   });
   const byKey = new Map(maps.map((one) => [one.key, one]));
@@ -74,10 +81,19 @@ function information(one, measure) {
     saturated: columns.saturated[one.place] === 1,
     ordered: !one.layer.unordered.includes(measure),
   };
-  for (const name of ["mi", "low", "high", "rank", "rank_low", "rank_high", "p_adjusted", "best"]) {
+  for (const name of ["mi", "low", "high", "rank", "p_adjusted", "best"]) {
     found[name] = columns[name][one.place];
   }
   return found;
+}
+
+/** The file that holds what a map's page shows: one for 64 maps of a layer. */
+function detailOf(one) {
+  const name = "detail-" + padded(one.layer.index, 3) + "-" + padded(Math.floor(one.map / 64), 4);
+  return loaded(name, name).then((shared) => {
+    const detail = shared && shared.maps[String(one.map)];
+    return { name, shared, detail: detail || null };
+  });
 }
 
 function className(place) {

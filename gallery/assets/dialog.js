@@ -1,24 +1,22 @@
 /* A map's page: a dialog with an address of its own. */
 
-const dialog = { node: null, key: null };
+const dialog = { node: null, key: null, picked: "" };
 
-/** Shows a map; `turn` leads to another one: turn(map). */
-function showMap(one, state, list, turn) {
+/** Shows a map; `turn` leads to another one: turn(map), `pick` to comparison: pick(key). */
+function showMap(one, state, list, turn, pick) {
   const { node } = dialog;
   const again = node.open && node.contains(document.activeElement);
   const held = again ? document.activeElement.dataset.turn : null;
   dialog.key = one.key;
   const told = information(one, measureOf(one, state));
   const body = element("div", { class: "map-body" }, paragraph("…", "quiet"));
-  node.replaceChildren(mapHead(one, told, list, turn), body);
+  node.replaceChildren(mapHead(one, told, list, turn, pickButton(one, state, pick)), body);
   if (!node.open) node.showModal();
   const kept = held ? node.querySelector('[data-turn="' + held + '"]:not(:disabled)') : null;
   (kept || node.querySelector("h2")).focus({ preventScroll: true });
   node.scrollTop = 0;
-  const name = "detail-" + padded(one.layer.index, 3);
-  loaded(name, name).then((shared) => {
+  detailOf(one).then(({ name, shared, detail }) => {
     if (dialog.key !== one.key) return;
-    const detail = shared && shared.maps[String(one.map)];
     if (!detail) {
       body.replaceChildren(paragraph("data/" + name + ".js cannot be read.", "notice"));
       return;
@@ -31,7 +29,9 @@ function showMap(one, state, list, turn) {
         verdictPart(one, told, detail),
         startsPart(one, detail),
         evolutionPart(one, detail, shared),
-        bestPart(detail)
+        bestPart(detail),
+        neighboursPart(one, detail, shared, turn),
+        kernelsPart(detail, shared)
       ),
       element(
         "div",
@@ -39,12 +39,31 @@ function showMap(one, state, list, turn) {
         measuresPart(one, detail, shared),
         classesPart(detail, shared, state, one),
         tracePart(detail, shared),
+        besidePart(detail),
         responsesPart(detail),
+        softmaxPart(detail),
+        ablationPart(detail, shared),
+        recordPart(detail, shared),
         factsPart(one),
         commandPart(detail)
       )
     );
   });
+}
+
+/** Picks the open map for comparison, or puts it back. */
+function pickButton(one, state, pick) {
+  const words = () => (pickedOf(dialog.picked).includes(one.key) ? "✓ Compared" : "+ Compare");
+  dialog.picked = state.c;
+  const button = element("button", { type: "button", class: "pick-open", "aria-keyshortcuts": "c" }, words());
+  const pressed = () => button.setAttribute("aria-pressed", String(pickedOf(dialog.picked).includes(one.key)));
+  pressed();
+  button.addEventListener("click", () => {
+    dialog.picked = pick(one.key);
+    button.textContent = words();
+    pressed();
+  });
+  return button;
 }
 
 function verdictPart(one, told, detail) {
@@ -57,7 +76,7 @@ function verdictPart(one, told, detail) {
   );
 }
 
-function mapHead(one, told, list, turn) {
+function mapHead(one, told, list, turn, compared) {
   const place = list.indexOf(one);
   const order = element(
     "div",
@@ -89,6 +108,7 @@ function mapHead(one, told, list, turn) {
     ),
     order,
     numbers,
+    compared,
     close
   );
 }

@@ -28,7 +28,13 @@ function named(text, attributes) {
   return element("bdi", attributes || {}, text);
 }
 
+/** What an image was grown for, in words. */
+function wordsOf(one) {
+  return one.objective || "map " + one.map + " of " + one.layer.layer;
+}
+
 function titleOf(one) {
+  if (one.objective) return [named(one.objective, { class: "layer-name" })];
   const name = named(one.layer.layer, { class: "layer-name" });
   return [name, element("span", { class: "map-number" }, "\u00a0:\u00a0" + one.map)];
 }

@@ -124,10 +124,27 @@ function layerRow(row, number) {
     "div",
     { role: "rowheader", "aria-colspan": grid.columns },
     element("h2", {}, named(layer.layer)),
+    layerLink(layer),
     element("span", { class: "quiet" }, told.join(" · ")),
     notices.length ? element("span", { class: "notice", title: notices.join(" ") }, notices) : null
   );
   return placed(element("div", { class: "layer-row" }, heading), row, number);
+}
+
+/** Leads to the page of a layer; in a single file to the part that holds it. */
+function layerLink(layer) {
+  if (!site.single) {
+    const page = "layers/" + padded(layer.index, 3) + ".html";
+    return element("a", { href: page, "aria-label": layer.layer + " as a whole" }, "as a whole");
+  }
+  const part = document.getElementById("whole-" + layer.index);
+  const button = element("button", { type: "button", class: "link" }, "as a whole");
+  button.addEventListener("click", () => {
+    part.open = true;
+    part.scrollIntoView();
+    part.querySelector("summary").focus();
+  });
+  return button;
 }
 
 function tileRow(row, number) {
@@ -137,7 +154,8 @@ function tileRow(row, number) {
     const link = tile(grid.maps[place], grid.view);
     link.dataset.place = String(place);
     const column = place - row.from + 1;
-    node.append(element("div", { role: "gridcell", "aria-colindex": column }, link));
+    const pick = picker(grid.maps[place], grid.view.picked.includes(grid.maps[place].key));
+    node.append(element("div", { role: "gridcell", "aria-colindex": column }, link, pick));
   }
   return placed(node, row, number);
 }
@@ -193,7 +211,19 @@ function keyTarget(key) {
   return Math.min(rows[to].from + (active - rows[here].from), rows[to].to - 1);
 }
 
-function wireGrid(node, open) {
+/** Shows which maps are picked, without drawing rows again. */
+function showPicked(picked) {
+  if (grid.view) grid.view.picked = picked;
+  for (const button of grid.node.querySelectorAll("button.pick")) {
+    const one = site.byKey.get(button.dataset.pick);
+    const now = picked.includes(one.key);
+    if ((button.getAttribute("aria-pressed") === "true") !== now) {
+      button.replaceWith(picker(one, now));
+    }
+  }
+}
+
+function wireGrid(node, open, pick) {
   grid.node = node;
   let waiting = false;
   const soon = (work) => () => {
@@ -213,6 +243,11 @@ function wireGrid(node, open) {
     rove();
   });
   node.addEventListener("click", (event) => {
+    const button = event.target.closest("button.pick");
+    if (button) {
+      pick(button.dataset.pick);
+      return;
+    }
     const link = event.target.closest("a.tile");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
@@ -221,6 +256,7 @@ function wireGrid(node, open) {
   });
   node.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "c" && grid.maps.length) pick(grid.maps[grid.active].key);
     const to = keyTarget(event.key);
     if (to === null) return;
     event.preventDefault();

@@ -2,6 +2,7 @@
 
 let state = null;
 let list = [];
+/** Whether a dialog is being shut by the page, not by the user. */
 let closing = false;
 
 function sizeOf(wanted) {
@@ -55,7 +56,8 @@ function arrange(told) {
   const size = sizeOf(state.size);
   const usual = list.every((one, i) => i === 0 || one.place > list[i - 1].place);
   const view = {
-    state: { ...state, m: null },
+    state: { ...state, m: null, v: false },
+    picked: pickedOf(state.c),
     size,
     side: sideOf(size),
     sections: !mixed,
@@ -70,28 +72,59 @@ function arrange(told) {
 }
 
 function showDialog() {
+  showTray(state, pick, openComparison);
   const one = state.m === null ? null : site.byKey.get(state.m);
-  if (one && dialog.key !== state.m) {
-    showMap(one, state, list, (to) => turnTo(to.key));
-    document.title = one.layer.layer + " : " + one.map + " – " + site.model;
-  } else if (!one && dialog.node.open) {
-    closing = true;
-    dialog.node.close();
+  if (!one && dialog.node.open) shut(dialog.node);
+  if (!state.v && comparison.node.open) shut(comparison.node);
+  if (one && dialog.key !== state.m) showMap(one, state, list, (to) => turnTo(to.key), pick);
+  if (state.v && !(comparison.node.open && comparison.shown === state.c)) {
+    showComparison(state, (to) => openMap(to.key), pick);
   }
-  if (!one) document.title = site.model + ": original input patterns";
+  if (one) document.title = (one.objective || one.layer.layer + " : " + one.map) + " – " + site.model;
+  else document.title = site.model + (state.v ? ": maps side by side" : ": original input patterns");
 }
 
-/** Changes the state without a step in the history. */
+function shut(node) {
+  closing = true;
+  node.close();
+}
+
+/** Changes the state without a step in the history; `part` may depend on the state. */
 function change(part) {
-  state = { ...state, ...part };
+  state = { ...state, ...(typeof part === "function" ? part(state) : part), m: null, v: false };
   history.replaceState(history.state, "", fragmentOf(state));
   show();
 }
 
 function openMap(key) {
-  state = { ...state, m: key };
+  state = { ...state, m: key, v: false };
   history.pushState({ opened: true }, "", fragmentOf(state));
   showDialog();
+}
+
+function openComparison() {
+  state = { ...state, m: null, v: true };
+  history.pushState({ opened: true }, "", fragmentOf(state));
+  showDialog();
+}
+
+/** Picks a map for comparison, or puts it back; null puts all back. Gives the keys picked. */
+function pick(key) {
+  let keys = pickedOf(state.c);
+  if (key === null) keys = [];
+  else if (keys.includes(key)) keys = keys.filter((other) => other !== key);
+  else keys = [...keys, key].slice(-MOST_COMPARED);
+  const held = document.activeElement && document.activeElement.dataset.pick;
+  const inTray = byId("tray").contains(document.activeElement);
+  state = { ...state, c: keys.join("_"), v: state.v && keys.length > 0 };
+  history.replaceState(history.state, "", fragmentOf(state));
+  showPicked(keys);
+  showDialog();
+  const button = held ? grid.node.querySelector('[data-pick="' + held + '"]') : null;
+  if (button) button.focus({ preventScroll: true });
+  else if (inTray && keys.length) byId("tray").querySelector("button").focus();
+  else if (inTray) focusMap(grid.active);
+  return state.c;
 }
 
 /** Another map in the open dialog: the way back still leads to the grid. */
@@ -101,36 +134,41 @@ function turnTo(key) {
   showDialog();
 }
 
-/** After the dialog is shut, by whatever means: the address follows, the focus returns. */
-function closed() {
+/** After a dialog is shut, by whatever means: the address follows, the focus returns. */
+function closed(event) {
   const place = list.findIndex((one) => one.key === dialog.key);
-  dialog.key = null;
-  dialog.node.replaceChildren();
-  if (!closing && state.m !== null) {
-    state = { ...state, m: null };
+  if (event.target === dialog.node) dialog.key = null;
+  event.target.replaceChildren();
+  if (!closing && (state.m !== null || state.v)) {
+    state = { ...state, m: null, v: false };
     document.title = site.model + ": original input patterns";
     if (history.state && history.state.opened) history.back();
-    else history.replaceState(null, "", fragmentOf(state));
+    else history.replaceState({ opened: false }, "", fragmentOf(state));
   }
   closing = false;
-  focusMap(place < 0 ? grid.active : place);
+  if (!document.querySelector("dialog[open]")) focusMap(place < 0 ? grid.active : place);
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.closest("input, select, textarea");
   if (dialog.node.open) {
+    if (event.key === "c") document.querySelector(".pick-open").click();
     if (event.key !== "[" && event.key !== "]") return;
     const place = list.findIndex((one) => one.key === dialog.key);
     const to = place < 0 ? undefined : list[place + (event.key === "]" ? 1 : -1)];
     if (to) turnTo(to.key);
   } else if (event.key === "Escape" && event.target === byId("search")) {
     focusMap(grid.active);
-  } else if (typing || byId("help").open) {
+  } else if (typing || byId("help").open || comparison.node.open) {
     return;
   } else if (event.key === "/") {
     event.preventDefault();
     byId("search").focus();
+  } else if (event.key === "s") {
+    byId("settings").classList.add("open");
+    byId("more").setAttribute("aria-expanded", "true");
+    byId("sort").focus();
   } else if (event.key === "?") {
     byId("help").showModal();
   }
@@ -141,10 +179,13 @@ function start(content) {
   site = readSite(content);
   dialog.node = byId("map");
   state = parsed(location.hash);
-  wireGrid(byId("grid"), openMap);
+  if (!history.state) history.replaceState({ opened: false }, "", location.href);
+  comparison.node = byId("compare");
+  wireGrid(byId("grid"), openMap, pick);
   wireControls(change);
-  dialog.node.addEventListener("close", closed);
-  for (const node of [dialog.node, byId("help")]) {
+  wireActions(() => list, openMap);
+  for (const node of [dialog.node, comparison.node]) node.addEventListener("close", closed);
+  for (const node of [dialog.node, comparison.node, byId("help")]) {
     node.addEventListener("click", (event) => {
       if (event.target === node) node.close();
     });
@@ -156,9 +197,16 @@ function start(content) {
   });
   document.addEventListener("keydown", onKey);
   window.addEventListener("popstate", () => {
-    const before = fragmentOf({ ...state, m: null });
+    const before = fragmentOf({ ...state, m: null, v: false });
+    const { c } = state;
     state = parsed(location.hash);
-    if (fragmentOf({ ...state, m: null }) === before) showDialog();
+    if (history.state) {
+      // A step within this page: what is picked stays picked.
+      state = { ...state, c, v: state.v && c !== "" };
+      history.replaceState(history.state, "", fragmentOf(state));
+      showPicked(pickedOf(c));
+    } else history.replaceState({ opened: false }, "", location.href);
+    if (fragmentOf({ ...state, m: null, v: false }) === before) showDialog();
     else show();
   });
   show();

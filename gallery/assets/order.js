@@ -20,20 +20,31 @@ function filtered(state) {
   return site.maps.filter((one) => {
     if (state.layer !== null && one.layer.index !== state.layer) return false;
     if (state.verdict !== null && one.verdict !== state.verdict) return false;
-    if (state.class !== null) {
-      const told = information(one, measureOf(one, state));
-      if (!told || told.best !== state.class) return false;
+    if (state.class !== null || state.lo !== null || state.hi !== null) {
+      const told = site.information[measureOf(one, state)];
+      if (told === undefined) return false;
+      if (state.class !== null && told.best[one.place] !== state.class) return false;
+      const mi = told.mi[one.place];
+      if (state.lo !== null && !(mi !== null && mi >= state.lo)) return false;
+      if (state.hi !== null && !(mi !== null && mi <= state.hi)) return false;
     }
-    return words.every((word) =>
-      /^\d+$/.test(word) ? String(one.map) === word : one.text.includes(word)
-    );
+    return words.every((word) => fits(one, word));
   });
+}
+
+/** Whether a word of a search means a map: its number, or a part of its name. */
+function fits(one, word) {
+  if (/^\d+$/.test(word)) return String(one.map) === word;
+  const name = one.layer.layer.toLowerCase();
+  if (one.objective && one.objective.toLowerCase().includes(word)) return true;
+  return name.includes(word) || (name + ":" + one.map).includes(word);
 }
 
 /** What a map is ordered by, greater first; null comes last. */
 function valueOf(one, state, about) {
   if (state.sort === "score") return one.score;
   if (state.sort === "stability") return one.stability;
+  if (state.sort === "redundancy") return one.redundancy;
   if (state.sort === "index") return -one.map;
   const measure = measureOf(one, state);
   if (sortClass(state) !== null) {

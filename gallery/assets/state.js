@@ -1,8 +1,11 @@
 /* All state is in the fragment, and nothing of the fragment is believed that is not listed here. */
 
 const SIZES = ["s", "m", "l", "xl"];
+const MOST_COMPARED = 4;
 const DEFAULTS = {
   m: null,
+  c: "",
+  v: false,
   by: null,
   sort: "mi",
   group: "deep",
@@ -10,9 +13,13 @@ const DEFAULTS = {
   layer: null,
   class: null,
   verdict: null,
+  lo: null,
+  hi: null,
   q: "",
   size: null,
 };
+/** What does not change which maps are shown. */
+const BESIDE = { m: null, c: "", v: false, size: null };
 
 function oneOf(value, allowed) {
   return allowed.includes(value) ? value : null;
@@ -23,12 +30,25 @@ function classNumber(text) {
   return number >= 0 && number < site.classes.length ? number : null;
 }
 
+/** Bits that a user asks for; null for anything else. */
+function amountOf(text) {
+  return /^\d{1,6}(\.\d{0,6})?$|^\.\d{1,6}$/.test(text) ? Number(text) : null;
+}
+
+/** Keys of maps that are there, each once, as many as can be compared. */
+function pickedOf(text) {
+  const keys = text.split("_").filter((key) => site.byKey.has(key));
+  return [...new Set(keys)].slice(0, MOST_COMPARED);
+}
+
 /** The state that a fragment names. */
 function parsed(fragment) {
   const told = new URLSearchParams(fragment.replace(/^#/, ""));
   const text = (name) => told.get(name) || "";
   const state = { ...DEFAULTS };
   state.m = site.byKey.has(text("m")) ? text("m") : null;
+  state.c = pickedOf(text("c").slice(0, 200)).join("_");
+  state.v = text("v") === "1" && state.c !== "" && state.m === null;
   state.by = oneOf(text("by"), site.estimators.map((one) => one.key));
   state.sort = sortable(text("sort")) || "mi";
   state.group = oneOf(text("group"), ["deep", "shallow", "all"]) || "deep";
@@ -37,6 +57,8 @@ function parsed(fragment) {
   state.layer = oneOf(text("layer"), layers) === null ? null : Number(text("layer"));
   state.class = classNumber(text("class"));
   state.verdict = told.has("verdict") ? oneOf(told.get("verdict"), site.verdicts) : null;
+  state.lo = amountOf(text("lo"));
+  state.hi = amountOf(text("hi"));
   state.q = text("q").slice(0, 200);
   state.size = oneOf(text("size"), SIZES);
   return state;
@@ -44,6 +66,7 @@ function parsed(fragment) {
 
 function sortable(text) {
   if (["mi", "score", "stability", "index"].includes(text)) return text;
+  if (text === "redundancy") return site.columns.redundancy === null ? null : text;
   const told = /^class-(\d{1,6})$/.exec(text);
   return told && classNumber(told[1]) !== null ? text : null;
 }

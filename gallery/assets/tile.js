@@ -18,21 +18,24 @@ function picture(node, one, side, usual) {
     node.textContent = "no OIP";
     return;
   }
-  const folder = "img/";
   const name = padded(one.layer.index, 3) + "/" + padded(one.map, 4) + ".webp";
-  const inSheet = site.exact || (usual && scale <= 1.1);
-  if (inSheet) {
+  const shown = (file) => 'url("' + addressOf("img/" + file) + '")';
+  if (site.exact || (usual && scale <= 1.1)) {
     const [columns, each] = site.sheet;
     const spot = one.place % each;
-    node.style.backgroundImage =
-      'url("' + folder + "sheet-" + padded(Math.floor(one.place / each), 3) + '.webp")';
+    const [row, column] = [Math.floor(spot / columns), spot % columns];
+    node.style.backgroundImage = shown("sheet-" + padded(Math.floor(one.place / each), 3) + ".webp");
     node.style.backgroundSize = columns * wide * scale + "px auto";
-    node.style.backgroundPosition =
-      -(spot % columns) * wide * scale + "px " + -Math.floor(spot / columns) * high * scale + "px";
-  } else {
+    node.style.backgroundPosition = -column * wide * scale + "px " + -row * high * scale + "px";
+  } else if (scale <= 1.1) {
     // Sheets only pay in their own order; otherwise each visible tile would cost a whole one.
-    node.style.backgroundImage = 'url("' + folder + "tile/" + name + '")';
+    node.style.backgroundImage = shown("tile/" + name);
     node.style.backgroundSize = "100% 100%";
+  } else {
+    // The file of the starts is sharp at this size: the best start stands below on the left.
+    node.style.backgroundImage = shown("full/" + name);
+    node.style.backgroundSize = "auto 200%";
+    node.style.backgroundPosition = "left bottom";
   }
 }
 
@@ -57,7 +60,7 @@ function badge([shape, words, kind]) {
 
 /** A map in a sentence, for those who do not see it. */
 function described(one, told) {
-  const parts = ["Reconstructed input of map " + one.map + " of " + one.layer.layer];
+  const parts = ["Reconstructed input of " + wordsOf(one)];
   if (told && told.ordered) parts.push("rank " + told.rank);
   if (told && told.mi !== null) parts.push(bits(told.mi) + " bits");
   if (told && told.best !== null) parts.push("tells most about " + className(told.best));
@@ -82,7 +85,7 @@ function tile(one, view) {
       "data-key": one.key,
     },
     element("span", { class: "frame" }, image, over.length ? element("span", { class: "over" }, over) : null),
-    element("span", { class: "name", title: one.layer.layer + " : " + one.map }, titleOf(one))
+    element("span", { class: "name", title: one.objective || one.layer.layer + " : " + one.map }, titleOf(one))
   );
   const amount = view.about ? view.about[one.place] : told && told.mi;
   if (told && amount !== null) {
@@ -105,6 +108,24 @@ function tile(one, view) {
   }
   if (under.length) link.append(element("span", { class: "under" }, under.map(badge)));
   return link;
+}
+
+/** The button that picks a map for comparison. */
+function picker(one, picked) {
+  const words = (picked ? "Do not compare " : "Compare ") + wordsOf(one);
+  return element(
+    "button",
+    {
+      type: "button",
+      class: "pick",
+      tabindex: "-1",
+      title: picked ? "Do not compare" : "Compare",
+      "aria-label": words,
+      "aria-pressed": String(picked),
+      "data-pick": one.key,
+    },
+    element("span", { "aria-hidden": "true" }, picked ? "✓" : "+")
+  );
 }
 
 function bestClass(place, words) {

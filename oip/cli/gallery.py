@@ -10,6 +10,7 @@ import click
 from oip.cli.options import (
     data_dir_option,
     json_option,
+    note,
     our_models,
     plain_text,
     print_json,
@@ -31,12 +32,18 @@ from oip.cli.options import (
     metavar="SOURCE",
     help="Where the run's data are now.  [default: as the run names them]",
 )
+@click.option(
+    "--single-file",
+    is_flag=True,
+    help="Build RUN/gallery.html instead: one file that holds everything, for up to 300 maps.",
+)
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
 @with_options(data_dir_option, json_option, quiet_option)
 def command(
     run: Path,
     with_data: bool,
     source: str | None,
+    single_file: bool,
     opened: bool,
     data_dir: Path | None,
     as_json: bool,
@@ -45,7 +52,8 @@ def command(
     """Build RUN/gallery, a folder of files that a browser opens without a server.
 
     Maps are shown the most informative first, layer by layer; each has a page with its starts, its
-    verdict and what it knows. Prints the path of index.html.
+    verdict and what it knows. A gallery that is there already is brought up to date: only what
+    changed is drawn again. Prints the path of the page.
 
     \b
     Example:  oip gallery runs/demo --with-data --open
@@ -64,10 +72,11 @@ def command(
             found,
             data_images=None if data is None else data.images,
             data_labels=None if data is None else data.labels,
+            single_file=single_file,
             progress=progress,
         )
-    if opened:
-        click.launch(page.resolve().as_uri())
+    if opened and click.launch(page.resolve().as_uri()) != 0:
+        note(f"No browser could be started; open {plain_text(page)} in one.", quiet)
     if as_json:
         print_json({"gallery": str(page)})
     else:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gallery
+from oip.core import files
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -27,12 +31,24 @@ HOSTILE = [
 ]
 
 
-def _maker():
+def _runs():
+    """The module that makes up runs."""
     path = Path(__file__).parent.parent / "gallery" / "conftest.py"
     spec = importlib.util.spec_from_file_location("gallery_runs", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.make_run
+    return module
+
+
+def _until(page, expression, arg=None):
+    """Waits until an expression, or a function of `arg`, holds.
+
+    Playwright's own polling needs the eval that the page's policy forbids.
+    """
+    end = time.monotonic() + 30
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"never true: {expression}"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +75,7 @@ def look(browser):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
+        page.wait_for_function = partial(_until, page)
         page.on("console", lambda message: wrong.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (wrong.append("dialog"), dialog.dismiss()))
@@ -69,6 +86,11 @@ def look(browser):
                 wrong.append(f"request: {request.url}")
 
         page.on("request", requested)
+        page.expose_function("reportViolation", lambda told: wrong.append(f"policy: {told}"))
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', event => "
+            "reportViolation(event.violatedDirective + ' ' + event.blockedURI))"
+        )
         page.goto(url)
         return page
 
@@ -80,15 +102,68 @@ def look(browser):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """index.html of two layers with 12 and 300 maps."""
-    run = _maker()(tmp_path_factory.mktemp("site") / "run", counts=(12, 300))
+    """index.html of two layers with 12 and 300 maps and everything that can be known of them."""
+    runs = _runs()
+    run = runs.make_run(tmp_path_factory.mktemp("site") / "run", counts=(12, 300))
+    for index, count in ((0, 12), (1, 300)):
+        runs.add_evidence(run, index, count, len(runs.CLASSES))
+    runs.add_record(run)
+    return gallery.build(run)
+
+
+@pytest.fixture(scope="session")
+def clipped_site(tmp_path_factory):
+    """index.html of a layer of which one map's estimate was under 0."""
+    run = _runs().make_run(tmp_path_factory.mktemp("clipped") / "run", grown=())
+    path = run.folder(0) / "ranking.json"
+    told = files.read_json(path)
+    first = told["estimators"][0]
+    first["notices"] = ["decoder: 1 estimate under 0 is shown as 0."]
+    next(one for one in first["maps"] if one["map"] == 7).update(mi=0.0, low=0.0)
+    files.write_json(path, told)
+    return gallery.build(run)
+
+
+@pytest.fixture(scope="session")
+def objective_site(tmp_path_factory):
+    """index.html of a layer and of images that were grown for other objectives."""
+    run = _runs().make_run(tmp_path_factory.mktemp("objectives") / "run", ranked=(0,))
+    names = [f"class:{number} - <img src=x onerror=alert(1)>" for number in range(40)]
+    run.layers[1].update(layer="objectives", objectives=names)
+    return gallery.build(run)
+
+
+@pytest.fixture(scope="session")
+def single_site(tmp_path_factory):
+    """gallery.html of two layers with 12 and 40 maps, with images of the data."""
+    runs = _runs()
+    run = runs.make_run(tmp_path_factory.mktemp("single") / "run")
+    for index, count in ((0, 12), (1, 40)):
+        runs.add_evidence(run, index, count, len(runs.CLASSES))
+    runs.add_record(run)
+    images = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 1)).astype(np.uint8)
+    return gallery.build(run, data_images=images, data_labels=np.arange(30) % 4, single_file=True)
+
+
+@pytest.fixture(scope="session")
+def large_site(tmp_path_factory):
+    """index.html of 10,000 maps in five layers."""
+    run = _runs().make_run(
+        tmp_path_factory.mktemp("large") / "run",
+        names=tuple(f"block{number}" for number in range(5)),
+        counts=(2400, 2400, 2400, 2400, 400),
+        shape=(4, 4, 1),
+        ranked=tuple(range(5)),
+        grown=(4,),
+        estimators=("decoder",),
+    )
     return gallery.build(run)
 
 
 @pytest.fixture(scope="session")
 def hostile_site(tmp_path_factory):
     """index.html of layers, classes and a model with hostile names."""
-    run = _maker()(
+    run = _runs().make_run(
         tmp_path_factory.mktemp("hostile") / "run",
         names=tuple(HOSTILE),
         counts=(3, 3, 3, 3, 3),

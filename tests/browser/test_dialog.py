@@ -80,15 +80,51 @@ def test_everything_known_is_shown(look, site):
         "Starts",
         "From noise",
         "Where it is",
+        "Response beside others",
+        "Most redundant other maps",
+        "What the model takes the OIP for",
+        "When the map is silenced",
+        "Information during training",
         "Make it again",
     ):
         assert wanted in headings
     assert page.locator("dialog .measure").count() == 2
-    assert page.locator("dialog .class-bar").count() == 4
-    assert page.locator("dialog .trace").count() == 3
+    assert page.locator("dialog .class-panel").count() == 2
+    assert page.locator("dialog .class-panel .class-bar").count() == 8
+    assert page.locator("dialog .trace").count() == 3 + 1
     assert page.locator("dialog .reference").count() == 1
     assert "second:37" in page.text_content("dialog pre")
     assert "Images of the data that excite it most" not in headings
+
+
+def test_kernels_stand_in_order_where_they_were_ranked(look, site):
+    page = look(f"{site.as_uri()}#m=1.0")
+    page.wait_for_selector("dialog .kernels")
+    told = page.eval_on_selector_all("dialog .kernels li", "all => all.map(li => li.textContent)")
+    assert [text[:9] for text in told] == ["#1input 2", "#2input 0", "#3input 5"]
+    assert page.locator("dialog .kernel rect").count() == 27
+    page.keyboard.press("Escape")
+    page = look(f"{site.as_uri()}#m=1.37")
+    page.wait_for_selector("dialog .chart")
+    assert page.locator("dialog .kernels").count() == 0
+
+
+def test_a_neighbour_opens(look, site):
+    page = look(f"{site.as_uri()}#m=1.1")
+    page.wait_for_selector("dialog .neighbours button")
+    page.locator("dialog .neighbours button").first.click()
+    page.wait_for_function("location.hash.includes('m=1.0')")
+    assert page.text_content("#map-title") == "second\u00a0:\u00a00"
+
+
+def test_a_notice_of_the_layer_is_not_told_of_a_map_that_it_does_not_concern(look, clipped_site):
+    page = look(f"{clipped_site.as_uri()}#m=0.7")
+    page.wait_for_selector("dialog .measure")
+    assert "shown as 0" in page.text_content("dialog .numbers")
+    page.evaluate("location.hash = 'm=0.8'")
+    page.wait_for_function("document.querySelector('#map-title').textContent.endsWith('8')")
+    page.wait_for_selector("dialog .measure")
+    assert "shown as 0" not in page.text_content("dialog .numbers")
 
 
 def test_failed_map_has_a_page(look, site):

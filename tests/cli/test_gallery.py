@@ -42,6 +42,24 @@ def test_json(made, capsys):
     }
 
 
+def test_single_file(made, capsys):
+    run, _ = made
+    assert oip(["gallery", str(run.path), "--single-file", "--quiet"]) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page == run.path / "gallery.html" and page.is_file()
+    assert not (run.path / "gallery").exists()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_open_starts_a_browser_or_says_how_to(made, capsys, monkeypatch, status):
+    run, _ = made
+    opened = []
+    monkeypatch.setattr("click.launch", lambda url: opened.append(url) or status)
+    assert oip(["gallery", str(run.path), "--open"]) == 0
+    assert opened == [(run.path / "gallery/index.html").resolve().as_uri()]
+    assert ("No browser" in capsys.readouterr().err) == bool(status)
+
+
 def test_with_data(made):
     run, data = made
     run.info["data"]["images"] = 6  # an archive brings no parts: a fifth is the test part

@@ -5,14 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gallery.data_images import DataImages
 from gallery.details import layer_details
-from gallery.images import DataImages
+from gallery.drawn import Drawn
 from gallery.layers import read_layer
+from gallery.parts import _weights
+from gallery.store import Store
 from oip.core.errors import DataError
+from oip.core.files import read_json, write_json
 
 
 def _told(run, index=1, data=None):
-    return layer_details(read_layer(run, index), run.info, "run", data)
+    """What the scripts of a layer say, the maps of all of them together."""
+    found = {"maps": {}}
+    for name, told in layer_details(read_layer(run, index), run.info, "run", data):
+        assert all(int(number) // 64 == int(name[-4:]) for number in told["maps"])
+        found = {**told, "maps": {**found["maps"], **told["maps"]}}
+    return found
+
+
+def _data(folder, run, images, labels, classes):
+    return DataImages(Store(folder, None), Drawn(None, []), run.info, images, labels, classes)
 
 
 @pytest.fixture
@@ -50,7 +63,7 @@ def test_many_classes_are_cut_to_those_that_tell_most(maker, tmp_path):
     entry = next(one for one in read_layer(run, 1).maps if one.map == 7)
     wanted = np.argsort(-entry.information[0].per_class)[:12]
     assert told["classes"] == wanted.tolist()
-    assert len(told["per_class"][1]) == 12
+    assert len(told["per_class"][1]["mi"]) == 12
     assert [place for place, _ in told["histogram"]] == wanted.tolist()
 
 
@@ -60,7 +73,7 @@ def test_without_data_no_data(run):
 
 def test_best_images_are_written_once_with_label_and_field(run, images, tmp_path):
     labels = np.arange(30) % 4
-    data = DataImages(tmp_path / "img", run.info, images, labels, run.info["classes"])
+    data = _data(tmp_path / "new", run, images, labels, run.info["classes"])
     told = _told(run, data=data)["maps"]
     responses = run.responses(1)
     wanted = responses["best_images"][7].tolist()
@@ -72,12 +85,12 @@ def test_best_images_are_written_once_with_label_and_field(run, images, tmp_path
     # the field is 7 wide, its centre at 1.5 + 2 * node
     assert told["7"]["best"][0]["field"] == [1.5 + 2 * column - 3, 1.5 + 2 * row - 3, 7, 7]
     assert len(told["0"]["best"]) == 4  # the others are -1
-    written = {int(path.stem) for path in (tmp_path / "img").iterdir()}
+    written = {int(path.stem) for path in (tmp_path / "new/img/data").iterdir()}
     assert written == set(responses["best_images"].ravel().tolist()) - {-1}
 
 
 def test_images_that_are_not_there_are_left_out(run, images, tmp_path):
-    data = DataImages(tmp_path / "img", run.info, images[:10], None, [])
+    data = _data(tmp_path / "new", run, images[:10], None, [])
     told = _told(run, data=data)["maps"]["7"]["best"]
     assert all(one["image"] < 10 and one["caption"] == "" for one in told)
 
@@ -86,4 +99,99 @@ def test_images_that_are_not_there_are_left_out(run, images, tmp_path):
 def test_odd_data_is_refused(run, images, tmp_path, count, axes):
     given = images if axes == 4 else images[..., 0]
     with pytest.raises(DataError):
-        DataImages(tmp_path, run.info, given, np.zeros(count, int), [])
+        _data(tmp_path, run, given, np.zeros(count, int), [])
+
+
+def test_starts_carry_their_cluster_noise_and_end(run):
+    maps = list(range(40))
+    write_json(
+        run.folder(1) / "stability.json",
+        {
+            "schema": 1,
+            "maps": maps,
+            "within": [0.5] * 39 + [None],
+            "percentile": [90.0] * 40,
+            "n_null": [39] * 40,
+            "clusters": [[0, 1, 0]] * 40,
+            "medoids": [[False, True, True]] * 40,
+        },
+    )
+    one = _told(run)["maps"]["7"]
+    oips = read_layer(run, 1).oips
+    assert [start["cluster"] for start in one["starts"]] == [0, 1, 0]
+    assert [start["medoid"] for start in one["starts"]] == [False, True, True]
+    assert [start["noise"] for start in one["starts"]] == [0, 1, 2]
+    assert one["starts"][0]["score"] == pytest.approx(oips.scores[7, 0], rel=1e-3)
+    assert one["starts"][0]["octaves"] == [1.0] * 4
+    assert {start["reason"] for start in one["starts"]} == {"budget"}
+    assert "median similarity of 0.50, above 90 % of 39" in " ".join(one["sentences"])
+
+
+def test_stability_of_other_maps_is_left_out(run):
+    write_json(run.folder(1) / "stability.json", {"schema": 1, "maps": [0, 1]})
+    assert _told(run)["maps"]["7"]["starts"][0]["cluster"] == -1
+
+
+def test_classes_have_intervals_and_p_values_where_the_ranking_knows_them(run):
+    path = run.folder(1) / "ranking.json"
+    told = read_json(path)
+    entry = next(one for one in told["estimators"][0]["maps"] if one["map"] == 7)
+    entry |= {
+        "raw": -0.02,
+        "per_class_low": [0.0, 0.1, 0.2, 0.3],
+        "per_class_high": [1.0, 1.1, 1.2, 1.3],
+        "per_class_p": [0.5, 0.01],
+    }
+    write_json(path, told)
+    one = _told(run)["maps"]["7"]
+    assert one["measures"][0]["raw"] == -0.02 and one["measures"][1]["raw"] is None
+    first, second = one["per_class"]
+    assert first["low"] == [0.0, 0.1, 0.2, 0.3] and first["high"] == [1.0, 1.1, 1.2, 1.3]
+    assert first["p"] is None, "of another number of classes"
+    assert second["low"] is None and len(second["mi"]) == 4
+
+
+def test_nothing_is_said_of_files_that_are_not_there(run):
+    told = _told(run)
+    assert not {"kernels", "redundancy", "ablation", "record"} & told.keys()
+    assert not {"kernels", "neighbours", "softmax", "ablation", "record"} & told["maps"]["1"].keys()
+
+
+def test_neighbours_share_most_first(full_run):
+    pairs = read_layer(full_run, 1).evidence.redundancy.pairs
+    told = _told(full_run)
+    assert told["redundancy"] == {"names": ["renyi", "correlation"], "units": ["bits", ""]}
+    one = told["maps"]["9"]["neighbours"]
+    others = np.delete(np.arange(40), 9)
+    wanted = others[np.argsort(-pairs[0, 9, others], kind="stable")][:8]
+    assert [each["map"] for each in one] == wanted.tolist()
+    assert one[0]["values"] == pytest.approx(pairs[:, 9, wanted[0]], rel=5e-3)
+    assert told["maps"]["0"]["neighbours"][0]["map"] == 1
+
+
+def test_kernels_stand_as_they_were_ranked(full_run):
+    told = _told(full_run)
+    kernels = told["maps"]["0"]["kernels"]
+    assert kernels["of"] == 30
+    assert [one["input"] for one in kernels["shown"]] == [2, 0, 5]
+    weights = np.array(kernels["shown"][0]["weights"])
+    assert weights.shape == (3, 3) and np.abs(weights).max() == 1.0
+    assert "kernels" not in told["maps"]["8"]
+
+
+@pytest.mark.parametrize("rows", [[[1, 2], [3]], "<b>", [[float("inf")]], [], [["x"]], 3])
+def test_odd_weights_are_not_drawn(rows):
+    assert _weights(rows) is None
+
+
+def test_softmax_ablation_and_training_of_a_map(full_run):
+    told = _told(full_run)
+    one = told["maps"]["7"]
+    evidence = read_layer(full_run, 1).evidence
+    shown = [share for _, share in one["softmax"]]
+    assert shown == sorted(shown, reverse=True) and sum(shown) == pytest.approx(1, abs=1e-3)
+    assert one["softmax"][0][0] == int(evidence.softmax[7].argmax())
+    assert one["ablation"]["loss_increase"] == 0.09
+    assert told["ablation"]["accuracy"] == 0.98
+    assert told["record"] == {"steps": [0, 10, 20, 40]}
+    assert one["record"] == pytest.approx(evidence.record.label[:, 7], abs=6e-4)

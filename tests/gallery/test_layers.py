@@ -89,6 +89,13 @@ def test_class_names_come_from_the_ranking_where_the_run_knows_none(run):
     assert class_names(run, [1, 0])[0] == "ankle boot"
 
 
+def test_objectives_are_called_by_their_expressions(run):
+    run.layers[1]["objectives"] = [f"class:{number} - <b>" for number in range(40)]
+    layer = read_layer(run, 1)
+    assert {entry.map: entry.objective for entry in layer.maps}[7] == "class:7 - <b>"
+    assert {entry.objective for entry in read_layer(run, 0).maps} == {None}
+
+
 def test_nothing_to_show_is_refused(maker, tmp_path):
     run = maker(tmp_path / "run", ranked=(), grown=())
     with pytest.raises(RunError, match="reconstruct"):

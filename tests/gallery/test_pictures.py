@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from gallery.pictures import Sheets, animation, exact, factor, fitted, strip, webp
-
-
-@pytest.fixture
-def tiles():
-    """300 images of 12 x 10 pixels, each of a brightness of its own."""
-    values = np.arange(300, dtype=np.uint32) * 83 % 256
-    return np.broadcast_to(values[:, None, None, None].astype(np.uint8), (300, 12, 10, 1)).copy()
+from gallery.pictures import animation, cell_of, exact, factor, fitted, strip, webp
 
 
 @pytest.mark.parametrize(
@@ -42,38 +37,9 @@ def test_large_images_shrink_to_the_limit():
     assert fitted(np.zeros((300, 150, 3), np.uint8), 96).shape == (96, 48, 3)
 
 
-def test_sheet_holds_every_tile_in_its_place(tmp_path, tiles):
-    sheets = Sheets(tmp_path, (12, 10))
-    for place, tile in enumerate(tiles):
-        sheets.add(None if place == 257 else tile)
-    sheets.flush()
-    sheets.flush()
-    found = sorted(path.name for path in tmp_path.iterdir())
-    assert found == ["sheet-000.webp", "sheet-001.webp"]
-    pixels = [np.asarray(Image.open(tmp_path / name).convert("L")) for name in found]
-    assert pixels[0].shape == (16 * 12, 16 * 10)
-    assert pixels[1].shape == (3 * 12, 16 * 10)
-    for place, tile in enumerate(tiles):
-        sheet, spot = divmod(place, 256)
-        top, left = spot // 16 * 12, spot % 16 * 10
-        cell = pixels[sheet][top : top + 12, left : left + 10]
-        assert np.all(cell == (128 if place == 257 else tile[0, 0, 0]))
-
-
-def test_sheet_of_large_inputs_has_tiles_of_96(tmp_path):
-    sheets = Sheets(tmp_path, (120, 240))
-    sheets.add(np.full((120, 240, 3), 200, np.uint8))
-    sheets.flush()
-    assert sheets.cell == (48, 96)
-    with Image.open(tmp_path / "sheet-000.webp") as found:
-        assert found.size == (16 * 96, 48)
-        assert abs(np.asarray(found)[:48, :96].mean() - 200) < 4
-
-
-def test_animation_shows_every_stage_and_holds_the_last(tmp_path):
+def test_animation_shows_every_stage_and_holds_the_last():
     frames = [np.full((8, 8), value, np.uint8) for value in (0, 120, 250)]
-    animation(tmp_path / "a.webp", frames, True)
-    with Image.open(tmp_path / "a.webp") as found:
+    with Image.open(io.BytesIO(animation(frames, True))) as found:
         assert found.n_frames == 3
         shown, durations = [], []
         for place in range(3):
@@ -85,13 +51,18 @@ def test_animation_shows_every_stage_and_holds_the_last(tmp_path):
     assert durations[-1] > durations[0] == durations[1]
 
 
-def test_strip_and_lossless_webp_keep_pixels(tmp_path):
+def test_strip_and_lossless_webp_keep_pixels():
     images = np.random.default_rng(1).integers(0, 256, (4, 6, 5, 3)).astype(np.uint8)
-    webp(tmp_path / "s.webp", strip([images[:2], images[2:]]), True)
-    found = np.asarray(Image.open(tmp_path / "s.webp"))
+    found = np.asarray(Image.open(io.BytesIO(webp(strip([images[:2], images[2:]]), True))))
     assert np.array_equal(found[6:, :5], images[2])
     assert np.array_equal(found[:6, 5:], images[1])
 
 
 def test_exact():
     assert exact((28, 28)) and exact((48, 32)) and not exact((49, 10))
+
+
+def test_cells_of_sheets():
+    assert cell_of((28, 20)) == (28, 20, True)
+    assert cell_of((240, 120)) == (96, 48, False)
+    assert cell_of((60, 90)) == (60, 90, False)

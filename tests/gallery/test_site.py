@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -17,8 +18,9 @@ from gallery.pages import POLICY
 from oip.ascent.results import Oips
 from oip.core.errors import RunError
 from oip.core.figures import enhanced
-from oip.core.files import read_json
+from oip.core.files import read_json, write_json
 from oip.run.merging import layer_oips
+from oip.run.shards import read_shard, write_shard
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -49,8 +51,12 @@ def test_build_writes_every_file(run):
         "assets/app.js",
         "assets/app.css",
         "data/maps.js",
-        "data/detail-000.js",
-        "data/detail-001.js",
+        "model.html",
+        "layers/000.html",
+        "layers/001.html",
+        "drawn.json",
+        "data/detail-000-0000.js",
+        "data/detail-001-0000.js",
         "data/class-003.js",
         "maps.json",
         "maps.csv",
@@ -63,7 +69,7 @@ def test_build_writes_every_file(run):
         assert (folder / name).is_file(), name
     assert not (folder / "img/data").exists()
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
-    assert seen[0][1:] == (0, 2) and seen[-1][1:] == (2, 2)
+    assert [told[1:] for told in seen] == [(0, 40), (40, 40), (0, 12), (12, 12)]
 
 
 def test_sheet_follows_the_default_order(run):
@@ -127,7 +133,7 @@ def test_pages_without_script_hold_every_map(maker, tmp_path):
 def test_every_page_has_the_policy_and_nothing_inline(run):
     folder = gallery.build(run).parent
     pages = [*folder.glob("*.html"), *folder.glob("layers/*.html")]
-    assert len(pages) == 4
+    assert len(pages) == 7
     for page in pages:
         text = page.read_text("utf-8")
         policy = POLICY.replace("'", "&#39;")
@@ -168,6 +174,90 @@ def test_same_run_same_files(run):
     first = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
     gallery.build(run)
     assert first == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def _inodes(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_ino
+        for path in folder.rglob("*.*")
+        if path.is_file()
+    }
+
+
+def _changed(folder, before):
+    return {name for name, inode in _inodes(folder).items() if before.get(name) != inode}
+
+
+def test_an_unchanged_run_writes_no_file(full_run, monkeypatch):
+    folder = gallery.build(full_run).parent
+    before = _inodes(folder)
+    monkeypatch.setattr("gallery.images.read_shard", None)  # nothing may be drawn
+    gallery.build(full_run)
+    assert _changed(folder, before) == set() and set(_inodes(folder)) == set(before)
+
+
+def test_only_the_shard_that_changed_is_drawn_again(maker, tmp_path):
+    run = maker(tmp_path / "run", counts=(12, 300))
+    folder = gallery.build(run).parent
+    before = _inodes(folder)
+    oips, key = read_shard(run.shard(1, 2))
+    oips.images[3] = oips.images[3][:, ::-1]
+    write_shard(run.shard(1, 2), oips, key)
+    gallery.build(run)
+    drawn = {name for name in _changed(folder, before) if name.startswith("img/tile/")}
+    assert drawn == {"img/tile/001/0131.webp"}
+    order = [(one["index"], one["map"]) for one in read_json(folder / "maps.json")["maps"]]
+    sheets = {f"img/sheet-{order.index((1, 131)) // 256:03d}.webp"}
+    assert {n for n in _changed(folder, before) if n.startswith("img/sheet")} == sheets
+
+
+def test_a_new_order_draws_sheets_but_no_map(run):
+    folder = gallery.build(run).parent
+    before = _inodes(folder)
+    path = run.folder(1) / "ranking.json"
+    told = read_json(path)
+    first = told["estimators"][0]["maps"]
+    first[0]["rank"], first[-1]["rank"] = first[-1]["rank"], first[0]["rank"]
+    write_json(path, told)
+    gallery.build(run)
+    changed = _changed(folder, before)
+    assert "img/sheet-000.webp" in changed and "data/maps.js" in changed
+    assert not {name for name in changed if name.startswith(("img/tile", "img/full"))}
+    assert "assets/app.js" not in changed
+    test_sheet_follows_the_default_order(run)
+
+
+def test_a_picture_that_was_lost_is_drawn_again(run):
+    folder = gallery.build(run).parent
+    before = (folder / "img/full/001/0007.webp").read_bytes()
+    (folder / "img/full/001/0007.webp").unlink()
+    (folder / "img/sheet-000.webp").unlink()
+    gallery.build(run)
+    assert (folder / "img/full/001/0007.webp").read_bytes() == before
+    test_sheet_follows_the_default_order(run)
+
+
+def test_a_damaged_shard_is_named_and_leaves_the_old_gallery(run):
+    folder = gallery.build(run).parent
+    before = _inodes(folder)
+    path = run.shard(1, 0)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    (folder / "img/full/001/0007.webp").unlink()
+    with pytest.raises(RunError, match="shard-0000"):
+        gallery.build(run)
+    assert _changed(folder, before) == set()
+
+
+def test_folders_that_a_killed_build_left_are_removed(run):
+    left = run.path / ".gallery-1-abcdef12"
+    fresh = run.path / ".gallery-2-abcdef12"
+    for folder in (left, fresh):
+        folder.mkdir()
+    os.utime(left, (0, 0))
+    gallery.build(run)
+    assert not left.exists() and fresh.exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "json"])

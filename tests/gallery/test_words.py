@@ -57,6 +57,13 @@ def test_data_that_leaves_the_map_silent_divides_nothing():
     assert "times" not in " ".join(sentences(told))
 
 
+def test_command_names_the_objective_of_an_image():
+    layer = {"layer": "objectives", "index": 3, "objectives": ["class:4", "class:4 - class:9"]}
+    info = {"model": {"name": "m.keras"}, "settings": {"reconstruct": {"seed": 1}}}
+    words = shlex.split(command(info, "run", layer, 1))
+    assert words[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
+
+
 def test_no_oip():
     assert sentences({}) == [NO_OIP]
 

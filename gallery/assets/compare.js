@@ -1,0 +1,110 @@
+/* Up to four maps side by side: the tray that holds them, and the page that shows them. */
+
+const comparison = { node: null, shown: "" };
+
+/** The tray at the foot of the window. */
+function showTray(state, take, open) {
+  const tray = byId("tray");
+  const keys = pickedOf(state.c);
+  tray.hidden = !keys.length;
+  const maps = keys.map((key) => site.byKey.get(key));
+  const items = maps.map((one) => {
+    const words = "Do not compare " + wordsOf(one);
+    const button = element("button", { type: "button", class: "near", title: "Take out", "aria-label": words },
+      miniature(one), element("span", { "aria-hidden": "true" }, one.map + " ✕"));
+    button.addEventListener("click", () => take(one.key));
+    return button;
+  });
+  const compare = element("button", { type: "button", class: "main" }, "Compare " + plural(keys.length, "map"));
+  compare.addEventListener("click", open);
+  const clear = element("button", { type: "button", class: "link" }, "Clear");
+  clear.addEventListener("click", () => take(null));
+  tray.replaceChildren(...items, compare, clear);
+}
+
+/** Shows the picked maps side by side. `open(map)` leads to a map's own page. */
+function showComparison(state, open, take) {
+  const { node } = comparison;
+  comparison.shown = state.c;
+  const maps = pickedOf(state.c).map((key) => site.byKey.get(key));
+  const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
+  close.addEventListener("click", () => node.close());
+  const title = element("h2", { id: "compare-title", tabindex: "-1" }, plural(maps.length, "map") + " side by side");
+  const head = element("header", { class: "map-head" }, element("div", { class: "map-name" }, title), close);
+  const body = element("div", { class: "compared", tabindex: "0", role: "region", "aria-label": "Maps side by side" });
+  body.style.setProperty("--columns", String(maps.length));
+  node.replaceChildren(head, body);
+  if (!node.open) node.showModal();
+  title.focus({ preventScroll: true });
+  Promise.all(maps.map(detailOf)).then((told) => {
+    if (comparison.shown !== state.c || !node.open) return;
+    const most = widestMeasure(maps, told);
+    const classMost = widestClass(told);
+    body.replaceChildren(
+      ...maps.map((one, place) => column(one, told[place], maps, { most, classMost, state, open, take }))
+    );
+  });
+}
+
+/** The full width of the bars of all maps, in bits. */
+function widestMeasure(maps, told) {
+  let most = 0.001;
+  maps.forEach((one, place) => {
+    for (const measure of told[place].shared ? told[place].shared.measures : []) {
+      const known = information(one, measure.key);
+      most = Math.max(most, measure.ceiling || 0, (known && (known.high || known.mi)) || 0);
+    }
+  });
+  return most;
+}
+
+function widestClass(told) {
+  const every = told.flatMap(({ detail }) =>
+    detail && detail.per_class ? detail.per_class.flatMap((one) => (one ? one.mi : [])) : []
+  );
+  return Math.max(0.001, ...every.map((value) => value || 0));
+}
+
+function column(one, { name, shared, detail }, maps, { most, classMost, state, open, take }) {
+  const show = element("button", { type: "button", class: "link" }, titleOf(one));
+  show.addEventListener("click", () => open(one));
+  const out = element("button", { type: "button", class: "link", "aria-label": "Take out map " + one.map }, "take out");
+  out.addEventListener("click", () => take(one.key));
+  const head = element("div", { class: "column-head" }, element("h3", {}, show), out);
+  if (!detail) return element("article", {}, head, paragraph("data/" + name + ".js cannot be read.", "notice"));
+  const told = information(one, measureOf(one, state));
+  const marks = badges(one, told).map(badge);
+  const measures = shared.measures.map((measure) => {
+    const known = information(one, measure.key);
+    if (!known) return null;
+    return element("div", { class: "measure" },
+      element("div", { class: "measure-name" }, element("code", {}, measure.key),
+        element("span", { class: "quiet" }, known.ordered ? "#" + known.rank : "no order")),
+      element("div", { class: "measure-value" }, element("strong", {}, bits(known.mi) + " bits")),
+      bar(known.mi, known.low, known.high, most, measure.ceiling));
+  });
+  const wanted = shared.measures.findIndex((each) => each.key === measureOf(one, state));
+  const values = detail.per_class ? detail.per_class[Math.max(0, wanted)] : null;
+  const classes = values ? classPanel(shared.measures[Math.max(0, wanted)].key, values, detail.classes, classMost) : null;
+  const facts = [
+    ["Score", figure(one.score)],
+    ["Best data image", figure(detail.data_score === undefined ? null : detail.data_score)],
+    ["Stability", figure(one.stability)],
+    ...sharedWith(one, detail, shared, maps),
+  ];
+  return element("article", {}, head, portrait(one, detail),
+    element("p", { class: "verdict" }, one.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
+    element("div", {}, measures), classes, detail.traces ? traceChart(shared.steps, detail.traces, detail.data_score) : null,
+    element("dl", { class: "facts" }, facts.map(([term, value]) =>
+      element("div", {}, element("dt", {}, term), element("dd", {}, value)))));
+}
+
+/** What a map shares with the others that are shown, as far as it is among its nearest. */
+function sharedWith(one, detail, shared, maps) {
+  const found = [];
+  for (const { map, values } of detail.neighbours || []) {
+    const other = maps.some((each) => each.layer === one.layer && each.map === map);
+    if (other) found.push([shared.redundancy.names[0] + " with " + map, figure(values[0])]);
+  }
+  return found;
+}

@@ -1,0 +1,146 @@
+/* Parts of a map's page that rest on files which not every run has, and where a map is. */
+
+/** A kernel's weights: filled squares, accent above nothing, hollow below, by their size. */
+function kernelPicture(weights) {
+  const [rows, columns] = [weights.length, weights[0].length];
+  const cells = weights.flatMap((row, y) =>
+    row.map((value, x) => {
+      const side = 0.92 * Math.sqrt(Math.abs(value));
+      const edge = (1 - side) / 2;
+      return drawn("rect", {
+        class: value < 0 ? "minus" : "plus", x: x + edge, y: y + edge, width: side, height: side,
+      });
+    })
+  );
+  return drawn("svg", { class: "kernel", viewBox: [0, 0, columns, rows].join(" "), "aria-hidden": "true" }, cells);
+}
+
+function kernelsPart(detail, shared) {
+  if (!detail.kernels) return null;
+  const { of, shown } = detail.kernels;
+  const about = shared.kernels;
+  const most = Math.max(0.001, ...shown.map((one) => one.high || one.mi || 0));
+  const rows = shown.map((one, place) =>
+    element(
+      "li",
+      { title: one.with_map === null ? null : bits(one.with_map) + " bits about the map's response" },
+      element("span", { class: "quiet" }, "#" + (place + 1)),
+      one.weights ? kernelPicture(one.weights) : null,
+      element("span", {}, "input " + one.input),
+      bar(one.mi, one.low, one.high, most),
+      element("span", { class: "bits" }, bits(one.mi))
+    )
+  );
+  const cutWords = shown.length < of ? shown.length + " of " + of + " kernels; " : "";
+  const words = cutWords + "bits of the partial response about the label" + (about.name ? ", " + about.name : "") +
+    (shown.some((one) => one.weights) ? "; filled squares are weights above 0, hollow ones below" : "");
+  return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(words + ".", "quiet"));
+}
+
+/** The other maps that share most with this one. */
+function neighboursPart(one, detail, shared, turn) {
+  if (!detail.neighbours || !detail.neighbours.length) return null;
+  const { names, units } = shared.redundancy;
+  const cells = detail.neighbours.map(({ map, values }) => {
+    const other = site.byKey.get(one.layer.index + "." + map);
+    const words = values.map((value, i) => names[i] + " " + figure(value) + (units[i] ? " " + units[i] : ""));
+    const caption = element("span", {}, element("b", {}, String(map)), " " + figure(values[0]));
+    if (!other) return element("div", { title: words.join(", ") }, caption);
+    const label = "Map " + map + ", " + words.join(", ");
+    const button = element("button", { type: "button", class: "near", title: words.join(", "), "aria-label": label }, miniature(other), caption);
+    button.addEventListener("click", () => turn(other));
+    return button;
+  });
+  const unit = units[0] ? ", in " + units[0] : "";
+  return section(
+    "Most redundant other maps",
+    element("div", { class: "neighbours" }, cells),
+    paragraph(names[0] + unit + ".", "quiet")
+  );
+}
+
+function percent(share) {
+  if (share > 0 && share < 0.001) return "< 0.1 %";
+  return (100 * share).toFixed(share < 0.1 ? 1 : 0) + " %";
+}
+
+/** The model's output for the OIP. */
+function softmaxPart(detail) {
+  if (!detail.softmax) return null;
+  const rows = detail.softmax.map(([place, share]) =>
+    element(
+      "div",
+      { class: "class-bar" },
+      named(className(place), { class: "class-name", title: className(place) }),
+      bar(share, null, null, 1),
+      element("span", { class: "bits" }, percent(share))
+    )
+  );
+  return section(
+    "What the model takes the OIP for",
+    rows,
+    paragraph("The softmax of an image that lies outside the data: no class need be right.", "quiet")
+  );
+}
+
+function ablationPart(detail, shared) {
+  if (!detail.ablation) return null;
+  const { loss_increase, low, high, accuracy_drop } = detail.ablation;
+  const about = shared.ablation;
+  const span = low === null || high === null ? "" : " (" + figure(low) + " to " + figure(high) + ")";
+  const told = ["The loss rises by " + figure(loss_increase) + " bits" + span];
+  if (accuracy_drop !== null) told.push("the accuracy falls by " + figure(100 * accuracy_drop) + " points");
+  const whole = [
+    about.loss === null ? null : "loss " + figure(about.loss) + " bits",
+    about.accuracy === null ? null : "accuracy " + figure(100 * about.accuracy) + " %",
+    about.samples === null ? null : about.samples + " images",
+  ].filter(Boolean);
+  return section(
+    "When the map is silenced",
+    paragraph(told.join("; ") + "."),
+    whole.length ? paragraph("The whole model: " + whole.join(", ") + ".", "quiet") : null
+  );
+}
+
+/** The map's information over training. */
+function recordPart(detail, shared) {
+  if (!detail.record || detail.record.every((value) => value === null)) return null;
+  const chart = stepChart(shared.record.steps, [detail.record], {
+    words: "Information about the label, in bits, over training", ends: ["batch", "batches"],
+  });
+  return chart ? section("Information during training", chart, paragraph("Bits about the label.", "quiet")) : null;
+}
+
+function factsPart(one) {
+  const { layer } = one;
+  const rows = [
+    ["Layer", named(layer.layer)],
+    ["Kind", layer.class || null],
+    ["Receptive field", layer.receptive_field ? layer.receptive_field.join(" × ") + " px" : "unknown"],
+    ["Jump", layer.jump ? layer.jump.join(" × ") + " px" : "unknown"],
+    ["Nodes", layer.size ? layer.size.join(" × ") : "unknown"],
+    ["Stability", one.stability === null ? null : figure(one.stability)],
+    ["Redundancy", one.redundancy === null ? null : figure(one.redundancy)],
+  ];
+  const page = "layers/" + padded(layer.index, 3) + ".html";
+  return section(
+    "Where it is",
+    element(
+      "dl",
+      { class: "facts" },
+      rows
+        .filter((row) => row[1] !== null)
+        .map(([term, value]) =>
+          element("div", {}, element("dt", {}, term), element("dd", {}, value))
+        )
+    ),
+    site.single ? null : element("p", {}, element("a", { href: page }, "The layer as a whole"))
+  );
+}
+
+function commandPart(detail) {
+  return section(
+    "Make it again",
+    element("pre", { tabindex: "0", role: "region", "aria-label": "Command" }, element("code", {}, detail.command))
+  );
+}

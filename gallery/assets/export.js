@@ -1,0 +1,67 @@
+/* The maps that are shown, as a table, as a link, and one of them by chance. */
+
+/** A cell: text that a spreadsheet would take for a formula gets an apostrophe. */
+function cell(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value !== "string") return String(value);
+  const safe = /^ *[=+\-@\t\r\n]/.test(value) ? "'" + value : value;
+  return /[",\r\n]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
+}
+
+/** Maps as CSV, one a row, in the order that is given. */
+function tableOf(maps) {
+  const keys = site.estimators.map((one) => one.key);
+  const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy"];
+  const parts = [["mi", " (bits)"], ["low", " (bits)"], ["high", " (bits)"], ["rank", ""], ["p_adjusted", ""]];
+  for (const key of keys) {
+    names.push(...parts.map(([name, unit]) => key + " " + name + unit), key + " best class");
+  }
+  const rows = maps.map((one) => {
+    const cells = [one.layer.layer, one.layer.index, one.map, one.verdict, one.open, one.score, one.stability, one.redundancy];
+    for (const key of keys) {
+      const told = information(one, key);
+      cells.push(...parts.map(([name]) => (told ? told[name] : null)));
+      cells.push(told && told.best !== null ? className(told.best) : null);
+    }
+    return cells;
+  });
+  return [names, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+/** Hands a text to the user as a file. */
+function download(name, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  const link = element("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+/** Puts the page's address on the clipboard; says so, or shows it where that is not allowed. */
+function copyLink(say) {
+  const address = location.href;
+  const shown = () => window.prompt("The address of this view", address);
+  if (!navigator.clipboard) return shown();
+  return navigator.clipboard.writeText(address).then(() => say("Copied."), shown);
+}
+
+/** `list()` are the maps that are shown, `open(key)` opens one. */
+function wireActions(list, open) {
+  let fading = 0;
+  const say = (words) => {
+    byId("told").textContent = words;
+    clearTimeout(fading);
+    fading = setTimeout(() => byId("told").replaceChildren(), 4000);
+  };
+  byId("random").addEventListener("click", () => {
+    const maps = list();
+    if (maps.length) open(maps[Math.floor(Math.random() * maps.length)].key);
+  });
+  byId("copy").addEventListener("click", () => copyLink(say));
+  byId("export").addEventListener("click", () => {
+    download("maps.csv", tableOf(list()));
+    say(plural(list().length, "row") + " saved.");
+  });
+  byId("actions").hidden = false;
+}

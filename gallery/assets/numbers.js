@@ -1,0 +1,126 @@
+/* The numbers of a map's page: information, score, responses. */
+
+/** What one estimator says, with interval, ceiling and p. */
+function measureRow(measure, detail, told, most) {
+  const label = site.estimators.find((each) => each.key === measure.key).label;
+  const span = told.low === null ? "" : bits(told.low) + " to " + bits(told.high);
+  const { p, ranks, raw } = detail;
+  const spread = ranks[0] === null ? "" : " (" + ranks[0] + " to " + ranks[1] + ")";
+  const remarks = [];
+  if (told.p_adjusted !== null && told.p_adjusted > 0.05) remarks.push("≈ not above null");
+  if (told.saturated) remarks.push("▲ saturated: at its ceiling, no ground for an order");
+  if (raw !== null && raw < 0) remarks.push("estimated as " + figure(raw) + ", shown as 0");
+  else if (told.mi === 0) remarks.push("estimated as 0 or less, shown as 0");
+  const facts = [
+    told.ordered ? "rank " + told.rank + spread : "no order",
+    measure.ceiling === null ? null : "ceiling " + bits(measure.ceiling),
+    p === null ? null : "p " + figure(p),
+    told.p_adjusted === null ? null : "adjusted " + figure(told.p_adjusted),
+    measure.samples === null ? null : measure.samples + " images",
+  ];
+  return element(
+    "div",
+    { class: "measure" },
+    element("div", { class: "measure-name" }, named(label), element("code", {}, measure.key)),
+    element(
+      "div",
+      { class: "measure-value" },
+      element("strong", {}, bits(told.mi) + " bits"),
+      span ? element("span", { class: "quiet" }, span) : null
+    ),
+    bar(told.mi, told.low, told.high, most, measure.ceiling),
+    paragraph(facts.filter(Boolean).join(" · "), "quiet"),
+    remarks.length ? paragraph(remarks.join(" · "), "notice") : null,
+    measure.parameters ? paragraph(measure.parameters, "quiet") : null
+  );
+}
+
+function measuresPart(one, detail, shared) {
+  const known = shared.measures
+    .map((measure, place) => ({ measure, said: detail.measures[place], told: information(one, measure.key) }))
+    .filter((row) => row.told && row.said);
+  if (!known.length) return null;
+  const most = Math.max(...known.map(({ measure, told }) => measure.ceiling || told.high || told.mi || 1));
+  return section(
+    "Information",
+    known.map(({ measure, said, told }) => measureRow(measure, said, told, most))
+  );
+}
+
+/** One estimator's bits about each class; `most` is the full width. */
+function classPanel(key, values, classes, most) {
+  const at = (name, i) => (values[name] ? values[name][i] : null);
+  const rows = classes.map((number, i) => {
+    const p = at("p", i);
+    const null_ = p !== null && p > 0.05;
+    return element(
+      "div",
+      { class: "class-bar" + (null_ ? " below" : ""), title: p === null ? null : "adjusted p " + figure(p) },
+      named(className(number), { class: "class-name", title: className(number) }),
+      bar(values.mi[i], at("low", i), at("high", i), most),
+      element("span", { class: "bits" }, (null_ ? "≈ " : "") + bits(values.mi[i]))
+    );
+  });
+  return element("div", { class: "class-panel" }, element("p", { class: "quiet" }, "by ", element("code", {}, key)), rows);
+}
+
+/** Bits about each class, by every estimator; the one that the page is shown by stands first. */
+function classesPart(detail, shared, state, one) {
+  if (!detail.per_class) return null;
+  const wanted = measureOf(one, state);
+  const known = shared.measures
+    .map((measure, place) => ({ key: measure.key, values: detail.per_class[place] }))
+    .filter((each) => each.values)
+    .sort((a, b) => (b.key === wanted) - (a.key === wanted));
+  if (!known.length) return null;
+  const every = known.flatMap(({ values }) => [...values.mi, ...(values.high || [])]);
+  const most = Math.max(0.001, ...every.map((value) => value || 0));
+  const panels = known.map(({ key, values }) => classPanel(key, values, detail.classes, most));
+  const partly = detail.classes.length < site.classes.length;
+  const tested = known.some(({ values }) => values.p);
+  const words = "One class against the rest, in bits" +
+    (tested ? "; ≈ not above null" : "") +
+    (partly ? "; " + detail.classes.length + " of " + site.classes.length + " classes" : "");
+  return section("About each class", element("div", { class: "class-panels" }, panels), paragraph(words + ".", "quiet"));
+}
+
+/** The OIP's score beside what noise and the data reach. */
+function besidePart(detail) {
+  if (!detail.starts) return null;
+  const rows = [
+    ["OIP", detail.starts[0].score, "fill"],
+    ["best data image", detail.data_score, "fill other"],
+    ["noise of all kinds", detail.screened_score, "fill other"],
+    ["white noise", detail.white_score, "fill other"],
+  ].filter((row) => row[1] !== null);
+  if (rows.length < 2) return null;
+  const most = Math.max(1e-9, ...rows.map((row) => row[1]));
+  return section(
+    "Response beside others",
+    rows.map(([name, value, kind]) => {
+      const node = bar(value, null, null, most);
+      node.firstChild.setAttribute("class", kind);
+      return element(
+        "div",
+        { class: "class-bar wide" },
+        element("span", { class: "class-name" }, name),
+        node,
+        element("span", { class: "bits" }, figure(value))
+      );
+    }),
+    paragraph("Mean response at the same mean and deviation, before any ascent but for the OIP.", "quiet")
+  );
+}
+
+function tracePart(detail, shared) {
+  if (!detail.traces) return null;
+  const chart = traceChart(shared.steps, detail.traces, detail.data_score);
+  if (!chart) return null;
+  const words = detail.traces.length > 1 ? "Every start; the best one in front." : "";
+  return section("Score", chart, words ? paragraph(words, "quiet") : null);
+}
+
+function responsesPart(detail) {
+  if (!detail.histogram || !detail.histogram.length) return null;
+  return section("Response to each class", ridges(detail.edges, detail.histogram));
+}

@@ -1,0 +1,140 @@
+/* The images of a map's page. Each part takes what is known and gives an element, or null. */
+
+function section(title, ...children) {
+  const shown = children.flat().filter((child) => child !== null);
+  if (!shown.length) return null;
+  return element("section", {}, element("h3", {}, title), ...shown);
+}
+
+function fileOf(one, folder, ending) {
+  const name = padded(one.layer.index, 3) + "/" + padded(one.map, 4);
+  return addressOf("img/" + folder + "/" + name + (ending || "") + ".webp");
+}
+
+function paragraph(text, kind) {
+  return element("p", { class: kind || null }, text);
+}
+
+/** The best start, large, enhanced. */
+function portrait(one, detail) {
+  if (!detail.traces) return element("div", { class: "portrait none" }, "no OIP");
+  const place = { columns: detail.traces.length, rows: 2, column: 0, row: 1 };
+  const label = "Reconstructed input of " + wordsOf(one) + ", enhanced";
+  return element("div", { class: "portrait" }, cut(fileOf(one, "full"), place, label));
+}
+
+/** A map's best start as a small picture. */
+function miniature(one) {
+  const image = element("span", { class: "picture" + (site.exact ? " exact" : ""), "aria-hidden": "true" });
+  picture(image, one, site.exact ? Math.max(...site.input) * 2 : 64, true);
+  return image;
+}
+
+const CLUSTERS = "ABCDEFGHIJKLMNOP";
+
+/** What is told under a start: its score, its cluster and whether it stands for it. */
+function startWords(start, several) {
+  const told = [element("span", {}, figure(start.score))];
+  if (several && start.cluster >= 0) {
+    const letter = CLUSTERS[start.cluster] || String(start.cluster + 1);
+    const words = "cluster " + letter + (start.medoid ? ", its medoid" : "");
+    told.push(element("span", { class: "cluster", title: words }, " " + letter + (start.medoid ? " ◆" : "")));
+  }
+  return told;
+}
+
+/** Every start, plain above enhanced, best first; the medoid of each cluster is marked. */
+function startsPart(one, detail) {
+  if (!detail.starts) return null;
+  const columns = detail.starts.length;
+  const clusters = new Set(detail.starts.map((start) => start.cluster)).size;
+  const medoids = detail.starts.filter((start) => start.medoid).length;
+  const several = medoids > 0 && columns > 1;
+  const cells = detail.starts.map((start, column) => {
+    const images = ["plain", "enhanced"].map((kind, row) => {
+      const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
+      return cut(fileOf(one, "full"), { columns, rows: 2, column, row }, label);
+    });
+    const kind = several && start.medoid ? "medoid" : null;
+    return element("figure", { class: kind }, images, element("figcaption", {}, startWords(start, several)));
+  });
+  const groups = several
+    ? " " + plural(clusters, "cluster") + " of similar starts; ◆ is the one that stands for its cluster."
+    : "";
+  return section(
+    columns === 1 ? "Start" : "Starts",
+    element("div", { class: "strip" }, cells),
+    paragraph("Plain above, contrast-enhanced below; best first, with their scores." + groups, "quiet")
+  );
+}
+
+/** Of which octaves the best start's noise was made. */
+function noiseWords(detail) {
+  const start = detail.starts && detail.starts[0];
+  if (!start) return "";
+  if (start.noise < 0) return " It grew from a data image: no noise excited the map.";
+  const weights = start.octaves.map((weight) => (weight === null ? "–" : figure(weight))).join(", ");
+  return " Step 0 is its start noise: number " + start.noise + " of those screened, octaves weighted " +
+    weights + " (longest wavelength last).";
+}
+
+/** From noise to the OIP: moving, and as a row of stills. */
+function evolutionPart(one, detail, shared) {
+  if (!detail.traces || !shared.stages.length) return null;
+  const columns = shared.stages.length;
+  const still = fileOf(one, "evolution", "-still");
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const moving = calm
+    ? null
+    : element("img", {
+        class: "moving" + (site.exact ? " exact" : ""),
+        src: fileOf(one, "evolution"),
+        alt: "The best start growing from noise",
+      });
+  const cells = shared.stages.map((step, column) =>
+    element(
+      "figure",
+      {},
+      cut(still, { columns, rows: 1, column, row: 0 }, "Step " + step),
+      element("figcaption", {}, step === 0 ? "noise" : String(step))
+    )
+  );
+  const row = element("div", { class: "strip stages" }, cells);
+  return section(
+    "From noise",
+    element("div", { class: "evolution" }, moving, row),
+    paragraph("The best start at these steps, each contrast-enhanced." + noiseWords(detail), "quiet")
+  );
+}
+
+/** The images of the data that excite the map most; what its strongest node sees is framed. */
+function bestPart(detail) {
+  if (!detail.best || !detail.best.length) return null;
+  const cells = detail.best.map((best) => {
+    const over = [];
+    if (best.field) {
+      const [x, y, width, height] = best.field;
+      over.push(drawn("rect", { class: "field-edge", x, y, width, height }));
+      over.push(drawn("rect", { class: "field", x, y, width, height }));
+    }
+    const url = addressOf("img/data/" + padded(best.image, 5) + ".webp");
+    const label = "Data image " + best.image + (best.caption ? ", label " + best.caption : "");
+    const image = cut(url, { columns: 1, rows: 1, column: 0, row: 0 }, label, { over });
+    return element(
+      "figure",
+      { title: label },
+      image,
+      element(
+        "figcaption",
+        {},
+        best.caption ? named(best.caption, { class: "caption" }) : null,
+        element("span", { class: "quiet" }, " " + figure(best.score))
+      )
+    );
+  });
+  return section(
+    "Images of the data that excite it most",
+    element("div", { class: "strip" }, cells),
+    paragraph("Label and mean response; the frame is what the strongest node sees.", "quiet")
+  );
+}

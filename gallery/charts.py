@@ -1,0 +1,218 @@
+"""Where the lines of a page's charts go; the templates draw them as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_BINS = 24
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A plot of `wide` x `high` units with room for its labels, and the ranges of its axes."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    wide: float = 560.0
+    high: float = 220.0
+    left: float = 48.0
+    right: float = 14.0
+    top: float = 22.0
+    bottom: float = 40.0
+
+    def across(self, value: float) -> float:
+        """Where a value of the x axis stands."""
+        low, high = self.x
+        share = (value - low) / ((high - low) or 1.0)
+        return round(self.left + share * (self.wide - self.left - self.right), 1)
+
+    def up(self, value: float) -> float:
+        """Where a value of the y axis stands."""
+        low, high = self.y
+        share = (value - low) / ((high - low) or 1.0)
+        return round(self.top + (1.0 - share) * (self.high - self.top - self.bottom), 1)
+
+    @property
+    def box(self) -> dict[str, float]:
+        """Size and edges, for the template."""
+        return {
+            "wide": self.wide,
+            "high": self.high,
+            "left": self.left,
+            "end": self.wide - self.right,
+            "base": self.high - self.bottom,
+            "top": self.top,
+        }
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers from `low` to `high`.
+
+    >>> ticks(0.0, 2.9)
+    [0.0, 1.0, 2.0]
+    """
+    span = high - low
+    if not span > 0 or not math.isfinite(span):
+        return [low]
+    rough = span / count
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next((size * factor for factor in (1, 2, 5) if size * factor >= rough), size * 10)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(place * step, 12) for place in range(first, last + 1)]
+
+
+def distribution(values: Sequence[float], ceiling: float | None) -> dict[str, Any] | None:
+    """A histogram of bits from 0 to the ceiling, or to the largest value where none is known.
+
+    Args:
+        values: bits; None without any.
+        ceiling: bits.
+    """
+    if not len(values):
+        return None
+    known = np.asarray(values, np.float64)
+    most = max(float(known.max()), ceiling or 0.0, 1e-3)
+    counts, edges = np.histogram(np.clip(known, 0.0, most), _BINS, (0.0, most))
+    frame = Frame((0.0, most), (0.0, float(max(counts.max(), 1))), wide=440.0, high=170.0)
+    return {
+        **frame.box,
+        "bars": [
+            {
+                "x": frame.across(low),
+                "y": frame.up(int(count)),
+                "width": round(frame.across(high) - frame.across(low) - 1.0, 1),
+                "height": round(frame.up(0) - frame.up(int(count)), 1),
+                "words": f"{low:.2f} to {high:.2f} bits: {count}",
+            }
+            for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+            if count
+        ],
+        "median": frame.across(float(np.median(known))),
+        "median_words": f"median {np.median(known):.2f}",
+        "median_left": float(np.median(known)) > most / 2,
+        "ceiling": None if ceiling is None else frame.across(ceiling),
+        "x_ticks": _labelled(ticks(0.0, most), frame.across),
+        "y_ticks": _labelled([0.0, float(counts.max())], frame.up),
+        "told": (
+            f"{len(known)} maps from {known.min():.2f} to {known.max():.2f} bits, "
+            f"median {np.median(known):.2f}"
+            + ("" if ceiling is None else f", ceiling {ceiling:.2f}")
+        ),
+    }
+
+
+def boxes(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> dict[str, Any] | None:
+    """Quartiles of groups of values side by side: box, median, whiskers from least to most.
+
+    Args:
+        groups: a label and its values, left to right; those without values keep their place.
+    """
+    known = [np.asarray(values, np.float64) for _, values in groups]
+    known = [values[np.isfinite(values)] for values in known]
+    if not any(len(values) for values in known):
+        return None
+    most = max(float(values.max()) for values in known if len(values))
+    least = min(0.0, *(float(values.min()) for values in known if len(values)))
+    frame = Frame((0.0, float(len(groups))), (least, most or 1.0), high=250.0, bottom=46.0)
+    half = min(24.0, 0.3 * (frame.wide - frame.left - frame.right) / len(groups))
+    every = -(-len(groups) // 14)
+    found = []
+    for place, ((label, _), values) in enumerate(zip(groups, known, strict=True)):
+        one: dict[str, Any] = {
+            "x": frame.across(place + 0.5),
+            "label": label if place % every == 0 else "",
+            "values": None,
+        }
+        if len(values):
+            low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
+            one["values"] = {
+                name: frame.up(float(value))
+                for name, value in zip(
+                    ("low", "first", "median", "third", "high"),
+                    (low, first, median, third, high),
+                    strict=True,
+                )
+            }
+            one["words"] = (
+                f"{label}: median {median:.2f} bits, quartiles {first:.2f} and {third:.2f}, "
+                f"from {low:.2f} to {high:.2f}, {len(values)} maps"
+            )
+        found.append(one)
+    return {
+        **frame.box,
+        "half": half,
+        "boxes": found,
+        "y_ticks": _labelled(ticks(least, most), frame.up),
+        "letters": max(4, int((frame.wide - 62) / len(groups) * every / 6.2)),
+        "told": "; ".join(one["words"] for one in found if one["values"])[:600],
+    }
+
+
+def plane(
+    layers: Sequence[tuple[str, Sequence[float | None], Sequence[float | None]]],
+    steps: Sequence[int],
+    ceilings: tuple[float | None, float | None],
+) -> dict[str, Any] | None:
+    """The information plane: I(X;T) across, I(T;Y) up, a path a layer.
+
+    Args:
+        layers: name, I(X;T) at each step, I(T;Y) at each step; in bits, None where not known.
+        steps: batches done.
+        ceilings: of I(X;T) and of I(T;Y), in bits.
+    """
+    paths = []
+    for name, inputs, labels in layers:
+        points = [
+            (float(across), float(up), int(step))
+            for across, up, step in zip(inputs, labels, steps, strict=True)
+            if across is not None and up is not None
+        ]
+        if points:
+            paths.append((name, points))
+    if not paths:
+        return None
+    every = [point for _, points in paths for point in points]
+    wide = max(*(point[0] for point in every), ceilings[0] or 0.0, 1e-3)
+    high = max(*(point[1] for point in every), ceilings[1] or 0.0, 1e-3)
+    frame = Frame((0.0, wide), (0.0, high * 1.04), high=340.0)
+    last = max(point[2] for point in every) or 1
+    return {
+        **frame.box,
+        "paths": [
+            {
+                "name": name,
+                "number": place + 1,
+                "line": " ".join(f"{frame.across(x)},{frame.up(y)}" for x, y, _ in points),
+                "points": [
+                    {
+                        "x": frame.across(x),
+                        "y": frame.up(y),
+                        "shade": round(0.15 + 0.85 * step / last, 2),
+                        "words": f"{name}, batch {step}: I(X;T) {x:.2f}, I(T;Y) {y:.2f} bits",
+                    }
+                    for x, y, step in points
+                ],
+                "from": f"{points[0][0]:.2f}, {points[0][1]:.2f}",
+                "to": f"{points[-1][0]:.2f}, {points[-1][1]:.2f}",
+            }
+            for place, (name, points) in enumerate(paths)
+        ],
+        "ceilings": [
+            None if ceilings[0] is None else frame.across(ceilings[0]),
+            None if ceilings[1] is None else frame.up(ceilings[1]),
+        ],
+        "x_ticks": _labelled(ticks(0.0, wide), frame.across),
+        "y_ticks": _labelled(ticks(0.0, high), frame.up),
+        "last": last,
+        "told": f"{len(paths)} layers over {last} batches",
+    }
+
+
+def _labelled(values: Sequence[float], where: Any) -> list[dict[str, Any]]:
+    return [{"at": where(value), "label": f"{value:g}"} for value in values]

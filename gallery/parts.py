@@ -1,0 +1,191 @@
+"""Parts of a map's page that rest on files which not every run has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gallery.data_images import DataImages
+from gallery.layers import LayerEntry, MapEntry
+from gallery.text import number, plain_name, whole
+
+_MOST_KERNELS = 24
+_MOST_NEIGHBOURS = 8
+_MOST_CLASSES = 10
+
+
+def shared_parts(layer: LayerEntry) -> dict[str, Any]:
+    """What the parts of all maps of a layer have in common."""
+    known = layer.evidence
+    found: dict[str, Any] = {}
+    if known.kernels is not None:
+        found["kernels"] = _measure(known.kernels)
+    if known.ablation is not None:
+        found["ablation"] = {
+            "samples": whole(known.ablation.get("samples")),
+            "split": plain_name(known.ablation.get("split") or ""),
+            "loss": number(known.ablation.get("loss")),
+            "accuracy": number(known.ablation.get("accuracy")),
+        }
+    if known.redundancy is not None:
+        found["redundancy"] = {
+            "names": [plain_name(name) for name in known.redundancy.names],
+            "units": [plain_name(unit) for unit in known.redundancy.units],
+        }
+    if known.record is not None:
+        found["record"] = {"steps": known.record.steps.astype(int).tolist()}
+    return found
+
+
+def evidence_parts(layer: LayerEntry, entry: MapEntry) -> dict[str, Any]:
+    """What is known of a map beyond its OIP and its rank; nothing where there is no file."""
+    known = layer.evidence
+    found = {
+        "kernels": _kernels(known.kernels, entry.map),
+        "neighbours": _neighbours(layer, entry.map),
+        "softmax": _softmax(known.softmax.get(entry.map)),
+        "ablation": _ablation(known.ablation, entry.map),
+        "record": _record(layer, entry.map),
+    }
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def _measure(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": plain_name(told.get("name_shown") or told.get("estimator") or ""),
+        "samples": whole(told.get("samples")),
+        "split": plain_name(told.get("split") or ""),
+        "ceiling": number(told.get("ceiling")),
+    }
+
+
+def _row(told: dict[str, Any] | None, wanted: int) -> dict[str, Any] | None:
+    rows = told["maps"] if told is not None else ()
+    return next((row for row in rows if row.get("map") == wanted), None)
+
+
+def _kernels(told: dict[str, Any] | None, wanted: int) -> dict[str, Any] | None:
+    row = _row(told, wanted)
+    if row is None or not row.get("kernels"):
+        return None
+    shown = [
+        {
+            "input": whole(one.get("input")),
+            **{
+                name: number(one.get(name), 3)
+                for name in ("mi", "low", "high", "p_adjusted", "with_map")
+            },
+            "weights": _weights(one.get("weights")),
+        }
+        for one in row["kernels"][:_MOST_KERNELS]
+    ]
+    return {"of": whole(row.get("of")) or len(row["kernels"]), "shown": shown}
+
+
+def _weights(rows: Any) -> list[list[float]] | None:
+    """A kernel's weights divided by the largest of them, for its picture."""
+    try:
+        values = np.array(rows, np.float64)
+    except (TypeError, ValueError):
+        return None
+    if values.ndim != 2 or not values.size or values.size > 1024 or not np.isfinite(values).all():
+        return None
+    scale = np.abs(values).max() or 1.0
+    return [[round(float(value), 2) for value in row] for row in values / scale]
+
+
+def _neighbours(layer: LayerEntry, wanted: int) -> list[dict[str, Any]] | None:
+    """The other maps that share most with a map, by the first measure."""
+    known = layer.evidence.redundancy
+    if known is None or wanted not in known.maps:
+        return None
+    row = int(np.flatnonzero(known.maps == wanted)[0])
+    shared = known.pairs[0, row].astype(np.float64)
+    shared[row] = np.nan
+    order = np.argsort(np.where(np.isnan(shared), np.inf, -shared), kind="stable")
+    return [
+        {
+            "map": int(known.maps[other]),
+            "values": [number(value, 3) for value in known.pairs[:, row, other]],
+        }
+        for other in order[:_MOST_NEIGHBOURS]
+        if np.isfinite(shared[other])
+    ]
+
+
+def _softmax(probabilities: np.ndarray | None) -> list[list[float]] | None:
+    """[class, probability], the greatest first."""
+    if probabilities is None or not np.isfinite(probabilities).all():
+        return None
+    order = np.argsort(-probabilities, kind="stable")[:_MOST_CLASSES]
+    return [[int(place), round(float(probabilities[place]), 4)] for place in order]
+
+
+def _ablation(told: dict[str, Any] | None, wanted: int) -> dict[str, Any] | None:
+    row = _row(told, wanted)
+    if row is None:
+        return None
+    names = ("loss_increase", "low", "high", "accuracy_drop")
+    return {name: number(row.get(name), 3) for name in names}
+
+
+def _record(layer: LayerEntry, wanted: int) -> list[float | None] | None:
+    known = layer.evidence.record
+    if known is None or wanted not in known.maps:
+        return None
+    column = known.label[:, int(np.flatnonzero(known.maps == wanted)[0])]
+    return [number(value, 3) for value in column]
+
+
+def histograms(
+    layer: LayerEntry, wanted: int, classes: np.ndarray | None, most: int
+) -> dict[str, Any]:
+    """The response's histogram for each of `classes` (the first `most` of them if None)."""
+    told, row = layer.responses, _response_row(layer, wanted)
+    if told is None or row is None or not {"edges", "histogram"} <= told.keys():
+        return {}
+    if not np.isfinite(told["edges"][row]).all():
+        return {}
+    histogram = told["histogram"][row]
+    shown = np.arange(len(histogram)) if classes is None else classes[classes < len(histogram)]
+    return {
+        "edges": [number(edge) for edge in told["edges"][row][[0, -1]]],
+        "histogram": [[int(one), histogram[one].astype(int).tolist()] for one in shown[:most]],
+    }
+
+
+def best_images(layer: LayerEntry, wanted: int, data: DataImages) -> list[dict[str, Any]]:
+    """The data images that excite a map most; their files are written."""
+    told, row = layer.responses, _response_row(layer, wanted)
+    if told is None or row is None or "best_images" not in told:
+        return []
+    found = []
+    for place, index in enumerate(told["best_images"][row].tolist()):
+        if index >= 0 and data.write(index):
+            one: dict[str, Any] = {"image": index, "caption": data.caption(index)}
+            one["score"] = number(told["best_scores"][row][place], 3)
+            field = _field(layer.info, told["best_positions"][row][place].tolist())
+            if field is not None:
+                one["field"] = field
+            found.append(one)
+    return found
+
+
+def _response_row(layer: LayerEntry, wanted: int) -> int | None:
+    """A map's row in responses.npz, if it has one."""
+    if layer.responses is None:
+        return None
+    rows = np.flatnonzero(layer.responses["maps"] == wanted)
+    return int(rows[0]) if rows.size else None
+
+
+def _field(info: dict[str, Any], position: list[int]) -> list[float] | None:
+    """Left, top, width and height, in input pixels, of what a node looks at."""
+    size, jump, offset = (info.get(key) for key in ("receptive_field", "jump", "offset"))
+    if not (size and jump and offset) or len(size) != 2 or min(position) < 0:
+        return None
+    top, left = (
+        offset[axis] + jump[axis] * position[axis] - (size[axis] - 1) / 2 for axis in (0, 1)
+    )
+    return [float(left), float(top), float(size[1]), float(size[0])]

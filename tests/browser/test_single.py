@@ -1,0 +1,47 @@
+"""The single file works by itself, wherever it is moved."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def moved(single_site, tmp_path):
+    """A copy that lies alone."""
+    return shutil.copy(single_site, tmp_path / "sent.html")
+
+
+def test_everything_is_in_it(look, moved):
+    page = look(moved.as_uri())
+    page.wait_for_selector("a.tile")
+    assert page.text_content("#count") == "52 maps"
+    page.select_option("#sort", "class-2")
+    page.wait_for_function("document.querySelector('#scale').textContent.includes('coat')")
+    page.locator("a.tile").first.click()
+    page.wait_for_selector("dialog .moving")
+    page.wait_for_function("document.querySelector('dialog .moving').naturalWidth > 0")
+    headings = page.eval_on_selector_all("dialog h3", "all => all.map(h => h.textContent)")
+    assert "Images of the data that excite it most" in headings
+    sources = page.eval_on_selector_all(
+        "dialog image, dialog img", "all => all.map(i => i.getAttribute('href') || i.src)"
+    )
+    assert sources and all(source.startswith("data:image/webp") for source in sources)
+
+
+def test_layers_are_parts_of_the_page(look, moved):
+    page = look(moved.as_uri())
+    page.locator(".layer-row button").first.click()
+    page.wait_for_selector("#whole-1[open] .matrix")
+    assert page.evaluate("document.querySelector('#whole-1 .matrix').naturalWidth") > 0
+    page.locator("#whole-1 .pairs a").first.click()
+    page.wait_for_selector("#compare[open] article")
+
+
+def test_without_script_every_map_is_shown(look, moved):
+    page = look(moved.as_uri(), java_script_enabled=False)
+    assert page.locator("main .plain-grid li").count() == 52
+    assert page.locator("main img").first.evaluate("image => image.naturalWidth") > 0

@@ -1,0 +1,154 @@
+"""The page of a layer and the page of the model."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import gallery
+from gallery.charts import Frame, boxes, distribution, plane, ticks
+from gallery.evidence import Redundancy, training_record
+from gallery.layers import read_layer
+from gallery.matrix import alike_order, matrix_picture
+from gallery.overview import layer_overview, model_overview
+from gallery.pruning import suggestion
+
+
+def test_verdicts_and_information_are_counted(full_run):
+    layer = read_layer(full_run, 1)
+    pictures = {}
+    told = layer_overview(layer, pictures.__setitem__)
+    assert sum(one["count"] for one in told["verdicts"]) == 40
+    assert next(one for one in told["verdicts"] if one["word"] == "dead")["count"] == 1
+    first = told["measures"][0]
+    known = [entry.information[0] for entry in layer.maps]
+    assert first["above"] == sum(one.p_adjusted <= 0.05 for one in known)
+    bars = first["chart"]["bars"]
+    assert sum(int(bar["words"].rpartition(" ")[2]) for bar in bars) == 40
+    assert told["best"] == [entry.map for entry in layer.maps][:12]
+    assert list(pictures) == ["img/redundancy/001"]
+    assert told["redundancy"]["pairs"][0]["maps"] == [0, 1]
+
+
+def test_depth_goes_from_input_to_output(full_run):
+    layers = [read_layer(full_run, index) for index in (1, 0)]
+    told = model_overview(layers, training_record(full_run))
+    assert [panel["held_out"] for panel in told["panels"]] == [True, False]
+    panel = told["panels"][0]
+    assert [row["layer"] for row in panel["rows"]] == ["first", "second"]
+    bits = [entry.first.mi for entry in layers[1].maps]
+    assert panel["rows"][0]["bits"][2] == f"{np.median(bits):.2f}"
+    assert [path["name"] for path in told["plane"]["chart"]["paths"]] == ["first", "second"]
+
+
+def test_without_ranking_or_record_there_is_nothing_to_draw(maker, tmp_path):
+    run = maker(tmp_path / "run", ranked=())
+    layers = [read_layer(run, index) for index in (1, 0)]
+    assert model_overview(layers, None) == {"panels": [], "plane": None}
+    told = layer_overview(layers[0], dict.__setitem__)
+    assert told["measures"] == [] and not told["can_suggest"] and told["redundancy"] is None
+
+
+def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
+    layer = read_layer(full_run, 1)
+    reasons = suggestion(layer)
+    every = [number for reason in reasons for number in reason.maps]
+    assert len(every) == len(set(every))
+    assert reasons[0].maps == (3,), "the dead map"
+    weak = {e.map for e in layer.maps if e.first.p_adjusted > 0.05}
+    assert set(reasons[1].maps) == weak - {3}
+    rank = {entry.map: place for place, entry in enumerate(layer.maps)}
+    less, more = sorted((0, 1), key=rank.__getitem__, reverse=True)
+    if not {0, 1} & weak:
+        assert next(r for r in reasons if r.instead).instead == {less: more}
+    stays = {number for reason in reasons for number in reason.instead.values()}
+    assert 1 in every or 1 in stays, "silencing it lowers the loss"
+    assert not stays & set(every)
+
+
+def test_pairs_of_equal_maps_leave_one(full_run):
+    path = full_run.folder(0) / "redundancy.npz"
+    from oip.core import files
+
+    arrays = files.read_arrays(path)
+    arrays["pairs"][0] = 1.0
+    files.write_arrays(path, arrays)
+    layer = read_layer(full_run, 0)
+    reasons = suggestion(layer)
+    instead = next(reason.instead for reason in reasons if reason.instead)
+    gone = {number for reason in reasons for number in reason.maps}
+    stays = [entry.map for entry in layer.maps if entry.map not in gone]
+    assert len(stays) == 1 and set(instead.values()) == set(stays)
+
+
+def test_alike_maps_stand_side_by_side():
+    group = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+    shared = np.where(group[:, None] == group[None, :], 0.9, 0.1)
+    np.fill_diagonal(shared, np.nan)
+    order = alike_order(shared)
+    assert sorted(order) == list(range(10))
+    assert np.count_nonzero(np.diff(group[order])) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_or_unknown_pairs_have_a_picture(count):
+    pairs = np.full((1, count, count), np.nan, np.float32)
+    known = Redundancy(np.arange(count), ("renyi",), ("bits",), pairs)
+    picture, order, ends = matrix_picture(known)
+    assert picture.shape[2] == 3 and picture.dtype == np.uint8
+    assert sorted(order) == list(range(count)) and ends == (0, 0)
+
+
+def test_darker_means_more():
+    pairs = np.array([[[2.0, 0.2, 1.0], [0.2, 2.0, 0.6], [1.0, 0.6, 2.0]]], np.float32)
+    known = Redundancy(np.array([4, 7, 9]), ("renyi",), ("bits",), pairs)
+    picture, order, (low, high) = matrix_picture(known)
+    assert (low, high) == pytest.approx((0.2, 1.0))
+    scale = len(picture) // 3
+    place = {number: row * scale for row, number in enumerate(order)}
+
+    def tone(first, second):
+        return int(picture[place[first], place[second]].sum())
+
+    assert tone(4, 7) > tone(7, 9) > tone(4, 9)
+
+
+def test_ticks_are_round_and_within():
+    assert ticks(0.0, 3.32) == [0.0, 1.0, 2.0, 3.0]
+    assert ticks(0.0, 0.09) == [0.0, 0.02, 0.04, 0.06, 0.08]
+    assert ticks(2.0, 2.0) == [2.0]
+
+
+def test_frame_maps_its_range_onto_the_plot():
+    frame = Frame((0.0, 2.0), (0.0, 1.0))
+    assert (frame.across(0.0), frame.across(2.0)) == (48.0, 546.0)
+    assert frame.up(1.0) == 22.0 and frame.up(0.0) == 180.0
+
+
+def test_charts_of_nothing_are_none():
+    assert distribution([], 2.0) is None
+    assert boxes([("a", []), ("b", [float("nan")])]) is None
+    assert plane([("a", [None], [1.0])], [0], (None, None)) is None
+
+
+def test_boxes_are_quartiles():
+    found = boxes([("a", [0.0, 1.0, 2.0, 3.0, 4.0]), ("b", [])])
+    first, second = found["boxes"]
+    heights = [first["values"][name] for name in ("low", "first", "median", "third", "high")]
+    assert heights == sorted(heights, reverse=True)
+    assert np.ptp(np.diff(heights)) < 0.3, "equal steps"
+    assert second["values"] is None
+
+
+def test_pages_are_written_and_lead_to_files(full_run):
+    folder = gallery.build(full_run).parent
+    for name in ("model.html", "layers/000.html", "layers/001.html", "about.html", "index.html"):
+        text = (folder / name).read_text("utf-8")
+        for link in re.findall(r'(?:href|src)="([^"#:]+)["#]', text):
+            assert (folder / name).parent.joinpath(link).is_file(), (name, link)
+    text = (folder / "layers/001.html").read_text("utf-8")
+    for words in ("Which could go", "What the maps share", "Over training", "Verdicts"):
+        assert words in text
+    assert "Information plane" in (folder / "model.html").read_text("utf-8")

@@ -1,0 +1,83 @@
+"""The gallery as one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import numpy as np
+import pytest
+
+import gallery
+from gallery.assets import app_script, app_style
+from oip.core.errors import RunError, SettingsError
+
+
+@pytest.fixture
+def page(full_run):
+    return gallery.build(full_run, single_file=True).read_text("utf-8")
+
+
+def _hash(text):
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_one_file_and_nothing_else(full_run):
+    before = set(full_run.path.iterdir())
+    made = gallery.build(full_run, single_file=True)
+    assert set(full_run.path.iterdir()) - before == {made}
+    assert gallery.build(full_run, single_file=True) == made, "replaced"
+
+
+def test_policy_allows_just_this_script_and_this_style(page):
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    policy = re.search(r'Security-Policy" content="([^"]+)"', page)[1].replace("&#39;", "'")
+    assert f"script-src '{_hash(script)}';" in policy
+    assert f"style-src '{_hash(style)}';" in policy
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "self" not in policy
+
+
+def test_script_and_style_cannot_end_their_elements():
+    assert "</" not in app_script() and "<!--" not in app_script() and "<script" not in app_script()
+    assert "<" not in app_style()
+
+
+def test_nothing_leads_to_another_file(page):
+    for link in re.findall(r'\s(?:href|src)="([^"]*)"', page):
+        assert link.startswith(("#", "data:")), link
+
+
+def test_images_of_every_map_are_in_it(page, full_run):
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    for name in ("img/sheet-000.webp", "img/full/001/0037.webp", "img/evolution/000/0001.webp"):
+        assert f'"{name}":"data:image/webp;base64,' in script
+
+
+def test_too_many_maps_are_refused_and_nothing_is_written(maker, tmp_path):
+    run = maker(tmp_path / "run", counts=(12, 300), grown=())
+    with pytest.raises(SettingsError, match="300 maps"):
+        gallery.build(run, single_file=True)
+    assert not [path for path in run.path.iterdir() if "gallery" in path.name]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_something_else_is_not_replaced(run, kind):
+    target = run.path / "gallery.html"
+    if kind == "file":
+        target.write_text("<p>mine")
+    else:
+        target.mkdir()
+    with pytest.raises(RunError, match=r"gallery\.html"):
+        gallery.build(run, single_file=True)
+    assert target.is_dir() or target.read_text() == "<p>mine"
+
+
+def test_data_images_only_when_given(run):
+    images = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 1)).astype(np.uint8)
+    assert "img/data/" not in gallery.build(run, single_file=True).read_text("utf-8").replace(
+        app_script(), ""
+    )
+    made = gallery.build(run, data_images=images, single_file=True)
+    assert '"img/data/00' in made.read_text("utf-8")
