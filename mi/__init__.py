@@ -14,32 +14,56 @@ from typing import TYPE_CHECKING
 from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mi.estimators.base import Estimate, LabelEstimator
+    from mi.ablation import Ablation, ablate
+    from mi.estimators.base import Estimator, LabelEstimator
     from mi.estimators.choice import estimator
-    from mi.information import entropy, input_information, mutual_information
+    from mi.estimators.rbig_destructor import Destructor
+    from mi.estimators.results import Estimate
+    from mi.information import (
+        conditional_mutual_information,
+        entropy,
+        input_information,
+        kl_divergence,
+        mutual_information,
+        total_correlation,
+    )
     from mi.ranking import rank
     from mi.ranking_result import Ranking
 
 __all__ = [
+    "Ablation",
+    "Destructor",
     "Estimate",
+    "Estimator",
     "LabelEstimator",
     "Ranking",
+    "ablate",
+    "conditional_mutual_information",
     "entropy",
     "estimator",
     "input_information",
+    "kl_divergence",
     "mutual_information",
     "rank",
+    "total_correlation",
 ]
 
 _PLACES = {
-    "Estimate": "mi.estimators.base",
+    "Ablation": "mi.ablation",
+    "Destructor": "mi.estimators.rbig_destructor",
+    "Estimate": "mi.estimators.results",
+    "Estimator": "mi.estimators.base",
     "LabelEstimator": "mi.estimators.base",
     "Ranking": "mi.ranking_result",
+    "ablate": "mi.ablation",
+    "conditional_mutual_information": "mi.information",
     "entropy": "mi.information",
     "estimator": "mi.estimators.choice",
     "input_information": "mi.information",
+    "kl_divergence": "mi.information",
     "mutual_information": "mi.information",
     "rank": "mi.ranking",
+    "total_correlation": "mi.information",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -6,42 +6,66 @@ from typing import Any
 
 import numpy as np
 
-from mi import labels as labelling
-from mi.estimators.base import Estimate, LabelEstimator
-from mi.estimators.choice import ESTIMATORS
-from mi.estimators.choice import estimator as made
-from mi.estimators.kde import Kde
-from mi.nulls import ENOUGH
-from oip.core.errors import DataError, SettingsError, expected
-
-_DRAWS = 200
+from mi.conditional import conditioned
+from mi.estimation import counts, estimate, resampled
+from mi.estimators.base import (
+    DivergenceEstimator,
+    EntropyEstimator,
+    Estimator,
+    InputEstimator,
+    TotalCorrelationEstimator,
+)
+from mi.estimators.choice import estimator_of
+from mi.estimators.results import Estimate
+from mi.estimators.threads import each
+from mi.pairs import paired
+from mi.samples import check_numbers, check_side
+from oip.core import seeds
+from oip.core.errors import DataError, expected
 
 
 def mutual_information(
-    x: np.ndarray,
+    x: Any,
     y: Any,
-    estimator: str | LabelEstimator = "kde",
+    estimator: str | Estimator | None = None,
     *,
     discrete: bool | None = None,
+    discrete_x: bool | None = None,
     seed: int = 0,
+    null: int | None = None,
+    draws: int | None = None,
     **parameters: Any,
 ) -> Estimate:
-    """I(X;Y) of numbers and a label.
+    """I(X;Y) of numbers or a label and numbers or a label.
+
+    A y of whole numbers, booleans or names, or of one-hot rows, is a label; all other numbers are
+    numbers, several columns a vector. An x is a label if it is names or if `discrete_x` says so.
 
     Args:
-        x: (n,) or (n, d) numbers, finite.
-        y: (n,) whole numbers, booleans or strings, or one-hot rows: a label.
-        estimator: `decoder` (a held-out lower bound), `kde`, or an estimator.
-        discrete: True takes a y of floats as a label, too.
+        x: (n,) or (n, d) numbers, finite; or a label.
+        y: (n,) or (n, d) numbers, finite; or a label: (n,) or one-hot rows.
+        estimator: a name, or an estimator. If None, `kde` for numbers and a label, `ksg` for
+            numbers, `binning` for two labels.
+        discrete: True takes any y as a label, False takes numbers as numbers.
+        discrete_x: the same for x.
         seed: of folds, draws and shuffles.
+        null: shuffles of y for the p-value, 0 for none. If None, the estimator's own number: none
+            where shuffles are dear.
+        draws: random halves for the interval, 0 for none. If None, the estimator's own number.
         parameters: of the estimator, such as `relative=0.05`.
 
     Returns:
-        The estimate with its interval, p-value (1000 shuffles) and ceiling.
+        The estimate with its interval, p-value and ceiling. It is 0 for a label of one class.
 
     Raises:
         DataError: arrays that cannot be used.
-        SettingsError: an unknown estimator or parameter, or a continuous y.
+        SettingsError: an unknown estimator or parameter, or one that cannot do this.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        T. M. Cover, J. A. Thomas: Elements of information theory. 2nd ed. Wiley 2006, ch. 2 and 8.
 
     Example:
         >>> import numpy as np, mi
@@ -50,89 +74,226 @@ def mutual_information(
         >>> round(mi.mutual_information(x, y).bits, 2)
         1.0
     """
-    chosen = made(estimator, **parameters)
-    values = _samples(x)
-    if discrete is False or (discrete is None and _continuous(y)):
-        names = ", ".join(one.name for one in ESTIMATORS)
-        hint = "If y is a label, say discrete=True or give whole numbers."
-        raise SettingsError(
-            expected(
-                "mutual_information: y",
-                f"a label, for the estimators {names}",
-                "continuous numbers",
-                hint,
-            )
-        )
-    known = labelling.check_labels(y, len(values), discrete=bool(discrete))
-    values = values[known.kept]
-    result = chosen.over_maps(values[:, None, :], known.codes, seed, ENOUGH, _DRAWS)
-    raw, value = float(result.raw[0]), float(result.mi[0])
-    return Estimate(
-        quantity="I(X;Y)",
-        estimator=chosen.name,
-        parameters=chosen.parameters,
-        nats=value,
-        n=len(values),
-        d=values.shape[1],
-        ceiling=float(result.ceiling[0]),
-        low=float(result.low[0]),
-        high=float(result.high[0]),
-        p_value=float(result.p_value[0]),
-        raw=None if raw == value else raw,
-        seed=seed,
-    )
+    left = check_side("x", x, discrete_x, labels_first=False)
+    right = check_side("y", y, discrete, labels_first=True)
+    pair = paired(left, right, estimator, parameters, seed)
+    value = pair.whole(*counts(pair.one, null, draws))
+    return estimate("I(X;Y)", pair.one, value, n=len(left), d=left.d, seed=seed)
 
 
-def input_information(x: np.ndarray, estimator: str = "kde", **parameters: Any) -> Estimate:
-    """I(X;M): what x with a little noise, M, still tells of which sample it came from.
+def conditional_mutual_information(
+    x: Any,
+    y: Any,
+    given: Any,
+    estimator: str | Estimator | None = None,
+    *,
+    discrete: bool | None = None,
+    discrete_x: bool | None = None,
+    discrete_given: bool | None = None,
+    seed: int = 0,
+    null: int | None = None,
+    draws: int | None = None,
+    **parameters: Any,
+) -> Estimate:
+    """I(X;Y|Z), what X tells of Y to who knows Z.
 
-    For the responses of a network, which follow from the input, it is the information about the
-    input; it is made by the noise, and infinite without it.
+    Given a label it is the mean of I(X;Y) within its classes, weighted by their shares. Given
+    numbers, for a label y, it is I((X,Z);Y) - I(Z;Y): a difference, and no bound even where both
+    are. For numbers throughout the estimator has a way of its own.
 
     Args:
-        x: (n,) or (n, d) numbers, finite.
-        estimator: `kde`.
-        parameters: `noise` (variance) or `relative`; `bound="lower"` or `"upper"`.
+        x, y, discrete, discrete_x, seed, draws, parameters: as for `mutual_information`.
+        given: (n,) or (n, d) numbers, or a label as y may be one.
+        estimator: a name, or an estimator. If None, as for `mutual_information`.
+        discrete_given: as `discrete`.
+        null: shuffles of x for the p-value, among samples whose Z is the same or near.
 
     Returns:
-        The estimate; its ceiling is log n.
+        The estimate with its interval and p-value.
 
     Raises:
-        DataError: x cannot be used.
-        SettingsError: an unknown estimator or parameter.
+        DataError: arrays that cannot be used.
+        SettingsError: an unknown estimator or parameter, or one that cannot do this.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        J. Runge: Conditional independence testing based on a nearest-neighbor estimator of
+        conditional mutual information. AISTATS 2018 (the null).
 
     Example:
         >>> import numpy as np, mi
-        >>> mi.input_information(np.arange(64.0) * 1000, noise=1.0).saturated
+        >>> z, a, b = np.random.default_rng(0).normal(size=(3, 500))
+        >>> mi.conditional_mutual_information(z + a, z + b, z, "gaussian").bits < 0.02
         True
     """
-    chosen = _kernel(estimator, parameters)
-    values = _samples(x)
-    raw, ceiling = chosen.input_information(values), float(np.log(len(values)))
-    value = float(np.clip(raw, 0.0, ceiling))
-    return Estimate(
-        quantity="I(X;M)",
-        estimator=chosen.name,
-        parameters=chosen.parameters,
-        nats=value,
-        n=len(values),
-        d=values.shape[1],
-        ceiling=ceiling,
-        raw=None if raw == value else raw,
-    )
+    left = check_side("x", x, discrete_x, labels_first=False)
+    right = check_side("y", y, discrete, labels_first=True)
+    known = check_side("given", given, discrete_given, labels_first=True)
+    one, value = conditioned(left, right, known, estimator, parameters, seed, null, draws)
+    return estimate("I(X;Y|Z)", one, value, n=len(left), d=left.d, seed=seed)
 
 
-def entropy(x: np.ndarray, estimator: str = "kde", **parameters: Any) -> Estimate:
-    """A bound of the differential entropy of x with Gaussian noise added; it may be negative.
+def total_correlation(
+    x: Any,
+    estimator: str | Estimator = "ksg",
+    *,
+    seed: int = 0,
+    null: int | None = None,
+    draws: int | None = None,
+    **parameters: Any,
+) -> Estimate:
+    """T(X) = sum_i H(X_i) - H(X): how far the columns of x are from independent.
 
     Args:
-        x: (n,) or (n, d) numbers, finite.
-        estimator: `kde`.
-        parameters: `noise` (variance) or `relative`; `bound="lower"` or `"upper"`.
+        x: (n, d) numbers, finite, d 2 or more.
+        estimator: a name, or an estimator.
+        seed: of draws and shuffles.
+        null: shuffles of each column by itself for the p-value, 0 for none.
+        draws: random halves for the interval, 0 for none.
+        parameters: of the estimator.
+
+    Returns:
+        The estimate with its interval and p-value.
 
     Raises:
         DataError: x cannot be used.
-        SettingsError: an unknown estimator or parameter; a constant x without `noise`.
+        SettingsError: an unknown estimator or parameter, or one that cannot do this.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        S. Watanabe: Information theoretical analysis of multivariate correlation. IBM Journal 4
+        (1960) 66.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 2000))
+        >>> round(mi.total_correlation(np.stack([a, a + b], axis=1), "gaussian").bits, 1)
+        0.5
+    """
+    values = check_numbers("x", x)
+    if values.shape[1] < 2:
+        raise DataError(expected("x", "two columns or more", "one"))
+    one = estimator_of("total correlation", TotalCorrelationEstimator, estimator, parameters)
+    shuffles, drawn = counts(one, null, draws)
+    value = one.total_correlation(values, seed)
+    if value.null is None and shuffles:
+        draw = seeds.generator(seed, "null")
+        mixed = [draw.permuted(values, axis=0) for _ in range(shuffles)]
+        against = np.array(each(lambda other: one.total_correlation(other, seed).nats, mixed))
+    else:
+        against = None
+    halved = resampled(
+        one,
+        lambda parts: one.total_correlation(values[parts[0]], seed).nats,
+        [len(values)],
+        drawn,
+        seed,
+    )
+    n, d = values.shape
+    return estimate("T(X)", one, value, n=n, d=d, seed=seed, draws=halved, null=against)
+
+
+def kl_divergence(
+    x: Any,
+    y: Any,
+    estimator: str | Estimator = "ksg",
+    *,
+    seed: int = 0,
+    null: int | None = None,
+    draws: int | None = None,
+    **parameters: Any,
+) -> Estimate:
+    """KL(P||Q) of the distribution of x from that of y: the mean of log p/q over P.
+
+    Args:
+        x: (n,) or (n, d) numbers, finite: samples of P.
+        y: (m,) or (m, d) numbers, finite: samples of Q.
+        estimator: a name, or an estimator.
+        seed: of draws and shuffles.
+        null: splits of the pooled samples for the p-value, 0 for none.
+        draws: random halves for the interval, 0 for none.
+        parameters: of the estimator.
+
+    Returns:
+        The estimate with its interval and p-value.
+
+    Raises:
+        DataError: x or y cannot be used, or they differ in their columns.
+        SettingsError: an unknown estimator or parameter, or one that cannot do this.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        S. Kullback, R. A. Leibler: On information and sufficiency. Annals of Mathematical
+        Statistics 22 (1951) 79.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
+        >>> round(mi.kl_divergence(a + 1, b, "gaussian").nats, 1)
+        0.5
+    """
+    first, second = check_numbers("x", x), check_numbers("y", y)
+    if first.shape[1] != second.shape[1]:
+        columns = f"{first.shape[1]} columns, as many as x has"
+        raise DataError(expected("y", columns, second.shape[1]))
+    one = estimator_of("KL divergence", DivergenceEstimator, estimator, parameters)
+    shuffles, drawn = counts(one, null, draws)
+    value = one.divergence(first, second, seed)
+    n, pool = len(first), np.concatenate([first, second])
+    draw = seeds.generator(seed, "null")
+    against = None
+    if value.null is None and shuffles:
+        orders = [draw.permutation(len(pool)) for _ in range(shuffles)]
+        against = np.array(
+            each(lambda o: one.divergence(pool[o[:n]], pool[o[n:]], seed).nats, orders)
+        )
+    halved = resampled(
+        one,
+        lambda parts: one.divergence(first[parts[0]], second[parts[1]], seed).nats,
+        [n, len(second)],
+        drawn,
+        seed,
+    )
+    d = first.shape[1]
+    return estimate("KL(X||Y)", one, value, n=n, d=d, seed=seed, draws=halved, null=against)
+
+
+def entropy(
+    x: Any,
+    estimator: str | Estimator = "kde",
+    *,
+    seed: int = 0,
+    draws: int | None = None,
+    **parameters: Any,
+) -> Estimate:
+    """H(X) of numbers, a differential entropy where the estimator has no bins; it may be negative.
+
+    Args:
+        x: (n,) or (n, d) numbers, finite.
+        estimator: a name, or an estimator. `kde` bounds the entropy of x with noise added.
+        seed: of draws.
+        draws: random halves for the interval, 0 for none.
+        parameters: of the estimator, such as `bound="lower"`.
+
+    Returns:
+        The estimate with its interval; there is no null.
+
+    Raises:
+        DataError: x cannot be used.
+        SettingsError: an unknown estimator or parameter, or one that cannot do this.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        C. E. Shannon: A mathematical theory of communication. Bell System Technical Journal 27
+        (1948) 379, 623.
 
     Example:
         >>> import numpy as np, mi
@@ -141,45 +302,47 @@ def entropy(x: np.ndarray, estimator: str = "kde", **parameters: Any) -> Estimat
         >>> lower < 1.4433 < upper  # of N(0, 1.05)
         True
     """
-    chosen = _kernel(estimator, parameters)
-    values = _samples(x)
-    return Estimate(
-        quantity="H(X)",
-        estimator=chosen.name,
-        parameters=chosen.parameters,
-        nats=chosen.entropy(values),
-        n=len(values),
-        d=values.shape[1],
+    values = check_numbers("x", x)
+    one = estimator_of("entropy", EntropyEstimator, estimator, parameters)
+    _, drawn = counts(one, 0, draws)
+    value = one.entropy(values, seed)
+    halved = resampled(
+        one, lambda parts: one.entropy(values[parts[0]], seed).nats, [len(values)], drawn, seed
     )
+    n, d = values.shape
+    return estimate("H(X)", one, value, n=n, d=d, seed=seed, draws=halved, floor=None)
 
 
-def _kernel(name: str | LabelEstimator, parameters: dict[str, Any]) -> Kde:
-    chosen = made(name, **parameters)
-    if not isinstance(chosen, Kde):
-        raise SettingsError(expected("estimator of this quantity", Kde.name, f"'{chosen.name}'"))
-    return chosen
+def input_information(
+    x: Any, estimator: str | Estimator = "kde", *, seed: int = 0, **parameters: Any
+) -> Estimate:
+    """I(X;M): what x with a little noise, M, still tells of which sample it came from.
 
+    For the responses of a network, which follow from the input, it is the information about the
+    input; it is made by the noise, the bin or the kernel, and infinite without it.
 
-def _continuous(y: Any) -> bool:
-    try:
-        values = np.asarray(y)
-    except ValueError:  # rows of different lengths: refused as labels
-        return False
-    return values.dtype.kind == "f" and values.ndim == 1
+    Args:
+        x: (n,) or (n, d) numbers, finite.
+        estimator: a name, or an estimator.
+        seed: of whatever is drawn.
+        parameters: of the estimator.
 
+    Returns:
+        The estimate; its ceiling is log n.
 
-def _samples(x: np.ndarray) -> np.ndarray:
-    """x as (n, d) float64."""
-    values = np.asarray(x)
-    if values.dtype.kind not in "buif":
-        raise DataError(expected("x", "an array of numbers", f"dtype {values.dtype}"))
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2 or not values.shape[1]:
-        raise DataError(expected("x", "shape (n,) or (n, d)", np.shape(x)))
-    if len(values) < labelling.FEWEST:
-        raise DataError(expected("x", f"at least {labelling.FEWEST} samples", len(values)))
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(expected("x", "finite numbers", "NaN or infinity"))
-    return values
+    Raises:
+        DataError: x cannot be used.
+        SettingsError: an unknown estimator or parameter, or one that cannot do this.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> mi.input_information(np.arange(64.0) * 1000, noise=1.0).saturated
+        True
+    """
+    values = check_numbers("x", x)
+    one = estimator_of("the information about the input", InputEstimator, estimator, parameters)
+    value = one.input_information(values, seed)
+    return estimate("I(X;M)", one, value, n=len(values), d=values.shape[1], seed=seed)

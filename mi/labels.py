@@ -48,7 +48,7 @@ def check_labels(
         DataError: labels that are missing, of another length, continuous, NaN, several for a
             sample, of one class only, or for fewer than 20 samples.
     """
-    values = _one_column(_plain(labels), discrete)
+    values = one_column("labels", plain("labels", labels), discrete)
     if len(values) != count:
         raise DataError(expected("labels", f"{count}, one a sample", len(values)))
     if count < FEWEST:
@@ -128,28 +128,38 @@ def class_entropies(codes: np.ndarray) -> np.ndarray:
     return -np.nan_to_num(parts).sum(axis=0)
 
 
-def _plain(labels: Any) -> np.ndarray:
+def plain(name: str, labels: Any) -> np.ndarray:
+    """Labels as an array of numbers, booleans or text.
+
+    Raises:
+        DataError: none, objects, rows of different lengths, NaN or infinity.
+    """
     if labels is None:
-        raise DataError(expected("labels", _KINDS, "none", "Information is about a label."))
+        raise DataError(expected(name, _KINDS, "none", "Information is about a label."))
     try:
         values = np.asarray(labels)
     except ValueError as error:
-        raise DataError(expected("labels", _KINDS, "rows of different lengths")) from error
+        raise DataError(expected(name, _KINDS, "rows of different lengths")) from error
     if values.dtype.kind == "O":
         if not all(isinstance(value, str) for value in values.ravel()):
             kinds = sorted({type(value).__name__ for value in values.ravel()})
-            raise DataError(expected("labels", _KINDS, ", ".join(kinds)))
+            raise DataError(expected(name, _KINDS, ", ".join(kinds)))
         values = values.astype(str)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind not in "biufU":
-        raise DataError(expected("labels", _KINDS, f"dtype {values.dtype}"))
+        raise DataError(expected(name, _KINDS, f"dtype {values.dtype}"))
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(expected("labels", _KINDS, "NaN or infinity"))
+        raise DataError(expected(name, _KINDS, "NaN or infinity"))
     return values
 
 
-def _one_column(values: np.ndarray, discrete: bool) -> np.ndarray:
+def one_column(name: str, values: np.ndarray, discrete: bool) -> np.ndarray:
+    """(n,): one value a sample, of a column or one-hot rows.
+
+    Raises:
+        DataError: several labels for a sample, another shape, floats unless `discrete`.
+    """
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2 and values.dtype.kind != "U":
@@ -158,13 +168,13 @@ def _one_column(values: np.ndarray, discrete: bool) -> np.ndarray:
             return values.argmax(axis=1)
         what = "several labels for a sample" if zero_one else "rows that are not one-hot"
         hint = "Give one column at a time: the information is about one label."
-        raise DataError(expected("labels", _KINDS, what, hint))
+        raise DataError(expected(name, _KINDS, what, hint))
     if values.ndim != 1:
         hint = "A label for every pixel cannot be used." if values.ndim > 2 else ""
-        raise DataError(expected("labels", _KINDS, f"shape {values.shape}", hint))
+        raise DataError(expected(name, _KINDS, f"shape {values.shape}", hint))
     if values.dtype.kind == "f" and not discrete:
         hint = "If the numbers are classes, give them as whole numbers: labels.astype(int)."
-        raise DataError(expected("labels", _KINDS, f"floats ({values.dtype})", hint))
+        raise DataError(expected(name, _KINDS, f"floats ({values.dtype})", hint))
     return values
 
 

@@ -23,12 +23,12 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
         null: (shuffles, m) estimates of the same maps from shuffled labels.
 
     Returns:
-        (m,) in (0, 1]; NaN where the value is NaN.
+        (m,) in (0, 1]; NaN where the value is NaN, and everywhere if there are no shuffles.
     """
     values, null = np.asarray(values, np.float64), np.asarray(null, np.float64)
     known = np.isfinite(values)
     result = np.full(len(values), np.nan)
-    if not known.any():
+    if not known.any() or not len(null):
         return result
     values, null = values[known], null[:, known]
     shuffles, maps = null.shape

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mi import labels as labelling
-from mi.estimators.base import LabelEstimator, MapEstimates, joined
-from mi.estimators.choice import estimator
+from mi.estimators.base import Estimator, LabelEstimator
+from mi.estimators.choice import label_estimator
+from mi.estimators.results import MapEstimates, joined
 from mi.nulls import ENOUGH
 from mi.ranking_result import Estimated, Ranking
 from mi.responses_summary import summarise
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
 
 DEFAULT_ESTIMATORS = ("decoder", "kde")
-DRAWS = 200
 _POOLED_SHUFFLES = 4000
 _FEWEST_SHUFFLES = 40
 _BYTES = 256 << 20
@@ -37,7 +37,7 @@ def rank(
     layer: str | LayerInfo,
     *,
     maps: str | Iterable[int] | int | None = None,
-    estimators: Sequence[str | LabelEstimator] = DEFAULT_ESTIMATORS,
+    estimators: Sequence[str | Estimator] = DEFAULT_ESTIMATORS,
     samples: int = 2000,
     at: Literal["response", "block"] = "response",
     seed: int = 0,
@@ -107,8 +107,9 @@ def rank(
         if usable.any():
             good = values if usable.all() else values[:, usable]
             for one in chosen:
-                count = ENOUGH if one.cheap_null else min(shuffles, ENOUGH)
-                parts[one.name].append(one.over_maps(good, codes, seed, count, DRAWS))
+                most = ENOUGH if one.cheap_null else min(shuffles, ENOUGH)
+                count = most if one.shuffles else 0
+                parts[one.name].append(one.over_maps(good, codes, seed, count, one.map_draws))
         done += len(block)
         progress(label, done, len(numbers))
     usable = np.concatenate(finite)
@@ -140,11 +141,11 @@ def rank(
     )
 
 
-def _chosen(estimators: Sequence[str | LabelEstimator]) -> list[LabelEstimator]:
-    asked = [estimators] if isinstance(estimators, (str, LabelEstimator)) else list(estimators)
+def _chosen(estimators: Sequence[str | Estimator]) -> list[LabelEstimator]:
+    asked = [estimators] if isinstance(estimators, (str, Estimator)) else list(estimators)
     if not asked:
         raise SettingsError(expected("estimators", "at least one", "none"))
-    chosen = [estimator(one) for one in asked]
+    chosen = [label_estimator(one) for one in asked]
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
         raise SettingsError(expected("estimators", "each one once", ", ".join(names)))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mi.estimators.base import LabelEstimator, MapEstimates
+from mi.estimators.base import LabelEstimator
+from mi.estimators.results import MapEstimates
 from mi.nulls import adjusted
 from mi.ranks import rank_intervals, ranks
 from oip.core.errors import SettingsError, expected

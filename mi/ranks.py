@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mi.estimators.base import LEVEL, MapEstimates
+from mi.estimators.results import LEVEL, MapEstimates
 
 
 def ranks(estimates: MapEstimates, ordered: bool) -> np.ndarray:
@@ -28,9 +28,12 @@ def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, 
     their order. Maps that are equal in a draw all have the first to the last of their places in it.
 
     Returns:
-        First and last rank; the map's own rank lies between them.
+        First and last rank; the map's own rank lies between them. Without draws nothing is known:
+        the first and the last place.
     """
     own = ranks(estimates, ordered)
+    if not len(estimates.draws):
+        return np.ones_like(own), np.full_like(own, len(own))
     drawn = _compared(estimates.draws, estimates, ordered)
     first = np.empty(drawn.shape)
     last = np.empty(drawn.shape)

@@ -1,223 +1,205 @@
-"""What an estimator of information gives back, and what it has to be able to do."""
+"""What an estimator of information has to be able to do: one small class a quantity.
+
+A family is a frozen dataclass of its settings that inherits from those of these classes whose
+quantity it can estimate, and defines their methods. What it does not inherit from it cannot do, and
+whoever asks for that is told which estimators can. Everything inside is in nats.
+"""
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mi.nulls import p_values
-from oip.core.units import bits
-
-SATURATED = 0.98
-"""Share of its ceiling from which an estimate says nothing about an order."""
-LEVEL = 0.95
-"""Of every interval."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One estimate of an information quantity, with what is needed to judge it.
-
-    Nats inside; whatever is shown is in bits.
-    """
-
-    quantity: str
-    """`I(X;Y)`, `I(X;M)` or `H(X)`."""
-    estimator: str
-    parameters: dict[str, Any]
-    nats: float
-    n: int
-    """Samples."""
-    d: int
-    """Dimensions of x."""
-    ceiling: float | None = None
-    """Largest value that the estimate can take, in nats; None if there is none."""
-    low: float | None = None
-    """Lower end of the 95 % interval, in nats."""
-    high: float | None = None
-    """Upper end of the 95 % interval, in nats."""
-    p_value: float | None = None
-    """Against shuffled labels, one-sided; None if no null was made."""
-    raw: float | None = None
-    """The value before it was clipped, in nats; None if it was not."""
-    seed: int = 0
-
-    @property
-    def bits(self) -> float:
-        """The estimate in bits."""
-        return bits(self.nats)
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval in bits, None if there is none."""
-        if self.low is None or self.high is None:
-            return None
-        return bits(self.low), bits(self.high)
-
-    @property
-    def saturated(self) -> bool:
-        """Within 2 % of the ceiling: no ground for an order."""
-        return self.ceiling is not None and self.nats >= SATURATED * self.ceiling
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, information in bits."""
-        return {
-            "quantity": self.quantity,
-            "estimator": self.estimator,
-            "value": self.bits,
-            "unit": "bits",
-            "low": None if self.low is None else bits(self.low),
-            "high": None if self.high is None else bits(self.high),
-            "p_value": self.p_value,
-            "ceiling": None if self.ceiling is None else bits(self.ceiling),
-            "saturated": self.saturated,
-            "n": self.n,
-        }
-
-    def __str__(self) -> str:
-        text = f"{self.quantity} = {self.bits:.4g} bits"
-        if self.interval is not None:
-            text += f" ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
-        told = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
-        text += f", {self.estimator} ({told}), n = {self.n}"
-        if self.p_value is not None:
-            text += f", p = {self.p_value:.2g}"
-        if self.ceiling is not None:
-            text += f", ceiling {bits(self.ceiling):.4g} bits"
-        if self.raw is not None:
-            text += f", clipped from {bits(self.raw):.4g} bits"
-        return text + (", saturated" if self.saturated else "")
-
-    def _repr_html_(self) -> str:
-        return f"<div>{html.escape(str(self))}</div>"
+from mi.estimators.resampling import joint_null
+from mi.estimators.results import MapEstimates
+from mi.samples import FEWEST, checked_maps
 
 
 @dataclass(frozen=True, eq=False)
-class MapEstimates:
-    """Estimates of the information of m maps about one label, in nats, NaN for unusable maps.
+class Value:
+    """An estimate in nats, as a family gives it."""
 
-    Draws and shuffles are the same for all maps (draw i of one map belongs to draw i of another),
-    so that ranks have intervals and blocks of maps can be joined.
-    """
-
-    raw: np.ndarray
-    """(m,): the estimates as they come out, possibly under 0."""
-    ceiling: np.ndarray
-    """(m,): the largest value that each can take."""
-    per_class_raw: np.ndarray
-    """(m, classes): information about being of a class or not."""
-    class_ceiling: np.ndarray
-    """(classes,): the largest values that these can take."""
-    draws: np.ndarray
-    """(draws, m): the estimate under resampling, centred on `raw`."""
-    null: np.ndarray
-    """(shuffles, m): the estimate from shuffled labels."""
-
-    @property
-    def mi(self) -> np.ndarray:
-        """(m,): the estimates, clipped to 0 and the ceiling."""
-        return np.clip(self.raw, 0.0, self.ceiling)
-
-    @property
-    def per_class(self) -> np.ndarray:
-        """(m, classes): one-vs-rest, clipped to 0 and the ceilings."""
-        return np.clip(self.per_class_raw, 0.0, self.class_ceiling)
-
-    @property
-    def low(self) -> np.ndarray:
-        """(m,): lower ends of the 95 % intervals."""
-        return np.clip(quantiles(self.draws, (1 - LEVEL) / 2), 0.0, self.mi)
-
-    @property
-    def high(self) -> np.ndarray:
-        """(m,): upper ends of the 95 % intervals."""
-        return np.clip(quantiles(self.draws, (1 + LEVEL) / 2), self.mi, self.ceiling)
-
-    @property
-    def p_value(self) -> np.ndarray:
-        """(m,): one-sided, against shuffled labels; pooled over these maps if shuffles are few."""
-        return p_values(self.raw, self.null)
-
-    @property
-    def saturated(self) -> np.ndarray:
-        """(m,) bool: within 2 % of the ceiling."""
-        return self.mi >= SATURATED * self.ceiling
-
-    def spread(self, usable: np.ndarray) -> MapEstimates:
-        """The same estimates at the True places of `usable`, NaN at the others."""
-        places = np.flatnonzero(usable)
-        changed = {
-            name: _spread(getattr(self, name), axis, places, len(usable))
-            for name, axis in _MAP_AXES.items()
-        }
-        return replace(self, **changed)
+    nats: float
+    """As it comes out; who asked for it clips it where it has to be 0 or more."""
+    ceiling: float | None = None
+    """Largest value that the estimate can take; None if there is none."""
+    draws: np.ndarray | None = None
+    """(draws,): the estimate under resampling, where the family has a way of its own. If None,
+    the estimate is made again from random halves of the samples."""
+    null: np.ndarray | None = None
+    """(shuffles,): the estimate from shuffled samples, where the family has made one already."""
+    notices: tuple[str, ...] = ()
+    """What a reader has to know before using the number: a bias, an assumption that is broken."""
 
 
-_MAP_AXES = {"raw": 0, "ceiling": 0, "per_class_raw": 0, "draws": 1, "null": 1}
+@dataclass(frozen=True)
+class Estimator(ABC):
+    """A way to estimate information.
 
-
-def joined(parts: list[MapEstimates]) -> MapEstimates:
-    """Blocks of maps as one, in the order given."""
-    values = {
-        field.name: np.concatenate(
-            [getattr(part, field.name) for part in parts], axis=_MAP_AXES[field.name]
-        )
-        if field.name in _MAP_AXES
-        else getattr(parts[0], field.name)
-        for field in fields(MapEstimates)
-    }
-    return MapEstimates(**values)
-
-
-class LabelEstimator(ABC):
-    """A way to estimate what responses know about a label.
-
-    A new one is a frozen dataclass of its settings with these members; nothing is registered.
+    Subclasses check their settings when they are made (`mi.estimators.settings`).
     """
 
     name: ClassVar[str]
     """What it is asked for by."""
     name_shown: ClassVar[str]
     """What its numbers are called where they are shown."""
-    held_out: ClassVar[bool]
+    held_out: ClassVar[bool] = False
     """A bound from held-out predictions: being at the ceiling is then knowledge, not saturation."""
-    cheap_null: ClassVar[bool]
-    """A thousand shuffles cost little, so that every map has a null of its own."""
+    shuffles: ClassVar[int] = 100
+    """Shuffles of the null where no number is asked for; 0: no null unless it is asked for."""
+    resamples: ClassVar[int] = 40
+    """Random halves that an interval is made from where no number is asked for; 0: no interval."""
 
     @property
-    @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """What the value depends on besides the data, for the reader."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
-    @abstractmethod
+    @property
+    def fewest(self) -> int:
+        """Samples that an estimate needs."""
+        return FEWEST
+
+    @property
+    def clips(self) -> bool:
+        """Information under 0 or above its ceiling is shown as 0 or the ceiling."""
+        return True
+
+
+class LabelEstimator(Estimator):
+    """I(X;Y) of responses X and a label Y, for many maps at once."""
+
+    cheap_null: ClassVar[bool] = False
+    """A thousand shuffles cost little, so that every map of a ranking has a null of its own."""
+    map_draws: ClassVar[int] = 200
+    """Random halves for the intervals of a ranking's maps; fewer where they are dear."""
+
     def over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        labels: Any,
+        seed: int = 0,
+        shuffles: int = 0,
+        draws: int = 0,
     ) -> MapEstimates:
         """Estimates for every map by itself.
 
         Args:
             responses: (n, m, d), finite.
-            codes: (n,) int, class of each sample; every class is seen twice or more.
+            labels: (n,) whole numbers, booleans or strings, or one-hot rows (n, classes).
             seed: 0 or more; with the same seed, all blocks of a layer share draws and shuffles.
             shuffles: of the labels, for the null.
             draws: for the intervals.
+
+        Returns:
+            In nats; all 0 where there is one class only.
+
+        Raises:
+            DataError: responses or labels that cannot be used; a class that is seen once.
+
+        Example:
+            >>> import numpy as np, mi
+            >>> responses = np.random.default_rng(0).normal(size=(100, 3, 4))
+            >>> labels = np.arange(100) % 2
+            >>> mi.estimator("kde").over_maps(responses, labels).mi.shape
+            (3,)
+        """
+        responses, codes = checked_maps(responses, labels)
+        if not codes.any():
+            maps = responses.shape[1]
+            return MapEstimates(
+                raw=np.zeros(maps),
+                ceiling=np.zeros(maps),
+                per_class_raw=np.zeros((maps, 1)),
+                class_ceiling=np.zeros(1),
+                draws=np.zeros((draws, maps)),
+                null=np.zeros((shuffles, maps)),
+            )
+        return self._over_maps(responses, codes, seed, shuffles, draws)
+
+    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
+        """What a reader has to know of an estimate from one map's responses x (n, d)."""
+        return ()
+
+    @abstractmethod
+    def _over_maps(
+        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+    ) -> MapEstimates:
+        """What `over_maps` gives, of input that is checked.
+
+        Args:
+            responses: (n, m, d) float32 or float64, finite.
+            codes: (n,) int, 0 to classes - 1; two classes or more, every one seen twice or more.
+            seed, shuffles, draws: as for `over_maps`.
         """
 
 
-def _spread(values: np.ndarray, axis: int, places: np.ndarray, count: int) -> np.ndarray:
-    shape = list(values.shape)
-    shape[axis] = count
-    result = np.full(shape, np.nan)
-    result[(slice(None),) * axis + (places,)] = values
-    return result
+class PairEstimator(Estimator):
+    """I(X;Y) of numbers and numbers."""
+
+    @abstractmethod
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """I(X;Y) of x (n, dx) and y (n, dy), both float64 and finite."""
+
+    def information_null(
+        self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
+    ) -> np.ndarray:
+        """(shuffles,): estimates after the rows of y were put in random orders.
+
+        A family whose estimates of one x share work does them all at once in its own way.
+        """
+        return joint_null(lambda other: self.information(x, other, seed).nats, y, shuffles, seed)
 
 
-def quantiles(values: np.ndarray, share: float) -> np.ndarray:
-    """(m,): quantile of every column of (draws, m), NaN for columns of NaN."""
-    if not len(values):
-        return np.full(values.shape[1:], np.nan)
-    return np.quantile(values, share, axis=0)
+class DiscreteEstimator(Estimator):
+    """I(X;Y) of a label and a label."""
+
+    @abstractmethod
+    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """I(X;Y) of two codes (n,) int, each 0 to its number of classes - 1."""
+
+
+class ConditionalEstimator(Estimator):
+    """I(X;Y|Z) of numbers."""
+
+    @abstractmethod
+    def conditional_information(
+        self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
+    ) -> Value:
+        """I(X;Y|Z) of x (n, dx), y (n, dy), given (n, dz), all float64 and finite."""
+
+
+class EntropyEstimator(Estimator):
+    """H(X) of numbers."""
+
+    @abstractmethod
+    def entropy(self, x: np.ndarray, seed: int) -> Value:
+        """H(X) of x (n, d), float64 and finite."""
+
+
+class TotalCorrelationEstimator(Estimator):
+    """T(X) = sum_i H(X_i) - H(X) of numbers."""
+
+    @abstractmethod
+    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+        """T(X) of x (n, d), float64 and finite, d 2 or more."""
+
+
+class DivergenceEstimator(Estimator):
+    """KL(P||Q) of two distributions of numbers."""
+
+    @abstractmethod
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """KL(P||Q) of samples x (n, d) of P and y (m, d) of Q, float64 and finite."""
+
+
+class InputEstimator(Estimator):
+    """I(X;M): what a response M, made noisy or coarse, tells of which sample it came from."""
+
+    @abstractmethod
+    def input_information(self, x: np.ndarray, seed: int) -> Value:
+        """I(X;M) of responses x (n, d), float64 and finite; at most log n."""

@@ -3,42 +3,103 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
-from mi.estimators.base import LabelEstimator
-from mi.estimators.kde import Kde
-from mi.estimators.predictive import Decoder
+from mi.estimators.base import Estimator, LabelEstimator
 from oip.core.errors import SettingsError, expected
 
-ESTIMATORS: tuple[type[LabelEstimator], ...] = (Decoder, Kde)
+Kind = TypeVar("Kind", bound=Estimator)
+
+_PLACES = {
+    "decoder": "mi.estimators.decoder.Decoder",
+    "predictive": "mi.estimators.predictive.Predictive",
+    "kde": "mi.estimators.kde.Kde",
+    "binning": "mi.estimators.binning.Binning",
+    "ksg": "mi.estimators.neighbours.Ksg",
+    "gaussian": "mi.estimators.gaussian.Gaussian",
+    "vme": "mi.estimators.von_mises.Vme",
+    "rbig": "mi.estimators.rbig.Rbig",
+    "renyi": "mi.estimators.renyi.Renyi",
+    "dse": "mi.estimators.diffusion.Dse",
+    "dsmi": "mi.estimators.diffusion.Dsmi",
+    "mine": "mi.estimators.neural.Mine",
+    "smile": "mi.estimators.neural.Smile",
+    "infonce": "mi.estimators.neural.InfoNce",
+    "nwj": "mi.estimators.neural.Nwj",
+}
+"""Name -> class, which is imported when it is asked for."""
+
+NAMES = tuple(_PLACES)
 
 
-def estimator(name: str | LabelEstimator, **parameters: Any) -> LabelEstimator:
+def kind(name: str) -> type[Estimator]:
+    """The class of estimators of a name.
+
+    Raises:
+        SettingsError: an unknown name; the message names what there is.
+    """
+    if name not in _PLACES:
+        near = difflib.get_close_matches(str(name), NAMES, 1)
+        hint = f"Did you mean '{near[0]}'?" if near else ""
+        raise SettingsError(expected("estimator", " or ".join(NAMES), f"'{name}'", hint))
+    module, _, member = _PLACES[name].rpartition(".")
+    return getattr(importlib.import_module(module), member)
+
+
+def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
     """The estimator of a name with its parameters; one that is given itself is handed through.
 
     Raises:
         SettingsError: an unknown name or parameter; the message names what there is.
     """
-    if isinstance(name, LabelEstimator):
+    if isinstance(name, Estimator):
         if parameters:
             raise SettingsError(
                 expected("estimator", "a name with parameters, or an estimator", "both")
             )
         return name
-    names = [kind.name for kind in ESTIMATORS]
-    for kind in ESTIMATORS:
-        if kind.name == name:
-            return _made(kind, parameters)
-    near = difflib.get_close_matches(str(name), names, 1)
-    hint = f"Did you mean '{near[0]}'?" if near else ""
-    raise SettingsError(expected("estimator", " or ".join(names), f"'{name}'", hint))
-
-
-def _made(kind: type[LabelEstimator], parameters: dict[str, Any]) -> LabelEstimator:
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    found = kind(name)
+    known = [field.name for field in fields(found)]
     for parameter in parameters:
         if parameter not in known:
             wanted = ", ".join(known) or "none"
-            raise SettingsError(expected(f"parameter of '{kind.name}'", wanted, f"'{parameter}'"))
-    return kind(**parameters)
+            raise SettingsError(expected(f"parameter of '{found.name}'", wanted, f"'{parameter}'"))
+    return found(**parameters)
+
+
+def label_estimator(name: str | Estimator, **parameters: Any) -> LabelEstimator:
+    """The estimator of a name, if it can tell what numbers know of a label.
+
+    Raises:
+        SettingsError: an unknown name or parameter, or one that cannot; the message names those
+            that can.
+    """
+    return estimator_of("information about a label", LabelEstimator, name, parameters)
+
+
+def able(ability: type[Kind]) -> list[str]:
+    """Names of the estimators that have an ability, such as `EntropyEstimator`."""
+    return [name for name in NAMES if issubclass(kind(name), ability)]
+
+
+def estimator_of(
+    quantity: str, ability: type[Kind], name: str | Estimator, parameters: dict[str, Any]
+) -> Kind:
+    """The estimator of a name, if it can estimate the quantity.
+
+    Args:
+        quantity: as a reader knows it, for the message.
+        ability: the class of the estimators that can.
+        name, parameters: as for `estimator`.
+
+    Raises:
+        SettingsError: an unknown name or parameter, or one that cannot; the message names those
+            that can.
+    """
+    found = estimator(name, **parameters)
+    if not isinstance(found, ability):
+        others = ", ".join(able(ability)) or "none yet"
+        raise SettingsError(expected(f"estimator of {quantity}", others, f"'{found.name}'"))
+    return found

@@ -13,23 +13,27 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mi.estimators.base import LabelEstimator, MapEstimates
+from mi.estimators.base import EntropyEstimator, InputEstimator, LabelEstimator, Value
+from mi.estimators.resampling import centred, class_halves, shuffled
+from mi.estimators.results import SATURATED, MapEstimates
+from mi.estimators.settings import check_choice, check_number
 from mi.estimators.threads import each
 from mi.gram import median_squared_distance, squared_distances
 from mi.labels import class_entropies, label_entropy
-from oip.core import seeds
+from mi.samples import checked_maps
 from oip.core.errors import SettingsError, expected
 
 _NULL_BUDGET = 128 << 20
 
 
 @dataclass(frozen=True)
-class Kde(LabelEstimator):
+class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
     """Pairwise-distance estimates with Gaussian kernels.
 
     I(Y;M) = H(M) - sum_y p_y H(M|y) is a difference of bounds and itself none; it is at most H(Y).
@@ -41,8 +45,7 @@ class Kde(LabelEstimator):
 
     name: ClassVar[str] = "kde"
     name_shown: ClassVar[str] = "mutual information (kernel estimate)"
-    held_out: ClassVar[bool] = False
-    cheap_null: ClassVar[bool] = False
+    shuffles: ClassVar[int] = 200
 
     relative: float = 0.1
     """Variance of the noise as a share of the map's median squared distance."""
@@ -52,14 +55,10 @@ class Kde(LabelEstimator):
     """Which bound of the entropies is used."""
 
     def __post_init__(self) -> None:
-        for name, value in (("relative", self.relative), ("noise", self.noise)):
-            wrong = isinstance(value, bool) or not isinstance(value, (int, float))
-            if value is not None and (wrong or not 0 < value < math.inf):
-                raise SettingsError(expected(f"kde: {name}", "a number above 0", value))
-        if self.relative is None:
-            raise SettingsError(expected("kde: relative", "a number above 0", None))
-        if self.bound not in ("upper", "lower"):
-            raise SettingsError(expected("kde: bound", "upper or lower", f"'{self.bound}'"))
+        check_number("kde: relative", self.relative)
+        if self.noise is not None:
+            check_number("kde: noise", self.noise)
+        check_choice("kde: bound", self.bound, ("upper", "lower"))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -67,10 +66,10 @@ class Kde(LabelEstimator):
         variance = {"relative": self.relative} if self.noise is None else {"noise": self.noise}
         return {**variance, "bound": self.bound}
 
-    def over_maps(
+    def _over_maps(
         self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
     ) -> MapEstimates:
-        """See `LabelEstimator.over_maps`.
+        """See `LabelEstimator._over_maps`.
 
         Intervals are from stratified subsamples of half the samples without replacement. About
         their mean they vary as the estimate itself does over new samples, and unlike a bootstrap
@@ -88,13 +87,53 @@ class Kde(LabelEstimator):
             null=np.stack(null, axis=1),
         )
 
-    def input_information(self, x: np.ndarray) -> float:
-        """I(X;M) in nats of responses x (n, d), when M is x with the noise added."""
-        kernel = self._kernel(squared_distances(x))
-        return 0.0 if kernel is None else float(-np.log(kernel.mean(axis=1)).mean())
+    def over_variances(
+        self,
+        responses: np.ndarray,
+        labels: Any,
+        relative: Sequence[float] = (),
+        noise: Sequence[float] = (),
+    ) -> np.ndarray:
+        """I(Y;M) of every map for many variances of the noise, from one distance matrix a map.
 
-    def entropy(self, x: np.ndarray) -> float:
-        """H(M) in nats of responses x (n, d) with the noise added.
+        Args:
+            responses: (n, m, d), finite.
+            labels: (n,), as for `over_maps`.
+            relative: variances as shares of each map's median squared distance.
+            noise: variances in the responses' own units.
+
+        Returns:
+            (variances, m) in nats, `relative` before `noise`, as they come out.
+
+        Raises:
+            DataError: responses or labels that cannot be used.
+            SettingsError: a variance that is not above 0.
+
+        Example:
+            >>> import numpy as np, mi
+            >>> x = np.random.default_rng(0).normal(size=(60, 2, 3))
+            >>> mi.estimator("kde").over_variances(x, x[:, 0, 0] > 0, noise=(1, 0.1)).shape
+            (2, 2)
+        """
+        swept = [replace(self, relative=share, noise=None) for share in relative]
+        swept += [replace(self, noise=variance) for variance in noise]
+        responses, codes = checked_maps(responses, labels)
+        plan = _Plan.of(codes, 0, 0, 0)
+
+        def one(place: int) -> list[float]:
+            distances = squared_distances(responses[plan.order, place])
+            kernels = (other._kernel(distances) for other in swept)
+            return [0.0 if kernel is None else _information(kernel, plan)[2] for kernel in kernels]
+
+        found = each(one, range(responses.shape[1]))
+        return np.array(found).reshape(responses.shape[1], len(swept)).T
+
+    def input_information(self, x: np.ndarray, seed: int) -> Value:
+        """I(X;M) of responses x (n, d), when M is x with the noise added; at most log n."""
+        return Value(self._of_sample(squared_distances(x)), ceiling=math.log(len(x)))
+
+    def entropy(self, x: np.ndarray, seed: int) -> Value:
+        """H(M) of responses x (n, d) with the noise added.
 
         Raises:
             SettingsError: x is constant and the variance is relative to it.
@@ -105,7 +144,15 @@ class Kde(LabelEstimator):
             hint = "Give a variance of its own, such as noise=0.1."
             raise SettingsError(expected("kde: x", "samples that differ", "a constant", hint))
         noise_entropy = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
-        return noise_entropy + self.input_information(x)
+        known = self._of_sample(distances)
+        told = ()
+        if known >= SATURATED * math.log(len(x)):
+            told = ("Saturated: at this variance hardly two samples overlap.",)
+        return Value(noise_entropy + known, notices=told)
+
+    def _of_sample(self, distances: np.ndarray) -> float:
+        kernel = self._kernel(distances)
+        return 0.0 if kernel is None else float(-np.log(kernel.mean(axis=1)).mean())
 
     def _variance(self, distances: np.ndarray) -> float:
         if self.noise is not None:
@@ -113,12 +160,11 @@ class Kde(LabelEstimator):
         return self.relative * median_squared_distance(distances)
 
     def _kernel(self, distances: np.ndarray) -> np.ndarray | None:
-        """exp(-distance of the pair), computed in place; None if all samples are the same."""
+        """exp(-distance of the pair); None if all samples are the same."""
         if not distances.any():
             return None
-        variance = self._variance(distances)
-        distances /= -(2.0 if self.bound == "upper" else 8.0) * variance
-        return np.exp(distances, out=distances)
+        kernel = distances / (-(2.0 if self.bound == "upper" else 8.0) * self._variance(distances))
+        return np.exp(kernel, out=kernel)
 
     def _one(self, x: np.ndarray, plan: _Plan) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         """Estimate, one-vs-rest (classes,), draws and null of one map's responses (n, d)."""
@@ -126,12 +172,8 @@ class Kde(LabelEstimator):
         if kernel is None:
             still = np.zeros(len(plan.counts)), np.zeros(plan.halves.shape[1])
             return 0.0, *still, np.zeros(len(plan.shuffled))
-        sums = np.add.reduceat(kernel, plan.starts, axis=1)
-        everything = sums.sum(axis=1)
-        own = sums[np.arange(len(x)), plan.codes] / plan.counts[plan.codes]
-        value = float(np.log(own * len(x) / everything).mean())
-        halves = _halves(kernel, plan)
-        drawn = value + halves - halves.mean() if halves.size else halves
+        sums, everything, value = _information(kernel, plan)
+        drawn = centred(value, _halves(kernel, plan))
         return value, _one_vs_rest(sums, everything, plan), drawn, _null(kernel, everything, plan)
 
 
@@ -149,19 +191,24 @@ class _Plan:
     """(shuffles, n)"""
 
     @classmethod
-    def of(cls, codes: np.ndarray, seed: int, shuffles: int, draws: int) -> _Plan:
-        order = np.argsort(codes, kind="stable")
-        codes = codes[order]
+    def of(cls, given: np.ndarray, seed: int, shuffles: int, draws: int) -> _Plan:
+        order = np.argsort(given, kind="stable")
+        codes = given[order]
         counts = np.bincount(codes)
         starts = np.cumsum(counts) - counts
-        draw = seeds.generator(seed, "kde halves")
         halves = np.zeros((len(codes), draws))
-        for start, count in zip(starts, counts, strict=True):
-            for place in range(draws):
-                halves[start + draw.permutation(count)[: count // 2], place] = 1.0
-        mix = seeds.generator(seed, "kde null")
-        shuffled = np.tile(codes, (shuffles, 1))
-        return cls(order, codes, counts, starts, halves, mix.permuted(shuffled, axis=1))
+        for column, places in enumerate(class_halves(given, seed, draws)):
+            halves[places, column] = 1.0
+        mixed = shuffled(given, seed, shuffles)[:, order]
+        return cls(order, codes, counts, starts, halves[order], mixed)
+
+
+def _information(kernel: np.ndarray, plan: _Plan) -> tuple[np.ndarray, np.ndarray, float]:
+    """Kernel sums over each class (n, classes) and over all (n,), and I(Y;M)."""
+    sums = np.add.reduceat(kernel, plan.starts, axis=1)
+    everything = sums.sum(axis=1)
+    own = sums[np.arange(len(sums)), plan.codes] / plan.counts[plan.codes]
+    return sums, everything, float(np.log(own * len(sums) / everything).mean())
 
 
 def _one_vs_rest(sums: np.ndarray, everything: np.ndarray, plan: _Plan) -> np.ndarray:

@@ -1,201 +1,187 @@
-"""Usable information: what a decoder, trained on other samples, can tell of the label."""
+"""Usable information by whatever tells most: a cross-fitted stack of predictors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mi.estimators import logistic
-from mi.estimators.base import LabelEstimator, MapEstimates
-from mi.estimators.threads import each
-from mi.labels import class_entropies, label_entropy
+from mi.estimators import logistic, network
+from mi.estimators.components import principal
+from mi.estimators.held_out import FOLDS, HeldOut, class_shares, guarded, shares
+from mi.estimators.settings import check_whole
+from mi.gram import median_squared_distance, squared_distances
 from oip.core import seeds
-from oip.core.errors import SettingsError, expected
 
-FOLDS = 5
-VARIANCES = (1.0, 4.0, 16.0, 64.0)
-"""Prior variances of the log-odds that the inner folds choose from, besides 0 (class shares)."""
-COMPONENTS = 100
-_SHUFFLES_AT_ONCE = 250
+VARIANCES = (1.0, 8.0, 64.0)
+"""Prior variances of the log-odds, for the logistic members."""
+WIDTHS = (0.01, 0.025, 0.06, 0.15)
+"""Kernel variances as shares of the median squared distance, for the kernel members."""
+NEIGHBOURS = (8, 24, 72)
+"""Samples in a neighbourhood, for the neighbour members."""
+_PAIRS = tuple(combinations(range(FOLDS), 2))
+_ROUNDS = 60
+_PRIOR = 0.5
 
 
 @dataclass(frozen=True)
-class Decoder(LabelEstimator):
-    """H(Y) - held-out cross-entropy of multinomial logistic regression on one map's response.
+class Predictive(HeldOut):
+    """H(Y) - held-out cross-entropy of a weighted mixture of predictors of one map's response.
 
-    A lower bound of I(T;Y) in expectation, whatever the decoder does, as long as a sample's own
-    label has no part in its prediction. It may come out under 0 for maps that know nothing, and is
-    then shown as 0. A constant response has 0.
+    A lower bound of I(T;Y) in expectation, as `decoder`, but not only of what is linear: the
+    members are multinomial logistic regressions with three priors, kernel densities of the classes
+    with four widths, the classes' shares among 8, 24 and 72 nearest samples, a network of 16 hidden
+    units stopped at three times, and the class shares alone.
 
-    The response is centred and divided by one scale for the map, since its nodes share the kernel's
-    unit; up to 100 principal components of it are used. All samples have a part in that, which
-    needs no label. The weights have a Gaussian prior; its variance is that of the log-odds of a
-    typical sample, so that one small grid serves every number of nodes. For each of 5 folds the
-    variance is chosen on a fold of the other four, with the class shares alone as one of the
-    choices, and the decoder is fitted again on all four.
+    A fold's predictions come from members that have not seen the labels of the fold, mixed with
+    weights that have not seen them either: the weights maximise the likelihood of the labels of the
+    other folds, predicted by members that were trained without these in turn. Trained members are
+    fitted once for every pair of folds that is left out; those without a fold are averaged. Of the
+    kernel and neighbour members every choice of folds is a sum over one matrix.
+
+    The response is reduced to up to 60 principal components on one scale, which needs no label.
+    Use it to compare maps whatever their shape; `decoder` is quicker. It may come out under 0 for
+    maps that know nothing, and is then shown as 0.
 
     References:
         Y. Xu et al.: A theory of usable information under computational constraints. ICLR 2020.
-        D. Barber, F. Agakov: The IM algorithm. NIPS 2003 (the bound).
+        D. H. Wolpert: Stacked generalization. Neural Networks 5 (1992) 241.
+        M. J. van der Laan, E. C. Polley, A. E. Hubbard: Super learner. Statistical Applications in
+        Genetics and Molecular Biology 6 (2007) 25.
     """
 
-    name: ClassVar[str] = "decoder"
-    name_shown: ClassVar[str] = "usable information (a lower bound)"
-    held_out: ClassVar[bool] = True
-    cheap_null: ClassVar[bool] = True
+    name: ClassVar[str] = "predictive"
 
-    components: int = COMPONENTS
+    components: int = 60
     """Most principal components of the response."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.components, bool) or not isinstance(self.components, int):
-            raise SettingsError(expected("decoder: components", "a whole number", self.components))
-        if self.components < 1:
-            raise SettingsError(expected("decoder: components", "1 or more", self.components))
+        check_whole("predictive: components", self.components)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the decoder is made of."""
+        """What the mixture is made of."""
         return {
-            "predictor": "logistic",
+            "predictor": "mixture",
             "folds": FOLDS,
             "components": self.components,
-            "prior_variances": [0.0, *VARIANCES],
+            "prior_variances": list(VARIANCES),
+            "kernel_variances": list(WIDTHS),
+            "neighbours": list(NEIGHBOURS),
+            "hidden_units": network.HIDDEN,
+            "network_steps": list(network.SNAPSHOTS),
         }
-
-    def over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
-    ) -> MapEstimates:
-        """See `LabelEstimator.over_maps`.
-
-        Intervals are from a bootstrap of the held-out samples' contributions; nothing is fitted
-        again, so that they leave out what another training sample would change. The null shuffles
-        labels against the held-out predictions, within each fold.
-        """
-        folds = _folds(codes, seed)
-        parts = each(
-            lambda place: self._held_out(responses[:, place], codes, folds, seed),
-            range(responses.shape[1]),
-        )
-        share = np.log(np.bincount(codes) / len(codes))
-        gains = np.stack([_own(part, codes) - share[codes] for part in parts], axis=1)
-        raw = gains.mean(axis=0)
-        draw = seeds.generator(seed, "decoder draws")
-        weights = draw.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=draws)
-        null = _null(parts, codes, folds, shuffles, seed) - share[codes].mean()
-        drawn = weights @ gains / len(codes)
-        return MapEstimates(
-            raw=raw,
-            ceiling=np.full(len(raw), label_entropy(codes)),
-            per_class_raw=np.stack([_one_vs_rest(part, codes) for part in parts]),
-            class_ceiling=class_entropies(codes),
-            draws=drawn,
-            null=null,
-        )
 
     def _held_out(
         self, x: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
     ) -> np.ndarray:
-        """(classes, n): log-probabilities from decoders that have not seen the sample's label."""
-        rng = seeds.generator(seed, "decoder projection")
-        features = logistic.principal(np.asarray(x), self.components, rng)
-        onehot = codes == np.arange(codes.max() + 1)[:, None]
-        if not features.any():
-            return np.repeat(np.log(onehot.mean(axis=1))[:, None], len(codes), axis=1)
-        outer = folds != np.arange(FOLDS)[:, None]
-        check = np.roll(np.arange(FOLDS), -1)
-        inner = outer & (folds != check[:, None])
-        tried = len(VARIANCES)
-        weights = logistic.fit(
-            features,
-            onehot,
-            np.repeat(inner, tried, axis=0),
-            np.tile(1.0 / np.array(VARIANCES), FOLDS),
+        """(classes, n): log-probabilities from mixtures that have not seen the sample's label."""
+        features = principal(
+            np.asarray(x), self.components, seeds.generator(seed, "predictive projection")
         )
-        odds = logistic.log_probabilities(features, weights)
-        best = np.zeros(FOLDS, int)
-        for fold in range(FOLDS):
-            there = np.flatnonzero(folds == check[fold])
-            known = np.log(_shares(codes[inner[fold]], len(onehot)))
-            scores = [known[codes[there]].mean()]
-            for place in range(fold * tried, (fold + 1) * tried):
-                mixed = _guarded(odds[:, place, there], known, inner[fold].sum())
-                scores.append(_own(mixed, codes[there]).mean())
-            best[fold] = int(np.argmax(scores))
-        fitted = np.flatnonzero(best)
-        result = np.empty((len(onehot), len(codes)))
-        if fitted.size:
-            chosen = np.array(VARIANCES)[best[fitted] - 1]
-            weights = logistic.fit(features, onehot, outer[fitted], 1.0 / chosen)
-        for fold in range(FOLDS):
-            there = ~outer[fold]
-            known = np.log(_shares(codes[outer[fold]], len(onehot)))
-            if best[fold] == 0:
-                result[:, there] = known[:, None]
-                continue
-            place = int(np.searchsorted(fitted, fold))
-            odds = logistic.log_probabilities(features[there], weights[:, place : place + 1])
-            result[:, there] = _guarded(odds[:, 0], known, outer[fold].sum())
+        if not features.any():
+            return class_shares(codes)
+        members = np.concatenate(
+            [
+                _trained(features, codes, folds, seeds.generator(seed, "predictive network")),
+                _untrained(features, codes, folds),
+            ],
+            axis=1,
+        )
+        result = np.empty((codes.max() + 1, len(codes)))
+        for fold, tried in enumerate(members):
+            inside = folds == fold
+            known = np.log(shares(codes[~inside], len(result)))
+            candidates = [
+                guarded(one, known, int((~inside).sum())) for one in tried.astype(np.float64)
+            ]
+            candidates.append(np.repeat(known[:, None], len(codes), axis=1))
+            told = np.stack([one[codes, np.arange(len(codes))] for one in candidates])
+            weights = np.log(mixture(np.exp(told[:, ~inside])))
+            result[:, inside] = np.logaddexp.reduce(
+                [weight + one[:, inside] for weight, one in zip(weights, candidates, strict=True)]
+            )
         return result
 
 
-def _folds(codes: np.ndarray, seed: int) -> np.ndarray:
-    """(n,): a fold for each sample; every class is spread over the folds as evenly as it goes."""
-    draw = seeds.generator(seed, "decoder folds")
-    order = np.concatenate(
-        [draw.permutation(np.flatnonzero(codes == code)) for code in range(codes.max() + 1)]
-    )
-    folds = np.empty(len(codes), int)
-    folds[order] = np.arange(len(codes)) % FOLDS
-    return folds
+def mixture(told: np.ndarray) -> np.ndarray:
+    """(members,): weights that maximise the mean log of the mixture's probabilities, sum 1.
 
+    Steps of expectation and maximisation from equal weights, with a prior of half a sample for
+    every member, so that none is 0.
 
-def _shares(codes: np.ndarray, classes: int) -> np.ndarray:
-    """Class shares with half a sample added to each, so that none is 0."""
-    counts = np.bincount(codes, minlength=classes) + 0.5
-    return counts / counts.sum()
-
-
-def _guarded(odds: np.ndarray, known: np.ndarray, samples: int) -> np.ndarray:
-    """Log-probabilities mixed with the class shares as one sample in `samples`.
-
-    A sample far from all others then costs a bounded number of nats, and so does a class that the
-    training folds do not hold.
+    Args:
+        told: (members, n) probability that each member gave to what came.
     """
-    trust = samples / (samples + 1.0)
-    return np.logaddexp(odds + np.log(trust), known[:, None] + np.log(1.0 - trust))
+    count, n = told.shape
+    weights = np.full(count, 1.0 / count)
+    for _ in range(_ROUNDS):
+        blamed = weights * (told @ (1.0 / (weights @ told)))
+        weights = (blamed + _PRIOR) / (n + _PRIOR * count)
+    return weights
 
 
-def _own(odds: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(n,): the log-probability of each sample's own class, from (classes, n)."""
-    return odds[codes, np.arange(len(codes))]
+def _trained(
+    features: np.ndarray, codes: np.ndarray, folds: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(folds, members, classes, n) log-probabilities of the logistic and network members.
 
-
-def _one_vs_rest(odds: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(classes,): entropy of being of a class or not, less the cross-entropy of its probability."""
-    entropies = class_entropies(codes)
-    result = np.empty(len(odds))
-    for code in range(len(odds)):
-        others = np.logaddexp.reduce(np.delete(odds, code, axis=0), axis=0)
-        result[code] = entropies[code] + np.where(codes == code, odds[code], others).mean()
+    Of fold f: for samples in it from fits without f, averaged; for others from the fit without f
+    and without their own fold.
+    """
+    onehot = codes == np.arange(codes.max() + 1)[:, None]
+    used = np.stack([(folds != a) & (folds != b) for a, b in _PAIRS])
+    tried = len(VARIANCES)
+    weights = logistic.fit(
+        features,
+        onehot,
+        np.tile(used, (tried, 1)),
+        np.repeat(1.0 / np.array(VARIANCES), len(_PAIRS)),
+    )
+    odds = logistic.log_probabilities(features, weights).astype(np.float32)
+    odds = odds.reshape(len(onehot), tried, len(_PAIRS), len(codes)).transpose(1, 0, 2, 3)
+    odds = np.concatenate([odds, network.predictions(features, onehot, used, rng)])
+    result = np.empty((FOLDS, len(odds), len(onehot), len(codes)), np.float32)
+    for fold in range(FOLDS):
+        fits = {b if a == fold else a: p for p, (a, b) in enumerate(_PAIRS) if fold in (a, b)}
+        inside = folds == fold
+        without = np.exp(odds[:, :, list(fits.values())][..., inside])
+        result[fold][..., inside] = np.log(without.mean(axis=2))
+        for other, place in fits.items():
+            there = folds == other
+            result[fold][..., there] = odds[:, :, place][..., there]
     return result
 
 
-def _null(
-    parts: list[np.ndarray], codes: np.ndarray, folds: np.ndarray, shuffles: int, seed: int
-) -> np.ndarray:
-    """(shuffles, maps): mean log-probability of labels that are shuffled within their folds."""
-    draw = seeds.generator(seed, "decoder null")
-    members = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
-    result = np.empty((shuffles, len(parts)))
-    columns = np.arange(len(codes))
-    for start in range(0, shuffles, _SHUFFLES_AT_ONCE):
-        count = min(_SHUFFLES_AT_ONCE, shuffles - start)
-        mixed = np.tile(codes, (count, 1))
-        for places in members:
-            mixed[:, places] = draw.permuted(mixed[:, places], axis=1)
-        means = each(lambda part, mixed=mixed: part[mixed, columns].mean(axis=1), parts)
-        result[start : start + count] = np.stack(means, axis=1)
+def _untrained(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """(folds, members, classes, n) log-probabilities of the kernel and neighbour members."""
+    n, classes = len(codes), codes.max() + 1
+    distances = squared_distances(features)
+    middle = median_squared_distance(distances)
+    kept = np.zeros((n, FOLDS * classes), np.float32)
+    kept[np.arange(n), folds * classes + codes] = 1.0
+    counts = np.stack([np.bincount(codes[folds == f], minlength=classes) for f in range(FOLDS)])
+    np.fill_diagonal(distances, np.inf)
+    small = distances.astype(np.float32)
+    counted = [k for k in NEIGHBOURS if k < n - 1] or [n - 1]
+    ordered = np.partition(small, [k - 1 for k in counted], axis=1)
+    kernels = [(small <= ordered[:, k - 1 : k]).astype(np.float32) for k in counted]
+    nearest = ordered[:, : counted[0]].min(axis=1, keepdims=True)
+    for width in WIDTHS:
+        # Every row is scaled so that its nearest sample counts 1: only ratios matter.
+        kernels.append(np.exp((small - nearest) / np.float32(-2 * width * middle)))
+    result = np.empty((FOLDS, len(kernels), classes, n), np.float32)
+    own, own_fold = np.arange(n), np.arange(FOLDS)[:, None]
+    for place, kernel in enumerate(kernels):
+        sums = (kernel @ kept).reshape(n, FOLDS, classes).astype(np.float64)
+        others = sums.sum(axis=1) - sums[own, folds]
+        for fold in range(FOLDS):
+            left = others - np.where((folds == fold)[:, None], 0.0, sums[:, fold])
+            known = counts.sum(axis=0) - counts - np.where(own_fold == fold, 0, counts[fold])
+            known = (known + 0.5) / (known + 0.5).sum(axis=1, keepdims=True)
+            # One more sample that is of every class as often as those that are seen.
+            left = np.maximum(left, 0.0) + known[folds]
+            result[fold, place] = np.log(left / left.sum(axis=1, keepdims=True)).T
     return result

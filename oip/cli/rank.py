@@ -36,7 +36,8 @@ _BOTTOM = 3
         "estimators",
         multiple=True,
         metavar="NAME",
-        help="decoder or kde; the first one gives the order.  [default: decoder, kde]",
+        help="decoder, predictive, kde, ksg, renyi and others ('oip estimate --help' lists them); "
+        "the first one gives the order.  [default: decoder, kde]",
     ),
     click.option(
         "--samples",
@@ -81,7 +82,7 @@ def command(
     \b
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
-    from mi.estimators.choice import estimator
+    from mi.estimators.choice import label_estimator
     from oip.cli.inputs import apply_input, opened
     from oip.cli.progress import shown
     from oip.cli.ranking import rank_into
@@ -90,7 +91,7 @@ def command(
     from oip.network.selection import parse_selections
 
     began = time.monotonic()
-    chosen = [estimator(name) for name in estimators] or None
+    chosen = [label_estimator(name) for name in estimators] or None
     check_writable(out)
     data = our_models().load(source, data_dir=data_dir, part="test")
     network = opened(model, imports, data, None)
@@ -192,7 +193,7 @@ def _row(one: dict[str, Any], classes: list[str]) -> tuple[str, ...]:
         place,
         str(one["map"]),
         f"{one['mi']:.3f}" + (" saturated" if one["saturated"] else ""),
-        f"{one['low']:.3f} to {one['high']:.3f}",
-        f"{one['p_adjusted']:.2g}",
+        "-" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}",
+        "-" if one["p_adjusted"] is None else f"{one['p_adjusted']:.2g}",
         f"{classes[best]} ({one['per_class'][best]:.3f})" if known else "-",
     )

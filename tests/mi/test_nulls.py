@@ -19,6 +19,10 @@ def test_adjusted_is_monotone_not_smaller_and_at_most_one():
     assert result.max() <= 1
 
 
+def test_without_shuffles_nothing_is_known():
+    assert np.isnan(p_values(np.array([1.0, 2.0]), np.empty((0, 2)))).all()
+
+
 def test_own_shuffles_are_counted():
     null = np.linspace(0, 1, ENOUGH)[:, None]
     assert p_values(np.array([2.0]), null)[0] == 1 / (ENOUGH + 1)

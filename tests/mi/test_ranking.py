@@ -174,7 +174,8 @@ def test_saturated_layers_are_not_given_as_an_order(halves):
 
 
 def test_maps_that_are_not_finite_are_last_and_the_others_go_on(halves, ranking):
-    bias = np.array([0, np.nan, 0, 0], np.float32)
+    # Some processors' fused convolution turns NaN into 0 in a ReLU; infinity stays.
+    bias = np.array([0, np.inf, 0, 0], np.float32)
     result = mi.rank(block_model(bias), *halves, "halves")
     for one in result.to_dict()["estimators"]:
         last = one["maps"][-1]
@@ -186,7 +187,7 @@ def test_maps_that_are_not_finite_are_last_and_the_others_go_on(halves, ranking)
     result.plot().canvas.draw()
     result._repr_html_()
     with pytest.raises(NoFiniteResponses, match="weights"):
-        mi.rank(block_model(np.full(4, np.nan)), *halves, "halves")
+        mi.rank(block_model(np.full(4, np.inf)), *halves, "halves")
 
 
 def test_a_label_seen_once_is_left_out(halves):
@@ -205,7 +206,7 @@ def test_a_label_seen_once_is_left_out(halves):
     [
         ({"layer": "thirds"}, ModelError, "halves"),
         ({"maps": [4]}, SettingsError, "0 to 3"),
-        ({"estimators": ["mine"]}, SettingsError, "decoder or kde"),
+        ({"estimators": ["nobody"]}, SettingsError, "decoder or predictive or kde"),
         ({"estimators": []}, SettingsError, "at least one"),
         ({"estimators": ["kde", "kde"]}, SettingsError, "once"),
         ({"samples": 5}, SettingsError, "samples"),
@@ -246,3 +247,27 @@ def test_digits_are_known_better_than_by_chance():
         assert (one.p_adjusted[known] < 0.01).all()
         assert (one.mi < one.ceiling).all()
     assert result.by("decoder").mi.max() > 1.0
+
+
+def test_every_family_for_labels_ranks(halves):
+    names = ["predictive", "ksg", "gaussian", "vme", "binning"]
+    result = mi.rank(block_model(), *halves, "halves", estimators=names, samples=100)
+    for one in result.estimated:
+        assert set(one.rank) == {1, 2, 3, 4}
+        assert one.mi[2] == pytest.approx(0.0, abs=1e-9)
+        assert one.rank[2] == 4
+        assert (one.p_adjusted[[0, 1, 3]] < 0.05).all()
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_an_estimator_without_null_and_halves_ranks(halves):
+    class Quick(Kde):
+        name = "quick"
+        shuffles = 0
+        map_draws = 0
+
+    result = mi.rank(block_model(), *halves, "halves", estimators=[Quick()])
+    entry = result.to_dict()["estimators"][0]["maps"][0]
+    assert (entry["p_value"], entry["p_adjusted"], entry["low"], entry["high"]) == (None,) * 4
+    assert (entry["rank_low"], entry["rank_high"]) == (1, 4)
+    json.dumps(result.to_dict(), allow_nan=False)

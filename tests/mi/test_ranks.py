@@ -1,6 +1,6 @@
 import numpy as np
 
-from mi.estimators.base import MapEstimates
+from mi.estimators.results import MapEstimates
 from mi.ranks import rank_intervals, ranks
 
 
@@ -64,3 +64,16 @@ def test_at_the_ceiling_there_is_no_order():
     assert low.tolist() == [1, 1, 1, 4]
     assert high.tolist() == [3, 3, 3, 4]
     assert ranks(given, True).tolist() == [3, 1, 2, 4]
+
+
+def test_without_draws_every_place_is_possible():
+    estimates = MapEstimates(
+        raw=np.array([0.1, 0.5, 0.3]),
+        ceiling=np.ones(3),
+        per_class_raw=np.zeros((3, 2)),
+        class_ceiling=np.ones(2),
+        draws=np.empty((0, 3)),
+        null=np.empty((0, 3)),
+    )
+    low, high = rank_intervals(estimates, True)
+    assert (low.tolist(), high.tolist()) == ([1, 1, 1], [3, 3, 3])

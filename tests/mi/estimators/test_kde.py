@@ -2,6 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from mi.estimators.kde import Kde
 from mi.labels import label_entropy
@@ -37,8 +40,8 @@ def test_entropies_and_informations_are_those_of_double_loops(few, bound):
     entropy = mixture_entropy(x, 0.3, bound)
     noise = 1.5 * (math.log(2 * math.pi * 0.3) + 1)
     one = Kde(noise=0.3, bound=bound)
-    assert math.isclose(one.entropy(x), entropy, rel_tol=1e-10)
-    assert math.isclose(one.input_information(x), entropy - noise, rel_tol=1e-10)
+    assert math.isclose(one.entropy(x, 0).nats, entropy, rel_tol=1e-10)
+    assert math.isclose(one.input_information(x, 0).nats, entropy - noise, rel_tol=1e-10)
     result = over(x, codes, noise=0.3, bound=bound)
     parts = [mixture_entropy(x[codes == c], 0.3, bound) * (codes == c).mean() for c in range(3)]
     assert math.isclose(result.raw[0], entropy - sum(parts), rel_tol=1e-10)
@@ -81,8 +84,9 @@ def test_upper_is_not_under_lower(few):
     x, _ = few
     for noise in (0.01, 0.1, 1.0, 10.0):
         upper, lower = Kde(noise=noise), Kde(noise=noise, bound="lower")
-        assert upper.entropy(x) >= lower.entropy(x)
-        assert math.log(len(x)) >= upper.input_information(x) >= lower.input_information(x) >= 0
+        assert upper.entropy(x, 0).nats >= lower.entropy(x, 0).nats
+        known = [one.input_information(x, 0).nats for one in (upper, lower)]
+        assert math.log(len(x)) >= known[0] >= known[1] >= 0
 
 
 def test_entropy_of_a_gaussian_lies_between_the_bounds():
@@ -93,7 +97,7 @@ def test_entropy_of_a_gaussian_lies_between_the_bounds():
     for bound, width in (("lower", 0.2), ("upper", 0.05)):
         gap = 0.5 * math.log((1 + width) / width) + 0.5 / (1 + width)
         wanted = 0.5 * math.log(2 * math.pi * 0.05) + 0.5 + gap
-        found.append(Kde(noise=0.05, bound=bound).entropy(x))
+        found.append(Kde(noise=0.05, bound=bound).entropy(x, 0).nats)
         assert abs(found[-1] - wanted) < 0.03
     assert found[0] < truth < found[1]
 
@@ -192,5 +196,39 @@ def test_settings_that_make_no_sense(parameters):
 
 def test_entropy_of_a_constant_needs_a_variance():
     with pytest.raises(SettingsError, match=r"noise=0\.1"):
-        Kde().entropy(np.ones((30, 2)))
-    assert math.isclose(Kde(noise=0.1).entropy(np.ones((30, 2))), math.log(2 * math.pi * 0.1) + 1)
+        Kde().entropy(np.ones((30, 2)), 0)
+    assert math.isclose(
+        Kde(noise=0.1).entropy(np.ones((30, 2)), 0).nats, math.log(2 * math.pi * 0.1) + 1
+    )
+
+
+def test_many_variances_are_those_of_one_at_a_time(few):
+    x, codes = few
+    values = np.stack([x, np.zeros_like(x), x**3], axis=1)
+    for bound in ("upper", "lower"):
+        swept = Kde(bound=bound).over_variances(values, codes, relative=(0.1, 1), noise=(0.01, 5))
+        assert swept.shape == (4, 3)
+        ones = [
+            Kde(bound=bound, **variance).over_maps(values, codes).raw
+            for variance in ({}, {"relative": 1.0}, {"noise": 0.01}, {"noise": 5.0})
+        ]
+        assert np.allclose(swept, ones, rtol=1e-12)
+    assert Kde().over_variances(values, codes).shape == (0, 3)
+    alone = Kde().over_variances(values, np.zeros(39, int), noise=(1.0,))
+    assert np.allclose(alone, 0, atol=1e-12)
+    with pytest.raises(SettingsError, match="noise"):
+        Kde().over_variances(values, codes, noise=(1.0, 0.0))
+
+
+@given(
+    x=arrays(np.float64, (12, 2), elements=st.floats(-5, 5)),
+    noise=st.floats(0.01, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_bounds_and_ceilings_hold_for_any_samples(x, noise):
+    upper, lower = (Kde(noise=noise, bound=bound) for bound in ("upper", "lower"))
+    known = [one.input_information(x, 0).nats for one in (lower, upper)]
+    assert -1e-9 <= known[0] <= known[1] + 1e-9
+    assert known[1] <= math.log(12) + 1e-9
+    codes = np.arange(12) % 3
+    assert upper.over_maps(x[:, None], codes).raw[0] <= math.log(3) + 1e-9

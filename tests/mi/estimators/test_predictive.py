@@ -3,141 +3,131 @@ import math
 import numpy as np
 import pytest
 
-import mi.estimators.predictive as module
-from mi.estimators.predictive import Decoder
+from mi.estimators import network
+from mi.estimators.components import principal
+from mi.estimators.decoder import Decoder
+from mi.estimators.held_out import FOLDS, folds_of
+from mi.estimators.predictive import Predictive, mixture
 from mi.labels import label_entropy
 from oip.core.errors import SettingsError
 
 
-def over(x, codes, seed=0, shuffles=200, draws=200):
+def over(x, codes, seed=0, shuffles=100, draws=100):
     values = x if x.ndim == 3 else x[:, None, :]
-    return Decoder().over_maps(values, codes, seed, shuffles, draws)
+    return Predictive().over_maps(values, codes, seed, shuffles, draws)
 
 
 @pytest.mark.parametrize(
     ("mu", "truth"), [(0.5, 0.11142), (1, 0.33683), (2, 0.63272), (4, 0.69305)]
 )
 def test_two_gaussians_from_below(two_gaussians, mu, truth):
-    # The best predictor of two Gaussians of one variance is logistic: the bound is nearly tight.
-    values = np.stack([two_gaussians(mu, 2000, seed)[0] for seed in range(8)], axis=1)
-    result = over(values, two_gaussians(mu, 2000)[1], shuffles=20)
-    assert truth - 0.02 < result.mi.mean() < truth + 0.01
-    inside = (result.low - 0.01 < truth) & (truth < result.high + 0.01)
-    assert inside.sum() >= 6
+    # Weights and members are learned from 640 samples: some hundredths of a nat are lost. The mean
+    # of 6 values with a deviation of .03 is known to .012.
+    values = np.stack([two_gaussians(mu, 800, seed)[0] for seed in range(6)], axis=1)
+    result = over(values, two_gaussians(mu, 800)[1])
+    assert truth - 0.035 < result.mi.mean() < truth + 0.02
 
 
-def test_it_stays_under_what_there_is_to_know():
+@pytest.fixture
+def rings():
+    """Two classes at one mean that differ by their distance from it."""
     rng = np.random.default_rng(0)
-    codes = np.arange(200) % 4
-    x = 1000.0 * np.eye(4)[codes] + rng.normal(size=(200, 4))
-    result = over(x, codes)
-    assert 0.98 * math.log(4) < result.mi[0] <= label_entropy(codes)
-    assert (result.per_class <= result.class_ceiling).all()
-    assert result.saturated[0]
+    codes = np.arange(400) % 2
+    angle = rng.uniform(0, 2 * np.pi, 400)
+    radius = 1 + codes + rng.normal(size=400) / 10
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), codes
+
+
+def test_what_is_not_linear_is_found(rings):
+    assert Decoder().over_maps(rings[0][:, None], rings[1]).mi[0] < 0.02
+    assert over(*rings).mi[0] > 0.85 * math.log(2)
 
 
 def test_wide_noise_is_not_taken_for_knowledge():
     rng = np.random.default_rng(0)
     codes = np.arange(200) % 4
-    result = over(rng.normal(size=(200, 10, 400)), codes)
+    result = over(rng.normal(size=(200, 8, 300)), codes)
     assert result.raw.mean() < 0.01
     assert (result.mi < 0.08).all()
-    assert (result.mi >= 0).all()
+    assert (result.raw > -0.08).all()
 
 
 def test_null_p_values_are_not_too_small():
     rng = np.random.default_rng(3)
-    codes = np.arange(120) % 3
-    p = over(rng.normal(size=(120, 200, 3)), codes, shuffles=1000).p_value
-    assert (p <= 0.05).mean() <= 0.09
-    assert (p <= 0.2).mean() <= 0.26
-
-
-def test_what_is_there_is_found(layer_like):
-    responses, codes = layer_like
-    result = over(responses, codes, shuffles=1000)
-    assert (result.p_value[:4] < 0.01).all()
-    assert result.raw[0] == result.raw[1] > result.raw[2] > result.raw[3] > result.raw[4]
-    assert result.p_value[5] == 1.0
-
-
-def test_constant_maps_have_exactly_nothing(layer_like):
-    responses, codes = layer_like
-    result = over(responses[:, 5:], codes)
-    assert np.allclose(result.raw, 0.0, atol=1e-15)
-    assert np.allclose(result.per_class, 0.0, atol=1e-15)
-    assert np.allclose(result.high, 0.0, atol=1e-15)
-
-
-def test_per_class_is_the_gain_of_the_class_probability(layer_like, monkeypatch):
-    _, codes = layer_like
-    odds = np.log(np.random.default_rng(0).dirichlet(np.ones(3), size=len(codes)).T)
-    monkeypatch.setattr(Decoder, "_held_out", lambda *_: odds)
-    result = over(np.zeros((150, 1, 2)), codes)
-    gain = np.mean([odds[c, i] - np.log(1 / 3) for i, c in enumerate(codes)])
-    assert math.isclose(result.raw[0], gain, rel_tol=1e-12)
-    for code in range(3):
-        p = np.exp(odds[code])
-        cross = -np.log(np.where(codes == code, p, 1 - p)).mean()
-        entropy = -(math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3)
-        assert math.isclose(result.per_class_raw[0, code], entropy - cross, rel_tol=1e-9)
+    codes = np.arange(100) % 2
+    p = over(rng.normal(size=(100, 80, 2)), codes, shuffles=1000).p_value
+    assert (p <= 0.05).mean() <= 0.13
+    assert (p <= 0.2).mean() <= 0.33
 
 
 def test_nobody_sees_the_label_that_is_predicted(two_gaussians):
-    # Turning the labels of one fold around leaves the predictions for that fold as they are.
-    x, codes = two_gaussians(1.0, 200)
-    folds = module._folds(codes, 0)
-    before = Decoder()._held_out(x, codes, folds, 0)
-    for fold in range(module.FOLDS):
+    x, codes = two_gaussians(1.0, 120)
+    folds = folds_of(codes, 0)
+    before = Predictive()._held_out(x, codes, folds, 0)
+    for fold in range(FOLDS):
         turned = np.where(folds == fold, 1 - codes, codes)
-        after = Decoder()._held_out(x, turned, folds, 0)
-        assert (after[:, folds == fold] == before[:, folds == fold]).all()
-        assert (after[:, folds != fold] != before[:, folds != fold]).any()
+        after = Predictive()._held_out(x, turned, folds, 0)
+        assert np.allclose(after[:, folds == fold], before[:, folds == fold], atol=1e-4)
+        assert np.abs(after - before)[:, folds != fold].max() > 0.1
 
 
 def test_predictions_are_probabilities(layer_like):
     responses, codes = layer_like
-    folds = module._folds(codes, 0)
-    for place in range(6):
-        odds = Decoder()._held_out(responses[:, place], codes, folds, 0)
+    folds = folds_of(codes, 0)
+    for place in (0, 4, 5):
+        odds = Predictive()._held_out(responses[:, place], codes, folds, 0)
         assert np.allclose(np.exp(odds).sum(axis=0), 1.0)
         assert odds.min() > -12
 
 
-def test_folds_are_even_in_every_class():
-    codes = np.repeat([0, 1, 2], [53, 31, 2])
-    folds = module._folds(codes, 0)
-    for code in range(3):
-        counts = np.bincount(folds[codes == code], minlength=module.FOLDS)
-        assert counts.max() - counts.min() <= 1
-    sizes = np.bincount(folds)
-    assert sizes.max() - sizes.min() <= 1
-
-
-def test_intervals_have_the_width_of_new_samples(two_gaussians):
-    values = np.stack([two_gaussians(1.0, 400, seed)[0] for seed in range(60)], axis=1)
-    result = over(values, two_gaussians(1.0, 400)[1], shuffles=20)
-    assert 0.75 < result.draws.std(axis=0).mean() / result.raw.std() < 1.3
-
-
-def test_blocks_and_scale_do_not_matter(layer_like):
+def test_constants_far_clusters_blocks_and_scale(layer_like):
     responses, codes = layer_like
     whole = over(responses, codes)
+    assert abs(whole.raw[5]) < 1e-12
+    assert whole.raw[0] == whole.raw[1] > whole.raw[2] > whole.raw[3]
     part = over(responses[:, 2:4] * 64.0, codes)
-    assert np.allclose(whole.raw[2:4], part.raw, atol=1e-5)
-    assert np.allclose(whole.draws[:, 2:4], part.draws, atol=1e-5)
-    assert (over(responses, codes, seed=1).raw[:4] != whole.raw[:4]).any()
+    assert np.allclose(whole.raw[2:4], part.raw, atol=1e-4)
+    assert np.allclose(whole.null[:, 2:4], part.null, atol=1e-3)
+    four = np.arange(200) % 4
+    far = over(1000.0 * np.eye(4)[four] + np.random.default_rng(0).normal(size=(200, 4)), four)
+    assert 0.97 * math.log(4) < far.mi[0] <= label_entropy(four)
 
 
-def test_rare_classes_and_few_samples_do_not_break_it():
+def test_few_samples_and_rare_classes_do_not_break_it():
     rng = np.random.default_rng(0)
-    codes = np.repeat([0, 1, 2], [14, 4, 2])
-    result = over(rng.normal(size=(20, 3, 50)), codes)
-    assert np.isfinite(result.raw).all()
-    assert (result.raw > -0.5).all()
+    for codes in (np.repeat([0, 1], 2), np.repeat([0, 1, 2], [14, 4, 2])):
+        result = over(rng.normal(size=(len(codes), 2, 50)), codes)
+        assert np.isfinite(result.raw).all()
+        assert (result.raw > -0.7).all()
+
+
+def test_weights_of_a_mixture_are_those_of_a_search():
+    rng = np.random.default_rng(0)
+    told = rng.uniform(0.05, 1, (2, 400))
+    told[1, :150] *= 0.2
+    shares = np.linspace(0, 1, 1001)
+    likely = [np.log(s * told[0] + (1 - s) * told[1]).sum() for s in shares]
+    # The prior is half a sample of 400.
+    assert abs(mixture(told)[0] - shares[np.argmax(likely)]) < 0.02
+    assert mixture(told).sum() == pytest.approx(1.0)
+
+
+def test_networks_learn_only_from_what_is_used(rings):
+    x, codes = rings
+    features = principal(x, 10, np.random.default_rng(0))
+    onehot = codes == np.arange(2)[:, None]
+    used = np.random.default_rng(1).uniform(size=(3, 400)) < 0.6
+    found = network.predictions(features, onehot, used, np.random.default_rng(2))
+    assert found.shape == (len(network.SNAPSHOTS), 2, 3, 400)
+    assert np.allclose(np.exp(found).sum(axis=1), 1.0, atol=1e-5)
+    loss = -np.where(codes == 1, found[:, 1], found[:, 0])[:, ~used].mean(axis=1)
+    assert loss[-1] < 0.5 * math.log(2)
+    turned = np.where(used[0], onehot, ~onehot)
+    again = network.predictions(features, turned, used[:1], np.random.default_rng(2))
+    assert np.allclose(again[:, :, 0], found[:, :, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize("components", [0, 2.5, True, "all"])
 def test_settings_that_make_no_sense(components):
     with pytest.raises(SettingsError, match="components"):
-        Decoder(components=components)
+        Predictive(components=components)

@@ -1,0 +1,313 @@
+"""What a trained network loses when one of its maps is silenced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mi import labels as labelling
+from oip.core.errors import DataError, SettingsError, expected
+from oip.core.progress import Progress, silent
+from oip.core.units import bits
+
+if TYPE_CHECKING:
+    from oip.network.layers import LayerInfo
+    from oip.network.view import Network
+
+SCHEMA = 1
+_BYTES = 256 << 20
+_BATCH = 256
+_Z = 1.959964
+"""Half the width of a 95 % interval, in standard errors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """The loss without each map of a layer; information in bits.
+
+    `loss` and `accuracy` are those of the whole network. Maps whose loss is not finite are NaN.
+    """
+
+    layer: str
+    index: int
+    maps: np.ndarray
+    """(m,) int: map numbers; the rows of all arrays."""
+    to: str
+    """What a silenced map is set to."""
+    loss: float
+    accuracy: float
+    loss_increase: np.ndarray
+    """(m,): mean over the images of loss without the map less loss with it; under 0 is a gain."""
+    low: np.ndarray
+    """(m,): lower end of the 95 % interval."""
+    high: np.ndarray
+    """(m,): upper end of the 95 % interval."""
+    accuracy_drop: np.ndarray
+    """(m,): share of the images."""
+    samples: int
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    @property
+    def order(self) -> np.ndarray:
+        """(m,) int: map numbers, the one that is missed most first; NaN last."""
+        return self.maps[np.argsort(-self.loss_increase, kind="stable")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a layer's `ablation.json` holds them; without maps that are NaN."""
+        rows = zip(
+            self.maps, self.loss_increase, self.low, self.high, self.accuracy_drop, strict=True
+        )
+        return {
+            "schema": SCHEMA,
+            "samples": self.samples,
+            "split": self.split,
+            "silenced_to": self.to,
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "maps": [
+                {
+                    "map": int(number),
+                    "loss_increase": float(value),
+                    "low": float(low),
+                    "high": float(high),
+                    "accuracy_drop": float(drop),
+                }
+                for number, value, low, high, drop in rows
+                if np.isfinite(value)
+            ],
+        }
+
+
+def ablate(
+    model_or_path: Any,
+    images: np.ndarray,
+    labels: Any,
+    layer: str | LayerInfo,
+    *,
+    maps: str | Iterable[int] | int | None = None,
+    to: Literal["zero", "mean"] = "zero",
+    samples: int = 2000,
+    seed: int = 0,
+    split: str = "",
+    progress: Progress = silent,
+) -> Ablation:
+    """What the loss of a network gains when one map of a layer is silenced, for each of its maps.
+
+    The loss is the cross-entropy of the network's classes. The layers before the map run once for
+    every batch of images; those after it run for many silenced maps at once. The model is not
+    changed.
+
+    Args:
+        model_or_path: a Keras model, the path of one, or an `oip.Network`.
+        images: (n, h, w, bands), as the model is fed with them.
+        labels: (n,) whole numbers, the places of the classes in the model's output, or one-hot.
+        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
+        maps: map numbers; all if None.
+        to: `zero`, as if the map had been cut out; `mean`, its mean over images and nodes: what it
+            tells is lost, the level that the next layer was trained with stays.
+        samples: most images that are used, in the shares of their classes.
+        seed: of the subsample.
+        split: what the images are, such as "mnist:test"; shown with the result.
+        progress: is told how many maps are done.
+
+    Returns:
+        The ablation; intervals are of the mean over images (paired, normal).
+
+    Raises:
+        ModelError: an unknown layer, or a model that does not end in classes.
+        SettingsError: an unknown map, or another `to`.
+        DataError: images or labels that cannot be used, or a loss that is not finite.
+
+    Units:
+        Bits; accuracies are shares.
+
+    Example:
+        >>> mi.ablate("model.keras", images, labels, "Conv2D_3").order[:5]  # doctest: +SKIP
+    """
+    from oip.network.inputs import check_images
+    from oip.network.responses import spatial_means
+    from oip.network.selection import map_numbers
+    from oip.network.view import Network
+
+    if to not in ("zero", "mean"):
+        raise SettingsError(expected("to", "zero or mean", f"'{to}'"))
+    network = Network.of(model_or_path)
+    info = network.find(layer) if isinstance(layer, str) else layer
+    numbers = map_numbers(info, maps)
+    pixels = check_images(network.inputs, images)
+    codes, places = _targets(network, labels, len(pixels), samples, seed)
+    pixels = pixels[places]
+
+    fill = np.zeros(info.maps, np.float32)
+    if to == "mean":
+        total = sum(part.sum(axis=0, dtype=np.float64) for part in spatial_means(network, pixels, info))
+        fill = (total / len(pixels)).astype(np.float32)
+    whole, right = np.empty(len(pixels)), np.empty(len(pixels), bool)
+    sums = np.zeros((3, len(numbers)))
+    outcomes = _outcomes(network, info)
+    batch = int(np.clip(_BYTES // network.activation_bytes(), 1, _BATCH))
+    room = max(1, _BYTES // (network.activation_bytes() * min(batch, len(pixels))))
+    total_work = len(numbers) * -(-len(pixels) // batch)
+    label, done = f"{info.name}: ablation", 0
+    progress(label, 0, total_work)
+    for first in range(0, len(pixels), batch):
+        rows = slice(first, first + batch)
+        part = np.asarray(pixels[rows], np.float32)
+        run = outcomes(part, codes[rows], fill)
+        whole[rows], right[rows] = (found[0] for found in run(np.array([-1])))
+        for start in range(0, len(numbers), room):
+            block = slice(start, start + room)
+            losses, hits = run(numbers[block])
+            gained = losses - whole[rows]
+            sums[0, block] += gained.sum(axis=1)
+            sums[1, block] += (gained**2).sum(axis=1)
+            sums[2, block] += (right[rows].astype(int) - hits).sum(axis=1)
+            done += len(losses)
+            progress(label, done, total_work)
+    if not np.isfinite(whole).all():
+        hint = "Look for NaN in the model's weights."
+        raise DataError(expected("the model's loss", "a finite number", whole.mean(), hint))
+    mean = sums[0] / len(pixels)
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(np.maximum(sums[1] / len(pixels) - mean**2, 0.0) / len(pixels))
+    return Ablation(
+        layer=info.name,
+        index=info.index,
+        maps=numbers,
+        to=to,
+        loss=float(bits(whole.mean())),
+        accuracy=float(right.mean()),
+        loss_increase=bits(mean),
+        low=bits(mean - _Z * spread),
+        high=bits(mean + _Z * spread),
+        accuracy_drop=sums[2] / len(pixels),
+        samples=len(pixels),
+        split=split,
+    )
+
+
+def _targets(
+    network: Network, labels: Any, count: int, samples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the true classes in the output, and the images that are used."""
+    from oip.network import heads
+
+    head = heads.classes(network)
+    known = max(2, head.units)
+    values = labelling.one_column("labels", labelling.plain("labels", labels), False)
+    if len(values) != count:
+        raise DataError(expected("labels", f"{count}, one an image", len(values)))
+    if values.dtype.kind not in "bui":
+        hint = "Give each label's place in the model's output."
+        raise DataError(expected("labels", "whole numbers", f"dtype {values.dtype}", hint))
+    codes = values.astype(np.int64)
+    if codes.min(initial=0) < 0 or codes.max(initial=0) >= known:
+        raise DataError(
+            expected(
+                "labels",
+                f"0 to {known - 1}, the classes of the model's output",
+                f"{codes.min()} to {codes.max()}",
+            )
+        )
+    found = np.unique(codes, return_inverse=True)[1]
+    places = labelling.stratified(found, samples, seed)
+    return codes[places], places
+
+
+def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
+    """`outcomes(part, codes, fill)` -> `run(maps)` -> losses in nats and hits, (maps, n) each.
+
+    A map number of -1 silences nothing.
+    """
+    import tensorflow as tf
+
+    from oip.network import heads, kinds
+    from oip.network.cut import run_to
+    from oip.network.graphs import compiled
+    from oip.network.tracing import shadowed
+
+    head = heads.classes(network)
+    one_output = head.units == 1
+    if not one_output and kinds.activation_name(head.place.layer) == "sigmoid":
+        raise DataError(
+            expected(
+                "the model's output",
+                "one class an image (softmax, logits, or a single sigmoid)",
+                f"{head.units} sigmoids",
+                "The loss of several labels an image is not one cross-entropy.",
+            )
+        )
+    axes = len(layer.size)
+
+    def response(part: Any) -> Any:
+        return run_to(network.model, network.feed(part), layer.response, layer.channels_first)[1]
+
+    def after(part: Any, known: Any, codes: Any, maps: Any, fill: Any) -> tuple[Any, Any]:
+        count = tf.shape(maps)[0]
+        mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
+        silenced = tf.where(mask, fill, known[None])
+        silenced = tf.reshape(silenced, [-1, *layer.size, layer.maps])
+        # What the model makes of the images before the map is no part of the result: TensorFlow
+        # leaves it out, save where it leads past the map.
+        images = tf.tile(part, [count, *[1] * (len(part.shape) - 1)])
+        with shadowed([layer.response.layer], _replaced(layer, silenced)):
+            logits, _ = run_to(network.model, network.feed(images), head.place, False)
+        if one_output:
+            logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+        true = tf.tile(codes, [count])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
+        hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
+        return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
+
+    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+    before = compiled(response, image)
+    rest = compiled(
+        after,
+        image,
+        tf.TensorSpec((None, *layer.size, layer.maps), tf.float32),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((layer.maps,), tf.float32),
+    )
+
+    def outcomes(part: np.ndarray, codes: np.ndarray, fill: np.ndarray) -> Callable[..., Any]:
+        fed, true = tf.constant(part), tf.constant(codes, tf.int64)
+        known = before(fed)
+
+        def run(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            losses, hits = rest(fed, known, true, tf.constant(maps, tf.int32), tf.constant(fill))
+            return losses.numpy().astype(np.float64), hits.numpy()
+
+        return run
+
+    return outcomes
+
+
+def _replaced(layer: LayerInfo, values: Any) -> Callable[..., Any]:
+    """Shadow of a layer that gives `values` (channels last) in place of the layer's response."""
+    import tensorflow as tf
+
+    uses = {"seen": 0}
+
+    def wrap(_: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        def given(*args: Any, **kwargs: Any) -> Any:
+            own = call(*args, **kwargs)
+            here = uses["seen"] == layer.response.use
+            uses["seen"] += 1
+            if not here:
+                return own
+            known = values
+            if layer.channels_first:
+                rank = len(values.shape)
+                known = tf.transpose(values, [0, rank - 1, *range(1, rank - 1)])
+            return tf.cast(known, own.dtype)
+
+        return given
+
+    return wrap

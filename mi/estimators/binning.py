@@ -1,0 +1,203 @@
+"""Binning: responses as cells of a grid, information by counting them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from mi.estimators.base import (
+    ConditionalEstimator,
+    DiscreteEstimator,
+    EntropyEstimator,
+    InputEstimator,
+    LabelEstimator,
+    PairEstimator,
+    TotalCorrelationEstimator,
+    Value,
+)
+from mi.estimators.resampling import Prepared, over_prepared
+from mi.estimators.results import MapEstimates
+from mi.estimators.settings import check_choice, check_flag, check_number, check_whole
+from oip.core.errors import SettingsError, expected
+
+_COUNTS = {"quantile": 10, "range": 30}
+
+
+@dataclass(frozen=True)
+class Binning(
+    LabelEstimator,
+    PairEstimator,
+    DiscreteEstimator,
+    ConditionalEstimator,
+    EntropyEstimator,
+    TotalCorrelationEstimator,
+    InputEstimator,
+):
+    """Entropies of the cells that samples fall into: H = -sum_k p_k ln p_k.
+
+    Every coordinate is cut into bins; a sample's cell is the row of its bins. Informations are
+    I(X;Y) = H(X) + H(Y) - H(X,Y) of cells, and so on; entropies are those of the cells, not
+    differential ones.
+
+    Bins, `by`
+        `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
+        several shares, such as the 0 of a ReLU, is a bin.
+        Does not change when a coordinate is transformed monotonically. `width`: floor(x / width),
+        in the responses' own units. `range`: `count` equal bins from `low` to `high`, for units
+        that are bounded, such as tanh; what lies outside goes to the first or last bin.
+
+    Bias
+        Few samples a cell make entropies too small and informations too large. Miller and Madow's
+        first-order correction adds (K - 1) / 2n nats to an entropy of K cells that are occupied;
+        it may bring informations under 0.
+
+    Use it for discrete data and one or two dimensions. Not for wide responses: every sample soon
+    has a cell of its own, and all estimates are at their ceilings, log n and H(Y).
+
+    References:
+        G. A. Miller: Note on the bias of information estimates. Information theory in psychology,
+        1955. A. M. Saxe et al.: On the information bottleneck theory of deep learning. ICLR 2018
+        (range and width).
+    """
+
+    name: ClassVar[str] = "binning"
+    name_shown: ClassVar[str] = "mutual information (binned)"
+    cheap_null: ClassVar[bool] = True
+    shuffles: ClassVar[int] = 1000
+
+    by: Literal["quantile", "width", "range"] = "quantile"
+    """How bins are made."""
+    count: int | None = None
+    """Bins a coordinate, for `quantile` (10 if None) and `range` (30 if None)."""
+    width: float = 0.5
+    """Of a bin, for `width`."""
+    low: float = -1.0
+    """Lower end, for `range`."""
+    high: float = 1.0
+    """Upper end, for `range`."""
+    corrected: bool = True
+    """Miller and Madow's correction."""
+
+    def __post_init__(self) -> None:
+        check_choice("binning: by", self.by, ("quantile", "width", "range"))
+        if self.count is not None:
+            check_whole("binning: count", self.count, 2)
+            if self.by == "width":
+                hint = "Give width=, or by='quantile' or 'range'."
+                raise SettingsError(expected("binning: count", "none by width", self.count, hint))
+        check_number("binning: width", self.width)
+        check_number("binning: low", self.low, -math.inf)
+        check_number("binning: high", self.high, self.low)
+        check_flag("binning: corrected", self.corrected)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The bins and the correction."""
+        bins: dict[str, Any] = {"by": self.by}
+        if self.by == "width":
+            bins["width"] = self.width
+        else:
+            bins["count"] = self.count or _COUNTS[self.by]
+        if self.by == "range":
+            bins |= {"low": self.low, "high": self.high}
+        return {**bins, "corrected": self.corrected}
+
+    def _over_maps(
+        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+    ) -> MapEstimates:
+        """See `LabelEstimator._over_maps`; the bins are made of all samples."""
+        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws)
+
+    def _prepare(self, x: np.ndarray) -> Prepared | None:
+        cells = self.cells(np.asarray(x, np.float64))
+
+        def information(codes: np.ndarray, places: np.ndarray | None) -> float:
+            own = cells if places is None else cells[places]
+            return self._information(own, codes)[0]
+
+        return information if cells.any() else None
+
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
+        return self.discrete_information(self.cells(x), self.cells(y), seed)
+
+    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
+        nats, ceiling = self._information(x, y)
+        return Value(nats, ceiling=ceiling)
+
+    def conditional_information(
+        self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
+    ) -> Value:
+        """H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) of cells."""
+        a, b, c = self.cells(x), self.cells(y), self.cells(given)
+        ac, bc, abc = together(a, c), together(b, c), together(together(a, b), c)
+        nats = self._entropy(ac) + self._entropy(bc) - self._entropy(abc) - self._entropy(c)
+        plain = cell_entropy(c)
+        return Value(nats, ceiling=min(cell_entropy(ac), cell_entropy(bc)) - plain)
+
+    def entropy(self, x: np.ndarray, seed: int) -> Value:
+        """H of the cells, at most log n: no differential entropy."""
+        return Value(self._entropy(self.cells(x)), ceiling=math.log(len(x)))
+
+    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+        """sum_i H(X_i) - H(X) of cells; at most the sum without its largest term."""
+        single = [self.cells(column[:, None]) for column in x.T]
+        nats = sum(self._entropy(cells) for cells in single) - self._entropy(self.cells(x))
+        plain = [cell_entropy(cells) for cells in single]
+        return Value(nats, ceiling=sum(plain) - max(plain))
+
+    def input_information(self, x: np.ndarray, seed: int) -> Value:
+        """I(X;M) = H(M) of the cells M, which follow from the sample; uncorrected."""
+        return Value(cell_entropy(self.cells(x)), ceiling=math.log(len(x)))
+
+    def cells(self, x: np.ndarray) -> np.ndarray:
+        """(n,) int: the cell of each row of x (n, d), in no meaningful order."""
+        if self.by == "width":
+            bins = np.floor(x / self.width)
+        elif self.by == "range":
+            count = self.count or _COUNTS["range"]
+            step = (self.high - self.low) / count
+            bins = np.clip(np.floor((x - self.low) / step), 0, count - 1)
+        else:
+            count = self.count or _COUNTS["quantile"]
+            bins = np.stack([_quantile_bins(column, count) for column in x.T], axis=1)
+        # Rows are compared as bytes, in which -0 is not 0.
+        rows = np.ascontiguousarray(bins + 0.0)
+        whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
+        return np.unique(whole.reshape(-1), return_inverse=True)[1].reshape(-1)
+
+    def _information(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """I and the smaller entropy."""
+        both = self._entropy(together(x, y))
+        ceiling = min(cell_entropy(x), cell_entropy(y))
+        return self._entropy(x) + self._entropy(y) - both, ceiling
+
+    def _entropy(self, cells: np.ndarray) -> float:
+        return cell_entropy(cells, self.corrected)
+
+
+def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:
+    """(n,): bins of equal shares; a value that is several cuts at once has a bin to itself."""
+    cuts, times = np.unique(np.quantile(x, np.arange(1, count) / count), return_counts=True)
+    above = np.searchsorted(cuts, x, side="right")
+    last = np.maximum(above - 1, 0)
+    alone = (cuts[last] == x) & (times[last] > 1)
+    return 2.0 * above - alone
+
+
+def cell_entropy(cells: np.ndarray, corrected: bool = False) -> float:
+    """Entropy in nats of cells (n,) int, 0 or more; with Miller and Madow's (K - 1) / 2n or not."""
+    counts = np.bincount(cells)
+    counts = counts[counts > 0]
+    share = counts / len(cells)
+    more = (len(counts) - 1) / (2 * len(cells)) if corrected else 0.0
+    return float(-(share * np.log(share)).sum()) + more
+
+
+def together(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,) int: the cell of each pair of cells, smaller than n."""
+    return np.unique(x.astype(np.int64) * (int(y.max()) + 1) + y, return_inverse=True)[1]

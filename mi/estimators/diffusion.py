@@ -1,0 +1,244 @@
+"""Diffusion spectral entropy and mutual information: how many structures samples have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mi.estimators.base import (
+    EntropyEstimator,
+    Estimator,
+    InputEstimator,
+    LabelEstimator,
+    PairEstimator,
+    Value,
+)
+from mi.estimators.diffusion_spectrum import NORMALISATIONS, Normalisation, diffusion_entropy
+from mi.estimators.renyi_gram import Width, gram
+from mi.estimators.resampling import Prepared, over_prepared, shuffled
+from mi.estimators.results import SATURATED, MapEstimates
+from mi.estimators.settings import check_choice, check_flag, check_number, check_whole
+from mi.estimators.threads import each
+from mi.labels import label_entropy
+from oip.core import seeds
+
+REFERENCE_SIGMA = 10.0
+SUBSETS = 5
+"""Random subsets of a class's size that the reference code compares the class with."""
+
+
+@dataclass(frozen=True)
+class _Diffusion(Estimator):
+    """The settings that both have."""
+
+    relative: float = 0.2
+    """2 sigma^2 of the kernel exp(-D / 2 sigma^2) as a share of the median squared distance."""
+    sigma: float | None = None
+    """In the samples' own units, in place of `relative`."""
+    time: float = 1.0
+    """Diffusion time t: small eigenvalues fade as it grows."""
+    normalisation: Normalisation = "symmetric"
+    """`symmetric`, as the reference code has it, or `row`, the row-stochastic diffusion matrix."""
+    reference: bool = False
+    """As in the reference code: sigma 10 unless `sigma` is given, and its own difference (DSMI)."""
+
+    def __post_init__(self) -> None:
+        Width(self.relative, sigma=self.sigma).check(self.name)
+        check_number(f"{self.name}: time", self.time)
+        check_choice(f"{self.name}: normalisation", self.normalisation, NORMALISATIONS)
+        check_flag(f"{self.name}: reference", self.reference)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The width that counts, time, matrix."""
+        width = {"relative": self.relative} if self._sigma is None else {"sigma": self._sigma}
+        told = {**width, "time": self.time, "normalisation": self.normalisation}
+        return {**told, "reference": True} if self.reference else told
+
+    @property
+    def _sigma(self) -> float | None:
+        return REFERENCE_SIGMA if self.reference and self.sigma is None else self.sigma
+
+    def _gram(self, x: np.ndarray) -> np.ndarray:
+        return gram(x, Width(self.relative, sigma=self._sigma))
+
+    def _entropy(self, g: np.ndarray) -> float:
+        return diffusion_entropy(g, self.time, self.normalisation)
+
+
+@dataclass(frozen=True)
+class Dse(_Diffusion, EntropyEstimator, InputEstimator):
+    """Diffusion spectral entropy: S = -sum p ln p of the spectrum of a diffusion matrix.
+
+    From G = exp(-D / 2 sigma^2), Q its row sums and K = Q^-1/2 G Q^-1/2 (`symmetric`, the reference
+    code), or P = R^-1 K with the row sums R of K (`row`, the paper's diffusion matrix); the two
+    have different eigenvalues lambda. p_i = |lambda_i|^t / sum.
+
+    It counts structures: ln k for k clusters that are far apart, once t is large enough for all
+    smaller eigenvalues to fade; 0 for one point; ln n for samples that are strangers, its ceiling.
+    It is no estimate of Shannon's entropy. With the reference's sigma 10 it depends on the scale of
+    the data; with `relative` it does not, and compares shapes. n^3 for the eigenvalues.
+
+    Use it for layers over training, at one n and width. Not to order maps: it does not look at a
+    label.
+
+    References:
+        D. Liao et al.: Assessing neural network representations during training using noise-
+        resilient diffusion spectral entropy. CISS 2024, eq. 4 in the notes on it.
+    """
+
+    name: ClassVar[str] = "dse"
+    name_shown: ClassVar[str] = "diffusion spectral entropy"
+
+    def entropy(self, x: np.ndarray, seed: int) -> Value:
+        """S of the diffusion matrix; at most ln n."""
+        return Value(self._entropy(self._gram(x)), ceiling=math.log(len(x)))
+
+    def input_information(self, x: np.ndarray, seed: int) -> Value:
+        """S: given a sample nothing is left to diffuse, so that I(X;M) is the entropy."""
+        return self.entropy(x, seed)
+
+
+@dataclass(frozen=True)
+class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
+    """Diffusion spectral mutual information: I(X;Y) = S(P_X) - sum_y p_y S(P_X|y).
+
+    S is the diffusion spectral entropy (see `Dse`); the matrices of the classes are cut out of one
+    Gram matrix, with the width of all samples. With `reference` the term S(P_X) is the mean over
+    the classes, as they are weighted, of the mean of five random subsets of the class's size: the
+    published code does so, which takes out that few samples have a smaller S.
+
+    Numbers Y are made a label: a scalar by ten equal bins, a vector by ten spectral clusters.
+
+    As published it grows with what classes lack in samples: some of it is there for any label. Look
+    at the p-value, or use `reference`. The ceiling is H(Y), which is none by mathematics: values
+    above it are clipped, and told. Use it to compare wide responses at one n and width. Not as
+    Shannon's information.
+
+    References:
+        D. Liao et al.: Assessing neural network representations during training using noise-
+        resilient diffusion spectral entropy. CISS 2024, eq. 5 in the notes on it.
+    """
+
+    name: ClassVar[str] = "dsmi"
+    name_shown: ClassVar[str] = "diffusion spectral mutual information"
+    shuffles: ClassVar[int] = 100
+    resamples: ClassVar[int] = 20
+    map_draws: ClassVar[int] = 20
+
+    groups: int = 10
+    """Bins or clusters of a Y of numbers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("dsmi: groups", self.groups, 2)
+
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """I(X; group of Y); at most the entropy of the groups."""
+        codes = grouped(y, self.groups, seed)
+        if not codes.any():
+            return Value(0.0, ceiling=0.0)
+        prepared = self._prepared(x, seed)
+        value = 0.0 if prepared is None else prepared(codes, None)
+        return Value(value, ceiling=label_entropy(codes))
+
+    def information_null(
+        self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
+    ) -> np.ndarray:
+        """See `PairEstimator.information_null`; groups and the Gram matrix are made once."""
+        codes = grouped(y, self.groups, seed)
+        if not codes.any():
+            return np.zeros(shuffles)
+        prepared = self._prepared(x, seed)
+        if prepared is None:
+            return np.zeros(shuffles)
+        return np.array(
+            each(lambda labels: prepared(labels, None), shuffled(codes, seed, shuffles))
+        )
+
+    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
+        """That S(P_X) is at ln n."""
+        share = self._entropy(self._gram(x)) / math.log(len(x))
+        if share < SATURATED:
+            return ()
+        told = "samples hardly meet at this width, and any label seems known"
+        return (f"Saturated: S of X is {share:.1%} of log n; {told}.",)
+
+    def _over_maps(
+        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+    ) -> MapEstimates:
+        """See `LabelEstimator._over_maps`."""
+        return over_prepared(
+            lambda x: self._prepared(x, seed), responses, codes, seed, shuffles, draws
+        )
+
+    def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
+        """I(X;Y) as a function of labels, from one Gram matrix; None for a constant x."""
+        g = self._gram(x)
+        if (g == 1.0).all():
+            return None
+        whole = None if self.reference else self._entropy(g)
+        means: dict[int, float] = {}
+
+        def subsets(part: np.ndarray, size: int) -> float:
+            """Mean S of random subsets; the same ones for all labels of all samples."""
+            if len(part) == len(g) and size in means:
+                return means[size]
+            draw = seeds.generator(seed, "dsmi subsets", len(part), size)
+            rows = [draw.permutation(len(part))[:size] for _ in range(SUBSETS)]
+            mean = float(np.mean([self._entropy(_cut(part, row)) for row in rows]))
+            if len(part) == len(g):
+                means[size] = mean
+            return mean
+
+        def information(labels: np.ndarray, places: np.ndarray | None) -> float:
+            part = g if places is None else _cut(g, places)
+            value = 0.0
+            if whole is not None:
+                value = whole if places is None else self._entropy(part)
+            for code in np.unique(labels):
+                own = np.flatnonzero(labels == code)
+                other = subsets(part, len(own)) if self.reference else 0.0
+                value += len(own) / len(labels) * (other - self._entropy(_cut(part, own)))
+            return value
+
+        return information
+
+
+def grouped(y: np.ndarray, groups: int, seed: int) -> np.ndarray:
+    """(n,) int from 0: the group of every row of y (n, d).
+
+    One column is cut into equal bins from its smallest to its largest value; several go through
+    spectral clustering of the kernel with 2 sigma^2 = median squared distance. Groups that hold no
+    sample have no number.
+    """
+    if not np.ptp(y, axis=0).any():
+        return np.zeros(len(y), int)
+    if y.shape[1] == 1:
+        edges = np.linspace(y.min(), y.max(), groups + 1)[1:-1]
+        found = np.searchsorted(edges, y[:, 0], side="right")
+    else:
+        found = _clusters(y.tobytes(), y.shape[1], min(groups, len(y) - 1), seed)
+    return np.unique(found, return_inverse=True)[1]
+
+
+@lru_cache(maxsize=8)
+def _clusters(data: bytes, columns: int, groups: int, seed: int) -> np.ndarray:
+    """Spectral clusters of rows of float64; kept, since one Y meets many X."""
+    from sklearn.cluster import SpectralClustering
+
+    y = np.frombuffer(data).reshape(-1, columns)
+    rule = SpectralClustering(
+        groups,
+        affinity="precomputed",
+        random_state=seeds.derived_seed(seed, "dsmi clusters"),
+    )
+    return rule.fit_predict(gram(y, Width()))
+
+
+def _cut(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return matrix[np.ix_(places, places)]

@@ -1,0 +1,268 @@
+"""Neural estimators: a critic is trained, and a bound is read off pairs that it has not seen."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mi.estimators import neural_bounds as bounds
+from mi.estimators.base import LabelEstimator, PairEstimator, Value
+from mi.estimators.neural_critic import KINDS, Critic, Kind, train
+from mi.estimators.resampling import centred, class_halves, shuffled
+from mi.estimators.results import MapEstimates
+from mi.estimators.settings import check_choice, check_number, check_whole
+from mi.labels import class_entropies, label_entropy
+from mi.samples import one_hot
+from oip.core import seeds
+from oip.core.errors import DataError, expected
+
+_TRAIN, _CHECK = 0.6, 0.2
+"""Shares of the pairs that train, and that tell when to stop; the others are measured."""
+_MOST_CHECKED = 500
+"""Pairs that tell when to stop; all combinations of them are scored every time."""
+_MOST_PAIRS = 2000
+"""Held-out pairs of which all combinations are scored at once."""
+
+
+@dataclass(frozen=True)
+class _Neural(LabelEstimator, PairEstimator):
+    """What all of them share: settings, the split, training, labels as one-hot rows."""
+
+    shuffles: ClassVar[int] = 0
+    resamples: ClassVar[int] = 0
+    map_draws: ClassVar[int] = 0
+    held_out: ClassVar[bool] = True
+
+    critic: Kind = "separable"
+    """`separable`, an inner product of two embeddings, or `joint`, a network over both sides."""
+    units: int = 128
+    """Of each of two hidden layers."""
+    steps: int = 1500
+    """Of training at the most; it ends when other pairs show no gain any more."""
+    batch: int = 256
+    """Pairs a step."""
+    rate: float = 1e-3
+    """Of Adam."""
+
+    def __post_init__(self) -> None:
+        check_choice(f"{self.name}: critic", self.critic, KINDS)
+        for name, least in (("units", 1), ("steps", 1), ("batch", 2)):
+            check_whole(f"{self.name}: {name}", getattr(self, name), least)
+        check_number(f"{self.name}: rate", self.rate)
+
+    @property
+    def fewest(self) -> int:
+        """Two pairs to be measured, two to tell when to stop, the others to train."""
+        return 10
+
+    @abstractmethod
+    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+        """What training raises, and a state that goes from step to step."""
+
+    @abstractmethod
+    def _bound(self, scores: np.ndarray) -> float:
+        """The bound in nats, of scores (b, b)."""
+
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """The bound on held-out pairs; 0 where a side is constant.
+
+        Raises:
+            DataError: fewer than ten samples.
+        """
+        n = len(x)
+        if n < self.fewest:
+            raise DataError(expected(f"{self.name}: samples", f"at least {self.fewest}", n))
+        if not np.ptp(x, axis=0).any() or not np.ptp(y, axis=0).any():
+            return Value(0.0, ceiling=self._ceiling(n))
+        order = seeds.generator(seed, "neural split").permutation(n)
+        parts = np.split(order, [int(_TRAIN * n), int((_TRAIN + _CHECK) * n)])
+        first, second = _scaled(x, parts[0]), _scaled(y, parts[0])
+        critic = Critic(
+            self.critic,
+            x.shape[1],
+            y.shape[1],
+            self.units,
+            seeds.derived_seed(seed, "neural critic"),
+        )
+        check, measured = parts[1][:_MOST_CHECKED], parts[2]
+        train(
+            critic,
+            first[parts[0]],
+            second[parts[0]],
+            (first[check], second[check]),
+            self._objective,
+            self._measured,
+            self.steps,
+            min(self.batch, len(parts[0])),
+            self.rate,
+            seed,
+        )
+        blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
+        values = [self._measured(critic.scores(first[rows], second[rows])) for rows in blocks]
+        value = float(np.average(values, weights=[len(rows) for rows in blocks]))
+        return Value(value, ceiling=self._ceiling(n))
+
+    def _measured(self, scores: np.ndarray) -> float:
+        return self._bound(scores)
+
+    def _ceiling(self, n: int) -> float | None:
+        return None
+
+    def _over_maps(
+        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+    ) -> MapEstimates:
+        """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
+
+        Information about single classes is not estimated: NaN.
+        """
+
+        def one(x: np.ndarray, labels: np.ndarray) -> float:
+            return self.information(x.astype(np.float64), one_hot(labels), seed).nats
+
+        parts = class_halves(codes, seed, draws)
+        mixed = shuffled(codes, seed, shuffles)
+        raw, drawn, null = [], [], []
+        for place in range(responses.shape[1]):
+            x = responses[:, place]
+            raw.append(one(x, codes))
+            again = np.array([one(x[part], codes[part]) for part in parts])
+            drawn.append(centred(raw[-1], again))
+            null.append([one(x, labels) for labels in mixed])
+        maps = len(raw)
+        ceiling = self._ceiling(len(codes))
+        most = label_entropy(codes) if ceiling is None else min(ceiling, label_entropy(codes))
+        classes = class_entropies(codes)
+        return MapEstimates(
+            raw=np.array(raw),
+            ceiling=np.full(maps, most),
+            per_class_raw=np.full((maps, len(classes)), np.nan),
+            class_ceiling=classes,
+            draws=np.array(drawn).reshape(maps, draws).T,
+            null=np.array(null).reshape(maps, shuffles).T,
+        )
+
+
+@dataclass(frozen=True)
+class Mine(_Neural):
+    """MINE: I(X;Y) >= E_p[f] - ln E_q[exp f], the Donsker-Varadhan bound with a trained critic f.
+
+    p are pairs as they are, q pairs that were mixed. The gradient of the logarithm uses a moving
+    average (0.9) of E_q[exp f], as its authors have it. A lower bound in expectation up to the bias
+    of the logarithm of a mean; its variance grows as exp I. Some thousand samples or more; not
+    above some 5 nats. No p-value and no interval unless they are asked for (`null=20`, `draws=20`):
+    each is a training. All of one seed is the same on one machine.
+
+    References:
+        M. I. Belghazi et al.: Mutual information neural estimation. ICML 2018.
+    """
+
+    name: ClassVar[str] = "mine"
+    name_shown: ClassVar[str] = "mutual information (MINE)"
+
+    average: float = 0.9
+    """Share of the moving average that a step keeps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("mine: average", self.average, most=1.0)
+
+    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+        return bounds.mine_objective(scores, state, self.average)
+
+    def _bound(self, scores: np.ndarray) -> float:
+        return bounds.donsker_varadhan(scores)
+
+
+@dataclass(frozen=True)
+class Smile(_Neural):
+    """SMILE: the critic is trained for Jensen-Shannon, and read by Donsker-Varadhan with a clip.
+
+    I ~ E_p[f] - ln E_q[clip(exp f, exp -tau, exp tau)]. Little variance; no bound any more: with a
+    small tau it may come out too large. For large information where MINE is too noisy.
+
+    References:
+        J. Song, S. Ermon: Understanding the limitations of variational mutual information
+        estimators. ICLR 2020.
+    """
+
+    name: ClassVar[str] = "smile"
+    name_shown: ClassVar[str] = "mutual information (SMILE)"
+
+    tau: float = 5.0
+    """Clip of the scores under the logarithm."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("smile: tau", self.tau)
+
+    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+        return bounds.jensen_shannon_objective(scores), state
+
+    def _bound(self, scores: np.ndarray) -> float:
+        return bounds.donsker_varadhan(scores, self.tau)
+
+
+@dataclass(frozen=True)
+class InfoNce(_Neural):
+    """InfoNCE: I(X;Y) >= E[f_ii - ln mean_j exp f_ij] over batches; at most ln(batch).
+
+    A lower bound of little variance. Its ceiling is real: a value near ln(batch) says only that I
+    is no smaller; take larger batches.
+
+    References:
+        A. van den Oord, Y. Li, O. Vinyals: Representation learning with contrastive predictive
+        coding. 2018. B. Poole et al.: On variational bounds of mutual information. ICML 2019.
+    """
+
+    name: ClassVar[str] = "infonce"
+    name_shown: ClassVar[str] = "mutual information (InfoNCE)"
+    held_out: ClassVar[bool] = False
+
+    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+        return bounds.infonce_objective(scores), state
+
+    def _bound(self, scores: np.ndarray) -> float:
+        return bounds.infonce(scores)
+
+    def _measured(self, scores: np.ndarray) -> float:
+        """Mean over batches of the size of training, so that the ceiling is the same."""
+        rows = np.array_split(np.arange(len(scores)), -(-len(scores) // self.batch))
+        values = [self._bound(scores[np.ix_(part, part)]) for part in rows]
+        return float(np.average(values, weights=[len(part) for part in rows]))
+
+    def _ceiling(self, n: int) -> float | None:
+        left = n - int((_TRAIN + _CHECK) * n)
+        return math.log(min(self.batch, left))
+
+
+@dataclass(frozen=True)
+class Nwj(_Neural):
+    """NWJ: I(X;Y) >= E_p[f] - E_q[exp(f - 1)].
+
+    An unbiased lower bound, with a variance that grows as exp I. The critic has to find its own
+    normalisation, so that it learns more slowly than MINE's.
+
+    References:
+        X. Nguyen, M. J. Wainwright, M. I. Jordan: Estimating divergence functionals and the
+        likelihood ratio by convex risk minimization. IEEE Transactions on Information Theory 56
+        (2010) 5847.
+    """
+
+    name: ClassVar[str] = "nwj"
+    name_shown: ClassVar[str] = "mutual information (NWJ)"
+
+    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+        return bounds.nwj_objective(scores), state
+
+    def _bound(self, scores: np.ndarray) -> float:
+        return bounds.nwj(scores)
+
+
+def _scaled(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float32, centred and of unit variance over some rows."""
+    centre, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
+    return ((values - centre) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)

@@ -1,0 +1,298 @@
+"""Matrix-based Renyi information: entropies of Gram matrices, no density in between."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from mi.estimators.base import (
+    ConditionalEstimator,
+    DiscreteEstimator,
+    EntropyEstimator,
+    InputEstimator,
+    LabelEstimator,
+    PairEstimator,
+    TotalCorrelationEstimator,
+    Value,
+)
+from mi.estimators.renyi_entropy import (
+    class_entropy,
+    label_entropy,
+    matrix_entropy,
+    product,
+    spectral_entropy,
+)
+from mi.estimators.renyi_gram import Width, gram, label_gram
+from mi.estimators.resampling import Prepared, over_prepared
+from mi.estimators.results import SATURATED, MapEstimates
+from mi.estimators.settings import check_choice, check_number
+from mi.estimators.threads import each
+from mi.samples import check_lengths, check_responses, check_side, checked_maps
+from oip.core import seeds
+
+if TYPE_CHECKING:
+    from mi.estimators.renyi_pairs import Pairs
+
+GROUPS = ("plain", "tempered", "tensor")
+
+
+@dataclass(frozen=True)
+class Renyi(
+    LabelEstimator,
+    PairEstimator,
+    DiscreteEstimator,
+    ConditionalEstimator,
+    EntropyEstimator,
+    TotalCorrelationEstimator,
+    InputEstimator,
+):
+    """Entropies of normalised Gram matrices A = K / n with K = exp(-D / 2 sigma^2).
+
+        S(A) = ln(sum_i lambda_i^alpha) / (1 - alpha); alpha 1 is von Neumann's entropy
+        S(A, B) = S(A o B / tr(A o B)), o the elementwise product
+        I(X;Y) = S(A) + S(B) - S(A, B)
+        I(X;Y|Z) = S(A, C) + S(B, C) - S(C) - S(A, B, C)
+        T(X) = sum_d S(A_d) - S(A_1, ..., A_D), columns as variables
+        I(X;M) = S(A), the information that a response keeps of the sample
+
+    S(A, B) is at least S(A) and S(B) for every alpha. It is at most their sum for alpha 1, but not
+    for every alpha: at 2 it can be some hundredths of a nat more, and I that much under 0.
+
+    A label has the Gram matrix 1[y_i = y_j], so that S is the Renyi entropy of the class shares and
+    I(X;Y) at most that. 0 <= S <= ln n. These are no estimates of Shannon's quantities of X: S(A)
+    grows with n and falls with the width. They compare what is measured at one n and one width.
+
+    It saturates by construction. With a narrow kernel, or with the product over many maps, all
+    samples become strangers, S goes to ln n and I(X;Y) to S(Y), whatever X knows. From 98 % of ln n
+    a notice says so. `group` offers other joint matrices of many variables (T, and the methods
+    `group_entropy` and `group_information`):
+        `plain`: the product A_1 o ... o A_C, as published;
+        `tempered`: (A_1 o ... o A_C)^(1/C), as wide as one of them is;
+        `tensor`: one kernel of all variables side by side.
+
+    No density and no dimension is in the way: use it for wide responses, orders between maps of one
+    width, and for what many maps know together. Not across n, layers or widths. The cost is n^3 for
+    eigenvalues; alpha 2 needs none.
+
+    References:
+        S. Yu, K. Wickstrom, R. Jenssen, J. C. Principe: Understanding convolutional neural networks
+        with information theory: an initial exploration. IEEE TNNLS 32 (2021) 435, eq. 2 to 7. L. G.
+        Sanchez Giraldo, M. Rao, J. C. Principe: Measures of entropy from data using infinitely
+        divisible kernels. IEEE Transactions on Information Theory 61 (2015) 535.
+    """
+
+    name: ClassVar[str] = "renyi"
+    name_shown: ClassVar[str] = "mutual information (matrix Renyi)"
+    map_draws: ClassVar[int] = 20
+
+    alpha: float = 1.01
+    relative: float = 1.0
+    """2 sigma^2 as a share of the median squared distance."""
+    silverman: float | None = None
+    """h in sigma = h n^(-1 / (4 + d)), in place of `relative`; the paper has 5 for responses."""
+    sigma: float | None = None
+    """Of the kernel, in the samples' own units, in place of both."""
+    group: Literal["plain", "tempered", "tensor"] = "plain"
+    """The joint matrix of many variables."""
+
+    def __post_init__(self) -> None:
+        check_number("renyi: alpha", self.alpha)
+        self.width.check("renyi")
+        check_choice("renyi: group", self.group, GROUPS)
+
+    @property
+    def width(self) -> Width:
+        """Of the kernel."""
+        return Width(self.relative, self.silverman, self.sigma)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Alpha, the width that counts, the joint matrix."""
+        told: dict[str, Any] = {"alpha": self.alpha}
+        if self.sigma is not None:
+            told["sigma"] = self.sigma
+        elif self.silverman is not None:
+            told["silverman"] = self.silverman
+        else:
+            told["relative"] = self.relative
+        return {**told, "group": self.group}
+
+    def entropy(self, x: np.ndarray, seed: int) -> Value:
+        """S(A); at most ln n."""
+        value = self._entropy(gram(x, self.width))
+        return Value(value, ceiling=math.log(len(x)), notices=_saturated("X", value, len(x)))
+
+    def input_information(self, x: np.ndarray, seed: int) -> Value:
+        """S(A): of I(X;M) = S(identity) + S(A) - S(identity o A) nothing else is left."""
+        return self.entropy(x, seed)
+
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """S(A) + S(B) - S(A, B); at most the smaller of S(A) and S(B)."""
+        a, b = gram(x, self.width), gram(y, self.width)
+        return self._shared(a, b, ("X", "Y"))
+
+    def information_null(
+        self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
+    ) -> np.ndarray:
+        """See `PairEstimator.information_null`; Gram matrices are made once."""
+        a, b = gram(x, self.width), gram(y, self.width)
+        single = self._entropy(a) + self._entropy(b)
+        draw = seeds.generator(seed, "null")
+        orders = [draw.permutation(len(y)) for _ in range(shuffles)]
+        joint = each(lambda order: self._entropy(a * b[np.ix_(order, order)]), orders)
+        return single - np.array(joint)
+
+    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """S of the shares of x, plus of y, less of the pairs."""
+        pairs = np.unique(np.stack([x, y]), axis=1, return_counts=True)[1]
+        single = label_entropy(x, self.alpha), label_entropy(y, self.alpha)
+        joint = float(spectral_entropy(pairs / len(x), self.alpha))
+        return Value(sum(single) - joint, ceiling=min(single))
+
+    def conditional_information(
+        self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
+    ) -> Value:
+        """S(A, C) + S(B, C) - S(C) - S(A, B, C)."""
+        a, b, c = (gram(side, self.width) for side in (x, y, given))
+        known, other, alone = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
+        value = known + other - alone - self._entropy(product([a, b, c]))
+        return Value(
+            value,
+            ceiling=min(known, other) - alone,
+            notices=_saturated("X and Z", known, len(x)) or _saturated("Y and Z", other, len(x)),
+        )
+
+    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+        """sum_d S(A_d) - S of the joint matrix of the columns (`group`)."""
+        columns = x.T[:, :, None]
+        single = np.array([self._entropy(gram(column, self.width)) for column in columns])
+        joint = self._entropy(self._group_gram(x[:, :, None]))
+        told = _saturated("all columns", joint, len(x))
+        total = float(single.sum())
+        return Value(total - joint, ceiling=total - float(single.max()), notices=told)
+
+    def group_entropy(self, responses: np.ndarray) -> Value:
+        """S of the joint matrix of all maps (`group`), in nats; at most ln n.
+
+        Args:
+            responses: (n, maps, d), finite.
+
+        Raises:
+            DataError: responses that cannot be used.
+
+        Example:
+            >>> import numpy as np, mi
+            >>> responses = np.random.default_rng(0).normal(size=(128, 16, 5))
+            >>> mi.estimator("renyi").group_entropy(responses).notices[0][:10]
+            'Saturated:'
+        """
+        values = check_responses(responses)
+        joint = self._entropy(self._group_gram(values))
+        told = _saturated("the maps together", joint, len(values))
+        return Value(joint, ceiling=math.log(len(values)), notices=told)
+
+    def group_information(
+        self, responses: np.ndarray, y: Any, discrete: bool | None = None
+    ) -> Value:
+        """I({T^1, ..., T^C}; Y), what all maps together know: S(G) + S(B) - S(G o B), in nats.
+
+        Args:
+            responses: (n, maps, d), finite.
+            y: a label, or numbers (n,) or (n, d) such as the input.
+            discrete: y is a label; decided by what it holds if None.
+
+        Raises:
+            DataError: arrays that cannot be used.
+
+        References:
+            S. Yu et al. (2021), eq. 7.
+        """
+        values = check_responses(responses)
+        side = check_side("y", y, discrete, labels_first=True)
+        check_lengths("y", len(side), len(values))
+        other = label_gram(side.values) if side.is_label else gram(side.values, self.width)
+        return self._shared(self._group_gram(values), other, ("the maps together", "Y"))
+
+    def pairs(self, responses: np.ndarray, labels: Any) -> Pairs:
+        """What every two maps know of a label together: redundancy and synergy.
+
+        At alpha 2 all pairs are two matrix products; other alphas need eigenvalues for each.
+
+        Args:
+            responses: (n, maps, d), finite.
+            labels: (n,) whole numbers, booleans or names, or one-hot rows.
+
+        Raises:
+            DataError: responses or labels that cannot be used.
+
+        Example:
+            >>> import numpy as np, mi
+            >>> responses = np.random.default_rng(0).normal(size=(60, 3, 5))
+            >>> mi.estimator("renyi", alpha=2).pairs(responses, np.arange(60) % 2).joint.shape
+            (3, 3)
+        """
+        from mi.estimators.renyi_pairs import pairs
+
+        values, codes = checked_maps(responses, labels)
+        return pairs(values, codes, self.alpha, self.width)
+
+    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
+        """That S(X) is at ln n."""
+        return _saturated("X", self._entropy(gram(x, self.width)), len(x))
+
+    def _over_maps(
+        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+    ) -> MapEstimates:
+        """See `LabelEstimator._over_maps`; ceilings are Renyi entropies of the label."""
+
+        def prepare(x: np.ndarray) -> Prepared | None:
+            a = gram(x, self.width)
+            whole = self._entropy(a)
+            if whole == 0.0:
+                return None
+
+            def information(labels: np.ndarray, places: np.ndarray | None) -> float:
+                part = a if places is None else a[np.ix_(places, places)]
+                own = whole if places is None else self._entropy(part)
+                known = label_entropy(labels, self.alpha)
+                return own + known - class_entropy(part, labels, self.alpha)
+
+            return information
+
+        found = over_prepared(prepare, responses, codes, seed, shuffles, draws)
+        classes = [label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)]
+        return replace(
+            found,
+            ceiling=np.full(responses.shape[1], label_entropy(codes, self.alpha)),
+            class_ceiling=np.array(classes),
+        )
+
+    def _entropy(self, a: np.ndarray) -> float:
+        return float(matrix_entropy(a, self.alpha))
+
+    def _shared(self, a: np.ndarray, b: np.ndarray, names: tuple[str, str]) -> Value:
+        single = self._entropy(a), self._entropy(b)
+        told = _saturated(names[0], single[0], len(a)) or _saturated(names[1], single[1], len(a))
+        return Value(sum(single) - self._entropy(a * b), ceiling=min(single), notices=told)
+
+    def _group_gram(self, responses: np.ndarray) -> np.ndarray:
+        """The joint matrix (n, n) of maps (n, maps, d)."""
+        n, maps, d = responses.shape
+        if self.group == "tensor":
+            return gram(responses.reshape(n, maps * d), self.width)
+        joint = np.ones((n, n))
+        for place in range(maps):
+            joint *= gram(responses[:, place], self.width)
+        return joint ** (1 / maps) if self.group == "tempered" else joint
+
+
+def _saturated(what: str, value: float, n: int) -> tuple[str, ...]:
+    share = value / math.log(n)
+    if share < SATURATED:
+        return ()
+    return (
+        f"Saturated: S of {what} is {share:.1%} of log n; samples hardly overlap at this width.",
+    )

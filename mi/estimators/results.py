@@ -1,0 +1,205 @@
+"""What an estimate carries besides its number."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from mi.nulls import p_values
+from oip.core.units import bits
+
+SATURATED = 0.98
+"""Share of its ceiling from which an estimate says nothing about an order."""
+LEVEL = 0.95
+"""Of every interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimate of an information quantity, with what is needed to judge it.
+
+    Nats inside; whatever is shown is in bits.
+    """
+
+    quantity: str
+    """Such as `I(X;Y)`, `I(X;Y|Z)`, `H(X)`, `T(X)` (total correlation) or `KL(X||Y)`."""
+    estimator: str
+    parameters: dict[str, Any]
+    nats: float
+    n: int
+    """Samples."""
+    d: int
+    """Dimensions of x."""
+    ceiling: float | None = None
+    """Largest value that the estimate can take, in nats; None if there is none."""
+    low: float | None = None
+    """Lower end of the 95 % interval, in nats."""
+    high: float | None = None
+    """Upper end of the 95 % interval, in nats."""
+    p_value: float | None = None
+    """Against shuffled samples, one-sided; None if no null was made."""
+    raw: float | None = None
+    """The value before it was clipped, in nats; None if it was not."""
+    seed: int = 0
+    notices: tuple[str, ...] = ()
+    """What a reader has to know before using the number."""
+
+    @property
+    def bits(self) -> float:
+        """The estimate in bits."""
+        return bits(self.nats)
+
+    @property
+    def unit(self) -> str:
+        """The unit of everything that is shown."""
+        return "bits"
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval in bits, None if there is none."""
+        if self.low is None or self.high is None:
+            return None
+        return bits(self.low), bits(self.high)
+
+    @property
+    def saturated(self) -> bool:
+        """Within 2 % of the ceiling: no ground for an order. Never where the ceiling is 0."""
+        return bool(self.ceiling) and self.nats >= SATURATED * self.ceiling
+
+    @property
+    def share(self) -> float | None:
+        """The estimate as a share of its ceiling, I / H(Y) for a label; None without a ceiling."""
+        return self.nats / self.ceiling if self.ceiling else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, information in bits."""
+        return {
+            "quantity": self.quantity,
+            "estimator": self.estimator,
+            "parameters": self.parameters,
+            "value": self.bits,
+            "unit": self.unit,
+            "low": None if self.low is None else bits(self.low),
+            "high": None if self.high is None else bits(self.high),
+            "p_value": self.p_value,
+            "ceiling": None if self.ceiling is None else bits(self.ceiling),
+            "saturated": self.saturated,
+            "raw": None if self.raw is None else bits(self.raw),
+            "n": self.n,
+            "d": self.d,
+            "seed": self.seed,
+            "notices": list(self.notices),
+        }
+
+    def __str__(self) -> str:
+        text = f"{self.quantity} = {self.bits:.4g} bits"
+        if self.interval is not None:
+            text += f" ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
+        told = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
+        text += f", {self.estimator} ({told}), n = {self.n}"
+        if self.p_value is not None:
+            text += f", p = {self.p_value:.2g}"
+        if self.ceiling is not None:
+            text += f", ceiling {bits(self.ceiling):.4g} bits"
+        if self.raw is not None:
+            text += f", clipped from {bits(self.raw):.4g} bits"
+        text += ", saturated" if self.saturated else ""
+        return ". ".join([text, *self.notices])
+
+    def _repr_html_(self) -> str:
+        return f"<div>{html.escape(str(self))}</div>"
+
+
+@dataclass(frozen=True, eq=False)
+class MapEstimates:
+    """Estimates of the information of m maps about one label, in nats, NaN for unusable maps.
+
+    Draws and shuffles are the same for all maps (draw i of one map belongs to draw i of another),
+    so that ranks have intervals and blocks of maps can be joined.
+    """
+
+    raw: np.ndarray
+    """(m,): the estimates as they come out, possibly under 0."""
+    ceiling: np.ndarray
+    """(m,): the largest value that each can take."""
+    per_class_raw: np.ndarray
+    """(m, classes): information about being of a class or not."""
+    class_ceiling: np.ndarray
+    """(classes,): the largest values that these can take."""
+    draws: np.ndarray
+    """(draws, m): the estimate under resampling, centred on `raw`."""
+    null: np.ndarray
+    """(shuffles, m): the estimate from shuffled labels."""
+
+    @property
+    def mi(self) -> np.ndarray:
+        """(m,): the estimates, clipped to 0 and the ceiling."""
+        return np.clip(self.raw, 0.0, self.ceiling)
+
+    @property
+    def per_class(self) -> np.ndarray:
+        """(m, classes): one-vs-rest, clipped to 0 and the ceilings."""
+        return np.clip(self.per_class_raw, 0.0, self.class_ceiling)
+
+    @property
+    def low(self) -> np.ndarray:
+        """(m,): lower ends of the 95 % intervals."""
+        return np.clip(quantiles(self.draws, (1 - LEVEL) / 2), 0.0, self.mi)
+
+    @property
+    def high(self) -> np.ndarray:
+        """(m,): upper ends of the 95 % intervals."""
+        return np.clip(quantiles(self.draws, (1 + LEVEL) / 2), self.mi, self.ceiling)
+
+    @property
+    def p_value(self) -> np.ndarray:
+        """(m,): one-sided, against shuffled labels; pooled over these maps if shuffles are few."""
+        return p_values(self.raw, self.null)
+
+    @property
+    def saturated(self) -> np.ndarray:
+        """(m,) bool: within 2 % of the ceiling."""
+        return self.mi >= SATURATED * self.ceiling
+
+    def spread(self, usable: np.ndarray) -> MapEstimates:
+        """The same estimates at the True places of `usable`, NaN at the others."""
+        places = np.flatnonzero(usable)
+        changed = {
+            name: _spread(getattr(self, name), axis, places, len(usable))
+            for name, axis in _MAP_AXES.items()
+        }
+        return replace(self, **changed)
+
+
+_MAP_AXES = {"raw": 0, "ceiling": 0, "per_class_raw": 0, "draws": 1, "null": 1}
+
+
+def joined(parts: list[MapEstimates]) -> MapEstimates:
+    """Blocks of maps as one, in the order given."""
+    values = {
+        field.name: np.concatenate(
+            [getattr(part, field.name) for part in parts], axis=_MAP_AXES[field.name]
+        )
+        if field.name in _MAP_AXES
+        else getattr(parts[0], field.name)
+        for field in fields(MapEstimates)
+    }
+    return MapEstimates(**values)
+
+
+def _spread(values: np.ndarray, axis: int, places: np.ndarray, count: int) -> np.ndarray:
+    shape = list(values.shape)
+    shape[axis] = count
+    result = np.full(shape, np.nan)
+    result[(slice(None),) * axis + (places,)] = values
+    return result
+
+
+def quantiles(values: np.ndarray, share: float) -> np.ndarray:
+    """(m,): quantile of every column of (draws, m), NaN for columns of NaN."""
+    if not len(values):
+        return np.full(values.shape[1:], np.nan)
+    return np.quantile(values, share, axis=0)

@@ -1,0 +1,205 @@
+"""Samples as people have them, checked: arrays of numbers, labels, or either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mi import labels as labelling
+from oip.core.errors import DataError, SettingsError, expected
+
+FEWEST = 2
+"""Samples that any estimate needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of an information quantity: numbers or a label."""
+
+    name: str
+    """Of the argument, for messages."""
+    values: np.ndarray
+    """(n, d) float64, or (n,) int from 0 of a label."""
+    is_label: bool
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def d(self) -> int:
+        """Dimensions; 1 for a label."""
+        return 1 if self.is_label else self.values.shape[1]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(n, d): the numbers, or a label as one-hot rows."""
+        return one_hot(self.values) if self.is_label else self.values
+
+
+def check_side(name: str, given: Any, discrete: bool | None, labels_first: bool) -> Side:
+    """Numbers or a label, whichever it is.
+
+    Args:
+        name: of the argument, for messages.
+        given: (n,) or (n, d) numbers, (n,) whole numbers, booleans or names, one-hot rows.
+        discrete: True takes any values as a label, False takes numbers as numbers, None decides:
+            names are a label; whole numbers, booleans and one-hot rows are one if `labels_first`;
+            all else is numbers.
+
+    Raises:
+        DataError: what is neither.
+        SettingsError: `discrete` is something else.
+    """
+    if discrete is not None and not isinstance(discrete, bool):
+        raise SettingsError(expected(f"{name}: discrete", "True, False or None", discrete))
+    if discrete is None:
+        discrete = _looks_like_labels(given, labels_first)
+    if discrete:
+        return Side(name, check_codes(name, given, None, discrete=True), True)
+    return Side(name, check_numbers(name, given), False)
+
+
+def check_numbers(name: str, given: Any, least: int = FEWEST) -> np.ndarray:
+    """Numbers as (n, d) float64.
+
+    Args:
+        name: of the argument, for messages.
+        given: (n,) or (n, d) numbers or booleans.
+        least: samples.
+
+    Raises:
+        DataError: no numbers, NaN, infinity, another shape, no column, too few samples.
+    """
+    values = _plain(name, given)
+    if values.dtype.kind not in "buif":
+        raise DataError(expected(name, "an array of numbers", f"dtype {values.dtype}"))
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or not values.shape[1]:
+        raise DataError(expected(name, "shape (n,) or (n, d), d 1 or more", np.shape(given)))
+    if len(values) < least:
+        raise DataError(expected(name, f"at least {least} samples", len(values)))
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(expected(name, "finite numbers", "NaN or infinity"))
+    return values
+
+
+def check_responses(given: Any) -> np.ndarray:
+    """Responses (n, m, d) as float32 or float64.
+
+    Raises:
+        DataError: no numbers, NaN, infinity, another shape, no node, fewer than two samples.
+    """
+    values = _plain("responses", given)
+    if values.dtype.kind not in "buif":
+        raise DataError(expected("responses", "an array of numbers", f"dtype {values.dtype}"))
+    if values.ndim != 3 or not values.shape[2] or not values.shape[1]:
+        raise DataError(expected("responses", "shape (n, maps, d)", values.shape))
+    if len(values) < FEWEST:
+        raise DataError(expected("responses", f"at least {FEWEST} samples", len(values)))
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(expected("responses", "finite numbers", "NaN or infinity"))
+    return values
+
+
+def check_codes(name: str, given: Any, count: int | None, discrete: bool = False) -> np.ndarray:
+    """A label as codes (n,) int, 0 to classes - 1, in the order of the sorted values.
+
+    Args:
+        name: of the argument, for messages.
+        given: (n,) whole numbers, booleans or names, (n, 1) of them, or one-hot rows.
+        count: samples that it belongs to; any number if None.
+        discrete: take floats as names, too.
+
+    Raises:
+        DataError: another length, fewer than two samples, or what is no label.
+    """
+    values = labelling.one_column(name, labelling.plain(name, given), discrete)
+    if count is not None:
+        check_lengths(name, len(values), count)
+    if len(values) < FEWEST:
+        raise DataError(expected(name, f"at least {FEWEST} samples", len(values)))
+    return np.unique(values, return_inverse=True)[1].reshape(-1)
+
+
+def checked_maps(responses: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Responses (n, m, d) and codes (n,) of their label: one class, or each seen twice or more.
+
+    Raises:
+        DataError: responses or labels that cannot be used; a class that is seen once.
+    """
+    values = check_responses(responses)
+    codes = check_codes("labels", labels, len(values))
+    if codes.any():
+        check_seen_twice("labels", codes)
+    return values, codes
+
+
+def check_seen_twice(name: str, codes: np.ndarray) -> None:
+    """Every class has two samples or more: of one alone nothing can be learned.
+
+    Raises:
+        DataError: it has not.
+    """
+    single = np.flatnonzero(np.bincount(codes) == 1)
+    if single.size:
+        first = int(np.flatnonzero(codes == single[0])[0])
+        raise DataError(
+            expected(
+                name,
+                "every class in two samples or more",
+                f"{single.size} seen once (one of them in sample {first})",
+                "Leave those samples out, or say discrete=False if the values are numbers.",
+            )
+        )
+
+
+def check_lengths(name: str, count: int, wanted: int) -> None:
+    """As many samples as the other argument has.
+
+    Raises:
+        DataError: more or fewer.
+    """
+    if count != wanted:
+        raise DataError(expected(name, f"{wanted} samples, as many as the others have", count))
+
+
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    """(n, classes) float64."""
+    return np.eye(codes.max() + 1)[codes]
+
+
+def _plain(name: str, given: Any) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise DataError(expected(name, "an array of numbers", "rows of different lengths")) from (
+            error
+        )
+
+
+def _looks_like_labels(given: Any, labels_first: bool) -> bool:
+    try:
+        values = np.asarray(given)
+    except ValueError:  # rows of different lengths: whoever reads them says so
+        return labels_first
+    if values.dtype.kind in "USO":
+        return values.dtype.kind != "O" or _all_names(values)
+    if not labels_first or values.dtype.kind not in "buif":
+        return False
+    if values.ndim == 1 or values.shape[1:] == (1,):
+        return values.dtype.kind != "f"
+    return (
+        values.ndim == 2
+        and bool(np.isin(values, (0, 1)).all())
+        and bool((values.sum(axis=1) == 1).all())
+    )
+
+
+def _all_names(values: np.ndarray) -> bool:
+    return all(isinstance(value, str) for value in values.ravel())

@@ -1,0 +1,144 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import mi
+from mi.estimators.binning import Binning, cell_entropy, together
+
+
+def entropy(cells, corrected=False):
+    counts = Counter(cells)
+    n = len(cells)
+    plain = -sum(c / n * math.log(c / n) for c in counts.values())
+    return plain + (len(counts) - 1) / (2 * n) * corrected
+
+
+@pytest.fixture
+def few():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 2))
+    return x, np.round(x[:, :1] + rng.normal(size=(50, 1)), 1), rng.integers(0, 3, 50)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_informations_are_those_of_counting(few, corrected):
+    x, y, codes = few
+    one = Binning(by="width", width=0.7, corrected=corrected)
+    a = [tuple(math.floor(v / 0.7) for v in row) for row in x]
+    b = [math.floor(v / 0.7) for v in y[:, 0]]
+    c = codes.tolist()
+    h = {
+        name: entropy(list(zip(*parts, strict=True)), corrected)
+        for name, parts in {
+            "a": [a],
+            "b": [b],
+            "c": [c],
+            "ab": [a, b],
+            "ac": [a, c],
+            "bc": [b, c],
+            "abc": [a, b, c],
+        }.items()
+    }
+    assert math.isclose(one.entropy(x, 0).nats, h["a"])
+    assert math.isclose(one.information(x, y, 0).nats, h["a"] + h["b"] - h["ab"], abs_tol=1e-12)
+    label = one.over_maps(x[:, None], codes)
+    assert math.isclose(label.raw[0], h["a"] + h["c"] - h["ac"], abs_tol=1e-12)
+    wide = codes[:, None] * 0.7 + 0.1
+    found = one.conditional_information(x, y, wide, 0).nats
+    assert math.isclose(found, h["ac"] + h["bc"] - h["abc"] - h["c"], abs_tol=1e-12)
+    for code in range(3):
+        inside = [value == code for value in c]
+        joint = entropy(list(zip(a, inside, strict=True)), corrected)
+        wanted = h["a"] + entropy(inside, corrected) - joint
+        assert math.isclose(label.per_class_raw[0, code], wanted, abs_tol=1e-12)
+
+
+def test_kinds_of_bins():
+    x = np.array([[-3.0], [-0.99], [-0.0], [0.0], [0.49], [0.5], [0.99], [7.0]])
+
+    def groups(**settings):
+        cells = Binning(**settings).cells(x)
+        return np.flatnonzero(np.diff(cells, prepend=-9) != 0).tolist()
+
+    assert groups(by="width", width=0.5) == [0, 1, 2, 5, 7]
+    # -3 is put where -1 is, 7 where 1 is: ends of the range.
+    assert groups(by="range", count=4) == [0, 2, 5]
+    assert Binning(by="range").parameters["count"] == 30
+    assert groups(by="quantile", count=2) == [0, 4]
+
+
+def test_quantile_bins_are_even_and_ties_stay_together():
+    x = np.random.default_rng(0).normal(size=(1000, 1))
+    counts = np.bincount(Binning(count=8).cells(x))
+    assert (counts == 125).all()
+    counts = np.bincount(Binning(count=8).cells(np.maximum(x, 0)))
+    assert counts.max() == (x <= 0).sum()
+
+
+def test_rows_are_told_apart_by_every_column():
+    x = np.zeros((40, 300))
+    x[np.arange(40), np.arange(40) * 7] = 1.0
+    assert len(np.unique(Binning(by="width").cells(x))) == 40
+    assert mi.input_information(x, "binning", by="width").saturated
+
+
+@given(
+    x=arrays(np.int64, 30, elements=st.integers(0, 5)),
+    y=arrays(np.int64, 30, elements=st.integers(0, 3)),
+    z=arrays(np.int64, 30, elements=st.integers(0, 2)),
+)
+@settings(max_examples=60, deadline=None)
+def test_shannon_inequalities_hold_for_any_cells(x, y, z):
+    one = Binning(by="width", width=1.0, corrected=False)
+    xy, x_of_y, y_of_x = (one.discrete_information(a, b, 0) for a, b in ((x, y), (x, x), (y, x)))
+    assert -1e-9 <= xy.nats <= xy.ceiling + 1e-9
+    assert math.isclose(xy.nats, y_of_x.nats, abs_tol=1e-9)
+    assert math.isclose(x_of_y.nats, cell_entropy(x), abs_tol=1e-9)
+    a, b, c = (side[:, None].astype(float) for side in (x, y, z))
+    given_z = one.conditional_information(a, b, c, 0)
+    assert -1e-9 <= given_z.nats <= given_z.ceiling + 1e-9
+    # The chain rule: I(X;Y,Z) = I(X;Z) + I(X;Y|Z).
+    both = one.information(a, np.concatenate([b, c], axis=1), 0).nats
+    assert math.isclose(both, one.information(a, c, 0).nats + given_z.nats, abs_tol=1e-9)
+    total = one.total_correlation(np.concatenate([a, b, c], axis=1), 0)
+    assert -1e-9 <= total.nats <= total.ceiling + 1e-9
+
+
+def test_miller_and_madow_is_less_biased():
+    rng = np.random.default_rng(0)
+    truth = math.log(20)
+    plain, corrected = [], []
+    for _ in range(200):
+        cells = rng.integers(0, 20, 60)
+        plain.append(cell_entropy(cells))
+        corrected.append(cell_entropy(cells, True))
+    # (K - 1) / 2n is .158; what is left is of second order.
+    assert np.mean(plain) < truth - 0.12
+    assert abs(np.mean(corrected) - truth) < 0.03
+
+
+def test_pairs_of_cells():
+    x, y = np.array([0, 0, 1, 1, 2]), np.array([5, 5, 5, 0, 5])
+    cells = together(x, y)
+    assert cells[0] == cells[1]
+    assert len(set(cells.tolist())) == 4
+    assert cells.max() < 5
+
+
+def test_labels_of_labels():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 4, 4000)
+    y = np.where(rng.uniform(size=4000) < 0.5, x, rng.integers(0, 4, 4000))
+    # y = x with probability .625, each other with .125.
+    truth = math.log(4) + 0.625 * math.log(0.625) + 0.375 * math.log(0.125)
+    one = mi.mutual_information(np.array(list("abcd"))[x], y)
+    assert (one.estimator, one.p_value) == ("binning", 1 / 1001)
+    assert abs(one.nats - truth) < 0.04
+    same = mi.mutual_information(x, x, discrete_x=True)
+    assert same.saturated
+    assert same.nats == pytest.approx(entropy(x.tolist()))

@@ -1,0 +1,121 @@
+import math
+
+import numpy as np
+import pytest
+
+import mi
+from mi.estimators.neural import InfoNce, Mine, Nwj, Smile
+from mi.estimators.neural_critic import Critic
+from oip.core.errors import DataError, SettingsError
+
+ALL = (Mine, Smile, InfoNce, Nwj)
+SHORT = {"steps": 60, "units": 16, "batch": 64, "rate": 5e-3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Mine, {}),
+        (Smile, {"steps": 500, "rate": 2e-3}),
+        (InfoNce, {"steps": 500, "rate": 2e-3}),
+        (Nwj, {}),
+    ],
+)
+def test_two_nats_of_a_gaussian_in_five_dimensions(correlated, kind, settings):
+    x, y = correlated(2.0, 6000, 5)
+    found = kind(**settings).information(x, y, 0).nats
+    assert found == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_joint_critic_finds_it_too(correlated):
+    x, y = correlated(0.5, 3000, 1)
+    one = Smile(critic="joint", units=32, batch=64, steps=300, rate=5e-3)
+    assert one.information(x, y, 0).nats == pytest.approx(0.5, rel=0.25)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_independent_samples_have_nothing_on_held_out_pairs(kind):
+    x, y = np.random.default_rng(0).normal(size=(2, 2000, 2))
+    # Training fits noise; what it measures it has not seen.
+    assert -0.35 < kind(**SHORT).information(x, y, 0).nats < 0.1
+
+
+@pytest.mark.parametrize("kind", [Mine, InfoNce])
+def test_seeds_make_it_the_same(kind):
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    first, same, other = (kind(**SHORT).information(x, x, seed).nats for seed in (1, 1, 2))
+    assert first == same
+    assert first != other
+
+
+def test_the_global_seed_of_keras_is_left_alone():
+    import keras
+
+    x = np.random.default_rng(0).normal(size=(60, 1))
+    keras.utils.set_random_seed(5)
+    wanted = float(keras.random.uniform(()))
+    keras.utils.set_random_seed(5)
+    Smile(**SHORT).information(x, x, 0)
+    assert float(keras.random.uniform(())) == wanted
+
+
+def test_infonce_has_the_ceiling_of_its_batch():
+    x = np.random.default_rng(0).normal(size=(1000, 1))
+    found = mi.mutual_information(x, x, "infonce", steps=1000, batch=8, rate=2e-3)
+    assert found.ceiling == pytest.approx(math.log(8))
+    assert 0.8 * math.log(8) < found.nats <= math.log(8)
+
+
+def test_scale_and_offset_do_not_matter():
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    value = Smile(**SHORT).information(x, x, 0).nats
+    assert Smile(**SHORT).information(1e4 * x + 3, x, 0).nats == pytest.approx(value, abs=0.02)
+
+
+def test_labels_and_what_is_only_on_request(two_gaussians):
+    x, y = two_gaussians(3.0, 600)
+    plain = mi.mutual_information(x, y, "smile", **SHORT)
+    assert 0.5 < plain.nats <= math.log(2)
+    assert plain.ceiling == pytest.approx(math.log(2))
+    assert (plain.p_value, plain.interval) == (None, None)
+    asked = mi.mutual_information(x, y, "smile", null=1, draws=2, **{**SHORT, "steps": 50})
+    assert asked.p_value == 0.5
+    assert asked.low <= asked.nats <= asked.high
+    found = Smile(**SHORT).over_maps(np.stack([x, np.ones_like(x)], axis=1), y)
+    assert found.raw[1] == 0.0
+    assert np.isnan(found.per_class_raw).all()
+
+
+def test_scores_of_all_pairs():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 2)).astype("f4"), rng.normal(size=(4, 3)).astype("f4")
+    for kind in ("separable", "joint"):
+        critic = Critic(kind, 2, 3, 8, 0)
+        whole = critic.scores(x, y)
+        assert whole.shape == (5, 4)
+        for i in range(5):
+            for j in range(4):
+                assert critic.scores(x[[i]], y[[j]])[0, 0] == pytest.approx(whole[i, j], abs=1e-5)
+
+
+def test_constants_and_too_few_samples():
+    x = np.random.default_rng(0).normal(size=(9, 1))
+    assert Mine().information(np.ones((30, 1)), np.arange(30.0)[:, None], 0).nats == 0.0
+    with pytest.raises(DataError, match=r"nwj: samples: expected at least 10; received 9"):
+        mi.mutual_information(x, x, "nwj")
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    "settings", [{"critic": "none"}, {"units": 0}, {"steps": 0}, {"batch": 1}, {"rate": 0}]
+)
+def test_settings_that_make_no_sense(kind, settings):
+    with pytest.raises(SettingsError, match=rf"{kind.name}: {next(iter(settings))}"):
+        kind(**settings)
+
+
+def test_settings_of_their_own():
+    with pytest.raises(SettingsError, match=r"smile: tau"):
+        Smile(tau=0)
+    with pytest.raises(SettingsError, match=r"mine: average.*1 or less"):
+        Mine(average=1.5)

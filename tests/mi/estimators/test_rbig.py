@@ -1,0 +1,211 @@
+import math
+
+import numpy as np
+import pytest
+
+import mi
+from mi.estimators.rbig import Rbig
+from oip.core.errors import DataError, SettingsError
+
+
+@pytest.mark.parametrize(("nu", "d"), [(3, 10), (5, 10)])
+def test_total_correlation_of_t_in_ten_dimensions(student_t, nu, d):
+    truth = student_t(nu, d, mixed=True)
+    found = Rbig().total_correlation(truth.samples(10_000, 1), 0).nats
+    # What is symmetric under rotations is found slowly, so that it comes out under the truth.
+    assert 0.8 < found / truth.total_correlation < 1.05
+
+
+@pytest.mark.parametrize(("nu", "tabled"), [(3, 0.11047), (5, 0.04649)])
+def test_total_correlation_of_t_in_three_dimensions(student_t, nu, tabled):
+    truth = student_t(nu, 3)
+    assert truth.total_correlation == pytest.approx(tabled, abs=1e-5)
+    found = [Rbig().total_correlation(truth.samples(10_000, seed), 0).nats for seed in range(3)]
+    # Sampling error of one run is about .012, and a sixth is not found.
+    assert abs(np.mean(found) - tabled) < 0.03
+
+
+def test_information_of_t_is_found_in_part(student_t):
+    # The known hard case: blocks that share their scale alone.
+    truth = student_t(3, 20)
+    x = truth.samples(3000, 0)
+    assert truth.information(10) == pytest.approx(0.51946, abs=1e-5)
+    found = Rbig().information(x[:, :10], x[:, 10:], 0).nats
+    assert -0.15 < found < 0.4
+    easy = student_t(3, 6)
+    x = easy.samples(5000, 0)
+    assert 0.3 < Rbig().information(x[:, :3], x[:, 3:], 0).nats / easy.information(3) < 1.2
+
+
+@pytest.mark.parametrize(("nats", "d"), [(0.41333, 1), (1.0, 2), (2.0, 5)])
+def test_information_of_gaussians(correlated, nats, d):
+    x, y = correlated(nats, 3000, d)
+    assert Rbig().information(x, y, 0).nats == pytest.approx(nats, rel=0.12)
+
+
+def test_bijections_of_each_side_do_not_matter(correlated):
+    x, y = correlated(1.0, 2000, 1)
+    value = Rbig().information(x, y, 0).nats
+    assert Rbig().information(np.exp(x), -(y**3), 0).nats == pytest.approx(value, abs=0.06)
+
+
+def test_an_independent_coordinate_adds_nothing(correlated):
+    x, y = correlated(1.0, 3000, 1)
+    more = np.concatenate([x, np.random.default_rng(9).normal(size=(3000, 1))], axis=1)
+    value = Rbig().information(x, y, 0).nats
+    assert Rbig().information(more, y, 0).nats == pytest.approx(value, abs=0.1)
+
+
+def test_the_order_of_samples_and_scales_do_not_matter():
+    rng = np.random.default_rng(0)
+    x, codes = rng.normal(size=(150, 3)), np.arange(150) % 3
+    y = x[:, :2] + rng.normal(size=(150, 2))
+    order, scale = rng.permutation(150), np.array([1e-3, 1, 1e3])
+    one = Rbig()
+    for call in (
+        lambda rows, by: one.total_correlation(by * x[rows], 0).nats,
+        lambda rows, by: one.information(by * x[rows], y[rows], 0).nats,
+        lambda rows, by: one.over_maps(by.mean() * x[rows, None], codes[rows]).raw[0],
+    ):
+        value = call(np.arange(150), np.ones(3))
+        assert call(order, np.ones(3)) == pytest.approx(value, rel=1e-6)
+        assert call(np.arange(150), scale) == pytest.approx(value, rel=1e-6)
+
+
+def test_independent_samples_are_inside_the_null():
+    rng = np.random.default_rng(0)
+    p = []
+    for seed in range(8):
+        x = rng.normal(size=(300, 3))
+        p.append(mi.total_correlation(x, "rbig", null=9, draws=0, seed=seed).p_value)
+        one = mi.mutual_information(x, rng.normal(size=(300, 2)), "rbig", null=9, draws=0)
+        p.append(one.p_value)
+    assert 0.35 < np.mean(p) < 0.75
+    known = mi.mutual_information(x, x[:, :1] + x[:, 1:2], "rbig", null=19, draws=0)
+    assert known.p_value == pytest.approx(0.05)
+
+
+def test_the_null_of_blocks_is_that_of_new_runs(correlated):
+    x, y = correlated(0.5, 400, 2)
+    shared = Rbig().information_null(x, y, 15, 0)
+    rng = np.random.default_rng(0)
+    single = [Rbig().information(x, rng.permutation(y), 0).nats for _ in range(15)]
+    assert abs(shared.mean() - np.mean(single)) < 4 * np.std(single) / math.sqrt(7)
+
+
+@pytest.mark.parametrize(
+    ("draw", "truth"),
+    [
+        (lambda rng: rng.normal(size=(5000, 1)), 1.41894),
+        (lambda rng: rng.exponential(size=(5000, 1)), 1.0),
+        (lambda rng: rng.normal(size=(5000, 3)) @ np.diag([1, 2, 4]), 3 * 1.41894 + math.log(8)),
+    ],
+)
+def test_entropies(draw, truth):
+    assert abs(Rbig().entropy(draw(np.random.default_rng(0)), 0).nats - truth) < 0.06
+
+
+def test_entropy_of_a_sheared_square_is_a_little_too_large():
+    # Corners are hard to turn into a Gaussian, so that some total correlation is not found.
+    x = np.random.default_rng(0).uniform(size=(5000, 2)) @ np.array([[1, 1], [0, 1]])
+    assert 0 < Rbig().entropy(x, 0).nats < 0.12
+
+
+def test_negentropy():
+    rng = np.random.default_rng(0)
+    gaussian = 0.5 * math.log(2 * math.pi * math.e)
+    exponential = Rbig().negentropy(rng.exponential(size=5000)).nats
+    assert exponential == pytest.approx(gaussian - 1, abs=0.04)
+    mixed = rng.normal(size=(5000, 3)) @ rng.normal(size=(3, 3))
+    assert abs(Rbig().negentropy(mixed).nats) < 0.08
+    with pytest.raises(DataError, match=r"full rank"):
+        Rbig().negentropy(np.repeat(rng.normal(size=(50, 1)), 2, axis=1))
+
+
+def test_divergences():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5000, 1))
+    assert Rbig().divergence(a + 1, b, 0).nats == pytest.approx(0.5, abs=0.06)
+    assert abs(Rbig().divergence(a, b, 0).nats) < 0.02
+    a, b = rng.normal(size=(2, 5000, 3))
+    truth = 0.5 * 3 * (0.25 + 0.25 - 1 - math.log(0.25))
+    assert Rbig().divergence(0.5 * a + 0.5, b, 0).nats == pytest.approx(truth, rel=0.08)
+    a[:, 1] += a[:, 0]
+    b[:, 1] -= b[:, 0]
+    assert Rbig().divergence(a, b, 0).nats == pytest.approx(2.0, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("mu", "truth"), [(0.5, 0.11142), (1, 0.33683), (2, 0.63272), (4, 0.69305)]
+)
+def test_two_gaussians(two_gaussians, mu, truth):
+    x, y = two_gaussians(mu, 2000)
+    found = mi.mutual_information(x, y, "rbig", draws=0)
+    # Sampling error is about .015; histograms blur the classes a little.
+    assert abs(found.nats - truth) < 0.035
+    assert found.nats <= math.log(2)
+
+
+def test_labels_in_several_dimensions():
+    rng = np.random.default_rng(0)
+    y = np.arange(900) % 3
+    x = rng.normal(size=(900, 3, 12))
+    x[:, 1] += 3 * rng.normal(size=(3, 12))[y]
+    x[:, 2] = 1.0
+    found = Rbig(permutations=3).over_maps(x, y, 0, 9, 5)
+    assert found.mi[1] > 0.9 * math.log(3)
+    assert found.mi[0] < 0.25 * math.log(3)
+    assert found.raw[2] == 0.0
+    assert found.null.shape == (9, 3)
+    assert found.p_value[1] < found.p_value[0]
+    notice = Rbig().label_notices(x[:, 0])
+    assert "8 principal components of 12" in notice[0]
+
+
+def test_constant_columns_and_sides_know_nothing():
+    x = np.random.default_rng(0).normal(size=(100, 1))
+    flat = np.concatenate([x, np.ones((100, 2))], axis=1)
+    assert Rbig().total_correlation(flat, 0).nats == 0.0
+    assert Rbig().information(x, np.ones((100, 2)), 0).nats == 0.0
+    for call in (Rbig().entropy, Rbig().negentropy):
+        with pytest.raises(DataError, match=r"rbig: x.*constant"):
+            call(flat, 0)
+    with pytest.raises(DataError, match=r"rbig: y.*constant"):
+        Rbig().divergence(flat, flat, 0)
+
+
+def test_the_rule_of_the_paper(student_t):
+    truth = student_t(3, 3, mixed=True)
+    one = Rbig(stopping="paper", rotation="random")
+    found = one.total_correlation(truth.samples(5000, 0), 0)
+    assert 0.2 < found.nats / truth.total_correlation < 1.5
+    x = truth.samples(2000, 1)
+    assert one.information(x[:, :1], x[:, 1:], 0).nats >= 0
+    assert one.parameters["stopping"] == "paper"
+    assert "permutations" not in one.parameters
+
+
+def test_estimates_carry_an_interval_and_are_the_same_again(student_t):
+    x = student_t(3, 5, mixed=True).samples(600, 0)
+    first, second = (mi.total_correlation(x, "rbig") for _ in range(2))
+    assert first == second
+    assert first.nats == Rbig(layers=30).total_correlation(x, 0).nats
+    assert first.low <= first.nats <= first.high
+    assert first.p_value is None
+    assert first.parameters["layers"] == "by dimensions and samples, 150 at the most"
+
+
+@pytest.mark.parametrize(
+    "name", ["layers", "block_layers", "class_layers", "permutations", "components"]
+)
+def test_settings_that_make_no_sense(name):
+    for value in (0, 1.5, "3", True):
+        with pytest.raises(SettingsError, match=rf"rbig: {name}"):
+            Rbig(**{name: value})
+
+
+def test_words_that_make_no_sense():
+    with pytest.raises(SettingsError, match=r"rbig: rotation.*pca or ica or random"):
+        Rbig(rotation="qr")
+    with pytest.raises(SettingsError, match=r"rbig: stopping.*fixed or paper"):
+        Rbig(stopping="soon")

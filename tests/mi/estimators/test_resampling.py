@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from mi.estimators.resampling import centred, class_halves, halves, over_prepared, shuffled
+
+
+def test_halves_are_halves_without_repetition():
+    for part in halves(31, 0, 5):
+        assert len(set(part.tolist())) == len(part) == 15
+        assert (np.diff(part) > 0).all()
+    assert not np.array_equal(halves(31, 0, 1), halves(31, 1, 1))
+    assert halves(1, 0, 1)[0].tolist() == [0]
+
+
+def test_class_halves_keep_the_shares():
+    codes = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [20, 11, 2]))
+    for part in class_halves(codes, 0, 5):
+        assert np.bincount(codes[part]).tolist() == [10, 5, 1]
+        assert (np.diff(part) > 0).all()
+
+
+def test_shuffles_keep_the_counts():
+    codes = np.repeat([0, 1, 2], [20, 11, 2])
+    mixed = shuffled(codes, 0, 30)
+    assert (np.sort(mixed, axis=1) == codes).all()
+    assert len({row.tobytes() for row in mixed}) == 30
+
+
+def test_draws_are_moved_to_the_estimate():
+    assert centred(3.0, np.array([1.0, 2.0])).tolist() == [2.5, 3.5]
+    assert centred(3.0, np.empty(0)).size == 0
+
+
+@pytest.mark.parametrize(("shuffles", "draws"), [(0, 0), (4, 3)])
+def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
+    codes = np.repeat([0, 1, 2], 6)
+    responses = np.random.default_rng(0).normal(size=(18, 3, 1))
+    responses[:, 1] = 0.0
+    made = []
+
+    def prepare(x):
+        made.append(x)
+        if not x.any():
+            return None
+        x = x[:, 0]
+
+        def information(labels, places):
+            assert len(labels) == (18 if places is None else len(places))
+            return float((labels * (x if places is None else x[places])).mean())
+
+        return information
+
+    result = over_prepared(prepare, responses, codes, 0, shuffles, draws)
+    assert len(made) == 3
+    assert (result.null.shape, result.draws.shape) == ((shuffles, 3), (draws, 3))
+    for place in (0, 2):
+        x = responses[:, place, 0]
+        assert result.raw[place] == pytest.approx((codes * x).mean())
+        for code in range(3):
+            assert result.per_class_raw[place, code] == pytest.approx(((codes == code) * x).mean())
+        for row, mixed in enumerate(shuffled(codes, 0, shuffles)):
+            assert result.null[row, place] == pytest.approx((mixed * x).mean())
+        parts = class_halves(codes, 0, draws)
+        drawn = np.array([(codes[part] * x[part]).mean() for part in parts])
+        assert np.allclose(result.draws[:, place], centred(result.raw[place], drawn))
+    assert result.raw[1] == 0
+    assert not result.null[:, 1].any()

@@ -1,0 +1,112 @@
+import math
+
+import numpy as np
+import pytest
+
+from mi.estimators.von_mises import Vme
+from oip.core.errors import DataError
+
+
+def density(x, places, i, width):
+    """Leave-one-out density of sample i by a Gaussian kernel, written out."""
+    d = x.shape[1]
+    total = sum(
+        math.exp(-float(((x[i] - x[j]) ** 2).sum()) / (2 * width**2)) for j in places if j != i
+    )
+    return total / (len([j for j in places if j != i]) * (width * math.sqrt(2 * math.pi)) ** d)
+
+
+@pytest.fixture
+def few():
+    rng = np.random.default_rng(0)
+    both = rng.normal(size=(40, 3))
+    both[:, 2] += both[:, 0]
+    return (both - both.mean(axis=0)) / both.std(axis=0)
+
+
+def silverman(n, d):
+    return (4 / ((d + 2) * n)) ** (1 / (d + 4))
+
+
+def test_entropy_and_total_correlation_are_those_of_double_loops(few):
+    everyone, width = range(40), 0.7 * silverman(40, 3)
+    joint = np.mean([math.log(density(few, everyone, i, width)) for i in everyone])
+    one = Vme(bandwidth=0.7)
+    assert math.isclose(one.entropy(few, 0).nats, -joint, rel_tol=1e-10)
+    assert math.isclose(
+        one.entropy(few * [2, 3, 4] + 9, 0).nats, -joint + math.log(24), rel_tol=1e-9
+    )
+    single = sum(
+        np.mean([math.log(density(few[:, [c]], everyone, i, width)) for i in everyone])
+        for c in range(3)
+    )
+    assert math.isclose(one.total_correlation(few, 0).nats, joint - single, rel_tol=1e-9)
+
+
+def test_informations_are_those_of_double_loops(few):
+    x, y, z = few[:, :1], few[:, 2:], few[:, 1:2]
+
+    def logs(width, *parts):
+        joined = np.concatenate(parts, axis=1)
+        return np.mean([math.log(density(joined, range(40), i, width)) for i in range(40)])
+
+    two, three = silverman(40, 2), silverman(40, 3)
+    wanted = logs(two, x, y) - logs(two, x) - logs(two, y)
+    assert math.isclose(Vme().information(x, y, 0).nats, wanted, rel_tol=1e-9)
+    wanted = logs(three, x, y, z) + logs(three, z) - logs(three, x, z) - logs(three, y, z)
+    found = Vme().conditional_information(x, y, z, 0).nats
+    assert math.isclose(found, wanted, rel_tol=1e-9)
+
+
+def test_a_label_is_that_of_double_loops(few):
+    codes = np.arange(40) % 3
+    squares = ((few[:, None] - few) ** 2).sum(axis=2)[np.triu_indices(40, 1)]
+    width = silverman(40, 3) * math.sqrt(np.median(squares) / 6)
+    total = 0.0
+    for i in range(40):
+        own = np.flatnonzero(codes == codes[i])
+        total += math.log(density(few, own, i, width) / density(few, range(40), i, width))
+    result = Vme().over_maps(few[:, None], codes, 0, 5, 5)
+    assert math.isclose(result.raw[0], total / 40, rel_tol=1e-9)
+
+
+def test_divergence_is_that_of_double_loops(few):
+    y = np.random.default_rng(1).normal(size=(30, 3))
+    spread = np.concatenate([few, y]).std(axis=0)
+    both = np.concatenate([few, y]) / spread
+    width = silverman(30, 3)
+    first, second = range(40), range(40, 70)
+    logs = [
+        math.log(density(both, first, i, width) / density(both, second, i, width)) for i in first
+    ]
+    top = 1 / (width * math.sqrt(2 * math.pi)) ** 3
+    ratios = [
+        density(both, first, j, width) / ((density(both, second, j, width) * 29 + top) / 30)
+        for j in second
+    ]
+    wanted = np.mean(logs) - np.mean(ratios) + 1
+    assert math.isclose(Vme().divergence(few, y, 0).nats, wanted, rel_tol=1e-9)
+
+
+def test_the_null_is_the_estimate_of_shuffled_samples(few):
+    from mi.estimators.base import PairEstimator
+
+    x, y = few[:, :1], few[:, 2:]
+    quick = Vme().information_null(x, y, 5, 3)
+    assert np.allclose(quick, PairEstimator.information_null(Vme(), x, y, 5, 3), atol=1e-10)
+    assert np.ptp(quick) > 0
+
+
+def test_a_sample_that_is_far_from_all_is_bounded():
+    x = np.concatenate([np.random.default_rng(0).normal(size=(30, 1)), [[1e9]]])
+    assert math.isfinite(Vme().entropy(x, 0).nats)
+    codes = np.arange(31) % 2
+    assert math.isfinite(Vme().over_maps(x[:, None], codes).raw[0])
+    assert math.isfinite(Vme().divergence(x, x[:20] + 1e12, 0).nats)
+
+
+def test_constants_have_no_entropy():
+    with pytest.raises(DataError, match="constant"):
+        Vme().entropy(np.ones((20, 2)), 0)
+    with pytest.raises(DataError, match="constant"):
+        Vme().divergence(np.ones((20, 2)), np.ones((20, 2)), 0)
