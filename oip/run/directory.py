@@ -3,6 +3,7 @@
 RUN/run.json                        model, input statistics, settings, seed, versions, layers
 RUN/layers/000/shard-0000.npz       OIPs of an aligned block of 64 maps of layer 0
 RUN/layers/000/stability.json       similarity of the starts against the null
+RUN/layers/000/softmax.npz          the model's probabilities for every map's best image
 RUN/layers/000/ranking.json         what `oip rank` prints for the layer
 RUN/layers/000/responses.npz        best data images and response histograms of every map
 """
@@ -10,6 +11,7 @@ RUN/layers/000/responses.npz        best data images and response histograms of 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +68,9 @@ class Run:
         """
         cls.check(path, info, beside)
         for left in Path(path).rglob(f"{files.UNFINISHED}*"):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink(missing_ok=True)  # of a process that was killed
+            with suppress(FileNotFoundError):  # another process has just finished it
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                    left.unlink()  # of a process that was killed
         with files.locked(Path(path)):
             run = cls.check(path, info, beside)
             merged = info if run is None else _merged(run.info, info)

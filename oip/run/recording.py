@@ -22,6 +22,7 @@ from oip.run.directory import Run, own_files
 from oip.run.growing import ascent_key, grow_block, open_blocks, refuse_other_shards
 from oip.run.information import Data, run_info
 from oip.run.merging import layer_parts
+from oip.run.outputs import Outputs
 from oip.run.stability import measure_stability
 
 Selections = Sequence[tuple[LayerInfo, np.ndarray]]
@@ -91,6 +92,7 @@ def reconstruct_into(
             )
         )
     run = Run.begin(out, info, beside)
+    outputs = Outputs(network)
     for index, blocks in plan.items():
         ascent = ascents.pop(index)
         total = sum(len(maps) for _, maps in blocks)
@@ -100,6 +102,8 @@ def reconstruct_into(
             done += len(maps)
             progress(f"{ascent.readout.name}: maps", done, total)
         measure_stability(run, index, settings.seed)
+        if blocks:
+            outputs.write(run, index)
     return run
 
 

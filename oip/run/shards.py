@@ -17,7 +17,7 @@ from oip.ascent.results import PER_MAP, SHARED, Oips
 from oip.core import files
 from oip.core.errors import RunError, expected
 
-SCHEMA = 1
+SCHEMA = 2
 _TEXT = ("layer",)
 
 
@@ -65,7 +65,6 @@ def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
         arrays["snapshots"] = np.zeros((shape[0], 0, *shape[2:]), np.float16)
     if arrays.get("schema", np.array(0)).tolist() != SCHEMA:
         raise RunError(expected(f"'{path.name}'", f"a shard of schema {SCHEMA}", "another file"))
-    arrays.setdefault("objectives", np.array([], str))  # shards of before there were any
     missing = [name for name in (*SHARED, *PER_MAP, "key") if name not in arrays]
     if missing:
         raise RunError(expected(f"'{path.name}'", "a whole shard", f"no {', '.join(missing)}"))

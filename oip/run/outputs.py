@@ -1,0 +1,80 @@
+"""What the whole model says of each OIP: its class probabilities, outside the data as OIPs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from oip.core import files
+from oip.core.errors import ModelError
+from oip.network.cut import run_to
+from oip.network.graphs import compiled
+from oip.network.heads import classes
+from oip.network.view import Network
+from oip.run.directory import Run
+from oip.run.merging import layer_parts
+
+SCHEMA = 1
+_NAME = "softmax.npz"
+_BUDGET = 256 << 20
+_OFF = 0.01
+
+
+class Outputs:
+    """The probabilities that a model ends in; traced when they are first asked for."""
+
+    def __init__(self, network: Network):
+        self._network = network
+        self._batch = int(np.clip(_BUDGET // network.activation_bytes(), 1, 256))
+        self._graph: Any = None
+
+    def write(self, run: Run, index: int) -> None:
+        """Writes softmax.npz of a layer: probabilities of every map's best image.
+
+        Nothing is written for a model that does not end in probabilities.
+        """
+        numbers, found = [], []
+        for part in layer_parts(run, index, snapshots=False):
+            probabilities = self._of(part.pixels[:, 0])
+            if probabilities is None:
+                return
+            numbers.append(part.maps)
+            found.append(probabilities)
+        files.write_arrays(
+            run.folder(index) / _NAME,
+            {
+                "schema": np.array(SCHEMA),
+                "maps": np.concatenate(numbers),
+                "probabilities": np.concatenate(found),
+            },
+        )
+
+    def _of(self, images: np.ndarray) -> np.ndarray | None:
+        import tensorflow as tf
+
+        if self._graph is None:
+            try:
+                self._graph = self._compiled()
+            except ModelError:
+                return None
+        parts = [
+            self._graph(tf.constant(images[first : first + self._batch], tf.float32)).numpy()
+            for first in range(0, len(images), self._batch)
+        ]
+        found = np.concatenate(parts)
+        whole = np.isfinite(found).all(1)
+        fits = found.shape[1] > 1 and np.abs(found[whole].sum(1) - 1).max(initial=0) < _OFF
+        return found if fits and found[whole].min(initial=0) >= 0 else None
+
+    def _compiled(self) -> Any:
+        import tensorflow as tf
+
+        network = self._network
+        place = classes(network).place
+
+        def end(images: Any) -> Any:
+            fed = network.feed(images)
+            return run_to(network.model, fed, place, False, spoiled=network.spoiled)[1]
+
+        return compiled(end, tf.TensorSpec((None, *network.inputs.shape), tf.float32))

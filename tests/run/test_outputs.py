@@ -1,0 +1,37 @@
+import numpy as np
+
+import gallery
+from oip.ascent.settings import ascent_settings
+from oip.core import files
+from oip.network.selection import parse_selections
+from oip.network.view import Network
+from oip.run.merging import layer_oips
+from oip.run.recording import reconstruct_into
+
+QUICK = ascent_settings(steps=6, screened=8, starts=2)
+
+
+def test_probabilities_are_those_of_the_best_images(small_model, tmp_path):
+    network = Network(small_model)
+    chosen = parse_selections(network, ["second:0-5,68"])
+    run = reconstruct_into(tmp_path / "run", network, chosen, QUICK)
+    told = files.read_arrays(run.folder(1) / "softmax.npz")
+    oips = layer_oips(run, 1)
+    assert told["maps"].tolist() == oips.maps.tolist() == [0, 1, 2, 3, 4, 5, 68]
+    np.testing.assert_allclose(
+        told["probabilities"], small_model(oips.pixels[:, 0]).numpy(), atol=1e-4
+    )
+    assert gallery.build(run.path).exists()
+
+
+def test_models_that_end_in_something_else_have_none(tmp_path):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    inputs = [layers.Input((9, 9, 1)), layers.Conv2D(3, 3, activation="relu", name="conv")]
+    for place, tail in enumerate(([], [layers.Flatten(), layers.Dense(4)])):
+        network = Network(keras.Sequential([*inputs, *tail]))
+        out = tmp_path / str(place)
+        run = reconstruct_into(out, network, parse_selections(network, []), QUICK)
+        assert not (run.folder(0) / "softmax.npz").exists()
