@@ -9,11 +9,14 @@ Names are imported when they are used; `import oip` imports no TensorFlow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from oip import batch
+    from oip.ascent.objectives import Objective, objective
     from oip.ascent.reconstruction import reconstruct
     from oip.ascent.results import MapOip, Oips
     from oip.ascent.settings import AscentSettings
@@ -27,10 +30,13 @@ __all__ = [
     "AscentSettings",
     "MapOip",
     "Network",
+    "Objective",
     "OipError",
     "Oips",
     "Run",
+    "batch",
     "layer_oips",
+    "objective",
     "reconstruct",
     "reconstruct_into",
 ]
@@ -39,12 +45,20 @@ _PLACES = {
     "AscentSettings": "oip.ascent.settings",
     "MapOip": "oip.ascent.results",
     "Network": "oip.network.view",
+    "Objective": "oip.ascent.objectives",
     "OipError": "oip.core.errors",
     "Oips": "oip.ascent.results",
     "Run": "oip.run.directory",
     "layer_oips": "oip.run.merging",
+    "objective": "oip.ascent.objectives",
     "reconstruct": "oip.ascent.reconstruction",
     "reconstruct_into": "oip.run.recording",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _PLACES)
+_named, __dir__ = lazy_names(__name__, _PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "batch":  # a package, called as oip.batch.run(job)
+        return importlib.import_module("oip.batch")
+    return _named(name)

@@ -16,6 +16,8 @@ from oip.core.seeds import generator
 
 _SHIFTS_PER_SIDE = 4
 _OTHERS = 256
+_TOGETHER = 64
+"""Maps that are compared at a time; fixed, so that the same maps give the same numbers."""
 _LEAST_OTHERS = 8
 _CLUSTER = 0.5
 
@@ -97,16 +99,19 @@ def stability(
     if len(rows) > _OTHERS:
         others = np.sort(generator(seed, "null", layer).choice(rows, _OTHERS, replace=False))
     peers = images[others, 0]
-    for row in rows:
-        own = similarity(images[row], images[row], reach)
-        own = np.maximum(own, own.T)
-        clusters[row], medoids[row] = _clustered(own)
-        if starts > 1:
-            within[row] = np.median(own[pairs])
-        null = similarity(images[row, :1], peers, reach)[0][others != row]
-        n_null[row] = len(null)
-        if starts > 1 and len(null) >= _LEAST_OTHERS:
-            percentile[row] = 100.0 * np.mean(null < within[row])
+    for first in range(0, len(rows), _TOGETHER):
+        block = rows[first : first + _TOGETHER]
+        mutual = similarity(images[block], images[block], reach)
+        beside = similarity(images[block, 0], peers, reach)
+        for row, likeness, to_peers in zip(block, mutual, beside, strict=True):
+            own = np.maximum(likeness, likeness.T)
+            clusters[row], medoids[row] = _clustered(own)
+            if starts > 1:
+                within[row] = np.median(own[pairs])
+            null = to_peers[others != row]
+            n_null[row] = len(null)
+            if starts > 1 and len(null) >= _LEAST_OTHERS:
+                percentile[row] = 100.0 * np.mean(null < within[row])
     return Stability(within, percentile, n_null, clusters, medoids)
 
 

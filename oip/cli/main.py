@@ -18,8 +18,15 @@ COMMANDS = {
     "layers": ("oip.cli.layers", "List the layers of a model that have maps."),
     "reconstruct": ("oip.cli.reconstruct", "Grow the pattern that each map reacts to."),
     "rank": ("oip.cli.rank", "Order maps by what they know about the label."),
+    "estimate": ("oip.cli.estimate", "Entropy or information of arrays in a file."),
     "gallery": ("oip.cli.gallery", "Build the browsable page of a run."),
     "export": ("oip.cli.export", "Write a run's images as PNG, WebP, GIF or NPZ."),
+    "batch": ("oip.cli.batch", "Do many models, layers and settings, on any engine."),
+    "status": ("oip.cli.status", "Tell what is in a run, what is missing, what failed."),
+    "verify": ("oip.cli.verify", "Check every file of a run."),
+    "merge": ("oip.cli.merge", "Join runs of the same model."),
+    "compare": ("oip.cli.compare", "Set two runs side by side, map by map."),
+    "cite": ("oip.cli.cite", "Print BibTeX of the methods that made a run."),
 }
 """Name -> module and short help. A module holds `command`, and is imported when it is called."""
 

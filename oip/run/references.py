@@ -256,7 +256,7 @@ REFERENCES = _references(
         pages="435--442",
     ),
     _other(
-        "liu2023diffusion",
+        "liao2023assessing",
         "Liao, Danqi and Liu, Chen and Christensen, Benjamin W. and Tong, Alexander and Huguet, "
         "Guillaume and Wolf, Guy and Nickel, Maximilian and Adelstein, Ian and Krishnaswamy, Smita",
         "Assessing Neural Network Representations During Training Using Noise-Resilient Diffusion "

@@ -1,0 +1,50 @@
+"""Scripted reconstructions and rankings over many models, layers and settings.
+
+>>> import oip
+>>> result = oip.batch.run("job.toml")  # doctest: +SKIP
+>>> result.failures  # doctest: +SKIP
+[]
+
+A batch is a folder: `batch.json` says which runs it has, `runs/0000` and so on are runs as
+`oip reconstruct` makes them, one for each model and setting, and `log.jsonl` has a line for each
+piece of work. What is done is decided from the files of the runs alone.
+
+Names are imported when they are used; `import oip.batch` imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oip.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from oip.batch.driver import BatchResult, Failure, run
+    from oip.batch.engines import Engine
+    from oip.batch.jobs import EngineSettings, Job, ModelSource, RankSettings, read_job
+
+__all__ = [
+    "BatchResult",
+    "Engine",
+    "EngineSettings",
+    "Failure",
+    "Job",
+    "ModelSource",
+    "RankSettings",
+    "read_job",
+    "run",
+]
+
+_PLACES = {
+    "BatchResult": "oip.batch.driver",
+    "Engine": "oip.batch.engines",
+    "EngineSettings": "oip.batch.jobs",
+    "Failure": "oip.batch.driver",
+    "Job": "oip.batch.jobs",
+    "ModelSource": "oip.batch.jobs",
+    "RankSettings": "oip.batch.jobs",
+    "read_job": "oip.batch.jobs",
+    "run": "oip.batch.driver",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

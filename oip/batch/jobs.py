@@ -1,0 +1,299 @@
+"""The job file: what a batch shall do, in TOML, read strictly."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from oip.core.errors import SettingsError, expected
+
+EngineKind = Literal["process", "local", "dask", "slurm"]
+ENGINES: tuple[str, ...] = get_args(EngineKind)
+
+
+class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Models: files, or one of keras.applications; and what they are fed."""
+
+    path: str | None = None
+    """A `.keras` or `.h5` file, or a pattern such as `checkpoints/*.keras`."""
+    application: str | None = None
+    """A name in keras.applications, such as `VGG16`; built once and kept as a file."""
+    weights: Literal["imagenet", "none"] = "imagenet"
+    """Of an application: those that Keras downloads, or random ones of `seed`."""
+    top: bool = False
+    """Build an application with its dense top, which objectives such as `class:4` need."""
+    size: tuple[int, int] = (224, 224)
+    """Height and width that an application is built for."""
+    seed: int = 0
+    """Of an application's random weights."""
+    imports: tuple[str, ...] = ()
+    """Modules that register custom layers; they are trusted."""
+    layers: tuple[str, ...] | None = None
+    """`LAYER[:MAPS]` of these models, in place of the job's own."""
+    preprocess: Literal["caffe", "torch", "tf"] | None = None
+    """The input is prepared as keras.applications does it; known for applications."""
+    input_mean: tuple[float, ...] | None = None
+    input_std: tuple[float, ...] | None = None
+    input_range: tuple[float, float] | None = None
+
+
+class RankSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A ranking of the same maps after the reconstruction. Needs data with labels."""
+
+    estimators: tuple[str, ...] = ()
+    """As `oip rank --estimator` takes them; its own choice where there are none."""
+    samples: int = 2000
+    at: Literal["response", "block"] = "response"
+    seed: int = 0
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the work is done."""
+
+    kind: EngineKind = "process"
+    workers: int | None = None
+    """Processes (local) or jobs at once (slurm)."""
+    threads: int | None = None
+    """Threads of one process; a fair share of the machine's cores if None."""
+    gpus: tuple[int, ...] | None = None
+    """Devices of the local engine, one process each; those that are found if None, () for none."""
+    scheduler: str | None = None
+    """Address of the Dask scheduler, such as `tcp://10.0.0.1:8786`."""
+    together: int | None = None
+    """Shards that are handed over at once: 1, with Slurm 4."""
+    cluster: Literal["slurm", "local"] = "slurm"
+    """Of Slurm: `local` runs its jobs as processes of this machine, to try them out."""
+    partition: str | None = None
+    minutes: int = 120
+    """Time limit of a Slurm job."""
+    memory_gb: int = 8
+    """Of a Slurm job."""
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole job. Paths are taken from the working directory; `read_job` takes them from the
+    folder of the job file."""
+
+    models: tuple[str | ModelSource, ...]
+    """Files, patterns, names in keras.applications, or tables."""
+    out: str
+    """Folder of the batch."""
+    layers: tuple[str, ...] = ()
+    """`LAYER[:MAPS]` as on the command line; every convolutional layer if there are none, and no
+    objectives either."""
+    objectives: tuple[str, ...] = ()
+    """What to grow images for besides maps, as `oip reconstruct --objective` takes it, with the
+    layer in each term: `class:4 - class:9`, `map:Conv2D_3:17`."""
+    data: str | None = None
+    """Images that OIPs are held against and rankings are made on, as `--data` takes them."""
+    data_dir: str | None = None
+    settings: dict[str, Any] | tuple[dict[str, Any], ...] = {}
+    """Fields of `AscentSettings` and `preset`; several tables give several runs for each model."""
+    rank: RankSettings | None = None
+    engine: EngineSettings = EngineSettings()
+    retries: int = 2
+    """How often a piece of work that failed is tried again."""
+
+    def sources(self) -> list[ModelSource]:
+        """The models as tables; a word that is no file name means keras.applications."""
+        return [_source(one) if isinstance(one, str) else one for one in self.models]
+
+    def variants(self) -> list[dict[str, Any]]:
+        """The tables of settings, one at least."""
+        tables = [self.settings] if isinstance(self.settings, dict) else list(self.settings)
+        return [dict(table) for table in tables] or [{}]
+
+
+def read_job(path: str | Path, changes: Iterable[str] = ()) -> Job:
+    """Reads a job file.
+
+    Args:
+        path: the TOML file. Paths in it are taken from its folder.
+        changes: `key=value`, such as `settings.steps=60` or `out="runs/more"`; values as in TOML,
+            a bare word is text. What is changed for `settings` is changed in each of its tables.
+
+    Raises:
+        SettingsError: no such file, no TOML, an unknown key (the nearest is named), a wrong value.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(expected(f"job '{path}'", "a TOML file", error.strerror)) from error
+    except ValueError as error:  # what is no UTF-8 and what is no TOML
+        raise SettingsError(expected(f"job '{path}'", "a TOML file", error)) from error
+    return rooted(job_of(changed(table, changes)), path.parent)
+
+
+def job_of(table: Mapping[str, Any]) -> Job:
+    """A job from plain values; a SettingsError says which key or value is wrong."""
+    _check_keys(table, Job, "")
+    for place, one in enumerate(_tables(table.get("models"))):
+        _check_keys(one, ModelSource, f"models[{place}].")
+    for name, kind in (("rank", RankSettings), ("engine", EngineSettings)):
+        for one in _tables(table.get(name)):
+            _check_keys(one, kind, f"{name}.")
+    try:
+        job = msgspec.convert(dict(table), Job)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"job: {error}") from error
+    return checked(job)
+
+
+def checked(job: Job) -> Job:
+    """The same job; a SettingsError names what does not fit together."""
+    from oip.ascent.settings import ascent_settings
+
+    if not job.models:
+        raise SettingsError(expected("models", "at least one", "none"))
+    for one in job.sources():
+        if (one.path is None) == (one.application is None):
+            told = "both" if one.path else "neither"
+            raise SettingsError(expected("a model", "a path or an application", told))
+    if job.rank is not None and job.data is None:
+        raise SettingsError(expected("rank", "data beside it", "no data"))
+    engine = job.engine
+    numbers = {
+        "retries": (job.retries, 0),
+        "engine.workers": (engine.workers, 1),
+        "engine.threads": (engine.threads, 1),
+        "engine.together": (engine.together, 1),
+        "engine.minutes": (engine.minutes, 1),
+        "engine.memory_gb": (engine.memory_gb, 1),
+        "rank.samples": (job.rank.samples if job.rank else None, 20),
+    }
+    for name, (value, least) in numbers.items():
+        if value is not None and value < least:
+            raise SettingsError(expected(name, f"{least} or more", value))
+    if engine.kind == "dask" and engine.scheduler is None:
+        hint = "Start one with 'dask scheduler', or use the local engine."
+        raise SettingsError(expected("engine dask", "a scheduler's address", "none", hint))
+    for table in job.variants():
+        ascent_settings(**table)
+    return job
+
+
+def changed(table: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """Plain values with `key=value` put in."""
+    found = dict(table)
+    for text in changes:
+        name, equals, told = text.partition("=")
+        *outer, last = name.strip().split(".")
+        if not equals or not last or len(outer) > 1:
+            raise SettingsError(expected("--set", "KEY=VALUE or TABLE.KEY=VALUE", f"'{text}'"))
+        if outer:
+            inner = found.get(outer[0], {})
+            parts = inner if isinstance(inner, list) else [inner]
+            if not all(isinstance(part, dict) for part in parts):
+                raise SettingsError(expected(f"--set {name}", f"a table '{outer[0]}'", "none"))
+            parts = [{**part, last: _value(told.strip())} for part in parts]
+            found[outer[0]] = parts if isinstance(inner, list) else parts[0]
+        else:
+            found[last] = _value(told.strip())
+    return found
+
+
+def rooted(job: Job, folder: Path) -> Job:
+    """The same job with its paths taken from a folder."""
+
+    def under(path: str) -> str:
+        return str(folder / Path(path).expanduser())
+
+    models = [
+        one if one.path is None else msgspec.structs.replace(one, path=under(one.path))
+        for one in job.sources()
+    ]
+    data = job.data
+    if data is not None:
+        stem, colon, part = data.rpartition(":")
+        name, part = (stem, colon + part) if part in ("train", "test") and stem else (data, "")
+        data = under(name) + part if (folder / name).exists() else data
+    return msgspec.structs.replace(
+        job,
+        models=tuple(models),
+        out=under(job.out),
+        data=data,
+        data_dir=None if job.data_dir is None else under(job.data_dir),
+    )
+
+
+def _source(text: str) -> ModelSource:
+    is_path = "/" in text or any(c in text for c in "*?[.\\") or Path(text).exists()
+    return ModelSource(path=text) if is_path else ModelSource(application=text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _tables(value: Any) -> list[Mapping[str, Any]]:
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return [one for one in several if isinstance(one, Mapping)]
+
+
+def _check_keys(table: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    known = kind.__struct_fields__
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"Did you mean '{where}{near[0]}'?" if near else ""
+            raise SettingsError(
+                expected("job", f"keys {', '.join(known)}", f"'{where}{name}'", hint)
+            )
+
+
+EXAMPLE = """\
+# A batch for `oip batch`. Paths are taken from the folder of this file.
+
+# What is looked at: files, patterns of files, names in keras.applications, or tables such as
+#   { application = "VGG16", weights = "none", size = [64, 64], seed = 0 }
+#   { path = "checkpoints/*.keras", layers = ["Conv2D_3:0-63"], imports = ["my_layers"] }
+# A table may also say preprocess, input_mean, input_std and input_range.
+models = ["model.keras"]
+
+# The folder of the batch; runs/0000, runs/0001, ... in it are runs, one for each model and setting.
+out = "runs/batch"
+
+# LAYER or LAYER:MAPS, as `oip reconstruct` takes them. Without it: every convolutional layer.
+# layers = ["Conv2D_3:0-63", "@0"]
+
+# What else to grow images for, as `oip reconstruct --objective` takes it, with the layer in each
+# term. Maps are then grown only of the layers that are named above.
+# objectives = ["class:4 - class:9", "map:Conv2D_3:17"]
+
+# Images that the patterns are held against. With labels they can be ranked on.
+# data = "mnist-sample"
+
+# How often a piece of work that failed is tried again before it is recorded and left out.
+retries = 2
+
+# Fields of AscentSettings, and preset = "default" or "author". Several [[settings]] in place of
+# this one give several runs for each model.
+[settings]
+starts = 4
+steps = 120
+seed = 0
+
+# Order the maps by what they know about the label, after the reconstruction.
+# [rank]
+# estimators = ["decoder", "kde"]
+# samples = 2000
+
+# process: in this process. local: several processes of this machine, one a GPU where there are
+# GPUs. dask: the workers of a Dask scheduler. slurm: jobs of a Slurm cluster.
+[engine]
+kind = "process"
+# workers = 2            # local: processes; slurm: jobs at once
+# threads = 1            # of each process; a fair share of the cores without it
+# scheduler = "tcp://127.0.0.1:8786"
+# partition = "gpu"      # slurm, also: minutes = 120, memory_gb = 8, together = 4
+"""
+"""What `oip batch JOB.toml --init` writes."""

@@ -1,0 +1,168 @@
+"""What a batch shows while it works: all shards, rate, time left; and a line a piece in its log."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from oip.batch.work import Outcome, Task
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Watcher:
+    """Is told what a batch does. This one shows nothing; the others add to what it counts."""
+
+    def __init__(self) -> None:
+        self.pieces = self.done = self.failed = 0
+        self.maps = self.maps_done = 0
+        self._cost = self._cost_done = 0.0
+        self._began = time.monotonic()
+
+    def prepared(self, label: str, done: int, total: int) -> None:
+        """What comes before the work: reading models, checking shards."""
+
+    def planned(self, tasks: list[Task]) -> None:
+        """More work has been found."""
+        if not self.pieces:
+            self._began = time.monotonic()
+        self.pieces += len(tasks)
+        self.maps += sum(len(task.maps) for task in tasks if task.step == "grow")
+        self._cost += sum(task.cost for task in tasks)
+        self.show()
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """A piece of work is over, well or not; it will not be tried again."""
+        self.done += 1
+        self.failed += bool(outcome.error)
+        self.maps_done += len(task.maps) if task.step == "grow" else 0
+        self._cost_done += task.cost
+        self.show()
+
+    @property
+    def rate(self) -> float:
+        """Maps a second."""
+        return self.maps_done / max(time.monotonic() - self._began, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By what the layers cost; None before the first shard is done."""
+        if not self._cost_done:
+            return None
+        passed = time.monotonic() - self._began
+        return passed * (self._cost - self._cost_done) / self._cost_done
+
+    def show(self) -> None:
+        """Shows how far it is."""
+
+    def sentence(self) -> str:
+        """How far it is, in words."""
+        left = self.seconds_left
+        parts = [f"{self.done}/{self.pieces} pieces"]
+        if self.maps:
+            parts += [f"{self.maps_done}/{self.maps} maps", f"{self.rate:.1f} maps/s"]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if left is not None and self.done < self.pieces:
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+
+class _Lines(Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+
+    def prepared(self, label: str, done: int, total: int) -> None:
+        self._say(f"{label}: {done}/{total}", done >= total)
+
+    def show(self) -> None:
+        self._say(f"batch: {self.sentence()}", self.done and self.done == self.pieces)
+
+    def _say(self, text: str, surely: Any) -> None:
+        now = time.monotonic()
+        if surely or now - self._last >= _SECONDS_BETWEEN_LINES:
+            print(text, file=sys.stderr, flush=True)
+            self._last = now
+
+
+class _Bars(Watcher):
+    def __init__(self, bars: Any):
+        super().__init__()
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def prepared(self, label: str, done: int, total: int) -> None:
+        self._update(label, done, total, "")
+
+    def show(self) -> None:
+        self._update("batch", self.done, self.pieces, self.sentence())
+
+    def _update(self, label: str, done: int, total: int, text: str) -> None:
+        if label not in self._tasks:
+            self._tasks[label] = self._bars.add_task(label, total=total, text=text)
+        self._bars.update(self._tasks[label], completed=done, total=total, text=text)
+
+
+@contextmanager
+def watched(quiet: bool = False) -> Iterator[Watcher]:
+    """Yields a watcher: a bar on a terminal, a line now and then elsewhere, nothing if quiet."""
+    if quiet:
+        yield Watcher()
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines()
+
+
+class Log:
+    """`log.jsonl` of a batch: one line for each try at a piece of work. Batches may share it."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def write(self, task: Task, outcome: Outcome, attempt: int) -> None:
+        """Appends a line, at once."""
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run": Path(task.run).name,
+            "layer": task.layer,
+            "step": task.step,
+            "file": task.file,
+            "maps": len(task.maps),
+            "attempt": attempt,
+            "ending": outcome.ending,
+            "seconds": outcome.seconds,
+            "worker": outcome.worker,
+            "error": outcome.error,
+        }
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        handle = os.open(self._path, flags, 0o666)
+        try:
+            os.write(handle, (json.dumps(line) + "\n").encode())
+        finally:
+            os.close(handle)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

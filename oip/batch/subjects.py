@@ -1,0 +1,267 @@
+"""What one run of a batch is about, and what a process that does its work keeps ready for it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oip.ascent.settings import AscentSettings
+from oip.batch.jobs import RankSettings
+from oip.core.errors import DataError, ModelError, expected
+
+if TYPE_CHECKING:
+    from oip.ascent.reconstruction import ReadoutAscent
+    from oip.network.view import Network
+
+_COST_OF_AN_OUTPUT = 20
+"""Operations that an output of a layer is worth beside its multiplications."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, what it is fed, and what is asked of it; small, and the same for any process."""
+
+    path: str
+    imports: tuple[str, ...]
+    layers: tuple[str, ...]
+    objectives: tuple[str, ...]
+    preprocess: str | None
+    input_mean: tuple[float, ...] | None
+    input_std: tuple[float, ...] | None
+    input_range: tuple[float, float] | None
+    data: str | None
+    data_dir: str | None
+    settings: AscentSettings
+    rank: RankSettings | None
+
+    @property
+    def _of_network(self) -> tuple[Any, ...]:
+        """All that the network and its input depend on."""
+        return (
+            self.path,
+            self.imports,
+            self.preprocess,
+            self.input_mean,
+            self.input_std,
+            self.input_range,
+            self.data,
+            self.data_dir,
+        )
+
+
+@dataclass(frozen=True)
+class LayerOutlook:
+    """A layer that is asked for, or the objectives, which come after the last layer."""
+
+    index: int
+    name: str
+    maps: tuple[int, ...]
+    key: str
+    """Of its shards."""
+    objectives: bool
+    cost: float
+    """Operations of one forward pass up to the layer, roughly."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a subject before any work on it."""
+
+    name: str
+    """The model's file name."""
+    digest: str
+    """SHA-256 of the model."""
+    key: str
+    """Of all shards of maps: model, input, settings and data."""
+    info: dict[str, Any]
+    """For run.json."""
+    layers: tuple[LayerOutlook, ...]
+    maps_layers: int
+    """How many layers with maps the model has."""
+    assumed: bool
+    """The input's mean and deviation are not known; 0 and 1 are taken."""
+
+
+class Bench:
+    """What a process keeps from one piece of work to the next: a network, data, a layer's ascent.
+
+    One of each, so that memory does not grow with the number of models and layers.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    def network(self, subject: Subject) -> Network:
+        """The subject's model with its input settled."""
+        return self._keep("network", subject._of_network, lambda: self._loaded(subject))
+
+    def data(self, subject: Subject) -> Any:
+        """The subject's data, None without any."""
+        from oip.cli.inputs import loaded_data
+
+        folder = None if subject.data_dir is None else Path(subject.data_dir)
+        key = (subject.data, subject.data_dir)
+        return self._keep("data", key, lambda: loaded_data(subject.data, folder))
+
+    def images(self, subject: Subject) -> np.ndarray | None:
+        """The data's images, checked for the subject's model."""
+        from oip.network.inputs import check_images
+
+        data = self.data(subject)
+        if data is None:
+            return None
+        return check_images(self.network(subject).inputs, data.images, "data")
+
+    def ascent(self, subject: Subject, index: int) -> ReadoutAscent:
+        """The ascent of one layer, or of the objectives; screened and traced once."""
+        network = self.network(subject)
+        return self._keep(
+            "ascent",
+            (subject._of_network, subject.objectives, subject.settings, index),
+            lambda: ascent_of(network, subject, index, subject.settings, self.images(subject)),
+        )
+
+    def forget_models(self) -> None:
+        """Gives back what belongs to a model."""
+        for name in ("ascent", "network"):
+            self._kept.pop(name, None)
+        gc.collect()  # compiled graphs hold each other in circles
+
+    def _loaded(self, subject: Subject) -> Network:
+        from oip.cli.inputs import apply_input
+        from oip.network.view import Network
+
+        self.forget_models()
+        network = Network(Path(subject.path), subject.imports)
+        apply_input(
+            network,
+            self.data(subject),
+            input_mean=_text(subject.input_mean),
+            input_std=_text(subject.input_std),
+            input_range=_text(subject.input_range),
+            preprocess=subject.preprocess,
+            quiet=True,
+        )
+        return network
+
+    def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != key:
+            kept = None
+            self._kept.pop(name, None)  # not both at once
+            self._kept[name] = kept = (key, make())
+        return kept[1]
+
+
+def ascent_of(
+    network: Network,
+    subject: Subject,
+    index: int,
+    settings: AscentSettings,
+    images: np.ndarray | None,
+) -> ReadoutAscent:
+    """The ascent of one of a network's layers, or of the subject's objectives."""
+    from oip.ascent.reconstruction import LayerAscent, ReadoutAscent, objective_readout
+
+    if index < len(network.layers):
+        return LayerAscent(network, network.layers[index], settings, images)
+    return ReadoutAscent(network, objective_readout(network, subject.objectives), settings, images)
+
+
+def outlook(bench: Bench, subject: Subject) -> Outlook:
+    """Looks at a subject: everything that can be wrong with it is found here.
+
+    Raises:
+        OipError: the model, its layers, the data, the settings or the estimators do not fit.
+    """
+    import msgspec
+
+    from mi.estimators.choice import label_estimator
+    from oip.ascent.noise import Noise
+    from oip.ascent.reconstruction import objective_readout
+    from oip.network.selection import parse_selections
+    from oip.run.growing import ascent_key
+    from oip.run.information import run_info
+
+    network, data = bench.network(subject), bench.data(subject)
+    told = objective_readout(network, subject.objectives) if subject.objectives else None
+    chosen = parse_selections(network, subject.layers) if subject.layers or not told else []
+    Noise(network.inputs.shape, subject.settings.noise)
+    if subject.rank is not None:
+        if data is None or data.labels is None:
+            hint = "Information is about a label: name a source that has labels."
+            raise DataError(expected(f"data '{subject.data}'", "labels", "none", hint))
+        for name in subject.rank.estimators:
+            label_estimator(name)
+    settings, images = msgspec.to_builtins(subject.settings), bench.images(subject)
+    key = ascent_key(network, subject.settings, images)
+    layers = [
+        LayerOutlook(
+            index=layer.index,
+            name=layer.name,
+            maps=tuple(int(number) for number in maps),
+            key=key,
+            objectives=False,
+            cost=_cost(network, layer.last_call),
+        )
+        for layer, maps in chosen
+    ]
+    if told is not None:
+        layers.append(
+            LayerOutlook(
+                index=told.index,
+                name=told.name,
+                maps=tuple(range(len(told.labels))),
+                key=ascent_key(network, subject.settings, images, told.identity),
+                objectives=True,
+                cost=_cost(network, len(network.calls) - 1),
+            )
+        )
+    return Outlook(
+        name=network.name,
+        digest=network.digest,
+        key=key,
+        info=run_info(
+            network,
+            command="reconstruct",
+            settings=settings,
+            data=data,
+            objectives=told.labels if told is not None else (),
+        ),
+        layers=tuple(layers),
+        maps_layers=len(network.layers),
+        assumed=not network.inputs.known,
+    )
+
+
+def check_model(network: Network, digest: str) -> None:
+    """Raises a ModelError where a model is not the one that the batch was planned with."""
+    if network.digest != digest:
+        raise ModelError(
+            expected(
+                f"'{network.name}' has changed since the batch began",
+                digest[:12],
+                network.digest[:12],
+                "The same command makes a run for the model as it is now.",
+            )
+        )
+
+
+def _cost(network: Network, last_call: int) -> float:
+    total = 0.0
+    for call in network.calls[: last_call + 1]:
+        sides = call.output_shape[1:]
+        first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
+        nodes = float(np.prod([side or 1 for side in (sides[1:] if first else sides[:-1])]))
+        outputs = float(np.prod([side or 1 for side in sides]))
+        total += 2.0 * call.layer.count_params() * nodes + _COST_OF_AN_OUTPUT * outputs
+    return total
+
+
+def _text(values: tuple[float, ...] | None) -> str | None:
+    return None if values is None else ",".join(repr(float(value)) for value in values)

@@ -1,0 +1,61 @@
+"""Networks of keras.applications as files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import oip
+from oip.batch.applications import PREPROCESS, application_file, preprocess_of
+from oip.batch.jobs import ModelSource
+from oip.core.errors import ModelError
+from oip.network.view import Network
+
+
+def test_how_images_are_prepared_is_what_keras_does():
+    import keras
+
+    rooms = [one for one in vars(keras.applications).values() if hasattr(one, "preprocess_input")]
+    seen = {}
+    for room in rooms:
+        ends = np.stack([np.zeros((1, 1, 3)), np.full((1, 1, 3), 255.0)])
+        low, high = np.asarray(room.preprocess_input(ends.copy()))[:, 0, 0]
+        kinds = {(0.0, 255.0): None, (-1.0, 1.0): "tf"}
+        torch, caffe = (-2.118, 2.249), (-103.939, 151.061)
+        pair = (round(float(low[0]), 3), round(float(high[0]), 3))
+        kind = {**kinds, torch: "torch", caffe: "caffe"}[pair]
+        seen |= {name: kind for name in vars(room) if name[:1].isupper()}
+    assert {"VGG16", "EfficientNetB0", "MobileNetV2", "DenseNet121"} <= set(seen)
+    assert {name: preprocess_of(name) for name in seen} == seen
+    assert {name for names in PREPROCESS.values() for name in names} <= set(seen)
+
+
+def test_an_application_is_built_once_and_known_again(job, tmp_path):
+    source = {"application": "VGG16", "weights": "none", "size": [32, 32], "seed": 3}
+    asked = {**job, "models": [{**source, "layers": ["block1_conv1:0-3"]}]}
+    result = oip.batch.run(asked)
+    (path,) = (result.out / "models").glob("*.keras")
+    assert path.name == "VGG16-32x32-seed-3.keras"
+    made = path.stat().st_mtime_ns
+    assert result.runs[0].subject.preprocess == "caffe"
+    assert oip.Run.open(result.runs[0].folder).info["input"]["bgr"] is True
+    assert oip.batch.run(asked).pieces == 0
+    assert path.stat().st_mtime_ns == made
+    again = application_file(
+        ModelSource(application="VGG16", weights="none", size=(32, 32), seed=3), tmp_path
+    )
+    first, second = (Network(one).model.get_weights() for one in (path, again))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        (ModelSource(application="MobilNetV2"), "Did you mean 'MobileNetV2'"),
+        (ModelSource(application="VGG16", weights="none", size=(3, 3)), "cannot build 'VGG16'"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line_and_no_file(tmp_path, source, word):
+    with pytest.raises(ModelError, match=word):
+        application_file(source, tmp_path / "models")
+    assert not list(tmp_path.rglob("*.keras"))

@@ -1,0 +1,98 @@
+"""A real scheduler and two real worker processes, of which one is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import oip
+from oip.batch.dask_engine import dask_engine
+from oip.batch.jobs import EngineSettings
+from oip.core.errors import SettingsError
+
+pytest.importorskip("distributed")
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Address of a scheduler, and the processes of its two workers of one thread each."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    host, _, port = address.removeprefix("tcp://").partition(":")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    quiet["env"] = {**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])}
+    scheduler = [
+        *[sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", host],
+        *["--port", port, "--no-dashboard"],
+    ]
+    worker = [
+        *[sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"],
+        *["--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
+    ]
+    begun = [subprocess.Popen(scheduler, **quiet)]
+    begun += [subprocess.Popen(worker, **quiet) for _ in range(2)]
+    yield address, begun[1:]
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def connected(address):
+    for _ in range(60):
+        try:
+            return dask_engine(EngineSettings(kind="dask", scheduler=address))
+        except SettingsError:
+            time.sleep(1.0)
+    pytest.fail("the scheduler does not answer")
+
+
+def test_a_batch_of_which_one_worker_is_killed(cluster, job, contents, tmp_path):
+    whole = oip.batch.run({**job, "out": str(tmp_path / "whole")})
+    address, workers = cluster
+    engine = connected(address)
+    while engine.workers < 2:
+        time.sleep(0.2)
+    out = Path(job["out"])
+
+    def kill():
+        while not list(out.rglob("shard-*.npz")):
+            time.sleep(0.05)
+        workers[0].kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    asked = {**job, "engine": {"kind": "dask", "scheduler": address}}
+    try:
+        assert engine.width == 4
+        result = oip.batch.run(asked)
+    finally:
+        engine.close()
+    killer.join(10)
+    assert workers[0].wait() < 0
+    assert result.failures == []
+    assert contents(out / "runs") == contents(whole.out / "runs")
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    pids = {int(line["worker"].rpartition(":")[2]) for line in lines if line["worker"]}
+    assert pids <= {worker.pid for worker in workers}
+    assert workers[1].pid in pids
+
+
+def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch, job):
+    monkeypatch.setattr("oip.batch.dask_engine._SECONDS_TO_ANSWER", 1)
+    engine = {"kind": "dask", "scheduler": f"tcp://127.0.0.1:{free_port()}"}
+    with pytest.raises(SettingsError, match="no answer"):
+        oip.batch.run({**job, "engine": engine})
+    assert not Path(job["out"]).exists()

@@ -1,0 +1,136 @@
+"""The job file is read strictly, and what it says is what is done."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import oip
+from oip.batch.jobs import EXAMPLE, ModelSource, changed, job_of, read_job
+from oip.core.errors import OipError, SettingsError
+
+PLAIN = {"models": ["a.keras"], "out": "runs"}
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"laers": ["a"]}, "Did you mean 'layers'"),
+        ({"engine": {"kind": "local", "worker": 2}}, "Did you mean 'engine.workers'"),
+        ({"rank": {"sample": 2}, "data": "x"}, "Did you mean 'rank.samples'"),
+        ({"models": [{"pth": "a.keras"}]}, r"models\[0\]\.path"),
+        ({"settings": {"stps": 3}}, "Did you mean 'steps'"),
+        ({"settings": [{"steps": 3}, {"steps": 0}]}, "steps"),
+        ({"settings": {"preset": "mine"}}, "preset"),
+        ({"engine": {"kind": "locl"}}, "engine"),
+        ({"engine": {"kind": "dask"}}, "scheduler"),
+        ({"engine": {"workers": 0}}, "engine.workers"),
+        ({"retries": -1}, "retries"),
+        ({"rank": {}}, "data"),
+        ({"rank": {"samples": 3}, "data": "x"}, "rank.samples"),
+        ({"models": []}, "at least one"),
+        ({"models": [{"path": "a.keras", "application": "VGG16"}]}, "both"),
+        ({"models": [{}]}, "neither"),
+        ({"models": 3}, "models"),
+        ({"models": [{"application": "VGG16", "weights": "mine"}]}, "weights"),
+    ],
+)
+def test_what_is_wrong_is_named(more, word):
+    with pytest.raises(SettingsError, match=word):
+        job_of({**PLAIN, **more})
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(SettingsError, match="out"):
+        job_of({"models": ["a.keras"]})
+
+
+def test_words_are_files_or_applications():
+    words = ["a.keras", "nets/VGG16", "*.h5", "VGG16"]
+    found = job_of({**PLAIN, "models": words}).sources()
+    assert [one.path for one in found] == [*words[:3], None]
+    assert found[3] == ModelSource(application="VGG16")
+
+
+def test_several_settings_are_several_variants():
+    tables = [{"seed": 0}, {"seed": 1, "preset": "author"}]
+    assert job_of({**PLAIN, "settings": tables}).variants() == tables
+    assert job_of(PLAIN).variants() == [{}]
+
+
+def test_values_are_put_in_as_toml_or_as_words():
+    table = {**PLAIN, "settings": [{"steps": 5}, {"steps": 6}], "engine": {"kind": "local"}}
+    found = changed(
+        table, ["settings.steps=7", "data=mnist", "engine.workers=3", 'layers=["a", "b:0-3"]']
+    )
+    assert found["settings"] == [{"steps": 7}, {"steps": 7}]
+    assert found["engine"] == {"kind": "local", "workers": 3}
+    assert (found["data"], found["layers"]) == ("mnist", ["a", "b:0-3"])
+    assert table["settings"] == [{"steps": 5}, {"steps": 6}]
+    assert changed(PLAIN, ["rank.samples=50"])["rank"] == {"samples": 50}
+
+
+@pytest.mark.parametrize("text", ["steps", "=3", "a.b.c=3", "out.x=3"])
+def test_values_of_no_form_are_refused(text):
+    with pytest.raises(SettingsError, match="--set"):
+        changed(PLAIN, [text])
+
+
+def test_paths_are_taken_from_the_folder_of_the_job(tmp_path):
+    (tmp_path / "bars.npz").write_bytes(b"")
+    path = tmp_path / "job.toml"
+    path.write_text(
+        'models = ["nets/*.keras", "VGG16"]\nout = "runs/a"\ndata = "bars.npz:train"\n'
+        'data_dir = "data"\n'
+    )
+    found = read_job(path)
+    assert found.sources()[0].path == str(tmp_path / "nets/*.keras")
+    assert found.sources()[1].application == "VGG16"
+    assert Path(found.out) == tmp_path / "runs/a"
+    assert found.data == f"{tmp_path / 'bars.npz'}:train"
+    assert found.data_dir == str(tmp_path / "data")
+    path.write_text('models = ["/a/b.keras"]\nout = "/c"\ndata = "mnist:test"\n')
+    found = read_job(path)
+    assert (found.sources()[0].path, found.out, found.data) == ("/a/b.keras", "/c", "mnist:test")
+
+
+@pytest.mark.parametrize("content", [b"models = [", b"\xff\xfe", None])
+def test_what_is_no_toml_is_refused(tmp_path, content):
+    path = tmp_path / "job.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OipError, match="TOML"):
+        read_job(path)
+
+
+def test_the_example_is_a_job_and_so_is_all_that_it_leaves_out():
+    job_of(tomllib.loads(EXAMPLE))
+    known = ("layers", "objectives", "data", "[rank]", "estimators", "samples")
+    shown = "\n".join(
+        line.removeprefix("# ") if line.removeprefix("# ").startswith(known) else line
+        for line in EXAMPLE.splitlines()
+    )
+    found = job_of(tomllib.loads(shown))
+    assert found.layers and found.objectives and found.rank is not None
+    assert found.rank.samples == 2000
+
+
+def test_the_call_brings_no_tensorflow():
+    code = (
+        "import sys, oip; oip.batch.run; oip.batch.read_job;"
+        "print([m for m in ('tensorflow', 'keras', 'sklearn', 'distributed') if m in sys.modules])"
+    )
+    root = str(Path(oip.__file__).parents[1])
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,103 @@
+"""From a job to runs: which models, which folders, which shards."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oip.batch.jobs import job_of
+from oip.batch.plans import begin, map_text, planned, read_batch, subjects, unfinished
+from oip.batch.subjects import Bench, outlook
+from oip.core.errors import ModelError, OipError, RunError
+
+
+@given(st.sets(st.integers(0, 300), min_size=1))
+def test_map_numbers_come_back_from_their_text(maps):
+    found = []
+    for part in map_text(tuple(sorted(maps))).split(","):
+        low, _, high = part.partition("-")
+        found += range(int(low), int(high or low) + 1)
+    assert found == sorted(maps)
+
+
+def test_every_model_meets_every_setting(plain_file, tmp_path):
+    for name in ("b", "a"):
+        shutil.copy(plain_file, tmp_path / f"{name}.keras")
+    job = job_of(
+        {
+            "models": [str(tmp_path / "*.keras"), str(tmp_path / "a.keras")],
+            "out": "x",
+            "settings": [{"seed": 0}, {"seed": 1}],
+        }
+    )
+    found = subjects(job, tmp_path)
+    names = [one.path.rpartition("/")[2] for one in found]
+    assert names == ["a.keras", "a.keras", "b.keras", "b.keras"]
+    assert [one.settings.seed for one in found] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["none.keras", "none*.keras"])
+def test_models_that_are_not_there_are_named(tmp_path, name):
+    with pytest.raises(ModelError, match="none"):
+        subjects(job_of({"models": [str(tmp_path / name)], "out": "x"}), tmp_path)
+
+
+def test_a_run_is_known_by_its_content_whatever_the_job_says(job, tmp_path):
+    bench, out = Bench(), tmp_path / "batch"
+
+    def looked(seeds):
+        changed = {**job, "settings": [{**job["settings"], "seed": seed} for seed in seeds]}
+        return [(one, outlook(bench, one)) for one in subjects(job_of(changed), tmp_path)]
+
+    assert [one.number for one in planned(out, looked([5, 7]))] == [0, 1]
+    assert not out.exists()
+    begin(out, looked([5, 7]))
+    found = begin(out, looked([9, 7, 7]))
+    assert [(one.number, one.subject.settings.seed) for one in found] == [(2, 9), (1, 7)]
+    told = read_batch(out)["runs"]
+    assert [one["settings"]["seed"] for one in told] == [5, 7, 9]
+    assert [one["run"] for one in told] == ["0000", "0001", "0002"]
+    assert str(tmp_path) not in (out / "batch.json").read_text()
+    assert told[0]["layers"] == [{"index": 0, "layer": "conv", "maps": "0-149"}]
+
+
+def test_parts_are_a_division_of_all_shards(job, tmp_path):
+    subject = subjects(job_of({**job, "layers": ["conv:0-70,149"]}), tmp_path)[0]
+    runs = planned(tmp_path / "out", [(subject, outlook(Bench(), subject))])
+    every = unfinished(runs)
+    assert [(one.block, len(one.maps)) for one in every] == [(0, 64), (1, 7), (2, 1)]
+    parts = [unfinished(runs, (k, 2)) for k in range(2)]
+    assert [one.block for part in parts for one in part] == [0, 2, 1]
+
+
+def test_what_does_not_fit_a_model_is_found_before_any_work(job, tmp_path, labelled):
+    wrong = [
+        ({"layers": ["cnv"]}, "conv"),
+        ({"layers": ["conv:150"]}, "149"),
+        ({"objectives": ["map:conv:150"]}, "149"),
+        ({"objectives": ["map:3"]}, "layer"),
+        ({"settings": {"noise": "pink"}}, "noise"),
+        ({"data": labelled}, "shape"),
+        ({"data": "nothing"}, "mnist-sample"),
+        ({"models": [{"path": job["models"][0], "input_std": [0.0]}]}, "std"),
+        ({"models": [{"path": job["models"][0], "imports": ["no_such_thing"]}]}, "import"),
+    ]
+    for more, word in wrong:
+        with pytest.raises(OipError, match=word):
+            outlook(Bench(), subjects(job_of({**job, **more}), tmp_path)[0])
+    unlabelled = tmp_path / "images.npz"
+    np.savez(unlabelled, images=np.random.default_rng(0).normal(size=(30, 8, 8, 1)))
+    asked = {**job, "data": f"{unlabelled}", "rank": {}}
+    with pytest.raises(OipError, match="label"):
+        outlook(Bench(), subjects(job_of(asked), tmp_path)[0])
+
+
+def test_a_damaged_batch_is_refused(tmp_path):
+    for text in ("{", "{}", '{"kind": "oip-batch", "schema": 9}'):
+        (tmp_path / "batch.json").write_text(text)
+        with pytest.raises(RunError):
+            read_batch(tmp_path)

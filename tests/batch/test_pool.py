@@ -1,0 +1,151 @@
+"""Processes of this machine: devices, threads, those that die, those that are left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import oip
+from oip.batch.engines import engine_of, in_process, wrapped
+from oip.batch.jobs import EngineSettings
+from oip.batch.pool import Pool, WorkerLost, found_gpus, processes, usable_cores
+from oip.core.errors import ModelError, OipError
+from oip.network.loading import load_model
+
+ABOUT = (
+    "(__import__('os').getpid(), [__import__('os').environ.get(name) for name in "
+    "('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS')], 'tensorflow' in __import__('sys').modules)"
+)
+DIE = "__import__('os').kill(__import__('os').getpid(), 9)"
+
+
+def about(pool):
+    """Eight answers, each from a process with its environment; builtins are all that it can do."""
+    return [pool.submit(eval, ABOUT).result() for _ in range(8)]
+
+
+@pytest.fixture(scope="module")
+def pool():
+    found = Pool(["5", "7"], 3)
+    yield found
+    found.close()
+
+
+def test_each_process_has_its_device_before_tensorflow_is_imported(pool):
+    told = about(pool)
+    devices = {pid: environment for pid, environment, _ in told}
+    assert sorted(devices.values()) == [["5", "3"], ["7", "3"]]
+    assert not any(imported for _, _, imported in told)
+    assert os.getpid() not in devices
+
+
+def test_errors_come_back_as_they_are(pool):
+    with pytest.raises(ModelError, match="no such file"):
+        pool.submit(load_model, "none.keras").result()
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(divmod, 1, 0).result()
+    with pytest.raises(OipError, match="pickle"):
+        pool.submit(eval, "lambda: None").result()
+
+
+def test_a_process_that_dies_is_replaced_and_the_others_live_on(pool):
+    before = {pid for pid, _, _ in about(pool)}
+    with pytest.raises(WorkerLost, match="signal 9"):
+        pool.submit(eval, DIE).result()
+    after = {pid for pid, _, _ in about(pool)}
+    assert len(before & after) == 1
+    assert len(after) == 2
+
+
+def test_closing_ends_what_is_under_way():
+    pool = Pool([""])
+    pending = pool.submit(time.sleep, 600)
+    time.sleep(1.0)
+    pool.close()
+    with pytest.raises(WorkerLost):
+        pending.result(timeout=30)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at /proc")
+def test_processes_end_with_the_one_that_began_them():
+    code = (
+        "import os, time; from oip.batch.pool import Pool\n"
+        "if __name__ == '__main__':\n"
+        "    pool = Pool(['']); print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 600); time.sleep(600)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])},
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(300):
+        stat = Path(f"/proc/{child}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("the process of the pool goes on")
+
+
+def test_one_process_a_gpu_or_shares_of_the_cores(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert found_gpus() == ["0", "2"]
+    assert processes(EngineSettings(kind="local"))[0] == ["0", "2"]
+    assert processes(EngineSettings(kind="local", gpus=(1,)))[0] == ["1"]
+    assert processes(EngineSettings(kind="local", workers=3))[0] == ["0", "2", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert found_gpus() == []
+    monkeypatch.setattr("oip.batch.pool.usable_cores", lambda: 8)
+    assert processes(EngineSettings(kind="local")) == ([""] * 4, 2)
+    assert processes(EngineSettings(kind="local", threads=1)) == ([""] * 8, 1)
+    assert processes(EngineSettings(kind="local", workers=2)) == ([""] * 2, 4)
+    assert processes(EngineSettings(kind="local", gpus=(), workers=16)) == ([""] * 16, 1)
+
+
+def test_cores_are_counted():
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_the_engine_that_a_job_names(tmp_path):
+    assert engine_of(EngineSettings(), tmp_path).submit(os.getpid).result() == os.getpid()
+    with pytest.raises(ZeroDivisionError):
+        in_process(EngineSettings()).submit(divmod, 1, 0).result()
+    engine = engine_of(EngineSettings(kind="local", workers=2, gpus=()), tmp_path)
+    try:
+        assert (engine.workers, engine.width) == (2, 4)
+        assert wrapped(engine) is engine
+    finally:
+        engine.close()
+
+
+def test_a_batch_in_a_pool_of_which_one_dies(job, contents, tmp_path):
+    """Killed in the middle of its shard, a process loses nothing that was finished."""
+    whole = oip.batch.run({**job, "out": str(tmp_path / "whole")})
+    engine = engine_of(EngineSettings(kind="local", workers=2, gpus=()), tmp_path)
+    killed = []
+    submit = engine.submit
+
+    def troubled(function, *arguments):
+        if not killed:
+            killed.append(submit(eval, DIE))
+        return submit(function, *arguments)
+
+    engine.submit = troubled  # type: ignore[method-assign]
+    try:
+        result = oip.batch.run(job, engine=engine)
+    finally:
+        engine.close()
+    with pytest.raises(WorkerLost):
+        killed[0].result()
+    assert result.failures == []
+    assert contents(result.out / "runs") == contents(whole.out / "runs")

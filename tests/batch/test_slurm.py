@@ -1,0 +1,74 @@
+"""Slurm through submitit, with its jobs as processes of this machine; and the script."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import oip
+from oip.batch.jobs import EngineSettings
+from oip.batch.slurm import sbatch_script
+
+
+def test_a_batch_of_jobs(job, contents, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", str(Path(oip.__file__).parents[1]))
+    whole = oip.batch.run({**job, "out": str(tmp_path / "whole")})
+    result = oip.batch.run(
+        {**job, "engine": {"kind": "slurm", "cluster": "local", "workers": 2, "together": 2}}
+    )
+    assert result.failures == []
+    assert contents(result.out / "runs") == contents(whole.out / "runs")
+    assert (result.out / "slurm").is_dir()
+
+
+def test_the_script_is_one_and_asks_for_what_the_job_asks_for(tmp_path):
+    settings = EngineSettings(workers=3, threads=2, partition="long", minutes=90, memory_gb=6)
+    text = sbatch_script(tmp_path / "a job.toml", settings, ("settings.steps=5",))
+    path = tmp_path / "script.sh"
+    path.write_text(text)
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    options = [line.removeprefix("#SBATCH --") for line in text.splitlines() if "#SBATCH" in line]
+    assert {
+        "array=0-2",
+        "cpus-per-task=2",
+        "partition=long",
+        "time=90",
+        "mem=6G",
+        "job-name=oip-a job",
+    } <= set(options)
+    words = shlex.split(text.splitlines()[-1])
+    assert words[:4] == ["srun", "oip", "batch", str((tmp_path / "a job.toml").resolve())]
+    assert words[-2:] == ["--part", "$SLURM_ARRAY_TASK_ID/3"]
+    assert "settings.steps=5" in words
+    assert "gres" not in text
+    assert "gres=gpu:1" in sbatch_script(path, EngineSettings(gpus=(0,)), ())
+
+
+def test_the_script_does_the_batch(job, contents, tmp_path):
+    """Run here part by part, as the array of jobs would."""
+    path = tmp_path / "job.toml"
+    path.write_text(
+        f"models = ['{job['models'][0]}']\nout = 'batch'\nengine = {{ workers = 2 }}\n"
+        "settings = { starts = 2, steps = 6, screened = 8 }\n"
+    )
+    script = sbatch_script(path, EngineSettings(workers=2), ())
+    oip_command = f"{shlex.quote(sys.executable)} -m oip"
+    script = script.replace("srun oip", f"exec {oip_command}")
+    environment = {**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])}
+    begun = [
+        subprocess.Popen(
+            ["bash", "-c", script],
+            env={**environment, "SLURM_ARRAY_TASK_ID": str(k)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for k in range(2)
+    ]
+    assert [one.wait() for one in begun] == [0, 0]
+    assert oip.batch.run({**job, "out": str(tmp_path / "batch")}).pieces == 0

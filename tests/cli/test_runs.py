@@ -1,0 +1,97 @@
+"""`oip status`, `verify`, `merge`, `compare` and `cite` of single runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from oip.cli.main import run
+
+SMALL = ["--starts", "2", "--steps", "6", "--screened", "8", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def runs(small_file, tmp_path_factory):
+    """Two runs of the small model: parts of the maps, made alike."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, layers in (("a", ["first", "second:0-9"]), ("b", ["second:5-69"])):
+        asked = ["reconstruct", str(small_file), *layers, "--out", str(folder / name), *SMALL]
+        assert run(asked) == 0
+    return folder
+
+
+def test_status(call, runs, tmp_path):
+    status, out, _ = call("status", runs / "a")
+    assert status == 0
+    assert "10 of 70" in out
+    told = json.loads(call("status", runs / "a", "--json")[1])
+    assert [layer["oips"] for layer in told["layers"]] == [6, 10]
+    assert [layer["stability"] for layer in told["layers"]] == [True, True]
+    shutil.copytree(runs / "a", tmp_path / "copy")
+    (tmp_path / "copy/layers/001/shard-0000.npz").write_bytes(b"")
+    status, out, _ = call("status", tmp_path / "copy")
+    assert status == 1
+    assert "damaged" in out
+
+
+def test_verify(call, runs, tmp_path):
+    status, out, _ = call("verify", runs / "a", "--quiet")
+    assert (status, "0 wrong" in out) == (0, True)
+    shutil.copytree(runs / "a", tmp_path / "copy")
+    path = tmp_path / "copy/layers/001/shard-0000.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+    (tmp_path / "copy/notes.txt").write_text("dear")
+    status, out, _ = call("verify", tmp_path / "copy", "--quiet")
+    assert status == 1
+    assert "shard-0000" in out and "1 of other kinds not read" in out
+    status, out, _ = call("verify", tmp_path / "copy", "--json", "--quiet")
+    (problem,) = json.loads(out)["problems"]
+    assert problem["file"] == "layers/001/shard-0000.npz"
+
+
+def test_merge_and_compare(call, runs, tmp_path):
+    asked = ["merge", runs / "a", runs / "b", "--out", tmp_path / "both", "--quiet"]
+    status, out, _ = call(*asked)
+    assert status == 0
+    assert "76 maps of 2 layers" in out
+    assert json.loads(call(*asked, "--json")[1])["layers"] == [
+        {"index": 0, "maps": 6},
+        {"index": 1, "maps": 70},
+    ]
+    status, out, _ = call("compare", tmp_path / "both", runs / "a")
+    assert status == 0
+    assert "10 of 10" in out
+    told = json.loads(call("compare", tmp_path / "both", runs / "b", "--json")[1])
+    assert [len(layer["maps"]) for layer in told["layers"]] == [65]
+    assert call("export", tmp_path / "both", "second", "--out", tmp_path / "a.npz")[0] == 0
+
+
+def test_cite(call, runs):
+    status, out, _ = call("cite", runs / "a")
+    assert status == 0
+    assert out.count("@") == len(json.loads(call("cite", runs / "a", "--json")[1])["entries"])
+    assert "erhan2009visualizing" in out
+    assert "kolchinsky" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "NONE"],
+        ["verify", "NONE"],
+        ["cite", "NONE"],
+        ["merge", "RUN", "NONE", "--out", "OUT"],
+        ["merge", "RUN", "--out", "RUN"],
+        ["compare", "RUN", "NONE"],
+        ["merge", "--out", "OUT"],
+    ],
+)
+def test_bad_input_is_exit_2_and_nothing_written(call, runs, tmp_path, arguments):
+    names = {"NONE": tmp_path / "none", "RUN": runs / "a", "OUT": tmp_path / "out"}
+    status, out, err = call(*(names.get(one, one) for one in arguments))
+    assert (status, out) == (2, "")
+    assert err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,127 @@
+"""A block of maps beside other processes that write to the same shard."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from oip.core import files
+from oip.core.errors import RunError
+from oip.run.growing import grow_block, open_blocks, refuse_other_shards
+from oip.run.merging import layer_oips, layer_parts
+from oip.run.shards import finished_maps, read_shard, shard_key, write_shard
+from oip.run.stability import held_maps, known_stability, measure_stability
+
+
+class Copier:
+    """Grows maps by taking them from a finished run; does something else meanwhile."""
+
+    def __init__(self, run, meanwhile=None):
+        self._oips = layer_oips(run, 1)
+        self._meanwhile = meanwhile
+        self.grown = []
+
+    def grow(self, maps):
+        from dataclasses import replace
+
+        from oip.ascent.results import PER_MAP
+
+        self.grown.append(maps.tolist())
+        if self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
+        rows = np.flatnonzero(np.isin(self._oips.maps, maps))
+        parts = {name: getattr(self._oips, name)[rows] for name in PER_MAP}
+        return replace(self._oips, **parts)
+
+
+@pytest.fixture
+def empty(grown, tmp_path):
+    return type(grown)(tmp_path / "empty", grown.info)
+
+
+def test_maps_that_another_process_wrote_meanwhile_are_not_lost(grown, empty):
+    def other():
+        grow_block(empty, 1, Copier(grown), 0, np.array([5, 6]), "key")
+
+    copier = Copier(grown, other)
+    grow_block(empty, 1, copier, 0, np.array([1, 2]), "key")
+    assert copier.grown == [[1, 2], [1, 2, 5, 6]]
+    assert finished_maps(empty.shard(1, 0), "key").tolist() == [1, 2, 5, 6]
+
+
+def test_what_another_process_finished_meanwhile_is_left_alone(grown, empty):
+    def other():
+        grow_block(empty, 1, Copier(grown), 0, np.array([1, 2]), "key")
+
+    copier = Copier(grown, other)
+    grow_block(empty, 1, copier, 0, np.array([1, 2]), "key")
+    made = empty.shard(1, 0).stat().st_mtime_ns
+    assert copier.grown == [[1, 2]]
+    assert grow_block(empty, 1, copier, 0, np.array([2]), "key") is None
+    assert empty.shard(1, 0).stat().st_mtime_ns == made
+
+
+def test_only_valid_shards_of_the_key_count(grown, empty):
+    assert [number for number, _ in open_blocks(empty, 1, np.arange(70), "key")] == [0, 1]
+    grow_block(empty, 1, Copier(grown), 1, np.arange(64, 70), "key")
+    grow_block(empty, 1, Copier(grown), 0, np.array([1, 2]), "key")
+    (block,) = open_blocks(empty, 1, np.array([2, 3, 66]), "key")
+    assert (block[0], block[1].tolist()) == (0, [1, 2, 3])
+    assert len(open_blocks(empty, 1, np.array([2, 66]), "other")) == 2
+    with pytest.raises(RunError, match="another way"):
+        refuse_other_shards(empty, "other")
+    path = empty.shard(1, 1)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert finished_maps(path, "key").size == 0
+    assert shard_key(path) is None
+    refuse_other_shards(empty, "key")
+
+
+def test_a_lock_keeps_others_off_until_it_is_given_back(tmp_path):
+    pytest.importorskip("fcntl")
+    order = []
+
+    def second():
+        with files.locked(tmp_path / "folder"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with files.locked(tmp_path / "folder"):
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert not list((tmp_path / "folder").iterdir())
+
+
+def test_a_layer_comes_shard_by_shard_with_its_stability(grown):
+    whole = layer_oips(grown, 1)
+    parts = list(layer_parts(grown, 1, snapshots=False))
+    assert [len(part) for part in parts] == [64, 6]
+    for name in ("maps", "images", "scores", "stability", "null_percentile", "n_null"):
+        values = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(values, getattr(whole, name))
+    assert parts[0].snapshots.shape == (64, 0, 16, 16, 1)
+    with pytest.raises(RunError, match="one of 0, 1"):
+        next(layer_parts(grown, 7))
+
+
+def test_stability_is_measured_again_when_maps_have_come(grown, copied):
+    path = copied.shard(1, 1)
+    oips, key = read_shard(path)
+    path.unlink()
+    (copied.folder(1) / "stability.json").unlink()
+    measure_stability(copied, 1, 0)
+    assert len((known_stability(copied, 1) or {})["maps"]) == 64
+    write_shard(path, oips, key)
+    assert np.isnan(layer_oips(copied, 1).stability).all()  # of other maps than are there
+    measure_stability(copied, 1, 0)
+    assert held_maps(copied, 1).tolist() == list(range(70))
+    whole, again = (run.folder(1) / "stability.json" for run in (grown, copied))
+    assert whole.read_bytes() == again.read_bytes()
+    again.write_text("{")
+    assert known_stability(copied, 1) is None

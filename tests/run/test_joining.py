@@ -1,0 +1,107 @@
+"""Parts of the maps, from several runs, make the run that grew them all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from oip.core.errors import RunError
+from oip.run.directory import Run
+from oip.run.joining import merge_runs
+from oip.run.merging import layer_oips
+
+
+def contents(run):
+    return {
+        path.relative_to(run.path).as_posix(): path.read_bytes()
+        for path in run.path.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_parts_make_the_whole(grown, make_run, tmp_path):
+    runs = [
+        make_run(tmp_path / "a", "second:64-69"),
+        make_run(tmp_path / "b", "first", "second:0-63"),
+    ]
+    before = [contents(run) for run in runs]
+    merged = merge_runs([run.path for run in runs], tmp_path / "out")
+    assert merged.maps == {0: 6, 1: 70}
+    assert contents(merged.run) == contents(grown)
+    assert [contents(run) for run in runs] == before
+    again = {path: path.stat().st_mtime_ns for path in merged.run.path.rglob("shard-*")}
+    merge_runs([run.path for run in runs], tmp_path / "out")
+    assert again == {path: path.stat().st_mtime_ns for path in again}
+
+
+def test_maps_of_one_shard_are_put_together_the_first_run_first(make_run, tmp_path):
+    first = make_run(tmp_path / "a", "second:1,3,5")
+    second = make_run(tmp_path / "b", "second:0,3")
+    merged = merge_runs([first.path, second.path], tmp_path / "out")
+    found = layer_oips(merged.run, 1)
+    assert found.maps.tolist() == [0, 1, 3, 5]
+    for run, rows in ((first, [1, 2, 3]), (second, [0])):
+        oips = layer_oips(run, 1)
+        np.testing.assert_array_equal(
+            found.images[rows], oips.images[np.isin(oips.maps, found.maps[rows])]
+        )
+    assert np.isfinite(found.stability).all()
+
+
+def test_what_was_left_of_a_merge_is_used_and_damage_in_it_is_mended(copied, tmp_path):
+    out = tmp_path / "out"
+    merge_runs([copied.path], out)
+    path = Run.open(out).shard(1, 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    merge_runs([copied.path], out)
+    assert path.read_bytes() == whole
+
+
+def test_rankings_come_along_and_the_first_one_stands(copied, grown, tmp_path):
+    for run, text in ((copied, "first"), (Run.open(_copy(grown, tmp_path / "b")), "second")):
+        (run.folder(1) / "ranking.json").write_text(json.dumps({"who": text}))
+        (run.path / "record").mkdir()
+        (run.path / "record" / f"{text}.json").write_text("{}")
+        (run.folder(1) / "shard-0000.error.json").write_text("{}")
+    merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
+    told = json.loads((merged.run.folder(1) / "ranking.json").read_text())
+    assert told == {"who": "first"}
+    assert len(merged.notices) == 1 and "ranking.json" in merged.notices[0]
+    assert {path.name for path in (tmp_path / "out/record").iterdir()} == {
+        "first.json",
+        "second.json",
+    }
+    assert not list((tmp_path / "out").rglob("*.error.json"))
+
+
+def _copy(run, path):
+    import shutil
+
+    shutil.copytree(run.path, path)
+    return path
+
+
+def test_what_does_not_belong_together_is_refused(grown, copied, make_run, tmp_path):
+    other = make_run(tmp_path / "seed", "first:0", seed=1)
+    with pytest.raises(RunError, match="another way"):
+        merge_runs([grown.path, other.path], tmp_path / "out")
+    with pytest.raises(RunError, match="beside the runs"):
+        merge_runs([grown.path, copied.path], copied.path)
+    info = json.loads((copied.path / "run.json").read_text())
+    info["model"]["sha256"] = "0" * 64
+    (copied.path / "run.json").write_text(json.dumps(info))
+    with pytest.raises(RunError, match="another model"):
+        merge_runs([grown.path, copied.path], tmp_path / "out")
+    with pytest.raises(RunError, match="no such folder"):
+        merge_runs([tmp_path / "none"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_source_is_named(grown, copied, tmp_path):
+    copied.shard(1, 1).write_bytes(b"no archive")
+    with pytest.raises(RunError, match="shard-0001"):
+        merge_runs([grown.path, copied.path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
