@@ -14,10 +14,11 @@ from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, silent
 from oip.run.directory import Run
+from oip.run.outputs import join_outputs
 from oip.run.shards import read_shard, shard_key, write_shard
 from oip.run.stability import held_maps, known_stability, measure_stability
 
-_NOT_COPIED = ("run.json", "stability.json")
+_NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def merge_runs(
     for index, names in numbers.items():
         if names:
             _keep_stability(runs, merged, index)
+            join_outputs([run.folder(index) for run in runs], merged.folder(index))
     maps = {index: len(held_maps(merged, index)) for index, names in numbers.items() if names}
     return Merged(merged, maps, tuple(notices))
 

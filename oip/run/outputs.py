@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,32 @@ SCHEMA = 1
 _NAME = "softmax.npz"
 _BUDGET = 256 << 20
 _OFF = 0.01
+
+
+def join_outputs(folders: Sequence[Path], target: Path) -> None:
+    """Writes what several folders of one layer know; of a map that is in several, the first's.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    numbers, rows = [], []
+    for folder in folders:
+        if (folder / _NAME).is_file():
+            told = files.read_arrays(folder / _NAME)
+            new = ~np.isin(told["maps"], np.concatenate(numbers or [[]]))
+            numbers.append(told["maps"][new])
+            rows.append(told["probabilities"][new])
+    if not numbers:
+        return
+    order = np.argsort(np.concatenate(numbers))
+    _write(target, np.concatenate(numbers)[order], np.concatenate(rows)[order])
+
+
+def _write(folder: Path, maps: np.ndarray, probabilities: np.ndarray) -> None:
+    files.write_arrays(
+        folder / _NAME,
+        {"schema": np.array(SCHEMA), "maps": maps, "probabilities": probabilities},
+    )
 
 
 class Outputs:
@@ -41,14 +69,7 @@ class Outputs:
                 return
             numbers.append(part.maps)
             found.append(probabilities)
-        files.write_arrays(
-            run.folder(index) / _NAME,
-            {
-                "schema": np.array(SCHEMA),
-                "maps": np.concatenate(numbers),
-                "probabilities": np.concatenate(found),
-            },
-        )
+        _write(run.folder(index), np.concatenate(numbers), np.concatenate(found))
 
     def _of(self, images: np.ndarray) -> np.ndarray | None:
         import tensorflow as tf
