@@ -58,7 +58,7 @@ class Climber:
     def bytes_per_image(self) -> int:
         """Memory that one image takes while it climbs: forward, backward and its snapshots."""
         own = int(np.prod(self.network.inputs.shape))
-        return 4 * self.readout.bytes_per_image + own * (
+        return 2 * self.readout.bytes_per_image + own * (
             16 + 2 * len(snapshot_steps(self.settings.steps))
         )
 

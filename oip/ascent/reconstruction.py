@@ -32,7 +32,8 @@ SHARD = 64
 """Maps in an aligned block: the unit of determinism."""
 FROM_DATA = -1
 """In place of the number of a screened start: grown from an image of the data."""
-_BUDGET = 384 << 20
+_BUDGET = 1 << 30
+"""Bytes that a climb may take for its images."""
 _TOGETHER = 128
 """Images that climb at once at most: more of them leave the processor's caches."""
 _NOISE_ON_DATA = 0.3
@@ -145,6 +146,11 @@ def shards(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield int(number), maps[maps // SHARD == number]
 
 
+def images_at_once(climber: Climber) -> int:
+    """Images that fit the byte budget of a climb, and the processor's caches."""
+    return max(1, min(_BUDGET // climber.bytes_per_image(), _TOGETHER))
+
+
 class ReadoutAscent:
     """The ascent for one readout; screens once, traces once, then grows any of its items."""
 
@@ -193,8 +199,7 @@ class ReadoutAscent:
 
     def grow(self, maps: np.ndarray) -> Oips:
         """OIPs of some items, all of one aligned block, stability not yet measured."""
-        together = min(_BUDGET // self._climber.bytes_per_image(), _TOGETHER)
-        room = max(1, together // self.settings.starts)
+        room = max(1, images_at_once(self._climber) // self.settings.starts)
         return joined([self._chunk(maps[i : i + room]) for i in range(0, len(maps), room)])
 
     def _chunk(self, maps: np.ndarray) -> Oips:
