@@ -48,20 +48,18 @@ def conditioned(
     sides = [side.values for side in (x, y, given)]
     value = estimated(*sides)
     shuffles, drawn = counts(one, null, draws)
-    if value.draws is None:
-        halved = resampled(
-            one,
-            lambda parts: estimated(*(side[parts[0]] for side in sides)).nats,
-            [len(x)],
-            drawn,
-            seed,
-        )
-        value = replace(value, draws=halved)
-    if value.null is None and shuffles:
+    halved = resampled(
+        one,
+        lambda parts: estimated(*(side[parts[0]] for side in sides)).nats,
+        [len(x)],
+        drawn,
+        seed,
+    )
+    against = None
+    if shuffles:
         orders = local_orders(given, shuffles, seed)
-        found = each(lambda order: estimated(sides[0][order], *sides[1:]).nats, orders)
-        value = replace(value, null=np.array(found))
-    return one, value
+        against = np.array(each(lambda order: estimated(sides[0][order], *sides[1:]).nats, orders))
+    return one, replace(value, draws=halved, null=against)
 
 
 def _way(

@@ -39,13 +39,13 @@ def of_label(
     one: LabelEstimator, x: np.ndarray, codes: np.ndarray, shuffles: int, draws: int, seed: int
 ) -> Value:
     """I(X;Y) of x (n, d) and a label: one map's part of `over_maps`."""
-    found = one.over_maps(x[:, None, :], codes, seed, shuffles, draws)
+    found = one.over_maps(x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False)
     return Value(
         float(found.raw[0]),
         ceiling=float(found.ceiling[0]),
         draws=found.draws[:, 0],
         null=found.null[:, 0],
-        notices=one.label_notices(x),
+        notices=found.notices[0] if found.notices else (),
     )
 
 
@@ -85,17 +85,17 @@ def estimate(
     Args:
         quantity, n, d, seed: as they are shown.
         one: the family.
-        value: its number. Its own draws and null go before those given here.
-        draws: the estimate under resampling, of any centre.
-        null: the estimate from shuffled samples.
+        value: its number.
+        draws: the estimate under resampling, of any centre; those of `value` if None.
+        null: the estimate from shuffled samples; that of `value` if None.
         floor: the smallest value the quantity can have; None if there is none.
     """
     raw = value.nats
     least = -np.inf if floor is None or not one.clips else floor
     most = np.inf if value.ceiling is None or not one.clips else value.ceiling
     shown = float(np.clip(raw, least, most))
-    drawn = value.draws if value.draws is not None else draws
-    against = value.null if value.null is not None else null
+    drawn = value.draws if draws is None else draws
+    against = value.null if null is None else null
     low = high = p = None
     if drawn is not None and drawn.size:
         ends = np.quantile(centred(raw, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

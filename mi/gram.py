@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mi.device import product
 from oip.core.errors import SettingsError, expected
 
 _MATRIX_BUDGET = 1 << 30
@@ -38,7 +39,7 @@ def squared_distances(x: np.ndarray) -> np.ndarray:
     for start in range(0, d, width):
         part = np.array(x[:, start : start + width], np.float64)
         part -= part.mean(axis=0)
-        products += part @ part.T
+        products += product(part, part.T)
     norms = np.diagonal(products).copy()
     distances = norms[:, None] + norms[None, :]
     products *= 2.0

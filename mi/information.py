@@ -180,12 +180,11 @@ def total_correlation(
     one = estimator_of("total correlation", TotalCorrelationEstimator, estimator, parameters)
     shuffles, drawn = counts(one, null, draws)
     value = one.total_correlation(values, seed)
-    if value.null is None and shuffles:
+    against = None
+    if shuffles:
         draw = seeds.generator(seed, "null")
         mixed = [draw.permuted(values, axis=0) for _ in range(shuffles)]
         against = np.array(each(lambda other: one.total_correlation(other, seed).nats, mixed))
-    else:
-        against = None
     halved = resampled(
         one,
         lambda parts: one.total_correlation(values[parts[0]], seed).nats,
@@ -248,7 +247,7 @@ def kl_divergence(
     n, pool = len(first), np.concatenate([first, second])
     draw = seeds.generator(seed, "null")
     against = None
-    if value.null is None and shuffles:
+    if shuffles:
         orders = [draw.permutation(len(pool)) for _ in range(shuffles)]
         against = np.array(
             each(lambda o: one.divergence(pool[o[:n]], pool[o[n:]], seed).nats, orders)

@@ -132,10 +132,13 @@ def plain(name: str, labels: Any) -> np.ndarray:
     """Labels as an array of numbers, booleans or text.
 
     Raises:
-        DataError: none, objects, rows of different lengths, NaN or infinity.
+        DataError: none, objects, masked values, rows of different lengths, NaN or infinity.
     """
     if labels is None:
         raise DataError(expected(name, _KINDS, "none", "Information is about a label."))
+    if np.ma.is_masked(labels):
+        hint = "Leave out the samples with masked values."
+        raise DataError(expected(name, _KINDS, "masked values", hint))
     try:
         values = np.asarray(labels)
     except ValueError as error:

@@ -41,11 +41,8 @@ class Pairing(ABC):
     def whole(self, shuffles: int, draws: int) -> Value:
         """I of all samples, with interval and null."""
         value = self.value(self.left, self.right)
-        if value.draws is None:
-            value = replace(value, draws=self.drawn(draws))
-        if value.null is None and shuffles:
-            value = replace(value, null=self.null(shuffles))
-        return value
+        null = self.null(shuffles) if shuffles else None
+        return replace(value, draws=self.drawn(draws), null=null)
 
     def drawn(self, draws: int) -> np.ndarray | None:
         """(draws,): the estimate from random halves."""

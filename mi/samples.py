@@ -12,6 +12,9 @@ from oip.core.errors import DataError, SettingsError, expected
 
 FEWEST = 2
 """Samples that any estimate needs."""
+_LARGEST = 1e100
+TIED = 0.05
+"""Share of values that others have, too, from which a reader is told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,8 @@ def check_numbers(name: str, given: Any, least: int = FEWEST) -> np.ndarray:
         least: samples.
 
     Raises:
-        DataError: no numbers, NaN, infinity, another shape, no column, too few samples.
+        DataError: no numbers, NaN, infinity, another shape, no column, too few samples, numbers
+            that are too large or differ too little for their squares.
     """
     values = _plain(name, given)
     if values.dtype.kind not in "buif":
@@ -82,8 +86,12 @@ def check_numbers(name: str, given: Any, least: int = FEWEST) -> np.ndarray:
     if len(values) < least:
         raise DataError(expected(name, f"at least {least} samples", len(values)))
     values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(expected(name, "finite numbers", "NaN or infinity"))
+    _check_sizes(name, values)
+    spread = np.ptp(values, axis=0)
+    smallest = float(spread.min(where=spread > 0, initial=np.inf))
+    if smallest < 1 / _LARGEST:
+        wanted = f"coordinates that vary by {1 / _LARGEST:g} or more, or not at all"
+        raise DataError(expected(name, wanted, f"{smallest:.3g}", "Take another unit."))
     return values
 
 
@@ -102,8 +110,7 @@ def check_responses(given: Any) -> np.ndarray:
         raise DataError(expected("responses", f"at least {FEWEST} samples", len(values)))
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(expected("responses", "finite numbers", "NaN or infinity"))
+    _check_sizes("responses", values)
     return values
 
 
@@ -174,7 +181,24 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
     return np.eye(codes.max() + 1)[codes]
 
 
+def _check_sizes(name: str, values: np.ndarray) -> None:
+    """Finite numbers whose squares do not overflow.
+
+    Raises:
+        DataError: NaN, infinity, numbers above 1e100.
+    """
+    if not np.isfinite(values).all():
+        raise DataError(expected(name, "finite numbers", "NaN or infinity"))
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST:
+        wanted = f"numbers up to {_LARGEST:g}"
+        raise DataError(expected(name, wanted, f"{largest:.3g}", "Take another unit."))
+
+
 def _plain(name: str, given: Any) -> np.ndarray:
+    if np.ma.is_masked(given):
+        hint = "Leave out the samples with masked values."
+        raise DataError(expected(name, "an array of numbers", "masked values", hint))
     try:
         return np.asarray(given)
     except ValueError as error:
@@ -203,3 +227,9 @@ def _looks_like_labels(given: Any, labels_first: bool) -> bool:
 
 def _all_names(values: np.ndarray) -> bool:
     return all(isinstance(value, str) for value in values.ravel())
+
+
+def tied_share(x: np.ndarray) -> float:
+    """Largest share, over the coordinates of x (n, d), of values that another sample has, too."""
+    ordered = np.sort(x, axis=0)
+    return float((ordered[1:] == ordered[:-1]).mean(axis=0).max(initial=0.0))

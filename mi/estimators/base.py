@@ -27,10 +27,10 @@ class Value:
     ceiling: float | None = None
     """Largest value that the estimate can take; None if there is none."""
     draws: np.ndarray | None = None
-    """(draws,): the estimate under resampling, where the family has a way of its own. If None,
-    the estimate is made again from random halves of the samples."""
+    """(draws,): the estimate under resampling. No family fills it: who asked for the value does,
+    with as many as were asked for."""
     null: np.ndarray | None = None
-    """(shuffles,): the estimate from shuffled samples, where the family has made one already."""
+    """(shuffles,): the estimate from shuffled samples, filled in the same way."""
     notices: tuple[str, ...] = ()
     """What a reader has to know before using the number: a bias, an assumption that is broken."""
 
@@ -85,8 +85,11 @@ class LabelEstimator(Estimator):
         seed: int = 0,
         shuffles: int = 0,
         draws: int = 0,
+        one_vs_rest: bool = True,
     ) -> MapEstimates:
         """Estimates for every map by itself.
+
+        Large matrix products and eigenvalues are left to a GPU where there is one (`mi.device`).
 
         Args:
             responses: (n, m, d), finite.
@@ -94,6 +97,8 @@ class LabelEstimator(Estimator):
             seed: 0 or more; with the same seed, all blocks of a layer share draws and shuffles.
             shuffles: of the labels, for the null.
             draws: for the intervals.
+            one_vs_rest: the information about being of each class or not is estimated, too. It
+                costs as much as that many more labels, most of the time where eigenvalues are.
 
         Returns:
             In nats; all 0 where there is one class only.
@@ -114,27 +119,29 @@ class LabelEstimator(Estimator):
             return MapEstimates(
                 raw=np.zeros(maps),
                 ceiling=np.zeros(maps),
-                per_class_raw=np.zeros((maps, 1)),
+                per_class_raw=np.full((maps, 1), 0.0 if one_vs_rest else np.nan),
                 class_ceiling=np.zeros(1),
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
-        return self._over_maps(responses, codes, seed, shuffles, draws)
-
-    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
-        """What a reader has to know of an estimate from one map's responses x (n, d)."""
-        return ()
+        return self._over_maps(responses, codes, seed, shuffles, draws, one_vs_rest)
 
     @abstractmethod
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """What `over_maps` gives, of input that is checked.
 
         Args:
             responses: (n, m, d) float32 or float64, finite.
             codes: (n,) int, 0 to classes - 1; two classes or more, every one seen twice or more.
-            seed, shuffles, draws: as for `over_maps`.
+            seed, shuffles, draws, one_vs_rest: as for `over_maps`.
         """
 
 

@@ -106,10 +106,16 @@ class Binning(
         return {**bins, "corrected": self.corrected}
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`; the bins are made of all samples."""
-        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws)
+        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         cells = self.cells(np.asarray(x, np.float64))
@@ -118,7 +124,7 @@ class Binning(
             own = cells if places is None else cells[places]
             return self._information(own, codes)[0]
 
-        return information if cells.any() else None
+        return Prepared(information) if cells.any() else None
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
         """H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""

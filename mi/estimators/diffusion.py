@@ -143,8 +143,10 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
         if not codes.any():
             return Value(0.0, ceiling=0.0)
         prepared = self._prepared(x, seed)
-        value = 0.0 if prepared is None else prepared(codes, None)
-        return Value(value, ceiling=label_entropy(codes))
+        if prepared is None:
+            return Value(0.0, ceiling=label_entropy(codes))
+        value = prepared.information(codes, None)
+        return Value(value, ceiling=label_entropy(codes), notices=prepared.notices)
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
@@ -157,23 +159,21 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
         if prepared is None:
             return np.zeros(shuffles)
         return np.array(
-            each(lambda labels: prepared(labels, None), shuffled(codes, seed, shuffles))
+            each(lambda one: prepared.information(one, None), shuffled(codes, seed, shuffles))
         )
 
-    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
-        """That S(P_X) is at ln n."""
-        share = self._entropy(self._gram(x)) / math.log(len(x))
-        if share < SATURATED:
-            return ()
-        told = "samples hardly meet at this width, and any label seems known"
-        return (f"Saturated: S of X is {share:.1%} of log n; {told}.",)
-
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
         return over_prepared(
-            lambda x: self._prepared(x, seed), responses, codes, seed, shuffles, draws
+            lambda x: self._prepared(x, seed), responses, codes, seed, shuffles, draws, one_vs_rest
         )
 
     def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
@@ -206,7 +206,7 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
                 value += len(own) / len(labels) * (other - self._entropy(_cut(part, own)))
             return value
 
-        return information
+        return Prepared(information, _saturated(whole, len(g)))
 
 
 def grouped(y: np.ndarray, groups: int, seed: int) -> np.ndarray:
@@ -238,6 +238,14 @@ def _clusters(data: bytes, columns: int, groups: int, seed: int) -> np.ndarray:
         random_state=seeds.derived_seed(seed, "dsmi clusters"),
     )
     return rule.fit_predict(gram(y, Width()))
+
+
+def _saturated(whole: float | None, n: int) -> tuple[str, ...]:
+    """That S(P_X), where it is looked at, is at ln n."""
+    if whole is None or whole < SATURATED * math.log(n):
+        return ()
+    told = "samples hardly meet at this width, and any label seems known"
+    return (f"Saturated: S of X is {whole / math.log(n):.1%} of log n; {told}.",)
 
 
 def _cut(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:

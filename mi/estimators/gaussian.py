@@ -71,7 +71,13 @@ class Gaussian(
         check_whole("gaussian: components", self.components)
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
 
@@ -84,9 +90,9 @@ class Gaussian(
             def information(labels: np.ndarray, places: np.ndarray | None) -> float:
                 return _of_label(scores if places is None else scores[places], labels)
 
-            return information if scores.shape[1] else None
+            return Prepared(information) if scores.shape[1] else None
 
-        return over_prepared(prepare, responses, codes, seed, shuffles, draws)
+        return over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
         """1/2 ln(|S_x| |S_y| / |S|)."""

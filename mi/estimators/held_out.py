@@ -41,14 +41,20 @@ class HeldOut(LabelEstimator):
         """
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`; intervals and null as `estimates` has them."""
 
         def predict(x: np.ndarray, folds: np.ndarray) -> np.ndarray:
             return self._held_out(x, codes, folds, seed)
 
-        return estimates(predict, responses, codes, seed, shuffles, draws)
+        return estimates(predict, responses, codes, seed, shuffles, draws, one_vs_rest)
 
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -63,6 +69,7 @@ def estimates(
     seed: int,
     shuffles: int,
     draws: int,
+    one_vs_rest: bool,
 ) -> MapEstimates:
     """H(Y) less the cross-entropy of held-out predictions, of every map.
 
@@ -72,19 +79,23 @@ def estimates(
 
     Args:
         predict: of one map.
-        responses, codes, seed, shuffles, draws: as for `LabelEstimator.over_maps`, checked.
+        responses, codes, seed, shuffles, draws, one_vs_rest: as for `LabelEstimator.over_maps`,
+            checked.
     """
     folds = folds_of(codes, seed)
     parts = each(lambda place: predict(responses[:, place], folds), range(responses.shape[1]))
     share = np.log(np.bincount(codes) / len(codes))
     gains = np.stack([own_class(part, codes) - share[codes] for part in parts], axis=1)
     raw = gains.mean(axis=0)
+    single = np.full((len(raw), len(parts[0])), np.nan)
+    if one_vs_rest:
+        single = np.stack([class_gains(part, codes) for part in parts])
     draw = seeds.generator(seed, "held-out draws")
     weights = draw.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=draws)
     return MapEstimates(
         raw=raw,
         ceiling=np.full(len(raw), label_entropy(codes)),
-        per_class_raw=np.stack([one_vs_rest(part, codes) for part in parts]),
+        per_class_raw=single,
         class_ceiling=class_entropies(codes),
         draws=weights @ gains / len(codes),
         null=_null(parts, codes, folds, shuffles, seed) - share[codes].mean(),
@@ -129,7 +140,7 @@ def own_class(odds: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return odds[codes, np.arange(len(codes))]
 
 
-def one_vs_rest(odds: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def class_gains(odds: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """(classes,): entropy of being of a class or not, less the cross-entropy of its probability."""
     entropies = class_entropies(codes)
     result = np.empty(len(odds))

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from mi.device import product
 from mi.estimators.base import EntropyEstimator, InputEstimator, LabelEstimator, Value
 from mi.estimators.resampling import centred, class_halves, shuffled
 from mi.estimators.results import SATURATED, MapEstimates
@@ -67,7 +68,13 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         return {**variance, "bound": self.bound}
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`.
 
@@ -77,11 +84,11 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         """
         plan = _Plan.of(codes, seed, shuffles, draws)
         parts = each(lambda place: self._one(responses[:, place], plan), range(responses.shape[1]))
-        raw, per_class, drawn, null = ([part[place] for part in parts] for place in range(4))
+        raw, single, drawn, null = ([part[place] for part in parts] for place in range(4))
         return MapEstimates(
             raw=np.array(raw),
             ceiling=np.full(len(raw), label_entropy(codes)),
-            per_class_raw=np.array(per_class),
+            per_class_raw=np.array(single) if one_vs_rest else np.full_like(single, np.nan),
             class_ceiling=class_entropies(codes),
             draws=np.stack(drawn, axis=1),
             null=np.stack(null, axis=1),
@@ -225,13 +232,13 @@ def _one_vs_rest(sums: np.ndarray, everything: np.ndarray, plan: _Plan) -> np.nd
 
 def _halves(kernel: np.ndarray, plan: _Plan) -> np.ndarray:
     """(draws,): the estimate from each half of the samples."""
-    everything = kernel @ plan.halves
+    everything = product(kernel, plan.halves)
     own = np.empty_like(everything)
     share = np.empty_like(everything)
     sizes = plan.halves.sum(axis=0)
     for start, count in zip(plan.starts, plan.counts, strict=True):
         rows = slice(start, start + count)
-        own[rows] = kernel[rows, rows] @ plan.halves[rows]
+        own[rows] = product(kernel[rows, rows], plan.halves[rows])
         share[rows] = sizes / plan.halves[rows].sum(axis=0)
     # Outside the half a kernel sum may be 0; there the logarithm is not asked for.
     ratio = np.divide(own * share, everything, out=np.ones_like(own), where=plan.halves > 0)
@@ -250,7 +257,7 @@ def _null(kernel: np.ndarray, everything: np.ndarray, plan: _Plan) -> np.ndarray
         columns = np.arange(len(codes))[:, None]
         onehot = np.zeros((n, len(codes), classes), np.float32)
         onehot[rows, columns, codes] = 1.0
-        sums = (small @ onehot.reshape(n, -1)).reshape(onehot.shape)
+        sums = product(small, onehot.reshape(n, -1)).reshape(onehot.shape)
         own = sums[rows, columns, codes] / plan.counts[codes]
         values[start : start + room] = np.log(own * (n / everything)).mean(axis=1)
     return values

@@ -23,13 +23,13 @@ from mi.estimators.resampling import Prepared, over_prepared
 from mi.estimators.results import MapEstimates
 from mi.estimators.ross import prepared
 from mi.estimators.settings import check_flag, check_whole
+from mi.samples import TIED, tied_share
 from oip.core import seeds
 from oip.core.errors import DataError, SettingsError, expected
 
 MOST_DIMENSIONS = 20
 """Above it neighbours are all equally far, and estimates far too small."""
 _JITTER = 1e-10
-_TIED = 0.05
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,13 @@ class Ksg(
         return self.clip
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one list of neighbours a map serves all labels."""
         self._check_k(len(codes))
@@ -127,11 +133,11 @@ class Ksg(
                 ready = self._jittered(scores / scores.std(), seed)
             else:
                 ready = self._ready(np.asarray(x, np.float64), seed)
-            return prepared(ready, self.k, len(codes) / most)
+            return Prepared(prepared(ready, self.k, len(codes) / most), self._reduced(x))
 
-        return over_prepared(prepare, responses, codes, seed, shuffles, draws)
+        return over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
 
-    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
+    def _reduced(self, x: np.ndarray) -> tuple[str, ...]:
         """What is lost by the reduction, and ties."""
         told = _ties("x", x)
         if x.shape[1] > MOST_DIMENSIONS:
@@ -246,8 +252,7 @@ class Ksg(
 
 def _ties(name: str, x: np.ndarray) -> tuple[str, ...]:
     """A notice where many samples share a value of a coordinate."""
-    ordered = np.sort(x, axis=0)
-    share = float((ordered[1:] == ordered[:-1]).mean(axis=0).max(initial=0.0))
-    if share <= _TIED:
+    share = tied_share(x)
+    if share <= TIED:
         return ()
     return (f"{name}: {share:.0%} of the values of a coordinate are ties, broken at random.",)

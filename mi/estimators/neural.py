@@ -113,11 +113,17 @@ class _Neural(LabelEstimator, PairEstimator):
         return None
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
 
-        Information about single classes is not estimated: NaN.
+        Information about single classes is not estimated, asked for or not: NaN.
         """
 
         def one(x: np.ndarray, labels: np.ndarray) -> float:

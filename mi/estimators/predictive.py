@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mi.estimators import logistic, network
+from mi.estimators import logistic
 from mi.estimators.components import principal
 from mi.estimators.held_out import FOLDS, HeldOut, class_shares, guarded, shares
 from mi.estimators.settings import check_whole
@@ -32,8 +32,8 @@ class Predictive(HeldOut):
 
     A lower bound of I(T;Y) in expectation, as `decoder`, but not only of what is linear: the
     members are multinomial logistic regressions with three priors, kernel densities of the classes
-    with four widths, the classes' shares among 8, 24 and 72 nearest samples, a network of 16 hidden
-    units stopped at three times, and the class shares alone.
+    with four widths, the classes' shares among 8, 24 and 72 nearest samples, and the class shares
+    alone.
 
     A fold's predictions come from members that have not seen the labels of the fold, mixed with
     weights that have not seen them either: the weights maximise the likelihood of the labels of the
@@ -70,8 +70,6 @@ class Predictive(HeldOut):
             "prior_variances": list(VARIANCES),
             "kernel_variances": list(WIDTHS),
             "neighbours": list(NEIGHBOURS),
-            "hidden_units": network.HIDDEN,
-            "network_steps": list(network.SNAPSHOTS),
         }
 
     def _held_out(
@@ -85,7 +83,7 @@ class Predictive(HeldOut):
             return class_shares(codes)
         members = np.concatenate(
             [
-                _trained(features, codes, folds, seeds.generator(seed, "predictive network")),
+                _trained(features, codes, folds),
                 _untrained(features, codes, folds),
             ],
             axis=1,
@@ -123,10 +121,8 @@ def mixture(told: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _trained(
-    features: np.ndarray, codes: np.ndarray, folds: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """(folds, members, classes, n) log-probabilities of the logistic and network members.
+def _trained(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """(folds, members, classes, n) log-probabilities of the logistic members.
 
     Of fold f: for samples in it from fits without f, averaged; for others from the fit without f
     and without their own fold.
@@ -142,7 +138,6 @@ def _trained(
     )
     odds = logistic.log_probabilities(features, weights).astype(np.float32)
     odds = odds.reshape(len(onehot), tried, len(_PAIRS), len(codes)).transpose(1, 0, 2, 3)
-    odds = np.concatenate([odds, network.predictions(features, onehot, used, rng)])
     result = np.empty((FOLDS, len(odds), len(onehot), len(codes)), np.float32)
     for fold in range(FOLDS):
         fits = {b if a == fold else a: p for p, (a, b) in enumerate(_PAIRS) if fold in (a, b)}

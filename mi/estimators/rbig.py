@@ -25,7 +25,7 @@ from mi.estimators.resampling import Prepared, over_prepared
 from mi.estimators.results import MapEstimates
 from mi.estimators.settings import check_choice, check_whole
 from mi.estimators.threads import each
-from mi.samples import check_numbers
+from mi.samples import TIED, check_numbers, tied_share
 from oip.core import seeds
 from oip.core.errors import DataError, expected
 
@@ -35,6 +35,8 @@ _MOST_FIXED = 150
 _MOST_OF_BLOCKS = 50
 _SAMPLES_A_LAYER = 20
 _FEWEST_OF_CLASS = 5
+_FEW_OF_CLASS = 300
+"""Samples of a class under which layers find much in it that is not there."""
 _DIGITS = 1e-6
 """A coordinate that is narrower than this in a class than over all is taken to be that wide."""
 
@@ -203,14 +205,14 @@ class Rbig(
         orders = [draw.permutation(len(y)) for _ in range(shuffles)]
         return np.array(each(together, orders)) - bias
 
-    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
-        """That a wide response was reduced."""
-        if x.shape[1] <= self.components:
-            return ()
-        return (f"From {self.components} principal components of {x.shape[1]} coordinates.",)
-
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
 
@@ -242,9 +244,27 @@ class Rbig(
                 value = self._of_label(scores, labels[order], seed)
                 return value - bias(labels) if self.stopping == "fixed" else value
 
-            return information
+            return Prepared(information, self._told(x, codes))
 
-        return over_prepared(prepare, responses, codes, seed, shuffles, draws)
+        return over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+
+    def _told(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
+        """That a wide response was reduced, that classes are small, that values are tied."""
+        told, d = (), x.shape[1]
+        if d > self.components:
+            told = (f"From {self.components} principal components of {d} coordinates.",)
+        fewest = int(np.bincount(codes).min())
+        if fewest < _FEW_OF_CLASS and d > 1:
+            told += (
+                f"A class of {fewest} samples: with less than {_FEW_OF_CLASS} the value can be far "
+                "too large.",
+            )
+        tied = tied_share(x)
+        if tied > TIED:
+            told += (
+                f"{tied:.0%} of the values of a coordinate are ties; the value is far too large.",
+            )
+        return told
 
     def _of_label(self, x: np.ndarray, codes: np.ndarray, seed: int) -> float:
         """H(X) - sum_y p_y H(X|y); a class of too few samples counts as all samples do."""

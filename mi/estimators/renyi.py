@@ -239,12 +239,14 @@ class Renyi(
         values, codes = checked_maps(responses, labels)
         return pairs(values, codes, self.alpha, self.width)
 
-    def label_notices(self, x: np.ndarray) -> tuple[str, ...]:
-        """That S(X) is at ln n."""
-        return _saturated("X", self._entropy(gram(x, self.width)), len(x))
-
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`; ceilings are Renyi entropies of the label."""
 
@@ -260,9 +262,9 @@ class Renyi(
                 known = label_entropy(labels, self.alpha)
                 return own + known - class_entropy(part, labels, self.alpha)
 
-            return information
+            return Prepared(information, _saturated("X", whole, len(x)))
 
-        found = over_prepared(prepare, responses, codes, seed, shuffles, draws)
+        found = over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
         classes = [label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)]
         return replace(
             found,

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mi.device import eigenvalues
+
 
 def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
     """S_alpha of matrices.
@@ -33,7 +35,7 @@ def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
     if alpha == 2:
         flat = a.reshape(*a.shape[:-2], -1)
         return np.maximum(2 * np.log(trace) - np.log(np.einsum("...i,...i->...", flat, flat)), 0.0)
-    return spectral_entropy(np.linalg.eigvalsh(a) / trace[..., None], alpha)
+    return spectral_entropy(eigenvalues(a) / trace[..., None], alpha)
 
 
 def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
@@ -80,7 +82,7 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
     if alpha == 2:
         squares = sum(float((block * block).sum()) for block in blocks)
         return max(0.0, float(2 * np.log(trace) - np.log(squares)))
-    shares = np.concatenate([np.linalg.eigvalsh(block) for block in blocks]) / trace
+    shares = np.concatenate([eigenvalues(block) for block in blocks]) / trace
     return float(spectral_entropy(shares, alpha))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mi.device import product
 from mi.estimators.renyi_entropy import class_entropy, label_entropy, matrix_entropy
 from mi.estimators.renyi_gram import Width, gram
 from mi.estimators.threads import each
@@ -127,4 +128,4 @@ def added_squares(block: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.n
         (m, m) and (m, m).
     """
     flat = block.reshape(len(block), -1)
-    return flat @ flat.T, (flat * same.reshape(-1)) @ flat.T
+    return product(flat, flat.T), product(flat * same.reshape(-1), flat.T)

@@ -12,17 +12,27 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from mi.estimators.results import MapEstimates
-from mi.estimators.threads import each
+from mi.estimators.threads import each, in_turn
 from mi.labels import class_entropies, label_entropy
 from oip.core import seeds
 
-Prepared = Callable[[np.ndarray, "np.ndarray | None"], float]
+Information = Callable[[np.ndarray, "np.ndarray | None"], float]
 """`information(codes, places)`: I(X;Y) in nats of one map and the labels `codes` (k,) int of the
 samples at `places` (k,) int, sorted; None stands for all samples. Classes may be missing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One map, ready for any labels."""
+
+    information: Information
+    notices: tuple[str, ...] = ()
+    """What a reader has to know before using the numbers of this map."""
 
 
 def halves(n: int, seed: int, draws: int) -> list[np.ndarray]:
@@ -67,38 +77,45 @@ def over_prepared(
     seed: int,
     shuffles: int,
     draws: int,
+    one_vs_rest: bool,
 ) -> MapEstimates:
     """Estimates of every map from what is prepared once a map, such as its Gram matrix.
 
     Args:
         prepare: (n, d) responses of a map -> its information about any labels of any samples; None
             for a map that knows nothing, such as a constant.
-        responses, codes, seed, shuffles, draws: as for `LabelEstimator.over_maps`, checked.
+        responses, codes, seed, shuffles, draws, one_vs_rest: as for `LabelEstimator.over_maps`,
+            checked.
     """
     parts = class_halves(codes, seed, draws)
     mixed = shuffled(codes, seed, shuffles)
-    classes = codes.max() + 1
+    maps, classes = responses.shape[1], codes.max() + 1
+    # A map that nothing was prepared of keeps its zeros.
+    single = np.full((maps, classes), 0.0 if one_vs_rest else np.nan)
+    raw, drawn, null = np.zeros(maps), np.zeros((draws, maps)), np.zeros((shuffles, maps))
+    several = each if maps == 1 else in_turn  # many maps have a thread each
 
-    def one(place: int) -> tuple[float, list[float], np.ndarray, list[float]]:
-        information = prepare(responses[:, place])
-        if information is None:
-            return 0.0, [0.0] * classes, np.zeros(draws), [0.0] * shuffles
-        value = information(codes, None)
-        drawn = np.array([information(codes[part], part) for part in parts])
-        return (
-            value,
-            [information((codes == code).astype(int), None) for code in range(classes)],
-            centred(value, drawn),
-            [information(mix, None) for mix in mixed],
-        )
+    def one(place: int) -> tuple[str, ...]:
+        prepared = prepare(responses[:, place])
+        if prepared is None:
+            return ()
+        information = prepared.information
+        raw[place] = information(codes, None)
+        if one_vs_rest:
+            rest = ((codes == code).astype(int) for code in range(classes))
+            single[place] = several(lambda labels: information(labels, None), rest)
+        again = several(lambda part: information(codes[part], part), parts)
+        drawn[:, place] = centred(raw[place], np.array(again))
+        null[:, place] = several(lambda labels: information(labels, None), mixed)
+        return prepared.notices
 
-    found = each(one, range(responses.shape[1]))
-    maps = len(found)
+    notices = each(one, range(maps))
     return MapEstimates(
-        raw=np.array([part[0] for part in found]),
+        raw=raw,
         ceiling=np.full(maps, label_entropy(codes)),
-        per_class_raw=np.array([part[1] for part in found]),
+        per_class_raw=single,
         class_ceiling=class_entropies(codes),
-        draws=np.array([part[2] for part in found]).reshape(maps, draws).T,
-        null=np.array([part[3] for part in found]).reshape(maps, shuffles).T,
+        draws=drawn,
+        null=null,
+        notices=tuple(notices),
     )

@@ -126,13 +126,15 @@ class MapEstimates:
     ceiling: np.ndarray
     """(m,): the largest value that each can take."""
     per_class_raw: np.ndarray
-    """(m, classes): information about being of a class or not."""
+    """(m, classes): information about being of a class or not; NaN where it was not asked for."""
     class_ceiling: np.ndarray
     """(classes,): the largest values that these can take."""
     draws: np.ndarray
     """(draws, m): the estimate under resampling, centred on `raw`."""
     null: np.ndarray
     """(shuffles, m): the estimate from shuffled labels."""
+    notices: tuple[tuple[str, ...], ...] = ()
+    """(m,): what a reader has to know of each map's number; empty where a family has none."""
 
     @property
     def mi(self) -> np.ndarray:
@@ -167,10 +169,13 @@ class MapEstimates:
     def spread(self, usable: np.ndarray) -> MapEstimates:
         """The same estimates at the True places of `usable`, NaN at the others."""
         places = np.flatnonzero(usable)
-        changed = {
+        changed: dict[str, Any] = {
             name: _spread(getattr(self, name), axis, places, len(usable))
             for name, axis in _MAP_AXES.items()
         }
+        if self.notices:
+            told = dict(zip(places.tolist(), self.notices, strict=True))
+            changed["notices"] = tuple(told.get(place, ()) for place in range(len(usable)))
         return replace(self, **changed)
 
 
@@ -179,7 +184,7 @@ _MAP_AXES = {"raw": 0, "ceiling": 0, "per_class_raw": 0, "draws": 1, "null": 1}
 
 def joined(parts: list[MapEstimates]) -> MapEstimates:
     """Blocks of maps as one, in the order given."""
-    values = {
+    values: dict[str, Any] = {
         field.name: np.concatenate(
             [getattr(part, field.name) for part in parts], axis=_MAP_AXES[field.name]
         )
@@ -187,6 +192,7 @@ def joined(parts: list[MapEstimates]) -> MapEstimates:
         else getattr(parts[0], field.name)
         for field in fields(MapEstimates)
     }
+    values["notices"] = tuple(told for part in parts for told in part.notices)
     return MapEstimates(**values)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from mi.estimators import balls
-from mi.estimators.resampling import Prepared
+from mi.estimators.resampling import Information
 
 _MARGIN = 6
 """The list holds as many neighbours as make k of a common class likely, times this."""
 _ROWS = 1 << 22
 
 
-def prepared(x: np.ndarray, k: int, rarity: float) -> Prepared:
+def prepared(x: np.ndarray, k: int, rarity: float) -> Information:
     """Ross's estimate of I(X;Y) for any label of any of the samples x.
 
     The samples nearer than the k-th neighbour of a sample's own class are those before it in the
@@ -47,7 +47,7 @@ def prepared(x: np.ndarray, k: int, rarity: float) -> Prepared:
     return information
 
 
-def _prepared_line(x: np.ndarray, k: int) -> Prepared:
+def _prepared_line(x: np.ndarray, k: int) -> Information:
     """The same on a line, where neighbours of a class are beside each other once it is sorted."""
     everything = np.argsort(x)
 

@@ -19,6 +19,14 @@ def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """
     from threadpoolctl import threadpool_limits
 
+    items = list(items)
+    if not items:
+        return []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores) as pool:
         return list(pool.map(work, items))
+
+
+def in_turn(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The same, one after the other, for what is inside `each` itself."""
+    return [work(item) for item in items]

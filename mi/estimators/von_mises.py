@@ -70,10 +70,16 @@ class Vme(
         check_number("vme: bandwidth", self.bandwidth)
 
     def _over_maps(
-        self, responses: np.ndarray, codes: np.ndarray, seed: int, shuffles: int, draws: int
+        self,
+        responses: np.ndarray,
+        codes: np.ndarray,
+        seed: int,
+        shuffles: int,
+        draws: int,
+        one_vs_rest: bool,
     ) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
-        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws)
+        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         distances = squared_distances(x)
@@ -98,7 +104,7 @@ class Vme(
             gains = _log(own) - _log(everything)
             return float(np.where(counts[found] > 1, gains, 0.0).mean())
 
-        return information
+        return Prepared(information)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
         """<ln f_-i(x_i, y_i) - ln f_-i(x_i) - ln f_-i(y_i)>."""

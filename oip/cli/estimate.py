@@ -21,7 +21,7 @@ from oip.cli.options import (
 if TYPE_CHECKING:
     import numpy as np
 
-_QUANTITIES = ("entropy", "total-correlation", "mi", "conditional-mi", "kl")
+_QUANTITIES = ("entropy", "total-correlation", "mi", "conditional-mi", "kl", "input")
 
 
 @click.command()
@@ -69,7 +69,8 @@ def command(
     """Estimate entropy, total correlation or information of the arrays in FILE.npz.
 
     The arrays are x, (n,) or (n, d), and, where there are two or three, y and given. A y of whole
-    numbers, booleans or names, or of one-hot rows, is a label. Information is in bits.
+    numbers, booleans or names, or of one-hot rows, is a label. `input` is what x, with noise or in
+    bins, still tells of which sample it came from. Information is in bits.
 
     \b
     Example:  oip estimate samples.npz --estimator ksg --set k=5
@@ -82,7 +83,7 @@ def command(
     given = [_array(file, arrays, one) for one in wanted.get(asked, ("x",))]
     one = mi.estimator(name, **_settings(settings))
     options: dict[str, Any] = {"estimator": one, "seed": seed}
-    if asked != "entropy":
+    if asked not in ("entropy", "input"):
         options["null"] = null
     if asked in ("mi", "conditional-mi"):
         options |= {"discrete": discrete, "discrete_x": discrete_x or None}
@@ -92,6 +93,7 @@ def command(
         "mi": mi.mutual_information,
         "conditional-mi": mi.conditional_mutual_information,
         "kl": mi.kl_divergence,
+        "input": mi.input_information,
     }
     result = functions[asked](*given, **options)
     if not as_json:

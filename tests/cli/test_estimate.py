@@ -5,6 +5,13 @@ import numpy as np
 import pytest
 
 import mi
+from mi.estimators.base import (
+    EntropyEstimator,
+    InputEstimator,
+    LabelEstimator,
+    TotalCorrelationEstimator,
+)
+from mi.estimators.choice import NAMES, kind
 from oip.cli.main import run
 
 KEYS = "quantity estimator value unit low high p_value ceiling saturated n"
@@ -63,6 +70,23 @@ def test_the_quantity_follows_from_the_arrays_or_is_said(save, told):
     assert one["value"] == pytest.approx(9 / math.log(2), rel=0.2)
     one = told(save(x=X), "--estimator", "gaussian")
     assert (one["quantity"], one["p_value"], one["ceiling"]) == ("H(X)", None, None)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if kind(n).resamples])
+def test_every_estimator_does_what_it_can(save, told, name):
+    one = mi.estimator(name)
+    path = save(x=X[:60], y=LABEL[:60])
+    asked = {
+        "mi": LabelEstimator,
+        "entropy": EntropyEstimator,
+        "total-correlation": TotalCorrelationEstimator,
+        "input": InputEstimator,
+    }
+    for quantity, ability in asked.items():
+        if isinstance(one, ability):
+            found = told(path, "--estimator", name, "--quantity", quantity)
+            assert (found["estimator"], found["unit"], found["n"]) == (name, "bits", 60)
+            assert math.isfinite(found["value"])
 
 
 def test_sides_can_be_told_to_be_labels(save, told):

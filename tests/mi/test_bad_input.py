@@ -32,6 +32,9 @@ NO_NUMBERS = [
     (np.array([[1, "a"]] * 40, object), "dtype object"),
     (np.array([["a", "b"]] * 40), "dtype <U1"),
     (RAGGED, "different lengths"),
+    (GOOD * 1e200, "numbers up to 1e.100; received"),
+    (GOOD * 1e-200, "vary by 1e-100 or more"),
+    (np.ma.masked_greater(GOOD, 1.0), "masked values"),
 ]
 
 
@@ -75,6 +78,7 @@ def test_numbers_that_cannot_be_used(x, word):
         ([[1], [1, 2]] * 20, "different lengths"),
         ([None, "a"] * 20, "NoneType"),
         (LABEL + 1j, "complex"),
+        (np.ma.masked_equal(LABEL, 1), "masked values"),
         (LABEL[:-1], "40 samples, as many as the others have; received 39"),
         (np.zeros(0, int), "2 samples"),
         (np.where(np.arange(40) == 7, 5, LABEL), "1 seen once .*sample 7"),
@@ -96,6 +100,7 @@ def test_labels_that_cannot_be_used(label, word):
         (np.zeros((1, 3, 2)), "at least 2"),
         (np.array([[["a"]]] * 40), "dtype"),
         (RAGGED, "different lengths"),
+        (GOOD[:, None] * 1e200, "up to"),
     ],
 )
 def test_responses_that_cannot_be_used(responses, word):
@@ -181,6 +186,15 @@ def test_quantities_that_an_estimator_does_not_have_name_those_that_do():
         ("binning", {"low": 1.0, "high": 1.0}, "above 1"),
         ("binning", {"corrected": None}, "True or False"),
         ("gaussian", {"components": 0}, "components"),
+        *(("renyi", {"alpha": one}, "alpha: .*above 0; received") for one in (0, -1, np.nan, "1")),
+        ("rbig", {"components": 2.5}, "whole number"),
+        ("rbig", {"stopping": "soon"}, "fixed or paper"),
+        ("dse", {"time": 0}, "time"),
+        ("dsmi", {"groups": 1}, "2 or more"),
+        ("kde", {"noise": 0}, "noise"),
+        ("decoder", {"components": 0}, "components"),
+        ("predictive", {"components": 0}, "components"),
+        ("infonce", {"batch": 1}, "2 or more"),
         ("vme", {"bandwidth": 0}, "bandwidth"),
         ("vme", {"bandwidth": "wide"}, "'wide'"),
         ("vme", {"bandwidth": True}, "bandwidth"),

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import mi
-from mi.estimators.base import Estimator
+from mi.estimators.base import (
+    ConditionalEstimator,
+    Estimator,
+    PairEstimator,
+    TotalCorrelationEstimator,
+)
+from mi.estimators.choice import able, kind
 from oip.core.errors import SettingsError
 
 
@@ -83,6 +89,20 @@ def test_as_many_shuffles_and_draws_as_are_asked_for(two_gaussians):
         mi.mutual_information(x, y, null=-1)
     with pytest.raises(SettingsError, match="draws"):
         mi.entropy(x, draws=2.5)
+
+
+@pytest.mark.parametrize("name", [n for n in able(PairEstimator) if kind(n).resamples])
+def test_every_estimator_makes_the_shuffles_that_are_asked_for(name):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    quarters = (0.25, 0.5, 0.75, 1.0)
+    assert mi.mutual_information(x, x[:, 0], name, null=3, draws=0).p_value in quarters
+    assert mi.mutual_information(x, np.arange(60) % 2, name, null=3, draws=0).p_value in quarters
+    assert mi.mutual_information(x, x[:, 0], name, null=0, draws=0).p_value is None
+    if isinstance(mi.estimator(name), TotalCorrelationEstimator):
+        assert mi.total_correlation(x, name, null=3, draws=0).p_value in quarters
+    if isinstance(mi.estimator(name), ConditionalEstimator):
+        found = mi.conditional_mutual_information(x, x[:, 0], x[:, 1], name, null=3, draws=0)
+        assert found.p_value in quarters
 
 
 def test_the_same_seed_gives_the_same(two_gaussians):

@@ -10,6 +10,7 @@ from mi.estimators.base import LabelEstimator
 from mi.estimators.choice import able, kind
 
 LABEL = ("decoder", "predictive", "kde", "binning", "ksg", "gaussian", "vme")
+MATRIX = ("rbig", "renyi", "dsmi")
 PAIR = ("binning", "ksg", "gaussian", "vme")
 
 
@@ -34,7 +35,9 @@ def joined():
     return x, x[:, 0] + np.random.default_rng(2).normal(size=150)
 
 
-@pytest.mark.parametrize("name", [n for n in LABEL if n not in ("decoder", "predictive")])
+@pytest.mark.parametrize(
+    "name", [*(n for n in LABEL if n not in ("decoder", "predictive")), *MATRIX]
+)
 def test_the_order_of_samples_does_not_matter_for_a_label(known, name):
     x, y = known
     order = np.random.default_rng(5).permutation(120)
@@ -43,7 +46,7 @@ def test_the_order_of_samples_does_not_matter_for_a_label(known, name):
     assert again == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", LABEL)
+@pytest.mark.parametrize("name", LABEL + MATRIX)
 def test_names_of_classes_do_not_matter(known, name):
     x, y = known
     value = plain(mi.mutual_information, x, y, estimator=name)
@@ -55,7 +58,7 @@ def test_names_of_classes_do_not_matter(known, name):
         assert turned == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", LABEL)
+@pytest.mark.parametrize("name", LABEL + MATRIX)
 def test_scale_and_offset_do_not_matter(known, name):
     x, y = known
     value = plain(mi.mutual_information, x, y, estimator=name)
@@ -79,6 +82,24 @@ def test_sides_samples_scales_and_coordinates_do_not_matter(joined, name):
         assert again == pytest.approx(value, rel=1e-6, abs=1e-6)
 
 
+def test_samples_offsets_and_a_common_scale_do_not_matter_to_a_gram_matrix(joined):
+    x, y = joined
+    value = plain(mi.mutual_information, x, y, estimator="renyi")
+    order = np.random.default_rng(5).permutation(150)
+    for left, right in ((y, x), (x[order], y[order]), (x[:, ::-1], y), (1e4 * x + 3, -7 * y)):
+        again = plain(mi.mutual_information, left, right, estimator="renyi")
+        assert again == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_far_classes_are_at_the_ceiling(name):
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 4
+    x = 50.0 * np.eye(4)[y][:, :3] + rng.normal(size=(400, 3))
+    one = mi.mutual_information(x, y, name, null=0, draws=0)
+    assert 0.9 * one.ceiling < one.nats <= one.ceiling <= math.log(4) + 1e-12
+
+
 def test_quantile_bins_do_not_see_monotone_transformations(joined, known):
     x, y = joined
     value = plain(mi.mutual_information, x, y, estimator="binning")
@@ -99,7 +120,7 @@ def test_an_independent_coordinate_adds_nothing(name, most):
     assert abs(plain(mi.mutual_information, more, y, estimator=name) - value) < most
 
 
-@pytest.mark.parametrize("name", LABEL)
+@pytest.mark.parametrize("name", (*LABEL, "renyi", "dsmi"))
 def test_independent_is_inside_the_null(name):
     rng = np.random.default_rng(0)
     responses = rng.normal(size=(90, 40, 2))
@@ -131,7 +152,7 @@ def test_constants_and_single_classes_have_exactly_nothing(name):
     assert (one.nats, one.ceiling, one.p_value, one.saturated) == (0.0, 0.0, 1.0, False)
 
 
-@pytest.mark.parametrize("name", PAIR)
+@pytest.mark.parametrize("name", PAIR + MATRIX)
 def test_constants_tell_numbers_nothing(name):
     x = np.random.default_rng(0).normal(size=60)
     for left, right in ((x, np.zeros(60)), (np.full((60, 2), 0.1), x)):
@@ -139,7 +160,7 @@ def test_constants_tell_numbers_nothing(name):
         assert value == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["kde", "binning", "decoder", "predictive", "vme"])
+@pytest.mark.parametrize("name", ["kde", "binning", "decoder", "predictive", "vme", *MATRIX])
 def test_two_and_four_samples(name):
     assert mi.mutual_information([0.0, 1.0], [1, 1], name).nats == 0.0
     one = mi.mutual_information([0.0, 0.1, 5.0, 5.1], [0, 0, 1, 1], name)
@@ -176,7 +197,7 @@ def test_identical_numbers_are_at_the_ceiling(name):
     assert one.nats <= one.ceiling
 
 
-@pytest.mark.parametrize("name", LABEL)
+@pytest.mark.parametrize("name", LABEL + MATRIX)
 def test_maps_at_once_are_maps_alone(name, layer_like):
     responses, codes = layer_like
     one = mi.estimator(name)

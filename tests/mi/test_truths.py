@@ -32,7 +32,14 @@ def plain(quantity, *arrays, **settings):
 
 @pytest.mark.parametrize(
     ("nu", "d", "total", "pair"),
-    [(3, 3, 0.11047, 0.17871), (5, 3, 0.04649, 0.08902), (3, 10, 0.88467, 0.51946)],
+    [
+        (3, 3, 0.11047, 0.17871),
+        (5, 3, 0.04649, 0.08902),
+        (3, 10, 0.88467, 0.51946),
+        (5, 10, 0.42686, 0.32883),
+        (3, 50, 6.96475, 1.20256),
+        (5, 50, 3.84097, 0.93269),
+    ],
 )
 def test_the_truths_themselves(nu, d, total, pair):
     assert d * student_entropy(nu, 1) - student_entropy(nu, d) == pytest.approx(total, abs=1e-5)

@@ -62,6 +62,16 @@ def test_blocks_join_and_unusable_maps_are_nan(layer_like):
     assert not wider.saturated[1]
 
 
+def test_notices_stay_with_their_maps(layer_like):
+    responses, codes = layer_like
+    silent = np.maximum(responses, 0)
+    one = kind("ksg")()
+    parts = [one.over_maps(values, codes) for values in (responses[:, 2:3], silent[:, [3, 5]])]
+    notices = joined(parts).spread(np.array([True, False, True, True])).notices
+    assert [len(told) for told in notices] == [0, 0, 1, 0]
+    assert "ties" in notices[2][0]
+
+
 def test_every_interval_holds_its_estimate(layer_like):
     responses, codes = layer_like
     # Those that are trained have no halves.
@@ -71,6 +81,18 @@ def test_every_interval_holds_its_estimate(layer_like):
         assert (result.mi <= result.high).all()
         assert (result.low >= 0).all()
         assert (result.high <= result.ceiling + 1e-12).all()
+
+
+def test_single_classes_can_be_left_out(layer_like):
+    responses, codes = layer_like
+    for name in (name for name in able(LabelEstimator) if kind(name).map_draws):
+        whole, less = (
+            estimator(name).over_maps(responses[:, 1:3], codes, one_vs_rest=asked)
+            for asked in (True, False)
+        )
+        assert np.isfinite(whole.per_class).all()
+        assert np.isnan(less.per_class).all()
+        assert (whole.raw == less.raw).all()
 
 
 def test_every_estimator_is_found_by_its_name():

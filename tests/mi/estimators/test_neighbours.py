@@ -173,7 +173,7 @@ def test_ties_are_broken_by_the_seed_and_said(two_gaussians):
     one, again, other = (Ksg().over_maps(silent[:, None], y, seed).raw[0] for seed in (0, 0, 1))
     assert one == again != other
     assert abs(one - other) < 0.1
-    assert "ties" in Ksg().label_notices(silent)[0]
+    assert "ties" in Ksg().over_maps(silent[:, None], y).notices[0][0]
     assert "ties" in Ksg().information(x, silent, 0).notices[0]
     assert Ksg().information(x, x + 1, 0).notices == ()
     # Nothing is moved where nothing is tied.
@@ -185,7 +185,7 @@ def test_many_dimensions_are_said_and_reduced_for_labels():
     y = np.arange(200) % 2
     x = rng.normal(size=(200, 60)) * 0.1
     x[:, 0] += 3 * y
-    assert "8 principal components" in Ksg().label_notices(x)[0]
+    assert "8 principal components" in Ksg().over_maps(x[:, None], y).notices[0][0]
     assert Ksg().over_maps(x[:, None], y).raw[0] > 0.6
     assert "too small" in Ksg().information(x[:, :15], x[:, 15:30], 0).notices[0]
     assert Ksg().information(x[:, :10], x[:, 10:20], 0).notices == ()

@@ -3,8 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators import network
-from mi.estimators.components import principal
 from mi.estimators.decoder import Decoder
 from mi.estimators.held_out import FOLDS, folds_of
 from mi.estimators.predictive import Predictive, mixture
@@ -110,21 +108,6 @@ def test_weights_of_a_mixture_are_those_of_a_search():
     # The prior is half a sample of 400.
     assert abs(mixture(told)[0] - shares[np.argmax(likely)]) < 0.02
     assert mixture(told).sum() == pytest.approx(1.0)
-
-
-def test_networks_learn_only_from_what_is_used(rings):
-    x, codes = rings
-    features = principal(x, 10, np.random.default_rng(0))
-    onehot = codes == np.arange(2)[:, None]
-    used = np.random.default_rng(1).uniform(size=(3, 400)) < 0.6
-    found = network.predictions(features, onehot, used, np.random.default_rng(2))
-    assert found.shape == (len(network.SNAPSHOTS), 2, 3, 400)
-    assert np.allclose(np.exp(found).sum(axis=1), 1.0, atol=1e-5)
-    loss = -np.where(codes == 1, found[:, 1], found[:, 0])[:, ~used].mean(axis=1)
-    assert loss[-1] < 0.5 * math.log(2)
-    turned = np.where(used[0], onehot, ~onehot)
-    again = network.predictions(features, turned, used[:1], np.random.default_rng(2))
-    assert np.allclose(again[:, :, 0], found[:, :, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize("components", [0, 2.5, True, "all"])

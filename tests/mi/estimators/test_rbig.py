@@ -158,8 +158,21 @@ def test_labels_in_several_dimensions():
     assert found.raw[2] == 0.0
     assert found.null.shape == (9, 3)
     assert found.p_value[1] < found.p_value[0]
-    notice = Rbig().label_notices(x[:, 0])
-    assert "8 principal components of 12" in notice[0]
+    assert "8 principal components of 12" in found.notices[0][0]
+    assert found.notices[2] == ()
+
+
+def test_small_classes_and_ties_are_said():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(size=(80, 2)), rng.normal(size=(700, 2))
+    settings = {"null": 0, "draws": 0, "permutations": 1, "class_layers": 2}
+
+    def told(x):
+        return mi.mutual_information(x, np.arange(len(x)) % 2, "rbig", **settings).notices
+
+    assert "class of 40 samples" in told(few)[0]
+    assert told(many) == told(few[:, 0]) == ()
+    assert "ties" in told(np.maximum(many, 0))[0]
 
 
 def test_constant_columns_and_sides_know_nothing():

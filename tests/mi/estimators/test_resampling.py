@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from mi.estimators.resampling import centred, class_halves, halves, over_prepared, shuffled
+from mi.estimators.resampling import (
+    Prepared,
+    centred,
+    class_halves,
+    halves,
+    over_prepared,
+    shuffled,
+)
 
 
 def test_halves_are_halves_without_repetition():
@@ -48,9 +55,9 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
             assert len(labels) == (18 if places is None else len(places))
             return float((labels * (x if places is None else x[places])).mean())
 
-        return information
+        return Prepared(information, (f"mean {x.mean():.3f}",))
 
-    result = over_prepared(prepare, responses, codes, 0, shuffles, draws)
+    result = over_prepared(prepare, responses, codes, 0, shuffles, draws, True)
     assert len(made) == 3
     assert (result.null.shape, result.draws.shape) == ((shuffles, 3), (draws, 3))
     for place in (0, 2):
@@ -65,3 +72,11 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
         assert np.allclose(result.draws[:, place], centred(result.raw[place], drawn))
     assert result.raw[1] == 0
     assert not result.null[:, 1].any()
+    assert result.notices[1] == ()
+    assert result.notices[2] == (f"mean {responses[:, 2].mean():.3f}",)
+    made.clear()
+    less = over_prepared(prepare, responses, codes, 0, shuffles, draws, False)
+    assert np.isnan(less.per_class_raw).all()
+    assert np.isnan(less.per_class).all()
+    for field in ("raw", "null", "draws"):
+        assert (getattr(less, field) == getattr(result, field)).all()

@@ -1,0 +1,85 @@
+"""Large matrix products and eigenvalues: by NumPy, or on a GPU through TensorFlow.
+
+A GPU is looked for only where TensorFlow is in use already, as it is once a network was loaded: to
+import it for that takes seconds. To have plain arrays estimated on one, `import tensorflow` first.
+`CUDA_VISIBLE_DEVICES=-1` keeps everything on the processor. Types stay as they are (float64 where
+logarithms are taken of the result), so that both ways agree up to rounding. What is small, or does
+not fit in the memory of the GPU, is done by NumPy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mi.estimators.threads import each
+
+_PRODUCTS_WORTH = 1 << 24
+"""Multiplications of a product that are worth the way to a GPU and back."""
+_ELEMENTS_WORTH = 1 << 18
+"""Elements of matrices whose eigenvalues are worth it: one of 512, or 16 of 128 at once."""
+_PARTS = 16
+_BYTES = 256 << 20
+"""Of matrices whose eigenvalues are found at once."""
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b of matrices (n, k) and (k, m) of one floating type."""
+    if a.shape[0] * a.shape[1] * b.shape[1] < _PRODUCTS_WORTH:
+        return a @ b
+    return _either(lambda: a @ b, lambda tf: tf.matmul(tf.constant(a), tf.constant(b)))
+
+
+def eigenvalues(matrices: np.ndarray) -> np.ndarray:
+    """Eigenvalues of symmetric matrices, in rising order.
+
+    Args:
+        matrices: (..., n, n).
+
+    Returns:
+        (..., n)
+    """
+    n = matrices.shape[-1]
+    flat = matrices.reshape(-1, n, n)
+    if matrices.size < _ELEMENTS_WORTH:
+        return _here(flat).reshape(matrices.shape[:-1])
+    room = max(1, _BYTES // (flat.itemsize * n * n))
+    parts = [flat[start : start + room] for start in range(0, len(flat), room)]
+    found = [
+        _either(lambda p=part: _here(p), lambda tf, p=part: tf.linalg.eigvalsh(p)) for part in parts
+    ]
+    return np.concatenate(found).reshape(matrices.shape[:-1])
+
+
+def _here(matrices: np.ndarray) -> np.ndarray:
+    """Eigenvalues (m, n) of matrices (m, n, n) by NumPy.
+
+    Many small ones are shared out to threads: with threads inside each of them, those wait for one
+    another most of the time.
+    """
+    if len(matrices) < 2:
+        return np.linalg.eigvalsh(matrices)
+    parts = np.array_split(matrices, min(len(matrices), _PARTS))
+    return np.concatenate(each(np.linalg.eigvalsh, parts))
+
+
+def _either(here: Callable[[], np.ndarray], there: Callable[[Any], Any]) -> np.ndarray:
+    """What `there` gives on the GPU, if there is one with room for it, else what `here` gives."""
+    tf = sys.modules.get("tensorflow")
+    # A module that another thread has only begun to import has no config yet.
+    place = _gpu(tf) if hasattr(tf, "config") else None
+    if tf is None or place is None:
+        return here()
+    try:
+        with tf.device(place):
+            return there(tf).numpy()
+    except tf.errors.ResourceExhaustedError:
+        return here()
+
+
+def _gpu(tf: Any) -> str | None:
+    """The first GPU that TensorFlow may use, None without one; looking does not set it up."""
+    return "/GPU:0" if tf.config.get_visible_devices("GPU") else None

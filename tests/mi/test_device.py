@@ -1,0 +1,102 @@
+"""The way through TensorFlow, forced onto its own CPU device: what a GPU would be asked for."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mi import device
+from mi.estimators.choice import label_estimator
+
+
+@pytest.fixture
+def through_tensorflow(monkeypatch):
+    """Everything goes through TensorFlow; (products, eigenvalues) that did are counted."""
+    import tensorflow as tf
+
+    calls = [0, 0]
+    matmul, eigvalsh = tf.matmul, tf.linalg.eigvalsh
+
+    def counted(place, work):
+        def call(*arrays):
+            calls[place] += 1
+            return work(*arrays)
+
+        return call
+
+    monkeypatch.setattr(device, "_gpu", lambda tf: "/CPU:0")
+    monkeypatch.setattr(device, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(device, "_ELEMENTS_WORTH", 0)
+    monkeypatch.setattr(tf, "matmul", counted(0, matmul))
+    monkeypatch.setattr(tf.linalg, "eigvalsh", counted(1, eigvalsh))
+    return calls
+
+
+def symmetric(*shape):
+    a = np.random.default_rng(0).normal(size=shape)
+    return a + np.swapaxes(a, -1, -2)
+
+
+def test_products_and_eigenvalues_are_those_of_numpy(through_tensorflow, monkeypatch):
+    a, b = np.random.default_rng(0).normal(size=(2, 30, 30))
+    for kind in (np.float64, np.float32):
+        found = device.product(a.astype(kind), b[:, :7].astype(kind))
+        assert found.dtype == kind
+        assert np.allclose(found, a @ b[:, :7], rtol=50 * np.finfo(kind).eps, atol=1e-5)
+    matrices = symmetric(2, 5, 20, 20)
+    wanted = np.linalg.eigvalsh(matrices)
+    assert np.allclose(device.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
+    assert through_tensorflow == [2, 1]
+    monkeypatch.setattr(device, "_BYTES", 8 * 20 * 20 * 3)
+    assert np.allclose(device.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
+    assert through_tensorflow == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("kde", (True, False)),
+        ("renyi", (True, True)),
+        ("dsmi", (True, True)),
+        ("vme", (True, False)),
+    ],
+)
+def test_estimates_are_the_same(request, layer_like, name, ways):
+    responses, codes = layer_like
+    plain = label_estimator(name).over_maps(responses, codes, 0, 3, 3)
+    calls = request.getfixturevalue("through_tensorflow")
+    found = label_estimator(name).over_maps(responses, codes, 0, 3, 3)
+    assert tuple(bool(count) for count in calls) == ways
+    for field in ("raw", "per_class_raw", "draws", "null"):
+        assert np.allclose(getattr(found, field), getattr(plain, field), rtol=1e-9, atol=1e-6)
+
+
+def test_what_does_not_fit_is_done_by_numpy(through_tensorflow, monkeypatch):
+    import tensorflow as tf
+
+    def full(*arrays):
+        raise tf.errors.ResourceExhaustedError(None, None, "no room")
+
+    monkeypatch.setattr(tf, "matmul", full)
+    a = symmetric(10, 10)
+    assert (device.product(a, a) == a @ a).all()
+
+
+def test_without_a_gpu_numpy_does_it(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(device, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(tf, "matmul", None)
+    a = symmetric(10, 10)
+    if not tf.config.get_visible_devices("GPU"):
+        assert (device.product(a, a) == a @ a).all()
+
+
+def test_tensorflow_is_not_imported_to_look_for_a_gpu():
+    code = (
+        "import sys, numpy as np, mi; x = np.random.default_rng(0).normal(size=(600, 50));"
+        "mi.mutual_information(x, x[:, 0] > 0, 'renyi', null=0, draws=0);"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
