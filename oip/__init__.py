@@ -9,8 +9,7 @@ Names are imported when they are used; `import oip` imports no TensorFlow.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oip.core.lazy import lazy_names
 
@@ -49,16 +48,11 @@ _PLACES = {
     "OipError": "oip.core.errors",
     "Oips": "oip.ascent.results",
     "Run": "oip.run.directory",
+    "batch": "oip.batch",
     "layer_oips": "oip.run.merging",
     "objective": "oip.ascent.objectives",
     "reconstruct": "oip.ascent.reconstruction",
     "reconstruct_into": "oip.run.recording",
 }
 
-_named, __dir__ = lazy_names(__name__, _PLACES)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "batch":  # a package, called as oip.batch.run(job)
-        return importlib.import_module("oip.batch")
-    return _named(name)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -15,13 +15,14 @@ def lazy_names(
 
     Args:
         package: the package's `__name__`.
-        places: public name -> module that holds it.
+        places: public name -> module that holds it, or is it.
     """
 
     def get(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        return getattr(importlib.import_module(places[name]), name)
+        module = importlib.import_module(places[name])
+        return module if places[name] == f"{package}.{name}" else getattr(module, name)
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *places})

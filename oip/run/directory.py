@@ -24,6 +24,8 @@ from oip.network.inputs import sidecar_path
 SCHEMA = 1
 KIND = "oip-run"
 _STALE_SECONDS = 3600
+_RECORD = "record"
+"""Folder of what was recorded while the model was trained, before there is a run."""
 
 
 class Run:
@@ -168,7 +170,8 @@ class Run:
 
 
 def _is_foreign(name: str, beside: tuple[str, ...]) -> bool:
-    return name not in beside and not name.startswith(files.UNFINISHED)
+    known = name in beside or name == _RECORD
+    return not known and not name.startswith(files.UNFINISHED)
 
 
 def _is_whole(info: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from oip.network.selection import parse_selections
 from oip.network.view import Network
 from oip.run.directory import Run
 from oip.run.export import export_arrays, export_pictures
+from oip.run.information import run_info
 from oip.run.merging import layer_oips
 from oip.run.recording import reconstruct_into, summary
 from oip.run.shards import read_shard, write_shard
@@ -169,3 +170,11 @@ def test_exports_hold_the_best_images(finished, tmp_path):
         with Image.open(written[17]) as picture:
             assert picture.size == (64, 64)
             assert getattr(picture, "n_frames", 1) >= min(frames, 2 if frames > 1 else 1)
+
+
+def test_what_was_recorded_in_training_may_lie_in_the_folder_already(small_model, tmp_path):
+    network = Network(small_model)
+    folder = tmp_path / "run"
+    (folder / "record").mkdir(parents=True)
+    run = Run.begin(folder, run_info(network, command="rank", settings={}))
+    assert run.path == folder
