@@ -27,16 +27,26 @@ if TYPE_CHECKING:
         mutual_information,
         total_correlation,
     )
+    from mi.kernels import KernelRanking, rank_kernels
     from mi.ranking import rank
     from mi.ranking_result import Ranking
+    from mi.recorder import Recorder
+    from mi.redundancies import Redundancies, redundancy
+    from mi.selection import Selection, select
+    from mi.training_record import TrainingRecord
 
 __all__ = [
     "Ablation",
     "Destructor",
     "Estimate",
     "Estimator",
+    "KernelRanking",
     "LabelEstimator",
     "Ranking",
+    "Recorder",
+    "Redundancies",
+    "Selection",
+    "TrainingRecord",
     "ablate",
     "conditional_mutual_information",
     "entropy",
@@ -45,6 +55,9 @@ __all__ = [
     "kl_divergence",
     "mutual_information",
     "rank",
+    "rank_kernels",
+    "redundancy",
+    "select",
     "total_correlation",
 ]
 
@@ -54,7 +67,12 @@ _PLACES = {
     "Estimate": "mi.estimators.results",
     "Estimator": "mi.estimators.base",
     "LabelEstimator": "mi.estimators.base",
+    "KernelRanking": "mi.kernels",
     "Ranking": "mi.ranking_result",
+    "Redundancies": "mi.redundancies",
+    "Selection": "mi.selection",
+    "Recorder": "mi.recorder",
+    "TrainingRecord": "mi.training_record",
     "ablate": "mi.ablation",
     "conditional_mutual_information": "mi.information",
     "entropy": "mi.information",
@@ -63,6 +81,9 @@ _PLACES = {
     "kl_divergence": "mi.information",
     "mutual_information": "mi.information",
     "rank": "mi.ranking",
+    "rank_kernels": "mi.kernels",
+    "redundancy": "mi.redundancies",
+    "select": "mi.selection",
     "total_correlation": "mi.information",
 }
 

@@ -144,10 +144,10 @@ def ablate(
     codes, places = _targets(network, labels, len(pixels), samples, seed)
     pixels = pixels[places]
 
-    fill = np.zeros(info.maps, np.float32)
+    fill = np.zeros(info.maps)
     if to == "mean":
-        total = sum(part.sum(axis=0, dtype=np.float64) for part in spatial_means(network, pixels, info))
-        fill = (total / len(pixels)).astype(np.float32)
+        for part in spatial_means(network, pixels, info):
+            fill += part.sum(axis=0, dtype=np.float64) / len(pixels)
     whole, right = np.empty(len(pixels)), np.empty(len(pixels), bool)
     sums = np.zeros((3, len(numbers)))
     outcomes = _outcomes(network, info)
@@ -159,7 +159,7 @@ def ablate(
     for first in range(0, len(pixels), batch):
         rows = slice(first, first + batch)
         part = np.asarray(pixels[rows], np.float32)
-        run = outcomes(part, codes[rows], fill)
+        run = outcomes(part, codes[rows], fill.astype(np.float32))
         whole[rows], right[rows] = (found[0] for found in run(np.array([-1])))
         for start in range(0, len(numbers), room):
             block = slice(start, start + room)
@@ -255,12 +255,13 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
         silenced = tf.reshape(silenced, [-1, *layer.size, layer.maps])
         # What the model makes of the images before the map is no part of the result: TensorFlow
         # leaves it out, save where it leads past the map.
-        images = tf.tile(part, [count, *[1] * (len(part.shape) - 1)])
+        times: Any = [count, *[1] * (len(part.shape) - 1)]
+        images = tf.tile(part, times)
         with shadowed([layer.response.layer], _replaced(layer, silenced)):
             logits, _ = run_to(network.model, network.feed(images), head.place, False)
         if one_output:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
-        true = tf.tile(codes, [count])
+        true = tf.tile(codes, times[:1])
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
         hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
         return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mi.agreement import kendall
 from mi.estimators.base import LabelEstimator
 from mi.estimators.results import MapEstimates
 from mi.nulls import adjusted
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+WITH_ORDER = "predictive"
+"""The estimator that tells maps apart where others put them at their ceiling."""
 _MOSTLY = 0.5
 _BARS = 256
 
@@ -48,24 +52,35 @@ class Estimated:
     per_class: np.ndarray
     """(m, classes): about being of a class or not."""
     class_ceiling: np.ndarray
-    """(classes,)"""
+    """(classes,): the largest values that these can take."""
     ceiling: float
     """Entropy of the label."""
     ordered: bool
-    """The ranks are an order. If not, maps at the ceiling share the first places by number."""
+    """The ranks are an order. If not, so many maps are at the ceiling that there is none. In any
+    case those at the ceiling of a bound that is not held out share the first places, by number."""
     rank: np.ndarray
     """(m,) int: 1 is the most informative."""
     rank_low: np.ndarray
     """(m,) int: first place in 95 % of the draws."""
     rank_high: np.ndarray
     """(m,) int: last place in 95 % of the draws."""
+    input: np.ndarray | None = None
+    """(m,): what the response tells of the input; None if that was not asked or cannot be told."""
 
     @classmethod
-    def of(cls, one: LabelEstimator, estimates: MapEstimates) -> Estimated:
-        """What is shown of an estimator's result for a whole layer."""
+    def of(
+        cls, one: LabelEstimator, estimates: MapEstimates, about_input: np.ndarray | None = None
+    ) -> Estimated:
+        """What is shown of an estimator's result for a whole layer.
+
+        Args:
+            one: the estimator.
+            estimates: of all maps, in nats.
+            about_input: (m,) nats about the input, or None.
+        """
         finite = np.isfinite(estimates.raw)
         ordered = one.held_out or estimates.saturated[finite].mean() <= _MOSTLY
-        low, high = rank_intervals(estimates, ordered)
+        low, high = rank_intervals(estimates, one.held_out)
         p = estimates.p_value
         return cls(
             estimator=one.name,
@@ -83,10 +98,16 @@ class Estimated:
             class_ceiling=bits(estimates.class_ceiling),
             ceiling=float(bits(np.nanmax(estimates.ceiling))),
             ordered=bool(ordered),
-            rank=ranks(estimates, ordered),
+            rank=ranks(estimates, one.held_out),
             rank_low=low,
             rank_high=high,
+            input=None if about_input is None else bits(about_input),
         )
+
+    @property
+    def class_share(self) -> np.ndarray:
+        """(m, classes): of what there is to know about being of the class or not, 0 to 1."""
+        return self.per_class / self.class_ceiling
 
     @property
     def saturated_share(self) -> float:
@@ -105,7 +126,12 @@ class Estimated:
         if not self.ordered:
             told.append(
                 f"{self.estimator}: {self.saturated_share:.0%} of the maps are saturated (within "
-                f"2 % of {self.ceiling:.3g} bits); their order is noise. Use 'decoder'."
+                f"2 % of {self.ceiling:.3g} bits); their order is noise. Use '{WITH_ORDER}'."
+            )
+        elif self.saturated.any() and not self.held_out:
+            told.append(
+                f"{self.estimator}: {self.saturated.sum()} maps are saturated (within 2 % of "
+                f"{self.ceiling:.3g} bits) and share the first places."
             )
         below = int((self.raw < 0).sum())
         if below:
@@ -145,6 +171,18 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.maps)
 
+    @property
+    def agreement(self) -> list[tuple[str, str, float]]:
+        """Kendall's tau-b of the orders by every two estimators; NaN where one of them is none."""
+        return [
+            (
+                one.estimator,
+                other.estimator,
+                kendall(one.mi, other.mi) if one.ordered and other.ordered else float("nan"),
+            )
+            for one, other in combinations(self.estimated, 2)
+        ]
+
     def by(self, estimator: str) -> Estimated:
         """What one estimator says.
 
@@ -165,6 +203,10 @@ class Ranking:
             "at": self.at,
             "classes": list(self.classes),
             "notices": list(self.notices),
+            "agreement": [
+                {"estimators": [first, second], "kendall": _number(tau)}
+                for first, second, tau in self.agreement
+            ],
             "estimators": [self._told(one) for one in self.estimated],
         }
 
@@ -176,13 +218,13 @@ class Ranking:
         for one in self.estimated:
             for place in one.order:
                 row = self._map(one, place)
+                del row["per_class_share"]
                 per_class = row.pop("per_class") or [None] * len(self.classes)
                 rows.append(
                     {
                         "layer": self.layer,
                         "estimator": one.estimator,
                         **row,
-                        "raw": _number(one.raw[place]),
                         **{
                             f"mi:{name}": v for name, v in zip(self.classes, per_class, strict=True)
                         },
@@ -228,6 +270,8 @@ class Ranking:
             "samples": self.samples,
             "split": self.split,
             "ceiling": one.ceiling,
+            "class_ceilings": one.class_ceiling.tolist(),
+            "input_ceiling": None if one.input is None else float(np.log2(self.samples)),
             "saturated_share": one.saturated_share,
             "ordered": one.ordered,
             "notices": one.notices,
@@ -247,7 +291,10 @@ class Ranking:
             "p_value": _number(one.p_value[place]),
             "p_adjusted": _number(one.p_adjusted[place]),
             "saturated": bool(one.saturated[place]),
-            "per_class": [float(value) for value in one.per_class[place]] if known else None,
+            "raw": _number(one.raw[place]),
+            "per_class": one.per_class[place].tolist() if known else None,
+            "per_class_share": one.class_share[place].tolist() if known else None,
+            "input": None if one.input is None else _number(one.input[place]),
         }
 
     def _repr_html_(self) -> str:

@@ -18,6 +18,7 @@ COMMANDS = {
     "layers": ("oip.cli.layers", "List the layers of a model that have maps."),
     "reconstruct": ("oip.cli.reconstruct", "Grow the pattern that each map reacts to."),
     "rank": ("oip.cli.rank", "Order maps by what they know about the label."),
+    "prune": ("oip.cli.prune", "Take the least important maps out of a model."),
     "estimate": ("oip.cli.estimate", "Entropy or information of arrays in a file."),
     "gallery": ("oip.cli.gallery", "Build the browsable page of a run."),
     "export": ("oip.cli.export", "Write a run's images as PNG, WebP, GIF or NPZ."),

@@ -21,9 +21,6 @@ from oip.cli.options import (
     with_options,
 )
 
-_TOP = 10
-_BOTTOM = 3
-
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
@@ -37,7 +34,7 @@ _BOTTOM = 3
         multiple=True,
         metavar="NAME",
         help="decoder, predictive, kde, ksg, renyi and others ('oip estimate --help' lists them); "
-        "the first one gives the order.  [default: decoder, kde]",
+        "the first one gives the order.  [default: predictive, kde]",
     ),
     click.option(
         "--samples",
@@ -53,6 +50,29 @@ _BOTTOM = 3
         show_default=True,
         help="After the activation, or after the pooling that follows.",
     ),
+    click.option(
+        "--kernels",
+        is_flag=True,
+        help="Also the 2-D kernels that feed each map, in order and drawn (500 images at most).",
+    ),
+    click.option(
+        "--redundancy",
+        is_flag=True,
+        help="Also what maps share, pair by pair and together (500 images at most).",
+    ),
+    click.option(
+        "--with-input", is_flag=True, help="Also what each map tells of the input (kde, ...)."
+    ),
+    click.option(
+        "--ablate", is_flag=True, help="Also what the network's loss gains without each map."
+    ),
+    click.option(
+        "--silenced-to",
+        type=click.Choice(["zero", "mean"]),
+        default="zero",
+        show_default=True,
+        help="What --ablate sets a map to.",
+    ),
     data_dir_option,
     import_option,
     seed_option,
@@ -67,6 +87,11 @@ def command(
     estimators: tuple[str, ...],
     samples: int,
     at: Literal["response", "block"],
+    kernels: bool,
+    redundancy: bool,
+    with_input: bool,
+    ablate: bool,
+    silenced_to: Literal["zero", "mean"],
     data_dir: Path | None,
     imports: tuple[str, ...],
     seed: int,
@@ -83,9 +108,18 @@ def command(
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
     from mi.estimators.choice import label_estimator
+    from oip.cli.ablating import ablated, check_classes
     from oip.cli.inputs import apply_input, opened
     from oip.cli.progress import shown
+    from oip.cli.rank_tables import print_layer
     from oip.cli.ranking import rank_into
+    from oip.cli.related import (
+        check_kernels,
+        kernels_into,
+        print_kernels,
+        print_redundancy,
+        redundancy_into,
+    )
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.network.selection import parse_selections
@@ -105,6 +139,10 @@ def command(
         preprocess=None,
         quiet=True,
     )
+    if ablate:
+        check_classes(network, data)
+    if kernels:
+        check_kernels(network, [layer for layer, _ in layers])
     told, errors, unusable = [], [], 0
     with shown(quiet) as progress:
         for layer, result in rank_into(
@@ -116,15 +154,51 @@ def command(
             samples=samples,
             at=at,
             seed=seed,
+            with_input=with_input,
             progress=progress,
         ):
             if isinstance(result, OipError):
                 errors.append(result)
                 continue
+            if ablate:
+                result["ablation"] = ablated(
+                    out,
+                    network,
+                    layer,
+                    result,
+                    data,
+                    to=silenced_to,
+                    samples=samples,
+                    seed=seed,
+                    progress=progress,
+                )
+            maps = [one["map"] for one in result["estimators"][0]["maps"] if one["mi"] is not None]
+            if kernels:
+                result["kernels"] = kernels_into(
+                    out,
+                    network,
+                    layer,
+                    maps,
+                    data,
+                    estimator=label_estimator(result["estimators"][0]["estimator"])
+                    if chosen is None
+                    else chosen[0],
+                    samples=samples,
+                    seed=seed,
+                    progress=progress,
+                )
+            if redundancy:
+                result["redundancy"] = redundancy_into(
+                    out, network, layer, sorted(maps), data, samples=samples, at=at, seed=seed
+                )
             told.append(result)
             unusable += sum(one["mi"] is None for one in result["estimators"][0]["maps"])
             if not as_json:
-                _print_layer(result)
+                print_layer(result)
+                if kernels:
+                    print_kernels(result["kernels"], layer.name)
+                if redundancy:
+                    print_redundancy(result["redundancy"])
             notices = [*result["notices"], *(n for e in result["estimators"] for n in e["notices"])]
             for notice in notices:
                 note(plain_text(f"oip: {layer.name}: {notice}"), quiet)
@@ -150,50 +224,3 @@ def _with_pooling(layers: list[Any], at: str, asked: bool, quiet: bool) -> list[
     if lacking:
         note(plain_text(f"oip: left out, no pooling follows: {', '.join(lacking)}"), quiet)
     return [pair for pair in layers if pair[0].name not in lacking]
-
-
-def _print_layer(result: dict[str, Any]) -> None:
-    """The best and the worst maps by each estimator; no places where there is no order."""
-    from oip.cli.tables import print_table
-
-    for told in result["estimators"]:
-        maps = told["maps"]
-        title = (
-            f"{result['layer']}: {told['name_shown']}, of {told['ceiling']:.3f} bits, "
-            f"{told['samples']} images of {told['split']}"
-        )
-        click.echo(plain_text(title))
-        if not told["ordered"]:
-            click.echo("  saturated: no order\n")
-            continue
-        gap = len(maps) > _TOP + _BOTTOM
-        rows = [_row(one, result["classes"]) for one in (maps[:_TOP] if gap else maps)]
-        if gap:
-            rows += [("...", *[""] * 5), *(_row(one, result["classes"]) for one in maps[-_BOTTOM:])]
-        print_table(
-            (
-                ("rank", "right"),
-                ("map", "right"),
-                ("bits", "right"),
-                ("95 %", "left"),
-                ("p adjusted", "right"),
-                ("tells most about", "left"),
-            ),
-            rows,
-        )
-
-
-def _row(one: dict[str, Any], classes: list[str]) -> tuple[str, ...]:
-    place = f"{one['rank']} ({one['rank_low']}-{one['rank_high']})"
-    if one["mi"] is None:
-        return place, str(one["map"]), "-", "not finite", "-", "-"
-    best = max(range(len(classes)), key=lambda code: one["per_class"][code])
-    known = one["per_class"][best] >= 0.0005
-    return (
-        place,
-        str(one["map"]),
-        f"{one['mi']:.3f}" + (" saturated" if one["saturated"] else ""),
-        "-" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}",
-        "-" if one["p_adjusted"] is None else f"{one['p_adjusted']:.2g}",
-        f"{classes[best]} ({one['per_class'][best]:.3f})" if known else "-",
-    )

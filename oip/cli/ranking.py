@@ -29,6 +29,7 @@ def rank_into(
     samples: int = 2000,
     at: Literal["response", "block"] = "response",
     seed: int = 0,
+    with_input: bool = False,
     progress: Progress = silent,
 ) -> Iterator[tuple[LayerInfo, dict[str, Any] | OipError]]:
     """Ranks the selected maps and keeps `ranking.json` and `responses.npz` of each layer.
@@ -41,7 +42,7 @@ def rank_into(
         selections: layers and map numbers.
         data: images and labels, as `models.load` gives them.
         estimators: the first one gives the order; the defaults if None.
-        samples, at, seed: as for `mi.rank`.
+        samples, at, seed, with_input: as for `mi.rank`.
         progress: is told what has been done.
 
     Yields:
@@ -67,6 +68,7 @@ def rank_into(
         "samples": samples,
         "at": at,
         "seed": seed,
+        "with_input": with_input,
     }
     asked = {
         "model": network.digest,
@@ -94,6 +96,7 @@ def rank_into(
                     samples=samples,
                     at=at,
                     seed=seed,
+                    with_input=with_input,
                     progress=progress,
                     classes=data.classes,
                     split=data.source,

@@ -56,11 +56,26 @@ class _Command(click.Command):
     help="Learning rate: constant, exponential, cosine or steps.  [default: cosine]",
 )
 @click.option("--l2", type=float, help="Weight of the squared kernels in the loss.  [default: 0]")
+@click.option(
+    "--record",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Run in which to record what maps and layers know during the training.",
+)
+@click.option(
+    "--record-every",
+    metavar="N",
+    default="1",
+    show_default=True,
+    help="Epochs between records, or '200 batches', or 'log' for 1, 2, 5, 10, ... batches.",
+)
 @with_options(seed_option, data_dir_option, json_option, quiet_option)
 def command(
     recipe: str,
     source: str,
     out: Path,
+    record: Path | None,
+    record_every: str,
     data_dir: Path | None,
     as_json: bool,
     quiet: bool,
@@ -72,9 +87,13 @@ def command(
     folders of images, an .npz of images and labels, or a .csv of paths and labels. Where it brings
     no test part, a fifth of every class is held out.
 
+    What is recorded is told by images of the test part: of every map, of every class and of whole
+    layers, as numbers and figures in DIR/record.
+
     \b
     Example:
       oip train conv-stack --data mnist-sample --out digits.keras
+      oip train conv-stack --data mnist --out digits.keras --record runs/digits
     """
     models = our_models()
     chosen = models.recipe(recipe)
@@ -84,12 +103,29 @@ def command(
         raise DataError(expected("--data", "a source to train on", source, hint))
     data = {key: models.load(name, data_dir, key) for key in ("train", "test")}
     settings = chosen.settings(len(data["train"]), **told)
+    recorder = None if record is None else _recorder(record, record_every, data["test"])
     with shown(quiet) as progress:
-        result = models.train(chosen, data["train"], data["test"], settings, out, progress)
+        result = models.train(
+            chosen, data["train"], data["test"], settings, out, progress, recorder
+        )
+    told = {"path": str(out), **result.sidecar}
+    if recorder is not None and record is not None:
+        told["record"] = str(record)
+        recorder.record.save_figures(record / "record" / "figures")
     if as_json:
-        print_json({"path": str(out), **result.sidecar})
+        print_json(told)
     else:
         _print(result, data["test"].source)
+        if record is not None:
+            click.echo(plain_text(record / "record"))
+
+
+def _recorder(out: Path, every: str, data: Any) -> Any:
+    import mi
+
+    return mi.Recorder(
+        data.images, data.labels, every, out=out, classes=data.classes, split=data.source
+    )
 
 
 def _print(result: Any, judged_by: str) -> None:

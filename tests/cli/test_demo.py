@@ -56,7 +56,7 @@ def test_no_excitable_map_is_silent_and_nearly_all_beat_the_best_image(shown):
 
 def test_maps_differ_in_what_they_know(shown):
     for layer in shown[1]["layers"]:
-        assert layer["estimator"] == "decoder"
+        assert layer["estimator"] == "predictive"
         assert 0.3 < layer["most"]["bits"] < 3.33
         assert layer["most"]["bits"] > layer["least"]["bits"]
 

@@ -48,7 +48,7 @@ def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
             assert arrays["histogram"].shape[:2] == (maps, 4)
             assert arrays["maps"].tolist() == list(range(maps))
     info = json.loads((out / "run.json").read_text())
-    assert set(info["settings"]["rank"]["estimators"]) == {"decoder", "kde"}
+    assert set(info["settings"]["rank"]["estimators"]) == {"predictive", "kde"}
     assert info["data"]["source"] == told[0]["estimators"][0]["split"]
 
 
@@ -183,3 +183,54 @@ def test_bad_input_is_exit_2_and_nothing_written(
     assert word in err
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_effect_stands_beside_the_ranking(call, small_file, bars, tmp_path):
+    from scipy.stats import spearmanr
+
+    from gallery.evidence import layer_evidence
+    from oip.run.directory import Run
+
+    asked = (small_file, "first", "--data", bars, "--out", tmp_path / "run", "--ablate", "--quiet")
+    asked = (*asked, "--estimator", "kde", "--with-input")
+    status, printed, _ = call(*asked, "--json")
+    assert status == 0
+    (layer,) = json.loads(printed)["layers"]
+    known = layer_evidence(Run.open(tmp_path / "run"), 0).ablation
+    assert known is not None
+    assert {name: known[name] for name in layer["ablation"]} == layer["ablation"]
+    effects = {one["map"]: one["loss_increase"] for one in known["maps"]}
+    assert sorted(effects) == list(range(6))
+    maps = layer["estimators"][0]["maps"]
+    wanted = spearmanr([one["mi"] for one in maps], [effects[one["map"]] for one in maps])[0]
+    assert layer["ablation"]["agreement"] == [
+        {"estimator": "kde", "spearman": pytest.approx(wanted)}
+    ]
+    path = tmp_path / "run" / "layers" / "000" / "ablation.json"
+    made = path.stat().st_mtime_ns
+    status, printed, _ = call(*asked)
+    assert status == 0
+    assert path.stat().st_mtime_ns == made
+    assert "loss gains without" in printed
+    assert f"{effects[maps[0]['map']]:.4f}" in printed
+    assert f"kde and loss without the map: Spearman {wanted:.2f}" in printed
+    assert "input, of " in printed
+    call(*asked, "--silenced-to", "mean")
+    assert json.loads(path.read_text())["silenced_to"] == "mean"
+
+
+def test_agreement_is_printed_and_a_saturated_order_is_none(call, small_file, bars, tmp_path):
+    asked = (small_file, "first", "--data", bars, "--out", tmp_path / "run", "--quiet")
+    _, printed, _ = call(*asked, "--estimator", "decoder", "--estimator", "kde")
+    assert "decoder and kde: Kendall's tau " in printed
+
+
+def test_the_loss_of_other_classes_is_refused(call, small_file, small_images, tmp_path):
+    images, labels = small_images
+    path = tmp_path / "two.npz"
+    np.savez(path, images=images, labels=labels % 2)
+    out = tmp_path / "run"
+    status, _, err = call(small_file, "--data", f"{path}:train", "--out", out, "--ablate")
+    assert status == 2
+    assert "4 classes of the model's output" in err
+    assert not out.exists()

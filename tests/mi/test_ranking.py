@@ -45,7 +45,7 @@ def ranking(halves):
 
 def test_what_a_map_sees_is_what_it_knows(ranking):
     told = ranking.to_dict()
-    assert [one["estimator"] for one in told["estimators"]] == ["decoder", "kde"]
+    assert [one["estimator"] for one in told["estimators"]] == ["predictive", "kde"]
     assert told["estimators"][0]["name_shown"] == "usable information (a lower bound)"
     for one in told["estimators"]:
         maps = one["maps"]
@@ -90,10 +90,16 @@ def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
                 "p_value",
                 "p_adjusted",
                 "saturated",
+                "raw",
                 "per_class",
+                "per_class_share",
+                "input",
             }
             assert entry["low"] <= entry["mi"] <= entry["high"] <= one["ceiling"] + 1e-9
             assert len(entry["per_class"]) == 3
+            shares = np.array(entry["per_class"]) / one["class_ceilings"]
+            assert entry["per_class_share"] == pytest.approx(shares.tolist())
+            assert entry["input"] is None
 
 
 def test_responses_point_into_the_given_images(ranking, halves):
@@ -117,11 +123,11 @@ def test_tables_figures_and_html(ranking):
     figure = ranking.plot()
     assert len(figure.axes) == 2
     assert [patch.get_height() for patch in figure.axes[0].patches] == pytest.approx(
-        ranking.by("decoder").mi[ranking.by("decoder").order].tolist()
+        ranking.by("predictive").mi[ranking.by("predictive").order].tolist()
     )
     figure.canvas.draw()
     assert "usable information" in ranking._repr_html_()
-    with pytest.raises(SettingsError, match="decoder, kde"):
+    with pytest.raises(SettingsError, match="predictive, kde"):
         ranking.by("ksg")
 
 
@@ -156,7 +162,7 @@ def test_some_maps_some_samples_and_the_block_output(halves):
     assert (some.responses["best_positions"][0] == 0).all()
     assert some.responses["best_images"].max() < 200
     # Which side was bright is lost by the pooling.
-    assert some.by("decoder").mi[0] < 0.8 * some.by("decoder").ceiling
+    assert some.by("predictive").mi[0] < 0.8 * some.by("predictive").ceiling
 
 
 def test_saturated_layers_are_not_given_as_an_order(halves):
@@ -170,7 +176,8 @@ def test_saturated_layers_are_not_given_as_an_order(halves):
     assert [entry["rank_low"] for entry in kde["maps"]] == [1, 1, 1, 4]
     assert [entry["rank_high"] for entry in kde["maps"]] == [3, 3, 3, 4]
     assert result.by("decoder").ordered
-    assert any("decoder" in text for text in result.all_notices)
+    assert any("'predictive'" in text for text in result.all_notices)
+    assert np.isnan(result.agreement[0][2])
 
 
 def test_maps_that_are_not_finite_are_last_and_the_others_go_on(halves, ranking):
@@ -183,7 +190,7 @@ def test_maps_that_are_not_finite_are_last_and_the_others_go_on(halves, ranking)
         json.dumps(one, allow_nan=False)
     assert "not finite" in result.notices[0]
     kept = [0, 2, 3]
-    assert (result.by("decoder").mi[kept] == ranking.by("decoder").mi[kept]).all()
+    assert (result.by("predictive").mi[kept] == ranking.by("predictive").mi[kept]).all()
     result.plot().canvas.draw()
     result._repr_html_()
     with pytest.raises(NoFiniteResponses, match="weights"):
@@ -208,6 +215,7 @@ def test_a_label_seen_once_is_left_out(halves):
         ({"maps": [4]}, SettingsError, "0 to 3"),
         ({"estimators": ["nobody"]}, SettingsError, "decoder or predictive or kde"),
         ({"estimators": []}, SettingsError, "at least one"),
+        ({"estimators": ["decoder"], "with_input": True}, SettingsError, "kde"),
         ({"estimators": ["kde", "kde"]}, SettingsError, "once"),
         ({"samples": 5}, SettingsError, "samples"),
         ({"at": "before"}, SettingsError, "response or block"),
@@ -246,7 +254,7 @@ def test_digits_are_known_better_than_by_chance():
         assert known.any()
         assert (one.p_adjusted[known] < 0.01).all()
         assert (one.mi < one.ceiling).all()
-    assert result.by("decoder").mi.max() > 1.0
+    assert result.by("predictive").mi.max() > 1.0
 
 
 def test_every_family_for_labels_ranks(halves):
@@ -271,3 +279,50 @@ def test_an_estimator_without_null_and_halves_ranks(halves):
     assert (entry["p_value"], entry["p_adjusted"], entry["low"], entry["high"]) == (None,) * 4
     assert (entry["rank_low"], entry["rank_high"]) == (1, 4)
     json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_some_saturated_maps_share_the_first_places(halves):
+    images, labels = halves
+    model = block_model()
+    kernel, bias = model.get_layer("halves").get_weights()
+    kernel[..., [1, 3]] *= 1e-4  # for a fixed variance they tell next to nothing
+    model.get_layer("halves").set_weights([kernel, bias])
+    sharp = Kde(noise=1e-7)
+    result = mi.rank(model, images, labels, "halves", estimators=[sharp])
+    kde = result.by("kde")
+    assert kde.ordered
+    assert kde.saturated.tolist() == [True, False, False, False]
+    alone = mi.rank(model, images, labels, "halves", maps=[0, 1, 2], estimators=[sharp]).by("kde")
+    assert alone.rank[0] == 1
+    assert any("share the first places" in text for text in result.all_notices)
+
+
+def test_orders_agree_as_kendall_counts_it(halves):
+    from scipy.stats import kendalltau
+
+    result = mi.rank(block_model(), *halves, "halves", estimators=["predictive", "decoder"])
+    first, second = result.estimated
+    wanted = kendalltau(first.mi, second.mi)[0]
+    assert result.agreement == [("predictive", "decoder", pytest.approx(wanted))]
+    assert result.to_dict()["agreement"] == [
+        {"estimators": ["predictive", "decoder"], "kendall": pytest.approx(wanted)}
+    ]
+
+
+def test_what_maps_tell_of_the_input_where_asked(halves):
+    from oip.network.responses import map_blocks
+    from oip.network.view import Network
+
+    images, labels = halves
+    bias = np.array([0, np.inf, 0, 0], np.float32)
+    asked = {"estimators": ["kde", "decoder"], "with_input": True}
+    result = mi.rank(block_model(bias), images, labels, "halves", **asked)
+    network = Network(block_model())
+    (_, values), *_ = map_blocks(network, images, network.find("halves"))
+    told = result.to_dict()["estimators"]
+    assert told[0]["input_ceiling"] == pytest.approx(np.log2(200))
+    assert told[1]["input_ceiling"] is None
+    known = {entry["map"]: entry["input"] for entry in told[0]["maps"]}
+    assert known[1] is None
+    assert known[2] == pytest.approx(0.0, abs=1e-9)
+    assert known[3] == pytest.approx(mi.input_information(values[:, 3], "kde").bits, rel=1e-5)

@@ -1,0 +1,114 @@
+"""Accuracy of pruned networks: every method, several shares, with and without repair. By hand:
+
+python tests/benchmarks/pruning.py --data mnist fashion-mnist --seeds 3 --out pruning.jsonl
+
+Trains conv-stack networks, prunes each by every method, and judges it on images of the test part:
+pruned only, corrected by least squares without labels, and after one epoch of fine-tuning without
+correction. Prints one table a data set and stage, mean accuracy over seeds in per cent. Rows are
+written to --out as they come, so that a run that is stopped is not lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import models
+from mi.selection import METHODS
+from models.datasets import chosen
+from oip.cli.pruning import Plan, Pruner
+from oip.core import seeds
+from oip.network.view import Network
+
+
+def subset(data, count, seed):
+    """`count` images drawn at random, all if there are no more."""
+    order = seeds.generator(seed, "benchmark").permutation(len(data))[:count]
+    return chosen(data, np.sort(order), data.source)
+
+
+def measured(source, seed, options):
+    """Rows of one network."""
+    data = {part: models.load(source, part=part) for part in ("train", "test")}
+    train = subset(data["train"], options.images, seed)
+    test = subset(data["test"], options.test_images, seed)
+    settings = models.recipe("conv-stack").settings(
+        len(train), epochs=options.epochs, batch=options.batch, seed=seed
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        models.train("conv-stack", train, test, settings, path)
+        network = Network(path)
+        pruner = Pruner(network, None, train, test)
+        whole = pruner.judged(network.model)
+        shared = {"data": source, "seed": seed}
+        yield {**shared, "method": "whole", "keep": 1.0, "stage": "whole", **whole.to_dict()}
+        for keep in options.keep:
+            for method in METHODS:
+                plan = Plan(method, keep, seed=seed)
+                began = time.perf_counter()
+                for name, one in (
+                    ("corrected", replace(plan, correct=True)),
+                    ("fine-tuned", replace(plan, epochs=1)),
+                ):
+                    if name == "fine-tuned" and keep not in options.tuned:
+                        continue
+                    for stage, judged in pruner.pruned(one).stages.items():
+                        if stage != "pruned" or name == "corrected":
+                            told = {"method": method, "keep": keep, "stage": stage}
+                            yield {**shared, **told, **judged.to_dict()}
+                print(f"{source} {seed} {method} {keep}: {time.perf_counter() - began:.1f} s")
+
+
+def print_tables(rows):
+    """One table a data set and stage: methods by share of the maps kept."""
+    groups = defaultdict(list)
+    for row in rows:
+        key = (row["data"], row["stage"], row["method"], row["keep"])
+        groups[key].append(100 * row["accuracy"])
+    for data, stage in sorted({(key[0], key[1]) for key in groups}):
+        keeps = sorted({key[3] for key in groups if key[:2] == (data, stage)}, reverse=True)
+        counts = {len(groups[key]) for key in groups if key[:2] == (data, stage)}
+        print(f"\n{data}, {stage}: accuracy in %, mean of {sorted(counts)} networks")
+        print("| method | " + " | ".join(f"{keep:g}" for keep in keeps) + " |")
+        print("|---" * (len(keeps) + 1) + "|")
+        for method in dict.fromkeys(key[2] for key in groups if key[:2] == (data, stage)):
+            cells = [groups.get((data, stage, method, keep), []) for keep in keeps]
+            told = " | ".join(f"{np.mean(cell):.2f}" if cell else "-" for cell in cells)
+            print(f"| {method} | {told} |")
+
+
+def main():
+    """Reads the arguments, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--keep", type=float, nargs="+", default=[0.9, 0.7, 0.5, 0.3])
+    parser.add_argument("--tuned", type=float, nargs="*", help="Shares that are fine-tuned; all.")
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--test-images", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--out", type=Path, default=Path("pruning.jsonl"))
+    options = parser.parse_args()
+    options.tuned = options.keep if options.tuned is None else options.tuned
+    rows = []
+    with options.out.open("w") as stream:
+        for seed in range(options.seeds):
+            for source in options.data:
+                for row in measured(source, seed, options):
+                    rows.append(row)
+                    stream.write(json.dumps(row) + "\n")
+                    stream.flush()
+    print_tables(rows)
+
+
+if __name__ == "__main__":
+    main()

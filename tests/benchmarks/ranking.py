@@ -1,0 +1,300 @@
+"""Which estimator orders maps best, by judges that are no candidates; run by hand.
+
+    python tests/benchmarks/ranking.py --work FOLDER [--data mnist fashion-mnist] [--seeds 3] ...
+
+Networks are trained on part of each data set. The candidates rank maps of their layers by some test
+images; the judges see other test images:
+
+- `network`: H(Y) less the held-out cross-entropy of one hidden layer of 48 units on one map's
+  response (plain NumPy, Adam, stopped by images of its own);
+- `forest`: the same of a random forest of 60 trees (scikit-learn);
+- `ablation`: what the loss of the trained network gains when the map is set to its mean.
+
+The first two judge two halves of their images apart: the Spearman correlation of the halves is how
+consistent the judge is, and what is quoted for a candidate is its Spearman with the mean of the two
+halves. Everything is kept in FOLDER, layer by layer; what is there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mi
+import models
+from mi.agreement import spearman
+from mi.estimators.held_out import class_shares, guarded, own_class, shares
+from mi.estimators.threads import each
+from oip.core import seeds
+from oip.network.responses import map_blocks
+from oip.network.view import Network
+
+HIDDEN = 48
+TREES = 60
+PIECES = 40
+SLOW = {"renyi", "renyi-wide", "dsmi", "dse"}
+"""An eigenvalue problem for every class: they see fewer images."""
+
+
+def candidates() -> dict[str, Any]:
+    """Name in the table -> estimator."""
+    return {
+        "decoder": mi.estimator("decoder"),
+        "predictive": mi.estimator("predictive"),
+        "kde": mi.estimator("kde"),
+        "kde-narrow": mi.estimator("kde", relative=0.02),
+        "kde-fixed": mi.estimator("kde", noise=0.1),
+        "ksg": mi.estimator("ksg"),
+        "gaussian": mi.estimator("gaussian"),
+        "vme": mi.estimator("vme"),
+        "binning": mi.estimator("binning"),
+        "renyi": mi.estimator("renyi"),
+        "dsmi": mi.estimator("dsmi"),
+    }
+
+
+def network_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """(maps,): bits about the labels of images in `test`, told by networks trained on the others.
+
+    Args:
+        x: (n, maps, d).
+        codes: (n,).
+        test: (n,) bool.
+    """
+    rng = np.random.default_rng(seed)
+    classes = codes.max() + 1
+    train = np.flatnonzero(~test)
+    stop = rng.random(len(train)) < 0.2
+    fit, check = train[~stop], train[stop]
+    features = np.stack(each(lambda one: _pieces(one, train), x.swapaxes(0, 1)))
+    maps, _, width = features.shape
+    onehot = np.eye(classes, dtype=np.float32)[codes]
+    weights = [
+        rng.normal(size=(maps, width, HIDDEN)).astype(np.float32) * (2 / width) ** 0.5,
+        np.zeros((maps, 1, HIDDEN), np.float32),
+        np.zeros((maps, HIDDEN, classes), np.float32),
+        np.zeros((maps, 1, classes), np.float32),
+    ]
+    first = [np.zeros_like(part) for part in weights]
+    second = [np.zeros_like(part) for part in weights]
+    best = np.full(maps, -np.inf)
+    told = np.zeros((maps, int(test.sum()), classes), np.float32)
+    known = np.log(shares(codes[train], classes))
+
+    def forward(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        hidden = np.maximum(features[:, rows] @ weights[0] + weights[1], 0)
+        odds = hidden @ weights[2] + weights[3]
+        odds -= odds.max(axis=2, keepdims=True)
+        odds -= np.log(np.exp(odds).sum(axis=2, keepdims=True))
+        return features[:, rows], hidden, odds
+
+    for step in range(1, 241):
+        rows = rng.choice(fit, min(256, len(fit)), replace=False)
+        inputs, hidden, odds = forward(rows)
+        slope = (np.exp(odds) - onehot[rows]) / len(rows)
+        back = (slope @ weights[2].swapaxes(1, 2)) * (hidden > 0)
+        slopes = [
+            inputs.swapaxes(1, 2) @ back + 1e-3 * weights[0],
+            back.sum(axis=1, keepdims=True),
+            hidden.swapaxes(1, 2) @ slope + 1e-3 * weights[2],
+            slope.sum(axis=1, keepdims=True),
+        ]
+        for place, part in enumerate(slopes):
+            first[place] = 0.9 * first[place] + 0.1 * part
+            second[place] = 0.99 * second[place] + 0.01 * part**2
+            root = np.sqrt(second[place] / (1 - 0.99**step)) + 1e-8
+            weights[place] -= 0.01 * first[place] / (1 - 0.9**step) / root
+        if step % 20 == 0:
+            odds = forward(check)[2]
+            reached = odds[:, np.arange(len(check)), codes[check]].mean(axis=1)
+            better = reached > best
+            best = np.maximum(best, reached)
+            if better.any():
+                told[better] = forward(np.flatnonzero(test))[2][better]
+    gains = [_bits(one.T.astype(np.float64), known, codes, test, len(train)) for one in told]
+    return np.array(gains)
+
+
+def forest_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """(maps,): the same by random forests, of the plain responses."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    known = np.log(shares(codes[~test], codes.max() + 1))
+
+    def one(values: np.ndarray) -> float:
+        forest = RandomForestClassifier(TREES, min_samples_leaf=3, n_jobs=1, random_state=seed)
+        forest.fit(values[~test], codes[~test])
+        with np.errstate(divide="ignore"):
+            odds = np.log(forest.predict_proba(values[test])).T
+        # What no tree has seen counts as one tree of the class shares.
+        return _bits(odds, known, codes, test, TREES)
+
+    return np.array(each(one, x.swapaxes(0, 1)))
+
+
+def _pieces(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """(n, pieces): principal components of the training images' responses, on one scale."""
+    centred = x - x[train].mean(axis=0)
+    axes = np.linalg.eigh(centred[train].T @ centred[train])[1][:, ::-1]
+    found = centred @ axes[:, :PIECES]
+    scale = found[train].std(axis=0).max()
+    return (found / (scale if scale > 0 else 1.0) * 2).astype(np.float32)
+
+
+def _bits(
+    odds: np.ndarray, known: np.ndarray, codes: np.ndarray, test: np.ndarray, samples: int
+) -> float:
+    with np.errstate(divide="ignore"):
+        told = own_class(guarded(odds, known, samples), codes[test])
+    return float((told - own_class(class_shares(codes[test]), codes[test])).mean() / np.log(2))
+
+
+def judged(x: np.ndarray, codes: np.ndarray, seed: int) -> dict[str, list[list[float]]]:
+    """Judge -> two halves of (maps,) bits; each half is predicted from its own other half."""
+    part = np.random.default_rng(seed).permutation(len(codes)) % 4
+    judges = {"network": network_judge, "forest": forest_judge}
+    found: dict[str, list[list[float]]] = {name: [] for name in judges}
+    for half in (0, 1):
+        inside = part // 2 == half
+        test = part[inside] % 2 == 1
+        for name, judge in judges.items():
+            both = [judge(x[inside], codes[inside], side, seed) for side in (test, ~test)]
+            found[name].append(np.mean(both, axis=0).tolist())
+    return found
+
+
+def model_of(source: str, seed: int, asked: argparse.Namespace) -> Path:
+    """A trained network, made where it is not there."""
+    path = asked.work / f"{source}-{asked.recipe}-{seed}.keras"
+    if path.exists():
+        return path
+    train, test = (models.load(source, part=part) for part in ("train", "test"))
+    if asked.images and len(train) > asked.images:
+        some = np.random.default_rng(seed).permutation(len(train))[: asked.images]
+        train = models.Dataset(
+            train.images[some],
+            train.labels[some],
+            train.classes,
+            train.source,
+            train.low,
+            train.high,
+        )
+    settings = models.recipe(asked.recipe).settings(
+        len(train), epochs=asked.epochs, batch=64, seed=seed
+    )
+    result = models.train(asked.recipe, train, test, settings, path)
+    print(f"{path.name}: accuracy {result.accuracy:.4f}, {result.seconds:.0f} s", flush=True)
+    return path
+
+
+def measure(source: str, seed: int, asked: argparse.Namespace) -> None:
+    """One network: candidates, judges and ablation of some maps of every layer."""
+    network = Network(model_of(source, seed, asked))
+    data = models.load(source, part="test")
+    order = np.random.default_rng(100 + seed).permutation(len(data))
+    seen, unseen = order[: asked.samples], order[asked.samples :][: asked.judge_samples]
+    for layer in network.layers:
+        path = asked.work / f"{source}-{asked.recipe}-{seed}-{layer.index}.json"
+        told = json.loads(path.read_text()) if path.exists() else {}
+        drawn = seeds.generator(seed, "benchmark maps", layer.index).permutation(layer.maps)
+        maps = np.sort(drawn[: asked.maps])
+        values = {}
+        for name, some in (("seen", seen), ("unseen", unseen)):
+            blocks = map_blocks(network, data.images[some], layer, maps, "response", 1 << 30)
+            values[name] = np.concatenate([block for _, block in blocks], axis=1)
+        alive = values["unseen"].std(axis=0).max(axis=1) > 0
+        told.setdefault("maps", maps[alive].tolist())
+        for name, one in candidates().items():
+            if (asked.candidates and name not in asked.candidates) or name in told:
+                continue
+            count = min(asked.slow_samples, len(seen)) if name in SLOW else len(seen)
+            began, used = time.perf_counter(), time.process_time()
+            found = one.over_maps(values["seen"][:count, alive], data.labels[seen[:count]], seed)
+            told[name] = {
+                "bits": (found.raw / np.log(2)).tolist(),
+                "saturated": float(found.saturated.mean()),
+                "samples": count,
+                "seconds": time.perf_counter() - began,
+                "core_seconds": time.process_time() - used,
+            }
+            path.write_text(json.dumps(told))
+        if "network" not in told:
+            told |= judged(values["unseen"][:, alive], data.labels[unseen], seed)
+            path.write_text(json.dumps(told))
+        if "ablation" not in told:
+            some = unseen[: asked.samples]
+            found = mi.ablate(
+                network, data.images[some], data.labels[some], layer, maps=maps[alive], to="mean"
+            )
+            told["ablation"] = found.loss_increase.tolist()
+            path.write_text(json.dumps(told))
+        print(f"{path.name} done", flush=True)
+
+
+def table(asked: argparse.Namespace) -> None:
+    """Spearman correlations, means over the networks that were measured."""
+    for source in asked.data:
+        for judge in ("network", "forest", "both", "ablation"):
+            rows: dict[str, dict[int, list[float]]] = {}
+            for path in sorted(asked.work.glob(f"{source}-{asked.recipe}-*-*.json")):
+                told, layer = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
+                if "network" not in told or (judge == "ablation" and "ablation" not in told):
+                    continue
+                halves = [np.array(told[name]) for name in ("network", "forest")]
+                if judge == "ablation":
+                    reference = np.array(told["ablation"])
+                else:
+                    both = halves[0] + halves[1]
+                    two = {"network": halves[0], "forest": halves[1], "both": both}[judge]
+                    reference = two.mean(axis=0)
+                    row = rows.setdefault("(its own halves)", {})
+                    row.setdefault(layer, []).append(spearman(*two))
+                for name in candidates():
+                    if name in told:
+                        value = spearman(np.array(told[name]["bits"]), reference)
+                        rows.setdefault(name, {}).setdefault(layer, []).append(value)
+                if judge == "ablation":
+                    value = spearman(np.sum(halves, axis=(0, 1)), reference)
+                    rows.setdefault("(both judges)", {}).setdefault(layer, []).append(value)
+            print(f"\n{source}, judge: {judge}")
+            for name, layers in rows.items():
+                cells = [_cell(values) for _, values in sorted(layers.items())]
+                print(f"  {name:18s} {'  '.join(cells)}   {len(next(iter(layers.values())))} nets")
+
+
+def _cell(values: list[float]) -> str:
+    """Mean and smallest; a candidate that puts all maps at its ceiling has no order to compare."""
+    known = [value for value in values if np.isfinite(value)]
+    return f"{np.mean(known):6.2f} ({min(known):5.2f})" if known else "     -  (  -  )"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, required=True, help="Folder of networks and results.")
+    parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
+    parser.add_argument("--seeds", type=int, default=3, help="Networks a data set.")
+    parser.add_argument("--recipe", default="conv-stack")
+    parser.add_argument("--images", type=int, default=10_000, help="To train on; 0: all.")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--maps", type=int, default=24, help="Of each layer, drawn at random.")
+    parser.add_argument("--samples", type=int, default=1000, help="Images of the candidates.")
+    parser.add_argument("--slow-samples", type=int, default=300, help="Of the eigenvalue ones.")
+    parser.add_argument("--judge-samples", type=int, default=4000, help="Images of the judges.")
+    parser.add_argument("--candidates", nargs="*", help="Only these.")
+    parser.add_argument("--only-table", action="store_true")
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    if not asked.only_table:
+        for seed in range(asked.seeds):
+            for source in asked.data:
+                measure(source, seed, asked)
+    table(asked)
+
+
+if __name__ == "__main__":
+    main()

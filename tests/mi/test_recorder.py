@@ -1,0 +1,251 @@
+import json
+
+import numpy as np
+import pytest
+
+import mi
+from mi.record_files import RecordFolder
+from oip.core.errors import DataError, ModelError, RunError, SettingsError
+
+STEPS = 4
+"""Batches an epoch."""
+
+
+@pytest.fixture
+def model(small_model):
+    """The small model, compiled and at its start."""
+    import keras
+
+    keras.utils.set_random_seed(5)
+    copy = keras.models.clone_model(small_model)
+    copy.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    return copy
+
+
+@pytest.fixture
+def bars(small_images):
+    """The small images, thrice, with other noise on each."""
+    images, labels = (np.concatenate([one] * 3) for one in small_images)
+    noise = np.random.default_rng(0).integers(0, 20, images.shape)
+    return (images + noise).astype(np.uint8), labels
+
+
+def fit(model, data, recorder, epochs=2, first=0):
+    model.fit(
+        *data,
+        batch_size=30,
+        epochs=epochs,
+        initial_epoch=first,
+        verbose=0,
+        shuffle=False,
+        callbacks=[recorder],
+    )
+
+
+def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bars, tmp_path):
+    from gallery.evidence import layer_evidence, training_record
+    from oip.network.responses import map_blocks
+    from oip.network.view import Network
+    from oip.run.directory import Run
+
+    recorder = mi.Recorder(*bars, out=tmp_path, samples=60, split="bars:test")
+    fit(model, bars, recorder)
+    record = recorder.record
+    assert record.steps.tolist() == [0, STEPS, 2 * STEPS]
+    assert [(one.layer, one.label.shape) for one in record.layers] == [
+        ("first", (3, 6)),
+        ("second", (3, 70)),
+    ]
+    ranking = mi.rank(model, *bars, "second", estimators=["kde"], samples=60)
+    assert np.allclose(record["second"].label[-1], ranking.by("kde").mi, atol=1e-5)
+    assert np.allclose(record["@1"].per_class[-1], ranking.by("kde").per_class, atol=1e-5)
+    # A layer as a whole, from its products alone, as from its responses themselves.
+    images, codes = recorder._images, recorder._codes
+    network = Network(model)
+    (_, values), *_ = map_blocks(network, images, network.find("first"))
+    flat = values.reshape(len(images), -1)
+    about_label = mi.estimator("kde").over_maps(flat[:, None], codes).mi[0] / np.log(2)
+    about_input = mi.input_information(flat, "kde").bits
+    assert record["first"].whole_label[-1] == pytest.approx(about_label, rel=1e-3)
+    assert record["first"].whole_input[-1] == pytest.approx(about_input, rel=1e-3)
+    predicted = model.predict(images, verbose=0).argmax(axis=1)
+    assert record.accuracy is not None
+    assert record.accuracy[-1] == pytest.approx((predicted == codes).mean())
+    # As the gallery reads it.
+    run = Run(tmp_path, {})
+    told = training_record(run)
+    assert told is not None
+    assert told["steps"] == record.steps.tolist()
+    assert (told["samples"], told["split"], told["unit"]) == (60, "bars:test", "bits")
+    assert told["label_ceiling"] == pytest.approx(2.0)
+    assert told["input_ceiling"] == pytest.approx(np.log2(60))
+    known = layer_evidence(run, 1).record
+    assert known is not None
+    assert (known.label == record["second"].label).all()
+
+
+def test_it_goes_on_where_a_saved_training_goes_on(model, bars, tmp_path):
+    import keras
+
+    asked = {"every": "3 batches", "samples": 40, "out": tmp_path / "cut"}
+    fit(model, bars, mi.Recorder(*bars, **asked), epochs=2)
+    model.save(tmp_path / "saved.keras")
+    kept = mi.TrainingRecord.open(tmp_path / "cut")
+    assert kept.steps.tolist() == [0, 3, 6, 8]
+    fit(model, bars, mi.Recorder(*bars, **asked), epochs=4, first=2)  # and is then given up
+    assert mi.TrainingRecord.open(tmp_path / "cut").steps.tolist() == [0, 3, 6, 8, 9, 12, 15, 16]
+    again = keras.models.load_model(tmp_path / "saved.keras")
+    recorder = mi.Recorder(*bars, **asked)
+    fit(again, bars, recorder, epochs=3, first=2)
+    assert recorder.record.steps.tolist() == [0, 3, 6, 8, 9, 12]
+    for one, other in zip(recorder.record.layers, kept.layers, strict=True):
+        assert np.array_equal(one.label[:4], other.label)
+        assert not np.array_equal(one.label[4], one.label[3])
+
+
+def test_a_folder_of_something_else_is_left_alone(model, bars, tmp_path):
+    fit(model, bars, mi.Recorder(*bars, out=tmp_path, samples=40), epochs=1)
+    before = (tmp_path / "record" / "record.json").read_bytes()
+    with pytest.raises(RunError, match="Choose another folder"):
+        fit(model, bars, mi.Recorder(*bars, out=tmp_path, samples=80), epochs=1)
+    assert (tmp_path / "record" / "record.json").read_bytes() == before
+    (tmp_path / "mine" / "record").mkdir(parents=True)
+    (tmp_path / "mine" / "record" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="other files"):
+        fit(model, bars, mi.Recorder(*bars, out=tmp_path / "mine"), epochs=1)
+
+
+def test_a_killed_training_leaves_what_it_recorded(tmp_path):
+    told = {"key": "a", "classes": ["x"], "layers": [{"index": 0, "layer": "one", "maps": 2}]}
+    folder = RecordFolder(tmp_path, told)
+    assert folder.begin(0) == []
+    for step in range(5):
+        folder.write(
+            step,
+            {
+                "layer-000-label": np.full(2, step, np.float32),
+                "layer-000-per_class": np.zeros((2, 1), np.float32),
+                "layer-000-layer": np.array([np.nan, step]),
+                "accuracy": np.array(np.nan),
+            },
+        )
+    # Joined at one, two and four steps; the fifth waits for the next one who looks.
+    read = mi.TrainingRecord.open(tmp_path)
+    assert read.steps.tolist() == [0, 1, 2, 3]
+    assert np.isnan(read.layers[0].whole_input).all()
+    assert read.accuracy is None
+    again = RecordFolder(tmp_path, told)
+    assert again.begin(4) == [0, 1, 2, 3, 4]
+    again.join()
+    assert mi.TrainingRecord.open(tmp_path).layers[0].label[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert again.begin(2) == [0, 1, 2]
+
+
+def test_some_layers_without_a_folder_in_small_blocks(model, bars, monkeypatch):
+    import mi.recorder as module
+    from mi.recording_responses import Reader
+
+    whole = mi.Recorder(*bars, samples=40, layers=["second"])
+    fit(model, bars, whole, epochs=1)
+    monkeypatch.setattr(module, "_GRAM_BYTES", 1)
+    monkeypatch.setattr(module, "Reader", lambda *given: Reader(*given, byte_budget=1))
+    small = mi.Recorder(*bars, samples=40, layers=["@1"])
+    fit(model, bars, small, epochs=1)
+    one, other = whole.record, small.record
+    assert [layer.index for layer in other.layers] == [1]
+    assert np.allclose(one["second"].label[1], other["second"].label[0], atol=1e-5)
+    assert one["second"].whole_label[1] == pytest.approx(other["second"].whole_label[0], rel=1e-4)
+
+
+def test_maps_that_are_not_finite_have_no_number(model, bars, tmp_path):
+    kernel, bias = model.get_layer("second").get_weights()
+    bias[3] = np.inf
+    model.get_layer("second").set_weights([kernel, bias])
+    model.get_layer("second").trainable = False
+    recorder = mi.Recorder(*bars, out=tmp_path, samples=40, estimator="ksg")
+    recorder.set_model(model)
+    recorder.on_train_begin()
+    record = recorder.record
+    assert np.isnan(record["second"].label[0]).nonzero()[0].tolist() == [3]
+    assert np.isnan(record["second"].whole_label).all()
+    assert np.isnan(record["first"].whole_input).all()
+    json.loads((tmp_path / "record" / "record.json").read_text())
+    record.plot_boxes()
+    with pytest.raises(SettingsError, match="kde"):
+        record.plot_plane()
+
+
+def test_figures_show_the_numbers_and_are_the_same_every_time(model, bars, tmp_path):
+    asked = {"samples": 40, "layers": ["first"], "classes": ["$a", "b", "c", "d"]}
+    recorder = mi.Recorder(*bars, "log", out=tmp_path, **asked)
+    fit(model, bars, recorder)
+    record = recorder.record
+    assert record.steps.tolist() == [0, 1, 2, 5, 8]
+    paths = record.save_figures(tmp_path / "one")
+    assert {path.stem for path in paths} == {
+        "boxes",
+        "differences",
+        "plane",
+        "classes-000",
+        "class-ranks-000",
+    }
+    again = mi.TrainingRecord.open(tmp_path).save_figures(tmp_path / "two")
+    for path, other in zip(paths, again, strict=True):
+        assert path.read_bytes() == other.read_bytes(), path.name
+    lines = record.plot_differences().axes[0].lines
+    assert np.allclose(lines[1].get_ydata(), np.diff(record["first"].label.mean(axis=1)), atol=1e-6)
+    start = np.argsort(-record["first"].label[0], kind="stable")
+    figure = record.plot_classes("first")
+    for axes, step in zip(figure.axes, range(5), strict=False):
+        shown = axes.images[0].get_array()
+        assert np.allclose(shown, record["first"].per_class[step][start])
+    ranks = record.plot_classes("first", ranks=True).axes[0].images[0].get_array()
+    assert (np.sort(ranks, axis=0) == np.arange(1, 7)[:, None]).all()
+    assert (ranks.argmin(axis=0) == record["first"].per_class[0][start].argmax(axis=0)).all()
+    table = record.to_pandas()
+    assert len(table) == 5 * 6
+    assert {"step", "layer", "map", "mi", "mi:$a"} == set(table.columns[:5])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "word"),
+    [
+        ({"every": "sometimes"}, SettingsError, "epochs"),
+        ({"estimator": "nobody"}, SettingsError, "kde"),
+        ({"labels": np.zeros(120)}, DataError, "floats"),
+        ({"labels": np.zeros(120, int)}, DataError, "two classes"),
+        ({"labels": np.arange(9) % 3}, DataError, "120"),
+        ({"images": np.zeros((120, 16))}, DataError, "shape"),
+        ({"samples": 3}, SettingsError, "samples"),
+    ],
+)
+def test_bad_input_is_refused_before_the_training(bars, changed, error, word):
+    with pytest.raises(error, match=word):
+        mi.Recorder(**{"images": bars[0], "labels": bars[1], **changed})
+
+
+def test_bad_input_is_refused_as_the_training_begins(model, bars, tmp_path):
+    with pytest.raises(ModelError, match="second"):
+        fit(model, bars, mi.Recorder(*bars, out=tmp_path / "a", layers=["secnd"]))
+    with pytest.raises(SettingsError, match="once"):
+        fit(model, bars, mi.Recorder(*bars, out=tmp_path / "a", layers=["second", "@1"]))
+    with pytest.raises(DataError, match="shape"):
+        fit(model, bars, mi.Recorder(bars[0][:, :9], bars[1], out=tmp_path / "a"))
+    assert not (tmp_path / "a").exists()
+
+
+def test_bad_records_are_refused(model, bars, tmp_path):
+    with pytest.raises(RunError, match=r"record\.json"):
+        mi.TrainingRecord.open(tmp_path)
+    recorder = mi.Recorder(*bars, samples=40)
+    with pytest.raises(RunError, match=r"record\.json"):
+        _ = recorder.record
+    fit(model, bars, mi.Recorder(*bars, out=tmp_path, samples=40), epochs=1)
+    with pytest.raises(SettingsError, match="first, second"):
+        mi.TrainingRecord.open(tmp_path)["third"]
+    path = tmp_path / "record" / "layer-001.npz"
+    with np.load(path) as arrays:
+        told = dict(arrays)
+    np.savez(path, **{**told, "steps": told["steps"][:1]})
+    with pytest.raises(RunError, match="other steps"):
+        mi.TrainingRecord.open(tmp_path)

@@ -1,0 +1,185 @@
+import json
+
+import numpy as np
+import pytest
+
+import mi
+from mi.estimators.renyi_gram import Width, gram
+from mi.greedy import conditional_width, relevance_less_redundancy
+from mi.selection import METHODS, kept_of
+from oip.core.errors import DataError, ModelError, SettingsError
+
+
+def planted():
+    """Maps: 0 half the label, 1 a copy of 0, 2 the other half, 3 and 4 noise, 5 silent."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((4, 4, 1)),
+            layers.Conv2D(6, 4, activation="relu", name="planted"),
+            layers.Flatten(),
+            layers.Dense(4, activation="softmax", name="classes"),
+        ]
+    )
+    kernel = np.zeros((4, 4, 1, 6), np.float32)
+    for place, row in enumerate((0, 0, 1, 2, 3)):
+        kernel[row, :, 0, place] = 0.25
+    kernel[2, :, 0, 3], kernel[3, :, 0, 4] = 1.0, 2.0
+    model.get_layer("planted").set_weights([kernel, np.array([0, 0, 0, 0, 0, -1.0])])
+    weights = np.array(
+        [[4, 4, 0, 0], [0, 0, 0, 0], [4, 0, 4, 0], [0, 0, 0, 0], [0.1, 0, 0, 0], [1, 2, 3, 4]]
+    )
+    model.get_layer("classes").set_weights([weights, np.array([-6.0, -2.0, -2.0, 0.0])])
+    return model
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Rows 0 and 1 of an image tell the two bits of its label, the others are noise."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(240) % 4
+    images = draw.uniform(0, 1, (240, 4, 4, 1)).astype(np.float32)
+    images[:, 0] = np.isin(labels, (0, 1)).astype(np.float32)[:, None, None]
+    images[:, 1] = np.isin(labels, (0, 2)).astype(np.float32)[:, None, None]
+    images[:, :2] += draw.normal(scale=0.02, size=(240, 2, 4, 1)).astype(np.float32) + 0.1
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def chosen(data):
+    model = planted()
+    return {name: mi.select(model, *data, "planted", method=name) for name in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_orders_every_map_once(chosen, method):
+    found = chosen[method]
+    assert sorted(found.order.tolist()) == list(range(6))
+    assert found.maps.tolist() == list(range(6))
+    assert found.scores.shape == (6,)
+    assert found.keep(0.5).tolist() == sorted(found.order[:3])
+    assert len(found.keep(0.01)) == 1
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_what_copies_the_label_first_then_what_completes_it_then_the_rest(chosen):
+    for method in ("mrmr", "cmi"):
+        order = chosen[method].order.tolist()
+        assert order[0] in (0, 1, 2)
+        # Not the copy: the map with the other half.
+        assert {order[0], order[1]} in ({0, 2}, {1, 2})
+    assert set(chosen["mi"].order[:3].tolist()) == {0, 1, 2}
+    assert chosen["mi"].order[-1] in (3, 4, 5)
+
+
+def test_conditional_width_stops_where_nothing_is_added(chosen):
+    found = chosen["cmi"]
+    # The copy narrows the kernel and may count; noise and the silent map never do.
+    assert found.width in (2, 3)
+    assert set(found.order[: found.width].tolist()) <= {0, 1, 2}
+    assert found.notices == ()
+    assert found.scores[found.order[0]] == pytest.approx(np.log(2), abs=0.15)
+    assert chosen["mi"].width is None
+
+
+def test_bottleneck_objective_is_what_it_says(data, chosen):
+    pairs = mi.redundancy(planted(), *data, "planted", samples=500)
+    for beta in (2.0, 0.0):
+        found = mi.select(planted(), *data, "planted", method="ib", beta=beta)
+        wanted = beta * pairs.label.single - pairs.input.single
+        np.testing.assert_allclose(found.scores, wanted, atol=1e-6)
+    np.testing.assert_array_equal(found.order, np.argsort(pairs.input.single, kind="stable"))
+
+
+def test_baselines_are_what_they_say(data, chosen):
+    images, labels = data
+    model = planted()
+    responses = model.layers[0](images).numpy().reshape(240, 6)
+    np.testing.assert_allclose(chosen["apoz"].scores, (responses > 0).mean(axis=0))
+    np.testing.assert_allclose(chosen["mean"].scores, responses.mean(axis=0), rtol=1e-5)
+    kernel = model.layers[0].get_weights()[0]
+    np.testing.assert_allclose(chosen["l1"].scores, np.abs(kernel).sum(axis=(0, 1, 2)), rtol=1e-6)
+    weights, bias = model.get_layer("classes").get_weights()
+    logits = responses @ weights + bias
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    odds /= odds.sum(axis=1, keepdims=True)
+    gradient = (odds - np.eye(4)[labels]) @ weights.T
+    wanted = np.abs(gradient * responses).mean(axis=0)
+    np.testing.assert_allclose(chosen["taylor"].scores, wanted, rtol=1e-4, atol=1e-6)
+    again = mi.select(model, images, None, "planted", method="random")
+    np.testing.assert_array_equal(again.order, chosen["random"].order)
+    other = mi.select(model, images, None, "planted", method="random", seed=1)
+    assert other.order.tolist() != again.order.tolist()
+
+
+def test_width_is_refused_where_samples_are_strangers():
+    draw = np.random.default_rng(0)
+    codes = np.arange(60) % 2
+    narrow = Width(sigma=1e-3)
+    grams = np.stack([gram(draw.normal(size=(60, 3)), narrow) for _ in range(4)])
+    found = conditional_width(grams, codes, 2.0, 0)
+    assert found.width is None
+    assert "Saturated after 0 maps" in found.notices[0]
+    assert sorted(found.order.tolist()) == [0, 1, 2, 3]
+
+
+def test_noise_alone_is_enough_with_no_map():
+    draw = np.random.default_rng(2)
+    codes = draw.integers(0, 2, 200)
+    grams = np.stack([gram(draw.normal(size=(200, 1)), Width()) for _ in range(3)])
+    for alpha in (2.0, 1.01):
+        found = conditional_width(grams, codes, alpha, 1, level=0.01, shuffles=120)
+        assert found.width == 0
+        assert len(found.p_values) == 1
+
+
+def test_greedy_relevance_is_that_of_its_definition():
+    draw = np.random.default_rng(0)
+    responses = draw.normal(size=(80, 7, 2))
+    labels = (responses[:, 0, 0] > 0).astype(int)
+    pairs = mi.estimator("renyi", alpha=2).pairs(responses, labels)
+    order, scores = relevance_less_redundancy(pairs)
+    chosen = [int(np.argmax(pairs.single))]
+    while len(chosen) < 7:
+        left = [row for row in range(7) if row not in chosen]
+        worth = [pairs.single[row] - pairs.redundancy[row, chosen].mean() for row in left]
+        chosen.append(left[int(np.argmax(worth))])
+        assert scores[chosen[-1]] == pytest.approx(max(worth))
+    assert order.tolist() == chosen
+
+
+def test_maps_without_finite_responses_come_last(data):
+    model = planted()
+    kernel, bias = model.layers[0].get_weights()
+    bias[2] = np.nan
+    model.layers[0].set_weights([kernel, bias])
+    for method in ("mrmr", "mi", "mean", "cmi"):
+        found = mi.select(model, *data, "planted", method=method)
+        assert found.order[-1] == 2
+        assert found.to_dict()["scores"][2]["score"] is None
+
+
+def test_bad_input(data):
+    images, labels = data
+    model = planted()
+    with pytest.raises(SettingsError, match="mrmr"):
+        mi.select(model, images, labels, "planted", method="mrmrr")
+    with pytest.raises(SettingsError, match="beta"):
+        mi.select(model, images, labels, "planted", method="ib", beta=-1)
+    for method in ("mrmr", "taylor", "mi"):
+        with pytest.raises(DataError, match="labels"):
+            mi.select(model, images, None, "planted", method=method)
+    with pytest.raises(DataError, match="0 to 3"):
+        mi.select(model, images, labels + 2, "planted", method="taylor")
+    with pytest.raises(DataError, match="0 to 3"):
+        mi.select(model, images, labels.astype(str), "planted", method="taylor")
+    with pytest.raises(ModelError, match="planted"):
+        mi.select(model, images, labels, "plantd")
+    found = mi.select(model, images, None, "planted", method="l1")
+    for share in (0, 1.5, True, "half"):
+        with pytest.raises(SettingsError, match="keep"):
+            found.keep(share)
+    assert [kept_of(5, share) for share in (0.01, 0.5, 1.0)] == [1, 2, 5]
