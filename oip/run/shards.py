@@ -18,7 +18,6 @@ from oip.core import files
 from oip.core.errors import RunError, expected
 
 SCHEMA = 2
-_TEXT = ("layer",)
 
 
 def key_of(parts: dict[str, Any]) -> str:
