@@ -284,7 +284,7 @@ seed = 0
 
 # Order the maps by what they know about the label, after the reconstruction.
 # [rank]
-# estimators = ["decoder", "kde"]
+# estimators = ["predictive", "kde"]
 # samples = 2000
 
 # process: in this process. local: several processes of this machine, one a GPU where there are

@@ -130,7 +130,7 @@ class Bench:
         """Gives back what belongs to a model."""
         for name in ("ascent", "network"):
             self._kept.pop(name, None)
-        gc.collect()  # compiled graphs hold each other in circles
+        gc.collect()
 
     def _loaded(self, subject: Subject) -> Network:
         from oip.cli.inputs import apply_input
@@ -153,7 +153,8 @@ class Bench:
         kept = self._kept.get(name)
         if kept is None or kept[0] != key:
             kept = None
-            self._kept.pop(name, None)  # not both at once
+            if self._kept.pop(name, None) is not None:  # not both at once
+                gc.collect()  # compiled graphs hold each other in circles
             self._kept[name] = kept = (key, make())
         return kept[1]
 

@@ -1,18 +1,18 @@
 """Accuracy of pruned networks: every method, several shares, with and without repair. By hand:
 
-python tests/benchmarks/pruning.py --data mnist fashion-mnist --seeds 3 --out pruning.jsonl
+python tests/benchmarks/pruning.py --work FOLDER --data mnist fashion-mnist --seeds 3
 
-Trains conv-stack networks, prunes each by every method, and judges it on images of the test part:
-pruned only, corrected by least squares without labels, and after one epoch of fine-tuning without
-correction. Prints one table a data set and stage, mean accuracy over seeds in per cent. Rows are
-written to --out as they come, so that a run that is stopped is not lost.
+Trains conv-stack networks (kept in FOLDER), prunes each by every method, and judges it on images of
+the test part: pruned only, corrected by least squares without labels, and after one epoch of
+fine-tuning without correction. Prints one table a data set and stage, mean accuracy over seeds in
+per cent. Rows are written to FOLDER/pruning.jsonl as they come, so that a run that is stopped is
+not lost; another run adds its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -42,29 +42,30 @@ def measured(source, seed, options):
     settings = models.recipe("conv-stack").settings(
         len(train), epochs=options.epochs, batch=options.batch, seed=seed
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
+    path = options.work / f"{source}-{len(train)}-{seed}.keras"
+    if not path.exists():
         models.train("conv-stack", train, test, settings, path)
-        network = Network(path)
-        pruner = Pruner(network, None, train, test)
-        whole = pruner.judged(network.model)
-        shared = {"data": source, "seed": seed}
-        yield {**shared, "method": "whole", "keep": 1.0, "stage": "whole", **whole.to_dict()}
-        for keep in options.keep:
-            for method in METHODS:
-                plan = Plan(method, keep, seed=seed)
-                began = time.perf_counter()
-                for name, one in (
-                    ("corrected", replace(plan, correct=True)),
-                    ("fine-tuned", replace(plan, epochs=1)),
-                ):
-                    if name == "fine-tuned" and keep not in options.tuned:
-                        continue
-                    for stage, judged in pruner.pruned(one).stages.items():
-                        if stage != "pruned" or name == "corrected":
-                            told = {"method": method, "keep": keep, "stage": stage}
-                            yield {**shared, **told, **judged.to_dict()}
-                print(f"{source} {seed} {method} {keep}: {time.perf_counter() - began:.1f} s")
+    network = Network(path)
+    pruner = Pruner(network, None, train, test)
+    whole = pruner.judged(network.model)
+    shared = {"data": source, "seed": seed}
+    yield {**shared, "method": "whole", "keep": 1.0, "stage": "whole", **whole.to_dict()}
+    for keep in options.keep:
+        for method in options.methods:
+            plan = Plan(method, keep, seed=seed)
+            began = time.perf_counter()
+            for name, one in (
+                ("corrected", replace(plan, correct=True)),
+                ("fine-tuned", replace(plan, epochs=1)),
+            ):
+                if name == "fine-tuned" and keep not in options.tuned:
+                    continue
+                for stage, judged in pruner.pruned(one).stages.items():
+                    if stage != "pruned" or name == "corrected":
+                        told = {"method": method, "keep": keep, "stage": stage}
+                        yield {**shared, **told, **judged.to_dict()}
+            taken = time.perf_counter() - began
+            print(f"{source} {seed} {method} {keep}: {taken:.1f} s", flush=True)
 
 
 def print_tables(rows):
@@ -96,18 +97,21 @@ def main():
     parser.add_argument("--test-images", type=int, default=10_000)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--out", type=Path, default=Path("pruning.jsonl"))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--work", type=Path, required=True, help="Folder of networks and rows.")
+    parser.add_argument("--only-tables", action="store_true")
     options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
     options.tuned = options.keep if options.tuned is None else options.tuned
-    rows = []
-    with options.out.open("w") as stream:
-        for seed in range(options.seeds):
-            for source in options.data:
-                for row in measured(source, seed, options):
-                    rows.append(row)
-                    stream.write(json.dumps(row) + "\n")
-                    stream.flush()
-    print_tables(rows)
+    out = options.work / "pruning.jsonl"
+    if not options.only_tables:
+        with out.open("a") as stream:
+            for seed in range(options.seeds):
+                for source in options.data:
+                    for row in measured(source, seed, options):
+                        stream.write(json.dumps(row) + "\n")
+                        stream.flush()
+    print_tables([json.loads(line) for line in out.read_text().splitlines()])
 
 
 if __name__ == "__main__":
