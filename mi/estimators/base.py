@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import joint_null
 from mi.estimators.results import MapEstimates
 from mi.samples import FEWEST, checked_maps
@@ -124,25 +125,12 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
-        return self._over_maps(responses, codes, seed, shuffles, draws, one_vs_rest)
+        samples = MapSamples(responses, codes, seed, shuffles, draws, one_vs_rest)
+        return self._over_maps(samples)
 
     @abstractmethod
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
-        """What `over_maps` gives, of input that is checked.
-
-        Args:
-            responses: (n, m, d) float32 or float64, finite.
-            codes: (n,) int, 0 to classes - 1; two classes or more, every one seen twice or more.
-            seed, shuffles, draws, one_vs_rest: as for `over_maps`.
-        """
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+        """What `over_maps` gives, of input that is checked."""
 
 
 class PairEstimator(Estimator):

@@ -18,6 +18,7 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import Prepared, over_prepared
 from mi.estimators.results import MapEstimates
 from mi.estimators.settings import check_choice, check_flag, check_number, check_whole
@@ -105,17 +106,9 @@ class Binning(
             bins |= {"low": self.low, "high": self.high}
         return {**bins, "corrected": self.corrected}
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`; the bins are made of all samples."""
-        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+        return over_prepared(self._prepare, samples)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         cells = self.cells(np.asarray(x, np.float64))

@@ -18,6 +18,7 @@ from mi.estimators.base import (
     Value,
 )
 from mi.estimators.diffusion_spectrum import NORMALISATIONS, Normalisation, diffusion_entropy
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.renyi_gram import Width, gram
 from mi.estimators.resampling import Prepared, over_prepared, shuffled
 from mi.estimators.results import SATURATED, MapEstimates
@@ -162,19 +163,9 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
             each(lambda one: prepared.information(one, None), shuffled(codes, seed, shuffles))
         )
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
-        return over_prepared(
-            lambda x: self._prepared(x, seed), responses, codes, seed, shuffles, draws, one_vs_rest
-        )
+        return over_prepared(lambda x: self._prepared(x, samples.seed), samples)
 
     def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
         """I(X;Y) as a function of labels, from one Gram matrix; None for a constant x."""

@@ -19,6 +19,7 @@ from mi.estimators.base import (
     Value,
 )
 from mi.estimators.components import principal
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import Prepared, over_prepared
 from mi.estimators.results import MapEstimates
 from mi.estimators.settings import check_whole
@@ -70,21 +71,13 @@ class Gaussian(
     def __post_init__(self) -> None:
         check_whole("gaussian: components", self.components)
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
 
-        room = int(np.clip(np.bincount(codes).min() // 2 - 2, 1, self.components))
+        room = int(np.clip(np.bincount(samples.codes).min() // 2 - 2, 1, self.components))
 
         def prepare(x: np.ndarray) -> Prepared | None:
-            scores = principal(x, room, seeds.generator(seed, "gaussian projection"))
+            scores = principal(x, room, seeds.generator(samples.seed, "gaussian projection"))
             scores = _varied(scores.astype(np.float64))
 
             def information(labels: np.ndarray, places: np.ndarray | None) -> float:
@@ -92,7 +85,7 @@ class Gaussian(
 
             return Prepared(information) if scores.shape[1] else None
 
-        return over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+        return over_prepared(prepare, samples)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
         """1/2 ln(|S_x| |S_y| / |S|)."""

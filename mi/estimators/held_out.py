@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mi.estimators.base import LabelEstimator
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.results import MapEstimates
 from mi.estimators.threads import each
 from mi.labels import class_entropies, label_entropy
@@ -40,21 +41,13 @@ class HeldOut(LabelEstimator):
             seed: of whatever is drawn.
         """
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`; intervals and null as `estimates` has them."""
 
         def predict(x: np.ndarray, folds: np.ndarray) -> np.ndarray:
-            return self._held_out(x, codes, folds, seed)
+            return self._held_out(x, samples.codes, folds, samples.seed)
 
-        return estimates(predict, responses, codes, seed, shuffles, draws, one_vs_rest)
+        return estimates(predict, samples)
 
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -62,15 +55,7 @@ Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 fold from predictors that have not seen the labels of it."""
 
 
-def estimates(
-    predict: Predictor,
-    responses: np.ndarray,
-    codes: np.ndarray,
-    seed: int,
-    shuffles: int,
-    draws: int,
-    one_vs_rest: bool,
-) -> MapEstimates:
+def estimates(predict: Predictor, samples: MapSamples) -> MapEstimates:
     """H(Y) less the cross-entropy of held-out predictions, of every map.
 
     Intervals are from a bootstrap of the held-out samples' contributions; nothing is fitted again,
@@ -79,16 +64,16 @@ def estimates(
 
     Args:
         predict: of one map.
-        responses, codes, seed, shuffles, draws, one_vs_rest: as for `LabelEstimator.over_maps`,
-            checked.
+        samples: of all maps.
     """
+    codes, seed, draws = samples.codes, samples.seed, samples.draws
     folds = folds_of(codes, seed)
-    parts = each(lambda place: predict(responses[:, place], folds), range(responses.shape[1]))
+    parts = each(lambda place: predict(samples.responses[:, place], folds), range(samples.maps))
     share = np.log(np.bincount(codes) / len(codes))
     gains = np.stack([own_class(part, codes) - share[codes] for part in parts], axis=1)
     raw = gains.mean(axis=0)
     single = np.full((len(raw), len(parts[0])), np.nan)
-    if one_vs_rest:
+    if samples.one_vs_rest:
         single = np.stack([class_gains(part, codes) for part in parts])
     draw = seeds.generator(seed, "held-out draws")
     weights = draw.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=draws)
@@ -98,7 +83,7 @@ def estimates(
         per_class_raw=single,
         class_ceiling=class_entropies(codes),
         draws=weights @ gains / len(codes),
-        null=_null(parts, codes, folds, shuffles, seed) - share[codes].mean(),
+        null=_null(parts, codes, folds, samples.shuffles, seed) - share[codes].mean(),
     )
 
 

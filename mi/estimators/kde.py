@@ -21,6 +21,7 @@ import numpy as np
 
 from mi.device import product
 from mi.estimators.base import EntropyEstimator, InputEstimator, LabelEstimator, Value
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import centred, class_halves, shuffled
 from mi.estimators.results import SATURATED, MapEstimates
 from mi.estimators.settings import check_choice, check_number
@@ -67,29 +68,22 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         variance = {"relative": self.relative} if self.noise is None else {"noise": self.noise}
         return {**variance, "bound": self.bound}
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`.
 
         Intervals are from stratified subsamples of half the samples without replacement. About
         their mean they vary as the estimate itself does over new samples, and unlike a bootstrap
         they hold no point twice, of which a kernel would see a distance of 0.
         """
-        plan = _Plan.of(codes, seed, shuffles, draws)
-        parts = each(lambda place: self._one(responses[:, place], plan), range(responses.shape[1]))
+        plan = _Plan.of(samples)
+        x = samples.responses
+        parts = each(lambda place: self._one(x[:, place], plan), range(samples.maps))
         raw, single, drawn, null = ([part[place] for part in parts] for place in range(4))
         return MapEstimates(
             raw=np.array(raw),
-            ceiling=np.full(len(raw), label_entropy(codes)),
-            per_class_raw=np.array(single) if one_vs_rest else np.full_like(single, np.nan),
-            class_ceiling=class_entropies(codes),
+            ceiling=np.full(len(raw), label_entropy(plan.codes)),
+            per_class_raw=np.array(single) if samples.one_vs_rest else np.full_like(single, np.nan),
+            class_ceiling=class_entropies(plan.codes),
             draws=np.stack(drawn, axis=1),
             null=np.stack(null, axis=1),
         )
@@ -125,7 +119,7 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         swept = [replace(self, relative=share, noise=None) for share in relative]
         swept += [replace(self, noise=variance) for variance in noise]
         responses, codes = checked_maps(responses, labels)
-        plan = _Plan.of(codes, 0, 0, 0)
+        plan = _Plan.of(MapSamples(responses, codes))
 
         def one(place: int) -> list[float]:
             distances = squared_distances(responses[plan.order, place])
@@ -198,15 +192,16 @@ class _Plan:
     """(shuffles, n)"""
 
     @classmethod
-    def of(cls, given: np.ndarray, seed: int, shuffles: int, draws: int) -> _Plan:
+    def of(cls, samples: MapSamples) -> _Plan:
+        given, seed = samples.codes, samples.seed
         order = np.argsort(given, kind="stable")
         codes = given[order]
         counts = np.bincount(codes)
         starts = np.cumsum(counts) - counts
-        halves = np.zeros((len(codes), draws))
-        for column, places in enumerate(class_halves(given, seed, draws)):
+        halves = np.zeros((len(codes), samples.draws))
+        for column, places in enumerate(class_halves(given, seed, samples.draws)):
             halves[places, column] = 1.0
-        mixed = shuffled(given, seed, shuffles)[:, order]
+        mixed = shuffled(given, seed, samples.shuffles)[:, order]
         return cls(order, codes, counts, starts, halves[order], mixed)
 
 

@@ -19,6 +19,7 @@ from mi.estimators.base import (
     Value,
 )
 from mi.estimators.components import principal
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import Prepared, over_prepared
 from mi.estimators.results import MapEstimates
 from mi.estimators.ross import prepared
@@ -111,31 +112,23 @@ class Ksg(
         """Signed values are shown unless clipping was asked for."""
         return self.clip
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one list of neighbours a map serves all labels."""
-        self._check_k(len(codes))
-        most = int(np.bincount(codes).max())
+        self._check_k(len(samples.codes))
+        most = int(np.bincount(samples.codes).max())
 
         def prepare(x: np.ndarray) -> Prepared | None:
             if not np.ptp(x, axis=0).any():
                 return None
             if x.shape[1] > MOST_DIMENSIONS:
-                rng = seeds.generator(seed, "ksg projection")
+                rng = seeds.generator(samples.seed, "ksg projection")
                 scores = principal(x, self.components, rng).astype(np.float64)
-                ready = self._jittered(scores / scores.std(), seed)
+                ready = self._jittered(scores / scores.std(), samples.seed)
             else:
-                ready = self._ready(np.asarray(x, np.float64), seed)
-            return Prepared(prepared(ready, self.k, len(codes) / most), self._reduced(x))
+                ready = self._ready(np.asarray(x, np.float64), samples.seed)
+            return Prepared(prepared(ready, self.k, len(samples.codes) / most), self._reduced(x))
 
-        return over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+        return over_prepared(prepare, samples)
 
     def _reduced(self, x: np.ndarray) -> tuple[str, ...]:
         """What is lost by the reduction, and ties."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from mi.estimators import neural_bounds as bounds
 from mi.estimators.base import LabelEstimator, PairEstimator, Value
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.neural_critic import KINDS, Critic, Kind, train
 from mi.estimators.resampling import centred, class_halves, shuffled
 from mi.estimators.results import MapEstimates
@@ -112,28 +113,21 @@ class _Neural(LabelEstimator, PairEstimator):
     def _ceiling(self, n: int) -> float | None:
         return None
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
 
         Information about single classes is not estimated, asked for or not: NaN.
         """
 
         def one(x: np.ndarray, labels: np.ndarray) -> float:
-            return self.information(x.astype(np.float64), one_hot(labels), seed).nats
+            return self.information(x.astype(np.float64), one_hot(labels), samples.seed).nats
 
-        parts = class_halves(codes, seed, draws)
-        mixed = shuffled(codes, seed, shuffles)
+        codes = samples.codes
+        parts = class_halves(codes, samples.seed, samples.draws)
+        mixed = shuffled(codes, samples.seed, samples.shuffles)
         raw, drawn, null = [], [], []
-        for place in range(responses.shape[1]):
-            x = responses[:, place]
+        for place in range(samples.maps):
+            x = samples.responses[:, place]
             raw.append(one(x, codes))
             again = np.array([one(x[part], codes[part]) for part in parts])
             drawn.append(centred(raw[-1], again))
@@ -147,8 +141,8 @@ class _Neural(LabelEstimator, PairEstimator):
             ceiling=np.full(maps, most),
             per_class_raw=np.full((maps, len(classes)), np.nan),
             class_ceiling=classes,
-            draws=np.array(drawn).reshape(maps, draws).T,
-            null=np.array(null).reshape(maps, shuffles).T,
+            draws=np.array(drawn).reshape(maps, samples.draws).T,
+            null=np.array(null).reshape(maps, samples.shuffles).T,
         )
 
 

@@ -18,6 +18,7 @@ from mi.estimators.base import (
     Value,
 )
 from mi.estimators.components import principal
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.rbig_destructor import PATIENCE, Destructor, gaussian_divergence
 from mi.estimators.rbig_layers import ROTATIONS, Rotation, expected_sum, gaussianized
 from mi.estimators.rbig_marginal import sorted_entropies
@@ -205,19 +206,11 @@ class Rbig(
         orders = [draw.permutation(len(y)) for _ in range(shuffles)]
         return np.array(each(together, orders)) - bias
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
 
         def prepare(x: np.ndarray) -> Prepared | None:
-            rng = seeds.generator(seed, "rbig projection")
+            rng = seeds.generator(samples.seed, "rbig projection")
             scores = _varied(principal(x, self.components, rng).astype(np.float64))
             if not scores.shape[1]:
                 return None
@@ -229,10 +222,10 @@ class Rbig(
                 """Mean for shuffled labels, which depends on the sizes of the classes alone."""
                 sizes = tuple(np.bincount(labels))
                 if sizes not in biases:
-                    draw = seeds.generator(seed, "rbig labels", *sizes)
+                    draw = seeds.generator(samples.seed, "rbig labels", *sizes)
                     same = np.sort(labels)
                     mixed = [draw.permutation(same) for _ in range(self.permutations)]
-                    known = [self._of_label(scores, one, seed) for one in mixed]
+                    known = [self._of_label(scores, one, samples.seed) for one in mixed]
                     biases[sizes] = float(np.mean(known))
                 return biases[sizes]
 
@@ -240,13 +233,13 @@ class Rbig(
                 if places is not None:  # of a half, which is moved to the estimate's place later
                     rows = place[places]
                     inner = np.argsort(rows)
-                    return self._of_label(scores[rows[inner]], labels[inner], seed)
-                value = self._of_label(scores, labels[order], seed)
+                    return self._of_label(scores[rows[inner]], labels[inner], samples.seed)
+                value = self._of_label(scores, labels[order], samples.seed)
                 return value - bias(labels) if self.stopping == "fixed" else value
 
-            return Prepared(information, self._told(x, codes))
+            return Prepared(information, self._told(x, samples.codes))
 
-        return over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+        return over_prepared(prepare, samples)
 
     def _told(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
         """That a wide response was reduced, that classes are small, that values are tied."""

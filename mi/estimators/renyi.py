@@ -18,6 +18,7 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.renyi_entropy import (
     class_entropy,
     label_entropy,
@@ -239,15 +240,7 @@ class Renyi(
         values, codes = checked_maps(responses, labels)
         return pairs(values, codes, self.alpha, self.width)
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`; ceilings are Renyi entropies of the label."""
 
         def prepare(x: np.ndarray) -> Prepared | None:
@@ -264,11 +257,12 @@ class Renyi(
 
             return Prepared(information, _saturated("X", whole, len(x)))
 
-        found = over_prepared(prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+        found = over_prepared(prepare, samples)
+        codes = samples.codes
         classes = [label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)]
         return replace(
             found,
-            ceiling=np.full(responses.shape[1], label_entropy(codes, self.alpha)),
+            ceiling=np.full(samples.maps, label_entropy(codes, self.alpha)),
             class_ceiling=np.array(classes),
         )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.results import MapEstimates
 from mi.estimators.threads import each, in_turn
 from mi.labels import class_entropies, label_entropy
@@ -71,37 +72,31 @@ def centred(value: float, draws: np.ndarray) -> np.ndarray:
 
 
 def over_prepared(
-    prepare: Callable[[np.ndarray], Prepared | None],
-    responses: np.ndarray,
-    codes: np.ndarray,
-    seed: int,
-    shuffles: int,
-    draws: int,
-    one_vs_rest: bool,
+    prepare: Callable[[np.ndarray], Prepared | None], samples: MapSamples
 ) -> MapEstimates:
     """Estimates of every map from what is prepared once a map, such as its Gram matrix.
 
     Args:
         prepare: (n, d) responses of a map -> its information about any labels of any samples; None
             for a map that knows nothing, such as a constant.
-        responses, codes, seed, shuffles, draws, one_vs_rest: as for `LabelEstimator.over_maps`,
-            checked.
+        samples: of all maps.
     """
-    parts = class_halves(codes, seed, draws)
-    mixed = shuffled(codes, seed, shuffles)
-    maps, classes = responses.shape[1], codes.max() + 1
+    codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
+    parts = class_halves(codes, samples.seed, samples.draws)
+    mixed = shuffled(codes, samples.seed, samples.shuffles)
     # A map that nothing was prepared of keeps its zeros.
-    single = np.full((maps, classes), 0.0 if one_vs_rest else np.nan)
-    raw, drawn, null = np.zeros(maps), np.zeros((draws, maps)), np.zeros((shuffles, maps))
+    single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
+    raw, drawn = np.zeros(maps), np.zeros((samples.draws, maps))
+    null = np.zeros((samples.shuffles, maps))
     several = each if maps == 1 else in_turn  # many maps have a thread each
 
     def one(place: int) -> tuple[str, ...]:
-        prepared = prepare(responses[:, place])
+        prepared = prepare(samples.responses[:, place])
         if prepared is None:
             return ()
         information = prepared.information
         raw[place] = information(codes, None)
-        if one_vs_rest:
+        if samples.one_vs_rest:
             rest = ((codes == code).astype(int) for code in range(classes))
             single[place] = several(lambda labels: information(labels, None), rest)
         again = several(lambda part: information(codes[part], part), parts)

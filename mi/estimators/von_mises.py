@@ -17,6 +17,7 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import Prepared, over_prepared, shuffled
 from mi.estimators.results import MapEstimates
 from mi.estimators.settings import check_number
@@ -69,17 +70,9 @@ class Vme(
     def __post_init__(self) -> None:
         check_number("vme: bandwidth", self.bandwidth)
 
-    def _over_maps(
-        self,
-        responses: np.ndarray,
-        codes: np.ndarray,
-        seed: int,
-        shuffles: int,
-        draws: int,
-        one_vs_rest: bool,
-    ) -> MapEstimates:
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
-        return over_prepared(self._prepare, responses, codes, seed, shuffles, draws, one_vs_rest)
+        return over_prepared(self._prepare, samples)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         distances = squared_distances(x)

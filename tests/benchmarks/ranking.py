@@ -198,14 +198,15 @@ def measure(source: str, seed: int, asked: argparse.Namespace) -> None:
     data = models.load(source, part="test")
     order = np.random.default_rng(100 + seed).permutation(len(data))
     seen, unseen = order[: asked.samples], order[asked.samples :][: asked.judge_samples]
-    for layer in network.layers:
+    chosen = [network.find(name) for name in asked.layers or ()] or network.layers
+    for layer in chosen:
         path = asked.work / f"{source}-{asked.recipe}-{seed}-{layer.index}.json"
         told = json.loads(path.read_text()) if path.exists() else {}
         drawn = seeds.generator(seed, "benchmark maps", layer.index).permutation(layer.maps)
         maps = np.sort(drawn[: asked.maps])
         values = {}
         for name, some in (("seen", seen), ("unseen", unseen)):
-            blocks = map_blocks(network, data.images[some], layer, maps, "response", 1 << 30)
+            blocks = map_blocks(network, data.images[some], layer, maps, asked.at, 1 << 30)
             values[name] = np.concatenate([block for _, block in blocks], axis=1)
         alive = values["unseen"].std(axis=0).max(axis=1) > 0
         told.setdefault("maps", maps[alive].tolist())
@@ -279,6 +280,8 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", type=int, default=3, help="Networks a data set.")
     parser.add_argument("--recipe", default="conv-stack")
+    parser.add_argument("--layers", nargs="*", help="Names of layers; all.")
+    parser.add_argument("--at", choices=("response", "block"), default="response")
     parser.add_argument("--images", type=int, default=10_000, help="To train on; 0: all.")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--maps", type=int, default=24, help="Of each layer, drawn at random.")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import (
     Prepared,
     centred,
@@ -57,7 +58,7 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
 
         return Prepared(information, (f"mean {x.mean():.3f}",))
 
-    result = over_prepared(prepare, responses, codes, 0, shuffles, draws, True)
+    result = over_prepared(prepare, MapSamples(responses, codes, 0, shuffles, draws, True))
     assert len(made) == 3
     assert (result.null.shape, result.draws.shape) == ((shuffles, 3), (draws, 3))
     for place in (0, 2):
@@ -75,7 +76,7 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
     assert result.notices[1] == ()
     assert result.notices[2] == (f"mean {responses[:, 2].mean():.3f}",)
     made.clear()
-    less = over_prepared(prepare, responses, codes, 0, shuffles, draws, False)
+    less = over_prepared(prepare, MapSamples(responses, codes, 0, shuffles, draws, False))
     assert np.isnan(less.per_class_raw).all()
     assert np.isnan(less.per_class).all()
     for field in ("raw", "null", "draws"):
