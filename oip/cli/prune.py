@@ -56,8 +56,9 @@ class _Command(click.Command):
     ),
     click.option("--method", metavar="NAME", help="What counts.  [default: elimination]"),
     click.option(
-        "--correct",
-        is_flag=True,
+        "--correct/--no-correct",
+        default=True,
+        show_default=True,
         help="Fit the next layers again by least squares; needs no labels.",
     ),
     click.option(
@@ -103,7 +104,7 @@ def command(
     layer whose maps can be removed is pruned. MODEL itself stays as it is.
 
     \b
-    Example:  oip prune model.keras --data mnist-sample --correct --out smaller.keras
+    Example:  oip prune model.keras --data mnist-sample --out smaller.keras
     """
     from mi.selection import DEFAULT_METHOD
     from oip.cli.inputs import apply_input, opened
