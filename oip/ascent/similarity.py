@@ -31,7 +31,7 @@ class Stability:
     percentile: np.ndarray
     """(m,): percentile (0-100) of `within` in the null; NaN with fewer than 8 other maps."""
     n_null: np.ndarray
-    """(m,) int: similarities in the null."""
+    """(m,) int: similarities in the null; 0 with one start, which is compared with nothing."""
     clusters: np.ndarray
     """(m, k) int: 0 for the start whose cluster is the largest, 1 for the next, ...; -1 of maps
     without an OIP."""
@@ -95,6 +95,9 @@ def stability(
     medoids = np.zeros((count, starts), bool)
     pairs = np.triu_indices(starts, 1)
     rows = np.flatnonzero(alive)
+    if starts == 1:
+        clusters[rows], medoids[rows] = 0, True
+        return Stability(within, percentile, n_null, clusters, medoids)
     others = rows
     if len(rows) > _OTHERS:
         others = np.sort(generator(seed, "null", layer).choice(rows, _OTHERS, replace=False))
@@ -106,11 +109,10 @@ def stability(
         for row, likeness, to_peers in zip(block, mutual, beside, strict=True):
             own = np.maximum(likeness, likeness.T)
             clusters[row], medoids[row] = _clustered(own)
-            if starts > 1:
-                within[row] = np.median(own[pairs])
+            within[row] = np.median(own[pairs])
             null = to_peers[others != row]
             n_null[row] = len(null)
-            if starts > 1 and len(null) >= _LEAST_OTHERS:
+            if len(null) >= _LEAST_OTHERS:
                 percentile[row] = 100.0 * np.mean(null < within[row])
     return Stability(within, percentile, n_null, clusters, medoids)
 
@@ -121,8 +123,6 @@ def _clustered(likeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from scipy.spatial.distance import squareform
 
     count = len(likeness)
-    if count == 1:
-        return np.zeros(1, np.int64), np.ones(1, bool)
     distance = 1.0 - likeness
     np.fill_diagonal(distance, 0.0)
     found = fcluster(

@@ -58,3 +58,14 @@ def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
     assert np.isnan(few.percentile).all()
     single = stability(images[:, :1], alive, (1, 1), seed=0, layer=0)
     assert np.isnan(single.within).all()
+
+
+def test_one_start_is_compared_with_nothing():
+    images = np.random.default_rng(0).normal(size=(12, 1, 6, 6, 1))
+    alive = np.arange(12) > 0
+    found = stability(images, alive, (1, 1), 0, 0)
+    assert np.isnan(found.within).all()
+    assert np.isnan(found.percentile).all()
+    assert not found.n_null.any()
+    assert found.clusters[:, 0].tolist() == [-1] + [0] * 11
+    assert found.medoids[:, 0].tolist() == alive.tolist()
