@@ -3,7 +3,8 @@
     python tests/benchmarks/batch.py overhead            in process, against the bare ascent
     python tests/benchmarks/batch.py dask                two Dask workers, against two processes
     python tests/benchmarks/batch.py memory [--maps N]   N maps of an untrained VGG16 at 64 pixels
-    python tests/benchmarks/batch.py gallery             10,000 maps, opened in the gallery
+    python tests/benchmarks/batch.py gallery             all 17,056 maps of an untrained MobileNetV2
+                                                         at 64 pixels, opened in the gallery
 
 Run by hand, on a machine that does nothing else; figures are only comparable within one run.
 """
@@ -257,13 +258,13 @@ def memory(folder: Path, maps: int) -> None:
 
 
 def in_gallery(folder: Path) -> None:
-    """10,000 maps through a batch into a gallery, opened in Chromium where there is one."""
+    """All maps of a network through a batch into a gallery, opened in Chromium if there is one."""
     import gallery
     import oip
 
-    path = network_file(folder, 16, *[2496] * 4, side=8)
-    settings = {"starts": 1, "steps": 4, "screened": 8}
-    asked = {"models": [str(path)], "out": str(folder / "batch"), "settings": settings}
+    source = {"application": "MobileNetV2", "weights": "none", "size": [64, 64]}
+    settings = {"starts": 1, "steps": 8, "screened": 16}
+    asked = {"models": [source], "out": str(folder / "batch"), "settings": settings}
     seconds = timed(lambda: oip.batch.run(asked))
     run = folder / "batch/runs/0000"
     built = timed(lambda: gallery.build(run))
