@@ -17,6 +17,7 @@ from oip.core.errors import DataError, ModelError, expected
 if TYPE_CHECKING:
     from oip.ascent.reconstruction import ReadoutAscent
     from oip.network.view import Network
+    from oip.run.outputs import Outputs
 
 _COST_OF_AN_OUTPUT = 20
 """Operations that an output of a layer is worth beside its multiplications."""
@@ -126,9 +127,16 @@ class Bench:
             lambda: ascent_of(network, subject, index, subject.settings, self.images(subject)),
         )
 
+    def outputs(self, subject: Subject) -> Outputs:
+        """The probabilities that the subject's model ends in; traced once."""
+        from oip.run.outputs import Outputs
+
+        network = self.network(subject)
+        return self._keep("outputs", subject._of_network, lambda: Outputs(network))
+
     def forget_models(self) -> None:
         """Gives back what belongs to a model."""
-        for name in ("ascent", "network"):
+        for name in ("ascent", "outputs", "network"):
             self._kept.pop(name, None)
         gc.collect()
 

@@ -121,10 +121,15 @@ def _grow(task: Task) -> dict[str, int]:
 
 
 def _stability(task: Task) -> None:
+    """What is known of a layer's OIPs together; stability, which says that all is done, is last."""
     from oip.run.directory import Run
     from oip.run.stability import measure_stability
 
-    measure_stability(Run.open(task.run), task.layer, task.subject.settings.seed)
+    run = Run.open(task.run)
+    network = _BENCH.network(task.subject)
+    check_model(network, task.digest)
+    _BENCH.outputs(task.subject).write(run, task.layer)
+    measure_stability(run, task.layer, task.subject.settings.seed)
 
 
 def _rank(task: Task) -> None:

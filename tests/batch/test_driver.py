@@ -20,6 +20,7 @@ from oip.batch import work as working
 from oip.batch.driver import run
 from oip.batch.engines import Engine, EngineLost, in_process
 from oip.batch.jobs import EngineSettings, job_of
+from oip.core import files
 from oip.core.errors import ModelError, PartlyFailed, RunError, SettingsError
 from oip.network.selection import parse_selections
 from oip.network.view import Network
@@ -300,3 +301,17 @@ def test_bad_input_leaves_nothing_behind(job):
         run({**job, "layers": ["cnv"]})
     assert not Path(job["out"]).exists()
     assert job_of(job).retries == 2
+
+
+def test_what_the_model_says_of_the_oips_is_kept(tmp_path):
+    import keras
+    from keras import layers
+
+    path = tmp_path / "classes.keras"
+    parts = [layers.Input((8, 8, 1)), layers.Conv2D(3, 3), layers.Flatten()]
+    keras.Sequential([*parts, layers.Dense(4, activation="softmax")]).save(path)
+    settings = {"starts": 2, "steps": 4, "screened": 4}
+    result = run({"models": [str(path)], "out": str(tmp_path / "batch"), "settings": settings})
+    told = files.read_arrays(result.out / "runs/0000/layers/000/softmax.npz")
+    assert told["maps"].tolist() == [0, 1, 2]
+    assert np.allclose(told["probabilities"].sum(axis=1), 1, atol=1e-5)

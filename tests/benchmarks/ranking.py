@@ -37,6 +37,8 @@ from oip.network.view import Network
 HIDDEN = 48
 TREES = 60
 PIECES = 40
+_FIRST = 1000
+"""Test images before those of the judges; candidates that see more go on behind them."""
 SLOW = {"renyi", "renyi-wide", "dsmi", "dse"}
 """An eigenvalue problem for every class: they see fewer images."""
 
@@ -197,7 +199,8 @@ def measure(source: str, seed: int, asked: argparse.Namespace) -> None:
     network = Network(model_of(source, seed, asked))
     data = models.load(source, part="test")
     order = np.random.default_rng(100 + seed).permutation(len(data))
-    seen, unseen = order[: asked.samples], order[asked.samples :][: asked.judge_samples]
+    first, unseen, more = np.split(order, [_FIRST, _FIRST + asked.judge_samples])
+    seen = np.concatenate([first, more])[: asked.samples]
     chosen = [network.find(name) for name in asked.layers or ()] or network.layers
     for layer in chosen:
         path = asked.work / f"{source}-{asked.recipe}-{seed}-{layer.index}.json"
@@ -210,10 +213,11 @@ def measure(source: str, seed: int, asked: argparse.Namespace) -> None:
             values[name] = np.concatenate([block for _, block in blocks], axis=1)
         alive = values["unseen"].std(axis=0).max(axis=1) > 0
         told.setdefault("maps", maps[alive].tolist())
-        for name, one in candidates().items():
-            if (asked.candidates and name not in asked.candidates) or name in told:
+        for candidate, one in candidates().items():
+            name = candidate if asked.samples == _FIRST else f"{candidate} {asked.samples}"
+            if (asked.candidates and candidate not in asked.candidates) or name in told:
                 continue
-            count = min(asked.slow_samples, len(seen)) if name in SLOW else len(seen)
+            count = min(asked.slow_samples, len(seen)) if candidate in SLOW else len(seen)
             began, used = time.perf_counter(), time.process_time()
             found = one.over_maps(values["seen"][:count, alive], data.labels[seen[:count]], seed)
             told[name] = {
@@ -228,7 +232,7 @@ def measure(source: str, seed: int, asked: argparse.Namespace) -> None:
             told |= judged(values["unseen"][:, alive], data.labels[unseen], seed)
             path.write_text(json.dumps(told))
         if "ablation" not in told:
-            some = unseen[: asked.samples]
+            some = unseen[:_FIRST]
             found = mi.ablate(
                 network, data.images[some], data.labels[some], layer, maps=maps[alive], to="mean"
             )
@@ -255,8 +259,8 @@ def table(asked: argparse.Namespace) -> None:
                     reference = two.mean(axis=0)
                     row = rows.setdefault("(its own halves)", {})
                     row.setdefault(layer, []).append(spearman(*two))
-                for name in candidates():
-                    if name in told:
+                for name in told:
+                    if name.partition(" ")[0] in candidates():
                         value = spearman(np.array(told[name]["bits"]), reference)
                         rows.setdefault(name, {}).setdefault(layer, []).append(value)
                 if judge == "ablation":
