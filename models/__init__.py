@@ -16,7 +16,8 @@ from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from models.datasets import Dataset
-    from models.recipes import RECIPES, Recipe, build, recipe
+    from models.networks.base import Recipe
+    from models.recipes import RECIPES, build, recipe
     from models.settings import TrainSettings
     from models.sources import load, split_source
     from models.training import TrainResult, train
@@ -37,7 +38,7 @@ __all__ = [
 _PLACES = {
     "Dataset": "models.datasets",
     "RECIPES": "models.recipes",
-    "Recipe": "models.recipes",
+    "Recipe": "models.networks.base",
     "TrainResult": "models.training",
     "TrainSettings": "models.settings",
     "build": "models.recipes",

@@ -11,7 +11,10 @@ from models.datasets import Dataset, dataset, split
 from models.pictures import is_picture, read_pictures
 from oip.core.errors import DataError, expected
 
-_PARTS = ("train", "test")
+_PARTS = {"train": ("train", "training"), "test": ("test", "testing")}
+"""Names of the folders of a part, in any case."""
+TABLES = ("hasy-data-labels.csv",)
+"""Tables that stand beside the folder of their images."""
 
 
 def load_class_folders(
@@ -23,21 +26,18 @@ def load_class_folders(
 ) -> Dataset:
     """Images of `folder/CLASS/*.png` and the like, or of `folder/train/CLASS` and `.../test/...`.
 
-    Classes are the sorted names of the folders, those of both parts taken together. A folder that
-    holds image files itself has no labels. Without `train` and `test` folders a part is a fixed,
-    stratified share (`models.datasets.split`). Without a part, images come in the order of classes
-    and names.
+    The parts' folders may also be called `Training` and `Test`, as those of Fruits 360. Classes are
+    the sorted names of the folders, those of both parts taken together. A folder that holds image
+    files itself has no labels. Without folders of parts a part is a fixed, stratified share
+    (`models.datasets.split`). Without a part, images come in the order of classes and names.
 
     Raises:
         DataError: no images, or images that do not fit together.
     """
-    roots = [folder / name for name in _PARTS]
-    own_parts = all(root.is_dir() for root in roots)
-    if not own_parts:
-        roots = [folder]
-    elif part is not None:
-        roots = [folder / part]
-    every_root = [folder / name for name in _PARTS] if own_parts else [folder]
+    parts = _part_folders(folder)
+    own_parts = len(parts) == len(_PARTS)
+    every_root = list(parts.values()) if own_parts else [folder]
+    roots = every_root if part is None or not own_parts else [parts[part]]
     classes = tuple(sorted({name for root in every_root for name in _class_names(root)}))
     paths: list[Path] = []
     labels: list[int] = []
@@ -66,7 +66,8 @@ def load_table(
 ) -> Dataset:
     """Images of a CSV file of paths and labels; relative paths count from its folder.
 
-    The columns are those named `path` and `label`, else the first that are left. A first row whose
+    The columns are those named `path` and `label`, else the first that are left (so that
+    `symbol_id` is the label in the table of HASYv2). A first row whose
     path is a file is no header. Labels are names; the classes are sorted, by value where all are
     whole numbers.
 
@@ -98,6 +99,17 @@ def load_table(
     if part is not None:
         paths, labels = _part(paths, labels, part, source)
     return dataset(read_pictures(paths, source, size, bands), labels, classes, source)
+
+
+def _part_folders(folder: Path) -> dict[str, Path]:
+    """The folders of the parts, of those that there are; exact names go before others."""
+    found = {}
+    for part, names in _PARTS.items():
+        fitting = [path for path in folder.iterdir() if path.name.lower() in names]
+        fitting = sorted(path for path in fitting if path.is_dir())
+        if fitting:
+            found[part] = next((path for path in fitting if path.name == part), fitting[0])
+    return found
 
 
 def _part(

@@ -1,4 +1,4 @@
-"""Data sets with a name: the embedded digits, and those that Keras can download."""
+"""Data sets with a name: the embedded digits, binary vectors, and those that Keras can download."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from models import binary
 from models.datasets import Dataset, chosen, dataset, split
 from models.idx import is_idx_folder, load_idx_folder
 from oip.core.errors import DataError, expected
@@ -46,7 +47,7 @@ CLASSES = {
     ),
 }
 """Names of the classes of what can be downloaded."""
-NAMES = (SAMPLE, *CLASSES)
+NAMES = (SAMPLE, *CLASSES, binary.NAME)
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_FILES = {
     "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
@@ -67,8 +68,9 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
     Raises:
         DataError: damaged files, or neither files nor a way to download them.
     """
-    if name == SAMPLE:
-        return _sample(part, source)
+    if name in (SAMPLE, binary.NAME):
+        every = _sample(source) if name == SAMPLE else binary.vectors(source)
+        return _part_of(every, part, source)
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(expected(f"the data folder '{data_dir}'", "a folder", "no such folder"))
     folder = None if data_dir is None else data_dir / name
@@ -79,13 +81,16 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
     return _downloaded(name, part, folder, source)
 
 
-def _sample(part: str | None, source: str) -> Dataset:
+def _sample(source: str) -> Dataset:
     images, labels = _embedded_digits()
-    every = dataset(images, labels, _DIGITS, source)
-    if part is not None:
-        return chosen(every, split(labels, len(labels), part), source)
-    both = np.concatenate([split(labels, len(labels), name) for name in ("train", "test")])
-    return chosen(every, both, source)
+    return dataset(images, labels, _DIGITS, source)
+
+
+def _part_of(every: Dataset, part: str | None, source: str) -> Dataset:
+    """A fixed, stratified share, or all of it, the train part first."""
+    names = ("train", "test") if part is None else (part,)
+    places = [split(every.labels, len(every), name) for name in names]
+    return chosen(every, np.concatenate(places), source)
 
 
 @functools.lru_cache(maxsize=1)

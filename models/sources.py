@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.archives import load_archive
 from models.datasets import Dataset, fitted
-from models.folders import load_class_folders, load_table
+from models.folders import TABLES, load_class_folders, load_table
 from models.idx import is_idx_folder, load_idx_folder
 from models.known import NAMES, load_known
 from oip.core.errors import DataError, expected
@@ -27,10 +27,11 @@ def load(
     """Loads images and, where there are any, labels.
 
     Args:
-        source: `mnist-sample` (embedded), `mnist`, `fashion-mnist`, `cifar10`, a folder of IDX
-            files, class folders of images, an `.npz` with `images` and `labels`, or a CSV of paths
-            and labels; `:train` or `:test` after it names a part. Where a source brings no parts
-            of its own, a fifth of every class is the test part, always the same one.
+        source: `mnist-sample` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `binary-12` (made
+            here), a folder of IDX files, class folders of images, the folder of HASYv2, an `.npz`
+            with `images` and `labels`, or a CSV of paths and labels; `:train` or `:test` after it
+            names a part. Where a source brings no parts of its own, a fifth of every class is the
+            test part, always the same one.
         data_dir: folder searched for `mnist/`, `fashion-mnist/` and `cifar10/` before Keras
             downloads; `$OIP_DATA` if None.
         part: the part to load when the source names none; everything if None.
@@ -61,6 +62,9 @@ def load(
     if name in NAMES:
         data = load_known(name, part, None if data_dir is None else Path(data_dir), label)
     elif path.is_dir():
+        for table in TABLES:
+            if (path / table).is_file():
+                return load_table(path / table, part, label, size, bands)
         if not is_idx_folder(path):
             return load_class_folders(path, part, label, size, bands)
         data = load_idx_folder(path, part, label)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.datasets import Dataset, statistics
-from models.recipes import Recipe
+from models.networks.base import Recipe
 from models.recipes import recipe as recipe_of
 from models.settings import TrainSettings, keras_optimizer
 from oip.core import files
@@ -129,6 +129,10 @@ def train(
             "classes": list(data_train.classes),
             "data": data_train.source,
             "recipe": chosen.name,
+            "options": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in chosen.options.items()
+            },
             "settings": settings.to_dict(),
             "accuracy": float(np.trace(confusion) / confusion.sum()),
             "confusion": confusion.tolist(),

@@ -27,12 +27,20 @@ _PAIRS = 10
 
 
 class _Command(click.Command):
-    """A command whose help ends with the recipes there are."""
+    """A command whose help ends with the recipes there are, and the options that each takes."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        recipes = [(recipe.name, recipe.description) for recipe in our_models().RECIPES]
+        recipes = our_models().RECIPES
         with formatter.section("Recipes"):
-            formatter.write_dl(recipes)
+            formatter.write_dl([(recipe.name, _described(recipe)) for recipe in recipes])
+
+
+def _described(recipe: Any) -> str:
+    options = []
+    for name, value in recipe.options.items():
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        options.append(f"--{name} {shown}")
+    return " ".join([recipe.description, *(["Takes", ", ".join(options) + "."] if options else [])])
 
 
 @click.command(cls=_Command)
@@ -45,6 +53,10 @@ class _Command(click.Command):
     required=True,
     help="File to write; MODEL.oip.json beside it says what the model is fed.",
 )
+@click.option("--filters", metavar="N,N,...", help="Maps of the recipe's convolutions.")
+@click.option("--units", metavar="N,N,...", help="Units of the recipe's dense layers.")
+@click.option("--stride", metavar="N", help="Stride of the recipe's first convolution.")
+@click.option("--activation", metavar="NAME", help="Such as relu, tanh or sigmoid.")
 @click.option("--epochs", type=int, help="Passes over the data.  [default: by amount of data]")
 @click.option("--batch", type=int, help="Images a step.  [default: by amount of data]")
 @click.option("--optimizer", metavar="NAME", help="sgd, rmsprop or adam.  [default: adam]")
@@ -74,6 +86,10 @@ def command(
     recipe: str,
     source: str,
     out: Path,
+    filters: str | None,
+    units: str | None,
+    stride: str | None,
+    activation: str | None,
     record: Path | None,
     record_every: str,
     data_dir: Path | None,
@@ -83,9 +99,9 @@ def command(
 ) -> None:
     """Train a network on the train part of SOURCE and judge it by the test part.
 
-    SOURCE is mnist-sample (embedded), mnist, fashion-mnist, cifar10, a folder of IDX files, class
-    folders of images, an .npz of images and labels, or a .csv of paths and labels. Where it brings
-    no test part, a fifth of every class is held out.
+    SOURCE is mnist-sample (embedded), mnist, fashion-mnist, cifar10, binary-12 (made here, for
+    tanh-mlp), a folder of IDX files, class folders of images, an .npz of images and labels, or a
+    .csv of paths and labels. Where it brings no test part, a fifth of every class is held out.
 
     What is recorded is told by images of the test part: of every map, of every class and of whole
     layers, as numbers and figures in DIR/record.
@@ -94,9 +110,11 @@ def command(
     Example:
       oip train conv-stack --data mnist-sample --out digits.keras
       oip train conv-stack --data mnist --out digits.keras --record runs/digits
+      oip train lenet5 --filters 6,32 --activation sigmoid --data mnist --out five.keras
     """
     models = our_models()
-    chosen = models.recipe(recipe)
+    options = {"filters": filters, "units": units, "stride": stride, "activation": activation}
+    chosen = models.recipe(recipe).configured(**options)
     name, part = models.split_source(source)
     if part == "test":
         hint = f"Say --data {name}; the test part judges the network."

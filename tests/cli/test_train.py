@@ -56,6 +56,23 @@ def test_the_json_is_the_sidecar_and_the_place(
     assert np.sum(result["confusion"]) == 12
 
 
+def test_a_recipe_takes_its_options(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    out = tmp_path / "five.keras"
+    told = ["--filters", "2,3", "--activation", "sigmoid", "--epochs", "1", "--json", "--quiet"]
+    assert run(["train", "lenet5", "--data", str(source), "--out", str(out), *told]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["recipe"], result["options"]) == (
+        "lenet5",
+        {"filters": [2, 3], "activation": "sigmoid"},
+    )
+    layer = keras.models.load_model(out, compile=False).get_layer("Conv2D_2")
+    assert (layer.filters, layer.activation.__name__) == (3, "sigmoid")
+
+
 def test_many_classes_show_their_mistakes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +95,9 @@ def test_many_classes_show_their_mistakes(
         (["--out", "model.h5"], ".keras"),
         (["--data", "mnist-smaple"], "Did you mean 'mnist-sample'"),
         (["--data", "mnist-sample:test"], "--data mnist-sample"),
+        (["--units", "5"], "expected filters, activation; received units"),
+        (["--filters", "1,2"], "3 numbers, one a layer"),
+        (["--activation", "steep"], "relu, tanh"),
     ],
 )
 def test_bad_input_leaves_with_2_and_one_line(
@@ -105,3 +125,4 @@ def test_the_help_has_an_example_and_the_recipes(capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     assert "oip train conv-stack --data mnist-sample --out digits.keras" in text
     assert "Recipes:" in text
+    assert "--filters 6,12" in text

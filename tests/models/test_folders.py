@@ -152,3 +152,37 @@ def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     table.write_bytes(b"path,label\nx.png,\xff\xfe\n")
     with pytest.raises(DataError, match="UTF-8"):
         load(table)
+
+
+def test_folders_of_parts_may_be_called_training_and_test(tmp_path: Path) -> None:
+    paint(tmp_path / "Training" / "Apple Red" / "1.jpg", (200, 0, 0))
+    paint(tmp_path / "Training" / "Lemon" / "2.jpg", (200, 200, 0))
+    paint(tmp_path / "Test" / "Lemon" / "3.jpg", (190, 190, 0))
+    paint(tmp_path / "papers" / "4.jpg", (0, 0, 0))
+    train, test, every = load(f"{tmp_path}:train"), load(f"{tmp_path}:test"), load(tmp_path)
+    assert train.classes == test.classes == ("Apple Red", "Lemon")
+    assert (len(train), len(test), len(every)) == (2, 1, 3)
+    # The exact name goes before another one.
+    paint(tmp_path / "test" / "Apple Red" / "5.jpg", (100, 0, 0))
+    assert load(f"{tmp_path}:test").labels.tolist() == [0]
+
+
+def test_one_folder_of_a_part_alone_is_a_class(tmp_path: Path) -> None:
+    paint(tmp_path / "Training" / "1.png", 1)
+    paint(tmp_path / "rest" / "2.png", 2)
+    assert load(tmp_path).classes == ("Training", "rest")
+
+
+def test_the_table_of_hasy_beside_its_images(tmp_path: Path) -> None:
+    rows = ["path,symbol_id,latex,user_id"]
+    for number, symbol in enumerate((31, 31, 1400, 950, 950, 1400)):
+        paint(tmp_path / "hasy-data" / f"v2-{number:05d}.png", 10 * number)
+        rows.append(f'hasy-data/v2-{number:05d}.png,{symbol},"\\symbol{{,}}",16')
+    (tmp_path / "hasy-data-labels.csv").write_text("\n".join(rows) + "\n")
+    for source in (tmp_path, tmp_path / "hasy-data-labels.csv"):
+        data = load(source)
+        assert data.classes == ("31", "950", "1400")
+        assert data.labels is not None
+        assert data.labels.tolist() == [0, 0, 2, 1, 1, 2]
+        assert data.images[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
+    assert len(load(f"{tmp_path}:test")) == 3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models import RECIPES, build, recipe
+from models.networks.base import Recipe
 from models.settings import LEARNING_RATES
 from oip.core.errors import DataError, SettingsError
 
@@ -30,6 +31,99 @@ def test_the_conv_stack_has_its_layers() -> None:
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == wanted
 
 
+def shapes(name: str, *layers: str, side: int = 28, **options) -> list[tuple[int, ...]]:
+    model = build(name, (side, side, 1), 10, **options)
+    return [tuple(model.get_layer(layer).output.shape[1:]) for layer in layers]
+
+
+def test_the_papers_networks_have_their_layers() -> None:
+    pooled = ("MaxPooling2D_1", "MaxPooling2D_2", "Dense_1", "classes")
+    assert shapes("lenet", *pooled) == [(14, 14, 24), (7, 7, 48), (1024,), (10,)]
+    assert shapes("lenet", "Conv2D_1", *pooled[:2], stride=2) == [
+        (14, 14, 24),
+        (7, 7, 24),
+        (3, 3, 48),
+    ]
+    blocks = ("MaxPooling2D_1", "AveragePooling2D_1", "AveragePooling2D_2")
+    assert shapes("densenet", *blocks) == [(14, 14, 24), (7, 7, 12), (3, 3, 12)]
+    # Four bottlenecks add 12 maps each to the 24 of the first block and the 12 of a transition.
+    joined = shapes("densenet", "Concatenate_1_4", "Concatenate_2_4")
+    assert joined == [(14, 14, 72), (7, 7, 60)]
+    dense = [f"Dense_{number}" for number in (1, 2, 3)]
+    assert shapes("relu-mlp", *dense) == [(1024,), (256,), (128,)]
+    narrow = [*dense, "Dense_4"]
+    assert shapes("ip-mlp", *narrow) == [(1024,), (20,), (20,), (20,)]
+    tanh = build("tanh-mlp", (3, 4, 1), 2)
+    widths = [layer.units for layer in tanh.layers if hasattr(layer, "units")]
+    assert widths == [10, 7, 5, 4, 3, 2]
+    assert {layer.activation.__name__ for layer in tanh.layers if hasattr(layer, "units")} == {
+        "tanh",
+        "softmax",
+    }
+    five = ("Conv2D_1", "MaxPooling2D_2")
+    assert shapes("lenet5", *five) == [(24, 24, 6), (4, 4, 12)]
+    assert shapes("resnet-small", "Add_3", "GlobalAveragePooling2D") == [(28, 28, 16), (64,)]
+
+
+def test_the_cores_of_the_densenet_are_after_relu() -> None:
+    """What a transition convolves is never negative, and its own output can be."""
+    import keras
+
+    model = build("densenet", (28, 28, 1), 10, np.array([100.0]), np.array([50.0]))
+    names = ("ReLU_10", "AveragePooling2D_1")
+    part = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1)).astype(np.float32)
+    before, after = part.predict(images, verbose=0)
+    assert before.min() == 0
+    assert after.min() < 0
+
+
+def test_a_stride_leaves_less_and_says_so() -> None:
+    with pytest.raises(DataError, match="10 x 10"):
+        build("lenet", (9, 9, 1), 2, stride=3)
+    assert build("lenet", (10, 10, 1), 2, stride=3).output.shape == (None, 2)
+
+
+def test_options_are_told_as_text_or_as_they_are() -> None:
+    plain = recipe("lenet5")
+    assert plain.options == {"filters": (6, 12), "activation": "relu"}
+    told = plain.configured(filters="6, 32", activation="sigmoid")
+    assert told == plain.configured(filters=[6, 32], activation="sigmoid")
+    assert told.options == {"filters": (6, 32), "activation": "sigmoid"}
+    assert plain.configured(filters=None, activation="") == plain
+    assert recipe("relu-mlp").configured(units="7").options["units"] == (7,)
+    assert recipe("lenet").configured(stride="2").options["stride"] == 2
+    model = build("lenet5", (16, 16, 1), 2, filters="2,3", activation="sigmoid")
+    layer = model.get_layer("Conv2D_2")
+    assert (layer.filters, layer.activation.__name__) == (3, "sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "message"),
+    [
+        ("lenet5", {"units": "3"}, "expected filters, activation; received units"),
+        ("vgg16-cifar", {"filters": "3"}, "expected none; received filters"),
+        ("lenet5", {"filters": "6"}, "2 numbers, one a layer"),
+        ("lenet5", {"filters": "6,-1"}, "whole numbers from 1"),
+        ("lenet5", {"filters": (6, 0)}, "whole numbers from 1"),
+        ("lenet5", {"filters": "six"}, "whole numbers from 1"),
+        ("lenet5", {"activation": "step"}, "relu, tanh, sigmoid"),
+        ("lenet", {"stride": "1,2"}, "a whole number from 1"),
+        ("relu-mlp", {"units": ()}, "whole numbers from 1"),
+    ],
+)
+def test_options_that_cannot_be_are_told(name: str, told: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        recipe(name).configured(**told)
+
+
+@pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)
+def test_every_recipe_has_settings_for_many_and_for_few(each: Recipe) -> None:
+    many, few = each.settings(60_000), each.settings(50)
+    assert few.batch <= many.batch
+    assert each.settings(60_000, epochs=2).epochs == 2
+
+
 def test_pixels_are_standardised_inside() -> None:
     mean, std = np.array([10.0, 20.0, 30.0]), np.array([1.0, 2.0, 4.0])
     model = build("conv-stack", (20, 20, 3), 2, mean, std)
@@ -44,6 +138,7 @@ def test_the_penalty_is_the_sum_of_squared_kernels() -> None:
     kernels = [layer.kernel for layer in penalised.layers if hasattr(layer, "kernel")]
     wanted = 0.5 * sum(float(np.square(kernel.numpy()).sum()) for kernel in kernels)
     assert float(sum(penalised.losses)) == pytest.approx(wanted, rel=1e-4)
+    assert "L2" in str(penalised.get_layer("Conv2D_1").get_config()["kernel_regularizer"])
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

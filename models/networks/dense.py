@@ -1,0 +1,87 @@
+"""Networks of dense layers only, and the dense ends of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from models.networks.base import Recipe
+from models.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Perceptron(Recipe):
+    """Dense layers, one after the other."""
+
+    least_side: ClassVar[int] = 1
+    any_depth: ClassVar[bool] = True
+
+    units: tuple[int, ...] = (1024, 256, 128)
+    activation: str = "relu"
+
+    def layers(self, inputs: Any, classes: int) -> Any:
+        return classified(hidden(inputs, self.units, self.activation), classes)
+
+
+@dataclass(frozen=True)
+class ReluMlp(Perceptron):
+    """Dense layers of 1,024, 256 and 128 with ReLU: 784-1024-256-128-10 for MNIST."""
+
+    name: ClassVar[str] = "relu-mlp"
+    description: ClassVar[str] = "Dense layers of 1,024, 256 and 128 with ReLU."
+    many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
+
+
+@dataclass(frozen=True)
+class IpMlp(Perceptron):
+    """Dense layers of 1,024, 20, 20 and 20 with ReLU: 784-1024-20-20-20-10 for MNIST.
+
+    References:
+        A. M. Saxe et al.: On the information bottleneck theory of deep learning. ICLR 2018.
+    """
+
+    name: ClassVar[str] = "ip-mlp"
+    description: ClassVar[str] = "Dense layers of 1,024, 20, 20 and 20 with ReLU."
+    many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
+
+    units: tuple[int, ...] = (1024, 20, 20, 20)
+
+
+@dataclass(frozen=True)
+class TanhMlp(Perceptron):
+    """Dense layers of 10, 7, 5, 4 and 3 with tanh: 12-10-7-5-4-3-2 for the data `binary-12`.
+
+    References:
+        R. Shwartz-Ziv, N. Tishby: Opening the black box of deep neural networks via information.
+        arXiv:1703.00810, section 3.1.
+    """
+
+    name: ClassVar[str] = "tanh-mlp"
+    description: ClassVar[str] = "Dense layers of 10, 7, 5, 4 and 3 with tanh, for binary-12."
+
+    units: tuple[int, ...] = (10, 7, 5, 4, 3)
+    activation: str = "tanh"
+
+    def defaults(self, images: int) -> TrainSettings:
+        """Small batches for long: so narrow a network learns slowly."""
+        if images < 100:
+            return super().defaults(images)
+        epochs = max(4, round(400_000 / images))
+        return TrainSettings(epochs=min(epochs, 200), batch=32, learning_rate=0.01)
+
+
+def hidden(values: Any, units: tuple[int, ...], activation: str) -> Any:
+    """`Flatten` and dense layers called `Dense_1` and so on."""
+    from keras import layers
+
+    values = layers.Flatten(name="Flatten")(values)
+    for number, count in enumerate(units, 1):
+        values = layers.Dense(count, activation=activation, name=f"Dense_{number}")(values)
+    return values
+
+
+def classified(values: Any, classes: int) -> Any:
+    """The last layer: class probabilities (n, classes)."""
+    from keras import layers
+
+    return layers.Dense(classes, activation="softmax", name="classes")(values)

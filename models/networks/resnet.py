@@ -1,0 +1,63 @@
+"""A small residual network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from models.networks.base import Recipe
+from models.networks.convolutional import convolved
+from models.networks.dense import classified
+from models.settings import TrainSettings
+
+_BLOCKS = 2
+
+
+@dataclass(frozen=True)
+class ResNetSmall(Recipe):
+    """Three stages of two residual blocks with batch normalisation, and global average pooling.
+
+    References:
+        K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition.
+        arXiv:1512.03385, section 4.2 (the networks for CIFAR-10, here with n = 2).
+    """
+
+    name: ClassVar[str] = "resnet-small"
+    description: ClassVar[str] = (
+        "Stages of 16, 32 and 64 maps, each of two residual blocks, 3x3; global pooling."
+    )
+    least_side: ClassVar[int] = 4
+    any_depth: ClassVar[bool] = True
+    many: ClassVar[TrainSettings] = TrainSettings(epochs=12, batch=128)
+
+    filters: tuple[int, ...] = (16, 32, 64)
+    """Of each stage; every stage after the first halves the size."""
+
+    def layers(self, inputs: Any, classes: int) -> Any:
+        from keras import layers
+
+        number = 1
+        values = _normalised(inputs, number, self.filters[0], 3, 1)
+        values = layers.ReLU(name=f"ReLU_{number}")(values)
+        for stage, maps in enumerate(self.filters):
+            for block in range(_BLOCKS):
+                stride = 2 if stage and not block else 1
+                shortcut = values
+                values = _normalised(values, number + 1, maps, 3, stride)
+                values = layers.ReLU(name=f"ReLU_{number + 1}")(values)
+                values = _normalised(values, number + 2, maps, 3, 1)
+                number += 2
+                if shortcut.shape[-1] != maps or stride > 1:
+                    number += 1
+                    shortcut = _normalised(shortcut, number, maps, 1, stride)
+                values = layers.Add(name=f"Add_{number}")([values, shortcut])
+                values = layers.ReLU(name=f"ReLU_{number}")(values)
+        values = layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
+        return classified(values, classes)
+
+
+def _normalised(values: Any, number: int, maps: int, size: int, stride: int) -> Any:
+    from keras import layers
+
+    values = convolved(values, number, maps, size, None, stride, bias=False)
+    return layers.BatchNormalization(name=f"BatchNormalization_{number}")(values)

@@ -1,0 +1,34 @@
+"""VGG-16, as Keras has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from models.networks.base import Recipe
+from models.networks.dense import classified, hidden
+from models.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Vgg16(Recipe):
+    """The 13 convolutions of VGG-16 from `keras.applications`, untrained, and a dense end of 512.
+
+    References:
+        K. Simonyan, A. Zisserman: Very deep convolutional networks for large-scale image
+        recognition. arXiv:1409.1556.
+    """
+
+    name: ClassVar[str] = "vgg16-cifar"
+    description: ClassVar[str] = (
+        "The 13 convolutions of VGG-16 (keras.applications); a dense layer of 512."
+    )
+    least_side: ClassVar[int] = 32
+    many: ClassVar[TrainSettings] = TrainSettings(epochs=30, batch=128, learning_rate=2e-4)
+
+    def layers(self, inputs: Any, classes: int) -> Any:
+        import keras
+
+        untrained: Any = None  # Keras takes it, and is annotated as if it took names only
+        body = keras.applications.VGG16(include_top=False, weights=untrained, input_tensor=inputs)
+        return classified(hidden(body.output, (512,), "relu"), classes)
