@@ -1,0 +1,250 @@
+"""One style for all figures: readable at print size, safe for the colour-blind, same bytes again.
+
+Figures are plain matplotlib `Figure` objects, shown by a notebook and written by `save`; pyplot and
+its global state are never used. Sizes are those on paper: text of 8 points stays 8 points.
+
+Sources: the colours are those of Okabe and Ito, "Color Universal Design" (2008); numbers are shown
+with viridis, which grows evenly in lightness and prints well in grey.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oip.core import files
+from oip.core.errors import SettingsError, expected
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+    "#f0e442",
+)
+"""Blue, vermilion, green, purple, orange, sky blue, black, yellow: one colour a kind of thing."""
+SEQUENTIAL = "viridis"
+"""Colour map of numbers from little to much."""
+DIVERGING = "PuOr"
+"""Colour map of numbers on both sides of zero."""
+GREY = "gray"
+"""Colour map of images, and of numbers where no colour is wanted."""
+QUIET = "#777777"
+"""Lines that are there to compare with: zero, a ceiling, a null."""
+DPI = 200
+"""Dots an inch of a PNG."""
+FONT, SMALL = 8.0, 7.0
+"""Points of titles and labels, and of ticks and legends."""
+_KINDS = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+_STYLE: dict[str, Any] = {
+    "font.size": FONT,
+    "axes.titlesize": FONT,
+    "axes.labelsize": FONT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.titlesize": FONT + 1,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "legend.fontsize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+}
+
+
+def figure(
+    width: float = 6.0, height: float = 4.0, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """An empty figure and its panels.
+
+    Args:
+        width, height: in inches, as it is printed.
+        rows, columns: of panels.
+        options: for `Figure.subplots`, such as `sharex=True` or `height_ratios=(1, 3)`.
+
+    Returns:
+        The figure, and its axes as an array (rows, columns), also of one panel. Lines take the
+        colours of `PALETTE` in turn.
+
+    Example:
+        >>> drawing, panels = figure(3.4, 2.4)
+        >>> panels[0, 0].plot([0, 1], [0, 1])  # doctest: +SKIP
+    """
+    import matplotlib
+    from cycler import cycler
+
+    style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=PALETTE)}
+    with matplotlib.rc_context(style):
+        drawing = _kind()(figsize=(width, height), layout="constrained", dpi=DPI / 2)
+        panels = drawing.subplots(rows, columns, squeeze=False, **options)
+    for axes in panels.flat:
+        axes.tick_params(labelsize=SMALL, width=0.6, length=2.5)
+    return drawing, panels
+
+
+@cache
+def _kind() -> type[Figure]:
+    """Figures that a notebook shows although pyplot was never imported."""
+    from matplotlib.figure import Figure
+
+    class Drawing(Figure):
+        """A figure that is its own PNG."""
+
+        def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+            width, height = (round(float(side) * DPI / 2) for side in self.get_size_inches())
+            return encoded(self), {"width": width, "height": height}
+
+    return Drawing
+
+
+def save(drawing: Figure, path: str | Path) -> Path:
+    """Writes a figure as PNG or SVG, whichever `path` ends in, whole or not at all.
+
+    Neither dates nor random names are in the file: the same figure gives the same bytes.
+
+    Returns:
+        `path`.
+
+    Raises:
+        SettingsError: the path ends in something else.
+        WriteError: the file cannot be written.
+    """
+    path = Path(path)
+    files.write_bytes(path, encoded(drawing, path.suffix))
+    return path
+
+
+def encoded(drawing: Figure, kind: str = ".png") -> bytes:
+    """A figure as the bytes of a `.png` or `.svg` file.
+
+    Raises:
+        SettingsError: `kind` is something else.
+    """
+    import matplotlib
+
+    kind = kind.lower()
+    if kind not in _KINDS:
+        raise SettingsError(expected("format of a figure", " or ".join(_KINDS), f"'{kind}'"))
+    # Laying out again starts from the last layout and drifts by a hair: what was laid out stays.
+    if drawing.get_layout_engine() is not None:
+        drawing.draw_without_rendering()
+        drawing.set_layout_engine("none")
+    stream = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "oip"}):
+        drawing.savefig(stream, format=kind[1:], metadata=_KINDS[kind], dpi=DPI)
+    return stream.getvalue()
+
+
+def printable(text: object) -> str:
+    """A name from a model or data, to be drawn as it is: no control characters, no formulas."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return shown.replace("$", r"\$")
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def titled(drawing: Figure, text: str) -> None:
+    """Writes over a whole figure what it shows, as it is, see `printable`."""
+    drawing.suptitle(printable(text), fontsize=FONT + 1)
+
+
+def colour_bar(
+    drawing: Figure,
+    panels: np.ndarray,
+    colours: Any,
+    ends: tuple[float, float],
+    label: str,
+) -> None:
+    """A colour bar below the panels.
+
+    Args:
+        drawing: the figure.
+        panels: axes that it belongs to.
+        colours: name of a matplotlib colour map, or one.
+        ends: numbers that its first and last colour stand for.
+        label: what the colours stand for, with its unit.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    scale = Normalize(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1.0)
+    options: dict[str, Any] = {"location": "bottom", "aspect": 40, "shrink": 0.6, "pad": 0.03}
+    bar = drawing.colorbar(ScalarMappable(scale, colours), ax=list(panels.flat), **options)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.set_label(label, fontsize=FONT)
+    bar.ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)
+    bar.ax.xaxis.get_offset_text().set_fontsize(SMALL)
+
+
+def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> Any:
+    """Draws an image or a table of numbers with sharp pixels, without ticks and frame.
+
+    Args:
+        axes: the panel.
+        pixels: (h, w) numbers, or (h, w, 3) uint8.
+        title: shown as it is, see `printable`.
+        options: for `Axes.imshow`, such as `cmap`, `vmin`, `vmax`; grey if there are none.
+
+    Returns:
+        What a colour bar is made for.
+    """
+    drawn = axes.imshow(pixels, **{"cmap": GREY, "interpolation": "nearest", **options})
+    axes.set_axis_off()
+    if title:
+        axes.set_title(printable_lines(title), fontsize=SMALL, pad=3)
+    return drawn
+
+
+def tiled(tiles: np.ndarray, columns: int, gap: int = 1, between: Any = np.nan) -> np.ndarray:
+    """Many small images as one, row by row.
+
+    Args:
+        tiles: (n, h, w) or (n, h, w, b).
+        columns: tiles a row.
+        gap: pixels between them.
+        between: what the gaps and empty places hold.
+
+    Returns:
+        (rows h + (rows - 1) gap, columns w + (columns - 1) gap[, b]), of the type of `tiles`.
+    """
+    tiles = np.asarray(tiles)
+    count, height, width = tiles.shape[:3]
+    rows = -(-count // columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *tiles.shape[3:])
+    result = np.full(shape, between, tiles.dtype)
+    for tile, (top, left) in zip(tiles, corners(count, (height, width), columns, gap), strict=True):
+        result[top : top + height, left : left + width] = tile
+    return result
+
+
+def corners(count: int, size: tuple[int, int], columns: int, gap: int = 1) -> np.ndarray:
+    """(n, 2) int: row and column of the first pixel of each tile in what `tiled` gives."""
+    place = np.arange(count)
+    return np.stack([place // columns * (size[0] + gap), place % columns * (size[1] + gap)], axis=1)
+
+
+def grid_columns(count: int, shape: tuple[int, int] = (1, 1)) -> int:
+    """Columns that lay `count` tiles of a shape out as a block about as wide as high.
+
+    A number that leaves no place empty is taken if it makes the block at most twice as wide.
+    """
+    square = max(1.0, np.sqrt(count * shape[0] / shape[1]))
+    least = int(np.ceil(square - 1e-9))
+    full = [columns for columns in range(least, int(2 * square) + 1) if count % columns == 0]
+    return min(count, full[0] if full else least)
