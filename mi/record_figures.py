@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ def boxes(record: TrainingRecord) -> Figure:
     """See `TrainingRecord.plot_boxes`; of many steps, 20 that are spread evenly."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 2.4 * len(record.layers)), layout="constrained")
+    layers = _with_maps(record.layers)
+    figure = Figure(figsize=(8, 2.4 * len(layers)), layout="constrained")
     shown = _spread(len(record), _BOXES)
-    for axes, one in zip(_panels(figure, record), record.layers, strict=True):
+    for axes, one in zip(_panels(figure, len(layers)), layers, strict=True):
         values = [row[np.isfinite(row)] for row in one.label[shown]]
         axes.boxplot(values, flierprops={"markersize": 2}, medianprops={"color": "#cc3311"})
         _steps_below(axes, record, shown, first=1)
@@ -43,8 +45,9 @@ def differences(record: TrainingRecord) -> Figure:
     """See `TrainingRecord.plot_differences`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 2.2 * len(record.layers)), layout="constrained")
-    for axes, one in zip(_panels(figure, record), record.layers, strict=True):
+    layers = _with_maps(record.layers)
+    figure = Figure(figsize=(8, 2.2 * len(layers)), layout="constrained")
+    for axes, one in zip(_panels(figure, len(layers)), layers, strict=True):
         finite = np.isfinite(one.label)
         total = np.where(finite, one.label, 0.0).sum(axis=1, dtype=np.float64)
         mean = total / np.maximum(finite.sum(axis=1), 1)
@@ -61,6 +64,7 @@ def class_maps(record: TrainingRecord, one: RecordedLayer, ranks: bool) -> Figur
     """See `TrainingRecord.plot_classes`; of many steps, five that are spread evenly."""
     from matplotlib.figure import Figure
 
+    _with_maps((one,))
     shown = _spread(len(record), _COLUMNS)
     start = np.argsort(-np.nan_to_num(one.label[0], nan=-1.0), kind="stable")
     values = one.per_class[shown][:, start]
@@ -149,8 +153,16 @@ def write(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     return paths
 
 
-def _panels(figure: Figure, record: TrainingRecord) -> np.ndarray:
-    return figure.subplots(len(record.layers), 1, squeeze=False)[:, 0]
+def _panels(figure: Figure, count: int) -> np.ndarray:
+    return figure.subplots(count, 1, squeeze=False)[:, 0]
+
+
+def _with_maps(layers: Sequence[RecordedLayer]) -> list[RecordedLayer]:
+    found = [one for one in layers if one.label.shape[1]]
+    if not found:
+        names = ", ".join(one.layer for one in layers)
+        raise SettingsError(expected("a figure of maps", "a record of layers with maps", names))
+    return found
 
 
 def _spread(count: int, most: int) -> np.ndarray:

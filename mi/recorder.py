@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mi.estimators.base import Estimator, InputEstimator
 from mi.estimators.choice import label_estimator
 from mi.estimators.threads import each
 from mi.record_files import RecordFolder
-from mi.recording_responses import Reader
+from mi.recording_responses import Part, Reader
 from mi.recording_steps import Schedule
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.quiet import import_quietly
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import keras
 
     from mi.training_record import TrainingRecord
-    from oip.network.layers import LayerInfo
 else:
     keras = import_quietly("keras")
 
@@ -54,6 +53,9 @@ class Recorder(keras.callbacks.Callback):
         out: folder of a run; the record is in its folder `record`. If None it is in a temporary
             folder, which goes with the recorder.
         layers: names as `oip layers` prints them, or `@index`; all with maps if None.
+        dense: names of layers without places, such as `Dense`; recorded as a whole only.
+        at: the maps' responses after their activation, or the block output after the pooling that
+            follows, where one does.
         estimator: a name, or an estimator with parameters of its own. `kde` is quick.
         samples: most images that are used, in the shares of their classes.
         seed: of the subsample and of what the estimator draws.
@@ -86,6 +88,8 @@ class Recorder(keras.callbacks.Callback):
         *,
         out: str | Path | None = None,
         layers: Sequence[str] | None = None,
+        dense: Sequence[str] = (),
+        at: Literal["response", "block"] = "response",
         estimator: str | Estimator = "kde",
         samples: int = 500,
         seed: int = 0,
@@ -107,6 +111,10 @@ class Recorder(keras.callbacks.Callback):
         self._true = None if numbers is None else numbers[places]
         self._classes = known.classes
         self._asked = None if layers is None else list(layers)
+        self._dense = list(dense)
+        if at not in ("response", "block"):
+            raise SettingsError(expected("at", "response or block", f"'{at}'"))
+        self._at: Literal["response", "block"] = at
         self._seed, self._split = seed, split
         if out is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="oip-")
@@ -157,6 +165,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _prepare(self) -> None:
         """The view of the model; made once for each model that is trained."""
+        from oip.network.heads import dense_layer
         from oip.network.inputs import check_images
         from oip.network.view import Network
 
@@ -166,15 +175,20 @@ class Recorder(keras.callbacks.Callback):
         if not model.built:
             model.build((None, *self._images.shape[1:]))
         network = Network(model).fitted_to(self._images)
-        infos = network.convolutional
-        if self._asked is not None:
+        if self._asked is None:
+            infos = network.layers if self._dense else network.convolutional
+        else:
             infos = [network.find(name) for name in self._asked]
-            if not infos or len({info.index for info in infos}) < len(infos):
-                raise SettingsError(expected("layers", "some, each one once", self._asked))
+        heads = [dense_layer(network, name) for name in self._dense]
+        parts = [Part.of_layer(info, self._at) for info in infos]
+        parts += [Part.of_units(head, len(network.layers) + n) for n, head in enumerate(heads)]
+        if not parts or len({part.name for part in parts}) < len(parts):
+            asked = [*(self._asked or []), *self._dense]
+            raise SettingsError(expected("layers", "some, each one once", asked))
         images = check_images(network.inputs, self._images)
-        self._reader = Reader(network, infos, images)
-        self._infos = infos
-        self._folder = RecordFolder(self._path, self._told(infos))
+        self._reader = Reader(network, parts, images)
+        self._parts = parts
+        self._folder = RecordFolder(self._path, self._told(parts))
         self._trained = model
 
     def _step(self) -> int:
@@ -183,7 +197,7 @@ class Recorder(keras.callbacks.Callback):
         done: Any = keras.ops.convert_to_numpy(model.optimizer.iterations)
         return int(done)
 
-    def _told(self, infos: list[LayerInfo]) -> dict[str, Any]:
+    def _told(self, parts: list[Part]) -> dict[str, Any]:
         """What record.json says besides steps and values."""
         one = self._estimator
         told = {
@@ -200,8 +214,13 @@ class Recorder(keras.callbacks.Callback):
             "input_ceiling": float(np.log2(len(self._codes)))
             if isinstance(one, InputEstimator)
             else None,
-            "layers": [{"index": one.index, "layer": one.name, "maps": one.maps} for one in infos],
+            "layers": [
+                {"index": one.index, "layer": one.name, "maps": 0 if one.whole else one.maps}
+                for one in parts
+            ],
         }
+        if self._at != "response":
+            told["at"] = self._at
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self._images).tobytes())
         digest.update(self._codes.tobytes())
@@ -214,15 +233,16 @@ class Recorder(keras.callbacks.Callback):
         """One step as `RecordFolder` keeps it, in bits; NaN for maps that are not finite."""
         n, classes = len(self._codes), len(self._classes)
         found: dict[str, np.ndarray] = {}
-        grams = [np.zeros((n, n)) for _ in self._infos]
-        for info in self._infos:
-            name = f"layer-{info.index:03d}"
-            found[f"{name}-label"] = np.full(info.maps, np.nan, np.float32)
-            found[f"{name}-per_class"] = np.full((info.maps, classes), np.nan, np.float32)
+        grams = [np.zeros((n, n)) for _ in self._parts]
+        for part in self._parts:
+            name, maps = f"layer-{part.index:03d}", 0 if part.whole else part.maps
+            found[f"{name}-label"] = np.full(maps, np.nan, np.float32)
+            found[f"{name}-per_class"] = np.full((maps, classes), np.nan, np.float32)
         for place, maps, values in self._reader.blocks():
-            name = f"layer-{self._infos[place].index:03d}"
+            part = self._parts[place]
             usable = np.isfinite(values).all(axis=(0, 2))
-            if usable.any():
+            if usable.any() and not part.whole:
+                name = f"layer-{part.index:03d}"
                 good = values if usable.all() else values[:, usable]
                 told = self._estimator.over_maps(good, self._codes, self._seed)
                 found[f"{name}-label"][maps[usable]] = bits(told.mi)
@@ -231,8 +251,8 @@ class Recorder(keras.callbacks.Callback):
                 _add_products(grams[place], values.reshape(n, -1))
             else:
                 grams[place].fill(np.nan)
-        for info, known in zip(self._infos, each(self._of_layer, grams), strict=True):
-            found[f"layer-{info.index:03d}-layer"] = known
+        for part, known in zip(self._parts, each(self._of_layer, grams), strict=True):
+            found[f"layer-{part.index:03d}-layer"] = known
         predicted = self._reader.predicted()
         right = np.nan
         if predicted is not None and self._true is not None:

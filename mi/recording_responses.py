@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from oip.network.layers import LayerInfo
+    from oip.network.heads import Head
+    from oip.network.layers import LayerInfo, Place
     from oip.network.view import Network
 
 _FORWARD_BYTES = 128 << 20
 _MOST_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer as it is recorded."""
+
+    index: int
+    name: str
+    maps: int
+    """Maps, or units of a layer without places."""
+    size: tuple[int, ...]
+    place: Place = field(repr=False)
+    channels_first: bool
+    whole: bool
+    """Recorded as a whole only."""
+
+    @classmethod
+    def of_layer(cls, info: LayerInfo, at: Literal["response", "block"]) -> Part:
+        """A layer with maps; of its block where it is asked for and a pooling layer follows."""
+        place, size = info.response, info.size
+        if at == "block" and info.block is not None and info.block_size is not None:
+            place, size = info.block, info.block_size
+        return cls(info.index, info.name, info.maps, size, place, info.channels_first, False)
+
+    @classmethod
+    def of_units(cls, head: Head, index: int) -> Part:
+        """A layer without places, such as a dense one."""
+        return cls(index, head.name, head.units, (), head.place, False, True)
 
 
 class Reader:
@@ -28,7 +58,7 @@ class Reader:
     def __init__(
         self,
         network: Network,
-        layers: Sequence[LayerInfo],
+        layers: Sequence[Part],
         images: np.ndarray,
         byte_budget: int = 256 << 20,
     ):
@@ -77,7 +107,7 @@ class Reader:
         from oip.network.graphs import compiled
 
         network = self._network
-        places = [(layer.response, layer.channels_first) for layer in self._layers]
+        places = [(layer.place, layer.channels_first) for layer in self._layers]
         if self._head is not None:
             places.append((self._head, False))
 
@@ -95,9 +125,7 @@ class Reader:
         return compiled(responses, image, *[tf.TensorSpec((None,), tf.int32)] * len(self._layers))
 
 
-def _groups(
-    layers: Sequence[LayerInfo], images: int, byte_budget: int
-) -> list[dict[int, np.ndarray]]:
+def _groups(layers: Sequence[Part], images: int, byte_budget: int) -> list[dict[int, np.ndarray]]:
     """Maps that are read in one run: place of the layer -> map numbers, within the budget."""
     groups: list[dict[int, np.ndarray]] = [{}]
     room = byte_budget

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mi.record_files import SCHEMA
-from oip.core import files
+from oip.core import files, notebook
 from oip.core.errors import RunError, SettingsError, expected
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class RecordedLayer:
     layer: str
     index: int
     label: np.ndarray
-    """(t, m): of each map's response about the label."""
+    """(t, m): of each map's response about the label; (t, 0) of a layer without maps."""
     per_class: np.ndarray
     """(t, m, classes): about being of a class or not."""
     whole_label: np.ndarray
@@ -97,6 +97,11 @@ class TrainingRecord:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @property
+    def with_maps(self) -> tuple[RecordedLayer, ...]:
+        """The layers of which each map was recorded."""
+        return tuple(one for one in self.layers if one.label.shape[1])
+
     def __getitem__(self, layer: str) -> RecordedLayer:
         """A layer by its name, or by `@index`."""
         for one in self.layers:
@@ -104,6 +109,33 @@ class TrainingRecord:
                 return one
         names = ", ".join(one.layer for one in self.layers)
         raise SettingsError(expected("layer of this record", names, f"'{layer}'"))
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for one in self.layers:
+            ends = [one.label[0], one.label[-1]] if one.label.shape[1] else []
+            means = [float(np.nanmean(end)) if np.isfinite(end).any() else None for end in ends]
+            rows.append(
+                (
+                    one.layer,
+                    int(one.label.shape[1]),
+                    *(means or (None, None)),
+                    float(one.whole_label[-1]),
+                    float(one.whole_input[-1]),
+                )
+            )
+        headings = (
+            "layer",
+            "maps",
+            "mean bits a map, first",
+            "last",
+            "I(T;Y) of the layer, last",
+            "I(X;T), last",
+        )
+        span = f"steps {self.steps[0]} to {self.steps[-1]}" if len(self) else "nothing yet"
+        return notebook.block(
+            f"training record: {len(self)} records, {span}", notebook.table(headings, rows)
+        )
 
     def to_pandas(self) -> DataFrame:
         """A row for each step, layer and map; information in bits."""
@@ -121,7 +153,11 @@ class TrainingRecord:
         return pandas.DataFrame(rows)
 
     def plot_boxes(self) -> Figure:
-        """Box plots of the maps' information about the label over training, a panel a layer."""
+        """Box plots of the maps' information about the label over training, a panel a layer.
+
+        Raises:
+            SettingsError: no layer of the record has maps; so for all figures of maps.
+        """
         from mi.record_figures import boxes
 
         return boxes(self)
@@ -161,10 +197,12 @@ class TrainingRecord:
         """
         from mi.record_figures import write
 
-        drawn = {"boxes": self.plot_boxes(), "differences": self.plot_differences()}
+        drawn = {}
+        if self.with_maps:
+            drawn = {"boxes": self.plot_boxes(), "differences": self.plot_differences()}
         if self.told.get("input_ceiling") is not None:
             drawn["plane"] = self.plot_plane()
-        for one in self.layers:
+        for one in self.with_maps:
             drawn[f"classes-{one.index:03d}"] = self.plot_classes(f"@{one.index}")
             drawn[f"class-ranks-{one.index:03d}"] = self.plot_classes(f"@{one.index}", ranks=True)
         return [path for name, figure in drawn.items() for path in write(figure, folder, name)]

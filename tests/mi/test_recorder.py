@@ -249,3 +249,63 @@ def test_bad_records_are_refused(model, bars, tmp_path):
     np.savez(path, **{**told, "steps": told["steps"][:1]})
     with pytest.raises(RunError, match="other steps"):
         mi.TrainingRecord.open(tmp_path)
+
+
+def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(model, bars, tmp_path):
+    from oip.network.responses import map_blocks
+    from oip.network.view import Network
+
+    told = {"samples": 60, "out": tmp_path, "every": [0]}
+    recorder = mi.Recorder(*bars, layers=["first"], dense=["dense"], at="block", **told)
+    model.layers[-1].name = "dense"
+    fit(model, bars, recorder, epochs=1)
+    record = recorder.record
+    assert [(one.layer, one.label.shape[1]) for one in record.layers] == [
+        ("first", 6),
+        ("dense", 0),
+    ]
+    assert [one.layer for one in record.with_maps] == ["first"]
+    assert record.told["at"] == "block"
+    # Maps are those of the block output.
+    images, codes = recorder._images, recorder._codes
+    network = Network(model)
+    (_, values), *_ = map_blocks(network, images, network.find("first"), at="block")
+    wanted = mi.estimator("kde").over_maps(values, codes).mi / np.log(2)
+    np.testing.assert_allclose(record["first"].label[-1], wanted, atol=1e-5)
+    # The dense layer's output is what the model predicts.
+    output = model.predict(images, verbose=0)
+    about_label = mi.estimator("kde").over_maps(output[:, None], codes).mi[0] / np.log(2)
+    assert record["dense"].whole_label[-1] == pytest.approx(about_label, rel=1e-3)
+    about_input = mi.input_information(output, "kde").bits
+    assert record["dense"].whole_input[-1] == pytest.approx(about_input, rel=1e-3)
+    names = {path.stem for path in record.save_figures(tmp_path / "figures")}
+    assert names == {"boxes", "differences", "plane", "classes-000", "class-ranks-000"}
+    with pytest.raises(SettingsError, match="layers with maps"):
+        record.plot_classes("dense")
+
+
+def test_a_network_without_maps_is_recorded_by_its_dense_layers(bars, tmp_path):
+    import keras
+    from keras import layers
+
+    parts = [layers.Flatten(), layers.Dense(5, activation="relu", name="hidden"), layers.Dense(4)]
+    plain = keras.Sequential([layers.Input((16, 16, 1)), *parts])
+    plain.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    recorder = mi.Recorder(*bars, dense=["hidden"], samples=40, out=tmp_path)
+    fit(plain, bars, recorder, epochs=1)
+    record = recorder.record
+    assert [one.layer for one in record.layers] == ["hidden"]
+    assert np.isfinite(record["hidden"].whole_label).all()
+    assert {path.stem for path in record.save_figures(tmp_path / "figures")} == {"plane"}
+    with pytest.raises(SettingsError, match="layers with maps"):
+        record.plot_boxes()
+
+
+def test_what_cannot_be_recorded_is_told(model, bars):
+    with pytest.raises(SettingsError, match="response or block"):
+        mi.Recorder(*bars, at="input")
+    with pytest.raises(ModelError, match="layer of units"):
+        fit(model, bars, mi.Recorder(*bars, dense=["nothing"]))
+    name = model.layers[-1].name
+    with pytest.raises(SettingsError, match="each one once"):
+        fit(model, bars, mi.Recorder(*bars, dense=[name, name]))
