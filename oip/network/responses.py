@@ -10,7 +10,7 @@ import numpy as np
 from oip.core.errors import SettingsError, expected
 from oip.network.cut import run_to
 from oip.network.graphs import compiled
-from oip.network.layers import LayerInfo
+from oip.network.layers import LayerInfo, Place
 from oip.network.view import Network
 
 At = Literal["response", "block"]
@@ -46,14 +46,13 @@ def map_blocks(
     numbers = np.arange(layer.maps) if maps is None else np.asarray(maps)
     nodes = int(np.prod(_size(layer, at)))
     room = max(1, byte_budget // (4 * nodes * max(1, len(images))))
-    forward = _forward(network, layer, at)
-    batch = _batch(network, layer)
+    forward = chosen_maps(network, _place(layer, at), layer.channels_first)
+    batch = batch_size(network, layer)
     for start in range(0, len(numbers), room):
         block = numbers[start : start + room]
         values = np.empty((len(images), len(block), nodes), np.float32)
         for first in range(0, len(images), batch):
-            part = np.asarray(images[first : first + batch], np.float32)
-            values[first : first + batch] = forward(part, block)
+            values[first : first + batch] = forward(images[first : first + batch], block)
         yield block, values
 
 
@@ -84,7 +83,7 @@ def spatial_means(
         return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
 
     graph = compiled(means, tf.TensorSpec((None, *spec.shape), tf.float32))
-    batch = _batch(network, layer)
+    batch = batch_size(network, layer)
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch], np.float32)
         if standardise_over is not None:
@@ -112,31 +111,46 @@ def _size(layer: LayerInfo, at: At) -> tuple[int, ...]:
     if at == "response":
         return layer.size
     if layer.block_size is None:
-        raise SettingsError(
-            expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
-        )
+        raise _no_pooling(layer)
     return layer.block_size
 
 
-def _batch(network: Network, layer: LayerInfo) -> int:
+def batch_size(network: Network, layer: LayerInfo | None = None) -> int:
+    """Images that run through the model at once, up to a layer (None: to its end)."""
     return int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 512))
 
 
-def _forward(network: Network, layer: LayerInfo, at: At) -> Callable[..., np.ndarray]:
-    import tensorflow as tf
-
+def _place(layer: LayerInfo, at: At) -> Place:
     place = layer.response if at == "response" else layer.block
     if place is None:
-        raise SettingsError(
-            expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
-        )
+        raise _no_pooling(layer)
+    return place
 
-    def chosen_maps(part: Any, block: Any) -> Any:
+
+def _no_pooling(layer: LayerInfo) -> SettingsError:
+    return SettingsError(
+        expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
+    )
+
+
+def chosen_maps(
+    network: Network, place: Place, channels_first: bool
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`forward(images (n, h, w, b), maps (m,))`: their responses at a place, (n, m, d) float32.
+
+    Args:
+        network: the model.
+        place: where the response is taken; d is the number of its nodes, 1 for dense layers.
+        channels_first: the layout of the tensor there.
+    """
+    import tensorflow as tf
+
+    def responses(part: Any, block: Any) -> Any:
         _, after = run_to(
             network.model,
             network.feed(part),
             place,
-            layer.channels_first,
+            channels_first,
             spoiled=network.spoiled,
         )
         chosen = tf.gather(after, block, axis=-1)
@@ -144,9 +158,10 @@ def _forward(network: Network, layer: LayerInfo, at: At) -> Callable[..., np.nda
         return tf.transpose(flat, [0, 2, 1])
 
     image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
-    graph = compiled(chosen_maps, image, tf.TensorSpec((None,), tf.int32))
+    graph = compiled(responses, image, tf.TensorSpec((None,), tf.int32))
 
     def forward(part: np.ndarray, block: np.ndarray) -> np.ndarray:
-        return graph(tf.constant(part), tf.constant(block, tf.int32)).numpy()
+        fed = tf.constant(np.asarray(part, np.float32))
+        return graph(fed, tf.constant(block, tf.int32)).numpy()
 
     return forward

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from oip.core import files
+from oip.core import files, notebook
 from oip.core.errors import ModelError, expected
 from oip.core.quiet import import_quietly
 from oip.network import inputs, loading, tracing
@@ -72,6 +72,25 @@ class Network:
     ) -> Network:
         """`model` itself if it is a Network; else a view of it, free sides those of images."""
         return model if isinstance(model, Network) else cls(model, imports).fitted_to(images)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for layer in self.layers:
+            told = (layer.size, layer.receptive_field, layer.jump)
+            sides = (
+                "-" if one is None else " x ".join(f"{side:g}" for side in one) for one in told
+            )
+            rows.append((f"@{layer.index}", layer.name, layer.kind, layer.maps, *sides))
+        spec = self.inputs
+        shape = " x ".join(map(str, spec.shape))
+        mean, std = (" ".join(f"{value:.4g}" for value in part) for part in (spec.mean, spec.std))
+        known = f"mean {mean}, deviation {std} (from {spec.source})"
+        headings = ("index", "layer", "class", "maps", "nodes", "receptive field", "jump")
+        return notebook.block(
+            self.name,
+            notebook.paragraph(f"input {shape}, {known if spec.known else 'mean not known'}"),
+            notebook.table(headings, rows),
+        )
 
     def fitted_to(self, images: np.ndarray | None) -> Network:
         """The same model on images of this size, where it takes any; else itself.

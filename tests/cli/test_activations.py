@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+
+from oip.cli.main import run
+
+
+def _size(path):
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_one_image_on_all_layers(call, small_file, bars, tmp_path):
+    out = tmp_path / "pictures"
+    status, printed, err = call(
+        "activations", small_file, "--data", bars, "--images", "3", "--out", out, "--json"
+    )
+    assert (status, err) == (0, "")
+    told = json.loads(printed)
+    assert [one["class"] for one in told["layers"]] == ["Conv2D", "MaxPooling2D", "Conv2D", "Dense"]
+    assert [one.get("maps", one.get("units")) for one in told["layers"]] == [6, 6, 70, 4]
+    assert told["overview"] == "overview.png"
+    files = {one["file"] for one in told["layers"]} | {"overview.png"}
+    assert {path.name for path in out.iterdir()} == files
+    assert all(min(_size(out / name)) > 100 for name in files)
+
+
+def test_images_of_classes_beside_each_other(call, small_file, bars, tmp_path):
+    out = tmp_path / "pictures"
+    asked = ("activations", small_file, "second", "--data", bars, "--out", out)
+    chosen = ("--class", "upper", "--class", "3", "--count", "2")
+    status, printed, _ = call(*asked, *chosen, "--json")
+    assert status == 0
+    titles = json.loads(printed)["layers"][0]["images"]
+    assert [title.split()[0] for title in titles] == ["upper", "upper", "bottom", "bottom"]
+    assert {path.suffix for path in out.iterdir()} == {".png"}
+    first = _size(next(out.iterdir()))
+    status, printed, _ = call(*asked, "--images", "1-2,0,1", "--format", "svg")
+    assert status == 0
+    assert "\x1b" not in printed
+    assert {path.suffix for path in out.iterdir()} == {".png", ".svg"}
+    call(*asked, *chosen, "--columns", "35")
+    assert _size(next(out.glob("*.png"))) != first
+
+
+def test_orders(call, small_file, bars, tmp_path):
+    def picture(*more):
+        out = tmp_path / "pictures"
+        asked = ("activations", small_file, "second", "--data", bars, "--images", "0,1")
+        status, _, err = call(*asked, "--out", out, "--quiet", *more)
+        assert (status, err) == (0, "")
+        return next(out.iterdir()).read_bytes()
+
+    ranked = ("rank", small_file, "second", "--data", bars, "--estimator", "predictive")
+    assert call(*ranked, "--out", tmp_path / "run", "--quiet")[0] == 0
+    by_run = picture("--order", tmp_path / "run")
+    assert by_run == picture("--order", "mi")
+    assert by_run != picture("--order", "index") == picture()
+    assert picture("--scale", "own", "--colour", "viridis") != picture("--scale", "own")
+    # A layer without maps of its own keeps its order, and is named.
+    asked = ("activations", small_file, "--data", bars, "--images", "0", "--out", tmp_path / "all")
+    status, _, err = call(*asked, "--order", tmp_path / "run")
+    assert status == 0
+    assert "not ranked: first, pool, dense" in err
+
+
+def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
+    asked = ("--data", bars, "--images", "0", "--out", tmp_path / "out", "--json")
+    status, printed, err = call("activations", broken_file, "first", *asked)
+    assert status == 1
+    assert "not finite: maps 4" in err
+    assert json.loads(printed)["layers"][0]["not_finite"] == [4]
+
+
+def test_images_without_labels_have_numbers(call, small_file, small_images, tmp_path):
+    np.savez(tmp_path / "bare.npz", images=small_images[0])
+    source = f"{tmp_path / 'bare.npz'}:train"
+    asked = ("activations", small_file, "pool", "--data", source, "--out", tmp_path / "out")
+    status, printed, _ = call(*asked, "--images", "5", "--json")
+    assert status == 0
+    assert json.loads(printed)["layers"][0]["images"] == ["image 5"]
+    status, _, err = call(*asked, "--class", "1")
+    assert (status, "no labels" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--images", "96"], "0 to 95"),
+        (["--images", "3-1"], "low to high"),
+        (["--images", "one"], "0,5,9"),
+        (["--images", "0-30"], "at most 24"),
+        ([], "neither"),
+        (["--images", "0", "--class", "upper"], "both"),
+        (["--class", "middle"], "upper"),
+        (["--class", "upper", "--class", "lower", "--count", "20"], "at most 24"),
+        (["--class", "1", "--count", "24", "--data", "FEW"], "at most 8"),
+        (["--class", "upper", "--count", "0"], "--count"),
+        (["frist", "--images", "0"], "Did you mean 'first'"),
+        (["--images", "0", "--order", "none"], "none"),
+        (["--images", "0", "--order", "OTHER"], "another model"),
+        (["--images", "0", "--colour", "jet"], "--colour"),
+        (["--images", "0", "--columns", "0"], "--columns"),
+    ],
+)
+def test_bad_input_is_exit_2_and_nothing_written(
+    call, small_file, small_data, bars, tmp_path, arguments, word
+):
+    if "OTHER" in arguments:
+        import keras
+        from keras import layers
+
+        other = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
+        other.save(tmp_path / "other.keras")
+        made = ["rank", tmp_path / "other.keras", "--data", bars, "--out", tmp_path / "run"]
+        assert run([str(part) for part in made] + ["--estimator", "kde", "--quiet"]) == 0
+    names = {"OTHER": str(tmp_path / "run"), "FEW": f"{small_data}:train"}
+    arguments = [names.get(one, one) for one in arguments]
+    out = tmp_path / "out"
+    status, _, err = call("activations", small_file, "--data", bars, "--out", out, *arguments)
+    assert status == 2
+    assert word in err
+    assert "Traceback" not in err and "\x1b" not in err
+    assert not out.exists()
