@@ -15,6 +15,7 @@ from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mi.ablation import Ablation, ablate
+    from mi.common_points import CommonPatterns
     from mi.estimators.base import Estimator, LabelEstimator
     from mi.estimators.choice import estimator
     from mi.estimators.rbig_destructor import Destructor
@@ -28,15 +29,18 @@ if TYPE_CHECKING:
         total_correlation,
     )
     from mi.kernels import KernelRanking, rank_kernels
+    from mi.patterns import common_patterns, separating
     from mi.ranking import rank
     from mi.ranking_result import Ranking
     from mi.recorder import Recorder
     from mi.redundancies import Redundancies, redundancy
     from mi.selection import Selection, select
+    from mi.separation import Separation
     from mi.training_record import TrainingRecord
 
 __all__ = [
     "Ablation",
+    "CommonPatterns",
     "Destructor",
     "Estimate",
     "Estimator",
@@ -46,8 +50,10 @@ __all__ = [
     "Recorder",
     "Redundancies",
     "Selection",
+    "Separation",
     "TrainingRecord",
     "ablate",
+    "common_patterns",
     "conditional_mutual_information",
     "entropy",
     "estimator",
@@ -58,11 +64,13 @@ __all__ = [
     "rank_kernels",
     "redundancy",
     "select",
+    "separating",
     "total_correlation",
 ]
 
 _PLACES = {
     "Ablation": "mi.ablation",
+    "CommonPatterns": "mi.common_points",
     "Destructor": "mi.estimators.rbig_destructor",
     "Estimate": "mi.estimators.results",
     "Estimator": "mi.estimators.base",
@@ -71,9 +79,11 @@ _PLACES = {
     "Ranking": "mi.ranking_result",
     "Redundancies": "mi.redundancies",
     "Selection": "mi.selection",
+    "Separation": "mi.separation",
     "Recorder": "mi.recorder",
     "TrainingRecord": "mi.training_record",
     "ablate": "mi.ablation",
+    "common_patterns": "mi.patterns",
     "conditional_mutual_information": "mi.information",
     "entropy": "mi.information",
     "estimator": "mi.estimators.choice",
@@ -84,6 +94,7 @@ _PLACES = {
     "rank_kernels": "mi.kernels",
     "redundancy": "mi.redundancies",
     "select": "mi.selection",
+    "separating": "mi.patterns",
     "total_correlation": "mi.information",
 }
 

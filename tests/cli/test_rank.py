@@ -18,18 +18,6 @@ def call(capfd):
     return command
 
 
-@pytest.fixture
-def bars(small_images, tmp_path):
-    """The small images with names that no terminal should be shown."""
-    images, labels = small_images
-    images, labels = np.concatenate([images] * 3), np.concatenate([labels] * 3)
-    images = images + np.random.default_rng(0).integers(0, 20, images.shape).astype(np.uint8)
-    path = tmp_path / "bars.npz"
-    classes = np.array(["[b]\x1btop", "upper", "lower", "bottom"])
-    np.savez(path, images=images, labels=labels, classes=classes)
-    return f"{path}:train"
-
-
 def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
     out = tmp_path / "run"
     status, printed, err = call(small_file, "--data", bars, "--out", out, "--json", "--quiet")
