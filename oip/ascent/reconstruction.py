@@ -22,7 +22,7 @@ from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.ascent.transforms import look_of
 from oip.ascent.verdicts import provably_dead, saturated, settled, verdict_codes
 from oip.core.errors import SettingsError, expected
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, automatic, silent
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.selection import map_numbers
@@ -53,7 +53,7 @@ def reconstruct(
     seed: int = 0,
     data: np.ndarray | None = None,
     preset: str = "default",
-    progress: Progress = silent,
+    progress: Progress = automatic,
     **settings: Any,
 ) -> Oips:
     """Grows the original input pattern of each map: the image to which the map reacts most.
@@ -71,7 +71,7 @@ def reconstruct(
         data: images (n, h, w, b), as the model is fed, to hold the OIPs against; without them no
             map is called reachable-only.
         preset: `default`, `author`, `fourier` or `maco`.
-        progress: is told what has been done.
+        progress: is told what has been done; a notebook shows it by itself.
         settings: other fields of `AscentSettings`.
 
     Returns:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import html
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 
+from oip.core import notebook
 from oip.core.errors import SettingsError, expected
 from oip.core.figures import enhanced, plain, png
 
 VERDICTS = ("responsive", "revived", "reachable-only", "dead", "failed")
 REASONS = ("budget", "converged", "stalled", "failed")
+_SHOWN = 256
+"""Maps that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,10 @@ class Oips:
             raise SettingsError(expected(f"layer '{self.layer}'", f"a map of {have}", number))
         return MapOip(self, int(rows[0]))
 
+    def rows(self, rows: np.ndarray) -> Oips:
+        """Some of the maps, by their rows here, in that order."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in PER_MAP})
+
     def with_stability(
         self,
         stability: np.ndarray,
@@ -146,28 +153,31 @@ class Oips:
 
     def plot(self, columns: int = 16, enhance: bool = True) -> Any:
         """All best images as one matplotlib figure, in the order of `maps`."""
-        from matplotlib.figure import Figure
-
+        from oip.core import plots
         from oip.core.figures import shown
 
-        rows = -(-len(self) // columns)
-        figure = Figure(figsize=(columns * 0.8, rows * 0.95))
-        for place, one in enumerate(self):
-            axes = figure.add_subplot(rows, columns, place + 1)
+        columns = min(columns, max(1, len(self)))
+        rows = max(1, -(-len(self) // columns))
+        size = max(3.0, columns * 0.62), 0.3 + rows * 0.78
+        figure, panels = plots.figure(*size, rows=rows, columns=columns)
+        for axes, one in zip(panels.flat, self, strict=False):
             picture = shown(self.displayed(one.image, enhance))
-            axes.imshow(picture, cmap="gray", interpolation="nearest")
-            axes.set_title(str(one.map), fontsize=6, pad=2)
-            axes.axis("off")
-        figure.suptitle(f"{self.layer}: original input patterns", fontsize=9)
+            plots.image(axes, picture, str(one.map))
+        for axes in panels.ravel()[len(self) :]:
+            figure.delaxes(axes)
+        title = f"{self.layer}: original input patterns"
+        figure.suptitle(plots.printable(title), fontsize=plots.FONT + 1)
         return figure
 
     def _repr_html_(self) -> str:
-        tiles = "".join(one._tile() for one in list(self)[:256])
-        more = f"<p>and {len(self) - 256} more</p>" if len(self) > 256 else ""
-        title = html.escape(f"{self.layer}: {len(self)} maps")
-        return (
-            f"<div><b>{title}</b><div style='display:flex;flex-wrap:wrap'>{tiles}</div>{more}</div>"
-        )
+        counts = Counter(self.verdicts)
+        told = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
+        shown = [one._tile() for one in list(self)[:_SHOWN]]
+        left_out = len(self) - len(shown)
+        more = notebook.paragraph(f"and {left_out} more") if left_out else ""
+        kind = "objectives" if len(self.objectives) else "maps"
+        title = f"{self.layer}: {len(self)} {kind}"
+        return notebook.block(title, notebook.paragraph(told), notebook.row(shown), more)
 
 
 @dataclass(frozen=True)
@@ -249,44 +259,50 @@ class MapOip:
 
     def plot(self) -> Any:
         """Plain and enhanced image, its evolution and its score trace, as a matplotlib figure."""
-        from matplotlib.figure import Figure
-
+        from oip.core import plots
         from oip.core.figures import shown
 
         oips = self.oips
         stages = oips.snapshots[self.row]
-        figure = Figure(figsize=(max(6.0, 1.1 * len(stages)), 4.2), layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=(2, 1.1))
-        top, bottom = parts
+        figure, panels = plots.figure(max(6.0, 0.9 * len(stages)), 3.9)
+        figure.delaxes(panels[0, 0])
+        top, bottom = figure.add_gridspec(2, 1, height_ratios=(2, 1))
+        parts = top.subgridspec(1, 3)
         for place, title in enumerate(("plain", "enhanced")):
-            axes = top.add_subplot(1, 3, place + 1)
+            axes = figure.add_subplot(parts[place])
             picture = shown(oips.displayed(self.image, title == "enhanced"))
-            axes.imshow(picture, cmap="gray", interpolation="nearest")
-            axes.set_title(title, fontsize=8)
-            axes.axis("off")
-        axes = top.add_subplot(1, 3, 3)
-        axes.plot(oips.traces[self.row].T, linewidth=1)
-        axes.set_xlabel("step")
-        axes.set_ylabel("score")
+            plots.image(axes, picture, title)
+        axes = figure.add_subplot(parts[2])
+        for colour, trace in zip(cycle(plots.PALETTE), oips.traces[self.row], strict=False):
+            axes.plot(trace, linewidth=1, color=colour)
+        axes.tick_params(labelsize=plots.SMALL)
+        axes.set_xlabel("step", fontsize=plots.FONT)
+        axes.set_ylabel("score of each start", fontsize=plots.FONT)
+        parts = bottom.subgridspec(1, len(stages))
         for place, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
-            axes = bottom.add_subplot(1, len(stages), place + 1)
-            axes.imshow(shown(oips.displayed(stage)), cmap="gray", interpolation="nearest")
-            axes.set_title(str(step), fontsize=7)
-            axes.axis("off")
-        figure.suptitle(f"{oips.layer}: {self.label} ({self.verdict})", fontsize=9)
+            axes = figure.add_subplot(parts[place])
+            plots.image(axes, shown(oips.displayed(stage)), f"step {step}")
+        title = f"{oips.layer}: {self.label} ({self.verdict})"
+        figure.suptitle(plots.printable(title), fontsize=plots.FONT + 1)
         return figure
 
     def _tile(self) -> str:
-        code = base64.b64encode(png(self.oips.displayed(self.image), 64)).decode()
-        text = html.escape(f"{self.label}: {self.verdict}, score {self.score:.3g}")
-        return (
-            f"<figure style='margin:2px;font-size:10px' title='{text}'>"
-            f"<img alt='{text}' src='data:image/png;base64,{code}'>"
-            f"<figcaption>{self.map}</figcaption></figure>"
-        )
+        text = f"{self.label}: {self.verdict}, score {self.score:.3g}"
+        return notebook.picture(png(self.oips.displayed(self.image), 64), text, str(self.map))
 
     def _repr_html_(self) -> str:
-        return self._tile()
+        pictures = [
+            notebook.picture(
+                png(self.oips.displayed(image), 128), f"start {place + 1}", f"{score:.3g}"
+            )
+            for place, (image, score) in enumerate(
+                zip(self.images, self.oips.scores[self.row], strict=True)
+            )
+        ]
+        rows = [(name.replace("_", " "), value) for name, value in self.evidence().items()]
+        evidence = notebook.table(("evidence", ""), rows)
+        title = f"{self.oips.layer}: {self.label} ({self.verdict})"
+        return notebook.block(title, notebook.row(pictures), evidence)
 
 
 def joined(parts: list[Oips]) -> Oips:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from oip.cli.options import (
     data_dir_option,
     import_option,
     json_option,
+    note,
     plain_text,
     print_json,
     quiet_option,
@@ -54,6 +56,18 @@ from oip.cli.options import (
         metavar="EXPR",
         help="Instead of maps: class:4, unit:3, node:17@3,2, direction:FILE.npy, map:17, or sums.",
     ),
+    click.option(
+        "--top",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Only the N best maps of each layer; they are ranked first, and --data needs labels.",
+    ),
+    click.option(
+        "--by",
+        metavar="WHAT",
+        help="What the best are found by: mi, what a map knows about the label, or "
+        "separates:CLASS,CLASS, how far it tells two classes apart.  [default: mi]",
+    ),
 )
 @input_options
 @with_options(data_dir_option, import_option, seed_option, json_option, quiet_option)
@@ -68,6 +82,8 @@ def command(
     preset: str,
     changes: tuple[str, ...],
     expressions: tuple[str, ...],
+    top: int | None,
+    by: str | None,
     source: str | None,
     input_mean: str | None,
     input_std: str | None,
@@ -89,9 +105,13 @@ def command(
     With --objective, images are grown for what it says instead: one picture an expression. LAYER is
     then the layer of those terms that name none, as in map:LAYER:17.
 
+    With --top, the maps of each layer are ranked as 'oip rank' does it, into the same run, and only
+    the best of them are reconstructed; or those that separate two classes best.
+
     \b
     Example:  oip reconstruct model.keras Conv2D_3:0-15 --data mnist-sample --out runs/mnist
               oip reconstruct model.keras --objective "class:4 - class:9" --out runs/4
+              oip reconstruct model.keras --top 16 --by mi --data mnist-sample --out runs/best
     """
     from oip.ascent.settings import ascent_settings
     from oip.cli.progress import shown
@@ -101,6 +121,7 @@ def command(
     began = time.monotonic()
     told = {"starts": starts, "steps": steps, "screened": screened, "noise": noise, "seed": seed}
     settings = ascent_settings(preset, **(told | assignments(changes)))
+    pair = check_top(top, by, expressions, source)
     check_writable(out)
     data = loaded_data(source, data_dir)
     network = opened(model, imports, data, input_size)
@@ -115,6 +136,9 @@ def command(
         quiet=quiet,
     )
     with shown(quiet) as progress:
+        if top is not None:
+            find = separating_maps if pair is not None else best_maps
+            chosen = find(_Best(out, network, data, top, seed, quiet, progress, pair), chosen)
         run = reconstruct_into(out, network, chosen, settings, data, progress, objectives)
     indices = [layer.index for layer, _ in chosen]
     indices += [objectives.index] if objectives is not None else []
@@ -124,6 +148,122 @@ def command(
     else:
         print_summary(result, single=len(indices) == 1)
     return status(result)
+
+
+def check_top(
+    top: int | None, by: str | None, expressions: tuple[str, ...], source: str | None
+) -> tuple[str, str] | None:
+    """Refuses what does not go with `--top`; the two classes of `--by separates:FIRST,SECOND`.
+
+    Raises:
+        SettingsError: `--by` without it, objectives beside it, or no data to rank by.
+    """
+    from oip.core.errors import SettingsError, expected
+
+    if top is None:
+        if by is not None:
+            raise SettingsError(expected("--by", "--top N beside it", "--by alone"))
+        return None
+    if expressions:
+        raise SettingsError(expected("--top", "maps", "objectives"))
+    if source is None:
+        raise SettingsError(expected("--top", "--data with labels, to rank the maps by", "none"))
+    if by is None or by == "mi":
+        return None
+    kind, _, classes = by.partition(":")
+    first, comma, second = classes.partition(",")
+    if kind != "separates" or not comma or not first or not second:
+        raise SettingsError(expected("--by", "mi or separates:CLASS,CLASS", f"'{by}'"))
+    return first, second
+
+
+@dataclass(frozen=True)
+class _Best:
+    """What `--top` is about."""
+
+    out: Path
+    network: Any
+    data: Any
+    top: int
+    seed: int
+    quiet: bool
+    progress: Any
+    pair: tuple[str, str] | None
+
+    def kept(self, layer: Any, ordered: list[int]) -> tuple[Any, Any]:
+        """A layer with the first of its maps."""
+        import numpy as np
+
+        return layer, np.sort(np.array(ordered[: self.top], np.int64))
+
+
+def best_maps(asked: _Best, chosen: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Layers with their most informative maps; the rankings are kept in the run.
+
+    Raises:
+        DataError: no labels, or no map of any layer has finite responses.
+    """
+    from oip.cli.ranking import rank_into
+    from oip.core.errors import OipError
+
+    found: list[tuple[Any, Any]] = []
+    errors: list[OipError] = []
+    data, network = asked.data, asked.network
+    for layer, told in rank_into(
+        asked.out, network, chosen, data, seed=asked.seed, progress=asked.progress
+    ):
+        if isinstance(told, OipError):
+            errors.append(told)
+            note(plain_text(f"oip: {told}"), asked.quiet)
+            continue
+        first = told["estimators"][0]
+        if not first["ordered"]:
+            note(plain_text(f"oip: {layer.name}: {' '.join(first['notices'])}"), asked.quiet)
+        ranked = [one["map"] for one in first["maps"] if one["mi"] is not None]
+        found.append(asked.kept(layer, ranked))
+    if not found:
+        raise errors[-1]
+    return found
+
+
+def separating_maps(asked: _Best, chosen: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Layers with the maps that separate two classes best.
+
+    Raises:
+        DataError: no labels, or a class that is not there.
+    """
+    import numpy as np
+
+    from mi.patterns import separating
+    from oip.core.errors import DataError, expected
+
+    data = asked.data
+    if data.labels is None:
+        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
+    first, second = asked.pair or ("", "")
+    found = []
+    for layer, maps in chosen:
+        apart = separating(
+            asked.network,
+            data.images,
+            data.labels,
+            layer,
+            first,
+            second,
+            maps=maps,
+            seed=asked.seed,
+            classes=data.classes,
+            progress=asked.progress,
+        )
+        known = np.flatnonzero(np.isfinite(apart.effect))
+        best = ", ".join(f"{apart.maps[row]} ({apart.effect[row]:+.2f})" for row in known[:5])
+        text = f"oip: {layer.name}: maps that separate {first} (+) and {second} (-): {best}"
+        note(plain_text(text), asked.quiet)
+        if known.size:
+            found.append(asked.kept(layer, apart.maps[known].tolist()))
+    if not found:
+        raise DataError(expected("--by separates", "a map with finite responses", "none"))
+    return found
 
 
 def asked_for(network: Any, selections: tuple[str, ...], expressions: tuple[str, ...]) -> Any:

@@ -1,0 +1,369 @@
+"""Where in real images a map's pattern is found: the places to which it responds most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oip.ascent.by_map import ByMap
+from oip.ascent.fields import central_node, field_boxes, pixels_of
+from oip.ascent.nodes import check_size, node_oips
+from oip.ascent.results import Oips
+from oip.ascent.similarity import reach, similarity
+from oip.core import notebook
+from oip.core.errors import DataError, SettingsError, expected
+from oip.core.progress import Progress, automatic
+from oip.core.seeds import generator
+from oip.network.cut import run_to
+from oip.network.graphs import compiled
+from oip.network.inputs import check_images
+from oip.network.layers import LayerInfo
+from oip.network.responses import batch_size
+from oip.network.selection import map_numbers
+from oip.network.view import Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NULL = 256
+"""Other images whose same place is held against the pattern."""
+_NOT_FOUND = -1
+_SHOWN = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Locations(ByMap):
+    """The places of images to which maps respond most, one an image, the strongest first.
+
+    Shapes: m maps, k places, a spatial axes, (h, w, b) the model's input.
+    """
+
+    PER_MAP = (
+        "maps",
+        "images",
+        "nodes",
+        "responses",
+        "boxes",
+        "excited",
+        "where",
+        "pixels",
+        "labels",
+        "patterns",
+        "match",
+        "match_percentile",
+    )
+
+    layer: str
+    index: int
+    maps: np.ndarray
+    """(m,) int: the maps' numbers."""
+    images: np.ndarray
+    """(m, k) int: number of the image; -1 where fewer than k images excite the map."""
+    nodes: np.ndarray
+    """(m, k, a) int: the node of the image that responds most."""
+    responses: np.ndarray
+    """(m, k): its response; NaN where there is no image."""
+    boxes: np.ndarray
+    """(m, k, a, 2): first pixel and end of the node's receptive field along each axis; it may reach
+    beyond the image where that was padded."""
+    excited: np.ndarray
+    """(m,): share of all images with a response above zero anywhere."""
+    where: np.ndarray
+    """(m, *nodes): of these images, the share whose strongest response is at the node."""
+    searched: int
+    """Images that were looked through."""
+    pixels: np.ndarray = field(repr=False)
+    """(m, k, h, w, b) float32: the images found, in the model's input units; 0 without image."""
+    mean: np.ndarray = field(repr=False)
+    std: np.ndarray = field(repr=False)
+    bgr: bool = False
+    labels: np.ndarray | None = None
+    """(m, k) text: the images' classes, where they were told; empty without image."""
+    patterns: Oips | None = field(default=None, repr=False)
+    """The OIPs of the layer's central node, one objective a map; None if they were not grown."""
+    match: np.ndarray | None = None
+    """(m, k): similarity (-1 to 1) of the pixels in the field and the node's OIP, the best of its
+    starts and of shifts of up to one pooled cell; NaN without image."""
+    match_percentile: np.ndarray | None = None
+    """(m, k): place (0 to 100) of `match` among the same place of other images."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as `oip locate --json` prints them for a layer."""
+        return {
+            "layer": self.layer,
+            "index": self.index,
+            "searched": self.searched,
+            "maps": [self._told(row) for row in range(len(self))],
+        }
+
+    def _told(self, row: int) -> dict[str, Any]:
+        places = []
+        for place in np.flatnonzero(self.images[row] != _NOT_FOUND):
+            told = {
+                "image": int(self.images[row, place]),
+                "node": self.nodes[row, place].tolist(),
+                "field": self.boxes[row, place].tolist(),
+                "response": float(self.responses[row, place]),
+            }
+            if self.labels is not None:
+                told["label"] = str(self.labels[row, place])
+            if self.match is not None and self.match_percentile is not None:
+                told["match"] = _number(self.match[row, place])
+                told["match_percentile"] = _number(self.match_percentile[row, place])
+            places.append(told)
+        return {
+            "map": int(self.maps[row]),
+            "excited": float(self.excited[row]),
+            "where": self.where[row].tolist(),
+            "places": places,
+        }
+
+    def plot(self, most: int = 8) -> Figure:
+        """A row for each map: the node's OIP where it was grown, and the images with the field.
+
+        Args:
+            most: maps that are drawn.
+        """
+        from oip.ascent.location_figures import places
+
+        return places(self, most)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.layer}: where {len(self)} maps respond most, of {self.searched} images"
+        shown = self.rows(np.arange(min(len(self), _SHOWN)))
+        rows = []
+        for one in shown:
+            best = f"image {one.images[0, 0]}" if one.images[0, 0] != _NOT_FOUND else "-"
+            rows.append((int(one.maps[0]), f"{one.excited[0]:.1%}", best, one.responses[0, 0]))
+        told = notebook.table(
+            ("map", "images that excite it", "strongest in", "response"),
+            rows,
+            len(self) - len(rows),
+        )
+        return notebook.block(title, told, notebook.drawn(shown.plot(4), title))
+
+
+def locate(
+    model: Any,
+    images: np.ndarray,
+    layer: str,
+    maps: Iterable[int] | str | int | None = None,
+    *,
+    count: int = 8,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
+    patterns: bool = True,
+    starts: int = 4,
+    seed: int = 0,
+    progress: Progress = automatic,
+    **settings: Any,
+) -> Locations:
+    """Finds the places of images to which maps respond most, and whether their OIP is there.
+
+    Of every image the node with the largest response counts; the `count` images with the largest
+    are kept. The layer's central node has an OIP of its own (what one node, not the whole map,
+    reacts to); it is held against the pixels that the found node looks at, and against the pixels
+    at the same place of 256 other images.
+
+    Args:
+        model: a Keras model, the path of one, or a `Network`. It is not changed.
+        images: (n, h, w, b), as the model is fed.
+        layer: name of a convolutional layer, or `@index`.
+        maps: numbers of maps, `"0-15"`, or None for all.
+        count: places of each map.
+        labels: (n,) whole numbers or names, shown with the places; None if there are none.
+        classes: names for whole numbers.
+        patterns: grow the node's OIP and hold it against the places.
+        starts, seed, settings: of that ascent, see `oip.reconstruct`; the seed also draws the
+            images that the places are held against.
+        progress: is told what has been done.
+
+    Raises:
+        ModelError, SettingsError, DataError: what was asked does not fit the model, or the images
+            found would take more than 1 GiB.
+
+    Example:
+        >>> places = oip.locate("model.keras", images, "Conv2D_3", maps=[17])  # doctest: +SKIP
+        >>> places[17].plot()  # doctest: +SKIP
+    """
+    network = Network.of(model, images=images)
+    pixels = check_images(network.inputs, images)
+    info = network.find(layer)
+    numbers = map_numbers(info, maps)
+    if not isinstance(count, (int, np.integer)) or not 1 <= count:
+        raise SettingsError(expected("count", "a whole number from 1", count))
+    count = min(int(count), len(pixels))
+    check_size("places", (len(numbers), count), network.inputs.shape, 4)
+    names = None if labels is None else _names(labels, classes, len(pixels))
+    found = _scanned(network, info, pixels, numbers, count, progress)
+    sides = network.inputs.shape[:-1]
+    places = np.stack(np.unravel_index(np.maximum(found.nodes, 0), info.size), -1)
+    missing = found.images == _NOT_FOUND
+    chosen = pixels[np.maximum(found.images, 0)].astype(np.float32)
+    chosen[missing] = 0.0
+    result = Locations(
+        layer=info.name,
+        index=info.index,
+        maps=numbers,
+        images=found.images,
+        nodes=places,
+        responses=np.where(missing, np.nan, found.values),
+        boxes=field_boxes(info, places, sides),
+        excited=found.excited / len(pixels),
+        where=(found.counts / np.maximum(found.excited, 1)[:, None]).reshape(-1, *info.size),
+        searched=len(pixels),
+        pixels=chosen,
+        mean=network.inputs.mean,
+        std=network.inputs.std,
+        bgr=network.inputs.bgr,
+        labels=None if names is None else np.where(missing, "", names[found.images]),
+    )
+    if not patterns:
+        return result
+    grown = node_oips(
+        network, info, numbers, central_node(info), progress, starts=starts, seed=seed, **settings
+    )
+    return _matched(result, grown, info, pixels, seed, progress)
+
+
+@dataclass
+class _Found:
+    """The strongest so far: (m, k) values, images and flat nodes; (m,) and (m, d) counts."""
+
+    values: np.ndarray
+    images: np.ndarray
+    nodes: np.ndarray
+    excited: np.ndarray
+    counts: np.ndarray
+
+
+def _scanned(
+    network: Network,
+    layer: LayerInfo,
+    images: np.ndarray,
+    maps: np.ndarray,
+    count: int,
+    progress: Progress,
+) -> _Found:
+    """All images in batches; of each batch only what is among the strongest is kept."""
+    import tensorflow as tf
+
+    def strongest(part: Any) -> Any:
+        fed = network.feed(part)
+        _, after = run_to(
+            network.model, fed, layer.response, layer.channels_first, spoiled=network.spoiled
+        )
+        values = tf.gather(after, tf.constant(maps, tf.int32), axis=-1)
+        values = tf.reshape(values, [tf.shape(values)[0], -1, len(maps)])
+        values = tf.where(tf.math.is_finite(values), values, -np.inf)
+        return tf.reduce_max(values, 1), tf.argmax(values, 1, output_type=tf.int32)
+
+    graph = compiled(strongest, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
+    batch = batch_size(network, layer)
+    shape = (len(maps), count)
+    found = _Found(
+        values=np.full(shape, -np.inf, np.float32),
+        images=np.full(shape, _NOT_FOUND),
+        nodes=np.zeros(shape, np.int64),
+        excited=np.zeros(len(maps), np.int64),
+        counts=np.zeros((len(maps), int(np.prod(layer.size))), np.int64),
+    )
+    for first in range(0, len(images), batch):
+        part = np.asarray(images[first : first + batch], np.float32)
+        values, nodes = (one.numpy().T for one in graph(tf.constant(part)))
+        rows, columns = np.nonzero(values > 0)
+        found.excited += (values > 0).sum(1)
+        np.add.at(found.counts, (rows, nodes[rows, columns]), 1)
+        heard = values > 0 if layer.silent_possible else np.isfinite(values)
+        numbers = np.broadcast_to(np.arange(first, first + len(part)), values.shape)
+        joined = np.concatenate([found.values, np.where(heard, values, -np.inf)], 1)
+        order = np.argsort(-joined, axis=1, kind="stable")[:, :count]
+        pairs = {"images": np.where(heard, numbers, _NOT_FOUND), "nodes": nodes}
+        for name, new in pairs.items():
+            both = np.concatenate([getattr(found, name), new], 1)
+            setattr(found, name, np.take_along_axis(both, order, 1))
+        found.values = np.take_along_axis(joined, order, 1)
+        progress(f"{layer.name}: images", first + len(part), len(images))
+    return found
+
+
+def _matched(
+    found: Locations,
+    grown: Oips,
+    layer: LayerInfo,
+    images: np.ndarray,
+    seed: int,
+    progress: Progress,
+) -> Locations:
+    """The same places with the node's OIP held against each, and against other images there."""
+    sides = images.shape[1:-1]
+    steps = reach(layer.jump, sides)
+    box = field_boxes(layer, np.array(central_node(layer)), sides)
+    drawn = generator(seed, "elsewhere", layer.index).permutation(len(images))[:_NULL]
+    match = np.full(found.images.shape, np.nan)
+    percentile = np.full(found.images.shape, np.nan)
+    usable = np.isfinite(grown.scores[:, 0])
+    for row in range(len(found)):
+        patterns = grown.images[row][np.isfinite(grown.scores[row])].astype(np.float32)
+        for place in np.flatnonzero((found.images[row] != _NOT_FOUND) & usable[row]):
+            here, there = _shared(box, found.boxes[row, place], sides)
+            wanted = _centred(patterns[(slice(None), *here)])
+            others = drawn[drawn != found.images[row, place]]
+            near = tuple(
+                min(step, max(0, one.stop - one.start - 1))
+                for step, one in zip(steps, there, strict=True)
+            )
+            patches = np.concatenate(
+                [found.pixels[row, place][there][None], images[(others, *there)]]
+            )
+            alike = similarity(_centred(patches), wanted, near).max(1)
+            match[row, place] = alike[0]
+            if len(others):
+                percentile[row, place] = 100.0 * np.mean(alike[1:] < alike[0])
+        progress(f"{layer.name}: places", row + 1, len(found))
+    return replace(found, patterns=grown, match=match, match_percentile=percentile)
+
+
+def _shared(
+    box: np.ndarray, other: np.ndarray, sides: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The pixels of two fields that both have on the image, in the place of each."""
+    here, there = [], []
+    for (low, high), (first, _), side in zip(box, other, sides, strict=True):
+        step = round(float(first - low))
+        mine, yours = pixels_of(np.array([[low, high]]), (side,))[0], slice(0, side)
+        start = max(mine.start, yours.start - step)
+        stop = max(start + 1, min(mine.stop, yours.stop - step))
+        here.append(slice(start, stop))
+        there.append(slice(start + step, stop + step))
+    return tuple(here), tuple(there)
+
+
+def _centred(patches: np.ndarray) -> np.ndarray:
+    patches = np.asarray(patches, np.float32)
+    return patches - patches.mean(axis=tuple(range(1, patches.ndim)), keepdims=True)
+
+
+def _names(labels: Any, classes: Sequence[str] | None, count: int) -> np.ndarray:
+    """The class of every image as text.
+
+    Raises:
+        DataError: another number of labels, or numbers beyond the names.
+    """
+    values = np.asarray(labels)
+    if values.shape != (count,):
+        raise DataError(expected("labels", f"one for each of {count} images", values.shape))
+    if classes is None:
+        return values.astype(str)
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
+        raise DataError(
+            expected("labels", f"whole numbers of {len(classes)} classes", values.dtype)
+        )
+    return np.array(classes, dtype=str)[values]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

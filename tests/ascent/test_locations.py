@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+
+import oip
+from oip.core.errors import DataError, ModelError, SettingsError
+from oip.network.responses import map_blocks
+from oip.network.view import Network
+
+QUICK = {"steps": 20, "screened": 32, "starts": 2}
+HOSTILE = "<img src=x onerror=alert(1)>"
+PATTERN = np.array([[1, -1, 1], [-1, 2, -1], [1, -1, 1]], "float32")
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Map 0 reacts to a pattern, map 1 to nothing, map 2 to the negative pattern."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [layers.Input((14, 12, 1)), layers.Conv2D(3, 3, activation="relu", name="maps")]
+    )
+    kernel = np.stack([PATTERN, np.zeros((3, 3)), -PATTERN], -1)[:, :, None]
+    model.get_layer("maps").set_weights([kernel, np.array([-2.0, -1.0, -2.0], "float32")])
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Faint noise; images 4 and 7 hold the pattern, 4 the stronger one."""
+    found = np.random.default_rng(0).normal(0, 0.05, (20, 14, 12, 1)).astype("float32")
+    found[4, 2:5, 6:9, 0] += 3 * PATTERN
+    found[7, 9:12, 1:4, 0] += 2 * PATTERN
+    return found
+
+
+def test_the_planted_pattern_is_found_where_it_is(planted, images):
+    found = oip.locate(planted, images, "maps", count=3, labels=np.arange(20) % 2, **QUICK)
+    assert found.images[0].tolist() == [4, 7, -1]
+    assert found.nodes[0, :2].tolist() == [[2, 6], [9, 1]]
+    assert found.boxes[0, 0].tolist() == [[2, 5], [6, 9]]
+    assert found.excited.tolist() == pytest.approx([0.1, 0.0, 0.1])
+    assert found.where[0, 2, 6] == found.where[0, 9, 1] == 0.5
+    assert np.isnan(found.responses[0, 2])
+    assert found.images[1].tolist() == [-1, -1, -1]
+    assert found.labels[0].tolist() == ["0", "1", ""]
+    assert found.match[0, 0] > 0.9
+    assert found.match_percentile[0, 0] == 100.0
+    assert np.isnan(found.match[1]).all()
+    np.testing.assert_array_equal(found.pixels[0, 0], images[4])
+
+
+def test_the_strongest_are_those_of_all_responses(small_model, small_images):
+    images = small_images[0]
+    found = oip.locate(small_model, images, "second", "0-20", count=5, patterns=False)
+    network = Network(small_model)
+    layer = network.find("second")
+    values = np.concatenate([part for _, part in map_blocks(network, images, layer)], 1)
+    for row, number in enumerate(found.maps):
+        best = values[:, number].max(1)
+        wanted = np.argsort(-best, kind="stable")[:5]
+        wanted = [one if best[one] > 0 else -1 for one in wanted]
+        assert found.images[row].tolist() == wanted
+        for place, image in enumerate(wanted):
+            if image >= 0:
+                node = np.unravel_index(values[image, number].argmax(), layer.size)
+                assert tuple(found.nodes[row, place]) == node
+        assert found.excited[row] == pytest.approx((best > 0).mean())
+        total = found.where[row].sum()
+        assert total == pytest.approx(1.0 if (best > 0).any() else 0.0)
+
+
+def test_batches_do_not_change_what_is_found(small_model, small_images, monkeypatch):
+    from oip.ascent import locations
+
+    whole = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
+    monkeypatch.setattr(locations, "batch_size", lambda network, layer: 7)
+    parts = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
+    assert np.array_equal(whole.images, parts.images)
+    assert np.array_equal(whole.nodes, parts.nodes)
+    np.testing.assert_allclose(whole.responses, parts.responses, rtol=1e-5)
+
+
+def test_maps_that_are_never_silent_have_places_below_zero():
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(1, 3, name="maps")])
+    model.get_layer("maps").set_weights(
+        [np.ones((3, 3, 1, 1), "float32"), np.array([-99.0], "float32")]
+    )
+    found = oip.locate(
+        model, np.random.default_rng(0).random((4, 6, 6, 1)), "maps", count=2, **QUICK
+    )
+    assert (found.images >= 0).all()
+    assert (found.responses < 0).all()
+    assert found.excited[0] == 0.0
+
+
+def test_results_show_themselves_and_names_stay_text(planted, images):
+    found = oip.locate(
+        planted, images, "maps", count=2, labels=[0] * 20, classes=[HOSTILE], **QUICK
+    )
+    from dataclasses import replace
+
+    page = replace(found, layer=HOSTILE)._repr_html_()
+    assert HOSTILE not in page
+    assert "&lt;img" in page
+    assert "data:image/png" in page
+    assert len(found[2].plot().axes) == 3
+    assert [one.maps[0] for one in found] == [0, 1, 2]
+    told = found.to_dict()
+    assert told["maps"][0]["places"][0]["image"] == 4
+    assert told["maps"][1]["places"] == []
+    with pytest.raises(SettingsError, match="map of"):
+        found[9]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"layer": "none"}, ModelError, "one of"),
+        ({"maps": [3]}, SettingsError, "0 to 2"),
+        ({"count": 0}, SettingsError, "count"),
+        ({"images": np.zeros((2, 5, 5, 1))}, DataError, "shape"),
+        ({"labels": [1, 2]}, DataError, "one for each"),
+        ({"labels": np.full(20, 7), "classes": ["a"]}, DataError, "classes"),
+        ({"steps": 0}, SettingsError, "steps"),
+    ],
+)
+def test_bad_input_is_named(planted, images, change, error, words):
+    asked = {"images": images, "layer": "maps", **QUICK, **change}
+    with pytest.raises(error, match=words):
+        oip.locate(planted, asked.pop("images"), asked.pop("layer"), **asked)
+
+
+def test_more_images_than_fit_are_refused(planted, images, monkeypatch):
+    from oip.ascent import nodes
+
+    monkeypatch.setattr(nodes, "_BYTES", 3 * 4 * 14 * 12 * 4)
+    assert len(oip.locate(planted, images, "maps", count=4, patterns=False)) == 3
+    with pytest.raises(SettingsError, match="fewer maps"):
+        oip.locate(planted, images, "maps", count=5, patterns=False)

@@ -1,0 +1,42 @@
+import json
+
+SMALL = ["--starts", "2", "--quiet"]
+
+
+def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_path):
+    out = tmp_path / "places"
+    asked = ["locate", small_file, "second:0-2", "--data", small_data, "--out", out, *SMALL]
+    status, printed, err = call(*asked, "--json", "--count", "3", "--translation")
+    assert (status, err) == (0, "")
+    told = json.loads(printed)
+    layer = told["layers"][0]
+    assert (layer["layer"], layer["searched"], len(layer["maps"])) == ("second", 8, 3)
+    assert all(len(one["places"]) <= 3 for one in layer["maps"])
+    assert {"image", "node", "field", "response", "label", "match"} <= set(
+        next(one for one in layer["maps"] if one["places"])["places"][0]
+    )
+    assert len(layer["translation"]["maps"]) == 3
+    assert sorted(told["files"]) == sorted(path.name for path in out.glob("*.png"))
+    assert len(told["files"]) == 6
+    kept = json.loads((out / "locations.json").read_text())
+    assert kept["layers"] == told["layers"]
+    status, printed, _ = call(*asked)
+    assert status == 0
+    assert "images that excite it" in printed
+    assert "locations.json" in printed
+
+
+def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_data, tmp_path):
+    out = tmp_path / "places"
+    for arguments, word in (
+        ([small_file, "second", "--out", out], "--data"),
+        ([small_file, "none", "--data", small_data, "--out", out], "layer"),
+        ([small_file, "second:99", "--data", small_data, "--out", out], "0 to 69"),
+        ([small_file, "second", "--data", "none", "--out", out], "data"),
+        ([small_file, "--data", small_data, "--out", out], "Missing"),
+    ):
+        status, printed, err = call("locate", *arguments, "-q")
+        assert (status, printed) == (2, "")
+        assert word in err
+        assert "Traceback" not in err
+    assert not out.exists()
