@@ -17,7 +17,10 @@ COMMANDS = {
     "train": ("oip.cli.train", "Train one of the built-in networks."),
     "layers": ("oip.cli.layers", "List the layers of a model that have maps."),
     "reconstruct": ("oip.cli.reconstruct", "Grow the pattern that each map reacts to."),
+    "locate": ("oip.cli.locate", "Find where in images the patterns of maps are."),
+    "activations": ("oip.cli.activations", "Draw what layers give for some images."),
     "rank": ("oip.cli.rank", "Order maps by what they know about the label."),
+    "patterns": ("oip.cli.patterns", "What images of a class have in common, and others not."),
     "prune": ("oip.cli.prune", "Take the least important maps out of a model."),
     "estimate": ("oip.cli.estimate", "Entropy or information of arrays in a file."),
     "gallery": ("oip.cli.gallery", "Build the browsable page of a run."),
@@ -27,6 +30,7 @@ COMMANDS = {
     "verify": ("oip.cli.verify", "Check every file of a run."),
     "merge": ("oip.cli.merge", "Join runs of the same model."),
     "compare": ("oip.cli.compare", "Set two runs side by side, map by map."),
+    "study": ("oip.cli.study", "Do the papers' experiments again."),
     "cite": ("oip.cli.cite", "Print BibTeX of the methods that made a run."),
 }
 """Name -> module and short help. A module holds `command`, and is imported when it is called."""

@@ -1,0 +1,19 @@
+"""A folder of tiny data, and trainings of a few iterations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory):
+    """An .npz of 150 images of 12 x 12 with a bar, in three classes of places."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 60, (150, 12, 12)).astype(np.uint8)
+    labels = np.arange(150) % 3
+    for image, label in zip(images, labels, strict=True):
+        image[1 + 4 * label : 4 + 4 * label, 2:10] = 230
+    path = tmp_path_factory.mktemp("data") / "bars.npz"
+    np.savez(path, images=images, labels=labels, classes=np.array(["high", "middle", "low"]))
+    return path

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oip.cli.main import run
+from oip.core.progress import silent
+from oip.studies.frame import Folder, StudySettings
+from oip.studies.kernels import _one_a_class
+from oip.studies.kernels_claims import compare_sources
+from oip.studies.running import run_study
+
+
+@pytest.fixture(scope="module")
+def reports(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both studies of a few iterations, with what they share."""
+    out = tmp_path_factory.mktemp("reports")
+    told = ["--quick", "--quiet", "--iterations", "3", "--data", str(bars), "--out", str(out)]
+    assert run(["study", "kernels", "plane", *told]) == 0
+    return out
+
+
+def test_the_kernels_report_has_the_papers_figures(reports: Path) -> None:
+    numbers = json.loads((reports / "kernels" / "numbers.json").read_text())
+    shown = {name.rpartition("bars-npz")[0] for name in numbers}
+    assert shown == {
+        "boxes-relative-",
+        "boxes-fixed-",
+        "classes-relative-",
+        "classes-fixed-",
+        "responses-",
+    }
+    assert all((reports / "kernels" / "figures" / f"{name}.svg").is_file() for name in numbers)
+    boxes = numbers["boxes-relative-bars-npz"]
+    first = np.array(boxes["LeNet, first block: bits by iteration and kernel"])
+    assert first.shape == (4, 24)
+    assert (first >= 0).all() and (first <= np.log2(3) + 1e-6).all()
+    change = np.array(boxes["LeNet, first block: first difference of the mean"])
+    np.testing.assert_allclose(change, np.diff(first.mean(axis=1)), atol=1e-6)
+
+
+def test_heat_maps_are_in_the_order_of_the_start(reports: Path) -> None:
+    numbers = json.loads((reports / "kernels" / "numbers.json").read_text())
+    maps = numbers["classes-relative-bars-npz-densenet"]
+    assert maps["iterations"] == [0, 1, 3]
+    bits = np.array(maps["second block: bits by iteration, kernel and class"])
+    ranks = np.array(maps["second block: ranks by iteration, kernel and class"])
+    assert bits.shape == ranks.shape == (3, 12, 3)
+    for table, places in zip(bits, ranks, strict=True):
+        for column, order in zip(table.T, places.T, strict=True):
+            assert sorted(order) == list(range(1, 13))
+            assert (np.diff(column[np.argsort(order)]) <= 1e-9).all()
+    boxes = numbers["boxes-relative-bars-npz"]
+    start = np.array(boxes["DenseNet, second block: bits by iteration and kernel"])[0]
+    order = maps["second block: kernels in this order"]
+    assert (np.diff(start[order]) <= 1e-9).all()
+
+
+def test_responses_are_those_of_the_best_and_the_worst(reports: Path) -> None:
+    numbers = json.loads((reports / "kernels" / "numbers.json").read_text())
+    found = numbers["responses-bars-npz-lenet"]
+    end = np.array(
+        numbers["boxes-relative-bars-npz"]["LeNet, first block: bits by iteration and kernel"]
+    )[-1]
+    order = np.argsort(-end, kind="stable")
+    assert found["kernels"] == [*order[:4], *order[-4:]]
+    values = np.array(found["block outputs by kernel and class"])
+    assert values.shape == (8, 3, 6, 6)
+    assert values.min() >= 0
+
+
+def test_claims_are_made_and_late_ones_are_not_tested(reports: Path) -> None:
+    told = json.loads((reports / "kernels" / "study.json").read_text())
+    rows = {claim["paper"]: claim for claim in told["claims"]}
+    late = next(claim for paper, claim in rows.items() if "falls late" in paper)
+    assert late["agrees"] == "not tested"
+    assert "3 iterations" in late["sure"]
+    assert sum("Fashion-MNIST" in paper for paper in rows) == 1
+    assert "nan" not in json.dumps([claim["found"] for claim in told["claims"]]).lower()
+
+
+def test_the_plane_report_has_every_network(reports: Path) -> None:
+    numbers = json.loads((reports / "plane" / "numbers.json").read_text())
+    assert set(numbers) == {"plane-bars-npz", "last-layers-bars-npz", "plane-older-networks"}
+    plane = numbers["plane-bars-npz"]
+    assert len(plane["LeNet, fixed width, block 1: I(T;Y), bits"]) == 4
+    for name, values in plane.items():
+        if "I(X;T)" in name:
+            assert max(values) <= plane["LeNet: log2 of the images"] + 1e-9
+    older = numbers["plane-older-networks"]
+    assert len([name for name in older if name.startswith("tanh-MLP, fixed")]) == 12
+    told = json.loads((reports / "plane" / "study.json").read_text())
+    papers = [claim["paper"] for claim in told["claims"]]
+    assert any("tanh-MLP" in paper for paper in papers)
+    assert "icosahedron" in " ".join(told["notes"])
+
+
+def test_both_studies_share_their_trainings_and_are_linked(reports: Path) -> None:
+    trainings = [path.name for path in (reports / "shared").iterdir()]
+    assert len(trainings) == 6
+    assert not any((reports / "kernels" / "parts").glob("bars*"))
+    text = (reports / "index.html").read_text()
+    assert "kernels/report.html" in text and "plane/report.html" in text
+
+
+def test_a_finished_study_is_not_computed_again(reports: Path, bars: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in reports.rglob("*.npz")}
+    page = (reports / "plane" / "report.html").read_bytes()
+    settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
+    run_study("plane", reports / "plane", settings, silent, reports / "shared")
+    assert {path: path.stat().st_mtime_ns for path in reports.rglob("*.npz")} == before
+    assert (reports / "plane" / "report.html").read_bytes() == page
+
+
+def test_two_sources_are_compared_by_their_gains(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "kernels", StudySettings())
+    less, more = {"LeNet": 0.1, "DenseNet": 0.1}, {"LeNet": 0.3, "DenseNet": 0.2}
+    compare_sources(folder, {"mnist": more, "fashion-mnist": less})
+    compare_sources(folder, {"mnist": less, "fashion-mnist": more})
+    compare_sources(folder, {"mnist": less})
+    assert [claim.agrees for claim in folder.claims] == ["yes", "no", "not tested"]
+    assert "LeNet +0.10 against +0.30 bits" in folder.claims[0].found
+
+
+def test_one_image_of_each_class() -> None:
+    images = np.arange(6)[:, None]
+    assert _one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
