@@ -28,7 +28,7 @@ from gallery.store import Store
 from gallery.text import plain_name, script
 from oip.core import files
 from oip.core.errors import RunError, expected
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, automatic
 from oip.run.directory import Run
 from oip.run.shards import data_digest
 
@@ -42,7 +42,7 @@ def build(
     data_images: np.ndarray | None = None,
     data_labels: np.ndarray | None = None,
     single_file: bool = False,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Path:
     """Builds RUN/gallery, a folder of files that a browser opens without a server.
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mi import labels as labelling
+from oip.core import notebook
 from oip.core.errors import DataError, SettingsError, expected
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, automatic
 from oip.core.units import bits
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _BYTES = 256 << 20
 _BATCH = 256
+_ROWS = 20
 _Z = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
 
@@ -83,6 +85,30 @@ class Ablation:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        places = np.argsort(-self.loss_increase, kind="stable")[:_ROWS]
+        rows = [
+            (
+                int(self.maps[place]),
+                float(self.loss_increase[place]),
+                f"{self.low[place]:.4f} to {self.high[place]:.4f}",
+                f"{self.accuracy_drop[place]:.2%}",
+            )
+            for place in places
+        ]
+        where = f", {self.split}" if self.split else ""
+        told = (
+            f"silenced to {self.to}; {self.samples} images{where}; "
+            f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
+        )
+        return notebook.block(
+            f"{self.layer}: what the network loses without each of {len(self)} maps",
+            notebook.paragraph(told),
+            notebook.table(
+                ("map", "loss gains, bits", "95 %", "accuracy falls"), rows, len(self) - len(rows)
+            ),
+        )
+
 
 def ablate(
     model_or_path: Any,
@@ -95,7 +121,7 @@ def ablate(
     samples: int = 2000,
     seed: int = 0,
     split: str = "",
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Ablation:
     """What the loss of a network gains when one map of a layer is silenced, for each of its maps.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from mi.estimators.renyi import Renyi
 from mi.estimators.threads import each
 from mi.ranking_result import Estimated
 from mi.subject import Subject
+from oip.core import notebook, plots
 from oip.core.errors import DataError, ModelError, SettingsError, expected
 from oip.core.units import bits
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _BYTES = 1 << 30
 _NULL = 40
 _SHOWN = 64
+_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,36 +79,44 @@ class KernelRanking:
     def plot(self, most: int = _SHOWN) -> Figure:
         """The best kernels in their order, each with its input channel and its bits.
 
-        Blue is negative, red is positive; one scale for all, so that weak kernels look weak.
+        Orange is negative, purple is positive; one scale for all, so that weak kernels look weak.
         """
-        from matplotlib.figure import Figure
-
         order = self.order[:most]
         columns = min(8, len(order))
         lines = -(-len(order) // columns)
-        figure = Figure(figsize=(1.1 * columns, 1.35 * lines + 0.4), layout="constrained")
+        height = 1.35 * lines + 0.4
+        figure, panels = plots.figure(max(1.1 * columns, 3.2), height, rows=lines, columns=columns)
         largest = float(np.abs(self.weights).max()) or 1.0
-        panels = np.ravel(figure.subplots(lines, columns, squeeze=False))
-        for axes in panels:
+        for axes in panels.flat:
             axes.set_axis_off()
-        for axes, row in zip(panels, order, strict=False):
-            kernel = self.weights[row]
-            axes.imshow(kernel, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-            axes.set_title(f"{row}: {self.estimated.mi[row]:.3f}", fontsize=7)
+        drawn: Any = None
+        for axes, row in zip(panels.flat, order, strict=False):
+            scale = {"cmap": plots.DIVERGING, "vmin": -largest, "vmax": largest}
+            title = f"{row}: {self.estimated.mi[row]:.3f}"
+            drawn = plots.image(axes, self.weights[row], title, **scale)
+        bar = figure.colorbar(drawn, ax=panels.ravel().tolist(), shrink=0.8)
+        bar.set_label("weight", fontsize=plots.SMALL)
+        bar.ax.tick_params(labelsize=plots.SMALL)
         more = f", {most} of {len(self)}" if len(self) > most else ""
         title = f"{self.layer}:{self.map}, kernels by bits about the label{more}"
-        figure.suptitle(title.replace("$", r"\$"), fontsize=8)
+        figure.suptitle(plots.printable(title), fontsize=plots.FONT)
         return figure
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{row}</td><td>{self.estimated.mi[row]:.3f}</td>"
-            f"<td>{self.with_map[row]:.3f}</td></tr>"
-            for row in self.order[:20]
-        )
-        return (
-            f"<div><b>{html.escape(self.layer)}:{self.map}</b><table><tr><th>input</th>"
-            f"<th>bits about the label</th><th>bits with the map</th></tr>{rows}</table></div>"
+        rows = [
+            (int(row), float(self.estimated.mi[row]), float(self.with_map[row]))
+            for row in self.order[:_ROWS]
+        ]
+        title = f"{self.layer}:{self.map}, {len(self)} kernels"
+        return notebook.block(
+            title,
+            *(notebook.paragraph(text) for text in self.notices),
+            notebook.table(
+                ("input channel", "bits about the label", "bits with the map"),
+                rows,
+                len(self) - len(rows),
+            ),
+            notebook.drawn(self.plot(16), title),
         )
 
 

@@ -16,7 +16,7 @@ from mi.nulls import ENOUGH
 from mi.ranking_result import Estimated, Ranking
 from mi.responses_summary import summarise
 from oip.core.errors import DataError, SettingsError, expected
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, automatic
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
@@ -42,7 +42,7 @@ def rank(
     samples: int = 2000,
     at: Literal["response", "block"] = "response",
     seed: int = 0,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     classes: Sequence[str] | None = None,
     split: str = "",
     with_input: bool = False,

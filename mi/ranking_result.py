@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from mi.estimators.base import LabelEstimator
 from mi.estimators.results import MapEstimates
 from mi.nulls import adjusted
 from mi.ranks import rank_intervals, ranks
+from oip.core import notebook, plots
 from oip.core.errors import SettingsError, expected
 from oip.core.units import bits
 
@@ -25,6 +25,7 @@ WITH_ORDER = "predictive"
 """The estimator that tells maps apart where others put them at their ceiling."""
 _MOSTLY = 0.5
 _BARS = 256
+_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,27 +235,26 @@ class Ranking:
 
     def plot(self) -> Figure:
         """Bars of the information with intervals and ceiling, one panel an estimator."""
-        from matplotlib.figure import Figure
-
         count = len(self.estimated)
-        figure = Figure(figsize=(8, 2.6 * count), layout="constrained")
-        for axes, one in zip(np.ravel(figure.subplots(count, 1)), self.estimated, strict=True):
+        figure, panels = plots.figure(7.0, 0.3 + 2.2 * count, rows=count)
+        for axes, one in zip(panels.flat, self.estimated, strict=True):
             order = one.order[:_BARS]
             mi = np.nan_to_num(one.mi[order])
             error = np.nan_to_num(np.stack([mi - one.low[order], one.high[order] - mi]))
             places = np.arange(len(order))
-            axes.bar(places, mi, width=0.8, color="#4477aa")
-            axes.errorbar(places, mi, np.maximum(error, 0), fmt="none", ecolor="#222222", lw=0.8)
-            axes.axhline(one.ceiling, color="#cc3311", lw=1, ls="--", label="ceiling")
+            axes.bar(places, mi, width=0.8, color=plots.PALETTE[0])
+            axes.errorbar(places, mi, np.maximum(error, 0), fmt="none", ecolor="black", lw=0.8)
+            axes.axhline(one.ceiling, color=plots.PALETTE[1], lw=1, ls="--", label="ceiling")
             if len(order) <= 64:
-                axes.set_xticks(places, [str(number) for number in self.maps[order]], fontsize=6)
+                names = [str(number) for number in self.maps[order]]
+                axes.set_xticks(places, names, fontsize=plots.SMALL - 1, rotation=90)
             else:
                 axes.set_xticks([])
             axes.set_xlabel("map, by rank" if one.ordered else "map (saturated: no order)")
             axes.set_ylabel("bits")
-            axes.set_title(one.name_shown, fontsize=9)
-            axes.legend(fontsize=7, loc="upper right")
-        figure.suptitle(self._title().replace("$", r"\$"), fontsize=10)
+            axes.set_title(one.name_shown, fontsize=plots.FONT)
+            axes.legend(loc="upper right", frameon=False, fontsize=plots.SMALL)
+        figure.suptitle(plots.printable(self._title()), fontsize=plots.FONT + 1)
         return figure
 
     def _title(self) -> str:
@@ -299,20 +299,23 @@ class Ranking:
 
     def _repr_html_(self) -> str:
         first = self.estimated[0]
-        rows = "".join(
-            f"<tr><td>{first.rank[place]}</td><td>{self.maps[place]}</td>"
-            f"<td>{first.mi[place]:.3f}</td>"
-            f"<td>{first.low[place]:.3f} to {first.high[place]:.3f}</td>"
-            f"<td>{first.p_adjusted[place]:.2g}</td></tr>"
-            for place in first.order[:20]
-        )
-        more = f"<p>and {len(self) - 20} more</p>" if len(self) > 20 else ""
-        told = "".join(f"<p>{html.escape(text)}</p>" for text in self.all_notices)
-        return (
-            f"<div><b>{html.escape(self._title())}</b>"
-            f"<p>{html.escape(first.name_shown)}, of {first.ceiling:.3f} bits</p>{told}"
-            "<table><tr><th>rank</th><th>map</th><th>bits</th><th>95 %</th>"
-            f"<th>p (adjusted)</th></tr>{rows}</table>{more}</div>"
+        rows = [
+            (
+                int(first.rank[place]) if first.ordered else None,
+                int(self.maps[place]),
+                float(first.mi[place]),
+                f"{first.low[place]:.3f} to {first.high[place]:.3f}",
+                f"{first.p_adjusted[place]:.2g}",
+            )
+            for place in first.order[:_ROWS]
+        ]
+        return notebook.block(
+            self._title(),
+            notebook.paragraph(f"{first.name_shown}, of {first.ceiling:.3f} bits"),
+            *(notebook.paragraph(text) for text in self.all_notices),
+            notebook.table(
+                ("rank", "map", "bits", "95 %", "p (adjusted)"), rows, len(self) - len(rows)
+            ),
         )
 
 

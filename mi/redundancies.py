@@ -16,7 +16,7 @@ from mi.estimators.results import SATURATED
 from mi.estimators.settings import check_number, check_whole
 from mi.estimators.threads import each
 from mi.subject import At, Subject
-from oip.core import seeds
+from oip.core import notebook, seeds
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.units import bits
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _GRAMS = 2 << 30
 _ROWS = 128 << 20
+_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +167,27 @@ class Redundancies:
                 for place, size in enumerate(known.sizes)
             ],
         }
+
+    def _repr_html_(self) -> str:
+        near = self.nearest(3)[:_SHOWN]
+        rows = [
+            (
+                int(number),
+                float(bits(self.input.single[place])),
+                None if self.label is None else float(bits(self.label.single[place])),
+                ", ".join(str(other) for other in near[place] if other >= 0),
+            )
+            for place, number in enumerate(self.maps[:_SHOWN])
+        ]
+        groups = [group for group in self.clusters() if len(group) > 1]
+        shared = [", ".join(map(str, group)) for group in groups[:_SHOWN]]
+        headings = ("map", "bits about the input", "bits about the label", "shares most with")
+        return notebook.block(
+            f"{self.layer}: what {len(self.maps)} maps share, {self.samples} images",
+            *(notebook.paragraph(text) for text in self.notices),
+            notebook.table(headings, rows, len(self.maps) - len(rows)),
+            *(notebook.paragraph(f"share at least 90 % on average: {text}") for text in shared),
+        )
 
     def _alike(self) -> np.ndarray:
         """(m, m): what a pair shares, of the smaller own value; -inf where it is not known."""

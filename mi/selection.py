@@ -18,6 +18,7 @@ from mi.estimators.renyi_gram import Width
 from mi.greedy import conditional_width, relevance_less_redundancy
 from mi.redundancies import gram_of_input, layer_grams, pairs_at_two
 from mi.subject import At, Subject
+from oip.core import notebook
 from oip.core.errors import SettingsError, expected
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ METHODS = {
 """Name -> what counts; `mi.select` knows these."""
 DEFAULT_METHOD = "elimination"
 LABEL_FREE = ("elimination", "apoz", "l1", "mean", "random")
+_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,19 @@ class Selection:
             "width": self.width,
             "notices": list(self.notices),
         }
+
+    def _repr_html_(self) -> str:
+        scores = dict(zip(self.maps.tolist(), self.scores.tolist(), strict=True))
+        rows = [
+            (place, number, float(scores[number]))
+            for place, number in enumerate(self.order[:_ROWS].tolist(), 1)
+        ]
+        told = [f"enough: the first {self.width}"] if self.width is not None else []
+        return notebook.block(
+            f"{self.layer}: {len(self.maps)} maps, those to keep first first ({self.method})",
+            *(notebook.paragraph(text) for text in (*told, *self.notices)),
+            notebook.table(("place", "map", "counts"), rows, len(self.maps) - len(rows)),
+        )
 
 
 def select(

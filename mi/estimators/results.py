@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from mi.nulls import p_values
+from oip.core import notebook
 from oip.core.units import bits
 
 SATURATED = 0.98
@@ -110,7 +110,24 @@ class Estimate:
         return ". ".join([text, *self.notices])
 
     def _repr_html_(self) -> str:
-        return f"<div>{html.escape(str(self))}</div>"
+        told = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
+        between = None if self.interval is None else "{:.4g} to {:.4g}".format(*self.interval)
+        rows = [
+            ("value, bits", self.bits),
+            ("95 %", between),
+            ("ceiling, bits", None if self.ceiling is None else bits(self.ceiling)),
+            ("p", None if self.p_value is None else f"{self.p_value:.2g}"),
+            ("samples", self.n),
+            ("estimator", f"{self.estimator} ({told})"),
+        ]
+        warnings = ["saturated: no ground for an order"] if self.saturated else []
+        if self.raw is not None:
+            warnings.append(f"clipped from {bits(self.raw):.4g} bits")
+        return notebook.block(
+            self.quantity,
+            notebook.table(("", ""), rows),
+            *(notebook.paragraph(text) for text in (*warnings, *self.notices)),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,10 +33,12 @@ from oip.batch.pool import planner
 from oip.batch.progress import Log, Watcher
 from oip.batch.subjects import LayerOutlook, Outlook, Subject
 from oip.batch.work import Outcome, Task, look, work
-from oip.core import files
+from oip.core import files, notebook
 from oip.core.errors import PartlyFailed, SettingsError, expected
 
 _SECONDS_BETWEEN_CHECKS = 5.0
+_SHOWN = 20
+"""Runs and failures that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,17 @@ class BatchResult:
     seconds: float
     pieces: int
     """Pieces of work that were done, not those that were there before."""
+
+    def _repr_html_(self) -> str:
+        rows = [(one.folder.name, Path(one.subject.path).name) for one in self.runs[:_SHOWN]]
+        failures = [
+            f"{one.run}, {one.name}, {one.file}: {one.error}" for one in self.failures[:_SHOWN]
+        ]
+        return notebook.block(
+            f"batch '{self.out}': {self.pieces} pieces of work in {self.seconds:.0f} s",
+            notebook.table(("run", "model"), rows, len(self.runs) - len(rows)),
+            *(notebook.paragraph(f"failed: {text}") for text in failures),
+        )
 
 
 def run(

@@ -8,6 +8,7 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.ascent.similarity import reach, similarity
+from oip.core import notebook
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
 from oip.run.shards import read_shard
@@ -15,7 +16,35 @@ from oip.run.shards import read_shard
 _LEAST_OTHERS = 8
 
 
-def compare_runs(first: Run, second: Run) -> dict[str, Any]:
+class Comparison(dict[str, Any]):
+    """What `compare_runs` returns: plain values that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        headings = (
+            "layer",
+            "maps",
+            "same verdict",
+            "similarity, median",
+            "scores, Spearman",
+            "bits, Spearman",
+        )
+        rows = [
+            (
+                one["layer"],
+                len(one["maps"]),
+                one["same_verdict"],
+                one["median_similarity"],
+                one["score_correlation"],
+                one["mi_correlation"],
+            )
+            for one in self["layers"]
+        ]
+        same = "the same model" if self["same_model"] else "different models"
+        title = " and ".join(self["runs"]) + f" ({same})"
+        return notebook.block(title, notebook.table(headings, rows))
+
+
+def compare_runs(first: Run, second: Run) -> Comparison:
     """What two runs say of the same maps of the same layers.
 
     `similarity` is that of the best images, the largest normalised cross-correlation over shifts of
@@ -44,11 +73,11 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any]:
         raise RunError(
             expected(f"'{first.path}' and '{second.path}'", "maps that both have", "none")
         )
-    return {
-        "runs": [str(first.path), str(second.path)],
-        "same_model": first.info["model"]["sha256"] == second.info["model"]["sha256"],
-        "layers": layers,
-    }
+    return Comparison(
+        runs=[str(first.path), str(second.path)],
+        same_model=first.info["model"]["sha256"] == second.info["model"]["sha256"],
+        layers=layers,
+    )
 
 
 def _identity(layer: dict[str, Any]) -> tuple[str, ...]:

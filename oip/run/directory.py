@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from oip.core import files
+from oip.core import files, notebook
 from oip.core.errors import RunError, expected
 from oip.network.inputs import sidecar_path
 
@@ -111,6 +111,22 @@ class Run:
                 )
             )
         return None
+
+    def _repr_html_(self) -> str:
+        ranked = self.ranked()
+        rows = [
+            (
+                f"@{layer['index']}",
+                layer["layer"],
+                len(self.shards(layer["index"])),
+                "yes" if layer["index"] in ranked else "-",
+            )
+            for layer in self.layers
+        ]
+        return notebook.block(
+            f"run '{self.path}' of {self.info['model'].get('name', 'a model')}",
+            notebook.table(("index", "layer", "shards of OIPs", "ranked"), rows),
+        )
 
     def save(self) -> None:
         """Writes run.json."""

@@ -14,7 +14,7 @@ from oip.ascent.readouts import ObjectiveReadout
 from oip.ascent.reconstruction import LayerAscent, ReadoutAscent
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import ModelError, expected
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, automatic
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
@@ -34,7 +34,7 @@ def reconstruct_into(
     selections: Selections,
     settings: AscentSettings,
     data: Data | None = None,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     objectives: ObjectiveReadout | None = None,
 ) -> Run:
     """Grows the OIPs of the selected maps and keeps them in a run.

@@ -102,11 +102,11 @@ def test_convolutions_of_one_axis_have_kernels_of_one_row():
 def test_they_are_drawn_in_their_order(images):
     found = mi.rank_kernels(bands_model(), *images, "bands", 1)
     figure = found.plot()
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert [title.split(":")[0] for title in titles] == [str(row) for row in found.order]
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
-    assert len(found.plot(most=2).axes) == 2
+    assert sum(bool(axes.get_title()) for axes in found.plot(most=2).axes) == 2
     assert "bands" in found._repr_html_()
 
 
