@@ -16,7 +16,7 @@ from models.recipes import recipe as recipe_of
 from models.settings import TrainSettings, keras_optimizer
 from oip.core import files
 from oip.core.errors import DataError, RunError, SettingsError, expected
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, automatic
 from oip.core.quiet import import_quietly
 
 SCHEMA = 1
@@ -51,7 +51,7 @@ def train(
     data_test: Dataset,
     settings: TrainSettings | None = None,
     out: str | Path = "model.keras",
-    progress: Progress = silent,
+    progress: Progress = automatic,
     record: Any = None,
 ) -> TrainResult:
     """Trains a network on plain pixels and writes it, with its sidecar beside it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +11,6 @@ import numpy as np
 from oip.core.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from mi.estimators.base import LabelEstimator
     from oip.network.layers import LayerInfo
     from oip.network.view import Network
@@ -58,7 +55,7 @@ def kernels_into(
         ModelError: a layer without plain kernels, such as a depthwise one.
     """
     from mi.kernels import rank_kernels
-    from oip.core import files
+    from oip.core import files, plots
     from oip.run.directory import Run
 
     used = min(samples, MOST)
@@ -95,7 +92,7 @@ def kernels_into(
                 "ceiling": found.estimated.ceiling,
                 "maps": [rows[one] for one in sorted(rows)],
             }
-            files.write_bytes(picture, _png(found.plot()))
+            plots.save(found.plot(), picture)
             files.write_json(path, told)
         progress(label, done, len(wanted))
     shown = {name: value for name, value in told.items() if name not in _NOT_SHOWN}
@@ -236,9 +233,3 @@ def _key(network: Network, data: Any, layer: LayerInfo, settings: list[Any]) -> 
             "settings": [layer.index, *settings],
         }
     )
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
-    return stream.getvalue()
