@@ -58,7 +58,7 @@ def measured(source, seed, options):
                 ("corrected", replace(plan, correct=True)),
                 ("fine-tuned", replace(plan, epochs=1)),
             ):
-                if name == "fine-tuned" and keep not in options.tuned:
+                if name not in options.stages:
                     continue
                 for stage, judged in pruner.pruned(one).stages.items():
                     if stage != "pruned" or name == "corrected":
@@ -92,7 +92,8 @@ def main():
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--keep", type=float, nargs="+", default=[0.9, 0.7, 0.5, 0.3])
-    parser.add_argument("--tuned", type=float, nargs="*", help="Shares that are fine-tuned; all.")
+    stages = ("corrected", "fine-tuned")
+    parser.add_argument("--stages", nargs="+", choices=stages, default=stages)
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--test-images", type=int, default=10_000)
     parser.add_argument("--epochs", type=int)
@@ -102,7 +103,6 @@ def main():
     parser.add_argument("--only-tables", action="store_true")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    options.tuned = options.keep if options.tuned is None else options.tuned
     out = options.work / "pruning.jsonl"
     if not options.only_tables:
         with out.open("a") as stream:
