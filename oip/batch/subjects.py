@@ -153,7 +153,6 @@ class Bench:
             input_std=_text(subject.input_std),
             input_range=_text(subject.input_range),
             preprocess=subject.preprocess,
-            quiet=True,
         )
         return network
 

@@ -71,13 +71,23 @@ def apply_input(
     network: Any,
     data: Any,
     *,
-    input_mean: str | None,
-    input_std: str | None,
-    input_range: str | None,
-    preprocess: str | None,
-    quiet: bool,
+    input_mean: str | None = None,
+    input_std: str | None = None,
+    input_range: str | None = None,
+    preprocess: str | None = None,
+    quiet: bool = True,
 ) -> None:
-    """Settles what the network is fed: told by the user, known by the model, or from the data."""
+    """Settles what the network is fed: told by the user, known by the model, or from the data.
+
+    Args:
+        network: whose `inputs` are set.
+        data: what a source holds, or None.
+        input_mean, input_std, input_range, preprocess: as typed; None for what was not told.
+        quiet: do not say that mean and deviation are unknown.
+
+    Raises:
+        SettingsError: numbers that are none, or do not fit the input.
+    """
     spec = network.inputs
     if data is not None and not spec.known and input_mean is None and preprocess is None:
         if data.images.shape[1:] == spec.shape:

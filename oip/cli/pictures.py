@@ -41,8 +41,7 @@ def model_and_data(
 
     data = our_models().load(source, data_dir=data_dir, part="test")
     network = opened(model, imports, data, None)
-    told = {"input_mean": None, "input_std": None, "input_range": None, "preprocess": None}
-    apply_input(network, data, **told, quiet=True)
+    apply_input(network, data)
     return network, data
 
 

@@ -123,15 +123,7 @@ def command(
         raise DataError(expected("--data", "a source without a part", source, hint))
     train, test = (models.load(name, data_dir=data_dir, part=one) for one in ("train", "test"))
     network = opened(model, imports, train, None)
-    apply_input(
-        network,
-        train,
-        input_mean=None,
-        input_std=None,
-        input_range=None,
-        preprocess=None,
-        quiet=True,
-    )
+    apply_input(network, train)
     wanted = [network.find(layer) for layer in layers] or None
     with shown(quiet) as progress:
         pruner = Pruner(network, wanted, train, test, progress)

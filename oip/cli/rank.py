@@ -130,15 +130,7 @@ def command(
     data = our_models().load(source, data_dir=data_dir, part="test")
     network = opened(model, imports, data, None)
     layers = _with_pooling(parse_selections(network, selections), at, bool(selections), quiet)
-    apply_input(
-        network,
-        data,
-        input_mean=None,
-        input_std=None,
-        input_range=None,
-        preprocess=None,
-        quiet=True,
-    )
+    apply_input(network, data)
     if ablate:
         check_classes(network, data)
     if kernels:

@@ -18,7 +18,8 @@ def print_table(
 
     Args:
         columns: (heading, `left` or `right`).
-        rows: cells; text from models and data is shown as text, whatever is in it.
+        rows: cells. Here as in headings, text from models and data is shown as text, whatever is
+            in it.
         title: above the table.
     """
     from rich import box
@@ -31,7 +32,8 @@ def print_table(
     )
     for heading, side in columns:
         justify = "right" if side == "right" else "left"
-        table.add_column(heading, justify=justify, overflow="fold", no_wrap=side == "right")
+        shown = Text(plain_text(heading))
+        table.add_column(shown, justify=justify, overflow="fold", no_wrap=side == "right")
     for row in rows:
         table.add_row(*(Text(plain_text(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _WIDTH

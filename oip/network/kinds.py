@@ -57,6 +57,13 @@ def is_softmax(layer: Any) -> bool:
     return isinstance(layer, layers.Softmax)
 
 
+def is_max_pooling(layer: Any) -> bool:
+    """Local max pooling in any number of dimensions."""
+    from keras import layers
+
+    return isinstance(layer, (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D))
+
+
 def is_pooling(layer: Any) -> bool:
     """Local pooling in one or two dimensions."""
     from keras import layers

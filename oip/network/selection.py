@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,20 @@ from oip.network.layers import LayerInfo
 from oip.network.view import Network
 
 _MAPS = re.compile(r"all|\d+(-\d+)?(,\d+(-\d+)?)*")
+
+
+class Mapped(Protocol):
+    """What has numbered maps: a layer, or an output of one."""
+
+    @property
+    def name(self) -> str:
+        """As `oip layers` prints it."""
+        ...
+
+    @property
+    def maps(self) -> int:
+        """How many."""
+        ...
 
 
 def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[LayerInfo, np.ndarray]]:
@@ -36,8 +51,15 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
     return [(network.layers[index], np.array(sorted(chosen[index]))) for index in sorted(chosen)]
 
 
-def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.ndarray:
-    """Map numbers of a layer from a text, a number, or any numbers; all of them for None."""
+def map_numbers(layer: Mapped, maps: str | Iterable[int] | int | None) -> np.ndarray:
+    """Map numbers of a layer from a text, a number, or any numbers; all of them for None.
+
+    Returns:
+        (m,) int, sorted, each once.
+
+    Raises:
+        SettingsError: no numbers, none at all, or one that the layer does not have.
+    """
     if maps is None or (isinstance(maps, str) and maps == "all"):
         return np.arange(layer.maps)
     if isinstance(maps, str):

@@ -228,13 +228,13 @@ def responses(
     from oip.network.view import Network
 
     given = np.asarray(images)
-    network = Network.of(model, images=given[None] if given.ndim == 3 else given)
-    if given.shape == network.inputs.shape:
+    network = Network.of(model, images=given)
+    if given.ndim == len(network.inputs.shape):
         given = given[None]
+        network = network if isinstance(model, Network) else network.fitted_to(given)
     pixels = check_images(network.inputs, given)
     output = find_output(network, layer, at)
-    counted: Any = output  # has what is asked of a layer here: its name, how many maps
-    numbers = map_numbers(counted, maps)
+    numbers = map_numbers(output, maps)
     names = [str(place) for place in range(len(pixels))] if titles is None else list(titles)
     if len(names) != len(pixels):
         raise SettingsError(expected("titles", f"{len(pixels)}, one an image", len(names)))

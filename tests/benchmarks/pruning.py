@@ -6,7 +6,7 @@ Trains conv-stack networks (kept in FOLDER), prunes each by every method, and ju
 the test part: pruned only, corrected by least squares without labels, and after one epoch of
 fine-tuning without correction. Prints one table a data set and stage, mean accuracy over seeds in
 per cent. Rows are written to FOLDER/pruning.jsonl as they come, so that a run that is stopped is
-not lost; another run adds its own.
+not lost; another run adds what is missing.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def subset(data, count, seed):
     return chosen(data, np.sort(order), data.source)
 
 
-def measured(source, seed, options):
-    """Rows of one network."""
+def measured(source, seed, options, there):
+    """Rows of one network, but those that are there."""
     data = {part: models.load(source, part=part) for part in ("train", "test")}
     train = subset(data["train"], options.images, seed)
     test = subset(data["test"], options.test_images, seed)
@@ -58,7 +58,7 @@ def measured(source, seed, options):
                 ("corrected", replace(plan, correct=True)),
                 ("fine-tuned", replace(plan, epochs=1)),
             ):
-                if name not in options.stages:
+                if name not in options.stages or (source, seed, method, keep, name) in there:
                     continue
                 for stage, judged in pruner.pruned(one).stages.items():
                     if stage != "pruned" or name == "corrected":
@@ -68,10 +68,20 @@ def measured(source, seed, options):
             print(f"{source} {seed} {method} {keep}: {taken:.1f} s", flush=True)
 
 
+def rows_of(path):
+    """The rows that are in a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def key_of(row):
+    """What a row is about."""
+    return tuple(row[name] for name in ("data", "seed", "method", "keep", "stage"))
+
+
 def print_tables(rows):
     """One table a data set and stage: methods by share of the maps kept."""
     groups = defaultdict(list)
-    for row in rows:
+    for row in {key_of(row): row for row in rows}.values():
         key = (row["data"], row["stage"], row["method"], row["keep"])
         groups[key].append(100 * row["accuracy"])
     for data, stage in sorted({(key[0], key[1]) for key in groups}):
@@ -104,14 +114,15 @@ def main():
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     out = options.work / "pruning.jsonl"
+    there = {key_of(row) for row in rows_of(out)}
     if not options.only_tables:
         with out.open("a") as stream:
             for seed in range(options.seeds):
                 for source in options.data:
-                    for row in measured(source, seed, options):
+                    for row in measured(source, seed, options, there):
                         stream.write(json.dumps(row) + "\n")
                         stream.flush()
-    print_tables([json.loads(line) for line in out.read_text().splitlines()])
+    print_tables(rows_of(out))
 
 
 if __name__ == "__main__":

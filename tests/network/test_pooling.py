@@ -3,6 +3,7 @@ import pytest
 
 from oip.network.cut import run_to
 from oip.network.pooling import can_be_quick
+from oip.network.spoiled import nan_kept
 from oip.network.view import Network
 
 
@@ -49,3 +50,30 @@ def test_overlapping_and_padded_windows_are_left_alone():
     assert not can_be_quick(layers.MaxPooling2D(3, strides=2))
     assert not can_be_quick(layers.MaxPooling2D(2, padding="same"))
     assert not can_be_quick(layers.AveragePooling2D(2))
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_nan_and_infinity_outlive_pooling_in_spoiled_models(axes, padding):
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    kind = layers.MaxPooling1D if axes == 1 else layers.MaxPooling2D
+    pool = kind(2, padding=padding)
+    model = keras.Sequential([layers.Input((5,) * axes + (3,)), pool])
+    values = np.random.default_rng(0).normal(size=(2, *(5,) * axes, 3)).astype(np.float32)
+    plain = model(values).numpy()
+    values[(0, *(0,) * axes, 0)] = np.nan  # one of its window
+    values[..., 1] = -np.inf  # all
+    values[..., 2][1] = np.nan
+    values[(0, *(3,) * axes, 2)] = np.inf
+    with nan_kept([pool]):
+        kept = tf.function(model)(tf.constant(values)).numpy()
+    wanted = plain.copy()
+    wanted[(0, *(0,) * axes, 0)] = np.nan
+    wanted[..., 1] = -np.inf
+    wanted[..., 2][1] = np.nan
+    wanted[(0, *(1,) * axes, 2)] = np.inf
+    np.testing.assert_array_equal(kept, wanted)
+    assert "call" not in vars(pool)

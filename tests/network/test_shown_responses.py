@@ -194,6 +194,11 @@ def test_maps_that_are_not_finite_are_empty_and_all_of_them_an_error(small_model
     assert found.unusable.tolist() == [2]
     assert found.to_dict()["not_finite"] == [2]
     assert (found.picture(0, columns=6)[:, 2 * 15 : 2 * 15 + 14] == _rgb(BETWEEN)).all()
+    # Nor does pooling make numbers of NaN.
+    for layer, at in (("pool", "response"), ("first", "block")):
+        pooled = oip.responses(model, small_images[0][:2], layer, at=at)
+        assert pooled.unusable.tolist() == [2]
+        assert np.isfinite(pooled.values[:, pooled.maps != 2]).all()
     model.get_layer("first").set_weights([kernel, bias * np.nan])
     with pytest.raises(DataError, match="finite numbers"):
         oip.responses(model, small_images[0][:2], "first")
