@@ -1,0 +1,206 @@
+"""The study of matrix Renyi information: planted cases, and the whole of it on few digits."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from mi.estimators.renyi_gram import Width, gram
+from oip.core.errors import ModelError
+from oip.core.progress import silent
+from oip.studies import renyi, renyi_claims, renyi_figures, renyi_measures, renyi_training
+from oip.studies.frame import Folder, StudySettings
+from oip.studies.renyi_measures import ALPHA, KERNELS, Batch, measure
+from oip.studies.renyi_probe import Probe, Reading, forward
+from oip.studies.renyi_training import Amount
+from oip.studies.renyi_width import Pruning
+
+
+@pytest.fixture(scope="module")
+def net():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(3, 3, activation="relu", name="conv"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(5, activation="sigmoid", name="hidden"),
+            layers.Dense(4, activation="softmax", name="classes"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 8, 8, 1))
+    return Batch(images, np.arange(40) % 4, images.reshape(40, -1))
+
+
+def test_errors_are_derivatives_of_the_loss(net, batch):
+    probe = Probe(net)
+    assert probe.names == ["conv", "hidden", "classes"] and probe.maps == [3, 1, 1]
+    read = probe.read(batch.images, batch.codes)
+    assert [one.shape for one in read.responses] == [(40, 3, 36), (40, 1, 5), (40, 1, 4)]
+    assert [one.shape for one in read.errors] == [one.shape for one in read.responses]
+    # The derivative by a bias is the sum of errors over images and nodes.
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        out = net(batch.images)
+        loss = -tf.reduce_sum(tf.math.log(tf.gather(out, batch.codes, batch_dims=1)))
+    slopes = tape.gradient(loss, [net.get_layer(name).bias for name in probe.names])
+    sums = [read.errors[0].sum((0, 2)), read.errors[1].sum((0, 1)), read.errors[2].sum((0, 1))]
+    for slope, total in zip(slopes, sums, strict=True):
+        assert np.allclose(slope.numpy(), total, atol=1e-3)
+
+
+def test_an_activation_without_a_known_derivative_is_told():
+    model = keras.Sequential(
+        [layers.Input((4, 4, 1)), layers.Conv2D(2, 3, activation="gelu"), layers.Flatten(),
+         layers.Dense(2, activation="softmax")]
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="relu, sigmoid, tanh or linear"):
+        Probe(model)
+
+
+def test_forward_sees_weights_as_they_are(net):
+    images = np.ones((3, 8, 8, 1))
+    run = forward(net)
+    before = run(images)
+    weights = net.get_weights()
+    net.set_weights([weight + 0.5 for weight in weights])
+    after = run(images)
+    net.set_weights(weights)
+    assert np.allclose(before, net(images)) and not np.allclose(before, after)
+
+
+def reading(*responses):
+    return Reading(list(responses), list(responses))
+
+
+def test_planted_layers(batch):
+    """A layer that is the label, one that is constant, one of two copies of a map."""
+    one_hot = 100.0 * np.eye(4)[batch.codes][:, None]
+    still = np.ones((40, 1, 6))
+    twins = np.repeat(one_hot, 2, axis=1)
+    found = measure(batch, reading(one_hot, still, twins), KERNELS[0], 10, 0)
+    assert found["label"][0] == pytest.approx(2.0, abs=1e-6)  # log2 of four equal classes
+    assert found["entropy"][0] == pytest.approx(2.0, abs=1e-6)
+    assert found["label"][1] == pytest.approx(0.0, abs=1e-6) == found["input"][1]
+    # Blocks of ones times themselves stay what they are: a copy tells nothing more.
+    assert found["redundant"][2] == pytest.approx(1.0, abs=1e-6)
+    assert found["non-redundant"][2] == pytest.approx(0.0, abs=1e-6)
+    assert np.isnan(found["redundant"][:2]).all()
+    assert found["backward"][2] == pytest.approx(2.0, abs=1e-6)  # with itself: its entropy
+
+
+def test_many_maps_are_at_the_ceiling(batch):
+    noise = np.random.default_rng(1).normal(size=(40, 64, 30))
+    found = measure(batch, reading(noise), KERNELS[1], 10, 0)
+    assert found["input"][0] == pytest.approx(float(found["x"]), abs=1e-3)
+    assert found["entropy"][0] == pytest.approx(np.log2(40), abs=1e-3)
+
+
+def test_pairs_beside_the_estimator(batch):
+    import mi
+
+    values = np.random.default_rng(2).normal(size=(40, 4, 3))
+    grams = renyi_measures.map_grams(values, Width())
+    pairs = renyi_measures.chosen_pairs(4, 100, np.random.default_rng(0))
+    assert len(pairs) == 6
+    found = renyi_measures.pair_measures(grams, gram(batch.pixels, Width()), batch.codes, pairs)
+    known = mi.estimator("renyi", alpha=ALPHA).pairs(values, batch.codes)
+    upper = np.triu_indices(4, 1)
+    assert found["plane label"] == pytest.approx(known.non_redundant[upper].mean(), abs=1e-9)
+    some = renyi_measures.chosen_pairs(9, 5, np.random.default_rng(0))
+    assert len(some) == 5 == len(np.unique(some, axis=0)) and (some[:, 0] < some[:, 1]).all()
+
+
+def test_violations_are_counted_beyond_the_spread():
+    rng = np.random.default_rng(0)
+    falling = np.array([5.0, 4.0, 3.0, 2.0]) + 0.01 * rng.normal(size=(8, 4))
+    assert renyi_claims.violations(falling, True) == (0, 3)
+    assert renyi_claims.violations(falling, False) == (3, 3)
+    mixed = np.array([5.0, 4.0, 4.5, 4.5]) + rng.normal(size=(8, 1))
+    assert renyi_claims.violations(mixed, True) == (1, 3)
+    noise = 1.0 + rng.normal(size=(8, 2))
+    assert renyi_claims.violations(noise, True)[0] == 0
+
+
+def test_compression():
+    rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
+    assert renyi_claims.compression(rise) == (False, 0.0)
+    back = rise.copy()
+    back[-1] = 0.5
+    assert renyi_claims.compression(back) == (True, pytest.approx(0.375))
+    noisy = back + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
+    assert not renyi_claims.compression(noisy)[0]
+
+
+def test_steps_that_are_recorded():
+    steps = renyi_training.recorded_steps(10, 100, 6)
+    assert {0, 1, 10, 100} <= set(steps) and steps == sorted(steps) and len(steps) <= 7
+    assert renyi_training.recorded_steps(5, 5, 4)[-1] == 5
+
+
+def test_networks_by_source():
+    plans = renyi.plans_for("mnist", (28, 28, 1), 0, renyi.FULL, False)
+    assert {plan.activation for plan in plans["watched"]} == {"relu", "sigmoid"}
+    assert len(plans["first"]) == 10 * len(renyi.FULL.first)
+    assert renyi.plans_for("mnist", (28, 28, 1), 0, renyi.QUICK, False)["first"] == []
+    large = renyi.plans_for("folder/fruits", (100, 100, 3), 0, renyi.FULL, False)["watched"][0]
+    assert (large.recipe, large.rate, large.epochs) == ("alexnet-small", 0.01, 15)
+    assert "/" not in large.name
+    assert renyi.plans_for("cifar10", (32, 32, 3), 0, renyi.FULL, True)["chosen"][0].recipe == (
+        "vgg16-cifar"
+    )
+
+
+TINY = renyi.Size(
+    first=(2, 3),
+    second=(3, 4),
+    wide=5,
+    images=200,
+    tested=150,
+    epochs=1,
+    seeds=1,
+    amount=Amount(batches=2, pairs=3, steps=4),
+    pruning=Pruning(shares=(0.5,), chances=2),
+)
+
+
+def test_the_whole_study(tmp_path, monkeypatch):
+    settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
+    original, calls = renyi.trained, []
+
+    def stops(*arguments):
+        calls.append(arguments[0].name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(renyi, "trained", stops)
+    folder = Folder(tmp_path, renyi.NAME, settings)
+    with pytest.raises(KeyboardInterrupt):
+        renyi.run_sized(folder, settings, silent, TINY)
+    folder = Folder(tmp_path, renyi.NAME, settings)
+    renyi.run_sized(folder, settings, silent, TINY)
+    # Two watched, four of the widths, one to choose from, of which one was stopped.
+    assert len(calls) == 7 + 1 and len(set(calls)) == 7
+    assert folder.finish(renyi.TITLE, renyi.SOURCE).is_file()
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert {"dpi-mnist-sample-paper", "planes-mnist-sample-relative", "width-mnist-sample",
+            "mmi-mnist-sample-first", "pairs-mnist-sample-second"} <= set(numbers)  # fmt: skip
+    told = [claim for claim in folder.claims if claim.agrees == "not tested"]
+    assert any("no-such-images" in claim.paper for claim in told)
+    assert any("Fruits 360" in claim.paper for claim in told)
+    assert len(folder.claims) - len(told) >= 11
+
+
+def test_names_of_sources():
+    assert renyi_figures.key_of("data/fruits") == "fruits"
+    assert renyi_figures.key_of("mnist") == "mnist"
