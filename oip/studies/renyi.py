@@ -116,9 +116,9 @@ def run_sized(folder: Folder, settings: StudySettings, progress: Progress, size:
     folder.note(
         f"Networks of sigmoids learn at the paper's rate of {_RATES['sigmoid']}, those of ReLU at "
         f"{_RATES['relu']}: with a standardised input the first layer learns about ten times as "
-        "fast as with pixels from 0 to 1. At the paper's rate three of seven stayed at chance (6 and "
-        "12, 24 and 12, 6 and 3 filters on MNIST, quick size), and what was found about redundancy "
-        "over the number of filters was another: the rate was changed after that run."
+        "fast as with pixels from 0 to 1. At the paper's rate three of seven stayed at chance (6, "
+        "12; 24, 12; 6, 3 filters on MNIST, quick size), and what was found about redundancy over "
+        "the number of filters was another: the rate was changed after that run."
     )
     folder.note(
         "The Hadamard product of many Gram matrices goes to the identity whatever the maps know: "
