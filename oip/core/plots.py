@@ -87,8 +87,10 @@ def figure(
     from cycler import cycler
 
     style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=PALETTE)}
+    drawn, panel = _kinds()
+    options["subplot_kw"] = {"axes_class": panel, **options.get("subplot_kw", {})}
     with matplotlib.rc_context(style):
-        drawing = _kind()(figsize=(width, height), layout="constrained", dpi=DPI / 2)
+        drawing = drawn(figsize=(width, height), layout="constrained", dpi=DPI / 2)
         panels = drawing.subplots(rows, columns, squeeze=False, **options)
     for axes in panels.flat:
         axes.tick_params(labelsize=SMALL, width=0.6, length=2.5)
@@ -96,8 +98,9 @@ def figure(
 
 
 @cache
-def _kind() -> type[Figure]:
-    """Figures that a notebook shows although pyplot was never imported."""
+def _kinds() -> tuple[type[Figure], type[Axes]]:
+    """Figures that a notebook shows although pyplot was never imported; panels of the style."""
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     class Drawing(Figure):
@@ -107,7 +110,16 @@ def _kind() -> type[Figure]:
             width, height = (round(float(side) * DPI / 2) for side in self.get_size_inches())
             return encoded(self), {"width": width, "height": height}
 
-    return Drawing
+    class Panel(Axes):
+        """Axes whose titles and legends have the style's sizes, which matplotlib looks up late."""
+
+        def set_title(self, label: str, *args: Any, **options: Any) -> Any:
+            return super().set_title(label, *args, **{"fontsize": FONT, **options})
+
+        def legend(self, *args: Any, **options: Any) -> Any:
+            return super().legend(*args, **{"fontsize": SMALL, **options})
+
+    return Drawing, Panel
 
 
 def save(drawing: Figure, path: str | Path) -> Path:
@@ -197,14 +209,17 @@ def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> An
 
     Args:
         axes: the panel.
-        pixels: (h, w) numbers, or (h, w, 3) uint8.
+        pixels: (h, w) numbers, or (h, w, 3) uint8. A single row is drawn a quarter as high as it
+            is wide, unless `aspect` is told.
         title: shown as it is, see `printable`.
         options: for `Axes.imshow`, such as `cmap`, `vmin`, `vmax`; grey if there are none.
 
     Returns:
         What a colour bar is made for.
     """
-    drawn = axes.imshow(pixels, **{"cmap": GREY, "interpolation": "nearest", **options})
+    tall = max(1.0, pixels.shape[1] / 4) if pixels.shape[0] == 1 else 1.0
+    look = {"cmap": GREY, "interpolation": "nearest", "aspect": tall, **options}
+    drawn = axes.imshow(pixels, **look)
     axes.set_axis_off()
     if title:
         axes.set_title(printable_lines(title), fontsize=SMALL, pad=3)

@@ -111,3 +111,14 @@ def test_importing_the_style_imports_no_matplotlib():
     code = "import oip.core.plots, sys; print('matplotlib' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_titles_and_legends_have_the_styles_sizes():
+    drawing, panels = plots.figure(3, 2)
+    axes = panels[0, 0]
+    axes.plot([0, 1], [0, 1], label="line")
+    title = axes.set_title("above")
+    legend = axes.legend()
+    assert title.get_fontsize() == plots.FONT
+    assert [text.get_fontsize() for text in legend.get_texts()] == [plots.SMALL]
+    assert axes.set_title("above", fontsize=5).get_fontsize() == 5
