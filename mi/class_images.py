@@ -140,8 +140,11 @@ def judged(network: Network, found: ClassImages) -> tuple[np.ndarray, np.ndarray
     """What the network makes of the images: (n, classes) probabilities, (n,) str predictions.
 
     None where its output does not tell the labelled classes apart. Images of more classes than
-    labels are known for are predicted as `output 7`.
+    labels are known for are predicted as `output 7`; where a probability is NaN nothing is
+    predicted, and the text is empty.
     """
+    from scipy.special import expit
+
     from oip.network import kinds
     from oip.network.heads import classes
     from oip.network.responses import batch_size, chosen_maps
@@ -159,7 +162,7 @@ def judged(network: Network, found: ClassImages) -> tuple[np.ndarray, np.ndarray
     layer = head.place.layer
     if head.units == 1:
         if kinds.activation_name(layer) != "sigmoid":
-            values = 1.0 / (1.0 + np.exp(-values))
+            values = expit(values)
         values = np.concatenate([1.0 - values, values], axis=1)
     elif kinds.activation_name(layer) == "linear" and not kinds.is_softmax(layer):
         raised = np.exp(values - values.max(axis=1, keepdims=True))
@@ -167,7 +170,7 @@ def judged(network: Network, found: ClassImages) -> tuple[np.ndarray, np.ndarray
     names = np.array(
         [*found.names, *(f"output {k}" for k in range(len(found.names), values.shape[1]))]
     )
-    return values, names[values.argmax(axis=1)]
+    return values, np.where(np.isnan(values).any(axis=1), "", names[values.argmax(axis=1)])
 
 
 def _outputs(

@@ -65,5 +65,5 @@ def load(kind: type[Result], path: str | Path) -> Result:
         parts["bgr"] = bool(parts["bgr"])
         values: dict[str, Any] = {**arrays, **plain, "cases": Cases(**parts)}
         return kind(**values)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(expected(f"'{path}'", wanted, error)) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from oip.core.errors import OipError
+from oip.core.files import check_writable
 
 IMAGES = 1500
 _MAPS = 16
@@ -36,7 +37,12 @@ class Tour:
         self._tell = tell
 
     def go(self) -> Path:
-        """All steps; returns the page of the gallery."""
+        """All steps; returns the page of the gallery.
+
+        Raises:
+            OipError: the folder cannot be written, or a step fails.
+        """
+        check_writable(self.folder)
         with self._step("train", "oip train conv-stack --data mnist-sample --out model.keras"):
             network, test = self._trained()
         with self._step("layers", "oip.Network('model.keras').layers"):

@@ -19,7 +19,8 @@ def correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     sides = left.shape[:-1]
     shape = [2 * side - 1 for side in sides]
     axes = tuple(range(len(sides)))
-    spectra = [np.fft.rfftn(one.astype(np.float64), shape, axes=axes) for one in (left, right)]
+    left, right = (one.astype(np.float64) for one in (left, right))  # half floats overflow in sums
+    spectra = [np.fft.rfftn(one, shape, axes=axes) for one in (left, right)]
     product = (np.conj(spectra[0]) * spectra[1]).sum(-1)
     surface = np.fft.fftshift(np.fft.irfftn(product, shape, axes=axes), axes)
     scale = float(np.linalg.norm(left) * np.linalg.norm(right))

@@ -125,24 +125,26 @@ class SeparatingOips:
 
     def plot(self, most: int = 8) -> Figure:
         """Above the OIPs of up to `most` maps, below those of the nodes that separate."""
-        from oip.ascent.location_figures import boxed, flat
+        from oip.ascent.location_figures import WIDE, boxed
         from oip.core import plots
+        from oip.core.figures import shown
 
         columns = max(1, min(most, len(self)))
-        drawing, panels = plots.figure(max(3.0, 1.2 * columns), 3.3, rows=2, columns=columns)
+        drawing, panels = plots.figure(max(WIDE, 1.2 * columns), 3.5, rows=2, columns=columns)
         for column in range(columns):
             above, below = panels[:, column]
-            plots.image(above, flat(self.oips.displayed(self.oips.images[column, 0])))
+            plots.image(above, shown(self.oips.displayed(self.oips.images[column, 0])))
             told = f"{self.maps[column]}: {self.favoured[column][:14]}"
             text = f"{plots.printable(told)}\n{self.effect[column]:+.2f}"
             above.set_title(text, fontsize=plots.SMALL, pad=3)
             node = enhanced(self.node_images[column, 0].astype(np.float32))
-            plots.image(below, flat(node[..., ::-1] if self.oips.bgr else node))
+            plots.image(below, shown(node[..., ::-1] if self.oips.bgr else node))
             place = ",".join(map(str, self.nodes[column]))
             below.set_title(f"node {place}", fontsize=plots.SMALL, pad=3)
             boxed(below, self.boxes[column])
         title = f"{self.oips.layer}: maps that separate {self.first} and {self.second}"
-        drawing.suptitle(plots.printable(title), fontsize=plots.FONT)
+        told = "map: class that it responds to more, effect; below, the node that separates most"
+        drawing.suptitle(f"{plots.printable(title)}\n{told}", fontsize=plots.FONT)
         return drawing
 
     def _repr_html_(self) -> str:

@@ -54,7 +54,8 @@ def central_node(layer: LayerInfo) -> tuple[int, ...]:
 
 
 def spread_nodes(layer: LayerInfo, most: int) -> np.ndarray:
-    """Up to `most` nodes evenly over a layer, corners among them, the same number on each axis.
+    """Up to `most` nodes evenly over a layer, as many on each axis; from 3 on each, the corners
+    among them.
 
     Args:
         most: nodes in all; a layer of so many or fewer gives all of its own.

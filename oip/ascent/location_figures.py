@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _ROOM = 1.15
 """Inches of a picture with its title."""
+WIDE = 4.8
+"""Inches that a line over the whole figure takes."""
 
 
 def places(found: Locations, most: int) -> Figure:
@@ -24,57 +26,64 @@ def places(found: Locations, most: int) -> Figure:
     rows = max(1, min(most, len(found)))
     first = 0 if found.patterns is None else 1
     columns = first + found.images.shape[1]
-    drawing, panels = plots.figure(
-        _ROOM * columns, 0.35 + (_ROOM + 0.2) * rows, rows=rows, columns=columns
-    )
+    drawing, panels = _figure(rows, columns)
     for axes in panels.flat:
         axes.set_axis_off()
     for row in range(rows):
-        if found.patterns is not None:
+        if found.patterns is not None and np.isfinite(found.patterns.scores[row, 0]):
             pattern = found.patterns.displayed(found.patterns.images[row, 0])
             title = f"{found.layer}:{found.maps[row]}, one node"
-            plots.image(panels[row, 0], flat(pattern), title)
+            plots.image(panels[row, 0], shown(pattern), title)
         for place in np.flatnonzero(found.images[row] >= 0).tolist():
             axes = panels[row, first + place]
             picture = plain(found.pixels[row, place])
-            plots.image(axes, flat(picture[..., ::-1] if found.bgr else picture))
+            plots.image(axes, shown(picture[..., ::-1] if found.bgr else picture))
             axes.set_title(_title(found, row, place), fontsize=plots.SMALL, pad=3)
             boxed(axes, found.boxes[row, place])
         if found.images[row, 0] < 0:
-            text = f"no image excites map {found.maps[row]}"
+            broken = found.maps[row] in found.unusable
+            told = "responses are not finite" if broken else "no image excites it"
+            text = f"map {found.maps[row]}: {told}"
             panels[row, first].set_title(text, fontsize=plots.SMALL, loc="left")
     told = "image (class), response" + (", similarity to the node's OIP" if first else "")
-    drawing.suptitle(
-        plots.printable(f"{found.layer}: strongest responses of {found.searched} images; {told}"),
-        fontsize=plots.FONT,
-    )
+    title = f"{found.layer}: strongest responses of {found.searched} images"
+    drawing.suptitle(f"{plots.printable(title)}\n{told}", fontsize=plots.FONT)
     return drawing
 
 
 def moved(found: Translations, most: int) -> Figure:
     """See `Translations.plot`."""
     rows, columns = max(1, min(most, len(found))), len(found.nodes)
-    drawing, panels = plots.figure(
-        _ROOM * columns, 0.35 + (_ROOM + 0.2) * rows, rows=rows, columns=columns
-    )
+    drawing, panels = _figure(rows, columns)
     for row in range(rows):
         for place, node in enumerate(found.nodes):
             axes = panels[row, place]
             image = enhanced(found.images[row, place, 0].astype(np.float32))
-            plots.image(axes, flat(image[..., ::-1] if found.bgr else image))
+            plots.image(axes, shown(image[..., ::-1] if found.bgr else image))
             axes.set_title(_moved_title(found, row, place, node), fontsize=plots.SMALL, pad=3)
             boxed(axes, found.boxes[place])
     text = "node; similarity to the reference at the expected shift, and without a shift"
-    title = f"{found.layer}: OIPs of several nodes. Titles: {text}"
-    drawing.suptitle(plots.printable(title), fontsize=plots.FONT)
+    title = plots.printable(f"{found.layer}: OIPs of several nodes")
+    drawing.suptitle(f"{title}\n{text}", fontsize=plots.FONT)
     return drawing
+
+
+def _figure(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure for pictures below two lines of text."""
+    size = max(WIDE, _ROOM * columns), 0.5 + (_ROOM + 0.2) * rows
+    return plots.figure(*size, rows=rows, columns=columns)
 
 
 def _moved_title(found: Translations, row: int, place: int, node: np.ndarray) -> str:
     first = f"{found.maps[row]} @ {','.join(map(str, node))}"
     if place == found.reference:
-        return f"{first}, reference\nstarts {found.aligned[row, place]:.2f}"
-    return f"{first}\n{found.aligned[row, place]:.2f} ({found.unmoved[row, place]:.2f})"
+        return f"{first}, reference\nstarts {_number(found.aligned[row, place])}"
+    aligned, unmoved = found.aligned[row, place], found.unmoved[row, place]
+    return f"{first}\n{_number(aligned)} ({_number(unmoved)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
 def _title(found: Locations, row: int, place: int) -> str:
@@ -102,8 +111,3 @@ def boxed(axes: Any, box: np.ndarray, colour: str = plots.PALETTE[1]) -> None:
     axes.add_patch(
         Rectangle(corner, right - left, bottom - top, fill=False, lw=1.2, ec=colour, clip_on=True)
     )
-
-
-def flat(picture: np.ndarray) -> np.ndarray:
-    """A uint8 picture (..., w, bands) as `imshow` takes it; one of one dimension as one row."""
-    return shown(picture if picture.ndim == 3 else picture[None])

@@ -70,9 +70,11 @@ class Locations(ByMap):
     """(m, k, a, 2): first pixel and end of the node's receptive field along each axis; it may reach
     beyond the image where that was padded."""
     excited: np.ndarray
-    """(m,): share of all images with a response above zero anywhere."""
+    """(m,): share of all images with a response above zero anywhere; NaN for maps with responses
+    that are not finite, which have no places."""
     where: np.ndarray
-    """(m, *nodes): of these images, the share whose strongest response is at the node."""
+    """(m, *nodes): of these images, the share whose strongest response is at the node; NaN as
+    above."""
     searched: int
     """Images that were looked through."""
     pixels: np.ndarray = field(repr=False)
@@ -86,9 +88,14 @@ class Locations(ByMap):
     """The OIPs of the layer's central node, one objective a map; None if they were not grown."""
     match: np.ndarray | None = None
     """(m, k): similarity (-1 to 1) of the pixels in the field and the node's OIP, the best of its
-    starts and of shifts of up to one pooled cell; NaN without image."""
+    starts and of shifts of up to one pooled cell; NaN without image or OIP."""
     match_percentile: np.ndarray | None = None
     """(m, k): place (0 to 100) of `match` among the same place of other images."""
+
+    @property
+    def unusable(self) -> np.ndarray:
+        """Numbers of the maps with responses that are not finite."""
+        return self.maps[np.isnan(self.excited)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as `oip locate --json` prints them for a layer."""
@@ -116,8 +123,8 @@ class Locations(ByMap):
             places.append(told)
         return {
             "map": int(self.maps[row]),
-            "excited": float(self.excited[row]),
-            "where": self.where[row].tolist(),
+            "excited": _number(self.excited[row]),
+            "where": self.where[row].tolist() if np.isfinite(self.excited[row]) else None,
             "places": places,
         }
 
@@ -136,8 +143,9 @@ class Locations(ByMap):
         shown = self.rows(np.arange(min(len(self), _SHOWN)))
         rows = []
         for one in shown:
-            best = f"image {one.images[0, 0]}" if one.images[0, 0] != _NOT_FOUND else "-"
-            rows.append((int(one.maps[0]), f"{one.excited[0]:.1%}", best, one.responses[0, 0]))
+            best = f"image {one.images[0, 0]}" if one.images[0, 0] != _NOT_FOUND else None
+            share = f"{one.excited[0]:.1%}" if not one.unusable.size else "not finite"
+            rows.append((int(one.maps[0]), share, best, one.responses[0, 0]))
         told = notebook.table(
             ("map", "images that excite it", "strongest in", "response"),
             rows,
@@ -212,8 +220,10 @@ def locate(
         nodes=places,
         responses=np.where(missing, np.nan, found.values),
         boxes=field_boxes(info, places, sides),
-        excited=found.excited / len(pixels),
-        where=(found.counts / np.maximum(found.excited, 1)[:, None]).reshape(-1, *info.size),
+        excited=np.where(found.broken, np.nan, found.excited / len(pixels)),
+        where=np.where(
+            found.broken[:, None], np.nan, found.counts / np.maximum(found.excited, 1)[:, None]
+        ).reshape(-1, *info.size),
         searched=len(pixels),
         pixels=chosen,
         mean=network.inputs.mean,
@@ -231,13 +241,15 @@ def locate(
 
 @dataclass
 class _Found:
-    """The strongest so far: (m, k) values, images and flat nodes; (m,) and (m, d) counts."""
+    """The strongest so far: (m, k) values, images and flat nodes; (m,) and (m, d) counts; (m,) bool
+    of maps with responses that are not finite."""
 
     values: np.ndarray
     images: np.ndarray
     nodes: np.ndarray
     excited: np.ndarray
     counts: np.ndarray
+    broken: np.ndarray
 
 
 def _scanned(
@@ -258,8 +270,8 @@ def _scanned(
         )
         values = tf.gather(after, tf.constant(maps, tf.int32), axis=-1)
         values = tf.reshape(values, [tf.shape(values)[0], -1, len(maps)])
-        values = tf.where(tf.math.is_finite(values), values, -np.inf)
-        return tf.reduce_max(values, 1), tf.argmax(values, 1, output_type=tf.int32)
+        finite = tf.reduce_all(tf.math.is_finite(values), [0, 1])
+        return tf.reduce_max(values, 1), tf.argmax(values, 1, output_type=tf.int32), ~finite
 
     graph = compiled(strongest, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
     batch = batch_size(network, layer)
@@ -270,10 +282,13 @@ def _scanned(
         nodes=np.zeros(shape, np.int64),
         excited=np.zeros(len(maps), np.int64),
         counts=np.zeros((len(maps), int(np.prod(layer.size))), np.int64),
+        broken=np.zeros(len(maps), bool),
     )
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch], np.float32)
-        values, nodes = (one.numpy().T for one in graph(tf.constant(part)))
+        values, nodes, broken = (one.numpy().T for one in graph(tf.constant(part)))
+        found.broken |= broken
+        values[found.broken] = -np.inf
         rows, columns = np.nonzero(values > 0)
         found.excited += (values > 0).sum(1)
         np.add.at(found.counts, (rows, nodes[rows, columns]), 1)
@@ -287,6 +302,7 @@ def _scanned(
             setattr(found, name, np.take_along_axis(both, order, 1))
         found.values = np.take_along_axis(joined, order, 1)
         progress(f"{layer.name}: images", first + len(part), len(images))
+    found.images[found.broken] = _NOT_FOUND
     return found
 
 

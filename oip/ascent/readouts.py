@@ -191,11 +191,22 @@ class ObjectiveReadout(Readout):
         self.bytes_per_image = network.activation_bytes()
 
     def everything(self, fed: Sequence[Any]) -> Reading:
+        post, pre, _ = self._values(fed)
+        sums = [self._summed(part) for part in (post, pre)]
+        return Reading(sums[0], sums[1], sums[1], sums[0], None)
+
+    def _summed(self, terms: Any) -> Any:
+        """(n, objectives) from (n, terms); NaN where a term of the objective itself is not finite.
+
+        A plain product would be NaN for all of them, zero times NaN being NaN.
+        """
         import tensorflow as tf
 
-        post, pre, _ = self._values(fed)
-        sums = [tf.matmul(part, self._weights, transpose_b=True) for part in (post, pre)]
-        return Reading(sums[0], sums[1], sums[1], sums[0], None)
+        finite = tf.math.is_finite(terms)
+        sums = tf.matmul(tf.where(finite, terms, 0.0), self._weights, transpose_b=True)
+        used = (self._weights != 0).astype(np.float32)
+        broken = tf.matmul(tf.cast(~finite, tf.float32), used, transpose_b=True) > 0
+        return tf.where(broken, np.nan, sums)
 
     def own(
         self, fed: Sequence[Any], items: Any, warming: Any, peak: Any, climb_silent: bool

@@ -111,18 +111,18 @@ class Translations(ByMap):
         return moved(self, most)
 
     def _repr_html_(self) -> str:
-        title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {len(self)} maps"
+        title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {len(self)} maps (medians)"
         others = np.arange(len(self.nodes)) != self.reference
         rows = []
         for row in range(min(len(self), _SHOWN)):
             rows.append(
                 (
                     int(self.maps[row]),
-                    float(self.agreement[row, others].mean()) if others.any() else None,
-                    float(self.unmoved[row, others].mean()) if others.any() else None,
-                    float(self.aligned[row, others].mean()) if others.any() else None,
+                    _median(self.agreement[row, others]),
+                    _median(self.unmoved[row, others]),
+                    _median(self.aligned[row, others]),
                     float(self.aligned[row, self.reference]),
-                    float(np.nanmedian(self.null[row])) if self.null.size else None,
+                    _median(self.null[row]),
                 )
             )
         headings = (
@@ -186,6 +186,8 @@ def translation(
         reference = int(np.flatnonzero((places == np.array(central_node(info))).all(1))[0])
     else:
         places, reference = checked_nodes(info, nodes), 0
+    if not isinstance(starts, (int, np.integer)) or starts < 1:
+        raise SettingsError(expected("starts", "a whole number from 1", starts))
     shape = network.inputs.shape
     check_size("translations", (len(numbers) + _NULL_MAPS, len(places), starts), shape, 2)
     others = _others(info, numbers, seed)
@@ -290,6 +292,12 @@ def _percentiles(values: np.ndarray, null: np.ndarray) -> np.ndarray:
 
 def _stacked(measured: list[list[dict[str, Any]]], name: str) -> np.ndarray:
     return np.array([[one[name] for one in row] for row in measured], float)
+
+
+def _median(values: np.ndarray) -> float | None:
+    """Of those that are known; None where none is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from oip.cli.options import note, plain_text, print_json, with_options
 from oip.cli.pictures import check_labelled, model_and_data, picture_options
+from oip.core.errors import DataError, RunError, SettingsError, expected
 
 _MOST = 24
 """Images in one picture."""
@@ -89,12 +90,10 @@ def command(
     \b
     Example:  oip activations model.keras --data mnist-sample --class 4 --class 9 --out pictures
     """
-    from oip.core.errors import SettingsError, expected
     from oip.core.files import check_writable
     from oip.network.outputs import find_output, shown_outputs
-    from oip.network.response_overview import MOST
     from oip.network.response_pictures import ACROSS
-    from oip.network.shown_responses import responses
+    from oip.network.shown_responses import check_budget, responses
 
     if bool(names) == (numbers is not None):
         given = "both" if names else "neither"
@@ -105,59 +104,90 @@ def command(
     places = _listed(numbers, len(data)) if numbers is not None else _of(data, names, count)
     if len(places) > _MOST:
         raise SettingsError(expected("images in one picture", f"at most {_MOST}", len(places)))
+    for output in chosen:
+        check_budget(output, len(places), output.maps)
     titles = [_title(data, place) for place in places]
     orders = _orders(order, network, chosen, data, seed, quiet)
-    found = [
-        responses(network, data.images[places], output.name, titles=titles) for output in chosen
-    ]
-    return _written(
-        found,
-        [output.call for output in chosen],
-        orders,
-        out,
-        kind,
-        {"colour": colour, "scale": scale},
-        {"columns": columns, "across": count if names and count <= ACROSS else None},
-        len(chosen) <= MOST,
-        as_json,
-        quiet,
-    )
-
-
-def _written(
-    found: list[Any],
-    calls: list[int],
-    orders: list[Any],
-    out: Path,
-    kind: str,
-    look: dict[str, Any],
-    layout: dict[str, Any],
-    fits: bool,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    from oip.cli.tables import print_table
-    from oip.core import plots
-    from oip.network.response_overview import MOST, overview
-
-    told, unusable = [], 0
-    for one, call, order in zip(found, calls, orders, strict=True):
-        path = out / f"{call:03d}.{kind}"
-        plots.save(one.plot(order=order, **layout, **look), path)
-        told.append({**one.to_dict(), "file": path.name})
-        unusable += len(one.unusable)
-        if len(one.unusable):
-            listed = ", ".join(str(number) for number in one.unusable[:8])
-            note(plain_text(f"oip: {one.layer}: not finite: {one.what} {listed}"), quiet)
-    together = len(found) > 1 and len(found[0]) == 1
-    if together and fits:
-        plots.save(overview(found, orders, **look), out / f"overview.{kind}")
-    elif together:
-        note(f"oip: no overview: {len(found)} layers, one page holds {MOST}", quiet)
+    across = count if names and count <= ACROSS else None
+    drawing = _Drawing(out, kind, quiet, {"colour": colour, "scale": scale})
+    for output, rows in zip(chosen, orders, strict=True):
+        try:
+            found = responses(network, data.images[places], output.name, titles=titles)
+        except DataError as error:
+            drawing.failed(output.name, error)
+            continue
+        drawing.add(found, output.call, rows, columns=columns, across=across)
+    overview = drawing.overview()
     if as_json:
-        shown = f"overview.{kind}" if together and fits else None
-        print_json({"folder": str(out), "overview": shown, "layers": told})
-        return 1 if unusable else 0
+        print_json({"folder": str(out), "overview": overview, "layers": drawing.told})
+    else:
+        _print(drawing.told)
+        click.echo(plain_text(out))
+    return 1 if drawing.incomplete else 0
+
+
+class _Drawing:
+    """The pictures as they are written, layer by layer, and what is told of them."""
+
+    def __init__(self, out: Path, kind: str, quiet: bool, look: dict[str, Any]):
+        self.told: list[dict[str, Any]] = []
+        self.incomplete = False
+        self._out = out
+        self._kind = kind
+        self._quiet = quiet
+        self._look = look
+        self._kept: list[tuple[Any, Any]] = []
+        self._error: DataError | None = None
+
+    def add(self, found: Any, call: int, order: Any, **layout: Any) -> None:
+        """Draws a layer; only of a single image its responses are kept, for the overview."""
+        from oip.core import plots
+
+        path = self._out / f"{call:03d}.{self._kind}"
+        plots.save(found.plot(order=order, **layout, **self._look), path)
+        self.told.append({**found.to_dict(), "file": path.name})
+        if len(found) == 1:
+            self._kept.append((found, order))
+        if len(found.unusable):
+            self.incomplete = True
+            listed = ", ".join(str(number) for number in found.unusable[:8])
+            text = f"oip: {found.layer}: not finite: {found.what} {listed}"
+            note(plain_text(text), self._quiet)
+
+    def failed(self, layer: str, error: DataError) -> None:
+        """Notes a layer that cannot be drawn."""
+        self.incomplete = True
+        self._error = error
+        self.told.append({"layer": layer, "file": None, "error": str(error)})
+        note(plain_text(f"oip: {error}"), self._quiet)
+
+    def overview(self) -> str | None:
+        """Name of the picture of one image on all layers, if there are several and it is one.
+
+        Raises:
+            DataError: no layer could be drawn.
+        """
+        from oip.core import plots
+        from oip.network.response_overview import MOST, overview
+
+        if self._error is not None and not any(one["file"] for one in self.told):
+            raise self._error
+        if len(self._kept) < 2:
+            return None
+        if len(self._kept) > MOST:
+            text = f"oip: no overview: {len(self._kept)} layers, one page holds {MOST}"
+            note(text, self._quiet)
+            return None
+        path = self._out / f"overview.{self._kind}"
+        found, orders = zip(*self._kept, strict=True)
+        plots.save(overview(found, orders, **self._look), path)
+        return path.name
+
+
+def _print(told: list[dict[str, Any]]) -> None:
+    from oip.cli.tables import print_table
+
+    drawn = [one for one in told if one["file"]]
     rows = [
         (
             one["file"],
@@ -167,19 +197,15 @@ def _written(
             "x".join(str(side) for side in one["size"]) or "-",
             f"{one['lowest']:.3g} to {one['largest']:.3g}",
         )
-        for one in told
+        for one in drawn
     ]
     headings = ("file", "layer", "class", "maps", "size", "responses")
     sides = ("left", "left", "left", "right", "right", "right")
-    print_table(list(zip(headings, sides, strict=True)), rows, ", ".join(found[0].titles))
-    click.echo(plain_text(out))
-    return 1 if unusable else 0
+    print_table(list(zip(headings, sides, strict=True)), rows, ", ".join(drawn[0]["images"]))
 
 
 def _listed(text: str, count: int) -> np.ndarray:
     """Places of `0,5,9` or `0-4`, in the order given."""
-    from oip.core.errors import DataError, SettingsError, expected
-
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
         raise SettingsError(expected("--images", "numbers such as 0,5,9 or 0-4", f"'{text}'"))
     places: list[int] = []
@@ -197,7 +223,6 @@ def _listed(text: str, count: int) -> np.ndarray:
 def _of(data: Any, names: tuple[str, ...], count: int) -> np.ndarray:
     """Places of the first images of each class."""
     from mi.class_images import class_name
-    from oip.core.errors import DataError, expected
 
     check_labelled(data)
     known = [data.classes[code] for code in np.unique(data.labels)]
@@ -237,33 +262,43 @@ def _orders(
 def _ranked(
     network: Any, indices: list[int], data: Any, seed: int, quiet: bool
 ) -> dict[int, np.ndarray]:
+    """The order in which each layer's maps know about the label; none of layers without one.
+
+    Raises:
+        DataError: no layer can be ranked, for want of labels or of finite responses.
+    """
     import mi
     from mi.ranking_result import WITH_ORDER
     from oip.cli.progress import shown
 
+    found, errors = {}, []
     with shown(quiet) as progress:
-        return {
-            index: mi.rank(
-                network,
-                data.images,
-                data.labels,
-                f"@{index}",
-                estimators=[WITH_ORDER],
-                seed=seed,
-                progress=progress,
-                classes=data.classes,
-            ).order
-            for index in indices
-        }
+        for index in indices:
+            try:
+                found[index] = mi.rank(
+                    network,
+                    data.images,
+                    data.labels,
+                    f"@{index}",
+                    estimators=[WITH_ORDER],
+                    seed=seed,
+                    progress=progress,
+                    classes=data.classes,
+                ).order
+            except DataError as error:
+                errors.append(error)
+    if errors and not found:
+        raise errors[-1]
+    return found
 
 
 def _ranked_in(path: Path, network: Any, indices: list[int]) -> dict[int, np.ndarray]:
     """The order in which a run ranks the maps that it has ranked; others follow by number.
 
     Raises:
-        RunError: no run, one of another model, or one that has ranked none of the layers.
+        RunError: no run, one of another model, one that has ranked none of the layers, or a
+            damaged ranking.
     """
-    from oip.core.errors import RunError, expected
     from oip.run.directory import Run
 
     run = Run.open(path)
@@ -272,12 +307,22 @@ def _ranked_in(path: Path, network: Any, indices: list[int]) -> dict[int, np.nda
     found = {}
     for index in indices:
         told = run.ranking(index)
-        if told is not None:
-            ranked = [one["map"] for one in told["estimators"][0]["maps"]]
-            rest = sorted(set(range(network.layers[index].maps)) - set(ranked))
-            found[index] = np.array([*ranked, *rest])
+        if told is None:
+            continue
+        every = set(range(network.layers[index].maps))
+        try:
+            ranked = [int(one["map"]) for one in told["estimators"][0]["maps"]]
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise _no_ranking(path, index, error) from error
+        if not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
+            raise _no_ranking(path, index, "maps twice, or that it does not have")
+        found[index] = np.array([*ranked, *sorted(every - set(ranked))])
     if not found:
         raise RunError(
             expected(f"'{path}'", "a ranking of these layers", "none", "Use 'oip rank'.")
         )
     return found
+
+
+def _no_ranking(path: Path, index: int, received: object) -> RunError:
+    return RunError(expected(f"'{path}'", f"a whole ranking of layer @{index}", received))

@@ -13,6 +13,7 @@ from oip.cli.options import (
     data_dir_option,
     import_option,
     json_option,
+    note,
     plain_text,
     print_json,
     quiet_option,
@@ -67,7 +68,7 @@ def command(
     as_json: bool,
     quiet: bool,
     **statistics: str | None,
-) -> None:
+) -> int:
     """Find where in images the patterns of maps are: the places of the strongest responses.
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
@@ -96,6 +97,7 @@ def command(
     apply_input(network, data, quiet=quiet, **told_of_input)
     told: dict[str, list[Any]] = {"layers": []}
     written: list[Path] = []
+    unusable = 0
     with shown(quiet) as progress:
         for layer, maps in chosen:
             parts = []
@@ -114,6 +116,10 @@ def command(
                     progress=progress,
                 )
                 parts.append(found.to_dict())
+                if found.unusable.size:
+                    unusable += found.unusable.size
+                    listed = ", ".join(str(number) for number in found.unusable[:8])
+                    note(plain_text(f"oip: {layer.name}: not finite: maps {listed}"), quiet)
                 written += _drawn(found, out, "places")
                 if translation:
                     place = f"@{layer.index}"
@@ -126,11 +132,17 @@ def command(
     files.write_json(out / "locations.json", {"schema": SCHEMA, "data": data.source, **told})
     if as_json:
         print_json({"out": str(out), "files": [path.name for path in written], **told})
-        return
+        return _status(unusable, chosen)
     for one in told["layers"]:
         _print(one, data.source)
     seconds = f"{time.monotonic() - began:.0f} s"
     click.echo(plain_text(f"{len(written)} pictures and locations.json in {out} ({seconds})"))
+    return _status(unusable, chosen)
+
+
+def _status(unusable: int, chosen: list[tuple[Any, Any]]) -> int:
+    """0, or 1 where the responses of some maps are not finite, or 2 where those of all are."""
+    return 0 if not unusable else 2 if unusable == sum(len(maps) for _, maps in chosen) else 1
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -165,7 +177,7 @@ def _print(told: dict[str, Any], source: str) -> None:
         rows.append(
             (
                 one["map"],
-                f"{one['excited']:.1%}",
+                "not finite" if one["excited"] is None else f"{one['excited']:.1%}",
                 "-" if best is None else best["image"],
                 "-" if best is None else ",".join(map(str, best["node"])),
                 number(None if best is None else best["response"]),

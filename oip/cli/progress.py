@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from oip.cli.options import plain_text
 from oip.core.progress import Progress, silent
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -49,7 +50,7 @@ def _bars() -> Iterator[Progress]:
 
         def progress(label: str, done: int, total: int) -> None:
             if label not in tasks:
-                tasks[label] = bars.add_task(escape(label), total=total)
+                tasks[label] = bars.add_task(escape(plain_text(label)), total=total)
             bars.update(tasks[label], completed=done, total=total)
 
         yield progress
@@ -62,7 +63,7 @@ def _lines() -> Progress:
         now = time.monotonic()
         first = label not in last
         if done >= total or now - last.get(label, now) >= _SECONDS_BETWEEN_LINES:
-            print(f"{label}: {done}/{total}", file=sys.stderr, flush=True)
+            print(plain_text(f"{label}: {done}/{total}"), file=sys.stderr, flush=True)
             last[label] = now
         elif first:
             last[label] = now

@@ -230,7 +230,7 @@ def separating_maps(asked: _Best, chosen: list[tuple[Any, Any]]) -> list[tuple[A
     """Layers with the maps that separate two classes best.
 
     Raises:
-        DataError: no labels, or a class that is not there.
+        DataError: no labels, a class that is not there, or no layer with finite responses.
     """
     import numpy as np
 
@@ -241,28 +241,34 @@ def separating_maps(asked: _Best, chosen: list[tuple[Any, Any]]) -> list[tuple[A
     if data.labels is None:
         raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
     first, second = asked.pair or ("", "")
-    found = []
+    found: list[tuple[Any, Any]] = []
+    errors: list[DataError] = []
     for layer, maps in chosen:
-        apart = separating(
-            asked.network,
-            data.images,
-            data.labels,
-            layer,
-            first,
-            second,
-            maps=maps,
-            seed=asked.seed,
-            classes=data.classes,
-            progress=asked.progress,
-        )
+        try:
+            apart = separating(
+                asked.network,
+                data.images,
+                data.labels,
+                layer,
+                first,
+                second,
+                maps=maps,
+                seed=asked.seed,
+                classes=data.classes,
+                progress=asked.progress,
+            )
+        except DataError as error:
+            errors.append(error)
+            continue
         known = np.flatnonzero(np.isfinite(apart.effect))
         best = ", ".join(f"{apart.maps[row]} ({apart.effect[row]:+.2f})" for row in known[:5])
         text = f"oip: {layer.name}: maps that separate {first} (+) and {second} (-): {best}"
         note(plain_text(text), asked.quiet)
-        if known.size:
-            found.append(asked.kept(layer, apart.maps[known].tolist()))
+        found.append(asked.kept(layer, apart.maps[known].tolist()))
     if not found:
-        raise DataError(expected("--by separates", "a map with finite responses", "none"))
+        raise errors[-1]
+    for error in errors:
+        note(plain_text(f"oip: {error}"), asked.quiet)
     return found
 
 

@@ -15,18 +15,18 @@ STRETCH = (2.0, 98.0)
 
 
 def plain(image: np.ndarray) -> np.ndarray:
-    """(..., h, w, bands) of any float range to uint8 of the same shape, full range."""
+    """(..., h, w, bands), or (w, bands) of lines, to uint8 of the same shape, full range."""
     return _stretched(image, 0.0, 100.0)
 
 
 def enhanced(image: np.ndarray) -> np.ndarray:
-    """(..., h, w, bands) of any float range to uint8 of the same shape, 2nd to 98th percentile."""
+    """The same from the 2nd to the 98th percentile."""
     return _stretched(image, *STRETCH)
 
 
 def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
     values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    axes = tuple(range(values.ndim - 3, values.ndim))
+    axes = tuple(range(max(0, values.ndim - 3), values.ndim))
     bottom, top = np.percentile(values, [low, high], axis=axes, keepdims=True)
     span = np.where(top > bottom, top - bottom, 1.0)
     flat = np.where(top > bottom, (values - bottom) / span, 0.5)
@@ -36,8 +36,10 @@ def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
 def shown(image: np.ndarray) -> np.ndarray:
     """(h, w, bands) uint8 to what pillow takes: (h, w) for one band, RGB for two and more.
 
-    Two bands show as red and green, more than three by their first three.
+    Two bands show as red and green, more than three by their first three; a line (w, bands) as one
+    row.
     """
+    image = image[None] if image.ndim == 2 else image
     if image.shape[-1] == 1:
         return image[..., 0]
     if image.shape[-1] == 2:

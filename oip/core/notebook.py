@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -86,9 +88,10 @@ def kernel_shell() -> Any:
 
 
 def _shown(cell: object) -> str:
-    if cell is None or (isinstance(cell, float) and cell != cell):
+    number = isinstance(cell, (float, np.floating))
+    if cell is None or (number and cell != cell):
         return "-"
-    if isinstance(cell, float):
+    if number:
         return f"{cell:.{_DIGITS}g}" if 0 < abs(cell) < 10**-_DIGITS else f"{cell:.{_DIGITS}f}"
     return str(cell)
 

@@ -9,7 +9,7 @@ from typing import Any
 from oip.core.notebook import kernel_shell, paragraph
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress(label, done, total)`; a label is reported from 0 to its total."""
+"""Called as `progress(label, done, total)`; the last report of a label is its total."""
 _SECONDS_BETWEEN = 0.1
 
 

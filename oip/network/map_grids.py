@@ -120,7 +120,8 @@ class MapGrid:
         """Draws maps (m, rows, columns) of values from 0 to 1; NaN stays empty."""
         from matplotlib.patches import Rectangle
 
-        plots.image(axes, self.table(values), cmap=colour_map(colour), vmin=0.0, vmax=1.0)
+        scale = {"cmap": colour_map(colour), "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
+        plots.image(axes, self.table(values), **scale)
         height, width = self.shape
         edge = {"fill": False, "edgecolor": BETWEEN, "linewidth": 0.6, "clip_on": False}
         axes.add_patch(Rectangle((-0.5, -0.5), width, height, **edge))

@@ -199,6 +199,5 @@ def as_planes(values: np.ndarray) -> np.ndarray:
 
 def show_image(axes: Axes, image: np.ndarray, title: str = "", bgr: bool = False) -> None:
     """Draws an image (h, w, b) in any units, from its lowest value to its largest."""
-    pixels = image[None] if image.ndim == 2 else image
-    rendered = plain(pixels)
+    rendered = plain(image)
     plots.image(axes, shown(rendered[..., ::-1] if bgr else rendered), title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -265,16 +266,7 @@ def output_values(
     """
     from oip.network.responses import batch_size, chosen_maps
 
-    wanted = 4 * len(images) * len(maps) * int(np.prod(output.size))
-    if wanted > byte_budget:
-        raise SettingsError(
-            expected(
-                f"responses of layer '{output.name}'",
-                f"at most {byte_budget >> 20} MiB",
-                f"{wanted >> 20} MiB for {len(images)} images and {len(maps)} maps",
-                "Ask for fewer images or maps.",
-            )
-        )
+    check_budget(output, len(images), len(maps), byte_budget)
     forward = chosen_maps(network, output.place, output.channels_first)
     values = np.empty((len(images), len(maps), *output.size), np.float32)
     batch = batch_size(network)
@@ -286,3 +278,26 @@ def output_values(
         what = f"responses of layer '{output.name}'"
         raise DataError(expected(what, "finite numbers", "NaN or infinity", hint))
     return values
+
+
+def check_budget(output: Output, images: int, maps: int, byte_budget: int = _BYTES) -> None:
+    """Refuses responses that would take more than the budget.
+
+    Args:
+        output: of the layer.
+        images, maps: how many.
+        byte_budget: most bytes.
+
+    Raises:
+        SettingsError: they would.
+    """
+    wanted = 4 * images * maps * math.prod(output.size)
+    if wanted > byte_budget:
+        raise SettingsError(
+            expected(
+                f"responses of layer '{output.name}'",
+                f"at most {byte_budget >> 20} MiB",
+                f"{wanted >> 20} MiB for {images} images and {maps} maps",
+                "Ask for fewer images or maps.",
+            )
+        )

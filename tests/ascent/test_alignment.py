@@ -43,6 +43,13 @@ def test_nothing_is_like_nothing_and_far_shifts_have_no_value():
     assert np.isnan(near(correlations(empty, empty), np.array([99, 0])))
 
 
+def test_large_images_in_half_precision_are_like_themselves():
+    image = np.random.default_rng(0).normal(size=(300, 300, 1)).astype(np.float16)
+    value, shift = peak(correlations(image, image))
+    assert value == pytest.approx(1.0)
+    assert shift.tolist() == [0, 0]
+
+
 def test_lines_of_one_dimension_are_aligned_too():
     line = np.zeros((12, 1))
     line[3:5, 0] = (1.0, -2.0)

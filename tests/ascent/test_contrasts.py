@@ -47,7 +47,12 @@ def test_results_show_themselves_and_names_stay_text(small_model, apart):
     page = replace(found, first=HOSTILE, second=HOSTILE)._repr_html_()
     assert HOSTILE not in page
     assert "&lt;img" in page
-    assert len(found.plot().axes) == 4
+    drawing = found.plot()
+    assert len(drawing.axes) == 4
+    drawing.draw_without_rendering()
+    told = next(one for one in drawing.texts if one.get_text() == drawing.get_suptitle())
+    assert "effect" in told.get_text()
+    assert told.get_window_extent().x0 >= 0
     assert found.to_dict()["maps"][0]["map"] == int(apart.maps[0])
 
 

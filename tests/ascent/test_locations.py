@@ -116,6 +116,58 @@ def test_results_show_themselves_and_names_stay_text(planted, images):
         found[9]
 
 
+def test_maps_that_are_not_finite_are_no_silent_ones(planted, images):
+    import keras
+
+    model = keras.models.clone_model(planted)
+    kernel, bias = planted.get_layer("maps").get_weights()
+    model.get_layer("maps").set_weights([kernel, np.array([bias[0], bias[1], np.nan])])
+    found = oip.locate(model, images, "maps", count=2, **QUICK)
+    assert found.unusable.tolist() == [2]
+    assert np.isnan(found.excited).tolist() == [False, False, True]
+    assert found.images.tolist() == [[4, 7], [-1, -1], [-1, -1]]
+    told = found.to_dict()["maps"][2]
+    assert (told["excited"], told["where"], told["places"]) == (None, None, [])
+    assert "not finite" in found._repr_html_()
+    titles = [axes.get_title(loc="left") for axes in found.plot().axes]
+    assert {"map 1: no image excites it", "map 2: responses are not finite"} <= set(titles)
+    titles = [axes.get_title() for axes in found.plot().axes]
+    assert [f"maps:{number}, one node" in titles for number in range(3)] == [True, True, False]
+
+
+def test_lines_have_places_and_oips_of_nodes(lines):
+    model, data = lines
+    found = oip.locate(model, data, "maps", [0, 1], count=2, **QUICK)
+    assert found.boxes.shape == (2, 2, 1, 2)
+    assert len(found.plot().axes) == 6
+    assert "data:image/png" in found._repr_html_()
+    assert "data:image/png" in found.patterns._repr_html_()
+    moved = oip.translation(model, "maps", [0], most=3, **QUICK)
+    assert len(moved.plot().axes) == 3
+    for drawing in (found.plot(), moved.plot()):
+        drawing.draw_without_rendering()
+        for axes in drawing.axes:  # high enough to be seen
+            assert axes.get_window_extent().height > 0.2 * axes.get_window_extent().width
+        told = drawing.get_suptitle()
+        assert told.count("\n") == 1
+        text = next(one for one in drawing.texts if one.get_text() == told)
+        extent = text.get_window_extent()
+        assert extent.x0 >= 0 and extent.x1 <= drawing.bbox.width
+
+
+@pytest.fixture(scope="module")
+def lines():
+    """A model of lines of 24 points with two bands, and such lines."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [layers.Input((24, 2)), layers.Conv1D(4, 5, activation="relu", name="maps")]
+    )
+    return model, np.random.default_rng(0).normal(size=(9, 24, 2)).astype("float32")
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [

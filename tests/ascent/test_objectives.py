@@ -190,6 +190,22 @@ def test_images_grow_for_objectives(small_model, small_images):
     np.testing.assert_allclose(np.diagonal(again), found.scores[:, 0], rtol=0.02, atol=0.02)
 
 
+def test_what_is_not_finite_fails_alone(small_model, images):
+    import keras
+
+    broken = keras.models.clone_model(small_model)
+    broken.set_weights(small_model.get_weights())
+    kernel, bias = broken.get_layer("first").get_weights()
+    for wrong in (np.nan, np.inf):
+        bias[4] = wrong
+        broken.get_layer("first").set_weights([kernel, bias])
+        asked = ("map:3", "map:4", "map:3 - map:4", "2 * map:5 + map:3")
+        found = values(Network(broken), images, *asked, layer="first")
+        plain = values(Network(small_model), images, *asked, layer="first")
+        assert np.isnan(found[:, [1, 2]]).all()
+        np.testing.assert_allclose(found[:, [0, 3]], plain[:, [0, 3]], rtol=1e-5)
+
+
 def test_one_map_as_an_objective_is_that_map(small_model):
     plain = oip.reconstruct(small_model, "second", maps=[7], **QUICK)
     same = oip.reconstruct(small_model, "second", objective="map:7", **QUICK)

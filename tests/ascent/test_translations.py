@@ -74,6 +74,8 @@ def test_a_dead_map_has_no_shift(model):
     assert np.isnan(told.shift).all()
     assert np.isnan(told.aligned).all()
     assert told.to_dict()["maps"][0]["nodes"][0]["aligned"] is None
+    assert told._repr_html_().count("<td>-</td>") == 5
+    assert told.plot().axes[0].get_title() == "1 @ 3,3, reference\nstarts -"
 
 
 def test_few_maps_give_no_percentile():
@@ -107,6 +109,7 @@ def test_results_show_themselves_and_names_stay_text(found):
         ({"maps": [12]}, SettingsError, "0 to 11"),
         ({"nodes": [(9, 9)]}, SettingsError, "7 x 7"),
         ({"most": 0}, SettingsError, "most"),
+        ({"starts": "4"}, SettingsError, "starts"),
         ({"stepz": 3}, SettingsError, "Did you mean"),
     ],
 )

@@ -60,6 +60,17 @@ def test_orders(call, small_file, bars, tmp_path):
     assert by_run == picture("--order", "mi")
     assert by_run != picture("--order", "index") == picture()
     assert picture("--scale", "own", "--colour", "viridis") != picture("--scale", "own")
+    file = next((tmp_path / "run").glob("layers/*/ranking.json"))
+    whole = json.loads(file.read_text())
+    for wrong in ({}, {"estimators": [{"maps": [{"map": 70}]}]}, [1]):
+        file.write_text(json.dumps(wrong))
+        asked = ("activations", small_file, "second", "--data", bars, "--images", "0")
+        status, _, err = call(
+            *asked, "--out", tmp_path / "none", "--order", tmp_path / "run", "--quiet"
+        )
+        assert (status, "a whole ranking of layer @1" in err) == (2, True)
+        assert not (tmp_path / "none").exists()
+    file.write_text(json.dumps(whole))
     # A layer without maps of its own keeps its order, and is named.
     asked = ("activations", small_file, "--data", bars, "--images", "0", "--out", tmp_path / "all")
     status, _, err = call(*asked, "--order", tmp_path / "run")
@@ -73,6 +84,43 @@ def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
     assert status == 1
     assert "not finite: maps 4" in err
     assert json.loads(printed)["layers"][0]["not_finite"] == [4]
+
+
+def test_layers_without_a_finite_response_are_told_and_the_rest_is_drawn(
+    call, broken_file, bars, tmp_path
+):
+    out = tmp_path / "out"
+    asked = ("activations", broken_file, "--data", bars, "--out", out)
+    for order in ("index", "mi"):
+        status, printed, err = call(*asked, "--images", "0", "--order", order, "--json")
+        assert status == 1
+        told = json.loads(printed)["layers"]
+        # NaN in one map of the first layer is in all maps of the second.
+        assert [one["file"] is None for one in told] == [False, False, True, True]
+        assert [one.get("not_finite") for one in told] == [[4], [4], None, None]
+        assert "finite numbers" in told[2]["error"] and "'second'" in err
+        names = {"overview.png"} | {one["file"] for one in told[:2]}
+        assert {path.name for path in out.iterdir()} == names
+    status, printed, err = call(*asked, "--images", "0")
+    assert (status, "second" in printed) == (1, False)
+    alone = ("activations", broken_file, "second", "--data", bars, "--out", tmp_path / "none")
+    status, _, err = call(*alone, "--images", "0")
+    assert (status, "finite numbers" in err) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_drawn(
+    call, small_file, bars, tmp_path, monkeypatch
+):
+    from oip.network import shown_responses
+
+    # Room for the layers before, not for `second`, the largest: 70 maps of 5 x 5 nodes.
+    wanted = 4 * 70 * 25
+    monkeypatch.setattr(shown_responses.check_budget, "__defaults__", (wanted - 1,))
+    asked = ("activations", small_file, "--data", bars, "--images", "0", "--out", tmp_path / "out")
+    status, _, err = call(*asked)
+    assert (status, "'second'" in err) == (2, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_without_labels_have_numbers(call, small_file, small_images, tmp_path):

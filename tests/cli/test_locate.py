@@ -40,3 +40,15 @@ def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_dat
         assert word in err
         assert "Traceback" not in err
     assert not out.exists()
+
+
+def test_maps_that_are_not_finite_are_named(call, broken_file, small_data, tmp_path):
+    asked = ["--data", small_data, "--out", tmp_path / "places", "--starts", "2"]
+    for maps, wanted in (("first:3-4", 1), ("first:4", 2)):
+        status, printed, err = call("locate", broken_file, maps, *asked, "--json")
+        assert status == wanted
+        assert "not finite: maps 4" in err
+        told = json.loads(printed)["layers"][0]["maps"][-1]
+        assert (told["map"], told["excited"], told["places"]) == (4, None, [])
+    status, printed, _ = call("locate", broken_file, "first:3-4", *asked)
+    assert (status, "not finite" in printed) == (1, True)

@@ -48,6 +48,18 @@ def test_maps_that_separate_two_classes_are_reconstructed(
     assert found == sorted(apart.maps[:2].tolist())
 
 
+def test_layers_without_a_finite_map_are_left_out_and_named(call, broken_file, bars, tmp_path):
+    asked = ["--data", bars, "--top", "2", "--by", "separates:0,3", *SMALL[:-1], "--json"]
+    status, printed, err = call("reconstruct", broken_file, "--out", tmp_path / "run", *asked)
+    assert status == 0
+    assert [layer["layer"] for layer in json.loads(printed)["layers"]] == ["first"]
+    assert "responses of layer 'second'" in err
+    alone = ["reconstruct", broken_file, "second", "--out", tmp_path / "none", *asked]
+    status, _, err = call(*alone)
+    assert (status, "finite numbers" in err) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from oip.core import notebook, plots
@@ -24,9 +25,11 @@ def test_no_text_becomes_markup():
 
 
 def test_cells_are_numbers_with_three_digits_text_or_a_dash():
-    page = notebook.table(("a",), [(0.5,), (None,), (float("nan"),), (7,), (0.00012,), ("x",)])
+    single = np.array([1.23456, np.nan], np.float32)
+    shown = (0.5, None, float("nan"), 7, 0.00012, "x", *single)
+    page = notebook.table(("a",), [(cell,) for cell in shown])
     cells = [part.split("</td>")[0] for part in page.split("<td>")[1:]]
-    assert cells == ["0.500", "-", "-", "7", "0.00012", "x"]
+    assert cells == ["0.500", "-", "-", "7", "0.00012", "x", "1.235", "-"]
 
 
 def test_a_figure_is_a_picture_in_the_page():

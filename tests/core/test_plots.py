@@ -114,7 +114,7 @@ def test_importing_the_style_imports_no_matplotlib():
 
 
 def test_titles_and_legends_have_the_styles_sizes():
-    drawing, panels = plots.figure(3, 2)
+    _, panels = plots.figure(3, 2)
     axes = panels[0, 0]
     axes.plot([0, 1], [0, 1], label="line")
     title = axes.set_title("above")

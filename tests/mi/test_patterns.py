@@ -238,6 +238,26 @@ def test_a_single_sigmoid_and_plain_logits_judge_too(images):
         assert cases.own[cases.hard][2] == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.02)
 
 
+def test_sure_logits_are_probabilities_without_a_warning(images):
+    import keras
+    from keras import layers
+
+    pixels, labels = images
+    kept = labels < 2
+    model = keras.Sequential(
+        [
+            layers.Input((7, 7, 1)),
+            layers.Conv2D(1, 1, name="maps"),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
+    model.layers[-1].set_weights([np.zeros((49, 1)), np.array([-1000.0])])
+    cases = mi.separating(model, pixels[kept], labels[kept], "maps", 0, 1).cases
+    assert set(cases.predicted.tolist()) == {"0"}
+    assert set(cases.own.tolist()) == {0.0, 1.0}
+
+
 def test_block_output_has_its_own_nodes(planted, images):
     apart = mi.separating(planted, *images, "maps", 0, 1, at="block")
     assert apart.node_effect.shape == (3, 1, 1)
@@ -262,6 +282,9 @@ def test_maps_that_are_not_finite_come_last_and_all_of_them_are_an_error(planted
     found = mi.common_patterns(model, *images, "maps", 0)
     assert (found.order[-1], found.unusable.tolist()) == (0, [0])
     apart.plot(), found.plot()
+    # The model's own output is NaN: it takes no image for anything.
+    assert {case["predicted"] for case in apart.to_dict()["cases"]} == {None}
+    assert {case["p_own"] for case in apart.to_dict()["cases"]} == {None}
     model.get_layer("maps").set_weights([kernel, bias * np.nan])
     with pytest.raises(DataError, match="finite numbers"):
         mi.separating(model, *images, "maps", 0, 1)
@@ -281,7 +304,8 @@ def test_what_is_saved_comes_back(judging, images, tmp_path):
         with pytest.raises(RunError, match="another file"):
             wrong.load(path)
     np.savez(tmp_path / "other.npz", x=np.ones(3))
-    for name in ("other.npz", "none.npz"):
+    np.savez(tmp_path / "number.npz", told=np.array("5"))
+    for name in ("other.npz", "number.npz", "none.npz"):
         with pytest.raises(RunError):
             mi.Separation.load(tmp_path / name)
 

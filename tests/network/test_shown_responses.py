@@ -204,6 +204,18 @@ def test_maps_that_are_not_finite_are_empty_and_all_of_them_an_error(small_model
         oip.responses(model, small_images[0][:2], "first")
 
 
+def test_lines_of_any_length_come_alone_or_together():
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Input((None, 2)), layers.Conv1D(4, 5, name="maps")])
+    lines = np.random.default_rng(0).normal(size=(3, 40, 2))
+    found = oip.responses(model, lines, "maps")
+    assert found.values.shape == (3, 4, 36)
+    assert np.allclose(oip.responses(model, lines[1], "maps").values, found.values[1:2])
+    assert found.plot().axes
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "word"),
     [
