@@ -135,6 +135,7 @@ def command(
         preprocess=preprocess,
         quiet=quiet,
     )
+    wanted = len(chosen)
     with shown(quiet) as progress:
         if top is not None:
             find = separating_maps if pair is not None else best_maps
@@ -147,7 +148,8 @@ def command(
         print_json(result)
     else:
         print_summary(result, single=len(indices) == 1)
-    return status(result)
+    left_out = 1 if len(chosen) < wanted else 0
+    return max(status(result), left_out)
 
 
 def check_top(

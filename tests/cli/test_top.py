@@ -51,7 +51,7 @@ def test_maps_that_separate_two_classes_are_reconstructed(
 def test_layers_without_a_finite_map_are_left_out_and_named(call, broken_file, bars, tmp_path):
     asked = ["--data", bars, "--top", "2", "--by", "separates:0,3", *SMALL[:-1], "--json"]
     status, printed, err = call("reconstruct", broken_file, "--out", tmp_path / "run", *asked)
-    assert status == 0
+    assert status == 1
     assert [layer["layer"] for layer in json.loads(printed)["layers"]] == ["first"]
     assert "responses of layer 'second'" in err
     alone = ["reconstruct", broken_file, "second", "--out", tmp_path / "none", *asked]
