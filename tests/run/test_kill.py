@@ -48,6 +48,7 @@ def test_kill_9_at_random_moments(small_file, tmp_path):
 def test_an_interrupt_is_one_line_and_exit_1(small_file, tmp_path):
     asked = command(small_file, tmp_path / "run")
     asked[asked.index("--steps") + 1] = "100000"
+    asked += ["--set", "patience=100000"]  # nobody retires, so that it is there to be interrupted
     process = subprocess.Popen(asked, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (tmp_path / "run" / "run.json").exists():
         time.sleep(0.1)
