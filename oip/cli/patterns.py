@@ -54,7 +54,7 @@ _ROWS = 12
     ),
     click.option(
         "--shuffles",
-        type=click.IntRange(min=19),
+        type=click.IntRange(19, 100_000),
         default=1000,
         show_default=True,
         help="Shuffles of the labels that p-values come from.",
