@@ -146,7 +146,7 @@ def _second_block_of_lenet(folder: Folder, data: Images, networks: dict[str, Tra
             f"median highest at iteration {record.steps[top]:,} ({median[top]:.2f} bits), "
             f"{end:.2f} at the end; Spearman over the second half {shown(trend(second), '+.2f')}"
         )
-        outcomes.append(larger(float(median[top]), end, spread))
+        outcomes += [larger(float(median[top]), end, spread), larger(-trend(second), 0.0, 0.0)]
     short = one.iterations < TOO_SHORT
     folder.claim(
         f"{data.name}: in LeNet's second block the kernels' information falls late in the training "
