@@ -23,8 +23,7 @@ from oip.core.units import bits
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
 
-_GRAMS = 2 << 30
-_ROWS = 128 << 20
+_GRAMS, _ROWS = 2 << 30, 128 << 20
 _SHOWN = 20
 
 
@@ -179,14 +178,13 @@ class Redundancies:
             )
             for place, number in enumerate(self.maps[:_SHOWN])
         ]
-        groups = [group for group in self.clusters() if len(group) > 1]
-        shared = [", ".join(map(str, group)) for group in groups[:_SHOWN]]
+        groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
+        alike = [f"share at least 90 % on average: {group}" for group in groups[:_SHOWN]]
         headings = ("map", "bits about the input", "bits about the label", "shares most with")
         return notebook.block(
             f"{self.layer}: what {len(self.maps)} maps share, {self.samples} images",
-            *(notebook.paragraph(text) for text in self.notices),
             notebook.table(headings, rows, len(self.maps) - len(rows)),
-            *(notebook.paragraph(f"share at least 90 % on average: {text}") for text in shared),
+            *(notebook.paragraph(text) for text in (*self.notices, *alike)),
         )
 
     def _alike(self) -> np.ndarray:
