@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oip import studies
+from oip.cli import study as study_command
 from oip.core import plots
 from oip.core.errors import SettingsError
 from oip.studies.frame import MissingData
@@ -48,7 +49,7 @@ def small(monkeypatch):
         for name, run in (("counts", works), ("rocks", without), ("fails", fails))
     }
     monkeypatch.setattr(studies, "STUDIES", table)
-    monkeypatch.setattr("oip.cli.study.STUDIES", table)
+    monkeypatch.setattr(study_command, "STUDIES", table)
     return runs
 
 
