@@ -23,6 +23,13 @@ data_dir_option = click.option(
     envvar="OIP_DATA",
     help="Folder searched for data files before they are downloaded.  [env: OIP_DATA]",
 )
+at_option = click.option(
+    "--at",
+    type=click.Choice(["response", "block"]),
+    default="response",
+    show_default=True,
+    help="After the activation, or after the pooling that follows.",
+)
 import_option = click.option(
     "--import",
     "imports",

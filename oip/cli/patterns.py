@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from oip.cli.options import note, plain_text, print_json, with_options
+from oip.cli.options import at_option, note, plain_text, print_json, with_options
 from oip.cli.pictures import check_labelled, model_and_data, picture_options
 
 _ROWS = 12
@@ -38,13 +38,7 @@ _ROWS = 12
         show_default=True,
         help="A common point responds to this share of the class's images.",
     ),
-    click.option(
-        "--at",
-        type=click.Choice(["response", "block"]),
-        default="response",
-        show_default=True,
-        help="After the activation, or after the pooling that follows.",
-    ),
+    at_option,
     click.option(
         "--samples",
         type=click.IntRange(min=20),

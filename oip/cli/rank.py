@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from oip.cli.options import (
+    at_option,
     data_dir_option,
     import_option,
     json_option,
@@ -43,13 +44,7 @@ from oip.cli.options import (
         show_default=True,
         help="Images used at most, in the shares of their classes.",
     ),
-    click.option(
-        "--at",
-        type=click.Choice(["response", "block"]),
-        default="response",
-        show_default=True,
-        help="After the activation, or after the pooling that follows.",
-    ),
+    at_option,
     click.option(
         "--kernels",
         is_flag=True,
