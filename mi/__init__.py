@@ -16,14 +16,13 @@ from oip.core.lazy import lazy_names
 if TYPE_CHECKING:
     from mi.ablation import Ablation, ablate
     from mi.common_points import CommonPatterns
+    from mi.entropies import entropy, input_information, negentropy
     from mi.estimators.base import Estimator, LabelEstimator
     from mi.estimators.choice import estimator
     from mi.estimators.rbig_destructor import Destructor
     from mi.estimators.results import Estimate
     from mi.information import (
         conditional_mutual_information,
-        entropy,
-        input_information,
         kl_divergence,
         mutual_information,
         total_correlation,
@@ -60,6 +59,7 @@ __all__ = [
     "input_information",
     "kl_divergence",
     "mutual_information",
+    "negentropy",
     "rank",
     "rank_kernels",
     "redundancy",
@@ -85,11 +85,12 @@ _PLACES = {
     "ablate": "mi.ablation",
     "common_patterns": "mi.patterns",
     "conditional_mutual_information": "mi.information",
-    "entropy": "mi.information",
+    "entropy": "mi.entropies",
     "estimator": "mi.estimators.choice",
-    "input_information": "mi.information",
+    "input_information": "mi.entropies",
     "kl_divergence": "mi.information",
     "mutual_information": "mi.information",
+    "negentropy": "mi.entropies",
     "rank": "mi.ranking",
     "rank_kernels": "mi.kernels",
     "redundancy": "mi.redundancies",

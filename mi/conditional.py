@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from mi.estimation import counts, of_some, resampled
-from mi.estimators.base import ConditionalEstimator, Estimator, LabelEstimator, Value
+from mi.estimators.base import (
+    ConditionalEstimator,
+    ConditionalLabelEstimator,
+    Estimator,
+    LabelEstimator,
+    Value,
+)
 from mi.estimators.choice import estimator_of
 from mi.estimators.threads import each
 from mi.pairs import paired
@@ -58,7 +64,13 @@ def conditioned(
     against = None
     if shuffles:
         orders = local_orders(given, shuffles, seed)
-        against = np.array(each(lambda order: estimated(sides[0][order], *sides[1:]).nats, orders))
+        against = np.array(
+            each(
+                lambda order: estimated(sides[0][order], *sides[1:]).nats,
+                orders,
+                one.working_bytes(len(x)),
+            )
+        )
     return one, replace(value, draws=halved, null=against)
 
 
@@ -89,10 +101,15 @@ def _way(
     chain = estimator_of(what, LabelEstimator, name or "kde", parameters)
     check_seen_twice(y.name, y.values)
 
+    if isinstance(chain, ConditionalLabelEstimator):
+        return chain, lambda a, b, c: chain.conditional_label_information(a, b, c, seed)
+
     def estimated(left: np.ndarray, codes: np.ndarray, known: np.ndarray) -> Value:
         numbers = one_hot(left) if x.is_label else left
         both = of_some(chain, np.concatenate([numbers, known], axis=1), codes, seed)
-        return Value(both.nats - of_some(chain, known, codes, seed).nats, ceiling=both.ceiling)
+        alone = of_some(chain, known, codes, seed)
+        told = tuple(dict.fromkeys(both.notices + alone.notices))
+        return Value(both.nats - alone.nats, ceiling=both.ceiling, notices=told)
 
     return chain, estimated
 

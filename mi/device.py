@@ -1,21 +1,29 @@
 """Large matrix products and eigenvalues: by NumPy, or on a GPU through TensorFlow.
 
-A GPU is looked for only where TensorFlow is in use already, as it is once a network was loaded: to
-import it for that takes seconds. To have plain arrays estimated on one, `import tensorflow` first.
-`CUDA_VISIBLE_DEVICES=-1` keeps everything on the processor. Types stay as they are (float64 where
-logarithms are taken of the result), so that both ways agree up to rounding. What is small, or does
-not fit in the memory of the GPU, is done by NumPy.
+To import TensorFlow takes seconds, so that it is done only where it is in use already, as it is
+once a network was loaded, or where the machine shows signs of a GPU: a device file of its driver,
+or `nvidia-smi` or `rocm-smi` among the commands. `OIP_DEVICE=cpu` keeps everything on the
+processor, as `CUDA_VISIBLE_DEVICES=-1` does; `OIP_DEVICE=gpu` looks for one whatever the signs.
+
+Types stay as they are (float64 where logarithms are taken of the result), so that both ways agree
+up to rounding. What is small, or does not fit in the memory of the GPU, is done by NumPy.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
+import shutil
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mi.estimators.threads import each
+from oip.core.errors import SettingsError, expected
 
 _PRODUCTS_WORTH = 1 << 24
 """Multiplications of a product that are worth the way to a GPU and back."""
@@ -68,9 +76,8 @@ def _here(matrices: np.ndarray) -> np.ndarray:
 
 def _either(here: Callable[[], np.ndarray], there: Callable[[Any], Any]) -> np.ndarray:
     """What `there` gives on the GPU, if there is one with room for it, else what `here` gives."""
-    tf = sys.modules.get("tensorflow")
-    # A module that another thread has only begun to import has no config yet.
-    place = _gpu(tf) if hasattr(tf, "config") else None
+    tf = _tensorflow()
+    place = None if tf is None else _gpu(tf)
     if tf is None or place is None:
         return here()
     try:
@@ -78,6 +85,32 @@ def _either(here: Callable[[], np.ndarray], there: Callable[[Any], Any]) -> np.n
             return there(tf).numpy()
     except tf.errors.ResourceExhaustedError:
         return here()
+
+
+def _tensorflow() -> Any:
+    """TensorFlow, if it may have a GPU: it is imported for that where there are signs of one."""
+    wanted = os.environ.get("OIP_DEVICE", "")
+    if wanted not in ("", "cpu", "gpu"):
+        raise SettingsError(expected("OIP_DEVICE", "cpu or gpu", f"'{wanted}'"))
+    if wanted == "cpu":
+        return None
+    if wanted != "gpu" and "tensorflow" not in sys.modules and not _signs_of_gpu():
+        return None
+    try:
+        return importlib.import_module("tensorflow")  # waits for a thread that has begun to
+    except ImportError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _signs_of_gpu() -> bool:
+    """Files and commands of a driver; nothing is started or imported."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    files = ("nvidiactl", "nvidia0", "dxg", "kfd")
+    return any(Path("/dev", name).exists() for name in files) or any(
+        shutil.which(command) for command in ("nvidia-smi", "rocm-smi")
+    )
 
 
 def _gpu(tf: Any) -> str | None:

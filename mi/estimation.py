@@ -9,7 +9,7 @@ import numpy as np
 from mi.estimators.base import Estimator, LabelEstimator, Value
 from mi.estimators.resampling import centred, halves
 from mi.estimators.results import LEVEL, Estimate
-from mi.estimators.settings import check_whole
+from mi.estimators.settings import check_drawn, check_whole, plain
 from mi.estimators.threads import each
 from mi.nulls import p_values
 from mi.samples import FEWEST
@@ -17,33 +17,47 @@ from mi.samples import FEWEST
 _FEWEST_HALVED = 4
 """Samples in a half under which it says nothing of the whole."""
 
+_NO_INTERVAL = "No interval: half of the samples are too few for one."
+
 Again = Callable[[list[np.ndarray]], float]
 """The estimate in nats of other samples: those at the places given, one array of places a sample
 set."""
 
 
-def counts(one: Estimator, null: int | None, draws: int | None) -> tuple[int, int]:
-    """Shuffles and draws: as many as were asked for, else as the family has them.
+def check_asked(
+    n: int, seed: int, null: int | None, draws: int | None
+) -> tuple[int, int | None, int | None]:
+    """Seed, shuffles and draws for n samples, as whole numbers of Python.
 
     Raises:
-        SettingsError: no whole numbers.
+        SettingsError: others than whole numbers of 0 or more; more than memory holds.
     """
-    if null is not None:
-        check_whole("null", null, 0)
-    if draws is not None:
-        check_whole("draws", draws, 0)
-    return one.shuffles if null is None else null, one.resamples if draws is None else draws
+    seed = check_whole("seed", seed, 0)
+    null = None if null is None else check_drawn("null", null, n)
+    return seed, null, None if draws is None else check_drawn("draws", draws, n)
+
+
+def counts(one: Estimator, null: int | None, draws: int | None) -> tuple[int, int]:
+    """Shuffles and draws: as many as were asked for, else as the family has them."""
+    own = one.shuffles if one.alone_shuffles is None else one.alone_shuffles
+    return own if null is None else null, one.resamples if draws is None else draws
 
 
 def of_label(
     one: LabelEstimator, x: np.ndarray, codes: np.ndarray, shuffles: int, draws: int, seed: int
 ) -> Value:
-    """I(X;Y) of x (n, d) and a label: one map's part of `over_maps`."""
+    """I(X;Y) of x (n, d) and a label: one map's part of `over_maps`.
+
+    No draws where halves are too small.
+    """
+    asked = draws
+    if codes.any() and _too_few(one, len(codes)):
+        draws = 0
     found = one.over_maps(x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False)
     return Value(
         float(found.raw[0]),
         ceiling=float(found.ceiling[0]),
-        draws=found.draws[:, 0],
+        draws=found.draws[:, 0] if asked else None,
         null=found.null[:, 0],
         notices=found.notices[0] if found.notices else (),
     )
@@ -58,14 +72,30 @@ def of_some(one: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int) ->
     return of_label(one, x[kept], codes, 0, 0, seed)
 
 
+def _too_few(one: Estimator, n: int) -> bool:
+    """Half of n samples say nothing of the whole."""
+    return n // 2 < max(_FEWEST_HALVED, one.fewest)
+
+
 def resampled(
     one: Estimator, again: Again, sizes: Sequence[int], draws: int, seed: int
 ) -> np.ndarray | None:
-    """(draws,): the estimate from random halves of each of the sample sets; None of too few."""
-    if not draws or min(sizes) // 2 < max(_FEWEST_HALVED, one.fewest):
+    """(draws,): the estimate from random halves of each of the sample sets.
+
+    None if none was asked for, and no draws where halves are too small.
+    """
+    if not draws:
         return None
+    if _too_few(one, min(sizes)):
+        return np.empty(0)
     sets = [halves(size, seed + place, draws) for place, size in enumerate(sizes)]
-    return np.array(each(lambda row: again([part[row] for part in sets]), range(draws)))
+    return np.array(
+        each(
+            lambda row: again([part[row] for part in sets]),
+            range(draws),
+            one.working_bytes(sum(sizes) // 2),
+        )
+    )
 
 
 def estimate(
@@ -97,7 +127,10 @@ def estimate(
     drawn = value.draws if draws is None else draws
     against = value.null if null is None else null
     low = high = p = None
-    if drawn is not None and drawn.size:
+    notices = value.notices
+    if drawn is not None and not drawn.size:
+        notices += (_NO_INTERVAL,)
+    elif drawn is not None:
         ends = np.quantile(centred(raw, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low = float(np.clip(ends[0], least, shown))
         high = float(np.clip(ends[1], shown, most))
@@ -106,7 +139,7 @@ def estimate(
     return Estimate(
         quantity=quantity,
         estimator=one.name,
-        parameters=one.parameters,
+        parameters={name: plain(setting) for name, setting in one.parameters.items()},
         nats=shown,
         n=n,
         d=d,
@@ -116,5 +149,6 @@ def estimate(
         p_value=p,
         raw=None if raw == shown else raw,
         seed=seed,
-        notices=value.notices,
+        notices=notices,
+        least=value.least,
     )

@@ -1,4 +1,4 @@
-"""Information quantities of plain arrays."""
+"""Information between plain arrays."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from mi.conditional import conditioned
-from mi.estimation import counts, estimate, resampled
+from mi.estimation import check_asked, counts, estimate, resampled
 from mi.estimators.base import (
     DivergenceEstimator,
-    EntropyEstimator,
     Estimator,
-    InputEstimator,
     TotalCorrelationEstimator,
 )
 from mi.estimators.choice import estimator_of
@@ -76,6 +74,7 @@ def mutual_information(
     """
     left = check_side("x", x, discrete_x, labels_first=False)
     right = check_side("y", y, discrete, labels_first=True)
+    seed, null, draws = check_asked(len(left), seed, null, draws)
     pair = paired(left, right, estimator, parameters, seed)
     value = pair.whole(*counts(pair.one, null, draws))
     return estimate("I(X;Y)", pair.one, value, n=len(left), d=left.d, seed=seed)
@@ -99,7 +98,7 @@ def conditional_mutual_information(
 
     Given a label it is the mean of I(X;Y) within its classes, weighted by their shares. Given
     numbers, for a label y, it is I((X,Z);Y) - I(Z;Y): a difference, and no bound even where both
-    are. For numbers throughout the estimator has a way of its own.
+    are. For numbers throughout the estimator has a way of its own, and `renyi` for a label, too.
 
     Args:
         x, y, discrete, discrete_x, seed, draws, parameters: as for `mutual_information`.
@@ -131,6 +130,7 @@ def conditional_mutual_information(
     left = check_side("x", x, discrete_x, labels_first=False)
     right = check_side("y", y, discrete, labels_first=True)
     known = check_side("given", given, discrete_given, labels_first=True)
+    seed, null, draws = check_asked(len(left), seed, null, draws)
     one, value = conditioned(left, right, known, estimator, parameters, seed, null, draws)
     return estimate("I(X;Y|Z)", one, value, n=len(left), d=left.d, seed=seed)
 
@@ -178,13 +178,10 @@ def total_correlation(
     if values.shape[1] < 2:
         raise DataError(expected("x", "two columns or more", "one"))
     one = estimator_of("total correlation", TotalCorrelationEstimator, estimator, parameters)
+    seed, null, draws = check_asked(len(values), seed, null, draws)
     shuffles, drawn = counts(one, null, draws)
     value = one.total_correlation(values, seed)
-    against = None
-    if shuffles:
-        draw = seeds.generator(seed, "null")
-        mixed = [draw.permuted(values, axis=0) for _ in range(shuffles)]
-        against = np.array(each(lambda other: one.total_correlation(other, seed).nats, mixed))
+    against = one.total_correlation_null(values, shuffles, seed) if shuffles else None
     halved = resampled(
         one,
         lambda parts: one.total_correlation(values[parts[0]], seed).nats,
@@ -242,6 +239,7 @@ def kl_divergence(
         columns = f"{first.shape[1]} columns, as many as x has"
         raise DataError(expected("y", columns, second.shape[1]))
     one = estimator_of("KL divergence", DivergenceEstimator, estimator, parameters)
+    seed, null, draws = check_asked(len(first) + len(second), seed, null, draws)
     shuffles, drawn = counts(one, null, draws)
     value = one.divergence(first, second, seed)
     n, pool = len(first), np.concatenate([first, second])
@@ -250,7 +248,11 @@ def kl_divergence(
     if shuffles:
         orders = [draw.permutation(len(pool)) for _ in range(shuffles)]
         against = np.array(
-            each(lambda o: one.divergence(pool[o[:n]], pool[o[n:]], seed).nats, orders)
+            each(
+                lambda o: one.divergence(pool[o[:n]], pool[o[n:]], seed).nats,
+                orders,
+                pool.nbytes + one.working_bytes(len(pool)),
+            )
         )
     halved = resampled(
         one,
@@ -261,87 +263,3 @@ def kl_divergence(
     )
     d = first.shape[1]
     return estimate("KL(X||Y)", one, value, n=n, d=d, seed=seed, draws=halved, null=against)
-
-
-def entropy(
-    x: Any,
-    estimator: str | Estimator = "kde",
-    *,
-    seed: int = 0,
-    draws: int | None = None,
-    **parameters: Any,
-) -> Estimate:
-    """H(X) of numbers, a differential entropy where the estimator has no bins; it may be negative.
-
-    Args:
-        x: (n,) or (n, d) numbers, finite.
-        estimator: a name, or an estimator. `kde` bounds the entropy of x with noise added.
-        seed: of draws.
-        draws: random halves for the interval, 0 for none.
-        parameters: of the estimator, such as `bound="lower"`.
-
-    Returns:
-        The estimate with its interval; there is no null.
-
-    Raises:
-        DataError: x cannot be used.
-        SettingsError: an unknown estimator or parameter, or one that cannot do this.
-
-    Units:
-        Nats inside, bits where it is shown.
-
-    References:
-        C. E. Shannon: A mathematical theory of communication. Bell System Technical Journal 27
-        (1948) 379, 623.
-
-    Example:
-        >>> import numpy as np, mi
-        >>> x = np.random.default_rng(0).normal(size=2000)
-        >>> upper, lower = (mi.entropy(x, noise=0.05, bound=b).nats for b in ("upper", "lower"))
-        >>> lower < 1.4433 < upper  # of N(0, 1.05)
-        True
-    """
-    values = check_numbers("x", x)
-    one = estimator_of("entropy", EntropyEstimator, estimator, parameters)
-    _, drawn = counts(one, 0, draws)
-    value = one.entropy(values, seed)
-    halved = resampled(
-        one, lambda parts: one.entropy(values[parts[0]], seed).nats, [len(values)], drawn, seed
-    )
-    n, d = values.shape
-    return estimate("H(X)", one, value, n=n, d=d, seed=seed, draws=halved, floor=None)
-
-
-def input_information(
-    x: Any, estimator: str | Estimator = "kde", *, seed: int = 0, **parameters: Any
-) -> Estimate:
-    """I(X;M): what x with a little noise, M, still tells of which sample it came from.
-
-    For the responses of a network, which follow from the input, it is the information about the
-    input; it is made by the noise, the bin or the kernel, and infinite without it.
-
-    Args:
-        x: (n,) or (n, d) numbers, finite.
-        estimator: a name, or an estimator.
-        seed: of whatever is drawn.
-        parameters: of the estimator.
-
-    Returns:
-        The estimate; its ceiling is log n.
-
-    Raises:
-        DataError: x cannot be used.
-        SettingsError: an unknown estimator or parameter, or one that cannot do this.
-
-    Units:
-        Nats inside, bits where it is shown.
-
-    Example:
-        >>> import numpy as np, mi
-        >>> mi.input_information(np.arange(64.0) * 1000, noise=1.0).saturated
-        True
-    """
-    values = check_numbers("x", x)
-    one = estimator_of("the information about the input", InputEstimator, estimator, parameters)
-    value = one.input_information(values, seed)
-    return estimate("I(X;M)", one, value, n=len(values), d=values.shape[1], seed=seed)

@@ -57,7 +57,11 @@ class Pairing(ABC):
     def null(self, shuffles: int) -> np.ndarray:
         """(shuffles,): the estimate after the right side was put in random orders."""
         return joint_null(
-            lambda right: self.value(self.left, right).nats, self.right, shuffles, self.seed
+            lambda right: self.value(self.left, right).nats,
+            self.right,
+            shuffles,
+            self.seed,
+            self.one.working_bytes(len(self.right)),
         )
 
 
@@ -100,15 +104,15 @@ def paired(
     check_lengths(y.name, len(y), len(x))
     if x.is_label and y.is_label:
         what = "I(X;Y) of two labels"
-        one = estimator_of(what, DiscreteEstimator, name or "binning", parameters)
+        one = estimator_of(what, DiscreteEstimator, "binning" if name is None else name, parameters)
         return _Labels(one, x.values, y.values, seed)
     if not x.is_label and not y.is_label:
         what = "I(X;Y) of numbers and numbers (say discrete=True if y is a label)"
-        one = estimator_of(what, PairEstimator, name or "ksg", parameters)
+        one = estimator_of(what, PairEstimator, "ksg" if name is None else name, parameters)
         return _Numbers(one, x.values, y.values, seed)
     numbers, label = (y, x) if x.is_label else (x, y)
     what = f"I(X;Y) of numbers and a label (say discrete=False if {label.name} is numbers)"
-    one = estimator_of(what, LabelEstimator, name or "kde", parameters)
+    one = estimator_of(what, LabelEstimator, "kde" if name is None else name, parameters)
     if label.values.any():
         check_seen_twice(label.name, label.values)
     return _Label(one, numbers.values, label.values, seed)

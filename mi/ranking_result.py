@@ -52,6 +52,12 @@ class Estimated:
     """(m,) bool: within 2 % of the ceiling."""
     per_class: np.ndarray
     """(m, classes): about being of a class or not."""
+    per_class_low: np.ndarray | None
+    """(m, classes): lower ends of their 95 % intervals; None where the estimator has none."""
+    per_class_high: np.ndarray | None
+    """(m, classes): upper ends."""
+    per_class_p: np.ndarray | None
+    """(m, classes): against shuffled labels, adjusted for the number of maps and classes."""
     class_ceiling: np.ndarray
     """(classes,): the largest values that these can take."""
     ceiling: float
@@ -96,6 +102,9 @@ class Estimated:
             p_adjusted=adjusted(p),
             saturated=estimates.saturated,
             per_class=bits(estimates.per_class),
+            per_class_low=_bits(estimates.per_class_low),
+            per_class_high=_bits(estimates.per_class_high),
+            per_class_p=_adjusted(estimates.per_class_p),
             class_ceiling=bits(estimates.class_ceiling),
             ceiling=float(bits(np.nanmax(estimates.ceiling))),
             ordered=bool(ordered),
@@ -109,6 +118,12 @@ class Estimated:
     def class_share(self) -> np.ndarray:
         """(m, classes): of what there is to know about being of the class or not, 0 to 1."""
         return self.per_class / self.class_ceiling
+
+    @property
+    def about_classes(self) -> dict[str, np.ndarray | None]:
+        """What is known of `per_class` beside its values."""
+        names = ("per_class_low", "per_class_high", "per_class_p")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def saturated_share(self) -> float:
@@ -219,7 +234,8 @@ class Ranking:
         for one in self.estimated:
             for place in one.order:
                 row = self._map(one, place)
-                del row["per_class_share"]
+                for name in ("per_class_share", *one.about_classes):
+                    del row[name]
                 per_class = row.pop("per_class") or [None] * len(self.classes)
                 rows.append(
                     {
@@ -294,6 +310,10 @@ class Ranking:
             "raw": _number(one.raw[place]),
             "per_class": one.per_class[place].tolist() if known else None,
             "per_class_share": one.class_share[place].tolist() if known else None,
+            **{
+                name: None if values is None or not known else _numbers(values[place])
+                for name, values in one.about_classes.items()
+            },
             "input": None if one.input is None else _number(one.input[place]),
         }
 
@@ -317,6 +337,18 @@ class Ranking:
                 ("rank", "map", "bits", "95 %", "p (adjusted)"), rows, len(self) - len(rows)
             ),
         )
+
+
+def _bits(values: np.ndarray | None) -> np.ndarray | None:
+    return None if values is None else bits(values)
+
+
+def _adjusted(p: np.ndarray | None) -> np.ndarray | None:
+    return None if p is None else adjusted(p.ravel()).reshape(p.shape)
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [_number(value) for value in values]
 
 
 def _number(value: Any) -> float | None:

@@ -8,7 +8,7 @@ whoever asks for that is told which estimators can. Everything inside is in nats
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,10 @@ import numpy as np
 from mi.estimators.map_samples import MapSamples
 from mi.estimators.resampling import joint_null
 from mi.estimators.results import MapEstimates
+from mi.estimators.settings import check_drawn, check_whole
+from mi.estimators.threads import each
 from mi.samples import FEWEST, checked_maps
+from oip.core import seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,9 @@ class Value:
     """As it comes out; who asked for it clips it where it has to be 0 or more."""
     ceiling: float | None = None
     """Largest value that the estimate can take; None if there is none."""
+    least: float = 0.0
+    """What the estimate has without any information, from which it rises to its ceiling: the
+    entropy of the noise where x is measured with noise added."""
     draws: np.ndarray | None = None
     """(draws,): the estimate under resampling. No family fills it: who asked for the value does,
     with as many as were asked for."""
@@ -51,6 +57,9 @@ class Estimator(ABC):
     """A bound from held-out predictions: being at the ceiling is then knowledge, not saturation."""
     shuffles: ClassVar[int] = 100
     """Shuffles of the null where no number is asked for; 0: no null unless it is asked for."""
+    alone_shuffles: ClassVar[int | None] = None
+    """The same for one estimate by itself, where those of many maps are too dear; `shuffles` if
+    None."""
     resamples: ClassVar[int] = 40
     """Random halves that an interval is made from where no number is asked for; 0: no interval."""
 
@@ -64,6 +73,10 @@ class Estimator(ABC):
     def fewest(self) -> int:
         """Samples that an estimate needs."""
         return FEWEST
+
+    def working_bytes(self, n: int) -> int:
+        """Memory that one estimate of n samples takes while it is made, about; 0 of little."""
+        return 0
 
     @property
     def clips(self) -> bool:
@@ -95,7 +108,8 @@ class LabelEstimator(Estimator):
         Args:
             responses: (n, m, d), finite.
             labels: (n,) whole numbers, booleans or strings, or one-hot rows (n, classes).
-            seed: 0 or more; with the same seed, all blocks of a layer share draws and shuffles.
+            seed: a whole number, 0 or more; with the same seed, all blocks of a layer share draws
+                and shuffles.
             shuffles: of the labels, for the null.
             draws: for the intervals.
             one_vs_rest: the information about being of each class or not is estimated, too. It
@@ -106,6 +120,8 @@ class LabelEstimator(Estimator):
 
         Raises:
             DataError: responses or labels that cannot be used; a class that is seen once.
+            SettingsError: seed, shuffles or draws that are no whole numbers of 0 or more, or so
+                many that their samples do not fit in memory.
 
         Example:
             >>> import numpy as np, mi
@@ -115,9 +131,15 @@ class LabelEstimator(Estimator):
             (3,)
         """
         responses, codes = checked_maps(responses, labels)
-        if not codes.any():
-            maps = responses.shape[1]
-            return MapEstimates(
+        seed = check_whole("seed", seed, 0)
+        shuffles = check_drawn("shuffles", shuffles, len(codes))
+        draws = check_drawn("draws", draws, len(codes))
+        n, maps, d = responses.shape
+        if codes.any():
+            samples = MapSamples(responses, codes, seed, shuffles, draws, one_vs_rest)
+            found = self._over_maps(samples)
+        else:
+            found = MapEstimates(
                 raw=np.zeros(maps),
                 ceiling=np.zeros(maps),
                 per_class_raw=np.full((maps, 1), 0.0 if one_vs_rest else np.nan),
@@ -125,8 +147,8 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
-        samples = MapSamples(responses, codes, seed, shuffles, draws, one_vs_rest)
-        return self._over_maps(samples)
+        told = {"estimator": self.name, "parameters": self.parameters, "n": n, "d": d, "seed": seed}
+        return replace(found, **told)
 
     @abstractmethod
     def _over_maps(self, samples: MapSamples) -> MapEstimates:
@@ -147,7 +169,13 @@ class PairEstimator(Estimator):
 
         A family whose estimates of one x share work does them all at once in its own way.
         """
-        return joint_null(lambda other: self.information(x, other, seed).nats, y, shuffles, seed)
+        return joint_null(
+            lambda other: self.information(x, other, seed).nats,
+            y,
+            shuffles,
+            seed,
+            self.working_bytes(len(y)),
+        )
 
 
 class DiscreteEstimator(Estimator):
@@ -168,6 +196,16 @@ class ConditionalEstimator(Estimator):
         """I(X;Y|Z) of x (n, dx), y (n, dy), given (n, dz), all float64 and finite."""
 
 
+class ConditionalLabelEstimator(Estimator):
+    """I(X;Y|Z) of a label Y, given numbers, in a way of its own rather than by the chain rule."""
+
+    @abstractmethod
+    def conditional_label_information(
+        self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
+    ) -> Value:
+        """I(X;Y|Z) of x (n, dx) or a label (n,) int, codes (n,) int, given (n, dz)."""
+
+
 class EntropyEstimator(Estimator):
     """H(X) of numbers."""
 
@@ -176,12 +214,37 @@ class EntropyEstimator(Estimator):
         """H(X) of x (n, d), float64 and finite."""
 
 
+class LabelEntropyEstimator(Estimator):
+    """H(Y) of a label."""
+
+    @abstractmethod
+    def label_entropy(self, codes: np.ndarray, seed: int) -> Value:
+        """H(Y) of codes (n,) int, 0 to classes - 1."""
+
+
 class TotalCorrelationEstimator(Estimator):
     """T(X) = sum_i H(X_i) - H(X) of numbers."""
 
     @abstractmethod
     def total_correlation(self, x: np.ndarray, seed: int) -> Value:
         """T(X) of x (n, d), float64 and finite, d 2 or more."""
+
+    def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
+        """(shuffles,): estimates after every column of x was put in a random order by itself."""
+
+        def shuffled(place: int) -> float:
+            draw = seeds.generator(seed, "null", place)
+            return self.total_correlation(draw.permuted(x, axis=0), seed).nats
+
+        return np.array(each(shuffled, range(shuffles), x.nbytes + self.working_bytes(len(x))))
+
+
+class NegentropyEstimator(Estimator):
+    """The entropy that numbers lack to a Gaussian of their covariance."""
+
+    @abstractmethod
+    def negentropy(self, x: np.ndarray, seed: int) -> Value:
+        """Of x (n, d), float64 and finite."""
 
 
 class DivergenceEstimator(Estimator):

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from mi.estimators.base import Estimator, LabelEstimator
+from mi.estimators.settings import plain
 from oip.core.errors import SettingsError, expected
 
 Kind = TypeVar("Kind", bound=Estimator)
@@ -40,10 +41,11 @@ def kind(name: str) -> type[Estimator]:
     Raises:
         SettingsError: an unknown name; the message names what there is.
     """
-    if name not in _PLACES:
+    if not isinstance(name, str) or name not in _PLACES:
         near = difflib.get_close_matches(str(name), NAMES, 1)
         hint = f"Did you mean '{near[0]}'?" if near else ""
-        raise SettingsError(expected("estimator", " or ".join(NAMES), f"'{name}'", hint))
+        received = f"'{name}'" if isinstance(name, str) else name
+        raise SettingsError(expected("estimator", " or ".join(NAMES), received, hint))
     module, _, member = _PLACES[name].rpartition(".")
     return getattr(importlib.import_module(module), member)
 
@@ -51,8 +53,25 @@ def kind(name: str) -> type[Estimator]:
 def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
     """The estimator of a name with its parameters; one that is given itself is handed through.
 
+    Args:
+        name: as `oip estimate --help` lists them, or an estimator.
+        parameters: of the estimator, numbers of Python or of NumPy; what is not given has the
+            value that its class says.
+
+    Returns:
+        The estimator: frozen settings, and a method for each quantity that it can estimate. Its
+        methods take checked arrays and give bare values; `mi.mutual_information` and the others
+        take it as `estimator=`, and give all that belongs to a number.
+
     Raises:
-        SettingsError: an unknown name or parameter; the message names what there is.
+        SettingsError: an unknown name or parameter, or a value that it cannot have; the message
+            names what there is.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> one = mi.estimator("ksg", k=5)
+        >>> one.k, mi.mutual_information(np.arange(50.0), np.arange(50.0) ** 2, one).estimator
+        (5, 'ksg')
     """
     if isinstance(name, Estimator):
         if parameters:
@@ -66,7 +85,7 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
         if parameter not in known:
             wanted = ", ".join(known) or "none"
             raise SettingsError(expected(f"parameter of '{found.name}'", wanted, f"'{parameter}'"))
-    return found(**parameters)
+    return found(**{name: plain(value) for name, value in parameters.items()})
 
 
 def label_estimator(name: str | Estimator, **parameters: Any) -> LabelEstimator:

@@ -20,10 +20,13 @@ def principal(x: np.ndarray, room: int, rng: np.random.Generator) -> np.ndarray:
         (n, min(d, n, room)) float32, centred. The mean squared norm of the rows is 1, less what is
         left out; all are zero for a constant x.
     """
-    centred = np.array(x, np.float64 if x.shape[1] <= room else np.float32)
+    # Scaled before it is cast, by a power of 2, which is exact: single precision ends at 3e38.
+    exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
+    scaled = np.ldexp(x, -exponent)
+    centred = np.array(scaled, np.float64 if x.shape[1] <= room else np.float32)
     centred -= centred.mean(axis=0)
     largest = np.abs(centred).max(initial=0.0)
-    if largest <= 8 * np.finfo(x.dtype).eps * np.abs(x).max(initial=0.0):
+    if largest <= 8 * np.finfo(x.dtype).eps * np.abs(scaled).max(initial=0.0):
         return np.zeros((len(x), min(x.shape[1], room)), np.float32)
     centred /= largest
     size = np.sqrt((centred.astype(np.float64) ** 2).sum(axis=1).mean())

@@ -33,9 +33,25 @@ class Decoder(HeldOut):
     variance is chosen on a fold of the other four, with the class shares alone as one of the
     choices, and the decoder is fitted again on all four.
 
+        I(T;Y) >= H(Y) + 1/n sum_i ln q_-i(y_i | t_i), q_-i fitted without the fold of sample i
+
+    Use it for orders of maps where many have to be compared quickly, and where a number has to be a
+    bound that anyone can check. Not for what is told by other than linear means, of which it sees
+    nothing (`predictive` does), nor as mutual information: it is usable information, and too small.
+
+    Units:
+        Nats inside, bits where it is shown. At most H(Y).
+
     References:
         Y. Xu et al.: A theory of usable information under computational constraints. ICLR 2020.
         D. Barber, F. Agakov: The IM algorithm. NIPS 2003 (the bound).
+
+    Example:
+        >>> import numpy as np, mi
+        >>> y = np.arange(300) % 2
+        >>> x = np.random.default_rng(0).normal(size=300) + 4 * y
+        >>> 0.7 < mi.mutual_information(x, y, "decoder").bits <= 1
+        True
     """
 
     name: ClassVar[str] = "decoder"

@@ -24,6 +24,7 @@ from mi.estimators.resampling import Prepared, over_prepared, shuffled
 from mi.estimators.results import SATURATED, MapEstimates
 from mi.estimators.settings import check_choice, check_flag, check_number, check_whole
 from mi.estimators.threads import each
+from mi.gram import matrix_bytes
 from mi.labels import label_entropy
 from oip.core import seeds
 
@@ -64,6 +65,10 @@ class _Diffusion(Estimator):
     def _sigma(self) -> float | None:
         return REFERENCE_SIGMA if self.reference and self.sigma is None else self.sigma
 
+    def working_bytes(self, n: int) -> int:
+        """See `Estimator.working_bytes`: the Gram matrix, the diffusion matrix, eigenvalues."""
+        return 4 * matrix_bytes(n)
+
     def _gram(self, x: np.ndarray) -> np.ndarray:
         return gram(x, Width(self.relative, sigma=self._sigma))
 
@@ -87,9 +92,19 @@ class Dse(_Diffusion, EntropyEstimator, InputEstimator):
     Use it for layers over training, at one n and width. Not to order maps: it does not look at a
     label.
 
+    Units:
+        Nats inside, bits where it is shown.
+
     References:
         D. Liao et al.: Assessing neural network representations during training using noise-
         resilient diffusion spectral entropy. CISS 2024, eq. 4 in the notes on it.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> x = np.repeat([[0.0], [100.0], [200.0]], 20, axis=0)
+        >>> x += np.random.default_rng(0).normal(size=(60, 1))
+        >>> round(np.exp(mi.entropy(x, "dse", sigma=5.0, time=20, draws=0).nats))  # three clusters
+        3
     """
 
     name: ClassVar[str] = "dse"
@@ -118,11 +133,22 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
     As published it grows with what classes lack in samples: some of it is there for any label. Look
     at the p-value, or use `reference`. The ceiling is H(Y), which is none by mathematics: values
     above it are clipped, and told. Use it to compare wide responses at one n and width. Not as
-    Shannon's information.
+    Shannon's information. Its error falls more slowly than 1 / sqrt(n), as that of intervals does:
+    they are right at n = 200, and a fifth too narrow at n = 800.
+
+    Units:
+        Nats inside, bits where it is shown.
 
     References:
         D. Liao et al.: Assessing neural network representations during training using noise-
         resilient diffusion spectral entropy. CISS 2024, eq. 5 in the notes on it.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> y = np.arange(120) % 2
+        >>> x = np.random.default_rng(0).normal(size=(120, 50)) + 2 * y[:, None]
+        >>> mi.mutual_information(x, y, "dsmi", null=19, draws=0).p_value
+        0.05
     """
 
     name: ClassVar[str] = "dsmi"
@@ -160,12 +186,20 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
         if prepared is None:
             return np.zeros(shuffles)
         return np.array(
-            each(lambda one: prepared.information(one, None), shuffled(codes, seed, shuffles))
+            each(
+                lambda one: prepared.information(one, None),
+                shuffled(codes, seed, shuffles),
+                self.working_bytes(len(x)),
+            )
         )
 
     def _over_maps(self, samples: MapSamples) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
-        return over_prepared(lambda x: self._prepared(x, samples.seed), samples)
+        return over_prepared(
+            lambda x: self._prepared(x, samples.seed),
+            samples,
+            self.working_bytes(len(samples.codes)),
+        )
 
     def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
         """I(X;Y) as a function of labels, from one Gram matrix; None for a constant x."""

@@ -40,7 +40,7 @@ def diffusion_entropy(g: np.ndarray, time: float, normalisation: Normalisation) 
     sizes = np.abs(eigenvalues(k))
     # The largest is 1 for either matrix; what is rounding would count at small t.
     sizes[sizes < len(g) * np.finfo(np.float64).eps * sizes.max()] = 0.0
-    powers = sizes**time
+    powers = (sizes / sizes.max()) ** time  # one is 1, however large t is
     return float(spectral_entropy(powers / powers.sum(), 1.0))
 
 

@@ -1,14 +1,4 @@
-"""Kernel estimators: responses as a mixture of Gaussians, one at each sample.
-
-With noise of variance s^2 added to the responses M, the entropy of the mixture lies between two
-bounds that need only the distances between samples.
-
-References:
-    A. Kolchinsky, B. D. Tracey: Estimating mixture entropy with pairwise distances. Entropy 19
-    (2017) 361, eq. 10 with the Kullback-Leibler (upper) and Bhattacharyya (lower) distances.
-    A. Kolchinsky, B. D. Tracey, D. H. Wolpert: Nonlinear information bottleneck. Entropy 21 (2019)
-    1181.
-"""
+"""Kernel estimators: responses as a mixture of Gaussians, one at each sample."""
 
 from __future__ import annotations
 
@@ -19,30 +9,62 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mi.device import product
 from mi.estimators.base import EntropyEstimator, InputEstimator, LabelEstimator, Value
+from mi.estimators.kde_sums import Plan, Sums
 from mi.estimators.map_samples import MapSamples
-from mi.estimators.resampling import centred, class_halves, shuffled
+from mi.estimators.renyi_gram import exponential
 from mi.estimators.results import SATURATED, MapEstimates
 from mi.estimators.settings import check_choice, check_number
 from mi.estimators.threads import each
-from mi.gram import median_squared_distance, squared_distances
+from mi.gram import Distances, block_bytes
 from mi.labels import class_entropies, label_entropy
 from mi.samples import checked_maps
 from oip.core.errors import SettingsError, expected
-
-_NULL_BUDGET = 128 << 20
 
 
 @dataclass(frozen=True)
 class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
     """Pairwise-distance estimates with Gaussian kernels.
 
-    I(Y;M) = H(M) - sum_y p_y H(M|y) is a difference of bounds and itself none; it is at most H(Y).
-    I(X;M) = H(M) - H(M|X) is the information that the noisy response keeps of the sample; its
-    bounds are true ones, of the mixture, and at most log n.
+    M is the response with noise N of variance s^2 added to every coordinate: a mixture of n
+    Gaussians, one at each sample m_i. With D_ij = |m_i - m_j|^2 its entropy has two bounds:
 
-    A constant map has information 0 whatever the variance.
+        `upper`: H(M) <= H(N) - 1/n sum_i ln 1/n sum_j exp(-D_ij / 2 s^2)
+        `lower`: H(M) >= H(N) - 1/n sum_i ln 1/n sum_j exp(-D_ij / 8 s^2)
+        H(N) = d/2 ln(2 pi e s^2)
+        I(X;M) = H(M) - H(N)
+        I(Y;M) = H(M) - sum_y p_y H(M|y)
+
+    I(X;M) is the information that the noisy response keeps of the sample; its bounds are true ones,
+    of the mixture, and at most ln n. I(Y;M) is a difference of bounds and itself none; it is at
+    most H(Y). A constant map has information 0 whatever the variance.
+
+    The noise makes the number: with little of it no two samples overlap, and all estimates are at
+    their ceilings whatever x knows. `relative` follows the scale of each map; a variance for all of
+    them (.1, .05 and .001 are published) does not. Only distances count, so that rotations and
+    offsets of x do not matter. They are found in float64 from centred data, never under 0, and 0
+    from a sample to itself: a published code in float32 without that gives -14.2 for 6.91 nats.
+    Time grows with n^2, memory does not.
+
+    Use it for wide responses about a label or the input, and for orders of maps by them. Not where
+    the estimate is saturated, nor to compare numbers of different variances, n or d; not for I(X;Y)
+    of numbers.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        A. Kolchinsky, B. D. Tracey: Estimating mixture entropy with pairwise distances. Entropy 19
+        (2017) 361, eq. 10 with the Kullback-Leibler (upper) and Bhattacharyya (lower) distances.
+        A. Kolchinsky, B. D. Tracey, D. H. Wolpert: Nonlinear information bottleneck. Entropy 21
+        (2019) 1181.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> y = np.arange(300) % 2
+        >>> x = np.random.default_rng(0).normal(size=300) + 4 * y
+        >>> 0.7 < mi.mutual_information(x, y, "kde", relative=0.05).bits <= 1
+        True
     """
 
     name: ClassVar[str] = "kde"
@@ -75,10 +97,12 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         their mean they vary as the estimate itself does over new samples, and unlike a bootstrap
         they hold no point twice, of which a kernel would see a distance of 0.
         """
-        plan = _Plan.of(samples)
+        plan = Plan.of(samples)
         x = samples.responses
-        parts = each(lambda place: self._one(x[:, place], plan), range(samples.maps))
-        raw, single, drawn, null = ([part[place] for part in parts] for place in range(4))
+        found = each(
+            lambda place: self._one(x[:, place], plan), range(samples.maps), plan.working_bytes
+        )
+        raw, single, drawn, null = ([part[place] for part in found] for place in range(4))
         return MapEstimates(
             raw=np.array(raw),
             ceiling=np.full(len(raw), label_entropy(plan.codes)),
@@ -119,140 +143,74 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         swept = [replace(self, relative=share, noise=None) for share in relative]
         swept += [replace(self, noise=variance) for variance in noise]
         responses, codes = checked_maps(responses, labels)
-        plan = _Plan.of(MapSamples(responses, codes))
+        plan = Plan.of(MapSamples(responses, codes))
 
         def one(place: int) -> list[float]:
-            distances = squared_distances(responses[plan.order, place])
-            kernels = (other._kernel(distances) for other in swept)
-            return [0.0 if kernel is None else _information(kernel, plan)[2] for kernel in kernels]
+            distances = Distances(responses[plan.order, place])
+            if distances.constant:
+                return [0.0] * len(swept)
+            scales = [other._scale(distances) for other in swept]
+            sums = [Sums(plan) for _ in swept]
+            for rows, block in distances.blocks():
+                for scale, several in zip(scales, sums, strict=True):
+                    several.add(rows, exponential(block.copy(), scale))
+            return [several.information for several in sums]
 
-        found = each(one, range(responses.shape[1]))
+        found = each(one, range(responses.shape[1]), 2 * block_bytes(len(codes)))
         return np.array(found).reshape(responses.shape[1], len(swept)).T
+
+    def working_bytes(self, n: int) -> int:
+        """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
+        return 2 * block_bytes(n)
 
     def input_information(self, x: np.ndarray, seed: int) -> Value:
         """I(X;M) of responses x (n, d), when M is x with the noise added; at most log n."""
-        return Value(self._of_sample(squared_distances(x)), ceiling=math.log(len(x)))
+        return Value(self._of_sample(Distances(x)), ceiling=math.log(len(x)))
 
     def entropy(self, x: np.ndarray, seed: int) -> Value:
-        """H(M) of responses x (n, d) with the noise added.
+        """H(M) of responses x (n, d) with the noise added, from H(N) of the noise to H(N) + log n.
 
         Raises:
             SettingsError: x is constant and the variance is relative to it.
         """
-        distances = squared_distances(x)
+        distances = Distances(x)
         variance = self._variance(distances)
         if variance == 0:
             hint = "Give a variance of its own, such as noise=0.1."
             raise SettingsError(expected("kde: x", "samples that differ", "a constant", hint))
-        noise_entropy = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
-        known = self._of_sample(distances)
+        of_noise = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
+        known, most = self._of_sample(distances), math.log(len(x))
         told = ()
-        if known >= SATURATED * math.log(len(x)):
+        if known >= SATURATED * most:
             told = ("Saturated: at this variance hardly two samples overlap.",)
-        return Value(noise_entropy + known, notices=told)
+        return Value(of_noise + known, ceiling=of_noise + most, least=of_noise, notices=told)
 
-    def _of_sample(self, distances: np.ndarray) -> float:
-        kernel = self._kernel(distances)
-        return 0.0 if kernel is None else float(-np.log(kernel.mean(axis=1)).mean())
+    def _of_sample(self, distances: Distances) -> float:
+        if distances.constant:
+            return 0.0
+        scale = self._scale(distances)
+        total = sum(
+            float(np.log(exponential(block, scale).mean(axis=1)).sum())
+            for _, block in distances.blocks()
+        )
+        return -total / len(distances)
 
-    def _variance(self, distances: np.ndarray) -> float:
-        if self.noise is not None:
-            return float(self.noise)
-        return self.relative * median_squared_distance(distances)
+    def _variance(self, distances: Distances) -> float:
+        return self.relative * distances.median if self.noise is None else float(self.noise)
 
-    def _kernel(self, distances: np.ndarray) -> np.ndarray | None:
-        """exp(-distance of the pair); None if all samples are the same."""
-        if not distances.any():
-            return None
-        kernel = distances / (-(2.0 if self.bound == "upper" else 8.0) * self._variance(distances))
-        return np.exp(kernel, out=kernel)
+    def _scale(self, distances: Distances) -> float:
+        """Squared distance at which the kernel is 1 / e."""
+        return (2.0 if self.bound == "upper" else 8.0) * self._variance(distances)
 
-    def _one(self, x: np.ndarray, plan: _Plan) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    def _one(self, x: np.ndarray, plan: Plan) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         """Estimate, one-vs-rest (classes,), draws and null of one map's responses (n, d)."""
-        kernel = self._kernel(squared_distances(x[plan.order]))
-        if kernel is None:
-            still = np.zeros(len(plan.counts)), np.zeros(plan.halves.shape[1])
-            return 0.0, *still, np.zeros(len(plan.shuffled))
-        sums, everything, value = _information(kernel, plan)
-        drawn = centred(value, _halves(kernel, plan))
-        return value, _one_vs_rest(sums, everything, plan), drawn, _null(kernel, everything, plan)
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """What all maps share: samples in the order of their classes, half samples, shuffled labels."""
-
-    order: np.ndarray
-    codes: np.ndarray
-    counts: np.ndarray
-    starts: np.ndarray
-    halves: np.ndarray
-    """(n, draws): 1 for the samples of a draw."""
-    shuffled: np.ndarray
-    """(shuffles, n)"""
-
-    @classmethod
-    def of(cls, samples: MapSamples) -> _Plan:
-        given, seed = samples.codes, samples.seed
-        order = np.argsort(given, kind="stable")
-        codes = given[order]
-        counts = np.bincount(codes)
-        starts = np.cumsum(counts) - counts
-        halves = np.zeros((len(codes), samples.draws))
-        for column, places in enumerate(class_halves(given, seed, samples.draws)):
-            halves[places, column] = 1.0
-        mixed = shuffled(given, seed, samples.shuffles)[:, order]
-        return cls(order, codes, counts, starts, halves[order], mixed)
-
-
-def _information(kernel: np.ndarray, plan: _Plan) -> tuple[np.ndarray, np.ndarray, float]:
-    """Kernel sums over each class (n, classes) and over all (n,), and I(Y;M)."""
-    sums = np.add.reduceat(kernel, plan.starts, axis=1)
-    everything = sums.sum(axis=1)
-    own = sums[np.arange(len(sums)), plan.codes] / plan.counts[plan.codes]
-    return sums, everything, float(np.log(own * len(sums) / everything).mean())
-
-
-def _one_vs_rest(sums: np.ndarray, everything: np.ndarray, plan: _Plan) -> np.ndarray:
-    n, classes = sums.shape
-    result = np.empty(classes)
-    for code in range(classes):
-        count = plan.counts[code]
-        rest = everything - sums[:, code]
-        own = np.where(plan.codes == code, sums[:, code] / count, rest / (n - count))
-        # A sample is in its own kernel sum, so own is 1 / n or more but for rounding.
-        result[code] = np.log(np.maximum(own, 1.0 / n) * n / everything).mean()
-    return result
-
-
-def _halves(kernel: np.ndarray, plan: _Plan) -> np.ndarray:
-    """(draws,): the estimate from each half of the samples."""
-    everything = product(kernel, plan.halves)
-    own = np.empty_like(everything)
-    share = np.empty_like(everything)
-    sizes = plan.halves.sum(axis=0)
-    for start, count in zip(plan.starts, plan.counts, strict=True):
-        rows = slice(start, start + count)
-        own[rows] = product(kernel[rows, rows], plan.halves[rows])
-        share[rows] = sizes / plan.halves[rows].sum(axis=0)
-    # Outside the half a kernel sum may be 0; there the logarithm is not asked for.
-    ratio = np.divide(own * share, everything, out=np.ones_like(own), where=plan.halves > 0)
-    return np.log(ratio).sum(axis=0) / sizes
-
-
-def _null(kernel: np.ndarray, everything: np.ndarray, plan: _Plan) -> np.ndarray:
-    """(shuffles,): the estimate from shuffled labels; single precision will do for a null."""
-    n, classes = len(plan.codes), len(plan.counts)
-    small = kernel.astype(np.float32)
-    room = max(1, _NULL_BUDGET // (8 * n * classes))
-    values = np.empty(len(plan.shuffled))
-    rows = np.arange(n)[None, :]
-    for start in range(0, len(values), room):
-        codes = plan.shuffled[start : start + room]
-        columns = np.arange(len(codes))[:, None]
-        onehot = np.zeros((n, len(codes), classes), np.float32)
-        onehot[rows, columns, codes] = 1.0
-        sums = product(small, onehot.reshape(n, -1)).reshape(onehot.shape)
-        own = sums[rows, columns, codes] / plan.counts[codes]
-        values[start : start + room] = np.log(own * (n / everything)).mean(axis=1)
-    return values
+        sums = Sums(plan)
+        distances = Distances(x[plan.order])
+        if not distances.constant:
+            scale = self._scale(distances)
+            for rows, block in distances.blocks():
+                kernel = exponential(block, scale)
+                sums.add(rows, kernel)
+                sums.add_halves(rows, kernel)
+                sums.add_null(rows, kernel)
+        return sums.information, sums.per_class, sums.draws, sums.null

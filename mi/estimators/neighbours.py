@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -31,6 +31,8 @@ from oip.core.errors import DataError, SettingsError, expected
 MOST_DIMENSIONS = 20
 """Above it neighbours are all equally far, and estimates far too small."""
 _JITTER = 1e-10
+_COMPONENTS = 8
+_ABOVE = "Above H(Y), which no information about Y exceeds: by the error of the estimate."
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,16 @@ class Ksg(
     signed, and shown so unless `clip`. Consistent for continuous X of few dimensions with a smooth
     density, nearly unbiased for independent ones. Above some 20 dimensions far too small (14.4 nats
     at d = 100 come out as .4), and of no meaning where many values are equal, as after a ReLU: both
-    are said in a notice. Responses with more than 20 nodes are reduced to their leading
-    `components` for information about a label, which can only lose some.
+    are said in a notice, as is a value above H(Y), which error alone can make. Responses with more
+    than 20 nodes are reduced to 8 principal components for information about a label, which can
+    only lose some; with `components` they are reduced to as many, and so are both sides of I(X;Y).
+    Of many maps at once the signed values are `raw`, and `mi` is clipped.
+
+    Use it for numbers of a few dimensions with smooth densities, and for independence. Not for wide
+    responses, ties, or information far above ln n.
+
+    Units:
+        Nats inside, bits where it is shown.
 
     References:
         L. F. Kozachenko, N. N. Leonenko: Sample estimate of the entropy of a random vector.
@@ -77,6 +87,12 @@ class Ksg(
         e87357.
         Q. Wang, S. R. Kulkarni, S. Verdu: Divergence estimation for multidimensional densities via
         k-nearest-neighbor distances. IEEE Transactions on Information Theory 55 (2009) 2392.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 2000))
+        >>> round(mi.mutual_information(a, a + b, "ksg", k=5, null=0).nats, 1)  # ln(2) / 2
+        0.3
     """
 
     name: ClassVar[str] = "ksg"
@@ -91,8 +107,9 @@ class Ksg(
     """Divide every coordinate by its standard deviation."""
     clip: bool = False
     """Show information under 0 as 0."""
-    components: int = 8
-    """Principal components that responses of more than 20 nodes are reduced to, for labels."""
+    components: int | None = None
+    """Most principal components of responses about a label, and of both sides of I(X;Y). If None,
+    8 of responses of more than 20 nodes; I(X;Y) is then of all coordinates."""
 
     def __post_init__(self) -> None:
         check_whole("ksg: k", self.k)
@@ -100,7 +117,8 @@ class Ksg(
             raise SettingsError(expected("ksg: algorithm", "1 or 2", self.algorithm))
         check_flag("ksg: standardise", self.standardise)
         check_flag("ksg: clip", self.clip)
-        check_whole("ksg: components", self.components)
+        if self.components is not None:
+            check_whole("ksg: components", self.components)
 
     @property
     def fewest(self) -> int:
@@ -120,29 +138,42 @@ class Ksg(
         def prepare(x: np.ndarray) -> Prepared | None:
             if not np.ptp(x, axis=0).any():
                 return None
-            if x.shape[1] > MOST_DIMENSIONS:
-                rng = seeds.generator(samples.seed, "ksg projection")
-                scores = principal(x, self.components, rng).astype(np.float64)
-                ready = self._jittered(scores / scores.std(), samples.seed)
-            else:
-                ready = self._ready(np.asarray(x, np.float64), samples.seed)
-            return Prepared(prepared(ready, self.k, len(samples.codes) / most), self._reduced(x))
+            told = _ties("x", x)
+            wide = x.shape[1] > MOST_DIMENSIONS
+            room = self.components or (_COMPONENTS if wide else x.shape[1])
+            ready, reduced = self._reduced("x", np.asarray(x, np.float64), room, samples.seed)
+            return Prepared(prepared(ready, self.k, len(samples.codes) / most), (*told, *reduced))
 
-        return over_prepared(prepare, samples)
+        found = over_prepared(prepare, samples)
+        if self.clip:
+            return found
+        above = found.raw > found.ceiling
+        told = [
+            (*text, _ABOVE) if high else text
+            for text, high in zip(found.notices, above, strict=True)
+        ]
+        return replace(found, notices=tuple(told))
 
-    def _reduced(self, x: np.ndarray) -> tuple[str, ...]:
-        """What is lost by the reduction, and ties."""
-        told = _ties("x", x)
-        if x.shape[1] > MOST_DIMENSIONS:
-            told += (
-                f"x has {x.shape[1]} dimensions: {self.components} principal components were used.",
-            )
-        return told
+    def _reduced(
+        self, name: str, x: np.ndarray, room: int, seed: int
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """x (n, d) without ties and ready, of `room` principal components if d is more."""
+        if x.shape[1] <= room:
+            return self._ready(x, seed), ()
+        scores = principal(x, room, seeds.generator(seed, "ksg projection")).astype(np.float64)
+        told = f"{name} has {x.shape[1]} dimensions: {room} principal components were used."
+        return self._jittered(scores / (scores.std() or 1.0), seed), (told,)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
         """Algorithm 1 or 2 of Kraskov et al."""
-        nats = self._joint([self._ready(x, seed), self._ready(y, seed + 1)])
-        return Value(nats, notices=self._notices(x=x, y=y))
+        told = _ties("x", x) + _ties("y", y)
+        parts = []
+        for place, (name, side) in enumerate((("x", x), ("y", y))):
+            room = self.components or side.shape[1]
+            ready, reduced = self._reduced(name, side, room, seed + place)
+            parts.append(ready)
+            told += reduced
+        return Value(self._joint(parts), notices=told + _wide(*parts))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> Value:
         """Algorithm 1 or 2 of Kraskov et al. for as many variables as x has columns."""
@@ -237,10 +268,15 @@ class Ksg(
 
     def _notices(self, **sides: np.ndarray) -> tuple[str, ...]:
         told = tuple(text for name, side in sides.items() for text in _ties(name, side))
-        d = sum(side.shape[1] for side in sides.values())
-        if d > MOST_DIMENSIONS:
-            told += (f"{d} dimensions: above {MOST_DIMENSIONS} neighbour estimates are too small.",)
-        return told
+        return told + _wide(*sides.values())
+
+
+def _wide(*sides: np.ndarray) -> tuple[str, ...]:
+    """A notice where neighbours are sought in too many dimensions."""
+    d = sum(side.shape[1] for side in sides)
+    if d <= MOST_DIMENSIONS:
+        return ()
+    return (f"{d} dimensions: above {MOST_DIMENSIONS} neighbour estimates are too small.",)
 
 
 def _ties(name: str, x: np.ndarray) -> tuple[str, ...]:

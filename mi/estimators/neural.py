@@ -152,12 +152,23 @@ class Mine(_Neural):
 
     p are pairs as they are, q pairs that were mixed. The gradient of the logarithm uses a moving
     average (0.9) of E_q[exp f], as its authors have it. A lower bound in expectation up to the bias
-    of the logarithm of a mean; its variance grows as exp I. Some thousand samples or more; not
-    above some 5 nats. No p-value and no interval unless they are asked for (`null=20`, `draws=20`):
-    each is a training. All of one seed is the same on one machine.
+    of the logarithm of a mean; its variance grows as exp I. No p-value and no interval unless they
+    are asked for (`null=20`, `draws=20`): each is a training. All of one seed is the same on one
+    machine.
+
+    Use it for wide data of some thousand samples or more, where a lower bound will do. Not above
+    some 5 nats, for few samples, or for many maps: each is a training.
+
+    Units:
+        Nats inside, bits where it is shown.
 
     References:
         M. I. Belghazi et al.: Mutual information neural estimation. ICML 2018.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
+        >>> mi.mutual_information(a, a + b, "mine").nats  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "mine"
@@ -182,15 +193,26 @@ class Smile(_Neural):
     """SMILE: the critic is trained for Jensen-Shannon, and read by Donsker-Varadhan with a clip.
 
     I ~ E_p[f] - ln E_q[clip(exp f, exp -tau, exp tau)]. Little variance; no bound any more: with a
-    small tau it may come out too large. For large information where MINE is too noisy.
+    small tau it may come out too large.
+
+    Use it for large information, where MINE and NWJ are too noisy. Not where a bound is needed.
+
+    Units:
+        Nats inside, bits where it is shown.
 
     References:
         J. Song, S. Ermon: Understanding the limitations of variational mutual information
         estimators. ICLR 2020.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
+        >>> mi.mutual_information(a, a + b, "smile").nats  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "smile"
     name_shown: ClassVar[str] = "mutual information (SMILE)"
+    held_out: ClassVar[bool] = False
 
     tau: float = 5.0
     """Clip of the scores under the logarithm."""
@@ -213,9 +235,20 @@ class InfoNce(_Neural):
     A lower bound of little variance. Its ceiling is real: a value near ln(batch) says only that I
     is no smaller; take larger batches.
 
+    Use it for orders of dependence under ln(batch), its variance being small. Not for larger
+    information.
+
+    Units:
+        Nats inside, bits where it is shown.
+
     References:
         A. van den Oord, Y. Li, O. Vinyals: Representation learning with contrastive predictive
         coding. 2018. B. Poole et al.: On variational bounds of mutual information. ICML 2019.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
+        >>> mi.mutual_information(a, a + b, "infonce").nats  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "infonce"
@@ -246,10 +279,21 @@ class Nwj(_Neural):
     An unbiased lower bound, with a variance that grows as exp I. The critic has to find its own
     normalisation, so that it learns more slowly than MINE's.
 
+    Use it where a lower bound without bias is needed, for little information. Not above some 3
+    nats, for few samples, or for many maps.
+
+    Units:
+        Nats inside, bits where it is shown.
+
     References:
         X. Nguyen, M. J. Wainwright, M. I. Jordan: Estimating divergence functionals and the
         likelihood ratio by convex risk minimization. IEEE Transactions on Information Theory 56
         (2010) 5847.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
+        >>> mi.mutual_information(a, a + b, "nwj").nats  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "nwj"

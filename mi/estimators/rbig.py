@@ -13,6 +13,7 @@ from mi.estimators.base import (
     DivergenceEstimator,
     EntropyEstimator,
     LabelEstimator,
+    NegentropyEstimator,
     PairEstimator,
     TotalCorrelationEstimator,
     Value,
@@ -20,7 +21,7 @@ from mi.estimators.base import (
 from mi.estimators.components import principal
 from mi.estimators.map_samples import MapSamples
 from mi.estimators.rbig_destructor import PATIENCE, Destructor, gaussian_divergence
-from mi.estimators.rbig_layers import ROTATIONS, Rotation, expected_sum, gaussianized
+from mi.estimators.rbig_layers import ROTATIONS, Rotation, expected_sums, gaussianized
 from mi.estimators.rbig_marginal import sorted_entropies
 from mi.estimators.resampling import Prepared, over_prepared
 from mi.estimators.results import MapEstimates
@@ -47,6 +48,7 @@ class Rbig(
     LabelEstimator,
     PairEstimator,
     EntropyEstimator,
+    NegentropyEstimator,
     TotalCorrelationEstimator,
     DivergenceEstimator,
 ):
@@ -81,19 +83,40 @@ class Rbig(
     The order of samples and monotone maps of coordinates do not matter, but for the digits of ties;
     the order of columns and sides does, by the noise: rotations are found in steps.
 
-    A shuffle costs as much as an estimate, so that there is a p-value only where it is asked for:
-    `null=100`.
+    The null of T is made of runs on permuted columns, as what is subtracted is, and serves all data
+    of a shape; that of I orders one of the Gaussianized blocks anew. For a label a shuffle costs as
+    much as an estimate. So there are 19 shuffles by default, and none for the maps of a ranking.
+
+    dT compares the coordinates before and after one and the same rotation. A published code takes
+    what is after one layer from what is after the layer before: these differences telescope, and
+    leave the first less the last layer whatever is between. Nor is T the entropy that a Gaussian
+    of the covariance would have, which sees linear dependence alone.
+
+    Use it for total correlation, entropy and negentropy of some thousand samples, and for the
+    density itself (`mi.Destructor`). Not for rankings of many maps, of which each costs seconds.
+
+    Units:
+        Nats inside, bits where it is shown.
 
     References:
         V. Laparra, G. Camps-Valls, J. Malo: Iterative Gaussianization: from ICA to random
         rotations. IEEE Transactions on Neural Networks 22 (2011) 537. J. E. Johnson et al.:
         Information theory in density destructors. ICML workshop on invertible neural networks,
         2019, eq. 7 and 8.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 3000))
+        >>> both = np.stack([a, a + b], axis=1)
+        >>> found = mi.total_correlation(both, "rbig", null=0, draws=0)
+        >>> bool(abs(found.nats - np.log(2) / 2) < 0.05)
+        True
     """
 
     name: ClassVar[str] = "rbig"
     name_shown: ClassVar[str] = "mutual information (Gaussianization)"
     shuffles: ClassVar[int] = 0
+    alone_shuffles: ClassVar[int | None] = 19
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
 
@@ -135,6 +158,16 @@ class Rbig(
     def total_correlation(self, x: np.ndarray, seed: int) -> Value:
         """Sum of dT over layers; columns that are constant have no part in it."""
         return self._total(_varied(x), None, seed)
+
+    def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
+        """See `TotalCorrelationEstimator.total_correlation_null`; the same for all x of a shape."""
+        n, d = _varied(x).shape
+        if self.stopping == "paper" or d < 2:
+            return super().total_correlation_null(x, shuffles, seed)
+        count = self._layers(n, d)
+        runs = max(shuffles, self.permutations)
+        chance = expected_sums(n, d, count, self.rotation, runs, seed)
+        return chance[:shuffles] - chance[: self.permutations].mean()
 
     def entropy(self, x: np.ndarray, seed: int) -> Value:
         """sum_d H(X_d) - T(X).
@@ -260,7 +293,13 @@ class Rbig(
         return told
 
     def _of_label(self, x: np.ndarray, codes: np.ndarray, seed: int) -> float:
-        """H(X) - sum_y p_y H(X|y); a class of too few samples counts as all samples do."""
+        """H(X) - sum_y p_y H(X|y); a class of too few samples counts as all samples do.
+
+        Columns that are constant in these samples, such as in a half of them, know nothing.
+        """
+        x = _varied(x)
+        if not x.shape[1]:
+            return 0.0
         marginal = _entropies(x)
         total = marginal.sum() - self._label_total(x, seed)
         known = 0.0
@@ -304,11 +343,14 @@ class Rbig(
             fitted = self._paper(x, seed)
             told = f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
             return Value(fitted.total_correlation, notices=() if fitted.stopped else (told,))
-        most = min(_LAYERS_A_COLUMN * d, _MOST_FIXED, n // _SAMPLES_A_LAYER)
-        count = layers or self.layers or max(1, most)
+        count = layers or self._layers(n, d)
         removed = gaussianized(x[_order(x)], count, self.rotation, seeds.generator(seed, "rbig"))[0]
-        chance = expected_sum(n, d, count, self.rotation, self.permutations, seed)
+        chance = expected_sums(n, d, count, self.rotation, self.permutations, seed)
         return Value(removed - float(chance.mean()))
+
+    def _layers(self, n: int, d: int) -> int:
+        most = min(_LAYERS_A_COLUMN * d, _MOST_FIXED, n // _SAMPLES_A_LAYER)
+        return self.layers or max(1, most)
 
     def _block_layers(self, n: int) -> int:
         return self.block_layers or max(1, min(_MOST_OF_BLOCKS, n // _SAMPLES_A_LAYER))

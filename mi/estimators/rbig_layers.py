@@ -66,7 +66,7 @@ def gaussianized(
     """Total correlation that layers remove from x, in nats, and what they leave of x.
 
     The sum is too large by about layers x d x a bias of the entropies that depends on n alone:
-    `expected_sum` has its mean for independent coordinates.
+    `expected_sums` has it for independent coordinates.
 
     Args:
         x: (n, d), finite. Equal values of a coordinate are put in a random order, so that a
@@ -93,21 +93,21 @@ def gaussianized(
     return removed, marginal.T
 
 
-@lru_cache(maxsize=256)
-def expected_sum(n: int, d: int, layers: int, kind: Rotation, runs: int, seed: int) -> np.ndarray:
-    """(runs,), not to be written to: the sum of `gaussianized` for column-permuted data.
+def expected_sums(n: int, d: int, layers: int, kind: Rotation, runs: int, seed: int) -> np.ndarray:
+    """(runs,): the sum of `gaussianized` for column-permuted data, of as many runs.
 
     Ranks of permuted columns are random orders, whatever the data were. So the runs serve all data
-    of this shape.
+    of this shape, and are kept.
     """
+    made = each(lambda place: expected_sum(n, d, layers, kind, place, seed), range(runs))
+    return np.array(made)
 
-    def one(place: int) -> float:
-        rng = seeds.generator(seed, "rbig null", place)
-        return gaussianized(rng.standard_normal((n, d)), layers, kind, rng)[0]
 
-    values = np.array(each(one, range(runs)))
-    values.flags.writeable = False
-    return values
+@lru_cache(maxsize=4096)
+def expected_sum(n: int, d: int, layers: int, kind: Rotation, place: int, seed: int) -> float:
+    """One of the runs of `expected_sums`."""
+    rng = seeds.generator(seed, "rbig null", place)
+    return gaussianized(rng.standard_normal((n, d)), layers, kind, rng)[0]
 
 
 def _random_ties(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,9 +10,11 @@ import numpy as np
 
 from mi.estimators.base import (
     ConditionalEstimator,
+    ConditionalLabelEstimator,
     DiscreteEstimator,
     EntropyEstimator,
     InputEstimator,
+    LabelEntropyEstimator,
     LabelEstimator,
     PairEstimator,
     TotalCorrelationEstimator,
@@ -27,15 +29,16 @@ from mi.estimators.renyi_entropy import (
     spectral_entropy,
 )
 from mi.estimators.renyi_gram import Width, gram, label_gram
-from mi.estimators.resampling import Prepared, over_prepared
+from mi.estimators.resampling import Prepared, over_prepared, shuffled
 from mi.estimators.results import SATURATED, MapEstimates
 from mi.estimators.settings import check_choice, check_number
 from mi.estimators.threads import each
+from mi.gram import matrix_bytes
 from mi.samples import check_lengths, check_responses, check_side, checked_maps
-from oip.core import seeds
 
 if TYPE_CHECKING:
     from mi.estimators.renyi_pairs import Pairs
+    from mi.estimators.results import Estimate
 
 GROUPS = ("plain", "tempered", "tensor")
 
@@ -46,7 +49,9 @@ class Renyi(
     PairEstimator,
     DiscreteEstimator,
     ConditionalEstimator,
+    ConditionalLabelEstimator,
     EntropyEstimator,
+    LabelEntropyEstimator,
     TotalCorrelationEstimator,
     InputEstimator,
 ):
@@ -78,11 +83,21 @@ class Renyi(
     width, and for what many maps know together. Not across n, layers or widths. The cost is n^3 for
     eigenvalues; alpha 2 needs none.
 
+    Units:
+        Nats inside, bits where it is shown.
+
     References:
         S. Yu, K. Wickstrom, R. Jenssen, J. C. Principe: Understanding convolutional neural networks
         with information theory: an initial exploration. IEEE TNNLS 32 (2021) 435, eq. 2 to 7. L. G.
         Sanchez Giraldo, M. Rao, J. C. Principe: Measures of entropy from data using infinitely
         divisible kernels. IEEE Transactions on Information Theory 61 (2015) 535.
+
+    Example:
+        >>> import numpy as np, mi
+        >>> y = np.arange(120) % 2
+        >>> x = np.random.default_rng(0).normal(size=(120, 50)) + 2 * y[:, None]
+        >>> 0 < mi.mutual_information(x, y, "renyi", alpha=2, null=0, draws=0).bits < 1
+        True
     """
 
     name: ClassVar[str] = "renyi"
@@ -121,10 +136,18 @@ class Renyi(
             told["relative"] = self.relative
         return {**told, "group": self.group}
 
+    def working_bytes(self, n: int) -> int:
+        """See `Estimator.working_bytes`: Gram matrices of both sides, their product, its copies."""
+        return 5 * matrix_bytes(n)
+
     def entropy(self, x: np.ndarray, seed: int) -> Value:
         """S(A); at most ln n."""
         value = self._entropy(gram(x, self.width))
         return Value(value, ceiling=math.log(len(x)), notices=_saturated("X", value, len(x)))
+
+    def label_entropy(self, codes: np.ndarray, seed: int) -> Value:
+        """S of the shares of the classes."""
+        return Value(label_entropy(codes, self.alpha))
 
     def input_information(self, x: np.ndarray, seed: int) -> Value:
         """S(A): of I(X;M) = S(identity) + S(A) - S(identity o A) nothing else is left."""
@@ -141,9 +164,11 @@ class Renyi(
         """See `PairEstimator.information_null`; Gram matrices are made once."""
         a, b = gram(x, self.width), gram(y, self.width)
         single = self._entropy(a) + self._entropy(b)
-        draw = seeds.generator(seed, "null")
-        orders = [draw.permutation(len(y)) for _ in range(shuffles)]
-        joint = each(lambda order: self._entropy(a * b[np.ix_(order, order)]), orders)
+        joint = each(
+            lambda order: self._entropy(a * b[np.ix_(order, order)]),
+            shuffled(np.arange(len(y)), seed, shuffles),
+            self.working_bytes(len(y)),
+        )
         return single - np.array(joint)
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
@@ -157,14 +182,14 @@ class Renyi(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> Value:
         """S(A, C) + S(B, C) - S(C) - S(A, B, C)."""
-        a, b, c = (gram(side, self.width) for side in (x, y, given))
-        known, other, alone = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
-        value = known + other - alone - self._entropy(product([a, b, c]))
-        return Value(
-            value,
-            ceiling=min(known, other) - alone,
-            notices=_saturated("X and Z", known, len(x)) or _saturated("Y and Z", other, len(x)),
-        )
+        return self._conditional(*(gram(side, self.width) for side in (x, y, given)))
+
+    def conditional_label_information(
+        self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
+    ) -> Value:
+        """The same with B the Gram matrix of the label; and A, where x is a label, too."""
+        a = label_gram(x) if x.ndim == 1 else gram(x, self.width)
+        return self._conditional(a, label_gram(codes), gram(given, self.width))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> Value:
         """sum_d S(A_d) - S of the joint matrix of the columns (`group`)."""
@@ -175,11 +200,14 @@ class Renyi(
         total = float(single.sum())
         return Value(total - joint, ceiling=total - float(single.max()), notices=told)
 
-    def group_entropy(self, responses: np.ndarray) -> Value:
-        """S of the joint matrix of all maps (`group`), in nats; at most ln n.
+    def group_entropy(self, responses: np.ndarray) -> Estimate:
+        """S of the joint matrix of all maps (`group`); at most ln n.
 
         Args:
             responses: (n, maps, d), finite.
+
+        Returns:
+            The estimate, without interval and p-value.
 
         Raises:
             DataError: responses that cannot be used.
@@ -187,35 +215,81 @@ class Renyi(
         Example:
             >>> import numpy as np, mi
             >>> responses = np.random.default_rng(0).normal(size=(128, 16, 5))
-            >>> mi.estimator("renyi").group_entropy(responses).notices[0][:10]
-            'Saturated:'
+            >>> mi.estimator("renyi").group_entropy(responses).saturated
+            True
         """
+        from mi.estimation import estimate
+
         values = check_responses(responses)
+        n, maps, d = values.shape
         joint = self._entropy(self._group_gram(values))
-        told = _saturated("the maps together", joint, len(values))
-        return Value(joint, ceiling=math.log(len(values)), notices=told)
+        told = _saturated("the maps together", joint, n)
+        value = Value(joint, ceiling=math.log(n), notices=told)
+        return estimate("H(T^1, ..., T^C)", self, value, n=n, d=maps * d, seed=0)
 
     def group_information(
-        self, responses: np.ndarray, y: Any, discrete: bool | None = None
-    ) -> Value:
-        """I({T^1, ..., T^C}; Y), what all maps together know: S(G) + S(B) - S(G o B), in nats.
+        self,
+        responses: np.ndarray,
+        y: Any,
+        discrete: bool | None = None,
+        seed: int = 0,
+        null: int = 0,
+        draws: int = 0,
+    ) -> Estimate:
+        """I({T^1, ..., T^C}; Y), what all maps together know: S(G) + S(B) - S(G o B).
 
         Args:
             responses: (n, maps, d), finite.
             y: a label, or numbers (n,) or (n, d) such as the input.
             discrete: y is a label; decided by what it holds if None.
+            seed: of shuffles and draws.
+            null: shuffles of y for the p-value; the joint matrix is made once.
+            draws: random halves for the interval, at the kernel width of all samples.
+
+        Returns:
+            The estimate; its ceiling is the smaller of S(G) and S(B).
 
         Raises:
             DataError: arrays that cannot be used.
+            SettingsError: seed, null or draws that are no whole numbers of 0 or more.
 
         References:
             S. Yu et al. (2021), eq. 7.
         """
+        from mi.estimation import check_asked, estimate, resampled
+
         values = check_responses(responses)
         side = check_side("y", y, discrete, labels_first=True)
-        check_lengths("y", len(side), len(values))
-        other = label_gram(side.values) if side.is_label else gram(side.values, self.width)
-        return self._shared(self._group_gram(values), other, ("the maps together", "Y"))
+        n, maps, d = values.shape
+        check_lengths("y", len(side), n)
+        seed, shuffles, drawn = check_asked(n, seed, null, draws)
+        b = label_gram(side.values) if side.is_label else gram(side.values, self.width)
+        g = self._group_gram(values)
+
+        def information(rows: np.ndarray, columns: np.ndarray) -> float:
+            cut, other = g[np.ix_(rows, rows)], b[np.ix_(columns, columns)]
+            return self._shared(cut, other, ("", "")).nats
+
+        everyone, room = np.arange(n), self.working_bytes(n)
+        halved = resampled(
+            self, lambda parts: information(parts[0], parts[0]), [n], drawn or 0, seed
+        )
+        mixed = each(
+            lambda order: information(everyone, order),
+            shuffled(everyone, seed, shuffles or 0),
+            room,
+        )
+        value = self._shared(g, b, ("the maps together", "Y"))
+        return estimate(
+            "I(T^1, ..., T^C;Y)",
+            self,
+            value,
+            n=n,
+            d=maps * d,
+            seed=seed,
+            draws=halved,
+            null=np.array(mixed),
+        )
 
     def pairs(self, responses: np.ndarray, labels: Any) -> Pairs:
         """What every two maps know of a label together: redundancy and synergy.
@@ -257,7 +331,7 @@ class Renyi(
 
             return Prepared(information, _saturated("X", whole, len(x)))
 
-        found = over_prepared(prepare, samples)
+        found = over_prepared(prepare, samples, self.working_bytes(len(samples.codes)))
         codes = samples.codes
         classes = [label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)]
         return replace(
@@ -273,6 +347,12 @@ class Renyi(
         single = self._entropy(a), self._entropy(b)
         told = _saturated(names[0], single[0], len(a)) or _saturated(names[1], single[1], len(a))
         return Value(sum(single) - self._entropy(a * b), ceiling=min(single), notices=told)
+
+    def _conditional(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Value:
+        known, other, alone = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
+        value = known + other - alone - self._entropy(product([a, b, c]))
+        told = _saturated("X and Z", known, len(a)) + _saturated("Y and Z", other, len(a))
+        return Value(value, ceiling=min(known, other) - alone, notices=told)
 
     def _group_gram(self, responses: np.ndarray) -> np.ndarray:
         """The joint matrix (n, n) of maps (n, maps, d)."""

@@ -53,8 +53,11 @@ def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
     if abs(alpha - 1) < 1e-8:
         value = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=-1)
     else:
-        # 0^alpha is 0; near alpha 1 the logarithm of the sum keeps the digits that matter.
-        value = np.log((shares**alpha).sum(axis=-1)) / (1 - alpha)
+        # 0^alpha is 0; near alpha 1 the logarithm of the sum keeps the digits that matter. The
+        # largest share is taken out, so that the sum is 1 or more for any alpha.
+        largest = shares.max(axis=-1)
+        powers = ((shares / largest[..., None]) ** alpha).sum(axis=-1)
+        value = (np.log(powers) + alpha * np.log(largest)) / (1 - alpha)
     return np.clip(value, 0.0, np.log(n))
 
 

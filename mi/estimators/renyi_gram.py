@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi.estimators.settings import check_number
-from mi.gram import median_squared_distance, squared_distances
+from mi.gram import Distances, median_squared_distance, squared_distances
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Width:
             if getattr(self, name) is not None:
                 check_number(f"{who}: {name}", getattr(self, name))
 
-    def doubled_square(self, distances: np.ndarray, d: int) -> float:
-        """2 sigma^2 for squared distances (n, n) of samples with d coordinates."""
+    def doubled_square(self, distances: np.ndarray | Distances, d: int) -> float:
+        """2 sigma^2 for squared distances of n samples with d coordinates, (n, n) or in blocks."""
         if self.sigma is not None:
             return 2 * self.sigma**2
         if self.silverman is not None:
             return 2 * (self.silverman * len(distances) ** (-1 / (4 + d))) ** 2
+        if isinstance(distances, Distances):
+            return self.relative * distances.median
         return self.relative * median_squared_distance(distances)
 
 
@@ -51,7 +53,13 @@ def kernel(distances: np.ndarray, d: int, width: Width) -> np.ndarray:
     if not distances.any():
         distances[:] = 1.0
         return distances
-    distances /= -width.doubled_square(distances, d)
+    return exponential(distances, width.doubled_square(distances, d))
+
+
+def exponential(distances: np.ndarray, scale: float) -> np.ndarray:
+    """exp(-distance / scale) of pairs, in the place of their distances."""
+    with np.errstate(over="ignore"):  # infinitely far is 0
+        distances /= -scale
     return np.exp(distances, out=distances)
 
 

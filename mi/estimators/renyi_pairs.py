@@ -10,7 +10,7 @@ from mi.device import product
 from mi.estimators.renyi_entropy import class_entropy, label_entropy, matrix_entropy
 from mi.estimators.renyi_gram import Width, gram
 from mi.estimators.threads import each
-from mi.gram import squared_distances
+from mi.gram import Distances, block_bytes, matrix_bytes
 
 _BYTES = 512 << 20
 
@@ -63,16 +63,22 @@ def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Width) 
         # S_2(A_i, A_j) is ln n^2 - ln |A_i o A_j|^2 for unit diagonals, with the label and without.
         found = np.log(labelled) - np.log(whole) + known
         return Pairs(found[:maps, maps], found[:maps, :maps])
-    grams = [gram(responses[:, place], width) for place in range(maps)]
-    single = np.array(each(lambda one: _information(one, codes, alpha, known), grams))
-    joint = np.zeros((maps, maps))
+    single, joint = np.zeros(maps), np.zeros((maps, maps))
+    size = matrix_bytes(len(codes))
+    room = max(1, _BYTES // size)
+    for start in range(0, maps, room):
+        grams = [gram(x, width) for x in responses[:, start : start + room].swapaxes(0, 1)]
 
-    def row(place: int) -> None:
-        for other in range(place, maps):
-            value = _information(grams[place] * grams[other], codes, alpha, known)
-            joint[place, other] = joint[other, place] = value
+        def column(other: int, start: int = start, grams: list[np.ndarray] = grams) -> None:
+            inside = start <= other < start + len(grams)
+            a = grams[other - start] if inside else gram(responses[:, other], width)
+            if inside:
+                single[other] = _information(a, codes, alpha, known)
+            for place, b in enumerate(grams[: other - start + 1], start):
+                value = _information(a * b, codes, alpha, known)
+                joint[place, other] = joint[other, place] = value
 
-    each(row, range(maps))
+        each(column, range(start, maps), 5 * size)
     return Pairs(single, joint)
 
 
@@ -91,8 +97,9 @@ def _squares(
     n, maps, d = responses.shape
     halves = np.array(
         each(
-            lambda place: width.doubled_square(squared_distances(responses[:, place]), d),
+            lambda place: width.doubled_square(Distances(responses[:, place]), d),
             range(maps),
+            2 * block_bytes(n),
         )
     )
     whole = np.zeros((maps + 1, maps + 1))

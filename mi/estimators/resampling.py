@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +59,15 @@ def shuffled(codes: np.ndarray, seed: int, shuffles: int) -> np.ndarray:
 
 
 def joint_null(
-    estimate: Callable[[np.ndarray], float], y: np.ndarray, shuffles: int, seed: int
+    estimate: Callable[[np.ndarray], float],
+    y: np.ndarray,
+    shuffles: int,
+    seed: int,
+    bytes_each: int = 0,
 ) -> np.ndarray:
     """(shuffles,): the estimate of y with its rows in random orders."""
     orders = shuffled(np.arange(len(y)), seed, shuffles)
-    return np.array(each(lambda order: estimate(y[order]), orders))
+    return np.array(each(lambda order: estimate(y[order]), orders, bytes_each))
 
 
 def centred(value: float, draws: np.ndarray) -> np.ndarray:
@@ -72,7 +76,7 @@ def centred(value: float, draws: np.ndarray) -> np.ndarray:
 
 
 def over_prepared(
-    prepare: Callable[[np.ndarray], Prepared | None], samples: MapSamples
+    prepare: Callable[[np.ndarray], Prepared | None], samples: MapSamples, bytes_each: int = 0
 ) -> MapEstimates:
     """Estimates of every map from what is prepared once a map, such as its Gram matrix.
 
@@ -80,6 +84,7 @@ def over_prepared(
         prepare: (n, d) responses of a map -> its information about any labels of any samples; None
             for a map that knows nothing, such as a constant.
         samples: of all maps.
+        bytes_each: memory that one map takes while it is looked at, about; 0 of little.
     """
     codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
     parts = class_halves(codes, samples.seed, samples.draws)
@@ -88,7 +93,10 @@ def over_prepared(
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
     raw, drawn = np.zeros(maps), np.zeros((samples.draws, maps))
     null = np.zeros((samples.shuffles, maps))
-    several = each if maps == 1 else in_turn  # many maps have a thread each
+
+    def several(work: Callable[[np.ndarray], float], items: Iterable[np.ndarray]) -> list[float]:
+        # Many maps have a thread each.
+        return each(work, items, bytes_each) if maps == 1 else in_turn(work, items)
 
     def one(place: int) -> tuple[str, ...]:
         prepared = prepare(samples.responses[:, place])
@@ -104,7 +112,7 @@ def over_prepared(
         null[:, place] = several(lambda labels: information(labels, None), mixed)
         return prepared.notices
 
-    notices = each(one, range(maps))
+    notices = each(one, range(maps), bytes_each)
     return MapEstimates(
         raw=raw,
         ceiling=np.full(maps, label_entropy(codes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,9 @@ class Estimate:
     seed: int = 0
     notices: tuple[str, ...] = ()
     """What a reader has to know before using the number."""
+    least: float = 0.0
+    """What the estimate has without any information, in nats: the entropy of the noise where x is
+    measured with noise added, else 0. A share of the ceiling is counted from here."""
 
     @property
     def bits(self) -> float:
@@ -67,21 +70,24 @@ class Estimate:
     @property
     def saturated(self) -> bool:
         """Within 2 % of the ceiling: no ground for an order. Never where the ceiling is 0."""
-        return bool(self.ceiling) and self.nats >= SATURATED * self.ceiling
+        return self.share is not None and self.share >= SATURATED
 
     @property
     def share(self) -> float | None:
         """The estimate as a share of its ceiling, I / H(Y) for a label; None without a ceiling."""
-        return self.nats / self.ceiling if self.ceiling else None
+        if self.ceiling is None or self.ceiling <= self.least:
+            return None
+        return (self.nats - self.least) / (self.ceiling - self.least)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, information in bits."""
+        """Plain values, information in bits; the value in nats, too."""
         return {
             "quantity": self.quantity,
             "estimator": self.estimator,
             "parameters": self.parameters,
             "value": self.bits,
             "unit": self.unit,
+            "nats": self.nats,
             "low": None if self.low is None else bits(self.low),
             "high": None if self.high is None else bits(self.high),
             "p_value": self.p_value,
@@ -152,6 +158,19 @@ class MapEstimates:
     """(shuffles, m): the estimate from shuffled labels."""
     notices: tuple[tuple[str, ...], ...] = ()
     """(m,): what a reader has to know of each map's number; empty where a family has none."""
+    estimator: str = ""
+    """Name of the family."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What the values depend on besides the data."""
+    n: int = 0
+    """Samples."""
+    d: int = 0
+    """Nodes of a map."""
+    seed: int = 0
+    per_class_ends: np.ndarray | None = None
+    """(m, classes, 2): 95 % intervals of `per_class_raw`; None where a family has none."""
+    per_class_p: np.ndarray | None = None
+    """(m, classes): one-sided p-values of `per_class_raw` against shuffled labels."""
 
     @property
     def mi(self) -> np.ndarray:
@@ -159,9 +178,33 @@ class MapEstimates:
         return np.clip(self.raw, 0.0, self.ceiling)
 
     @property
+    def bits(self) -> np.ndarray:
+        """(m,): the same in bits."""
+        return bits(self.mi)
+
+    @property
+    def unit(self) -> str:
+        """The unit of everything that is shown."""
+        return "bits"
+
+    @property
     def per_class(self) -> np.ndarray:
         """(m, classes): one-vs-rest, clipped to 0 and the ceilings."""
         return np.clip(self.per_class_raw, 0.0, self.class_ceiling)
+
+    @property
+    def per_class_low(self) -> np.ndarray | None:
+        """(m, classes): lower ends of the intervals of `per_class`; None where there are none."""
+        if self.per_class_ends is None:
+            return None
+        return np.clip(self.per_class_ends[..., 0], 0.0, self.per_class)
+
+    @property
+    def per_class_high(self) -> np.ndarray | None:
+        """(m, classes): their upper ends."""
+        if self.per_class_ends is None:
+            return None
+        return np.clip(self.per_class_ends[..., 1], self.per_class, self.class_ceiling)
 
     @property
     def low(self) -> np.ndarray:
@@ -189,6 +232,7 @@ class MapEstimates:
         changed: dict[str, Any] = {
             name: _spread(getattr(self, name), axis, places, len(usable))
             for name, axis in _MAP_AXES.items()
+            if getattr(self, name) is not None
         }
         if self.notices:
             told = dict(zip(places.tolist(), self.notices, strict=True))
@@ -196,18 +240,26 @@ class MapEstimates:
         return replace(self, **changed)
 
 
-_MAP_AXES = {"raw": 0, "ceiling": 0, "per_class_raw": 0, "draws": 1, "null": 1}
+_MAP_AXES = {
+    "raw": 0,
+    "ceiling": 0,
+    "per_class_raw": 0,
+    "per_class_ends": 0,
+    "per_class_p": 0,
+    "draws": 1,
+    "null": 1,
+}
 
 
 def joined(parts: list[MapEstimates]) -> MapEstimates:
     """Blocks of maps as one, in the order given."""
     values: dict[str, Any] = {
-        field.name: np.concatenate(
-            [getattr(part, field.name) for part in parts], axis=_MAP_AXES[field.name]
+        one.name: np.concatenate(
+            [getattr(part, one.name) for part in parts], axis=_MAP_AXES[one.name]
         )
-        if field.name in _MAP_AXES
-        else getattr(parts[0], field.name)
-        for field in fields(MapEstimates)
+        if one.name in _MAP_AXES and getattr(parts[0], one.name) is not None
+        else getattr(parts[0], one.name)
+        for one in fields(MapEstimates)
     }
     values["notices"] = tuple(told for part in parts for told in part.notices)
     return MapEstimates(**values)
@@ -219,6 +271,11 @@ def _spread(values: np.ndarray, axis: int, places: np.ndarray, count: int) -> np
     result = np.full(shape, np.nan)
     result[(slice(None),) * axis + (places,)] = values
     return result
+
+
+def quantile_ends(values: np.ndarray) -> np.ndarray:
+    """(m, 2): ends of the 95 % interval of every column of (draws, m)."""
+    return np.stack([quantiles(values, (1 + side * LEVEL) / 2) for side in (-1, 1)], axis=1)
 
 
 def quantiles(values: np.ndarray, share: float) -> np.ndarray:

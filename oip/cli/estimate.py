@@ -21,7 +21,11 @@ from oip.cli.options import (
 if TYPE_CHECKING:
     import numpy as np
 
-_QUANTITIES = ("entropy", "total-correlation", "mi", "conditional-mi", "kl", "input")
+_QUANTITIES = ("entropy", "total-correlation", "negentropy", "mi", "conditional-mi", "kl", "input")
+_ARRAYS = {"mi": ("x", "y"), "kl": ("x", "y"), "conditional-mi": ("x", "y", "given")}
+"""What a quantity is of, where it is not of x alone."""
+_NULL = ("total-correlation", "mi", "conditional-mi", "kl")
+"""Quantities with a p-value."""
 
 
 @click.command()
@@ -43,12 +47,27 @@ _QUANTITIES = ("entropy", "total-correlation", "mi", "conditional-mi", "kl", "in
     click.option(
         "--discrete/--no-discrete", default=None, help="Take y as a label, or as numbers."
     ),
-    click.option("--discrete-x", is_flag=True, help="Take x as a label."),
+    click.option(
+        "--discrete-x/--no-discrete-x",
+        default=None,
+        help="Take x as a label, or as numbers.",
+    ),
+    click.option(
+        "--discrete-given/--no-discrete-given",
+        default=None,
+        help="Take given as a label, or as numbers.",
+    ),
     click.option(
         "--null",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Shuffles for the p-value.  [default: as many as are cheap]",
+        help="Shuffles for the p-value, 0 for none.  [default: as many as are cheap]",
+    ),
+    click.option(
+        "--draws",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Random halves for the 95 % interval, 0 for none.  [default: as many as are cheap]",
     ),
     seed_option,
     json_option,
@@ -60,35 +79,56 @@ def command(
     quantity: str | None,
     settings: tuple[str, ...],
     discrete: bool | None,
-    discrete_x: bool,
+    discrete_x: bool | None,
+    discrete_given: bool | None,
     null: int | None,
+    draws: int | None,
     seed: int,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Estimate entropy, total correlation or information of the arrays in FILE.npz.
 
-    The arrays are x, (n,) or (n, d), and, where there are two or three, y and given. A y of whole
-    numbers, booleans or names, or of one-hot rows, is a label. `input` is what x, with noise or in
-    bins, still tells of which sample it came from. Information is in bits.
+    The arrays are x, (n,) or (n, d), and, where there are two or three, y and given. A y or given
+    of whole numbers, booleans or names, or of one-hot rows, is a label. `kl` is the divergence of x
+    from y, `negentropy` what x lacks to a Gaussian of its covariance, `input` what x, with noise or
+    in bins, still tells of which sample it came from. Information is in bits; JSON has nats, too.
+
+    Not here but in Python: all maps of a layer at once (`mi.estimator(NAME).over_maps`), many
+    variances from one distance matrix (`over_variances` of kde), pairs and groups of maps (`pairs`,
+    `group_information` of renyi), the density destructor of RBIG (`mi.Destructor`).
 
     \b
     Example:  oip estimate samples.npz --estimator ksg --set k=5
     """
     import mi
+    from oip.core.errors import SettingsError, expected
 
     arrays = _arrays(file)
     asked = quantity or _quantity(arrays)
-    wanted = {"mi": ("x", "y"), "kl": ("x", "y"), "conditional-mi": ("x", "y", "given")}
-    given = [_array(file, arrays, one) for one in wanted.get(asked, ("x",))]
+    names = _ARRAYS.get(asked, ("x",))
+    given = [_array(file, arrays, one) for one in names]
     one = mi.estimator(name, **_settings(settings))
-    options: dict[str, Any] = {"estimator": one, "seed": seed}
-    if asked not in ("entropy", "input"):
-        options["null"] = null
-    if asked in ("mi", "conditional-mi"):
-        options |= {"discrete": discrete, "discrete_x": discrete_x or None}
+    options: dict[str, Any] = {"estimator": one, "seed": seed, "draws": draws}
+    has_labels = asked in ("mi", "conditional-mi")
+    said = {
+        "--null": (null, asked in _NULL, "null"),
+        "--discrete": (discrete, has_labels, "discrete"),
+        "--discrete-x": (
+            discrete_x,
+            has_labels or asked == "entropy",
+            "discrete" if asked == "entropy" else "discrete_x",
+        ),
+        "--discrete-given": (discrete_given, "given" in names, "discrete_given"),
+    }
+    for option, (value, used, argument) in said.items():
+        if used:
+            options[argument] = value
+        elif value is not None:
+            raise SettingsError(expected(option, f"none for quantity '{asked}'", value))
     functions = {
         "entropy": mi.entropy,
+        "negentropy": mi.negentropy,
         "total-correlation": mi.total_correlation,
         "mi": mi.mutual_information,
         "conditional-mi": mi.conditional_mutual_information,

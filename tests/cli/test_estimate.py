@@ -99,6 +99,40 @@ def test_sides_can_be_told_to_be_labels(save, told):
     assert one["parameters"]["algorithm"] == 2
 
 
+def test_given_may_be_told_to_be_numbers_or_a_label(save, told):
+    given = np.arange(200) % 3
+    path = save(x=X[:, 0] + given, y=X[:, 1] + given, given=given)
+    wanted = {
+        "--discrete-given": True,
+        "--no-discrete-given": False,
+    }
+    for option, discrete in wanted.items():
+        found = told(path, "--estimator", "ksg", option, "--null", "0", "--draws", "0")
+        same = mi.conditional_mutual_information(
+            X[:, 0] + given,
+            X[:, 1] + given,
+            given,
+            "ksg",
+            discrete_given=discrete,
+            null=0,
+            draws=0,
+        )
+        assert found["nats"] == pytest.approx(same.nats)
+        assert found["value"] == pytest.approx(same.nats / math.log(2))
+    names = save(x=np.where(LABEL, "a", "b"), y=LABEL)
+    assert run(["estimate", names, "--estimator", "ksg", "--no-discrete-x"]) == 2
+
+
+def test_draws_and_negentropy(save, told):
+    path = save(x=np.random.default_rng(0).exponential(size=(300, 1)), y=np.arange(300) % 2)
+    one = told(path, "--estimator", "ksg", "--quantity", "mi", "--draws", "0", "--null", "0")
+    assert (one["low"], one["high"], one["p_value"]) == (None, None, None)
+    one = told(path, "--estimator", "rbig", "--quantity", "negentropy", "--draws", "5")
+    assert one["quantity"] == "J(X)"
+    assert one["low"] <= one["value"] <= one["high"]
+    assert one["nats"] == pytest.approx(0.42, abs=0.12)
+
+
 def test_people_read_a_line(save, capsys):
     wide = np.maximum(np.random.default_rng(0).normal(size=(100, 30)), 0)
     path = save(x=wide, y=np.arange(100) % 2)
@@ -128,6 +162,16 @@ def test_people_read_a_line(save, capsys):
         (["--estimator", "ksg", "--quantity", "conditional-mi"], "an array 'given'"),
         ([], "--estimator"),
         (["--estimator", "kde", "--quantity", "depth"], "depth"),
+        (["--estimator", "kde", "--quantity", "entropy", "--null", "3"], "--null"),
+        (["--estimator", "kde", "--discrete-given"], "--discrete-given"),
+        (["--estimator", "kde", "--null", "1000000000000"], "null: expected at most"),
+        (["--estimator", "ksg", "--draws", "1000000000000"], "draws: expected at most"),
+        (["--estimator", "renyi", "--set", "sigma=1e-200"], "sigma: expected a number from 1e-100"),
+        (["--estimator", "dse", "--quantity", "input", "--set", "sigma=1e200"], "to 1e+100"),
+        (["--estimator", "kde", "--quantity", "entropy", "--set", "noise=1e308"], "noise"),
+        (["--estimator", "vme", "--set", "bandwidth=1e-200"], "bandwidth"),
+        (["--estimator", "binning", "--set", "by=width", "--set", "width=1e-310"], "width"),
+        (["--estimator", "renyi", "--set", "alpha=1e308"], "alpha"),
     ],
 )
 def test_wrong_use(save, capsys, arguments, word):
@@ -171,5 +215,13 @@ def test_files_that_cannot_be_used(tmp_path, capsys):
 def test_help_names_the_estimators(capsys):
     assert run(["estimate", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for name in ("kde", "ksg", "binning", "predictive", "total-correlation", "Example"):
+    for name in (
+        "kde",
+        "ksg",
+        "binning",
+        "predictive",
+        "total-correlation",
+        "Destructor",
+        "Example",
+    ):
         assert name in text

@@ -42,7 +42,7 @@ NO_NUMBERS = [
 def test_numbers_that_cannot_be_used(x, word):
     for name in able(EntropyEstimator):
         with pytest.raises(DataError, match=f"^x: .*{word}"):
-            mi.entropy(x, name)
+            mi.entropy(x, name, discrete=False)
     for name in able(TotalCorrelationEstimator):
         with pytest.raises(DataError, match=f"^x: .*{word}"):
             mi.total_correlation(x, name)
@@ -202,4 +202,84 @@ def test_quantities_that_an_estimator_does_not_have_name_those_that_do():
 )
 def test_settings_that_make_no_sense(name, settings, word):
     with pytest.raises(SettingsError, match=f"^{name}: .*{word}"):
+        mi.estimator(name, **settings)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", None, True, [1], np.array([1, 2])])
+def test_seeds_that_make_no_sense(seed):
+    for call in (
+        lambda: mi.mutual_information(GOOD, LABEL, seed=seed),
+        lambda: mi.conditional_mutual_information(GOOD, LABEL, LABEL, seed=seed),
+        lambda: mi.total_correlation(GOOD, seed=seed),
+        lambda: mi.kl_divergence(GOOD, GOOD, seed=seed),
+        lambda: mi.entropy(GOOD, seed=seed),
+        lambda: mi.negentropy(GOOD, seed=seed),
+        lambda: mi.input_information(GOOD, seed=seed),
+        lambda: mi.estimator("kde").over_maps(GOOD[:, None], LABEL, seed=seed),
+    ):
+        with pytest.raises(SettingsError, match=r"^seed: expected a whole number, 0 or more"):
+            call()
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, "a", 10**12])
+def test_numbers_of_shuffles_and_draws_that_make_no_sense(count):
+    over_maps = mi.estimator("kde").over_maps
+    wanted = "expected (at most .* for|a whole number, 0 or more; received)"
+    for name in ("null", "draws"):
+        with pytest.raises(SettingsError, match=f"^{name}: {wanted}"):
+            mi.mutual_information(GOOD, LABEL, **{name: count})
+        with pytest.raises(SettingsError, match=f"^{name}: {wanted}"):
+            mi.kl_divergence(GOOD, GOOD + 1, **{name: count})
+    for name in ("shuffles", "draws"):
+        for label in (LABEL, np.zeros(40, int)):
+            with pytest.raises(SettingsError, match=f"^{name}: {wanted}"):
+                over_maps(GOOD[:, None], label, **{name: count})
+
+
+@pytest.mark.parametrize("name", [["kde"], 5, {"kde": 1}, np.array(["kde", "ksg"])])
+def test_estimators_that_are_none(name):
+    with pytest.raises(SettingsError, match=r"^estimator: expected decoder or"):
+        mi.entropy(GOOD, name)
+    with pytest.raises(SettingsError, match=r"^binning: by: expected"):
+        mi.entropy(GOOD, "binning", by=["width"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("kde", {"noise": 1e-100}),
+        ("kde", {"noise": 1e100}),
+        ("renyi", {"sigma": 1e-100}),
+        ("renyi", {"sigma": 1e100}),
+        ("renyi", {"alpha": 1e100}),
+        ("renyi", {"alpha": 1e-100}),
+        ("dse", {"sigma": 1e-100}),
+        ("dse", {"sigma": 1e100}),
+        ("vme", {"bandwidth": 1e-100}),
+        ("vme", {"bandwidth": 1e100}),
+    ],
+)
+def test_extreme_settings_give_numbers(name, settings):
+    for x in (GOOD, GOOD * 1e90, GOOD * 1e-90):
+        one = mi.entropy(x, name, draws=3, **settings)
+        assert np.isfinite([one.nats, one.low, one.high]).all()
+        assert one.saturated in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("kde", {"noise": 1e308}),
+        ("kde", {"noise": 1e-320}),
+        ("kde", {"noise": 10**400}),
+        ("renyi", {"sigma": 1e-200}),
+        ("renyi", {"alpha": 1e308}),
+        ("dse", {"sigma": 1e200}),
+        ("vme", {"bandwidth": 1e-200}),
+        ("binning", {"by": "width", "width": 1e-310}),
+        ("binning", {"by": "range", "low": -1e308, "high": 1e308}),
+    ],
+)
+def test_settings_that_overflow(name, settings):
+    with pytest.raises(SettingsError, match=r"from 1e-100 to 1e\+100"):
         mi.estimator(name, **settings)

@@ -104,3 +104,45 @@ def test_given_nothing_it_is_the_information(samples):
     for name in ("ksg", "gaussian", "vme", "binning"):
         wanted = mi.mutual_information(x, y, name, null=0, draws=0).nats
         assert plain(x, y, same, name) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1.01, 1, 2])
+@pytest.mark.parametrize("given_label", [False, True])
+def test_renyi_of_a_label_given_numbers_is_that_of_joint_matrices(samples, alpha, given_label):
+    z, x, y = (side[:60] for side in samples)
+    label = (y > 0).astype(int)
+    left = (x > 0.2).astype(int) if given_label else x
+
+    def gram(values):
+        squares = (values[:, None] - values[None]) ** 2
+        return np.exp(-squares / np.median(squares[np.triu_indices(60, 1)]))
+
+    def entropy(*matrices):
+        shares = np.linalg.eigvalsh(np.prod(matrices, axis=0) / 60)
+        shares = shares[shares > 1e-12]
+        if alpha == 1:
+            return -(shares * np.log(shares)).sum()
+        return np.log((shares**alpha).sum()) / (1 - alpha)
+
+    a = 1.0 * (left[:, None] == left) if given_label else gram(x)
+    b, c = 1.0 * (label[:, None] == label), gram(z)
+    wanted = entropy(a, c) + entropy(b, c) - entropy(c) - entropy(a, b, c)
+    one = mi.conditional_mutual_information(
+        left, label, z, "renyi", alpha=alpha, null=9, draws=9, discrete_x=given_label
+    )
+    assert one.nats == pytest.approx(wanted, abs=1e-8)
+    assert one.ceiling == pytest.approx(min(entropy(a, c), entropy(b, c)) - entropy(c), abs=1e-8)
+    assert one.p_value is not None
+    assert one.interval is not None
+
+
+def test_what_is_told_of_the_parts_is_told_of_the_whole(samples):
+    z, x, y = samples
+    label = y > 0
+    wide = np.random.default_rng(0).normal(size=(300, 40))
+    one = mi.conditional_mutual_information(x, label, wide, "ksg", null=0, draws=0)
+    assert any("41 dimensions" in told for told in one.notices)
+    assert any("40 dimensions" in told for told in one.notices)
+    settings = {"sigma": 0.01, "null": 0, "draws": 0}
+    narrow = mi.conditional_mutual_information(x, label, z, "renyi", **settings)
+    assert any("S of X and Z" in told for told in narrow.notices)

@@ -1,13 +1,17 @@
 """The way through TensorFlow, forced onto its own CPU device: what a GPU would be asked for."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import mi
 from mi import device
 from mi.estimators.choice import label_estimator
+from oip.core.errors import SettingsError
 
 
 @pytest.fixture
@@ -93,10 +97,49 @@ def test_without_a_gpu_numpy_does_it(monkeypatch):
         assert (device.product(a, a) == a @ a).all()
 
 
-def test_tensorflow_is_not_imported_to_look_for_a_gpu():
-    code = (
-        "import sys, numpy as np, mi; x = np.random.default_rng(0).normal(size=(600, 50));"
-        "mi.mutual_information(x, x[:, 0] > 0, 'renyi', null=0, draws=0);"
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+ASK = (
+    "import sys, numpy as np, mi; from mi import device; {more};"
+    "x = np.random.default_rng(0).normal(size=(600, 50));"
+    "mi.mutual_information(x, x[:, 0] > 0, 'renyi', null=0, draws=0);"
+    "sys.exit('tensorflow' in sys.modules)"
+)
+
+
+@pytest.mark.parametrize(
+    ("signs", "wanted", "imported"), [(False, "", 0), (True, "", 1), (True, "cpu", 0)]
+)
+def test_tensorflow_is_imported_where_there_are_signs_of_a_gpu(signs, wanted, imported, tmp_path):
+    # A stand-in that has no GPU: the real one takes seconds.
+    stand_in = "class config:\n    get_visible_devices = staticmethod(lambda kind: [])\n"
+    (tmp_path / "tensorflow.py").write_text(stand_in)
+    ours = str(Path(mi.__file__).parent.parent)
+    environment = {
+        **os.environ,
+        "OIP_DEVICE": wanted,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), ours]),
+    }
+    code = ASK.format(more=f"device._signs_of_gpu = lambda: {signs}")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == imported
+
+
+def test_signs_of_a_gpu_are_commands_of_its_driver(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(device.Path, "exists", lambda path: False)
+    found = []
+    for there in ("", "nvidia-smi", "rocm-smi"):
+        device._signs_of_gpu.cache_clear()
+        monkeypatch.setattr(device.shutil, "which", {there: there}.get)
+        found.append(device._signs_of_gpu())
+    assert found == [False, True, True]
+    device._signs_of_gpu.cache_clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert not device._signs_of_gpu()
+    device._signs_of_gpu.cache_clear()
+
+
+def test_a_device_that_is_none(monkeypatch):
+    monkeypatch.setenv("OIP_DEVICE", "cuda")
+    monkeypatch.setattr(device, "_PRODUCTS_WORTH", 0)
+    with pytest.raises(SettingsError, match="OIP_DEVICE: expected cpu or gpu; received 'cuda'"):
+        device.product(np.eye(3), np.eye(3))

@@ -144,15 +144,44 @@ def test_input_information_runs_from_nothing_to_log_n():
     assert mi.input_information(x).quantity == "I(X;M)"
 
 
+def test_input_information_has_an_interval():
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    one = mi.input_information(x, draws=20)
+    assert one.low < one.nats < one.high <= math.log(100)
+    assert mi.input_information(x, draws=0).interval is None
+    assert mi.input_information(x, seed=3) == mi.input_information(x, seed=3)
+
+
+def test_negentropy_is_that_of_the_exponential_and_none_of_a_gaussian():
+    rng = np.random.default_rng(0)
+    one = mi.negentropy(rng.exponential(size=5000), draws=10)
+    assert one.nats == pytest.approx(0.5 * math.log(2 * math.pi * math.e) - 1, abs=0.03)
+    assert (one.quantity, one.estimator, one.p_value) == ("J(X)", "rbig", None)
+    assert one.low <= one.nats <= one.high
+    assert mi.negentropy(rng.normal(size=(3000, 2)), draws=0).nats < 0.05
+    with pytest.raises(SettingsError, match="negentropy: expected rbig; received 'kde'"):
+        mi.negentropy(rng.normal(size=30), "kde")
+
+
 def test_entropy_of_gaussians():
     x = np.random.default_rng(0).normal(size=(1000, 1))
     truth = 0.5 * math.log(2 * math.pi * math.e * 1.02)
     lower, upper = (mi.entropy(x, noise=0.02, bound=bound).nats for bound in ("lower", "upper"))
     assert lower < truth < upper
     assert mi.entropy(x / 100, noise=1e-5).nats < 0
-    assert mi.entropy(x).ceiling is None
-    assert mi.entropy(x).p_value is None
-    assert "Saturated" in mi.entropy(x, noise=1e-12).notices[0]
+    one = mi.entropy(x)
+    noise = 0.5 * math.log(
+        2 * math.pi * math.e * 0.1 * np.median((x - x.T)[~np.eye(1000, dtype=bool)] ** 2)
+    )
+    assert one.ceiling == pytest.approx(noise + math.log(1000))
+    assert one.share == pytest.approx((one.nats - noise) / math.log(1000))
+    assert one.p_value is None
+    assert not one.saturated
+    # The noise's entropy is under 0 here, and so is the ceiling.
+    narrow = mi.entropy(x, noise=1e-12)
+    assert narrow.ceiling < 0
+    assert narrow.saturated
+    assert "Saturated" in narrow.notices[0]
     with pytest.raises(SettingsError, match="kde, binning, ksg, gaussian, vme"):
         mi.entropy(x, "decoder")
 

@@ -82,6 +82,37 @@ def test_sides_samples_scales_and_coordinates_do_not_matter(joined, name):
         assert again == pytest.approx(value, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ("kde", "vme", "renyi", "dsmi"))
+def test_kernels_see_distances_alone(known, name):
+    x, y = known
+    value = plain(mi.mutual_information, x, y, estimator=name)
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(2, 2)))[0]
+    for other in (x @ turn, np.concatenate([x, np.full((120, 3), 0.4)], axis=1), -x):
+        if name == "vme" and other.shape[1] > 2:
+            continue  # its width knows the number of coordinates
+        again = plain(mi.mutual_information, other, y, estimator=name)
+        assert again == pytest.approx(value, rel=1e-6)
+    # A coordinate that is independent adds to the distances: nothing only while it is small.
+    little = np.random.default_rng(4).normal(size=(120, 1)) * 1e-4
+    more = np.concatenate([x, little], axis=1)
+    again = plain(mi.mutual_information, more, y, estimator=name)
+    assert again == pytest.approx(value, abs=0.12 if name == "vme" else 1e-4)
+    wide = np.concatenate([x, 3 * np.random.default_rng(4).normal(size=(120, 20))], axis=1)
+    assert abs(plain(mi.mutual_information, wide, y, estimator=name) - value) > 0.05
+
+
+@pytest.mark.parametrize("name", ("kde", "renyi", "dsmi"))
+def test_renamed_and_reordered_samples_are_the_same_map(known, name):
+    # Samples may be put in any order, labels be renamed by any bijection, both at once.
+    x, y = known
+    order = np.random.default_rng(6).permutation(120)
+    names = np.array(["zebra", "ant", "mole"])
+    whole = mi.mutual_information(x, y, name, null=0, draws=0)
+    again = mi.mutual_information(x[order], names[y[order]], name, null=0, draws=0)
+    assert again.nats == pytest.approx(whole.nats, rel=1e-6)
+    assert again.ceiling == pytest.approx(whole.ceiling)
+
+
 def test_samples_offsets_and_a_common_scale_do_not_matter_to_a_gram_matrix(joined):
     x, y = joined
     value = plain(mi.mutual_information, x, y, estimator="renyi")
@@ -195,6 +226,22 @@ def test_identical_numbers_are_at_the_ceiling(name):
     one = mi.mutual_information(x, x, name)
     assert one.saturated
     assert one.nats <= one.ceiling
+
+
+@pytest.mark.parametrize("name", LABEL + MATRIX)
+def test_a_map_that_one_image_excites_is_told_by_numbers(name, layer_like):
+    # In most halves of the samples it is constant.
+    responses, codes = (values[:60] for values in layer_like)
+    responses = responses[:, :2].copy()
+    responses[:, 0] = 0.0
+    responses[17, 0, 2] = 1.0
+    settings = {"permutations": 1, "class_layers": 2} if name == "rbig" else {}
+    found = mi.estimator(name, **settings).over_maps(responses, codes, 0, 6, 12)
+    for values in (found.raw, found.draws, found.null, found.per_class_raw, found.low, found.high):
+        assert np.isfinite(values).all()
+    # dsmi's width is that of the one distance; its p-value says what it is worth.
+    assert found.p_value[0] > 0.05
+    assert found.mi[0] < 0.5 * found.ceiling[0]
 
 
 @pytest.mark.parametrize("name", LABEL + MATRIX)

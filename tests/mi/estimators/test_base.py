@@ -125,3 +125,38 @@ def test_a_new_estimator_needs_every_member():
 
     with pytest.raises(TypeError):
         Half()
+
+
+def test_estimates_of_maps_say_what_they_are(layer_like):
+    responses, codes = layer_like
+    for labels in (codes, np.zeros(150, int)):
+        found = Kde(noise=0.5).over_maps(responses, labels, np.int64(7), np.int32(3), 4)
+        assert (found.estimator, found.n, found.d, found.seed) == ("kde", 150, 8, 7)
+        assert found.parameters == {"noise": 0.5, "bound": "upper"}
+        assert found.unit == "bits"
+        assert np.allclose(found.bits, found.mi * NAT)
+        assert joined([found, found]).parameters == found.parameters
+        assert found.spread(np.array([True] * 6 + [False])).estimator == "kde"
+
+
+def test_nats_are_told_beside_bits():
+    told = Estimate("I(X;Y)", "kde", {}, 0.5, 10, 1).to_dict()
+    assert (told["nats"], told["value"]) == (0.5, pytest.approx(0.5 * NAT))
+
+
+def test_saturation_is_counted_from_what_there_is_without_information():
+    one = Estimate("H(X)", "kde", {}, -3.05, 10, 1, ceiling=-3.0, least=-5.0)
+    assert one.share == pytest.approx(0.975)
+    assert not one.saturated
+    assert Estimate("H(X)", "kde", {}, -3.01, 10, 1, ceiling=-3.0, least=-5.0).saturated
+
+
+def test_numbers_of_numpy_are_numbers():
+    for name, settings, plain in (
+        ("ksg", {"k": np.int64(5)}, {"k": 5}),
+        ("kde", {"relative": np.float32(0.5)}, {"relative": 0.5}),
+        ("ksg", {"clip": np.bool_(True)}, {"clip": True}),
+    ):
+        assert estimator(name, **settings) == estimator(name, **plain)
+        told = estimator(name, **settings).parameters
+        assert json.dumps(told) == json.dumps(estimator(name, **plain).parameters)

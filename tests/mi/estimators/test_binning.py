@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 import mi
 from mi.estimators.binning import Binning, cell_entropy, together
+from oip.core.errors import SettingsError
 
 
 def entropy(cells, corrected=False):
@@ -142,3 +143,46 @@ def test_labels_of_labels():
     same = mi.mutual_information(x, x, discrete_x=True)
     assert same.saturated
     assert same.nats == pytest.approx(entropy(x.tolist()))
+
+
+def test_entropy_of_a_label_is_that_of_its_shares():
+    names = np.array(list("aaabbc") * 20)
+    one = mi.entropy(names, corrected=False)
+    assert one.estimator == "binning"
+    assert one.nats == pytest.approx(entropy(names.tolist()))
+    assert mi.entropy(names).nats == pytest.approx(entropy(names.tolist()) + 2 / 240)
+    numbers = np.unique(names, return_inverse=True)[1] * 7
+    assert mi.entropy(numbers, discrete=True) == mi.entropy(names)
+    assert mi.entropy(numbers).estimator == "kde"
+    assert mi.entropy(np.arange(40) % 2, discrete=True).bits == 1.0
+    assert (one.ceiling, one.saturated, one.notices) == (None, False, ())
+    two = mi.entropy(names, "renyi", alpha=2)
+    assert two.nats == pytest.approx(-math.log((9 + 4 + 1) / 36))
+    with pytest.raises(SettingsError, match="entropy of a label: expected binning, renyi"):
+        mi.entropy(names, "ksg")
+
+
+def test_classes_that_are_hardly_seen_are_said():
+    rng = np.random.default_rng(0)
+    found = [mi.entropy(rng.integers(0, 20, 60), discrete=True, draws=0) for _ in range(50)]
+    assert abs(np.mean([one.nats for one in found]) - math.log(20)) < 0.05
+    assert all("classes in 60 samples" in one.notices[0] for one in found)
+
+
+def test_divergence_is_that_of_shared_cells():
+    x, y = np.repeat([0.1, 1.1, 2.1], [6, 3, 1]), np.repeat([0.2, 1.2], [4, 8])
+    one = Binning(by="width", width=1.0, corrected=False).divergence(x[:, None], y[:, None], 0)
+    p, q = np.array([6.5, 3.5, 1.5]) / 11.5, np.array([4.5, 8.5, 0.5]) / 13.5
+    assert one.nats == pytest.approx((p * np.log(p / q)).sum())
+    assert "10% of x lies in cells without y" in one.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("mu", "least", "most"), [(0, -0.01, 0.01), (0.5, 0.1, 0.14), (1, 0.4, 0.52)]
+)
+def test_divergence_of_gaussians_is_found_from_below(mu, least, most):
+    # mu^2 / 2, less what cells lose; one value has an error of .06 at the most, the mean .014.
+    rng = np.random.default_rng(0)
+    samples = [(rng.normal(mu, size=1000), rng.normal(size=500)) for _ in range(20)]
+    found = [mi.kl_divergence(x, y, "binning", draws=0, null=0).nats for x, y in samples]
+    assert least < np.mean(found) < most

@@ -25,5 +25,8 @@ def test_offset_and_scale_do_not_matter_and_constants_are_zero():
     features = np.abs(principal(x, 100, rng))
     for changed in (x * 1e-12, x * 1e12, x + 100):
         assert np.allclose(np.abs(principal(changed, 100, rng)), features, atol=1e-5)
+    wide = rng.normal(size=(50, 300))
+    features = [principal(wide * 10.0**power, 9, np.random.default_rng(1)) for power in (0, 90)]
+    assert np.allclose(np.abs(features[1]), np.abs(features[0]), atol=1e-4)
     assert (principal(np.full((50, 4), 0.1), 100, rng) == 0).all()
     assert (principal(np.full((50, 400), 0.1, np.float32), 100, rng) == 0).all()

@@ -96,6 +96,15 @@ def test_nobody_sees_the_label_that_is_predicted(two_gaussians):
         assert np.abs(after - before)[:, folds != fold].max() > 0.1
 
 
+def test_the_order_of_samples_matters_by_the_folds_alone(two_gaussians):
+    x, codes = two_gaussians(1.0, 200)
+    folds = folds_of(codes, 0)
+    order = np.random.default_rng(1).permutation(200)
+    before = Decoder()._held_out(x, codes, folds, 0)
+    after = Decoder()._held_out(x[order], codes[order], folds[order], 0)
+    assert np.allclose(before[:, order], after, atol=1e-4)
+
+
 def test_predictions_are_probabilities(layer_like):
     responses, codes = layer_like
     folds = folds_of(codes, 0)

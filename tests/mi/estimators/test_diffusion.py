@@ -172,3 +172,12 @@ def test_settings_that_make_no_sense(kind, settings):
 def test_groups_that_make_no_sense():
     with pytest.raises(SettingsError, match=r"dsmi: groups.*2 or more"):
         Dsmi(groups=1)
+
+
+def test_any_time_is_finite():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    for normalisation in ("symmetric", "row"):
+        late = mi.entropy(x, "dse", time=1e100, normalisation=normalisation, draws=0)
+        assert late.nats == pytest.approx(0.0, abs=1e-12)
+        early = mi.entropy(x, "dse", time=1e-100, normalisation=normalisation, draws=0)
+        assert 1 < early.nats <= math.log(40)

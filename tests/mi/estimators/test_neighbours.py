@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
+import mi
 from mi.estimators import balls
 from mi.estimators.neighbours import Ksg
 from mi.estimators.ross import prepared
@@ -194,6 +195,38 @@ def test_many_dimensions_are_said_and_reduced_for_labels():
     right = 0.5 * left + math.sqrt(0.75) * rng.normal(size=(500, 100))
     assert 100 * -0.5 * math.log(0.75) > 14
     assert Ksg().information(left, right, 0).nats < 3
+
+
+def test_both_sides_are_reduced_on_request():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 30)) * 0.01
+    y = rng.normal(size=(500, 30)) * 0.01
+    x[:, 0] += rng.normal(size=500)
+    y[:, 3] += x[:, 0] + 0.5 * rng.normal(size=500)
+    truth = 0.5 * math.log(1 + 1 / 0.25)
+    assert Ksg().information(x, y, 0).nats < 0.4 * truth
+    found = Ksg(components=1).information(x, y, 0)
+    assert found.nats == pytest.approx(truth, abs=0.1)
+    assert [told for told in found.notices if "1 principal components" in told] == list(
+        found.notices
+    )
+    assert len(found.notices) == 2
+    narrow = Ksg(components=5).information(x[:, :2], y[:, 3:5], 0)
+    assert narrow.nats == Ksg().information(x[:, :2], y[:, 3:5], 0).nats
+    assert narrow.notices == ()
+
+
+def test_a_value_above_what_the_label_has_is_said():
+    y = np.arange(60) % 2
+    x = 100.0 * y + np.random.default_rng(0).normal(size=60)
+    one = mi.mutual_information(x, y, "ksg", null=0, draws=0)
+    assert one.nats > one.ceiling
+    assert "Above H(Y)" in one.notices[0]
+    clipped = mi.mutual_information(x, y, "ksg", clip=True, null=0, draws=0)
+    assert clipped.nats == clipped.ceiling
+    assert clipped.raw == one.nats
+    assert clipped.notices == ()
+    assert mi.mutual_information(x * 0 + np.arange(60), y, "ksg", null=0, draws=0).notices == ()
 
 
 def test_signed_unless_clipped():

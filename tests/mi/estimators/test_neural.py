@@ -12,19 +12,11 @@ ALL = (Mine, Smile, InfoNce, Nwj)
 SHORT = {"steps": 60, "units": 16, "batch": 64, "rate": 5e-3}
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        (Mine, {}),
-        (Smile, {"steps": 500, "rate": 2e-3}),
-        (InfoNce, {"steps": 500, "rate": 2e-3}),
-        (Nwj, {}),
-    ],
-)
-def test_two_nats_of_a_gaussian_in_five_dimensions(correlated, kind, settings):
-    x, y = correlated(2.0, 6000, 5)
-    found = kind(**settings).information(x, y, 0).nats
-    assert found == pytest.approx(2.0, rel=0.1)
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_nats_of_a_gaussian_in_five_dimensions(correlated, kind, seed):
+    x, y = correlated(2.0, 6000, 5, seed)
+    assert kind().information(x, y, seed).nats == pytest.approx(2.0, rel=0.1)
 
 
 def test_a_joint_critic_finds_it_too(correlated):
@@ -119,3 +111,9 @@ def test_settings_of_their_own():
         Smile(tau=0)
     with pytest.raises(SettingsError, match=r"mine: average.*1 or less"):
         Mine(average=1.5)
+
+
+def test_only_bounds_are_called_bounds():
+    # SMILE may be too large, and InfoNCE has a ceiling of its own: at it, both are saturated.
+    told = {one.name: one.held_out for one in ALL}
+    assert told == {"mine": True, "nwj": True, "smile": False, "infonce": False}

@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 
+from mi.estimators import small_network
+from mi.estimators.components import principal
 from mi.estimators.decoder import Decoder
 from mi.estimators.held_out import FOLDS, folds_of
-from mi.estimators.predictive import Predictive, mixture
+from mi.estimators.predictive import NEIGHBOURS, WIDTHS, Predictive, _untrained, mixture
 from mi.labels import label_entropy
 from oip.core.errors import SettingsError
 
@@ -39,6 +41,81 @@ def rings():
 def test_what_is_not_linear_is_found(rings):
     assert Decoder().over_maps(rings[0][:, None], rings[1]).mi[0] < 0.02
     assert over(*rings).mi[0] > 0.85 * math.log(2)
+
+
+@pytest.fixture
+def far_or_near():
+    """Twenty coordinates, of which the size of one tells the label, but for one in ten."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(800, 20))
+    label = np.abs(x[:, 0]) > 0.6745
+    return x, np.where(rng.uniform(size=800) < 0.1, ~label, label).astype(int)
+
+
+def test_what_only_the_network_finds(far_or_near, monkeypatch):
+    # Even in the coordinate, so that no linear member sees it, and lost among 20 to neighbours.
+    truth = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
+    assert 0.35 * truth < over(*far_or_near).raw[0] < truth
+    silent = np.log(np.full((2, 10, 800), 0.5, np.float32))
+    monkeypatch.setattr(small_network, "log_probabilities", lambda *_: silent)
+    assert over(*far_or_near).raw[0] < 0.15 * truth
+
+
+def test_the_network_is_told_of():
+    told = Predictive().parameters
+    assert told["network_units"] == small_network.UNITS
+    assert told["network_prior_variance"] == small_network.PRIOR
+
+
+def test_kernel_and_neighbour_members_are_those_of_loops():
+    rng = np.random.default_rng(0)
+    codes, folds = np.arange(40) % 3, rng.permutation(np.arange(40) % FOLDS)
+    x = principal(rng.normal(size=(40, 2)) + codes[:, None], 60, rng)
+    found = _untrained(x, codes, folds)
+    squares = ((x[:, None].astype(float) - x) ** 2).sum(axis=2)
+    middle = np.median(squares[np.triu_indices(40, 1)])
+    counted = [k for k in NEIGHBOURS if k < 39]
+    for fold in range(FOLDS):
+        for i in range(40):
+            order = [j for j in np.argsort(squares[i]) if j != i]
+            seen = [j for j in order if folds[j] not in (fold, folds[i])]
+            shares = np.array([sum(codes[j] == c for j in seen) + 0.5 for c in range(3)])
+            shares /= shares.sum()
+            members = [[1.0 * (j in order[:k]) for j in seen] for k in counted]
+            members += [
+                [np.exp((squares[i, order[0]] - squares[i, j]) / (2 * w * middle)) for j in seen]
+                for w in WIDTHS
+            ]
+            for place, weights in enumerate(members):
+                own = shares + [
+                    sum(w for w, j in zip(weights, seen, strict=True) if codes[j] == c)
+                    for c in range(3)
+                ]
+                told = np.exp(found[fold, place, :, i])
+                assert np.allclose(told, own / own.sum(), atol=1e-4)
+
+
+def test_the_order_of_samples_matters_by_the_folds_alone(rings):
+    x, codes = rings[0][:200].astype(np.float32), rings[1][:200]
+    folds = folds_of(codes, 0)
+    order = np.random.default_rng(1).permutation(200)
+    one = Predictive()
+    before = one._predictions(x, codes, folds, 0)
+    after = one._predictions(x[order], codes[order], folds[order], 0)
+    assert np.allclose(before.odds[:, order], after.odds, atol=0.02)
+    assert np.allclose(before.without, after.without, atol=5e-3)
+
+
+def test_estimates_without_a_fold_are_those_of_the_other_samples(rings):
+    # Alone, each sample's fit lacks one more fold for most of what is averaged.
+    x, codes = rings
+    folds = folds_of(codes, 0)
+    whole = Predictive()._predictions(x, codes, folds, 0)
+    assert whole.without is not None
+    kept = folds != 2
+    alone = Predictive()._predictions(x[kept], codes[kept], folds[kept], 0)
+    told = alone.odds[codes[kept], np.arange(kept.sum())].mean()
+    assert whole.without[2] == pytest.approx(told, abs=0.03)
 
 
 def test_wide_noise_is_not_taken_for_knowledge():

@@ -16,6 +16,14 @@ def test_total_correlation_of_t_in_ten_dimensions(student_t, nu, d):
     assert 0.8 < found / truth.total_correlation < 1.05
 
 
+@pytest.mark.parametrize("nu", [3, 5])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_three_dimensions_are_within_what_the_paper_has(student_t, nu, mixed):
+    truth = student_t(nu, 3, mixed=mixed)
+    found = Rbig().total_correlation(truth.samples(10_000, 0), 0).nats
+    assert 0.2 < found / truth.total_correlation < 1.5
+
+
 @pytest.mark.parametrize(("nu", "tabled"), [(3, 0.11047), (5, 0.04649)])
 def test_total_correlation_of_t_in_three_dimensions(student_t, nu, tabled):
     truth = student_t(nu, 3)
@@ -32,9 +40,18 @@ def test_information_of_t_is_found_in_part(student_t):
     assert truth.information(10) == pytest.approx(0.51946, abs=1e-5)
     found = Rbig().information(x[:, :10], x[:, 10:], 0).nats
     assert -0.15 < found < 0.4
-    easy = student_t(3, 6)
-    x = easy.samples(5000, 0)
-    assert 0.3 < Rbig().information(x[:, :3], x[:, 3:], 0).nats / easy.information(3) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("nu", "d", "tabled", "least", "most"),
+    # One run has an error of .03 nats; lighter tails share less of a scale.
+    [(3, 3, 0.17871, 0.3, 1.2), (5, 3, 0.08902, 0.3, 1.5), (5, 10, 0.32883, -0.1, 0.6)],
+)
+def test_information_of_t_by_tails_and_dimensions(student_t, nu, d, tabled, least, most):
+    truth = student_t(nu, 2 * d)
+    x = truth.samples(5000, 0)
+    assert truth.information(d) == pytest.approx(tabled, abs=1e-5)
+    assert least < Rbig().information(x[:, :d], x[:, d:], 0).nats / tabled < most
 
 
 @pytest.mark.parametrize(("nats", "d"), [(0.41333, 1), (1.0, 2), (2.0, 5)])
@@ -83,6 +100,28 @@ def test_independent_samples_are_inside_the_null():
     assert 0.35 < np.mean(p) < 0.75
     known = mi.mutual_information(x, x[:, :1] + x[:, 1:2], "rbig", null=19, draws=0)
     assert known.p_value == pytest.approx(0.05)
+
+
+def test_the_null_of_total_correlation_is_that_of_permuted_columns():
+    x = np.random.default_rng(0).exponential(size=(400, 3))
+    one, rng = Rbig(), np.random.default_rng(1)
+    null = one.total_correlation_null(x, 19, 0)
+    assert null.shape == (19,)
+    assert abs(null[:6].mean()) < 1e-12  # of which the mean is subtracted
+    single = [one.total_correlation(rng.permuted(x, axis=0), 0).nats for _ in range(19)]
+    assert 0.4 < null.std() / np.std(single) < 2.5
+    flat = np.concatenate([x[:, :1], np.ones((400, 1))], axis=1)
+    assert not one.total_correlation_null(flat, 3, 0).any()
+
+
+def test_p_values_are_there_by_default():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 200, 2))
+    settings = {"layers": 3, "block_layers": 3, "class_layers": 2, "permutations": 2, "draws": 0}
+    assert mi.total_correlation(x + x[:, ::-1] / 3, "rbig", **settings).p_value == 1 / 20
+    assert mi.mutual_information(x, x + y, "rbig", **settings).p_value == 1 / 20
+    assert mi.mutual_information(x, x[:, 0] > 0, "rbig", **settings).p_value == 1 / 20
+    assert mi.total_correlation(x, "rbig", null=0, **settings).p_value is None
 
 
 def test_the_null_of_blocks_is_that_of_new_runs(correlated):
@@ -204,7 +243,7 @@ def test_estimates_carry_an_interval_and_are_the_same_again(student_t):
     assert first == second
     assert first.nats == Rbig(layers=30).total_correlation(x, 0).nats
     assert first.low <= first.nats <= first.high
-    assert first.p_value is None
+    assert first.p_value == 1 / 20
     assert first.parameters["layers"] == "by dimensions and samples, 150 at the most"
 
 

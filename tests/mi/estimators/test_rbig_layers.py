@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mi.estimators.rbig_layers import ROTATIONS, expected_sum, gaussianized, rotation
+from mi.estimators.rbig_layers import ROTATIONS, expected_sums, gaussianized, rotation
 from mi.estimators.rbig_marginal import normal_scores
 
 
@@ -57,7 +57,7 @@ def test_expected_sums_are_those_of_permuted_columns():
     rng = np.random.default_rng(3)
     x = rng.exponential(size=(400, 3))
     x[:, 1] += x[:, 0]
-    known = expected_sum(400, 3, 15, "pca", 30, 0)
+    known = expected_sums(400, 3, 15, "pca", 30, 0)
     permuted = [run(rng.permuted(x, axis=0), 15, seed=s)[0] for s in range(30)]
     error = np.sqrt((known.var() + np.var(permuted)) / 30)
     assert abs(known.mean() - np.mean(permuted)) < 4 * error
@@ -67,5 +67,37 @@ def test_expected_sums_are_those_of_permuted_columns():
 def test_equal_values_are_put_in_a_random_order():
     x = np.stack([np.zeros(2000), np.arange(2000.0)], axis=1)
     removed = run(x, 5)[0]
-    known = expected_sum(2000, 2, 5, "pca", 20, 0)
+    known = expected_sums(2000, 2, 5, "pca", 20, 0)
     assert abs(removed - known.mean()) < 5 * known.std()
+
+
+def test_more_runs_go_on_where_fewer_ended():
+    few, many = (expected_sums(200, 2, 5, "pca", runs, 0) for runs in (3, 6))
+    assert (many[:3] == few).all()
+    assert len(set(many.tolist())) == 6
+
+
+def test_one_layer_is_that_of_loops():
+    # Normal scores of ranks, their principal axes, and histograms before and after the rotation.
+    from scipy.special import ndtri
+
+    x = np.random.default_rng(0).normal(size=(60, 2)) @ np.array([[1.0, 0.6], [0.0, 0.8]])
+    scores = np.empty((60, 2))
+    for column in range(2):
+        for row in range(60):
+            rank = sum(x[other, column] < x[row, column] for other in range(60))
+            scores[row, column] = ndtri((rank + 0.5) / 60)
+    turned = scores @ np.linalg.eigh(np.corrcoef(scores.T))[1]
+
+    def entropy(values):
+        low, wide = min(values), (max(values) - min(values)) / 8
+        counts = [0] * 8
+        for value in values:
+            counts[min(7, int((value - low) / wide))] += 1
+        shares = [count / 60 for count in counts if count]
+        plain = -sum(share * np.log(share) for share in shares)
+        return plain + (len(shares) - 1) / 120 + np.log(wide)
+
+    wanted = sum(entropy(scores[:, c]) - entropy(turned[:, c]) for c in range(2))
+    # A value beside an edge may be rounded over it.
+    assert run(x, 1)[0] == pytest.approx(wanted, abs=0.01)

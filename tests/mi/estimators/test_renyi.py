@@ -207,3 +207,22 @@ def test_groups_that_cannot_be_used():
         Renyi().group_information(maps, np.arange(9) % 2)
     with pytest.raises(DataError, match=r"^responses: "):
         Renyi().group_entropy(maps[0])
+
+
+def test_groups_are_whole_estimates():
+    rng = np.random.default_rng(0)
+    codes = np.arange(60) % 2
+    maps = rng.normal(size=(60, 3, 2)) + codes[:, None, None]
+    one = Renyi(alpha=2)
+    entropy = one.group_entropy(maps)
+    assert (entropy.estimator, entropy.n, entropy.d) == ("renyi", 60, 6)
+    assert entropy.ceiling == pytest.approx(math.log(60))
+    found = one.group_information(maps, codes, null=19, draws=10, seed=3)
+    assert found.p_value == 0.05
+    assert found.low <= found.nats <= found.high
+    assert found == one.group_information(maps, codes, null=19, draws=10, seed=3)
+    assert found.parameters["alpha"] == 2
+    plain = one.group_information(maps, codes)
+    assert (plain.nats, plain.interval, plain.p_value) == (found.nats, None, None)
+    with pytest.raises(SettingsError, match="seed: expected a whole number"):
+        one.group_information(maps, codes, seed=-1)

@@ -119,3 +119,12 @@ def test_many_matrices_at_once():
 def test_negative_rounding_counts_as_zero():
     shares = np.array([0.5, 0.5, -1e-17])
     assert spectral_entropy(shares, 0.5) == pytest.approx(math.log(2))
+
+
+def test_any_alpha_is_finite():
+    shares = np.array([0.5, 0.25, 0.125, 0.125])
+    least = spectral_entropy(shares, 1e-100)
+    assert least == pytest.approx(math.log(4))
+    # Towards infinity it is the logarithm of the largest share.
+    for alpha in (1e4, 1e100):
+        assert spectral_entropy(shares, alpha) == pytest.approx(math.log(2), rel=1e-3)

@@ -37,6 +37,15 @@ def test_rows_at_a_time_are_the_same(layer, monkeypatch):
     assert np.allclose(whole.single, parts.single, atol=1e-12)
 
 
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_some_gram_matrices_at_a_time_are_the_same(layer, monkeypatch, room):
+    whole = Renyi().pairs(*layer)
+    monkeypatch.setattr(renyi_pairs, "_BYTES", 8 * 48 * 48 * room)
+    parts = Renyi().pairs(*layer)
+    assert np.allclose(whole.joint, parts.joint, atol=1e-12)
+    assert np.allclose(whole.single, parts.single, atol=1e-12)
+
+
 def test_redundancy_and_what_is_not_redundant(layer):
     found = Renyi(alpha=2).pairs(*layer)
     i, j = found.single[0], found.single[2]

@@ -110,3 +110,60 @@ def test_constants_have_no_entropy():
         Vme().entropy(np.ones((20, 2)), 0)
     with pytest.raises(DataError, match="constant"):
         Vme().divergence(np.ones((20, 2)), np.ones((20, 2)), 0)
+
+
+def test_blocks_of_rows_do_not_matter(few, monkeypatch):
+    import mi.gram as module
+
+    few = few[:39]  # an odd number of pairs, whose median is one of them
+    x, y = few[:, :1], few[:, 2:]
+    codes = np.arange(39) % 3
+
+    def everything():
+        one = Vme()
+        maps = one.over_maps(few[:, None], codes, 0, 5, 5)
+        numbers = [
+            one.information(x, y, 0).nats,
+            one.entropy(few, 0).nats,
+            one.total_correlation(few, 0).nats,
+            one.conditional_information(x, y, few[:, 1:2], 0).nats,
+            one.divergence(few, few[:30] + 0.5, 0).nats,
+        ]
+        return [
+            np.array(numbers),
+            one.information_null(x, y, 4, 0),
+            maps.raw,
+            maps.draws,
+            maps.null,
+        ]
+
+    whole = everything()
+    monkeypatch.setattr(module, "_BLOCK_BUDGET", 8 * 39 * 7)
+    for found, wanted in zip(everything(), whole, strict=True):
+        assert np.allclose(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_columns_of_a_total_correlation_are_taken_one_at_a_time():
+    import tracemalloc
+
+    x = np.random.default_rng(0).normal(size=(500, 40))
+    tracemalloc.start()
+    Vme().total_correlation(x, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * 8 * 500 * 500  # a matrix a column would be 40
+
+
+def test_samples_without_another_in_reach_are_told():
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    assert not Vme().entropy(x, 0).notices
+    one = Vme(bandwidth=1e-9)
+    y = np.random.default_rng(1).normal(size=(30, 2))
+    for value in (
+        one.entropy(x, 0),
+        one.information(x[:, :1], x[:, 1:], 0),
+        one.total_correlation(x, 0),
+        one.divergence(x, y, 0),
+    ):
+        assert math.isfinite(value.nats)
+        assert "100.0% of the samples have no other" in value.notices[0]
