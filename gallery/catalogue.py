@@ -83,7 +83,8 @@ class Catalogue:
             self._maps.append((len(self._layers) - 1, entry, known))
 
     def scripts(self, about: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-        """What the page reads: for each class the bits about it, and all maps at last.
+        """What the page reads: for each class the bits about it, for each estimator that no layer
+        is ordered by its numbers, and all maps with the other estimators' numbers at last.
 
         Args:
             about: further things that the page is told.
@@ -94,6 +95,10 @@ class Catalogue:
         for place in range(self._told_classes()):
             bits = {key: self._about(key, place) for key in self._estimators}
             yield f"class-{place:03d}", f"class-{place}", bits
+        first = {layer["measure"] for layer in self._layers}
+        for place, key in enumerate(self._estimators):
+            if key not in first:
+                yield f"by-{place:02d}", f"by-{place}", self._columns(key)
         entries = [entry for _, entry, _ in self._maps]
         verdicts = sorted({entry.verdict or "" for entry in entries})
         shared = [entry.redundancy for entry in entries]
@@ -113,18 +118,27 @@ class Catalogue:
                 "stability": [number(entry.evidence.get("stability"), 3) for entry in entries],
                 "redundancy": None if all(one is None for one in shared) else shared,
             },
-            "information": {key: self._columns(key) for key in self._estimators},
+            "information": {key: self._columns(key) for key in self._estimators if key in first},
         }
         yield "maps", "maps", content
 
     def _columns(self, key: str) -> dict[str, list[Any]]:
+        """What an estimator says of all maps; whole thousandths of a bit, which pack well."""
         told = [known.get(key) for _, _, known in self._maps]
-        columns = {
-            name: [None if one is None else _short(name, getattr(one, name)) for one in told]
-            for name in ("mi", "low", "high", "rank", "p_adjusted", "best")
+        mi = [None if one is None else _thousandths(one.mi) for one in told]
+        return {
+            "mi": mi,
+            "below": [
+                _between(one and one.low, bits, -1) for one, bits in zip(told, mi, strict=True)
+            ],
+            "above": [
+                _between(one and one.high, bits, 1) for one, bits in zip(told, mi, strict=True)
+            ],
+            "rank": [None if one is None else one.rank for one in told],
+            "p_adjusted": [None if one is None else number(one.p_adjusted, 2) for one in told],
+            "best": [None if one is None else one.best for one in told],
+            "saturated": [int(one is not None and one.saturated) for one in told],
         }
-        columns["saturated"] = [int(one is not None and one.saturated) for one in told]
-        return columns
 
     def _told_classes(self) -> int:
         """Classes of which any map's bits are known and that have a name."""
@@ -209,10 +223,13 @@ def _is_open(entry: MapEntry) -> bool:
     return entry.verdict not in (None, "dead", "failed") and not entry.evidence["converged"]
 
 
-def _short(name: str, value: Any) -> Any:
-    if name in ("mi", "low", "high") and value is not None:
-        return round(float(value), 3)
-    return number(value, 2) if name == "p_adjusted" else value
+def _thousandths(bits: float | None) -> int | None:
+    return None if bits is None else round(1000 * round(bits, 3))
+
+
+def _between(end: float | None, middle: int | None, side: int) -> int | None:
+    """How far an end of an interval is from its middle."""
+    return None if end is None or middle is None else side * (round(1000 * end) - middle)
 
 
 def _with_unit(name: str) -> str:

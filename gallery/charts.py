@@ -79,7 +79,7 @@ def distribution(values: Sequence[float], ceiling: float | None) -> dict[str, An
     known = np.asarray(values, np.float64)
     most = max(float(known.max()), ceiling or 0.0, 1e-3)
     counts, edges = np.histogram(np.clip(known, 0.0, most), _BINS, (0.0, most))
-    frame = Frame((0.0, most), (0.0, float(max(counts.max(), 1))), wide=440.0, high=170.0)
+    frame = Frame((0.0, most), (0.0, float(max(counts.max(), 1))), wide=440.0, high=186.0, top=38.0)
     return {
         **frame.box,
         "bars": [

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from gallery.drawn import Drawn
-from gallery.pictures import FULL, exact, fitted, webp
+from gallery.pictures import FULL, exact, fitted, size_of, webp, with_rows
 from gallery.store import Store
 from gallery.text import number
 from oip.core.errors import DataError, expected
+from oip.network.inputs import with_bands
 
 
 class DataImages:
@@ -31,7 +32,7 @@ class DataImages:
             store: where to.
             drawn: what the old pictures were drawn from.
             info: what run.json says.
-            images: (n, h, w, bands).
+            images: (n, h, w, bands); (n, length, bands) of lines.
             labels: (n,), for captions.
             classes: their names.
             digest: SHA-256 of the images; without it all are written again.
@@ -39,16 +40,21 @@ class DataImages:
         Raises:
             DataError: images or labels of the wrong shape.
         """
+        shape = info["input"]["shape"]
+        images = with_rows(with_bands(images, tuple(shape)), shape)
         if images.ndim != 4:
-            raise DataError(expected("data_images", "(n, h, w, bands)", images.shape))
+            wanted = "(n, h, w, bands)" if len(shape) == 3 else "(n, length, bands)"
+            raise DataError(expected("data_images", wanted, images.shape))
         if labels is not None and len(labels) != len(images):
             raise DataError(expected("data_labels", f"{len(images)} labels", len(labels)))
         self._images, self._labels, self._classes = images, labels, classes
         self._range = _range(images, info["input"])
+        self.height = size_of(info)[0]
+        """Pixels that an image is shown high, of an input's own width."""
         self._store = store
         self._same = digest is not None and drawn.note("data", drawn.key(digest, self._range))
         self._written: set[int] = set()
-        self.lossless = exact(images.shape[1:3])
+        self.lossless = exact(size_of(info))
 
     def write(self, index: int) -> bool:
         """Writes an image unless it has been written; False where there is no such image."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from gallery.again import command
 from gallery.data_images import DataImages
 from gallery.layers import LayerEntry, MapEntry
 from gallery.parts import best_images, evidence_parts, histograms, shared_parts
 from gallery.pictures import MOST_IN_A_ROW
 from gallery.text import number
-from gallery.words import command, sentences
+from gallery.words import patience_of, sentences
 from oip.ascent.results import REASONS
 
 PER_SCRIPT = 64
@@ -80,7 +81,7 @@ def _map(
 ) -> dict[str, Any]:
     classes = _classes(entry)
     found: dict[str, Any] = {
-        "sentences": sentences(entry.evidence),
+        "sentences": sentences(entry.evidence, patience_of(info)),
         "measures": [
             None
             if one is None

@@ -68,12 +68,15 @@ shown as 0), and `per_class_low`, `per_class_high`, `per_class_p` (adjusted), li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gallery.text import whole
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
@@ -152,8 +155,15 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         RunError: a file that is damaged or not as defined above.
     """
     folder = run.folder(index)
+    kernels = _told(folder / "kernels.json", "maps")
+    for row in (kernels or {}).get("maps", ()):
+        shown = row.get("kernels", [])
+        if not isinstance(shown, list) or not all(isinstance(one, dict) for one in shown):
+            raise odd_file(
+                folder / "kernels.json", "a list 'kernels' of tables for each map", shown
+            )
     return Evidence(
-        kernels=_told(folder / "kernels.json", "maps"),
+        kernels=kernels,
         ablation=_told(folder / "ablation.json", "maps"),
         redundancy=_redundancy(folder / "redundancy.npz"),
         softmax=_softmax(folder / "softmax.npz"),
@@ -171,13 +181,35 @@ def training_record(run: Run) -> dict[str, Any] | None:
     told = _told(path, "layers")
     if told is None:
         return None
-    count = len(told["steps"]) if isinstance(told.get("steps"), list) else -1
+    steps = told.get("steps")
+    if not isinstance(steps, list) or not all(whole(one) is not None for one in steps):
+        raise odd_file(path, "a list 'steps' of whole numbers", steps)
+    count = len(steps)
     for layer in told["layers"]:
         for name in ("input", "label"):
             values = layer.get(name) if isinstance(layer, dict) else None
             if not isinstance(values, list) or len(values) != count:
-                raise _odd(path, f"{count} numbers of '{name}' for each layer", values)
+                raise odd_file(path, f"{count} numbers of '{name}' for each layer", values)
     return told
+
+
+def check_input(run: Run) -> None:
+    """Raises a RunError where run.json does not say what the model is fed, or no list of classes.
+
+    These are needed to show anything; what else is missing is shown as not known.
+    """
+    path = run.path / "run.json"
+    told = run.info.get("input")
+    shape = told.get("shape") if isinstance(told, dict) else None
+    if not isinstance(shape, list) or len(shape) not in (2, 3) or not all(map(_is_side, shape)):
+        raise odd_file(path, "an 'input' with its shape", told)
+    for name, kind in (("classes", list), ("settings", dict), ("versions", dict), ("data", dict)):
+        if not isinstance(run.info.get(name), kind | None):
+            raise odd_file(path, f"a {kind.__name__} '{name}', or none", run.info[name])
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _told(path: Path, table: str) -> dict[str, Any] | None:
@@ -185,10 +217,12 @@ def _told(path: Path, table: str) -> dict[str, Any] | None:
         return None
     told = files.read_json(path)
     if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-        raise _odd(path, f"schema {SCHEMA}", told.get("schema") if isinstance(told, dict) else told)
+        raise odd_file(
+            path, f"schema {SCHEMA}", told.get("schema") if isinstance(told, dict) else told
+        )
     rows = told.get(table)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _odd(path, f"a list '{table}'", type(rows).__name__)
+        raise odd_file(path, f"a list '{table}'", type(rows).__name__)
     return told
 
 
@@ -197,10 +231,10 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray] | None:
         return None
     arrays = files.read_arrays(path)
     if arrays.get("schema", np.array(0)).tolist() != SCHEMA:
-        raise _odd(path, f"schema {SCHEMA}", arrays.get("schema"))
+        raise odd_file(path, f"schema {SCHEMA}", arrays.get("schema"))
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise _odd(path, f"arrays {', '.join(names)}", f"no {', '.join(missing)}")
+        raise odd_file(path, f"arrays {', '.join(names)}", f"no {', '.join(missing)}")
     return arrays
 
 
@@ -208,12 +242,13 @@ def _redundancy(path: Path) -> Redundancy | None:
     arrays = _arrays(path, ("maps", "names", "units", "pairs"))
     if arrays is None:
         return None
-    maps, pairs = arrays["maps"], arrays["pairs"]
-    wanted = (len(arrays["names"]), len(maps), len(maps))
-    if pairs.shape != wanted or not wanted[0] or len(arrays["units"]) != wanted[0]:
-        raise _odd(path, f"pairs {wanted} and a unit for each name", pairs.shape)
+    maps, pairs = _numbers(path, arrays), arrays["pairs"]
+    wanted = (arrays["names"].size, len(maps), len(maps))
+    named = arrays["names"].ndim == arrays["units"].ndim == 1
+    if not named or pairs.shape != wanted or not wanted[0] or len(arrays["units"]) != wanted[0]:
+        raise odd_file(path, f"pairs {wanted} and a unit for each name", pairs.shape)
     return Redundancy(
-        maps=maps.astype(np.int64),
+        maps=maps,
         names=tuple(arrays["names"].astype(str).tolist()),
         units=tuple(arrays["units"].astype(str).tolist()),
         pairs=pairs,
@@ -224,9 +259,9 @@ def _softmax(path: Path) -> dict[int, np.ndarray]:
     arrays = _arrays(path, ("maps", "probabilities"))
     if arrays is None:
         return {}
-    maps, told = arrays["maps"], arrays["probabilities"]
-    if told.ndim != 2 or len(told) != len(maps):
-        raise _odd(path, f"probabilities ({len(maps)}, classes)", told.shape)
+    maps, told = _numbers(path, arrays), arrays["probabilities"]
+    if told.ndim != 2 or len(told) != len(maps) or told.dtype.kind != "f":
+        raise odd_file(path, f"probabilities ({len(maps)}, classes)", told.shape)
     return {int(number): row for number, row in zip(maps, told, strict=True)}
 
 
@@ -234,11 +269,30 @@ def _record(path: Path) -> Record | None:
     arrays = _arrays(path, ("maps", "steps", "label"))
     if arrays is None:
         return None
-    wanted = (len(arrays["steps"]), len(arrays["maps"]))
-    if arrays["label"].shape != wanted:
-        raise _odd(path, f"label {wanted}", arrays["label"].shape)
-    return Record(arrays["steps"], arrays["maps"], arrays["label"])
+    steps, maps = _numbers(path, arrays, "steps"), _numbers(path, arrays)
+    wanted = (len(steps), len(maps))
+    if arrays["label"].shape != wanted or arrays["label"].dtype.kind != "f":
+        raise odd_file(path, f"label {wanted}", arrays["label"].shape)
+    return Record(steps, maps, arrays["label"])
 
 
-def _odd(path: Path, wanted: str, received: object) -> RunError:
+def _numbers(path: Path, arrays: dict[str, np.ndarray], name: str = "maps") -> np.ndarray:
+    """(m,) int64."""
+    found = arrays[name]
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise odd_file(path, f"whole numbers '{name}'", f"{found.dtype} of {found.shape}")
+    return found.astype(np.int64)
+
+
+def odd_file(path: Path, wanted: str, received: object) -> RunError:
+    """The error that names a file and what it should have said."""
     return RunError(expected(f"'{path}'", wanted, received, _HINT))
+
+
+@contextmanager
+def understood(path: Path, wanted: str) -> Iterator[None]:
+    """Names the file where what it says cannot be understood."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise odd_file(path, wanted, repr(error)) from error

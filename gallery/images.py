@@ -22,8 +22,10 @@ from gallery.pictures import (
     exact,
     factor,
     fitted,
+    size_of,
     strip,
     webp,
+    with_rows,
 )
 from gallery.sheets import Sheets
 from gallery.store import Store
@@ -42,6 +44,7 @@ class MapImages:
         self, store: Store, drawn: Drawn, info: dict[str, Any], layers: Sequence[LayerEntry]
     ):
         self._size = size_of(info)
+        self._shape = tuple(info["input"]["shape"])
         self._swap = bool(info["input"].get("bgr"))
         self._store, self._drawn = store, drawn
         self.lossless = exact(self._size)
@@ -114,17 +117,11 @@ class MapImages:
                 self.sheets.put(places[row], enhanced(self._bands(images[row])))
 
     def _bands(self, images: np.ndarray) -> np.ndarray:
-        found = images.astype(np.float32)
+        found = with_rows(images.astype(np.float32), self._shape)
         return found[..., ::-1] if self._swap and found.shape[-1] == 3 else found
 
     def _fitted(self, images: np.ndarray) -> list[np.ndarray]:
         return [fitted(image, self.limit) for image in images]
-
-
-def size_of(info: dict[str, Any]) -> tuple[int, int]:
-    """(h, w) of a run's input."""
-    height, width = info["input"]["shape"][:2]
-    return int(height), int(width)
 
 
 def _paths(layer: int, number: int, moving: bool) -> list[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gallery.evidence import Evidence, layer_evidence
+from gallery.evidence import Evidence, layer_evidence, understood
 from gallery.grown import Block, read_numbers
+from gallery.responses import layer_responses
 from gallery.text import number, plain_name, whole
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
@@ -130,8 +131,9 @@ def class_names(run: Run, indices: list[int]) -> list[str]:
     """Names of the classes, from run.json or the first ranking that knows them; else empty."""
     told = run.info.get("classes")
     for index in indices:
-        told = told or (run.ranking(index) or {}).get("classes")
-    return [plain_name(name) for name in told or []]
+        ranking = run.ranking(index)
+        told = told or (ranking.get("classes") if isinstance(ranking, dict) else None)
+    return [plain_name(name) for name in told] if isinstance(told, list) else []
 
 
 def read_layer(run: Run, index: int) -> LayerEntry:
@@ -146,18 +148,20 @@ def read_layer(run: Run, index: int) -> LayerEntry:
     oips, blocks = read_numbers(run, index)
     stability = run.stability(index)
     if oips is not None and stability is not None:
-        oips = _stable(oips, stability)
+        with understood(run.folder(index) / "stability.json", "what oip reconstruct writes"):
+            oips = _stable(oips, stability)
     told = run.ranking(index)
-    try:
+    with understood(run.folder(index) / "ranking.json", "a ranking as oip rank writes it"):
         estimators = _estimators(told) if told else ()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        where = f"'{run.folder(index) / 'ranking.json'}'"
-        raise RunError(expected(where, "a ranking as oip rank writes it", repr(error))) from error
+        notices = tuple(plain_name(text) for text in (told or {}).get("notices", ()))
     rows = {} if oips is None else {int(one): row for row, one in enumerate(oips.maps)}
     numbers = sorted(set(rows).union(*(estimator.maps for estimator in estimators)))
     known = layer_evidence(run, index)
     shared = {} if known.redundancy is None else known.redundancy.most
     objectives = info.get("objectives") or ()
+    if objectives and numbers and len(objectives) <= numbers[-1]:
+        wanted = f"{numbers[-1] + 1} objectives of layer {index}"
+        raise RunError(expected(f"'{run.path / 'run.json'}'", wanted, len(objectives)))
     evidence = {} if oips is None else {one.map: one.evidence() for one in oips}
     maps = [
         MapEntry(
@@ -177,10 +181,10 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         oips=oips,
         blocks=blocks,
         estimators=estimators,
-        responses=run.responses(index),
+        responses=layer_responses(run, index),
         evidence=known,
         data_digest=(told or {}).get("data_sha256"),
-        notices=tuple(plain_name(text) for text in (told or {}).get("notices", ())),
+        notices=notices,
         maps=tuple(sorted(maps, key=_place)),
     )
 
@@ -193,13 +197,13 @@ def _stable(oips: Oips, told: dict[str, Any]) -> Oips:
         np.array([np.nan if value is None else value for value in told[name]], float)
         for name in ("within", "percentile")
     )
-    return oips.with_stability(
-        within,
-        percentile,
-        np.array(told["n_null"], np.int64),
-        np.array(told["clusters"], np.int64),
-        np.array(told["medoids"], bool),
-    )
+    n_null = np.array(told["n_null"], np.int64)
+    clusters, medoids = np.array(told["clusters"], np.int64), np.array(told["medoids"], bool)
+    if {one.shape for one in (within, percentile, n_null)} != {oips.maps.shape} or (
+        {one.shape for one in (clusters, medoids)} != {oips.scores.shape}
+    ):
+        raise ValueError(f"numbers of other than {len(oips.maps)} maps")
+    return oips.with_stability(within, percentile, n_null, clusters, medoids)
 
 
 def _place(entry: MapEntry) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from gallery.again import command
 from gallery.catalogue import PER_PAGE
 from gallery.images import MapImages
 from gallery.layers import LayerEntry, MapEntry
@@ -17,8 +18,8 @@ from gallery.links import FolderLinks, Links
 from gallery.overview import layer_overview, model_overview, notices, remarks, times
 from gallery.pictures import webp
 from gallery.store import Store
-from gallery.text import number, plain_name
-from gallery.words import MEANINGS, NO_OIP, command
+from gallery.text import number, plain_lines, plain_name
+from gallery.words import MEANINGS, NO_OIP, patience_of
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -30,8 +31,17 @@ POLICY = (
 class Pages:
     """What the pages say, gathered while the layers go by; writes them as files of a folder."""
 
-    def __init__(self, store: Store, info: dict[str, Any], run_name: str, classes: list[str]):
+    def __init__(
+        self,
+        store: Store,
+        info: dict[str, Any],
+        run_name: str,
+        classes: list[str],
+        citation: str,
+    ):
+        """`citation`: BibTeX of what made the run."""
         self._store = store
+        self._citation = plain_lines(citation)
         self._info = info
         self._run_name = run_name
         self._classes = classes
@@ -105,9 +115,11 @@ class Pages:
                 plain_name(key): plain_name(value)
                 for key, value in (info.get("versions") or {}).items()
             },
+            "citation": self._citation,
             "layers": self._layers,
             "tiles": self._tiles,
             "columns": [word for word in (*MEANINGS, "no OIP") if verdicts[word]],
+            "patience": patience_of(info),
             "meanings": {**MEANINGS, "no OIP": NO_OIP},
         }
 
@@ -171,13 +183,20 @@ class Pages:
 
 def _flat(value: Any) -> dict[str, str]:
     if isinstance(value, dict):
-        return {plain_name(key): _shown(one) for key, one in value.items()}
-    return {"": _shown(value)}
+        return {plain_name(key): _shown(one, "none") for key, one in value.items()}
+    return {"": _shown(value, "none")}
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, nothing: str = "not known") -> str:
+    """A value in words; settings in settings as `name value`, in brackets where they lie deeper."""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict):
+        parts = ((plain_name(key), one, _shown(one, nothing)) for key, one in value.items())
+        return ", ".join(
+            f"{key} ({told})" if isinstance(one, dict) else f"{key} {told}"
+            for key, one, told in parts
+        )
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(one) for one in value)
-    return "not known" if value is None else plain_name(value)
+        return ", ".join(_shown(one, nothing) for one in value)
+    return nothing if value is None else plain_name(value)

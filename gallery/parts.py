@@ -165,7 +165,7 @@ def best_images(layer: LayerEntry, wanted: int, data: DataImages) -> list[dict[s
         if index >= 0 and data.write(index):
             one: dict[str, Any] = {"image": index, "caption": data.caption(index)}
             one["score"] = number(told["best_scores"][row][place], 3)
-            field = _field(layer.info, told["best_positions"][row][place].tolist())
+            field = _field(layer.info, told["best_positions"][row][place].tolist(), data.height)
             if field is not None:
                 one["field"] = field
             found.append(one)
@@ -180,12 +180,17 @@ def _response_row(layer: LayerEntry, wanted: int) -> int | None:
     return int(rows[0]) if rows.size else None
 
 
-def _field(info: dict[str, Any], position: list[int]) -> list[float] | None:
-    """Left, top, width and height, in input pixels, of what a node looks at."""
+def _field(info: dict[str, Any], position: list[int], height: int) -> list[float] | None:
+    """Left, top, width and height, in shown pixels, of what a node looks at.
+
+    A node of a line looks at the full `height` of the strip that the line is shown as.
+    """
     size, jump, offset = (info.get(key) for key in ("receptive_field", "jump", "offset"))
-    if not (size and jump and offset) or len(size) != 2 or min(position) < 0:
+    if not (size and jump and offset) or len(size) not in (1, 2) or min(position) < 0:
         return None
-    top, left = (
-        offset[axis] + jump[axis] * position[axis] - (size[axis] - 1) / 2 for axis in (0, 1)
-    )
-    return [float(left), float(top), float(size[1]), float(size[0])]
+    starts = [
+        start + step * node - (side - 1) / 2
+        for start, step, node, side in zip(offset, jump, position[-len(size) :], size, strict=True)
+    ]
+    top, tall = (starts[0], size[0]) if len(size) == 2 else (0, height)
+    return [float(starts[-1]), float(top), float(size[-1]), float(tall)]

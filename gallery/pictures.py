@@ -21,6 +21,21 @@ _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
 
 
+def size_of(info: dict[str, Any]) -> tuple[int, int]:
+    """(h, w) that a run's input is shown with.
+
+    A line of numbers, (length, bands) or (1, length, bands), is shown as a strip, a quarter as high
+    as it is long.
+    """
+    *rows, width = (int(side) for side in info["input"]["shape"][:-1])
+    height = rows[0] if rows else 1
+    return (_strip_height(width) if height == 1 else height), width
+
+
+def _strip_height(width: int) -> int:
+    return max(1, width // 4)
+
+
 def factor(size: tuple[int, int], limit: int) -> float:
     """How much an image of (h, w) is enlarged (a whole number) or shrunk to fit into `limit`."""
     longest = max(size)
@@ -30,17 +45,23 @@ def factor(size: tuple[int, int], limit: int) -> float:
 def fitted(image: np.ndarray, limit: int) -> np.ndarray:
     """(h, w, b) uint8 to (h', w') or (h', w', 3) uint8 whose longer side fits into `limit`.
 
-    Small images grow by whole pixels without smoothing, large ones are smoothed down.
+    Small images grow by whole pixels without smoothing, large ones are smoothed down. One row grows
+    to the strip that `size_of` speaks of.
     """
     from PIL import Image
 
     pixels = shown(image)
-    scale = factor(image.shape[:2], limit)
+    rows, columns = image.shape[:2]
+    scale = factor((rows, columns), limit)
     if scale >= 1:
-        return np.repeat(np.repeat(pixels, int(scale), axis=0), int(scale), axis=1)
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+        pixels = np.repeat(np.repeat(pixels, int(scale), axis=0), int(scale), axis=1)
+    else:
+        sides = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+        pixels = np.asarray(Image.fromarray(pixels).resize(sides, Image.Resampling.LANCZOS))
+    if rows == 1:
+        height = max(1, round(_strip_height(columns) * scale))
+        pixels = np.repeat(pixels[:1], height, axis=0)
+    return pixels
 
 
 def strip(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
@@ -91,3 +112,8 @@ def fitted_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == cell:
         return shown(image)
     return fitted(image, max(cell))
+
+
+def with_rows(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Images of an input of `shape`, lines (..., length, bands) as one row: (..., h, w, bands)."""
+    return images[..., None, :, :] if len(shape) == 2 else images

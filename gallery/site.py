@@ -17,10 +17,11 @@ from gallery.catalogue import KIND, Catalogue
 from gallery.data_images import DataImages
 from gallery.details import layer_details
 from gallery.drawn import Drawn
-from gallery.evidence import training_record
-from gallery.images import MapImages, size_of
+from gallery.evidence import check_input, training_record
+from gallery.images import MapImages
 from gallery.layers import class_names, read_layer, shown_layers
 from gallery.pages import Pages
+from gallery.pictures import size_of
 from gallery.sheets import COLUMNS, PER_SHEET
 from gallery.single import check_ours as check_single
 from gallery.single import check_size, single_page
@@ -29,6 +30,7 @@ from gallery.text import plain_name, script
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, automatic
+from oip.run.citing import citations
 from oip.run.directory import Run
 from oip.run.shards import data_digest
 
@@ -52,9 +54,9 @@ def build(
 
     Args:
         run: a run with OIPs, a ranking, or both.
-        data_images: (n, h, w, bands), the images that the run was ranked on, in the same order;
-            those that excite a map most are then shown on its page. Without them the gallery holds
-            no data.
+        data_images: (n, h, w, bands), or (n, length, bands) of lines, the images that the run was
+            ranked on, in the same order; those that excite a map most are then shown on its page.
+            Without them the gallery holds no data.
         data_labels: (n,) their labels, for captions.
         single_file: build RUN/gallery.html instead, one file that holds everything; for at most
             300 maps.
@@ -103,6 +105,7 @@ def _write(
     progress: Progress,
 ) -> Pages:
     info = run.info
+    check_input(run)
     name = run.path.resolve().name
     indices = shown_layers(run)
     classes = class_names(run, indices)
@@ -117,7 +120,7 @@ def _write(
     if data_images is not None:
         data = DataImages(store, drawn, info, data_images, data_labels, classes, digest)
     catalogue = Catalogue(info, classes)
-    pages = Pages(store, info, name, classes)
+    pages = Pages(store, info, name, classes, "\n\n".join(citations(run).values()))
     for layer in layers:
         images.write(layer, progress)
         catalogue.add(layer)

@@ -25,6 +25,11 @@ def plain_name(text: object) -> str:
     return kept.encode("utf-8", "replace").decode()
 
 
+def plain_lines(text: str) -> str:
+    """Lines of text, each as `plain_name` leaves it."""
+    return "\n".join(plain_name(line) for line in text.split("\n"))
+
+
 def _is_control(character: str) -> bool:
     code = ord(character)
     return code < 32 or 127 <= code < 160

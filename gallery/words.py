@@ -1,11 +1,10 @@
-"""Verdicts and their evidence in words with numbers, and the command that makes an OIP again."""
+"""Verdicts and their evidence in words with numbers."""
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
-from gallery.text import plain_name
+from gallery.text import whole
 
 MEANINGS = {
     "responsive": "White noise excites the map already.",
@@ -24,11 +23,12 @@ MEANINGS = {
 NO_OIP = "The map was ranked, but no OIP was grown for it."
 
 
-def sentences(evidence: dict[str, Any]) -> list[str]:
+def sentences(evidence: dict[str, Any], patience: int | None = None) -> list[str]:
     """A map's verdict and what it rests on.
 
     Args:
         evidence: as `MapOip.evidence` gives it; empty where there is no OIP.
+        patience: the last steps that are looked at to call an ascent converged, where known.
     """
     if not evidence:
         return [NO_OIP]
@@ -38,7 +38,7 @@ def sentences(evidence: dict[str, Any]) -> list[str]:
         told.append("Its weights prove it: no input can open the map.")
     if verdict not in ("dead", "failed"):
         told += _scores(evidence)
-        told.append(_end(evidence))
+        told.append(_end(evidence, patience))
     told += _stability(evidence)
     return told
 
@@ -66,8 +66,17 @@ def _scores(evidence: dict[str, Any]) -> list[str]:
     return told
 
 
-def _end(evidence: dict[str, Any]) -> str:
+def patience_of(info: dict[str, Any]) -> int | None:
+    """Steps over which a score must rise not to be called converged, where run.json knows them."""
+    told = (info.get("settings") or {}).get("reconstruct") or {}
+    return whole(told.get("patience"))
+
+
+def _end(evidence: dict[str, Any], patience: int | None) -> str:
     steps = evidence["steps"]
+    if evidence["converged"] and evidence["reason"] == "budget":
+        last = "of them" if patience is None else str(patience)
+        return f"All {steps} steps were used; the score rose by less than 1 % over the last {last}."
     if evidence["converged"]:
         return f"The ascent ended after {steps} steps because it gained no more."
     if evidence["reason"] == "budget":
@@ -90,31 +99,3 @@ def _stability(evidence: dict[str, Any]) -> list[str]:
 
 def _figure(value: float | None) -> str:
     return "none" if value is None else f"{value:.3g}"
-
-
-def command(info: dict[str, Any], run_name: str, layer: dict[str, Any], number: int) -> str:
-    """The shell command that grows a map's OIP again.
-
-    Args:
-        info: what run.json says.
-        run_name: name of the run's folder.
-        layer: the layer's entry in run.json.
-        number: the map.
-    """
-    name = plain_name(layer["layer"])
-    if name != str(layer["layer"]) or name.startswith("-"):
-        name = f"@{layer['index']}"
-    told = info.get("settings", {}).get("reconstruct", {})
-    words = ["oip", "reconstruct", plain_name(info["model"]["name"])]
-    objectives = layer.get("objectives")
-    words += ["--objective", plain_name(objectives[number])] if objectives else [f"{name}:{number}"]
-    source = (info.get("data") or {}).get("source")
-    if source:
-        words += ["--data", plain_name(source)]
-    if told.get("climb_silent") is False and told.get("warmup") == 0:
-        words += ["--preset", "author"]
-    for key in ("starts", "steps", "screened", "noise"):
-        if key in told:
-            words += [f"--{key}", plain_name(told[key])]
-    words += ["--out", plain_name(run_name), "--seed", str(told.get("seed", 0))]
-    return shlex.join(words)

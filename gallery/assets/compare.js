@@ -94,7 +94,8 @@ function column(one, { name, shared, detail }, maps, { most, classMost, state, o
   ];
   return element("article", {}, head, portrait(one, detail),
     element("p", { class: "verdict" }, one.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
-    element("div", {}, measures), classes, detail.traces ? traceChart(shared.steps, detail.traces, detail.data_score) : null,
+    element("div", {}, measures), classes || element("div"),
+    (detail.traces && traceChart(shared.steps, detail.traces, detail.data_score)) || element("div"),
     element("dl", { class: "facts" }, facts.map(([term, value]) =>
       element("div", {}, element("dt", {}, term), element("dd", {}, value)))));
 }

@@ -65,7 +65,33 @@ function readSite(content) {
     };
   });
   const byKey = new Map(maps.map((one) => [one.key, one]));
-  return { ...content, maps, byKey };
+  const read = Object.entries(content.information).map(([key, told]) => [key, inBits(told)]);
+  return { ...content, maps, byKey, information: Object.fromEntries(read) };
+}
+
+/** An estimator's columns in bits: files hold thousandths, and ends by their distance. */
+function inBits(told) {
+  const moved = (by, side) =>
+    by.map((value, place) => (value === null ? null : (told.mi[place] + side * value) / 1000));
+  const mi = told.mi.map((value) => (value === null ? null : value / 1000));
+  return { ...told, mi, low: moved(told.below, -1), high: moved(told.above, 1) };
+}
+
+/** Whether an estimator's numbers are there: those that no layer is ordered by come when asked. */
+function isRead(key) {
+  return key === null || site.information[key] !== undefined;
+}
+
+/** Reads the numbers of these estimators, as a promise; what cannot be read stays away. */
+function measured(keys) {
+  return Promise.all(
+    keys.filter((key) => !isRead(key)).map((key) => {
+      const place = site.estimators.findIndex((one) => one.key === key);
+      return loaded("by-" + place, "by-" + padded(place, 2)).then((told) => {
+        if (told) site.information[key] = inBits(told);
+      });
+    })
+  );
 }
 
 /** Which estimator a map is shown by: the chosen one, or the first of its layer. */
@@ -92,7 +118,8 @@ function detailOf(one) {
   const name = "detail-" + padded(one.layer.index, 3) + "-" + padded(Math.floor(one.map / 64), 4);
   return loaded(name, name).then((shared) => {
     const detail = shared && shared.maps[String(one.map)];
-    return { name, shared, detail: detail || null };
+    const keys = shared ? shared.measures.map((measure) => measure.key) : [];
+    return measured(keys).then(() => ({ name, shared, detail: detail || null }));
   });
 }
 

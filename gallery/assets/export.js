@@ -60,8 +60,10 @@ function wireActions(list, open) {
   });
   byId("copy").addEventListener("click", () => copyLink(say));
   byId("export").addEventListener("click", () => {
-    download("maps.csv", tableOf(list()));
-    say(plural(list().length, "row") + " saved.");
+    measured(site.estimators.map((one) => one.key)).then(() => {
+      download("maps.csv", tableOf(list()));
+      say(plural(list().length, "row") + " saved.");
+    });
   });
   byId("actions").hidden = false;
 }

@@ -9,11 +9,35 @@ const grid = {
   columns: 1,
   view: null,
 };
-const OVERSCAN = 400;
+/** Rows above and below the window that are in the page. */
+const OVERSCAN = 2;
+/** Tiles in the page at most: where a window would hold more, tiles grow. */
+const MOST_TILES = 480;
 
 /** Text under a picture, in CSS pixels: its lines by tile size. */
 function tileHeight(size, high) {
   return high + (size === "s" ? 40 : 82);
+}
+
+/** Columns of tiles of a side, and the height of a row of them. */
+function fitting(view, side) {
+  const [high, wide] = site.cell;
+  const scale = side / Math.max(high, wide);
+  const least = Math.max(wide * scale, view.size === "s" ? 62 : 96) + 8;
+  const columns = Math.max(1, Math.floor(grid.node.clientWidth / least));
+  return { columns, tall: tileHeight(view.size, high * scale) };
+}
+
+/** The side of tiles in this window. */
+function fittingSide(view) {
+  const step = site.exact ? Math.max(...site.input) : 4;
+  let side = sideOf(view.size);
+  for (;;) {
+    const { columns, tall } = fitting(view, side);
+    const rows = Math.ceil(window.innerHeight / tall) + 2 * OVERSCAN + 2;
+    if (columns === 1 || columns * rows <= MOST_TILES) return side;
+    side += step;
+  }
 }
 
 /** Lays out a list of maps; `view` as `tile` takes it, with size and sections. */
@@ -29,12 +53,9 @@ function layOut(maps, view) {
 function measureRows() {
   const { view, maps, node } = grid;
   if (!view) return;
-  const [high, wide] = site.cell;
-  const scale = view.side / Math.max(high, wide);
-  const width = node.clientWidth;
-  const least = Math.max(wide * scale, view.size === "s" ? 62 : 96) + 8;
-  grid.columns = Math.max(1, Math.floor(width / least));
-  const tall = tileHeight(view.size, high * scale);
+  view.side = fittingSide(view);
+  const { columns, tall } = fitting(view, view.side);
+  grid.columns = columns;
   grid.rows = [];
   let top = 0;
   let first = 0;
@@ -47,9 +68,11 @@ function measureRows() {
       grid.rows.push({ top, height: 52, layer, first, count: after - first });
       top += 52;
     }
-    for (let from = first; from < after; from += grid.columns) {
-      grid.rows.push({ top, height: tall, from, to: Math.min(after, from + grid.columns) });
-      top += tall;
+    for (let from = first; from < after; from += columns) {
+      const to = Math.min(after, from + columns);
+      const height = tall + moreLines(maps, from, to);
+      grid.rows.push({ top, height, from, to });
+      top += height;
     }
     first = after;
     top += 10;
@@ -65,13 +88,26 @@ function measureRows() {
   if (link) link.focus({ preventScroll: true });
 }
 
+/** Height that a row needs for tiles of several badges. */
+function moreLines(maps, from, to) {
+  if (grid.view.size === "s") return 0;
+  let most = 1;
+  for (let place = from; place < to; place += 1) {
+    most = Math.max(most, badgeLines(maps[place], grid.view.state));
+  }
+  return 16 * (most - 1);
+}
+
 /** Brings the rows near the window into the page and takes the others out. */
 function drawRows() {
   const { rows, node, drawn: there } = grid;
-  const start = -node.getBoundingClientRect().top - OVERSCAN;
-  const stop = start + window.innerHeight + 2 * OVERSCAN;
+  const start = -node.getBoundingClientRect().top;
+  const first = firstRowBelow(start);
+  let last = first;
+  while (last < rows.length && rows[last].top < start + window.innerHeight) last += 1;
   const wanted = new Set();
-  for (let i = firstRowBelow(start); i < rows.length && rows[i].top < stop; i += 1) wanted.add(i);
+  const end = Math.min(rows.length, last + OVERSCAN);
+  for (let i = Math.max(0, first - OVERSCAN); i < end; i += 1) wanted.add(i);
   const home = rowOf(grid.active);
   if (home >= 0) wanted.add(home);
   for (const [i, row] of there) {

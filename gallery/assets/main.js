@@ -22,7 +22,7 @@ function widest(about) {
 }
 
 function scaleWords(most, mixed, about) {
-  if (!site.estimators.length) return "";
+  if (!site.estimators.length || OTHER_SORTS.includes(state.sort)) return "";
   const bound = mixed ? "all layers by usable information (a lower bound); " : "";
   const what = about ? "bits about " + className(sortClass(state)) : "bits";
   return bound + "bar: 0 to " + bits(most) + " " + what;
@@ -32,13 +32,15 @@ function scaleWords(most, mixed, about) {
 function show() {
   showControls(state);
   const about = sortClass(state);
-  if (about === null) arrange(null);
-  else {
-    const wanted = state.sort;
-    loaded("class-" + about, "class-" + padded(about, 3)).then((told) => {
-      if (state.sort === wanted) arrange(told);
-    });
+  if (about === null && isRead(state.by)) {
+    arrange(null);
+    return;
   }
+  const { sort, by } = state;
+  const classBits = about === null ? null : loaded("class-" + about, "class-" + padded(about, 3));
+  Promise.all([classBits, measured([by])]).then(([told]) => {
+    if (state.sort === sort && state.by === by) arrange(told);
+  });
 }
 
 function arrange(told) {
@@ -59,7 +61,6 @@ function arrange(told) {
     state: { ...state, m: null, v: false },
     picked: pickedOf(state.c),
     size,
-    side: sideOf(size),
     sections: !mixed,
     most,
     about,
@@ -190,6 +191,7 @@ function start(content) {
       if (event.target === node) node.close();
     });
   }
+  byId("keys").hidden = false;
   byId("keys").addEventListener("click", () => byId("help").showModal());
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();

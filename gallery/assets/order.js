@@ -16,7 +16,7 @@ function mixes(state) {
 
 /** The maps that pass the filters, in default order. */
 function filtered(state) {
-  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const asked = [wordsIn(state.q), wordsIn(asListed(state.q))];
   return site.maps.filter((one) => {
     if (state.layer !== null && one.layer.index !== state.layer) return false;
     if (state.verdict !== null && one.verdict !== state.verdict) return false;
@@ -28,8 +28,17 @@ function filtered(state) {
       if (state.lo !== null && !(mi !== null && mi >= state.lo)) return false;
       if (state.hi !== null && !(mi !== null && mi <= state.hi)) return false;
     }
-    return words.every((word) => fits(one, word));
+    return asked.some((words) => words.every((word) => fits(one, word)));
   });
+}
+
+function wordsIn(text) {
+  return text.toLowerCase().split(/\s+/).filter(Boolean);
+}
+
+/** A search that says a map as its tile or its label does, "map 5 of block" or "block : 5". */
+function asListed(text) {
+  return text.replace(/\bmaps?\s+(\d+)(\s+of\b)?/gi, "$1").replace(/\s+:\s+/g, " ");
 }
 
 /** Whether a word of a search means a map: its number, or a part of its name. */

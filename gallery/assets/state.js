@@ -30,9 +30,10 @@ function classNumber(text) {
   return number >= 0 && number < site.classes.length ? number : null;
 }
 
-/** Bits that a user asks for; null for anything else. */
+/** Bits that a user asks for, in any form that a number field takes; null for anything else. */
 function amountOf(text) {
-  return /^\d{1,6}(\.\d{0,6})?$|^\.\d{1,6}$/.test(text) ? Number(text) : null;
+  const number = /^[-+]?[\d.]{1,12}(e[-+]?\d{1,3})?$/i.test(text) ? Number(text) : NaN;
+  return Number.isFinite(number) ? number : null;
 }
 
 /** Keys of maps that are there, each once, as many as can be compared. */

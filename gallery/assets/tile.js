@@ -39,17 +39,16 @@ function picture(node, one, side, usual) {
   }
 }
 
-/** What qualifies a map: [shape, words, kind]. */
+/** What qualifies a map: [shape, words, kind, words on a tile]. */
 function badges(one, told) {
   const found = [];
-  if (one.verdict === "failed") found.push(["✕", "failed", "grave"]);
-  if (one.verdict === "dead") found.push(["○", one.proved ? "dead (proved)" : "dead", "grave"]);
-  if (one.verdict === "reachable-only") found.push(["◇", "reachable-only", "grave"]);
-  if (told && told.p_adjusted !== null && told.p_adjusted > 0.05) {
-    found.push(["≈", "not above null", "quiet"]);
-  }
-  if (told && told.saturated) found.push(["▲", "saturated", "quiet"]);
-  if (one.open) found.push(["◔", "not converged", "quiet"]);
+  const add = (shape, words, kind, short) => found.push([shape, words, kind, short || words]);
+  if (one.verdict === "failed") add("✕", "failed", "grave");
+  if (one.verdict === "dead") add("○", one.proved ? "silent: dead (proved)" : "silent: dead", "grave", "silent");
+  if (one.verdict === "reachable-only") add("◇", "reachable-only", "grave");
+  if (told && told.p_adjusted !== null && told.p_adjusted > 0.05) add("≈", "not above null", "quiet");
+  if (told && told.saturated) add("▲", "saturated", "quiet");
+  if (one.open) add("◔", "not converged", "quiet");
   return found;
 }
 
@@ -58,13 +57,39 @@ function badge([shape, words, kind]) {
   return element("span", { class: "badge " + kind, title: words }, mark, " " + words);
 }
 
+/** The same on a tile, which says what it is in a label of its own. */
+function tileBadge([shape, words, kind, short]) {
+  return element("span", { class: "badge " + kind, title: words }, shape + " " + short);
+}
+
+/** Lines of quiet badges under a tile. */
+function badgeLines(one, state) {
+  const told = information(one, measureOf(one, state));
+  return badges(one, told).filter((each) => each[2] === "quiet").length;
+}
+
+/** Orders by what a tile does not show otherwise. */
+const OTHER_SORTS = ["score", "stability", "redundancy"];
+
+/** What the order is by, where it is not the information that each tile shows: [what, how much]. */
+function sortedBy(one, view) {
+  const { sort } = view.state;
+  if (OTHER_SORTS.includes(sort)) return [sort, figure(one[sort])];
+  return null;
+}
+
 /** A map in a sentence, for those who do not see it. */
-function described(one, told) {
+function described(one, told, view) {
   const parts = ["Reconstructed input of " + wordsOf(one)];
+  const other = sortedBy(one, view);
+  if (other) parts.push(other.join(" "));
+  if (view.about) {
+    parts.push(bits(view.about[one.place]) + " bits about " + className(sortClass(view.state)));
+  }
   if (told && told.ordered) parts.push("rank " + told.rank);
   if (told && told.mi !== null) parts.push(bits(told.mi) + " bits");
   if (told && told.best !== null) parts.push("tells most about " + className(told.best));
-  return parts.concat(badges(one, told).map((one) => one[1])).join(", ");
+  return parts.concat(badges(one, told).map((each) => each[1])).join(", ");
 }
 
 /** The tile of a map. `view`: what the grid is showing (state, side, most, usual, about). */
@@ -73,41 +98,57 @@ function tile(one, view) {
   const image = element("span", { class: "picture" + (site.exact ? " exact" : "") });
   picture(image, one, view.side, view.usual);
   const all = badges(one, told);
-  const over = all.filter((each) => each[2] === "grave").map(badge);
-  const under = all.filter((each) => each[2] === "quiet");
+  const over = all.filter((each) => each[2] === "grave").map(tileBadge);
   const link = element(
     "a",
     {
       class: "tile",
       href: fragmentOf({ ...view.state, m: one.key }),
       tabindex: "-1",
-      "aria-label": described(one, told),
+      "aria-label": described(one, told, view),
       "data-key": one.key,
     },
-    element("span", { class: "frame" }, image, over.length ? element("span", { class: "over" }, over) : null),
-    element("span", { class: "name", title: one.objective || one.layer.layer + " : " + one.map }, titleOf(one))
+    over.length ? element("span", { class: "frame" }, image, element("span", { class: "over" }, over)) : image,
+    element("span", { class: "name", title: one.objective || one.layer.layer + " : " + one.map }, titleOf(one)),
+    amountLine(one, told, view)
   );
-  const amount = view.about ? view.about[one.place] : told && told.mi;
-  if (told && amount !== null) {
-    const [low, high] = view.about ? [null, null] : [told.low, told.high];
-    const best = view.about ? sortClass(view.state) : told.best;
-    link.append(
-      element(
-        "span",
-        { class: "amount" },
-        bar(amount, low, high, view.most),
-        element("span", { class: "bits" }, bits(amount))
-      ),
-      element(
-        "span",
-        { class: "rank" },
-        element("span", {}, told.ordered ? "#" + told.rank : "no order"),
-        best === null ? null : bestClass(best, view.about ? "bits about " : "tells most about ")
-      )
-    );
-  }
-  if (under.length) link.append(element("span", { class: "under" }, under.map(badge)));
+  if (view.size === "s") return link;
+  link.append(...rankLine(told, view, sortedBy(one, view)));
+  const under = all.filter((each) => each[2] === "quiet").map(tileBadge);
+  if (under.length) link.append(element("span", { class: "under" }, under));
   return link;
+}
+
+/** What the order is by: bits as a bar with their interval, or another quantity. */
+function amountLine(one, told, view) {
+  const other = sortedBy(one, view);
+  if (other) {
+    const [what, much] = other;
+    return element("span", { class: "amount other" }, what, element("span", { class: "bits" }, much));
+  }
+  const amount = view.about ? view.about[one.place] : told && told.mi;
+  if (!told || amount === null) return null;
+  const [low, high] = view.about ? [null, null] : [told.low, told.high];
+  return element(
+    "span",
+    { class: "amount" },
+    bar(amount, low, high, view.most),
+    element("span", { class: "bits" }, bits(amount))
+  );
+}
+
+function rankLine(told, view, other) {
+  if (!told || told.mi === null) return [];
+  const best = view.about ? sortClass(view.state) : told.best;
+  const place = told.ordered ? "#" + told.rank : "no order";
+  return [
+    element(
+      "span",
+      { class: "rank" },
+      other || view.about ? bits(told.mi) + " bits" : place,
+      best === null ? null : bestClass(best, view.about ? "bits about " : "tells most about ")
+    ),
+  ];
 }
 
 /** The button that picks a map for comparison. */
@@ -124,7 +165,7 @@ function picker(one, picked) {
       "aria-pressed": String(picked),
       "data-pick": one.key,
     },
-    element("span", { "aria-hidden": "true" }, picked ? "✓" : "+")
+    picked ? "✓" : "+"
   );
 }
 

@@ -26,6 +26,7 @@ HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "=1+1",
+    "../../x",
     "‮txet thgir",
     "x" * 300,
 ]
@@ -133,6 +134,18 @@ def objective_site(tmp_path_factory):
     return gallery.build(run)
 
 
+@pytest.fixture(scope="session", params=[2, 1])
+def lines_site(request, tmp_path_factory):
+    """index.html of a network of lines of 64 numbers, with images of the data."""
+    runs = _runs()
+    bands = request.param
+    run = runs.make_run(
+        tmp_path_factory.mktemp("lines") / "run", counts=(12, 12), shape=(64, bands)
+    )
+    lines = np.random.default_rng(0).normal(size=(30, 64, bands)).astype(np.float32)
+    return gallery.build(run, data_images=lines)
+
+
 @pytest.fixture(scope="session")
 def single_site(tmp_path_factory):
     """gallery.html of two layers with 12 and 40 maps, with images of the data."""
@@ -166,9 +179,9 @@ def hostile_site(tmp_path_factory):
     run = _runs().make_run(
         tmp_path_factory.mktemp("hostile") / "run",
         names=tuple(HOSTILE),
-        counts=(3, 3, 3, 3, 3),
-        ranked=tuple(range(5)),
-        grown=tuple(range(5)),
+        counts=(3,) * len(HOSTILE),
+        ranked=tuple(range(len(HOSTILE))),
+        grown=tuple(range(len(HOSTILE))),
         classes=HOSTILE,
         model="<b>bold</b>.keras",
     )

@@ -93,7 +93,19 @@ def write(job) -> None:
 
 
 def make(path: Path, count: int, side: int, stages: int) -> None:
-    """A run of `count` maps in five layers."""
+    """A run of `count` maps in five layers, made by two processes."""
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(write, begun(path, count, side, stages)))
+
+
+def make_alone(path: Path, count: int, side: int, stages: int) -> None:
+    """The same by this process."""
+    for job in begun(path, count, side, stages):
+        write(job)
+
+
+def begun(path: Path, count: int, side: int, stages: int) -> list:
+    """Begins the run; what `write` is to be told for each of its shards."""
     each = count // LAYERS
     names = tuple(f"block{index + 1}_conv{1 + index % 3}" for index in range(LAYERS))
     _runs().make_run(
@@ -105,13 +117,11 @@ def make(path: Path, count: int, side: int, stages: int) -> None:
         ranked=tuple(range(LAYERS)),
         grown=(),
     )
-    jobs = [
+    return [
         (path, names[index], index, number, np.arange(first, min(first + 64, each)), side, stages)
         for index in range(LAYERS)
         for number, first in enumerate(range(0, each, 64))
     ]
-    with ProcessPoolExecutor(2) as pool:
-        list(pool.map(write, jobs))
 
 
 def look(page_path: Path) -> None:

@@ -60,5 +60,45 @@ def test_first_tiles_and_orders_of_ten_thousand_maps(look, large_site, site):
         assert page.locator("a.tile").count() < 500
 
 
+SCROLL = """async by => {
+  const took = [];
+  let last = performance.now();
+  for (let i = 1; i <= 120; i += 1) {
+    scrollTo(0, i * by);
+    await new Promise(requestAnimationFrame);
+    const now = performance.now();
+    took.push(now - last);
+    last = now;
+  }
+  took.sort((a, b) => a - b);
+  return took[Math.floor(0.95 * took.length)];
+}"""
+
+
+def _frames(look, url):
+    """95th percentile (ms) of the frames while the page scrolls within its first 300 maps."""
+    page = look(url)
+    page.wait_for_selector("a.tile")
+    return min(page.evaluate(SCROLL, 15) for _ in range(3))
+
+
+def test_frames_of_ten_thousand_maps_are_as_quick_as_of_few(look, large_site, site):
+    few = _frames(look, site.as_uri())
+    many = _frames(look, large_site.as_uri())
+    assert many < 4 * max(few, 1000 / 60)  # the budget is 50 ms
+
+
+@pytest.mark.parametrize("window", [(1920, 1080), (2560, 1440), (3840, 2160)])
+def test_tiles_in_the_page_stay_under_500(look, large_site, window):
+    width, height = window
+    page = look(f"{large_site.as_uri()}#size=s", viewport={"width": width, "height": height})
+    page.wait_for_selector("a.tile")
+    for place in (0, 3000, 20_000):
+        page.evaluate("place => scrollTo(0, place)", place)
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        assert 100 < page.locator("a.tile").count() < 500
+
+
 def test_scripts_are_small(large_site):
     assert len(gzip.compress((large_site.parent / "data/maps.js").read_bytes())) <= 200 * 1024

@@ -116,3 +116,18 @@ def test_odd_picks_do_no_harm(look, site):
     page = look(f"{site.as_uri()}#c=__proto__&v=1")
     page.wait_for_selector("a.tile")
     assert not page.is_visible("dialog[open]") and not page.is_visible("#tray")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_parts_of_all_columns_stand_at_one_height(look, site, width):
+    page = look(f"{site.as_uri()}#c=1.3_1.0_1.6_1.9&v=1", viewport={"width": width, "height": 800})
+    page.wait_for_selector("#compare .chart")
+    tops = page.eval_on_selector_all(
+        "#compare article",
+        "all => all.map(one => [...one.children].map(part => part.getBoundingClientRect().top))",
+    )
+    assert len(tops) == 4 and {len(one) for one in tops} == {7}
+    wide = "all => all.map(one => one.scrollWidth - one.clientWidth)"
+    assert max(page.eval_on_selector_all("#compare article", wide)) <= 1
+    for part in zip(*tops, strict=True):
+        assert max(part) - min(part) < 1

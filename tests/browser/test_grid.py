@@ -97,6 +97,7 @@ def test_layers_are_mixed_only_by_a_held_out_bound(look, site, rows):
     page.select_option("#by", "kde")
     assert page.get_attribute(option, "disabled") is not None
     assert page.input_value("#group") == "deep"
+    page.wait_for_function("document.querySelectorAll('.layer-row').length > 0")
     assert keys(page)[0].startswith("1.")
 
 
@@ -112,7 +113,16 @@ def test_filters(look, site, rows):
     assert keys(page) == wanted[: len(keys(page))]
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("SECOND 37", ["1.37"]), ("first:11", ["0.11"])])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("SECOND 37", ["1.37"]),
+        ("first:11", ["0.11"]),
+        ("first : 11", ["0.11"]),
+        ("map 11 of first", ["0.11"]),
+        ("map 299", ["1.299"]),
+    ],
+)
 def test_search(look, site, text, wanted):
     page = look(site.as_uri())
     page.keyboard.press("/")
@@ -160,6 +170,21 @@ def test_range_of_bits(look, site, rows):
     assert again.text_content("#count") == f"{len(wanted)} of 312 maps"
     again.click("#reset")
     assert again.input_value("#lo") == "" and again.text_content("#count") == "312 maps"
+
+
+@pytest.mark.parametrize(
+    ("low", "kept"), [("1.5e0", 1.5), ("-1", -1.0), ("5e-1", 0.5), ("1e", -1.0)]
+)
+def test_every_number_that_the_field_takes_filters(look, site, rows, low, kept):
+    page = look(site.as_uri())
+    page.focus("#lo")
+    page.keyboard.type(low)
+    wanted = sum(round(float(row["decoder mi (bits)"]), 3) >= kept for row in rows)
+    words = "312 maps" if wanted == 312 else f"{wanted} of 312 maps"
+    page.wait_for_function(f"document.querySelector('#count').textContent === '{words}'")
+    assert page.evaluate("document.querySelector('#lo').matches(':invalid')") == (low == "1e")
+    again = look(page.url)
+    assert again.text_content("#count") == words
 
 
 def test_the_table_holds_the_maps_that_are_shown(look, site, rows):

@@ -12,14 +12,15 @@ def test_hostile_names_are_text(look, hostile_site):
     page.wait_for_selector("a.tile")
     found = set(page.eval_on_selector_all(".layer-row h2", "all => all.map(h => h.textContent)"))
     names = page.eval_on_selector_all("#layer option", "all => all.map(o => o.textContent)")[1:]
-    assert found <= set(names) and len(names) == 5
+    assert found <= set(names) and len(names) == 6
+    assert "../../x" in names
     assert "<script>alert(1)</script>" in names and '"><img src=x onerror=alert(1)>' in names
     assert page.text_content("h1") == "<b>bold</b>.keras"
-    for index in range(5):
+    for index in range(6):
         page.evaluate("index => { location.hash = 'm=' + index + '.1' }", index)
         page.wait_for_function(
             "name => document.querySelector('dialog .layer-name')?.textContent === name",
-            arg=names[4 - index],
+            arg=names[5 - index],
         )
         page.wait_for_selector("dialog .class-bar")
         wide = "(d => d.scrollWidth - d.clientWidth)(document.querySelector('#map'))"
@@ -34,9 +35,9 @@ def test_hostile_names_on_pages_without_script(look, hostile_site):
         "about.html",
         "model.html",
         "layers/000-p1.html",
-        "layers/004-p1.html",
+        "layers/005-p1.html",
         "layers/000.html",
-        "layers/004.html",
+        "layers/005.html",
     ):
         page = look((hostile_site.parent / name).as_uri())
         assert page.locator("img[src=x], body script").count() == 0
@@ -59,7 +60,7 @@ def test_objectives_are_shown_by_their_expressions(look, objective_site):
 def test_a_search_for_markup_stays_text(look, hostile_site):
     page = look(f"{hostile_site.as_uri()}#q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
     assert page.input_value("#search") == "<img src=x onerror=alert(1)>"
-    assert page.text_content("#count") == "3 of 15 maps"
+    assert page.text_content("#count") == "3 of 18 maps"
 
 
 def test_pages_without_script_lead_to_every_layer(look, site):
@@ -71,3 +72,17 @@ def test_pages_without_script_lead_to_every_layer(look, site):
     page.wait_for_url("**/layers/001-p1.html")
     assert page.locator("li[id^=m]").count() == 256
     assert page.locator("img").first.evaluate("image => image.complete") is True
+
+
+def test_without_script_nothing_is_offered_that_needs_it(look, site):
+    page = look(site.as_uri(), java_script_enabled=False)
+    assert not page.is_visible("#keys") and not page.is_visible("#controls")
+    page = look((site.parent / "layers/000-p1.html").as_uri(), java_script_enabled=False)
+    page.locator("li a:has(img)").first.click()
+    page.wait_for_url("**/img/full/000/*.webp")
+
+
+def test_keys_are_offered_with_script(look, site):
+    page = look(site.as_uri())
+    page.click("#keys")
+    assert page.is_visible("#help")

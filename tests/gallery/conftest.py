@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,13 @@ def smooth(random: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def make_oips(
-    layer: str, index: int, maps: np.ndarray, shape: tuple[int, int, int], starts: int = STARTS
+    layer: str, index: int, maps: np.ndarray, shape: tuple[int, ...], starts: int = STARTS
 ) -> Oips:
-    """OIPs of a layer. Map 3 is dead, 4 reachable only, 5 failed."""
+    """OIPs of a layer. Map 3 is dead, 4 reachable only, 5 failed. Two sides are lines."""
+    if len(shape) == 2:
+        rows = make_oips(layer, index, maps, (1, *shape), starts)
+        lines = {name: getattr(rows, name).squeeze(-3) for name in ("images", "snapshots")}
+        return replace(rows, **lines, visible=np.ones(shape[:1], bool))
     random = seeds.generator(0, "test oips", index)
     count = len(maps)
     scores = np.sort(random.gamma(2.0, 1.0, (count, starts)), axis=1)[:, ::-1].copy()
@@ -78,8 +83,8 @@ def make_oips(
         clusters=np.full((count, starts), -1),
         medoids=np.zeros((count, starts), bool),
         visible=np.ones(shape[:2], bool),
-        mean=np.zeros(shape[2]),
-        std=np.ones(shape[2]),
+        mean=np.zeros(shape[-1]),
+        std=np.ones(shape[-1]),
     )
 
 
@@ -147,7 +152,7 @@ def make_run(
     *,
     names: tuple[str, ...] = ("first", "second"),
     counts: tuple[int, ...] = (12, 40),
-    shape: tuple[int, int, int] = (12, 12, 1),
+    shape: tuple[int, ...] = (12, 12, 1),
     classes: list[str] | None = None,
     ranked: tuple[int, ...] = (0, 1),
     grown: tuple[int, ...] = (0, 1),
@@ -158,20 +163,21 @@ def make_run(
 ) -> Run:
     """A run with OIPs of the layers `grown` and a ranking of the layers `ranked`."""
     classes = CLASSES if classes is None else classes
+    axes = len(shape) - 1
     layers = [
         {
             "index": index,
             "layer": name,
             "class": "Conv2D",
             "maps": count,
-            "size": [5, 5],
-            "receptive_field": [3 + 4 * index, 3 + 4 * index],
-            "jump": [2, 2],
-            "offset": [1.5, 1.5],
+            "size": [5] * axes,
+            "receptive_field": [3 + 4 * index] * axes,
+            "jump": [2] * axes,
+            "offset": [1.5] * axes,
         }
         for index, (name, count) in enumerate(zip(names, counts, strict=True))
     ]
-    bands = shape[2]
+    bands = shape[-1]
     run = Run.begin(
         path,
         {

@@ -95,9 +95,9 @@ def test_images_that_are_not_there_are_left_out(run, images, tmp_path):
     assert all(one["image"] < 10 and one["caption"] == "" for one in told)
 
 
-@pytest.mark.parametrize(("count", "axes"), [(29, 4), (30, 3)])
+@pytest.mark.parametrize(("count", "axes"), [(29, 4), (30, 2)])
 def test_odd_data_is_refused(run, images, tmp_path, count, axes):
-    given = images if axes == 4 else images[..., 0]
+    given = images if axes == 4 else images[:, 0, :, 0]
     with pytest.raises(DataError):
         _data(tmp_path, run, given, np.zeros(count, int), [])
 

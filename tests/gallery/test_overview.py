@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,3 +154,29 @@ def test_pages_are_written_and_lead_to_files(full_run):
     for words in ("Which could go", "What the maps share", "Over training", "Verdicts"):
         assert words in text
     assert "Information plane" in (folder / "model.html").read_text("utf-8")
+
+
+def test_about_says_how_to_cite_and_which_settings(full_run):
+    from oip.run.citing import citations
+
+    full_run.info["settings"]["reconstruct"] |= {"blur_end": None, "patience": 7}
+    full_run.info["settings"]["rank"] = {"estimators": {"kde": {"relative": 0.1}, "ksg": {}}}
+    text = (gallery.build(full_run).parent / "about.html").read_text("utf-8")
+    plain = html.unescape(text)
+    for entry in citations(full_run).values():
+        assert entry in plain
+    assert re.search(r"reconstruct blur_end</bdi></dt><dd><bdi>none<", text)
+    assert "kde (relative 0.1), ksg ()" in plain
+    assert "over its last" not in text and "over the last 7 steps" in text
+
+
+def test_the_words_of_a_distribution_stand_above_its_bars():
+    import gallery.pages as pages
+
+    chart = distribution([0.1, 0.2, 2.0, 2.4, 2.45, 2.45], 3.3)
+    assert chart["top"] >= 30 and max(bar["y"] for bar in chart["bars"]) >= chart["top"]
+    template = (Path(pages.__file__).parent / "templates" / "charts.html").read_text("utf-8")
+    lines = [
+        line for line in template.splitlines() if "median_words" in line or ">ceiling<" in line
+    ]
+    assert len(lines) == 2 and all("c.top - " in line for line in lines)

@@ -1,12 +1,8 @@
-"""Verdicts in words, and a command that a shell reads as it was meant."""
+"""Verdicts in words."""
 
 from __future__ import annotations
 
-import shlex
-
-import pytest
-
-from gallery.words import MEANINGS, NO_OIP, command, sentences
+from gallery.words import MEANINGS, NO_OIP, patience_of, sentences
 
 EVIDENCE = {
     "verdict": "responsive",
@@ -57,34 +53,18 @@ def test_data_that_leaves_the_map_silent_divides_nothing():
     assert "times" not in " ".join(sentences(told))
 
 
-def test_command_names_the_objective_of_an_image():
-    layer = {"layer": "objectives", "index": 3, "objectives": ["class:4", "class:4 - class:9"]}
-    info = {"model": {"name": "m.keras"}, "settings": {"reconstruct": {"seed": 1}}}
-    words = shlex.split(command(info, "run", layer, 1))
-    assert words[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
-
-
 def test_no_oip():
     assert sentences({}) == [NO_OIP]
 
 
-@pytest.mark.parametrize("name", ["Conv2D_3", "block 1/c", "$(rm -rf ~)", "a'b\"c", "-x", "a\nb"])
-def test_command_is_one_word_a_part(name):
-    info = {
-        "model": {"name": "my model;ls.keras", "sha256": ""},
-        "settings": {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}},
-        "data": {"source": "my data.npz"},
-    }
-    words = shlex.split(command(info, "my run", {"layer": name, "index": 4}, 17))
-    wanted = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
-    assert words[:4] == ["oip", "reconstruct", "my model;ls.keras", wanted]
-    assert words[4:6] == ["--data", "my data.npz"]
-    assert words[6:] == ["--starts", "3", "--noise", "tilt:0.5", "--out", "my run", "--seed", "9"]
+def test_a_used_up_budget_is_no_end_by_itself():
+    told = {**EVIDENCE, "reason": "budget", "steps": 30}
+    text = " ".join(sentences(told, 10))
+    assert "All 30 steps were used; the score rose by less than 1 % over the last 10." in text
+    assert "ended" not in text
+    assert "gained no more" in " ".join(sentences(EVIDENCE, 10))
 
 
-def test_command_names_the_preset():
-    info = {
-        "model": {"name": "m.keras"},
-        "settings": {"reconstruct": {"climb_silent": False, "warmup": 0}},
-    }
-    assert "--preset author" in command(info, "run", {"layer": "a", "index": 0}, 0)
+def test_patience_is_that_of_the_run():
+    assert patience_of({"settings": {"reconstruct": {"patience": 7}}}) == 7
+    assert patience_of({}) is None and patience_of({"settings": None}) is None

@@ -1,0 +1,26 @@
+"""Networks of lines: patterns and data are strips."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def test_lines_are_strips_on_tiles_and_pages(look, lines_site):
+    page = look(lines_site.as_uri())
+    page.wait_for_selector("a.tile")
+    box = page.locator("a.tile .picture").first.bounding_box()
+    assert box["width"] == pytest.approx(4 * box["height"], rel=0.02)
+    assert page.locator("a.tile").count() == 24
+    page.evaluate("() => { location.hash = 'm=0.7' }")
+    page.wait_for_selector("dialog .field")
+    strip = page.locator("dialog .strip svg").last
+    box = strip.bounding_box()
+    assert box["width"] == pytest.approx(4 * box["height"], rel=0.1)
+    high = float(page.locator("dialog .field").first.get_attribute("height"))
+    assert high == 16 and float(page.locator("dialog .field").first.get_attribute("width")) == 3
+    size = "image => [image.naturalWidth, image.naturalHeight]"
+    moving = page.locator("dialog .moving")
+    moving.evaluate("image => image.decode()")
+    assert moving.evaluate(size) == [64, 16] or moving.evaluate(size) == [128, 32]

@@ -1,0 +1,64 @@
+"""What tiles say."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def rows(site):
+    """maps.csv by the keys of the maps."""
+    with (site.parent / "maps.csv").open(encoding="utf-8", newline="") as stream:
+        return {f"{row['index']}.{row['map']}": row for row in csv.DictReader(stream)}
+
+
+@pytest.mark.parametrize("sort", ["score", "redundancy", "class-2"])
+def test_tiles_say_what_they_are_ordered_by(look, site, rows, sort):
+    page = look(f"{site.as_uri()}#layer=0&sort={sort}")
+    page.wait_for_selector("a.tile")
+    for tile in page.locator("a.tile").all():
+        row = rows[tile.get_attribute("data-key")]
+        label, amount = tile.get_attribute("aria-label"), tile.locator(".amount").text_content()
+        if sort == "class-2":
+            assert f"{amount} bits about coat" in label
+            continue
+        told = float(amount.removeprefix(sort).replace("–", "nan"))
+        assert f"{sort} {amount.removeprefix(sort)}" in label
+        if row[sort]:
+            assert told == pytest.approx(float(row[sort]), rel=0.01)
+    assert (page.text_content("#scale") == "") == (sort != "class-2")
+
+
+def test_a_silent_map_says_so(look, site):
+    page = look(f"{site.as_uri()}#verdict=dead&layer=1")
+    page.wait_for_selector("a.tile")
+    assert page.locator("a.tile .over").text_content() == "○ silent"
+    assert "silent: dead (proved)" in page.locator("a.tile").get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("size", ["m", "l"])
+def test_badges_of_a_tile_are_whole(look, site, size):
+    page = look(f"{site.as_uri()}#size={size}&rev=1&group=shallow")
+    page.wait_for_selector("a.tile")
+    told = page.eval_on_selector_all(
+        "a.tile .under",
+        """all => all.map(under => {
+          const row = under.closest(".row").getBoundingClientRect();
+          const badges = [...under.children];
+          const cut = badges.some(one => one.scrollWidth > one.clientWidth);
+          return [badges.length, cut || under.getBoundingClientRect().bottom > row.bottom];
+        })""",
+    )
+    assert max(count for count, _ in told) == 2
+    assert not any(cut for _, cut in told)
+
+
+def test_small_tiles_are_lean(look, site):
+    page = look(f"{site.as_uri()}#size=s")
+    page.wait_for_selector("a.tile")
+    shown = page.locator("a.tile").count()
+    assert page.locator("#grid *").count() <= 13 * shown + 40

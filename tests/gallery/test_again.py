@@ -1,0 +1,128 @@
+"""The command that makes an OIP again: a shell reads it as it was meant, and it means the same."""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+import numpy as np
+import pytest
+
+from gallery.again import command
+from oip.ascent.settings import PRESETS, ascent_settings
+from oip.cli.inputs import apply_input, input_shape
+from oip.cli.reconstruct import assignments
+from oip.cli.reconstruct import command as reconstruct
+from oip.network.inputs import InputSpec
+
+LAYER = {"layer": "a", "index": 0}
+
+
+def _read(text):
+    """The options that the command line itself makes of a command."""
+    words = shlex.split(text)
+    assert words[:2] == ["oip", "reconstruct"]
+    return reconstruct.make_context("reconstruct", words[2:]).params
+
+
+def _info(**more):
+    return {"model": {"name": "m.keras", "sha256": ""}, **more}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"starts": 7, "steps": 31, "screened": 64, "noise": "single:4", "seed": 11},
+        {"rate": 0.37, "blur_end": 0.25, "decorrelate": True, "jitter": 3, "tolerance": 1e-06},
+        {"climb_silent": False, "parameterisation": "fourier", "rotation": 2.5},
+    ],
+)
+def test_command_resolves_to_the_settings_of_the_run(preset, changes):
+    settings = ascent_settings(preset, **changes)
+    told = {"reconstruct": msgspec.to_builtins(settings)}
+    found = _read(command(_info(settings=told), "run", LAYER, 3))
+    own = {name: found[name] for name in ("starts", "steps", "screened", "noise", "seed")}
+    assert ascent_settings(found["preset"], **(own | assignments(found["changes"]))) == settings
+    assert changes or not found["changes"], "a preset alone needs no --set"
+
+
+class _Network:
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"preprocess": "caffe"},
+        {"preprocess": "torch"},
+        {"mean": (0.1306604, -0.5, 3.0), "std": (0.3081,), "value_range": (-1.0, 255.0)},
+        {"mean": (-1.5,)},
+        {"value_range": (-0.1, 1.0)},
+        {"preprocess": "caffe", "mean": (1.0,)},
+    ],
+)
+def test_command_tells_what_the_input_was_told(told):
+    bands = np.zeros(3, np.float32)
+    bare = InputSpec((8, 8, 3), bands, bands + 1, float("nan"), float("nan"), "assumed")
+    spec = bare.told(**told)
+    found = _read(command(_info(input=spec.to_dict()), "run", LAYER, 0))
+    network = _Network(bare)
+    names = ("input_mean", "input_std", "input_range", "preprocess")
+    apply_input(network, None, **{name: found[name] for name in names})
+    assert network.inputs.to_dict() == spec.to_dict()
+
+
+@pytest.mark.parametrize("source", ["sidecar", "data mnist:test", "the model's Rescaling layer"])
+def test_what_model_or_data_say_is_not_told_again(source):
+    spec = {"mean": [0.5], "std": [1.0], "low": 0.0, "high": 1.0, "source": source}
+    found = _read(command(_info(input=spec), "run", LAYER, 0))
+    assert not any(found[name] for name in ("input_mean", "input_std", "input_range", "preprocess"))
+
+
+def test_command_tells_how_the_model_was_loaded():
+    loading = {"imports": ["my.layers", "others"], "input_size": [96, 128]}
+    found = _read(command(_info(loading=loading), "run", LAYER, 0))
+    assert found["imports"] == ("my.layers", "others")
+    assert input_shape(found["input_size"]) == (96, 128)
+
+
+def test_command_names_the_input_of_several():
+    found = _read(command(_info(input={"source": "sidecar", "name": "left"}), "run", LAYER, 0))
+    assert found["input_name"] == "left"
+
+
+def test_command_leaves_the_finished_run_alone():
+    assert _read(command(_info(), "run", LAYER, 0))["out"].name == "run-again"
+
+
+def test_command_names_the_objective_of_an_image():
+    layer = {"layer": "objectives", "index": 3, "objectives": ["class:4", "class:4 - class:9"]}
+    info = {"model": {"name": "m.keras"}, "settings": {"reconstruct": {"seed": 1}}}
+    words = shlex.split(command(info, "run", layer, 1))
+    assert words[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
+
+
+@pytest.mark.parametrize("name", ["Conv2D_3", "block 1/c", "$(rm -rf ~)", "a'b\"c", "-x", "a\nb"])
+def test_command_is_one_word_a_part(name):
+    info = {
+        "model": {"name": "my model;ls.keras", "sha256": ""},
+        "settings": {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}},
+        "data": {"source": "my data.npz"},
+    }
+    words = shlex.split(command(info, "my run", {"layer": name, "index": 4}, 17))
+    wanted = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
+    assert words[:4] == ["oip", "reconstruct", "my model;ls.keras", wanted]
+    assert words[4:6] == ["--data", "my data.npz"]
+    assert words[6:10] == ["--starts", "3", "--noise", "tilt:0.5"]
+    assert words[10:] == ["--out", "my run-again", "--seed", "9"]
+
+
+def test_command_names_the_preset():
+    info = {
+        "model": {"name": "m.keras"},
+        "settings": {"reconstruct": {"climb_silent": False, "warmup": 0}},
+    }
+    assert "--preset author" in command(info, "run", {"layer": "a", "index": 0}, 0)

@@ -1,0 +1,136 @@
+"""What the grid is made of, and how large it is for ten thousand maps."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+import gallery
+from gallery.catalogue import Catalogue
+from gallery.evidence import Evidence
+from gallery.layers import Estimator, Information, LayerEntry, MapEntry
+from gallery.text import script
+from oip.ascent.results import VERDICTS
+
+CLASSES = [f"class {number}" for number in range(10)]
+
+
+def _information(random, rank):
+    mi = float(random.beta(1.3, 3.0) * 3)
+    per_class = random.random(len(CLASSES)) * mi / 3
+    return Information(
+        rank=rank,
+        rank_low=max(1, rank - int(random.integers(40))),
+        rank_high=rank + int(random.integers(40)),
+        mi=mi,
+        low=mi * random.uniform(0.8, 0.95),
+        high=mi * random.uniform(1.05, 1.2),
+        p_value=0.01,
+        p_adjusted=float(10 ** -random.uniform(0.3, 3.5)),
+        saturated=bool(random.random() < 0.1),
+        raw=mi,
+        best=int(per_class.argmax()),
+        per_class=per_class,
+        class_low=None,
+        class_high=None,
+        class_p=None,
+    )
+
+
+def _layer(random, index, count, keys):
+    estimators = tuple(
+        Estimator(key, key, "", "bits", key == "decoder", 2000, "test", 3.3, 0.1, True, (), {})
+        for key in keys
+    )
+    ranks = [random.permutation(count) + 1 for _ in keys]
+    ranks[0] = np.arange(count) + 1
+    maps = tuple(
+        MapEntry(
+            map=int(number),
+            row=int(number),
+            evidence={
+                "verdict": VERDICTS[int(random.integers(3))],
+                "converged": bool(random.random() < 0.5),
+                "provably_dead": False,
+                "score": float(random.gamma(2.0)),
+                "stability": float(random.beta(4, 3)),
+            },
+            information=tuple(_information(random, int(rank[place])) for rank in ranks),
+            redundancy=float(f"{random.beta(2, 3):.3g}"),
+        )
+        for place, number in enumerate(random.permutation(count))
+    )
+    info = {"index": index, "layer": f"block{index}_conv", "class": "Conv2D", "maps": count}
+    return LayerEntry(
+        index=index,
+        name=f"block{index}_conv",
+        info=info,
+        oips=None,
+        blocks=(),
+        estimators=estimators,
+        responses=None,
+        evidence=Evidence(None, None, None, {}, None),
+        data_digest=None,
+        notices=(),
+        maps=maps,
+    )
+
+
+@pytest.mark.parametrize("keys", [("decoder", "kde"), ("decoder", "kde", "ksg", "renyi")])
+def test_maps_script_is_small_whatever_is_known(keys):
+    random = np.random.default_rng(0)
+    catalogue = Catalogue({"model": {"name": "m"}}, CLASSES)
+    for index in reversed(range(5)):
+        catalogue.add(_layer(random, index, 2000, keys))
+    sizes = {
+        file: len(gzip.compress(script(known_as, content).encode()))
+        for file, known_as, content in catalogue.scripts({"model": "m"})
+    }
+    assert catalogue.count == 10_000
+    assert sizes["maps"] <= 180 * 1024, "the budget is 200"
+    assert {file for file in sizes if file.startswith("by-")} == {
+        f"by-{place:02d}" for place in range(1, len(keys))
+    }
+
+
+def _content(path, name):
+    text = path.read_text("utf-8")
+    return json.loads(text.removeprefix(f'window.OIP.add("{name}",').removesuffix(");\n"))
+
+
+def test_bits_are_whole_thousandths_and_ends_distances(run):
+    folder = gallery.build(run).parent
+    maps = _content(folder / "data/maps.js", "maps")
+    assert set(maps["information"]) == {"decoder"}
+    for key, told in (
+        ("decoder", maps["information"]["decoder"]),
+        ("kde", _content(folder / "data/by-01.js", "by-1")),
+    ):
+        known = next(e for e in run.ranking(1)["estimators"] if e["estimator"] == key)
+        by_map = {one["map"]: one for one in known["maps"]}
+        for place, number in enumerate(maps["columns"]["map"][:40]):
+            one = by_map[number]
+            mi, below, above = (told[name][place] for name in ("mi", "below", "above"))
+            assert all(isinstance(value, int) for value in (mi, below, above))
+            assert mi == pytest.approx(1000 * one["mi"], abs=0.51)
+            assert (mi - below, mi + above) == pytest.approx(
+                (1000 * one["low"], 1000 * one["high"]), abs=0.6
+            )
+            assert told["rank"][place] == one["rank"]
+
+
+def test_what_is_not_known_stays_so(run):
+    random = np.random.default_rng(0)
+    layer = _layer(random, 0, 3, ("decoder",))
+    bare = Information(None, None, None, None, None, None, None, None, False, *[None] * 6)
+    object.__setattr__(layer.maps[1], "information", (bare,))
+    object.__setattr__(layer.maps[2], "information", (None,))
+    catalogue = Catalogue({"model": {"name": "m"}}, CLASSES)
+    catalogue.add(layer)
+    told = dict((file, content) for file, _, content in catalogue.scripts({}))["maps"]
+    columns = told["information"]["decoder"]
+    for name in ("mi", "below", "above", "rank", "p_adjusted", "best"):
+        assert columns[name][0] is not None and columns[name][1:] == [None, None]

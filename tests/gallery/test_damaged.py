@@ -1,0 +1,126 @@
+"""Files of a run that are damaged or of another form are named; nothing ends in a traceback."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gallery
+from oip.core import files
+from oip.core.errors import RunError
+
+COUNT = 12
+
+
+def _json(run, name, change):
+    path = run.path / name
+    told = files.read_json(path)
+    change(told)
+    files.write_json(path, told)
+    if name == "run.json":
+        run.info.clear()
+        run.info.update(told)
+
+
+def _arrays(run, name, change):
+    path = run.path / name
+    arrays = files.read_arrays(path)
+    change(arrays)
+    files.write_arrays(path, arrays)
+
+
+def _stability(run, **changes):
+    told = {
+        "schema": 1,
+        "maps": list(range(COUNT)),
+        "within": [0.5] * COUNT,
+        "percentile": [90.0] * COUNT,
+        "n_null": [11] * COUNT,
+        "clusters": [[0, 0, 0]] * COUNT,
+        "medoids": [[True, False, False]] * COUNT,
+    }
+    files.write_json(run.folder(0) / "stability.json", {**told, **changes})
+
+
+def _dropped(name):
+    return lambda told: told.pop(name)
+
+
+def _kernels(value):
+    return lambda told: told["maps"][0].update(kernels=value)
+
+
+LAYER = "layers/000/"
+JSON = [
+    ("run.json", _dropped("input")),
+    ("run.json", lambda told: told["input"].pop("shape")),
+    ("run.json", lambda told: told["input"].update(shape=[0, 3, 1])),
+    ("run.json", lambda told: told["input"].update(shape=["a", "b", "c"])),
+    ("run.json", lambda told: told.update(classes=5)),
+    ("run.json", lambda told: told.update(settings=[1])),
+    ("run.json", lambda told: told.update(data="x")),
+    ("run.json", lambda told: told["layers"][0].update(objectives=["a"])),
+    ("layers/000/ranking.json", lambda told: told.update(notices=3)),
+    ("layers/000/kernels.json", _kernels({"a": 1})),
+    ("layers/000/kernels.json", _kernels([3])),
+    ("record/record.json", lambda told: told.update(steps=["a", "b", "c", "d"])),
+    ("record/record.json", lambda told: told.update(steps=3)),
+]
+ARRAYS = [
+    ("responses.npz", _dropped("maps")),
+    ("responses.npz", _dropped("best_scores")),
+    ("responses.npz", _dropped("histogram")),
+    ("responses.npz", lambda told: told.update(histogram=told["histogram"][:1])),
+    ("responses.npz", lambda told: told.update(edges=told["edges"][0])),
+    ("responses.npz", lambda told: told.update(best_scores=told["best_scores"][:, :2])),
+    ("responses.npz", lambda told: told.update(maps=told["maps"][:, None])),
+    ("softmax.npz", lambda told: told.update(maps=np.zeros((COUNT, 2), int))),
+    ("softmax.npz", lambda told: told.update(maps=told["maps"].astype(str))),
+    ("redundancy.npz", lambda told: told.update(maps=told["maps"][:, None])),
+    ("redundancy.npz", lambda told: told.update(names=np.array("renyi"))),
+]
+STABILITY = [
+    {"within": 3},
+    {"within": [0.1]},
+    {"within": ["x"] * COUNT},
+    {"n_null": [1]},
+    {"clusters": [[0]] * COUNT},
+    {"medoids": None},
+]
+
+
+@pytest.fixture
+def bare(full_run):
+    """A run of a small layer only."""
+    for path in (full_run.path / "layers/001").iterdir():
+        path.unlink()
+    return full_run
+
+
+def _refused(run, name):
+    with pytest.raises(RunError, match=name.rpartition("/")[2].replace(".", r"\.")):
+        gallery.build(run, data_images=np.zeros((30, 12, 12, 1), np.uint8))
+    assert not (run.path / "gallery").exists()
+
+
+@pytest.mark.parametrize(("name", "change"), JSON)
+def test_json_of_another_form(bare, name, change):
+    _json(bare, name, change)
+    _refused(bare, name)
+
+
+@pytest.mark.parametrize(("name", "change"), ARRAYS)
+def test_arrays_of_another_form(bare, name, change):
+    _arrays(bare, LAYER + name, change)
+    _refused(bare, name)
+
+
+@pytest.mark.parametrize("changes", STABILITY)
+def test_stability_of_another_form(bare, changes):
+    _stability(bare, **changes)
+    _refused(bare, "stability.json")
+
+
+def test_stability_as_it_should_be_is_taken(bare):
+    _stability(bare)
+    assert gallery.build(bare).is_file()
