@@ -163,7 +163,7 @@ def ablate(
 
     if to not in ("zero", "mean"):
         raise SettingsError(expected("to", "zero or mean", f"'{to}'"))
-    network = Network.of(model_or_path)
+    network = Network.of(model_or_path, images=images)
     info = network.find(layer) if isinstance(layer, str) else layer
     numbers = map_numbers(info, maps)
     pixels = check_images(network.inputs, images)

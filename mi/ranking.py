@@ -88,7 +88,7 @@ def rank(
     chosen = _chosen(estimators, with_input)
     if at not in ("response", "block"):
         raise SettingsError(expected("at", "response or block", f"'{at}'"))
-    network = Network.of(model_or_path)
+    network = Network.of(model_or_path, images=images)
     info = network.find(layer) if isinstance(layer, str) else layer
     numbers = map_numbers(info, maps)
     pixels = check_images(network.inputs, images)

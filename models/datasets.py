@@ -9,6 +9,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import DataError, expected
+from oip.core.pixels import plain_range
 
 TEST_SHARE = 0.2
 """Share of the images that is held out where a source brings no test part of its own."""
@@ -55,7 +56,7 @@ def dataset(
     pixels = _pixels(np.asarray(images), source)
     if labels is not None:
         labels = _labels(np.asarray(labels), len(pixels), len(classes), source)
-    low, high = _range(pixels)
+    low, high = plain_range(pixels)
     return Dataset(pixels, labels, tuple(classes), source, low, high)
 
 
@@ -192,15 +193,3 @@ def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.nda
         wanted = f"0 to {classes - 1}, for {classes} classes"
         raise DataError(expected(f"{source}: labels", wanted, f"{labels.min()} to {labels.max()}"))
     return labels
-
-
-def _range(images: np.ndarray) -> tuple[float, float]:
-    """The range that pixels are meant to have: 0 to 255, 0 to 1, or what is there."""
-    if images.dtype == np.uint8:
-        return 0.0, 255.0
-    low, high = float(images.min()), float(images.max())
-    if low >= 0.0 and high <= 1.0:
-        return 0.0, 1.0
-    if low >= 0.0 and 1.0 < high <= 255.0:
-        return 0.0, 255.0
-    return low, high

@@ -10,6 +10,7 @@ import numpy as np
 from oip.ascent.parameterisation import DataStatistics, parameterisation_of
 from oip.ascent.readouts import Reading, Readout
 from oip.ascent.regularisers import likeness, norm_slope, variation_slope
+from oip.ascent.seen import Fields, Seen, each
 from oip.ascent.settings import AscentSettings
 from oip.ascent.smoothing import blurred, reach_of
 from oip.ascent.transforms import look_of
@@ -17,7 +18,6 @@ from oip.network.graphs import compiled
 from oip.network.view import Network
 
 Focus = Literal["mean", "peak"]
-_TINY = 1e-12
 
 
 class Segment:
@@ -35,19 +35,18 @@ class Segment:
         self._readout = readout
         self._settings = settings
         shape = network.inputs.shape
-        self._mask = (visible[..., None] * np.ones(shape[-1])).astype(np.float32)
-        self._seen = float(max(1.0, self._mask.sum()))
+        self._fields = Fields(visible, shape)
         self._axes = list(range(1, len(shape) + 1))
         self._look = look_of(settings, shape, settings.seed)
         self._terms = parameterisation_of(settings, shape, data)
         self._graph = self._compiled()
         self._begin = self._compiled_begin()
 
-    def begun(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starting images (n, h, w, b) as they climb, and as they are scored."""
+    def begun(self, starts: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Starting images (n, h, w, b) of items (n,), as they climb and as they are scored."""
         import tensorflow as tf
 
-        images, shown = self._begin(tf.constant(starts, tf.float32))
+        images, shown = self._begin(tf.constant(starts, tf.float32), tf.constant(items, tf.int32))
         return images.numpy(), shown.numpy()
 
     def run(
@@ -90,11 +89,13 @@ class Segment:
     def _compiled_begin(self) -> Any:
         import tensorflow as tf
 
-        def begin(starts: Any) -> Any:
-            images = self._terms.begun(self._restored(starts))
-            return images, self._shown(images)
+        def begin(starts: Any, items: Any) -> Any:
+            seen = self._fields.of(items)
+            images = self._terms.begun(seen.restored(starts))
+            return images, self._shown(images, seen)
 
-        return compiled(begin, tf.TensorSpec((None, *self._network.inputs.shape), tf.float32))
+        image = tf.TensorSpec((None, *self._network.inputs.shape), tf.float32)
+        return compiled(begin, image, tf.TensorSpec((None,), tf.int32))
 
     def _compiled(self) -> Any:
         import tensorflow as tf
@@ -112,16 +113,17 @@ class Segment:
             peak: Any,
         ) -> Any:
             silent = tf.gather(silences, items)
+            seen = self._fields.of(items)
 
             def body(
                 step: Any, images: Any, best: Any, kept: Any, pace: Any, _stuck: Any, trace: Any
             ) -> Any:
-                moved = self._step(images, pace, items, step, peak)
+                moved = self._step(images, pace, items, step, peak, seen)
                 reading = moved.reading
                 open_ = tf.logical_or(reading.post > 0, tf.logical_not(silent))
                 key = tf.where(open_, reading.post, reading.pre)
                 better = key > kept[0]
-                best = tf.where(self._each(better), moved.shown, best)
+                best = tf.where(each(better, images), moved.shown, best)
                 kept = tf.where(better, tf.stack([key, reading.post, reading.pre]), kept)
                 trace = trace.write(step - first, reading.post)
                 return step + 1, moved.images, best, kept, moved.pace, moved.still, trace
@@ -132,7 +134,7 @@ class Segment:
             _, images, best, kept, pace, stuck, trace = tf.while_loop(
                 lambda step, *_: step < first + count, body, state, parallel_iterations=1
             )
-            return images, self._shown(images), best, kept, pace, stuck, trace.stack()
+            return images, self._shown(images, seen), best, kept, pace, stuck, trace.stack()
 
         image = tf.TensorSpec((None, *self._network.inputs.shape), tf.float32)
         three, number = tf.TensorSpec((3, None), tf.float32), tf.TensorSpec((), tf.int32)
@@ -140,17 +142,17 @@ class Segment:
         flag = tf.TensorSpec((), tf.bool)
         return compiled(segment, image, image, three, three, items, number, number, flag)
 
-    def _step(self, images: Any, pace: Any, items: Any, step: Any, peak: Any) -> _Moved:
+    def _step(self, images: Any, pace: Any, items: Any, step: Any, peak: Any, seen: Seen) -> _Moved:
         """One step; the reading is of the images before it."""
         import tensorflow as tf
 
         settings = self._settings
         warming = step < settings.warmup
-        shown = self._shown(images)
+        shown = self._shown(images, seen)
         with tf.GradientTape(persistent=settings.diversity > 0) as tape:
             tape.watch(shown)
-            seen = shown if self._look is None else self._look(shown, step)
-            reading = self._read(seen, items, warming, peak)
+            looked = shown if self._look is None else self._look(shown, step)
+            reading = self._read(looked, items, warming, peak)
             alike = likeness(reading.features, items) if settings.diversity > 0 else None
         slope = tf.ensure_shape(tape.gradient(reading.climbed, shown), images.shape)
         apart = None if alike is None else tape.gradient(alike, shown)
@@ -158,20 +160,20 @@ class Segment:
             reading = self._read(shown, items, warming, peak)
         size = tf.reduce_max(tf.abs(slope), self._axes)
         still = tf.logical_not(size > 0)
-        direction = self._unit(slope / self._each(tf.where(still, 1.0, size)))
+        direction = seen.unit(slope / each(tf.where(still, 1.0, size), slope))
         if settings.total_variation > 0:
-            direction -= settings.total_variation * variation_slope(shown) * self._mask
+            direction -= settings.total_variation * variation_slope(shown) * seen.mask
         if settings.norm > 0:
-            direction -= settings.norm * norm_slope(shown, settings.norm_power) * self._mask
+            direction -= settings.norm * norm_slope(shown, settings.norm_power) * seen.mask
         if apart is not None:
-            direction -= settings.diversity * self._each(alike) * self._unit(apart)
+            direction -= settings.diversity * each(alike, apart) * seen.unit(apart)
         rates = self._rates(reading, pace, step)
-        share = float(np.sqrt(self._seen / self._mask.size))
-        moved = self._terms.moved(images, self._unit(direction), rates * share)
+        rate = rates * seen.share(self._network.inputs.shape)
+        moved = self._terms.moved(images, seen.unit(direction), rate)
         moved = self._soft(moved, step)
         if not self._terms.keeps_spectrum:
-            moved = self._restored(moved)
-        moved = tf.where(self._each(still), images, moved)
+            moved = seen.restored(moved)
+        moved = tf.where(each(still, images), images, moved)
         return _Moved(moved, shown, tf.stack([rates, reading.post, reading.pre]), reading, still)
 
     def _read(self, shown: Any, items: Any, warming: Any, peak: Any) -> Reading:
@@ -211,29 +213,8 @@ class Segment:
         due = tf.equal(step % settings.blur_every, settings.blur_every - 1)
         return tf.cond(due, lambda: blurred(images, sigma, reach), lambda: images)
 
-    def _shown(self, images: Any) -> Any:
-        return self._restored(images) if self._terms.keeps_spectrum else images
-
-    def _restored(self, images: Any) -> Any:
-        """Mean 0 and deviation 1 over the pixels that are seen, 0 elsewhere."""
-        import tensorflow as tf
-
-        mean = tf.reduce_sum(images * self._mask, self._axes) / self._seen
-        centred = (images - self._each(mean)) * self._mask
-        spread = tf.sqrt(tf.reduce_sum(tf.square(centred), self._axes) / self._seen)
-        return centred / self._each(tf.maximum(spread, _TINY))
-
-    def _unit(self, direction: Any) -> Any:
-        """RMS 1 over the pixels that are seen; zero stays zero."""
-        import tensorflow as tf
-
-        size = tf.sqrt(tf.reduce_sum(tf.square(direction) * self._mask, self._axes) / self._seen)
-        return direction / self._each(tf.where(size > 0, size, 1.0))
-
-    def _each(self, values: Any) -> Any:
-        import tensorflow as tf
-
-        return tf.reshape(values, [-1, *[1] * len(self._axes)])
+    def _shown(self, images: Any, seen: Seen) -> Any:
+        return seen.restored(images) if self._terms.keeps_spectrum else images
 
 
 @dataclass(frozen=True)

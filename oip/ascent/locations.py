@@ -10,7 +10,8 @@ import numpy as np
 
 from oip.ascent.by_map import ByMap
 from oip.ascent.fields import central_node, field_boxes, pixels_of
-from oip.ascent.nodes import check_size, node_oips
+from oip.ascent.limits import check_size
+from oip.ascent.nodes import node_oips
 from oip.ascent.results import Oips
 from oip.ascent.similarity import reach, similarity
 from oip.core import notebook

@@ -37,8 +37,11 @@ class Climbed:
 class Climber:
     """The ascent for one readout: traced once, for any items and any number of images.
 
-    Images are standardised (mean 0, deviation 1 over the visible pixels and all bands); the model
-    is fed `image * std + mean`, so the same network fed in other units climbs the same way.
+    Images are standardised (mean 0, deviation 1 over all bands of the visible pixels); the model is
+    fed `image * std + mean`, so the same network fed in other units climbs the same way.
+
+    Args:
+        visible: bool, (h, w) or (1, h, w) for all items, or (items, h, w).
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Climber:
         """
         settings, count = self.settings, len(starts)
         wanted = snapshot_steps(settings.steps)
-        state = self._begun(starts)
+        state = self._begun(starts, items)
         done = _State(**{name: value.copy() for name, value in vars(state).items()})
         snapshots = np.zeros((count, len(wanted), *starts.shape[1:]), np.float16)
         snapshots[:, 0] = state.best
@@ -128,8 +131,8 @@ class Climber:
             little = state.keys - before < self.settings.tolerance * np.abs(state.keys)
         return little & ((state.scores > 0) | ~self.readout.silent[items])
 
-    def _begun(self, starts: np.ndarray) -> _State:
-        images, shown = self._segment.begun(starts)
+    def _begun(self, starts: np.ndarray, items: np.ndarray) -> _State:
+        images, shown = self._segment.begun(starts, items)
         low = np.full(len(starts), -np.inf, np.float32)
         return _State(
             images=images,

@@ -74,6 +74,40 @@ class Noise:
         return _standardised(total)
 
 
+class KeptNoise:
+    """The starts of one layer, each drawn once while there is room for it.
+
+    Args:
+        noise: of which images.
+        seed, layer: as for `Noise.images`.
+        budget: bytes of the images that are kept; the least lately used leave first.
+    """
+
+    def __init__(self, noise: Noise, seed: int, layer: int, budget: int = 256 << 20):
+        room = max(1, budget // (4 * int(np.prod(noise.shape))))
+
+        def draw(start: int) -> tuple[np.ndarray, np.ndarray]:
+            images, weights = noise.images(seed, layer, np.array([start]))
+            return images[0], weights[0]
+
+        self._noise = noise
+        self._drawn = lru_cache(maxsize=room)(draw)
+
+    def images(self, starts: np.ndarray) -> np.ndarray:
+        """(k, h, w, b) float32 of starts (k,)."""
+        found = np.empty((len(starts), *self._noise.shape), np.float32)
+        for row, start in enumerate(starts):
+            found[row] = self._drawn(int(start))[0]
+        return found
+
+    def weights(self, starts: np.ndarray) -> np.ndarray:
+        """(k, o) float32 octave weights of starts (k,)."""
+        found = np.empty((len(starts), len(self._noise.grids)), np.float32)
+        for row, start in enumerate(starts):
+            found[row] = self._drawn(int(start))[1]
+        return found
+
+
 def octave_grids(side: int) -> tuple[int, ...]:
     """Grids for a side of so many pixels: side, side/2, side/4, ... down to 3 nodes, four at most.
 
@@ -91,11 +125,12 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
 
     Args:
         preset: `equal`; `white` (the shortest wavelength only); `no-white` (all but it);
-            `single:GRID`; `tilt:BETA` (weight proportional to wavelength ** BETA); `dirichlet`
+            `single:GRID`; `tilt:BETA` (weight proportional to wavelength ** BETA);
+            `weights:1,0.5,0,0` (one for each octave, the shortest wavelength first); `dirichlet`
             (uniform on the simplex, drawn from `random`).
 
     Raises:
-        SettingsError: an unknown preset or grid.
+        SettingsError: an unknown preset or grid, or weights that do not fit the octaves.
     """
     name, _, argument = preset.partition(":")
     if name == "equal" and not argument:
@@ -112,11 +147,31 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
         weights = np.array([float(grid == int(argument)) for grid in grids])
     elif name == "tilt" and _is_number(argument):
         weights = (1.0 / np.array(grids, float)) ** float(argument)
+    elif name == "weights":
+        weights = _explicit(argument, grids)
     else:
-        known = "equal, white, no-white, dirichlet, tilt:BETA"
+        known = "equal, white, no-white, dirichlet, tilt:BETA, weights:W,W,..."
         singles = ", ".join(f"single:{grid}" for grid in grids)
         raise SettingsError(expected("noise", f"{known}, {singles}", f"'{preset}'"))
     return weights / weights.sum()
+
+
+def _explicit(text: str, grids: tuple[int, ...]) -> np.ndarray:
+    """Weights that are written out.
+
+    Raises:
+        SettingsError: not one number from 0 for each octave, or nothing but zeros.
+    """
+    try:
+        weights = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        weights = np.empty(0)
+    fits = len(weights) == len(grids) and bool(np.isfinite(weights).all())
+    if not fits or weights.min() < 0 or not weights.max() > 0:
+        octaves = ", ".join(map(str, grids))
+        wanted = f"{len(grids)} numbers from 0, not all zero, for the grids {octaves}"
+        raise SettingsError(expected("noise weights", wanted, f"'{text}'"))
+    return weights / weights.max()  # their sum may be too large for a number
 
 
 def _is_number(text: str) -> bool:

@@ -85,6 +85,10 @@ class Objective:
             return NotImplemented
         return Objective(self.terms + other.terms)
 
+    def __radd__(self, other: int) -> Objective:
+        """What `sum` needs, which begins with 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def __mul__(self, factor: float) -> Objective:
         if not isinstance(factor, (int, float, np.integer, np.floating)):
             return NotImplemented
@@ -95,7 +99,9 @@ class Objective:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Objective:
-        if float(divisor) == 0:
+        if not isinstance(divisor, (int, float, np.integer, np.floating)):
+            return NotImplemented
+        if divisor == 0:
             raise SettingsError(expected("divisor of an objective", "a number", "zero"))
         return self * (1.0 / float(divisor))
 
@@ -103,6 +109,8 @@ class Objective:
         return self * -1.0
 
     def __sub__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
         return self + (-other)
 
     def __str__(self) -> str:

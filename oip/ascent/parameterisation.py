@@ -139,10 +139,11 @@ def parameterisation_of(
     """
     needs = settings.parameterisation == "phase" or (settings.decorrelate and shape[-1] > 1)
     if needs and data is None:
-        what = "phase" if settings.parameterisation == "phase" else "decorrelate"
-        raise SettingsError(
-            expected(f"'{what}'", "images of the data to take statistics from (--data)", "none")
-        )
+        phase = settings.parameterisation == "phase"
+        what = "phase" if phase else "decorrelate"
+        wanted = "images of the data to take statistics from (--data)"
+        hint = "" if phase else "Without images, set decorrelate to false: --set decorrelate=false."
+        raise SettingsError(expected(f"'{what}'", wanted, "none", hint))
     if settings.parameterisation == "phase" and data is not None:
         return Phases(_standard(data.magnitude, shape))
     gain = None

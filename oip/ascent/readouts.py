@@ -6,6 +6,7 @@ item's response can be flat zero, its pre-activation stands beside it.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from oip.ascent.objectives import Objective, Term
+from oip.ascent.objectives import KINDS, Objective, Term
 from oip.core.errors import ModelError, SettingsError, expected
 from oip.network.cut import run_to, run_to_all
 from oip.network.heads import classes, dense_layer
 from oip.network.layers import LayerInfo, Place
 from oip.network.view import Network
+
+_JOINED = re.compile(rf"[+-](?:[\d.]+\*)?(?:{'|'.join(KINDS)})$")
+"""What the name of a layer ends with where two terms were written without spaces."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,12 @@ class Readout(ABC):
     """(items,) bool: the value rests at zero, without gradient, when nothing excites the item."""
     jump: tuple[float, ...] | None
     """Pixels from node to node."""
+    looks: np.ndarray
+    """(items, probes) bool: the probes that each item is read from; (1, 1) where all share one."""
     bytes_per_image: int
     """Of all that a forward pass keeps."""
+    refuses_constants = False
+    """An item that does not depend on the input is an error; else it has a verdict like others."""
 
     @abstractmethod
     def everything(self, fed: Sequence[Any]) -> Reading:
@@ -73,7 +81,7 @@ class Readout(ABC):
 
     @abstractmethod
     def probes(self, fed: Sequence[Any]) -> list[Any]:
-        """All tensors that any item depends on, before their activation."""
+        """(n, values) of all places that any item is read from, before their activation."""
 
 
 class MapReadout(Readout):
@@ -85,6 +93,7 @@ class MapReadout(Readout):
         self.name, self.index, self.labels = layer.name, layer.index, ()
         self.silent = np.full(layer.maps, layer.silent_possible)
         self.jump = layer.jump
+        self.looks = np.ones((1, 1), bool)
         self.bytes_per_image = network.activation_bytes(layer)
 
     def everything(self, fed: Sequence[Any]) -> Reading:
@@ -151,6 +160,19 @@ class _Tap:
     """Only the pre-activation counts: a class's logit."""
     jump: tuple[float, ...] | None
 
+    @property
+    def look(self) -> tuple[Any, ...]:
+        """Equal for terms that are read from the same nodes, of whatever maps."""
+        place = self.place
+        return id(place.layer), place.use, place.before_activation, self.term.node
+
+    def looked_at(self, tensor: Any) -> Any:
+        """(n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
+        import tensorflow as tf
+
+        part = tensor[(slice(None), *self.term.node)] if self.term.node else tensor
+        return tf.reshape(part, [tf.shape(part)[0], -1])
+
     def value(self, tensor: Any) -> Any:
         """(n,) of a tensor (n, *nodes, maps)."""
         import tensorflow as tf
@@ -187,8 +209,13 @@ class ObjectiveReadout(Readout):
         can = np.array([tap.silent for tap in self._taps])
         used = self._weights != 0
         self.silent = np.all((self._weights >= 0) & (can | ~used), axis=1)
+        looks = [tap.look for tap in self._taps]
+        self._probed = [looks.index(look) for look in dict.fromkeys(looks)]
+        same = np.array([[look == looks[first] for first in self._probed] for look in looks])
+        self.looks = (used[:, :, None] & same).any(1)
         self.jump = next((tap.jump for tap in self._taps if tap.jump is not None), None)
         self.bytes_per_image = network.activation_bytes()
+        self.refuses_constants = True
 
     def everything(self, fed: Sequence[Any]) -> Reading:
         post, pre, _ = self._values(fed)
@@ -223,12 +250,8 @@ class ObjectiveReadout(Readout):
         return Reading(sums[0], sums[1], sums[1], sums[2], features)
 
     def probes(self, fed: Sequence[Any]) -> list[Any]:
-        import tensorflow as tf
-
-        found = []
-        for tap, (before, _) in zip(self._taps, self._tensors(fed, True), strict=True):
-            found.append(tap.value(before)[:, None] if tap.term.kind == "node" else before)
-        return [tf.reshape(one, [tf.shape(one)[0], -1]) for one in found]
+        tensors = self._tensors(fed, True)
+        return [self._taps[tap].looked_at(tensors[tap][0]) for tap in self._probed]
 
     def _values(self, fed: Sequence[Any], for_gradient: bool = False) -> tuple[Any, Any, Any]:
         """(n, terms) values after and before their activation, and the first term's layer."""
@@ -256,6 +279,16 @@ def _tap(network: Network, term: Term, layer: str | None) -> _Tap:
     Raises:
         ModelError, SettingsError: the network has no such place.
     """
+    try:
+        return _place(network, term, layer)
+    except ModelError as error:
+        if term.layer is not None and _JOINED.search(term.layer):
+            wanted = "spaces around + and -, which layers' names may hold"
+            raise SettingsError(expected("objective", wanted, f"'{term}'")) from error
+        raise
+
+
+def _place(network: Network, term: Term, layer: str | None) -> _Tap:
     name = term.layer if term.layer is not None else layer
     if term.kind == "class":
         head = dense_layer(network, term.layer) if term.layer is not None else classes(network)

@@ -11,8 +11,9 @@ import numpy as np
 from oip.ascent import similarity
 from oip.ascent.climbing import Focus
 from oip.ascent.grown import Grown
+from oip.ascent.limits import check_size
 from oip.ascent.loop import Climbed, Climber, snapshot_steps
-from oip.ascent.noise import Noise
+from oip.ascent.noise import KeptNoise, Noise
 from oip.ascent.objectives import Objective, objective
 from oip.ascent.parameterisation import DataStatistics, parameterisation_of
 from oip.ascent.readouts import MapReadout, ObjectiveReadout, Readout
@@ -39,6 +40,10 @@ _TOGETHER = 128
 _NOISE_ON_DATA = 0.3
 _STATISTICS = 2000
 """Images that the data's spectrum and covariance are taken from, at most."""
+_HALF = 2
+"""Bytes of a value in an image that is kept."""
+_MEMORY = 2 << 30
+"""Bytes that the images which `reconstruct` gives back may take; joining them takes twice that."""
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 
 
@@ -78,7 +83,8 @@ def reconstruct(
         `Oips`, maps in ascending order, best start first; of objectives, in the order given.
 
     Raises:
-        ModelError, SettingsError, DataError: what was asked does not fit the model.
+        ModelError, SettingsError, DataError: what was asked does not fit the model, or its images
+            would take more than 2 GiB.
 
     References:
         Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks", 2014 (activation
@@ -97,6 +103,7 @@ def reconstruct(
     chosen = ascent_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
     if data is not None:
         data = check_images(network.inputs, data, "data")
+    network.inputs.warn_if_assumed()
     if objective is not None:
         readout = objective_readout(network, objective, layer)
         ascent = ReadoutAscent(network, readout, chosen, data, progress)
@@ -105,16 +112,31 @@ def reconstruct(
         info = network.find(str(layer))
         ascent = LayerAscent(network, info, chosen, data, progress)
         wanted = map_numbers(info, maps)
-    readout = ascent.readout
+    return with_all(ascent, wanted, progress)
+
+
+def with_all(ascent: ReadoutAscent, items: np.ndarray, progress: Progress = silent) -> Oips:
+    """The OIPs of some items of a readout in memory, their stability measured.
+
+    Args:
+        items: (m,) numbers of the maps, or of the objectives.
+
+    Raises:
+        SettingsError: the images would take more than 2 GiB.
+    """
+    readout, settings, shape = ascent.readout, ascent.settings, ascent.network.inputs.shape
+    kept = settings.starts + len(snapshot_steps(settings.steps))
+    hint = "Ask for fewer maps at a time, or keep them in a run: 'oip reconstruct', 'oip batch'."
+    check_size(f"'{readout.name}'", (len(items), kept), shape, _HALF, _MEMORY, hint)
     done = 0
     parts = []
-    for _, numbers in shards(wanted):
+    for _, numbers in shards(items):
         parts.append(ascent.grow(numbers))
         done += len(numbers)
-        progress(f"{readout.name}: maps", done, len(wanted))
+        progress(f"{readout.name}: maps", done, len(items))
     found = joined(parts)
-    shift = similarity.reach(readout.jump, found.images.shape[2:-1])
-    told = similarity.stability(found.images, found.alive, shift, chosen.seed, readout.index)
+    shift = similarity.reach(readout.jump, shape[:-1])
+    told = similarity.stability(found.images, found.alive, shift, settings.seed, readout.index)
     return found.with_stability(
         told.within, told.percentile, told.n_null, told.clusters, told.medoids
     )
@@ -168,6 +190,7 @@ class ReadoutAscent:
         self._data = data
         self._progress = progress
         self._noise = Noise(network.inputs.shape, settings.noise)
+        self._kept = KeptNoise(self._noise, settings.seed, readout.index)
         look_of(settings, network.inputs.shape, settings.seed)
         parameterisation_of(settings, network.inputs.shape, self._statistics)
 
@@ -178,8 +201,8 @@ class ReadoutAscent:
 
     @cached_property
     def _climber(self) -> Climber:
-        visible = self.screening.visible
-        return Climber(self.network, self.readout, self.settings, visible, self._statistics)
+        seen = self.screening.seen
+        return Climber(self.network, self.readout, self.settings, seen, self._statistics)
 
     @cached_property
     def _statistics(self) -> DataStatistics | None:
@@ -226,15 +249,12 @@ class ReadoutAscent:
     def _starts(self, number: int, skip: int) -> np.ndarray:
         ranked = self.screening.ranked_starts(int(number))[skip:]
         near = ranked[: 8 * self.settings.starts]
-        images, _ = self._noise.images(self.settings.seed, self.readout.index, near)
-        kept = choose_starts(images, self.settings.starts)
-        return near[kept]
+        return near[choose_starts(self._kept.images(near), self.settings.starts)]
 
     def _climb(self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus) -> Climbed:
         flat = np.concatenate(starts)
-        images, _ = self._noise.images(self.settings.seed, self.readout.index, flat)
         owners = np.repeat(maps, [len(some) for some in starts])
-        return self._climber.climb(images, owners, focus)
+        return self._climber.climb(self._kept.images(flat), owners, focus)
 
     def _from_data(self, maps: np.ndarray) -> Grown:
         """From the data image that excites each map most, each start with other noise on it."""
@@ -249,21 +269,24 @@ class ReadoutAscent:
         origins = [np.full(count, FROM_DATA)] * len(maps)
         return Grown.of(origins, climbed, self.readout.silent[maps])
 
+    def _seen(self, maps: np.ndarray) -> np.ndarray:
+        """(m, h, w) bool: the pixels that each item sees."""
+        seen = self.screening.seen
+        return np.broadcast_to(seen, (len(self.readout.silent), *seen.shape[1:]))[maps]
+
     def _amplitudes(self, starts: np.ndarray) -> np.ndarray:
         """(m, k, o) octave weights of screened starts; zero for those that grew from data."""
         found = np.zeros((*starts.shape, len(self._noise.grids)), np.float32)
         screened = starts != FROM_DATA
-        _, found[screened] = self._noise.images(
-            self.settings.seed, self.readout.index, starts[screened]
-        )
+        found[screened] = self._kept.weights(starts[screened])
         return found
 
     def _result(self, maps: np.ndarray, found: Grown) -> Oips:
         spec, screening = self.network.inputs, self.screening
-        unseen = ~screening.visible
         images, snapshots = found.images, found.snapshots
-        images[..., unseen, :] = spec.background
-        snapshots[..., unseen, :] = spec.background
+        for seen, *rows in zip(self._seen(maps), images, snapshots, strict=True):
+            for pictures in rows:
+                pictures[..., ~seen, :] = spec.background
         best = found.scores[:, 0]
         nothing = np.full(len(maps), np.nan)
         return Oips(
@@ -280,7 +303,9 @@ class ReadoutAscent:
             reasons=found.reasons,
             snapshots=snapshots,
             snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
-            verdict_codes=verdict_codes(maps, best, screening, self.readout.silent),
+            verdict_codes=verdict_codes(
+                maps, best, found.reasons[:, 0], screening, self.readout.silent
+            ),
             converged=settled(
                 found.traces[:, 0],
                 found.steps[:, 0],

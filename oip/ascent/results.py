@@ -59,7 +59,8 @@ class Oips:
     verdict_codes: np.ndarray
     """(m,) int: an index into `VERDICTS`."""
     converged: np.ndarray
-    """(m,) bool: the best start's score rose by less than 1 % over its last 20 steps."""
+    """(m,) bool: the best start's score rose by less than 1 % over its last `patience` steps (a
+    setting of the ascent, 10 by default)."""
     provably_dead: np.ndarray
     """(m,) bool: no input within the declared bounds can open the map."""
     saturated: np.ndarray
@@ -84,7 +85,8 @@ class Oips:
     medoids: np.ndarray
     """(m, k) bool: the start that is most like the others of its pattern."""
     visible: np.ndarray
-    """(h, w) bool: input pixels that the layer sees at all."""
+    """(h, w) bool: input pixels that the layer sees at all; of objectives, that any of them sees.
+    The images of each have mean 0 and deviation 1 over its own, the background elsewhere."""
     mean: np.ndarray
     """(b,): the input's mean, in the model's input units."""
     std: np.ndarray
@@ -98,6 +100,11 @@ class Oips:
         """A standardised image (..., h, w, b) as uint8 with its bands in the order of display."""
         rendered = (enhanced if enhance else plain)(image)
         return rendered[..., ::-1] if self.bgr else rendered
+
+    @property
+    def unseen_pixels(self) -> int:
+        """Input pixels on which nothing here depends; images have the background there."""
+        return int(self.visible.size - self.visible.sum())
 
     @property
     def verdicts(self) -> list[str]:
@@ -177,6 +184,9 @@ class Oips:
         more = notebook.paragraph(f"and {left_out} more") if left_out else ""
         kind = "objectives" if len(self.objectives) else "maps"
         title = f"{self.layer}: {len(self)} {kind}"
+        if self.unseen_pixels:
+            pixels = self.visible.size
+            told += f"; sees {pixels - self.unseen_pixels} of {pixels} pixels"
         return notebook.block(title, notebook.paragraph(told), notebook.row(shown), more)
 
 

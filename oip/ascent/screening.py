@@ -1,4 +1,4 @@
-"""Which noise each item of a readout reacts to before any ascent, and which pixels it sees."""
+"""Which noise each item of a readout reacts to before any ascent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,30 @@ import numpy as np
 from oip.ascent.noise import Noise
 from oip.ascent.readouts import Readout
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import ModelError, expected
+from oip.ascent.visibility import refuse_constant, seen_pixels
 from oip.core.progress import Progress, silent
 from oip.network.graphs import compiled
 from oip.network.responses import standardised_as_input
 from oip.network.view import Network
 
 _FORWARD_BUDGET = 256 << 20
-_PROBES = 32
 _WHITE_STARTS = 64
 _ALIKE = 0.5
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class _OnData:
+    """Reactions of c items to images of the data."""
+
+    scores: np.ndarray
+    """(c,): the best at the input's mean and deviation over the pixels that the item sees."""
+    active: np.ndarray
+    """(c,): share of the images, as they are, that excite the item."""
+    best: np.ndarray
+    """(c,) int: the image that, as it is, excites it most."""
+    varied: np.ndarray
+    """(c,) bool: not the same value for all of them."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +54,13 @@ class Screening:
     """(c,): share of the data images, as they are, that excite the map; NaN without data."""
     data_best: np.ndarray
     """(c,) int: the data image that, as it is, excites the map most; -1 without data."""
-    visible: np.ndarray
-    """(h, w) bool: pixels with any influence on the layer."""
+    seen: np.ndarray
+    """(1, h, w) bool: pixels with any influence on the layer; (c, h, w): on each objective."""
+
+    @property
+    def visible(self) -> np.ndarray:
+        """(h, w) bool: pixels with influence on any item."""
+        return np.asarray(self.seen.any(0))
 
     @property
     def broken(self) -> np.ndarray:
@@ -67,9 +86,10 @@ def screen(
 
     Raises:
         ModelError: no gradient leads from what is read to the image input.
+        SettingsError: an objective does not depend on the image input.
     """
     spec = network.inputs
-    visible = visible_pixels(network, readout, settings.seed)
+    seen = seen_pixels(network, readout, settings.seed)
     noise = Noise(spec.shape, settings.noise)
     white = Noise(spec.shape, "white")
     reactions = _Reactions(network, readout)
@@ -88,16 +108,20 @@ def screen(
     post, pre, peak = over(noise, settings.screened, "start", 0)
     white_post = over(white, whites, "white", settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
-    scores, active, best = _on_data(reactions, network, data, visible)
+    on_data = _on_data(reactions, network, data, seen)
+    if readout.refuses_constants:
+        same = _constant(_bounds([post, pre], [])) & ~on_data.varied & ~broken
+        tried = settings.screened + (0 if data is None else len(data))
+        refuse_constant(network, readout, same, tried, settings.seed)
     return Screening(
         post=post,
         pre=pre,
         pre_peak=peak,
         white=white_post.max(0),
-        data_scores=np.where(broken, np.nan, scores),
-        data_active=np.where(broken, np.nan, active),
-        data_best=best,
-        visible=visible,
+        data_scores=np.where(broken, np.nan, on_data.scores),
+        data_active=np.where(broken, np.nan, on_data.active),
+        data_best=on_data.best,
+        seen=seen,
     )
 
 
@@ -144,70 +168,53 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
 
 
 def visible_pixels(network: Network, readout: Readout, seed: int) -> np.ndarray:
-    """(h, w) bool: pixels on which anything that is read depends.
-
-    A pixel is seen if the gradient of a random combination of all nodes is not zero there for at
-    least one of several noise images. Where all of them leave the readout without any gradient,
-    nothing is known and every pixel counts as seen.
-
-    Raises:
-        ModelError: no gradient leads from what is read to the image input at all.
-    """
-    import tensorflow as tf
-
-    spec = network.inputs
-    batch = int(np.clip(_FORWARD_BUDGET // (4 * readout.bytes_per_image), 1, _PROBES))
-
-    def influence(images: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            fed = network.feed(images * spec.std + spec.mean)
-            total = tf.zeros([])
-            for place, tensor in enumerate(readout.probes(fed)):
-                mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, readout.index + place))
-                total += tf.reduce_sum(tensor * mixed)
-        gradient = tape.gradient(total, images)
-        if gradient is None:
-            raise ModelError(
-                expected(
-                    f"'{readout.name}'",
-                    "something whose response has a gradient with respect to the image input",
-                    "none (the input is of integers, or the layer belongs to another input)",
-                )
-            )
-        return tf.reduce_any(gradient != 0, axis=[0, -1])
-
-    graph = compiled(influence, tf.TensorSpec((None, *spec.shape), tf.float32))
-    seen = np.zeros(spec.shape[:-1], bool)
-    noise = Noise(spec.shape, "equal")
-    for first in range(0, _PROBES, batch):
-        starts = np.arange(first, min(first + batch, _PROBES))
-        images, _ = noise.images(seed, readout.index, starts, "probe")
-        seen |= graph(tf.constant(images)).numpy()
-        if seen.all():
-            break
-    return seen if seen.any() else ~seen
+    """(h, w) bool: pixels on which anything that is read depends; see `seen_pixels`."""
+    return np.asarray(seen_pixels(network, readout, seed).any(0))
 
 
 def _on_data(
-    reactions: _Reactions, network: Network, data: np.ndarray | None, visible: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best score at the input's statistics, share of images that excite, best image as it is."""
+    reactions: _Reactions, network: Network, data: np.ndarray | None, seen: np.ndarray
+) -> _OnData:
     if data is None:
         unknown = np.full(reactions.items, np.nan)
-        return unknown, unknown.copy(), np.full(reactions.items, -1)
+        none = np.full(reactions.items, -1)
+        return _OnData(unknown, unknown.copy(), none, np.zeros(reactions.items, bool))
     excited = np.zeros(reactions.items)
     strongest = np.full(reactions.items, -np.inf)
     best = np.zeros(reactions.items, np.int64)
     scores = np.full(reactions.items, -np.inf)
+    bounds: list[np.ndarray] = []
+    masks, of = np.unique(seen.reshape(len(seen), -1), axis=0, return_inverse=True)
+    of = np.broadcast_to(of.reshape(-1), reactions.items)
     for first in range(0, len(data), reactions.batch):
         images = np.asarray(data[first : first + reactions.batch], np.float32)
-        part = reactions(images)[0]
+        part, before, _ = reactions(images)
+        bounds = _bounds([part, before], bounds)
         excited += (part > 0).sum(0)
         top = np.nan_to_num(part, nan=-np.inf).argmax(0)
         values = part[top, np.arange(reactions.items)]
         best = np.where(values > strongest, first + top, best)
         strongest = np.fmax(strongest, values)
-        alike = standardised_as_input(images, network, visible)
-        scores = np.fmax(scores, reactions(alike)[0].max(0))
-    return scores, excited / len(data), best
+        for number, mask in enumerate(masks):
+            alike = standardised_as_input(images, network, mask.reshape(seen.shape[1:]))
+            own = of == number
+            scores[own] = np.fmax(scores[own], reactions(alike)[0].max(0)[own])
+    return _OnData(scores, excited / len(data), best, ~_constant(bounds))
+
+
+def _bounds(values: list[np.ndarray], before: list[np.ndarray]) -> list[np.ndarray]:
+    """(2, items) smallest and largest of each of some values (n, items), and of those before."""
+    found = [np.stack([one.min(0), one.max(0)]) for one in values]
+    if not before:
+        return found
+    pairs = zip(found, before, strict=True)
+    return [
+        np.stack([np.minimum(new[0], old[0]), np.maximum(new[1], old[1])]) for new, old in pairs
+    ]
+
+
+def _constant(bounds: list[np.ndarray]) -> np.ndarray:
+    """(items,) bool: nothing moved, but for what another batch size may change by rounding."""
+    with np.errstate(invalid="ignore"):
+        still = [high - low <= _ROUNDING * np.maximum(abs(low), abs(high)) for low, high in bounds]
+    return np.asarray(np.logical_and.reduce(still))

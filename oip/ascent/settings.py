@@ -22,7 +22,8 @@ class AscentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     screened: int = 256
     """Noise images that all maps of the layer are tried on before the ascent."""
     noise: str = "equal"
-    """`equal`, `white`, `no-white`, `single:GRID`, `tilt:BETA`, `dirichlet`."""
+    """`equal`, `white`, `no-white`, `single:GRID`, `tilt:BETA`, `dirichlet`, or
+    `weights:1,0.5,0,0`: one for each octave, the shortest wavelength first."""
     rate: float = 1.5
     """Length of the first step, as the RMS change of the image in standard deviations (of phases,
     in radians)."""
@@ -46,7 +47,8 @@ class AscentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decay: float = 1.0
     """Of `fourier`: steps of the coefficients weigh as frequency ** -decay."""
     decorrelate: bool = False
-    """Climb uncorrelated mixtures of the bands, as the data have them; nothing for one band."""
+    """Climb uncorrelated mixtures of the bands, as the data have them; nothing for one band.
+    It takes images of the data, as `phase` does."""
     jitter: int = 0
     """Pixels that the model's look at the image moves by at most, each way."""
     scale: float = 0.0
@@ -137,7 +139,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """`author` is the setting of the articles that OIPs come from: the response alone is climbed, no
-warm-up, no blur. `fourier` follows Olah et al. 2017, `maco` Fel et al. 2023; it needs images."""
+warm-up, no blur. `fourier` follows Olah et al. 2017; for several bands it needs images of the data,
+but with `decorrelate=False`. `maco` follows Fel et al. 2023 and always needs them."""
 
 
 def ascent_settings(preset: str = "default", **changes: Any) -> AscentSettings:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
+from oip.ascent.alignment import largest_products
 from oip.core.seeds import generator
 
-_SHIFTS_PER_SIDE = 4
+_NEAR = 4
+"""Pixels of reach up to which every shift is tried by itself; beyond, by Fourier transforms."""
 _OTHERS = 256
 _TOGETHER = 64
 """Maps that are compared at a time; fixed, so that the same maps give the same numbers."""
@@ -45,8 +48,7 @@ def similarity(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> n
     Args:
         left: (..., p, h, w, b) images, mean about 0.
         right: (..., q, h, w, b).
-        reach: largest shift along each spatial axis, in pixels; far ones are tried on a grid of
-            nine shifts along each axis.
+        reach: largest shift along each spatial axis, in whole pixels; all up to it count.
 
     Returns:
         (..., p, q), between -1 and 1.
@@ -55,12 +57,8 @@ def similarity(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> n
     right = np.asarray(right, np.float32)
     axes = len(reach)
     scale = _norm(left, axes)[..., :, None] * _norm(right, axes)[..., None, :]
-    best = np.full(scale.shape, -1.0, np.float32)
-    for shift in _shifts(reach):
-        here, there = _overlap(left, shift, axes), _overlap(right, tuple(-s for s in shift), axes)
-        product = here @ np.swapaxes(there, -1, -2)
-        np.maximum(best, product / np.where(scale > 0, scale, np.inf), out=best)
-    return np.clip(best, -1.0, 1.0)
+    best = (largest_products if max(reach, default=0) > _NEAR else _near)(left, right, reach)
+    return np.clip(best / np.where(scale > 0, scale, np.inf), -1.0, 1.0)
 
 
 def reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
@@ -143,15 +141,14 @@ def _norm(images: np.ndarray, axes: int) -> np.ndarray:
     return np.sqrt((images**2).sum(axis=tuple(range(-axes - 1, 0))))
 
 
-def _shifts(reach: tuple[int, ...]) -> list[tuple[int, ...]]:
-    lines = []
-    for side in reach:
-        count = min(side, _SHIFTS_PER_SIDE)
-        half = np.unique(np.round(np.linspace(0, side, count + 1)).astype(int))
-        lines.append(np.unique(np.concatenate([-half, half])))
-    return [tuple(int(part) for part in shift) for shift in np.stack(
-        np.meshgrid(*lines, indexing="ij"), -1
-    ).reshape(-1, len(reach))]  # fmt: skip
+def _near(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
+    """(..., p, q): the largest product over all shifts, each tried by itself."""
+    axes = len(reach)
+    best = np.float32(-np.inf)
+    for shift in product(*(range(-side, side + 1) for side in reach)):
+        here, there = _overlap(left, shift, axes), _overlap(right, tuple(-s for s in shift), axes)
+        best = np.maximum(best, here @ np.swapaxes(there, -1, -2))
+    return np.asarray(best)
 
 
 def _overlap(images: np.ndarray, shift: tuple[int, ...], axes: int) -> np.ndarray:

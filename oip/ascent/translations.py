@@ -11,7 +11,8 @@ import numpy as np
 from oip.ascent.alignment import correlations, near, peak
 from oip.ascent.by_map import ByMap
 from oip.ascent.fields import central_node, checked_nodes, field_boxes, spread_nodes
-from oip.ascent.nodes import check_size, node_oips
+from oip.ascent.limits import check_size
+from oip.ascent.nodes import node_oips
 from oip.ascent.results import Oips
 from oip.core import notebook
 from oip.core.errors import ModelError, SettingsError, expected

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from oip.ascent.results import VERDICTS
+from oip.ascent.results import REASONS, VERDICTS
 from oip.ascent.screening import Screening
 from oip.network import kinds
+from oip.network.activations import activation_of, closed_below_zero, limits
 from oip.network.layers import LayerInfo
 from oip.network.tracing import Call
 from oip.network.view import Network
@@ -17,33 +20,41 @@ _SETTLED = 0.01
 
 
 def verdict_codes(
-    maps: np.ndarray, scores: np.ndarray, screening: Screening, silent: np.ndarray
+    maps: np.ndarray,
+    scores: np.ndarray,
+    reasons: np.ndarray,
+    screening: Screening,
+    silent: np.ndarray,
 ) -> np.ndarray:
     """(m,) indices into `VERDICTS`.
 
     *failed*: no finite score; or no OIP was found for a map that images of the data do excite.
     *dead*: no image of the data excites it, and the response stayed at zero for every start and
-    for the ascent of the pre-activation (which the `author` preset leaves out).
+    for the ascent of the pre-activation (which the `author` preset leaves out); or it stalled at
+    or below zero, where an activation such as tanh is flat too.
     *reachable-only*: the ascent excites it, no image of the data does. *revived*: silent for white
     noise; several wavelengths or the ascent found it. *responsive*: white noise excites it already.
 
     Args:
         maps: (m,) numbers of the maps, or of the objectives.
         scores: (m,) best scores.
+        reasons: (m,) why the best image was left, an index into `REASONS`.
         screening: reactions of all of them.
         silent: (c,) bool: the response can rest at zero; without that no map is silent.
     """
+    stalled = reasons == REASONS.index("stalled")
+    shut = (silent[maps] & (scores == 0)) | (stalled & (scores <= 0))
     codes = np.empty(len(maps), np.int64)
     for row, number in enumerate(maps):
         if not np.isfinite(scores[row]):
             verdict = "failed"
+        elif shut[row]:
+            verdict = "failed" if screening.data_active[number] > 0 else "dead"
         elif not silent[number]:
             verdict = "responsive"
-        elif scores[row] <= 0:
-            verdict = "failed" if screening.data_active[number] > 0 else "dead"
-        elif screening.data_active[number] == 0:
+        elif screening.data_active[number] == 0 and not screening.data_scores[number] < 0:
             verdict = "reachable-only"
-        elif screening.white[number] <= 0 or screening.post[:, number].max() <= 0:
+        elif screening.white[number] == 0 or not screening.post[:, number].any():
             verdict = "revived"
         else:
             verdict = "responsive"
@@ -78,35 +89,101 @@ def saturated(layer: LayerInfo, scores: np.ndarray) -> np.ndarray:
 def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
     """(c,) bool: maps that no input can open, seen from the weights alone.
 
-    The layer's inputs lie between `lower` and `upper`; where b + sum of max(w, 0) upper +
-    min(w, 0) lower is at or below zero the response is zero for all of them. Only a layer whose
-    inputs come out of a ReLU has such bounds here: 0 and infinity (6 for relu6).
+    The layer's inputs lie between `lower` and `upper`, channel by channel; where b + sum of
+    max(w, 0) upper + min(w, 0) lower is at or below zero the response, a ReLU, is zero for all of
+    them. The bounds are those of the activation before (0 to infinity, 0 to 6, 0 to 1, -1 to 1) or,
+    of the first layer, the range that is declared for the model's input.
     """
     none = np.zeros(layer.maps, bool)
-    call = network.calls[layer.last_call]
+    call = _convolution(network, layer)
+    kernel = getattr(call.layer, "kernel", None) if call is not None else None
+    if call is None or kernel is None or "Transpose" in type(call.layer).__name__:
+        return none
+    if kernel.shape[-1] != layer.maps:
+        return none
+    bounds = _bounds(network, call)
+    if bounds is None:
+        return none
     conv = call.layer
-    kernel = getattr(conv, "kernel", None)
-    if not layer.silent_possible or layer.response.before_activation != "fused":
-        return none
-    if kernel is None or "Transpose" in type(conv).__name__ or kernel.shape[-1] != layer.maps:
-        return none
-    upper = _upper_bound(network.calls, call)
-    if upper is None:
-        return none
-    weights = np.asarray(kernel.numpy(), np.float64).reshape(-1, layer.maps)
+    weights = np.asarray(kernel.numpy(), np.float64)
+    inputs = weights.shape[-2]
+    if any(len(one) not in (1, inputs) for one in bounds):  # groups: the widest of all channels
+        bounds = bounds[0].min(keepdims=True), bounds[1].max(keepdims=True)
+    lower, upper = (np.broadcast_to(one, inputs)[:, None] for one in bounds)
     bias = np.zeros(layer.maps) if conv.bias is None else np.asarray(conv.bias.numpy(), np.float64)
-    positive = np.maximum(weights, 0.0).sum(0)
     with np.errstate(invalid="ignore"):  # NaN weights: nothing is proved
-        highest = np.where(positive == 0, bias, bias + positive * upper)
+        most = np.where(weights > 0, weights * upper, np.where(weights < 0, weights * lower, 0.0))
+        most = np.where(np.isnan(weights), np.nan, most)
+        highest = bias + most.reshape(-1, layer.maps).sum(0)
         return np.asarray(highest <= 0)
 
 
-def _upper_bound(calls: list[Call], call: Call) -> float | None:
-    """The largest value that a call's inputs can take if none is below zero, else None."""
-    while len(call.sources) == 1 and call.sources[0] >= 0 and call.direct:
-        call = calls[call.sources[0]]
-        if kinds.can_be_silent(call.layer):
-            return _LIMITS.get(kinds.activation_name(call.layer), np.inf)
-        if not (kinds.is_pooling(call.layer) or kinds.is_dropout(call.layer)):
+def _convolution(network: Network, layer: LayerInfo) -> Call | None:
+    """The convolution whose output a ReLU receives with nothing between; None of other layers."""
+    call: Call = network.calls[layer.last_call]
+    place = layer.response
+    function = place.then or (activation_of(call.layer) if place.before_activation != "same" else 0)
+    if not function or not closed_below_zero(function):
+        return None
+    if place.before_activation == "input":
+        if len(call.sources) != 1 or call.sources[0] < 0 or not call.direct:
             return None
-    return None
+        call = network.calls[call.sources[0]]
+        if kinds.activation_name(call.layer) != "linear":
+            return None
+    return call if kinds.is_convolution(call.layer) else None
+
+
+def _bounds(network: Network, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
+    """(1,) or (channels,) each: lowest and highest values of a call's inputs; None if not known."""
+    padded = getattr(call.layer, "padding", "valid") != "valid"
+    before: list[Call] = []
+    found = None
+    while len(call.sources) == 1 and found is None:
+        source = call.sources[0]
+        if source < 0:
+            spec = network.inputs
+            if not (call.direct and spec.bounded and source == -1 - network.image_input):
+                return None
+            found = (float(spec.low), float(spec.high))
+            break
+        then = network.calls[source].then
+        if not call.direct and then is None:
+            return None
+        call = network.calls[source]
+        found = limits(then if then is not None else activation_of(call.layer))
+        if found is None:
+            if then is not None or not _keeps_or_scales(call.layer):
+                return None
+            before.append(call)
+    if found is None:
+        return None
+    lower, upper = np.array([found[0]]), np.array([found[1]])
+    for one in reversed(before):
+        lower, upper = _through(one.layer, lower, upper)
+    if padded or any("Padding" in type(one.layer).__name__ for one in before):
+        lower, upper = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
+    return lower, upper
+
+
+def _keeps_or_scales(layer: Any) -> bool:
+    kind = type(layer).__name__
+    if kind == "Normalization":
+        return not layer.invert and layer.mean is not None
+    if kind == "Rescaling":
+        return np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+    return kinds.is_pooling(layer) or kinds.is_dropout(layer) or kind.startswith("ZeroPadding")
+
+
+def _through(layer: Any, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds after a layer that leaves values in them, or scales them."""
+    kind = type(layer).__name__
+    if kind == "Normalization":
+        mean = np.asarray(layer.mean, np.float64).ravel()
+        spread = np.sqrt(np.asarray(layer.variance, np.float64).ravel())
+        spread = np.maximum(spread, np.finfo(np.float32).eps)
+        return (lower - mean) / spread, (upper - mean) / spread
+    if kind == "Rescaling":
+        ends = lower * layer.scale + layer.offset, upper * layer.scale + layer.offset
+        return np.minimum(*ends), np.maximum(*ends)
+    return lower, upper

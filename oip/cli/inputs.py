@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from oip.cli.options import note, our_models, with_options
 from oip.core.errors import SettingsError, expected
+from oip.core.notices import Notice
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
@@ -29,12 +31,18 @@ input_options = with_options(
         "--input-size", metavar="H,W", help="Pixels, for models of any size.  [default: the data's]"
     ),
     click.option(
+        "--input",
+        "input_name",
+        metavar="NAME",
+        help="Of several inputs, the one that takes the images.  [default: the first that can]",
+    ),
+    click.option(
         "--preprocess",
         type=click.Choice(["caffe", "torch", "tf"]),
         help="The input is prepared as keras.applications does it.",
     ),
 )
-"""Adds source, input_mean, input_std, input_range, input_size, preprocess."""
+"""Adds source, input_mean, input_std, input_range, input_size, input_name, preprocess."""
 
 
 def input_shape(text: str | None) -> tuple[int, ...] | None:
@@ -51,12 +59,18 @@ def input_shape(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def opened(model: Path, imports: tuple[str, ...], data: Any, input_size: str | None) -> Any:
+def opened(
+    model: Path,
+    imports: tuple[str, ...],
+    data: Any,
+    input_size: str | None,
+    input_name: str | None = None,
+) -> Any:
     """The network of a file; where it takes any size, of the size told, or of the data's."""
     from oip.network.view import Network
 
     shape = input_shape(input_size)
-    network = Network(model, imports, shape)
+    network = Network(model, imports, shape, input_name)
     return network if data is None or shape is not None else network.fitted_to(data.images)
 
 
@@ -89,9 +103,8 @@ def apply_input(
         SettingsError: numbers that are none, or do not fit the input.
     """
     spec = network.inputs
-    if data is not None and not spec.known and input_mean is None and preprocess is None:
-        if data.images.shape[1:] == spec.shape:
-            spec = spec.measured(data.images, data.low, data.high, f"data {data.source}")
+    if data is not None and input_mean is None and preprocess is None:
+        spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
     bounds = _numbers("--input-range", input_range)
     if bounds is not None and len(bounds) != 2:
         raise SettingsError(expected("--input-range", "LOW,HIGH", input_range))
@@ -107,4 +120,5 @@ def apply_input(
             "Say --data, --input-mean and --input-std, or --preprocess.",
             quiet,
         )
+        warnings.filterwarnings("ignore", ".*mean and deviation are not known", Notice)  # said so
     network.inputs = spec

@@ -64,6 +64,7 @@ def command(
     data_dir: Path | None,
     imports: tuple[str, ...],
     input_size: str | None,
+    input_name: str | None,
     seed: int,
     as_json: bool,
     quiet: bool,
@@ -91,7 +92,7 @@ def command(
         raise SettingsError(expected("oip locate", "images to look through", "no --data"))
     files.check_writable(out)
     data = loaded_data(source, data_dir)
-    network = opened(model, imports, data, input_size)
+    network = opened(model, imports, data, input_size, input_name)
     chosen = parse_selections(network, selections)
     told_of_input: Any = statistics
     apply_input(network, data, quiet=quiet, **told_of_input)

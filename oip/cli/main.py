@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
 
 from oip.cli.options import plain_text
 from oip.core.errors import OipError
+from oip.core.notices import Notice
 
 COMMANDS = {
     "demo": ("oip.cli.demo", "Train, reconstruct, rank and show, on embedded digits."),
@@ -73,6 +75,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
+    plainly = warnings.showwarning
+
+    def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            click.echo(f"oip: {plain_text(message)}", err=True)
+        else:
+            plainly(message, category, *where, **more)
+
+    warnings.showwarning = shown
     try:
         result: Any = root.main(args=arguments, prog_name="oip", standalone_mode=False)
     except click.ClickException as error:
@@ -91,4 +102,6 @@ def run(arguments: list[str] | None = None) -> int:
         where = f"'{error.filename}': " if error.filename else ""
         click.echo(f"oip: {plain_text(where)}{plain_text(error.strerror or error)}", err=True)
         return 2
+    finally:
+        warnings.showwarning = plainly
     return result if isinstance(result, int) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,15 @@ from oip.cli.options import (
     click.option("--screened", type=int, help="Noise images tried first.  [default: 256]"),
     click.option(
         "--noise",
-        help="equal, white, no-white, single:GRID, tilt:BETA or dirichlet.  [default: equal]",
+        help="equal, white, no-white, single:GRID, tilt:BETA, dirichlet, or weights:1,0.5,0,0, one "
+        "for each octave, the shortest wavelength first.  [default: equal]",
     ),
     click.option(
         "--preset",
         default="default",
         show_default=True,
-        help="default, author, fourier or maco.",
+        help="default, author, fourier or maco; the last takes --data, and so does fourier for "
+        "several bands, but with --set decorrelate=false.",
     ),
     click.option(
         "--set",
@@ -69,6 +70,7 @@ from oip.cli.options import (
         "separates:CLASS,CLASS, how far it tells two classes apart.  [default: mi]",
     ),
 )
+@click.option("--details", is_flag=True, help="Show every map of every layer.")
 @input_options
 @with_options(data_dir_option, import_option, seed_option, json_option, quiet_option)
 def command(
@@ -84,11 +86,13 @@ def command(
     expressions: tuple[str, ...],
     top: int | None,
     by: str | None,
+    details: bool,
     source: str | None,
     input_mean: str | None,
     input_std: str | None,
     input_range: str | None,
     input_size: str | None,
+    input_name: str | None,
     preprocess: str | None,
     data_dir: Path | None,
     imports: tuple[str, ...],
@@ -105,6 +109,9 @@ def command(
     With --objective, images are grown for what it says instead: one picture an expression. LAYER is
     then the layer of those terms that name none, as in map:LAYER:17.
 
+    Maps are counted by verdict for each layer; those of one layer, or few, are listed with their
+    evidence. Medoids are the starts, the best being 0, that stand for the patterns a map ended in.
+
     With --top, the maps of each layer are ranked as 'oip rank' does it, into the same run, and only
     the best of them are reconstructed; or those that separate two classes best.
 
@@ -115,6 +122,7 @@ def command(
     """
     from oip.ascent.settings import ascent_settings
     from oip.cli.progress import shown
+    from oip.cli.reconstructed import print_summary, status
     from oip.core.files import check_writable
     from oip.run.recording import reconstruct_into, summary
 
@@ -124,7 +132,7 @@ def command(
     pair = check_top(top, by, expressions, source)
     check_writable(out)
     data = loaded_data(source, data_dir)
-    network = opened(model, imports, data, input_size)
+    network = opened(model, imports, data, input_size, input_name)
     chosen, objectives = asked_for(network, selections, expressions)
     apply_input(
         network,
@@ -147,8 +155,9 @@ def command(
     if as_json:
         print_json(result)
     else:
-        print_summary(result, single=len(indices) == 1)
-    left_out = 1 if len(chosen) < wanted else 0
+        print_summary(result, details)
+    elsewhere = bool(network.elsewhere) and not selections and not expressions
+    left_out = 1 if len(chosen) < wanted or elsewhere else 0
     return max(status(result), left_out)
 
 
@@ -307,70 +316,3 @@ def assignments(texts: tuple[str, ...]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[name] = value
     return found
-
-
-def status(result: dict[str, Any]) -> int:
-    """0, or 1 where some maps failed, or 2 where all did."""
-    verdicts = [one["verdict"] for layer in result["layers"] for one in layer["maps"]]
-    failed = verdicts.count("failed")
-    if failed:
-        click.echo(
-            f"oip: {failed} of {len(verdicts)} maps failed: responses that are not finite, "
-            "or no OIP for a map that data excite.",
-            err=True,
-        )
-    return 0 if not failed else 2 if failed == len(verdicts) else 1
-
-
-def print_summary(result: dict[str, Any], single: bool) -> None:
-    """Maps by verdict for each layer; each map by itself where there is one layer."""
-    from oip.ascent.results import VERDICTS
-    from oip.cli.tables import number, print_table
-
-    rows = []
-    for layer in result["layers"]:
-        maps = layer["maps"]
-        counts = Counter(one["verdict"] for one in maps)
-        excitable = [one for one in maps if one["data_active"] and one["data_score"] is not None]
-        above = sum((one["score"] or 0) > one["data_score"] for one in excitable)
-        rows.append(
-            (
-                layer["layer"],
-                len(maps),
-                *(counts.get(verdict, 0) for verdict in VERDICTS),
-                f"{above} of {len(excitable)}" if excitable else "-",
-            )
-        )
-    columns = (("layer", "left"), ("maps", "right"), *((word, "right") for word in VERDICTS))
-    print_table((*columns, ("above best image", "right")), rows)
-    if single:
-        columns = (
-            "map",
-            "verdict",
-            "score",
-            "best image",
-            "stability",
-            "of null",
-            "patterns",
-            "steps",
-            "ended",
-        )
-        sides = ("right", "left", *["right"] * 6, "left")
-        print_table(
-            tuple(zip(columns, sides, strict=True)),
-            [
-                (
-                    plain_text(one.get("objective", one["map"])),
-                    one["verdict"] + (" (proved)" if one["provably_dead"] else ""),
-                    number(one["score"]),
-                    number(one["data_score"]),
-                    number(one["stability"], 2),
-                    "null" if one["null_percentile"] is None else f"{one['null_percentile']:.0f} %",
-                    one["patterns"] or "-",
-                    one["steps"],
-                    one["reason"],
-                )
-                for one in result["layers"][0]["maps"]
-            ],
-        )
-    click.echo(plain_text(f"{result['run']} ({result['seconds']} s)"))

@@ -10,7 +10,7 @@ from oip.network.layers import Place
 from oip.network.narrow import can_be_narrow, narrow_convolution
 from oip.network.pooling import can_be_quick, quick_pooling
 from oip.network.spoiled import nan_kept
-from oip.network.tracing import leaf_layers, shadowed
+from oip.network.tracing import arranged, leaf_layers, shadowed
 
 
 class _Reached(BaseException):
@@ -75,16 +75,17 @@ def run_to_all(
             here = [number for number in mine if places[number][0].use == use]
             if not here:
                 return call(*args, **kwargs)
-            before, after = _around_activation(layer, call, args, kwargs)
+            before, given = _around_activation(layer, call, args, kwargs)
             for number in here:
-                before_activation = places[number][0].before_activation
-                if before_activation == "input":
+                place = places[number][0]
+                after = given if place.then is None else place.then(given)
+                if place.before_activation == "input":
                     found[number] = (args[0] if args else next(iter(kwargs.values())), after)
                 else:
-                    found[number] = (before if before_activation == "fused" else after, after)
+                    found[number] = (before if place.before_activation == "fused" else given, after)
             if len(found) == len(places):
                 raise _Reached
-            return after
+            return given
 
         return counted
 
@@ -102,7 +103,7 @@ def run_to_all(
             stack.enter_context(nan_kept([*others, *ends]))
         stack.enter_context(shadowed(ends, stop))
         try:
-            model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+            model(arranged(model, inputs), training=False)
         except _Reached:
             return [_plain(*found[number], first) for number, (_, first) in enumerate(places)]
     missed = [place for number, (place, _) in enumerate(places) if number not in found]

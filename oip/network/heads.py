@@ -35,13 +35,9 @@ def dense_layer(network: Network, name: str) -> Head:
     heads = {_name(call): call for call in network.calls if len(call.output_shape) == 2}
     if name in heads:
         call = heads[name]
-        end, before = activated(call, network.calls)
-        return Head(
-            name,
-            int(call.output_shape[-1] or 0),
-            kinds.can_be_silent(end.layer),
-            Place(end.layer, end.use, before),
-        )
+        answer = activated(call, network.calls)
+        units = int(call.output_shape[-1] or 0)
+        return Head(name, units, answer.silent_possible, answer.place)
     near = difflib.get_close_matches(name, list(heads), 1)
     hint = f"Did you mean '{near[0]}'?" if near else ""
     listed = ", ".join(heads) or "none in this model"

@@ -11,8 +11,12 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
+from oip.core.notices import notice
+from oip.core.pixels import plain_range
 
 SIDECAR_KIND = "oip-model"
+_FAINT = 0.02
+"""Of the range that pixels may have: images of less are not scaled as they should be."""
 
 _PREPROCESS = {
     "caffe": ((0.0, 0.0, 0.0), (57.4, 57.1, 58.4), -123.68, 151.061),
@@ -38,6 +42,10 @@ class InputSpec:
     source: str
     """Where the numbers come from, in words."""
     bgr: bool = False
+    bounded: bool = False
+    """`low` and `high` hold for all images, as the user or the model says; not only for some."""
+    name: str | None = None
+    """Of a model with several inputs: which of them this is."""
 
     @property
     def known(self) -> bool:
@@ -53,7 +61,8 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As run.json holds it."""
-        return {
+        named = {} if self.name is None else {"name": self.name}
+        return named | {
             "shape": list(self.shape),
             "mean": [float(value) for value in self.mean],
             "std": [float(value) for value in self.std],
@@ -96,6 +105,7 @@ class InputSpec:
                 high=high,
                 source=f"preprocess {preprocess}",
                 bgr=preprocess == "caffe",
+                bounded=True,
             )
         if mean is not None:
             spec = replace(spec, mean=self._bands("--input-mean", mean), source="told")
@@ -108,7 +118,7 @@ class InputSpec:
             low, high = value_range
             if not (low < high and np.isfinite([low, high]).all()):
                 raise SettingsError(expected("--input-range", "LOW below HIGH", value_range))
-            spec = replace(spec, low=low, high=high)
+            spec = replace(spec, low=low, high=high, bounded=True)
         return spec
 
     def measured(self, images: np.ndarray, low: float, high: float, source: str) -> InputSpec:
@@ -134,7 +144,46 @@ class InputSpec:
             low=low,
             high=high,
             source=source,
+            bounded=False,
         )
+
+    def measured_if_new(
+        self,
+        images: Any,
+        source: str = "data given",
+        ends: tuple[float, float] | None = None,
+    ) -> InputSpec:
+        """With the statistics of images that a user gave, where nothing else is known.
+
+        Images that do not fit leave everything as it is; `check_images` says what is wrong.
+
+        Args:
+            images: (n, h, w, b), not yet checked.
+            source: what the statistics come from, in words.
+            ends: the range of plain pixels; `plain_range` of the images if None.
+
+        Raises:
+            DataError: images without any deviation.
+        """
+        values = np.asarray(images)
+        if self.known or values.dtype.kind not in "buif" or not values.size:
+            return self
+        values = with_bands(values, self.shape)
+        if values.shape[1:] != self.shape or not np.isfinite(values.sum(dtype=np.float64)):
+            return self
+        low, high = (self.low, self.high) if self.bounded else ends or plain_range(values)
+        own = float(values.min()), float(values.max())
+        if ends is None and not self.bounded and own[1] - own[0] < _FAINT * (high - low):
+            low, high = own
+        return replace(self.measured(values, low, high, source), bounded=self.bounded)
+
+    def warn_if_assumed(self) -> None:
+        """Says so where mean and deviation are neither known nor measured."""
+        if not self.known:
+            notice(
+                "the input's mean and deviation are not known; 0 and 1 are taken. Give images of "
+                "the model's data (data=...), or set Network.inputs."
+            )
 
     def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
         bands = len(self.mean)
@@ -187,11 +236,13 @@ def input_spec(shape: tuple[int, ...], model: Any, sidecar: dict[str, Any] | Non
     if sidecar is not None:
         told = sidecar.get("input", {})
         try:
+            low, high = float(told.get("low", "nan")), float(told.get("high", "nan"))
             return replace(
                 nothing.told(tuple(told["mean"]), tuple(told["std"])),
-                low=float(told.get("low", "nan")),
-                high=float(told.get("high", "nan")),
+                low=low,
+                high=high,
                 source="sidecar",
+                bounded=bool(np.isfinite([low, high]).all()),
             )
         except (KeyError, TypeError, ValueError, SettingsError) as error:
             raise ModelError(
@@ -228,6 +279,7 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
                 low=low,
                 high=high,
                 source="the model's Rescaling layer",
+                bounded=True,
             )
     return spec
 
@@ -236,10 +288,27 @@ def _line(values: Any) -> np.ndarray:
     return np.asarray(values).ravel()
 
 
+def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Images with the axes of a model's input.
+
+    A missing band axis is added for models of one band. Lines, (n, length, bands), may come as
+    files of images hold them: with one more axis of 1 at the end.
+
+    Args:
+        images: of any shape.
+        shape: the input's, without the batch axis.
+    """
+    if images.ndim == len(shape) and shape[-1] == 1:
+        return images[..., None]
+    if len(shape) == 2 and images.ndim == 4 and images.shape[-1] == 1:
+        return images[..., 0]
+    return images
+
+
 def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarray:
     """Images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
 
-    A missing band axis is added for models of one band.
+    Missing and surplus axes of 1 are mended as `with_bands` does it.
 
     Raises:
         DataError: anything else.
@@ -247,8 +316,7 @@ def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarr
     values = np.asarray(images)
     if values.dtype == object or values.dtype.kind not in "buif":
         raise DataError(expected(what, "an array of numbers", f"dtype {values.dtype}"))
-    if values.ndim == len(spec.shape) and spec.shape[-1] == 1:
-        values = values[..., None]
+    values = with_bands(values, spec.shape)
     wanted = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
     if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
         raise DataError(expected(what, f"shape {wanted}", f"{np.shape(images)}"))
@@ -260,7 +328,7 @@ def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarr
     if np.isfinite(spec.low) and np.isfinite(spec.high):
         span = spec.high - spec.low
         outside = low < spec.low - 0.01 * span or high > spec.high + 0.01 * span
-        faint = len(values) > 1 and high - low < 0.02 * span
+        faint = len(values) > 1 and high - low < _FAINT * span
         if outside or faint:
             raise DataError(
                 expected(

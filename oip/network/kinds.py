@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-_SILENCING = frozenset({"relu", "relu6"})
-
 
 def is_convolution(layer: Any) -> bool:
     """A layer with maps of its own, made by kernels."""
@@ -26,11 +24,29 @@ def is_convolution(layer: Any) -> bool:
     )
 
 
-def is_normalization(layer: Any) -> bool:
+def is_batch_normalization(layer: Any) -> bool:
     """Batch normalisation: affine for each map when not in training."""
     from keras import layers
 
     return isinstance(layer, layers.BatchNormalization)
+
+
+def is_normalization(layer: Any) -> bool:
+    """Normalisation of any kind: over the batch, groups of maps, all maps, ..."""
+    from keras import layers
+
+    kinds = (layers.BatchNormalization, layers.GroupNormalization, layers.LayerNormalization)
+    return isinstance(layer, (*kinds, layers.RMSNormalization, layers.UnitNormalization))
+
+
+def levels_maps(layer: Any) -> bool:
+    """Normalisation of each map by itself: its mean is the same for all images, no way leads up."""
+    from keras import layers
+
+    if not isinstance(layer, layers.GroupNormalization):
+        return False
+    channels = layer.gamma.shape[0] if layer.gamma is not None else None
+    return layer.groups in (-1, channels)
 
 
 def is_dropout(layer: Any) -> bool:
@@ -75,15 +91,10 @@ def is_pooling(layer: Any) -> bool:
 def activation_name(layer: Any) -> str:
     """The name of a layer's activation function; `linear` where there is none."""
     function = getattr(layer, "activation", None)
+    if function is not None and hasattr(function, "call"):
+        return activation_name(function)  # a layer in the place of a function
     if function is not None:
         return getattr(function, "__name__", type(function).__name__)
     return {"ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}.get(
         type(layer).__name__, "linear"
     )
-
-
-def can_be_silent(layer: Any) -> bool:
-    """The activation has a flat part at zero, where the gradient vanishes."""
-    if type(layer).__name__ == "ReLU" and getattr(layer, "negative_slope", 0):
-        return False
-    return activation_name(layer) in _SILENCING

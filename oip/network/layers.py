@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from oip.network import geometry, kinds
+from oip.network.activations import activation_of, can_be_silent, is_bent
+from oip.network.elementwise import Elementwise
 from oip.network.tracing import Call
 
 
@@ -17,7 +20,20 @@ class Place:
     use: int
     before_activation: str
     """`fused`: as the layer's own activation receives it; `input`: what the layer receives; `same`:
-    there is no activation, the pre-activation is the output."""
+    the pre-activation is the output."""
+    then: Elementwise | None = field(default=None, repr=False)
+    """An activation that follows outside all layers."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where a call's response is, after its activation if it has one."""
+
+    call: Call
+    """The last layer on the way."""
+    place: Place
+    activation: str
+    silent_possible: bool
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class LayerInfo:
     block_size: tuple[int, ...] | None
     last_call: int
     """Number of the call whose output is the response."""
+    inputs: frozenset[int] = frozenset({0})
+    """Places of the model's inputs that it depends on."""
 
     def to_dict(self) -> dict[str, Any]:
         """What `oip layers --json` prints for the layer."""
@@ -72,13 +90,15 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
         axes: spatial axes of the model's input.
     """
     places = geometry.geometries(calls, axes)
+    reached = _inputs_reached(calls)
     used_again = {id(call.layer) for call in calls if call.use > 0}
     found: list[LayerInfo] = []
     for call in calls:
         if not kinds.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
             continue
         first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
-        end, before = activated(call, calls)
+        answer = activated(call, calls)
+        end = answer.call
         pool = _pooled(end, calls)
         where = places[end.number]
         name = f"{call.path}#{call.use}" if id(call.layer) in used_again and call.use else call.path
@@ -92,39 +112,72 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
                 receptive_field=tuple(axis.field for axis in where) if where else None,
                 jump=tuple(axis.jump for axis in where) if where else None,
                 offset=tuple(axis.offset for axis in where) if where else None,
-                activation=kinds.activation_name(end.layer),
-                silent_possible=kinds.can_be_silent(end.layer),
+                activation=answer.activation,
+                silent_possible=answer.silent_possible,
                 channels_first=first,
-                response=Place(end.layer, end.use, before),
+                response=answer.place,
                 block=Place(pool.layer, pool.use, "same") if pool else None,
                 block_size=_size(pool.output_shape, first) if pool else None,
                 last_call=end.number,
+                inputs=reached[end.number],
             )
         )
     return found
 
 
-def activated(call: Call, calls: list[Call]) -> tuple[Call, str]:
-    """The call that ends in the layer's response, and how its pre-activation is reached."""
+def _inputs_reached(calls: list[Call]) -> list[frozenset[int]]:
+    """The places of the model's inputs that each call depends on."""
+    found: list[frozenset[int]] = []
+    for call in calls:
+        parts = [frozenset({-1 - one}) if one < 0 else found[one] for one in call.sources]
+        found.append(frozenset().union(*parts))
+    return found
+
+
+def activated(call: Call, calls: list[Call]) -> Answer:
+    """Where a call's response is, and how its pre-activation is reached.
+
+    The activation is the layer's own, or what follows with nothing but normalisation and dropout
+    between: a layer that is one, or operations outside all layers such as `keras.ops.relu`.
+    """
     if kinds.activation_name(call.layer) != "linear":
-        return call, "fused"
-    end = call
-    following = _only_follower(end, calls)
-    while following is not None and (
-        kinds.is_normalization(following.layer) or kinds.is_dropout(following.layer)
-    ):
-        end = following
+        return _answer(call, "fused", activation_of(call.layer))
+    end = rest = call
+    while True:
+        if end.then is not None and is_bent(end.then):
+            return _answer(end, "same", end.then)
         following = _only_follower(end, calls)
-    if following is not None and kinds.is_activation(following.layer):
-        return following, "input"
-    return end, "same"
+        if following is None:
+            break
+        if kinds.is_activation(following.layer):
+            before = "same" if kinds.levels_maps(end.layer) else "input"
+            return _answer(following, before, activation_of(following.layer))
+        if following.own is not None and is_bent(following.own):
+            return _answer(following, "input", following.own)
+        if not (_passes(following.layer) or kinds.is_normalization(following.layer)):
+            break
+        rest = following if rest is end and _passes(following.layer) else rest
+        end = following
+    return _answer(rest, "same", None)
+
+
+def _answer(end: Call, before: str, function: Callable[..., Any] | None) -> Answer:
+    then = function if function is end.then else None
+    name = "linear" if function is None else kinds.activation_name(end.layer)
+    if isinstance(function, Elementwise):
+        name = function.name
+    place = Place(end.layer, end.use, before, then)  # type: ignore[arg-type]
+    return Answer(end, place, name, can_be_silent(function))
+
+
+def _passes(layer: Any) -> bool:
+    """Each map stays what it is: normalised over the batch, or left alone."""
+    return kinds.is_batch_normalization(layer) or kinds.is_dropout(layer)
 
 
 def _pooled(call: Call, calls: list[Call]) -> Call | None:
     following = _only_follower(call, calls)
-    while following is not None and (
-        kinds.is_normalization(following.layer) or kinds.is_dropout(following.layer)
-    ):
+    while following is not None and _passes(following.layer):
         following = _only_follower(following, calls)
     return following if following is not None and kinds.is_pooling(following.layer) else None
 

@@ -110,13 +110,11 @@ def _of_maps(network: Network, layer: LayerInfo, at: At) -> Output:
 
 def _of_call(network: Network, call: Call) -> Output:
     if len(call.output_shape) == 2:
-        end, before = activated(call, network.calls) if _is_dense(call) else (call, "same")
-        place, size, maps, first = (
-            Place(end.layer, end.use, before),
-            (),
-            call.output_shape[1],
-            False,
-        )
+        end, place = call, Place(call.layer, call.use, "same")
+        if _is_dense(call):
+            answer = activated(call, network.calls)
+            end, place = answer.call, answer.place
+        size, maps, first = (), call.output_shape[1], False
     else:
         end = call
         first = _channels_first(network, call)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Protocol
 
 import numpy as np
 
 from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.notices import notice
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
 
@@ -34,21 +36,55 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
 
     Args:
         network: the model.
-        texts: what was typed; nothing means all convolutional layers with all their maps.
+        texts: what was typed; nothing means all convolutional layers with all their maps, but for
+            those of another input than the one that takes the images, with a notice.
 
     Returns:
         (layer, sorted map numbers), in the order of the model; a layer named twice is joined.
 
     Raises:
-        ModelError, SettingsError: an unknown layer, a map that the layer does not have.
+        ModelError, SettingsError: an unknown layer, one of another input, a map that the layer does
+            not have.
     """
     if not texts:
-        return [(layer, np.arange(layer.maps)) for layer in network.convolutional]
+        kept = [layer for layer in network.convolutional if layer not in network.elsewhere]
+        if not kept:
+            raise _of_another_input(network, network.elsewhere[0])
+        if network.elsewhere:
+            notice(_left_out(network))
+        return [(layer, np.arange(layer.maps)) for layer in kept]
     chosen: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)
+        if layer in network.elsewhere:
+            raise _of_another_input(network, layer)
         chosen.setdefault(layer.index, set()).update(maps.tolist())
     return [(network.layers[index], np.array(sorted(chosen[index]))) for index in sorted(chosen)]
+
+
+def _left_out(network: Network) -> str:
+    names = ", ".join(f"'{layer.name}'" for layer in network.elsewhere)
+    other = _names(network, network.elsewhere[0])
+    return (
+        f"not of the input '{network.input_name}', and left out: {names}. Choose another input for "
+        f"them: --input {other} (Network(..., input='{other}'))."
+    )
+
+
+def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:
+    other = _names(network, layer)
+    return ModelError(
+        expected(
+            f"layer '{layer.name}'",
+            f"one that depends on the input '{network.input_name}'",
+            f"one of the input '{other}'",
+            f"Choose that input: --input {other} (Network(..., input='{other}')).",
+        )
+    )
+
+
+def _names(network: Network, layer: LayerInfo) -> str:
+    return ", ".join(network.input_names[place] for place in sorted(layer.inputs)) or "none"
 
 
 def map_numbers(layer: Mapped, maps: str | Iterable[int] | int | None) -> np.ndarray:
@@ -76,8 +112,9 @@ def map_numbers(layer: Mapped, maps: str | Iterable[int] | int | None) -> np.nda
             wanted.extend(range(int(first), int(last or first) + 1))
     else:
         try:
-            wanted = [int(maps)] if isinstance(maps, (int, np.integer)) else [int(m) for m in maps]
-        except (TypeError, ValueError) as error:
+            one = isinstance(maps, (int, np.integer))
+            wanted = [index(m) for m in ([maps] if one else maps)]  # type: ignore[arg-type]
+        except TypeError as error:
             raise SettingsError(expected("maps", "whole numbers", maps)) from error
     numbers = np.unique(np.array(wanted, np.int64))
     if not numbers.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from oip.core import files, notebook
-from oip.core.errors import ModelError, expected
+from oip.core.errors import DataError, ModelError, expected
 from oip.core.quiet import import_quietly
 from oip.network import inputs, loading, tracing
+from oip.network.image_inputs import image_input
 from oip.network.layers import LayerInfo, layers_with_maps
-
-_FREE_SIDE = 128
 
 
 class Network:
@@ -28,6 +28,8 @@ class Network:
         imports: modules that register custom layers, trusted by the caller.
         input_shape: (h, w, b) or (h, w) for models whose own shape is free; free sides are 128
             otherwise.
+        input: name of the input that takes the images, or `@1` for the second; the first that can
+            otherwise. All others are fed zeros.
 
     Raises:
         ModelError: the model cannot be read, has no image input, or not of this shape.
@@ -43,14 +45,16 @@ class Network:
         model: Any,
         imports: Iterable[str] = (),
         input_shape: tuple[int, ...] | None = None,
+        input: str | None = None,
     ):
         import_quietly("keras")
         sidecar = None
+        self.imports = tuple(imports)
         if isinstance(model, Network):
             raise ModelError(expected("Network", "a Keras model or a path", "a Network"))
         if isinstance(model, (str, Path)):
             path = Path(model)
-            self.model: Any = loading.load_model(path, imports)
+            self.model: Any = loading.load_model(path, self.imports)
             self.name = path.name
             self.path: Path | None = path
             sidecar = inputs.read_sidecar(path)
@@ -64,14 +68,33 @@ class Network:
             self.path = None
         self.channels_first = _channels_first(self.model)
         self.sidecar = sidecar
+        self._input = input
         self._set_shape(input_shape)
 
     @classmethod
     def of(
         cls, model: Any, imports: Iterable[str] = (), images: np.ndarray | None = None
     ) -> Network:
-        """`model` itself if it is a Network; else a view of it, free sides those of images."""
-        return model if isinstance(model, Network) else cls(model, imports).fitted_to(images)
+        """A view of a model as it is for some images: of their size, if it takes any, and with
+        their mean and deviation, if nothing is known of its input.
+
+        Args:
+            model: as for `Network`; a Network keeps its size, and is itself never changed.
+            imports: as for `Network`.
+            images: (n, h, w, b), not yet checked, or None.
+        """
+        network = model if isinstance(model, Network) else cls(model, imports).fitted_to(images)
+        if images is None:
+            return network
+        try:
+            spec = network.inputs.measured_if_new(images)
+        except DataError:  # images of one colour have responses, but no statistics to go by
+            return network
+        if spec is network.inputs:
+            return network
+        settled = copy.copy(network)
+        settled.inputs = spec
+        return settled
 
     def _repr_html_(self) -> str:
         rows = []
@@ -98,9 +121,12 @@ class Network:
         Args:
             images: (n, h, w, b), or None.
         """
-        if images is None or not self.free or np.ndim(images) != len(self.inputs.shape) + 1:
+        if images is None or not self.free:
             return self
-        shape = tuple(int(side) for side in np.shape(images)[1:])
+        values = inputs.with_bands(np.asarray(images), self.inputs.shape)
+        if values.ndim != len(self.inputs.shape) + 1:
+            return self
+        shape = tuple(int(side) for side in values.shape[1:])
         if shape == self.inputs.shape:
             return self
         other = copy.copy(self)
@@ -110,12 +136,14 @@ class Network:
         return other
 
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
-        self.specs, self.image_input, self.free = _input_specs(
-            self.model, input_shape, self.channels_first
-        )
+        found = image_input(self.model, input_shape, self.channels_first, self._input)
+        self.specs, self.image_input, self.free = found.specs, found.place, found.free
+        self.input_names = found.names
         sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
-        self.inputs = inputs.input_spec(shape, self.model, self.sidecar)
+        spec = inputs.input_spec(shape, self.model, self.sidecar)
+        several = len(self.specs) > 1
+        self.inputs = replace(spec, name=self.input_name) if several else spec
 
     @cached_property
     def digest(self) -> str:
@@ -150,6 +178,8 @@ class Network:
         """What runs when the model is called."""
         try:
             return tracing.record(self.model, self.specs)
+        except ModelError:
+            raise
         except Exception as error:  # a model may fail in any way on an input it does not want
             shape = tuple(self.specs[self.image_input].shape)
             raise ModelError(
@@ -164,6 +194,16 @@ class Network:
     def layers(self) -> list[LayerInfo]:
         """Layers with maps, in the order in which they run; may be empty."""
         return layers_with_maps(self.calls, len(self.inputs.shape) - 1)
+
+    @property
+    def elsewhere(self) -> list[LayerInfo]:
+        """Layers that do not depend on the input that takes the images, but on another one."""
+        return [layer for layer in self.layers if self.image_input not in layer.inputs]
+
+    @property
+    def input_name(self) -> str:
+        """Of the input that takes the images; `@0` where it has none."""
+        return self.input_names[self.image_input] if self.input_names else "@0"
 
     @property
     def convolutional(self) -> list[LayerInfo]:
@@ -222,71 +262,6 @@ class Network:
             int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
         ]
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
-
-
-def _input_specs(
-    model: Any, wanted: tuple[int, ...] | None, channels_first: bool
-) -> tuple[list[Any], int, bool]:
-    """A TensorSpec for each input, which of them is the image, and whether its size is free.
-
-    Args:
-        wanted: (h, w, b) or (h, w).
-    """
-    import tensorflow as tf
-
-    declared = getattr(model, "inputs", None)
-    if not declared:
-        shape = wanted or _built_shape(model)
-        if shape is None:
-            raise ModelError(
-                expected(
-                    f"'{getattr(model, 'name', 'the model')}'",
-                    "a model that knows its input",
-                    "one that was never built",
-                    "Call it once on images, or say input_shape=(h, w, bands).",
-                )
-            )
-        if not getattr(model, "built", True):
-            model(tf.zeros((1, *shape)), training=False)
-        return [tf.TensorSpec((1, *shape), tf.float32)], 0, False
-    specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in declared]
-    image = next((place for place, spec in enumerate(specs) if len(spec.shape) in (3, 4)), None)
-    if image is None:
-        shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
-        raise ModelError(expected("the model's input", "images (h, w, bands)", shapes))
-    own = tuple(specs[image].shape[1:])
-    shape = tuple(_FREE_SIDE if side is None else int(side) for side in own)
-    if wanted is not None:
-        shape = _asked(own, tuple(int(side) for side in wanted), channels_first)
-    specs[image] = tf.TensorSpec((1, *shape), specs[image].dtype)
-    return specs, image, None in own
-
-
-def _asked(
-    own: tuple[int | None, ...], wanted: tuple[int, ...], channels_first: bool
-) -> tuple[int, ...]:
-    """The shape that is asked for in the model's own layout, if the model takes it."""
-    bands = own[0] if channels_first else own[-1]
-    if len(wanted) == len(own) - 1 and bands is not None:
-        wanted = (*wanted, bands)
-    shape = (wanted[-1], *wanted[:-1]) if channels_first else wanted
-    fits = len(shape) == len(own) and all(
-        size > 0 and side in (None, size) for side, size in zip(own, shape, strict=True)
-    )
-    if not fits:
-        raise ModelError(expected("the input's shape", f"{own}, None being free", wanted))
-    return shape
-
-
-def _built_shape(model: Any) -> tuple[int, ...] | None:
-    """What a subclassed model was built on, without the batch axis."""
-    try:
-        shape = (model.get_build_config() or {}).get("input_shape")
-    except (AttributeError, NotImplementedError):
-        return None
-    if not isinstance(shape, (tuple, list)) or not all(isinstance(s, int) for s in shape[1:]):
-        return None
-    return tuple(shape[1:])
 
 
 def _channels_first(model: Any) -> bool:

@@ -74,6 +74,13 @@ def run_info(
         "settings": {command: settings},
         "versions": versions(),
     }
+    loading: dict[str, Any] = {}
+    if network.imports:
+        loading["imports"] = list(network.imports)
+    if network.free:
+        loading["input_size"] = list(network.inputs.shape[:-1])
+    if loading:
+        info["loading"] = loading
     classes = (data.classes if data is not None else None) or told.get("classes")
     if classes:
         info["classes"] = [str(name) for name in classes]

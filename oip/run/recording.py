@@ -108,10 +108,16 @@ def reconstruct_into(
 
 
 def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:
-    """What `oip reconstruct --json` prints: every map of some layers with its evidence."""
+    """What `oip reconstruct --json` prints: every map of some layers with its evidence, and how
+    many of the input's pixels the layer does not see."""
     layers = []
     for index in indices:
         name = next(one["layer"] for one in run.layers if one["index"] == index)
-        maps = [one.evidence() for part in layer_parts(run, index, False) for one in part]
-        layers.append({"layer": name, "index": index, "maps": maps})
+        maps: list[dict[str, Any]] = []
+        pixels = unseen = 0
+        for part in layer_parts(run, index, False):
+            pixels, unseen = part.visible.size, part.unseen_pixels
+            maps.extend(one.evidence() for one in part)
+        told = {"layer": name, "index": index, "pixels": pixels, "unseen_pixels": unseen}
+        layers.append({**told, "maps": maps})
     return {"run": str(run.path), "seconds": round(seconds, 2), "layers": layers}

@@ -187,9 +187,9 @@ def test_bad_input_is_named(planted, images, change, error, words):
 
 
 def test_more_images_than_fit_are_refused(planted, images, monkeypatch):
-    from oip.ascent import nodes
+    from oip.ascent import limits
 
-    monkeypatch.setattr(nodes, "_BYTES", 3 * 4 * 14 * 12 * 4)
+    monkeypatch.setattr(limits, "_BYTES", 3 * 4 * 14 * 12 * 4)
     assert len(oip.locate(planted, images, "maps", count=4, patterns=False)) == 3
     with pytest.raises(SettingsError, match="fewer maps"):
         oip.locate(planted, images, "maps", count=5, patterns=False)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oip.ascent.noise import Noise, octave_grids, octave_weights
+from oip.ascent.noise import KeptNoise, Noise, octave_grids, octave_weights
 from oip.core.errors import SettingsError
 
 
@@ -32,6 +32,27 @@ def test_images_are_standardised_and_do_not_depend_on_the_others(preset):
     assert not np.array_equal(noise.images(1, 2, np.array([4]))[0], alone)
 
 
+def test_noise_that_is_kept_is_the_same_noise_drawn_once(monkeypatch):
+    noise = Noise((12, 12, 1), "dirichlet")
+    images, weights = noise.images(3, 1, np.arange(6))
+    drawn = []
+    draw = Noise.images
+
+    def counted(self, seed, layer, starts, *others):
+        drawn.extend(starts.tolist())
+        return draw(self, seed, layer, starts, *others)
+
+    monkeypatch.setattr(Noise, "images", counted)
+    asked = np.array([5, 0, 5, 2, 0])
+    for budget, times in ((1 << 20, 3), (2 * 4 * 144, 4), (1, 5)):
+        kept = KeptNoise(noise, 3, 1, budget)
+        drawn.clear()
+        assert np.array_equal(kept.images(asked), images[asked])
+        assert len(drawn) == times
+        assert np.array_equal(kept.weights(asked), weights[asked])
+    assert len(KeptNoise(noise, 3, 1).images(np.array([], int))) == 0
+
+
 def test_a_coarse_octave_has_long_waves_only():
     draw = {
         preset: Noise((28, 28, 1), preset).images(0, 0, np.arange(32))[0]
@@ -50,6 +71,25 @@ def test_no_white_and_tilt_weigh_as_they_say():
     tilted = octave_weights("tilt:1", grids, random)
     np.testing.assert_allclose(tilted / tilted[0], [1, 2, 4, 28 / 3])
     np.testing.assert_allclose(octave_weights("tilt:0", grids, random), 0.25)
+
+
+def test_weights_can_be_written_out():
+    grids, random = (28, 14, 7, 3), np.random.default_rng(0)
+    found = octave_weights("weights:1,0.5,0,0.5", grids, random)
+    assert found.tolist() == [0.5, 0.25, 0.0, 0.25]
+    assert octave_weights("weights:1e308,1e308,0,0", grids, random).tolist() == [0.5, 0.5, 0, 0]
+    written = Noise((28, 28, 1), "weights:0,0,2,0").images(0, 0, np.arange(3))
+    single = Noise((28, 28, 1), "single:7").images(0, 0, np.arange(3))
+    for one, other in zip(written, single, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "weights", ["", "1,2", "1,2,3,4,5", "0,0,0,0", "1,-1,1,1", "1,nan,1,1", "inf,1,1,1", "1,a,1,1"]
+)
+def test_weights_that_do_not_fit_are_named_with_the_octaves(weights):
+    with pytest.raises(SettingsError, match="4 numbers from 0, not all zero, for the grids 28, 14"):
+        Noise((28, 28, 1), f"weights:{weights}")
 
 
 @pytest.mark.parametrize("preset", ["pink", "single:5", "single:", "tilt:x", "tilt:inf", "white:2"])

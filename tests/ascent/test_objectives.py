@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 import oip
 from oip.ascent.objectives import Objective, objective
 from oip.ascent.readouts import MapReadout, ObjectiveReadout
+from oip.ascent.reconstruction import LayerAscent, ReadoutAscent, objective_readout
+from oip.ascent.settings import ascent_settings
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.view import Network
 
@@ -91,6 +93,16 @@ def test_arithmetic_is_that_of_sums(parts, factor):
     assert [w for w, _ in (total - total).terms] == [w for w, _ in total.terms] + [
         -w for w, _ in total.terms
     ]
+
+
+def test_sum_takes_objectives_and_other_things_are_no_operands():
+    one, other = objective("map:1"), objective("map:2")
+    assert str(sum([one, other])) == "map:1 + map:2"
+    for wrong in (lambda: one / "a", lambda: one - 1, lambda: 1 + one, lambda: one + "map:2"):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            wrong()
+    with pytest.raises(SettingsError, match="zero"):
+        one / 0
 
 
 def test_values_obey_the_identities(network, images):
@@ -207,9 +219,16 @@ def test_what_is_not_finite_fails_alone(small_model, images):
 
 
 def test_one_map_as_an_objective_is_that_map(small_model):
-    plain = oip.reconstruct(small_model, "second", maps=[7], **QUICK)
-    same = oip.reconstruct(small_model, "second", objective="map:7", **QUICK)
-    assert same.scores[0, 0] == pytest.approx(plain.scores[0, 0], rel=0.2)  # from other noise
+    """Grown from the same noise, which goes by the index of what is read."""
+    network = oip.Network(small_model)
+    layer, settings = network.find("second"), ascent_settings(**QUICK)
+    plain = LayerAscent(network, layer, settings).grow(np.array([7]))
+    readout = objective_readout(network, "map:7", "second")
+    readout.index = layer.index
+    same = ReadoutAscent(network, readout, settings).grow(np.array([0]))
+    np.testing.assert_array_equal(same.starts, plain.starts)
+    np.testing.assert_allclose(same.scores, plain.scores, rtol=1e-3)
+    np.testing.assert_allclose(same.images, plain.images, atol=0.02)
 
 
 def test_minimising_ends_below_every_start(small_model):
@@ -230,6 +249,9 @@ def test_minimising_ends_below_every_start(small_model):
         ("unit:1", "nowhere", ModelError, "layer of units"),
         ("class:4 class:9", None, ModelError, "4 class"),
         ("class:4", None, SettingsError, "0 to 3"),
+        ("class:2-class:1", None, SettingsError, "spaces around"),
+        ("map:3+0.5*map:4", "second", SettingsError, "spaces around"),
+        ("node:1@0,0-node:2@0,0", "second", SettingsError, "spaces around"),
         ("map:3 - map:3", "second", SettingsError, "depends on the input"),
     ],
 )

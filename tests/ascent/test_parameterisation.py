@@ -84,6 +84,13 @@ def test_statistics_of_data_are_asked_for(settings):
         parameterisation_of(ascent_settings(**settings), (8, 8, 3), None)
 
 
+def test_the_fourier_preset_does_without_data_once_bands_stay_as_they_are():
+    with pytest.raises(SettingsError, match="decorrelate=false"):
+        parameterisation_of(ascent_settings("fourier"), (8, 8, 3), None)
+    parameterisation_of(ascent_settings("fourier"), (8, 8, 1), None)
+    parameterisation_of(ascent_settings("fourier", decorrelate=False), (8, 8, 3), None)
+
+
 def test_presets_do_what_they_are_for(small_model, small_images):
     data = small_images[0]
     found = {

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import oip
+from oip.ascent import reconstruction
 from oip.ascent.reconstruction import shards
 from oip.ascent.settings import ascent_settings
 from oip.ascent.verdicts import settled
@@ -74,8 +77,15 @@ def test_verdicts_of_planted_maps(plant):
     assert np.isnan(oips.stability[3])
 
 
+def standard(model):
+    """A view of a model that is told mean 0 and deviation 1, whatever the data."""
+    network = Network(model)
+    network.inputs = network.inputs.told(mean=(0.0,), std=(1.0,))
+    return network
+
+
 def test_a_map_that_no_image_excites_is_reachable_only(plant):
-    model = plant([-30.0, 0.0], scale=40.0)
+    model = standard(plant([-30.0, 0.0], scale=40.0))
     dark = np.random.default_rng(0).uniform(0.0, 0.01, (30, 12, 12, 1)).astype("float32")
     oips = oip.reconstruct(model, "maps", data=dark, **QUICK)
     assert oips.verdicts[0] == "reachable-only"
@@ -91,6 +101,7 @@ def test_a_map_that_only_bright_images_excite_is_not_called_dead(plant):
     model = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(1, 1, activation="relu")])
     model.layers[0].set_weights([np.ones((1, 1, 1, 1), "float32"), np.array([-60.0], "float32")])
     bright = np.random.default_rng(0).uniform(70, 80, (12, 8, 8, 1)).astype("float32")
+    model = standard(model)
     oips = oip.reconstruct(model, "@0", data=bright, **QUICK)
     assert oips.data_active[0] == 1.0
     assert oips.verdicts == ["failed"]
@@ -185,6 +196,8 @@ def test_a_saturated_sigmoid_is_flagged():
     [
         ({"layer": "none"}, ModelError, "one of"),
         ({"maps": [70]}, SettingsError, "0 to 69"),
+        ({"maps": [0.7]}, SettingsError, "whole numbers"),
+        ({"maps": ["3"]}, SettingsError, "whole numbers"),
         ({"steps": 0}, SettingsError, "steps"),
         ({"starts": 9, "screened": 8}, SettingsError, "screened"),
         ({"noise": "pink"}, SettingsError, "noise"),
@@ -202,9 +215,25 @@ def test_bad_input_is_named(small_model, change, error, word):
     assert issubclass(error, OipError)
 
 
+def test_more_images_than_memory_holds_are_refused_before_any_work(small_model, monkeypatch):
+    monkeypatch.setattr(reconstruction, "_MEMORY", 2 * 70 * (4 + 5) * 256 - 1)
+    with pytest.raises(SettingsError, match="oip batch"):
+        oip.reconstruct(small_model, "second", **QUICK)
+    monkeypatch.setattr(reconstruction, "_MEMORY", 2 * 1 * (4 + 5) * 256)
+    oips = oip.reconstruct(small_model, "second", maps=[3], **QUICK)
+    assert oips.images.nbytes + oips.snapshots.nbytes == 2 * 1 * (4 + 5) * 256
+
+
 def test_results_show_themselves(small_model):
     oips = oip.reconstruct(small_model, "first", **QUICK)
     assert "data:image/png" in oips._repr_html_()
+    assert oips.unseen_pixels == 0
+    assert "pixels" not in oips._repr_html_()
+    dark = oips.visible.copy()
+    dark[12:] = False
+    part = replace(oips, visible=dark)
+    assert part.unseen_pixels == 64
+    assert "sees 192 of 256 pixels" in part._repr_html_()
     assert oips[2].show().size == (16, 16)
     assert len(oips.plot().axes) == 6
     assert oips[2].plot().axes

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from oip.ascent import alignment
 from oip.ascent.similarity import similarity, stability
 
 
@@ -25,6 +26,48 @@ def test_similarity_is_that_of_the_plain_loops():
         for column in range(2):
             wanted = brute(left[row], right[column], 2)
             assert found[row, column] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_far_shifts_are_all_tried_and_agree_with_the_plain_loops():
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(2, 3, 11, 9, 2)), random.normal(size=(2, 4, 11, 9, 2))
+    found = similarity(left, right, (7, 5))
+    assert found.shape == (2, 3, 4)
+    for group, row, column in np.ndindex(found.shape):
+        shifted = [
+            (np.pad(left[group, row], ((7, 7), (5, 5), (0, 0)))[y : y + 11, x : x + 9])
+            for y in range(15)
+            for x in range(11)
+        ]
+        norms = np.linalg.norm(left[group, row]) * np.linalg.norm(right[group, column])
+        wanted = max(float((one * right[group, column]).sum()) for one in shifted) / norms
+        assert found[group, row, column] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_patch_moved_by_any_shift_within_a_far_reach_is_the_same_patch():
+    image = np.zeros((1, 96, 96, 1), "float32")
+    image[0, 30:60, 30:60] = np.random.default_rng(0).normal(size=(30, 30, 1))
+    for axis in (1, 2):
+        moved = np.concatenate([np.roll(image, step, axis) for step in range(18)])
+        found = similarity(image, moved, (16, 16))[0]
+        assert found[:17].min() > 0.99
+        assert found[17] < 0.5
+    assert similarity(image, np.roll(image, (-13, 16), (1, 2)), (16, 16))[0, 0] > 0.99
+
+
+def test_far_shifts_of_lines_and_of_images_that_are_empty():
+    line = np.random.default_rng(0).normal(size=(3, 40, 2))
+    line[:, 30:] = 0.0
+    found = similarity(line, np.roll(line, 7, 1), (9,))
+    np.testing.assert_allclose(np.diagonal(found), 1.0, atol=1e-5)
+    assert similarity(line, np.zeros_like(line), (9,)).max() == 0.0
+
+
+def test_the_number_of_images_compared_at_a_time_changes_nothing(monkeypatch):
+    images = np.random.default_rng(1).normal(size=(7, 20, 20, 1))
+    whole = similarity(images, images, (6, 6))
+    monkeypatch.setattr(alignment, "_BUDGET", 1)
+    np.testing.assert_allclose(similarity(images, images, (6, 6)), whole, atol=1e-6)
 
 
 def test_similarity_knows_shifts_and_itself():

@@ -4,10 +4,17 @@
 
 One start for each map of a layer, the same number of steps for everybody. Before it is scored every
 image, of the data too, is brought to the input's mean and deviation: over the pixels that the layer
-sees (`score`), and over the whole image (`whole`). `to their score` is how much longer a peer took
-for its final mean score than this project's climb took to reach the same. Run by hand, on a machine
-that does nothing else; figures are only comparable within one run. Peers are left out where they
-are not installed (extra `bench`; Xplique where a user has it).
+sees (`score`), and over the whole image (`whole`).
+
+Two comparisons, each of like with like. *Cold*: from a loaded model to the images, all included
+(for this project `oip.reconstruct`: it looks the model up, screens 256 starts, traces, climbs).
+*Warm*: the same again, what can be kept being kept (for this project the climb from the screened
+starts). Both also to the score at which a peer ends: after how many steps of the climb the mean is
+as high, and the time for as many. A score that the screened starts have before any step is the
+screening's, and has no warm time.
+
+Run by hand, on a machine that does nothing else; figures are only comparable within one run. Peers
+are left out where they are not installed (extra `bench`; Xplique where a user has it).
 
     python tests/benchmarks/ascent.py --deep
 
@@ -18,19 +25,130 @@ forward and backward pass of the cut model at the same batch, and peak memory.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import numpy as np
+from ascent_contestants import Build, bare, climb, peers, prepared, whole
+from ascent_deep import deep
 
-RATE = 0.1
-"""Step of the tutorial's loop, in standard deviations (RMS)."""
+QUICK = 5.0
+"""Seconds under which a time is the median of three, as a busy moment would double it."""
+MEAN, BARE, SOONER = 4.3, 1.15, 30.0
+"""What is wanted: mean score over the whole image, times the bare pass, times sooner."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A contestant's figures."""
+
+    name: str
+    cold: float
+    warm: float
+    silent: int = 0
+    score: float = float("nan")
+    whole: float = float("nan")
+    above: int = 0
+
+
+class Bench:
+    """One model, layer and number of steps."""
+
+    def __init__(self, path: str, layer: str, steps: int, source: str):
+        import models
+        from oip.ascent.readouts import MapReadout
+        from oip.ascent.screening import screen
+        from oip.ascent.settings import ascent_settings
+        from oip.network.view import Network
+
+        self.path, self.steps = path, steps
+        self.network = Network(path)
+        self.layer = self.network.find(layer)
+        data = models.load(source, part="test").images
+        readout = MapReadout(self.network, self.layer)
+        self.evidence = screen(self.network, readout, ascent_settings(screened=4), data)
+        self.excitable = self.evidence.data_active > 0
+
+    def peer(self, name: str, build: Build) -> Measured:
+        """Anything that is built and then run."""
+        cold, images = timed(lambda: build(self.network, self.layer, self.steps)())
+        run = build(self.network, self.layer, self.steps)
+        run()
+        warm, _ = timed(run)
+        return self.told(name, cold, warm, images)
+
+    def reconstruct(self, steps: int) -> tuple[float, np.ndarray]:
+        """Seconds and images of `oip.reconstruct`, with nothing known of the loaded model."""
+        from oip.network.view import Network
+
+        return timed(lambda fresh: whole(fresh, self.layer.name, steps), lambda: Network(self.path))
+
+    def told(self, name: str, cold: float, warm: float, images: np.ndarray | None) -> Measured:
+        """Scores of the images, and a line."""
+        if images is None:
+            found = Measured(name, cold, warm)
+            print(f"{name:46s} {cold:7.2f} {warm:7.2f}")
+            return found
+        seen = self.evidence.visible
+        scores = self.scores(images, seen)
+        found = Measured(
+            name,
+            cold,
+            warm,
+            int(np.sum(~(scores > 0))),
+            float(scores.mean()),
+            float(self.scores(images, np.ones_like(seen)).mean()),
+            int(np.sum((scores > self.evidence.data_scores)[self.excitable])),
+        )
+        print(
+            f"{name:46s} {cold:7.2f} {warm:7.2f} {found.silent:7d} {found.score:7.3f}"
+            f" {found.whole:7.3f} {found.above:5d} of {self.excitable.sum()}"
+        )
+        return found
+
+    def scores(self, images: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """(m,) score of each map's own image, all standardised alike."""
+        from oip.network.responses import spatial_means
+
+        means = np.concatenate(list(spatial_means(self.network, images, self.layer, visible)))
+        return np.diagonal(means)
+
+    def trace(self) -> np.ndarray:
+        """(steps + 1,) mean of the best scores so far, of a climb that nobody retires from."""
+        climber, noise, maps = prepared(self.network, self.layer, self.steps, tolerance=0.0)
+        return np.fmax.accumulate(climber.climb(noise, maps).traces, axis=1).mean(0)
+
+    def times_to(self, steps: int) -> tuple[float, float]:
+        """Seconds of `oip.reconstruct` and of the climb alone for so many steps; NaN for none."""
+        cold = self.reconstruct(max(1, steps))[0]
+        if steps == 0:
+            return cold, float("nan")
+        run = climb(self.network, self.layer, steps, tolerance=0.0)
+        run()
+        return cold, timed(run)[0]
+
+
+def timed(work: Callable[..., Any], before: Callable[[], Any] | None = None) -> tuple[float, Any]:
+    """Seconds, the median of three where it is quick, and the first result.
+
+    Args:
+        work: what is timed; it is given what `before` made, outside the clock.
+    """
+    seconds, results = [], []
+    while not seconds or (len(seconds) < 3 and seconds[0] < QUICK):
+        asked = () if before is None else (before(),)
+        began = time.perf_counter()
+        results.append(work(*asked))
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds)), results[0]
 
 
 def main() -> None:
-    """Runs all contestants and prints one line each."""
+    """Runs all contestants and prints what there is to say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?")
     parser.add_argument("--data", default="mnist")
@@ -41,287 +159,79 @@ def main() -> None:
     if options.deep:
         deep()
         return
-
-    import models
-    from oip.ascent.readouts import MapReadout
-    from oip.ascent.screening import screen
-    from oip.ascent.settings import ascent_settings
-    from oip.network.view import Network
-
-    network = Network(options.model)
-    layer = network.find(options.layer)
-    data = models.load(options.data, part="test").images
-    evidence = screen(network, MapReadout(network, layer), ascent_settings(screened=4), data)
-    whole_image = np.ones_like(evidence.visible)
-    print(f"{layer.name} of {network.name}: {layer.maps} maps, {options.steps} steps, 1 start")
-    excitable = evidence.data_active > 0
-    ours: tuple[np.ndarray, Any] | None = None
-    for name, contestant in contestants():
+    bench = Bench(options.model, options.layer, options.steps, options.data)
+    layer = bench.layer
+    print(
+        f"{layer.name} of {bench.network.name}: {layer.maps} maps, {options.steps} steps, 1 start"
+    )
+    heading = f"{'':46s} {'cold s':>7s} {'warm s':>7s} {'silent':>7s} {'score':>7s}"
+    print(f"{heading} {'whole':>7s} above best image")
+    cold, images = bench.reconstruct(options.steps)
+    run = climb(bench.network, layer, options.steps)
+    run()
+    warm, climbed = timed(run)
+    delivered = bench.told("oip.reconstruct (cold)", cold, float("nan"), images)
+    alone = bench.told("oip, the climb (warm)", float("nan"), warm, climbed)
+    kept = bench.peer("oip, no image retires", partial(climb, tolerance=0.0))
+    passes = bench.peer("bare forward and backward of the cut model", bare)
+    found: list[tuple[Measured, float]] = []
+    for contestant in peers():
         try:
-            seconds, images = repeated(contestant, network, layer, options.steps)
-        except (PackageNotFoundError, ImportError):
-            print(f"{name:48s} not installed")
+            measured = bench.peer(contestant.name, contestant.build)
+            found.append((measured, contestant.faster))
+        except (PackageNotFoundError, ImportError) as error:
+            print(f"{contestant.name:46s} left out: {error}")
+    wanted(bench, delivered, alone, kept.warm / passes.warm)
+    quicker(bench, delivered.cold, alone.warm, found)
+
+
+def wanted(bench: Bench, delivered: Measured, alone: Measured, times: float) -> None:
+    """What is wanted of the images and of a step, and whether it is so."""
+    print("\nwanted")
+    excitable = int(bench.excitable.sum())
+    for one in (delivered, alone):
+        print(f"{one.name}: silent {one.silent}, wanted 0: {met(one.silent == 0)}")
+        print(f"  mean score, whole {one.whole:.3f}, wanted {MEAN}: {met(one.whole >= MEAN)}")
+        text = f"  above the best image {one.above}, wanted {excitable}"
+        print(f"{text}: {met(one.above == excitable)}")
+    text = f"without retirement {times:.2f} times the bare pass, wanted at most {BARE}"
+    print(f"{text}: {met(times <= BARE)}")
+
+
+def quicker(bench: Bench, cold: float, warm: float, found: list[tuple[Measured, float]]) -> None:
+    """How much faster this is: at equal steps, and to a peer's final mean score.
+
+    Args:
+        cold, warm: seconds of this project.
+        found: peers, and how many times faster than each is wanted.
+    """
+    best = bench.trace()
+    for peer, factor in found:
+        print(f"\n{peer.name.strip()}")
+        for name, ratio in (("cold", peer.cold / cold), ("warm", peer.warm / warm)):
+            verdict = met(ratio >= factor)
+            print(
+                f"  equal steps, {name}: {ratio:.1f} times faster, wanted {factor:.0f}: {verdict}"
+            )
+        reached = np.flatnonzero(best >= peer.score)
+        if not reached.size:
+            print("  its score is not reached")
             continue
-        if images is None:
-            print(f"{name:48s} {seconds:8.2f} s")
-            continue
-        scores = score(network, layer, images, evidence.visible)
-        means = (scores.mean(), score(network, layer, images, whole_image).mean())
-        if name.startswith("oip, the climb alone, retiring"):
-            ours = climb_times(network, layer, options.steps)
-        ahead = "" if ours is None or name.startswith("oip") else quicker(ours, means[0], seconds)
-        print(
-            f"{name:48s} {seconds:8.2f} s  silent {np.sum(scores <= 0):4d}"
-            f"  score {means[0]:6.3f}  whole {means[1]:6.3f}"
-            f"  above best image {np.sum((scores > evidence.data_scores)[excitable]):4d}"
-            f" of {excitable.sum()}{ahead}"
-        )
+        steps = int(reached[0])
+        ours = bench.times_to(steps)
+        print(f"  its score {peer.score:.3f} is reached after {steps} steps")
+        for name, mine, theirs in zip(("cold", "warm"), ours, (peer.cold, peer.warm), strict=True):
+            if np.isnan(mine):
+                print(f"  to its score, {name}: the screened starts have it before any step")
+                continue
+            ratio = theirs / mine
+            text = f"  to its score, {name}: {mine:.3f} s, {ratio:.0f} times sooner"
+            print(f"{text}, wanted {SOONER:.0f}: {met(ratio >= SOONER)}")
 
 
-def contestants() -> list[tuple[str, Any]]:
-    """Names and functions (network, layer, steps) -> (seconds, images in input units or None)."""
-    return [
-        ("oip, screening and tracing included", whole),
-        ("oip, the climb alone, retiring", lambda *asked: climb(*asked, tolerance=1e-3)),
-        ("oip, the climb alone, nobody retires", lambda *asked: climb(*asked, tolerance=0.0)),
-        ("bare forward and backward of the cut model", bare),
-        ("tutorial: one map at a time, compiled step", tutorial),
-        (f"tf-keras-vis {_version('tf-keras-vis')}, one batch, defaults", tf_keras_vis),
-        (
-            "the same without its regularisers",
-            lambda *asked: tf_keras_vis(*asked, regularizers=None),
-        ),
-        (f"Xplique {_version('xplique')}, one batch, defaults", xplique),
-    ]
-
-
-def repeated(contestant: Any, *asked: Any) -> tuple[float, Any]:
-    """Median of three runs for the quick ones, whose time a busy moment would double."""
-    found = [contestant(*asked)]
-    while len(found) < 3 and found[0][0] < 5:
-        found.append(contestant(*asked))
-    return float(np.median([seconds for seconds, _ in found])), found[0][1]
-
-
-def score(network: Any, layer: Any, images: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """(m,) score of each map's own image, all standardised alike."""
-    from oip.network.responses import spatial_means
-
-    means = np.concatenate(list(spatial_means(network, images, layer, visible)))
-    return np.diagonal(means)
-
-
-def whole(network: Any, layer: Any, steps: int) -> tuple[float, np.ndarray]:
-    """What a user calls."""
-    import oip
-
-    began = time.perf_counter()
-    oips = oip.reconstruct(network, layer.name, starts=1, steps=steps)
-    return time.perf_counter() - began, oips.pixels[:, 0]
-
-
-def prepared(network: Any, layer: Any, steps: int, **settings: Any) -> tuple[Any, Any, Any]:
-    """A climber after a warm-up call, the starts that screening chose, and their maps."""
-    from oip.ascent.loop import Climber
-    from oip.ascent.noise import Noise
-    from oip.ascent.readouts import MapReadout
-    from oip.ascent.screening import screen
-    from oip.ascent.settings import ascent_settings
-
-    chosen = ascent_settings(starts=1, steps=steps, **settings)
-    readout = MapReadout(network, layer)
-    evidence = screen(network, readout, chosen)
-    maps = np.arange(layer.maps)
-    starts = np.array([evidence.ranked_starts(number)[0] for number in maps])
-    noise, _ = Noise(network.inputs.shape).images(0, layer.index, starts)
-    climber = Climber(network, readout, chosen, evidence.visible)
-    climber.climb(noise[:2], maps[:2])
-    return climber, noise, maps
-
-
-def climb(network: Any, layer: Any, steps: int, tolerance: float) -> tuple[float, np.ndarray]:
-    """The compiled ascent from the starts that screening chose."""
-    climber, noise, maps = prepared(network, layer, steps, tolerance=tolerance)
-    began = time.perf_counter()
-    found = climber.climb(noise, maps)
-    seconds = time.perf_counter() - began
-    spec = network.inputs
-    return seconds, found.images * spec.std + spec.mean
-
-
-def climb_times(network: Any, layer: Any, steps: int) -> tuple[np.ndarray, Any]:
-    """(steps + 1,) mean of the best scores so far, and seconds for a number of steps."""
-    climber, noise, maps = prepared(network, layer, steps, tolerance=0.0)
-    best = np.fmax.accumulate(climber.climb(noise, maps).traces, axis=1).mean(0)
-
-    def seconds(count: int) -> float:
-        few, noise, maps = prepared(network, layer, max(count, 1), tolerance=0.0)
-        began = time.perf_counter()
-        few.climb(noise, maps)
-        return time.perf_counter() - began
-
-    return best, seconds
-
-
-def quicker(ours: tuple[np.ndarray, Any], mean: float, seconds: float) -> str:
-    """How much sooner the climb has a peer's final mean score."""
-    best, timed = ours
-    reached = np.flatnonzero(best >= mean)
-    if not reached.size:
-        return "  to their score: not reached"
-    took = timed(int(reached[0]))
-    return f"  to their score: {reached[0]} steps, {took:.3f} s, x{seconds / took:.0f}"
-
-
-def bare(network: Any, layer: Any, steps: int) -> tuple[float, None]:
-    """Nothing but the cut model's forward and backward pass, at the same batch and steps."""
-    import tensorflow as tf
-
-    run = bare_loop(network, layer, tf.range(layer.maps))
-    images = tf.random.stateless_normal((layer.maps, *network.inputs.shape), (0, 1))
-    run(images, tf.constant(2))
-    began = time.perf_counter()
-    run(images, tf.constant(steps)).numpy()
-    return time.perf_counter() - began, None
-
-
-def bare_loop(network: Any, layer: Any, maps: Any) -> Any:
-    """A compiled loop over (images, steps) around the model cut at a layer."""
-    import keras
-    import tensorflow as tf
-
-    cut = keras.Model(network.model.inputs, network.model.get_layer(layer.name).output)
-
-    @tf.function(autograph=False)
-    def run(images: Any, count: Any) -> Any:
-        def body(step: Any, images: Any) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(images)
-                answer = tf.reduce_mean(cut([images], training=False), [1, 2])
-                value = tf.gather(answer, maps, batch_dims=1)
-            return step + 1, images + 1e-9 * tape.gradient(value, images)
-
-        return tf.while_loop(lambda step, _: step < count, body, (0, images))[1]
-
-    return run
-
-
-def tutorial(network: Any, layer: Any, steps: int) -> tuple[float, np.ndarray]:
-    """The Keras tutorial on filters: a compiled step with a normalised gradient, map by map."""
-    import keras
-    import tensorflow as tf
-
-    spec = network.inputs
-    cut = keras.Model(network.model.inputs, network.model.get_layer(layer.name).output)
-    length = RATE * float(spec.std.mean()) * np.sqrt(np.prod(spec.shape))
-
-    @tf.function
-    def step(image: Any, number: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            loss = tf.reduce_mean(cut([image], training=False)[:, :, :, number])
-        gradient = tf.math.l2_normalize(tape.gradient(loss, image))
-        return image + length * gradient
-
-    found = []
-    began = time.perf_counter()
-    random = np.random.default_rng(0)
-    for number in range(layer.maps):
-        noise = random.uniform(-0.5, 0.5, (1, *spec.shape))
-        image = tf.constant(spec.mean + spec.std * noise, tf.float32)
-        for _ in range(steps):
-            image = step(image, tf.constant(number))
-        found.append(image.numpy()[0])
-    return time.perf_counter() - began, np.stack(found)
-
-
-def tf_keras_vis(network: Any, layer: Any, steps: int, **changes: Any) -> tuple[float, np.ndarray]:
-    """ActivationMaximization over all maps in one batch, as its documentation shows it."""
-    version("tf-keras-vis")
-    import tensorflow as tf
-    from tf_keras_vis.activation_maximization import ActivationMaximization
-    from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayer
-    from tf_keras_vis.utils.scores import CategoricalScore
-
-    spec = network.inputs
-    began = time.perf_counter()
-    maximization = ActivationMaximization(
-        network.model, model_modifier=ExtractIntermediateLayer(layer.name), clone=True
-    )
-    seeds = tf.random.stateless_uniform((layer.maps, *spec.shape), (0, 1), 0.0, 255.0)
-    score = CategoricalScore(list(range(layer.maps)))
-    images = maximization(score, seed_input=seeds, steps=steps, **changes)
-    return time.perf_counter() - began, np.asarray(images, np.float32)
-
-
-def xplique(network: Any, layer: Any, steps: int) -> tuple[float, np.ndarray]:
-    """Objectives for all channels in one batch, as its documentation shows it."""
-    version("xplique")
-    from xplique.features_visualizations import Objective, optimize
-
-    spec = network.inputs
-    mean, std = float(spec.mean.mean()), float(spec.std.mean())
-    began = time.perf_counter()
-    objective = Objective.channel(network.model, layer.name, list(range(layer.maps)))
-    images, _ = optimize(
-        objective,
-        nb_steps=steps,
-        custom_shape=spec.shape[:2],
-        values_range=(mean - 2 * std, mean + 2 * std),
-    )
-    return time.perf_counter() - began, np.asarray(images[-1], np.float32)
-
-
-def together(climber: Any) -> int:
-    """Images that a reconstruction would climb at once."""
-    from oip.ascent.reconstruction import images_at_once
-
-    return images_at_once(climber)
-
-
-def deep() -> None:
-    """The deep case."""
-    import keras
-    import tensorflow as tf
-
-    from oip.network.view import Network
-
-    keras.utils.set_random_seed(0)
-    network = Network(keras.applications.ResNet50(weights=None))
-    layer = network.find("conv4_block3_2_conv")
-    maps = np.arange(64)
-    climber, noise, _ = prepared(network, layer, 4, tolerance=0.0, screened=4)
-    noise = np.repeat(noise[:1], 64, axis=0)
-    room = together(climber)
-    print(f"{layer.name} of ResNet50 at 224 px: 64 maps, {room} at a time")
-    run = bare_loop(network, layer, tf.range(room))
-    images = tf.constant(noise[:room])
-    run(images, tf.constant(1))
-    for _ in range(2):
-        times = []
-        for work in (
-            lambda: run(images, tf.constant(5)).numpy(),
-            lambda: climber.climb(noise[:room], maps[:room]),
-        ):
-            began = time.perf_counter()
-            work()
-            times.append((time.perf_counter() - began) / 5)
-        print(
-            f"a step of {room} images: bare {times[0]:.3f} s, climb {times[1]:.3f} s,"
-            f" ratio {times[1] / times[0]:.2f}"
-        )
-    began = time.perf_counter()
-    for first in range(0, 64, room):
-        climber.climb(noise[first : first + room], maps[first : first + room])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"64 maps, 4 steps: {time.perf_counter() - began:.1f} s; peak memory {peak:.2f} GiB")
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(not installed)"
+def met(true: bool) -> str:
+    """In words."""
+    return "met" if true else "NOT met"
 
 
 if __name__ == "__main__":

@@ -94,9 +94,13 @@ def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path)
         "reason",
     } <= set(told["layers"][0]["maps"][0])
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+    assert [layer["unseen_pixels"] for layer in told["layers"]] == [0, 0]
+    assert told["layers"][1]["pixels"] == 256
     status, printed, _ = call(*asked, *SMALL)
     assert status == 0
     assert "responsive" in printed
+    assert "medoids" in printed  # ten maps are few
+    assert "pixels" not in printed
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
 
     status, printed, _ = call("export", out, "second", "--out", tmp_path / "a.npz", "--json")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.pixels import plain_range
 from oip.network.inputs import check_images
 from oip.network.responses import map_blocks, spatial_means, standardised_as_input
 from oip.network.selection import map_numbers, parse_selections
@@ -142,3 +143,50 @@ def test_images_are_brought_to_the_inputs_statistics(small_model, small_images):
     np.testing.assert_allclose(alike.std((1, 2, 3)), 80, rtol=1e-4)
     means = np.concatenate(list(spatial_means(network, small_images[0], network.find("first"))))
     assert means.shape == (40, 6)
+
+
+def test_given_images_settle_what_is_not_known_and_change_no_network(small_model, small_images):
+    import keras
+    from keras import layers
+
+    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
+    images = small_images[0]
+    mine = Network(plain)
+    for network in (Network.of(plain, images=images), Network.of(mine, images=images[..., 0])):
+        spec = network.inputs
+        np.testing.assert_allclose(spec.mean, images.mean(), rtol=1e-5)
+        assert (spec.low, spec.high, spec.source) == (0.0, 255.0, "data given")
+        assert not spec.bounded
+    assert not mine.inputs.known
+    assert Network.of(mine) is mine
+    told = Network(plain)
+    told.inputs = told.inputs.told(value_range=(0.0, 300.0))
+    assert Network.of(told, images=images).inputs.high == 300.0
+    told.inputs = told.inputs.told(mean=(1.0,))
+    assert Network.of(told, images=images) is told
+    known = Network(small_model)
+    assert Network.of(known, images=images) is known
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((3, 16, 16, 1)), np.ones((3, 4, 4, 1)), np.full((2, 16, 16, 1), np.nan), []]
+)
+def test_images_that_say_nothing_settle_nothing(images):
+    import keras
+    from keras import layers
+
+    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
+    assert not Network.of(plain, images=images).inputs.known
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        (np.array([3, 9], np.uint8), (0.0, 255.0)),
+        (np.array([0.1, 0.9]), (0.0, 1.0)),
+        (np.array([0.0, 200.0]), (0.0, 255.0)),
+        (np.array([-1.5, 2.5]), (-1.5, 2.5)),
+    ],
+)
+def test_the_range_of_pixels_is_a_common_one_or_their_own(values, ends):
+    assert plain_range(values) == ends

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+import oip
+from oip.ascent.objectives import objective
+from oip.ascent.readouts import MapReadout, ObjectiveReadout
+from oip.ascent.visibility import seen_pixels
+from oip.core.errors import ModelError, SettingsError
+from oip.network.view import Network
+
+QUICK = {"steps": 12, "screened": 16, "starts": 2}
+
+
+def two_inputs():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    pictures, others = layers.Input((9, 9, 1)), layers.Input((9, 9, 1))
+    left = layers.Conv2D(2, 3, name="left")(pictures)
+    right = layers.Conv2D(2, 3, name="right")(others)
+    return keras.Model([pictures, others], layers.Concatenate()([left, right]))
+
+
+def with_classes(bias=0.0):
+    """Three classes, the second of them with weights that are all zero."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((9, 9, 1)),
+            layers.Conv2D(2, 3, activation="relu", name="maps"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax", name="classes"),
+        ]
+    )
+    kernel, _ = model.get_layer("classes").get_weights()
+    kernel[:, 1] = 0.0
+    model.get_layer("classes").set_weights([kernel, np.array([0, 0.3, 0], "float32")])
+    kernel, _ = model.get_layer("maps").get_weights()
+    model.get_layer("maps").set_weights([kernel, np.full(2, bias, "float32")])
+    return model
+
+
+def test_an_objective_of_another_input_is_refused_also_beside_others():
+    with pytest.raises(SettingsError, match="map:right:0"):
+        oip.reconstruct(two_inputs(), objective=["map:left:0", "map:right:0"], **QUICK)
+    with pytest.raises(ModelError, match="gradient"):
+        oip.reconstruct(two_inputs(), objective="map:right:0", **QUICK)
+    both = oip.reconstruct(two_inputs(), objective="map:left:0 + map:right:0", **QUICK)
+    assert both.verdicts == ["responsive"]
+
+
+def test_an_objective_with_weights_of_zero_is_refused_also_beside_others():
+    for asked in (["class:1"], ["class:0", "class:1"], ["2*class:1"]):
+        with pytest.raises(SettingsError, match=r"class:1.*no gradient"):
+            oip.reconstruct(with_classes(), objective=asked, **QUICK)
+    assert len(oip.reconstruct(with_classes(), objective="class:0 - class:1", **QUICK)) == 1
+
+
+def test_a_dead_map_keeps_no_other_from_being_located():
+    """Its node depends on nothing; asked for by name it is refused, among others it is dead."""
+    model = with_classes()
+    kernel, bias = model.get_layer("maps").get_weights()
+    kernel[..., 0], bias[0] = 0.0, -1.0
+    model.get_layer("maps").set_weights([kernel, bias])
+    with pytest.raises(SettingsError, match="node:0@3,3"):
+        oip.reconstruct(model, "maps", objective=["node:1@3,3", "node:0@3,3"], **QUICK)
+    images = np.random.default_rng(0).normal(size=(8, 9, 9, 1)).astype("float32")
+    found = oip.locate(model, images, "maps", count=2, **QUICK)
+    assert found.patterns.verdicts == ["dead", "responsive"]
+
+
+def test_an_objective_that_only_data_move_is_not_refused():
+    """Its maps are shut for any noise of the input's own mean and deviation."""
+    dark = with_classes(bias=-200.0)
+    with pytest.raises(SettingsError, match="shut"):
+        oip.reconstruct(dark, objective="class:0", **QUICK)
+    bright = np.random.default_rng(0).uniform(-900, 900, (12, 9, 9, 1)).astype("float32")
+    network = Network(dark)
+    network.inputs = network.inputs.told(mean=(0.0,), std=(1.0,))
+    assert len(oip.reconstruct(network, objective="class:0", data=bright, **QUICK)) == 1
+
+
+def test_each_node_has_a_field_of_its_own(small_model):
+    network = Network(small_model)
+    asked = ["node:3@0,0", "node:5@4,4", "map:3", "node:3@0,0 + node:5@0,0", "node:5@0,0"]
+    readout = ObjectiveReadout(network, [objective(one) for one in asked], "second")
+    seen = seen_pixels(network, readout, 0)
+    assert seen.shape == (5, 16, 16)
+    corner = np.zeros((16, 16), bool)
+    corner[:8, :8] = True  # 3 x 3, pooled, 3 x 3: a field of 8
+    for row, wanted in enumerate((corner, corner[::-1, ::-1], np.ones((16, 16), bool))):
+        assert np.array_equal(seen[row], wanted), asked[row]
+    assert np.array_equal(seen[3], corner)
+    assert np.array_equal(seen[4], corner)
+    maps = seen_pixels(network, MapReadout(network, network.find("second")), 0)
+    assert maps.shape == (1, 16, 16)
+
+
+def test_nodes_grown_together_keep_no_noise_outside_their_fields(small_model, small_images):
+    asked = ["node:3@0,0", "node:5@4,4"]
+    data = small_images[0][:40]
+    both = oip.reconstruct(small_model, "second", objective=asked, data=data, **QUICK)
+    background = Network.of(small_model, images=data).inputs.background
+    outside = np.ones((16, 16), bool)
+    outside[:8, :8] = False
+    for one, unseen in zip(both, (outside, outside[::-1, ::-1]), strict=True):
+        kept = one.images[:, ~unseen].astype(float)
+        np.testing.assert_allclose(one.images[:, unseen] - background, 0, atol=1e-3)
+        np.testing.assert_allclose(kept.mean((1, 2)), 0, atol=2e-3)
+        np.testing.assert_allclose(kept.std((1, 2)), 1, atol=2e-3)
+    for row, expression in enumerate(asked):
+        alone = oip.reconstruct(small_model, "second", objective=expression, data=data, **QUICK)
+        assert both.data_scores[row] == pytest.approx(alone.data_scores[0], rel=1e-4)

@@ -1,0 +1,31 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from oip.core.notices import Notice, notice
+from oip.network.inputs import InputSpec
+
+
+def unknown():
+    return InputSpec((4, 4, 1), np.zeros(1), np.ones(1), np.nan, np.nan, "assumed")
+
+
+def test_a_notice_points_at_the_line_of_the_user():
+    with pytest.warns(Notice, match="not known") as caught:
+        unknown().warn_if_assumed()
+    assert caught[0].filename == __file__
+
+
+def test_what_is_known_gives_none():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unknown().told(mean=(1.0,)).warn_if_assumed()
+
+
+def test_the_same_line_is_told_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            notice("once")
+    assert len(caught) == 1
