@@ -11,8 +11,11 @@ from models.datasets import Dataset, dataset, split
 from models.pictures import is_picture, read_pictures
 from oip.core.errors import DataError, expected
 
-_PARTS = {"train": ("train", "training"), "test": ("test", "testing")}
-"""Names of the folders of a part, in any case."""
+_PARTS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation"),
+}
+"""Names of the folders of a part, in any case; the first of those that there are is taken."""
 TABLES = ("hasy-data-labels.csv",)
 """Tables that stand beside the folder of their images."""
 
@@ -26,10 +29,11 @@ def load_class_folders(
 ) -> Dataset:
     """Images of `folder/CLASS/*.png` and the like, or of `folder/train/CLASS` and `.../test/...`.
 
-    The parts' folders may also be called `Training` and `Test`, as those of Fruits 360. Classes are
-    the sorted names of the folders, those of both parts taken together. A folder that holds image
-    files itself has no labels. Without folders of parts a part is a fixed, stratified share
-    (`models.datasets.split`). Without a part, images come in the order of classes and names.
+    The parts' folders may also be called `Training` and `Test`, as those of Fruits 360; without a
+    test folder `val` is the test part, as that of Imagenette. Classes are the sorted names of the
+    folders, those of both parts taken together. A folder that holds image files itself has no
+    labels. Without folders of parts a part is a fixed, stratified share (`models.datasets.split`).
+    Without a part, images come in the order of classes and names.
 
     Raises:
         DataError: no images, or images that do not fit together.
@@ -106,9 +110,16 @@ def _part_folders(folder: Path) -> dict[str, Path]:
     found = {}
     for part, names in _PARTS.items():
         fitting = [path for path in folder.iterdir() if path.name.lower() in names]
-        fitting = sorted(path for path in fitting if path.is_dir())
+        fitting = [path for path in fitting if path.is_dir()]
         if fitting:
-            found[part] = next((path for path in fitting if path.name == part), fitting[0])
+            rank = {name: place for place, name in enumerate(names)}
+            found[part] = min(
+                fitting,
+                key=lambda path, rank=rank: (
+                    rank[path.name.lower()],
+                    path.name.lower() != path.name,
+                ),
+            )
     return found
 
 

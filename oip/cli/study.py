@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class _Command(click.Command):
     "--data",
     metavar="SOURCE",
     multiple=True,
-    help="Images in place of the study's own; may be given again.",
+    help="Images in place of the study's own, in both parts; may be given again.",
 )
 @click.option(
     "--iterations",
@@ -74,7 +75,8 @@ def command(
     """Do a paper's experiments again and report what was found.
 
     Writes report.html, numbers.json and figures to DIR; of several studies, or of all, to DIR/NAME,
-    with a page DIR/index.html that links them. Prints the path of the page.
+    with a page DIR/index.html that links them. Prints the path of the page, and on stderr what
+    each study took and what it had to do without; then the exit status is 1.
 
     \b
     Example:
@@ -84,6 +86,9 @@ def command(
     from oip.studies.frame import StudySettings
     from oip.studies.running import run_several, run_study
 
+    def say(text: str) -> None:
+        note(plain_text(text), quiet)
+
     if unknown := [name for name in names if name not in STUDIES and name != _EVERY]:
         wanted = ", ".join((*STUDIES, _EVERY))
         raise SettingsError(expected("study", wanted, f"'{unknown[0]}'"))
@@ -92,14 +97,17 @@ def command(
     settings = StudySettings(quick, seed, data, data_dir, models, iterations)
     with shown(quiet) as progress:
         if several:
-            page, failures = run_several(chosen, out, settings, progress)
+            done = run_several(chosen, out, settings, progress, say)
         else:
-            page, failures = run_study(next(iter(chosen)), out, settings, progress)
-    for name, reason in failures.items():
+            done = run_study(next(iter(chosen)), out, settings, progress, say=say)
+    for name, reason in done.stopped.items():
         note(f"{name}: {plain_text(reason)}")
-    told: dict[str, Any] = {"page": str(page), "studies": list(chosen), "stopped": failures}
+    for name, reasons in done.lacking.items():
+        for reason in reasons:
+            note(f"{name}: done without: {plain_text(reason)}")
+    told: dict[str, Any] = {**asdict(done), "page": str(done.page), "studies": list(chosen)}
     if as_json:
         print_json(told)
     else:
-        click.echo(plain_text(page))
-    return 1 if failures else 0
+        click.echo(plain_text(done.page))
+    return 0 if done.whole else 1

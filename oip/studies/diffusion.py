@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from oip.core.files import sha256
 from oip.core.progress import Progress
-from oip.studies import diffusion_claims, diffusion_figures
-from oip.studies.data import study_data
+from oip.studies import diffusion_claims, diffusion_figures, diffusion_toy_claims
 from oip.studies.diffusion_blobs import Blobs, blobs
-from oip.studies.diffusion_networks import Kind, file_network, model_files, small_network
+from oip.studies.diffusion_files import of_files
+from oip.studies.diffusion_networks import Kind, model_files, small_network
 from oip.studies.diffusion_toy import Toys, toys
 from oip.studies.diffusion_training import LONGER, METHODS, Learning, Watched, learned
 from oip.studies.frame import Folder, StudySettings
-from oip.studies.networks import every_source
-from oip.studies.renyi_data import limited, not_given
+from oip.studies.networks import Images, every_source
+from oip.studies.renyi_data import not_given
+from oip.studies.subsets import limited
 
 NAME = "diffusion"
 TITLE = "Diffusion spectral entropy and information: toys, trainings, starts, networks"
@@ -28,6 +28,7 @@ SOURCE = (
     "information measure for high dimensional data and deep neural networks."
 )
 MINUTES = 6
+TAKES = ("data", "models")
 
 _WANTED = (
     ("cifar", "CIFAR-10", "oip study diffusion --data cifar10"),
@@ -138,8 +139,9 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     Args:
         folder: for what is computed and drawn.
         settings: `data` names images in place of MNIST and Fashion-MNIST, such as class folders of
-            STL-10 or Imagenette; with `models` the networks of these files are compared on the
-            first of them, in place of small ones that are trained here.
+            STL-10; with `models` the networks of these files are compared, on every one of the
+            `data` (such as Imagenette), in place of small ones that are trained here, and where
+            `data` are named nothing is trained.
         progress: told runs and trainings.
 
     Raises:
@@ -153,12 +155,12 @@ def run_sized(folder: Folder, settings: StudySettings, progress: Progress, size:
     """See `run`; of any size."""
     files = model_files(settings.models) if settings.models else []
     seed = settings.seed
-    found = folder.part("toys", lambda: toys(size.toys, seed, progress))
+    found = toys(size.toys, seed, progress, folder)
     folder.figure(*diffusion_figures.toys(found, size.toys))
-    diffusion_claims.toys(folder, found, size.toys)
-    found = folder.part("blobs", lambda: blobs(size.blobs, seed, progress))
+    diffusion_toy_claims.toys(folder, found, size.toys)
+    found = blobs(size.blobs, seed, progress, folder)
     folder.figure(*diffusion_figures.over_blobs(found, size.blobs))
-    diffusion_claims.over_blobs(folder, found, size.blobs)
+    diffusion_toy_claims.over_blobs(folder, found, size.blobs)
     folder.note(
         "Two ways of the method stand side by side: the authors' code (kernel width sigma 10 in "
         "the units of the data, the information as a difference from random subsets of a class's "
@@ -167,35 +169,40 @@ def run_sized(folder: Folder, settings: StudySettings, progress: Progress, size:
         "into ten bins of equal shares. I(Z;X) makes ten spectral clusters of the input."
     )
     if files:
-        _of_files(folder, settings, size, files)
-    images = every_source(folder, settings)
-    for place, one in enumerate(images):
-        data = limited(one.train, size.images), limited(one.test, size.tested)
-        key = diffusion_figures.key_of(one.name)
-        _trainings(folder, one.name, key, data, seed, size, progress)
-        if place == 0:
-            _starts(folder, one.name, key, data, seed, size, progress)
-            if not files:
-                _small_networks(folder, key, data, seed, size, progress)
+        of_files(folder, settings, size.measured, files, progress)
+    if files and settings.data:
+        folder.note(
+            "Nothing was trained: with --models and --data the study compares networks that there "
+            "are. Without --models it trains on the same images."
+        )
+    else:
+        for place, images in enumerate(every_source(folder, settings)):
+            data = limited(images.train, size.images), limited(images.test, size.tested)
+            _trainings(folder, images, data, seed, size, progress)
+            if place == 0:
+                _starts(folder, images, data, seed, size, progress)
+                if not files:
+                    _small_networks(folder, images, data, seed, size, progress)
     not_given(folder, settings, _WANTED)
 
 
 def _trainings(
     folder: Folder,
-    source: str,
-    key: str,
+    images: Images,
     data: tuple[Any, Any],
     seed: int,
     size: Size,
     progress: Progress,
 ) -> None:
     """Quantities over training, for the three ways to train (figures 6 to 8)."""
+    key = images.name
     for recipe in size.recipes:
         found = {
             method: [
                 _learned(
                     folder,
-                    Learning(source, recipe, method, seed + number, _epochs(method, size)),
+                    images,
+                    Learning(key, recipe, method, seed + number, _epochs(method, size)),
                     data,
                     size,
                     progress,
@@ -206,7 +213,7 @@ def _trainings(
         }
         told = f"{recipe} on {key}, {len(data[0])} images, {size.measured} test images measured"
         folder.figure(*diffusion_figures.trainings(f"{key}-{recipe}", found, told))
-        diffusion_claims.trainings(folder, f"{recipe}, {key}", found)
+        diffusion_claims.trainings(folder, key, f"{recipe}, {key}", found)
 
 
 def _epochs(method: str, size: Size) -> int:
@@ -215,20 +222,20 @@ def _epochs(method: str, size: Size) -> int:
 
 def _starts(
     folder: Folder,
-    source: str,
-    key: str,
+    images: Images,
     data: tuple[Any, Any],
     seed: int,
     size: Size,
     progress: Progress,
 ) -> None:
     """Where kernels begin, and how a training goes on from there (figure 9)."""
-    recipe = size.start_recipe
+    key, recipe = images.name, size.start_recipe
     found = {
         deviation: [
             _learned(
                 folder,
-                Learning(source, recipe, "supervised", seed + number, size.start_epochs, deviation),
+                images,
+                Learning(key, recipe, "supervised", seed + number, size.start_epochs, deviation),
                 data,
                 size,
                 progress,
@@ -243,24 +250,38 @@ def _starts(
 
 
 def _learned(
-    folder: Folder, one: Learning, data: tuple[Any, Any], size: Size, progress: Progress
+    folder: Folder,
+    images: Images,
+    one: Learning,
+    data: tuple[Any, Any],
+    size: Size,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     return folder.part(
         f"trainings/{one.name}",
         lambda: learned(one, data, size.measured, size.records, progress),
+        of=images.digest,
     )
 
 
 def _small_networks(
-    folder: Folder, key: str, data: tuple[Any, Any], seed: int, size: Size, progress: Progress
+    folder: Folder,
+    images: Images,
+    data: tuple[Any, Any],
+    seed: int,
+    size: Size,
+    progress: Progress,
 ) -> None:
     """Networks of different kinds, trained here on different numbers of images (figure 10)."""
+    key = images.name
     watched = Watched.of(data[1], size.measured, seed)
     found = {}
     progress("networks", 0, len(size.kinds))
     for done, kind in enumerate(size.kinds, 1):
         found[kind.name] = folder.part(
-            f"networks/{kind.name}", lambda kind=kind: small_network(kind, data, watched, seed)
+            f"networks/{kind.name}",
+            lambda kind=kind: small_network(kind, data, watched, seed),
+            of=images.digest,
         )
         progress("networks", done, len(size.kinds))
     folder.note(
@@ -272,36 +293,3 @@ def _small_networks(
     told = f"{len(found)} small networks trained here on {key}"
     folder.figure(*diffusion_figures.networks("networks", found, told, seed))
     diffusion_claims.networks(folder, found, told, seed)
-
-
-def _of_files(folder: Folder, settings: StudySettings, size: Size, paths: list[Any]) -> None:
-    """The networks that the user has, on the first of the images that are named."""
-    source = settings.data[0] if settings.data else "mnist"
-
-    def load(shape: tuple[int, int], bands: int) -> Any:
-        return study_data(source, settings, "test", shape, bands)
-
-    found, left_out = {}, []
-    for path in paths:
-        digest = sha256(path)[:12]
-        one = folder.part(
-            f"models/{digest}",
-            lambda path=path: file_network(path, load, size.measured, settings.seed),
-        )
-        if "left out" in one:
-            left_out.append(str(one["left out"]))
-        else:
-            found[f"{path.name} {digest}"] = one
-    if left_out:
-        folder.note(f"{len(left_out)} of {len(paths)} models were left out. {' '.join(left_out)}")
-    told = f"{len(found)} models on {diffusion_figures.key_of(source)}"
-    if len(found) < 3:
-        folder.claim(
-            "I(Z;Y) is correlated with accuracy over many networks.",
-            f"{told}: too few.",
-            "not tested",
-            "no data",
-        )
-        return
-    folder.figure(*diffusion_figures.networks("networks", found, told, settings.seed))
-    diffusion_claims.networks(folder, found, told, settings.seed)

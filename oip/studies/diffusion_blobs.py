@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.studies.diffusion_measures import SCALES, corrupted
 from oip.studies.diffusion_toy import information
+
+if TYPE_CHECKING:
+    from oip.studies.frame import Folder
 
 CLASSES = 10
 KINDS = {"noise": "information in two of the dimensions", "spread": "information in all of them"}
@@ -49,57 +53,84 @@ def methods(steps: int) -> dict[str, Any]:
     }
 
 
-def blobs(one: Blobs, seed: int, progress: Progress) -> dict[str, np.ndarray]:
-    """All of figures 4 and 5.
+def blobs(one: Blobs, seed: int, progress: Progress, folder: Folder) -> dict[str, np.ndarray]:
+    """All of figures 4 and 5; every estimator in every panel of every run is a part of the folder.
 
     Returns:
         `methods`; `corruption` (runs, panels, methods, corruptions) and of each kind K of blobs
         `K dimension` (runs, methods, dimensions) in bits, and with ` truth` after the name, of the
         same shapes without methods; `seconds` (methods, dimensions).
     """
-    chosen = methods(one.steps)
-    labels = list(chosen)
-    shape = (one.runs, len(SHOWN), len(chosen), len(one.corruptions))
-    corruption, truth = np.zeros(shape), np.zeros((one.runs, len(SHOWN), len(one.corruptions)))
-    over = np.zeros((len(KINDS), one.runs, len(chosen), len(one.dimensions)))
-    over_truth = np.zeros((len(KINDS), one.runs, len(one.dimensions)))
-    seconds = np.full((len(chosen), len(one.dimensions)), np.inf)
-    work = one.runs * len(chosen)
-    progress("blobs", 0, work)
-    for run in range(one.runs):
-        for row, label in enumerate(labels):
-            estimator = chosen[label]
-            for panel, d in enumerate(SHOWN):
-                rng = seeds.generator(seed, "blobs", run)
-                x, codes, centres = sample("noise", d, one.samples, rng)
-                for column, share in enumerate(one.corruptions):
-                    known = corrupted(codes, share, rng)
-                    value = information(estimator, x, known, seed)
-                    corruption[run, panel, row, column] = value
-                    truth[run, panel, column] = held_information(x, centres, share)
-            for place, kind in enumerate(KINDS):
-                for column, d in enumerate(one.dimensions):
-                    # The same plane of centres for all dimensions: it is drawn first.
-                    x, codes, centres = sample(
-                        kind, d, one.samples, seeds.generator(seed, "blobs", run)
-                    )
-                    for _ in range(one.timings if run == place == 0 else 1):
-                        began = time.perf_counter()
-                        over[place, run, row, column] = information(estimator, x, codes, seed)
-                        took = time.perf_counter() - began
-                        seconds[row, column] = min(seconds[row, column], took)
-                    over_truth[place, run, column] = held_information(x, centres, 0.0)
-            progress("blobs", run * len(chosen) + row + 1, work)
+    labels = list(methods(one.steps))
+    work = list(itertools.product(range(one.runs), range(len(labels))))
+    parts: dict[tuple[int, int, int | str], dict[str, np.ndarray]] = {}
+    progress("blobs", 0, len(work))
+    for done, (run, row) in enumerate(work, 1):
+        name = f"blobs/run-{run}-method-{row}"
+        for d in SHOWN:
+            parts[run, row, d] = folder.part(
+                f"{name}-corrupted-{d}",
+                lambda d=d, run=run, row=row: _corrupted(one, labels[row], d, run, seed),
+            )
+        for kind in KINDS:
+            parts[run, row, kind] = folder.part(
+                f"{name}-{kind}",
+                lambda kind=kind, run=run, row=row: _over(one, labels[row], kind, run, seed),
+            )
+        progress("blobs", done, len(work))
+
+    def every(panel: int | str, what: str) -> np.ndarray:
+        """(runs, methods, ...)."""
+        return np.array(
+            [
+                [parts[run, row, panel][what] for row in range(len(labels))]
+                for run in range(one.runs)
+            ]
+        )
+
     found = {
         "methods": np.array(labels),
-        "corruption": bits(corruption),
-        "corruption truth": bits(truth),
-        "seconds": seconds,
+        "corruption": np.stack([every(d, "value") for d in SHOWN], axis=1),
+        "corruption truth": np.stack([every(d, "truth")[:, 0] for d in SHOWN], axis=1),
+        "seconds": np.min([every(kind, "seconds").min(axis=0) for kind in KINDS], axis=0),
     }
-    for place, kind in enumerate(KINDS):
-        found[f"{kind} dimension"] = bits(over[place])
-        found[f"{kind} dimension truth"] = bits(over_truth[place])
+    for kind in KINDS:
+        found[f"{kind} dimension"] = every(kind, "value")
+        found[f"{kind} dimension truth"] = every(kind, "truth")[:, 0]
     return found
+
+
+def _corrupted(one: Blobs, label: str, d: int, run: int, seed: int) -> dict[str, np.ndarray]:
+    """`value` and `truth` (corruptions,) in bits, of one estimator."""
+    estimator = methods(one.steps)[label]
+    rng = seeds.generator(seed, "blobs", run)
+    x, codes, centres = sample("noise", d, one.samples, rng)
+    value, truth = np.zeros(len(one.corruptions)), np.zeros(len(one.corruptions))
+    for column, share in enumerate(one.corruptions):
+        known = corrupted(codes, share, rng)
+        value[column] = information(estimator, x, known, seed)
+        truth[column] = held_information(x, centres, share)
+    return {"value": bits(value), "truth": bits(truth)}
+
+
+def _over(one: Blobs, label: str, kind: str, run: int, seed: int) -> dict[str, np.ndarray]:
+    """`value` and `truth` in bits and the shortest of `seconds`, (dimensions,), of one estimator.
+
+    The first run of the first kind is timed several times.
+    """
+    estimator = methods(one.steps)[label]
+    times = one.timings if run == 0 and kind == next(iter(KINDS)) else 1
+    value, truth = np.zeros(len(one.dimensions)), np.zeros(len(one.dimensions))
+    seconds = np.full(len(one.dimensions), np.inf)
+    for column, d in enumerate(one.dimensions):
+        # The same plane of centres for all dimensions: it is drawn first.
+        x, codes, centres = sample(kind, d, one.samples, seeds.generator(seed, "blobs", run))
+        for _ in range(times):
+            began = time.perf_counter()
+            value[column] = information(estimator, x, codes, seed)
+            seconds[column] = min(seconds[column], time.perf_counter() - began)
+        truth[column] = held_information(x, centres, 0.0)
+    return {"value": bits(value), "truth": bits(truth), "seconds": seconds}
 
 
 def sample(

@@ -1,133 +1,31 @@
-"""What the paper says of diffusion spectra, and what was found."""
+"""What the paper says of diffusion spectra in trained networks, and what was found."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from oip.studies.diffusion_blobs import KINDS as BLOBS
-from oip.studies.diffusion_blobs import SHOWN, Blobs
 from oip.studies.diffusion_measures import SCALES
 from oip.studies.diffusion_networks import correlations
-from oip.studies.diffusion_toy import BRANCHES, KINDS, SAMPLES, Toys
+from oip.studies.diffusion_toy_claims import rising
 from oip.studies.frame import Agreement, Folder
 from oip.studies.verdicts import agreement
 
 Found = dict[str, np.ndarray]
-_NEAR = 0.05
-"""Share of a whole that counts as nothing."""
+_FALL = 0.05
+"""Share of a peak by which a curve must end below it."""
+_PEAKING = ("cifar", "stl")
+"""In the names of the data whose I(Z;X) peaks and falls in the paper; that of MNIST rises."""
 
 
-def toys(folder: Folder, found: Found, one: Toys) -> None:
-    """Toy data: entropy over dimension and the identity's weight, information over corruption."""
-    runs = f"{one.runs} runs"
-    rises = [rising(found["identity"][:, row].mean(axis=0)) for row in range(len(one.sizes))]
-    ends = found["identity"][:, :, [0, -1]].mean(axis=0)
-    folder.claim(
-        "The entropy of a positive matrix rises as it nears the identity, where it is largest "
-        "(fig. 3 A).",
-        f"It rises at every step for {sum(rises)} of {len(rises)} sizes: "
-        + ", ".join(
-            f"n {size}: {low:.2f} to {high:.2f} bits"
-            for size, (low, high) in zip(one.sizes, ends, strict=True)
-        )
-        + ".",
-        agreement(rises),
-        runs,
-    )
-    parts, outcomes = [], []
-    for scale in SCALES:
-        for kind in KINDS:
-            mean = found[f"{kind} {scale.name}"].mean(axis=0)
-            outcomes.append(rising(mean))
-            parts.append(f"{scale.name} {kind}: {mean[0]:.2f} to {mean[-1]:.2f} bits"
-                         f"{'' if outcomes[-1] else ', not at every step'}")  # fmt: skip
-    classic = np.array([found[f"{kind} binned"].mean(axis=0) for kind in KINDS])
-    flat = bool((classic >= (1 - 1e-3) * np.log2(SAMPLES)).all())
-    folder.claim(
-        "Diffusion entropy rises with the intrinsic dimension; classic entropy is at log n (fig. "
-        "3 A).",
-        f"From dimension {one.dimensions[0]} to {one.dimensions[-1]}: {'; '.join(parts)}. Classic: "
-        f"{classic.min():.2f} to {classic.max():.2f} of {np.log2(SAMPLES):.2f} bits.",
-        agreement([*outcomes, flat]),
-        f"{runs} of {SAMPLES} points",
-    )
-    parts, outcomes = [], []
-    for scale in SCALES:
-        values = found[f"tree {scale.name}"].mean(axis=0)
-        for row, branches in enumerate(BRANCHES):
-            falls = rising(-values[row])
-            gone = abs(values[row, -1]) < _NEAR * max(values[row, 0], 1e-12)
-            outcomes.append(falls and gone)
-            parts.append(f"{scale.name} {branches}: {values[row, 0]:.2f} to {values[row, -1]:.2f}")
-    folder.claim(
-        "Diffusion information falls as labels are corrupted, and is zero for random labels (fig. "
-        "3 B).",
-        f"Bits by number of branches, from clean labels to random ones: {'; '.join(parts)}.",
-        agreement(outcomes),
-        f"{runs}; zero is less than {_NEAR:.0%} of the clean value. By the published equation what "
-        "few samples of a class lack is there for any labels; the authors' code takes it out",
-    )
-    values = found["tree binned"].mean(axis=0)
-    kept = values[:, -1] / np.maximum(values[:, 0], 1e-12)
-    folder.claim(
-        "Classic information does not follow the corruption of labels (fig. 3 B).",
-        "With random labels it has "
-        + ", ".join(
-            f"{share:.0%} ({branches} branches)"
-            for share, branches in zip(kept, BRANCHES, strict=True)
-        )
-        + " of what it has with clean ones.",
-        agreement([bool(share > 0.9) for share in kept]),
-        f"{runs}; ten bins of equal shares in each of 20 dimensions",
-    )
+def trainings(folder: Folder, source: str, where: str, found: dict[str, list[Found]]) -> None:
+    """Entropy and information over training, by how it is trained.
 
-
-def over_blobs(folder: Folder, found: Found, one: Blobs) -> None:
-    """Blobs: estimators over dimension, and their time."""
-    names = [str(name) for name in found["methods"]]
-    mean = found["corruption"].mean(axis=0)[-1]
-    chance = mean[:, -1]
-    usable = chance < 0.2 * mean[:, 0]
-    blind = [name for name, able in zip(names, usable, strict=True) if not able]
-    for kind, where in BLOBS.items():
-        values = found[f"{kind} dimension"].mean(axis=0)
-        truth = found[f"{kind} dimension truth"].mean(axis=0)
-        told = "; ".join(
-            f"{name} {row[0]:.2f} to {row[-1]:.2f}" for name, row in zip(names, values, strict=True)
-        )
-        kept = np.where(usable, values[:, -1] / np.maximum(values[:, 0], 1e-12), -np.inf)
-        others = kept[len(SCALES) :].max()
-        folder.claim(
-            "Diffusion information decays more slowly with the dimension of the data than classic "
-            f"information, neighbours and MINE (fig. 4) ({where}).",
-            f"Bits from {one.dimensions[0]} to {one.dimensions[-1]} dimensions: {told}; truth "
-            f"{truth[0]:.2f} to {truth[-1]:.2f}. Left out, since random labels in {SHOWN[-1]} "
-            "dimensions have a fifth or more of what clean ones have, a value that stays for its "
-            f"ceiling: {', '.join(blind) or 'none'}.",
-            agreement([bool(one_ > others) for one_ in kept[: len(SCALES)]]),
-            f"{one.runs} runs of {one.samples} samples; compared by the share of the first value "
-            "that is left, as the scale of diffusion information is not Shannon's",
-        )
-    seconds = found["seconds"]
-    grows = seconds[:, -1] / seconds[:, 0]
-    best = [bool(value <= grows[len(SCALES) :].min()) for value in grows[: len(SCALES)]]
-    slow = [bool(value > seconds[len(SCALES) :, 0].min()) for value in seconds[: len(SCALES), 0]]
-    folder.claim(
-        "The run time of diffusion information grows least with the dimension; at few dimensions "
-        "it is not the quickest (fig. 5).",
-        f"Seconds from {one.dimensions[0]} to {one.dimensions[-1]} dimensions: "
-        + "; ".join(
-            f"{name} {row[0]:.3f} to {row[-1]:.3f} (times {grow:.1f})"
-            for name, row, grow in zip(names, seconds, grows, strict=True)
-        )
-        + ".",
-        agreement([*best, *slow]),
-        "shortest of some runs on a machine that may do other things; this project's own code",
-    )
-
-
-def trainings(folder: Folder, where: str, found: dict[str, list[Found]]) -> None:
-    """Entropy and information over training, by how it is trained."""
+    Args:
+        folder: for the findings.
+        source: of the images, on which what the paper says depends.
+        where: network and source, as they are shown.
+        found: trainings by method.
+    """
     seeds = f"{len(next(iter(found.values())))} seeds"
     heart = np.mean([float(one["fitted"]) for one in found["random labels"]])
     learned = f"{heart:.0%} of the random labels were learned by heart"
@@ -168,27 +66,75 @@ def trainings(folder: Folder, where: str, found: dict[str, list[Found]]) -> None
         f"{seeds}; a change counts if it is more than two deviations over seeds; {learned}",
     )
     told, outcomes = every("input")
+    random = outcomes.pop("random labels")
+    paper, rows, extra = _of_input(source, found, outcomes)
     folder.claim(
-        f"I(Z;X) rises, also on random labels (MNIST; on other data it peaks and falls) ({where}).",
+        f"{paper} ({where}).",
         f"Bits at the start, and the change: {told}. {_peaks(found)}",
-        agreement(value for values in outcomes.values() for value in values),
-        f"{seeds}; the input is ten spectral clusters",
+        "not tested" if rows is None else agreement(rows),
+        f"{seeds}; the input is ten spectral clusters{extra}",
     )
+    folder.claim(
+        f"I(Z;X) rises on random labels, too ({where}).",
+        f"Bits at the start, and the change: {told}.",
+        agreement(random),
+        f"{seeds}; the input is ten spectral clusters; {learned}",
+    )
+
+
+def _of_input(
+    source: str, found: dict[str, list[Found]], changes: dict[str, list[bool | None]]
+) -> tuple[str, list[bool | None] | None, str]:
+    """What the paper says of I(Z;X) of these data in proper training, outcomes, and a remark.
+
+    Args:
+        source: of the images.
+        found: trainings by method.
+        changes: whether I(Z;X) ends above its start, by method that is no random labels.
+    """
+    name = source.lower()
+    if name.startswith("mnist"):
+        return "I(Z;X) rises on MNIST", [one for rows in changes.values() for one in rows], ""
+    if any(word in name for word in _PEAKING):
+        rows = [
+            peaked(_complete(found[method], f"{scale.name} input"))
+            for method in changes
+            for scale in SCALES
+        ]
+        rule = f"; a peak is one from which every curve falls by more than {_FALL:.0%} to the end"
+        return "I(Z;X) soon peaks and then falls on CIFAR-10 and STL-10", rows, rule
+    return (
+        "I(Z;X) rises on MNIST, and soon peaks and then falls on CIFAR-10 and STL-10",
+        None,
+        "; the paper says nothing of these data",
+    )
+
+
+def peaked(rows: np.ndarray) -> bool | None:
+    """Whether curves (seeds, t) rise to a peak and fall from it; None where seeds differ."""
+    mean = rows.mean(axis=0)
+    top = int(np.argmax(mean))
+    fall = rows[:, top] - rows[:, -1]
+    if top in (0, len(mean) - 1) or fall.mean() <= _FALL * abs(mean[top]):
+        return False
+    up, down = grown(rows[:, top] - rows[:, 0]), grown(fall)
+    return True if up and down else None if None in (up, down) else False
+
+
+def _complete(several: list[Found], name: str) -> np.ndarray:
+    """(seeds, t): a quantity of the trainings of which every step was measured."""
+    longest = max(len(one["steps"]) for one in several)
+    return np.array([one[name] for one in several if len(one["steps"]) == longest])
 
 
 def _peaks(found: dict[str, list[Found]]) -> str:
     """Where the supervised curve of I(Z;X) has its largest value."""
     told = []
     for scale in SCALES:
-        longest = max(len(one["steps"]) for one in found["supervised"])
-        rows = [
-            one[f"{scale.name} input"]
-            for one in found["supervised"]
-            if len(one["steps"]) == longest
-        ]
-        mean = np.mean(rows, axis=0)
+        mean = _complete(found["supervised"], f"{scale.name} input").mean(axis=0)
         top = int(np.argmax(mean))
-        step = int(found["supervised"][0]["steps"][top])
+        longest = max((one["steps"] for one in found["supervised"]), key=len)
+        step = int(longest[top])
         told.append(
             f"{scale.name} at iteration {step}, {mean[top] - mean[-1]:.2f} bits above the end"
         )
@@ -208,7 +154,7 @@ def starts(folder: Folder, where: str, found: dict[float, list[Found]]) -> None:
         outcomes.append(rising(mean))
         parts.append(f"{scale.name}: {', '.join(f'{value:.2f}' for value in mean)}")
     folder.claim(
-        f"The entropy at the start rises with the deviation of the first kernels ({where}).",
+        f"The entropy at the start rises with the deviation that kernels begin with ({where}).",
         f"Bits for deviations {', '.join(f'{value:g}' for value in deviations)}: "
         f"{'; '.join(parts)}.",
         agreement(outcomes),
@@ -276,11 +222,6 @@ def networks(folder: Folder, found: dict[str, Found], told: str, seed: int) -> N
             agreement(weaker),
             f"{told}; intervals by bootstrap over networks",
         )
-
-
-def rising(values: np.ndarray) -> bool:
-    """Whether values rise at every step, but for 1 % of their span."""
-    return bool((np.diff(values) > -0.01 * max(np.ptp(values), 1e-12)).all() and np.ptp(values) > 0)
 
 
 def grown(change: np.ndarray) -> bool | None:

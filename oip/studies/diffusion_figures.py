@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core.plots import PALETTE, QUIET, SEQUENTIAL, figure
+from oip.core.plots import PALETTE, QUIET, SEQUENTIAL, SMALL, figure
 from oip.studies.diffusion_blobs import CLASSES, SHOWN, Blobs
 from oip.studies.diffusion_blobs import KINDS as BLOBS
 from oip.studies.diffusion_measures import QUANTITIES, SCALES, true_information
 from oip.studies.diffusion_networks import correlations
 from oip.studies.diffusion_toy import BRANCHES, KINDS, SAMPLES, Toys
-from oip.studies.renyi_figures import key_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["key_of", "networks", "over_blobs", "starts", "toys", "trainings"]
 
 Drawn = tuple[str, "Figure", str, dict[str, Any]]
 Found = dict[str, np.ndarray]
@@ -48,7 +45,9 @@ def toys(found: Found, one: Toys) -> Drawn:
         axes.plot(one.corruptions, truth, color="black", ls="--", lw=0.8, label="truth")
         axes.set(xlabel="labels corrupted", ylabel="I(Z;Y) (bits)", title=f"{branches} branches")
     handles, labels = panels[1, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    drawing.legend(
+        handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL
+    )
     return (
         "toys",
         drawing,
@@ -120,7 +119,9 @@ def trainings(key: str, found: dict[str, list[Found]], told: str) -> Drawn:
     for axes in panels[-1]:
         axes.set_xlabel("iterations")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    drawing.legend(
+        handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL
+    )
     return (
         f"trainings-{key}",
         drawing,
@@ -144,8 +145,9 @@ def starts(key: str, found: dict[float, list[Found]], told: str) -> Drawn:
         ).T
         _banded(panels[0, 0], deviations, values, place, scale.label)
         numbers[f"{scale.name} entropy at the start"] = values
-    panels[0, 0].set(xscale="log", xlabel="deviation of the first kernels", ylabel="S(Z) (bits)")
-    panels[0, 0].legend(frameon=False, loc="lower right", fontsize=6)
+    panels[0, 0].set(xscale="log", xlabel="deviation of the kernels", ylabel="S(Z) (bits)")
+    panels[0, 0].set_title("before training")
+    panels[0, 0].legend(frameon=False, loc="upper left", fontsize=6, bbox_to_anchor=(0.0, 0.86))
     colours = colormaps[SEQUENTIAL](np.linspace(0.0, 0.85, len(deviations)))
     for (deviation, several), colour in zip(found.items(), colours, strict=True):
         complete = _complete(several)
@@ -156,7 +158,7 @@ def starts(key: str, found: dict[float, list[Found]], told: str) -> Drawn:
         numbers[f"steps {deviation:g}"] = steps
     panels[0, 1].set_xscale("symlog", linthresh=1)
     panels[0, 1].set(xlabel="iterations", ylabel="accuracy (%)")
-    panels[0, 1].legend(frameon=False, title="deviation")
+    panels[0, 1].legend(frameon=False, title="deviation", title_fontsize=SMALL)
     return (
         f"starts-{key}",
         drawing,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from oip.core.errors import OipError, SettingsError, expected
+from oip.core.errors import ModelError, OipError, SettingsError, expected
 from oip.studies.diffusion_encoder import before_head
 from oip.studies.diffusion_measures import QUANTITIES, SCALES, measure
 from oip.studies.diffusion_training import Watched
@@ -84,33 +84,75 @@ def file_network(path: Path, load: Any, count: int, seed: int) -> dict[str, np.n
 
     Returns:
         As `small_network`. The accuracy is that on the data where the model has a class for each
-        of theirs, else what its sidecar says; `left out` tells why where there is neither.
+        of theirs, else what its sidecar says.
+
+    Raises:
+        MissingData: there are no data.
+        OipError: it cannot be measured, and why.
     """
-    from oip.network.inputs import read_sidecar
     from oip.network.view import Network
 
+    network = Network(path)
+    height, width, bands = _image_shape(network)
+    data = load((height, width), bands)
     try:
-        network = Network(path)
-        height, width, bands = network.inputs.shape
-        data = load((height, width), bands)
-        watched = Watched.of(data, count, seed)
-        z = forward(before_head(network.model))(watched.images)
-        sidecar = read_sidecar(path) or {}
-        outputs = int(network.model.output_shape[-1])
-        if outputs == len(data.classes):
-            right = accuracy(forward(network.model), data)
-        elif isinstance(sidecar.get("accuracy"), float):
-            right = sidecar["accuracy"]
-        else:
-            wanted = f"{len(data.classes)} classes, or a sidecar with its accuracy"
-            return {"left out": np.array(expected(path.name, wanted, f"{outputs} classes"))}
-        return {
-            "accuracy": np.array(right),
-            "size": np.array(network.model.count_params()),
-            **measure(z, watched.codes, watched.pixels, seed),
-        }
-    except OipError as error:
-        return {"left out": np.array(str(error))}
+        return _measured(network, path, data, count, seed)
+    except OipError:
+        raise
+    except Exception as error:  # of a network of others, which must not stop the study
+        raise ModelError(expected(path.name, "a network that runs on the images", error)) from error
+
+
+def _image_shape(network: Any) -> tuple[int, int, int]:
+    """Height, width and bands that a network takes.
+
+    Raises:
+        ModelError: it is no network from images to one row of numbers, or has NaN weights.
+    """
+    model = network.model
+    ends = len(model.inputs), len(model.outputs)
+    if ends != (1, 1):
+        found = f"{ends[0]} inputs and {ends[1]} outputs"
+        raise ModelError(expected(f"'{network.name}'", "one input and one output", found))
+    shape = network.inputs.shape
+    if len(shape) != 3 or shape[-1] not in (1, 3):
+        raise ModelError(expected(f"'{network.name}'", "an input of images of 1 or 3 bands", shape))
+    if len(model.outputs[0].shape) != 2:
+        outputs = tuple(model.outputs[0].shape)
+        raise ModelError(expected(f"'{network.name}'", "an output (n, classes)", outputs))
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise ModelError(expected(f"'{network.name}'", "finite weights", "NaN or infinity"))
+    height, width, bands = shape
+    return height, width, bands
+
+
+def _measured(network: Any, path: Path, data: Any, count: int, seed: int) -> dict[str, np.ndarray]:
+    from oip.network.inputs import check_images, read_sidecar
+
+    check_images(network.inputs, data.images)
+    encoder = before_head(network.model)
+    if len(encoder.outputs[0].shape) != 2:
+        found = tuple(encoder.outputs[0].shape)
+        wanted = "a head that receives one row of numbers an image"
+        raise ModelError(expected(f"'{network.name}'", wanted, found))
+    watched = Watched.of(data, count, seed)
+    z = forward(encoder)(watched.images)
+    if not np.isfinite(z).all():
+        raise ModelError(expected(f"'{network.name}'", "finite responses", "NaN or infinity"))
+    outputs = int(network.model.outputs[0].shape[-1])
+    told = (read_sidecar(path) or {}).get("accuracy")
+    if outputs == len(data.classes):
+        right = accuracy(forward(network.model), data)
+    elif isinstance(told, float):
+        right = told
+    else:
+        wanted = f"{len(data.classes)} classes, or a sidecar with its accuracy"
+        raise ModelError(expected(f"'{network.name}'", wanted, f"{outputs} classes"))
+    return {
+        "accuracy": np.array(right),
+        "size": np.array(network.model.count_params()),
+        **measure(z, watched.codes, watched.pixels, seed),
+    }
 
 
 def correlations(values: np.ndarray, scores: np.ndarray, seed: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from oip.core import seeds
 from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.studies.diffusion_measures import SCALES, corrupted
+
+if TYPE_CHECKING:
+    from oip.studies.frame import Folder
 
 WIDE = 2_048
 """Dimensions that the manifolds lie in."""
@@ -36,54 +39,52 @@ class Toys:
     runs: int
 
 
-def toys(one: Toys, seed: int, progress: Progress) -> dict[str, np.ndarray]:
-    """All of figure 3, in bits.
+def toys(one: Toys, seed: int, progress: Progress, folder: Folder) -> dict[str, np.ndarray]:
+    """All of figure 3, in bits; every run is a part of the study's folder.
 
     Returns:
         `identity` (runs, sizes, weights); of each kind K of manifold and scale S `K S`, and `K
         binned`, (runs, dimensions); of each scale S `tree S`, and `tree binned`, (runs, branches,
         corruptions).
     """
+    progress("toy data", 0, one.runs)
+    rows = []
+    for run in range(one.runs):
+        rows.append(folder.part(f"toys/run-{run}", lambda run=run: _one_run(one, seed, run)))
+        progress("toy data", run + 1, one.runs)
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _one_run(one: Toys, seed: int, run: int) -> dict[str, np.ndarray]:
+    """What `toys` returns, of one run."""
     import mi
     from mi.estimators.renyi_entropy import matrix_entropy
 
     binned: Any = mi.estimator("binning", corrected=False)
     names = [*(scale.name for scale in SCALES), "binned"]
-    identity = np.zeros((one.runs, len(one.sizes), len(one.weights)))
-    spaces = {
-        f"{kind} {name}": np.zeros((one.runs, len(one.dimensions)))
-        for kind in KINDS
-        for name in names
-    }
-    trees = {
-        f"tree {name}": np.zeros((one.runs, len(BRANCHES), len(one.corruptions))) for name in names
-    }
-    progress("toy data", 0, one.runs)
-    for run in range(one.runs):
-        rng = seeds.generator(seed, "toys", run)
-        for row, size in enumerate(one.sizes):
-            matrix = random_positive(size, rng)
-            for column, weight in enumerate(one.weights):
-                mixed = weight * np.eye(size) + (1 - weight) * matrix
-                identity[run, row, column] = matrix_entropy(mixed, 1.0)
-        for kind in KINDS:
-            for place, d in enumerate(one.dimensions):
-                x = manifold(kind, d, SAMPLES, rng)
-                for scale in SCALES:
-                    value = scale.entropy.entropy(x, seed).nats
-                    spaces[f"{kind} {scale.name}"][run, place] = value
-                spaces[f"{kind} binned"][run, place] = binned.entropy(x, seed).nats
-        for row, branches in enumerate(BRANCHES):
-            x, codes = tree(branches, SAMPLES, rng)
-            for column, share in enumerate(one.corruptions):
-                known = corrupted(codes, share, rng)
-                for scale in SCALES:
-                    trees[f"tree {scale.name}"][run, row, column] = information(
-                        scale.information, x, known, seed
-                    )
-                value = information(binned, x, known, seed)
-                trees["tree binned"][run, row, column] = value
-        progress("toy data", run + 1, one.runs)
+    identity = np.zeros((len(one.sizes), len(one.weights)))
+    spaces = {f"{kind} {name}": np.zeros(len(one.dimensions)) for kind in KINDS for name in names}
+    trees = {f"tree {name}": np.zeros((len(BRANCHES), len(one.corruptions))) for name in names}
+    rng = seeds.generator(seed, "toys", run)
+    for row, size in enumerate(one.sizes):
+        matrix = random_positive(size, rng)
+        for column, weight in enumerate(one.weights):
+            mixed = weight * np.eye(size) + (1 - weight) * matrix
+            identity[row, column] = matrix_entropy(mixed, 1.0)
+    for kind in KINDS:
+        for place, d in enumerate(one.dimensions):
+            x = manifold(kind, d, SAMPLES, rng)
+            for scale in SCALES:
+                spaces[f"{kind} {scale.name}"][place] = scale.entropy.entropy(x, seed).nats
+            spaces[f"{kind} binned"][place] = binned.entropy(x, seed).nats
+    for row, branches in enumerate(BRANCHES):
+        x, codes = tree(branches, SAMPLES, rng)
+        for column, share in enumerate(one.corruptions):
+            known = corrupted(codes, share, rng)
+            for scale in SCALES:
+                value = information(scale.information, x, known, seed)
+                trees[f"tree {scale.name}"][row, column] = value
+            trees["tree binned"][row, column] = information(binned, x, known, seed)
     found = {"identity": identity, **spaces, **trees}
     return {name: bits(values) for name, values in found.items()}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from oip.core import seeds
 from oip.core.progress import Progress
 from oip.studies.diffusion_encoder import before_head, contrastive, scaled_start
 from oip.studies.diffusion_measures import measure
+from oip.studies.frame import base_name, slug
 from oip.studies.renyi_probe import accuracy, forward
 from oip.studies.renyi_training import recorded_steps
 
@@ -40,8 +40,7 @@ class Learning:
     def name(self) -> str:
         """For files, without anything of a path."""
         start = "" if self.deviation is None else f"-deviation{self.deviation:g}"
-        parts = (Path(self.source).name, self.recipe, self.method)
-        words = ("".join(c if c.isalnum() else "-" for c in part) for part in parts)
+        words = (slug(part) for part in (base_name(self.source), self.recipe, self.method))
         return f"{'-'.join(words)}{start}-seed{self.seed}"
 
 
@@ -56,11 +55,11 @@ class Watched:
 
     @classmethod
     def of(cls, data: Any, count: int, seed: int) -> Watched:
-        """Some images of a data set, in the shares of their classes."""
+        """Some images of a data set, in the shares of their classes, two of each at least."""
         from mi.labels import stratified
 
         codes = np.unique(data.labels, return_inverse=True)[1]
-        places = stratified(codes, count, seed)
+        places = stratified(codes, max(count, 2 * (int(codes.max()) + 1)), seed)
         images = data.images[places]
         pixels = images.reshape(len(images), -1).astype(np.float64) / data.high
         return cls(images, codes[places], pixels)

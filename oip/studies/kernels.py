@@ -27,11 +27,12 @@ from oip.studies.watched import RECORDED, WIDTHS
 NAME = "kernels"
 TITLE = "What single kernels know about the label during training"
 MINUTES = 3
+TAKES = ("data", "iterations")
 SCHEMA = 1
 SHOWN_KERNELS = 4
 """Highest and lowest, whose responses are shown."""
 
-__all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TITLE", "run"]
+__all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         f"compared. A finding agrees if it does for both widths."
     )
     folder.note(how_trained(settings))
-    gains: dict[str, dict[str, float]] = {}
+    gains: dict[str, kernels_claims.Gains] = {}
     for data in every_source(folder, settings):
         networks = {
             SHOWN[network]: watched_training(folder, network, data, settings, progress)

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mi.estimators.results import SATURATED
+from oip.studies.kernels_measures import (
+    consistency,
+    consistency_lost,
+    early_gain,
+    gain,
+    medians,
+    order_kept,
+    rank_sum,
+    roughness,
+    saturated,
+)
 from oip.studies.networks import CLOTHES, DENSENET, DIGITS, LENET, SHOWN, STRIDED
 from oip.studies.training import Trained
-from oip.studies.verdicts import TOO_SHORT, agreement, by_width, larger, late, shown, trend
+from oip.studies.verdicts import (
+    RISING,
+    TOO_SHORT,
+    agreement,
+    all_of,
+    by_width,
+    larger,
+    late,
+    rises_all_along,
+    second_half,
+    shown,
+    trend,
+)
 from oip.studies.watched import RECORDED, WIDTHS
 
 if TYPE_CHECKING:
@@ -20,12 +42,20 @@ if TYPE_CHECKING:
 _LENET, _DENSENET, _STRIDED = SHOWN[LENET], SHOWN[DENSENET], SHOWN[STRIDED]
 _ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
 _CONSISTENT = 0.8
-_RISING = 0.5
-"""Rank correlation with the iteration above which something rises all along."""
+"""Mean rank correlation from which classes rank kernels alike."""
+_ORDER = 0.5
+"""Rank correlation from which there is an order that is kept, or that can be lost."""
+_HARDLY = 0.1
+"""Bits under which a median gains hardly any information."""
 _LITTLE = 0.005
 """Share of the test part under which two accuracies differ little."""
-_SETTLED = 50
-"""Iterations before which everything moves."""
+_LONG = 50_000
+_OVER_KERNELS = "beside twice the spread over kernels drawn with replacement; one training each"
+_AT_CEILING = " (at the ceiling)"
+
+Gains = Mapping[str, Mapping[str, "tuple[float, float] | None"]]
+"""By width and network: by how many bits the median of the first block rose, and the spread of
+that; None at the ceiling."""
 
 
 def compare(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
@@ -42,50 +72,75 @@ def compare(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
         _alike_classes(folder, data, networks)
 
 
-def gains(networks: dict[str, Trained]) -> dict[str, float]:
-    """Network -> by how many bits the median of its first block rose (relative width)."""
-    found = {}
-    for name, one in networks.items():
-        median = _medians(one, "relative", 0)
-        steps = one.records["relative"].steps
-        found[name] = float(late(median, steps)[0] - median[0])
-    return found
+def gains(networks: dict[str, Trained]) -> Gains:
+    """What the first blocks gained, see `Gains`."""
+    return {
+        width: {
+            name: None if saturated(one, width, 0) else gain(one, width, 0)
+            for name, one in networks.items()
+        }
+        for width in WIDTHS
+    }
 
 
-def compare_sources(folder: Folder, gained: dict[str, dict[str, float]]) -> None:
+def compare_sources(folder: Folder, gained: Mapping[str, Gains]) -> None:
     """Fashion-MNIST beside MNIST."""
     paper = "On Fashion-MNIST the first blocks' kernels gain hardly any information; on MNIST more."
     if not {DIGITS, CLOTHES} <= set(gained):
         folder.claim(paper, "Needs both data sets.", "not tested", "one data set only")
         return
-    digits, clothes = gained[DIGITS], gained[CLOTHES]
-    text = ", ".join(
-        f"{name} {clothes[name]:+.2f} against {digits[name]:+.2f} bits" for name in digits
+    texts, outcomes = {}, []
+    for width, digits in gained[DIGITS].items():
+        told = []
+        for name, there in digits.items():
+            here = gained[CLOTHES][width][name]
+            told.append(f"{name} {_gained(here)} against {_gained(there)}")
+            if here is None or there is None:
+                outcomes.append(None)
+                continue
+            spread = float(np.hypot(here[1], there[1]))
+            little = larger(_HARDLY, here[0], here[1])
+            outcomes.append(all_of([little, larger(there[0], here[0], spread)]))
+        texts[width] = ", ".join(told)
+    folder.claim(
+        paper,
+        f"Gain of the median: {by_width(texts)}.",
+        agreement(outcomes),
+        f"'hardly any' is under {_HARDLY} bits; {_OVER_KERNELS}",
     )
-    outcomes = [clothes[name] < digits[name] for name in digits]
-    folder.claim(paper, f"Gain of the median: {text}.", agreement(outcomes), "one training each")
+
+
+def _gained(value: tuple[float, float] | None) -> str:
+    return "unknown (at the ceiling)" if value is None else f"{value[0]:+.2f} bits"
+
+
+def _ceiling(networks: dict[str, Trained], width: str, block: int) -> str:
+    """A remark where nothing can be said, as half of a network's kernels are at the ceiling."""
+    both = [networks[name] for name in (_LENET, _DENSENET)]
+    return _AT_CEILING if any(saturated(one, width, block) for one in both) else ""
 
 
 def _first_blocks(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
     texts, outcomes, chances = {}, [], []
     for width in WIDTHS:
-        lenet, dense = (_medians(networks[name], width, 0) for name in (_LENET, _DENSENET))
-        chance, above = _rank_sum(networks, width, 0)
+        lenet, dense = (medians(networks[name], width, 0) for name in (_LENET, _DENSENET))
+        chance, above = rank_sum(networks[_LENET], networks[_DENSENET], width, 0)
+        early, spread = early_gain(networks[_LENET], width, 0)
+        ceiling = _ceiling(networks, width, 0)
         texts[width] = (
-            f"LeNet's median {lenet[0]:.2f} to {lenet[-1]:.2f} bits, DenseNet's {dense[0]:.2f} to "
-            f"{dense[-1]:.2f}"
+            f"LeNet's median {lenet[0]:.2f} to {lenet[-1]:.2f} bits ({early:+.2f} in the first "
+            f"tenth), DenseNet's {dense[0]:.2f} to {dense[-1]:.2f}{ceiling}"
         )
-        outcomes += [bool(lenet[-1] > lenet[0]), above if chance < 0.05 else None]
-        if _saturated(networks[_LENET], width, 0):
-            outcomes[-2:] = [None, None]
-            texts[width] += " (at the ceiling)"
+        own = saturated(networks[_LENET], width, 0)
+        outcomes.append(None if own else larger(early, 0.0, spread))
+        outcomes.append(above if chance < 0.05 and not ceiling else None)
         chances.append(chance)
     folder.claim(
         f"{data.name}: the kernels of LeNet's first block gain information early, and end above "
         f"those of DenseNet's first block.",
         by_width(texts) + ".",
         agreement(outcomes),
-        f"rank-sum test over kernels at the end: p {_chances(chances)}; one training each",
+        f"rank-sum test over kernels at the end: p {_chances(chances)}; the gain {_OVER_KERNELS}",
     )
 
 
@@ -94,41 +149,44 @@ def _steadiness(folder: Folder, data: Images, networks: dict[str, Trained]) -> N
     for width in WIDTHS:
         told = []
         for block in (0, 1):
-            rough = {}
-            for name in (_LENET, _DENSENET):
-                record = networks[name].records[width]
-                values = record[networks[name].watched.blocks[block]].label.mean(axis=1)
-                changes = np.diff(values[record.steps >= _SETTLED])
-                rough[name] = float(changes.std()) if len(changes) > 1 else np.nan
-            outcomes.append(larger(rough[_LENET], rough[_DENSENET], 0.0))
-            told.append(f"{shown(rough[_LENET], '.3f')} and {shown(rough[_DENSENET], '.3f')}")
+            (lenet, one), (dense, other) = (
+                roughness(networks[name], width, block) for name in (_LENET, _DENSENET)
+            )
+            ceiling = _ceiling(networks, width, block)
+            spread = float(np.hypot(one, other))
+            outcomes.append(None if ceiling else larger(lenet, dense, spread))
+            told.append(f"{shown(lenet, '.3f')} and {shown(dense, '.3f')}{ceiling}")
         texts[width] = f"{told[0]} in the first block, {told[1]} in the second"
     folder.claim(
         f"{data.name}: the mean information of kernels moves more steadily in DenseNet than in "
         f"LeNet.",
-        f"Standard deviation of the change between records from iteration {_SETTLED} on, in bits, "
+        f"Standard deviation of the change between records after the first iterations, in bits, "
         f"LeNet and DenseNet: {by_width(texts)}.",
         agreement(outcomes),
-        "one training each",
+        f"difference {_OVER_KERNELS}",
     )
 
 
 def _second_block_of_densenet(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
     texts, outcomes = {}, []
+    one = networks[_DENSENET]
     for width in WIDTHS:
-        median = _medians(networks[_DENSENET], width, 1)
-        end, spread = late(median, networks[_DENSENET].records[width].steps)
+        median, record = medians(one, width, 1), one.records[width]
+        ceiling = _AT_CEILING if saturated(one, width, 1) else ""
+        rise, spread = second_half(median, record.steps)
         texts[width] = (
             f"median {median[0]:.2f} to {median[-1]:.2f} bits, Spearman with the iteration "
-            f"{shown(trend(median), '+.2f')}"
+            f"{shown(trend(median), '+.2f')}, in the second half {shown(rise, '+.3f')} bits "
+            f"(spread {shown(spread, '.3f')}){ceiling}"
         )
-        outcomes += [larger(end, median[0], spread), larger(trend(median), _RISING, 0.0)]
+        outcomes += rises_all_along(median, record.steps, record.told["label_ceiling"])
     folder.claim(
         f"{data.name}: the median over the kernels of DenseNet's second block rises all along "
         f"(0.46 to 1.07 bits there, on MNIST).",
         by_width(texts) + ".",
         agreement(outcomes),
-        f"the rise beside twice the spread of the last quarter, the correlation above {_RISING}; "
+        f"'all along': a rise beside twice the spread of the last quarter, a correlation above "
+        f"{RISING}, and a line through the second half that rises by twice the spread about it; "
         f"absolute values hang on the width",
     )
 
@@ -137,36 +195,37 @@ def _second_block_of_lenet(folder: Folder, data: Images, networks: dict[str, Tra
     texts, outcomes = {}, []
     one = networks[_LENET]
     for width in WIDTHS:
-        record = one.records[width]
-        median = _medians(one, width, 1)
-        top = int(np.argmax(median))
-        end, spread = late(median, record.steps)
-        second = median[record.steps >= one.iterations / 2]
+        median, steps = medians(one, width, 1), one.records[width].steps
+        ceiling = _AT_CEILING if saturated(one, width, 1) else ""
+        end, spread = late(median, steps)
+        middle = median[(steps >= steps[-1] / 4) & (steps < steps[-1] / 2)]
+        before = float(middle.mean()) if len(middle) else np.nan
+        rise, about = second_half(median, steps)
         texts[width] = (
-            f"median highest at iteration {record.steps[top]:,} ({median[top]:.2f} bits), "
-            f"{end:.2f} at the end; Spearman over the second half {shown(trend(second), '+.2f')}"
+            f"median {shown(before)} bits in the second quarter, {end:.2f} in the last; in the "
+            f"second half {shown(rise, '+.2f')} bits (spread {shown(about)}){ceiling}"
         )
-        outcomes += [larger(float(median[top]), end, spread), larger(-trend(second), 0.0, 0.0)]
+        fell = [larger(before, end, spread), larger(-rise, 0.0, about)]
+        outcomes.append(None if ceiling else all_of(fell))
     short = one.iterations < TOO_SHORT
     folder.claim(
         f"{data.name}: in LeNet's second block the kernels' information falls late in the training "
         f"(after 20,000 of 50,000 iterations there).",
         by_width(texts) + ".",
         "not tested" if short else agreement(outcomes),
-        f"{one.iterations:,} iterations, fewer than in the paper"
-        if one.iterations < 50_000
-        else "fall beside twice the spread of the last quarter",
+        f"beside twice the spread of the last quarter, and about a line through the second half; "
+        f"{one.iterations:,} iterations" + (", fewer than there" if one.iterations < _LONG else ""),
     )
 
 
 def _low_kernels(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
     texts, outcomes, chances = {}, [], []
     for width in WIDTHS:
-        lenet, dense = (_medians(networks[name], width, 1)[-1] for name in (_LENET, _DENSENET))
-        chance, above = _rank_sum(networks, width, 1)
-        texts[width] = f"{lenet:.2f} and {dense:.2f} bits"
-        known = chance < 0.05 and not _saturated(networks[_LENET], width, 1)
-        outcomes.append(not above if known else None)
+        lenet, dense = (medians(networks[name], width, 1)[-1] for name in (_LENET, _DENSENET))
+        chance, above = rank_sum(networks[_LENET], networks[_DENSENET], width, 1)
+        ceiling = _ceiling(networks, width, 1)
+        texts[width] = f"{lenet:.2f} and {dense:.2f} bits{ceiling}"
+        outcomes.append(not above if chance < 0.05 and not ceiling else None)
         chances.append(chance)
     folder.claim(
         f"{data.name}: LeNet's second block has many kernels that know little; DenseNet's fewer.",
@@ -179,50 +238,65 @@ def _low_kernels(folder: Folder, data: Images, networks: dict[str, Trained]) -> 
 def _across_classes(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
     texts, outcomes = {}, []
     for width in WIDTHS:
-        first, second = (_consistency(networks[_LENET], width, block, -1) for block in (0, 1))
-        texts[width] = f"{shown(first)} in the first block, {shown(second)} in the second"
-        outcomes += [larger(first, _CONSISTENT, 0.0), larger(first, second, 0.0)]
+        (first, one), (second, other) = (
+            consistency(networks[_LENET], width, block, -1) for block in (0, 1)
+        )
+        ends = [saturated(networks[_LENET], width, block) for block in (0, 1)]
+        marks = [_AT_CEILING if end else "" for end in ends]
+        texts[width] = (
+            f"{shown(first)} in the first block{marks[0]}, {shown(second)} in the second{marks[1]}"
+        )
+        parts = [
+            larger(first, _CONSISTENT, one),
+            larger(first, second, float(np.hypot(one, other))),
+        ]
+        outcomes.append(None if any(ends) else all_of(parts))
     folder.claim(
         f"{data.name}: kernels of LeNet's first block rank alike for all classes; those of the "
         f"second block less so.",
         f"Mean Spearman correlation between the classes' orders at the end: {by_width(texts)}.",
         agreement(outcomes),
-        f"'alike' is above {_CONSISTENT}; one-vs-rest values share their images",
+        f"'alike' is above {_CONSISTENT}; one-vs-rest values share their images; {_OVER_KERNELS}",
     )
     texts, outcomes = {}, []
     for width in WIDTHS:
         told = []
         for block in (0, 1):
-            start, end = (_consistency(networks[_DENSENET], width, block, at) for at in (0, -1))
-            told.append(f"{shown(start)} to {shown(end)}")
-            outcomes.append(larger(start, end, 0.0))
+            one = networks[_DENSENET]
+            start, spread = consistency(one, width, block, 0)
+            end, _ = consistency(one, width, block, -1)
+            lost = larger(*_beside(consistency_lost(one, width, block)))
+            ceiling = any(saturated(one, width, block, at) for at in (0, -1))
+            told.append(f"{shown(start)} to {shown(end)}{_AT_CEILING if ceiling else ''}")
+            ordered = larger(start, _ORDER, spread)
+            outcomes.append(lost if ordered and not ceiling else None)
         texts[width] = f"{told[0]} in the first block, {told[1]} in the second"
     folder.claim(
         f"{data.name}: DenseNet's kernels become specialised to classes during training.",
         f"Mean Spearman correlation between the classes' orders, start to end: {by_width(texts)}.",
         agreement(outcomes),
-        "12 kernels in the second block: few for a rank correlation",
+        f"counts where there is a common order to lose, above {_ORDER} at the start; 12 kernels in "
+        f"the second block: few for a rank correlation; {_OVER_KERNELS}",
     )
 
 
 def _orders_over_training(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    from mi.agreement import spearman
-
     texts, outcomes = {}, []
     for width in WIDTHS:
-        kept = {}
-        for name in (_LENET, _DENSENET):
-            known = networks[name].records[width][networks[name].watched.blocks[0]].label
-            kept[name] = spearman(known[0], known[-1])
-        texts[width] = f"LeNet {shown(kept[_LENET])}, DenseNet {shown(kept[_DENSENET])}"
-        outcomes.append(larger(kept[_LENET], kept[_DENSENET], 0.0))
+        (lenet, one), (dense, other) = (
+            order_kept(networks[name], width, 0) for name in (_LENET, _DENSENET)
+        )
+        ceiling = _ceiling(networks, width, 0)
+        texts[width] = f"LeNet {shown(lenet)}, DenseNet {shown(dense)}{ceiling}"
+        more = larger(lenet, dense, float(np.hypot(one, other)))
+        outcomes.append(None if ceiling else all_of([larger(lenet, _ORDER, one), more]))
     folder.claim(
         f"{data.name}: the order of the first block's kernels changes little in LeNet, more in "
         f"DenseNet.",
         f"Spearman correlation of the kernels' information at the start and at the end: "
         f"{by_width(texts)}.",
         agreement(outcomes),
-        "24 kernels each; one training each",
+        f"'little' is a correlation above {_ORDER}; 24 kernels each; {_OVER_KERNELS}",
     )
 
 
@@ -260,8 +334,10 @@ def _alike_classes(folder: Folder, data: Images, networks: dict[str, Trained]) -
             layer = networks[name].watched.blocks[1]
             values = networks[name].records[width][layer].per_class[-1].mean(axis=0)
             order = names[np.argsort(values)]
-            outcomes += [set(order[:5]) == set(_ALIKE), order[0] == "Shirt"]
-            told.append(f"{name}: {', '.join(order[:5])}")
+            ceiling = saturated(networks[name], width, 1)
+            lowest = [set(order[:5]) == set(_ALIKE), order[0] == "Shirt"]
+            outcomes += [None, None] if ceiling else lowest
+            told.append(f"{name}: {', '.join(order[:5])}{_AT_CEILING if ceiling else ''}")
         texts[width] = "; ".join(told)
     folder.claim(
         f"{data.name}: T-shirt, pullover, dress, coat and shirt have the lowest information in the "
@@ -272,36 +348,9 @@ def _alike_classes(folder: Folder, data: Images, networks: dict[str, Trained]) -
     )
 
 
-def _medians(one: Trained, width: str, block: int) -> np.ndarray:
-    """(t,): median over the kernels of a block, in bits."""
-    return np.median(one.records[width][one.watched.blocks[block]].label, axis=1)
-
-
-def _saturated(one: Trained, width: str, block: int) -> bool:
-    """Half of the kernels are so near to the most there can be that their order means nothing."""
-    ceiling = one.records[width].told["label_ceiling"]
-    return bool(_medians(one, width, block)[-1] >= SATURATED * ceiling)
-
-
-def _consistency(one: Trained, width: str, block: int, at: int) -> float:
-    """Mean rank correlation between the orders of the kernels for each two classes."""
-    from mi.agreement import spearman
-
-    table = one.records[width][one.watched.blocks[block]].per_class[at]
-    pairs = combinations(range(table.shape[1]), 2)
-    found = np.array([spearman(table[:, a], table[:, b]) for a, b in pairs])
-    return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else np.nan
-
-
-def _rank_sum(networks: dict[str, Trained], width: str, block: int) -> tuple[float, bool]:
-    """p-value that LeNet's and DenseNet's kernels know alike, and whether LeNet's know more."""
-    from scipy.stats import mannwhitneyu
-
-    lenet, dense = (
-        networks[name].records[width][networks[name].watched.blocks[block]].label[-1]
-        for name in (_LENET, _DENSENET)
-    )
-    return float(mannwhitneyu(lenet, dense).pvalue), bool(np.median(lenet) > np.median(dense))
+def _beside(value: tuple[float, float]) -> tuple[float, float, float]:
+    """A difference and its spread, as `larger` takes them to tell it from none."""
+    return value[0], 0.0, value[1]
 
 
 def _chances(values: list[float]) -> str:

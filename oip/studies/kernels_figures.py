@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mi.estimators.results import SATURATED
 from oip.core import plots
-from oip.studies.networks import slug
+from oip.studies.frame import slug
 from oip.studies.training import Trained
 from oip.studies.watched import RECORDED
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from oip.studies.networks import Images
 
 _BOXES = 16
+_UNRANKED = "#cccccc"
 _BLOCKS = ("first block", "second block")
 _WIDTHS = {"relative": "width relative to the responses", "fixed": "fixed width"}
 
@@ -69,25 +71,36 @@ def boxes(folder: Folder, data: Images, networks: dict[str, Trained], width: str
 
 
 def heat_maps(folder: Folder, data: Images, name: str, one: Trained, width: str) -> None:
-    """Kernel by class: one-vs-rest information and rank orders, at the iterations that are kept."""
+    """Kernel by class: one-vs-rest information and rank orders, at the iterations that are kept.
+
+    What is at its ceiling has no rank: it is left grey, and the caption says how much it is.
+    """
+    from scipy.stats import rankdata
+
     record = one.records[width]
     columns = [int(np.flatnonzero(record.steps == step)[0]) for step in one.kept]
     drawing, panels = plots.figure(
         min(1.4 + 1.9 * len(columns), 13.0), 6.4, 4, len(columns), sharey=True
     )
     numbers: dict[str, Any] = {"iterations": np.array(one.kept), "classes": list(data.test.classes)}
+    ceilings = []
     for block, layer in enumerate(one.watched.blocks[:2]):
         values = record[layer].per_class
         order = np.argsort(-record[layer].label[0], kind="stable")
         tables = values[columns][:, order]
-        ranks = 1 + (-tables).argsort(axis=1, kind="stable").argsort(axis=1)
+        ranks = rankdata(-tables, method="average", axis=1)
+        full = tables >= SATURATED * np.array(record.told["class_ceilings"])
+        shares = [f"{share:.0%}" for share in full.mean(axis=(1, 2))]
+        ceilings.append(f"{_BLOCKS[block]} {', '.join(shares)}")
+        ordered = np.ma.masked_array(ranks, full)
         most = float(tables.max())
         for row, (told, top, colours) in enumerate(
-            ((tables, most, plots.SEQUENTIAL), (ranks, len(order), f"{plots.SEQUENTIAL}_r"))
+            ((tables, most, plots.SEQUENTIAL), (ordered, len(order), f"{plots.SEQUENTIAL}_r"))
         ):
             image: Any = None
             for column, table in enumerate(told):
                 axes = panels[2 * block + row, column]
+                axes.set_facecolor(_UNRANKED)
                 image = axes.imshow(
                     table.T,
                     aspect="auto",
@@ -113,14 +126,16 @@ def heat_maps(folder: Folder, data: Images, name: str, one: Trained, width: str)
         numbers[f"{_BLOCKS[block]}: kernels in this order"] = order
         numbers[f"{_BLOCKS[block]}: bits by iteration, kernel and class"] = tables
         numbers[f"{_BLOCKS[block]}: ranks by iteration, kernel and class"] = ranks
+        numbers[f"{_BLOCKS[block]}: at the ceiling, by iteration, kernel and class"] = full
     folder.figure(
         f"classes-{width}-{slug(data.name)}-{name.lower()}",
         drawing,
         f"{data.test.source}, {name}: information of each kernel about being of a class or not "
         f"(first and third row, bits; at most {max(record.told['class_ceilings']):.2f}) and its "
-        f"rank among the kernels for that class (second and fourth row, 1 is the highest). Kernels "
-        f"from left to right by their information about the label at the start; {_WIDTHS[width]}, "
-        f"{RECORDED} images.",
+        f"rank among the kernels for that class (second and fourth row, 1 is the highest; equal "
+        f"values share their mean rank; grey: at the ceiling, where an order means nothing). At "
+        f"the ceiling, by iteration: {'; '.join(ceilings)}. Kernels from left to right by their "
+        f"information about the label at the start; {_WIDTHS[width]}, {RECORDED} images.",
         numbers,
     )
 

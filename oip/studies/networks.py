@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from oip.core.errors import DataError, expected
 from oip.core.progress import Progress
-from oip.studies.data import study_data
-from oip.studies.frame import Folder, MissingData, StudySettings
+from oip.studies.data import digest, study_data
+from oip.studies.frame import Folder, MissingData, StudySettings, base_name
 from oip.studies.training import Trained, trained
 from oip.studies.watched import Watched
 
@@ -37,11 +40,18 @@ _QUICK, _FULL = 500, 10_000
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """One data set, in its two parts."""
+    """One data set, in its two parts, both with labels."""
 
     name: str
+    """Of a path the last part."""
     train: Any
     test: Any
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of both parts, for `Folder.part` and for names of what is made from them."""
+        both = f"{digest(self.train)} {digest(self.test)}"
+        return hashlib.sha256(both.encode()).hexdigest()
 
 
 def iterations(settings: StudySettings) -> int:
@@ -61,18 +71,14 @@ def how_trained(settings: StudySettings) -> str:
     )
 
 
-def slug(name: str) -> str:
-    """A name as part of a file's name."""
-    return "".join(c if c.isalnum() else "-" for c in name.rpartition("/")[-1])
-
-
 def every_source(folder: Folder, settings: StudySettings) -> list[Images]:
     """The data sets that can be had: those the user named, else MNIST and Fashion-MNIST.
 
     Where MNIST cannot be had, the embedded digits stand for it, and a note says so.
 
     Raises:
-        MissingData: none.
+        DataError: a source names one part.
+        MissingData: none of them can be had.
     """
     found, last = [], None
     for source in settings.data or (DIGITS, CLOTHES):
@@ -80,7 +86,7 @@ def every_source(folder: Folder, settings: StudySettings) -> list[Images]:
             found.append(images(folder, source, settings))
         except MissingData as error:
             last = error
-            folder.missing(f"What is said of {source}.", error)
+            folder.missing(f"What is said of {base_name(source)}.", error)
     if not found and last is not None:
         raise last
     return found
@@ -90,19 +96,44 @@ def images(folder: Folder, source: str, settings: StudySettings) -> Images:
     """Both parts of a data set.
 
     Raises:
-        MissingData: it cannot be had.
+        DataError: the source names one part.
+        MissingData: it cannot be had, or has no labels.
     """
+    whole(source)
     try:
-        train, test = (study_data(source, settings, part) for part in ("train", "test"))
-    except MissingData:
+        return _both(source, settings)
+    except MissingData as error:
         if source != DIGITS:
             raise
-        source = _SAMPLE
-        train, test = (study_data(source, settings, part) for part in ("train", "test"))
-        text = f"MNIST could not be had; {len(train):,} embedded digits stand for it."
+        found = _both(_SAMPLE, settings)
+        count = len(found.train)
+        text = f"MNIST could not be had; {count:,} embedded digits stand for it."
         if text not in folder.notes:
             folder.note(text)
-    return Images(source, train, test)
+        folder.lacks(f"{text} {error}")
+        return found
+
+
+def whole(source: str) -> None:
+    """Refuses a source that names one of its parts: studies learn from one, judge by the other.
+
+    Raises:
+        DataError: the source is that of one part.
+    """
+    from oip.cli.options import our_models
+
+    name, part = our_models().split_source(source)
+    if part is not None:
+        raise DataError(expected("--data", "a source in both parts", source, f"Say {name}."))
+
+
+def _both(source: str, settings: StudySettings) -> Images:
+    train, test = (study_data(source, settings, part) for part in ("train", "test"))
+    name = base_name(source)
+    if train.labels is None or test.labels is None:
+        hint = "Studies measure what is known of them: add `labels`, or name other data."
+        raise MissingData(f"labels of the data '{name}'", f"'{source}'", hint)
+    return Images(name, train, test)
 
 
 def watched_training(

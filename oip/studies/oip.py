@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from oip.core.errors import DataError, expected
+from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.core.seeds import generator
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
 from oip.studies import oip_claims, oip_figures, oip_pictures
-from oip.studies.frame import Folder, StudySettings
+from oip.studies.frame import Folder, StudySettings, slug
 from oip.studies.networks import Images, every_source
 from oip.studies.oip_arms import QUICK, REQUIRED, Sizes, measured
+from oip.studies.subsets import limited
 
 NAME = "oip"
 TITLE = "Original input patterns: noise of several wavelengths, and what maps react to"
@@ -27,6 +28,7 @@ SOURCE = (
     "(articles on a CNN's maps, their FCPs and OIPs), 2020."
 )
 MINUTES = 5
+TAKES = ("data", "models")
 SCHEMA = 1
 RECIPE = "conv-stack"
 
@@ -82,11 +84,12 @@ def _source(
     """Measures all networks of one source; also returns the first of them, ready to be used."""
     test, source = data.test, data.name
     networks = [_opened(path, test) for path in paths]
-    images = check_images(networks[0].inputs, test.images[: sizes.judged])
+    images = check_images(networks[0].inputs, limited(test, sizes.judged).images)
     layers = _layers(networks[0])
     found: dict[int, list[dict[str, np.ndarray]]] = {layer.index: [] for layer in layers}
     accuracy = []
-    for number, network in enumerate(networks):
+    for number, (path, network) in enumerate(zip(paths, networks, strict=True)):
+        of = f"{data.digest} {sha256(path)}"
         if [one.name for one in _layers(network)] != [one.name for one in layers]:
             names = ", ".join(one.name for one in layers)
             raise DataError(expected(f"'{network.name}'", f"a network with {names}", "another"))
@@ -106,7 +109,7 @@ def _source(
                 return measured(network, layer, images, sizes, settings.seed, climbed, told)
 
             part = f"source-{place}/network-{number}-layer-{layer.index}"
-            found[layer.index].append(folder.part(part, compute))
+            found[layer.index].append(folder.part(part, compute, of))
     side = max(networks[0].inputs.shape[:-1])
     return Measured(source, layers, found, accuracy, side), networks[0]
 
@@ -124,11 +127,11 @@ def _trained(
     count = min(sizes.images, len(train))
     drawn = generator(settings.seed, "study images").permutation(len(train))[:count]
     part = chosen(train, np.sort(drawn), train.source)
-    readable = re.sub(r"[^\w-]+", "-", Path(data.name).name)
+    known = f"{slug(data.name)}-{data.digest[:8]}"
     paths = []
     for number in range(sizes.nets):
         seed = settings.seed + number
-        name = f"oip-{readable}-{RECIPE}-{count}-{sizes.epochs}-seed-{seed}.keras"
+        name = f"oip-{known}-{RECIPE}-{count}-{sizes.epochs}-seed-{seed}.keras"
         path = folder.common(name)
         if not path.with_suffix(".oip.json").exists():
             wanted = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)

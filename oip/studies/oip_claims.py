@@ -10,7 +10,8 @@ import numpy as np
 from oip.studies.frame import Agreement
 from oip.studies.oip_arms import EQUAL, POST, RED, WARM, WHITE, Sizes, arms, noises
 from oip.studies.oip_figures import arm_row, found_shares, mean, name_of, per_map
-from oip.studies.oip_statistics import Interval, bootstrap, holm, mcnemar
+from oip.studies.oip_statistics import ALIKE, Interval, bootstrap, holm, mcnemar
+from oip.studies.verdicts import agreement
 
 if TYPE_CHECKING:
     from oip.studies.frame import Folder
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 _SEVERAL = (1, 4, 16)
 """Numbers of starts that claims speak of."""
+_NOTHING = 0.01
+"""An effect that is below it as a whole interval is none."""
 
 
 def make(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Adds the rows of the report's table; what agrees is decided by the intervals alone."""
+    """Adds the rows of the report's table; the intervals decide what agrees, see `judged`."""
     _silent_for_noise(folder, done, sizes, seed)
     _white_beside_octaves(folder, done, sizes, seed)
     _several_starts(folder, done, sizes, seed)
@@ -43,7 +46,7 @@ def _silent_for_noise(folder: Folder, done: Sequence[Measured], sizes: Sizes, se
         "Some maps do not react to certain random patterns at all; short-range noise often leads "
         "to zero gradients for maps at high layers.",
         "Excitable maps that one white start leaves silent: " + "; ".join(texts) + ".",
-        _agreement([one.low > 0.01 for one in found], [one.high < 0.01 for one in found]),
+        judged(found, _NOTHING),
         _sure(done, sizes),
     )
 
@@ -80,7 +83,7 @@ def _white_beside_octaves(
         "Independent random pixels suppress long-range variations; several wavelengths find "
         "patterns of more maps of deep layers (Conv2D_1 is the negative control).",
         "Excited by one start, less what white noise excites: " + "; ".join(texts) + ".",
-        _agreement([one.above for one in gains], [not one.above for one in gains]),
+        judged(gains),
         f"{_sure(done, sizes)} McNemar, one start a map: {'; '.join(tests)}.",
     )
 
@@ -119,7 +122,7 @@ def _several_starts(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed
     folder.claim(
         "Being able to vary the length scale helps to find patterns for sensitive maps, too.",
         "Equal octaves less white noise, best of several starts: " + "; ".join(texts) + ".",
-        _agreement([one.above for one in last], [not one.above for one in last]),
+        judged(last),
         _sure(done, sizes) + f" Judged by the best of {sizes.screened} starts.",
     )
 
@@ -145,7 +148,7 @@ def _single_octaves(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed
         "Pooling doubles the wavelength that matters: filters of deep layers may exclude patterns "
         "without long-range characteristics.",
         "Excited by one start of a single octave: " + "; ".join(texts) + ".",
-        _agreement([one.above for one in deep], [not one.above for one in deep]),
+        judged(deep),
         _sure(done, sizes) + " Judged by the best longer octave less white noise, last layer.",
     )
 
@@ -181,7 +184,7 @@ def _warm_up(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) 
         "alone).",
         f"Images that live after the ascent, of one start: {'; '.join(texts)}. Equal octaves "
         f"without warm-up less white noise with it: {gaps} percentage points.",
-        _agreement([gap.above for gap in differences], [not gap.above for gap in differences]),
+        judged(differences),
         f"{_sure(done, sizes)} Agreement would mean that the spectrum reaches maps that the "
         "warm-up does not.",
     )
@@ -209,7 +212,7 @@ def _what_grows(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: in
         "the start avoid that.",
         "Equal octaves as a share of white noise, maps that live in both arms (final score; steps "
         "to 95 % of it; power above 0.25 cycles/px): " + "; ".join(texts) + ".",
-        _agreement([gap.above for gap in better], [not gap.above for gap in better]),
+        judged(better),
         _sure(done, sizes)
         + " Judged by the final score in the last layer; response alone climbed.",
     )
@@ -229,7 +232,7 @@ def _ratio(one: Measured, index: int, measure: str, seed: int) -> Interval:
 
 def _stable(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
     """Do different starts end in one pattern?"""
-    texts, found = [], []
+    texts, found, alike = [], [], []
     for one in done:
         layer = one.layers[-1]
         row = arms(one.side).index((EQUAL, WARM))
@@ -245,14 +248,30 @@ def _stable(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -
             f"likeness to other maps by {gap.text(1, '', 2)}"
         )
         found.append(gap)
+        alike.append(own)
     folder.claim(
         "For a specific map the same pattern is reconstructed consistently out of different noise.",
         "Median similarity (largest cross-correlation within a pooled cell): "
         + "; ".join(texts)
         + ".",
-        _agreement([gap.above for gap in found], [not gap.above for gap in found]),
-        _sure(done, sizes) + " Single maps differ; see the figure of one map's starts.",
+        steady(alike, found),
+        f"{_sure(done, sizes)} One pattern is a median similarity of {ALIKE:g} and more, at which "
+        "the figure of one map's starts parts patterns; less, but more than that to other maps, is "
+        "agreement in part. Single maps differ.",
     )
+
+
+def steady(alike: Sequence[Interval], gaps: Sequence[Interval]) -> Agreement:
+    """Whether starts of a map end in one pattern.
+
+    Args:
+        alike: of each source, the median similarity of a map's starts.
+        gaps: by how much it is above the similarity to other maps.
+    """
+    likely = judged(gaps)
+    if likely == "yes" and not all(one.value >= ALIKE for one in alike):
+        return "partly"
+    return likely
 
 
 def _median(values: np.ndarray) -> float:
@@ -260,11 +279,27 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(known)) if known.size else float("nan")
 
 
-def _agreement(yes: Sequence[bool], no: Sequence[bool]) -> Agreement:
-    """Yes where all sources say so, no where all speak against it, partly between."""
-    if all(yes):
-        return "yes"
-    return "no" if all(no) else "partly"
+def judged(intervals: Sequence[Interval], least: float = 0.0) -> Agreement:
+    """What the intervals of all sources say of an effect.
+
+    Args:
+        intervals: of the effect, a share or a similarity; NaN where there was nothing to measure.
+        least: what it must be above.
+
+    Returns:
+        Yes where all of them are above `least`, no where all are below a hundredth, which is no
+        effect; an interval that holds both does not decide.
+    """
+    outcomes = [_decides(one, least) for one in intervals]
+    if not any(np.isfinite(one.low) for one in intervals):
+        return "not tested"
+    return agreement(outcomes)
+
+
+def _decides(one: Interval, least: float) -> bool | None:
+    if one.low > least:
+        return True
+    return False if one.high < _NOTHING else None
 
 
 def _sure(done: Sequence[Measured], sizes: Sizes) -> str:

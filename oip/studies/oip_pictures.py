@@ -18,6 +18,8 @@ from oip.core.figures import enhanced, shown
 from oip.core.progress import Progress
 from oip.network.layers import LayerInfo
 from oip.network.view import Network
+from oip.studies.oip_statistics import ALIKE
+from oip.studies.subsets import limited
 
 if TYPE_CHECKING:
     from oip.ascent.results import Oips
@@ -48,7 +50,7 @@ def draw(
         progress: told the layer's maps.
     """
     layer = network.convolutional[-1]
-    data = test.images[: sizes.judged]
+    data = limited(test, sizes.judged).images
     whole = reconstruct(
         network,
         layer.name,
@@ -191,7 +193,8 @@ def _many_starts(
         drawing,
         f"{_STARTS} starts of the most stable (above) and of the least stable map of {layer.name}, "
         "best first, numbered by the pattern that they ended in (average linkage at a similarity "
-        "of 0.5, shifts of up to a pooled cell allowed). Numbers: pattern and score of each start.",
+        f"of {ALIKE:g}, shifts of up to a pooled cell allowed). Numbers: pattern and score of "
+        "each start.",
         {
             "map": np.array(maps),
             "stability": np.array([_stability(found, one) for one in maps]),
@@ -277,6 +280,7 @@ def _dense(folder: Folder, network: Network, oips: Oips, test: Any) -> None:
     )
     panels[0, 0].set_xlabel(f"map of {plots.printable(oips.layer)}")
     bar = drawing.colorbar(drawn, ax=panels[0, 0])
+    bar.ax.tick_params(labelsize=plots.SMALL)
     bar.set_label("output", fontsize=plots.SMALL)
     folder.figure(
         "classes-of-oips",

@@ -11,6 +11,8 @@ from oip.core.seeds import generator
 
 DRAWS = 2000
 LEVEL = 0.95
+ALIKE = 0.5
+"""Similarity from which images are one pattern; clusters of starts are cut there, too."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,10 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def above(self) -> bool:
-        """All of it is above zero."""
-        return self.low > 0
-
     def text(self, scale: float = 1.0, unit: str = "", digits: int = 1) -> str:
-        """`3.1 (2.0 to 4.2) %`."""
+        """`3.1 (2.0 to 4.2) %`; in words where there was nothing to measure."""
+        if not np.isfinite(self.value):
+            return "unknown (nothing to measure)"
         value, low, high = (
             f"{scale * one:.{digits}f}" for one in (self.value, self.low, self.high)
         )

@@ -7,13 +7,13 @@ from oip.studies import plane_claims, plane_figures
 from oip.studies.frame import Folder, StudySettings
 from oip.studies.networks import (
     DENSENET,
-    DIGITS,
     IP_MLP,
     LENET,
     RELU_MLP,
     SHOWN,
     SOURCE,
     TANH_MLP,
+    Images,
     every_source,
     how_trained,
     images,
@@ -25,10 +25,11 @@ from oip.studies.watched import RECORDED
 NAME = "plane"
 TITLE = "The information plane of whole layers during training"
 MINUTES = 3
+TAKES = ("data", "iterations")
 SCHEMA = 1
 _BINARY = "binary-12"
 
-__all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TITLE", "run"]
+__all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
@@ -45,7 +46,8 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     )
     folder.note(how_trained(settings))
     found: dict[str, dict[str, Trained]] = {}
-    for data in every_source(folder, settings):
+    sources = every_source(folder, settings)
+    for data in sources:
         networks = {
             SHOWN[network]: watched_training(folder, network, data, settings, progress)
             for network in (RELU_MLP, LENET, DENSENET)
@@ -55,10 +57,10 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         plane_claims.compare(folder, data.name, networks, len(data.test))
         found[data.name] = networks
     plane_claims.compare_sources(folder, found)
-    _older(folder, settings, progress)
+    _older(folder, sources[0], settings, progress)
 
 
-def _older(folder: Folder, settings: StudySettings, progress: Progress) -> None:
+def _older(folder: Folder, digits: Images, settings: StudySettings, progress: Progress) -> None:
     """The two networks of the first information planes."""
     vectors = images(folder, _BINARY, settings)
     folder.note(
@@ -67,7 +69,6 @@ def _older(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         "'many' if more than 15 of the 30 edges join a corner that is on to one that is off. So "
         "small a network learns for as long as in the paper in the quick size too."
     )
-    digits = images(folder, (*settings.data, DIGITS)[0], settings)
     networks = {
         SHOWN[TANH_MLP]: watched_training(folder, TANH_MLP, vectors, settings, progress),
         SHOWN[IP_MLP]: watched_training(folder, IP_MLP, digits, settings, progress),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oip.core import plots
-from oip.studies.networks import slug
+from oip.studies.frame import slug
 from oip.studies.training import Trained
 from oip.studies.watched import RECORDED, WIDTHS
 

@@ -14,6 +14,7 @@ SOURCE = (
     "2019."
 )
 MINUTES = 5
+TAKES = ()
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:

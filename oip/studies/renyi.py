@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from oip.core.files import sha256
 from oip.core.progress import Progress
-from oip.studies import renyi_claims, renyi_figures
+from oip.studies import renyi_claims, renyi_figures, renyi_filter_claims
 from oip.studies.frame import Folder, StudySettings
-from oip.studies.networks import every_source
-from oip.studies.renyi_data import limited, not_given
-from oip.studies.renyi_measures import KERNELS
+from oip.studies.networks import Images, every_source
+from oip.studies.renyi_data import not_given
+from oip.studies.renyi_measures import BATCH, KERNELS, label_ceiling
 from oip.studies.renyi_training import Amount, Plan, trained
 from oip.studies.renyi_width import Pruning, widths
+from oip.studies.subsets import limited
 
 NAME = "renyi"
 TITLE = "Matrix Renyi information: data processing, redundancy and synergy, width, planes"
@@ -23,6 +24,9 @@ SOURCE = (
     "with information theory: an initial exploration. arXiv:1804.06537; IEEE TNNLS 32 (2021) 435."
 )
 MINUTES = 5
+TAKES = ("data",)
+SCHEMA = 2
+"""1 had the paper's rate of 0.1 for networks of ReLU, too."""
 _BASE = (6, 12)
 _RATES = {"sigmoid": 0.1, "relu": 0.02}
 """The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
@@ -102,8 +106,7 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
 def run_sized(folder: Folder, settings: StudySettings, progress: Progress, size: Size) -> None:
     """See `run`; of any size."""
     for place, found in enumerate(every_source(folder, settings)):
-        data = limited(found.train, size.images), limited(found.test, size.tested)
-        _of_source(folder, found.name, data, settings.seed, size, progress, place == 0)
+        _of_source(folder, found, settings.seed, size, progress, place == 0)
     not_given(folder, settings, _WANTED)
     folder.note(
         "The paper's kernel width, sigma = 5 n^(-1 / (4 + d)) for responses and 0.1 n^(-1 / (4 + "
@@ -128,16 +131,12 @@ def run_sized(folder: Folder, settings: StudySettings, progress: Progress, size:
 
 
 def _of_source(
-    folder: Folder,
-    source: str,
-    data: tuple[Any, Any],
-    seed: int,
-    size: Size,
-    progress: Progress,
-    first: bool,
+    folder: Folder, images: Images, seed: int, size: Size, progress: Progress, first: bool
 ) -> None:
     """Trainings on one source, their figures and findings."""
-    plans = plans_for(source, data[0].images.shape[1:], seed, size, first)
+    key = images.name
+    data = limited(images.train, size.images), limited(images.test, size.tested)
+    plans = plans_for(key, data[0].images.shape[1:], seed, size, first)
     # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
     deep = any(plan.recipe == "vgg16-cifar" for plan in plans["watched"])
     amount = replace(size.amount, batches=2, steps=4) if deep else size.amount
@@ -147,36 +146,41 @@ def _of_source(
         found[plan] = folder.part(
             f"trainings/{plan.name}",
             lambda plan=plan, out=out: trained(plan, data, amount, out, progress),
+            of=images.digest,
         )
     watched = {plan: found[plan] for plan in plans["watched"]}
     told = (
         f"{len(data[0])} images learned from for {next(iter(watched)).epochs} epochs, "
-        f"{amount.batches} batches of 128 test images, alpha 1.01"
+        f"{renyi_claims.batch_count(watched)} batches of {min(BATCH, len(data[1]))} test images, "
+        "alpha 1.01"
     )
-    key = renyi_figures.key_of(source)
+    known = label_ceiling(data[1].labels, amount.batches, seed)
     for kernel in KERNELS:
         folder.figure(*renyi_figures.inequalities(key, watched, kernel, told))
-        folder.figure(*renyi_figures.planes(key, watched, kernel, told))
+        folder.figure(*renyi_figures.planes(key, watched, kernel, known, told))
     renyi_claims.inequalities(folder, key, watched)
-    renyi_claims.planes(folder, key, watched)
+    renyi_claims.planes(folder, key, watched, known)
     for group in ("first", "second"):
         if plans[group]:
             swept = {plan: found[plan] for plan in plans[group]}
             layer = ("first", "second").index(group)
             folder.figure(*renyi_figures.amounts(key, swept, layer, told))
             folder.figure(*renyi_figures.shares(key, swept, layer, told))
-            renyi_claims.amounts(folder, key, swept, layer)
-            renyi_claims.shares(folder, key, swept, layer)
+            renyi_filter_claims.amounts(folder, key, swept, layer)
+            renyi_filter_claims.shares(folder, key, swept, layer)
     for plan in plans["chosen"]:
         if not np.isfinite(found[plan]["accuracy"]):
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
         chosen = folder.part(
-            f"widths/{plan.name}", lambda model=model: widths(model, data, size.pruning, seed)
+            f"widths/{plan.name}",
+            lambda model=model: widths(model, data, size.pruning, seed),
+            of=f"{images.digest} {sha256(model)}",
         )
         folder.figure(*renyi_figures.width(key, chosen, told))
-        renyi_claims.width(folder, key, chosen, len(data[1]))
+        where = f"{chosen['layer']} of {plan.recipe} on {key}"
+        renyi_filter_claims.width(folder, where, chosen, len(data[1]))
 
 
 def plans_for(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core.plots import PALETTE, QUIET, SEQUENTIAL, figure, printable
+from oip.core.plots import FONT, PALETTE, QUIET, SEQUENTIAL, SMALL, figure, printable
 from oip.studies.renyi_measures import BATCH, KERNELS, Kernel
 from oip.studies.renyi_training import Plan
 from oip.studies.renyi_width import LINE
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
 Drawn = tuple[str, "Figure", str, dict[str, Any]]
 Trainings = dict[Plan, dict[str, np.ndarray]]
 _ORDINAL = ("first", "second")
-
-
-def key_of(source: str) -> str:
-    """A source as figures and findings name it: of a path the last part."""
-    return Path(source).stem or source
+_MARKERS = "os^Dv<>ph*8PXd"
+_PAPER_PLANES = (6, 32)
+"""Filters of the paper's figure 7."""
 
 
 def stages(found: dict[str, np.ndarray]) -> list[tuple[str, int]]:
@@ -31,6 +28,24 @@ def stages(found: dict[str, np.ndarray]) -> list[tuple[str, int]]:
     steps = found["steps"]
     first = int(np.argmin(np.abs(steps - found["epoch"])))
     return [("start", 0), ("after an epoch", first), ("end", len(steps) - 1)]
+
+
+def errors_of(found: dict[str, np.ndarray], kernel: Kernel, record: int) -> np.ndarray:
+    """(batches, layers - 1): I of the last layer's error and those of the layers before it.
+
+    The last layer's error with itself is its entropy and no step of the paper's inequality.
+    """
+    return found[f"{kernel.name} backward"][record][:, :-1]
+
+
+def other_filters(watched: Trainings) -> str:
+    """Says where the networks of the planes are not the paper's."""
+    own = {plan.filters for plan in watched if plan.recipe == "lenet5"}
+    if not own or own == {_PAPER_PLANES}:
+        return ""
+    had = " and ".join(str(count) for count in _PAPER_PLANES)
+    have = ", ".join(" and ".join(str(count) for count in filters) for filters in sorted(own))
+    return f" The paper's networks of this figure have {had} filters, these {have}."
 
 
 def inequalities(key: str, watched: Trainings, kernel: Kernel, told: str) -> Drawn:
@@ -44,34 +59,49 @@ def inequalities(key: str, watched: Trainings, kernel: Kernel, told: str) -> Dra
                 ("input", PALETTE[0], "I(X;T), forward"),
                 ("backward", PALETTE[2], "I(last error; error), backward"),
             ):
-                values = found[f"{kernel.name} {measure}"][record]
+                values = (
+                    found[f"{kernel.name} input"][record]
+                    if measure == "input"
+                    else errors_of(found, kernel, record)
+                )
                 places = np.arange(values.shape[1])
                 spread = values.std(axis=0)
                 axes.errorbar(
                     places, values.mean(0), spread, color=colour, marker="o", capsize=2, label=label
                 )
                 numbers[f"{plan.name} {stage} {measure}"] = values
-            axes.axhline(math.log2(BATCH), color=QUIET, ls=":", lw=0.8)
+            axes.axhline(math.log2(_samples(found)), color=QUIET, ls=":", lw=0.8)
             axes.set_xticks(range(len(names)), names, rotation=40 if len(names) > 4 else 0)
             axes.set_title(f"{plan.activation}, {stage}")
         row[0].set_ylabel("bits")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    drawing.legend(
+        handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL
+    )
     return (
         f"dpi-{key}-{kernel.name}",
         drawing,
         f"{key}: data processing inequalities, kernels of {kernel.label}; mean and standard "
         f"deviation of the batches. Forward lines may not rise to the right, backward lines not to "
-        f"the left. Dotted: log2 n. {told}.",
+        f"the left; the last layer's error with itself is no step. Dotted: log2 n. {told}.",
         numbers,
     )
 
 
-def planes(key: str, watched: Trainings, kernel: Kernel, told: str) -> Drawn:
-    """The information plane, and the one of non-redundant information (figure 7)."""
-    drawing, panels = figure(6.0, 2.5 * len(watched), len(watched), 2)
-    numbers: dict[str, Any] = {}
+def planes(key: str, watched: Trainings, kernel: Kernel, known: float, told: str) -> Drawn:
+    """The information plane, and the one of non-redundant information (figure 7).
+
+    Args:
+        key: name of the source.
+        watched: the trainings.
+        kernel: of the Gram matrices.
+        known: S(Y) of the batches in bits, the ceiling of I(T;Y).
+        told: how they were trained and measured.
+    """
+    drawing, panels = figure(6.0, 2.5 * len(watched) + 0.3, len(watched), 2)
+    numbers: dict[str, Any] = {"S(Y)": known}
     image: Any = None
+    markers: dict[str, Any] = {}
     for row, (plan, found) in zip(panels, watched.items(), strict=True):
         steps = found["steps"]
         colours = np.log10(1.0 + steps)
@@ -86,34 +116,50 @@ def planes(key: str, watched: Trainings, kernel: Kernel, told: str) -> Drawn:
                 y = found[f"{kernel.name} {y_name}"][:, :, place].mean(axis=1)
                 if not np.isfinite(x).all():
                     continue
+                marker = _MARKERS[place % len(_MARKERS)]
                 axes.plot(x, y, color=QUIET, lw=0.6, zorder=1)
                 image = axes.scatter(
-                    x, y, c=colours, cmap=SEQUENTIAL, s=14, marker="os^Dv<>"[place % 7], zorder=2
+                    x, y, c=colours, cmap=SEQUENTIAL, s=14, marker=marker, zorder=2
                 )
-                axes.annotate(_short(name), (x[-1], y[-1]), fontsize=6, xytext=(3, -7),
-                              textcoords="offset points")  # fmt: skip
+                empty = axes.plot([], [], marker, color=QUIET, mfc="none")[0]
+                markers.setdefault(_short(name), empty)
                 numbers[f"{plan.name} {name} {x_name}"] = x
                 numbers[f"{plan.name} {name} {y_name}"] = y
             if x_name == "input":
                 axes.axvline(found[f"{kernel.name} x"].mean(), color=QUIET, ls=":", lw=0.8)
-                axes.axhline(math.log2(10), color=QUIET, ls=":", lw=0.8)
+                axes.axhline(known, color=QUIET, ls=":", lw=0.8)
                 axes.set(xlabel="I(X;T) (bits)", ylabel="I(T;Y) (bits)")
             else:
                 axes.set(xlabel="non-redundant, of X (bits)", ylabel="of Y (bits)")
             axes.set_title(f"{plan.activation}: {title}")
         numbers[f"{plan.name} steps"] = steps
     bar = drawing.colorbar(image, ax=list(panels.flat), shrink=0.7)
-    ticks = np.arange(0, math.floor(image.norm.vmax) + 1)
-    bar.set_ticks(ticks, labels=[f"{10**tick - 1:.0f}" for tick in ticks])
-    bar.set_label("iterations")
+    powers = [10**power for power in range(9) if math.log10(1 + 10**power) <= image.norm.vmax]
+    counts = [0, *powers]
+    bar.set_ticks([math.log10(1 + one) for one in counts], labels=[str(one) for one in counts])
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.set_label("iterations", fontsize=FONT)
+    drawing.legend(
+        list(markers.values()),
+        list(markers),
+        loc="outside lower center",
+        ncols=min(6, len(markers)),
+        frameon=False,
+        fontsize=SMALL,
+    )
     return (
         f"planes-{key}-{kernel.name}",
         drawing,
         f"{key}: information planes over training, kernels of {kernel.label}, means of the "
         "batches. Modified: the mean over pairs of maps of 2 I_ij - I_i - I_j. Dotted: S(X), and "
-        f"log2 10. {told}.",
+        f"S(Y), {known:.2f} bits.{other_filters(watched)} {told}.",
         numbers,
     )
+
+
+def _samples(found: dict[str, np.ndarray]) -> int:
+    """Of a batch: those there are where they are fewer than a batch has."""
+    return min(BATCH, int(found["tested"]))
 
 
 def by_filters(swept: Trainings, layer: int) -> dict[int, list[dict[str, np.ndarray]]]:
@@ -154,8 +200,13 @@ def amounts(key: str, swept: Trainings, layer: int, told: str) -> Drawn:
     axes.legend(frameon=False)
     accuracies = [[100 * float(one["accuracy"]) for one in several] for several in grouped.values()]
     axes = panels[0, 1]
+    tested = min(int(one["tested"]) for one in swept.values())
     for count, several in zip(counts, accuracies, strict=True):
-        axes.plot([count] * len(several), several, "o", color=PALETTE[1], alpha=0.5)
+        share = np.array(several) / 100
+        half = 196 * np.sqrt(share * (1 - share) / tested)
+        axes.errorbar(
+            [count] * len(several), several, half, fmt="o", color=PALETTE[1], alpha=0.5, capsize=2
+        )
     axes.plot(counts, [np.nanmean(several) for several in accuracies], color=PALETTE[1])
     axes.set(xlabel=f"filters of the {_ORDINAL[layer]} convolution", ylabel="accuracy (%)")
     axes.set_xscale("log", base=2)
@@ -165,8 +216,9 @@ def amounts(key: str, swept: Trainings, layer: int, told: str) -> Drawn:
         f"mmi-{key}-{_ORDINAL[layer]}",
         drawing,
         f"{key}: information of the {_ORDINAL[layer]} convolution's maps together about the input, "
-        "and accuracy on test images (a point a training, the line their mean). Black: the entropy "
-        f"of the input, the ceiling. {told}.",
+        "and accuracy on test images (a point a training, with 95 % of the sampling of its test "
+        "images; the line their mean). Black: the entropy of the input, the ceiling. "
+        f"{told}.",
         numbers,
     )
 
@@ -198,7 +250,14 @@ def shares(key: str, swept: Trainings, layer: int, told: str) -> Drawn:
         axes.set_xlabel("iterations")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     drawing.legend(
-        handles, labels, loc="outside lower center", ncols=6, frameon=False, title="filters"
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        title="filters",
+        fontsize=SMALL,
+        title_fontsize=SMALL,
     )
     return (
         f"pairs-{key}-{_ORDINAL[layer]}",
@@ -219,14 +278,22 @@ def width(key: str, chosen: dict[str, np.ndarray], told: str) -> Drawn:
         objective = chosen[f"{kernel.name} objective"]
         line = np.quantile(objective, 1 - LINE)
         axes.hist(objective, 24, color=PALETTE[0])
-        axes.axvline(line, color=PALETTE[1], ls="--", label=f"{LINE:.0%} of the maps above")
+        axes.axvline(line, color=PALETTE[1], ls="--")
         axes.set(xlabel="I(X;T) - 2 I(T;Y) (bits)", ylabel="maps" if place == 0 else "")
         axes.set_title(f"objective, {kernel.label}")
-        axes.legend(frameon=False)
     axes = panels[1, 0]
     for place, kernel in enumerate(KERNELS):
         p = chosen[f"{kernel.name} p"]
-        axes.plot(np.arange(1, len(p) + 1), p, marker="o", color=PALETTE[place], label=kernel.label)
+        axes.plot(
+            np.arange(1, len(p) + 1),
+            p,
+            marker=_MARKERS[place],
+            mfc="none",
+            ms=4 + 3 * place,
+            ls=("-", "--")[place],
+            color=PALETTE[place],
+            label=kernel.label,
+        )
     axes.axhline(0.05, color=QUIET, ls=":", lw=0.8)
     longest = max(len(chosen[f"{kernel.name} p"]) for kernel in KERNELS)
     axes.set_xticks(range(1, longest + 1, max(1, longest // 8)))
@@ -239,7 +306,7 @@ def width(key: str, chosen: dict[str, np.ndarray], told: str) -> Drawn:
             100 * chosen["shares"],
             np.nanmean(values, axis=1),
             np.nanstd(values, axis=1),
-            marker="os^Dv<>"[place % 7],
+            marker=_MARKERS[place % 7],
             color=PALETTE[place % len(PALETTE)],
             capsize=2,
             lw=1.0,
@@ -252,7 +319,8 @@ def width(key: str, chosen: dict[str, np.ndarray], told: str) -> Drawn:
         f"width-{key}",
         drawing,
         f"{key}: maps of the layer {printable(chosen['layer'])}. Top: the bottleneck's objective "
-        "of every map, low for maps to keep. Bottom left: p-value of the map that adds most to "
+        f"of every map, low for maps to keep; {LINE:.0%} of them lie above the dashed line. Bottom "
+        "left: p-value of the map that adds most to "
         "those chosen before. Bottom right: accuracy when maps with the worst score are removed; "
         f"the bar at random is the deviation over draws, dotted the whole network. {told}.",
         dict(chosen),

@@ -69,6 +69,14 @@ def batches(
     return found
 
 
+def label_ceiling(labels: np.ndarray, count: int, seed: int) -> float:
+    """Mean S(Y) in bits of the batches that `batches` draws, the most that I(T;Y) can be."""
+    codes = np.unique(labels, return_inverse=True)[1]
+    still = np.zeros((len(codes), 1, 1, 1), np.uint8)
+    drawn = batches(still, codes, 1.0, count, seed)
+    return float(np.mean([bits(label_entropy(batch.codes, ALPHA)) for batch in drawn]))
+
+
 def measure(
     batch: Batch, reading: Reading, kernel: Kernel, most_pairs: int, seed: int
 ) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 from mi.estimators.threads import each
 from oip.core.errors import SettingsError
 from oip.core.progress import Progress
+from oip.studies.frame import base_name, slug
 from oip.studies.renyi_measures import KERNELS, Batch, batches, measure
 from oip.studies.renyi_probe import Probe
 
@@ -34,8 +35,8 @@ class Plan:
     @property
     def name(self) -> str:
         """For files, without anything of a path."""
-        source = "".join(c if c.isalnum() else "-" for c in Path(self.source).name)
         widths = "-".join(str(count) for count in self.filters) or "own"
+        source = slug(base_name(self.source))
         return f"{source}-{self.recipe}-{widths}-{self.activation}-seed{self.seed}"
 
 

@@ -47,13 +47,15 @@ def write_report(folder: Folder, title: str, source: str) -> Path:
         "settings": folder.settings.told(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "date": datetime.date.today().isoformat(),
+        "took": None if folder.cost is None else folder.cost.told(),
         "claims": [asdict(claim) for claim in folder.claims],
         "notes": folder.notes,
         "figures": [asdict(drawn) for drawn in folder.figures],
     }
     files.write_json(folder.path / "numbers.json", folder.numbers)
     files.write_json(folder.path / "study.json", told)
-    return _written(folder.path / "report.html", "report.html", told)
+    took = None if folder.cost is None else folder.cost.text()
+    return _written(folder.path / "report.html", "report.html", {**told, "took": took})
 
 
 def write_overview(out: Path, names: list[str], failures: dict[str, str]) -> Path:

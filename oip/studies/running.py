@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from oip import studies
+from oip.core import files
 from oip.core.errors import OipError
 from oip.core.progress import Progress
-from oip.studies import study
+from oip.studies.asked import check, heeded, ignored
+from oip.studies.cost import measured
 from oip.studies.frame import Folder, MissingData, StudySettings
 from oip.studies.report import write_overview
 
 _SHARED = "shared"
+CRASHED = "crash.txt"
+"""In a study's folder: where the program failed, for those who mend it."""
+
+
+@dataclass
+class Outcome:
+    """What studies left."""
+
+    page: Path
+    """The report, or the page that links several."""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Study -> why it was not finished."""
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    """Study -> what was asked for and could not be had, where the study went on without it."""
+    took: dict[str, dict[str, float | int | None]] = field(default_factory=dict)
+    """Study -> `seconds`, `peak_bytes` and `calls`, as in its study.json."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was done that was asked for."""
+        return not self.stopped and not self.lacking
 
 
 def run_study(
-    name: str, out: Path, settings: StudySettings, progress: Progress, shared: Path | None = None
-) -> tuple[Path, dict[str, str]]:
+    name: str,
+    out: Path,
+    settings: StudySettings,
+    progress: Progress,
+    shared: Path | None = None,
+    say: Callable[[str], object] = lambda text: None,
+) -> Outcome:
     """Runs one study and writes its report.
 
     Args:
@@ -25,41 +56,84 @@ def run_study(
         settings: what the user said.
         progress: told what is done.
         shared: see `Folder`.
+        say: told, in a line, what the study took.
 
     Returns:
-        The report, and the name of the study with the reason where nothing could be done for want
-        of data; the report says so too.
+        What it left. Where nothing could be done for want of data it was stopped, and the report
+        says so too.
 
     Raises:
-        OipError: what stopped the study.
+        OipError: what stopped the study, or an option that it does not heed.
     """
-    module = study(name)
-    folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared)
-    failures = {}
-    try:
-        module.run(folder, settings, progress)
-    except MissingData as error:
-        folder.missing("Everything that this study measures.", error)
-        failures[name] = str(error)
-    return folder.finish(module.TITLE, module.SOURCE), failures
+    check([name], settings)
+    return _run(name, out, settings, progress, shared, say)
 
 
 def run_several(
-    names: Sequence[str], out: Path, settings: StudySettings, progress: Progress
-) -> tuple[Path, dict[str, str]]:
-    """Runs studies in OUT/NAME, and writes a page that links their reports.
+    names: Sequence[str],
+    out: Path,
+    settings: StudySettings,
+    progress: Progress,
+    say: Callable[[str], object] = lambda text: None,
+) -> Outcome:
+    """Runs studies in OUT/NAME, and writes a page that links the reports of all that are there.
 
-    Trainings that several need are kept in OUT/shared. One that fails does not stop the others.
+    Trainings that several need are kept in OUT/shared. One that fails does not stop the others,
+    even where the program is at fault: then OUT/NAME/crash.txt says where.
 
-    Returns:
-        The page, and the reason by name of those that were stopped.
+    Raises:
+        OipError: what was asked can be done by none of them.
     """
-    failures: dict[str, str] = {}
+    check(names, settings)
+    whole = Outcome(out / "index.html")
     for name in names:
+        own = heeded(studies.study(name), settings)
+        (out / name / CRASHED).unlink(missing_ok=True)
         try:
-            _, stopped = run_study(name, out / name, settings, progress, out / _SHARED)
-            failures |= stopped
+            one = _run(name, out / name, own, progress, out / _SHARED, say, settings)
+            whole.stopped |= one.stopped
+            whole.lacking |= one.lacking
+            whole.took |= one.took
         except OipError as error:
-            failures[name] = str(error)
-        page = write_overview(out, list(names), failures)
-    return page, failures
+            whole.stopped[name] = str(error)
+        except Exception as error:
+            files.write_text(out / name / CRASHED, traceback.format_exc())
+            whole.stopped[name] = (
+                f"The program failed ({type(error).__name__}: {error}); {name}/{CRASHED} says "
+                f"where. Please report it."
+            )
+        reasons = {one: settings.without_folders(text, out) for one, text in whole.stopped.items()}
+        write_overview(out, list(dict.fromkeys((*studies.STUDIES, *names))), reasons)
+    return whole
+
+
+def _run(
+    name: str,
+    out: Path,
+    settings: StudySettings,
+    progress: Progress,
+    shared: Path | None,
+    say: Callable[[str], object],
+    said: StudySettings | None = None,
+) -> Outcome:
+    """See `run_study`; `said` holds the options of all studies, if there are several."""
+    module = studies.study(name)
+    outcome = Outcome(out / "report.html")
+    folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared)
+    for option in ignored(module, said or settings):
+        folder.note(f"--{option} is not for this study, which has nothing of the kind.")
+        say(f"{name}: --{option} is not for this study; it is run without.")
+    with measured(folder.file("took.json")) as cost:
+        try:
+            module.run(folder, settings, progress)
+        except MissingData as error:
+            folder.missing("Everything that this study measures.", error)
+            outcome.stopped[name] = str(error)
+    lacking = [text for text in folder.lacking if text != outcome.stopped.get(name)]
+    if lacking:
+        outcome.lacking[name] = lacking
+    folder.cost = cost
+    outcome.took[name] = cost.told()
+    folder.finish(module.TITLE, module.SOURCE)
+    say(f"{name}: took {cost.text()}")
+    return outcome

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from oip.core import files
 from oip.core.progress import Progress
+from oip.studies.data import digest
 from oip.studies.training_loop import train_to
 from oip.studies.training_state import put, record_until, weights_file
 from oip.studies.watched import RECORDED, WIDTHS, Watched, built, kept_at
@@ -76,15 +75,15 @@ def trained(
     told = {
         "schema": _SCHEMA,
         **asdict(watched),
-        "train": [train.source, _digest(train)],
-        "test": [test.source, _digest(test)],
+        "train": [train.source, digest(train)],
+        "test": [test.source, digest(test)],
         "seed": seed,
         "recorded": RECORDED,
         "widths": WIDTHS,
     }
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     readable = re.sub(r"[^\w-]+", "-", f"{train.source.partition(':')[0]}-{watched.name}")
-    path = folder.common(f"{readable}-{digest}")
+    path = folder.common(f"{readable}-{key}")
     end = path / f"end-{iterations:06d}.json"
     if not end.exists():
         files.write_json(path / "training.json", told)
@@ -99,9 +98,3 @@ def trained(
         accuracy=float(files.read_json(end)["accuracy"]),
         _data=train,
     )
-
-
-def _digest(data: Any) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(data.images).tobytes())
-    digest.update(data.labels.tobytes())
-    return digest.hexdigest()

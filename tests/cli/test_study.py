@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 
@@ -16,7 +17,7 @@ from oip.studies.frame import MissingData
 
 @pytest.fixture
 def small(monkeypatch):
-    """Three studies in place of the real ones: one that works, one without data, one that fails."""
+    """Studies in place of the real ones: one works, the others do not."""
     runs: list[str] = []
 
     def works(folder, settings, progress):
@@ -37,16 +38,29 @@ def small(monkeypatch):
     def fails(folder, settings, progress):
         raise SettingsError("cannot be done")
 
+    def lacks(folder, settings, progress):
+        folder.missing("It says.", MissingData("the far side", "'/moon'", "Go there."))
+
+    def crashes(folder, settings, progress):
+        raise TypeError("a <defect>")
+
     def add(name, run):
         module = types.ModuleType(f"small_{name}")
         told = {"NAME": name, "TITLE": f"About {name}", "SOURCE": "A paper", "MINUTES": 1}
+        told["TAKES"] = ("data", "models") if name == "counts" else ()
         vars(module).update(told, run=run)
         monkeypatch.setitem(sys.modules, f"small_{name}", module)
         return f"small_{name}"
 
     table = {
         name: add(name, run)
-        for name, run in (("counts", works), ("rocks", without), ("fails", fails))
+        for name, run in {
+            "counts": works,
+            "rocks": without,
+            "fails": fails,
+            "lacks": lacks,
+            "crashes": crashes,
+        }.items()
     }
     monkeypatch.setattr(studies, "STUDIES", table)
     monkeypatch.setattr(study_command, "STUDIES", table)
@@ -59,7 +73,15 @@ def test_one_study_writes_its_report_and_goes_on_with_what_is_there(small, call,
     assert "About counts" in (tmp_path / "report.html").read_text()
     status, out, _ = call("study", "counts", "--out", tmp_path, "--json", "--quiet")
     told = json.loads(out)
-    assert told == {"page": str(tmp_path / "report.html"), "studies": ["counts"], "stopped": {}}
+    took = told.pop("took")["counts"]
+    assert took == json.loads((tmp_path / "study.json").read_text())["took"]
+    assert took["calls"] == 2 and took["seconds"] >= 0 and took["peak_bytes"] > 1 << 20
+    assert told == {
+        "page": str(tmp_path / "report.html"),
+        "studies": ["counts"],
+        "stopped": {},
+        "lacking": {},
+    }
     assert small == ["computed"]
 
 
@@ -99,7 +121,7 @@ def test_another_setting_in_the_same_folder_is_refused(small, call, tmp_path):
 def test_an_unknown_study_leaves_nothing(small, call, tmp_path, names):
     status, _, err = call("study", *names, "--out", tmp_path / "out")
     assert status == 2
-    assert "counts, rocks, fails, all" in err
+    assert "counts, rocks, fails, lacks, crashes, all" in err
     assert not (tmp_path / "out").exists()
 
 
@@ -118,3 +140,84 @@ def test_every_study_says_what_it_is():
         assert 0 < module.MINUTES <= 10
     with pytest.raises(SettingsError, match="kernels, plane"):
         studies.study("nothing")
+
+
+def test_what_was_done_without_is_told_and_leaves_with_1(small, call, tmp_path):
+    status, out, err = call("study", "lacks", "--out", tmp_path, "--json", "--quiet")
+    assert status == 1
+    assert "lacks: done without: " in err and "far side" in err
+    told = json.loads(out)
+    assert not told["stopped"] and "far side" in told["lacking"]["lacks"][0]
+
+
+def test_a_defect_in_one_study_does_not_stop_the_others(small, call, tmp_path):
+    status, _, err = call("study", "crashes", "counts", "--out", tmp_path, "--quiet")
+    assert status == 1
+    assert "TypeError: a <defect>" in err
+    log = (tmp_path / "crashes" / "crash.txt").read_text()
+    assert "Traceback" in log and "in crashes" in log
+    text = (tmp_path / "index.html").read_text()
+    assert "counts/report.html" in text and "a &lt;defect&gt;" in text
+
+
+def test_the_page_names_no_folder(small, call, tmp_path):
+    assert call("study", "counts", "--seed", 4, "--out", tmp_path / "counts", "--quiet")[0] == 0
+    _, _, err = call("study", "counts", "rocks", "--out", tmp_path, "--quiet")
+    assert f"'{tmp_path / 'counts'}'" in err
+    text = (tmp_path / "index.html").read_text()
+    assert "seed 4" in text and str(tmp_path.parent) not in text
+
+
+def test_the_page_links_reports_of_earlier_calls_too(small, call, tmp_path):
+    assert call("study", "counts", "--out", tmp_path / "counts", "--quiet")[0] == 0
+    call("study", "rocks", "fails", "--out", tmp_path, "--quiet")
+    text = (tmp_path / "index.html").read_text()
+    assert "counts/report.html" in text and "rocks/report.html" in text
+
+
+def test_the_cost_is_told_and_shown(small, call, tmp_path):
+    _, _, err = call("study", "counts", "--out", tmp_path)
+    assert re.search(r"counts: took \d+ s, \d\.\d GiB\n", err)
+    assert "; took " in (tmp_path / "report.html").read_text()
+    _, _, err = call("study", "counts", "--out", tmp_path, "--quiet")
+    assert "took" not in err
+    assert "GiB in 2 calls" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--data", "mnist"), ("--models", "*.keras"), ("--iterations", "3")]
+)
+def test_an_option_that_a_study_does_not_heed_is_refused(small, call, tmp_path, option, value):
+    status, _, err = call("study", "lacks", option, value, "--out", tmp_path / "out")
+    assert status == 2
+    assert f"{option}: expected a study that heeds it" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_several_studies_each_heeds_what_it_can(small, call, tmp_path):
+    told = ("study", "counts", "lacks", "--data", "mnist-sample", "--out", tmp_path)
+    _, _, err = call(*told)
+    assert "lacks: --data is not for this study" in err and "counts: --data" not in err
+    shown = {one: json.loads((tmp_path / one / "study.json").read_text()) for one in told[1:3]}
+    assert shown["counts"]["settings"]["data"] == ["mnist-sample"]
+    assert shown["lacks"]["settings"]["data"] == []
+    assert "--data is not for this study" in shown["lacks"]["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (["mnist-sample:test"], "both parts"),
+        (["mnist-sample", "mnist-sample"], "different names"),
+        (["a/same.npz", "b/same.npz"], "different names"),
+        (["a/my one.npz", "b/my#one.npz"], "different names"),
+        (["nowhere/nope.npz"], "nope.npz"),
+        (["mnits"], "Did you mean 'mnist'"),
+    ],
+)
+def test_sources_that_cannot_be_told_apart_or_are_not_there(small, call, tmp_path, sources, words):
+    named = [word for source in sources for word in ("--data", source)]
+    status, _, err = call("study", "counts", *named, "--out", tmp_path / "out")
+    assert status == 2
+    assert words in err
+    assert not (tmp_path / "out").exists()

@@ -167,6 +167,17 @@ def test_folders_of_parts_may_be_called_training_and_test(tmp_path: Path) -> Non
     assert load(f"{tmp_path}:test").labels.tolist() == [0]
 
 
+def test_a_folder_val_is_the_test_part_unless_there_is_one(tmp_path: Path) -> None:
+    paint(tmp_path / "train" / "dog" / "1.jpg", 1)
+    paint(tmp_path / "val" / "dog" / "2.jpg", 2, (8, 8))
+    paint(tmp_path / "val" / "cat" / "3.jpg", 3)
+    train, test = load(f"{tmp_path}:train"), load(f"{tmp_path}:test", size=(5, 5))
+    assert train.classes == test.classes == ("cat", "dog")
+    assert (len(train), len(test)) == (1, 2) and test.images.shape[1:3] == (5, 5)
+    paint(tmp_path / "Test" / "dog" / "4.jpg", 4)
+    assert len(load(f"{tmp_path}:test")) == 1
+
+
 def test_one_folder_of_a_part_alone_is_a_class(tmp_path: Path) -> None:
     paint(tmp_path / "Training" / "1.png", 1)
     paint(tmp_path / "rest" / "2.png", 2)

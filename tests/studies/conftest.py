@@ -17,3 +17,21 @@ def bars(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "bars.npz"
     np.savez(path, images=images, labels=labels, classes=np.array(["high", "middle", "low"]))
     return path
+
+
+@pytest.fixture(scope="session")
+def net():
+    """A small network of 12 x 12 pixels and three classes."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            layers.Input((12, 12, 1)),
+            layers.Conv2D(2, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(7, activation="relu"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )

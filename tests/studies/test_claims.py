@@ -103,7 +103,7 @@ def test_the_opposite_does_not_agree(folder: Folder, data: Images) -> None:
     for words in ("end above", "rises all along", "matters little", "know little"):
         assert answer(folder, words) == "no", words
     # All classes rank the kernels in one order, in both blocks: alike, but the second not less so.
-    assert answer(folder, "rank alike") == "partly"
+    assert answer(folder, "rank alike") == "not tested"
 
 
 def test_a_short_training_says_nothing_of_late_things(folder: Folder, data: Images) -> None:
@@ -117,8 +117,163 @@ def test_kernels_at_the_ceiling_are_no_ground_for_an_order(folder: Folder, data:
     top = np.linspace(1.0, np.log2(5), 10)
     networks[SHOWN[LENET]] = planted(LENET, top, LATE_FALL, 2.0)
     kernels_claims.compare(folder, data, networks)
-    assert answer(folder, "end above") == "partly"
+    assert answer(folder, "end above") == "not tested"
     assert "ceiling" in next(one.found for one in folder.claims if "end above" in one.paper)
+
+
+CEILING = np.linspace(1.0, np.log2(5), 10)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_densenet_at_the_ceiling_decides_nothing(folder: Folder, data: Images, place: int) -> None:
+    blocks = [np.full(10, 0.9), RISE]
+    blocks[place] = CEILING
+    networks = as_the_paper_says()
+    networks[SHOWN[DENSENET]] = planted(DENSENET, *blocks, 2.2)
+    kernels_claims.compare(folder, data, networks)
+    words = ("order of the first block",) if not place else ("rises all along", "know little")
+    for one in words:
+        assert answer(folder, one) == "not tested", one
+    for one in (*words, "more steadily", "become specialised"):
+        found = next(claim.found for claim in folder.claims if one in claim.paper)
+        assert "(at the ceiling)" in found, one
+    # What a network at the ceiling does not touch is judged as before.
+    assert answer(folder, "falls late") == "yes"
+
+
+def test_a_rise_of_the_first_half_alone_is_not_all_along(folder: Folder, data: Images) -> None:
+    networks = as_the_paper_says()
+    early = np.array([0.3, 0.5, 0.8, 1.1, 1.3, 1.5, 1.501, 1.502, 1.5, 1.501])
+    networks[SHOWN[DENSENET]] = planted(DENSENET, 0.9, early, 2.2)
+    kernels_claims.compare(folder, data, networks)
+    assert answer(folder, "rises all along") == "partly"
+
+
+def shuffled(one: Trained, block: int, record: int, *, classes: bool = False) -> Trained:
+    """The kernels of a block in another order at one record: for all classes, or for each."""
+    random = np.random.default_rng(0)
+    part = one.records["fixed"].layers[block]
+    label, per_class = part.label.copy(), part.per_class.copy()
+    if classes:
+        for column in per_class[record].T:
+            random.shuffle(column)
+    else:
+        random.shuffle(label[record])
+    layers = list(one.records["fixed"].layers)
+    layers[block] = replace(part, label=label, per_class=per_class)
+    changed = replace(one.records["fixed"], layers=tuple(layers))
+    return replace(one, records=dict.fromkeys(WIDTHS, changed))
+
+
+def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder: Folder, data: Images) -> None:
+    kept, lost = as_the_paper_says(), as_the_paper_says()
+    kept[SHOWN[DENSENET]] = shuffled(kept[SHOWN[DENSENET]], 0, -1)
+    lost[SHOWN[LENET]] = shuffled(lost[SHOWN[LENET]], 0, -1)
+    for networks, wanted in ((kept, "yes"), (lost, "no")):
+        kernels_claims.compare(folder, data, networks)
+        assert answer(folder, "order of the first block") == wanted
+        folder.claims.clear()
+    # More of an order than DenseNet's, but little of it: half a finding is none.
+    dense = planted(DENSENET, 0.9, RISE, 2.2)
+    part = dense.records["fixed"].layers[0]
+    turned = part.label.copy()
+    turned[-1] = turned[-1, ::-1]
+    layers = (replace(part, label=turned), *dense.records["fixed"].layers[1:])
+    record = replace(dense.records["fixed"], layers=layers)
+    lost[SHOWN[DENSENET]] = replace(dense, records=dict.fromkeys(WIDTHS, record))
+    kernels_claims.compare(folder, data, lost)
+    assert answer(folder, "order of the first block") != "yes"
+
+
+def test_only_an_order_that_was_there_can_be_lost(folder: Folder, data: Images) -> None:
+    words = "become specialised"
+    networks = as_the_paper_says()
+    dense = networks[SHOWN[DENSENET]]
+    for block in (0, 1):
+        dense = shuffled(dense, block, -1, classes=True)
+    networks[SHOWN[DENSENET]] = dense
+    kernels_claims.compare(folder, data, networks)
+    assert answer(folder, words) == "yes"
+    folder.claims.clear()
+    for block in (0, 1):
+        dense = shuffled(dense, block, 0, classes=True)
+    networks[SHOWN[DENSENET]] = dense
+    kernels_claims.compare(folder, data, networks)
+    assert answer(folder, words) == "not tested"
+
+
+def test_classes_that_do_not_rank_alike_are_not_alike_less_so(folder: Folder, data: Images) -> None:
+    networks = as_the_paper_says()
+    networks[SHOWN[LENET]] = shuffled(networks[SHOWN[LENET]], 1, -1, classes=True)
+    kernels_claims.compare(folder, data, networks)
+    assert answer(folder, "rank alike") == "yes"
+    folder.claims.clear()
+    networks[SHOWN[LENET]] = shuffled(networks[SHOWN[LENET]], 0, -1, classes=True)
+    kernels_claims.compare(folder, data, networks)
+    assert answer(folder, "rank alike") == "no"
+
+
+def test_a_gain_that_comes_late_is_not_early(folder: Folder, data: Images) -> None:
+    networks = as_the_paper_says()
+    flat = np.array([1.0, 1.0, 1.0, 1.0, 1.2, 1.4, 1.6, 1.8, 1.9, 2.0])
+    networks[SHOWN[LENET]] = planted(LENET, flat, LATE_FALL, 2.0)
+    kernels_claims.compare(folder, data, networks)
+    assert answer(folder, "information early") == "partly"
+
+
+def test_a_layer_pinned_from_the_start_is_no_growth(folder: Folder) -> None:
+    top = np.log2(5)
+    networks = {SHOWN[LENET]: planted(LENET, top, RISE, RISE)}
+    plane_claims._ways(folder, "x", networks)
+    grows = folder.claims[0]
+    assert grows.agrees == "yes"
+    assert "2 of 2 (1 at the ceiling from the start)" in grows.found
+    folder.claims.clear()
+    plane_claims._ways(folder, "x", {SHOWN[LENET]: planted(LENET, top, top, top)})
+    assert folder.claims[0].agrees == "not tested"
+
+
+def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder) -> None:
+    top = np.full(10, np.log2(5))
+    networks = {
+        SHOWN[RELU_MLP]: planted(RELU_MLP, 0, 0, RISE, 0.97),
+        SHOWN[LENET]: planted(LENET, RISE, RISE, RISE, 0.99),
+        SHOWN[DENSENET]: planted(DENSENET, RISE, RISE, top, 0.99),
+    }
+    plane_claims.compare(folder, "mnist", networks, 10_000)
+    assert answer(folder, "ends with more") == "not tested"
+    assert answer(folder, "no network has converged") == "partly"
+    found = next(one.found for one in folder.claims if "converged" in one.paper)
+    assert found.count("(at the ceiling)") == 1
+    assert found.endswith("bits (spread 0.000) (at the ceiling).")
+
+
+def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(folder: Folder) -> None:
+    steps = 5 * STEPS
+    late = np.where(steps < 10_000, RISE, 1.5)
+    one = planted(RELU_MLP, 0, 0, late)
+    record = replace(one.records["fixed"], steps=steps)
+    long = replace(one, iterations=50_000, records=dict.fromkeys(WIDTHS, record))
+    plane_claims._converged(folder, "x", {"net": long})
+    assert "from iteration 10,000 to 50,000" in folder.claims[0].found
+    assert folder.claims[0].agrees == "not tested"
+    rising = replace(
+        record, layers=(*record.layers[:-1], replace(record.layers[-1], whole_label=RISE))
+    )
+    long = replace(long, records=dict.fromkeys(WIDTHS, rising))
+    plane_claims._converged(folder, "x", {"net": long})
+    assert folder.claims[1].agrees == "yes"
+
+
+def test_a_small_drop_or_one_of_a_single_record_is_not_significant(folder: Folder) -> None:
+    spike = np.array([1, 1, 1, 1.3, 1, 1, 1, 1, 1, 1.0])
+    small = np.array([1, 1.04, 1.04, 1.04, 1.04, 1.04, 1, 1, 1, 1.0])
+    large = np.array([1, 1.4, 1.4, 1.4, 1.4, 1.4, 1, 1, 1, 1.0])
+    still = np.array([0, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5])
+    cases = ((spike - 0.1 * (spike > 1), "no"), (small, "no"), (large, "yes"), (still, "no"))
+    for values, wanted in cases:
+        plane_claims._drops(folder, {"net": planted(RELU_MLP, 0, 0, values)})
+        assert folder.claims[-1].agrees == wanted, values
 
 
 def test_clothes_that_look_alike(folder: Folder) -> None:
@@ -157,7 +312,7 @@ def test_last_layers_and_accuracies(folder: Folder) -> None:
     assert answer(folder, "no network has converged") == "yes"
     assert answer(folder, "grows during") == "yes"
     folder.claims.clear()
-    plane_claims.compare(folder, "mnist", networks(RISE[::-1], RISE + 1, 0.98), 10_000)
+    plane_claims.compare(folder, "mnist", networks(RISE[::-1], RISE + 0.5, 0.98), 10_000)
     assert answer(folder, "Accuracy") == "partly"
     assert answer(folder, "ends with more") == "no"
     assert answer(folder, "no network has converged") == "partly"
@@ -182,7 +337,6 @@ def test_compression_is_a_rise_and_a_fall(folder: Folder) -> None:
     shapes = {
         "yes": np.array([1, 2, 3, 3, 3, 2.5, 2, 2, 2, 2]),
         "no": np.array([3, 2, 2, 2, 2, 2, 2, 2, 2, 2.0]),
-        "partly": np.full(10, 2.0),
     }
     for wanted, values in shapes.items():
         plane_claims._compression(folder, "x", {"net": planted(RELU_MLP, 0, 0, values)})

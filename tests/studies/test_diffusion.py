@@ -7,30 +7,29 @@ import numpy as np
 import pytest
 from keras import layers
 
-from oip.core.errors import ModelError, SettingsError
+import mi
+from oip.core.errors import ModelError
 from oip.core.progress import silent
-from oip.studies import diffusion, diffusion_blobs, diffusion_claims, diffusion_toy
+from oip.studies import (
+    diffusion,
+    diffusion_blobs,
+    diffusion_claims,
+    diffusion_toy,
+    diffusion_toy_claims,
+)
 from oip.studies.diffusion_blobs import Blobs
 from oip.studies.diffusion_encoder import before_head, contrast, contrastive, scaled_start
-from oip.studies.diffusion_measures import corrupted, measure, true_information
-from oip.studies.diffusion_networks import Kind, correlations, file_network, model_files
+from oip.studies.diffusion_measures import (
+    QUANTITIES,
+    SCALES,
+    corrupted,
+    measure,
+    true_information,
+)
+from oip.studies.diffusion_networks import Kind, correlations
 from oip.studies.diffusion_toy import Toys
-from oip.studies.diffusion_training import Learning
+from oip.studies.diffusion_training import METHODS, Learning
 from oip.studies.frame import Folder, StudySettings
-
-
-@pytest.fixture(scope="module")
-def net():
-    keras.utils.set_random_seed(0)
-    return keras.Sequential(
-        [
-            layers.Input((12, 12, 1)),
-            layers.Conv2D(2, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(7, activation="relu"),
-            layers.Dense(3, activation="softmax"),
-        ]
-    )
 
 
 def test_corrupted_labels():
@@ -144,8 +143,8 @@ def test_changes_beside_their_spread():
     assert diffusion_claims.grown(np.array([1.0, 1.1])) is True
     assert diffusion_claims.grown(np.array([-1.0, -1.1])) is False
     assert diffusion_claims.grown(np.array([1.0, -0.5])) is None
-    assert diffusion_claims.rising(np.array([0.0, 1.0, 1.0, 2.0]))
-    assert not diffusion_claims.rising(np.array([0.0, 1.0, 0.5, 2.0]))
+    assert diffusion_toy_claims.rising(np.array([0.0, 1.0, 1.0, 2.0]))
+    assert not diffusion_toy_claims.rising(np.array([0.0, 1.0, 0.5, 2.0]))
     one = {"steps": np.array([0, 10, 20]), "accuracy": np.array([0.0, 1.0, 1.0])}
     assert diffusion_claims.area(one) == pytest.approx(0.75)
 
@@ -203,53 +202,79 @@ def test_the_whole_study(tmp_path, monkeypatch):
     assert any("no-such-images" in text for text in told) and any("STL-10" in text for text in told)
 
 
-def test_networks_from_files(net, tmp_path):
-    import models
-
-    for number in range(3):
-        net.save(tmp_path / f"net-{number}.keras")
-    files = model_files(str(tmp_path / "*.keras"))
-    assert [path.name for path in files] == [f"net-{number}.keras" for number in range(3)]
-    with pytest.raises(SettingsError, match="3 model files"):
-        model_files(str(tmp_path / "net-0*"))
-
-    def load(shape, bands):
-        return models.load("mnist-sample:test", None, None, shape, bands)
-
-    # Three classes, ten in the data, no sidecar: nothing to correlate with.
-    found = file_network(files[0], load, 40, 0)
-    assert "3 classes" in str(found["left out"])
-    wider = keras.Sequential([*net.layers[:-1], layers.Dense(10, activation="softmax")])
-    wider.build((None, 12, 12, 1))
-    wider.save(tmp_path / "wider.keras")
-    found = file_network(tmp_path / "wider.keras", load, 40, 0)
-    assert 0 <= float(found["accuracy"]) <= 1 and "relative label" in found
-    (tmp_path / "broken.keras").write_bytes(b"no model")
-    assert "broken.keras" in str(file_network(tmp_path / "broken.keras", load, 40, 0)["left out"])
+def test_a_peak_is_a_rise_and_a_fall():
+    curve = np.array([0.2, 1.0, 0.7, 0.5])
+    spread = np.array([[0.0], [0.01]])
+    assert diffusion_claims.peaked(curve + spread) is True
+    assert diffusion_claims.peaked(curve[::-1] + spread) is True
+    assert diffusion_claims.peaked(np.sort(curve) + spread) is False
+    assert diffusion_claims.peaked(np.sort(curve)[::-1] + spread) is False
+    assert diffusion_claims.peaked(np.array([0.2, 1.0, 0.99, 0.98]) + spread) is False
+    assert diffusion_claims.peaked(np.array([curve, [0.2, 1.0, 0.9, 0.99]])) is None
 
 
-def test_the_study_of_files(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(diffusion, "every_source", lambda folder, settings: [])
-    monkeypatch.setattr(diffusion, "toys", lambda *arguments: {})
-    monkeypatch.setattr(diffusion, "blobs", lambda *arguments: {})
-    for name in ("figures", "claims"):
-        room = getattr(diffusion, f"diffusion_{name}")
-        monkeypatch.setattr(room, "toys", lambda *arguments: ("toys", None, "", {}))
-        monkeypatch.setattr(room, "over_blobs", lambda *arguments: ("blobs", None, "", {}))
-    drawn = []
-    monkeypatch.setattr(Folder, "figure", lambda self, name, *rest: drawn.append(name))
-    for number in range(4):
-        keras.utils.set_random_seed(number)
-        copy = keras.models.clone_model(net)
-        head = keras.layers.Dense(10 if number else 3, activation="softmax")
-        model = keras.Sequential([*copy.layers[:-1], head])
-        model.build((None, 12, 12, 1))
-        model.save(tmp_path / f"net-{number}.keras")
-    pattern = str(tmp_path / "*.keras")
-    settings = StudySettings(quick=True, data=("mnist-sample",), models=pattern)
-    folder = Folder(tmp_path / "out", diffusion.NAME, settings)
-    diffusion.run_sized(folder, settings, silent, TINY)
-    assert drawn == ["toys", "blobs", "networks"]
-    assert any("1 of 4 models were left out" in text for text in folder.notes)
-    (claim,) = [one for one in folder.claims if "I(Z;Y) is strongly" in one.paper]
-    assert "3 models on mnist-sample" in claim.sure
+def grown_like(values):
+    """Two seeds of trainings whose every quantity goes as `values`."""
+    names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
+    rows = [np.array(values) + 0.001 * seed for seed in range(2)]
+    steps = np.arange(len(values))
+    return [{"steps": steps, "fitted": np.array(1.0), **dict.fromkeys(names, row)} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "wanted"),
+    [
+        ("mnist", [0.2, 1.0, 1.5], "yes"),
+        ("mnist-sample", [1.5, 1.0, 0.2], "no"),
+        ("cifar10", [0.2, 1.0, 1.5], "no"),
+        ("stl10", [0.2, 1.0, 0.5], "yes"),
+        ("fashion-mnist", [0.2, 1.0, 1.5], "not tested"),
+    ],
+)
+def test_what_the_paper_says_of_the_input_depends_on_the_data(tmp_path, source, values, wanted):
+    folder = Folder(tmp_path, "diffusion", StudySettings())
+    found = {method: grown_like(values) for method in METHODS}
+    diffusion_claims.trainings(folder, source, f"net, {source}", found)
+    first, second = (one for one in folder.claims if "I(Z;X)" in one.paper)
+    assert first.agrees == wanted and "random labels" not in first.paper
+    assert second.agrees == ("yes" if values[-1] > values[0] else "no")
+
+
+def test_all_methods_near_zero_is_judged_by_all(tmp_path):
+    folder = Folder(tmp_path, "diffusion", StudySettings())
+    values = np.array([[[2.0, 0.05], [2.0, 0.1]], [[1.0, -0.01], [1.0, 0.05]]])
+    diffusion_toy_claims._over_corruption(folder, ["one", "other"], values, TINY.blobs)
+    values[1, 1, 1] = 0.9
+    diffusion_toy_claims._over_corruption(folder, ["one", "other"], values, TINY.blobs)
+    assert [one.agrees for one in folder.claims] == ["yes", "partly"]
+
+
+def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
+    sizes = Blobs(200, (0.0, 1.0), (2, 20), 2, 5, 1)
+    monkeypatch.setattr(
+        diffusion_blobs, "methods", lambda steps: {"binned": mi.estimator("binning")}
+    )
+    whole = diffusion_blobs.blobs(sizes, 0, silent, Folder(tmp_path / "a", "x", StudySettings()))
+    original, calls = diffusion_blobs.information, []
+
+    def stops(*arguments):
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(diffusion_blobs, "information", stops)
+    folder = Folder(tmp_path / "b", "x", StudySettings())
+    with pytest.raises(KeyboardInterrupt):
+        diffusion_blobs.blobs(sizes, 0, silent, folder)
+    found = diffusion_blobs.blobs(sizes, 0, silent, folder)
+    # Two runs of two panels and two kinds, two values each; the fifth part was stopped at once.
+    assert len(calls) == 16 + 1
+    for name in set(whole) - {"seconds"}:
+        assert (found[name] == whole[name]).all(), name
+    assert found["corruption"].shape == (2, 2, 1, 2) and found["noise dimension"].shape == (2, 1, 2)
+    monkeypatch.setattr(diffusion_toy, "SAMPLES", 200)
+    toys = Toys((5,), (0.0, 1.0), (1,), (0.0, 1.0), 2)
+    found = diffusion_toy.toys(toys, 0, silent, folder)
+    assert found["identity"].shape == (2, 1, 2) and found["tree binned"].shape == (2, 3, 2)
+    assert sorted(path.name for path in folder.file("toys").iterdir()) == ["run-0.npz", "run-1.npz"]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from oip.core import plots
-from oip.core.errors import RunError
-from oip.studies.data import study_data
+from oip.core.errors import DataError, RunError
+from oip.studies.data import digest, study_data
 from oip.studies.frame import Folder, MissingData, StudySettings
+from oip.studies.networks import every_source, images
 from oip.studies.report import plain_numbers, write_overview
 
 
@@ -43,6 +44,31 @@ def test_a_part_of_another_schema_or_a_damaged_one_is_computed_again(tmp_path: P
     folder.file("one.npz").write_bytes(b"half")
     folder.part("one", counted(calls))
     assert len(calls) == 3
+
+
+def test_a_part_of_other_data_is_computed_again(tmp_path: Path) -> None:
+    calls: list[int] = []
+    folder = Folder(tmp_path, "rbig", StudySettings())
+    for of in ("", "one", "one", "other", ""):
+        folder.part("part", counted(calls), of)
+    assert len(calls) == 4
+
+
+def test_the_digest_of_data_is_that_of_images_and_labels(tmp_path: Path) -> None:
+    values = np.arange(20 * 4 * 4, dtype=np.uint8).reshape(20, 4, 4) % 250
+    labels = np.arange(20) % 2
+    folder, settings = Folder(tmp_path / "out", "rbig", StudySettings()), StudySettings()
+    found = []
+    for place, (some, known) in enumerate(
+        [(values, labels), (values, labels), (values + 1, labels), (values, 1 - labels)]
+    ):
+        path = tmp_path / f"{place}.npz"
+        np.savez(path, images=some, labels=known)
+        found.append(images(folder, str(path), settings).digest)
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    bare = study_data(tmp_path / "0.npz", settings)
+    assert len(digest(bare)) == 64
 
 
 def test_what_fails_leaves_no_part(tmp_path: Path) -> None:
@@ -119,6 +145,33 @@ def linked(text: str) -> set[str]:
     return found
 
 
+def test_no_folder_of_the_user_is_in_the_results(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    settings = StudySettings(
+        data=(f"{secret}/a.npz", "mnist"), data_dir=secret / "data", models=f"{secret}/nets/*.keras"
+    )
+    folder = Folder(tmp_path / "out", "rbig", settings)
+    folder.missing("Says", MissingData("a", f"'{secret}/a.npz'", f"See '{secret}/a.npz'."))
+    folder.note(f"Read from {secret}/nets/*.keras and {secret}/data/mnist")
+    folder.figure("one", line([1]), f"Of {secret}/a.npz", {})
+    folder.finish("A title", "A paper")
+    texts = {path: path.read_text() for path in folder.path.rglob("*.*") if path.suffix != ".png"}
+    assert len(texts) == 5
+    assert not [path for path, text in texts.items() if "secret" in text]
+    assert "looked in 'a.npz'" in folder.claims[0].found
+    assert folder.notes == ["Read from *.keras and data/mnist"]
+    # The user is told where, on stderr.
+    assert str(secret) in folder.lacking[0]
+
+
+def test_a_figure_of_any_name_can_be_linked(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "rbig", StudySettings())
+    folder.figure("boxes-my data #1?.npz", line([1]), "", {})
+    text = folder.finish("A title", "A paper").read_text()
+    assert "figures/boxes-my-data--1--npz.png" in linked(text)
+    assert all((tmp_path / link).is_file() for link in linked(text))
+
+
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     pictures = []
     for name in ("a", "b"):
@@ -175,7 +228,49 @@ def test_the_overview_links_reports_and_tells_what_stopped(tmp_path: Path) -> No
 def test_missing_data_say_where_they_were_looked_for(tmp_path: Path) -> None:
     settings = StudySettings(data_dir=tmp_path)
     with pytest.raises(MissingData, match="nothing in") as caught:
-        study_data("no-such-source", settings)
-    assert str(tmp_path) in caught.value.looked
-    assert "no-such-source" in caught.value.needs
+        study_data("mnist", settings, "no-such-part")
+    assert str(tmp_path) in caught.value.looked and "Keras" in caught.value.looked
+    assert "mnist" in caught.value.needs
+    with pytest.raises(MissingData, match="nothing in") as caught:
+        study_data("somewhere/nope.npz", settings)
+    assert caught.value.looked == f"'{Path('somewhere/nope.npz').absolute()}'"
+    assert "'nope.npz'" in caught.value.needs
     assert len(study_data("binary-12", settings, "test")) == 819
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_source_of_one_part_is_refused(tmp_path: Path, part: str) -> None:
+    settings = StudySettings(data=(f"mnist-sample:{part}",))
+    with pytest.raises(DataError, match=r"both parts.*Say mnist-sample"):
+        every_source(Folder(tmp_path, "kernels", settings), settings)
+
+
+def test_data_without_labels_are_told_and_the_others_used(tmp_path: Path) -> None:
+    path = tmp_path / "bare.npz"
+    np.savez(
+        path, images=np.zeros((20, 4, 4), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None]
+    )
+    settings = StudySettings(data=(str(path), "mnist-sample"))
+    folder = Folder(tmp_path / "out", "kernels", settings)
+    assert [one.name for one in every_source(folder, settings)] == ["mnist-sample"]
+    assert [claim.agrees for claim in folder.claims] == ["not tested"]
+    assert "labels of the data 'bare.npz'" in folder.lacking[0]
+    alone = StudySettings(data=(str(path),))
+    with pytest.raises(MissingData, match="labels"):
+        every_source(Folder(tmp_path / "alone", "kernels", alone), alone)
+
+
+def test_digits_that_stand_for_mnist_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(source, settings, part):
+        if source != "mnist-sample":
+            raise MissingData(source, "nowhere", "Fetch it.")
+        return study_data(source, settings, part)
+
+    monkeypatch.setattr("oip.studies.networks.study_data", nowhere)
+    folder = Folder(tmp_path, "kernels", StudySettings())
+    assert [one.name for one in every_source(folder, StudySettings())] == ["mnist-sample"]
+    images(folder, "mnist", StudySettings())
+    assert len(folder.notes) == 1
+    assert ["stand for it" in text for text in folder.lacking] == [True, False]

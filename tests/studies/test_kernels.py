@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ from oip.core.progress import silent
 from oip.studies.frame import Folder, StudySettings
 from oip.studies.kernels import _one_a_class
 from oip.studies.kernels_claims import compare_sources
+from oip.studies.kernels_figures import heat_maps
+from oip.studies.networks import LENET, images, watched_training
 from oip.studies.running import run_study
+from oip.studies.watched import WIDTHS
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +56,10 @@ def test_heat_maps_are_in_the_order_of_the_start(reports: Path) -> None:
     assert bits.shape == ranks.shape == (3, 12, 3)
     for table, places in zip(bits, ranks, strict=True):
         for column, order in zip(table.T, places.T, strict=True):
-            assert sorted(order) == list(range(1, 13))
+            assert sum(order) == sum(range(1, 13))
             assert (np.diff(column[np.argsort(order)]) <= 1e-9).all()
+            for value in set(column):
+                assert len(set(order[column == value])) == 1
     boxes = numbers["boxes-relative-bars-npz"]
     start = np.array(boxes["DenseNet, second block: bits by iteration and kernel"])[0]
     order = maps["second block: kernels in this order"]
@@ -108,23 +115,68 @@ def test_both_studies_share_their_trainings_and_are_linked(reports: Path) -> Non
 
 def test_a_finished_study_is_not_computed_again(reports: Path, bars: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in reports.rglob("*.npz")}
-    page = (reports / "plane" / "report.html").read_bytes()
+    kept = [reports / "plane" / name for name in ("numbers.json", "figures/plane-bars-npz.svg")]
+    whole = [path.read_bytes() for path in kept]
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     run_study("plane", reports / "plane", settings, silent, reports / "shared")
     assert {path: path.stat().st_mtime_ns for path in reports.rglob("*.npz")} == before
-    assert (reports / "plane" / "report.html").read_bytes() == page
+    assert [path.read_bytes() for path in kept] == whole
 
 
 def test_two_sources_are_compared_by_their_gains(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "kernels", StudySettings())
-    less, more = {"LeNet": 0.1, "DenseNet": 0.1}, {"LeNet": 0.3, "DenseNet": 0.2}
+    less, more, noisy, full = (
+        {width: dict.fromkeys(("LeNet", "DenseNet"), value) for width in WIDTHS}
+        for value in ((0.02, 0.01), (0.3, 0.02), (0.04, 0.05), None)
+    )
     compare_sources(folder, {"mnist": more, "fashion-mnist": less})
     compare_sources(folder, {"mnist": less, "fashion-mnist": more})
     compare_sources(folder, {"mnist": less})
-    assert [claim.agrees for claim in folder.claims] == ["yes", "no", "not tested"]
-    assert "LeNet +0.10 against +0.30 bits" in folder.claims[0].found
+    compare_sources(folder, {"mnist": noisy, "fashion-mnist": less})
+    compare_sources(folder, {"mnist": full, "fashion-mnist": less})
+    wanted = ["yes", "no", "not tested", "not tested", "not tested"]
+    assert [claim.agrees for claim in folder.claims] == wanted
+    assert "LeNet +0.02 bits against +0.30 bits" in folder.claims[0].found
+    assert "at the ceiling" in folder.claims[4].found
 
 
 def test_one_image_of_each_class() -> None:
     images = np.arange(6)[:, None]
     assert _one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
+
+
+def test_kernels_at_the_ceiling_have_no_order_in_heat_maps(
+    reports: Path, tmp_path: Path, bars: Path
+) -> None:
+    settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
+    folder = Folder(reports / "kernels", "kernels", settings, shared=reports / "shared")
+    data = images(folder, str(bars), settings)
+    one = watched_training(folder, LENET, data, settings, silent)
+    record = one.records["fixed"]
+    most = np.array(record.told["class_ceilings"])
+    layers = list(record.layers)
+    values = np.broadcast_to(most, layers[0].per_class.shape).copy()
+    values[:, 3] = 0.1
+    layers[0] = replace(layers[0], per_class=values)
+    planted = replace(one, records={"fixed": replace(record, layers=tuple(layers))})
+    drawn = Folder(tmp_path, "kernels", settings)
+    heat_maps(drawn, data, "LeNet", planted, "fixed")
+    numbers = next(iter(drawn.numbers.values()))
+    ranks = np.array(numbers["first block: ranks by iteration, kernel and class"])
+    assert set(ranks.ravel()) == {12.0, 24.0}
+    assert (
+        np.mean(numbers["first block: at the ceiling, by iteration, kernel and class"]) == 23 / 24
+    )
+    assert "first block 96%, 96%, 96%" in drawn.figures[0].caption
+
+
+def test_plane_goes_on_without_the_first_source(reports: Path, bars: Path, capsys) -> None:
+    out = reports.parent / "second"
+    sources = ("--data", "nowhere.npz", "--data", str(bars))
+    told = ("--quick", "--quiet", "--iterations", "3", *sources, "--out", str(out))
+    shutil.copytree(reports / "shared", out / "shared")
+    assert run(["study", "plane", "kernels", *told]) == 1
+    assert "plane: done without" in capsys.readouterr().err
+    study = json.loads((out / "plane" / "study.json").read_text())
+    assert sum("no data" in claim["sure"] for claim in study["claims"]) == 1
+    assert any("IP-MLP" in claim["paper"] for claim in study["claims"])

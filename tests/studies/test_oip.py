@@ -6,9 +6,10 @@ import pytest
 
 from oip.core.progress import silent
 from oip.studies import oip as study
-from oip.studies import oip_arms
+from oip.studies import oip_arms, oip_claims
 from oip.studies.frame import AGREEMENTS, Folder, StudySettings
 from oip.studies.oip_arms import QUICK, _Starts, arms, measured, noises
+from oip.studies.oip_statistics import Interval
 from oip.studies.running import run_study
 
 TINY = replace(QUICK, nets=1, seeds=2, screened=16, starts=2, steps=6, maps=5, judged=40)
@@ -63,9 +64,9 @@ def test_what_is_counted_is_what_the_network_does(network, small_images):
 def test_a_whole_study_on_the_embedded_digits_and_again_from_its_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "QUICK", replace(TINY, images=400, epochs=1))
     settings = StudySettings(quick=True, data=("mnist-sample",))
-    page, failures = run_study("oip", tmp_path / "out", settings, silent)
-    assert failures == {}
-    assert page.is_file()
+    outcome = run_study("oip", tmp_path / "out", settings, silent)
+    assert not outcome.stopped
+    assert outcome.page.is_file()
     told = json.loads((tmp_path / "out" / "study.json").read_text())
     names = {figure["name"] for figure in told["figures"]}
     assert {"starts-0", "arms-0", "evolution", "layer", "starts-of-one-map", "dense"} <= names
@@ -82,9 +83,9 @@ def test_a_whole_study_on_the_embedded_digits_and_again_from_its_parts(tmp_path,
 
     monkeypatch.setattr(oip_arms, "spatial_means", never)
     monkeypatch.setattr(study.oip_pictures, "draw", lambda *_: None)  # they take the longest
-    again, failures = run_study("oip", tmp_path / "out", settings, silent)
-    assert failures == {}
-    assert json.loads((again.parent / "study.json").read_text())["claims"] == told["claims"]
+    again = run_study("oip", tmp_path / "out", settings, silent)
+    assert not again.stopped
+    assert json.loads((again.page.parent / "study.json").read_text())["claims"] == told["claims"]
 
 
 def test_models_of_the_user_stand_for_the_trained_ones(
@@ -97,6 +98,67 @@ def test_models_of_the_user_stand_for_the_trained_ones(
     assert not list((tmp_path / "out").rglob("*.keras"))
     assert any("1 networks" in note for note in folder.notes)
     assert any("No common points" in note for note in folder.notes)
+
+
+def interval(value, low, high):
+    return Interval(value, low, high)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "wanted"),
+    [
+        ([(0.1, 0.05, 0.2), (0.2, 0.1, 0.3)], "yes"),
+        ([(-0.1, -0.2, -0.05), (0.0, -0.001, 0.001)], "no"),
+        ([(0.1, -0.1, 0.3), (0.1, -0.1, 0.3)], "partly"),
+        ([(0.1, 0.05, 0.2), (0.1, -0.1, 0.3)], "partly"),
+        ([(np.nan, np.nan, np.nan)], "not tested"),
+        ([(np.nan, np.nan, np.nan), (0.2, 0.1, 0.3)], "partly"),
+    ],
+)
+def test_an_interval_that_holds_both_decides_nothing(intervals, wanted):
+    assert oip_claims.judged([interval(*one) for one in intervals]) == wanted
+
+
+def test_one_pattern_is_one_above_the_cut():
+    gap = [interval(0.2, 0.15, 0.25)]
+    assert oip_claims.steady([interval(0.6, 0.55, 0.65)], gap) == "yes"
+    assert oip_claims.steady([interval(0.41, 0.4, 0.43)], gap) == "partly"
+    assert oip_claims.steady([interval(0.1, 0.0, 0.2)], [interval(-0.1, -0.2, -0.05)]) == "no"
+    nothing = [interval(np.nan, np.nan, np.nan)]
+    assert oip_claims.steady(nothing, nothing) == "not tested"
+    assert "unknown" in nothing[0].text(100)
+
+
+def test_parts_are_of_their_models_and_images(tmp_path, small_file, small_data, monkeypatch):
+    """Another file under the same name is measured anew."""
+    calls = []
+    monkeypatch.setattr(study, "QUICK", TINY)
+    monkeypatch.setattr(study.oip_pictures, "draw", lambda *_: None)
+    original = study.measured
+
+    def counted(network, layer, *rest):
+        calls.append(layer.name)
+        return original(network, layer, *rest)
+
+    monkeypatch.setattr(study, "measured", counted)
+    path = tmp_path / "net.keras"
+    path.write_bytes(small_file.read_bytes())
+    settings = StudySettings(quick=True, data=(str(small_data),), models=str(path))
+
+    def run():
+        study.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
+
+    run()
+    first = len(calls)
+    run()
+    assert len(calls) == first > 0
+    import keras
+
+    model = keras.models.load_model(path, compile=False)
+    model.set_weights([weight + 0.01 for weight in model.get_weights()])
+    model.save(path)
+    run()
+    assert len(calls) == 2 * first
 
 
 def test_a_pattern_of_no_models_is_named(tmp_path, small_data):

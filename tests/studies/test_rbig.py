@@ -90,6 +90,18 @@ def test_close_is_the_best_or_near_it():
     assert table.close()[0].tolist() == [True, False, False, False, True]
 
 
+def test_what_was_left_out_is_no_miss(tmp_path):
+    values = np.array([[[1.0, 1.0, 2.0, np.nan, 1.0]], [[1.0, 1.0, 2.0, 1.0, 3.0]]])
+    table = Table(1.0 + 1e-3, np.array([10, 20]), values)
+    folder = Folder(tmp_path, "rbig", StudySettings())
+    rbig_student._claim(folder, "T", {Case(3, 3, True): table}, "one trial", "")
+    found = folder.claims[0].found
+    assert "vME: 1 of 1" in found and "kNN: 1 of 2" in found
+    left = Table(1.0 + 1e-3, np.array([10]), values[:1])
+    rbig_student._claim(folder, "T", {Case(3, 3, True): left}, "one trial", "")
+    assert "vME: 0 of 0, median error unknown" in folder.claims[1].found
+
+
 @pytest.fixture
 def minute(monkeypatch):
     """The study, as small as it can be."""

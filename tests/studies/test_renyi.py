@@ -10,11 +10,18 @@ from keras import layers
 from mi.estimators.renyi_gram import Width, gram
 from oip.core.errors import ModelError
 from oip.core.progress import silent
-from oip.studies import renyi, renyi_claims, renyi_figures, renyi_measures, renyi_training
+from oip.studies import (
+    renyi,
+    renyi_claims,
+    renyi_figures,
+    renyi_filter_claims,
+    renyi_measures,
+    renyi_training,
+)
 from oip.studies.frame import Folder, StudySettings
 from oip.studies.renyi_measures import ALPHA, KERNELS, Batch, measure
 from oip.studies.renyi_probe import Probe, Reading, forward
-from oip.studies.renyi_training import Amount
+from oip.studies.renyi_training import Amount, Plan
 from oip.studies.renyi_width import Pruning
 
 
@@ -131,14 +138,128 @@ def test_violations_are_counted_beyond_the_spread():
     assert renyi_claims.violations(noise, True)[0] == 0
 
 
-def test_compression():
+def test_curves_rise_and_fall_beyond_their_spread():
     rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
-    assert renyi_claims.compression(rise) == (False, 0.0)
+    assert renyi_claims.curve(rise) == renyi_claims.Curve(True, False, 0.0)
     back = rise.copy()
     back[-1] = 0.5
-    assert renyi_claims.compression(back) == (True, pytest.approx(0.375))
+    assert renyi_claims.curve(back) == renyi_claims.Curve(True, True, pytest.approx(0.375))
     noisy = back + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
-    assert not renyi_claims.compression(noisy)[0]
+    found = renyi_claims.curve(noisy)
+    assert not found.falls and not found.rises
+    assert renyi_claims.curve(rise[::-1]) == renyi_claims.Curve(False, True, 1.0)
+    still = 1 + 0.01 * rise
+    assert renyi_claims.curve(still) == renyi_claims.Curve(False, False, 0.0)
+
+
+PLANES = Plan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
+OTHER = Plan("x", "lenet5", (6, 12), "sigmoid", 0.1, 1, 0)
+
+
+def planted(about_x, about_y, pair_x=(1.0, 1.0), pair_y=(1.0, 1.0)):
+    """Two layers: a convolution whose curves are at the ceiling, and one from a value to one."""
+    t = np.linspace(0, 1, 5)[:, None, None]
+
+    def rows(first, last):
+        moving = first + (last - first) * t + np.zeros((5, 3, 1))
+        return moving
+
+    found = {"steps": np.arange(5), "epoch": np.array(1), "tested": np.array(400)}
+    found["names"] = np.array(["conv", "dense"])
+    for kernel in KERNELS:
+        at_top = np.full((5, 3, 1), 6.0)
+        found[f"{kernel.name} x"] = np.full((5, 3), 6.0)
+        found[f"{kernel.name} input"] = np.concatenate([at_top, rows(*about_x)], axis=2)
+        found[f"{kernel.name} label"] = np.concatenate([at_top / 2, rows(*about_y)], axis=2)
+        for name, ends in (("plane input", pair_x), ("plane label", pair_y)):
+            gone = np.full((5, 3, 1), np.nan)
+            found[f"{kernel.name} {name}"] = np.concatenate([rows(*ends), gone], axis=2)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("about_x", "about_y", "wanted"),
+    [
+        ((1.0, 2.0), (1.0, 2.0), "yes"),
+        ((2.5, 1.8), (1.0, 2.0), "partly"),
+        ((2.5, 1.8), (2.0, 1.0), "no"),
+        ((2.0, 2.0), (1.0, 1.0), "no"),
+        ((6.0, 6.0), (3.0, 3.0), "not tested"),
+    ],
+)
+def test_both_must_rise_in_the_plane_and_what_is_at_the_ceiling_does_not_count(
+    tmp_path, about_x, about_y, wanted
+):
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    renyi_claims.planes(folder, "x", {PLANES: planted(about_x, about_y)}, 3.0)
+    assert folder.claims[0].agrees == wanted
+    assert "6 and 32" in folder.claims[1].found
+
+
+@pytest.mark.parametrize(
+    ("relu", "sigmoid", "wanted"),
+    [
+        ((2.0, 2.0), (2.0, 1.0), "yes"),
+        ((2.0, 1.0), (2.0, 2.0), "partly"),
+        ((1.0, 2.0), (1.0, 2.0), "no"),
+        ((0.0, 0.01), (0.0, 0.0), "not tested"),
+    ],
+)
+def test_the_modified_plane(tmp_path, relu, sigmoid, wanted):
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    nets = {
+        PLANES: planted((1.0, 2.0), (1.0, 2.0), relu, relu),
+        OTHER: planted((1.0, 2.0), (1.0, 2.0), sigmoid, sigmoid),
+    }
+    renyi_claims.planes(folder, "x", nets, 3.0)
+    assert folder.claims[1].agrees == wanted
+
+
+def test_the_last_error_with_itself_is_no_step(tmp_path):
+    """Falling backward, but for the entropy at the end: one step of two goes against it."""
+    found = planted((1.0, 2.0), (1.0, 2.0))
+    rows = np.array([3.0, 1.0, 2.0, 0.5])
+    for kernel in KERNELS:
+        found[f"{kernel.name} input"] = np.tile(rows[::-1], (5, 3, 1))
+        found[f"{kernel.name} backward"] = np.tile(rows, (5, 3, 1))
+    found["names"] = np.array(["conv", "b", "c", "classes"])
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    renyi_claims.inequalities(folder, "x", {PLANES: found})
+    assert "3 of 6" in folder.claims[1].found and "of 9" in folder.claims[0].found
+    _, _, _, numbers = renyi_figures.inequalities("x", {PLANES: found}, KERNELS[0], "")
+    assert numbers[f"{PLANES.name} end backward"].shape == (3, 3)
+    assert numbers[f"{PLANES.name} end input"].shape == (3, 4)
+
+
+def test_information_that_is_at_the_ceiling_from_the_start_does_not_grow():
+    most = np.full(3, 6.0)
+    saturates = renyi_filter_claims.saturates
+    assert saturates(np.array([6.0, 6.0, 6.0]), most) is None
+    assert saturates(np.array([4.0, 5.95, 6.0]), most) is True
+    assert saturates(np.array([4.0, 5.0, 6.0]), most) is False  # only with the most of them
+    assert saturates(np.array([5.0, 4.0, 3.0]), most) is False
+
+
+def test_amounts_of_saturated_networks_are_not_tested(tmp_path):
+    swept = {}
+    for count in (2, 4, 8):
+        found = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
+        swept[Plan("x", "lenet5", (count, 12), "relu", 0.1, 1, 0)] = found
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    renyi_filter_claims.amounts(folder, "x", swept, 0)
+    assert folder.claims[0].agrees == "not tested"
+    assert "from 2 on" in folder.claims[0].found
+
+
+def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
+    labels = np.arange(3000) % 30
+    assert renyi_measures.label_ceiling(labels[:60], 3, 0) == pytest.approx(np.log2(30))
+    known = renyi_measures.label_ceiling(labels, 3, 0)
+    assert 4.5 < known < np.log2(30)
+    told = renyi_figures.planes("x", {PLANES: planted((1, 2), (1, 2))}, KERNELS[0], known, "")
+    assert f"S(Y), {known:.2f} bits" in told[2] and told[3]["S(Y)"] == known
+    drawn = [line.get_ydata()[0] for line in told[1].axes[0].lines if line.get_linestyle() == ":"]
+    assert known in drawn and np.log2(10) not in drawn
 
 
 def test_steps_that_are_recorded():
@@ -152,7 +273,7 @@ def test_networks_by_source():
     assert {plan.activation for plan in plans["watched"]} == {"relu", "sigmoid"}
     assert len(plans["first"]) == 10 * len(renyi.FULL.first)
     assert renyi.plans_for("mnist", (28, 28, 1), 0, renyi.QUICK, False)["first"] == []
-    large = renyi.plans_for("folder/fruits", (100, 100, 3), 0, renyi.FULL, False)["watched"][0]
+    large = renyi.plans_for("fruits", (100, 100, 3), 0, renyi.FULL, False)["watched"][0]
     assert (large.recipe, large.rate, large.epochs) == ("alexnet-small", 0.01, 15)
     assert "/" not in large.name
     assert renyi.plans_for("cifar10", (32, 32, 3), 0, renyi.FULL, True)["chosen"][0].recipe == (
@@ -199,8 +320,3 @@ def test_the_whole_study(tmp_path, monkeypatch):
     assert any("no-such-images" in claim.paper for claim in told)
     assert any("Fruits 360" in claim.paper for claim in told)
     assert len(folder.claims) - len(told) >= 11
-
-
-def test_names_of_sources():
-    assert renyi_figures.key_of("data/fruits") == "fruits"
-    assert renyi_figures.key_of("mnist") == "mnist"

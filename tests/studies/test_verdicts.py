@@ -3,7 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oip.studies.verdicts import agreement, by_width, larger, late, shown, trend
+from oip.studies.verdicts import (
+    agreement,
+    all_of,
+    at_ceiling,
+    by_width,
+    drift,
+    larger,
+    late,
+    peak,
+    rises_all_along,
+    second_half,
+    shown,
+    trend,
+)
+
+STEPS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, *range(500, 10_001, 500)])
 
 
 @pytest.mark.parametrize(
@@ -15,7 +30,8 @@ from oip.studies.verdicts import agreement, by_width, larger, late, shown, trend
         ([False, False], "no"),
         ([True, False], "partly"),
         ([True, None], "partly"),
-        ([None], "partly"),
+        ([None], "not tested"),
+        ([None, None], "not tested"),
         ([False, None], "partly"),
     ],
 )
@@ -29,6 +45,60 @@ def test_a_difference_counts_beyond_two_spreads() -> None:
     assert larger(1.0, 0.7, 0.2) is None
     assert larger(1.0, 1.0, 0.0) is None
     assert larger(float("nan"), 1.0, 0.0) is None
+    assert larger(2.0, 1.0, float("nan")) is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wanted"),
+    [
+        ([True, True], True),
+        ([True, None], None),
+        ([False, None], False),
+        ([True, False], False),
+        ([], None),
+    ],
+)
+def test_a_finding_in_parts_holds_if_all_do(outcomes: list[bool | None], wanted: object) -> None:
+    assert all_of(outcomes) is wanted
+
+
+def test_drift_is_that_of_a_line_and_the_spread_about_it() -> None:
+    steps = np.array([0, 10, 20, 40, 100])
+    rise, spread = drift(3 + 0.02 * steps, steps)
+    assert rise == pytest.approx(2.0)
+    assert spread == pytest.approx(0.0, abs=1e-12)
+    noise = np.random.default_rng(0).standard_normal(2000)
+    rise, spread = drift(noise, np.arange(2000))
+    assert spread == pytest.approx(1.0, abs=0.05)
+    assert abs(rise) < 0.3
+    assert np.isnan(drift(np.zeros(2), np.array([0, 1]))).all()
+    assert second_half(np.where(STEPS < 5000, 9.0, 2.0), STEPS) == pytest.approx((0.0, 0.0))
+
+
+def test_a_rise_at_the_start_alone_is_not_all_along() -> None:
+    early = np.minimum(np.log1p(STEPS) / np.log1p(2000), 1.0)
+    early += 0.002 * np.random.default_rng(1).standard_normal(len(STEPS))
+    # Its order over all records, a third of them before iteration 500, would pass.
+    assert trend(early) > 0.7
+    assert rises_all_along(early, STEPS, 3.0) == (True, None)
+    assert rises_all_along(1 + STEPS / 10_000, STEPS, 3.0) == (True, True)
+    assert rises_all_along(2 - STEPS / 10_000, STEPS, 3.0) == (False, False)
+    assert rises_all_along(1 + STEPS / 10_000, STEPS, 2.0) == (None, None)
+
+
+def test_the_peak_of_a_flat_noisy_curve_is_not_above_its_end() -> None:
+    found = 0
+    for seed in range(200):
+        values = np.random.default_rng(seed).standard_normal(30)
+        end, spread = late(values, np.arange(30))
+        found += larger(peak(values)[0], end, spread) is True
+    assert found < 0.1 * 200
+    assert peak(np.array([0.0, 3, 3, 3, 0, 0])) == (3.0, 2)
+    assert np.isnan(peak(np.zeros(2))[0])
+
+
+def test_the_ceiling_begins_two_percent_below_it() -> None:
+    assert at_ceiling(0.98, 1.0) and not at_ceiling(0.979, 1.0)
 
 
 def test_late_and_trend() -> None:

@@ -1,0 +1,156 @@
+"""The networks of a user: those that can be measured, and those that are left out."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from oip.core.errors import ModelError, OipError, SettingsError
+from oip.core.progress import silent
+from oip.studies import diffusion, diffusion_networks
+from oip.studies.diffusion_files import of_files
+from oip.studies.diffusion_networks import file_network, model_files
+from oip.studies.frame import Folder, MissingData, StudySettings
+
+TINY = replace(diffusion.QUICK, measured=60)
+
+
+def digits(shape, bands):
+    import models
+
+    return models.load("mnist-sample:test", None, None, shape, bands)
+
+
+def test_networks_from_files(net, tmp_path):
+    for number in range(3):
+        net.save(tmp_path / f"net-{number}.keras")
+    files = model_files(str(tmp_path / "*.keras"))
+    assert [path.name for path in files] == [f"net-{number}.keras" for number in range(3)]
+    with pytest.raises(SettingsError, match="3 model files"):
+        model_files(str(tmp_path / "net-0*"))
+    # Three classes, ten in the data, no sidecar: nothing to correlate with.
+    with pytest.raises(ModelError, match="3 classes"):
+        file_network(files[0], digits, 40, 0)
+    wider = keras.Sequential([*net.layers[:-1], layers.Dense(10, activation="softmax")])
+    wider.build((None, 12, 12, 1))
+    wider.save(tmp_path / "wider.keras")
+    found = file_network(tmp_path / "wider.keras", digits, 40, 0)
+    assert 0 <= float(found["accuracy"]) <= 1 and "relative label" in found
+    (tmp_path / "broken.keras").write_bytes(b"no model")
+    with pytest.raises(OipError, match=r"broken\.keras"):
+        file_network(tmp_path / "broken.keras", digits, 40, 0)
+
+
+def odd_networks():
+    """Networks that cannot be measured, and what is said of them."""
+    image = keras.Input((12, 12, 1))
+    other = keras.Input((3,))
+    flat = layers.Flatten()(image)
+    ten = layers.Dense(10)(flat)
+    yield (
+        "one input",
+        keras.Model([image, other], layers.Dense(10)(layers.concatenate([flat, other]))),
+    )
+    yield "and 2 outputs", keras.Model(image, [ten, layers.Dense(2)(flat)])
+    on_map = layers.GlobalAveragePooling2D()(layers.Dense(10)(image))
+    yield "one row of numbers", keras.Model(image, on_map)
+    yield r"output \(n, classes\)", keras.Model(image, layers.Dense(10)(image))
+    yield (
+        "images of 1 or 3 bands",
+        keras.Sequential([keras.Input((12, 12, 2)), layers.Flatten(), layers.Dense(10)]),
+    )
+    broken = keras.Model(image, layers.Dense(10)(layers.Dense(4)(flat)))
+    broken.layers[-1].bias.assign(np.full(10, np.nan))
+    yield "finite weights", broken
+    large = keras.Model(image, layers.Dense(10)(layers.Dense(4)(layers.Dense(4)(flat))))
+    for layer in large.layers[-3:-1]:
+        layer.kernel.assign(np.full(layer.kernel.shape, 1e30))
+    yield "finite responses", large
+
+
+def test_odd_networks_are_left_out_with_the_reason(tmp_path):
+    for number, (reason, model) in enumerate(odd_networks()):
+        path = tmp_path / f"{number}.keras"
+        model.save(path)
+        with pytest.raises(ModelError, match=reason):
+            file_network(path, digits, 40, 0)
+
+
+def test_missing_data_are_no_fault_of_a_network(net, tmp_path):
+    net.save(tmp_path / "net.keras")
+
+    def load(shape, bands):
+        raise MissingData("the data", "nowhere", "")
+
+    with pytest.raises(MissingData):
+        file_network(tmp_path / "net.keras", load, 40, 0)
+
+
+@pytest.fixture
+def without_toys(monkeypatch):
+    """The study of files alone; the names of the figures that are drawn."""
+    monkeypatch.setattr(diffusion, "toys", lambda *arguments: {})
+    monkeypatch.setattr(diffusion, "blobs", lambda *arguments: {})
+    for room in (diffusion.diffusion_figures, diffusion.diffusion_toy_claims):
+        monkeypatch.setattr(room, "toys", lambda *arguments: ("toys", None, "", {}))
+        monkeypatch.setattr(room, "over_blobs", lambda *arguments: ("blobs", None, "", {}))
+    drawn = []
+    monkeypatch.setattr(Folder, "figure", lambda self, name, *rest: drawn.append(name))
+    return drawn
+
+
+def test_the_study_of_files_on_class_folders_of_images_of_any_size(
+    without_toys, tmp_path, monkeypatch
+):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    data = tmp_path / "imagenette"
+    for part, count in (("train", 2), ("val", 15)):
+        for name in ("n01", "n02"):
+            (data / part / name).mkdir(parents=True)
+            for number in range(count):
+                sides = (*rng.integers(20, 60, 2), 3)
+                bright = 0 if name == "n01" else 120
+                pixels = rng.integers(bright, bright + 100, sides).astype(np.uint8)
+                Image.fromarray(pixels).save(data / part / name / f"{number}.JPEG")
+    for number, side in enumerate((16, 24, 32, 16)):
+        keras.utils.set_random_seed(number)
+        parts = [layers.Input((side, side, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3)]
+        head = layers.Dense(2 if number < 3 else 5, activation="softmax")
+        model = keras.Sequential([*parts, layers.GlobalAveragePooling2D(), layers.Dense(6), head])
+        model.save(tmp_path / f"net-{number}.keras")
+    settings = StudySettings(
+        quick=True, data=(str(data), "no-such-images"), models=str(tmp_path / "*.keras")
+    )
+    folder = Folder(tmp_path / "out", diffusion.NAME, settings)
+    diffusion.run_sized(folder, settings, silent, TINY)
+    assert without_toys == ["toys", "blobs", "networks-imagenette"]
+    assert any("1 of 4 models were left out" in text for text in folder.notes)
+    assert any("Nothing was trained" in text for text in folder.notes)
+    first, *_, last = [one for one in folder.claims if "I(Z;Y) is strongly" in one.paper]
+    assert "3 models on imagenette" in first.sure and last.agrees == "not tested"
+    assert len(folder.lacking) == 2  # the model that was left out, and the data that are not there
+    parts = sorted(folder.file("models").iterdir())
+    assert len(parts) == 3  # what was left out is looked at again another time
+
+    def never(*arguments):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(diffusion_networks, "_measured", never)
+    (tmp_path / "net-3.keras").unlink()
+    again = Folder(tmp_path / "out", diffusion.NAME, settings)
+    diffusion.run_sized(again, settings, silent, TINY)
+    assert [one.found for one in again.claims] == [one.found for one in folder.claims]
+    # Other images: measured anew.
+    (data / "val" / "n01" / "0.JPEG").unlink()
+    monkeypatch.undo()
+    monkeypatch.setattr(diffusion_networks, "_measured", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        of_files(again, settings, 60, model_files(settings.models or ""), silent)
+
+
+def stopped(*arguments):
+    raise KeyboardInterrupt
