@@ -51,6 +51,21 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     return result
 
 
+def class_p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """`p_values` of every class by itself.
+
+    Args:
+        values: (m, classes) estimates.
+        null: (shuffles, m, classes) estimates from shuffled labels.
+
+    Returns:
+        (m, classes)
+    """
+    return np.stack(
+        [p_values(values[:, code], null[:, :, code]) for code in range(values.shape[1])], axis=1
+    )
+
+
 def adjusted(p: np.ndarray) -> np.ndarray:
     """p-values adjusted for their number by Benjamini and Hochberg (1995), false discovery rate.
 

@@ -10,14 +10,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mi.estimators.base import EntropyEstimator, InputEstimator, LabelEstimator, Value
-from mi.estimators.kde_sums import Plan, Sums
+from mi.estimators.kde_sums import Plan, Sums, Told
 from mi.estimators.map_samples import MapSamples
 from mi.estimators.renyi_gram import exponential
-from mi.estimators.results import SATURATED, MapEstimates
+from mi.estimators.results import SATURATED, MapEstimates, quantile_ends
 from mi.estimators.settings import check_choice, check_number
 from mi.estimators.threads import each
 from mi.gram import Distances, block_bytes
 from mi.labels import class_entropies, label_entropy
+from mi.nulls import class_p_values
 from mi.samples import checked_maps
 from oip.core.errors import SettingsError, expected
 
@@ -102,14 +103,22 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         found = each(
             lambda place: self._one(x[:, place], plan), range(samples.maps), plan.working_bytes
         )
-        raw, single, drawn, null = ([part[place] for part in found] for place in range(4))
+        single = np.stack([one.per_class for one in found])
+        about_classes: dict[str, np.ndarray] = {"per_class_raw": np.full_like(single, np.nan)}
+        if samples.one_vs_rest:
+            null = np.stack([one.class_null for one in found], axis=1)
+            about_classes = {
+                "per_class_raw": single,
+                "per_class_ends": np.stack([quantile_ends(one.class_draws) for one in found]),
+                "per_class_p": class_p_values(single, null),
+            }
         return MapEstimates(
-            raw=np.array(raw),
-            ceiling=np.full(len(raw), label_entropy(plan.codes)),
-            per_class_raw=np.array(single) if samples.one_vs_rest else np.full_like(single, np.nan),
+            raw=np.array([one.information for one in found]),
+            ceiling=np.full(len(found), label_entropy(plan.codes)),
             class_ceiling=class_entropies(plan.codes),
-            draws=np.stack(drawn, axis=1),
-            null=np.stack(null, axis=1),
+            draws=np.stack([one.draws for one in found], axis=1),
+            null=np.stack([one.null for one in found], axis=1),
+            **about_classes,
         )
 
     def over_variances(
@@ -202,8 +211,8 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         """Squared distance at which the kernel is 1 / e."""
         return (2.0 if self.bound == "upper" else 8.0) * self._variance(distances)
 
-    def _one(self, x: np.ndarray, plan: Plan) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        """Estimate, one-vs-rest (classes,), draws and null of one map's responses (n, d)."""
+    def _one(self, x: np.ndarray, plan: Plan) -> Told:
+        """What is told by one map's responses (n, d)."""
         sums = Sums(plan)
         distances = Distances(x[plan.order])
         if not distances.constant:
@@ -213,4 +222,4 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
                 sums.add(rows, kernel)
                 sums.add_halves(rows, kernel)
                 sums.add_null(rows, kernel)
-        return sums.information, sums.per_class, sums.draws, sums.null
+        return sums.told

@@ -17,10 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi.estimators.map_samples import MapSamples
-from mi.estimators.results import MapEstimates
+from mi.estimators.results import LEVEL, MapEstimates
 from mi.estimators.threads import each, in_turn
 from mi.labels import class_entropies, label_entropy
+from mi.nulls import class_p_values
 from oip.core import seeds
+
+_FEW = (10, 10)
+"""Halves and shuffles that are asked about single classes: each is an estimate a class."""
+_FEW_ALONE = (40, 39)
+"""The same of a map by itself, with no others to pool its shuffles with."""
 
 Information = Callable[[np.ndarray, "np.ndarray | None"], float]
 """`information(codes, places)`: I(X;Y) in nats of one map and the labels `codes` (k,) int of the
@@ -70,13 +76,21 @@ def joint_null(
     return np.array(each(lambda order: estimate(y[order]), orders, bytes_each))
 
 
-def centred(value: float, draws: np.ndarray) -> np.ndarray:
-    """Draws moved so that their mean is the estimate: a half is biased more than the whole."""
-    return value + draws - draws.mean() if draws.size else draws
+def centred(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Draws moved so that their mean is the estimate: a half is biased more than the whole.
+
+    Args:
+        value: the estimate, or those (k,) of k quantities.
+        draws: (draws,) or (draws, k).
+    """
+    return value + draws - draws.mean(axis=0) if draws.size else draws
 
 
 def over_prepared(
-    prepare: Callable[[np.ndarray], Prepared | None], samples: MapSamples, bytes_each: int = 0
+    prepare: Callable[[np.ndarray], Prepared | None],
+    samples: MapSamples,
+    bytes_each: int = 0,
+    dear: bool = False,
 ) -> MapEstimates:
     """Estimates of every map from what is prepared once a map, such as its Gram matrix.
 
@@ -85,6 +99,8 @@ def over_prepared(
             for a map that knows nothing, such as a constant.
         samples: of all maps.
         bytes_each: memory that one map takes while it is looked at, about; 0 of little.
+        dear: an estimate takes so long that half as many halves and shuffles are asked about single
+            classes.
     """
     codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
     parts = class_halves(codes, samples.seed, samples.draws)
@@ -93,6 +109,13 @@ def over_prepared(
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
     raw, drawn = np.zeros(maps), np.zeros((samples.draws, maps))
     null = np.zeros((samples.shuffles, maps))
+    few = _FEW_ALONE if maps == 1 else _FEW
+    few_parts, few_mixed = (
+        items[: (most // 2 if dear else most) if samples.one_vs_rest else 0]
+        for items, most in zip((parts, mixed), few, strict=True)
+    )
+    single_drawn = np.zeros((len(few_parts), maps, classes))
+    single_null = np.zeros((len(few_mixed), maps, classes))
 
     def several(work: Callable[[np.ndarray], float], items: Iterable[np.ndarray]) -> list[float]:
         # Many maps have a thread each.
@@ -107,6 +130,15 @@ def over_prepared(
         if samples.one_vs_rest:
             rest = ((codes == code).astype(int) for code in range(classes))
             single[place] = several(lambda labels: information(labels, None), rest)
+            for code in range(classes):
+                single_drawn[:, place, code] = several(
+                    lambda part, code=code: information((codes[part] == code).astype(int), part),
+                    few_parts,
+                )
+                single_null[:, place, code] = several(
+                    lambda labels, code=code: information((labels == code).astype(int), None),
+                    few_mixed,
+                )
         again = several(lambda part: information(codes[part], part), parts)
         drawn[:, place] = centred(raw[place], np.array(again))
         null[:, place] = several(lambda labels: information(labels, None), mixed)
@@ -117,8 +149,23 @@ def over_prepared(
         raw=raw,
         ceiling=np.full(maps, label_entropy(codes)),
         per_class_raw=single,
+        per_class_ends=_ends(single, single_drawn) if samples.one_vs_rest else None,
+        per_class_p=class_p_values(single, single_null) if samples.one_vs_rest else None,
         class_ceiling=class_entropies(codes),
         draws=drawn,
         null=null,
         notices=tuple(notices),
     )
+
+
+def _ends(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """(..., 2): 95 % intervals of values (...) from few draws (draws, ...), by Student's t.
+
+    Quantiles of ten draws would be their extremes. NaN with fewer than two draws.
+    """
+    from scipy.special import stdtrit
+
+    if len(draws) < 2:
+        return np.full((*values.shape, 2), np.nan)
+    reach = stdtrit(len(draws) - 1, (1 + LEVEL) / 2) * draws.std(axis=0, ddof=1)
+    return np.stack([values - reach, values + reach], axis=-1)

@@ -288,12 +288,13 @@ def judged(intervals: Sequence[Interval], least: float = 0.0) -> Agreement:
 
     Returns:
         Yes where all of them are above `least`, no where all are below a hundredth, which is no
-        effect; an interval that holds both does not decide.
+        effect; an interval that holds both does not decide, and partly where none does.
     """
     outcomes = [_decides(one, least) for one in intervals]
     if not any(np.isfinite(one.low) for one in intervals):
         return "not tested"
-    return agreement(outcomes)
+    measured = agreement(outcomes)
+    return "partly" if measured == "not tested" else measured
 
 
 def _decides(one: Interval, least: float) -> bool | None:
