@@ -15,8 +15,10 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     With `ENOUGH` shuffles or with one map, a map is compared with its own shuffles:
     (1 + #{shuffled >= value}) / (1 + shuffles). With fewer the nulls of all maps are pooled: each
     map's null is standardised by its own mean and deviation, and the map's standardised value is
-    compared with the shuffles of all maps. The smallest p-value is then 1 / (1 + shuffles x maps).
-    This takes the nulls of a layer to have one shape up to location and scale.
+    compared with the shuffles of all maps. A shuffle is standardised by the others of its map, as
+    the value is, else ten of them would be nearer to their mean than any value. The smallest
+    p-value is then 1 / (1 + shuffles x maps). This takes the nulls of a layer to have one shape up
+    to location and scale.
 
     Args:
         values: (m,) estimates.
@@ -39,7 +41,16 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     centre, spread = null.mean(axis=0), null.std(axis=0)
     flat = spread <= _TIE
     scale = np.where(flat, 1.0, spread)
-    pooled = np.sort(((null - centre) / scale)[:, ~flat], axis=None)
+    distances = null - centre
+    if shuffles > 2:
+        squares = (distances**2).sum(axis=0)
+        without = squares - distances**2 * shuffles / (shuffles - 1)
+        others = np.sqrt(np.maximum(without, _TIE * squares) / (shuffles - 2))
+        distances = distances * np.sqrt(shuffles / (shuffles - 1))
+        scale = np.where(flat, 1.0, spread * np.sqrt((shuffles + 1) / (shuffles - 1)))
+    else:
+        others = scale
+    pooled = np.sort((distances / np.where(flat, 1.0, others))[:, ~flat], axis=None)
     standing = (values - centre) / scale
     reached = pooled.size - np.searchsorted(pooled, standing - _TIE)
     below = flat & (values <= centre + _TIE)

@@ -199,6 +199,7 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
             lambda x: self._prepared(x, samples.seed),
             samples,
             self.working_bytes(len(samples.codes)),
+            dear=True,
         )
 
     def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
@@ -208,6 +209,7 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
             return None
         whole = None if self.reference else self._entropy(g)
         means: dict[int, float] = {}
+        halves: dict[bytes, float] = {}
 
         def subsets(part: np.ndarray, size: int) -> float:
             """Mean S of random subsets; the same ones for all labels of all samples."""
@@ -224,7 +226,12 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
             part = g if places is None else _cut(g, places)
             value = 0.0
             if whole is not None:
-                value = whole if places is None else self._entropy(part)
+                value = whole
+                if places is not None:
+                    key = places.tobytes()
+                    if key not in halves:
+                        halves[key] = self._entropy(part)
+                    value = halves[key]
             for code in np.unique(labels):
                 own = np.flatnonzero(labels == code)
                 other = subsets(part, len(own)) if self.reference else 0.0

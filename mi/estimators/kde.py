@@ -104,21 +104,19 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
             lambda place: self._one(x[:, place], plan), range(samples.maps), plan.working_bytes
         )
         single = np.stack([one.per_class for one in found])
-        about_classes: dict[str, np.ndarray] = {"per_class_raw": np.full_like(single, np.nan)}
-        if samples.one_vs_rest:
-            null = np.stack([one.class_null for one in found], axis=1)
-            about_classes = {
-                "per_class_raw": single,
-                "per_class_ends": np.stack([quantile_ends(one.class_draws) for one in found]),
-                "per_class_p": class_p_values(single, null),
-            }
+        single_null = np.stack([one.class_null for one in found], axis=1)
+        asked = samples.one_vs_rest
         return MapEstimates(
             raw=np.array([one.information for one in found]),
             ceiling=np.full(len(found), label_entropy(plan.codes)),
             class_ceiling=class_entropies(plan.codes),
             draws=np.stack([one.draws for one in found], axis=1),
             null=np.stack([one.null for one in found], axis=1),
-            **about_classes,
+            per_class_raw=single if asked else np.full_like(single, np.nan),
+            per_class_ends=np.stack([quantile_ends(one.class_draws) for one in found])
+            if asked
+            else None,
+            per_class_p=class_p_values(single, single_null) if asked else None,
         )
 
     def over_variances(

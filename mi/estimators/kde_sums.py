@@ -196,7 +196,9 @@ class Sums:
                 _one_vs_rest(sums, n)
                 sums[here, columns, mixed] = own * others[mixed]
                 told = np.log(sums, out=sums).sum(axis=0, dtype=np.float64)
-                self._mixed_classes[start : start + room] += (told - len(kernel) * np.log(others)) / n
+                self._mixed_classes[start : start + room] += (
+                    told - len(kernel) * np.log(others)
+                ) / n
 
     @property
     def information(self) -> float:

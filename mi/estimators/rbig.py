@@ -272,7 +272,7 @@ class Rbig(
 
             return Prepared(information, self._told(x, samples.codes))
 
-        return over_prepared(prepare, samples)
+        return over_prepared(prepare, samples, dear=True)
 
     def _told(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
         """That a wide response was reduced, that classes are small, that values are tied."""

@@ -323,15 +323,22 @@ class Renyi(
             if whole == 0.0:
                 return None
 
+            halves: dict[bytes, float] = {}
+
             def information(labels: np.ndarray, places: np.ndarray | None) -> float:
                 part = a if places is None else a[np.ix_(places, places)]
-                own = whole if places is None else self._entropy(part)
+                own = whole
+                if places is not None:
+                    key = places.tobytes()
+                    if key not in halves:
+                        halves[key] = self._entropy(part)
+                    own = halves[key]
                 known = label_entropy(labels, self.alpha)
                 return own + known - class_entropy(part, labels, self.alpha)
 
             return Prepared(information, _saturated("X", whole, len(x)))
 
-        found = over_prepared(prepare, samples, self.working_bytes(len(samples.codes)))
+        found = over_prepared(prepare, samples, self.working_bytes(len(samples.codes)), dear=True)
         codes = samples.codes
         classes = [label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)]
         return replace(

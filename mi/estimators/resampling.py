@@ -24,7 +24,8 @@ from mi.nulls import class_p_values
 from oip.core import seeds
 
 _FEW = (10, 10)
-"""Halves and shuffles that are asked about single classes: each is an estimate a class."""
+"""Halves and shuffles that are asked about single classes: each is an estimate a class, a shuffle
+one for all classes of a size."""
 _FEW_ALONE = (40, 39)
 """The same of a map by itself, with no others to pool its shuffles with."""
 
@@ -105,6 +106,7 @@ def over_prepared(
     codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
     parts = class_halves(codes, samples.seed, samples.draws)
     mixed = shuffled(codes, samples.seed, samples.shuffles)
+    counts = np.bincount(codes)
     # A map that nothing was prepared of keeps its zeros.
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
     raw, drawn = np.zeros(maps), np.zeros((samples.draws, maps))
@@ -130,18 +132,24 @@ def over_prepared(
         if samples.one_vs_rest:
             rest = ((codes == code).astype(int) for code in range(classes))
             single[place] = several(lambda labels: information(labels, None), rest)
-            for code in range(classes):
-                single_drawn[:, place, code] = several(
-                    lambda part, code=code: information((codes[part] == code).astype(int), part),
-                    few_parts,
-                )
-                single_null[:, place, code] = several(
-                    lambda labels, code=code: information((labels == code).astype(int), None),
-                    few_mixed,
-                )
         again = several(lambda part: information(codes[part], part), parts)
         drawn[:, place] = centred(raw[place], np.array(again))
         null[:, place] = several(lambda labels: information(labels, None), mixed)
+        if not samples.one_vs_rest:
+            return prepared.notices
+        for code in range(classes):
+            single_drawn[:, place, code] = several(
+                lambda part, code=code: information((codes[part] == code).astype(int), part),
+                few_parts,
+            )
+        # Shuffled, classes of one size are alike.
+        for size in set(counts.tolist()):
+            alike = np.flatnonzero(counts == size)
+            values = several(
+                lambda labels, code=alike[0]: information((labels == code).astype(int), None),
+                few_mixed,
+            )
+            single_null[:, place, alike] = np.array(values)[:, None]
         return prepared.notices
 
     notices = each(one, range(maps), bytes_each)

@@ -93,6 +93,6 @@ def test_blocks_are_joined_and_spread_with_them(estimates):
     assert np.isnan(both.per_class_p[1]).all() and np.isnan(both.per_class_low[1]).all()
     assert np.array_equal(both.per_class_p[4:], estimates.per_class_p)
     bare = mi.estimator("kde").over_maps(
-        np.random.default_rng(0).normal(size=(60, 2, 2)), np.arange(60) % 2
+        np.random.default_rng(0).normal(size=(60, 2, 2)), np.arange(60) % 2, one_vs_rest=False
     )
     assert joined([bare, bare]).per_class_low is bare.per_class_low

@@ -48,6 +48,13 @@ def test_pooled_p_values_are_uniform_under_the_null():
         assert abs((p <= level).mean() - level) < 0.03
 
 
+def test_few_pooled_shuffles_do_not_make_small_p_values():
+    rng = np.random.default_rng(2)
+    p = p_values(rng.normal(size=4000), rng.normal(size=(10, 4000)))
+    assert (p <= 0.01).mean() < 0.015
+    assert (p <= 0.001).mean() < 0.003
+
+
 def test_constant_maps_are_never_significant_and_nan_stays():
     null = np.zeros((10, 3))
     null[:, 1] = np.arange(10)

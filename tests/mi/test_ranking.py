@@ -101,12 +101,9 @@ def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
             assert entry["low"] <= entry["mi"] <= entry["high"] <= one["ceiling"] + 1e-9
             assert len(entry["per_class"]) == 3
             ends = [entry[name] for name in ("per_class_low", "per_class_high", "per_class_p")]
-            if one["estimator"] in ("decoder", "predictive"):
-                low, high, p = map(np.array, ends)
-                assert (low <= entry["per_class"]).all() and (high >= entry["per_class"]).all()
-                assert ((p > 0) & (p <= 1)).all()
-            else:
-                assert ends == [None] * 3
+            low, high, p = map(np.array, ends)
+            assert (low <= entry["per_class"]).all() and (high >= entry["per_class"]).all()
+            assert ((p > 0) & (p <= 1)).all()
             shares = np.array(entry["per_class"]) / one["class_ceilings"]
             assert entry["per_class_share"] == pytest.approx(shares.tolist())
             assert entry["input"] is None

@@ -1,0 +1,72 @@
+"""What is told of single classes: intervals that hold, p-values of what is there and not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mi
+from mi.estimators.kde import Kde
+from mi.estimators.kde_sums import Plan
+from mi.estimators.map_samples import MapSamples
+from mi.estimators.resampling import class_halves, shuffled
+
+
+def planted(n, maps, seed):
+    """Maps (n, maps, 1) that tell class 0 from the others, and nothing else, of 4 classes."""
+    codes = np.arange(n) % 4
+    x = np.random.default_rng(seed).normal(size=(n, maps, 1))
+    x[:, :, 0] += 1.5 * (codes == 0)[:, None]
+    return x, codes
+
+
+FAMILIES = {
+    "kde": {},
+    "ksg": {},
+    "gaussian": {},
+    "vme": {},
+    "binning": {"count": 3},
+    "renyi": {},
+    "dsmi": {},
+    "rbig": {"permutations": 1},
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_planted_class_is_found_with_its_value(name):
+    known = 2 if name == "rbig" else 6
+    one = mi.estimator(name, **FAMILIES[name])
+    x, codes = planted(120, known, 0)
+    noise = np.random.default_rng(2).normal(size=(120, known, 1))
+    found = one.over_maps(np.concatenate([x, noise], axis=1), codes, 0, 20, 20)
+    more = one.over_maps(*planted(1200, 1, 1)).per_class_raw[0, 0]
+    low, high = found.per_class_ends[:known, 0].T
+    assert ((low <= more) & (more <= high)).mean() >= 0.8
+    assert (found.per_class_p[:known, 0] < 0.05).all()
+    assert np.median(found.per_class_p[known:]) > 0.2
+    assert (found.per_class_p[known:] < 0.05).mean() <= 0.25
+    bare = one.over_maps(x, codes)
+    assert np.isnan(bare.per_class_ends).all() and np.isnan(bare.per_class_p).all()
+    assert one.over_maps(x, codes, one_vs_rest=False).per_class_low is None
+
+
+@pytest.mark.parametrize("budget", [8 << 20, 600])
+def test_kernel_sums_give_what_changed_samples_give(budget, monkeypatch):
+    monkeypatch.setattr("mi.estimators.kde_sums._HALVES_BUDGET", budget)
+    rng = np.random.default_rng(0)
+    codes = rng.permutation(np.repeat([0, 1, 2], [40, 31, 20]))
+    x = rng.normal(size=(91, 1, 3)) + codes[:, None, None]
+    one = Kde(noise=0.5)
+    told = one._one(x[:, 0], Plan.of(MapSamples(x, codes, 3, 5, 6)))
+    for row, mixed in enumerate(shuffled(codes, 3, 5)):
+        alone = [one.over_maps(x, mixed == code).raw[0] for code in range(3)]
+        assert np.allclose(told.class_null[row], alone, atol=1e-5)
+    parts = class_halves(codes, 3, 6)
+    drawn = np.array([one.over_maps(x[part], codes[part]).per_class_raw[0] for part in parts])
+    assert np.allclose(told.class_draws, told.per_class + drawn - drawn.mean(axis=0), atol=1e-5)
+
+
+def test_a_map_by_itself_has_more_shuffles():
+    x, codes = planted(80, 1, 0)
+    found = mi.estimator("gaussian").over_maps(x, codes, 0, 100, 50)
+    assert found.per_class_p[0, 0] == pytest.approx(1 / 40)
