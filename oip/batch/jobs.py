@@ -40,6 +40,10 @@ class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     input_mean: tuple[float, ...] | None = None
     input_std: tuple[float, ...] | None = None
     input_range: tuple[float, float] | None = None
+    input_size: tuple[int, int] | None = None
+    """Height and width, of models that take any; those of the data if None."""
+    input: str | None = None
+    """Of several inputs, the one that takes the images; the first that can if None."""
 
 
 class RankSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -256,7 +260,7 @@ EXAMPLE = """\
 # What is looked at: files, patterns of files, names in keras.applications, or tables such as
 #   { application = "VGG16", weights = "none", size = [64, 64], seed = 0 }
 #   { path = "checkpoints/*.keras", layers = ["Conv2D_3:0-63"], imports = ["my_layers"] }
-# A table may also say preprocess, input_mean, input_std and input_range.
+# A table may also say preprocess, input_mean, input_std, input_range, input_size and input.
 models = ["model.keras"]
 
 # The folder of the batch; runs/0000, runs/0001, ... in it are runs, one for each model and setting.

@@ -96,6 +96,8 @@ def subjects(job: Job, applications: Path, spare: Path | None = None) -> list[Su
                     data_dir=None if job.data_dir is None else str(Path(job.data_dir).absolute()),
                     settings=one,
                     rank=job.rank,
+                    input_size=source.input_size,
+                    input_name=source.input,
                 )
                 found[subject] = None
     return list(found)

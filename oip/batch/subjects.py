@@ -39,6 +39,8 @@ class Subject:
     data_dir: str | None
     settings: AscentSettings
     rank: RankSettings | None
+    input_size: tuple[int, int] | None = None
+    input_name: str | None = None
 
     @property
     def _of_network(self) -> tuple[Any, ...]:
@@ -50,6 +52,8 @@ class Subject:
             self.input_mean,
             self.input_std,
             self.input_range,
+            self.input_size,
+            self.input_name,
             self.data,
             self.data_dir,
         )
@@ -141,14 +145,15 @@ class Bench:
         gc.collect()
 
     def _loaded(self, subject: Subject) -> Network:
-        from oip.cli.inputs import apply_input
-        from oip.network.view import Network
+        from oip.cli.inputs import apply_input, opened
 
         self.forget_models()
-        network = Network(Path(subject.path), subject.imports)
+        data = self.data(subject)
+        size = None if subject.input_size is None else ",".join(map(str, subject.input_size))
+        network = opened(Path(subject.path), subject.imports, data, size, subject.input_name)
         apply_input(
             network,
-            self.data(subject),
+            data,
             input_mean=_text(subject.input_mean),
             input_std=_text(subject.input_std),
             input_range=_text(subject.input_range),

@@ -101,3 +101,28 @@ def test_a_damaged_batch_is_refused(tmp_path):
         (tmp_path / "batch.json").write_text(text)
         with pytest.raises(RunError):
             read_batch(tmp_path)
+
+
+def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):
+    import keras
+    from keras import layers
+
+    one, two = keras.Input((None, None, 1), name="one"), keras.Input((9, 8, 1), name="two")
+    left = layers.Conv2D(2, 3, name="left")(one)
+    right = layers.Conv2D(3, 3, name="right")(two)
+    sums = layers.Add()([layers.GlobalMaxPooling2D()(left), layers.Dense(2)(right[:, 0, 0])])
+    keras.Model([one, two], sums).save(tmp_path / "two.keras")
+
+    def looked(**table):
+        model = {"path": str(tmp_path / "two.keras"), **table}
+        job = job_of({"models": [model], "out": "x"})
+        return outlook(Bench(), subjects(job, tmp_path)[0])
+
+    first, second = looked(input_size=[12, 11]), looked(input="two")
+    assert [one.name for one in first.layers] == ["left"]
+    assert first.info["input"]["shape"] == [12, 11, 1]
+    assert [one.name for one in second.layers] == ["right"]
+    assert second.info["input"]["shape"] == [9, 8, 1]
+    assert first.key != second.key
+    with pytest.raises(ModelError, match="input"):
+        looked(input="three")
