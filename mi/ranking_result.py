@@ -151,7 +151,8 @@ class Estimated:
             )
         below = int((self.raw < 0).sum())
         if below:
-            told.append(f"{self.estimator}: {below} estimates under 0 are shown as 0.")
+            some = "estimate under 0 is" if below == 1 else "estimates under 0 are"
+            told.append(f"{self.estimator}: {below} {some} shown as 0.")
         return told
 
 
