@@ -14,12 +14,12 @@ from pathlib import Path
 
 MAPS = 1000
 CODE = """
-import json, resource, sys, time
+import json, sys, time
 import gallery
+from oip.studies.cost import peak_bytes
 before = time.process_time()
 gallery.build(sys.argv[1], progress=lambda *told: None)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([time.process_time() - before, peak / 2**20]))
+print(json.dumps([time.process_time() - before, peak_bytes() / 2**30]))
 """
 
 
