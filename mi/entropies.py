@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from mi.estimation import check_asked, counts, estimate, resampled
 from mi.estimators.base import (
@@ -11,6 +14,7 @@ from mi.estimators.base import (
     InputEstimator,
     LabelEntropyEstimator,
     NegentropyEstimator,
+    Value,
 )
 from mi.estimators.choice import estimator_of
 from mi.estimators.results import Estimate
@@ -117,19 +121,8 @@ def negentropy(
         >>> round(mi.negentropy(x, draws=0).nats, 1)  # 1/2 ln(2 pi e) - 1
         0.4
     """
-    values = check_numbers("x", x)
     one = estimator_of("negentropy", NegentropyEstimator, estimator, parameters)
-    seed, _, draws = check_asked(len(values), seed, None, draws)
-    value = one.negentropy(values, seed)
-    halved = resampled(
-        one,
-        lambda parts: one.negentropy(values[parts[0]], seed).nats,
-        [len(values)],
-        counts(one, 0, draws)[1],
-        seed,
-    )
-    n, d = values.shape
-    return estimate("J(X)", one, value, n=n, d=d, seed=seed, draws=halved)
+    return _with_interval("J(X)", one, one.negentropy, check_numbers("x", x), seed, draws)
 
 
 def input_information(
@@ -171,16 +164,27 @@ def input_information(
         >>> mi.input_information(np.arange(64.0) * 1000, noise=1.0).saturated
         True
     """
-    values = check_numbers("x", x)
     one = estimator_of("the information about the input", InputEstimator, estimator, parameters)
-    seed, _, draws = check_asked(len(values), seed, None, draws)
-    value = one.input_information(values, seed)
+    return _with_interval("I(X;M)", one, one.input_information, check_numbers("x", x), seed, draws)
+
+
+def _with_interval(
+    quantity: str,
+    one: Estimator,
+    estimated: Callable[[np.ndarray, int], Value],
+    values: np.ndarray,
+    seed: int,
+    draws: int | None,
+) -> Estimate:
+    """A quantity of values (n, d), with the interval that halves of the samples give."""
+    n, d = values.shape
+    seed, _, draws = check_asked(n, seed, None, draws)
+    value = estimated(values, seed)
     halved = resampled(
         one,
-        lambda parts: one.input_information(values[parts[0]], seed).nats,
-        [len(values)],
+        lambda parts: estimated(values[parts[0]], seed).nats,
+        [n],
         counts(one, 0, draws)[1],
         seed,
     )
-    n, d = values.shape
-    return estimate("I(X;M)", one, value, n=n, d=d, seed=seed, draws=halved)
+    return estimate(quantity, one, value, n=n, d=d, seed=seed, draws=halved)
