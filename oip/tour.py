@@ -71,11 +71,9 @@ class Tour:
     def _trained(self) -> tuple[Any, Any]:
         import numpy as np
 
-        from oip.cli.options import our_models
-        from oip.network.view import Network
-
-        models = our_models()
         from models.datasets import chosen
+        from oip import models
+        from oip.network.view import Network
 
         train = models.load("mnist-sample:train")
         test = models.load("mnist-sample:test")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import plots
-from oip.core.figures import enhanced, plain, shown
+from oip.core.figures import plain, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from oip.ascent.locations import Locations
-    from oip.ascent.translations import Translations
 
 _ROOM = 1.15
 """Inches of a picture with its title."""
@@ -21,12 +20,12 @@ WIDE = 4.8
 """Inches that a line over the whole figure takes."""
 
 
-def places(found: Locations, most: int) -> Figure:
+def locations_figure(found: Locations, most: int) -> Figure:
     """See `Locations.plot`."""
     rows = max(1, min(most, len(found)))
     first = 0 if found.patterns is None else 1
     columns = first + found.images.shape[1]
-    drawing, panels = _figure(rows, columns)
+    drawing, panels = picture_grid(rows, columns)
     for axes in panels.flat:
         axes.set_axis_off()
     for row in range(rows):
@@ -51,38 +50,13 @@ def places(found: Locations, most: int) -> Figure:
     return drawing
 
 
-def moved(found: Translations, most: int) -> Figure:
-    """See `Translations.plot`."""
-    rows, columns = max(1, min(most, len(found))), len(found.nodes)
-    drawing, panels = _figure(rows, columns)
-    for row in range(rows):
-        for place, node in enumerate(found.nodes):
-            axes = panels[row, place]
-            image = enhanced(found.images[row, place, 0].astype(np.float32))
-            plots.image(axes, shown(image[..., ::-1] if found.bgr else image))
-            axes.set_title(_moved_title(found, row, place, node), fontsize=plots.SMALL, pad=3)
-            boxed(axes, found.boxes[place])
-    text = "node; similarity to the reference at the expected shift, and without a shift"
-    title = plots.printable(f"{found.layer}: OIPs of several nodes")
-    drawing.suptitle(f"{title}\n{text}", fontsize=plots.FONT)
-    return drawing
-
-
-def _figure(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+def picture_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     """A figure for pictures below two lines of text."""
     size = max(WIDE, _ROOM * columns), 0.5 + (_ROOM + 0.2) * rows
     return plots.figure(*size, rows=rows, columns=columns)
 
 
-def _moved_title(found: Translations, row: int, place: int, node: np.ndarray) -> str:
-    first = f"{found.maps[row]} @ {','.join(map(str, node))}"
-    if place == found.reference:
-        return f"{first}, reference\nstarts {_number(found.aligned[row, place])}"
-    aligned, unmoved = found.aligned[row, place], found.unmoved[row, place]
-    return f"{first}\n{_number(aligned)} ({_number(unmoved)})"
-
-
-def _number(value: float) -> str:
+def short_number(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "-"
 
 

@@ -135,9 +135,9 @@ class Locations(ByMap):
         Args:
             most: maps that are drawn.
         """
-        from oip.ascent.location_figures import places
+        from oip.ascent.location_figures import locations_figure
 
-        return places(self, most)
+        return locations_figure(self, most)
 
     def _repr_html_(self) -> str:
         title = f"{self.layer}: where {len(self)} maps respond most, of {self.searched} images"

@@ -12,10 +12,12 @@ from oip.ascent.alignment import correlations, near, peak
 from oip.ascent.by_map import ByMap
 from oip.ascent.fields import central_node, checked_nodes, field_boxes, spread_nodes
 from oip.ascent.limits import check_size
+from oip.ascent.location_figures import boxed, picture_grid, short_number
 from oip.ascent.nodes import node_oips
 from oip.ascent.results import Oips
-from oip.core import notebook
+from oip.core import notebook, plots
 from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.figures import enhanced, shown
 from oip.core.progress import Progress, automatic
 from oip.core.seeds import generator
 from oip.network.layers import LayerInfo
@@ -107,9 +109,7 @@ class Translations(ByMap):
 
     def plot(self, most: int = 4) -> Figure:
         """The OIPs of all nodes of up to `most` maps, each with its receptive field."""
-        from oip.ascent.location_figures import moved
-
-        return moved(self, most)
+        return _plot(self, most)
 
     def _repr_html_(self) -> str:
         title = f"{self.layer}: OIPs of {len(self.nodes)} nodes of {len(self)} maps (medians)"
@@ -303,3 +303,28 @@ def _median(values: np.ndarray) -> float | None:
 
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def _plot(found: Translations, most: int) -> Figure:
+    """See `Translations.plot`."""
+    rows, columns = max(1, min(most, len(found))), len(found.nodes)
+    drawing, panels = picture_grid(rows, columns)
+    for row in range(rows):
+        for place, node in enumerate(found.nodes):
+            axes = panels[row, place]
+            image = enhanced(found.images[row, place, 0].astype(np.float32))
+            plots.image(axes, shown(image[..., ::-1] if found.bgr else image))
+            axes.set_title(_moved_title(found, row, place, node), fontsize=plots.SMALL, pad=3)
+            boxed(axes, found.boxes[place])
+    text = "node; similarity to the reference at the expected shift, and without a shift"
+    title = plots.printable(f"{found.layer}: OIPs of several nodes")
+    drawing.suptitle(f"{title}\n{text}", fontsize=plots.FONT)
+    return drawing
+
+
+def _moved_title(found: Translations, row: int, place: int, node: np.ndarray) -> str:
+    first = f"{found.maps[row]} @ {','.join(map(str, node))}"
+    if place == found.reference:
+        return f"{first}, reference\nstarts {short_number(found.aligned[row, place])}"
+    aligned, unmoved = found.aligned[row, place], found.unmoved[row, place]
+    return f"{first}\n{short_number(aligned)} ({short_number(unmoved)})"

@@ -21,7 +21,8 @@ from oip.core.errors import ModelError, RunError, expected
 from oip.core.progress import Progress, silent
 from oip.run.directory import Run
 from oip.run.growing import open_blocks, refuse_other_shards
-from oip.run.stability import held_maps, known_stability
+from oip.run.shards import held_maps
+from oip.run.stability import known_stability
 
 SCHEMA = 1
 KIND = "oip-batch"

@@ -107,11 +107,11 @@ class Bench:
 
     def data(self, subject: Subject) -> Any:
         """The subject's data, None without any."""
-        from oip.cli.inputs import loaded_data
+        from oip.workflows.inputs import load_data
 
         folder = None if subject.data_dir is None else Path(subject.data_dir)
         key = (subject.data, subject.data_dir)
-        return self._keep("data", key, lambda: loaded_data(subject.data, folder))
+        return self._keep("data", key, lambda: load_data(subject.data, folder))
 
     def images(self, subject: Subject) -> np.ndarray | None:
         """The data's images, checked for the subject's model."""
@@ -145,13 +145,13 @@ class Bench:
         gc.collect()
 
     def _loaded(self, subject: Subject) -> Network:
-        from oip.cli.inputs import apply_input, opened
+        from oip.workflows.inputs import open_network, set_input
 
         self.forget_models()
         data = self.data(subject)
         size = None if subject.input_size is None else ",".join(map(str, subject.input_size))
-        network = opened(Path(subject.path), subject.imports, data, size, subject.input_name)
-        apply_input(
+        network = open_network(Path(subject.path), subject.imports, data, size, subject.input_name)
+        set_input(
             network,
             data,
             input_mean=_text(subject.input_mean),

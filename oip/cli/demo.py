@@ -12,7 +12,6 @@ import click
 from oip.cli.options import (
     data_dir_option,
     json_option,
-    our_models,
     plain_text,
     print_json,
     quiet_option,
@@ -55,12 +54,12 @@ def command(
     Example:  oip demo
               oip demo --data mnist
     """
+    from oip import models
     from oip.cli.progress import shown
     from oip.core.errors import DataError, expected
     from oip.core.files import check_writable
 
     began = time.monotonic()
-    models = our_models()
     if models.split_source(source)[1] is not None:
         raise DataError(
             expected("--data", "a source without a part (the demo uses both)", f"'{source}'")

@@ -11,7 +11,6 @@ from oip.cli.options import (
     data_dir_option,
     json_option,
     note,
-    our_models,
     plain_text,
     print_json,
     quiet_option,
@@ -85,13 +84,14 @@ def command(
 
 def _data(run: Any, source: str | None, data_dir: Path | None) -> Any:
     """The data that the run was made with; refused where their number has changed."""
+    from oip import models
     from oip.core.errors import DataError, RunError, expected
 
     told = run.info.get("data") or {}
     if not told.get("source"):
         hint = "Give --data to 'oip reconstruct' or 'oip rank' first."
         raise RunError(expected(f"'{run.path}' for --with-data", "a run with data", "none", hint))
-    data = our_models().load(source or told["source"], data_dir=data_dir, part="test")
+    data = models.load(source or told["source"], data_dir=data_dir, part="test")
     if told.get("images") not in (None, len(data.images)):
         raise DataError(
             expected(

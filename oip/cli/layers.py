@@ -32,10 +32,10 @@ def command(
     \b
     Example:  oip layers model.keras
     """
-    from oip.cli.inputs import opened
     from oip.cli.tables import print_table
+    from oip.workflows.inputs import open_network
 
-    network = opened(model, imports, None, input_size, input_name)
+    network = open_network(model, imports, None, input_size, input_name)
     layers = [layer.to_dict() for layer in network.convolutional]
     if as_json:
         print_json({"layers": layers, "inputs": _inputs(network)})

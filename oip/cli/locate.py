@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from oip.cli.inputs import apply_input, input_options, loaded_data, opened
+from oip.cli.inputs import apply_input, input_options
 from oip.cli.options import (
     data_dir_option,
     import_option,
@@ -20,6 +20,7 @@ from oip.cli.options import (
     seed_option,
     with_options,
 )
+from oip.workflows.inputs import load_data, open_network
 
 SCHEMA = 1
 _TOGETHER = 64
@@ -91,8 +92,8 @@ def command(
     if source is None:
         raise SettingsError(expected("oip locate", "images to look through", "no --data"))
     files.check_writable(out)
-    data = loaded_data(source, data_dir)
-    network = opened(model, imports, data, input_size, input_name)
+    data = load_data(source, data_dir)
+    network = open_network(model, imports, data, input_size, input_name)
     chosen = parse_selections(network, selections)
     told_of_input: Any = statistics
     apply_input(network, data, quiet=quiet, **told_of_input)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -64,27 +62,3 @@ def note(text: str, quiet: bool = False) -> None:
     """A remark on stderr."""
     if not quiet:
         click.echo(text, file=sys.stderr)
-
-
-def our_models() -> Any:
-    """The project's own `models` package, never a file of the same name in the working directory.
-
-    Raises:
-        OipError: another `models` shadows it; the message names the file.
-    """
-    import oip
-    from oip.core.errors import OipError, expected
-
-    ours = Path(oip.__file__).resolve().parent.parent / "models" / "__init__.py"
-    found = importlib.util.find_spec("models")  # finds, but does not run, what bears the name
-    origin = Path(found.origin).resolve() if found is not None and found.origin else None
-    if origin != ours:
-        raise OipError(
-            expected(
-                "the package 'models' of oip is hidden by another module",
-                f"'{ours}'",
-                f"'{origin}'",
-                "Rename that file, or run oip from another folder.",
-            )
-        )
-    return importlib.import_module("models")

@@ -11,7 +11,6 @@ from oip.cli.options import (
     data_dir_option,
     import_option,
     json_option,
-    our_models,
     quiet_option,
     seed_option,
     with_options,
@@ -37,10 +36,12 @@ def model_and_data(
     model: Path, imports: tuple[str, ...], source: str, data_dir: Path | None
 ) -> tuple[Any, Any]:
     """The network of a file, its input settled by the data if it knows nothing, and the data."""
-    from oip.cli.inputs import apply_input, opened
+    from oip import models
+    from oip.cli.inputs import apply_input
+    from oip.workflows.inputs import open_network
 
-    data = our_models().load(source, data_dir=data_dir, part="test")
-    network = opened(model, imports, data, None)
+    data = models.load(source, data_dir=data_dir, part="test")
+    network = open_network(model, imports, data, None)
     apply_input(network, data)
     return network, data
 

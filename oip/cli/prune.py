@@ -12,7 +12,6 @@ from oip.cli.options import (
     import_option,
     json_option,
     note,
-    our_models,
     plain_text,
     print_json,
     quiet_option,
@@ -107,22 +106,23 @@ def command(
     Example:  oip prune model.keras --data mnist-sample --out smaller.keras
     """
     from mi.selection import DEFAULT_METHOD
-    from oip.cli.inputs import apply_input, opened
+    from oip import models
+    from oip.cli.inputs import apply_input
     from oip.cli.progress import shown
     from oip.cli.pruning import Pruner, plans
     from oip.core.errors import DataError, OipError, expected
+    from oip.workflows.inputs import open_network
 
     asked = plans(
         method or DEFAULT_METHOD, keep, correct=correct, epochs=epochs, samples=samples, seed=seed
     )
     _check_out(out, model, len(asked) > 1)
-    models = our_models()
     name, part = models.split_source(source)
     if part is not None:
         hint = f"Say --data {name}; both parts are needed."
         raise DataError(expected("--data", "a source without a part", source, hint))
     train, test = (models.load(name, data_dir=data_dir, part=one) for one in ("train", "test"))
-    network = opened(model, imports, train, None)
+    network = open_network(model, imports, train, None)
     apply_input(network, train)
     wanted = [network.find(layer) for layer in layers] or None
     with shown(quiet) as progress:

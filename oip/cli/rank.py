@@ -14,7 +14,6 @@ from oip.cli.options import (
     import_option,
     json_option,
     note,
-    our_models,
     plain_text,
     print_json,
     quiet_option,
@@ -103,27 +102,27 @@ def command(
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
     from mi.estimators.choice import label_estimator
+    from oip import models
     from oip.cli.ablating import ablated, check_classes
-    from oip.cli.inputs import apply_input, opened
+    from oip.cli.inputs import apply_input
     from oip.cli.progress import shown
-    from oip.cli.rank_tables import print_layer
+    from oip.cli.rank_tables import print_kernels, print_layer, print_redundancy
     from oip.cli.ranking import rank_into
     from oip.cli.related import (
         check_kernels,
         kernels_into,
-        print_kernels,
-        print_redundancy,
         redundancy_into,
     )
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.network.selection import parse_selections
+    from oip.workflows.inputs import open_network
 
     began = time.monotonic()
     chosen = [label_estimator(name) for name in estimators] or None
     check_writable(out)
-    data = our_models().load(source, data_dir=data_dir, part="test")
-    network = opened(model, imports, data, None)
+    data = models.load(source, data_dir=data_dir, part="test")
+    network = open_network(model, imports, data, None)
     layers = _with_pooling(parse_selections(network, selections), at, bool(selections), quiet)
     apply_input(network, data)
     if ablate:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from oip.cli.inputs import apply_input, input_options, loaded_data, opened
+from oip.cli.inputs import apply_input, input_options
 from oip.cli.options import (
     data_dir_option,
     import_option,
@@ -21,6 +21,7 @@ from oip.cli.options import (
     seed_option,
     with_options,
 )
+from oip.workflows.inputs import load_data, open_network
 
 
 @click.command()
@@ -131,8 +132,8 @@ def command(
     settings = ascent_settings(preset, **(told | assignments(changes)))
     pair = check_top(top, by, expressions, source)
     check_writable(out)
-    data = loaded_data(source, data_dir)
-    network = opened(model, imports, data, input_size, input_name)
+    data = load_data(source, data_dir)
+    network = open_network(model, imports, data, input_size, input_name)
     chosen, objectives = asked_for(network, selections, expressions)
     apply_input(
         network,

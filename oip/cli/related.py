@@ -163,53 +163,6 @@ def check_kernels(network: Network, layers: Iterable[LayerInfo]) -> None:
         check_plain(convolution_call(network, layer), layer)
 
 
-def print_kernels(told: dict[str, Any], layer: str, most: int = 8) -> None:
-    """The best kernels of each map on stdout."""
-    from oip.cli.tables import number, print_table
-
-    rows = []
-    for one in told["maps"]:
-        for place, kernel in enumerate(one["kernels"][:most]):
-            rows.append(
-                (
-                    one["map"] if not place else "",
-                    f"{kernel['input']} of {one['of']}" if not place else kernel["input"],
-                    number(kernel["mi"]),
-                    number(kernel["with_map"]),
-                    "-" if kernel["p_adjusted"] is None else f"{kernel['p_adjusted']:.2g}",
-                )
-            )
-    title = f"{layer}: kernels by {told['name_shown']}, {told['samples']} images of {told['split']}"
-    headings = ("map", "input channel", "bits", "bits with the map", "p adjusted")
-    print_table([(heading, "right") for heading in headings], rows, title)
-
-
-def print_redundancy(told: dict[str, Any], most: int = 8) -> None:
-    """Clusters of maps that share most of what they hold, and where groups saturate."""
-    import click
-
-    from oip.cli.options import plain_text
-    from oip.cli.tables import number, print_table
-
-    click.echo(plain_text(f"{told['layer']}: redundancy, {told['samples']} images"))
-    groups = [group for group in told["clusters"] if len(group) > 1]
-    for group in groups[:most]:
-        click.echo(f"  share at least 90 % on average: {', '.join(map(str, group))}")
-    if not groups:
-        click.echo("  no maps share 90 % of what they hold")
-    rows = [
-        (
-            one["maps"],
-            number(one["input"]),
-            number(one["label"]),
-            "saturated" if one["saturated"] else "",
-        )
-        for one in told["together"]
-    ]
-    headings = ("maps together", "right"), ("bits of input", "right"), ("bits of label", "right")
-    print_table((*headings, ("", "left")), rows)
-
-
 def _finished(path: Path, key: str) -> dict[str, Any] | None:
     """What was asked for in the same way before."""
     from oip.core import files

@@ -10,7 +10,6 @@ import click
 from oip.cli.options import (
     data_dir_option,
     json_option,
-    our_models,
     plain_text,
     print_json,
     quiet_option,
@@ -30,7 +29,9 @@ class _Command(click.Command):
     """A command whose help ends with the recipes there are, and the options that each takes."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        recipes = our_models().RECIPES
+        from oip import models
+
+        recipes = models.RECIPES
         with formatter.section("Recipes"):
             formatter.write_dl([(recipe.name, _described(recipe)) for recipe in recipes])
 
@@ -112,7 +113,8 @@ def command(
       oip train conv-stack --data mnist --out digits.keras --record runs/digits
       oip train lenet5 --filters 6,32 --activation sigmoid --data mnist --out five.keras
     """
-    models = our_models()
+    from oip import models
+
     options = {"filters": filters, "units": units, "stride": stride, "activation": activation}
     chosen = models.recipe(recipe).configured(**options)
     name, part = models.split_source(source)

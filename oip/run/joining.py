@@ -15,8 +15,8 @@ from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, silent
 from oip.run.directory import Run
 from oip.run.outputs import join_outputs
-from oip.run.shards import read_shard, shard_key, write_shard
-from oip.run.stability import held_maps, known_stability, measure_stability
+from oip.run.shards import held_maps, read_shard, shard_key, write_shard
+from oip.run.stability import known_stability, measure_stability
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 

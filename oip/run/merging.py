@@ -10,8 +10,7 @@ import numpy as np
 from oip.ascent.results import Oips, joined
 from oip.core.errors import RunError, expected
 from oip.run.directory import Run
-from oip.run.shards import read_shard
-from oip.run.stability import held_maps
+from oip.run.shards import held_maps, read_shard
 
 
 def layer_oips(run: Run, index: int) -> Oips:

@@ -16,6 +16,7 @@ import numpy as np
 from oip.ascent.results import PER_MAP, SHARED, Oips
 from oip.core import files
 from oip.core.errors import RunError, expected
+from oip.run.directory import Run
 
 SCHEMA = 2
 
@@ -94,3 +95,10 @@ def shard_key(path: Path) -> str | None:
             return str(archive["key"])
     except Exception:  # damaged in any of many ways
         return None
+
+
+def held_maps(run: Run, index: int) -> np.ndarray:
+    """Numbers of the maps in a layer's shards, in order; nothing else of them is read."""
+    paths = run.shards(index)
+    parts = [files.read_array(path, "maps") for path in paths]
+    return np.concatenate(parts) if parts else np.array([], np.int64)

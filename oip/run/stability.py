@@ -10,7 +10,7 @@ from oip.ascent import similarity
 from oip.core import files
 from oip.core.errors import RunError
 from oip.run.directory import Run
-from oip.run.shards import read_shard
+from oip.run.shards import held_maps, read_shard
 
 SCHEMA = 1
 _NAME = "stability.json"
@@ -34,13 +34,6 @@ def measure_stability(run: Run, index: int, seed: int) -> None:
             if held_maps(run, index).tolist() == maps.tolist():
                 _write(run, index, maps, found)
                 return
-
-
-def held_maps(run: Run, index: int) -> np.ndarray:
-    """Numbers of the maps in a layer's shards, in order; nothing else of them is read."""
-    paths = run.shards(index)
-    parts = [files.read_array(path, "maps") for path in paths]
-    return np.concatenate(parts) if parts else np.array([], np.int64)
 
 
 def known_stability(run: Run, index: int) -> dict[str, Any] | None:

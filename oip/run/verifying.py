@@ -15,8 +15,7 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.progress import Progress, silent
 from oip.run.directory import Run
-from oip.run.shards import read_shard
-from oip.run.stability import held_maps
+from oip.run.shards import held_maps, read_shard
 
 _READ = (".npz", ".json")
 

@@ -53,6 +53,8 @@ def _heeding(option: str) -> list[str]:
 
 
 def _check_sources(sources: Sequence[str]) -> None:
+    from oip import models
+
     seen: dict[str, str] = {}
     for source in sources:
         whole(source)
@@ -63,6 +65,4 @@ def _check_sources(sources: Sequence[str]) -> None:
             raise DataError(expected("--data", "sources of different names", both, hint))
         seen[name] = source
     if sources and not any(is_known(one) or Path(one).exists() for one in sources):
-        from oip.cli.options import our_models
-
-        our_models().load(sources[0])  # says what there is, and what was perhaps meant
+        models.load(sources[0])  # says what there is, and what was perhaps meant

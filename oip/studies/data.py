@@ -25,10 +25,11 @@ def study_data(
     Raises:
         MissingData: the source is not there, cannot be downloaded, or is damaged.
     """
-    from oip.cli.options import our_models
+
+    from oip import models
 
     try:
-        return our_models().load(source, settings.data_dir, part, size, bands)
+        return models.load(source, settings.data_dir, part, size, bands)
     except DataError as error:
         needs = f"the data '{base_name(source)}'"
         raise MissingData(needs, _looked(source, settings), str(error)) from error
@@ -44,9 +45,10 @@ def digest(data: Any) -> str:
 
 def is_known(source: str) -> bool:
     """Whether a source is a name that `models` knows, and not a path."""
-    from oip.cli.options import our_models
 
-    name = our_models().split_source(source)[0]
+    from oip import models
+
+    name = models.split_source(source)[0]
     from models.known import NAMES
 
     return name in NAMES

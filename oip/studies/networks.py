@@ -120,9 +120,10 @@ def whole(source: str) -> None:
     Raises:
         DataError: the source is that of one part.
     """
-    from oip.cli.options import our_models
 
-    name, part = our_models().split_source(source)
+    from oip import models
+
+    name, part = models.split_source(source)
     if part is not None:
         raise DataError(expected("--data", "a source in both parts", source, f"Say {name}."))
 

@@ -118,9 +118,10 @@ def _trained(
     folder: Folder, data: Images, settings: StudySettings, sizes: Sizes, progress: Progress
 ) -> list[Path]:
     """Networks of one recipe, one a seed; those that are there are not trained again."""
-    from oip.cli.options import our_models
 
-    models = our_models()
+    from oip import models
+
+    models = models
     from models.datasets import chosen
 
     train = data.train

@@ -62,9 +62,10 @@ def is_saved(done: int, iterations: int) -> bool:
 
 def built(watched: Watched, data: Any) -> Any:
     """The network, untrained; it takes pixels as they are stored and divides by their range."""
-    from oip.cli.options import our_models
+
+    from oip import models
 
     shape = data.images.shape[1:]
     low, high = (np.full(shape[-1], level) for level in (data.low, data.high))
     options = dict(watched.options)
-    return our_models().build(watched.recipe, shape, len(data.classes), low, high - low, **options)
+    return models.build(watched.recipe, shape, len(data.classes), low, high - low, **options)

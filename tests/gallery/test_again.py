@@ -10,10 +10,11 @@ import pytest
 
 from gallery.again import command
 from oip.ascent.settings import PRESETS, ascent_settings
-from oip.cli.inputs import apply_input, input_shape
+from oip.cli.inputs import apply_input
 from oip.cli.reconstruct import assignments
 from oip.cli.reconstruct import command as reconstruct
 from oip.network.inputs import InputSpec
+from oip.workflows.inputs import input_shape
 
 LAYER = {"layer": "a", "index": 0}
 

@@ -1,0 +1,1 @@
+"""Workflows that commands, batches, studies and notebooks share."""
