@@ -1,6 +1,6 @@
 """A run as a folder of static files that a browser opens by double click.
 
->>> import gallery
+>>> from oip import gallery
 >>> gallery.build("runs/mnist")  # doctest: +SKIP
 PosixPath('runs/mnist/gallery/index.html')
 """
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from gallery.site import build
+    from oip.gallery.site import build
 
 __all__ = ["build"]
 
-_PLACES = {"build": "gallery.site"}
+_PLACES = {"build": "oip.gallery.site"}
 
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

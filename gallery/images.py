@@ -2,36 +2,201 @@
 
 from __future__ import annotations
 
+import io
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from gallery.drawn import Drawn
-from gallery.grown import Block, best_images
-from gallery.layers import LayerEntry
-from gallery.pictures import (
-    FULL,
-    MOST_IN_A_ROW,
-    STAGE,
-    TILE,
-    animation,
-    cell_of,
-    exact,
-    factor,
-    fitted,
-    size_of,
-    strip,
-    webp,
-    with_rows,
-)
-from gallery.sheets import Sheets
-from gallery.store import Store
-from oip.core.figures import enhanced, plain
+from oip.core.errors import DataError, expected
+from oip.core.images import enhanced, plain, shown
 from oip.core.progress import Progress, silent
+from oip.gallery.cache import Drawn, Store
+from oip.gallery.escape import number
+from oip.gallery.read_run import Block, LayerEntry, Redundancy, best_images
+from oip.network.inputs import with_bands
 from oip.run.shards import read_shard
+
+TILE = 96
+"""Longest side of a tile, in pixels."""
+FULL = 224
+"""Longest side of an image on a map's page; small inputs are enlarged to about half of it."""
+STAGE = 128
+"""Longest side of an image on its way."""
+MOST_IN_A_ROW = 16
+_FRAME_MILLISECONDS = 350
+_LAST_MILLISECONDS = 1500
+
+
+def size_of(info: dict[str, Any]) -> tuple[int, int]:
+    """(h, w) that a run's input is shown with.
+
+    A line of numbers, (length, bands) or (1, length, bands), is shown as a strip, a quarter as high
+    as it is long.
+    """
+    *rows, width = (int(side) for side in info["input"]["shape"][:-1])
+    height = rows[0] if rows else 1
+    return (_strip_height(width) if height == 1 else height), width
+
+
+def _strip_height(width: int) -> int:
+    return max(1, width // 4)
+
+
+def factor(size: tuple[int, int], limit: int) -> float:
+    """How much an image of (h, w) is enlarged (a whole number) or shrunk to fit into `limit`."""
+    longest = max(size)
+    return float(max(1, limit // longest)) if longest <= limit else limit / longest
+
+
+def fitted(image: np.ndarray, limit: int) -> np.ndarray:
+    """(h, w, b) uint8 to (h', w') or (h', w', 3) uint8 whose longer side fits into `limit`.
+
+    Small images grow by whole pixels without smoothing, large ones are smoothed down. One row grows
+    to the strip that `size_of` speaks of.
+    """
+    from PIL import Image
+
+    pixels = shown(image)
+    rows, columns = image.shape[:2]
+    scale = factor((rows, columns), limit)
+    if scale >= 1:
+        pixels = np.repeat(np.repeat(pixels, int(scale), axis=0), int(scale), axis=1)
+    else:
+        sides = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+        pixels = np.asarray(Image.fromarray(pixels).resize(sides, Image.Resampling.LANCZOS))
+    if rows == 1:
+        height = max(1, round(_strip_height(columns) * scale))
+        pixels = np.repeat(pixels[:1], height, axis=0)
+    return pixels
+
+
+def strip(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Equal images, row by row, as one picture without gaps."""
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+
+
+def exact(size: tuple[int, int]) -> bool:
+    """Whether an input of (h, w) is small enough for its pixels to be told apart."""
+    return max(size) <= TILE // 2
+
+
+def webp(picture: np.ndarray, lossless: bool) -> bytes:
+    """One picture, (h, w) or (h, w, 3) uint8."""
+    return _encoded([picture], lossless)
+
+
+def animation(frames: Sequence[np.ndarray], lossless: bool) -> bytes:
+    """Frames as an endless animation; the last one stays longest."""
+    durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
+    return _encoded(
+        frames, lossless, save_all=True, duration=durations, loop=0, minimize_size=False
+    )
+
+
+def _encoded(frames: Sequence[np.ndarray], lossless: bool, **options: Any) -> bytes:
+    from PIL import Image
+
+    # Method 0 is the fast one. On enlarged pixels it is also as small as the slow ones.
+    quality = {"lossless": True, "quality": 20} if lossless else {"quality": 80}
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    if others:
+        options["append_images"] = others
+    stream = io.BytesIO()
+    first.save(stream, "WEBP", method=0, **quality, **options)
+    return stream.getvalue()
+
+
+def cell_of(size: tuple[int, int]) -> tuple[int, int, bool]:
+    """(h, w) of a tile in a sheet for an input of (h, w), and whether it is kept to the pixel."""
+    lossless = exact(size)
+    scale = 1.0 if lossless else min(1.0, TILE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale)), lossless
+
+
+def fitted_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """(h, w, b) uint8 as a tile of a sheet."""
+    if image.shape[:2] == cell:
+        return shown(image)
+    return fitted(image, max(cell))
+
+
+def with_rows(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Images of an input of `shape`, lines (..., length, bands) as one row: (..., h, w, bands)."""
+    return images[..., None, :, :] if len(shape) == 2 else images
+
+
+COLUMNS = 16
+"""Tiles in a row of a sheet."""
+PER_SHEET = 256
+_EMPTY = 128
+
+
+class Sheets:
+    """Files `img/sheet-000.webp`; those whose tiles have not changed are taken over.
+
+    Small inputs are kept at their own size (the page enlarges them by whole pixels), so that the
+    sheets of 10,000 maps of 28 x 28 pixels take 32 MB in a browser instead of 300.
+    """
+
+    def __init__(
+        self, store: Store, drawn: Drawn, cell: tuple[int, int, bool], tiles: Sequence[Any]
+    ):
+        """
+        Args:
+            store: where to.
+            drawn: what the old sheets were drawn from.
+            cell: (h, w) of a tile in a file, and whether it is kept to the pixel.
+            tiles: for each place what its tile is drawn from.
+        """
+        self._store = store
+        self.cell = cell[:2]
+        self._lossless = cell[2]
+        self._count = len(tiles)
+        self._open: set[int] = set()
+        self._pixels: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+        for sheet in range(-(-len(tiles) // PER_SHEET)):
+            part = tiles[sheet * PER_SHEET : (sheet + 1) * PER_SHEET]
+            same = drawn.note(f"sheet-{sheet:03d}", drawn.key(*part))
+            if not (same and store.keep(_name(sheet))):
+                self._open.add(sheet)
+
+    def wants(self, place: int) -> bool:
+        """Whether a place's sheet has to be drawn."""
+        return place // PER_SHEET in self._open
+
+    def put(self, place: int, image: np.ndarray) -> None:
+        """Draws a tile, (h, w, b) uint8, at its place; threads may do so at the same time."""
+        number, spot = divmod(place, PER_SHEET)
+        if number not in self._open:
+            return
+        height, width = self.cell
+        tile = fitted_cell(image, self.cell)
+        with self._lock:
+            if number not in self._pixels:
+                rows = -(-min(PER_SHEET, self._count - number * PER_SHEET) // COLUMNS)
+                shape = (rows * height, COLUMNS * width, *tile.shape[2:])
+                self._pixels[number] = np.full(shape, _EMPTY, np.uint8)
+        top, left = spot // COLUMNS * height, spot % COLUMNS * width
+        self._pixels[number][top : top + height, left : left + width] = tile
+
+    def write_finished(self, last: int) -> None:
+        """Writes the sheets that are full, or that end, when all places up to `last` are drawn."""
+        for sheet in sorted(self._open):
+            if last + 1 < min((sheet + 1) * PER_SHEET, self._count):
+                break
+            pixels = self._pixels.pop(sheet, None)
+            if pixels is not None:
+                self._store.write(_name(sheet), webp(pixels, self._lossless))
+            self._open.discard(sheet)
+
+
+def _name(number: int) -> str:
+    return f"img/sheet-{number:03d}.webp"
 
 
 class MapImages:
@@ -130,3 +295,134 @@ def _paths(layer: int, number: int, moving: bool) -> list[str]:
     if moving:
         found += [f"img/evolution/{name}.webp", f"img/evolution/{name}-still.webp"]
     return found
+
+
+class DataImages:
+    """Writes data images as `img/data/00012.webp`, each once."""
+
+    def __init__(
+        self,
+        store: Store,
+        drawn: Drawn,
+        info: dict[str, Any],
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        classes: list[str],
+        digest: str | None = None,
+    ):
+        """
+        Args:
+            store: where to.
+            drawn: what the old pictures were drawn from.
+            info: what run.json says.
+            images: (n, h, w, bands); (n, length, bands) of lines.
+            labels: (n,), for captions.
+            classes: their names.
+            digest: SHA-256 of the images; without it all are written again.
+
+        Raises:
+            DataError: images or labels of the wrong shape.
+        """
+        shape = info["input"]["shape"]
+        images = with_rows(with_bands(images, tuple(shape)), shape)
+        if images.ndim != 4:
+            wanted = "(n, h, w, bands)" if len(shape) == 3 else "(n, length, bands)"
+            raise DataError(expected("data_images", wanted, images.shape))
+        if labels is not None and len(labels) != len(images):
+            raise DataError(expected("data_labels", f"{len(images)} labels", len(labels)))
+        self._images, self._labels, self._classes = images, labels, classes
+        self._range = _range(images, info["input"])
+        self.height = size_of(info)[0]
+        """Pixels that an image is shown high, of an input's own width."""
+        self._store = store
+        self._same = digest is not None and drawn.note("data", drawn.key(digest, self._range))
+        self._written: set[int] = set()
+        self.lossless = exact(size_of(info))
+
+    def write(self, index: int) -> bool:
+        """Writes an image unless it has been written; False where there is no such image."""
+        if not 0 <= index < len(self._images):
+            return False
+        if index not in self._written:
+            self._written.add(index)
+            name = f"img/data/{index:05d}.webp"
+            if not (self._same and self._store.keep(name)):
+                self._store.write(name, self._drawn(index))
+        return True
+
+    def _drawn(self, index: int) -> bytes:
+        low, high = self._range
+        values = (self._images[index].astype(np.float32) - low) / (high - low)
+        pixels = (np.clip(values, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+        limit = FULL // 2 if self.lossless else min(FULL, max(pixels.shape[:2]))
+        return webp(fitted(pixels, limit), self.lossless)
+
+    def caption(self, index: int) -> str:
+        """The image's label in words, empty without labels."""
+        if self._labels is None:
+            return ""
+        label = self._labels[index]
+        if isinstance(label, int | np.integer) and 0 <= label < len(self._classes):
+            return self._classes[int(label)]
+        return str(label)
+
+
+def _range(images: np.ndarray, told: dict[str, Any]) -> tuple[float, float]:
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = number(told.get("low"), 15), number(told.get("high"), 15)
+    if low is None or high is None or not high > low:
+        low, high = float(np.min(images)), float(np.max(images))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+_SIDE = 448
+_RAMP = np.array(
+    [(244, 246, 247), (176, 210, 220), (72, 152, 177), (11, 98, 125), (5, 42, 56)], np.float64
+)
+"""Little to much: lighter to darker, so that it reads without colour."""
+_OWN = (214, 178, 120)
+_UNKNOWN = (255, 255, 255)
+
+
+def alike_order(shared: np.ndarray) -> np.ndarray:
+    """(m,) places: maps that share much stand side by side (average-linkage clusters).
+
+    Args:
+        shared: (m, m) symmetric; NaN where unknown.
+    """
+    count = len(shared)
+    if count < 3 or not np.isfinite(shared).any():
+        return np.arange(count)
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    most = np.nanmax(shared)
+    distance = np.where(np.isfinite(shared), most - shared, most - np.nanmin(shared))
+    distance = (distance + distance.T) / 2
+    np.fill_diagonal(distance, 0.0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=count <= 300)
+    return leaves_list(tree)
+
+
+def matrix_picture(redundancy: Redundancy) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """A picture of the pairs by the first measure.
+
+    Returns:
+        (h, w, 3) uint8 of about 448 pixels, or one pixel a map; (m,) the maps in its order; the
+        values of its lightest and its darkest tone.
+    """
+    shared = redundancy.shared
+    order = alike_order(shared)
+    values = shared[np.ix_(order, order)]
+    known = np.isfinite(values)
+    low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0, 0)
+    share = np.where(known, (values - low) / ((high - low) or 1.0), 0.0)
+    stops = np.linspace(0.0, 1.0, len(_RAMP))
+    pixels = np.stack([np.interp(share, stops, _RAMP[:, band]) for band in range(3)], axis=-1)
+    pixels[~known] = _UNKNOWN
+    places = np.arange(len(order))
+    pixels[places, places] = _OWN
+    scale = max(1, _SIDE // max(len(order), 1))
+    big = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
+    return (big + 0.5).astype(np.uint8), redundancy.maps[order], (low, high)

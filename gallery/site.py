@@ -12,26 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from gallery.assets import app_script, app_style
-from gallery.catalogue import KIND, Catalogue
-from gallery.data_images import DataImages
-from gallery.details import layer_details
-from gallery.drawn import Drawn
-from gallery.evidence import check_input, training_record
-from gallery.images import MapImages
-from gallery.layers import class_names, read_layer, shown_layers
-from gallery.pages import Pages
-from gallery.pictures import size_of
-from gallery.sheets import COLUMNS, PER_SHEET
-from gallery.single import check_ours as check_single
-from gallery.single import check_size, single_page
-from gallery.store import Store
-from gallery.text import plain_name, script
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, automatic
-from oip.run.citing import citations
-from oip.run.directory import Run
+from oip.gallery.cache import Drawn, Store
+from oip.gallery.escape import plain_name, script
+from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, size_of
+from oip.gallery.map_details import layer_details
+from oip.gallery.map_table import KIND, Catalogue
+from oip.gallery.pages import Pages
+from oip.gallery.read_run import check_input, class_names, read_layer, shown_layers, training_record
+from oip.gallery.single_file import app_script, app_style, check_size, single_page
+from oip.gallery.single_file import check_ours as check_single
+from oip.run.citations import citations
+from oip.run.run import Run
 from oip.run.shards import data_digest
 
 _UNFINISHED = ".gallery-"

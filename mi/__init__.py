@@ -1,10 +1,11 @@
 """What a map knows: information of responses about labels, and the order it gives.
 
->>> import mi
+>>> from oip import mi
 >>> ranking = mi.rank("model.keras", images, labels, "Conv2D_3")  # doctest: +SKIP
 >>> ranking.order[:10]  # doctest: +SKIP
 
-Names are imported when they are used; `import mi` imports no TensorFlow, scikit-learn or scipy.
+Names are imported when they are used; importing this package imports neither
+TensorFlow, scikit-learn nor scipy.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from typing import TYPE_CHECKING
 from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mi.ablation import Ablation, ablate
-    from mi.common_points import CommonPatterns
-    from mi.entropies import entropy, input_information, negentropy
-    from mi.estimators.base import Estimator, LabelEstimator
-    from mi.estimators.choice import estimator
-    from mi.estimators.rbig_destructor import Destructor
-    from mi.estimators.results import Estimate
-    from mi.information import (
+    from oip.mi.ablation import Ablation, ablate
+    from oip.mi.class_pattern_results import CommonPatterns, Separation
+    from oip.mi.class_patterns import common_patterns, separating
+    from oip.mi.estimators.base import Estimator, LabelEstimator
+    from oip.mi.estimators.density_destructor import Destructor
+    from oip.mi.estimators.registry import estimator
+    from oip.mi.estimators.results import Estimate
+    from oip.mi.kernel_ranking import KernelRanking, rank_kernels
+    from oip.mi.quantities import (
         conditional_mutual_information,
+        entropy,
+        input_information,
         kl_divergence,
         mutual_information,
+        negentropy,
         total_correlation,
     )
-    from mi.kernels import KernelRanking, rank_kernels
-    from mi.patterns import common_patterns, separating
-    from mi.ranking import rank
-    from mi.ranking_result import Ranking
-    from mi.recorder import Recorder
-    from mi.redundancies import Redundancies, redundancy
-    from mi.selection import Selection, select
-    from mi.separation import Separation
-    from mi.training_record import TrainingRecord
+    from oip.mi.ranking import Ranking, rank
+    from oip.mi.redundancies import Redundancies, redundancy
+    from oip.mi.selection import Selection, select
+    from oip.mi.training.record import TrainingRecord
+    from oip.mi.training.recorder import Recorder
 
 __all__ = [
     "Ablation",
@@ -69,34 +70,34 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Ablation": "mi.ablation",
-    "CommonPatterns": "mi.common_points",
-    "Destructor": "mi.estimators.rbig_destructor",
-    "Estimate": "mi.estimators.results",
-    "Estimator": "mi.estimators.base",
-    "LabelEstimator": "mi.estimators.base",
-    "KernelRanking": "mi.kernels",
-    "Ranking": "mi.ranking_result",
-    "Redundancies": "mi.redundancies",
-    "Selection": "mi.selection",
-    "Separation": "mi.separation",
-    "Recorder": "mi.recorder",
-    "TrainingRecord": "mi.training_record",
-    "ablate": "mi.ablation",
-    "common_patterns": "mi.patterns",
-    "conditional_mutual_information": "mi.information",
-    "entropy": "mi.entropies",
-    "estimator": "mi.estimators.choice",
-    "input_information": "mi.entropies",
-    "kl_divergence": "mi.information",
-    "mutual_information": "mi.information",
-    "negentropy": "mi.entropies",
-    "rank": "mi.ranking",
-    "rank_kernels": "mi.kernels",
-    "redundancy": "mi.redundancies",
-    "select": "mi.selection",
-    "separating": "mi.patterns",
-    "total_correlation": "mi.information",
+    "Ablation": "oip.mi.ablation",
+    "CommonPatterns": "oip.mi.class_pattern_results",
+    "Destructor": "oip.mi.estimators.density_destructor",
+    "Estimate": "oip.mi.estimators.results",
+    "Estimator": "oip.mi.estimators.base",
+    "LabelEstimator": "oip.mi.estimators.base",
+    "KernelRanking": "oip.mi.kernel_ranking",
+    "Ranking": "oip.mi.ranking",
+    "Redundancies": "oip.mi.redundancies",
+    "Selection": "oip.mi.selection",
+    "Separation": "oip.mi.class_pattern_results",
+    "Recorder": "oip.mi.training.recorder",
+    "TrainingRecord": "oip.mi.training.record",
+    "ablate": "oip.mi.ablation",
+    "common_patterns": "oip.mi.class_patterns",
+    "conditional_mutual_information": "oip.mi.quantities",
+    "entropy": "oip.mi.quantities",
+    "estimator": "oip.mi.estimators.registry",
+    "input_information": "oip.mi.quantities",
+    "kl_divergence": "oip.mi.quantities",
+    "mutual_information": "oip.mi.quantities",
+    "negentropy": "oip.mi.quantities",
+    "rank": "oip.mi.ranking",
+    "rank_kernels": "oip.mi.kernel_ranking",
+    "redundancy": "oip.mi.redundancies",
+    "select": "oip.mi.selection",
+    "separating": "oip.mi.class_patterns",
+    "total_correlation": "oip.mi.quantities",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

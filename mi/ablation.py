@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mi import labels as labelling
-from oip.core import notebook
+from oip.core import html
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits
+from oip.mi import validation
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
-    from oip.network.view import Network
+    from oip.network.network import Network
 
 SCHEMA = 1
 _BYTES = 256 << 20
@@ -101,10 +101,10 @@ class Ablation:
             f"silenced to {self.to}; {self.samples} images{where}; "
             f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
         )
-        return notebook.block(
+        return html.block(
             f"{self.layer}: what the network loses without each of {len(self)} maps",
-            notebook.paragraph(told),
-            notebook.table(
+            html.paragraph(told),
+            html.table(
                 ("map", "loss gains, bits", "95 %", "accuracy falls"), rows, len(self) - len(rows)
             ),
         )
@@ -156,10 +156,10 @@ def ablate(
     Example:
         >>> mi.ablate("model.keras", images, labels, "Conv2D_3").order[:5]  # doctest: +SKIP
     """
+    from oip.network.forward import spatial_means
     from oip.network.inputs import check_images
-    from oip.network.responses import spatial_means
-    from oip.network.selection import map_numbers
-    from oip.network.view import Network
+    from oip.network.layer_spec import map_numbers
+    from oip.network.network import Network
 
     if to not in ("zero", "mean"):
         raise SettingsError(expected("to", "zero or mean", f"'{to}'"))
@@ -222,11 +222,11 @@ def _targets(
     network: Network, labels: Any, count: int, samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of the true classes in the output, and the images that are used."""
-    from oip.network import heads
+    from oip.network import outputs
 
-    head = heads.classes(network)
+    head = outputs.classes(network)
     known = max(2, head.units)
-    values = labelling.one_column("labels", labelling.plain("labels", labels), False)
+    values = validation.one_column("labels", validation.plain("labels", labels), False)
     if len(values) != count:
         raise DataError(expected("labels", f"{count}, one an image", len(values)))
     if values.dtype.kind not in "bui":
@@ -242,7 +242,7 @@ def _targets(
             )
         )
     found = np.unique(codes, return_inverse=True)[1]
-    places = labelling.stratified(found, samples, seed)
+    places = validation.stratified(found, samples, seed)
     return codes[places], places
 
 
@@ -253,14 +253,13 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
     """
     import tensorflow as tf
 
-    from oip.network import heads, kinds
-    from oip.network.cut import run_to
-    from oip.network.graphs import compiled
+    from oip.network import layer_types, outputs
+    from oip.network.forward import compiled, run_to
     from oip.network.tracing import shadowed
 
-    head = heads.classes(network)
+    head = outputs.classes(network)
     one_output = head.units == 1
-    if not one_output and kinds.activation_name(head.place.layer) == "sigmoid":
+    if not one_output and layer_types.activation_name(head.place.layer) == "sigmoid":
         raise DataError(
             expected(
                 "the model's output",

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mi.estimators.renyi_entropy import class_entropy, label_entropy, matrix_entropy
-from mi.estimators.renyi_gram import Width, gram
-from mi.estimators.renyi_pairs import Pairs, added_squares
-from mi.estimators.results import SATURATED
-from mi.estimators.settings import check_number, check_whole
-from mi.estimators.threads import each
-from mi.subject import At, Subject
-from oip.core import notebook, seeds
+from oip.core import html, seeds
+from oip.core.checks import check_number, check_whole
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.units import bits
+from oip.mi.backend import each
+from oip.mi.estimators.renyi_entropy import (
+    Bandwidth,
+    class_entropy,
+    gram,
+    label_entropy,
+    matrix_entropy,
+)
+from oip.mi.estimators.renyi_pairs import Pairs, added_squares
+from oip.mi.estimators.results import SATURATED
+from oip.mi.layer_sample import At, Subject
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
@@ -181,10 +186,10 @@ class Redundancies:
         groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
         alike = [f"share at least 90 % on average: {group}" for group in groups[:_SHOWN]]
         headings = ("map", "bits about the input", "bits about the label", "shares most with")
-        return notebook.block(
+        return html.block(
             f"{self.layer}: what {len(self.maps)} maps share, {self.samples} images",
-            notebook.table(headings, rows, len(self.maps) - len(rows)),
-            *(notebook.paragraph(text) for text in (*self.notices, *alike)),
+            html.table(headings, rows, len(self.maps) - len(rows)),
+            *(html.paragraph(text) for text in (*self.notices, *alike)),
         )
 
     def _alike(self) -> np.ndarray:
@@ -250,7 +255,7 @@ def redundancy(
     subject = Subject.of(
         model_or_path, images, labels, layer, maps=maps, samples=samples, seed=seed
     )
-    grams, finite = layer_grams(subject, at, Width(relative))
+    grams, finite = layer_grams(subject, at, Bandwidth(relative))
     numbers, notices = subject.maps[finite], list(subject.notices)
     if not finite.all():
         notices.append(f"{(~finite).sum()} maps have responses that are not finite, left out.")
@@ -274,7 +279,7 @@ def redundancy(
     )
 
 
-def layer_grams(subject: Subject, at: At, width: Width) -> tuple[np.ndarray, np.ndarray]:
+def layer_grams(subject: Subject, at: At, width: Bandwidth) -> tuple[np.ndarray, np.ndarray]:
     """(m, n, n) float32 Gram matrices of the maps with finite responses, and which they are."""
     n, maps = len(subject.images), len(subject.maps)
     if 4 * maps * n * n > _GRAMS:
@@ -297,13 +302,13 @@ def layer_grams(subject: Subject, at: At, width: Width) -> tuple[np.ndarray, np.
 def gram_of_input(subject: Subject) -> np.ndarray:
     """(n, n): Gram matrix of the images themselves, standardised, at the median distance."""
     images = subject.network.inputs.standardised(subject.images)
-    return gram(images.reshape(len(images), -1), Width())
+    return gram(images.reshape(len(images), -1), Bandwidth())
 
 
 def pairs_at_two(
     grams: np.ndarray, whole: np.ndarray, codes: np.ndarray | None
 ) -> tuple[Pairs, Pairs | None]:
-    """All pairs at alpha 2, as in `mi.estimators.renyi_pairs`.
+    """All pairs at alpha 2, as in `oip.mi.estimators.renyi_pairs`.
 
     I of two maps is ln(sum A_i^2 A_j^2 B^2 / sum A_i^2 A_j^2) less the same of constant maps, B the
     Gram matrix of what they are about.

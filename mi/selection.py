@@ -1,28 +1,300 @@
-"""Which maps of a layer to keep."""
+"""Which maps of a layer to keep.
+
+Maps by what the next layers lose without them, when their kernels are fitted again.
+
+Maps are removed one at a time, from all of them down. Each time the map goes whose loss is least:
+the variance of what the next layers compute that a linear fit from the remaining maps no longer
+explains. For Gaussian responses that residual variance is what conditional mutual information
+I(T_i; Z | the maps that stay) measures; Z is what the next layer computes.
+
+With Sigma the covariance of the inputs of the next kernel W, H its inverse, and b the inputs that a
+map feeds, removing it costs tr(W_b' H_bb^-1 W_b); W and H are then brought up to date.
+
+References:
+    B. Hassibi, D. G. Stork: Second order derivatives for network pruning: optimal brain surgeon.
+    NIPS 1992. J.-H. Luo, J. Wu, W. Lin: ThiNet. ICCV 2017 (the objective).
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mi import importance
-from mi.elimination import eliminated
-from mi.estimators.base import Estimator
-from mi.estimators.choice import label_estimator
-from mi.estimators.renyi_gram import Width
-from mi.greedy import conditional_width, relevance_less_redundancy
-from mi.redundancies import gram_of_input, layer_grams, pairs_at_two
-from mi.subject import At, Subject
-from oip.core import notebook
-from oip.core.errors import SettingsError, expected
+from oip.core import html, seeds
+from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.mi.backend import each
+from oip.mi.estimators.base import Estimator
+from oip.mi.estimators.registry import label_estimator
+from oip.mi.estimators.renyi_entropy import Bandwidth, class_entropy, label_entropy, matrix_entropy
+from oip.mi.estimators.renyi_pairs import Pairs
+from oip.mi.estimators.results import SATURATED
+from oip.mi.layer_sample import At, Subject
+from oip.mi.redundancies import gram_of_input, layer_grams, pairs_at_two
 
 if TYPE_CHECKING:
+    from oip.network.channel_graph import Reader
     from oip.network.layers import LayerInfo
+    from oip.network.network import Network
+
+Known = Callable[[np.ndarray], tuple[float, float]]
+
+
+def relevance_less_redundancy(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order in which they are chosen, and (m,) the score of each when it was.
+
+    The next map is the one with the largest I_i less the mean, over the maps chosen before, of its
+    redundancy less synergy with them about the label.
+
+    References:
+        H. Peng, F. Long, C. Ding: Feature selection based on mutual information: criteria of
+        max-dependency, max-relevance, and min-redundancy. IEEE TPAMI 27 (2005) 1226. With synergy
+        it is the criterion of H. Yang, J. Moody: Data visualization and feature selection. NIPS
+        1999.
+    """
+    relevance, shared = pairs.single, pairs.redundancy
+    scores = np.zeros(len(relevance))
+    order: list[int] = []
+    left = np.ones(len(relevance), bool)
+    cost = np.zeros(len(relevance))
+    while left.any():
+        values = relevance - (cost / len(order) if order else 0.0)
+        row = int(np.argmax(np.where(left, values, -np.inf)))
+        scores[row] = values[row]
+        order.append(row)
+        left[row] = False
+        cost += shared[row]
+    return np.array(order), scores
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionSize:
+    """How many maps are enough, by conditional mutual information."""
+
+    order: np.ndarray
+    """(m,) int: rows; the chosen ones first, then the others by what they know alone."""
+    scores: np.ndarray
+    """(m,): I(T_i; Y | the maps before it) in nats of those that were tried; 0 for the others."""
+    p_values: np.ndarray
+    """Of the maps that were tried, in their order."""
+    width: int | None
+    """Maps that each add something; None where no conclusion can be drawn."""
+    notices: tuple[str, ...]
+
+
+def conditional_width(
+    grams: np.ndarray,
+    codes: np.ndarray,
+    alpha: float,
+    seed: int,
+    level: float = 0.05,
+    shuffles: int = 100,
+) -> SelectionSize:
+    """Adds maps while the next one tells more of the label than its own permutations would.
+
+    The next map is the one with the largest I({chosen, T_i}; Y). Its conditional information
+    I(T_i;Y|chosen) = S(A,B) + S(Y,B) - S(B) - S(A,B,Y) is compared with that of its Gram matrix A
+    after rows and columns were put in random orders. Adding stops when its p-value is above the
+    level. When S(A,B) is at log n no conclusion is drawn: samples are then strangers to each other,
+    whatever the maps know. The product with a copy is a narrower kernel, so that a copy may seem to
+    add a little where one kernel blurs the classes.
+
+    Args:
+        grams: (m, n, n), 1 on the diagonal.
+        codes: (n,) int: the label.
+        alpha: of the entropies; 2 needs no eigenvalues.
+        seed: of the permutations.
+        level: p-value up to which a map adds something.
+        shuffles: permutations of each map.
+
+    References:
+        S. Yu, J. C. Principe: Simple stopping criteria for information theoretic feature selection.
+        Entropy 21 (2019) 99. S. Yu et al.: IEEE TNNLS 32 (2021) 435, algorithm 1.
+    """
+    n, label = len(codes), label_entropy(codes, alpha)
+
+    def known(a: np.ndarray) -> tuple[float, float]:
+        """S(A) and I(A;Y)."""
+        whole = float(matrix_entropy(a, alpha))
+        return whole, whole + label - class_entropy(a, codes, alpha)
+
+    alone = np.array(each(lambda one: known(one.astype(np.float64))[1], grams))
+    chosen = np.ones((n, n))
+    before = 0.0
+    order: list[int] = []
+    scores, p_values = np.zeros(len(grams)), []
+    width: int | None = None
+    notices: tuple[str, ...] = ()
+    left = list(range(len(grams)))
+    while left:
+        values = _tried(known, chosen, grams, left)
+        row = left[int(np.argmax([value for _, value in values]))]
+        entropy, value = values[left.index(row)]
+        if entropy >= SATURATED * math.log(n):
+            notices = (
+                f"Saturated after {len(order)} maps: S of the maps together is "
+                f"{entropy / math.log(n):.1%} of log n; no width can be told. Use more samples or "
+                "a wider kernel.",
+            )
+            break
+        draw = seeds.generator(seed, "null", len(order))
+        null = _permuted(known, chosen, grams[row], [draw.permutation(n) for _ in range(shuffles)])
+        p = (1 + int(np.sum(null >= value - 1e-12))) / (1 + shuffles)
+        scores[row] = value - before
+        p_values.append(p)
+        if p > level:
+            width = len(order)
+            break
+        order.append(row)
+        left.remove(row)
+        chosen = chosen * grams[row]
+        before = value
+    else:
+        width = len(order)
+    rest = sorted(left, key=lambda row: -alone[row])
+    return SelectionSize(np.array(order + rest), scores, np.array(p_values), width, notices)
+
+
+def _tried(
+    known: Known, chosen: np.ndarray, grams: np.ndarray, rows: list[int]
+) -> list[tuple[float, float]]:
+    """S and I of the chosen maps with each of some others."""
+    return each(lambda row: known(chosen * grams[row]), rows)
+
+
+def _permuted(
+    known: Known, chosen: np.ndarray, one: np.ndarray, orders: list[np.ndarray]
+) -> np.ndarray:
+    """(shuffles,): I of the chosen maps with one whose samples are in other orders."""
+    return np.array(each(lambda mix: known(chosen * one[np.ix_(mix, mix)])[1], orders))
+
+
+_RIDGE = 1e-4
+
+
+def eliminated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `subject.maps` in the order in which they stay, and (m,) the loss of each.
+
+    Other maps of the layer stay throughout. Losses are shares of the variance that the next layers
+    compute, at the time when the map goes.
+
+    Raises:
+        ModelError: the layer makes no maps of its own.
+        SettingsError: no next layer whose kernel can be fitted.
+    """
+    from oip.network.channel_graph import of_network
+    from oip.network.surgery import LARGEST, has_patches, inputs_of
+
+    known = of_network(subject.network)
+    mine = known.of_layer(subject.network, subject.info)[subject.maps]
+    next_layers = [
+        reader
+        for reader in known.readers
+        if np.isin(known.same(reader.channels), mine).any()
+        and reader.uses == 1
+        and has_patches(reader.layer)
+        and inputs_of(reader.layer) <= LARGEST
+    ]
+    if not next_layers:
+        hint = "Choose another method."
+        wanted = f"a convolution or dense layer after it, of at most {LARGEST} inputs"
+        raise SettingsError(expected(f"layer '{subject.info.name}'", wanted, "none", hint))
+    fits = [
+        _Fit.of(subject.network, reader, known.same(reader.channels), mine, subject.images)
+        for reader in next_layers
+    ]
+    left = list(range(len(mine)))
+    gone: list[int] = []
+    losses = np.zeros(len(mine))
+    while left:
+        costs = np.sum([fit.costs(left) for fit in fits], axis=0)
+        row = left.pop(int(np.argmin(costs)))
+        losses[row] = costs.min()
+        for fit in fits:
+            fit.remove(row)
+        gone.append(row)
+    return np.array(gone[::-1]), losses
+
+
+class _Fit:
+    """The kernel of one next layer, fitted to the maps that are left."""
+
+    def __init__(self, weights: np.ndarray, inverse: np.ndarray, blocks: list[np.ndarray]):
+        self.weights = weights
+        self.inverse = inverse
+        self.blocks = blocks
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        reader: Reader,
+        channels: np.ndarray,
+        mine: np.ndarray,
+        images: np.ndarray,
+    ) -> _Fit:
+        from oip.network.surgery import images_wanted, kernel_matrix
+
+        kernel = kernel_matrix(reader.layer)
+        taps = len(kernel)
+        weights = kernel.reshape(-1, kernel.shape[-1])
+        covariance = _covariance(
+            network, reader.layer, images_wanted(network, reader.layer, images)
+        )
+        total = float(np.einsum("io,ij,jo->", weights, covariance, weights, optimize=True))
+        ridge = _RIDGE * max(np.trace(covariance) / len(covariance), np.finfo(np.float32).tiny)
+        inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+        places = np.arange(taps)[:, None] * len(channels)
+        blocks = [(places + np.flatnonzero(channels == identity)).reshape(-1) for identity in mine]
+        return cls(weights / np.sqrt(total if total > 0 else 1.0), inverse, blocks)
+
+    def costs(self, rows: list[int]) -> np.ndarray:
+        """What removing each map alone would cost next."""
+        found = np.zeros(len(rows))
+        sizes = np.array([len(self.blocks[row]) for row in rows])
+        for size in np.unique(sizes[sizes > 0]):
+            these = np.flatnonzero(sizes == size)
+            blocks = np.stack([self.blocks[rows[place]] for place in these])
+            inner = self.inverse[blocks[:, :, None], blocks[:, None, :]]
+            weights = self.weights[blocks]
+            found[these] = (weights * np.linalg.solve(inner, weights)).sum(axis=(1, 2))
+        return found
+
+    def remove(self, row: int) -> None:
+        """Takes a map out and fits the others again."""
+        block = self.blocks[row]
+        if not len(block):
+            return
+        columns = self.inverse[:, block]
+        step = np.linalg.solve(self.inverse[np.ix_(block, block)], columns.T)
+        self.weights -= step.T @ self.weights[block]
+        self.inverse -= columns @ step
+
+
+def _covariance(network: Network, layer: Any, images: np.ndarray) -> np.ndarray:
+    """Of a kernel's inputs; about 0 where the layer has no bias to take a mean up."""
+    from oip.network.surgery import inputs_of, received
+
+    size = inputs_of(layer)
+    squares, total, rows = np.zeros((size, size)), np.zeros(size), 0
+    first: np.ndarray | None = None
+    for part in received(network, layer, images):
+        if first is None:
+            first = part.mean(axis=0)
+        moved = part - first
+        squares += moved.T @ moved
+        total += moved.sum(axis=0, dtype=np.float64)
+        rows += len(part)
+    mean = total / rows
+    covariance = squares / rows - np.outer(mean, mean)
+    if getattr(layer, "bias", None) is None and first is not None:
+        covariance += np.outer(mean + first, mean + first)
+    return covariance
+
 
 METHODS = {
     "elimination": "what the next layers lose when they are fitted again; no labels",
@@ -96,10 +368,10 @@ class Selection:
             for place, number in enumerate(self.order[:_ROWS].tolist(), 1)
         ]
         told = [f"enough: the first {self.width}"] if self.width is not None else []
-        return notebook.block(
+        return html.block(
             f"{self.layer}: {len(self.maps)} maps, those to keep first first ({self.method})",
-            *(notebook.paragraph(text) for text in (*told, *self.notices)),
-            notebook.table(("place", "map", "counts"), rows, len(self.maps) - len(rows)),
+            *(html.paragraph(text) for text in (*told, *self.notices)),
+            html.table(("place", "map", "counts"), rows, len(self.maps) - len(rows)),
         )
 
 
@@ -207,7 +479,7 @@ def _by_grams(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int | None, tuple[str, ...]]:
     """Rows with finite responses, their order and scores, a width, notices."""
     codes = subject.known_codes()
-    grams, finite = layer_grams(subject, at, Width())
+    grams, finite = layer_grams(subject, at, Bandwidth())
     rows = np.flatnonzero(finite)
     if method == "cmi":
         found = conditional_width(grams, codes, alpha, seed)
@@ -225,15 +497,15 @@ def _scores(
     subject: Subject, method: str, at: At, estimator: Any, labels: Any, seed: int
 ) -> np.ndarray:
     if method == "apoz":
-        return importance.active(subject, at)
+        return active(subject, at)
     if method == "mean":
-        return importance.mean_response(subject, at)
+        return mean_response(subject, at)
     if method == "l1":
-        return importance.kernel_size(subject)
+        return kernel_size(subject)
     if method == "taylor":
-        return importance.taylor(subject, labels)
+        return taylor(subject, labels)
     if method == "random":
-        return importance.random_numbers(subject, seed)
+        return random_numbers(subject, seed)
     codes = subject.known_codes()
     found = []
     for _, values in subject.responses(at):
@@ -243,3 +515,130 @@ def _scores(
             part[finite] = estimator.over_maps(values[:, finite], codes, seed).raw
         found.append(part)
     return np.concatenate(found)
+
+
+def active(subject: Subject, at: At) -> np.ndarray:
+    """(m,): share of responses above 0, one less the average percentage of zeros (APoZ).
+
+    References:
+        H. Hu et al.: Network trimming. arXiv:1607.03250 (2016), eq. 1.
+    """
+    return _over_blocks(subject, at, lambda values: (values > 0).mean(axis=(0, 2)))
+
+
+def mean_response(subject: Subject, at: At) -> np.ndarray:
+    """(m,): mean response over images and nodes."""
+    return _over_blocks(subject, at, lambda values: values.mean(axis=(0, 2), dtype=np.float64))
+
+
+def kernel_size(subject: Subject) -> np.ndarray:
+    """(m,): sum of the absolute weights of a map's kernels.
+
+    References:
+        H. Li et al.: Pruning filters for efficient ConvNets. ICLR 2017.
+    """
+    from oip.network.channel_graph import convolution_call, of_network
+
+    layer = convolution_call(subject.network, subject.info).layer
+    known = of_network(subject.network)
+    known.of_layer(subject.network, subject.info)  # says so where the layer makes no maps
+    cut = next(cut for cut in known.cuts[id(layer)] if not cut.reads)
+    kernel = np.abs(np.asarray(layer.get_weights()[cut.weight], np.float64))
+    axes = tuple(axis for axis in range(kernel.ndim) if axis != cut.axis % kernel.ndim)
+    return kernel.sum(axis=axes)[subject.maps]
+
+
+def random_numbers(subject: Subject, seed: int) -> np.ndarray:
+    """(m,): chance."""
+    return seeds.generator(seed, "random maps", subject.info.index).random(len(subject.maps))
+
+
+def taylor(subject: Subject, labels: Any) -> np.ndarray:
+    """(m,): |response x gradient of the loss|, summed over nodes, mean over images.
+
+    To first order it is what the loss changes by when the map is silenced for one image.
+
+    Args:
+        subject: with labels.
+        labels: (n,) of all images that were given; numbers of the model's classes.
+
+    Raises:
+        DataError: labels that are no numbers of classes of the model.
+        ModelError: the model does not end in classes.
+
+    References:
+        P. Molchanov et al.: Pruning convolutional neural networks for resource efficient inference.
+        ICLR 2017, eq. 7.
+    """
+    import tensorflow as tf
+
+    from oip.network.forward import compiled, run_to
+    from oip.network.outputs import classes
+    from oip.network.tracing import shadowed
+
+    network, info = subject.network, subject.info
+    head = classes(network)
+    targets = class_numbers(subject, labels, max(head.units, 2))
+    axes = len(info.size)
+    place = 1 if info.channels_first else axes + 1
+
+    def gated(part: Any, known: Any) -> Any:
+        gate = tf.ones([tf.shape(part)[0], info.maps])
+        shape = [-1, *[1] * (axes + 1)]
+        shape[place] = info.maps
+
+        def wrap(layer: Any, call: Any) -> Any:
+            uses = [0]
+
+            def silenced(*args: Any, **kwargs: Any) -> Any:
+                found = call(*args, **kwargs)
+                here = uses[0] == info.response.use
+                uses[0] += 1
+                return found * tf.cast(tf.reshape(gate, shape), found.dtype) if here else found
+
+            return silenced
+
+        with tf.GradientTape() as tape:
+            tape.watch(gate)
+            with shadowed([info.response.layer], wrap):
+                logits, _ = run_to(network.model, network.feed(part), head.place, False)
+            if head.units == 1:
+                wanted = tf.cast(known, tf.float32)
+                loss = tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits[:, 0])
+            else:
+                loss = tf.nn.sparse_softmax_cross_entropy_with_logits(known, logits)
+        return tape.gradient(loss, gate)
+
+    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+    if head.place.layer is info.response.layer:
+        raise ModelError(expected(f"layer '{info.name}'", "a layer before the output", "it"))
+    graph = compiled(gated, image, tf.TensorSpec((None,), tf.int32))
+    batch = int(np.clip((256 << 20) // network.activation_bytes(), 1, 256))
+    total = np.zeros(info.maps)
+    for start in range(0, len(subject.images), batch):
+        part = np.asarray(subject.images[start : start + batch], np.float32)
+        known = tf.constant(targets[start : start + batch], tf.int32)
+        total += np.abs(graph(tf.constant(part), known).numpy()).sum(axis=0, dtype=np.float64)
+    return (total / len(subject.images))[subject.maps]
+
+
+def class_numbers(subject: Subject, labels: Any, classes: int) -> np.ndarray:
+    """(n,) int: the model's class of each image of the sample.
+
+    Raises:
+        DataError: labels that are no whole numbers from 0 to the model's classes.
+    """
+    values = np.asarray(labels)
+    if values.ndim == 2 and values.shape[1] > 1:
+        values = values.argmax(axis=1)
+    values = values.reshape(len(values))
+    wanted = f"numbers of the model's classes, 0 to {classes - 1}"
+    if values.dtype.kind not in "bui":
+        raise DataError(expected("labels", wanted, f"'{values[0]}'"))
+    if values.min() < 0 or values.max() >= classes:
+        raise DataError(expected("labels", wanted, f"{values.min()} to {values.max()}"))
+    return values[subject.places].astype(np.int64)
+
+
+def _over_blocks(subject: Subject, at: At, measure: Any) -> np.ndarray:
+    return np.concatenate([measure(values) for _, values in subject.responses(at)])

@@ -1,11 +1,11 @@
 """What is looked at: data sources, the networks of the papers, and their training.
 
->>> import models
+>>> from oip import models
 >>> data = models.load("mnist-sample:test")
 >>> data.images.shape
 (1000, 28, 28, 1)
 
-The names are imported when they are used; `import models` imports no TensorFlow.
+The names are imported when they are used; `from oip import models` imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from models.datasets import Dataset
-    from models.networks.base import Recipe
-    from models.recipes import RECIPES, build, recipe
-    from models.settings import TrainSettings
-    from models.sources import load, split_source
-    from models.training import TrainResult, train
+    from oip.models.datasets import Dataset
+    from oip.models.networks.base import Recipe
+    from oip.models.recipes import RECIPES, build, recipe
+    from oip.models.sources import load, split_source
+    from oip.models.training import TrainResult, train
+    from oip.models.training_settings import TrainSettings
 
 __all__ = [
     "RECIPES",
@@ -36,16 +36,16 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Dataset": "models.datasets",
-    "RECIPES": "models.recipes",
-    "Recipe": "models.networks.base",
-    "TrainResult": "models.training",
-    "TrainSettings": "models.settings",
-    "build": "models.recipes",
-    "load": "models.sources",
-    "recipe": "models.recipes",
-    "split_source": "models.sources",
-    "train": "models.training",
+    "Dataset": "oip.models.datasets",
+    "RECIPES": "oip.models.recipes",
+    "Recipe": "oip.models.networks.base",
+    "TrainResult": "oip.models.training",
+    "TrainSettings": "oip.models.training_settings",
+    "build": "oip.models.recipes",
+    "load": "oip.models.sources",
+    "recipe": "oip.models.recipes",
+    "split_source": "oip.models.sources",
+    "train": "oip.models.training",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

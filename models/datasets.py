@@ -9,7 +9,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import DataError, expected
-from oip.core.pixels import plain_range
+from oip.core.images import plain_range
 
 TEST_SHARE = 0.2
 """Share of the images that is held out where a source brings no test part of its own."""

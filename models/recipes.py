@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from models.networks.base import Recipe
-from models.networks.convolutional import AlexNetSmall, ConvStack, LeNet, LeNet5
-from models.networks.dense import IpMlp, ReluMlp, TanhMlp
-from models.networks.densenet import DenseNet
-from models.networks.resnet import ResNetSmall
-from models.networks.vgg import Vgg16
 from oip.core.errors import SettingsError, expected
+from oip.models.networks.base import Recipe
+from oip.models.networks.convolutional import AlexNetSmall, ConvStack, LeNet, LeNet5
+from oip.models.networks.dense import IpMlp, ReluMlp, TanhMlp
+from oip.models.networks.densenet import DenseNet
+from oip.models.networks.resnet import ResNetSmall
+from oip.models.networks.vgg import Vgg16
 
 RECIPES: tuple[Recipe, ...] = (
     ConvStack(),

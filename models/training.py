@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from models.datasets import Dataset, statistics
-from models.networks.base import Recipe
-from models.recipes import recipe as recipe_of
-from models.settings import TrainSettings, keras_optimizer
 from oip.core import files
 from oip.core.errors import DataError, RunError, SettingsError, expected
 from oip.core.progress import Progress, automatic
-from oip.core.quiet import import_quietly
+from oip.core.warnings import import_quietly
+from oip.models.datasets import Dataset, statistics
+from oip.models.networks.base import Recipe
+from oip.models.recipes import recipe as recipe_of
+from oip.models.training_settings import TrainSettings, keras_optimizer
 
 SCHEMA = 1
 _ENDING = ".keras"

@@ -15,19 +15,19 @@ from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from oip import batch
-    from oip.ascent.contrasts import SeparatingOips, separating_oips
-    from oip.ascent.locations import Locations, locate
+    from oip.ascent.class_contrast import SeparatingOips, separating_oips
+    from oip.ascent.localization import Locations, locate
     from oip.ascent.objectives import Objective, objective
     from oip.ascent.reconstruction import reconstruct
     from oip.ascent.results import MapOip, Oips
     from oip.ascent.settings import AscentSettings
-    from oip.ascent.translations import Translations, translation
+    from oip.ascent.translation import Translations, translation
     from oip.core.errors import OipError
-    from oip.network.shown_responses import Responses, responses
-    from oip.network.view import Network
-    from oip.run.directory import Run
-    from oip.run.merging import layer_oips
-    from oip.run.recording import reconstruct_into
+    from oip.network.network import Network
+    from oip.network.responses import Responses, responses
+    from oip.run.reconstruct import reconstruct_into
+    from oip.run.run import Run
+    from oip.run.shards import layer_oips
 
 __all__ = [
     "AscentSettings",
@@ -54,25 +54,25 @@ __all__ = [
 
 _PLACES = {
     "AscentSettings": "oip.ascent.settings",
-    "Locations": "oip.ascent.locations",
+    "Locations": "oip.ascent.localization",
     "MapOip": "oip.ascent.results",
-    "Network": "oip.network.view",
+    "Network": "oip.network.network",
     "Objective": "oip.ascent.objectives",
     "OipError": "oip.core.errors",
     "Oips": "oip.ascent.results",
-    "Responses": "oip.network.shown_responses",
-    "Run": "oip.run.directory",
-    "SeparatingOips": "oip.ascent.contrasts",
-    "Translations": "oip.ascent.translations",
+    "Responses": "oip.network.responses",
+    "Run": "oip.run.run",
+    "SeparatingOips": "oip.ascent.class_contrast",
+    "Translations": "oip.ascent.translation",
     "batch": "oip.batch",
-    "layer_oips": "oip.run.merging",
-    "locate": "oip.ascent.locations",
+    "layer_oips": "oip.run.shards",
+    "locate": "oip.ascent.localization",
     "objective": "oip.ascent.objectives",
     "reconstruct": "oip.ascent.reconstruction",
-    "reconstruct_into": "oip.run.recording",
-    "responses": "oip.network.shown_responses",
-    "separating_oips": "oip.ascent.contrasts",
-    "translation": "oip.ascent.translations",
+    "reconstruct_into": "oip.run.reconstruct",
+    "responses": "oip.network.responses",
+    "separating_oips": "oip.ascent.class_contrast",
+    "translation": "oip.ascent.translation",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

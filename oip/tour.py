@@ -71,9 +71,9 @@ class Tour:
     def _trained(self) -> tuple[Any, Any]:
         import numpy as np
 
-        from models.datasets import chosen
         from oip import models
-        from oip.network.view import Network
+        from oip.models.datasets import chosen
+        from oip.network.network import Network
 
         train = models.load("mnist-sample:train")
         test = models.load("mnist-sample:test")
@@ -85,9 +85,9 @@ class Tour:
 
     def _patterns(self, network: Any, test: Any) -> None:
         from oip.ascent.settings import ascent_settings
-        from oip.network.selection import map_numbers
-        from oip.run.merging import layer_oips
-        from oip.run.recording import reconstruct_into
+        from oip.network.layer_spec import map_numbers
+        from oip.run.reconstruct import reconstruct_into
+        from oip.run.shards import layer_oips
 
         layer = network.find("Conv2D_3")
         settings = ascent_settings(steps=60)
@@ -101,8 +101,8 @@ class Tour:
         self._save(oips.plot(columns=8), "patterns.png")
 
     def _ranked(self, network: Any, test: Any) -> None:
-        from oip.cli.ranking import rank_into
-        from oip.network.selection import map_numbers
+        from oip.network.layer_spec import map_numbers
+        from oip.workflows.rank import rank_into
 
         layer = network.find("Conv2D_3")
         chosen = [(layer, map_numbers(layer, range(_MAPS)))]
@@ -119,7 +119,7 @@ class Tour:
     def _responses(self, network: Any, test: Any) -> None:
         import numpy as np
 
-        from oip.network.shown_responses import responses
+        from oip.network.responses import responses
 
         fours = np.flatnonzero(test.labels == 4)[:3]
         found = responses(network, test.images[fours], "Conv2D_3", titles=["4"] * len(fours))
@@ -127,7 +127,7 @@ class Tour:
         self._save(found.plot(), "responses.png")
 
     def _located(self, network: Any, test: Any) -> None:
-        from oip.ascent.locations import locate
+        from oip.ascent.localization import locate
 
         found = locate(
             network, test.images, "Conv2D_3", [3], count=6, labels=test.labels, starts=2, steps=60
@@ -138,8 +138,8 @@ class Tour:
         self._save(found.plot(), "places.png")
 
     def _separated(self, network: Any, test: Any) -> None:
-        from mi.patterns import separating
-        from oip.ascent.contrasts import separating_oips
+        from oip.ascent.class_contrast import separating_oips
+        from oip.mi.class_patterns import separating
 
         apart = separating(
             network, test.images, test.labels, "Conv2D_3", 4, 9, samples=_SAMPLES, shuffles=100
@@ -150,7 +150,7 @@ class Tour:
         self._save(found.plot(), "separating.png")
 
     def _gallery(self, test: Any) -> Path:
-        import gallery
+        from oip import gallery
 
         return gallery.build(self.folder / "run", data_images=test.images, data_labels=test.labels)
 

@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.resampling import joint_null
-from mi.estimators.results import MapEstimates
-from mi.estimators.settings import check_drawn, check_whole
-from mi.estimators.threads import each
-from mi.samples import FEWEST, checked_maps
 from oip.core import seeds
+from oip.core.checks import check_drawn, check_whole
+from oip.mi.backend import each
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import joint_null
+from oip.mi.validation import FEWEST, checked_maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Value:
 class Estimator(ABC):
     """A way to estimate information.
 
-    Subclasses check their settings when they are made (`mi.estimators.settings`).
+    Subclasses check their settings when they are made (`oip.core.checks`).
     """
 
     name: ClassVar[str]
@@ -103,7 +102,7 @@ class LabelEstimator(Estimator):
     ) -> MapEstimates:
         """Estimates for every map by itself.
 
-        Large matrix products and eigenvalues are left to a GPU where there is one (`mi.device`).
+        Large matrix products and eigenvalues run on a GPU where there is one (`oip.mi.backend`).
 
         Args:
             responses: (n, m, d), finite.
@@ -124,7 +123,8 @@ class LabelEstimator(Estimator):
                 many that their samples do not fit in memory.
 
         Example:
-            >>> import numpy as np, mi
+            >>> import numpy as np
+            >>> from oip import mi
             >>> responses = np.random.default_rng(0).normal(size=(100, 3, 4))
             >>> labels = np.arange(100) % 2
             >>> mi.estimator("kde").over_maps(responses, labels).mi.shape

@@ -8,7 +8,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mi.estimators.base import (
+from oip.core.checks import check_choice, check_flag, check_number, check_whole
+from oip.core.errors import SettingsError, expected
+from oip.core.units import bits
+from oip.mi.estimators.base import (
     ConditionalEstimator,
     DiscreteEstimator,
     DivergenceEstimator,
@@ -20,12 +23,8 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.resampling import Prepared, over_prepared
-from mi.estimators.results import MapEstimates
-from mi.estimators.settings import check_choice, check_flag, check_number, check_whole
-from oip.core.errors import SettingsError, expected
-from oip.core.units import bits
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import Prepared, over_prepared
 
 _COUNTS = {"quantile": 10, "range": 30}
 _LACKING = 0.03
@@ -77,7 +76,8 @@ class Binning(
         (range and width).
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> y = np.arange(400) % 4
         >>> round(mi.mutual_information(y // 2, y, "binning", discrete_x=True, null=0).bits, 1)
         1.0

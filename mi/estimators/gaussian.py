@@ -9,7 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from mi.estimators.base import (
+from oip.core import seeds
+from oip.core.checks import check_whole
+from oip.core.errors import DataError, expected
+from oip.mi.estimators.base import (
     ConditionalEstimator,
     DivergenceEstimator,
     EntropyEstimator,
@@ -18,15 +21,112 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
-from mi.estimators.components import principal
-from mi.estimators.gaussian_classes import label_information
-from mi.estimators.gaussian_determinant import DIGITS, log_determinant, varied
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.resampling import Prepared, over_prepared
-from mi.estimators.results import MapEstimates
-from mi.estimators.settings import check_whole
-from oip.core import seeds
-from oip.core.errors import DataError, expected
+from oip.mi.estimators.components import principal
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import Prepared, over_prepared
+
+DIGITS = 1e-12
+"""Share of a coordinate's variance under which what others leave of it is rounding."""
+
+
+def log_determinant(x: np.ndarray) -> float:
+    """ln|S| of samples x (n, d), none of whose coordinates is constant; unbiased for Gaussians.
+
+    Raises:
+        DataError: not more samples than coordinates + 1.
+    """
+    n, d = x.shape
+    if n < d + 2:
+        hint = "Use fewer columns, such as principal components."
+        wanted = f"at least {d + 2} samples for {d} columns"
+        raise DataError(expected("gaussian: samples", wanted, n, hint))
+    centred = x - x.mean(axis=0)
+    spread = np.sqrt((centred * centred).sum(axis=0))
+    centred /= spread
+    # The diagonal of R is what a coordinate has beside those before it.
+    left = np.abs(np.diagonal(np.linalg.qr(centred, mode="r")))
+    logs = 2 * np.log(np.maximum(left, math.sqrt(DIGITS))) + 2 * np.log(spread)
+    return float(logs.sum() - bias(n, d))
+
+
+def bias(n: int, d: int) -> float:
+    """E ln|M| of d Gaussian coordinates of covariance I, M the sum of squares about the mean of n.
+
+    sum_i psi((n - i) / 2) + d ln 2.
+    """
+    from scipy.special import digamma
+
+    return float(digamma((n - np.arange(1, d + 1)) / 2).sum() + d * math.log(2))
+
+
+def varied(x: np.ndarray) -> np.ndarray:
+    """The columns of x that are not constant."""
+    return x[:, np.ptp(x, axis=0) > 8 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)]
+
+
+def label_information(x: np.ndarray, codes: np.ndarray) -> float:
+    """I(X;Y) = sum_y p_y KL(N_y||N) of the Gaussian of each class and that of all samples.
+
+    KL(N_y||N) = 1/2 [<(x - m)' S^-1 (x - m)>_y - d + ln|S| - ln|S_y|], which sums to H(X) - H(X|Y)
+    and is held to -ln p_y: a mixture p has p(x) >= p_y p(x|y). Log-determinants are unbiased for
+    Gaussian samples.
+
+    With z all samples about their class's mean, turned so that their covariance W is I, heavy tails
+    leave S_y uncertain by b^2 = (<|z|^4> - sum_y p_y [(tr S_y)^2 + 2 tr S_y^2]) / n_y more than
+    Gaussian classes would. S_y is drawn to W by b^2 / (b^2 + |S_y - W|^2), after Ledoit and Wolf: a
+    map that one image excites has not told of the classes in which it is silent, while classes that
+    are Gaussian stay as they are.
+
+    Args:
+        x: (n, d) float64. Columns that are constant here are left out; n may be too small for d.
+        codes: (n,) int; classes of fewer than d + 2 samples tell nothing.
+
+    Returns:
+        In nats; 0 where no column is left.
+
+    References:
+        O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance matrices.
+        Journal of Multivariate Analysis 88 (2004) 365.
+    """
+    x = varied(x)
+    n, d = x.shape
+    if d == 0 or n < d + 2:
+        return 0.0
+    white = _whitened(x - x.mean(axis=0), n)
+    d = white.shape[1]
+    counts = np.bincount(codes)
+    used = [(code, count) for code, count in enumerate(counts) if count >= d + 2]
+    if not used:
+        return 0.0
+    inner = [white[codes == code] - white[codes == code].mean(axis=0) for code, _ in used]
+    within = np.concatenate(inner)
+    squares, axes = np.linalg.eigh(within.T @ within / len(within))
+    squares = np.maximum(squares, DIGITS)
+    turned = [part @ (axes / np.sqrt(squares)) for part in inner]
+    own = np.stack([part.T @ part / len(part) for part in turned])
+    traces = np.trace(own, axis1=1, axis2=2)
+    fourth = [((part * part).sum(axis=1) ** 2).sum() for part in turned]
+    gaussian = [count for _, count in used] * (traces**2 + 2 * (own * own).sum(axis=(1, 2)))
+    heavy = max(0.0, float(np.sum(fourth) - gaussian.sum()) / len(within))
+    total = d * math.log(n) - bias(n, d)
+    known = 0.0
+    for (code, count), spread in zip(used, own, strict=True):
+        away = float(((spread - np.eye(d)) ** 2).sum())
+        drawn = heavy / (heavy + count * away) if heavy else 0.0
+        sizes = np.linalg.eigvalsh((1 - drawn) * spread + drawn * np.eye(d))
+        logs = np.log(np.maximum(sizes, DIGITS)).sum() + np.log(squares).sum()
+        # What was drawn to W has the small bias of W, not that of a class.
+        alone = (1 - drawn) ** 2
+        logs += alone * (d * math.log(count) - bias(count, d)) + (1 - alone) * total
+        far = float((white[codes == code] ** 2).sum(axis=1).mean()) - d
+        known += count / n * min(0.5 * (far + total - logs), -math.log(count / n))
+    return known
+
+
+def _whitened(centred: np.ndarray, n: int) -> np.ndarray:
+    """(n, r): the directions in which samples vary, with covariance I."""
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    return left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(n)
 
 
 @dataclass(frozen=True)
@@ -70,7 +170,8 @@ class Gaussian(
         distributions. IEEE Transactions on Information Theory 35 (1989) 688.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 2000))
         >>> round(mi.mutual_information(a, a + b, "gaussian").nats, 1)  # ln(2) / 2
         0.3

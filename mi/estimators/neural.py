@@ -1,25 +1,257 @@
-"""Neural estimators: a critic is trained, and a bound is read off pairs that it has not seen."""
+"""Neural estimators: a critic is trained, and a bound is read off pairs that it has not seen.
+
+Variational bounds of information from a critic's scores, in nats.
+
+Scores f (b, b) are of b pairs: f[i, i] of x_i with its own y_i, f[i, j] of x_i with the y of
+another pair, which stands for an independent one. Two forms of each: an objective in TensorFlow
+whose gradient trains the critic, and a value in NumPy.
+
+References:
+    M. I. Belghazi et al.: Mutual information neural estimation. ICML 2018. X. Nguyen, M. J.
+    Wainwright, M. I. Jordan: Estimating divergence functionals and the likelihood ratio by convex
+    risk minimization. IEEE Transactions on Information Theory 56 (2010) 5847. A. van den Oord, Y.
+    Li, O. Vinyals: Representation learning with contrastive predictive coding. 2018. J. Song, S.
+    Ermon: Understanding the limitations of variational mutual information estimators. ICLR 2020.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mi.estimators import neural_bounds as bounds
-from mi.estimators.base import LabelEstimator, PairEstimator, Value
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.neural_critic import KINDS, Critic, Kind, train
-from mi.estimators.resampling import centred, class_halves, shuffled
-from mi.estimators.results import MapEstimates
-from mi.estimators.settings import check_choice, check_number, check_whole
-from mi.labels import class_entropies, label_entropy
-from mi.samples import one_hot
 from oip.core import seeds
+from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import DataError, expected
+from oip.mi.estimators.base import LabelEstimator, PairEstimator, Value
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import centred, class_halves, shuffled
+from oip.mi.validation import class_entropies, label_entropy, one_hot
+
+_NOTHING = -1e9
+
+
+def donsker_varadhan(scores: np.ndarray, clip: float | None = None) -> float:
+    """E_p[f] - ln E_q[exp f].
+
+    Args:
+        scores: (b, b), b 2 or more.
+        clip: tau; f under the logarithm is held within -tau and tau (SMILE), which bounds the
+            variance and makes it a bound no longer.
+    """
+    own, others = _split(scores)
+    if clip is not None:
+        others = np.clip(others, -clip, clip)
+    return float(own.mean() - _log_mean_exp(others, None))
+
+
+def nwj(scores: np.ndarray) -> float:
+    """E_p[f] - E_q[exp(f - 1)]."""
+    own, others = _split(scores)
+    return float(own.mean() - math.exp(_log_mean_exp(others, None) - 1.0))
+
+
+def infonce(scores: np.ndarray) -> float:
+    """E[f_ii - ln mean_j exp f_ij]; at most ln b."""
+    return float((np.diagonal(scores) - _log_mean_exp(scores, 1)).mean())
+
+
+def mine_objective(scores: Any, average: Any, keep: float) -> tuple[Any, Any]:
+    """What training raises for MINE, and the moving average of E_q[exp f].
+
+    The gradient of the logarithm is divided by the moving average in place of the batch's own mean,
+    whose reciprocal is biased.
+
+    Args:
+        scores: (b, b) tensor.
+        average: scalar tensor, 0 before the first step.
+        keep: share of the old average that is kept.
+    """
+    import tensorflow as tf
+
+    own, others, pairs = _split_tensor(scores)
+    mean = tf.reduce_sum(tf.exp(others)) / pairs
+    fresh = tf.stop_gradient(mean)
+    moved = tf.where(average > 0, keep * average + (1 - keep) * fresh, fresh)
+    return tf.reduce_mean(own) - mean / moved, moved
+
+
+def nwj_objective(scores: Any) -> Any:
+    """E_p[f] - E_q[exp(f - 1)]."""
+    import tensorflow as tf
+
+    own, others, pairs = _split_tensor(scores)
+    return tf.reduce_mean(own) - tf.reduce_sum(tf.exp(others - 1.0)) / pairs
+
+
+def infonce_objective(scores: Any) -> Any:
+    """E[f_ii - ln sum_j exp f_ij]."""
+    import tensorflow as tf
+
+    own = tf.linalg.diag_part(scores)
+    return tf.reduce_mean(own - tf.reduce_logsumexp(scores, axis=1))
+
+
+def jensen_shannon_objective(scores: Any) -> Any:
+    """E_p[-softplus(-f)] - E_q[softplus f], whose best critic is the log-ratio of densities."""
+    import tensorflow as tf
+
+    own, others, pairs = _split_tensor(scores)
+    apart = tf.reduce_sum(tf.nn.softplus(others)) / pairs
+    return -tf.reduce_mean(tf.nn.softplus(-own)) - apart
+
+
+def _split(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.diagonal(scores), scores[~np.eye(len(scores), dtype=bool)]
+
+
+def _split_tensor(scores: Any) -> tuple[Any, Any, Any]:
+    """Scores of own pairs (b,), all with own ones made too low to count, the number of others."""
+    import tensorflow as tf
+
+    own = tf.linalg.diag_part(scores)
+    size = tf.cast(tf.shape(scores)[0], scores.dtype)
+    nothing = tf.fill(tf.shape(own), tf.cast(_NOTHING, scores.dtype))
+    return own, tf.linalg.set_diag(scores, nothing), size * (size - 1)
+
+
+def _log_mean_exp(values: np.ndarray, axis: int | None) -> Any:
+    top = values.max(axis=axis, keepdims=True)
+    total = np.log(np.exp(values - top).mean(axis=axis, keepdims=True)) + top
+    return total.item() if axis is None else total.squeeze(axis)
+
+
+Kind = Literal["separable", "joint"]
+KINDS = ("separable", "joint")
+_EMBEDDING = 32
+_ROWS_AT_ONCE = 1 << 16
+_PATIENCE = 8
+"""Looks at the bound, one every `_LOOK` steps, without gain after which training ends."""
+_LOOK = 50
+
+
+class Critic:
+    """Scores of all pairs of some x and some y.
+
+    `separable`: inner products of two embeddings; b^2 scores for the price of 2 b. `joint`: one
+    network over x and y side by side, for dependence that needs many products.
+    """
+
+    def __init__(self, kind: Kind, dx: int, dy: int, units: int, seed: int) -> None:
+        import keras
+
+        self.kind = kind
+        if kind == "joint":
+            self._networks = [_network(keras, dx + dy, units, 1, seed)]
+        else:
+            self._networks = [
+                _network(keras, width, units, _EMBEDDING, seed + place)
+                for place, width in enumerate((dx, dy))
+            ]
+
+    @property
+    def weights(self) -> list[Any]:
+        """What is trained."""
+        return [weight for network in self._networks for weight in network.trainable_variables]
+
+    def tensor(self, x: Any, y: Any) -> Any:
+        """(a, b) tensor: scores of every x (a, dx) with every y (b, dy)."""
+        import tensorflow as tf
+
+        if self.kind == "separable":
+            first, second = self._networks[0](x), self._networks[1](y)
+            return tf.matmul(first, second, transpose_b=True)
+        a, b = tf.shape(x)[0], tf.shape(y)[0]
+        both = tf.concat([tf.repeat(x, b, axis=0), tf.tile(y, tf.stack([a, 1]))], axis=1)
+        return tf.reshape(self._networks[0](both), (a, b))
+
+    def scores(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """(a, b) float64, some rows at a time."""
+        room = max(1, _ROWS_AT_ONCE // len(y))
+        parts = [
+            np.asarray(self.tensor(x[start : start + room], y), np.float64)
+            for start in range(0, len(x), room)
+        ]
+        return np.concatenate(parts)
+
+
+def train(
+    critic: Critic,
+    x: np.ndarray,
+    y: np.ndarray,
+    check: tuple[np.ndarray, np.ndarray],
+    objective: Callable[[Any, Any], tuple[Any, Any]],
+    value: Callable[[np.ndarray], float],
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+) -> None:
+    """Trains a critic (Adam) and leaves it as it was when it did best on pairs it did not see.
+
+    Args:
+        x, y: (n, dx) and (n, dy) float32, pairs.
+        check: other pairs, by which the best state is told.
+        objective: scores and a state -> what is to be raised, and the next state.
+        value: the bound, from scores of all pairs of the check.
+        steps: at the most.
+        batch: pairs a step.
+        rate: of Adam.
+        seed: of the batches.
+    """
+    import keras
+    import tensorflow as tf
+
+    adam = keras.optimizers.Adam(rate)
+    weights = critic.weights
+    adam.build(weights)
+
+    @tf.function(reduce_retracing=True)
+    def step(first: Any, second: Any, state: Any) -> Any:
+        with tf.GradientTape() as tape:
+            raised, state = objective(critic.tensor(first, second), state)
+            loss = -raised
+        adam.apply(tape.gradient(loss, weights), weights)
+        return state
+
+    draw = seeds.generator(seed, "neural batches")
+    state = tf.constant(0.0)
+    best, kept, idle = -np.inf, [weight.numpy() for weight in weights], 0
+    for place in range(steps):
+        rows = draw.permutation(len(x))[:batch]
+        state = step(tf.constant(x[rows]), tf.constant(y[rows]), state)
+        if (place + 1) % _LOOK and place + 1 < steps:
+            continue
+        found = value(critic.scores(*check))
+        if found > best:
+            best, kept, idle = found, [weight.numpy() for weight in weights], 0
+        else:
+            idle += 1
+            if idle == _PATIENCE:
+                break
+    for weight, saved in zip(weights, kept, strict=True):
+        weight.assign(saved)
+
+
+def _network(keras: Any, width: int, units: int, out: int, seed: int) -> Any:
+    layers = keras.layers
+    start = [
+        keras.initializers.GlorotUniform(seeds.derived_seed(seed, "neural critic", place))
+        for place in range(3)
+    ]
+    return keras.Sequential(
+        [
+            layers.Input((width,)),
+            layers.Dense(units, activation="silu", kernel_initializer=start[0]),
+            layers.Dense(units, activation="silu", kernel_initializer=start[1]),
+            layers.Dense(out, kernel_initializer=start[2]),
+        ]
+    )
+
 
 _TRAIN, _CHECK = 0.6, 0.2
 """Shares of the pairs that train, and that tell when to stop; the others are measured."""
@@ -166,7 +398,8 @@ class Mine(_Neural):
         M. I. Belghazi et al.: Mutual information neural estimation. ICML 2018.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
         >>> mi.mutual_information(a, a + b, "mine").nats  # doctest: +SKIP
     """
@@ -182,10 +415,10 @@ class Mine(_Neural):
         check_number("mine: average", self.average, most=1.0)
 
     def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
-        return bounds.mine_objective(scores, state, self.average)
+        return mine_objective(scores, state, self.average)
 
     def _bound(self, scores: np.ndarray) -> float:
-        return bounds.donsker_varadhan(scores)
+        return donsker_varadhan(scores)
 
 
 @dataclass(frozen=True)
@@ -205,7 +438,8 @@ class Smile(_Neural):
         estimators. ICLR 2020.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
         >>> mi.mutual_information(a, a + b, "smile").nats  # doctest: +SKIP
     """
@@ -222,10 +456,10 @@ class Smile(_Neural):
         check_number("smile: tau", self.tau)
 
     def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
-        return bounds.jensen_shannon_objective(scores), state
+        return jensen_shannon_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
-        return bounds.donsker_varadhan(scores, self.tau)
+        return donsker_varadhan(scores, self.tau)
 
 
 @dataclass(frozen=True)
@@ -246,7 +480,8 @@ class InfoNce(_Neural):
         coding. 2018. B. Poole et al.: On variational bounds of mutual information. ICML 2019.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
         >>> mi.mutual_information(a, a + b, "infonce").nats  # doctest: +SKIP
     """
@@ -256,10 +491,10 @@ class InfoNce(_Neural):
     held_out: ClassVar[bool] = False
 
     def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
-        return bounds.infonce_objective(scores), state
+        return infonce_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
-        return bounds.infonce(scores)
+        return infonce(scores)
 
     def _measured(self, scores: np.ndarray) -> float:
         """Mean over batches of the size of training, so that the ceiling is the same."""
@@ -291,7 +526,8 @@ class Nwj(_Neural):
         (2010) 5847.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 4000))
         >>> mi.mutual_information(a, a + b, "nwj").nats  # doctest: +SKIP
     """
@@ -300,10 +536,10 @@ class Nwj(_Neural):
     name_shown: ClassVar[str] = "mutual information (NWJ)"
 
     def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
-        return bounds.nwj_objective(scores), state
+        return nwj_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
-        return bounds.nwj(scores)
+        return nwj(scores)
 
 
 def _scaled(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -9,7 +9,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mi.estimators.base import (
+from oip.core import seeds
+from oip.core.checks import check_choice, check_whole
+from oip.core.errors import DataError, expected
+from oip.mi.backend import each
+from oip.mi.estimators.base import (
     DivergenceEstimator,
     EntropyEstimator,
     LabelEstimator,
@@ -18,18 +22,20 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
-from mi.estimators.components import principal
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.rbig_destructor import PATIENCE, Destructor, gaussian_divergence
-from mi.estimators.rbig_layers import ROTATIONS, Rotation, expected_sums, gaussianized
-from mi.estimators.rbig_marginal import sorted_entropies
-from mi.estimators.resampling import Prepared, over_prepared
-from mi.estimators.results import MapEstimates
-from mi.estimators.settings import check_choice, check_whole
-from mi.estimators.threads import each
-from mi.samples import TIED, check_numbers, tied_share
-from oip.core import seeds
-from oip.core.errors import DataError, expected
+from oip.mi.estimators.components import principal
+from oip.mi.estimators.density_destructor import (
+    PATIENCE,
+    ROTATIONS,
+    Destructor,
+    Rotation,
+    expected_sums,
+    gaussian_divergence,
+    gaussianized,
+    sorted_entropies,
+)
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import Prepared, over_prepared
+from oip.mi.validation import TIED, check_numbers, tied_share
 
 _MOST_LAYERS = 1000
 _LAYERS_A_COLUMN = 15
@@ -105,7 +111,8 @@ class Rbig(
         2019, eq. 7 and 8.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 3000))
         >>> both = np.stack([a, a + b], axis=1)
         >>> found = mi.total_correlation(both, "rbig", null=0, draws=0)
@@ -190,7 +197,8 @@ class Rbig(
             DataError: x cannot be used, or its covariance is singular.
 
         Example:
-            >>> import numpy as np, mi
+            >>> import numpy as np
+            >>> from oip import mi
             >>> x = np.random.default_rng(0).exponential(size=5000)
             >>> round(mi.estimator("rbig").negentropy(x).nats, 1)  # 1/2 ln(2 pi e) - 1
             0.4

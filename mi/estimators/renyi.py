@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from mi.estimators.base import (
+from oip.core.checks import check_choice, check_number
+from oip.mi.backend import each
+from oip.mi.estimators.base import (
     ConditionalEstimator,
     ConditionalLabelEstimator,
     DiscreteEstimator,
@@ -20,25 +22,24 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.renyi_entropy import (
+from oip.mi.estimators.gram import matrix_bytes
+from oip.mi.estimators.renyi_entropy import (
+    Bandwidth,
     class_entropy,
+    gram,
     label_entropy,
+    label_gram,
     matrix_entropy,
     product,
     spectral_entropy,
 )
-from mi.estimators.renyi_gram import Width, gram, label_gram
-from mi.estimators.resampling import Prepared, over_prepared, shuffled
-from mi.estimators.results import SATURATED, MapEstimates
-from mi.estimators.settings import check_choice, check_number
-from mi.estimators.threads import each
-from mi.gram import matrix_bytes
-from mi.samples import check_lengths, check_responses, check_side, checked_maps
+from oip.mi.estimators.results import SATURATED, MapEstimates, MapSamples
+from oip.mi.resampling import Prepared, over_prepared, shuffled
+from oip.mi.validation import check_lengths, check_responses, check_side, checked_maps
 
 if TYPE_CHECKING:
-    from mi.estimators.renyi_pairs import Pairs
-    from mi.estimators.results import Estimate
+    from oip.mi.estimators.renyi_pairs import Pairs
+    from oip.mi.estimators.results import Estimate
 
 GROUPS = ("plain", "tempered", "tensor")
 
@@ -93,7 +94,8 @@ class Renyi(
         divisible kernels. IEEE Transactions on Information Theory 61 (2015) 535.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> y = np.arange(120) % 2
         >>> x = np.random.default_rng(0).normal(size=(120, 50)) + 2 * y[:, None]
         >>> 0 < mi.mutual_information(x, y, "renyi", alpha=2, null=0, draws=0).bits < 1
@@ -120,9 +122,9 @@ class Renyi(
         check_choice("renyi: group", self.group, GROUPS)
 
     @property
-    def width(self) -> Width:
+    def width(self) -> Bandwidth:
         """Of the kernel."""
-        return Width(self.relative, self.silverman, self.sigma)
+        return Bandwidth(self.relative, self.silverman, self.sigma)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -213,12 +215,13 @@ class Renyi(
             DataError: responses that cannot be used.
 
         Example:
-            >>> import numpy as np, mi
+            >>> import numpy as np
+            >>> from oip import mi
             >>> responses = np.random.default_rng(0).normal(size=(128, 16, 5))
             >>> mi.estimator("renyi").group_entropy(responses).saturated
             True
         """
-        from mi.estimation import estimate
+        from oip.mi.quantities import estimate
 
         values = check_responses(responses)
         n, maps, d = values.shape
@@ -256,7 +259,7 @@ class Renyi(
         References:
             S. Yu et al. (2021), eq. 7.
         """
-        from mi.estimation import check_asked, estimate, resampled
+        from oip.mi.quantities import check_asked, estimate, resampled
 
         values = check_responses(responses)
         side = check_side("y", y, discrete, labels_first=True)
@@ -304,12 +307,13 @@ class Renyi(
             DataError: responses or labels that cannot be used.
 
         Example:
-            >>> import numpy as np, mi
+            >>> import numpy as np
+            >>> from oip import mi
             >>> responses = np.random.default_rng(0).normal(size=(60, 3, 5))
             >>> mi.estimator("renyi", alpha=2).pairs(responses, np.arange(60) % 2).joint.shape
             (3, 3)
         """
-        from mi.estimators.renyi_pairs import pairs
+        from oip.mi.estimators.renyi_pairs import pairs
 
         values, codes = checked_maps(responses, labels)
         return pairs(values, codes, self.alpha, self.width)

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mi.device import product
-from mi.estimators.renyi_entropy import class_entropy, label_entropy, matrix_entropy
-from mi.estimators.renyi_gram import Width, gram
-from mi.estimators.threads import each
-from mi.gram import Distances, block_bytes, matrix_bytes
+from oip.mi.backend import each, product
+from oip.mi.estimators.gram import Distances, block_bytes, matrix_bytes
+from oip.mi.estimators.renyi_entropy import (
+    Bandwidth,
+    class_entropy,
+    gram,
+    label_entropy,
+    matrix_entropy,
+)
 
 _BYTES = 512 << 20
 
@@ -46,7 +50,7 @@ class Pairs:
         return np.divide(values, self.joint, out=np.zeros_like(values), where=known)
 
 
-def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Width) -> Pairs:
+def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Bandwidth) -> Pairs:
     """All pairs of maps of one layer.
 
     Args:
@@ -87,7 +91,7 @@ def _information(a: np.ndarray, codes: np.ndarray, alpha: float, known: float) -
 
 
 def _squares(
-    responses: np.ndarray, codes: np.ndarray, width: Width
+    responses: np.ndarray, codes: np.ndarray, width: Bandwidth
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sums of A_i^2 A_j^2 over all pairs of samples, and over those of one class, (m + 1, m + 1).
 

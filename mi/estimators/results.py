@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mi.nulls import p_values
-from oip.core import notebook
+from oip.core import html
 from oip.core.units import bits
+from oip.mi.permutation_test import p_values
 
 SATURATED = 0.98
 """Share of its ceiling from which an estimate says nothing about an order."""
@@ -129,10 +129,10 @@ class Estimate:
         warnings = ["saturated: no ground for an order"] if self.saturated else []
         if self.raw is not None:
             warnings.append(f"clipped from {bits(self.raw):.4g} bits")
-        return notebook.block(
+        return html.block(
             self.quantity,
-            notebook.table(("", ""), rows),
-            *(notebook.paragraph(text) for text in (*warnings, *self.notices)),
+            html.table(("", ""), rows),
+            *(html.paragraph(text) for text in (*warnings, *self.notices)),
         )
 
 
@@ -283,3 +283,25 @@ def quantiles(values: np.ndarray, share: float) -> np.ndarray:
     if not len(values):
         return np.full(values.shape[1:], np.nan)
     return np.quantile(values, share, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class MapSamples:
+    """Responses and labels that are checked, and what is asked of every map."""
+
+    responses: np.ndarray
+    """(n, m, d) float32 or float64, finite."""
+    codes: np.ndarray
+    """(n,) int, 0 to classes - 1; two classes or more, every one seen twice or more."""
+    seed: int = 0
+    shuffles: int = 0
+    """Of the labels, for the null."""
+    draws: int = 0
+    """For the intervals."""
+    one_vs_rest: bool = True
+    """The information about being of each class or not is asked for, too."""
+
+    @property
+    def maps(self) -> int:
+        """How many maps there are."""
+        return self.responses.shape[1]

@@ -8,8 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from mi.device import product
-from mi.estimators.base import (
+from oip.core.checks import check_number
+from oip.core.errors import DataError, expected
+from oip.mi.backend import product
+from oip.mi.estimators.base import (
     ConditionalEstimator,
     DivergenceEstimator,
     EntropyEstimator,
@@ -18,13 +20,10 @@ from mi.estimators.base import (
     TotalCorrelationEstimator,
     Value,
 )
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.renyi_gram import exponential
-from mi.estimators.resampling import Prepared, joint_null, over_prepared
-from mi.estimators.results import MapEstimates
-from mi.estimators.settings import check_number
-from mi.gram import Distances, block_bytes
-from oip.core.errors import DataError, expected
+from oip.mi.estimators.gram import Distances, block_bytes
+from oip.mi.estimators.renyi_entropy import exponential
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import Prepared, joint_null, over_prepared
 
 _LEAST = math.log(np.finfo(np.float64).tiny)
 
@@ -66,7 +65,8 @@ class Vme(
         mutual informations. NIPS 2015, the leave-one-out estimator.
 
     Example:
-        >>> import numpy as np, mi
+        >>> import numpy as np
+        >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 1000))
         >>> round(mi.mutual_information(a, a + b, "vme", null=0, draws=0).nats, 1)  # ln(2) / 2
         0.3

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from models.settings import LEARNING_RATES, OPTIMIZERS, TrainSettings
 from oip.core.errors import DataError, SettingsError, expected
+from oip.models.training_settings import LEARNING_RATES, OPTIMIZERS, TrainSettings
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky_relu", "softplus")
 """Names that Keras knows."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from models.networks.base import Recipe
-from models.networks.dense import classified, hidden
-from models.settings import TrainSettings
+from oip.models.networks.base import Recipe
+from oip.models.networks.dense import classified, hidden
+from oip.models.training_settings import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from models.networks.base import Recipe
-from models.settings import TrainSettings
+from oip.models.networks.base import Recipe
+from oip.models.training_settings import TrainSettings
 
 
 @dataclass(frozen=True)

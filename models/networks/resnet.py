@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from models.networks.base import Recipe
-from models.networks.convolutional import convolved
-from models.networks.dense import classified
-from models.settings import TrainSettings
+from oip.models.networks.base import Recipe
+from oip.models.networks.convolutional import convolved
+from oip.models.networks.dense import classified
+from oip.models.training_settings import TrainSettings
 
 _BLOCKS = 2
 

@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 
 from oip.ascent import similarity
-from oip.ascent.climbing import Focus
-from oip.ascent.grown import Grown
-from oip.ascent.limits import check_size
-from oip.ascent.loop import Climbed, Climber, snapshot_steps
+from oip.ascent.gradient_ascent import Climbed, Climber, Focus, Grown, snapshot_steps
 from oip.ascent.noise import KeptNoise, Noise
-from oip.ascent.objectives import Objective, objective
-from oip.ascent.parameterisation import DataStatistics, parameterisation_of
-from oip.ascent.readouts import MapReadout, ObjectiveReadout, Readout
-from oip.ascent.results import Oips, joined
+from oip.ascent.objectives import MapReadout, Objective, ObjectiveReadout, Readout, objective
+from oip.ascent.parameterization import DataStatistics, parameterisation_of
+from oip.ascent.results import Oips, check_size, joined
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.ascent.transforms import look_of
@@ -25,9 +21,9 @@ from oip.ascent.verdicts import provably_dead, saturated, settled, verdict_codes
 from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic, silent
 from oip.network.inputs import check_images
+from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
-from oip.network.selection import map_numbers
-from oip.network.view import Network
+from oip.network.network import Network
 
 SHARD = 64
 """Maps in an aligned block: the unit of determinism."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import cycle
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from oip.core import notebook
+from oip.core import html
 from oip.core.errors import SettingsError, expected
-from oip.core.figures import enhanced, plain, png
+from oip.core.images import enhanced, plain, png
 
 VERDICTS = ("responsive", "revived", "reachable-only", "dead", "failed")
 REASONS = ("budget", "converged", "stalled", "failed")
@@ -161,7 +161,7 @@ class Oips:
     def plot(self, columns: int = 16, enhance: bool = True) -> Any:
         """All best images as one matplotlib figure, in the order of `maps`."""
         from oip.core import plots
-        from oip.core.figures import shown
+        from oip.core.images import shown
 
         columns = min(columns, max(1, len(self)))
         rows = max(1, -(-len(self) // columns))
@@ -181,13 +181,13 @@ class Oips:
         told = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
         shown = [one._tile() for one in list(self)[:_SHOWN]]
         left_out = len(self) - len(shown)
-        more = notebook.paragraph(f"and {left_out} more") if left_out else ""
+        more = html.paragraph(f"and {left_out} more") if left_out else ""
         kind = "objectives" if len(self.objectives) else "maps"
         title = f"{self.layer}: {len(self)} {kind}"
         if self.unseen_pixels:
             pixels = self.visible.size
             told += f"; sees {pixels - self.unseen_pixels} of {pixels} pixels"
-        return notebook.block(title, notebook.paragraph(told), notebook.row(shown), more)
+        return html.block(title, html.paragraph(told), html.row(shown), more)
 
 
 @dataclass(frozen=True)
@@ -263,14 +263,14 @@ class MapOip:
         """The best image as a pillow image."""
         from PIL import Image
 
-        from oip.core.figures import shown
+        from oip.core.images import shown
 
         return Image.fromarray(shown(self.oips.displayed(self.image, enhance)))
 
     def plot(self) -> Any:
         """Plain and enhanced image, its evolution and its score trace, as a matplotlib figure."""
         from oip.core import plots
-        from oip.core.figures import shown
+        from oip.core.images import shown
 
         oips = self.oips
         stages = oips.snapshots[self.row]
@@ -298,21 +298,19 @@ class MapOip:
 
     def _tile(self) -> str:
         text = f"{self.label}: {self.verdict}, score {self.score:.3g}"
-        return notebook.picture(png(self.oips.displayed(self.image), 64), text, str(self.map))
+        return html.picture(png(self.oips.displayed(self.image), 64), text, str(self.map))
 
     def _repr_html_(self) -> str:
         pictures = [
-            notebook.picture(
-                png(self.oips.displayed(image), 128), f"start {place + 1}", f"{score:.3g}"
-            )
+            html.picture(png(self.oips.displayed(image), 128), f"start {place + 1}", f"{score:.3g}")
             for place, (image, score) in enumerate(
                 zip(self.images, self.oips.scores[self.row], strict=True)
             )
         ]
         rows = [(name.replace("_", " "), value) for name, value in self.evidence().items()]
-        evidence = notebook.table(("evidence", ""), rows)
+        evidence = html.table(("evidence", ""), rows)
         title = f"{self.oips.layer}: {self.label} ({self.verdict})"
-        return notebook.block(title, notebook.row(pictures), evidence)
+        return html.block(title, html.row(pictures), evidence)
 
 
 def joined(parts: list[Oips]) -> Oips:
@@ -338,3 +336,73 @@ PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED
 
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+class ByMap:
+    """What `len`, iteration and `[number]` are for a frozen dataclass of arrays."""
+
+    PER_MAP: ClassVar[tuple[str, ...]]
+    """Fields with a row for each map: arrays, what has `rows` of its own, or None."""
+    layer: str
+    maps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self.rows(np.array([row])) for row in range(len(self)))
+
+    def __getitem__(self, number: int) -> Self:
+        """What there is of map `number` alone.
+
+        Raises:
+            SettingsError: it is not among these maps.
+        """
+        rows = np.flatnonzero(self.maps == number)
+        if not rows.size:
+            have = f"one of {len(self)} from {self.maps.min()} to {self.maps.max()}"
+            raise SettingsError(expected(f"map of '{self.layer}'", have, number))
+        return self.rows(rows[:1])
+
+    def rows(self, rows: np.ndarray) -> Self:
+        """Some of the maps, by their rows here, in that order."""
+        changed = {name: _rows(getattr(self, name), rows) for name in self.PER_MAP}
+        this: Any = self
+        return replace(this, **changed)
+
+
+def _rows(value: Any, rows: np.ndarray) -> Any:
+    if value is None:
+        return None
+    return value.rows(rows) if hasattr(value, "rows") else value[rows]
+
+
+_BYTES = 1 << 30
+
+
+def check_size(
+    what: str,
+    counts: Sequence[int],
+    shape: Sequence[int],
+    size: int,
+    limit: int | None = None,
+    hint: str = "Ask for fewer maps at a time.",
+) -> None:
+    """Refuses a result whose images would take more than 1 GiB, or another limit.
+
+    Args:
+        what: the result, for the message.
+        counts: maps, and images of each.
+        shape: of an image.
+        size: bytes of a pixel.
+        limit: in bytes; 1 GiB if None.
+        hint: what to do instead.
+
+    Raises:
+        SettingsError: more than that.
+    """
+    limit = _BYTES if limit is None else limit
+    wanted = size * int(np.prod(counts)) * int(np.prod(shape))
+    if wanted > limit:
+        most = f"at most {limit >> 20} MiB"
+        raise SettingsError(expected(f"images of {what}", most, f"{wanted >> 20} MiB", hint))

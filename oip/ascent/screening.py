@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from oip.ascent.masks import refuse_constant, seen_pixels
 from oip.ascent.noise import Noise
-from oip.ascent.readouts import Readout
+from oip.ascent.objectives import Readout
 from oip.ascent.settings import AscentSettings
-from oip.ascent.visibility import refuse_constant, seen_pixels
 from oip.core.progress import Progress, silent
-from oip.network.graphs import compiled
-from oip.network.responses import standardised_as_input
-from oip.network.view import Network
+from oip.network.forward import compiled, standardised_as_input
+from oip.network.network import Network
 
 _FORWARD_BUDGET = 256 << 20
 _WHITE_STARTS = 64

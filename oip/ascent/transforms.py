@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from oip.ascent.regularizers import blurred, reach_of
 from oip.ascent.settings import AscentSettings
-from oip.ascent.smoothing import blurred, reach_of
 from oip.core.errors import SettingsError, expected
 
 Look = Callable[[Any, Any], Any]

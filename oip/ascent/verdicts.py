@@ -8,11 +8,11 @@ import numpy as np
 
 from oip.ascent.results import REASONS, VERDICTS
 from oip.ascent.screening import Screening
-from oip.network import kinds
+from oip.network import layer_types
 from oip.network.activations import activation_of, closed_below_zero, limits
 from oip.network.layers import LayerInfo
+from oip.network.network import Network
 from oip.network.tracing import Call
-from oip.network.view import Network
 
 _LIMITS = {"sigmoid": 1.0, "tanh": 1.0, "hard_sigmoid": 1.0, "softsign": 1.0, "relu6": 6.0}
 _NEAR_LIMIT = 0.98
@@ -129,9 +129,9 @@ def _convolution(network: Network, layer: LayerInfo) -> Call | None:
         if len(call.sources) != 1 or call.sources[0] < 0 or not call.direct:
             return None
         call = network.calls[call.sources[0]]
-        if kinds.activation_name(call.layer) != "linear":
+        if layer_types.activation_name(call.layer) != "linear":
             return None
-    return call if kinds.is_convolution(call.layer) else None
+    return call if layer_types.is_convolution(call.layer) else None
 
 
 def _bounds(network: Network, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
@@ -172,7 +172,11 @@ def _keeps_or_scales(layer: Any) -> bool:
         return not layer.invert and layer.mean is not None
     if kind == "Rescaling":
         return np.ndim(layer.scale) == np.ndim(layer.offset) == 0
-    return kinds.is_pooling(layer) or kinds.is_dropout(layer) or kind.startswith("ZeroPadding")
+    return (
+        layer_types.is_pooling(layer)
+        or layer_types.is_dropout(layer)
+        or kind.startswith("ZeroPadding")
+    )
 
 
 def _through(layer: Any, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

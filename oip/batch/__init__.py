@@ -20,8 +20,8 @@ from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from oip.batch.driver import BatchResult, Failure, run
-    from oip.batch.engines import Engine
-    from oip.batch.jobs import EngineSettings, Job, ModelSource, RankSettings, read_job
+    from oip.batch.executors import Engine
+    from oip.batch.job import EngineSettings, Job, ModelSource, RankSettings, read_job
 
 __all__ = [
     "BatchResult",
@@ -37,13 +37,13 @@ __all__ = [
 
 _PLACES = {
     "BatchResult": "oip.batch.driver",
-    "Engine": "oip.batch.engines",
-    "EngineSettings": "oip.batch.jobs",
+    "Engine": "oip.batch.executors",
+    "EngineSettings": "oip.batch.job",
     "Failure": "oip.batch.driver",
-    "Job": "oip.batch.jobs",
-    "ModelSource": "oip.batch.jobs",
-    "RankSettings": "oip.batch.jobs",
-    "read_job": "oip.batch.jobs",
+    "Job": "oip.batch.job",
+    "ModelSource": "oip.batch.job",
+    "RankSettings": "oip.batch.job",
+    "read_job": "oip.batch.job",
     "run": "oip.batch.driver",
 }
 

@@ -12,13 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from oip.ascent.loop import snapshot_steps
+from oip.ascent.gradient_ascent import snapshot_steps
 from oip.ascent.results import PER_MAP, Oips
-from oip.batch.jobs import Job
-from oip.batch.plans import PlannedRun, check_folder, looked_at, planned, subjects, unfinished
-from oip.batch.pool import found_gpus, processes
-from oip.batch.slurm import JOBS
-from oip.batch.subjects import Bench, LayerOutlook, ascent_of, outlook
+from oip.batch.executors import JOBS, found_gpus, processes
+from oip.batch.job import Job
+from oip.batch.plan import PlannedRun, check_folder, looked_at, planned, subjects, unfinished
+from oip.batch.worker import Bench, LayerOutlook, ascent_of, outlook
 from oip.core.progress import Progress, silent
 
 _STEPS = 4

@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oip.batch.engines import Engine, EngineLost, Pending, Seam, engine_of, wrapped
-from oip.batch.failures import Failure, clear_failure, write_failure
-from oip.batch.jobs import Job, checked, job_of, read_job
-from oip.batch.plans import (
+from oip.batch.executors import Engine, EngineLost, Pending, Seam, engine_of, planner, wrapped
+from oip.batch.job import Job, checked, job_of, read_job
+from oip.batch.plan import (
     PlannedRun,
     begin,
     check_folder,
@@ -29,12 +28,54 @@ from oip.batch.plans import (
     there,
     unfinished,
 )
-from oip.batch.pool import planner
 from oip.batch.progress import Log, Watcher
-from oip.batch.subjects import LayerOutlook, Outlook, Subject
-from oip.batch.work import Outcome, Task, look, work
-from oip.core import files, notebook
+from oip.batch.worker import LayerOutlook, Outcome, Outlook, Subject, Task, look, work
+from oip.core import files, html
 from oip.core.errors import PartlyFailed, SettingsError, expected
+from oip.run.check import ERROR, FAILURE_SCHEMA
+from oip.run.run import Run
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A piece of work that failed for good."""
+
+    run: str
+    layer: int
+    name: str
+    """The layer's name."""
+    file: str
+    """The file that is missing."""
+    maps: int
+    error: str
+    attempts: int
+
+    @classmethod
+    def of(cls, task: Task, error: str, attempts: int) -> Failure:
+        """The failure of a task."""
+        run = Path(task.run).name
+        return cls(run, task.layer, task.name, task.file, len(task.maps), error, attempts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `oip batch --json` prints it."""
+        return asdict(self)
+
+
+def write_failure(task: Task, failure: Failure) -> None:
+    """Records a failure; `oip status` shows it until the file is there."""
+    told = {"error": failure.error, "attempts": failure.attempts, "maps": list(task.maps)}
+    files.write_json(_path(task), {"schema": FAILURE_SCHEMA, **told})
+
+
+def clear_failure(task: Task) -> None:
+    """Takes back what was recorded of an earlier try."""
+    _path(task).unlink(missing_ok=True)
+
+
+def _path(task: Task) -> Path:
+    folder = Run(Path(task.run), {}).folder(task.layer)
+    return folder / f"{Path(task.file).stem}{ERROR}"
+
 
 _SECONDS_BETWEEN_CHECKS = 5.0
 _SHOWN = 20
@@ -57,10 +98,10 @@ class BatchResult:
         failures = [
             f"{one.run}, {one.name}, {one.file}: {one.error}" for one in self.failures[:_SHOWN]
         ]
-        return notebook.block(
+        return html.block(
             f"batch '{self.out}': {self.pieces} pieces of work in {self.seconds:.0f} s",
-            notebook.table(("run", "model"), rows, len(self.runs) - len(rows)),
-            *(notebook.paragraph(f"failed: {text}") for text in failures),
+            html.table(("run", "model"), rows, len(self.runs) - len(rows)),
+            *(html.paragraph(f"failed: {text}") for text in failures),
         )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from oip.batch.work import Outcome, Task
+from oip.batch.worker import Outcome, Task
 
 _SECONDS_BETWEEN_LINES = 10.0
 

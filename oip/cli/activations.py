@@ -92,8 +92,7 @@ def command(
     """
     from oip.core.files import check_writable
     from oip.network.outputs import find_output, shown_outputs
-    from oip.network.response_pictures import ACROSS
-    from oip.network.shown_responses import check_budget, responses
+    from oip.network.responses import ACROSS, check_budget, responses
 
     if bool(names) == (numbers is not None):
         given = "both" if names else "neither"
@@ -168,7 +167,7 @@ class _Drawing:
             DataError: no layer could be drawn.
         """
         from oip.core import plots
-        from oip.network.response_overview import MOST, overview
+        from oip.network.responses import MOST, overview
 
         if self._error is not None and not any(one["file"] for one in self.told):
             raise self._error
@@ -222,7 +221,7 @@ def _listed(text: str, count: int) -> np.ndarray:
 
 def _of(data: Any, names: tuple[str, ...], count: int) -> np.ndarray:
     """Places of the first images of each class."""
-    from mi.class_images import class_name
+    from oip.mi.class_images import class_name
 
     check_labelled(data)
     known = [data.classes[code] for code in np.unique(data.labels)]
@@ -267,9 +266,9 @@ def _ranked(
     Raises:
         DataError: no layer can be ranked, for want of labels or of finite responses.
     """
-    import mi
-    from mi.ranking_result import WITH_ORDER
+    from oip import mi
     from oip.cli.progress import shown
+    from oip.mi.ranking import WITH_ORDER
 
     found, errors = {}, []
     with shown(quiet) as progress:
@@ -299,7 +298,7 @@ def _ranked_in(path: Path, network: Any, indices: list[int]) -> dict[int, np.nda
         RunError: no run, one of another model, one that has ranked none of the layers, or a
             damaged ranking.
     """
-    from oip.run.directory import Run
+    from oip.run.run import Run
 
     run = Run.open(path)
     if run.info["model"]["sha256"] != network.digest:

@@ -70,7 +70,7 @@ def command(
               oip batch job.toml --dry-run
               oip batch job.toml --engine local --set settings.steps=60
     """
-    from oip.batch.jobs import read_job
+    from oip.batch.job import read_job
 
     if init:
         return _write_example(job)
@@ -83,7 +83,7 @@ def command(
     texts = tuple(f"{key}={_toml(value)}" for key, value in told.items() if value is not None)
     asked = read_job(job, (*changes, *texts))
     if print_sbatch:
-        from oip.batch.slurm import sbatch_script
+        from oip.batch.executors import sbatch_script
 
         own = texts[:1] if out is not None else ()
         click.echo(sbatch_script(job, asked.engine, (*changes, *own)), nl=False)
@@ -106,7 +106,7 @@ def command(
 
 
 def _write_example(path: Path) -> int:
-    from oip.batch.jobs import EXAMPLE
+    from oip.batch.job import EXAMPLE
     from oip.core.files import write_text
 
     if path.exists():
@@ -168,8 +168,8 @@ def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
 def _print_result(result: BatchResult, as_json: bool, quiet: bool) -> int:
     from oip.ascent.results import VERDICTS
     from oip.cli.tables import print_table
-    from oip.run.directory import Run
-    from oip.run.status import run_status
+    from oip.run.check import run_status
+    from oip.run.run import Run
 
     runs = []
     for one in result.runs:

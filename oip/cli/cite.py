@@ -18,8 +18,8 @@ def command(run: Path, as_json: bool) -> None:
     \b
     Example:  oip cite runs/demo > methods.bib
     """
-    from oip.batch.reports import runs_of
-    from oip.run.citing import citations
+    from oip.batch.status import runs_of
+    from oip.run.citations import citations
 
     entries: dict[str, str] = {}
     for one in runs_of(run):

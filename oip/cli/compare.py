@@ -23,8 +23,8 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     \b
     Example:  oip compare runs/epoch-1 runs/epoch-9
     """
-    from oip.run.comparing import compare_runs
-    from oip.run.directory import Run
+    from oip.run.compare import compare_runs
+    from oip.run.run import Run
 
     told = compare_runs(Run.open(first), Run.open(second))
     if as_json:

@@ -74,7 +74,7 @@ def command(
             model = _trained(models, source, data_dir, test, folder, seed, progress)
         run = _measured(model, test, folder, seed, clock, progress)
         with clock("gallery"):
-            import gallery
+            from oip import gallery
 
             page = gallery.build(
                 run, data_images=test.images, data_labels=test.labels, progress=progress
@@ -132,11 +132,11 @@ def _trained(
 def _measured(model: Path, test: Any, folder: Path, seed: int, clock: _Clock, progress: Any) -> Any:
     """The OIPs and the rankings of all layers, in the run."""
     from oip.ascent.settings import ascent_settings
-    from oip.cli.ranking import rank_into
     from oip.core.errors import OipError
-    from oip.network.selection import parse_selections
-    from oip.network.view import Network
-    from oip.run.recording import reconstruct_into
+    from oip.network.layer_spec import parse_selections
+    from oip.network.network import Network
+    from oip.run.reconstruct import reconstruct_into
+    from oip.workflows.rank import rank_into
 
     network = Network(model)
     selections = parse_selections(network, ())
@@ -152,8 +152,8 @@ def _measured(model: Path, test: Any, folder: Path, seed: int, clock: _Clock, pr
 
 def _summary(run: Any) -> dict[str, Any]:
     """What the demo says of its run: accuracy; verdicts, best and worst map of each layer."""
-    from oip.run.directory import Run
-    from oip.run.merging import layer_oips
+    from oip.run.run import Run
+    from oip.run.shards import layer_oips
 
     run = Run.open(run.path)
     layers = []

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mi.estimators.choice import NAMES
 from oip.cli.options import (
     json_option,
     note,
@@ -17,6 +16,7 @@ from oip.cli.options import (
     seed_option,
     with_options,
 )
+from oip.mi.estimators.registry import NAMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +101,7 @@ def command(
     \b
     Example:  oip estimate samples.npz --estimator ksg --set k=5
     """
-    import mi
+    from oip import mi
     from oip.core.errors import SettingsError, expected
 
     arrays = _arrays(file)

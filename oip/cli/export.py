@@ -49,9 +49,9 @@ def command(
     """
     from oip.core.errors import RunError, expected
     from oip.core.files import check_writable
-    from oip.run.directory import Run
     from oip.run.export import export_arrays, export_pictures
-    from oip.run.merging import layer_parts
+    from oip.run.run import Run
+    from oip.run.shards import layer_parts
 
     found = Run.open(run)
     indices = found.reconstructed()

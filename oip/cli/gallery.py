@@ -57,10 +57,10 @@ def command(
     \b
     Example:  oip gallery runs/demo --with-data --open
     """
-    import gallery
+    from oip import gallery
     from oip.cli.progress import shown
     from oip.core.errors import SettingsError, expected
-    from oip.run.directory import Run
+    from oip.run.run import Run
 
     if source is not None and not with_data:
         raise SettingsError(expected("--data", "--with-data beside it", "--data alone"))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from oip.cli.options import note, with_options
-from oip.core.notices import Notice
+from oip.core.warnings import Notice
 from oip.workflows.inputs import set_input
 
 input_options = with_options(

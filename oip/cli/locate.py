@@ -81,12 +81,12 @@ def command(
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places
     """
-    from oip.ascent.locations import locate
-    from oip.ascent.translations import translation as translated
+    from oip.ascent.localization import locate
+    from oip.ascent.translation import translation as translated
     from oip.cli.progress import shown
     from oip.core import files
     from oip.core.errors import SettingsError, expected
-    from oip.network.selection import parse_selections
+    from oip.network.layer_spec import parse_selections
 
     began = time.monotonic()
     if source is None:

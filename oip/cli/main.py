@@ -12,7 +12,7 @@ import click
 
 from oip.cli.options import plain_text
 from oip.core.errors import OipError
-from oip.core.notices import Notice
+from oip.core.warnings import Notice
 
 COMMANDS = {
     "demo": ("oip.cli.demo", "Train, reconstruct, rank and show, on embedded digits."),

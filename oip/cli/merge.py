@@ -6,14 +6,7 @@ from pathlib import Path
 
 import click
 
-from oip.cli.options import (
-    json_option,
-    note,
-    plain_text,
-    print_json,
-    quiet_option,
-    with_options,
-)
+from oip.cli.options import json_option, note, plain_text, print_json, quiet_option, with_options
 
 
 @click.command()
@@ -29,7 +22,7 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> No
     Example:  oip merge runs/first runs/second --out runs/both
     """
     from oip.cli.progress import shown
-    from oip.run.joining import merge_runs
+    from oip.run.merge import merge_runs
 
     with shown(quiet) as progress:
         merged = merge_runs(runs, out, progress)

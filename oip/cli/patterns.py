@@ -93,10 +93,10 @@ def command(
     \b
     Example:  oip patterns model.keras Conv2D_3 --data mnist-sample --class 4 --against 9 --out fcp
     """
-    import mi
+    from oip import mi
     from oip.cli.progress import shown
     from oip.core import files, plots
-    from oip.network.selection import parse_selections
+    from oip.network.layer_spec import parse_selections
 
     files.check_writable(out)
     network, data = model_and_data(model, imports, source, data_dir)

@@ -20,7 +20,7 @@ from oip.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from oip.cli.pruning import Judged, Pruned
+    from oip.workflows.prune import Judged, Pruned
 
 _ENDING = ".keras"
 
@@ -29,7 +29,7 @@ class _Command(click.Command):
     """A command whose help ends with the methods there are."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from mi.selection import METHODS
+        from oip.mi.selection import METHODS
 
         with formatter.section("Methods"):
             formatter.write_dl([*METHODS.items(), ("compare", "all of them, in one table")])
@@ -105,13 +105,13 @@ def command(
     \b
     Example:  oip prune model.keras --data mnist-sample --out smaller.keras
     """
-    from mi.selection import DEFAULT_METHOD
     from oip import models
     from oip.cli.inputs import apply_input
     from oip.cli.progress import shown
-    from oip.cli.pruning import Pruner, plans
     from oip.core.errors import DataError, OipError, expected
+    from oip.mi.selection import DEFAULT_METHOD
     from oip.workflows.inputs import open_network
+    from oip.workflows.prune import Pruner, plans
 
     asked = plans(
         method or DEFAULT_METHOD, keep, correct=correct, epochs=epochs, samples=samples, seed=seed

@@ -101,22 +101,23 @@ def command(
     \b
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
-    from mi.estimators.choice import label_estimator
     from oip import models
-    from oip.cli.ablating import ablated, check_classes
     from oip.cli.inputs import apply_input
     from oip.cli.progress import shown
-    from oip.cli.rank_tables import print_kernels, print_layer, print_redundancy
-    from oip.cli.ranking import rank_into
-    from oip.cli.related import (
-        check_kernels,
-        kernels_into,
-        redundancy_into,
-    )
+    from oip.cli.tables import print_kernels, print_layer, print_redundancy
     from oip.core.errors import OipError
     from oip.core.files import check_writable
-    from oip.network.selection import parse_selections
+    from oip.mi.estimators.registry import label_estimator
+    from oip.network.layer_spec import parse_selections
     from oip.workflows.inputs import open_network
+    from oip.workflows.rank import (
+        ablated,
+        check_classes,
+        check_kernels,
+        kernels_into,
+        rank_into,
+        redundancy_into,
+    )
 
     began = time.monotonic()
     chosen = [label_estimator(name) for name in estimators] or None

@@ -21,10 +21,10 @@ def command(run: Path, as_json: bool) -> int:
     \b
     Example:  oip status runs/demo
     """
-    from oip.batch.plans import NAME
-    from oip.batch.reports import batch_status
-    from oip.run.directory import Run
-    from oip.run.status import run_status
+    from oip.batch.plan import NAME
+    from oip.batch.status import batch_status
+    from oip.run.check import run_status
+    from oip.run.run import Run
 
     if (run / NAME).is_file():
         told = batch_status(run)

@@ -83,8 +83,8 @@ def command(
       oip study kernels --quick --out reports/kernels
       oip study all --quick --out reports
     """
-    from oip.studies.frame import StudySettings
-    from oip.studies.running import run_several, run_study
+    from oip.studies.report import StudySettings
+    from oip.studies.runner import run_several, run_study
 
     def say(text: str) -> None:
         note(plain_text(text), quiet)

@@ -141,7 +141,7 @@ def command(
 
 
 def _recorder(out: Path, every: str, data: Any) -> Any:
-    import mi
+    from oip import mi
 
     return mi.Recorder(
         data.images, data.labels, every, out=out, classes=data.classes, split=data.source

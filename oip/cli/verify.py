@@ -21,10 +21,10 @@ def command(run: Path, as_json: bool, quiet: bool) -> int:
     \b
     Example:  oip verify runs/demo
     """
-    from oip.batch.reports import runs_of
+    from oip.batch.status import runs_of
     from oip.cli.progress import shown
     from oip.cli.tables import print_table
-    from oip.run.verifying import verify_run
+    from oip.run.check import verify_run
 
     runs = runs_of(run)
     with shown(quiet) as progress:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from oip.core.notebook import kernel_shell, paragraph
+from oip.core.html import kernel_shell, paragraph
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(label, done, total)`; the last report of a label is its total."""

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from oip.network import kinds
+from oip.network import layer_types
 from oip.network.tracing import Call
 
 
@@ -54,9 +54,9 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
     sizes = _spatial(call.input_shapes[0], layer) if call.input_shapes else ()
     if len(sizes) != len(geometry):
         return None
-    if kinds.is_convolution(layer) and "Transpose" in kind:
+    if layer_types.is_convolution(layer) and "Transpose" in kind:
         step = _transposed
-    elif kinds.is_convolution(layer) or kinds.is_pooling(layer):
+    elif layer_types.is_convolution(layer) or layer_types.is_pooling(layer):
         step = _windowed
     elif kind.startswith("ZeroPadding"):
         step = _padded

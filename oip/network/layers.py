@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from oip.network import geometry, kinds
-from oip.network.activations import activation_of, can_be_silent, is_bent
-from oip.network.elementwise import Elementwise
+from oip.network import geometry, layer_types
+from oip.network.activations import Elementwise, activation_of, can_be_silent, is_bent
 from oip.network.tracing import Call
 
 
@@ -94,7 +93,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
     used_again = {id(call.layer) for call in calls if call.use > 0}
     found: list[LayerInfo] = []
     for call in calls:
-        if not kinds.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
+        if not layer_types.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
             continue
         first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
         answer = activated(call, calls)
@@ -140,7 +139,7 @@ def activated(call: Call, calls: list[Call]) -> Answer:
     The activation is the layer's own, or what follows with nothing but normalisation and dropout
     between: a layer that is one, or operations outside all layers such as `keras.ops.relu`.
     """
-    if kinds.activation_name(call.layer) != "linear":
+    if layer_types.activation_name(call.layer) != "linear":
         return _answer(call, "fused", activation_of(call.layer))
     end = rest = call
     while True:
@@ -149,12 +148,12 @@ def activated(call: Call, calls: list[Call]) -> Answer:
         following = _only_follower(end, calls)
         if following is None:
             break
-        if kinds.is_activation(following.layer):
-            before = "same" if kinds.levels_maps(end.layer) else "input"
+        if layer_types.is_activation(following.layer):
+            before = "same" if layer_types.levels_maps(end.layer) else "input"
             return _answer(following, before, activation_of(following.layer))
         if following.own is not None and is_bent(following.own):
             return _answer(following, "input", following.own)
-        if not (_passes(following.layer) or kinds.is_normalization(following.layer)):
+        if not (_passes(following.layer) or layer_types.is_normalization(following.layer)):
             break
         rest = following if rest is end and _passes(following.layer) else rest
         end = following
@@ -163,7 +162,7 @@ def activated(call: Call, calls: list[Call]) -> Answer:
 
 def _answer(end: Call, before: str, function: Callable[..., Any] | None) -> Answer:
     then = function if function is end.then else None
-    name = "linear" if function is None else kinds.activation_name(end.layer)
+    name = "linear" if function is None else layer_types.activation_name(end.layer)
     if isinstance(function, Elementwise):
         name = function.name
     place = Place(end.layer, end.use, before, then)  # type: ignore[arg-type]
@@ -172,14 +171,14 @@ def _answer(end: Call, before: str, function: Callable[..., Any] | None) -> Answ
 
 def _passes(layer: Any) -> bool:
     """Each map stays what it is: normalised over the batch, or left alone."""
-    return kinds.is_batch_normalization(layer) or kinds.is_dropout(layer)
+    return layer_types.is_batch_normalization(layer) or layer_types.is_dropout(layer)
 
 
 def _pooled(call: Call, calls: list[Call]) -> Call | None:
     following = _only_follower(call, calls)
     while following is not None and _passes(following.layer):
         following = _only_follower(following, calls)
-    return following if following is not None and kinds.is_pooling(following.layer) else None
+    return following if following is not None and layer_types.is_pooling(following.layer) else None
 
 
 def _only_follower(call: Call, calls: list[Call]) -> Call | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oip.core.errors import ModelError, expected
-from oip.network.elementwise import COPIES, OPERATIONS, Elementwise, after, inside
+from oip.network.activations import COPIES, OPERATIONS, Elementwise, after, inside
 
 _shadowing = threading.RLock()
 _PASSED_THROUGH = OPERATIONS | frozenset(
@@ -261,7 +261,7 @@ def _is_kernel_layer(layer: Any) -> bool:
     """It has kernels of its own; a layer inside it is its activation."""
     from keras import layers
 
-    from oip.network.kinds import is_convolution
+    from oip.network.layer_types import is_convolution
 
     return is_convolution(layer) or isinstance(layer, (layers.Dense, layers.EinsumDense))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.core import files
-from oip.core.figures import png, shown
+from oip.core.images import png, shown
 
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500

@@ -9,7 +9,7 @@ import numpy as np
 from oip.ascent import similarity
 from oip.core import files
 from oip.core.errors import RunError
-from oip.run.directory import Run
+from oip.run.run import Run
 from oip.run.shards import held_maps, read_shard
 
 SCHEMA = 1

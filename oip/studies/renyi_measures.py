@@ -2,15 +2,168 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mi.estimators.renyi_entropy import class_entropy, label_entropy, matrix_entropy, product
-from mi.estimators.renyi_gram import Width, gram
 from oip.core import seeds
+from oip.core.errors import SettingsError
+from oip.core.progress import Progress
 from oip.core.units import bits
-from oip.studies.renyi_probe import Reading
+from oip.mi.backend import each
+from oip.mi.estimators.renyi_entropy import (
+    Bandwidth,
+    class_entropy,
+    gram,
+    label_entropy,
+    matrix_entropy,
+    product,
+)
+from oip.studies.report import base_name, slug
+
+if TYPE_CHECKING:
+    from oip.network.network import Network
+
+_READ = ("Conv2D", "Dense")
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One batch. A dense layer counts as one map with a node for every unit."""
+
+    responses: list[np.ndarray]
+    """A layer each: (n, maps, nodes), after the activation; class probabilities come last."""
+    errors: list[np.ndarray]
+    """A layer each, of the same shape: derivative of an image's loss by the pre-activation."""
+
+
+def forward(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """The model as a function of images (n, h, w, bands) of any number, in batches of 512.
+
+    Weights are seen as they are when it is called.
+    """
+    import tensorflow as tf
+
+    from oip.network.forward import compiled
+
+    shape = model.inputs[0].shape[1:]
+    graph = compiled(
+        lambda images: model(images, training=False), tf.TensorSpec((None, *shape), tf.float32)
+    )
+
+    def run(images: np.ndarray) -> np.ndarray:
+        parts = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
+        return np.concatenate(
+            [graph(tf.constant(np.asarray(p, np.float32))).numpy() for p in parts]
+        )
+
+    return run
+
+
+def accuracy(run: Callable[[np.ndarray], np.ndarray], data: Any) -> float:
+    """Share of the images of a data set whose class is the largest output of `run`."""
+    return float((run(data.images).argmax(axis=1) == data.labels).mean())
+
+
+class Probe:
+    """Reads the convolutional and dense layers of a model that is being trained, again and again.
+
+    Args:
+        model: a functional Keras model of plain layers that ends in a softmax of classes, as the
+            recipes make them. The weights are seen as they are when it is read.
+    """
+
+    def __init__(self, model: Any):
+        import keras
+
+        self._layers = [layer for layer in model.layers if type(layer).__name__ in _READ]
+        self._model = keras.Model(model.inputs, [layer.output for layer in self._layers])
+        self._graph = self._compiled()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the layers, first to last."""
+        return [layer.name for layer in self._layers]
+
+    @property
+    def maps(self) -> list[int]:
+        """Of each layer; 1 for a dense one."""
+        convolutional = [type(layer).__name__ == "Conv2D" for layer in self._layers]
+        return [
+            int(layer.output.shape[-1]) if maps else 1
+            for layer, maps in zip(self._layers, convolutional, strict=True)
+        ]
+
+    def read(self, images: np.ndarray, labels: np.ndarray) -> Reading:
+        """Responses and errors of all layers.
+
+        Args:
+            images: (n, h, w, bands), as the model is fed with them.
+            labels: (n,) int: places of the classes in the output.
+        """
+        import tensorflow as tf
+
+        outputs, slopes = self._graph(
+            tf.constant(np.asarray(images, np.float32)), tf.constant(labels, tf.int32)
+        )
+        return Reading(
+            [_as_maps(one.numpy()) for one in outputs], [_as_maps(one.numpy()) for one in slopes]
+        )
+
+    def _compiled(self) -> Any:
+        import tensorflow as tf
+
+        from oip.network.forward import compiled
+
+        def read(images: Any, labels: Any) -> tuple[list[Any], list[Any]]:
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                outputs = self._model(images, training=False)
+                true = tf.gather(outputs[-1], labels, batch_dims=1)
+                loss = -tf.reduce_sum(tf.math.log(true + 1e-12))
+            slopes = tape.gradient(loss, outputs[:-1])
+            found = [
+                slope * _derivative(layer, output)
+                for layer, output, slope in zip(self._layers, outputs, slopes, strict=False)
+            ]
+            last = outputs[-1] - tf.one_hot(labels, outputs[-1].shape[-1])
+            return outputs, [*found, last]
+
+        image = tf.TensorSpec((None, *self._model.inputs[0].shape[1:]), tf.float32)
+        return compiled(read, image, tf.TensorSpec((None,), tf.int32))
+
+
+def _derivative(layer: Any, output: Any) -> Any:
+    """Of the layer's activation, from what it gave."""
+    import tensorflow as tf
+
+    from oip.core.errors import ModelError, expected
+
+    name = getattr(layer.activation, "__name__", "")
+    if name == "relu":
+        return tf.cast(output > 0, output.dtype)
+    if name == "sigmoid":
+        return output * (1.0 - output)
+    if name == "tanh":
+        return 1.0 - output * output
+    if name == "linear":
+        return tf.ones_like(output)
+    raise ModelError(
+        expected(f"activation of '{layer.name}'", "relu, sigmoid, tanh or linear", f"'{name}'")
+    )
+
+
+def _as_maps(values: np.ndarray) -> np.ndarray:
+    """(n, h, w, maps) to (n, maps, h w); (n, units) to (n, 1, units)."""
+    if values.ndim == 2:
+        return values[:, None]
+    return np.moveaxis(values.reshape(len(values), -1, values.shape[-1]), 1, 2)
+
 
 ALPHA = 1.01
 BATCH = 128
@@ -27,13 +180,13 @@ class Kernel:
 
     name: str
     label: str
-    forward: Width
-    backward: Width
+    forward: Bandwidth
+    backward: Bandwidth
 
 
 KERNELS = (
-    Kernel("paper", "the paper's width", Width(silverman=5.0), Width(silverman=0.1)),
-    Kernel("relative", "the median distance", Width(1.0), Width(1.0)),
+    Kernel("paper", "the paper's width", Bandwidth(silverman=5.0), Bandwidth(silverman=0.1)),
+    Kernel("relative", "the median distance", Bandwidth(1.0), Bandwidth(1.0)),
 )
 """The paper's, in the units of the responses; and one that has no units."""
 
@@ -181,10 +334,261 @@ def about_label(grams: np.ndarray, codes: np.ndarray, entropies: np.ndarray) -> 
     )
 
 
-def map_grams(values: np.ndarray, width: Width) -> np.ndarray:
+def map_grams(values: np.ndarray, width: Bandwidth) -> np.ndarray:
     """(maps, n, n): Gram matrices of responses (n, maps, nodes)."""
     return np.stack([gram(values[:, place], width) for place in range(values.shape[1])])
 
 
-def _joint(values: np.ndarray, width: Width) -> np.ndarray:
+def _joint(values: np.ndarray, width: Bandwidth) -> np.ndarray:
     return product(list(map_grams(values, width)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network and its training."""
+
+    source: str
+    recipe: str
+    filters: tuple[int, ...]
+    """None told: the recipe's own."""
+    activation: str
+    rate: float | None
+    """Of SGD with a momentum of 0.95; the recipe's own training if None."""
+    epochs: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For files, without anything of a path."""
+        widths = "-".join(str(count) for count in self.filters) or "own"
+        source = slug(base_name(self.source))
+        return f"{source}-{self.recipe}-{widths}-{self.activation}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is measured."""
+
+    batches: int
+    pairs: int
+    steps: int
+    """Records of a training, about."""
+
+
+def trained(
+    plan: Plan, data: tuple[Any, Any], amount: Amount, out: Path, progress: Progress
+) -> dict[str, np.ndarray]:
+    """Trains a network, keeps it as a file, and measures it on the way.
+
+    Args:
+        plan: what is trained.
+        data: images and labels to learn from, and those to measure and judge by.
+        amount: how much is measured.
+        out: the model's file.
+        progress: told the training's batches.
+
+    Returns:
+        `accuracy`, NaN if the training diverged; `steps` (t,) batches that were learned from;
+        `epoch`, batches an epoch; `names` and `maps` (layers,); and of each kernel K and measure
+        M, `K M` (t, batches, layers).
+    """
+    from oip import models
+    from oip.models.training import train
+
+    options: dict[str, Any] = {"filters": plan.filters} if plan.filters else {}
+    if plan.recipe != "vgg16-cifar":
+        options["activation"] = plan.activation
+    recipe = models.recipe(plan.recipe).configured(**options)
+    data_train, data_test = data
+    told: dict[str, Any] = {"epochs": plan.epochs, "batch": 128, "seed": plan.seed}
+    if plan.rate is not None:
+        told |= {"optimizer": "sgd", "learning_rate": plan.rate, "momentum": 0.95}
+        told["schedule"] = "constant"
+    settings = recipe.settings(len(data_train), **told)
+    an_epoch = math.ceil(len(data_train) / settings.batch)
+    some = batches(data_test.images, data_test.labels, data_test.high, amount.batches, plan.seed)
+    steps = recorded_steps(an_epoch, settings.epochs * an_epoch, amount.steps)
+    watcher: Any = watching(some, steps, amount.pairs, plan.seed)
+    accuracy = np.nan
+    try:
+        accuracy = train(
+            recipe, data_train, data_test, settings, out, progress, record=watcher
+        ).accuracy
+    except SettingsError as error:
+        if "diverged" not in str(error):
+            raise
+    return {
+        "accuracy": np.array(accuracy),
+        "epoch": np.array(an_epoch),
+        "tested": np.array(len(data_test)),
+        **watcher.found(),
+    }
+
+
+def recorded_steps(an_epoch: int, total: int, count: int) -> list[int]:
+    """0, the end of the first epoch, the end, and steps between that grow in even ratios."""
+    between = np.rint(np.geomspace(1, total, max(2, count - 2))).astype(int)
+    return sorted({0, min(an_epoch, total), total, *between.tolist()})
+
+
+def watching(some: list[Batch], steps: Iterable[int], pairs: int, seed: int) -> Any:
+    """A Keras callback that measures batches of images at some steps of a training."""
+    import keras
+
+    wanted = set(steps)
+
+    class Watching(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self._step = 0
+            self._done: list[int] = []
+            self._values: dict[str, list[np.ndarray]] = {}
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self._probe = Probe(self.model)
+            self._measure()
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._step += 1
+            if self._step in wanted:
+                self._measure()
+
+        def found(self) -> dict[str, np.ndarray]:
+            """See `trained`."""
+            return {
+                "steps": np.array(self._done),
+                "names": np.array(self._probe.names),
+                "maps": np.array(self._probe.maps),
+                **{name: np.array(values) for name, values in self._values.items()},
+            }
+
+        def _measure(self) -> None:
+            model: Any = self.model
+            if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+                return
+            readings = [self._probe.read(one.images, one.codes) for one in some]
+            work = [
+                (kernel, one, reading)
+                for kernel in KERNELS
+                for one, reading in zip(some, readings, strict=True)
+            ]
+            parts = each(lambda item: measure(item[1], item[2], item[0], pairs, seed), work)
+            for number, kernel in enumerate(KERNELS):
+                own = parts[number * len(some) : (number + 1) * len(some)]
+                for name in own[0]:
+                    values = np.array([part[name] for part in own])
+                    self._values.setdefault(f"{kernel.name} {name}", []).append(values)
+            self._done.append(self._step)
+
+    return Watching()
+
+
+BETA = 2.0
+"""Of the objective I(X;T) - beta I(T;Y), as in the paper."""
+LINE = 0.55
+"""Share of the maps above the paper's line, which are said to be needed little."""
+MANY = 500
+"""Samples with which a width is looked for once more, at alpha 2 and the median distance."""
+_BATCHES = 3
+_CALIBRATION = 2_000
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is removed."""
+
+    shares: tuple[float, ...]
+    """Of the layer's maps."""
+    chances: int
+    """Random orders."""
+
+
+def widths(path: Path, data: tuple[Any, Any], pruning: Pruning, seed: int) -> dict[str, np.ndarray]:
+    """What the maps of a network's last convolution are worth.
+
+    Args:
+        path: the trained model.
+        data: images to choose maps by, and others to judge by.
+        pruning: what is removed.
+        seed: of batches, permutations and chance.
+
+    Returns:
+        `accuracy` of the whole network; of each kernel K `K objective` (maps,) in bits,
+        `K width` (-1 where none can be told), `K p` and `K gain` (bits) of the maps that were
+        tried one after the other, `K kept` the accuracy with only those that add something (NaN
+        without any); `many width` and `many kept` of 500 samples and alpha 2; `shares`, `methods`,
+        and `pruned` (methods, shares, draws), accuracies, NaN where a method has fewer draws.
+    """
+    from oip import mi
+    from oip.mi.selection import conditional_width
+    from oip.network.network import Network
+
+    data_train, data_test = data
+    network = Network(path)
+    probe = Probe(network.model)
+    place = max(number for number, maps in enumerate(probe.maps) if maps > 1)
+    layer = probe.names[place]
+    found: dict[str, np.ndarray] = {"layer": np.array(layer)}
+    found["accuracy"] = np.array(accuracy(forward(network.model), data_test))
+    some = batches(data_train.images, data_train.labels, data_train.high, _BATCHES, seed)
+    orders: dict[str, list[np.ndarray]] = {}
+    for kernel in KERNELS:
+        objectives = []
+        for number, batch in enumerate(some):
+            values = probe.read(batch.images, batch.codes).responses[place]
+            grams = map_grams(values, kernel.forward)
+            whole = map_grams(batch.pixels[:, None], kernel.forward)[0]
+            about, label = informations(grams, whole, batch.codes)
+            objectives.append(about - BETA * label)
+            if number == 0:
+                told = conditional_width(grams, batch.codes, ALPHA, seed)
+                enough = -1 if told.width is None else told.width
+                tried = told.order[: len(told.p_values)]
+                found[f"{kernel.name} width"] = np.array(enough)
+                found[f"{kernel.name} p"] = told.p_values
+                found[f"{kernel.name} gain"] = bits(told.scores[tried])
+                kept = np.nan
+                if 0 < enough < len(told.order):
+                    left = _left(network, layer, told.order[:enough])
+                    kept = accuracy(forward(left), data_test)
+                found[f"{kernel.name} kept"] = np.array(kept)
+        objective = np.mean(objectives, axis=0)
+        found[f"{kernel.name} objective"] = bits(objective)
+        orders[f"IB, {kernel.label}"] = [np.argsort(objective, kind="stable")]
+    images, labels = data_train.images[:_CALIBRATION], data_train.labels[:_CALIBRATION]
+    for method, label in (("apoz", "APoZ"), ("l1", "L1 norm"), ("elimination", "elimination")):
+        orders[label] = [mi.select(network, images, labels, layer, method=method, seed=seed).order]
+    told = mi.select(
+        network, images, labels, layer, method="cmi", samples=MANY, alpha=2.0, seed=seed
+    )
+    enough = -1 if told.width is None else told.width
+    found["many width"] = np.array(enough)
+    kept = np.nan
+    if 0 < enough < len(told.order):
+        kept = accuracy(forward(_left(network, layer, told.order[:enough])), data_test)
+    found["many kept"] = np.array(kept)
+    orders["random"] = [
+        mi.select(network, images, labels, layer, method="random", seed=seed + number).order
+        for number in range(pruning.chances)
+    ]
+    pruned = np.full((len(orders), len(pruning.shares), pruning.chances), np.nan)
+    for row, draws in enumerate(orders.values()):
+        for column, share in enumerate(pruning.shares):
+            for number, order in enumerate(draws):
+                count = max(1, round((1 - share) * len(order)))
+                left = _left(network, layer, order[:count])
+                pruned[row, column, number] = accuracy(forward(left), data_test)
+    return {
+        **found,
+        "shares": np.array(pruning.shares),
+        "methods": np.array(list(orders)),
+        "pruned": pruned,
+    }
+
+
+def _left(network: Network, layer: str, kept: np.ndarray) -> Any:
+    """The model with only some maps of a layer."""
+    from oip.network.surgery import without
+
+    every = np.arange(network.find(layer).maps)
+    return without(network, {layer: np.setdiff1d(every, kept)})

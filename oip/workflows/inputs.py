@@ -30,7 +30,7 @@ def open_network(
     input_name: str | None = None,
 ) -> Any:
     """Open the network of a file; one that takes any size gets `input_size`, or the data's size."""
-    from oip.network.view import Network
+    from oip.network.network import Network
 
     shape = input_shape(input_size)
     network = Network(model, imports, shape, input_name)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oip.ascent.alignment import correlations, near, peak
+from oip.ascent.similarity import correlations, near, peak
 
 
 def brute(left, right):

@@ -3,13 +3,13 @@ import pytest
 
 import oip
 from oip.ascent import reconstruction
-from oip.ascent.loop import Climber
+from oip.ascent.gradient_ascent import Climber
 from oip.ascent.noise import Noise
-from oip.ascent.readouts import MapReadout
+from oip.ascent.objectives import MapReadout
 from oip.ascent.reconstruction import images_at_once
 from oip.ascent.results import REASONS
 from oip.ascent.settings import ascent_settings
-from oip.network.view import Network
+from oip.network.network import Network
 
 QUICK = {"steps": 24, "screened": 48}
 

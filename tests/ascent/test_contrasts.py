@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import mi
 import oip
+from oip import mi
 from oip.core.errors import SettingsError
 
 QUICK = {"steps": 16, "screened": 32, "starts": 2}

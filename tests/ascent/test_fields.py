@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.ascent.fields import central_node, checked_nodes, field_boxes, pixels_of, spread_nodes
+from oip.ascent.masks import central_node, checked_nodes, field_boxes, pixels_of, spread_nodes
 from oip.core.errors import SettingsError
-from oip.network.view import Network
+from oip.network.network import Network
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

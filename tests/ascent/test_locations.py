@@ -3,8 +3,8 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, ModelError, SettingsError
-from oip.network.responses import map_blocks
-from oip.network.view import Network
+from oip.network.forward import map_blocks
+from oip.network.network import Network
 
 QUICK = {"steps": 20, "screened": 32, "starts": 2}
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -71,10 +71,10 @@ def test_the_strongest_are_those_of_all_responses(small_model, small_images):
 
 
 def test_batches_do_not_change_what_is_found(small_model, small_images, monkeypatch):
-    from oip.ascent import locations
+    from oip.ascent import localization
 
     whole = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
-    monkeypatch.setattr(locations, "batch_size", lambda network, layer: 7)
+    monkeypatch.setattr(localization, "batch_size", lambda network, layer: 7)
     parts = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
     assert np.array_equal(whole.images, parts.images)
     assert np.array_equal(whole.nodes, parts.nodes)
@@ -187,9 +187,9 @@ def test_bad_input_is_named(planted, images, change, error, words):
 
 
 def test_more_images_than_fit_are_refused(planted, images, monkeypatch):
-    from oip.ascent import limits
+    from oip.ascent import results
 
-    monkeypatch.setattr(limits, "_BYTES", 3 * 4 * 14 * 12 * 4)
+    monkeypatch.setattr(results, "_BYTES", 3 * 4 * 14 * 12 * 4)
     assert len(oip.locate(planted, images, "maps", count=4, patterns=False)) == 3
     with pytest.raises(SettingsError, match="fewer maps"):
         oip.locate(planted, images, "maps", count=5, patterns=False)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from oip.ascent.loop import Climber, snapshot_steps
+from oip.ascent.gradient_ascent import Climber, snapshot_steps
 from oip.ascent.noise import Noise
-from oip.ascent.readouts import MapReadout
+from oip.ascent.objectives import MapReadout
 from oip.ascent.reconstruction import reconstruct
 from oip.ascent.results import REASONS
 from oip.ascent.screening import screen, visible_pixels
 from oip.ascent.settings import ascent_settings
-from oip.network.view import Network
+from oip.network.network import Network
 
 
 def climber(model, layer, **settings):

@@ -9,7 +9,7 @@ import pytest
 
 import oip
 from oip.core.errors import ModelError
-from oip.core.notices import Notice
+from oip.core.warnings import Notice
 
 QUICK = {"steps": 24, "screened": 16, "starts": 2}
 SHAPE = (17, 14, 2)

@@ -4,12 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oip
-from oip.ascent.objectives import Objective, objective
-from oip.ascent.readouts import MapReadout, ObjectiveReadout
+from oip.ascent.objectives import MapReadout, Objective, ObjectiveReadout, objective
 from oip.ascent.reconstruction import LayerAscent, ReadoutAscent, objective_readout
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import DataError, ModelError, SettingsError
-from oip.network.view import Network
+from oip.network.network import Network
 
 QUICK = {"steps": 24, "screened": 32, "starts": 2}
 

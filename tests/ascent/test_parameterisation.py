@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.parameterisation import (
+from oip.ascent.parameterization import (
     DataStatistics,
     Linear,
     Phases,

@@ -9,7 +9,7 @@ from oip.ascent.reconstruction import shards
 from oip.ascent.settings import ascent_settings
 from oip.ascent.verdicts import settled
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
-from oip.network.view import Network
+from oip.network.network import Network
 
 QUICK = {"steps": 24, "screened": 48}
 

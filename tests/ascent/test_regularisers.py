@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.regularisers import likeness, norm_slope, variation_slope
-from oip.ascent.smoothing import blurred, reach_of
+from oip.ascent.regularizers import blurred, likeness, norm_slope, reach_of, variation_slope
 
 QUICK = {"steps": 40, "screened": 32, "starts": 2}
 
@@ -61,8 +60,8 @@ def test_regularisers_do_what_they_are_for(small_model):
 def test_diversity_makes_starts_differ(small_model):
     import tensorflow as tf
 
-    from oip.ascent.readouts import MapReadout
-    from oip.network.view import Network
+    from oip.ascent.objectives import MapReadout
+    from oip.network.network import Network
 
     network = Network(small_model)
     readout = MapReadout(network, network.find("second"))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from oip.ascent import alignment
-from oip.ascent.similarity import similarity, stability
+from oip.ascent import similarity
+from oip.ascent.similarity import stability
 
 
 def brute(left, right, reach):
@@ -21,7 +21,7 @@ def brute(left, right, reach):
 def test_similarity_is_that_of_the_plain_loops():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(3, 7, 6, 2)), random.normal(size=(2, 7, 6, 2))
-    found = similarity(left, right, (2, 2))
+    found = similarity.similarity(left, right, (2, 2))
     for row in range(3):
         for column in range(2):
             wanted = brute(left[row], right[column], 2)
@@ -31,7 +31,7 @@ def test_similarity_is_that_of_the_plain_loops():
 def test_far_shifts_are_all_tried_and_agree_with_the_plain_loops():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(2, 3, 11, 9, 2)), random.normal(size=(2, 4, 11, 9, 2))
-    found = similarity(left, right, (7, 5))
+    found = similarity.similarity(left, right, (7, 5))
     assert found.shape == (2, 3, 4)
     for group, row, column in np.ndindex(found.shape):
         shifted = [
@@ -49,35 +49,35 @@ def test_a_patch_moved_by_any_shift_within_a_far_reach_is_the_same_patch():
     image[0, 30:60, 30:60] = np.random.default_rng(0).normal(size=(30, 30, 1))
     for axis in (1, 2):
         moved = np.concatenate([np.roll(image, step, axis) for step in range(18)])
-        found = similarity(image, moved, (16, 16))[0]
+        found = similarity.similarity(image, moved, (16, 16))[0]
         assert found[:17].min() > 0.99
         assert found[17] < 0.5
-    assert similarity(image, np.roll(image, (-13, 16), (1, 2)), (16, 16))[0, 0] > 0.99
+    assert similarity.similarity(image, np.roll(image, (-13, 16), (1, 2)), (16, 16))[0, 0] > 0.99
 
 
 def test_far_shifts_of_lines_and_of_images_that_are_empty():
     line = np.random.default_rng(0).normal(size=(3, 40, 2))
     line[:, 30:] = 0.0
-    found = similarity(line, np.roll(line, 7, 1), (9,))
+    found = similarity.similarity(line, np.roll(line, 7, 1), (9,))
     np.testing.assert_allclose(np.diagonal(found), 1.0, atol=1e-5)
-    assert similarity(line, np.zeros_like(line), (9,)).max() == 0.0
+    assert similarity.similarity(line, np.zeros_like(line), (9,)).max() == 0.0
 
 
 def test_the_number_of_images_compared_at_a_time_changes_nothing(monkeypatch):
     images = np.random.default_rng(1).normal(size=(7, 20, 20, 1))
-    whole = similarity(images, images, (6, 6))
-    monkeypatch.setattr(alignment, "_BUDGET", 1)
-    np.testing.assert_allclose(similarity(images, images, (6, 6)), whole, atol=1e-6)
+    whole = similarity.similarity(images, images, (6, 6))
+    monkeypatch.setattr(similarity, "_BUDGET", 1)
+    np.testing.assert_allclose(similarity.similarity(images, images, (6, 6)), whole, atol=1e-6)
 
 
 def test_similarity_knows_shifts_and_itself():
     image = np.zeros((1, 12, 12, 1))
     image[0, 4:7, 3:9] = 1.0
     moved = np.roll(image, (2, -1), (1, 2))
-    assert similarity(image, image, (0, 0))[0, 0] == pytest.approx(1.0)
-    assert similarity(image, moved, (2, 2))[0, 0] == pytest.approx(1.0)
-    assert similarity(image, moved, (1, 0))[0, 0] < 0.9
-    assert similarity(image, np.zeros_like(image), (1, 1))[0, 0] == 0.0
+    assert similarity.similarity(image, image, (0, 0))[0, 0] == pytest.approx(1.0)
+    assert similarity.similarity(image, moved, (2, 2))[0, 0] == pytest.approx(1.0)
+    assert similarity.similarity(image, moved, (1, 0))[0, 0] < 0.9
+    assert similarity.similarity(image, np.zeros_like(image), (1, 1))[0, 0] == 0.0
 
 
 def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.objectives import objective
-from oip.ascent.readouts import MapReadout, ObjectiveReadout
-from oip.ascent.visibility import seen_pixels
+from oip.ascent.masks import seen_pixels
+from oip.ascent.objectives import MapReadout, ObjectiveReadout, objective
 from oip.core.errors import ModelError, SettingsError
-from oip.network.view import Network
+from oip.network.network import Network
 
 QUICK = {"steps": 12, "screened": 16, "starts": 2}
 

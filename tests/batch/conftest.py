@@ -15,9 +15,10 @@ SETTINGS = {"starts": 2, "steps": 6, "screened": 8}
 
 _SERVER = """
 import json, os, sys
-from oip.core.quiet import import_quietly
+from oip.core.warnings import import_quietly
 import_quietly("keras")
-import oip.batch.driver, oip.batch.work, oip.cli.batch, oip.run.recording, oip.network.selection
+import oip.batch.driver, oip.batch.worker, oip.cli.batch
+import oip.run.reconstruct, oip.network.layer_spec
 from oip.cli.main import run
 print("ready", flush=True)
 for line in sys.stdin:

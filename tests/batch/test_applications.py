@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import oip
-from oip.batch.applications import PREPROCESS, application_file, preprocess_of
-from oip.batch.jobs import ModelSource
+from oip.batch.job import ModelSource
+from oip.batch.keras_applications import PREPROCESS, application_file, preprocess_of
 from oip.core.errors import ModelError
-from oip.network.view import Network
+from oip.network.network import Network
 
 
 def test_how_images_are_prepared_is_what_keras_does():

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import oip
-from oip.batch.dask_engine import dask_engine
-from oip.batch.jobs import EngineSettings
+from oip.batch.executors import dask_engine
+from oip.batch.job import EngineSettings
 from oip.core.errors import SettingsError
 
 pytest.importorskip("distributed")
@@ -91,7 +91,7 @@ def test_a_batch_of_which_one_worker_is_killed(cluster, job, contents, tmp_path)
 
 
 def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch, job):
-    monkeypatch.setattr("oip.batch.dask_engine._SECONDS_TO_ANSWER", 1)
+    monkeypatch.setattr("oip.batch.executors._SECONDS_TO_ANSWER", 1)
     engine = {"kind": "dask", "scheduler": f"tcp://127.0.0.1:{free_port()}"}
     with pytest.raises(SettingsError, match="no answer"):
         oip.batch.run({**job, "engine": engine})

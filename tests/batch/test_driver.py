@@ -16,15 +16,15 @@ import pytest
 
 import oip
 from oip.ascent.settings import ascent_settings
-from oip.batch import work as working
+from oip.batch import worker
 from oip.batch.driver import run
-from oip.batch.engines import Engine, EngineLost, in_process
-from oip.batch.jobs import EngineSettings, job_of
+from oip.batch.executors import Engine, EngineLost, in_process
+from oip.batch.job import EngineSettings, job_of
 from oip.core import files
 from oip.core.errors import ModelError, PartlyFailed, RunError, SettingsError
-from oip.network.selection import parse_selections
-from oip.network.view import Network
-from oip.run.recording import reconstruct_into
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
+from oip.run.reconstruct import reconstruct_into
 
 LAST_MAPS = 'layers=["conv:100-149"]'
 
@@ -56,7 +56,7 @@ def whole(plain_file, tmp_path_factory):
 
 def broken(monkeypatch, times, error):
     """The second shard raises an error the first so many times."""
-    grow = working._STEPS["grow"]
+    grow = worker._STEPS["grow"]
     tries = []
 
     def wrong(task):
@@ -66,7 +66,7 @@ def broken(monkeypatch, times, error):
                 raise error
         return grow(task)
 
-    monkeypatch.setitem(working._STEPS, "grow", wrong)
+    monkeypatch.setitem(worker._STEPS, "grow", wrong)
     return tries
 
 
@@ -207,7 +207,7 @@ def test_a_model_that_changes_is_not_mixed_into_the_run(job, small_file, tmp_pat
     path.write_bytes(Path(job["models"][0]).read_bytes())
 
     def trouble(tasks, _):
-        working._BENCH.forget_models()
+        worker._BENCH.forget_models()
         if path.stat().st_size != small_file.stat().st_size:
             path.write_bytes(small_file.read_bytes())
 

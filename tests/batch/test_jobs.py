@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import oip
-from oip.batch.jobs import EXAMPLE, ModelSource, changed, job_of, read_job
+from oip.batch.job import EXAMPLE, ModelSource, changed, job_of, read_job
 from oip.core.errors import OipError, SettingsError
 
 PLAIN = {"models": ["a.keras"], "out": "runs"}

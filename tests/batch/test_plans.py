@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.batch.jobs import job_of
-from oip.batch.plans import begin, map_text, planned, read_batch, subjects, unfinished
-from oip.batch.subjects import Bench, outlook
+from oip.batch.job import job_of
+from oip.batch.plan import begin, map_text, planned, read_batch, subjects, unfinished
+from oip.batch.worker import Bench, outlook
 from oip.core.errors import ModelError, OipError, RunError
 
 

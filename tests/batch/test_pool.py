@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 
 import oip
-from oip.batch.engines import engine_of, in_process, wrapped
-from oip.batch.jobs import EngineSettings
-from oip.batch.pool import Pool, WorkerLost, found_gpus, processes, usable_cores
+from oip.batch.executors import (
+    Pool,
+    WorkerLost,
+    engine_of,
+    found_gpus,
+    in_process,
+    processes,
+    usable_cores,
+    wrapped,
+)
+from oip.batch.job import EngineSettings
 from oip.core.errors import ModelError, OipError
 from oip.network.loading import load_model
 
@@ -74,7 +82,7 @@ def test_closing_ends_what_is_under_way():
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at /proc")
 def test_processes_end_with_the_one_that_began_them():
     code = (
-        "import os, time; from oip.batch.pool import Pool\n"
+        "import os, time; from oip.batch.executors import Pool\n"
         "if __name__ == '__main__':\n"
         "    pool = Pool(['']); print(pool.submit(os.getpid).result(), flush=True)\n"
         "    pool.submit(time.sleep, 600); time.sleep(600)\n"
@@ -105,7 +113,7 @@ def test_one_process_a_gpu_or_shares_of_the_cores(monkeypatch):
     assert processes(EngineSettings(kind="local", workers=3))[0] == ["0", "2", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert found_gpus() == []
-    monkeypatch.setattr("oip.batch.pool.usable_cores", lambda: 8)
+    monkeypatch.setattr("oip.batch.executors.usable_cores", lambda: 8)
     assert processes(EngineSettings(kind="local")) == ([""] * 4, 2)
     assert processes(EngineSettings(kind="local", threads=1)) == ([""] * 8, 1)
     assert processes(EngineSettings(kind="local", workers=2)) == ([""] * 2, 4)

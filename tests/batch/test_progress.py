@@ -11,8 +11,7 @@ import pytest
 from oip.ascent.settings import AscentSettings
 from oip.batch import progress as showing
 from oip.batch.progress import Log, Watcher, duration, watched
-from oip.batch.subjects import Subject
-from oip.batch.work import Outcome, Task
+from oip.batch.worker import Outcome, Subject, Task
 
 SUBJECT = Subject("m", (), (), (), None, None, None, None, None, None, AscentSettings(), None)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import oip
-from oip.batch.jobs import EngineSettings
-from oip.batch.slurm import sbatch_script
+from oip.batch.executors import sbatch_script
+from oip.batch.job import EngineSettings
 
 
 def test_a_batch_of_jobs(job, contents, tmp_path, monkeypatch):

@@ -59,11 +59,11 @@ class Bench:
     """One model, layer and number of steps."""
 
     def __init__(self, path: str, layer: str, steps: int, source: str):
-        import models
-        from oip.ascent.readouts import MapReadout
+        from oip import models
+        from oip.ascent.objectives import MapReadout
         from oip.ascent.screening import screen
         from oip.ascent.settings import ascent_settings
-        from oip.network.view import Network
+        from oip.network.network import Network
 
         self.path, self.steps = path, steps
         self.network = Network(path)
@@ -83,7 +83,7 @@ class Bench:
 
     def reconstruct(self, steps: int) -> tuple[float, np.ndarray]:
         """Seconds and images of `oip.reconstruct`, with nothing known of the loaded model."""
-        from oip.network.view import Network
+        from oip.network.network import Network
 
         return timed(lambda fresh: whole(fresh, self.layer.name, steps), lambda: Network(self.path))
 
@@ -112,7 +112,7 @@ class Bench:
 
     def scores(self, images: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """(m,) score of each map's own image, all standardised alike."""
-        from oip.network.responses import spatial_means
+        from oip.network.forward import spatial_means
 
         means = np.concatenate(list(spatial_means(self.network, images, self.layer, visible)))
         return np.diagonal(means)

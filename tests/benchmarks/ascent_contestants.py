@@ -61,9 +61,9 @@ def whole(network: Any, name: str, steps: int) -> np.ndarray:
 
 def prepared(network: Any, layer: Any, steps: int, **settings: Any) -> tuple[Any, Any, Any]:
     """A traced climber, the starts that screening chose, and their maps."""
-    from oip.ascent.loop import Climber
+    from oip.ascent.gradient_ascent import Climber
     from oip.ascent.noise import Noise
-    from oip.ascent.readouts import MapReadout
+    from oip.ascent.objectives import MapReadout
     from oip.ascent.screening import screen
     from oip.ascent.settings import ascent_settings
 

@@ -15,7 +15,7 @@ def deep() -> None:
     import tensorflow as tf
 
     from oip.ascent.reconstruction import images_at_once
-    from oip.network.view import Network
+    from oip.network.network import Network
 
     keras.utils.set_random_seed(0)
     network = Network(keras.applications.ResNet50(weights=None))

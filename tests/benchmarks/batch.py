@@ -140,8 +140,8 @@ def with_dask(folder: Path, rounds: int) -> None:
     written.
     """
     import oip
-    from oip.batch.dask_engine import dask_engine
-    from oip.batch.jobs import EngineSettings
+    from oip.batch.executors import dask_engine
+    from oip.batch.job import EngineSettings
     from oip.batch.progress import Watcher
 
     class Clock(Watcher):
@@ -228,8 +228,8 @@ def cluster(folder: Path) -> tuple[str, list[Any]]:
 def memory(folder: Path, maps: int) -> None:
     """Maps of an untrained VGG16 at 64 pixels, layer by layer, in one process."""
     import oip
-    from oip.batch.engines import Engine, in_process
-    from oip.batch.jobs import EngineSettings
+    from oip.batch.executors import Engine, in_process
+    from oip.batch.job import EngineSettings
 
     class Watched(Engine):
         """Notes the memory of this process after every piece of work."""
@@ -259,8 +259,8 @@ def memory(folder: Path, maps: int) -> None:
 
 def in_gallery(folder: Path) -> None:
     """All maps of a network through a batch into a gallery, opened in Chromium if there is one."""
-    import gallery
     import oip
+    from oip import gallery
 
     source = {"application": "MobileNetV2", "weights": "none", "size": [64, 64]}
     settings = {"starts": 1, "steps": 8, "screened": 16}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import mi
+from oip import mi
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def ksg_sklearn(small: int) -> Callable[[], object]:
 
 def rbig(small: int) -> Callable[[], object]:
     """T of 10 columns with its correction, nothing kept from a run before."""
-    from mi.estimators.rbig_layers import expected_sum
+    from oip.mi.estimators.density_destructor import expected_sum
 
     x = np.random.default_rng(0).standard_t(3, size=(10_000 // small, 10))
 
@@ -153,8 +153,7 @@ def rbig(small: int) -> Callable[[], object]:
 
 def grams(small: int) -> Callable[[], object]:
     """Gram matrices of 128 maps and their entropies, alpha 1.01."""
-    from mi.estimators.renyi_entropy import matrix_entropy
-    from mi.estimators.renyi_gram import Width, gram
+    from oip.mi.estimators.renyi_entropy import Width, gram, matrix_entropy
 
     responses, _ = layer(128, 128 // small, 49)
 
@@ -198,7 +197,7 @@ def kernels(small: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pair_products(small: int) -> Callable[[], object]:
     """The part of it that pairs take: two matrix products."""
-    from mi.estimators.renyi_pairs import added_squares
+    from oip.mi.estimators.renyi_pairs import added_squares
 
     made, same = kernels(small)
     return lambda: added_squares(made * made, same)

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-import models
-from mi.selection import METHODS
-from models.datasets import chosen
-from oip.cli.pruning import Plan, Pruner
+from oip import models
 from oip.core import seeds
-from oip.network.view import Network
+from oip.mi.selection import METHODS
+from oip.models.datasets import chosen
+from oip.network.network import Network
+from oip.workflows.prune import Plan, Pruner
 
 
 def subset(data, count, seed):

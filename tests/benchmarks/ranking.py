@@ -25,14 +25,13 @@ from typing import Any
 
 import numpy as np
 
-import mi
-import models
-from mi.agreement import spearman
-from mi.estimators.held_out import class_shares, guarded, own_class, shares
-from mi.estimators.threads import each
+from oip import mi, models
 from oip.core import seeds
-from oip.network.responses import map_blocks
-from oip.network.view import Network
+from oip.mi.backend import each
+from oip.mi.estimators.held_out import class_shares, guarded, own_class, shares
+from oip.mi.ranking import spearman
+from oip.network.forward import map_blocks
+from oip.network.network import Network
 
 HIDDEN = 48
 TREES = 60

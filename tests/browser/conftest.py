@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gallery
+from oip import gallery
 from oip.core import files
 
 ARGUMENTS = [

@@ -64,7 +64,7 @@ def _runs():
 
 def write(job) -> None:
     """One shard: eight smooth patterns, moved about."""
-    from oip.run.directory import Run
+    from oip.run.run import Run
     from oip.run.shards import write_shard
 
     path, layer, index, number, maps, side, stages = job
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=10_000)
     parser.add_argument("--stages", type=int, default=0)
     told = parser.parse_args()
-    import gallery
+    from oip import gallery
 
     if not told.folder.exists():
         make(told.folder, told.maps, told.side, told.stages)

@@ -112,11 +112,11 @@ def test_layers_without_a_finite_response_are_told_and_the_rest_is_drawn(
 def test_what_does_not_fit_is_refused_before_anything_is_drawn(
     call, small_file, bars, tmp_path, monkeypatch
 ):
-    from oip.network import shown_responses
+    from oip.network import responses
 
     # Room for the layers before, not for `second`, the largest: 70 maps of 5 x 5 nodes.
     wanted = 4 * 70 * 25
-    monkeypatch.setattr(shown_responses.check_budget, "__defaults__", (wanted - 1,))
+    monkeypatch.setattr(responses.check_budget, "__defaults__", (wanted - 1,))
     asked = ("activations", small_file, "--data", bars, "--images", "0", "--out", tmp_path / "out")
     status, _, err = call(*asked)
     assert (status, "'second'" in err) == (2, True)

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from oip.batch import work as working
+from oip.batch import worker
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_failed_is_a_table_and_exit_1(call, job, tmp_path, monkeypatch):
         raise ValueError("bad luck")
 
     with monkeypatch.context() as patched:
-        patched.setitem(working._STEPS, "grow", wrong)
+        patched.setitem(worker._STEPS, "grow", wrong)
         status, out, _ = call("batch", job, "--quiet", "--set", "retries=0")
         assert status == 1
         assert "1 pieces of work failed" in out

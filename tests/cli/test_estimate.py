@@ -4,15 +4,15 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.base import (
+from oip import mi
+from oip.cli.main import run
+from oip.mi.estimators.base import (
     EntropyEstimator,
     InputEstimator,
     LabelEstimator,
     TotalCorrelationEstimator,
 )
-from mi.estimators.choice import NAMES, kind
-from oip.cli.main import run
+from oip.mi.estimators.registry import NAMES, kind
 
 KEYS = "quantity estimator value unit low high p_value ceiling saturated n"
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-import mi
+from oip import mi
 
 
 def test_json_files_and_python_say_the_same(call, small_file, bars, tmp_path):

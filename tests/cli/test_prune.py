@@ -58,7 +58,7 @@ def model(tmp_path_factory, bars):
 
 def test_a_smaller_model_is_written_with_its_sidecar(call, model, bars, tmp_path):
     from oip.core import files
-    from oip.network.view import Network
+    from oip.network.network import Network
 
     before = files.sha256(model), model.with_suffix(".oip.json").read_bytes()
     out = tmp_path / "new" / "smaller.keras"
@@ -85,7 +85,7 @@ def test_a_smaller_model_is_written_with_its_sidecar(call, model, bars, tmp_path
 
 
 def test_all_methods_are_compared_in_one_table_and_nothing_is_written(call, model, bars, tmp_path):
-    from mi.selection import METHODS
+    from oip.mi.selection import METHODS
 
     there = sorted(model.parent.iterdir())
     status, printed, _ = call(

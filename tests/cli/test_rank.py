@@ -176,8 +176,8 @@ def test_bad_input_is_exit_2_and_nothing_written(
 def test_the_effect_stands_beside_the_ranking(call, small_file, bars, tmp_path):
     from scipy.stats import spearmanr
 
-    from gallery.evidence import layer_evidence
-    from oip.run.directory import Run
+    from oip.gallery.read_run import layer_evidence
+    from oip.run.run import Run
 
     asked = (small_file, "first", "--data", bars, "--out", tmp_path / "run", "--ablate", "--quiet")
     asked = (*asked, "--estimator", "kde", "--with-input")

@@ -1,4 +1,4 @@
-from oip.cli.reconstructed import print_summary
+from oip.cli.reconstruct import print_summary
 
 
 def told(maps, unseen=0, **changes):

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from gallery.evidence import layer_evidence
-from oip.run.directory import Run
+from oip.gallery.read_run import layer_evidence
+from oip.run.run import Run
 
 
 @pytest.fixture

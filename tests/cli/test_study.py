@@ -12,7 +12,7 @@ from oip import studies
 from oip.cli import study as study_command
 from oip.core import plots
 from oip.core.errors import SettingsError
-from oip.studies.frame import MissingData
+from oip.studies.report import MissingData
 
 
 @pytest.fixture

@@ -36,8 +36,7 @@ def test_the_most_informative_maps_are_reconstructed(call, small_file, bars, tmp
 def test_maps_that_separate_two_classes_are_reconstructed(
     call, small_file, bars, small_model, tmp_path
 ):
-    import mi
-    import models
+    from oip import mi, models
 
     asked = ["reconstruct", small_file, "second", "--data", bars, "--out", tmp_path / "run"]
     status, printed, _ = call(*asked, "--top", "2", "--by", "separates:0,3", *SMALL, "--json")

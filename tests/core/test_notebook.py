@@ -5,18 +5,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from oip.core import notebook, plots
+from oip.core import html, plots
 from oip.core.progress import NotebookBars, automatic, silent
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m&\""
 
 
 def test_no_text_becomes_markup():
-    page = notebook.block(
+    page = html.block(
         HOSTILE,
-        notebook.paragraph(HOSTILE),
-        notebook.table((HOSTILE,), [(HOSTILE,)], 3),
-        notebook.picture(b"png", HOSTILE, HOSTILE),
+        html.paragraph(HOSTILE),
+        html.table((HOSTILE,), [(HOSTILE,)], 3),
+        html.picture(b"png", HOSTILE, HOSTILE),
     )
     assert "<script" not in page
     assert "\x1b" not in page
@@ -27,7 +27,7 @@ def test_no_text_becomes_markup():
 def test_cells_are_numbers_with_three_digits_text_or_a_dash():
     single = np.array([1.23456, np.nan], np.float32)
     shown = (0.5, None, float("nan"), 7, 0.00012, "x", *single)
-    page = notebook.table(("a",), [(cell,) for cell in shown])
+    page = html.table(("a",), [(cell,) for cell in shown])
     cells = [part.split("</td>")[0] for part in page.split("<td>")[1:]]
     assert cells == ["0.500", "-", "-", "7", "0.00012", "x", "1.235", "-"]
 
@@ -35,7 +35,7 @@ def test_cells_are_numbers_with_three_digits_text_or_a_dash():
 def test_a_figure_is_a_picture_in_the_page():
     drawing, panels = plots.figure(1, 1)
     panels[0, 0].plot([0, 1])
-    assert "data:image/png;base64," in notebook.drawn(drawing, "a line")
+    assert "data:image/png;base64," in html.drawn(drawing, "a line")
 
 
 def test_a_figure_shows_itself_without_pyplot():

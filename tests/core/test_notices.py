@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from oip.core.notices import Notice, notice
+from oip.core.warnings import Notice, notice
 from oip.network.inputs import InputSpec
 
 

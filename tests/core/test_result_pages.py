@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import mi
 import oip
-from oip.batch.driver import BatchResult
-from oip.batch.failures import Failure
-from oip.run.comparing import Comparison, compare_runs
-from oip.run.directory import Run
+from oip import mi
+from oip.batch.driver import BatchResult, Failure
+from oip.run.compare import Comparison, compare_runs
+from oip.run.run import Run
 
 HOSTILE = "<script>alert(1)</script>&'\""
 QUICK = {"steps": 8, "screened": 16, "starts": 2}
@@ -80,7 +79,7 @@ def test_networks_runs_and_comparisons(small_file, tmp_path):
     network.name = HOSTILE
     checked(network, "&lt;script&gt;")
     from oip.ascent.settings import ascent_settings
-    from oip.network.selection import parse_selections
+    from oip.network.layer_spec import parse_selections
 
     network = oip.Network(small_file)
     chosen = parse_selections(network, ["first"])

@@ -10,7 +10,7 @@ import pytest
 
 from oip.ascent.results import Oips
 from oip.core import files, seeds
-from oip.run.directory import Run
+from oip.run.run import Run
 from oip.run.shards import write_shard
 
 CLASSES = ["ankle boot", "bag", "coat", "dress"]

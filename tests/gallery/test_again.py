@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from gallery.again import command
 from oip.ascent.settings import PRESETS, ascent_settings
 from oip.cli.inputs import apply_input
 from oip.cli.reconstruct import assignments
 from oip.cli.reconstruct import command as reconstruct
+from oip.gallery.rerun_command import command
 from oip.network.inputs import InputSpec
 from oip.workflows.inputs import input_shape
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gallery.assets import app_script, app_style
+from oip.gallery.single_file import app_script, app_style
 
 BANNED = (
     "innerHTML",

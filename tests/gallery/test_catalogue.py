@@ -8,12 +8,11 @@ import json
 import numpy as np
 import pytest
 
-import gallery
-from gallery.catalogue import Catalogue
-from gallery.evidence import Evidence
-from gallery.layers import Estimator, Information, LayerEntry, MapEntry
-from gallery.text import script
+from oip import gallery
 from oip.ascent.results import VERDICTS
+from oip.gallery.escape import script
+from oip.gallery.map_table import Catalogue
+from oip.gallery.read_run import Estimator, Evidence, Information, LayerEntry, MapEntry
 
 CLASSES = [f"class {number}" for number in range(10)]
 

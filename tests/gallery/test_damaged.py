@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import gallery
+from oip import gallery
 from oip.core import files
 from oip.core.errors import RunError
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gallery.data_images import DataImages
-from gallery.details import layer_details
-from gallery.drawn import Drawn
-from gallery.layers import read_layer
-from gallery.parts import _weights
-from gallery.store import Store
 from oip.core.errors import DataError
 from oip.core.files import read_json, write_json
+from oip.gallery.cache import Drawn, Store
+from oip.gallery.images import DataImages
+from oip.gallery.map_details import _weights, layer_details
+from oip.gallery.read_run import read_layer
 
 
 def _told(run, index=1, data=None):

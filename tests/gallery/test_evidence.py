@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gallery.evidence import layer_evidence, training_record
 from oip.core import files
 from oip.core.errors import RunError
+from oip.gallery.read_run import layer_evidence, training_record
 
 
 def test_nothing_where_there_is_no_file(run):

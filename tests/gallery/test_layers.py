@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from gallery.layers import class_names, read_layer, shown_layers
 from oip.core.errors import RunError
 from oip.core.files import read_json, write_json
+from oip.gallery.read_run import class_names, read_layer, shown_layers
 
 
 def _changed(run, index, change):
@@ -110,7 +110,7 @@ def test_damaged_ranking_is_named(run, told):
 
 
 def test_a_map_that_knows_nothing_tells_most_about_no_class():
-    from gallery.layers import _information
+    from oip.gallery.read_run import _information
 
     entry = {"map": 1, "rank": 1, "mi": 0.4, "p_adjusted": 0.01, "per_class": [0.0, 0.3, 0.1]}
     assert _information(entry).best == 1

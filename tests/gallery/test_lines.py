@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import gallery
-from gallery.pictures import cell_of, fitted, fitted_cell, size_of
+from oip import gallery
 from oip.cli.main import root
 from oip.core.errors import DataError
 from oip.core.files import read_json
+from oip.gallery.images import cell_of, fitted, fitted_cell, size_of
 from oip.network.inputs import with_bands
 
 LENGTH = 64

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gallery
-from gallery.charts import Frame, boxes, distribution, plane, ticks
-from gallery.evidence import Redundancy, training_record
-from gallery.layers import read_layer
-from gallery.matrix import alike_order, matrix_picture
-from gallery.overview import layer_overview, model_overview
-from gallery.pruning import suggestion
+from oip import gallery
+from oip.gallery.charts import Frame, boxes, distribution, plane, ticks
+from oip.gallery.images import alike_order, matrix_picture
+from oip.gallery.pages import layer_overview, model_overview
+from oip.gallery.prune_advice import suggestion
+from oip.gallery.read_run import Redundancy, read_layer, training_record
 
 
 def test_verdicts_and_information_are_counted(full_run):
@@ -157,7 +156,7 @@ def test_pages_are_written_and_lead_to_files(full_run):
 
 
 def test_about_says_how_to_cite_and_which_settings(full_run):
-    from oip.run.citing import citations
+    from oip.run.citations import citations
 
     full_run.info["settings"]["reconstruct"] |= {"blur_end": None, "patience": 7}
     full_run.info["settings"]["rank"] = {"estimators": {"kde": {"relative": 0.1}, "ksg": {}}}
@@ -171,7 +170,7 @@ def test_about_says_how_to_cite_and_which_settings(full_run):
 
 
 def test_the_words_of_a_distribution_stand_above_its_bars():
-    import gallery.pages as pages
+    import oip.gallery.pages as pages
 
     chart = distribution([0.1, 0.2, 2.0, 2.4, 2.45, 2.45], 3.3)
     assert chart["top"] >= 30 and max(bar["y"] for bar in chart["bars"]) >= chart["top"]

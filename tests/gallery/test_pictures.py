@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gallery.pictures import animation, cell_of, exact, factor, fitted, strip, webp
+from oip.gallery.images import animation, cell_of, exact, factor, fitted, strip, webp
 
 
 @pytest.mark.parametrize(

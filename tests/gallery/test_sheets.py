@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gallery.drawn import Drawn
-from gallery.sheets import Sheets
-from gallery.store import Store
+from oip.gallery.cache import Drawn, Store
+from oip.gallery.images import Sheets
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 
-import gallery
-from gallery.assets import app_script, app_style
+from oip import gallery
 from oip.core.errors import RunError, SettingsError
+from oip.gallery.single_file import app_script, app_style
 
 
 @pytest.fixture

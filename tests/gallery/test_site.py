@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import gallery
-from gallery import site
-from gallery.pages import POLICY
+from oip import gallery
 from oip.ascent.results import Oips
 from oip.core.errors import RunError
-from oip.core.figures import enhanced
 from oip.core.files import read_json, write_json
-from oip.run.merging import layer_oips
-from oip.run.shards import read_shard, write_shard
+from oip.core.images import enhanced
+from oip.gallery import site
+from oip.gallery.pages import POLICY
+from oip.run.shards import layer_oips, read_shard, write_shard
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -187,7 +186,7 @@ def _changed(folder, before):
 def test_an_unchanged_run_writes_no_file(full_run, monkeypatch):
     folder = gallery.build(full_run).parent
     before = _inodes(folder)
-    monkeypatch.setattr("gallery.images.read_shard", None)  # nothing may be drawn
+    monkeypatch.setattr("oip.gallery.images.read_shard", None)  # nothing may be drawn
     gallery.build(full_run)
     assert _changed(folder, before) == set() and set(_inodes(folder)) == set(before)
 

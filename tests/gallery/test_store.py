@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from gallery.drawn import Drawn
-from gallery.store import Store
+from oip.gallery.cache import Drawn, Store
 
 
 @pytest.fixture

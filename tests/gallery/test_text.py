@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from gallery.text import guarded, number, plain_name, script, table, whole
+from oip.gallery.escape import guarded, number, plain_name, script, table, whole
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gallery.words import MEANINGS, NO_OIP, patience_of, sentences
+from oip.gallery.verdict_text import MEANINGS, NO_OIP, patience_of, sentences
 
 EVIDENCE = {
     "verdict": "responsive",

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-import mi
+from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
 
 
@@ -100,7 +100,7 @@ def test_it_is_the_loss_of_a_network_whose_weights_say_nothing(layer, small_imag
 
 
 def test_blocks_and_batches_change_nothing(small_model, small_images, monkeypatch):
-    import mi.ablation as module
+    import oip.mi.ablation as module
 
     whole = mi.ablate(small_model, *small_images, "first", to="mean")
     monkeypatch.setattr(module, "_BYTES", 1)

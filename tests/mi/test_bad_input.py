@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.base import (
+from oip import mi
+from oip.core.errors import DataError, SettingsError
+from oip.mi.estimators.base import (
     ConditionalEstimator,
     DivergenceEstimator,
     EntropyEstimator,
@@ -13,8 +14,7 @@ from mi.estimators.base import (
     PairEstimator,
     TotalCorrelationEstimator,
 )
-from mi.estimators.choice import able
-from oip.core.errors import DataError, SettingsError
+from oip.mi.estimators.registry import able
 
 GOOD = np.random.default_rng(0).normal(size=(40, 2))
 LABEL = np.arange(40) % 2

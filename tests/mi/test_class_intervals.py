@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.kde import Kde
-from mi.estimators.kde_sums import Plan
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.resampling import class_halves, shuffled
+from oip import mi
+from oip.mi.estimators.kde import Kde, Plan
+from oip.mi.estimators.results import MapSamples
+from oip.mi.resampling import class_halves, shuffled
 
 
 def planted(n, maps, seed):
@@ -52,7 +51,7 @@ def test_a_planted_class_is_found_with_its_value(name):
 
 @pytest.mark.parametrize("budget", [8 << 20, 600])
 def test_kernel_sums_give_what_changed_samples_give(budget, monkeypatch):
-    monkeypatch.setattr("mi.estimators.kde_sums._HALVES_BUDGET", budget)
+    monkeypatch.setattr("oip.mi.estimators.kde._HALVES_BUDGET", budget)
     rng = np.random.default_rng(0)
     codes = rng.permutation(np.repeat([0, 1, 2], [40, 31, 20]))
     x = rng.normal(size=(91, 1, 3)) + codes[:, None, None]

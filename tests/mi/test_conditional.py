@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import mi
-from mi.conditional import local_orders
-from mi.samples import check_side
+from oip import mi
+from oip.mi.quantities import local_orders
+from oip.mi.validation import check_side
 
 
 @pytest.fixture

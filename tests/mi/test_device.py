@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import mi
-from mi import device
-from mi.estimators.choice import label_estimator
+from oip import mi
 from oip.core.errors import SettingsError
+from oip.mi import backend
+from oip.mi.estimators.registry import label_estimator
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def through_tensorflow(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(device, "_gpu", lambda tf: "/CPU:0")
-    monkeypatch.setattr(device, "_PRODUCTS_WORTH", 0)
-    monkeypatch.setattr(device, "_ELEMENTS_WORTH", 0)
+    monkeypatch.setattr(backend, "_gpu", lambda tf: "/CPU:0")
+    monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(backend, "_ELEMENTS_WORTH", 0)
     monkeypatch.setattr(tf, "matmul", counted(0, matmul))
     monkeypatch.setattr(tf.linalg, "eigvalsh", counted(1, eigvalsh))
     return calls
@@ -45,15 +45,15 @@ def symmetric(*shape):
 def test_products_and_eigenvalues_are_those_of_numpy(through_tensorflow, monkeypatch):
     a, b = np.random.default_rng(0).normal(size=(2, 30, 30))
     for kind in (np.float64, np.float32):
-        found = device.product(a.astype(kind), b[:, :7].astype(kind))
+        found = backend.product(a.astype(kind), b[:, :7].astype(kind))
         assert found.dtype == kind
         assert np.allclose(found, a @ b[:, :7], rtol=50 * np.finfo(kind).eps, atol=1e-5)
     matrices = symmetric(2, 5, 20, 20)
     wanted = np.linalg.eigvalsh(matrices)
-    assert np.allclose(device.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
+    assert np.allclose(backend.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
     assert through_tensorflow == [2, 1]
-    monkeypatch.setattr(device, "_BYTES", 8 * 20 * 20 * 3)
-    assert np.allclose(device.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(backend, "_BYTES", 8 * 20 * 20 * 3)
+    assert np.allclose(backend.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
     assert through_tensorflow == [2, 5]
 
 
@@ -84,21 +84,21 @@ def test_what_does_not_fit_is_done_by_numpy(through_tensorflow, monkeypatch):
 
     monkeypatch.setattr(tf, "matmul", full)
     a = symmetric(10, 10)
-    assert (device.product(a, a) == a @ a).all()
+    assert (backend.product(a, a) == a @ a).all()
 
 
 def test_without_a_gpu_numpy_does_it(monkeypatch):
     import tensorflow as tf
 
-    monkeypatch.setattr(device, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
     monkeypatch.setattr(tf, "matmul", None)
     a = symmetric(10, 10)
     if not tf.config.get_visible_devices("GPU"):
-        assert (device.product(a, a) == a @ a).all()
+        assert (backend.product(a, a) == a @ a).all()
 
 
 ASK = (
-    "import sys, numpy as np, mi; from mi import device; {more};"
+    "import sys, numpy as np; from oip import mi; from oip.mi import backend; {more};"
     "x = np.random.default_rng(0).normal(size=(600, 50));"
     "mi.mutual_information(x, x[:, 0] > 0, 'renyi', null=0, draws=0);"
     "sys.exit('tensorflow' in sys.modules)"
@@ -118,28 +118,28 @@ def test_tensorflow_is_imported_where_there_are_signs_of_a_gpu(signs, wanted, im
         "OIP_DEVICE": wanted,
         "PYTHONPATH": os.pathsep.join([str(tmp_path), ours]),
     }
-    code = ASK.format(more=f"device._signs_of_gpu = lambda: {signs}")
+    code = ASK.format(more=f"backend._signs_of_gpu = lambda: {signs}")
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert done.returncode == imported
 
 
 def test_signs_of_a_gpu_are_commands_of_its_driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(device.Path, "exists", lambda path: False)
+    monkeypatch.setattr(backend.Path, "exists", lambda path: False)
     found = []
     for there in ("", "nvidia-smi", "rocm-smi"):
-        device._signs_of_gpu.cache_clear()
-        monkeypatch.setattr(device.shutil, "which", {there: there}.get)
-        found.append(device._signs_of_gpu())
+        backend._signs_of_gpu.cache_clear()
+        monkeypatch.setattr(backend.shutil, "which", {there: there}.get)
+        found.append(backend._signs_of_gpu())
     assert found == [False, True, True]
-    device._signs_of_gpu.cache_clear()
+    backend._signs_of_gpu.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert not device._signs_of_gpu()
-    device._signs_of_gpu.cache_clear()
+    assert not backend._signs_of_gpu()
+    backend._signs_of_gpu.cache_clear()
 
 
 def test_a_device_that_is_none(monkeypatch):
     monkeypatch.setenv("OIP_DEVICE", "cuda")
-    monkeypatch.setattr(device, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
     with pytest.raises(SettingsError, match="OIP_DEVICE: expected cpu or gpu; received 'cuda'"):
-        device.product(np.eye(3), np.eye(3))
+        backend.product(np.eye(3), np.eye(3))

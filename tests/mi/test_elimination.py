@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-import mi
+from oip import mi
 from oip.core.errors import ModelError, SettingsError
 
 

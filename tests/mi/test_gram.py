@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-import mi
-import mi.gram as gram
-from mi.estimators.kde import Kde
+import oip.mi.estimators.gram as gram
+from oip import mi
 from oip.core.errors import SettingsError
+from oip.mi.estimators.kde import Kde
 
 
 def brute_force(x):

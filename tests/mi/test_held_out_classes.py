@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.held_out_classes import OneVsRest
-from mi.estimators.results import joined
-from mi.labels import class_entropies
+from oip import mi
+from oip.mi.estimators.held_out import OneVsRest
+from oip.mi.estimators.results import joined
+from oip.mi.validation import class_entropies
 
 
 @pytest.fixture

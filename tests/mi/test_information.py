@@ -5,15 +5,15 @@ import sys
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.base import (
+from oip import mi
+from oip.core.errors import SettingsError
+from oip.mi.estimators.base import (
     ConditionalEstimator,
     Estimator,
     PairEstimator,
     TotalCorrelationEstimator,
 )
-from mi.estimators.choice import able, kind
-from oip.core.errors import SettingsError
+from oip.mi.estimators.registry import able, kind
 
 
 class _Nothing(Estimator):
@@ -188,7 +188,7 @@ def test_entropy_of_gaussians():
 
 def test_importing_brings_nothing_heavy():
     code = (
-        "import sys, mi; from mi.estimators.choice import estimator;"
+        "import sys; from oip import mi; from oip.mi.estimators.registry import estimator;"
         "heavy = ('tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'pandas');"
         "print([name for name in heavy if name in sys.modules], len(dir(mi)) > 12)"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import mi
+from oip import mi
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_training_is_a_part_of_the_width_of_predictive():
 
 
 def folds(codes):
-    from mi.estimators.held_out import folds_of
+    from oip.mi.estimators.held_out import folds_of
 
     return folds_of(codes, 0)
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-import mi
+from oip import mi
 from oip.core.errors import ModelError, SettingsError
 
 
@@ -59,9 +59,9 @@ def test_kernels_of_bands_that_know_the_label_come_first(images, estimator):
     "settings", [{}, {"strides": (2, 1), "padding": "same"}, {"dilation_rate": 2}], ids=str
 )
 def test_partial_responses_add_up_to_the_pre_activation(images, settings):
-    from mi.kernels import _partial_responses
-    from oip.network.channels import convolution_call
-    from oip.network.view import Network
+    from oip.mi.kernel_ranking import _partial_responses
+    from oip.network.channel_graph import convolution_call
+    from oip.network.network import Network
 
     model = bands_model(settings)
     network = Network(model)

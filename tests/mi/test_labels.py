@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mi.labels import check_labels, class_entropies, label_entropy, stratified
 from oip.core.errors import DataError, SettingsError
+from oip.mi.validation import check_labels, class_entropies, label_entropy, stratified
 
 CODES = np.arange(40) % 4
 

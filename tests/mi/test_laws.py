@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.base import LabelEstimator
-from mi.estimators.choice import able, kind
+from oip import mi
+from oip.mi.estimators.base import LabelEstimator
+from oip.mi.estimators.registry import able, kind
 
 LABEL = ("decoder", "predictive", "kde", "binning", "ksg", "gaussian", "vme")
 MATRIX = ("rbig", "renyi", "dsmi")

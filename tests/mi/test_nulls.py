@@ -1,6 +1,6 @@
 import numpy as np
 
-from mi.nulls import ENOUGH, adjusted, p_values
+from oip.mi.permutation_test import ENOUGH, adjusted, p_values
 
 
 def test_benjamini_hochberg_by_hand():

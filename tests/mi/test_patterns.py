@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 
-import mi
-from mi.class_images import class_name
+from oip import mi
 from oip.core import plots
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
+from oip.mi.class_images import class_name
 
 A, B, BOTH, RARE = (1, 2), (5, 4), (3, 3), (0, 5)
 """Pixels that are bright in class a, class b, all classes, half of the images of a."""
@@ -154,7 +154,7 @@ def test_the_order_of_images_and_the_blocks_of_maps_do_not_matter(planted, image
     whole = mi.separating(planted, *images, "maps", 0, 1)
     turned = mi.separating(planted, images[0][::-1], images[1][::-1], "maps", 0, 1)
     assert np.allclose(whole.node_effect, turned.node_effect)
-    monkeypatch.setattr("mi.pattern_work.BYTES", 1)
+    monkeypatch.setattr("oip.mi.class_patterns.BYTES", 1)
     parts = mi.separating(planted, *images, "maps", 0, 1)
     assert np.array_equal(whole.node_p_value, parts.node_p_value)
     assert np.array_equal(whole.cases.values, parts.cases.values)
@@ -323,7 +323,7 @@ def test_responses_are_shown_in_the_order_of_a_separation(planted, images):
 def test_pictures_frame_the_points(judging, images):
     from PIL import Image
 
-    from mi.pattern_figures import ALSO, OWN
+    from oip.mi.class_pattern_results import ALSO, OWN
 
     def shown(figure):
         pixels = np.asarray(Image.open(io.BytesIO(plots.encoded(figure))).convert("RGB"))

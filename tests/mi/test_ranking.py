@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.kde import Kde
-from mi.ranking import NoFiniteResponses
+from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.mi.estimators.kde import Kde
+from oip.mi.ranking import NoFiniteResponses
 
 
 def block_model(bias=None):
@@ -147,7 +147,7 @@ def test_names_are_shown_as_text(ranking):
 
 
 def test_same_seed_same_result_whatever_the_blocks(halves, monkeypatch, ranking):
-    import mi.ranking as module
+    import oip.mi.ranking as module
 
     monkeypatch.setattr(module, "_BYTES", 1)
     again = mi.rank(block_model(), *halves, "@0", classes=["dark", "left", "right"], split="x:y")
@@ -244,7 +244,7 @@ def test_digits_are_known_better_than_by_chance():
     import keras
     from keras import layers
 
-    import models
+    from oip import models
 
     data = models.load("mnist-sample:test")
     keras.utils.set_random_seed(0)
@@ -317,8 +317,8 @@ def test_orders_agree_as_kendall_counts_it(halves):
 
 
 def test_what_maps_tell_of_the_input_where_asked(halves):
-    from oip.network.responses import map_blocks
-    from oip.network.view import Network
+    from oip.network.forward import map_blocks
+    from oip.network.network import Network
 
     images, labels = halves
     bias = np.array([0, np.inf, 0, 0], np.float32)

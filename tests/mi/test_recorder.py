@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-import mi
-from mi.record_files import RecordFolder
+from oip import mi
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
+from oip.mi.training.record import RecordFolder
 
 STEPS = 4
 """Batches an epoch."""
@@ -43,10 +43,10 @@ def fit(model, data, recorder, epochs=2, first=0):
 
 
 def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bars, tmp_path):
-    from gallery.evidence import layer_evidence, training_record
-    from oip.network.responses import map_blocks
-    from oip.network.view import Network
-    from oip.run.directory import Run
+    from oip.gallery.read_run import layer_evidence, training_record
+    from oip.network.forward import map_blocks
+    from oip.network.network import Network
+    from oip.run.run import Run
 
     recorder = mi.Recorder(*bars, out=tmp_path, samples=60, split="bars:test")
     fit(model, bars, recorder)
@@ -142,8 +142,8 @@ def test_a_killed_training_leaves_what_it_recorded(tmp_path):
 
 
 def test_some_layers_without_a_folder_in_small_blocks(model, bars, monkeypatch):
-    import mi.recorder as module
-    from mi.recording_responses import Reader
+    import oip.mi.training.recorder as module
+    from oip.mi.training.layer_reader import Reader
 
     whole = mi.Recorder(*bars, samples=40, layers=["second"])
     fit(model, bars, whole, epochs=1)
@@ -252,8 +252,8 @@ def test_bad_records_are_refused(model, bars, tmp_path):
 
 
 def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(model, bars, tmp_path):
-    from oip.network.responses import map_blocks
-    from oip.network.view import Network
+    from oip.network.forward import map_blocks
+    from oip.network.network import Network
 
     told = {"samples": 60, "out": tmp_path, "every": [0]}
     recorder = mi.Recorder(*bars, layers=["first"], dense=["dense"], at="block", **told)

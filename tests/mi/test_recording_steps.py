@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mi.recording_steps import Schedule
 from oip.core.errors import SettingsError
+from oip.mi.training.recorder import Schedule
 
 
 def recorded(every, steps=1200):

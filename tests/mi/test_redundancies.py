@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-import mi
-from mi import labels as labelling
-from mi.estimators.renyi import Renyi
+from oip import mi
 from oip.core.errors import DataError, SettingsError
+from oip.mi import validation
+from oip.mi.estimators.renyi import Renyi
 
 
 def quarters(maps=6):
@@ -72,8 +72,8 @@ def test_pairs_are_those_of_the_estimator(images, alpha):
     network_input = pixels[:, :, :, 0]
     again = mi.redundancy(quarters(), pixels, labels, "quarters", alpha=alpha, samples=60)
     np.testing.assert_array_equal(found.input.joint, again.input.joint)
-    codes = labelling.check_labels(labels, len(labels)).codes
-    picked = labelling.stratified(codes, 60, 0)
+    codes = validation.check_labels(labels, len(labels)).codes
+    picked = validation.stratified(codes, 60, 0)
     model = quarters()
     responses = model(pixels[picked]).numpy().reshape(60, 1, 6).transpose(0, 2, 1)
     one = Renyi(alpha=alpha)

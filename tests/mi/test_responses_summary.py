@@ -1,6 +1,6 @@
 import numpy as np
 
-from mi.responses_summary import BEST, BINS, summarise
+from oip.mi.ranking import BEST, BINS, summarise
 
 CODES = np.arange(30) % 3
 PLACES = np.arange(30) * 2 + 1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mi.samples import check_codes, check_side, one_hot
+from oip.mi.validation import check_codes, check_side, one_hot
 
 ONES = np.array([1, 0, 2, 1])
 

@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.renyi_gram import Width, gram
-from mi.greedy import conditional_width, relevance_less_redundancy
-from mi.selection import METHODS, kept_of
+from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.mi.estimators.renyi_entropy import Bandwidth, gram
+from oip.mi.selection import METHODS, conditional_width, kept_of, relevance_less_redundancy
 
 
 def planted():
@@ -118,7 +117,7 @@ def test_baselines_are_what_they_say(data, chosen):
 def test_width_is_refused_where_samples_are_strangers():
     draw = np.random.default_rng(0)
     codes = np.arange(60) % 2
-    narrow = Width(sigma=1e-3)
+    narrow = Bandwidth(sigma=1e-3)
     grams = np.stack([gram(draw.normal(size=(60, 3)), narrow) for _ in range(4)])
     found = conditional_width(grams, codes, 2.0, 0)
     assert found.width is None
@@ -129,7 +128,7 @@ def test_width_is_refused_where_samples_are_strangers():
 def test_noise_alone_is_enough_with_no_map():
     draw = np.random.default_rng(2)
     codes = draw.integers(0, 2, 200)
-    grams = np.stack([gram(draw.normal(size=(200, 1)), Width()) for _ in range(3)])
+    grams = np.stack([gram(draw.normal(size=(200, 1)), Bandwidth()) for _ in range(3)])
     for alpha in (2.0, 1.01):
         found = conditional_width(grams, codes, alpha, 1, level=0.01, shuffles=120)
         assert found.width == 0

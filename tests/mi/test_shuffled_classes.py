@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mi.node_numbers import centred_ranks, cliffs_delta, quantile
-from mi.shuffled_classes import ShuffleTest
 from oip.core.errors import SettingsError
+from oip.mi.class_patterns import centred_ranks, cliffs_delta, quantile
+from oip.mi.permutation_test import ShuffleTest
 
 
 def _members(count, first):

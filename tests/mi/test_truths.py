@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import digamma, gammaln
 
-import mi
-from mi.estimators.kde import Kde
+from oip import mi
+from oip.mi.estimators.kde import Kde
 
 
 def student_entropy(nu, d):

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import load
 from oip.core.errors import DataError
+from oip.models import load
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 4, 4), np.uint8)
 LABELS = np.repeat([0, 2], 5)

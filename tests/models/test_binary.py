@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 
-from models import binary, load
+from oip.models import load, sources
 
 
 def symmetries() -> list[np.ndarray]:
     """Every permutation of the corners that keeps all distances."""
-    places = binary.corners()
+    places = sources.corners()
     distances = np.linalg.norm(places[:, None] - places[None, :], axis=-1).round(6)
     found: list[tuple[int, ...]] = [()]
     for _ in range(12):
@@ -24,14 +24,14 @@ def symmetries() -> list[np.ndarray]:
 
 
 def test_the_corners_are_those_of_an_icosahedron() -> None:
-    edges = binary.edges()
+    edges = sources.edges()
     assert len(edges) == 30
     assert np.bincount(edges.ravel()).tolist() == [5] * 12
-    np.testing.assert_allclose(np.linalg.norm(binary.corners(), axis=1), 1.902113, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(sources.corners(), axis=1), 1.902113, rtol=1e-6)
 
 
 def test_every_vector_is_there_once_and_the_rule_is_symmetric() -> None:
-    data = binary.vectors()
+    data = sources.vectors()
     assert data.images.shape == (4096, 3, 4, 1)
     on = data.images.reshape(4096, 12).astype(int)
     assert len(np.unique(on, axis=0)) == 4096
@@ -45,11 +45,11 @@ def test_every_vector_is_there_once_and_the_rule_is_symmetric() -> None:
 
 
 def test_the_classes_are_even_and_the_rule_counts_edges() -> None:
-    data = binary.vectors()
+    data = sources.vectors()
     assert data.labels is not None
     assert np.bincount(data.labels).tolist() == [2094, 2002]
     assert data.labels[0] == data.labels[1] == 0
-    ends = binary.edges()
+    ends = sources.edges()
     on = data.images.reshape(4096, 12)
     counted = [sum(row[a] != row[b] for a, b in ends) for row in on[:300]]
     assert (np.array(counted) > 15).tolist() == (data.labels[:300] == 1).tolist()

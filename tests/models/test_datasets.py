@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.datasets import dataset, fitted, split, statistics
 from oip.core.errors import DataError
+from oip.models.datasets import dataset, fitted, split, statistics
 
 CLASSES = ("a", "b", "c")
 
@@ -42,7 +42,7 @@ def test_a_split_without_labels_holds_out_a_fifth() -> None:
 @pytest.mark.parametrize("bands", [1, 3])
 def test_statistics_are_those_of_all_pixels(bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pixels(7, 5, bands)
-    monkeypatch.setattr("models.datasets._CHUNK_BYTES", 8 * images[0].size * 3)
+    monkeypatch.setattr("oip.models.datasets._CHUNK_BYTES", 8 * images[0].size * 3)
     mean, std = statistics(images)
     np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)))
     np.testing.assert_allclose(std, images.std(axis=(0, 1, 2)))

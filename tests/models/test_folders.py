@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import load
 from oip.core.errors import DataError
+from oip.models import load
 
 
 def paint(path: Path, value: int | tuple[int, ...], size: tuple[int, int] = (6, 4)) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import load
-from models.idx import read_idx
 from oip.core.errors import DataError
+from oip.models import load
+from oip.models.sources import read_idx
 
 
 def idx(array: np.ndarray) -> bytes:

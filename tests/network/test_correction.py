@@ -2,11 +2,18 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
-from oip.network.channels import of_network
-from oip.network.correction import corrected, images_at_once, images_wanted, received
-from oip.network.patches import kernel_matrix, patches
-from oip.network.surgery import removed_channels, without
-from oip.network.view import Network
+from oip.network.channel_graph import of_network
+from oip.network.network import Network
+from oip.network.surgery import (
+    corrected,
+    images_at_once,
+    images_wanted,
+    kernel_matrix,
+    patches,
+    received,
+    removed_channels,
+    without,
+)
 
 
 def images(n=400, shape=(9, 9, 1), seed=0):

@@ -10,7 +10,7 @@ from keras import layers
 import oip
 from oip.ascent.reconstruction import LayerAscent
 from oip.ascent.settings import ascent_settings
-from oip.network.graphs import compiled
+from oip.network.forward import compiled
 
 
 def graphs():

@@ -5,10 +5,10 @@ import pytest
 
 import oip
 from oip.core.errors import ModelError
-from oip.core.notices import Notice
-from oip.network.cut import run_to
-from oip.network.selection import parse_selections
-from oip.network.view import Network
+from oip.core.warnings import Notice
+from oip.network.forward import run_to
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
 
 
 def own():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from oip.core.errors import DataError, ModelError, SettingsError
-from oip.core.pixels import plain_range
+from oip.core.images import plain_range
+from oip.network.forward import map_blocks, spatial_means, standardised_as_input
 from oip.network.inputs import check_images
-from oip.network.responses import map_blocks, spatial_means, standardised_as_input
-from oip.network.selection import map_numbers, parse_selections
-from oip.network.view import Network
+from oip.network.layer_spec import map_numbers, parse_selections
+from oip.network.network import Network
 
 
 def test_statistics_come_from_the_models_own_layers(small_model):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
-from oip.network.cut import run_to
-from oip.network.view import Network
+from oip.network.forward import run_to
+from oip.network.network import Network
 
 
 def tensors(network, layer, images):

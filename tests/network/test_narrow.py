@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from oip.network.cut import run_to
-from oip.network.narrow import can_be_narrow
-from oip.network.view import Network
+from oip.network.fast_gradients import can_be_narrow
+from oip.network.forward import run_to
+from oip.network.network import Network
 
 
 def slopes(model, images):

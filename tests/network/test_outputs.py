@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError, SettingsError
+from oip.network.network import Network
 from oip.network.outputs import find_output, shown_outputs
-from oip.network.view import Network
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_model_of_units_alone_is_shown_and_one_of_nothing_is_refused():
 def test_values_are_those_of_the_model(network, small_model, small_images):
     import keras
 
-    from oip.network.shown_responses import output_values
+    from oip.network.responses import output_values
 
     images = small_images[0][:3]
     for one, name in zip(shown_outputs(network), ["first", "pool", "second", None], strict=True):

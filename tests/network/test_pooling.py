@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from oip.network.cut import run_to
-from oip.network.pooling import can_be_quick
-from oip.network.spoiled import nan_kept
-from oip.network.view import Network
+from oip.network.fast_gradients import can_be_quick
+from oip.network.forward import nan_kept, run_to
+from oip.network.network import Network
 
 
 def gradients(model, images, quick):

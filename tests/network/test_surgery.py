@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError, SettingsError
-from oip.network.channels import of_network
+from oip.network.channel_graph import of_network
+from oip.network.network import Network
 from oip.network.surgery import masked, removed_channels, without
 from oip.network.tracing import shadowed
-from oip.network.view import Network
 
 
 def made_of(*parts, shape=(12, 12, 2)):

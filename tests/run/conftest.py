@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from oip.ascent.settings import ascent_settings
-from oip.network.selection import parse_selections
-from oip.network.view import Network
-from oip.run.recording import reconstruct_into
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
+from oip.run.reconstruct import reconstruct_into
 
 
 @pytest.fixture(scope="session")

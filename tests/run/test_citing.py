@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from mi.estimators.choice import NAMES
 from oip.ascent.settings import PRESETS, ascent_settings
-from oip.run import citing
-from oip.run.citing import citations
-from oip.run.references import REFERENCES
+from oip.mi.estimators.registry import NAMES
+from oip.run import citations
+from oip.run.citations import REFERENCES
 
 
 @dataclass
@@ -42,7 +41,7 @@ def cited(**changes):
     import msgspec
 
     settings = msgspec.to_builtins(ascent_settings(**changes))
-    return set(citations(Told({"reconstruct": settings})))  # type: ignore[arg-type]
+    return set(citations.citations(Told({"reconstruct": settings})))  # type: ignore[arg-type]
 
 
 ALWAYS = {"moenchmeyer-oip", "erhan2009visualizing", "simonyan2014deep"}
@@ -73,19 +72,19 @@ def test_every_preset_can_be_cited():
 
 def test_estimators_are_cited_by_the_rankings_that_are_there():
     rankings = [{"estimators": [{"estimator": name} for name in ("kde", "decoder")]}]
-    found = list(citations(Told({}, rankings)))  # type: ignore[arg-type]
+    found = list(citations.citations(Told({}, rankings)))  # type: ignore[arg-type]
     assert found[:2] == ["kolchinsky2017estimating", "xu2020usable"]
     assert "benjamini1995controlling" in found
     assert not ALWAYS & set(found)
 
 
 def test_every_estimator_has_a_reference():
-    assert set(citing._ESTIMATORS) == set(NAMES)
+    assert set(citations._ESTIMATORS) == set(NAMES)
 
 
 def test_entries_are_bibtex_and_all_are_used():
-    used = {key for key, _ in citing._ASCENT}
-    used |= {key for keys in citing._ESTIMATORS.values() for key in keys}
+    used = {key for key, _ in citations._ASCENT}
+    used |= {key for keys in citations._ESTIMATORS.values() for key in keys}
     assert used | SOFTWARE | {"benjamini1995controlling"} == set(REFERENCES)
     for key, text in REFERENCES.items():
         assert re.match(rf"@\w+\{{{re.escape(key)},\n", text)
@@ -94,7 +93,7 @@ def test_entries_are_bibtex_and_all_are_used():
 
 
 def test_a_real_run(grown):
-    found = citations(grown)
+    found = citations.citations(grown)
     assert ALWAYS <= set(found)
     told = json.loads((Path(grown.path) / "run.json").read_text())
     assert f"version = {{{told['versions']['oip']}}}" in found["oip"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from oip.core.errors import RunError
-from oip.run.comparing import compare_runs
-from oip.run.merging import layer_oips
+from oip.run.compare import compare_runs
+from oip.run.shards import layer_oips
 
 
 def ranked(run, values):

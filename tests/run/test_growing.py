@@ -9,9 +9,18 @@ import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
-from oip.run.growing import grow_block, open_blocks, refuse_other_shards
-from oip.run.merging import layer_oips, layer_parts
-from oip.run.shards import finished_maps, held_maps, read_shard, shard_key, write_shard
+from oip.run.shards import (
+    finished_maps,
+    grow_block,
+    held_maps,
+    layer_oips,
+    layer_parts,
+    open_blocks,
+    read_shard,
+    refuse_other_shards,
+    shard_key,
+    write_shard,
+)
 from oip.run.stability import known_stability, measure_stability
 
 

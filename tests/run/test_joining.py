@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from oip.core.errors import RunError
-from oip.run.directory import Run
-from oip.run.joining import merge_runs
-from oip.run.merging import layer_oips
+from oip.run.merge import merge_runs
+from oip.run.run import Run
+from oip.run.shards import layer_oips
 
 
 def contents(run):

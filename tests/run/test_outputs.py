@@ -1,12 +1,12 @@
 import numpy as np
 
-import gallery
+from oip import gallery
 from oip.ascent.settings import ascent_settings
 from oip.core import files
-from oip.network.selection import parse_selections
-from oip.network.view import Network
-from oip.run.merging import layer_oips
-from oip.run.recording import reconstruct_into
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
+from oip.run.reconstruct import reconstruct_into
+from oip.run.shards import layer_oips
 
 QUICK = ascent_settings(steps=6, screened=8, starts=2)
 

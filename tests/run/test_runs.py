@@ -7,14 +7,12 @@ import pytest
 
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import RunError
-from oip.network.selection import parse_selections
-from oip.network.view import Network
-from oip.run.directory import Run
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
 from oip.run.export import export_arrays, export_pictures
-from oip.run.information import run_info
-from oip.run.merging import layer_oips
-from oip.run.recording import reconstruct_into, summary
-from oip.run.shards import read_shard, write_shard
+from oip.run.reconstruct import reconstruct_into, summary
+from oip.run.run import Run, run_info
+from oip.run.shards import layer_oips, read_shard, write_shard
 
 SETTINGS = ascent_settings(steps=12, screened=24, starts=2)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oip.run.check import verify_run
 from oip.run.shards import read_shard, write_shard
-from oip.run.verifying import verify_run
 
 
 def problems(run):

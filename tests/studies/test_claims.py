@@ -8,12 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mi.training_record import RecordedLayer, TrainingRecord
-from oip.studies import kernels_claims, plane_claims
-from oip.studies.frame import Folder, StudySettings
-from oip.studies.networks import DENSENET, LENET, RELU_MLP, SHOWN, STRIDED, Images
-from oip.studies.training import Trained
-from oip.studies.watched import WIDTHS, Watched
+from oip.mi.training.record import RecordedLayer, TrainingRecord
+from oip.studies import kernels, plane
+from oip.studies.report import Folder, StudySettings
+from oip.studies.trained import (
+    DENSENET,
+    LENET,
+    RELU_MLP,
+    SHOWN,
+    STRIDED,
+    WIDTHS,
+    Images,
+    Trained,
+    Watched,
+)
 
 STEPS = np.array([0, 10, 100, 1000, 2500, 5000, 7500, 8000, 9000, 10_000])
 CLASSES = tuple("abcde")
@@ -89,7 +97,7 @@ def as_the_paper_says() -> dict[str, Trained]:
 
 
 def test_records_as_the_paper_has_them_agree(folder: Folder, data: Images) -> None:
-    kernels_claims.compare(folder, data, as_the_paper_says())
+    kernels.compare(folder, data, as_the_paper_says())
     for words in ("end above", "rises all along", "falls late", "matters little"):
         assert answer(folder, words) == "yes", words
 
@@ -99,7 +107,7 @@ def test_the_opposite_does_not_agree(folder: Folder, data: Images) -> None:
     networks[SHOWN[LENET]] = planted(LENET, 1.0 - RISE / 2, RISE + 0.5, 2.0, 0.991)
     networks[SHOWN[DENSENET]] = planted(DENSENET, 2.0, 2 - RISE, 2.2)
     networks[SHOWN[STRIDED]] = planted(STRIDED, 1.0, 1.0, 2.0, 0.95)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     for words in ("end above", "rises all along", "matters little", "know little"):
         assert answer(folder, words) == "no", words
     # All classes rank the kernels in one order, in both blocks: alike, but the second not less so.
@@ -108,7 +116,7 @@ def test_the_opposite_does_not_agree(folder: Folder, data: Images) -> None:
 
 def test_a_short_training_says_nothing_of_late_things(folder: Folder, data: Images) -> None:
     networks = {name: replace(one, iterations=500) for name, one in as_the_paper_says().items()}
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, "falls late") == answer(folder, "matters little") == "not tested"
 
 
@@ -116,7 +124,7 @@ def test_kernels_at_the_ceiling_are_no_ground_for_an_order(folder: Folder, data:
     networks = as_the_paper_says()
     top = np.linspace(1.0, np.log2(5), 10)
     networks[SHOWN[LENET]] = planted(LENET, top, LATE_FALL, 2.0)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, "end above") == "not tested"
     assert "ceiling" in next(one.found for one in folder.claims if "end above" in one.paper)
 
@@ -130,7 +138,7 @@ def test_densenet_at_the_ceiling_decides_nothing(folder: Folder, data: Images, p
     blocks[place] = CEILING
     networks = as_the_paper_says()
     networks[SHOWN[DENSENET]] = planted(DENSENET, *blocks, 2.2)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     words = ("order of the first block",) if not place else ("rises all along", "know little")
     for one in words:
         assert answer(folder, one) == "not tested", one
@@ -145,7 +153,7 @@ def test_a_rise_of_the_first_half_alone_is_not_all_along(folder: Folder, data: I
     networks = as_the_paper_says()
     early = np.array([0.3, 0.5, 0.8, 1.1, 1.3, 1.5, 1.501, 1.502, 1.5, 1.501])
     networks[SHOWN[DENSENET]] = planted(DENSENET, 0.9, early, 2.2)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, "rises all along") == "partly"
 
 
@@ -170,7 +178,7 @@ def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder: Folder, data: Im
     kept[SHOWN[DENSENET]] = shuffled(kept[SHOWN[DENSENET]], 0, -1)
     lost[SHOWN[LENET]] = shuffled(lost[SHOWN[LENET]], 0, -1)
     for networks, wanted in ((kept, "yes"), (lost, "no")):
-        kernels_claims.compare(folder, data, networks)
+        kernels.compare(folder, data, networks)
         assert answer(folder, "order of the first block") == wanted
         folder.claims.clear()
     # More of an order than DenseNet's, but little of it: half a finding is none.
@@ -181,7 +189,7 @@ def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder: Folder, data: Im
     layers = (replace(part, label=turned), *dense.records["fixed"].layers[1:])
     record = replace(dense.records["fixed"], layers=layers)
     lost[SHOWN[DENSENET]] = replace(dense, records=dict.fromkeys(WIDTHS, record))
-    kernels_claims.compare(folder, data, lost)
+    kernels.compare(folder, data, lost)
     assert answer(folder, "order of the first block") != "yes"
 
 
@@ -192,24 +200,24 @@ def test_only_an_order_that_was_there_can_be_lost(folder: Folder, data: Images) 
     for block in (0, 1):
         dense = shuffled(dense, block, -1, classes=True)
     networks[SHOWN[DENSENET]] = dense
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, words) == "yes"
     folder.claims.clear()
     for block in (0, 1):
         dense = shuffled(dense, block, 0, classes=True)
     networks[SHOWN[DENSENET]] = dense
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, words) == "not tested"
 
 
 def test_classes_that_do_not_rank_alike_are_not_alike_less_so(folder: Folder, data: Images) -> None:
     networks = as_the_paper_says()
     networks[SHOWN[LENET]] = shuffled(networks[SHOWN[LENET]], 1, -1, classes=True)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, "rank alike") == "yes"
     folder.claims.clear()
     networks[SHOWN[LENET]] = shuffled(networks[SHOWN[LENET]], 0, -1, classes=True)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, "rank alike") == "no"
 
 
@@ -217,19 +225,19 @@ def test_a_gain_that_comes_late_is_not_early(folder: Folder, data: Images) -> No
     networks = as_the_paper_says()
     flat = np.array([1.0, 1.0, 1.0, 1.0, 1.2, 1.4, 1.6, 1.8, 1.9, 2.0])
     networks[SHOWN[LENET]] = planted(LENET, flat, LATE_FALL, 2.0)
-    kernels_claims.compare(folder, data, networks)
+    kernels.compare(folder, data, networks)
     assert answer(folder, "information early") == "partly"
 
 
 def test_a_layer_pinned_from_the_start_is_no_growth(folder: Folder) -> None:
     top = np.log2(5)
     networks = {SHOWN[LENET]: planted(LENET, top, RISE, RISE)}
-    plane_claims._ways(folder, "x", networks)
+    plane._ways(folder, "x", networks)
     grows = folder.claims[0]
     assert grows.agrees == "yes"
     assert "2 of 2 (1 at the ceiling from the start)" in grows.found
     folder.claims.clear()
-    plane_claims._ways(folder, "x", {SHOWN[LENET]: planted(LENET, top, top, top)})
+    plane._ways(folder, "x", {SHOWN[LENET]: planted(LENET, top, top, top)})
     assert folder.claims[0].agrees == "not tested"
 
 
@@ -240,7 +248,7 @@ def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder) -> None:
         SHOWN[LENET]: planted(LENET, RISE, RISE, RISE, 0.99),
         SHOWN[DENSENET]: planted(DENSENET, RISE, RISE, top, 0.99),
     }
-    plane_claims.compare(folder, "mnist", networks, 10_000)
+    plane.compare(folder, "mnist", networks, 10_000)
     assert answer(folder, "ends with more") == "not tested"
     assert answer(folder, "no network has converged") == "partly"
     found = next(one.found for one in folder.claims if "converged" in one.paper)
@@ -254,14 +262,14 @@ def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(fold
     one = planted(RELU_MLP, 0, 0, late)
     record = replace(one.records["fixed"], steps=steps)
     long = replace(one, iterations=50_000, records=dict.fromkeys(WIDTHS, record))
-    plane_claims._converged(folder, "x", {"net": long})
+    plane._converged(folder, "x", {"net": long})
     assert "from iteration 10,000 to 50,000" in folder.claims[0].found
     assert folder.claims[0].agrees == "not tested"
     rising = replace(
         record, layers=(*record.layers[:-1], replace(record.layers[-1], whole_label=RISE))
     )
     long = replace(long, records=dict.fromkeys(WIDTHS, rising))
-    plane_claims._converged(folder, "x", {"net": long})
+    plane._converged(folder, "x", {"net": long})
     assert folder.claims[1].agrees == "yes"
 
 
@@ -272,7 +280,7 @@ def test_a_small_drop_or_one_of_a_single_record_is_not_significant(folder: Folde
     still = np.array([0, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5])
     cases = ((spike - 0.1 * (spike > 1), "no"), (small, "no"), (large, "yes"), (still, "no"))
     for values, wanted in cases:
-        plane_claims._drops(folder, {"net": planted(RELU_MLP, 0, 0, values)})
+        plane._drops(folder, {"net": planted(RELU_MLP, 0, 0, values)})
         assert folder.claims[-1].agrees == wanted, values
 
 
@@ -293,7 +301,7 @@ def test_clothes_that_look_alike(folder: Folder) -> None:
 
     for values, wanted in ((high, "yes"), (1 - high, "no")):
         networks = {name: dressed(one, values) for name, one in as_the_paper_says().items()}
-        kernels_claims.compare(folder, Images("fashion-mnist", None, Clothes()), networks)
+        kernels.compare(folder, Images("fashion-mnist", None, Clothes()), networks)
         assert folder.claims[-1].agrees == wanted
         folder.claims.clear()
 
@@ -306,13 +314,13 @@ def test_last_layers_and_accuracies(folder: Folder) -> None:
             SHOWN[DENSENET]: planted(DENSENET, RISE, RISE, dense, accuracy),
         }
 
-    plane_claims.compare(folder, "mnist", networks(RISE + 0.5, RISE, 0.992), 10_000)
+    plane.compare(folder, "mnist", networks(RISE + 0.5, RISE, 0.992), 10_000)
     assert answer(folder, "Accuracy") == "yes"
     assert answer(folder, "ends with more") == "yes"
     assert answer(folder, "no network has converged") == "yes"
     assert answer(folder, "grows during") == "yes"
     folder.claims.clear()
-    plane_claims.compare(folder, "mnist", networks(RISE[::-1], RISE + 0.5, 0.98), 10_000)
+    plane.compare(folder, "mnist", networks(RISE[::-1], RISE + 0.5, 0.98), 10_000)
     assert answer(folder, "Accuracy") == "partly"
     assert answer(folder, "ends with more") == "no"
     assert answer(folder, "no network has converged") == "partly"
@@ -324,12 +332,10 @@ def test_fashion_ends_farther_from_the_bound(folder: Folder) -> None:
     far = {SHOWN[LENET]: planted(LENET, RISE, RISE, np.append(RISE[:6], [1.2, 1.21, 1.2, 1.2]))}
     words = "farther from the bound"
     for found, wanted in (((near, far), "yes"), ((far, near), "no")):
-        plane_claims.compare_sources(
-            folder, dict(zip(("mnist", "fashion-mnist"), found, strict=True))
-        )
+        plane.compare_sources(folder, dict(zip(("mnist", "fashion-mnist"), found, strict=True)))
         assert answer(folder, words) == wanted
         folder.claims.clear()
-    plane_claims.compare_sources(folder, {"mnist": near})
+    plane.compare_sources(folder, {"mnist": near})
     assert answer(folder, words) == "not tested"
 
 
@@ -339,5 +345,5 @@ def test_compression_is_a_rise_and_a_fall(folder: Folder) -> None:
         "no": np.array([3, 2, 2, 2, 2, 2, 2, 2, 2, 2.0]),
     }
     for wanted, values in shapes.items():
-        plane_claims._compression(folder, "x", {"net": planted(RELU_MLP, 0, 0, values)})
+        plane._compression(folder, "x", {"net": planted(RELU_MLP, 0, 0, values)})
         assert folder.claims[-1].agrees == wanted

@@ -7,29 +7,27 @@ import numpy as np
 import pytest
 from keras import layers
 
-import mi
+from oip import mi
 from oip.core.errors import ModelError
 from oip.core.progress import silent
-from oip.studies import (
-    diffusion,
-    diffusion_blobs,
-    diffusion_claims,
-    diffusion_toy,
-    diffusion_toy_claims,
-)
-from oip.studies.diffusion_blobs import Blobs
-from oip.studies.diffusion_encoder import before_head, contrast, contrastive, scaled_start
-from oip.studies.diffusion_measures import (
+from oip.studies import diffusion, diffusion_toy
+from oip.studies.diffusion_toy import Blobs, Toys
+from oip.studies.diffusion_training import (
+    METHODS,
     QUANTITIES,
     SCALES,
+    Kind,
+    Learning,
+    before_head,
+    contrast,
+    contrastive,
+    correlations,
     corrupted,
     measure,
+    scaled_start,
     true_information,
 )
-from oip.studies.diffusion_networks import Kind, correlations
-from oip.studies.diffusion_toy import Toys
-from oip.studies.diffusion_training import METHODS, Learning
-from oip.studies.frame import Folder, StudySettings
+from oip.studies.report import Folder, StudySettings
 
 
 def test_corrupted_labels():
@@ -77,12 +75,12 @@ def test_matrices_and_manifolds():
 def test_blobs_keep_their_information_in_all_dimensions():
     held = []
     for d in (2, 300):
-        x, codes, centres = diffusion_blobs.sample("noise", d, 2000, np.random.default_rng(5))
+        x, codes, centres = diffusion_toy.sample("noise", d, 2000, np.random.default_rng(5))
         assert x.shape == (2000, d) and set(codes) == set(range(10))
-        held.append(diffusion_blobs.held_information(x, centres, 0.0))
-        assert diffusion_blobs.held_information(x, centres, 1.0) == pytest.approx(0.0, abs=1e-9)
-    x, _, centres = diffusion_blobs.sample("spread", 300, 200, np.random.default_rng(5))
-    assert diffusion_blobs.held_information(x, centres, 0.0) == pytest.approx(np.log(10), abs=1e-6)
+        held.append(diffusion_toy.held_information(x, centres, 0.0))
+        assert diffusion_toy.held_information(x, centres, 1.0) == pytest.approx(0.0, abs=1e-9)
+    x, _, centres = diffusion_toy.sample("spread", 300, 200, np.random.default_rng(5))
+    assert diffusion_toy.held_information(x, centres, 0.0) == pytest.approx(np.log(10), abs=1e-6)
     assert held[0] == pytest.approx(held[1], abs=0.08) and 0.5 < held[0] <= np.log(10)
 
 
@@ -140,13 +138,13 @@ def test_correlations():
 
 
 def test_changes_beside_their_spread():
-    assert diffusion_claims.grown(np.array([1.0, 1.1])) is True
-    assert diffusion_claims.grown(np.array([-1.0, -1.1])) is False
-    assert diffusion_claims.grown(np.array([1.0, -0.5])) is None
-    assert diffusion_toy_claims.rising(np.array([0.0, 1.0, 1.0, 2.0]))
-    assert not diffusion_toy_claims.rising(np.array([0.0, 1.0, 0.5, 2.0]))
+    assert diffusion.grown(np.array([1.0, 1.1])) is True
+    assert diffusion.grown(np.array([-1.0, -1.1])) is False
+    assert diffusion.grown(np.array([1.0, -0.5])) is None
+    assert diffusion_toy.rising(np.array([0.0, 1.0, 1.0, 2.0]))
+    assert not diffusion_toy.rising(np.array([0.0, 1.0, 0.5, 2.0]))
     one = {"steps": np.array([0, 10, 20]), "accuracy": np.array([0.0, 1.0, 1.0])}
-    assert diffusion_claims.area(one) == pytest.approx(0.75)
+    assert diffusion.area(one) == pytest.approx(0.75)
 
 
 def test_names_hold_nothing_of_a_path():
@@ -205,12 +203,12 @@ def test_the_whole_study(tmp_path, monkeypatch):
 def test_a_peak_is_a_rise_and_a_fall():
     curve = np.array([0.2, 1.0, 0.7, 0.5])
     spread = np.array([[0.0], [0.01]])
-    assert diffusion_claims.peaked(curve + spread) is True
-    assert diffusion_claims.peaked(curve[::-1] + spread) is True
-    assert diffusion_claims.peaked(np.sort(curve) + spread) is False
-    assert diffusion_claims.peaked(np.sort(curve)[::-1] + spread) is False
-    assert diffusion_claims.peaked(np.array([0.2, 1.0, 0.99, 0.98]) + spread) is False
-    assert diffusion_claims.peaked(np.array([curve, [0.2, 1.0, 0.9, 0.99]])) is None
+    assert diffusion.peaked(curve + spread) is True
+    assert diffusion.peaked(curve[::-1] + spread) is True
+    assert diffusion.peaked(np.sort(curve) + spread) is False
+    assert diffusion.peaked(np.sort(curve)[::-1] + spread) is False
+    assert diffusion.peaked(np.array([0.2, 1.0, 0.99, 0.98]) + spread) is False
+    assert diffusion.peaked(np.array([curve, [0.2, 1.0, 0.9, 0.99]])) is None
 
 
 def grown_like(values):
@@ -234,7 +232,7 @@ def grown_like(values):
 def test_what_the_paper_says_of_the_input_depends_on_the_data(tmp_path, source, values, wanted):
     folder = Folder(tmp_path, "diffusion", StudySettings())
     found = {method: grown_like(values) for method in METHODS}
-    diffusion_claims.trainings(folder, source, f"net, {source}", found)
+    diffusion.trainings(folder, source, f"net, {source}", found)
     first, second = (one for one in folder.claims if "I(Z;X)" in one.paper)
     assert first.agrees == wanted and "random labels" not in first.paper
     assert second.agrees == ("yes" if values[-1] > values[0] else "no")
@@ -243,19 +241,17 @@ def test_what_the_paper_says_of_the_input_depends_on_the_data(tmp_path, source, 
 def test_all_methods_near_zero_is_judged_by_all(tmp_path):
     folder = Folder(tmp_path, "diffusion", StudySettings())
     values = np.array([[[2.0, 0.05], [2.0, 0.1]], [[1.0, -0.01], [1.0, 0.05]]])
-    diffusion_toy_claims._over_corruption(folder, ["one", "other"], values, TINY.blobs)
+    diffusion_toy._over_corruption(folder, ["one", "other"], values, TINY.blobs)
     values[1, 1, 1] = 0.9
-    diffusion_toy_claims._over_corruption(folder, ["one", "other"], values, TINY.blobs)
+    diffusion_toy._over_corruption(folder, ["one", "other"], values, TINY.blobs)
     assert [one.agrees for one in folder.claims] == ["yes", "partly"]
 
 
 def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
     sizes = Blobs(200, (0.0, 1.0), (2, 20), 2, 5, 1)
-    monkeypatch.setattr(
-        diffusion_blobs, "methods", lambda steps: {"binned": mi.estimator("binning")}
-    )
-    whole = diffusion_blobs.blobs(sizes, 0, silent, Folder(tmp_path / "a", "x", StudySettings()))
-    original, calls = diffusion_blobs.information, []
+    monkeypatch.setattr(diffusion_toy, "methods", lambda steps: {"binned": mi.estimator("binning")})
+    whole = diffusion_toy.blobs(sizes, 0, silent, Folder(tmp_path / "a", "x", StudySettings()))
+    original, calls = diffusion_toy.information, []
 
     def stops(*arguments):
         calls.append(1)
@@ -263,11 +259,11 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(diffusion_blobs, "information", stops)
+    monkeypatch.setattr(diffusion_toy, "information", stops)
     folder = Folder(tmp_path / "b", "x", StudySettings())
     with pytest.raises(KeyboardInterrupt):
-        diffusion_blobs.blobs(sizes, 0, silent, folder)
-    found = diffusion_blobs.blobs(sizes, 0, silent, folder)
+        diffusion_toy.blobs(sizes, 0, silent, folder)
+    found = diffusion_toy.blobs(sizes, 0, silent, folder)
     # Two runs of two panels and two kinds, two values each; the fifth part was stopped at once.
     assert len(calls) == 16 + 1
     for name in set(whole) - {"seconds"}:

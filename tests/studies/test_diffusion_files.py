@@ -9,16 +9,16 @@ from keras import layers
 
 from oip.core.errors import ModelError, OipError, SettingsError
 from oip.core.progress import silent
-from oip.studies import diffusion, diffusion_networks
-from oip.studies.diffusion_files import of_files
-from oip.studies.diffusion_networks import file_network, model_files
-from oip.studies.frame import Folder, MissingData, StudySettings
+from oip.studies import diffusion, diffusion_training
+from oip.studies.diffusion import of_files
+from oip.studies.diffusion_training import file_network, model_files
+from oip.studies.report import Folder, MissingData, StudySettings
 
 TINY = replace(diffusion.QUICK, measured=60)
 
 
 def digits(shape, bands):
-    import models
+    from oip import models
 
     return models.load("mnist-sample:test", None, None, shape, bands)
 
@@ -139,7 +139,7 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     def never(*arguments):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(diffusion_networks, "_measured", never)
+    monkeypatch.setattr(diffusion_training, "_measured", never)
     (tmp_path / "net-3.keras").unlink()
     again = Folder(tmp_path / "out", diffusion.NAME, settings)
     diffusion.run_sized(again, settings, silent, TINY)
@@ -147,7 +147,7 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     # Other images: measured anew.
     (data / "val" / "n01" / "0.JPEG").unlink()
     monkeypatch.undo()
-    monkeypatch.setattr(diffusion_networks, "_measured", stopped)
+    monkeypatch.setattr(diffusion_training, "_measured", stopped)
     with pytest.raises(KeyboardInterrupt):
         of_files(again, settings, 60, model_files(settings.models or ""), silent)
 

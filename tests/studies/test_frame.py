@@ -9,10 +9,8 @@ import pytest
 
 from oip.core import plots
 from oip.core.errors import DataError, RunError
-from oip.studies.data import digest, study_data
-from oip.studies.frame import Folder, MissingData, StudySettings
-from oip.studies.networks import every_source, images
-from oip.studies.report import plain_numbers, write_overview
+from oip.studies.report import Folder, MissingData, StudySettings, plain_numbers, write_overview
+from oip.studies.trained import digest, every_source, images, study_data
 
 
 def counted(calls: list[int]):
@@ -268,7 +266,7 @@ def test_digits_that_stand_for_mnist_are_told(
             raise MissingData(source, "nowhere", "Fetch it.")
         return study_data(source, settings, part)
 
-    monkeypatch.setattr("oip.studies.networks.study_data", nowhere)
+    monkeypatch.setattr("oip.studies.trained.study_data", nowhere)
     folder = Folder(tmp_path, "kernels", StudySettings())
     assert [one.name for one in every_source(folder, StudySettings())] == ["mnist-sample"]
     images(folder, "mnist", StudySettings())

@@ -10,13 +10,11 @@ import pytest
 
 from oip.cli.main import run
 from oip.core.progress import silent
-from oip.studies.frame import Folder, StudySettings
-from oip.studies.kernels import _one_a_class
-from oip.studies.kernels_claims import compare_sources
-from oip.studies.kernels_figures import heat_maps
-from oip.studies.networks import LENET, images, watched_training
-from oip.studies.running import run_study
-from oip.studies.watched import WIDTHS
+from oip.studies.kernels import _one_a_class, compare_sources
+from oip.studies.kernels_plots import heat_maps
+from oip.studies.report import Folder, StudySettings
+from oip.studies.runner import run_study
+from oip.studies.trained import LENET, WIDTHS, images, watched_training
 
 
 @pytest.fixture(scope="module")

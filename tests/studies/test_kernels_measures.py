@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mi.agreement import spearman
-from oip.studies.kernels_measures import _with_spread, alike
+from oip.mi.ranking import spearman
+from oip.studies.kernels import _with_spread, alike
 
 
 def test_alike_is_the_mean_of_all_rank_correlations() -> None:

@@ -5,19 +5,17 @@ import numpy as np
 import pytest
 
 from oip.core.progress import silent
-from oip.studies import oip as study
-from oip.studies import oip_arms, oip_claims
-from oip.studies.frame import AGREEMENTS, Folder, StudySettings
-from oip.studies.oip_arms import QUICK, _Starts, arms, measured, noises
-from oip.studies.oip_statistics import Interval
-from oip.studies.running import run_study
+from oip.studies import oip, oip_arms
+from oip.studies.oip_arms import QUICK, Interval, _Starts, arms, measured, noises
+from oip.studies.report import AGREEMENTS, Folder, StudySettings
+from oip.studies.runner import run_study
 
 TINY = replace(QUICK, nets=1, seeds=2, screened=16, starts=2, steps=6, maps=5, judged=40)
 
 
 @pytest.fixture
 def network(small_model):
-    from oip.network.view import Network
+    from oip.network.network import Network
 
     return Network(small_model)
 
@@ -62,12 +60,12 @@ def test_what_is_counted_is_what_the_network_does(network, small_images):
 
 
 def test_a_whole_study_on_the_embedded_digits_and_again_from_its_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "QUICK", replace(TINY, images=400, epochs=1))
+    monkeypatch.setattr(oip, "QUICK", replace(TINY, images=400, epochs=1))
     settings = StudySettings(quick=True, data=("mnist-sample",))
     outcome = run_study("oip", tmp_path / "out", settings, silent)
     assert not outcome.stopped
     assert outcome.page.is_file()
-    told = json.loads((tmp_path / "out" / "study.json").read_text())
+    told = json.loads((tmp_path / "out" / "oip.json").read_text())
     names = {figure["name"] for figure in told["figures"]}
     assert {"starts-0", "arms-0", "evolution", "layer", "starts-of-one-map", "dense"} <= names
     assert {"plain-and-enhanced", "common-points", "responses-0", "classes-of-oips"} <= names
@@ -82,19 +80,19 @@ def test_a_whole_study_on_the_embedded_digits_and_again_from_its_parts(tmp_path,
         raise RuntimeError("measured again")
 
     monkeypatch.setattr(oip_arms, "spatial_means", never)
-    monkeypatch.setattr(study.oip_pictures, "draw", lambda *_: None)  # they take the longest
+    monkeypatch.setattr(oip.oip_pictures, "draw", lambda *_: None)  # they take the longest
     again = run_study("oip", tmp_path / "out", settings, silent)
     assert not again.stopped
-    assert json.loads((again.page.parent / "study.json").read_text())["claims"] == told["claims"]
+    assert json.loads((again.page.parent / "oip.json").read_text())["claims"] == told["claims"]
 
 
 def test_models_of_the_user_stand_for_the_trained_ones(
     tmp_path, small_file, small_data, monkeypatch
 ):
-    monkeypatch.setattr(study, "QUICK", TINY)
+    monkeypatch.setattr(oip, "QUICK", TINY)
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(small_file))
     folder = Folder(tmp_path / "out", "oip", settings)
-    study.run(folder, settings, silent)
+    oip.run(folder, settings, silent)
     assert not list((tmp_path / "out").rglob("*.keras"))
     assert any("1 networks" in note for note in folder.notes)
     assert any("No common points" in note for note in folder.notes)
@@ -116,37 +114,37 @@ def interval(value, low, high):
     ],
 )
 def test_an_interval_that_holds_both_decides_nothing(intervals, wanted):
-    assert oip_claims.judged([interval(*one) for one in intervals]) == wanted
+    assert oip.judged([interval(*one) for one in intervals]) == wanted
 
 
 def test_one_pattern_is_one_above_the_cut():
     gap = [interval(0.2, 0.15, 0.25)]
-    assert oip_claims.steady([interval(0.6, 0.55, 0.65)], gap) == "yes"
-    assert oip_claims.steady([interval(0.41, 0.4, 0.43)], gap) == "partly"
-    assert oip_claims.steady([interval(0.1, 0.0, 0.2)], [interval(-0.1, -0.2, -0.05)]) == "no"
+    assert oip.steady([interval(0.6, 0.55, 0.65)], gap) == "yes"
+    assert oip.steady([interval(0.41, 0.4, 0.43)], gap) == "partly"
+    assert oip.steady([interval(0.1, 0.0, 0.2)], [interval(-0.1, -0.2, -0.05)]) == "no"
     nothing = [interval(np.nan, np.nan, np.nan)]
-    assert oip_claims.steady(nothing, nothing) == "not tested"
+    assert oip.steady(nothing, nothing) == "not tested"
     assert "unknown" in nothing[0].text(100)
 
 
 def test_parts_are_of_their_models_and_images(tmp_path, small_file, small_data, monkeypatch):
     """Another file under the same name is measured anew."""
     calls = []
-    monkeypatch.setattr(study, "QUICK", TINY)
-    monkeypatch.setattr(study.oip_pictures, "draw", lambda *_: None)
-    original = study.measured
+    monkeypatch.setattr(oip, "QUICK", TINY)
+    monkeypatch.setattr(oip.oip_pictures, "draw", lambda *_: None)
+    original = oip.measured
 
     def counted(network, layer, *rest):
         calls.append(layer.name)
         return original(network, layer, *rest)
 
-    monkeypatch.setattr(study, "measured", counted)
+    monkeypatch.setattr(oip, "measured", counted)
     path = tmp_path / "net.keras"
     path.write_bytes(small_file.read_bytes())
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(path))
 
     def run():
-        study.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
+        oip.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
 
     run()
     first = len(calls)
@@ -166,4 +164,4 @@ def test_a_pattern_of_no_models_is_named(tmp_path, small_data):
 
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(tmp_path / "*.keras"))
     with pytest.raises(DataError, match="trained networks"):
-        study.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
+        oip.run(Folder(tmp_path / "out", "oip", settings), settings, silent)

@@ -5,14 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.studies.oip_statistics import (
-    bootstrap,
-    high_power,
-    holm,
-    mcnemar,
-    share_found,
-    steps_to,
-)
+from oip.studies.oip_arms import bootstrap, high_power, holm, mcnemar, share_found, steps_to
 
 
 @given(st.integers(0, 7), st.integers(1, 7))

@@ -6,12 +6,11 @@ import math
 import numpy as np
 import pytest
 
-import mi
+from oip import mi
 from oip.core.progress import silent
-from oip.studies import rbig, rbig_circles, rbig_student
-from oip.studies.frame import Folder, StudySettings
-from oip.studies.rbig_student import METHODS, Case, Table
-from oip.studies.rbig_truth import Student, scatter
+from oip.studies import rbig
+from oip.studies.rbig import METHODS, Case, Student, Table, scatter
+from oip.studies.report import Folder, StudySettings
 
 
 @pytest.mark.parametrize(
@@ -44,14 +43,14 @@ def test_samples_have_the_scatter_and_the_tails():
 
 
 def test_the_truth_of_circles_is_that_of_samples():
-    x = rbig_circles.circles(4000, np.random.default_rng(0))
+    x = rbig.circles(4000, np.random.default_rng(0))
     estimate = mi.total_correlation(x, null=0, draws=0).nats
-    assert rbig_circles.true_total_correlation() == pytest.approx(estimate, abs=0.06)
+    assert rbig.true_total_correlation() == pytest.approx(estimate, abs=0.06)
 
 
 @pytest.mark.parametrize(("rotation", "least"), [("pca", 0.3), ("random", 0.6)])
 def test_circles_there_and_back(rotation, least):
-    found = rbig_circles.destroyed(1000, 40, rotation, seed=0)
+    found = rbig.destroyed(1000, 40, rotation, seed=0)
     assert found["inverse_error"] < 1e-5
     assert found["cumulative"][-1] > found["chance"][:, -1].max()
     # What is left of rings after some layers is the same in all directions.
@@ -60,23 +59,21 @@ def test_circles_there_and_back(rotation, least):
 
 
 def test_random_rotations_leave_a_more_even_square():
-    found = [
-        rbig_circles.destroyed(1000, 40, name, seed=0)["evenness"] for name in ("pca", "random")
-    ]
+    found = [rbig.destroyed(1000, 40, name, seed=0)["evenness"] for name in ("pca", "random")]
     assert found[1] < found[0]
 
 
 def test_evenness_of_even_and_uneven_points():
     rng = np.random.default_rng(0)
-    assert rbig_circles.evenness(rng.random((20_000, 2))) == pytest.approx(1.0, abs=0.6)
-    assert rbig_circles.evenness(rng.random((20_000, 2)) ** 2) > 50
+    assert rbig.evenness(rng.random((20_000, 2))) == pytest.approx(1.0, abs=0.6)
+    assert rbig.evenness(rng.random((20_000, 2)) ** 2) > 50
 
 
 def test_all_methods_measure_a_strong_dependence():
-    found = rbig_student.measured(Case(3, 3, False), 500, 0, seed=0, room=1 << 30)
+    found = rbig.measured(Case(3, 3, False), 500, 0, seed=0, room=1 << 30)
     assert all(found[name].shape == (len(METHODS),) for name in ("total", "information"))
     assert np.isfinite(found["total"]).all()
-    small = rbig_student.measured(Case(3, 3, False), 500, 0, seed=0, room=1)
+    small = rbig.measured(Case(3, 3, False), 500, 0, seed=0, room=1)
     left_out = [method.name == "vme" for method in METHODS]
     assert np.isnan(small["total"]).tolist() == left_out
     assert small["total"][0] == found["total"][0]
@@ -94,28 +91,28 @@ def test_what_was_left_out_is_no_miss(tmp_path):
     values = np.array([[[1.0, 1.0, 2.0, np.nan, 1.0]], [[1.0, 1.0, 2.0, 1.0, 3.0]]])
     table = Table(1.0 + 1e-3, np.array([10, 20]), values)
     folder = Folder(tmp_path, "rbig", StudySettings())
-    rbig_student._claim(folder, "T", {Case(3, 3, True): table}, "one trial", "")
+    rbig._claim(folder, "T", {Case(3, 3, True): table}, "one trial", "")
     found = folder.claims[0].found
     assert "vME: 1 of 1" in found and "kNN: 1 of 2" in found
     left = Table(1.0 + 1e-3, np.array([10]), values[:1])
-    rbig_student._claim(folder, "T", {Case(3, 3, True): left}, "one trial", "")
+    rbig._claim(folder, "T", {Case(3, 3, True): left}, "one trial", "")
     assert "vME: 0 of 0, median error unknown" in folder.claims[1].found
 
 
 @pytest.fixture
 def minute(monkeypatch):
     """The study, as small as it can be."""
-    monkeypatch.setattr(rbig_circles, "_QUICK_SAMPLES", 400)
-    monkeypatch.setattr(rbig_circles, "_QUICK_LAYERS", 8)
-    monkeypatch.setattr(rbig_student, "DIMENSIONS", (2, 3))
-    monkeypatch.setattr(rbig_student, "_QUICK_COUNTS", dict.fromkeys((2, 3), (60,)))
-    monkeypatch.setattr(rbig_student, "QUICK_TRIALS", 2)
+    monkeypatch.setattr(rbig, "_QUICK_SAMPLES", 400)
+    monkeypatch.setattr(rbig, "_QUICK_LAYERS", 8)
+    monkeypatch.setattr(rbig, "DIMENSIONS", (2, 3))
+    monkeypatch.setattr(rbig, "_QUICK_COUNTS", dict.fromkeys((2, 3), (60,)))
+    monkeypatch.setattr(rbig, "QUICK_TRIALS", 2)
 
 
 def test_the_whole_study(minute, tmp_path, monkeypatch):
     settings = StudySettings(quick=True)
     folder = Folder(tmp_path, rbig.NAME, settings)
-    original, calls = rbig_student.measured, []
+    original, calls = rbig.measured, []
 
     def stops(*arguments):
         calls.append(arguments)
@@ -123,7 +120,7 @@ def test_the_whole_study(minute, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(rbig_student, "measured", stops)
+    monkeypatch.setattr(rbig, "measured", stops)
     with pytest.raises(KeyboardInterrupt):
         rbig.run(folder, settings, silent)
     folder = Folder(tmp_path, rbig.NAME, settings)

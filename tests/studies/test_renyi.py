@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mi.estimators.renyi_gram import Width, gram
 from oip.core.errors import ModelError
 from oip.core.progress import silent
-from oip.studies import (
-    renyi,
-    renyi_claims,
-    renyi_figures,
-    renyi_filter_claims,
-    renyi_measures,
-    renyi_training,
+from oip.mi.estimators.renyi_entropy import Bandwidth, gram
+from oip.studies import renyi, renyi_measures, renyi_plots
+from oip.studies.renyi_measures import (
+    ALPHA,
+    KERNELS,
+    Amount,
+    Batch,
+    Plan,
+    Probe,
+    Pruning,
+    Reading,
+    forward,
+    measure,
 )
-from oip.studies.frame import Folder, StudySettings
-from oip.studies.renyi_measures import ALPHA, KERNELS, Batch, measure
-from oip.studies.renyi_probe import Probe, Reading, forward
-from oip.studies.renyi_training import Amount, Plan
-from oip.studies.renyi_width import Pruning
+from oip.studies.report import Folder, StudySettings
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +114,13 @@ def test_many_maps_are_at_the_ceiling(batch):
 
 
 def test_pairs_beside_the_estimator(batch):
-    import mi
+    from oip import mi
 
     values = np.random.default_rng(2).normal(size=(40, 4, 3))
-    grams = renyi_measures.map_grams(values, Width())
+    grams = renyi_measures.map_grams(values, Bandwidth())
     pairs = renyi_measures.chosen_pairs(4, 100, np.random.default_rng(0))
     assert len(pairs) == 6
-    found = renyi_measures.pair_measures(grams, gram(batch.pixels, Width()), batch.codes, pairs)
+    found = renyi_measures.pair_measures(grams, gram(batch.pixels, Bandwidth()), batch.codes, pairs)
     known = mi.estimator("renyi", alpha=ALPHA).pairs(values, batch.codes)
     upper = np.triu_indices(4, 1)
     assert found["plane label"] == pytest.approx(known.non_redundant[upper].mean(), abs=1e-9)
@@ -130,26 +131,26 @@ def test_pairs_beside_the_estimator(batch):
 def test_violations_are_counted_beyond_the_spread():
     rng = np.random.default_rng(0)
     falling = np.array([5.0, 4.0, 3.0, 2.0]) + 0.01 * rng.normal(size=(8, 4))
-    assert renyi_claims.violations(falling, True) == (0, 3)
-    assert renyi_claims.violations(falling, False) == (3, 3)
+    assert renyi.violations(falling, True) == (0, 3)
+    assert renyi.violations(falling, False) == (3, 3)
     mixed = np.array([5.0, 4.0, 4.5, 4.5]) + rng.normal(size=(8, 1))
-    assert renyi_claims.violations(mixed, True) == (1, 3)
+    assert renyi.violations(mixed, True) == (1, 3)
     noise = 1.0 + rng.normal(size=(8, 2))
-    assert renyi_claims.violations(noise, True)[0] == 0
+    assert renyi.violations(noise, True)[0] == 0
 
 
 def test_curves_rise_and_fall_beyond_their_spread():
     rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
-    assert renyi_claims.curve(rise) == renyi_claims.Curve(True, False, 0.0)
+    assert renyi.curve(rise) == renyi.Curve(True, False, 0.0)
     back = rise.copy()
     back[-1] = 0.5
-    assert renyi_claims.curve(back) == renyi_claims.Curve(True, True, pytest.approx(0.375))
+    assert renyi.curve(back) == renyi.Curve(True, True, pytest.approx(0.375))
     noisy = back + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
-    found = renyi_claims.curve(noisy)
+    found = renyi.curve(noisy)
     assert not found.falls and not found.rises
-    assert renyi_claims.curve(rise[::-1]) == renyi_claims.Curve(False, True, 1.0)
+    assert renyi.curve(rise[::-1]) == renyi.Curve(False, True, 1.0)
     still = 1 + 0.01 * rise
-    assert renyi_claims.curve(still) == renyi_claims.Curve(False, False, 0.0)
+    assert renyi.curve(still) == renyi.Curve(False, False, 0.0)
 
 
 PLANES = Plan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
@@ -191,7 +192,7 @@ def test_both_must_rise_in_the_plane_and_what_is_at_the_ceiling_does_not_count(
     tmp_path, about_x, about_y, wanted
 ):
     folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi_claims.planes(folder, "x", {PLANES: planted(about_x, about_y)}, 3.0)
+    renyi.planes(folder, "x", {PLANES: planted(about_x, about_y)}, 3.0)
     assert folder.claims[0].agrees == wanted
     assert "6 and 32" in folder.claims[1].found
 
@@ -211,7 +212,7 @@ def test_the_modified_plane(tmp_path, relu, sigmoid, wanted):
         PLANES: planted((1.0, 2.0), (1.0, 2.0), relu, relu),
         OTHER: planted((1.0, 2.0), (1.0, 2.0), sigmoid, sigmoid),
     }
-    renyi_claims.planes(folder, "x", nets, 3.0)
+    renyi.planes(folder, "x", nets, 3.0)
     assert folder.claims[1].agrees == wanted
 
 
@@ -224,16 +225,16 @@ def test_the_last_error_with_itself_is_no_step(tmp_path):
         found[f"{kernel.name} backward"] = np.tile(rows, (5, 3, 1))
     found["names"] = np.array(["conv", "b", "c", "classes"])
     folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi_claims.inequalities(folder, "x", {PLANES: found})
+    renyi.inequalities(folder, "x", {PLANES: found})
     assert "3 of 6" in folder.claims[1].found and "of 9" in folder.claims[0].found
-    _, _, _, numbers = renyi_figures.inequalities("x", {PLANES: found}, KERNELS[0], "")
+    _, _, _, numbers = renyi_plots.inequalities("x", {PLANES: found}, KERNELS[0], "")
     assert numbers[f"{PLANES.name} end backward"].shape == (3, 3)
     assert numbers[f"{PLANES.name} end input"].shape == (3, 4)
 
 
 def test_information_that_is_at_the_ceiling_from_the_start_does_not_grow():
     most = np.full(3, 6.0)
-    saturates = renyi_filter_claims.saturates
+    saturates = renyi.saturates
     assert saturates(np.array([6.0, 6.0, 6.0]), most) is None
     assert saturates(np.array([4.0, 5.95, 6.0]), most) is True
     assert saturates(np.array([4.0, 5.0, 6.0]), most) is False  # only with the most of them
@@ -246,7 +247,7 @@ def test_amounts_of_saturated_networks_are_not_tested(tmp_path):
         found = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
         swept[Plan("x", "lenet5", (count, 12), "relu", 0.1, 1, 0)] = found
     folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi_filter_claims.amounts(folder, "x", swept, 0)
+    renyi.amounts(folder, "x", swept, 0)
     assert folder.claims[0].agrees == "not tested"
     assert "from 2 on" in folder.claims[0].found
 
@@ -256,16 +257,16 @@ def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     assert renyi_measures.label_ceiling(labels[:60], 3, 0) == pytest.approx(np.log2(30))
     known = renyi_measures.label_ceiling(labels, 3, 0)
     assert 4.5 < known < np.log2(30)
-    told = renyi_figures.planes("x", {PLANES: planted((1, 2), (1, 2))}, KERNELS[0], known, "")
+    told = renyi_plots.planes("x", {PLANES: planted((1, 2), (1, 2))}, KERNELS[0], known, "")
     assert f"S(Y), {known:.2f} bits" in told[2] and told[3]["S(Y)"] == known
     drawn = [line.get_ydata()[0] for line in told[1].axes[0].lines if line.get_linestyle() == ":"]
     assert known in drawn and np.log2(10) not in drawn
 
 
 def test_steps_that_are_recorded():
-    steps = renyi_training.recorded_steps(10, 100, 6)
+    steps = renyi_measures.recorded_steps(10, 100, 6)
     assert {0, 1, 10, 100} <= set(steps) and steps == sorted(steps) and len(steps) <= 7
-    assert renyi_training.recorded_steps(5, 5, 4)[-1] == 5
+    assert renyi_measures.recorded_steps(5, 5, 4)[-1] == 5
 
 
 def test_networks_by_source():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.datasets import dataset
-from oip.studies.subsets import fair_order, in_random_order, limited
+from oip.models.datasets import dataset
+from oip.studies.trained import fair_order, in_random_order, limited
 
 
 def data(labels):

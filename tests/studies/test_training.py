@@ -5,14 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models
+from oip import models
 from oip.core.errors import SettingsError
 from oip.core.progress import silent
-from oip.studies import watched
-from oip.studies.frame import Folder, StudySettings
-from oip.studies.training import trained
-from oip.studies.training_loop import Batches
-from oip.studies.watched import WIDTHS, Watched, kept_at, recorded_at
+from oip.studies import trained
+from oip.studies.report import Folder, StudySettings
+from oip.studies.trained import WIDTHS, Batches, Watched, kept_at, recorded_at
 
 WATCHED = Watched(
     "lenet", ("Conv2D_1", "Conv2D_2"), ("Dense_1", "classes"), (("filters", (2, 3)),), batch=16
@@ -27,12 +25,12 @@ def data(bars: Path):
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved every second iteration."""
-    monkeypatch.setattr(watched, "_REGULAR", 2)
+    monkeypatch.setattr(trained, "_REGULAR", 2)
 
 
 def done(path: Path, data, iterations: int, progress=silent):
     folder = Folder(path, "kernels", StudySettings())
-    return trained(folder, WATCHED, *data, iterations, 0, progress)
+    return trained.trained(folder, WATCHED, *data, iterations, 0, progress)
 
 
 def test_iterations_that_are_recorded_and_kept() -> None:
@@ -115,7 +113,7 @@ def test_other_data_and_other_options_are_other_trainings(tmp_path: Path, data) 
         done(tmp_path, turned, 1)
     assert done(tmp_path, data, 1).path == first.path
     folder = Folder(tmp_path, "kernels", StudySettings())
-    other = trained(folder, WATCHED, *data, 1, 1, silent)
+    other = trained.trained(folder, WATCHED, *data, 1, 1, silent)
     assert other.path != first.path
 
 

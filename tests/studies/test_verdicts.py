@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oip.studies.verdicts import (
+from oip.studies.report import (
     agreement,
     all_of,
     at_ceiling,

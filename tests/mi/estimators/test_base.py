@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators.base import LabelEstimator
-from mi.estimators.choice import NAMES, able, estimator, kind
-from mi.estimators.kde import Kde
-from mi.estimators.results import Estimate, joined
 from oip.core.errors import SettingsError
+from oip.mi.estimators.base import LabelEstimator
+from oip.mi.estimators.kde import Kde
+from oip.mi.estimators.registry import NAMES, able, estimator, kind
+from oip.mi.estimators.results import Estimate, joined
 
 NAT = 1 / math.log(2)
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import mi
-from mi.estimators.binning import Binning, cell_entropy, together
+from oip import mi
 from oip.core.errors import SettingsError
+from oip.mi.estimators.binning import Binning, cell_entropy, together
 
 
 def entropy(cells, corrected=False):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mi.estimators.components import principal
+from oip.mi.estimators.components import principal
 
 
 @pytest.mark.parametrize("shape", [(60, 5), (60, 300), (200, 150)])

@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators.decoder import Decoder
-from mi.estimators.held_out import FOLDS, folds_of
-from mi.labels import label_entropy
 from oip.core.errors import SettingsError
+from oip.mi.estimators.held_out import FOLDS, Decoder, folds_of
+from oip.mi.validation import label_entropy
 
 
 def over(x, codes, seed=0, shuffles=200, draws=200):

@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.diffusion import Dse, Dsmi, grouped
-from mi.estimators.diffusion_spectrum import diffusion_entropy
+from oip import mi
 from oip.core.errors import SettingsError
+from oip.mi.estimators.diffusion import Dse, Dsmi, diffusion_entropy, grouped
 
 
 def rbf(x, sigma):

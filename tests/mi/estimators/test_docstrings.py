@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-import mi
-from mi.estimators.choice import NAMES, kind
+from oip import mi
+from oip.mi.estimators.registry import NAMES, kind
 
 SECTIONS = ("Units:", "References:", "Example:")
 

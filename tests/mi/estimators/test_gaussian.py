@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.gaussian import Gaussian, log_determinant
+from oip import mi
 from oip.core.errors import DataError
+from oip.mi.estimators.gaussian import Gaussian, log_determinant
 
 
 def test_determinants_are_those_of_the_covariance_less_their_bias():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-import mi
-from mi.estimators.gaussian_classes import label_information
+from oip import mi
+from oip.mi.estimators.gaussian import label_information
 
 
 def unbiased(x):

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mi.estimators.kde import Kde
-from mi.labels import label_entropy
 from oip.core.errors import SettingsError
+from oip.mi.estimators.kde import Kde
+from oip.mi.validation import label_entropy
 
 
 def over(x, codes, seed=0, shuffles=20, draws=20, **parameters):
@@ -169,7 +169,7 @@ def test_blocks_of_maps_do_not_matter(layer_like):
 
 
 def test_a_null_in_parts_is_the_same(few, monkeypatch):
-    import mi.estimators.kde_sums as module
+    import oip.mi.estimators.kde as module
 
     x, codes = few
     whole = over(x, codes).null
@@ -178,7 +178,7 @@ def test_a_null_in_parts_is_the_same(few, monkeypatch):
 
 
 def test_blocks_of_rows_do_not_matter(few, monkeypatch):
-    import mi.gram as module
+    import oip.mi.estimators.gram as module
 
     x, codes = few
     values = np.stack([x, np.zeros_like(x), x**3], axis=1)
@@ -206,7 +206,7 @@ def test_blocks_of_rows_do_not_matter(few, monkeypatch):
 def test_memory_is_that_of_blocks(monkeypatch):
     import tracemalloc
 
-    import mi.gram as module
+    import oip.mi.estimators.gram as module
 
     monkeypatch.setattr(module, "_BLOCK_BUDGET", 2 << 20)
     x = np.random.default_rng(0).normal(size=(3000, 1, 2))

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-import mi
-from mi.estimators import balls
-from mi.estimators.neighbours import Ksg
-from mi.estimators.ross import prepared
+from oip import mi
+from oip.mi.estimators import knn
+from oip.mi.estimators.knn import Ksg, prepared
 
 
 def far(x, i, j):
@@ -149,23 +148,23 @@ def test_counts_on_a_line_are_exact_at_the_edges():
         distances = np.abs(x - x.T)
         for column in (1, 5, 59):
             r = np.sort(distances, axis=1)[:, column]
-            assert (balls.within(x, r) == (distances <= r[:, None]).sum(axis=1)).all()
+            assert (knn.within(x, r) == (distances <= r[:, None]).sum(axis=1)).all()
             below = np.nextafter(r, 0)
-            assert (balls.within(x, below) == (distances < r[:, None]).sum(axis=1)).all()
+            assert (knn.within(x, below) == (distances < r[:, None]).sum(axis=1)).all()
 
 
 def test_by_force_in_blocks_is_the_same(monkeypatch):
     x = np.random.default_rng(0).normal(size=(50, 12))
-    whole = balls.nearest(x, 4)
-    counted = balls.within(x, whole[0])
-    other = balls.nearest_of(x[:20], x, 3)
-    monkeypatch.setattr(balls, "_BUDGET", 8 * 50 * 7)
-    again = balls.nearest(x, 4)
+    whole = knn.nearest(x, 4)
+    counted = knn.within(x, whole[0])
+    other = knn.nearest_of(x[:20], x, 3)
+    monkeypatch.setattr(knn, "_BUDGET", 8 * 50 * 7)
+    again = knn.nearest(x, 4)
     assert (again[0] == whole[0]).all()
     assert (again[1] == whole[1]).all()
-    assert (balls.within(x, whole[0]) == counted).all()
+    assert (knn.within(x, whole[0]) == counted).all()
     assert (counted == 5).all()
-    assert (balls.nearest_of(x[:20], x, 3) == other).all()
+    assert (knn.nearest_of(x[:20], x, 3) == other).all()
 
 
 def test_ties_are_broken_by_the_seed_and_said(two_gaussians):
@@ -230,7 +229,7 @@ def test_a_value_above_what_the_label_has_is_said():
 
 
 def test_signed_unless_clipped():
-    import mi
+    from oip import mi
 
     rng = np.random.default_rng(0)
     found = [mi.mutual_information(*rng.normal(size=(2, 50)), "ksg") for _ in range(8)]

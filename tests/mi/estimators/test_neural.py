@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.neural import InfoNce, Mine, Nwj, Smile
-from mi.estimators.neural_critic import Critic
+from oip import mi
 from oip.core.errors import DataError, SettingsError
+from oip.mi.estimators.neural import Critic, InfoNce, Mine, Nwj, Smile
 
 ALL = (Mine, Smile, InfoNce, Nwj)
 SHORT = {"steps": 60, "units": 16, "batch": 64, "rate": 5e-3}

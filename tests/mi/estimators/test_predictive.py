@@ -3,13 +3,20 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators import small_network
-from mi.estimators.components import principal
-from mi.estimators.decoder import Decoder
-from mi.estimators.held_out import FOLDS, folds_of
-from mi.estimators.predictive import NEIGHBOURS, WIDTHS, Predictive, _untrained, mixture
-from mi.labels import label_entropy
 from oip.core.errors import SettingsError
+from oip.mi.estimators import batch_classifiers
+from oip.mi.estimators.components import principal
+from oip.mi.estimators.held_out import (
+    FOLDS,
+    NEIGHBOURS,
+    WIDTHS,
+    Decoder,
+    Predictive,
+    _untrained,
+    folds_of,
+    mixture,
+)
+from oip.mi.validation import label_entropy
 
 
 def over(x, codes, seed=0, shuffles=100, draws=100):
@@ -57,14 +64,14 @@ def test_what_only_the_network_finds(far_or_near, monkeypatch):
     truth = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
     assert 0.35 * truth < over(*far_or_near).raw[0] < truth
     silent = np.log(np.full((2, 10, 800), 0.5, np.float32))
-    monkeypatch.setattr(small_network, "log_probabilities", lambda *_: silent)
+    monkeypatch.setattr(batch_classifiers, "log_probabilities", lambda *_: silent)
     assert over(*far_or_near).raw[0] < 0.15 * truth
 
 
 def test_the_network_is_told_of():
     told = Predictive().parameters
-    assert told["network_units"] == small_network.UNITS
-    assert told["network_prior_variance"] == small_network.PRIOR
+    assert told["network_units"] == batch_classifiers.UNITS
+    assert told["network_prior_variance"] == batch_classifiers.PRIOR
 
 
 def test_kernel_and_neighbour_members_are_those_of_loops():

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.rbig import Rbig
+from oip import mi
 from oip.core.errors import DataError, SettingsError
+from oip.mi.estimators.rbig import Rbig
 
 
 @pytest.mark.parametrize(("nu", "d"), [(3, 10), (5, 10)])

@@ -3,11 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.rbig_destructor import gaussian_divergence
-from mi.estimators.rbig_layers import ROTATIONS
-from mi.estimators.rbig_marginal import sorted_entropies
+from oip import mi
 from oip.core.errors import DataError, SettingsError
+from oip.mi.estimators.density_destructor import ROTATIONS, gaussian_divergence, sorted_entropies
 
 
 def circles(n, seed):

@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 
-from mi.estimators.rbig_layers import ROTATIONS, expected_sums, gaussianized, rotation
-from mi.estimators.rbig_marginal import normal_scores
+from oip.mi.estimators.density_destructor import (
+    ROTATIONS,
+    expected_sums,
+    gaussianized,
+    normal_scores,
+    rotation,
+)
 
 
 def run(x, layers=20, kind="pca", seed=0):

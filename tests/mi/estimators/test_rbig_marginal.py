@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators.rbig_marginal import Marginal, normal_scores, sorted_entropies
+from oip.mi.estimators.density_destructor import Marginal, normal_scores, sorted_entropies
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mi
-from mi.estimators.renyi import Renyi
+from oip import mi
 from oip.core.errors import DataError, SettingsError
+from oip.mi.estimators.renyi import Renyi
 
 
 def by_eigenvalues(matrix, alpha):

@@ -5,20 +5,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mi.estimators.renyi_entropy import (
+from oip.mi.estimators.renyi_entropy import (
+    Bandwidth,
     class_entropy,
+    gram,
     label_entropy,
+    label_gram,
     matrix_entropy,
     product,
     spectral_entropy,
 )
-from mi.estimators.renyi_gram import Width, gram, label_gram
 
 ALPHAS = (0.5, 1, 1.01, 2, 3.7)
 alphas = st.sampled_from(ALPHAS)
 grams = st.builds(
     lambda seed, d, share: gram(
-        np.random.default_rng(seed).normal(size=(12, d)), Width(relative=share)
+        np.random.default_rng(seed).normal(size=(12, d)), Bandwidth(relative=share)
     ),
     st.integers(0, 10_000),
     st.integers(1, 4),
@@ -35,7 +37,7 @@ def test_known_matrices(alpha):
 
 
 def test_alpha_near_one_is_von_neumann():
-    a = gram(np.random.default_rng(0).normal(size=(40, 3)), Width())
+    a = gram(np.random.default_rng(0).normal(size=(40, 3)), Bandwidth())
     shares = np.linalg.eigvalsh(a / 40)
     shares = shares[shares > 1e-13]
     truth = -(shares * np.log(shares)).sum()
@@ -82,7 +84,7 @@ def test_joint_entropy_is_no_larger_than_the_sum(a, b, c):
 
 def test_at_other_alphas_the_joint_entropy_can_exceed_the_sum():
     narrow, wide = (
-        gram(np.random.default_rng(seed).normal(size=(12, 1)), Width(relative=share))
+        gram(np.random.default_rng(seed).normal(size=(12, 1)), Bandwidth(relative=share))
         for seed, share in ((0, 0.02), (1, 10.0))
     )
     most = matrix_entropy(narrow, 3.7) + matrix_entropy(wide, 3.7)
@@ -109,7 +111,7 @@ def test_classes_by_blocks_are_the_whole_matrix(labels, a, alpha):
 
 def test_many_matrices_at_once():
     many = np.stack(
-        [gram(np.random.default_rng(s).normal(size=(15, 2)), Width()) for s in range(4)]
+        [gram(np.random.default_rng(s).normal(size=(15, 2)), Bandwidth()) for s in range(4)]
     )
     for alpha in ALPHAS:
         found = matrix_entropy(many, alpha)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mi.estimators import renyi_pairs
-from mi.estimators.renyi import Renyi
+from oip.mi.estimators import renyi_pairs
+from oip.mi.estimators.renyi import Renyi
 
 
 @pytest.fixture

@@ -1,15 +1,8 @@
 import numpy as np
 import pytest
 
-from mi.estimators.map_samples import MapSamples
-from mi.estimators.resampling import (
-    Prepared,
-    centred,
-    class_halves,
-    halves,
-    over_prepared,
-    shuffled,
-)
+from oip.mi.estimators.results import MapSamples
+from oip.mi.resampling import Prepared, centred, class_halves, halves, over_prepared, shuffled
 
 
 def test_halves_are_halves_without_repetition():

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators.settings import check_choice, check_drawn, check_flag, check_number, check_whole
+from oip.core.checks import check_choice, check_drawn, check_flag, check_number, check_whole
 from oip.core.errors import SettingsError
 
 

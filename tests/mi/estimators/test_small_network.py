@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mi.estimators import small_network
-from mi.estimators.components import principal
 from oip.core import seeds
+from oip.mi.estimators import batch_classifiers
+from oip.mi.estimators.components import principal
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def samples():
 
 def fitted(features, codes, used, seed=0):
     onehot = codes == np.arange(codes.max() + 1)[:, None]
-    return small_network.log_probabilities(features, onehot, used, seed)
+    return batch_classifiers.log_probabilities_small_network(features, onehot, used, seed)
 
 
 def test_probabilities_of_what_is_not_linear(samples):
@@ -31,8 +31,8 @@ def test_probabilities_of_what_is_not_linear(samples):
 
 def test_steps_are_those_of_plain_loops(samples, monkeypatch):
     features, codes = samples[0][:20, :2], samples[1][:20]
-    monkeypatch.setattr(small_network, "STEPS", 12)
-    monkeypatch.setattr(small_network, "UNITS", 3)
+    monkeypatch.setattr(batch_classifiers, "STEPS", 12)
+    monkeypatch.setattr(batch_classifiers, "UNITS", 3)
     odds = fitted(features, codes, np.ones((1, 20), bool))[:, 0]
 
     x = features.astype(float) * np.where((features.astype(float) ** 3).sum(axis=0) < 0, -1, 1)
@@ -66,7 +66,7 @@ def test_many_fits_at_once_are_fits_alone(samples, monkeypatch):
     whole = fitted(features, codes, used)
     for place in range(4):
         assert np.allclose(whole[:, [place]], fitted(features, codes, used[[place]]), atol=1e-3)
-    monkeypatch.setattr(small_network, "_BUDGET", 1)
+    monkeypatch.setattr(batch_classifiers, "_BUDGET", 1)
     assert np.allclose(whole, fitted(features, codes, used), atol=1e-3)
 
 

@@ -3,23 +3,23 @@ import time
 
 import pytest
 
-from mi.estimators import threads
-from mi.estimators.threads import each, workers
+from oip.mi import backend
+from oip.mi.backend import each, workers
 
 
 @pytest.fixture
 def eight_cores(monkeypatch):
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
 
 def test_as_many_threads_as_the_memory_holds(eight_cores, monkeypatch):
-    monkeypatch.setattr(threads, "_BUDGET", 1000)
+    monkeypatch.setattr(backend, "_BUDGET", 1000)
     assert [workers(size) for size in (0, 1, 125, 126, 400, 1000, 5000)] == [8, 8, 8, 7, 2, 1, 1]
 
 
 @pytest.mark.parametrize(("bytes_each", "most"), [(0, 8), (300, 3), (2000, 1)])
 def test_no_more_work_than_that_at_a_time(eight_cores, monkeypatch, bytes_each, most):
-    monkeypatch.setattr(threads, "_BUDGET", 1000)
+    monkeypatch.setattr(backend, "_BUDGET", 1000)
     lock, now, seen = threading.Lock(), [0], []
 
     def work(item):

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mi.estimators.von_mises import Vme
 from oip.core.errors import DataError
+from oip.mi.estimators.von_mises import Vme
 
 
 def density(x, places, i, width):
@@ -89,7 +89,7 @@ def test_divergence_is_that_of_double_loops(few):
 
 
 def test_the_null_is_the_estimate_of_shuffled_samples(few):
-    from mi.estimators.base import PairEstimator
+    from oip.mi.estimators.base import PairEstimator
 
     x, y = few[:, :1], few[:, 2:]
     quick = Vme().information_null(x, y, 5, 3)
@@ -113,7 +113,7 @@ def test_constants_have_no_entropy():
 
 
 def test_blocks_of_rows_do_not_matter(few, monkeypatch):
-    import mi.gram as module
+    import oip.mi.estimators.gram as module
 
     few = few[:39]  # an odd number of pairs, whose median is one of them
     x, y = few[:, :1], few[:, 2:]

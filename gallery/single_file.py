@@ -1,0 +1,100 @@
+"""A gallery as one file: script, style, data and images within the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from markupsafe import Markup
+
+from oip.core.errors import RunError, SettingsError, expected
+from oip.gallery.escape import script
+from oip.gallery.pages import Pages, SingleLinks, data_address
+
+_FOLDER = Path(__file__).parent / "assets"
+_SCRIPTS = (
+    "data.js",
+    "state.js",
+    "order.js",
+    "elements.js",
+    "charts.js",
+    "tile.js",
+    "grid.js",
+    "pictures.js",
+    "numbers.js",
+    "evidence.js",
+    "dialog.js",
+    "controls.js",
+    "compare.js",
+    "export.js",
+    "main.js",
+)
+_STYLES = ("base.css", "grid.css", "dialog.css", "pages.css")
+
+
+def app_script() -> str:
+    """app.js: a classic script in one function, because modules do not load from file://."""
+    parts = "\n".join(_read(name) for name in _SCRIPTS)
+    return f'(function () {{\n"use strict";\n\n{parts}}})();\n'
+
+
+def app_style() -> str:
+    """app.css."""
+    return "\n".join(_read(name) for name in _STYLES)
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text("utf-8")
+
+
+MOST_MAPS = 300
+"""A single file holds no more: all of it is read before anything is seen."""
+_MARK = '<meta name="generator" content="oip gallery">'
+_MARK_WITHIN = 4096
+
+
+def check_size(maps: int) -> None:
+    """Raises a SettingsError when there are too many maps for one file."""
+    if maps > MOST_MAPS:
+        hint = "Leave --single-file out: a folder shows any number of maps."
+        raise SettingsError(expected("a single file", f"at most {MOST_MAPS} maps", maps, hint))
+
+
+def check_ours(target: Path) -> None:
+    """Raises a RunError rather than have anything replaced but a single-file gallery."""
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.is_file() and not target.is_symlink():
+        with target.open("rb") as stream:
+            if _MARK.encode() in stream.read(_MARK_WITHIN):
+                return
+    raise RunError(
+        expected(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
+    )
+
+
+def single_page(folder: Path, pages: Pages) -> str:
+    """The page that holds all of a finished gallery's folder.
+
+    Script and style stand in the page, and the policy allows just these two, by their SHA-256.
+    """
+    data = sorted(path for path in (folder / "data").glob("*.js") if path.name != "maps.js")
+    images = {
+        path.relative_to(folder).as_posix(): data_address(path)
+        for path in sorted((folder / "img").rglob("*.webp"))
+        if path.relative_to(folder).parts[1] != "redundancy"
+    }
+    parts = [app_script(), script("images", images)]
+    parts += [path.read_text("utf-8") for path in (*data, folder / "data/maps.js")]
+    code, style = "".join(parts), app_style()
+    policy = (
+        f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    told = pages.everything() | {"policy": policy, "style": Markup(style), "script": Markup(code)}
+    return pages.rendered("single.html", SingleLinks(folder), **told)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,503 @@
+"""Nearest-neighbour estimates: densities from the distances to the k-th neighbour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from oip.core import seeds
+from oip.core.checks import check_flag, check_whole
+from oip.core.errors import DataError, SettingsError, expected
+from oip.mi.estimators.base import (
+    ConditionalEstimator,
+    DivergenceEstimator,
+    EntropyEstimator,
+    LabelEstimator,
+    PairEstimator,
+    TotalCorrelationEstimator,
+    Value,
+)
+from oip.mi.estimators.components import principal
+from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.resampling import Information, Prepared, over_prepared
+from oip.mi.validation import TIED, tied_share
+
+_MARGIN = 6
+"""The list holds as many neighbours as make k of a common class likely, times this."""
+_ROWS = 1 << 22
+
+
+def prepared(x: np.ndarray, k: int, rarity: float) -> Information:
+    """Ross's estimate of I(X;Y) for any label of any of the samples x.
+
+    The samples nearer than the k-th neighbour of a sample's own class are those before it in the
+    list of its neighbours: once the list is made, a label only has to be looked up along it. The
+    few samples whose list ends too early are compared with all others.
+
+    Args:
+        x: (n, d) float64 without ties.
+        k: neighbours looked for in the sample's class; all but itself where the class is smaller.
+        rarity: samples for each one of a common class.
+
+    Returns:
+        `information(codes, places)` in nats; classes of one sample are left out.
+    """
+    if x.shape[1] == 1:
+        return _prepared_line(x[:, 0], k)
+    n = len(x)
+    length = int(min(n - 1, max(8, _MARGIN * (k + 1) * rarity)))
+    near = nearest(x, length)[1].astype(np.int32)
+
+    def information(codes: np.ndarray, places: np.ndarray | None) -> float:
+        own = np.full(n, -1, np.int32)
+        own[slice(None) if places is None else places] = codes
+        counts = np.bincount(codes)
+        kept = np.flatnonzero(own >= 0)
+        kept = kept[counts[own[kept]] > 1]
+        if not kept.size:
+            return 0.0
+        own[np.setdiff1d(np.arange(n), kept)] = -1
+        return _ross(x, near, own, kept, counts[own[kept]], k)
+
+    return information
+
+
+def _prepared_line(x: np.ndarray, k: int) -> Information:
+    """The same on a line, where neighbours of a class are beside each other once it is sorted."""
+    everything = np.argsort(x)
+
+    def information(codes: np.ndarray, places: np.ndarray | None) -> float:
+        order = everything
+        if places is not None:
+            own = np.full(len(x), -1, np.int32)
+            own[places] = codes
+            order, codes = order[own[order] >= 0], own
+        order = order[np.bincount(codes[order])[codes[order]] > 1]
+        if not order.size:
+            return 0.0
+        order = order[np.argsort(codes[order], kind="stable")]
+        values, classes = x[order], codes[order]
+        sizes = np.bincount(classes)[classes]
+        far = np.full((len(order), 2 * k), np.inf)
+        for step in range(1, min(k, len(order) - 1) + 1):
+            apart = np.where(
+                classes[step:] == classes[:-step], values[step:] - values[:-step], np.inf
+            )
+            far[step:, step - 1], far[:-step, k + step - 1] = apart, apart
+        wanted = np.minimum(k, sizes - 1)
+        radius = np.take_along_axis(np.sort(far, axis=1), wanted[:, None] - 1, axis=1)[:, 0]
+        inside = within(values[:, None], np.nextafter(radius, 0))
+        return _estimate(wanted, sizes, inside)
+
+    return information
+
+
+def _estimate(wanted: np.ndarray, sizes: np.ndarray, inside: np.ndarray) -> float:
+    """psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>."""
+    from scipy.special import digamma
+
+    value = digamma(len(wanted)) + digamma(wanted).mean()
+    return float(value - digamma(sizes).mean() - digamma(inside).mean())
+
+
+def _ross(
+    x: np.ndarray,
+    near: np.ndarray,
+    own: np.ndarray,
+    kept: np.ndarray,
+    sizes: np.ndarray,
+    k: int,
+) -> float:
+    """The estimate of the samples `kept`, whose label is `own`; it is -1 for all others."""
+    wanted = np.minimum(k, sizes - 1)
+    inside = np.zeros(len(kept), int)
+    # Most samples find their k-th soon; only the others go on along the list.
+    lacking = np.arange(len(kept))
+    for length in (near.shape[1] // 4, near.shape[1]):
+        if length and lacking.size:
+            inside[lacking] = _along(near[:, :length], own, kept[lacking], wanted[lacking])
+            lacking = lacking[inside[lacking] == 0]
+    step = max(1, _ROWS // len(x))
+    for start in range(0, len(lacking), step):
+        rows = lacking[start : start + step]
+        distances = chebyshev(x[kept[rows]], x[kept])
+        same = own[kept[rows]][:, None] == own[kept][None, :]
+        ordered = np.sort(np.where(same, distances, np.inf), axis=1)
+        radius = np.take_along_axis(ordered, wanted[rows][:, None], axis=1)
+        inside[rows] = (distances < radius).sum(axis=1)
+    return _estimate(wanted, sizes, inside)
+
+
+def _along(near: np.ndarray, own: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(rows,) int: samples nearer than the last one wanted, itself among them; 0 if that is not in
+    the list."""
+    result = np.zeros(len(rows), int)
+    everyone = bool((own >= 0).all())
+    step = max(1, _ROWS // near.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        labels = own[near[rows[part]]]
+        counted = np.cumsum(labels == own[rows[part], None], axis=1, dtype=np.int32)
+        reached = counted >= wanted[part, None]
+        end = reached.argmax(axis=1)
+        before = end + 1
+        if not everyone:
+            seen = np.cumsum(labels >= 0, axis=1, dtype=np.int32)
+            before = seen[np.arange(len(end)), end]
+        result[part] = np.where(reached[:, -1], before, 0)
+    return result
+
+
+MOST_DIMENSIONS = 20
+"""Above it neighbours are all equally far, and estimates far too small."""
+_JITTER = 1e-10
+_COMPONENTS = 8
+_ABOVE = "Above H(Y), which no information about Y exceeds: by the error of the estimate."
+
+
+@dataclass(frozen=True)
+class Ksg(
+    LabelEstimator,
+    PairEstimator,
+    ConditionalEstimator,
+    EntropyEstimator,
+    TotalCorrelationEstimator,
+    DivergenceEstimator,
+):
+    """Kozachenko and Leonenko, Kraskov, Stoegbauer and Grassberger, and Ross.
+
+    With the Chebyshev distance r_i of sample i to its k-th neighbour (in the joint space), psi the
+    digamma function and <> the mean over samples:
+
+    - H(X) = psi(n) - psi(k) + d <ln 2 r_i>.
+    - I(X;Y), algorithm 1: psi(k) + psi(n) - <psi(n_x + 1) + psi(n_y + 1)>, n_x the samples nearer
+      than r_i in x. Algorithm 2: psi(k) - 1/k + psi(n) - <psi(n_x) + psi(n_y)>, n_x those within
+      the k neighbours' largest distance in x.
+    - T(X): the same with a term a coordinate and (d - 1) psi(n).
+    - I(X;Y|Z) = psi(k) + <psi(n_z + 1) - psi(n_xz + 1) - psi(n_yz + 1)>.
+    - Label: psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>, k_i = min(k, N_y - 1) the neighbours
+      looked for among the N_y samples of i's class, m_i the samples (i itself among them) nearer
+      than the last of these. Classes of one sample are left out.
+    - KL(P||Q) = d <ln s_i / r_i> + ln m / (n - 1), s_i the distance to the k-th of m samples of Q.
+
+    Coordinates are standardised first unless `standardise` is False (entropies are given in the
+    units of x all the same); coordinates with equal values are moved by a seeded 1e-10. Values are
+    signed, and shown so unless `clip`. Consistent for continuous X of few dimensions with a smooth
+    density, nearly unbiased for independent ones. Above some 20 dimensions far too small (14.4 nats
+    at d = 100 come out as .4), and of no meaning where many values are equal, as after a ReLU: both
+    are said in a notice, as is a value above H(Y), which error alone can make. Responses with more
+    than 20 nodes are reduced to 8 principal components for information about a label, which can
+    only lose some; with `components` they are reduced to as many, and so are both sides of I(X;Y).
+    Of many maps at once the signed values are `raw`, and `mi` is clipped.
+
+    Use it for numbers of a few dimensions with smooth densities, and for independence. Not for wide
+    responses, ties, or information far above ln n.
+
+    Units:
+        Nats inside, bits where it is shown.
+
+    References:
+        L. F. Kozachenko, N. N. Leonenko: Sample estimate of the entropy of a random vector.
+        Problems of Information Transmission 23 (1987) 9.
+        A. Kraskov, H. Stoegbauer, P. Grassberger: Estimating mutual information. Physical Review E
+        69 (2004) 066138, eqs. 8, 9, 23, 24, 30.
+        S. Frenzel, B. Pompe: Partial mutual information for coupling analysis of multivariate time
+        series. Physical Review Letters 99 (2007) 204101.
+        B. C. Ross: Mutual information between discrete and continuous data sets. PLoS ONE 9 (2014)
+        e87357.
+        Q. Wang, S. R. Kulkarni, S. Verdu: Divergence estimation for multidimensional densities via
+        k-nearest-neighbor distances. IEEE Transactions on Information Theory 55 (2009) 2392.
+
+    Example:
+        >>> import numpy as np
+        >>> from oip import mi
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 2000))
+        >>> round(mi.mutual_information(a, a + b, "ksg", k=5, null=0).nats, 1)  # ln(2) / 2
+        0.3
+    """
+
+    name: ClassVar[str] = "ksg"
+    name_shown: ClassVar[str] = "mutual information (nearest neighbours)"
+    map_draws: ClassVar[int] = 100
+
+    k: int = 3
+    """Neighbours."""
+    algorithm: int = 1
+    """1 or 2 of Kraskov et al., for numbers and numbers."""
+    standardise: bool = True
+    """Divide every coordinate by its standard deviation."""
+    clip: bool = False
+    """Show information under 0 as 0."""
+    components: int | None = None
+    """Most principal components of responses about a label, and of both sides of I(X;Y). If None,
+    8 of responses of more than 20 nodes; I(X;Y) is then of all coordinates."""
+
+    def __post_init__(self) -> None:
+        check_whole("ksg: k", self.k)
+        if self.algorithm not in (1, 2):
+            raise SettingsError(expected("ksg: algorithm", "1 or 2", self.algorithm))
+        check_flag("ksg: standardise", self.standardise)
+        check_flag("ksg: clip", self.clip)
+        if self.components is not None:
+            check_whole("ksg: components", self.components)
+
+    @property
+    def fewest(self) -> int:
+        """k neighbours and the sample itself."""
+        return self.k + 1
+
+    @property
+    def clips(self) -> bool:
+        """Signed values are shown unless clipping was asked for."""
+        return self.clip
+
+    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+        """See `LabelEstimator._over_maps`; one list of neighbours a map serves all labels."""
+        self._check_k(len(samples.codes))
+        most = int(np.bincount(samples.codes).max())
+
+        def prepare(x: np.ndarray) -> Prepared | None:
+            if not np.ptp(x, axis=0).any():
+                return None
+            told = _ties("x", x)
+            wide = x.shape[1] > MOST_DIMENSIONS
+            room = self.components or (_COMPONENTS if wide else x.shape[1])
+            ready, reduced = self._reduced("x", np.asarray(x, np.float64), room, samples.seed)
+            return Prepared(prepared(ready, self.k, len(samples.codes) / most), (*told, *reduced))
+
+        found = over_prepared(prepare, samples)
+        if self.clip:
+            return found
+        above = found.raw > found.ceiling
+        told = [
+            (*text, _ABOVE) if high else text
+            for text, high in zip(found.notices, above, strict=True)
+        ]
+        return replace(found, notices=tuple(told))
+
+    def _reduced(
+        self, name: str, x: np.ndarray, room: int, seed: int
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """x (n, d) without ties and ready, of `room` principal components if d is more."""
+        if x.shape[1] <= room:
+            return self._ready(x, seed), ()
+        scores = principal(x, room, seeds.generator(seed, "ksg projection")).astype(np.float64)
+        told = f"{name} has {x.shape[1]} dimensions: {room} principal components were used."
+        return self._jittered(scores / (scores.std() or 1.0), seed), (told,)
+
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """Algorithm 1 or 2 of Kraskov et al."""
+        told = _ties("x", x) + _ties("y", y)
+        parts = []
+        for place, (name, side) in enumerate((("x", x), ("y", y))):
+            room = self.components or side.shape[1]
+            ready, reduced = self._reduced(name, side, room, seed + place)
+            parts.append(ready)
+            told += reduced
+        return Value(self._joint(parts), notices=told + _wide(*parts))
+
+    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+        """Algorithm 1 or 2 of Kraskov et al. for as many variables as x has columns."""
+        ready = self._ready(x, seed)
+        return Value(
+            self._joint([column[:, None] for column in ready.T]), notices=self._notices(x=x)
+        )
+
+    def conditional_information(
+        self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
+    ) -> Value:
+        """Frenzel and Pompe."""
+        from scipy.special import digamma
+
+        told = self._notices(x=x, y=y, given=given)
+        self._check_k(len(x))
+        x, y, z = (self._ready(side, seed + i) for i, side in enumerate((x, y, given)))
+        radius, _ = nearest(np.concatenate([x, y, z], axis=1), self.k)
+        near = np.nextafter(radius, 0)
+        counts = [
+            digamma(within(side, near))
+            for side in (z, np.concatenate([x, z], axis=1), np.concatenate([y, z], axis=1))
+        ]
+        nats = digamma(self.k) + (counts[0] - counts[1] - counts[2]).mean()
+        return Value(float(nats), notices=told)
+
+    def entropy(self, x: np.ndarray, seed: int) -> Value:
+        """Kozachenko and Leonenko, in the units of x.
+
+        Raises:
+            DataError: a constant coordinate, whose entropy is minus infinity.
+        """
+        from scipy.special import digamma
+
+        n, d = x.shape
+        self._check_k(n)
+        if not np.ptp(x, axis=0).all():
+            raise DataError(expected("ksg: x", "coordinates that vary", "a constant one"))
+        scale = x.std(axis=0) if self.standardise else np.ones(d)
+        radius, _ = nearest(self._ready(x, seed), self.k)
+        nats = digamma(n) - digamma(self.k) + d * np.log(2 * radius).mean() + np.log(scale).sum()
+        return Value(float(nats), notices=self._notices(x=x))
+
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+        """Wang, Kulkarni and Verdu, with one k for both."""
+        self._check_k(min(len(x), len(y)))
+        told = self._notices(x=x, y=y)
+        both = self._ready(np.concatenate([x, y]), seed)
+        first, second = both[: len(x)], both[len(x) :]
+        own, _ = nearest(first, self.k)
+        other = nearest_of(second, first, self.k)
+        nats = x.shape[1] * np.log(other / own).mean() + math.log(len(y) / (len(x) - 1))
+        return Value(float(nats), notices=told)
+
+    def _joint(self, parts: list[np.ndarray]) -> float:
+        """The information of variables (n, d_i) that are standardised and without ties."""
+        from scipy.special import digamma
+
+        n, variables = len(parts[0]), len(parts)
+        self._check_k(n)
+        radius, places = nearest(np.concatenate(parts, axis=1), self.k)
+        if self.algorithm == 1:
+            near = np.nextafter(radius, 0)
+            counts = [digamma(within(part, near)).mean() for part in parts]
+            return float(digamma(self.k) + (variables - 1) * digamma(n) - sum(counts))
+        counts = []
+        for part in parts:
+            reach = np.abs(part[places] - part[:, None]).max(axis=(1, 2))
+            # The sample itself is not counted.
+            counts.append(digamma(within(part, np.nextafter(reach, np.inf)) - 1).mean())
+        shift = digamma(self.k) - (variables - 1) / self.k
+        return float(shift + (variables - 1) * digamma(n) - sum(counts))
+
+    def _check_k(self, n: int) -> None:
+        if self.k >= n:
+            raise SettingsError(expected("ksg: k", f"under the number of samples, {n}", self.k))
+
+    def _ready(self, x: np.ndarray, seed: int) -> np.ndarray:
+        """Standardised unless told otherwise, and without ties."""
+        if self.standardise:
+            spread = x.std(axis=0)
+            x = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return self._jittered(x, seed)
+
+    def _jittered(self, x: np.ndarray, seed: int) -> np.ndarray:
+        ordered = np.sort(x, axis=0)
+        tied = (ordered[1:] == ordered[:-1]).any(axis=0)
+        if not tied.any():
+            return x
+        size = _JITTER * np.maximum(np.abs(x).mean(axis=0), 1.0 if self.standardise else 0.0)
+        return x + seeds.generator(seed, "ksg ties").normal(size=x.shape) * np.where(tied, size, 0)
+
+    def _notices(self, **sides: np.ndarray) -> tuple[str, ...]:
+        told = tuple(text for name, side in sides.items() for text in _ties(name, side))
+        return told + _wide(*sides.values())
+
+
+def _wide(*sides: np.ndarray) -> tuple[str, ...]:
+    """A notice where neighbours are sought in too many dimensions."""
+    d = sum(side.shape[1] for side in sides)
+    if d <= MOST_DIMENSIONS:
+        return ()
+    return (f"{d} dimensions: above {MOST_DIMENSIONS} neighbour estimates are too small.",)
+
+
+def _ties(name: str, x: np.ndarray) -> tuple[str, ...]:
+    """A notice where many samples share a value of a coordinate."""
+    share = tied_share(x)
+    if share <= TIED:
+        return ()
+    return (f"{name}: {share:.0%} of the values of a coordinate are ties, broken at random.",)
+
+
+_TREE_DIMENSIONS = 8
+"""Above it a tree visits nearly every sample, and comparing all of them is quicker."""
+_BUDGET = 32 << 20
+
+
+def nearest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the k-th neighbour (n,), and the places (n, k) of all k, the nearest first.
+
+    Args:
+        x: (n, d) float64.
+        k: under n; a sample is no neighbour of its own.
+    """
+    if x.shape[1] <= _TREE_DIMENSIONS:
+        from scipy.spatial import KDTree
+
+        found = KDTree(x).query(x, k + 1, p=np.inf)
+        far, places = np.asarray(found[0]), np.asarray(found[1])
+        return far[:, -1], places[:, 1:]
+    radius, places = np.empty(len(x)), np.empty((len(x), k), int)
+    for rows, distances in _blocks(x, x):
+        distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
+        near = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        far = np.take_along_axis(distances, near, axis=1)
+        order = np.argsort(far, axis=1)
+        places[rows] = np.take_along_axis(near, order, axis=1)
+        radius[rows] = far.max(axis=1)
+    return radius, places
+
+
+def nearest_of(points: np.ndarray, x: np.ndarray, k: int) -> np.ndarray:
+    """(n,): distance of each row of x (n, d) to the k-th nearest of the points (m, d)."""
+    if x.shape[1] <= _TREE_DIMENSIONS:
+        from scipy.spatial import KDTree
+
+        far = KDTree(points).query(x, k, p=np.inf)[0]
+        return np.reshape(far, (len(x), k))[:, -1]
+    result = np.empty(len(x))
+    for rows, distances in _blocks(x, points):
+        result[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    return result
+
+
+def within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """(n,) int: samples at most `radius` (n,) from each, itself among them.
+
+    Args:
+        x: (n, d) float64.
+        radius: (n,); for what is nearer than r, give the float before r.
+    """
+    n, d = x.shape
+    if d == 1:
+        return _between(x[:, 0], radius)
+    if d <= _TREE_DIMENSIONS:
+        from scipy.spatial import KDTree
+
+        tree = KDTree(x)
+        return np.asarray(tree.query_ball_point(x, radius, p=np.inf, return_length=True))
+    result = np.empty(n, int)
+    for rows, distances in _blocks(x, x):
+        result[rows] = (distances <= radius[rows, None]).sum(axis=1)
+    return result
+
+
+def chebyshev(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, m): largest difference of a coordinate, of rows of x (n, d) and y (m, d)."""
+    result = np.abs(x[:, None, 0] - y[None, :, 0])
+    for column in range(1, x.shape[1]):
+        np.maximum(result, np.abs(x[:, None, column] - y[None, :, column]), out=result)
+    return result
+
+
+def _between(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """`within` on a line. x + radius is rounded, so that the ends are looked at once more."""
+    ordered = np.concatenate([[-np.inf], np.sort(x), [np.inf]])
+    high = np.searchsorted(ordered, x + radius, side="right") - 1
+    high += ordered[np.minimum(high + 1, len(x) + 1)] - x <= radius
+    high -= ordered[high] - x > radius
+    low = np.searchsorted(ordered, x - radius, side="left")
+    low -= x - ordered[np.maximum(low - 1, 0)] <= radius
+    low += x - ordered[low] > radius
+    return high - low + 1
+
+
+def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of x and their distances to all of y, some rows at a time."""
+    rows = max(1, _BUDGET // (8 * len(y)))
+    for start in range(0, len(x), rows):
+        part = slice(start, min(start + rows, len(x)))
+        yield part, chebyshev(x[part], y)

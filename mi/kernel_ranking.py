@@ -1,0 +1,241 @@
+"""Which of the 2-D kernels that feed a map carry what it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oip.core import html, plots
+from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.units import bits
+from oip.mi.backend import each
+from oip.mi.estimators.base import Estimator
+from oip.mi.estimators.registry import label_estimator
+from oip.mi.estimators.renyi import Renyi
+from oip.mi.layer_sample import Subject
+from oip.mi.ranking import Estimated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from oip.network.layers import LayerInfo
+    from oip.network.network import Network
+    from oip.network.tracing import Call
+
+_BYTES = 1 << 30
+_NULL = 40
+_SHOWN = 64
+_ROWS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class KernelRanking:
+    """The kernels (input channel -> map) of one map, by what their partial responses know."""
+
+    layer: str
+    index: int
+    map: int
+    estimated: Estimated
+    """Information of partial responses about the label; a row an input channel."""
+    with_map: np.ndarray
+    """(inputs,) bits: information of a partial response and the map's response (matrix Renyi)."""
+    weights: np.ndarray
+    """(inputs, rows, columns): the kernels."""
+    samples: int
+    split: str
+    notices: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> np.ndarray:
+        """(inputs,) int: input channels, the most informative first."""
+        return self.estimated.order
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: the map and its kernels, best first; information in bits."""
+        one = self.estimated
+        return {
+            "map": self.map,
+            "of": len(self),
+            "kernels": [
+                {
+                    "input": int(row),
+                    "mi": float(one.mi[row]),
+                    "low": _plain(one.low[row]),
+                    "high": _plain(one.high[row]),
+                    "p_adjusted": _plain(one.p_adjusted[row]),
+                    "with_map": float(self.with_map[row]),
+                    "weights": [[float(weight) for weight in line] for line in self.weights[row]],
+                }
+                for row in self.order
+            ],
+        }
+
+    def plot(self, most: int = _SHOWN) -> Figure:
+        """The best kernels in their order, each with its input channel and its bits.
+
+        Orange is negative, purple is positive; one scale for all, so that weak kernels look weak.
+        """
+        order = self.order[:most]
+        columns = min(8, len(order))
+        lines = -(-len(order) // columns)
+        height = 1.35 * lines + 0.4
+        figure, panels = plots.figure(max(1.1 * columns, 3.2), height, rows=lines, columns=columns)
+        largest = float(np.abs(self.weights).max()) or 1.0
+        for axes in panels.flat:
+            axes.set_axis_off()
+        drawn: Any = None
+        for axes, row in zip(panels.flat, order, strict=False):
+            scale = {"cmap": plots.DIVERGING, "vmin": -largest, "vmax": largest}
+            title = f"{row}: {self.estimated.mi[row]:.3f}"
+            drawn = plots.image(axes, self.weights[row], title, **scale)
+        bar = figure.colorbar(drawn, ax=panels.ravel().tolist(), shrink=0.8)
+        bar.set_label("weight", fontsize=plots.SMALL)
+        bar.ax.tick_params(labelsize=plots.SMALL)
+        more = f", {most} of {len(self)}" if len(self) > most else ""
+        title = f"{self.layer}:{self.map}, kernels by bits about the label{more}"
+        figure.suptitle(plots.printable(title), fontsize=plots.FONT)
+        return figure
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (int(row), float(self.estimated.mi[row]), float(self.with_map[row]))
+            for row in self.order[:_ROWS]
+        ]
+        title = f"{self.layer}:{self.map}, {len(self)} kernels"
+        return html.block(
+            title,
+            *(html.paragraph(text) for text in self.notices),
+            html.table(
+                ("input channel", "bits about the label", "bits with the map"),
+                rows,
+                len(self) - len(rows),
+            ),
+            html.drawn(self.plot(16), title),
+        )
+
+
+def rank_kernels(
+    model_or_path: Any,
+    images: np.ndarray,
+    labels: Any,
+    layer: str | LayerInfo,
+    map: int,
+    *,
+    estimator: str | Estimator = "decoder",
+    samples: int = 500,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    split: str = "",
+) -> KernelRanking:
+    """Orders the 2-D kernels that feed a map by what their partial responses know of the label.
+
+    A kernel's partial response is what it adds to the map's pre-activation: its input channel under
+    its weights, without the bias. Information with the map's own response is by matrix Renyi at
+    alpha 2: how much of the map is already in this kernel.
+
+    Args:
+        model_or_path: a Keras model, the path of one, or an `oip.Network`.
+        images: (n, h, w, bands), as the model is fed with them.
+        labels: (n,), as for `mi.rank`.
+        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
+        map: its number.
+        estimator: of the information about the label.
+        samples: most images that are used.
+        seed: of the subsample, the folds and the shuffles.
+        classes: names of the classes.
+        split: what the images are; shown with the result.
+
+    Raises:
+        ModelError: a layer without 2-D kernels of its own, such as a depthwise one.
+        SettingsError: an unknown layer, map, estimator; partial responses of more than 1 GiB.
+        DataError: images or labels that cannot be used; responses that are not finite.
+
+    Example:
+        >>> found = mi.rank_kernels("m.keras", images, labels, "Conv2D_2", 17)  # doctest: +SKIP
+        >>> found.order[:5]  # doctest: +SKIP
+    """
+    from oip.network.channel_graph import convolution_call
+
+    one = label_estimator(estimator)
+    subject = Subject.of(
+        model_or_path, images, labels, layer, maps=map, samples=samples, seed=seed, classes=classes
+    )
+    codes = subject.known_codes()
+    number = int(subject.maps[0])
+    call = convolution_call(subject.network, subject.info)
+    check_plain(call, subject.info)
+    _check_size(call, len(codes))
+    parts = _partial_responses(subject.network, call, subject.images, number)
+    response = next(iter(subject.responses()))[1][:, 0]
+    if not (np.isfinite(parts).all() and np.isfinite(response).all()):
+        where = f"responses of '{subject.info.name}:{number}'"
+        raise DataError(expected(where, "finite numbers", "NaN or infinity"))
+    found = one.over_maps(parts, codes, seed, _NULL if one.shuffles else 0, one.map_draws)
+    renyi = Renyi(alpha=2.0)
+    shared = each(
+        lambda row: renyi.information(parts[:, row], response, seed).nats, range(parts.shape[1])
+    )
+    weights = np.asarray(call.layer.get_weights()[0])[..., number]
+    return KernelRanking(
+        layer=subject.info.name,
+        index=subject.info.index,
+        map=number,
+        estimated=Estimated.of(one, found),
+        with_map=np.maximum(bits(np.array(shared)), 0.0),
+        weights=np.moveaxis(weights if weights.ndim == 3 else weights[None], -1, 0),
+        samples=len(codes),
+        split=split,
+        notices=subject.notices,
+    )
+
+
+def check_plain(call: Call, info: LayerInfo) -> None:
+    """Raises ModelError for a layer that has no 2-D kernels of its own."""
+    from oip.network.surgery import has_patches
+
+    if not has_patches(call.layer):
+        wanted = "a plain convolution without groups, channels last"
+        raise ModelError(expected(f"kernels of layer '{info.name}'", wanted, info.kind))
+
+
+def _check_size(call: Call, samples: int) -> None:
+    inputs = int(call.layer.weights[0].shape[-2])
+    size = 4 * samples * inputs * int(np.prod([side or 1 for side in call.output_shape[1:-1]]))
+    if size > _BYTES:
+        most, hint = f"at most {_BYTES >> 20} MiB", "Use fewer samples."
+        raise SettingsError(expected("partial responses", most, f"{size >> 20} MiB", hint))
+
+
+def _partial_responses(network: Network, call: Call, images: np.ndarray, number: int) -> np.ndarray:
+    """(n, inputs, nodes) float32: what each kernel adds to the map's pre-activation."""
+    import tensorflow as tf
+
+    from oip.network.forward import compiled, run_to
+    from oip.network.layers import Place
+    from oip.network.surgery import images_at_once, kernel_matrix, patches
+
+    place = Place(call.layer, call.use, "input")
+    kernel = kernel_matrix(call.layer)[..., number].astype(np.float32)
+
+    def run(part: Any) -> Any:
+        before, _ = run_to(network.model, network.feed(part), place, False)
+        return tf.einsum("npkc,kc->ncp", patches(call.layer, before), kernel)
+
+    graph = compiled(run, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
+    batch = images_at_once(network, call.layer)
+    return np.concatenate(
+        [
+            graph(tf.constant(np.asarray(images[start : start + batch], np.float32))).numpy()
+            for start in range(0, len(images), batch)
+        ]
+    )
+
+
+def _plain(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,178 @@
+"""Halves of the samples for intervals, shuffled samples for nulls; the same for all maps.
+
+Half of the samples, drawn without replacement, vary about their mean as the estimate itself does
+over new samples: for a mean, (2 / n - 1 / n) sigma^2. No point is held twice, which a kernel or a
+neighbour would take for a distance of 0; so it is in a bootstrap.
+
+References:
+    D. N. Politis, J. P. Romano: Large sample confidence regions based on subsamples under minimal
+    assumptions. Annals of Statistics 22 (1994) 2031.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from oip.core import seeds
+from oip.mi.backend import each, in_turn
+from oip.mi.estimators.results import LEVEL, MapEstimates, MapSamples
+from oip.mi.permutation_test import class_p_values
+from oip.mi.validation import class_entropies, label_entropy
+
+_FEW = (10, 10)
+"""Halves and shuffles that are asked about single classes: each is an estimate a class, a shuffle
+one for all classes of a size."""
+_FEW_ALONE = (40, 39)
+"""The same of a map by itself, with no others to pool its shuffles with."""
+
+Information = Callable[[np.ndarray, "np.ndarray | None"], float]
+"""`information(codes, places)`: I(X;Y) in nats of one map and the labels `codes` (k,) int of the
+samples at `places` (k,) int, sorted; None stands for all samples. Classes may be missing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One map, ready for any labels."""
+
+    information: Information
+    notices: tuple[str, ...] = ()
+    """What a reader has to know before using the numbers of this map."""
+
+
+def halves(n: int, seed: int, draws: int) -> list[np.ndarray]:
+    """Sorted places of random halves of n samples, without replacement."""
+    draw = seeds.generator(seed, "halves")
+    return [np.sort(draw.permutation(n)[: max(1, n // 2)]) for _ in range(draws)]
+
+
+def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
+    """Sorted places of random halves, half of every class; one of a class that is seen once."""
+    draw = seeds.generator(seed, "halves")
+    members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+    return [
+        np.sort(np.concatenate([draw.permutation(own)[: max(1, len(own) // 2)] for own in members]))
+        for _ in range(draws)
+    ]
+
+
+def shuffled(codes: np.ndarray, seed: int, shuffles: int) -> np.ndarray:
+    """(shuffles, n): the labels in random orders."""
+    draw = seeds.generator(seed, "null")
+    return draw.permuted(np.tile(codes, (shuffles, 1)), axis=1)
+
+
+def joint_null(
+    estimate: Callable[[np.ndarray], float],
+    y: np.ndarray,
+    shuffles: int,
+    seed: int,
+    bytes_each: int = 0,
+) -> np.ndarray:
+    """(shuffles,): the estimate of y with its rows in random orders."""
+    orders = shuffled(np.arange(len(y)), seed, shuffles)
+    return np.array(each(lambda order: estimate(y[order]), orders, bytes_each))
+
+
+def centred(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Draws moved so that their mean is the estimate: a half is biased more than the whole.
+
+    Args:
+        value: the estimate, or those (k,) of k quantities.
+        draws: (draws,) or (draws, k).
+    """
+    return value + draws - draws.mean(axis=0) if draws.size else draws
+
+
+def over_prepared(
+    prepare: Callable[[np.ndarray], Prepared | None],
+    samples: MapSamples,
+    bytes_each: int = 0,
+    dear: bool = False,
+) -> MapEstimates:
+    """Estimates of every map from what is prepared once a map, such as its Gram matrix.
+
+    Args:
+        prepare: (n, d) responses of a map -> its information about any labels of any samples; None
+            for a map that knows nothing, such as a constant.
+        samples: of all maps.
+        bytes_each: memory that one map takes while it is looked at, about; 0 of little.
+        dear: an estimate takes so long that half as many halves and shuffles are asked about single
+            classes.
+    """
+    codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
+    parts = class_halves(codes, samples.seed, samples.draws)
+    mixed = shuffled(codes, samples.seed, samples.shuffles)
+    counts = np.bincount(codes)
+    # A map that nothing was prepared of keeps its zeros.
+    single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
+    raw, drawn = np.zeros(maps), np.zeros((samples.draws, maps))
+    null = np.zeros((samples.shuffles, maps))
+    few = _FEW_ALONE if maps == 1 else _FEW
+    few_parts, few_mixed = (
+        items[: (most // 2 if dear else most) if samples.one_vs_rest else 0]
+        for items, most in zip((parts, mixed), few, strict=True)
+    )
+    single_drawn = np.zeros((len(few_parts), maps, classes))
+    single_null = np.zeros((len(few_mixed), maps, classes))
+
+    def several(work: Callable[[np.ndarray], float], items: Iterable[np.ndarray]) -> list[float]:
+        # Many maps have a thread each.
+        return each(work, items, bytes_each) if maps == 1 else in_turn(work, items)
+
+    def one(place: int) -> tuple[str, ...]:
+        prepared = prepare(samples.responses[:, place])
+        if prepared is None:
+            return ()
+        information = prepared.information
+        raw[place] = information(codes, None)
+        if samples.one_vs_rest:
+            rest = ((codes == code).astype(int) for code in range(classes))
+            single[place] = several(lambda labels: information(labels, None), rest)
+        again = several(lambda part: information(codes[part], part), parts)
+        drawn[:, place] = centred(raw[place], np.array(again))
+        null[:, place] = several(lambda labels: information(labels, None), mixed)
+        if not samples.one_vs_rest:
+            return prepared.notices
+        for code in range(classes):
+            single_drawn[:, place, code] = several(
+                lambda part, code=code: information((codes[part] == code).astype(int), part),
+                few_parts,
+            )
+        # Shuffled, classes of one size are alike.
+        for size in set(counts.tolist()):
+            alike = np.flatnonzero(counts == size)
+            values = several(
+                lambda labels, code=alike[0]: information((labels == code).astype(int), None),
+                few_mixed,
+            )
+            single_null[:, place, alike] = np.array(values)[:, None]
+        return prepared.notices
+
+    notices = each(one, range(maps), bytes_each)
+    return MapEstimates(
+        raw=raw,
+        ceiling=np.full(maps, label_entropy(codes)),
+        per_class_raw=single,
+        per_class_ends=_ends(single, single_drawn) if samples.one_vs_rest else None,
+        per_class_p=class_p_values(single, single_null) if samples.one_vs_rest else None,
+        class_ceiling=class_entropies(codes),
+        draws=drawn,
+        null=null,
+        notices=tuple(notices),
+    )
+
+
+def _ends(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """(..., 2): 95 % intervals of values (...) from few draws (draws, ...), by Student's t.
+
+    Quantiles of ten draws would be their extremes. NaN with fewer than two draws.
+    """
+    from scipy.special import stdtrit
+
+    if len(draws) < 2:
+        return np.full((*values.shape, 2), np.nan)
+    reach = stdtrit(len(draws) - 1, (1 + LEVEL) / 2) * draws.std(axis=0, ddof=1)
+    return np.stack([values - reach, values + reach], axis=-1)

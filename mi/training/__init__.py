@@ -1,0 +1,1 @@
+"""The record of information during a training: recorder, reader, results."""

@@ -1,0 +1,153 @@
+"""Responses of several layers in one run of a model that is being trained, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from oip.network.layers import LayerInfo, Place
+    from oip.network.network import Network
+    from oip.network.outputs import Head
+
+_FORWARD_BYTES = 128 << 20
+_MOST_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer as it is recorded."""
+
+    index: int
+    name: str
+    maps: int
+    """Maps, or units of a layer without places."""
+    size: tuple[int, ...]
+    place: Place = field(repr=False)
+    channels_first: bool
+    whole: bool
+    """Recorded as a whole only."""
+
+    @classmethod
+    def of_layer(cls, info: LayerInfo, at: Literal["response", "block"]) -> Part:
+        """A layer with maps; of its block where it is asked for and a pooling layer follows."""
+        place, size = info.response, info.size
+        if at == "block" and info.block is not None and info.block_size is not None:
+            place, size = info.block, info.block_size
+        return cls(info.index, info.name, info.maps, size, place, info.channels_first, False)
+
+    @classmethod
+    def of_units(cls, head: Head, index: int) -> Part:
+        """A layer without places, such as a dense one."""
+        return cls(index, head.name, head.units, (), head.place, False, True)
+
+
+class Reader:
+    """Reads the maps of some layers. The graph is made once and sees the weights as they are.
+
+    Args:
+        network: the model.
+        layers: whose maps are read.
+        images: (n, h, w, b), in the model's input units.
+        byte_budget: for the responses that are held at a time.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        layers: Sequence[Part],
+        images: np.ndarray,
+        byte_budget: int = 256 << 20,
+    ):
+        self._network = network
+        self._layers = list(layers)
+        self._images = images
+        self._groups = _groups(layers, len(images), byte_budget)
+        self._head = _class_place(network)
+        self._graph = self._compiled()
+        needed = network.activation_bytes()
+        self._batch = int(np.clip(_FORWARD_BYTES // needed, 1, _MOST_IMAGES))
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Place of the layer in `layers`, map numbers (m,), responses (n, m, d) float32."""
+        for group in self._groups:
+            parts = self._run(group)
+            for place, maps in group.items():
+                yield place, maps, parts[place]
+
+    def predicted(self) -> np.ndarray | None:
+        """(n,) int: the class given to each image; None of a model that does not end in classes."""
+        return None if self._head is None else self._run({})[-1].argmax(axis=1)
+
+    def _run(self, group: dict[int, np.ndarray]) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        nothing = np.zeros(0, np.int32)
+        chosen = [
+            tf.constant(group.get(place, nothing), tf.int32) for place in range(len(self._layers))
+        ]
+        found: list[np.ndarray] = []
+        for first in range(0, len(self._images), self._batch):
+            part = np.asarray(self._images[first : first + self._batch], np.float32)
+            told = self._graph(tf.constant(part), *chosen)
+            if not found:
+                shapes = [(len(self._images), *one.shape[1:]) for one in told]
+                found = [np.empty(shape, np.float32) for shape in shapes]
+            for whole, one in zip(found, told, strict=True):
+                whole[first : first + len(part)] = one.numpy()
+        return found
+
+    def _compiled(self) -> Any:
+        import tensorflow as tf
+
+        from oip.network.forward import compiled, run_to_all
+
+        network = self._network
+        places = [(layer.place, layer.channels_first) for layer in self._layers]
+        if self._head is not None:
+            places.append((self._head, False))
+
+        def responses(part: Any, *chosen: Any) -> list[Any]:
+            reached = run_to_all(network.model, network.feed(part), places)
+            found = []
+            for maps, (_, after) in zip(chosen, reached, strict=False):
+                some = tf.gather(after, maps, axis=-1)
+                nodes = int(np.prod(after.shape[1:-1]))
+                flat = tf.reshape(some, [tf.shape(some)[0], nodes, tf.shape(maps)[0]])
+                found.append(tf.transpose(flat, [0, 2, 1]))
+            return found if self._head is None else [*found, reached[-1][1]]
+
+        image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+        return compiled(responses, image, *[tf.TensorSpec((None,), tf.int32)] * len(self._layers))
+
+
+def _groups(layers: Sequence[Part], images: int, byte_budget: int) -> list[dict[int, np.ndarray]]:
+    """Maps that are read in one run: place of the layer -> map numbers, within the budget."""
+    groups: list[dict[int, np.ndarray]] = [{}]
+    room = byte_budget
+    for place, layer in enumerate(layers):
+        each = 4 * images * int(np.prod(layer.size))
+        start = 0
+        while start < layer.maps:
+            if room < each and groups[-1]:
+                groups.append({})
+                room = byte_budget
+            count = max(1, min(layer.maps - start, room // each))
+            groups[-1][place] = np.arange(start, start + count)
+            start += count
+            room -= count * each
+    return groups
+
+
+def _class_place(network: Network) -> Any:
+    from oip.core.errors import ModelError
+    from oip.network.outputs import classes
+
+    try:
+        head = classes(network)
+    except ModelError:
+        return None
+    return head.place if head.units > 1 else None

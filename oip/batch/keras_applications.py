@@ -1,0 +1,140 @@
+"""Networks of keras.applications as files of a batch, each built once, in a process of its own.
+
+A process of its own, because unnamed layers are numbered through a whole process, and because the
+seed of random weights is one for all of Keras. The file then is the model: the same for every
+worker, and for the same command when it goes on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from oip.batch.job import ModelSource
+from oip.core.errors import ModelError, expected
+
+_MARK = "oip: "
+PREPROCESS = {
+    "caffe": ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"),
+    "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
+    "tf": (
+        "InceptionResNetV2",
+        "InceptionV3",
+        "MobileNet",
+        "MobileNetV2",
+        "NASNetLarge",
+        "NASNetMobile",
+        "ResNet50V2",
+        "ResNet101V2",
+        "ResNet152V2",
+        "Xception",
+    ),
+}
+"""How images are prepared for an application; the others prepare them in their own layers."""
+
+
+def preprocess_of(application: str) -> Any:
+    """`caffe`, `torch` or `tf` for an application; None where it prepares images by itself."""
+    return next((kind for kind, names in PREPROCESS.items() if application in names), None)
+
+
+def application_name(source: ModelSource) -> str:
+    """Name of the file of an application."""
+    height, width = source.size
+    drawn = f"seed-{source.seed}" if source.weights == "none" else source.weights
+    top = "-top" if source.top else ""
+    return f"{source.application}-{height}x{width}-{drawn}{top}.keras"
+
+
+def application_file(source: ModelSource, folder: Path) -> Path:
+    """The file of an application; built where it is not there yet.
+
+    Args:
+        source: with an application.
+        folder: where such files are.
+
+    Raises:
+        ModelError: there is none of that name, or it cannot be built (its weights cannot be
+            downloaded, it cannot be so small).
+    """
+    path = folder / application_name(source)
+    if path.is_file():
+        return path
+    asked = {
+        "application": source.application,
+        "weights": None if source.weights == "none" else source.weights,
+        "size": source.size,
+        "top": source.top,
+        "seed": source.seed,
+        "path": str(path.absolute()),
+    }
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    answer = subprocess.run(
+        [sys.executable, "-m", __name__, json.dumps(asked)],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "CUDA_VISIBLE_DEVICES": "",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+    )
+    if answer.returncode:
+        lines = [line for line in answer.stderr.splitlines() if line.startswith(_MARK)]
+        raise ModelError(
+            lines[-1].removeprefix(_MARK) if lines else f"cannot build '{source.application}'"
+        )
+    return path
+
+
+def build(asked: dict[str, Any]) -> None:
+    """Builds an application and writes it."""
+    import keras
+
+    from oip.core import files
+    from oip.network.loading import reason_of
+
+    name = asked["application"]
+    maker = _maker(keras.applications, name)
+    keras.utils.set_random_seed(asked["seed"])
+    try:
+        model = maker(
+            include_top=asked["top"], weights=asked["weights"], input_shape=(*asked["size"], 3)
+        )
+    except Exception as error:  # Keras raises a plain Exception when it cannot download
+        hint = "" if asked["weights"] is None else 'weights = "none" needs no download.'
+        raise ModelError(
+            expected(f"cannot build '{name}'", "a network of that size", reason_of(error), hint)
+        ) from error
+    with files.replacing(Path(asked["path"])) as temporary:
+        model.save(temporary)
+
+
+def _maker(applications: Any, name: str) -> Any:
+    known = [word for word in vars(applications) if word[:1].isupper()]
+    if name in known:
+        return getattr(applications, name)
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean '{near[0]}'?" if near else ""
+    wanted = "a file, or a name in keras.applications"
+    raise ModelError(expected(f"model '{name}'", wanted, f"'{name}'", hint))
+
+
+def _main() -> None:
+    from oip.core.errors import OipError
+
+    try:
+        build(json.loads(sys.argv[1]))
+    except OipError as error:
+        sys.exit(f"{_MARK}{error}")
+
+
+if __name__ == "__main__":
+    _main()

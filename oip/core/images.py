@@ -1,0 +1,78 @@
+"""How an image in standardised pixels becomes one that can be shown.
+
+Two documented renderings of an OIP: `plain` maps its own minimum to black and maximum to white;
+`enhanced` does the same with the 2nd and 98th percentile, one stretch for all bands.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+STRETCH = (2.0, 98.0)
+"""Percentiles of the contrast-enhanced rendering."""
+
+
+def plain(image: np.ndarray) -> np.ndarray:
+    """(..., h, w, bands), or (w, bands) of lines, to uint8 of the same shape, full range."""
+    return _stretched(image, 0.0, 100.0)
+
+
+def enhanced(image: np.ndarray) -> np.ndarray:
+    """The same from the 2nd to the 98th percentile."""
+    return _stretched(image, *STRETCH)
+
+
+def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    axes = tuple(range(max(0, values.ndim - 3), values.ndim))
+    bottom, top = np.percentile(values, [low, high], axis=axes, keepdims=True)
+    span = np.where(top > bottom, top - bottom, 1.0)
+    flat = np.where(top > bottom, (values - bottom) / span, 0.5)
+    return (np.clip(flat, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """(h, w, bands) uint8 to what pillow takes: (h, w) for one band, RGB for two and more.
+
+    Two bands show as red and green, more than three by their first three; a line (w, bands) as one
+    row.
+    """
+    image = image[None] if image.ndim == 2 else image
+    if image.shape[-1] == 1:
+        return image[..., 0]
+    if image.shape[-1] == 2:
+        return np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
+    return image[..., :3]
+
+
+def png(image: np.ndarray, size: int | None = None) -> bytes:
+    """PNG of a (h, w, bands) uint8 image; `size` is its longer side, unsmoothed if enlarged."""
+    from PIL import Image
+
+    picture = Image.fromarray(shown(image))
+    if size is not None:
+        factor = size / max(picture.size)
+        wanted = [max(1, round(side * factor)) for side in picture.size]
+        kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+        picture = picture.resize(wanted, kind)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def plain_range(images: np.ndarray) -> tuple[float, float]:
+    """The range that pixels are meant to have: 0 to 255, 0 to 1, or what is there.
+
+    Args:
+        images: numbers of any shape, at least one.
+    """
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(images.min()), float(images.max())
+    if low >= 0.0 and high <= 1.0:
+        return 0.0, 1.0
+    if low >= 0.0 and high <= 255.0:
+        return 0.0, 255.0
+    return low, high

@@ -1,0 +1,57 @@
+"""Remarks for users of the Python interface."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import warnings
+from contextlib import suppress
+from types import ModuleType
+
+
+class Notice(UserWarning):
+    """Something that was taken for granted, and what to do about it."""
+
+
+def notice(text: str) -> None:
+    """Warns of something, once for each line of the user's own code that leads to it."""
+    level = 1
+    frame = inspect.currentframe()
+    while (
+        frame is not None
+        and frame.f_back is not None
+        and _is_ours(frame.f_globals.get("__name__", ""))
+    ):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, Notice, stacklevel=level)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "oip"
+
+
+def import_quietly(name: str) -> ModuleType:
+    """Imports a module while the process's stderr is shut, for native code that ignores settings.
+
+    TensorFlow's native parts report missing GPUs before any logging level applies. Errors of the
+    import itself are raised as ever.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    sys.stderr.flush()
+    kept = None
+    with suppress(OSError):
+        kept = os.dup(2)
+    if kept is None:
+        return importlib.import_module(name)
+    shut = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(shut, 2)
+        return importlib.import_module(name)
+    finally:
+        os.dup2(kept, 2)
+        os.close(shut)
+        os.close(kept)

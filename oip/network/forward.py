@@ -1,0 +1,404 @@
+"""The model cut at one layer or several: run up to there, in the graph being traced, no further.
+
+Models with NaN or infinity among their weights, so that it reaches what it reaches.
+
+Some processors compute convolution and ReLU as one operation in which NaN becomes zero, and a
+broken map then looks dead. Max pooling on them ignores NaN, and gives the lowest finite number
+where there is nothing else. In the graphs of such models NaN is handed around both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import numpy as np
+
+from oip.core.errors import SettingsError, expected
+from oip.network.fast_gradients import (
+    can_be_narrow,
+    can_be_quick,
+    narrow_convolution,
+    quick_pooling,
+)
+from oip.network.layer_types import is_activation, is_max_pooling
+from oip.network.layers import LayerInfo, Place
+from oip.network.network import Network
+from oip.network.tracing import arranged, leaf_layers, shadowed
+
+
+def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    """`function` as one TensorFlow graph, which is given back when nobody holds it any more.
+
+    The graph is traced here and never again, whatever the batch size; calling it does not pass
+    through TensorFlow's count of retraced functions, which takes one function for each layer for
+    a mistake. Gradients are taken inside `function` or not at all.
+
+    Args:
+        function: takes and returns tensors.
+        signature: a `tf.TensorSpec` for each argument.
+    """
+    import tensorflow as tf
+
+    graph = tf.function(function, input_signature=signature, autograph=False)
+    concrete = graph.get_concrete_function()
+    _forget_gradients(concrete.graph)
+    return concrete
+
+
+def _forget_gradients(graph: Any) -> None:
+    """Takes the custom gradients of a traced graph out of TensorFlow's registry.
+
+    The registry holds each for ever, and with it the graph that it was traced in: some MiB for
+    every layer of a network, also where only a Keras activation brings one along.
+    """
+    from tensorflow.python.framework import ops
+
+    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", None)
+    if not isinstance(registry, dict):
+        return  # another TensorFlow: its graphs stay, results are the same
+    definition = graph.as_graph_def()
+    nodes = [*definition.node]
+    for part in definition.library.function:
+        nodes.extend(part.node_def)
+    for node in nodes:
+        if "_gradient_op_type" in node.attr:
+            name = node.attr["_gradient_op_type"].s.decode()
+            if name.startswith("CustomGradient-"):
+                registry.pop(name, None)
+
+
+@contextmanager
+def nan_kept(layers: Sequence[Any]) -> Iterator[None]:
+    """For the time of the block, activations and max pooling of these layers answer NaN for NaN."""
+    fused = [layer for layer in layers if callable(vars(layer).get("activation"))]
+    own = [vars(layer)["activation"] for layer in fused]
+    pools = [layer for layer in layers if is_max_pooling(layer)]
+    plain = [layer for layer in layers if is_activation(layer)]
+    with shadowed(pools, _around_pooling), shadowed(plain, _around_call):
+        try:
+            for layer, activation in zip(fused, own, strict=True):
+                vars(layer)["activation"] = _around(activation)
+            yield
+        finally:
+            for layer, activation in zip(fused, own, strict=True):
+                vars(layer)["activation"] = activation
+
+
+def _around_call(_layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    return _around(call)
+
+
+def _around_pooling(_layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    """NaN where the window holds one, minus infinity where it holds nothing else."""
+    import tensorflow as tf
+
+    def kept(values: Any, *args: Any, **kwargs: Any) -> Any:
+        pooled = call(values, *args, **kwargs)
+        if not values.dtype.is_floating:
+            return pooled
+        broken = call(tf.cast(tf.math.is_nan(values), values.dtype), *args, **kwargs) > 0
+        infinite = tf.constant(-np.inf, values.dtype)
+        pooled = tf.where(pooled > values.dtype.min, pooled, infinite)
+        return tf.where(broken, tf.constant(np.nan, values.dtype), pooled)
+
+    return kept
+
+
+def _around(activation: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    def kept(values: Any, *args: Any, **kwargs: Any) -> Any:
+        return tf.where(tf.math.is_nan(values), values, activation(values, *args, **kwargs))
+
+    return kept
+
+
+class _Reached(BaseException):
+    """Leaves the model when all places are reached; Keras wraps what derives from Exception."""
+
+
+def run_to(
+    model: Any,
+    inputs: Sequence[Any],
+    place: Place,
+    channels_first: bool,
+    instead: Sequence[tuple[Any, Any]] = (),
+    for_gradient: bool = False,
+    spoiled: bool = False,
+) -> tuple[Any, Any]:
+    """Pre-activation and response at a place, both float32 with the channels last.
+
+    To be called while a `tf.function` is traced: what comes after the place is never part of the
+    graph. The model's layers are left as they were.
+
+    Args:
+        model: the Keras model.
+        inputs: one tensor for each of the model's inputs.
+        place: where to stop.
+        channels_first: the layout of the tensor there.
+        instead: (variable, tensor) that the run is to read in its place.
+        for_gradient: the gradient with respect to the inputs will be asked for, many times.
+        spoiled: weights hold NaN or infinity, which must not be lost on the way.
+
+    Returns:
+        Two tensors of shape (n, *nodes, maps).
+    """
+    places = [(place, channels_first)]
+    return run_to_all(model, inputs, places, instead, for_gradient, spoiled)[0]
+
+
+def run_to_all(
+    model: Any,
+    inputs: Sequence[Any],
+    places: Sequence[tuple[Place, bool]],
+    instead: Sequence[tuple[Any, Any]] = (),
+    for_gradient: bool = False,
+    spoiled: bool = False,
+) -> list[tuple[Any, Any]]:
+    """Pre-activation and response at several places of one run, in their order.
+
+    Args:
+        places: each with whether the channels come first there.
+        model, inputs, instead, for_gradient, spoiled: as for `run_to`.
+    """
+    import keras
+
+    found: dict[int, tuple[Any, Any]] = {}
+    counts: dict[int, int] = {}
+
+    def stop(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        mine = [number for number, (place, _) in enumerate(places) if place.layer is layer]
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            use = counts.get(id(layer), 0)
+            counts[id(layer)] = use + 1
+            here = [number for number in mine if places[number][0].use == use]
+            if not here:
+                return call(*args, **kwargs)
+            before, given = _around_activation(layer, call, args, kwargs)
+            for number in here:
+                place = places[number][0]
+                after = given if place.then is None else place.then(given)
+                if place.before_activation == "input":
+                    found[number] = (args[0] if args else next(iter(kwargs.values())), after)
+                else:
+                    found[number] = (before if place.before_activation == "fused" else given, after)
+            if len(found) == len(places):
+                raise _Reached
+            return given
+
+        return counted
+
+    ends = list({id(place.layer): place.layer for place, _ in places}.values())
+    others = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
+    with ExitStack() as stack:
+        if instead:
+            stack.enter_context(keras.StatelessScope(state_mapping=list(instead)))
+        if for_gradient:
+            pools = [layer for layer in others if can_be_quick(layer)]
+            narrow = [layer for layer in others if can_be_narrow(layer)]
+            stack.enter_context(shadowed(pools, quick_pooling))
+            stack.enter_context(shadowed(narrow, narrow_convolution, "convolution_op"))
+        if spoiled and not instead:
+            stack.enter_context(nan_kept([*others, *ends]))
+        stack.enter_context(shadowed(ends, stop))
+        try:
+            model(arranged(model, inputs), training=False)
+        except _Reached:
+            return [_plain(*found[number], first) for number, (_, first) in enumerate(places)]
+    missed = [place for number, (place, _) in enumerate(places) if number not in found]
+    raise RuntimeError(f"the model ran without calling {missed!r}")
+
+
+def _plain(before: Any, after: Any, channels_first: bool) -> tuple[Any, Any]:
+    """Both as float32 with the channels last; one tensor stays one tensor."""
+    import tensorflow as tf
+
+    def plain(tensor: Any) -> Any:
+        tensor = tf.cast(tensor, tf.float32)
+        if channels_first:
+            tensor = tf.transpose(tensor, [0, *range(2, len(tensor.shape)), 1])
+        return tensor
+
+    if before is after:
+        both = plain(after)
+        return both, both
+    return plain(before), plain(after)
+
+
+def _around_activation(
+    layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any]:
+    """What a layer's own activation receives and returns; twice the output where it has none."""
+    activation = vars(layer).get("activation")
+    if not callable(activation):
+        after = call(*args, **kwargs)
+        return after, after
+    received: list[Any] = []
+
+    def noted(value: Any) -> Any:
+        received.append(value)
+        return activation(value)
+
+    vars(layer)["activation"] = noted
+    try:
+        after = call(*args, **kwargs)
+    finally:
+        vars(layer)["activation"] = activation
+    return (received[-1] if received else after), after
+
+
+At = Literal["response", "block"]
+_FORWARD_BUDGET = 128 << 20
+
+
+def map_blocks(
+    network: Network,
+    images: np.ndarray,
+    layer: LayerInfo,
+    maps: np.ndarray | None = None,
+    at: At = "response",
+    byte_budget: int = 256 << 20,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Responses of some maps at a time to all images.
+
+    The model runs once for every block of maps.
+
+    Args:
+        network: the model.
+        images: (n, h, w, b) in the model's input units.
+        layer: which layer.
+        maps: map numbers, all if None.
+        at: `response` (after the activation) or `block` (after the pooling that follows).
+        byte_budget: for the responses of one block.
+
+    Yields:
+        Map numbers (m,) and responses (n, m, d) float32; d is the number of nodes.
+
+    Raises:
+        SettingsError: `block` for a layer that no pooling follows.
+    """
+    numbers = np.arange(layer.maps) if maps is None else np.asarray(maps)
+    nodes = int(np.prod(_size(layer, at)))
+    room = max(1, byte_budget // (4 * nodes * max(1, len(images))))
+    forward = chosen_maps(network, _place(layer, at), layer.channels_first)
+    batch = batch_size(network, layer)
+    for start in range(0, len(numbers), room):
+        block = numbers[start : start + room]
+        values = np.empty((len(images), len(block), nodes), np.float32)
+        for first in range(0, len(images), batch):
+            values[first : first + batch] = forward(images[first : first + batch], block)
+        yield block, values
+
+
+def spatial_means(
+    network: Network,
+    images: np.ndarray,
+    layer: LayerInfo,
+    standardise_over: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Spatial mean of every map's response, a batch of images at a time: (n_batch, maps) float32.
+
+    Args:
+        standardise_over: (h, w) bool; give every image the input's own mean and deviation over
+            these pixels first, so that scores of data images and of OIPs can be compared.
+    """
+    import tensorflow as tf
+
+    spec = network.inputs
+
+    def means(part: Any) -> Any:
+        _, after = run_to(
+            network.model,
+            network.feed(part),
+            layer.response,
+            layer.channels_first,
+            spoiled=network.spoiled,
+        )
+        return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
+
+    graph = compiled(means, tf.TensorSpec((None, *spec.shape), tf.float32))
+    batch = batch_size(network, layer)
+    for first in range(0, len(images), batch):
+        part = np.asarray(images[first : first + batch], np.float32)
+        if standardise_over is not None:
+            part = standardised_as_input(part, network, standardise_over)
+        yield graph(tf.constant(part)).numpy()
+
+
+def standardised_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
+    """Images (n, h, w, b) brought, each by itself, to the input's mean and standard deviation.
+
+    Args:
+        visible: (h, w) bool: the pixels whose mean and deviation count, over all bands.
+    """
+    spec = network.inputs
+    flat = spec.standardised(images)
+    seen = flat[:, visible].reshape(len(flat), -1)
+    shape = (-1, *[1] * (flat.ndim - 1))
+    flat -= seen.mean(axis=1).reshape(shape)
+    spread = seen.std(axis=1).reshape(shape)
+    flat /= np.where(spread > 0, spread, 1.0)
+    return (flat * spec.std + spec.mean).astype(np.float32)
+
+
+def _size(layer: LayerInfo, at: At) -> tuple[int, ...]:
+    if at == "response":
+        return layer.size
+    if layer.block_size is None:
+        raise _no_pooling(layer)
+    return layer.block_size
+
+
+def batch_size(network: Network, layer: LayerInfo | None = None) -> int:
+    """Images that run through the model at once, up to a layer (None: to its end)."""
+    return int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 512))
+
+
+def _place(layer: LayerInfo, at: At) -> Place:
+    place = layer.response if at == "response" else layer.block
+    if place is None:
+        raise _no_pooling(layer)
+    return place
+
+
+def _no_pooling(layer: LayerInfo) -> SettingsError:
+    return SettingsError(
+        expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
+    )
+
+
+def chosen_maps(
+    network: Network, place: Place, channels_first: bool
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`forward(images (n, h, w, b), maps (m,))`: their responses at a place, (n, m, d) float32.
+
+    Args:
+        network: the model.
+        place: where the response is taken; d is the number of its nodes, 1 for dense layers.
+        channels_first: the layout of the tensor there.
+    """
+    import tensorflow as tf
+
+    def responses(part: Any, block: Any) -> Any:
+        _, after = run_to(
+            network.model,
+            network.feed(part),
+            place,
+            channels_first,
+            spoiled=network.spoiled,
+        )
+        chosen = tf.gather(after, block, axis=-1)
+        flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
+        return tf.transpose(flat, [0, 2, 1])
+
+    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+    graph = compiled(responses, image, tf.TensorSpec((None,), tf.int32))
+
+    def forward(part: np.ndarray, block: np.ndarray) -> np.ndarray:
+        fed = tf.constant(np.asarray(part, np.float32))
+        return graph(fed, tf.constant(block, tf.int32)).numpy()
+
+    return forward

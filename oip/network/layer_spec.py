@@ -1,0 +1,143 @@
+"""`LAYER[:MAPS]`, as people type it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Protocol
+
+import numpy as np
+
+from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.warnings import notice
+from oip.network.layers import LayerInfo
+from oip.network.network import Network
+
+_MAPS = re.compile(r"all|\d+(-\d+)?(,\d+(-\d+)?)*")
+
+
+class Mapped(Protocol):
+    """What has numbered maps: a layer, or an output of one."""
+
+    @property
+    def name(self) -> str:
+        """As `oip layers` prints it."""
+        ...
+
+    @property
+    def maps(self) -> int:
+        """How many."""
+        ...
+
+
+def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[LayerInfo, np.ndarray]]:
+    """Layers and maps from `LAYER`, `LAYER:3`, `LAYER:0-15`, `LAYER:0,4,9`, `@2:all`.
+
+    Args:
+        network: the model.
+        texts: what was typed; nothing means all convolutional layers with all their maps, but for
+            those of another input than the one that takes the images, with a notice.
+
+    Returns:
+        (layer, sorted map numbers), in the order of the model; a layer named twice is joined.
+
+    Raises:
+        ModelError, SettingsError: an unknown layer, one of another input, a map that the layer does
+            not have.
+    """
+    if not texts:
+        kept = [layer for layer in network.convolutional if layer not in network.elsewhere]
+        if not kept:
+            raise _of_another_input(network, network.elsewhere[0])
+        if network.elsewhere:
+            notice(_left_out(network))
+        return [(layer, np.arange(layer.maps)) for layer in kept]
+    chosen: dict[int, set[int]] = {}
+    for text in texts:
+        layer, maps = _split(network, text)
+        if layer in network.elsewhere:
+            raise _of_another_input(network, layer)
+        chosen.setdefault(layer.index, set()).update(maps.tolist())
+    return [(network.layers[index], np.array(sorted(chosen[index]))) for index in sorted(chosen)]
+
+
+def _left_out(network: Network) -> str:
+    names = ", ".join(f"'{layer.name}'" for layer in network.elsewhere)
+    other = _names(network, network.elsewhere[0])
+    return (
+        f"not of the input '{network.input_name}', and left out: {names}. Choose another input for "
+        f"them: --input {other} (Network(..., input='{other}'))."
+    )
+
+
+def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:
+    other = _names(network, layer)
+    return ModelError(
+        expected(
+            f"layer '{layer.name}'",
+            f"one that depends on the input '{network.input_name}'",
+            f"one of the input '{other}'",
+            f"Choose that input: --input {other} (Network(..., input='{other}')).",
+        )
+    )
+
+
+def _names(network: Network, layer: LayerInfo) -> str:
+    return ", ".join(network.input_names[place] for place in sorted(layer.inputs)) or "none"
+
+
+def map_numbers(layer: Mapped, maps: str | Iterable[int] | int | None) -> np.ndarray:
+    """Map numbers of a layer from a text, a number, or any numbers; all of them for None.
+
+    Returns:
+        (m,) int, sorted, each once.
+
+    Raises:
+        SettingsError: no numbers, none at all, or one that the layer does not have.
+    """
+    if maps is None or (isinstance(maps, str) and maps == "all"):
+        return np.arange(layer.maps)
+    if isinstance(maps, str):
+        if not _MAPS.fullmatch(maps):
+            raise SettingsError(expected("maps", "all, 3, 0-15 or 0,4,9", f"'{maps}'"))
+        wanted: list[int] = []
+        for part in maps.split(","):
+            first, _, last = part.partition("-")
+            if last and int(last) < int(first):
+                raise SettingsError(expected("maps", "a range from low to high", f"'{part}'"))
+            if int(last or first) >= layer.maps:
+                wanted.append(int(last or first))
+                break
+            wanted.extend(range(int(first), int(last or first) + 1))
+    else:
+        try:
+            one = isinstance(maps, (int, np.integer))
+            wanted = [index(m) for m in ([maps] if one else maps)]  # type: ignore[arg-type]
+        except TypeError as error:
+            raise SettingsError(expected("maps", "whole numbers", maps)) from error
+    numbers = np.unique(np.array(wanted, np.int64))
+    if not numbers.size:
+        raise SettingsError(expected("maps", "at least one", "none"))
+    if numbers[0] < 0 or numbers[-1] >= layer.maps:
+        wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
+        raise SettingsError(
+            expected(f"maps of layer '{layer.name}'", f"0 to {layer.maps - 1}", int(wrong))
+        )
+    return numbers
+
+
+def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:
+    head, colon, tail = text.rpartition(":")
+    if colon and _MAPS.fullmatch(tail):
+        layer = network.find(head)
+        return layer, map_numbers(layer, tail)
+    try:
+        layer = network.find(text)
+    except ModelError:
+        if colon and any(layer.name == head for layer in network.layers):
+            raise SettingsError(
+                expected(f"maps after '{head}:'", "all, 3, 0-15 or 0,4,9", f"'{tail}'")
+            ) from None
+        raise
+    return layer, map_numbers(layer, None)

@@ -1,0 +1,274 @@
+"""One view of any Keras model: its layers with maps, its input, its weights' state."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oip.core import files, html
+from oip.core.errors import DataError, ModelError, expected
+from oip.core.warnings import import_quietly
+from oip.network import inputs, loading, tracing
+from oip.network.inputs import image_input
+from oip.network.layers import LayerInfo, layers_with_maps
+
+
+class Network:
+    """A Keras model as the rest of the project sees it. The model is never changed.
+
+    Args:
+        model: a Keras model, or the path of a `.keras` or `.h5` file.
+        imports: modules that register custom layers, trusted by the caller.
+        input_shape: (h, w, b) or (h, w) for models whose own shape is free; free sides are 128
+            otherwise.
+        input: name of the input that takes the images, or `@1` for the second; the first that can
+            otherwise. All others are fed zeros.
+
+    Raises:
+        ModelError: the model cannot be read, has no image input, or not of this shape.
+
+    Example:
+        >>> network = oip.Network("model.keras")  # doctest: +SKIP
+        >>> [layer.name for layer in network.layers]  # doctest: +SKIP
+        ['Conv2D_1', 'Conv2D_2', 'Conv2D_3']
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        imports: Iterable[str] = (),
+        input_shape: tuple[int, ...] | None = None,
+        input: str | None = None,
+    ):
+        import_quietly("keras")
+        sidecar = None
+        self.imports = tuple(imports)
+        if isinstance(model, Network):
+            raise ModelError(expected("Network", "a Keras model or a path", "a Network"))
+        if isinstance(model, (str, Path)):
+            path = Path(model)
+            self.model: Any = loading.load_model(path, self.imports)
+            self.name = path.name
+            self.path: Path | None = path
+            sidecar = inputs.read_sidecar(path)
+        else:
+            if not (hasattr(model, "layers") and callable(model)):
+                raise ModelError(
+                    expected("the model", "a Keras model or a path", type(model).__name__)
+                )
+            self.model = model
+            self.name = str(getattr(model, "name", "model"))
+            self.path = None
+        self.channels_first = _channels_first(self.model)
+        self.sidecar = sidecar
+        self._input = input
+        self._set_shape(input_shape)
+
+    @classmethod
+    def of(
+        cls, model: Any, imports: Iterable[str] = (), images: np.ndarray | None = None
+    ) -> Network:
+        """A view of a model as it is for some images: of their size, if it takes any, and with
+        their mean and deviation, if nothing is known of its input.
+
+        Args:
+            model: as for `Network`; a Network keeps its size, and is itself never changed.
+            imports: as for `Network`.
+            images: (n, h, w, b), not yet checked, or None.
+        """
+        network = model if isinstance(model, Network) else cls(model, imports).fitted_to(images)
+        if images is None:
+            return network
+        try:
+            spec = network.inputs.measured_if_new(images)
+        except DataError:  # images of one colour have responses, but no statistics to go by
+            return network
+        if spec is network.inputs:
+            return network
+        settled = copy.copy(network)
+        settled.inputs = spec
+        return settled
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for layer in self.layers:
+            told = (layer.size, layer.receptive_field, layer.jump)
+            sides = (
+                "-" if one is None else " x ".join(f"{side:g}" for side in one) for one in told
+            )
+            rows.append((f"@{layer.index}", layer.name, layer.kind, layer.maps, *sides))
+        spec = self.inputs
+        shape = " x ".join(map(str, spec.shape))
+        mean, std = (" ".join(f"{value:.4g}" for value in part) for part in (spec.mean, spec.std))
+        known = f"mean {mean}, deviation {std} (from {spec.source})"
+        headings = ("index", "layer", "class", "maps", "nodes", "receptive field", "jump")
+        return html.block(
+            self.name,
+            html.paragraph(f"input {shape}, {known if spec.known else 'mean not known'}"),
+            html.table(headings, rows),
+        )
+
+    def fitted_to(self, images: np.ndarray | None) -> Network:
+        """The same model on images of this size, where it takes any; else itself.
+
+        Args:
+            images: (n, h, w, b), or None.
+        """
+        if images is None or not self.free:
+            return self
+        values = inputs.with_bands(np.asarray(images), self.inputs.shape)
+        if values.ndim != len(self.inputs.shape) + 1:
+            return self
+        shape = tuple(int(side) for side in values.shape[1:])
+        if shape == self.inputs.shape:
+            return self
+        other = copy.copy(self)
+        for name in ("calls", "layers"):
+            vars(other).pop(name, None)
+        other._set_shape(shape)
+        return other
+
+    def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
+        found = image_input(self.model, input_shape, self.channels_first, self._input)
+        self.specs, self.image_input, self.free = found.specs, found.place, found.free
+        self.input_names = found.names
+        sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
+        shape = (*sides[1:], sides[0]) if self.channels_first else sides
+        spec = inputs.input_spec(shape, self.model, self.sidecar)
+        several = len(self.specs) > 1
+        self.inputs = replace(spec, name=self.input_name) if several else spec
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, or of configuration and weights of a model from no file."""
+        return files.sha256(self.path) if self.path else loading.digest(self.model)
+
+    @cached_property
+    def finite_weights(self) -> list[tuple[Any, np.ndarray]]:
+        """Variables that hold NaN or infinity, with zeros in those places.
+
+        A gradient multiplies every weight of a layer, also by zero; one NaN would reach all maps.
+        """
+        import tensorflow as tf
+
+        found = []
+        with tf.init_scope():  # it may be asked for while a function is traced
+            numbers = [(variable, variable.numpy()) for variable in self.model.weights]
+        for variable, values in numbers:
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                found.append(
+                    (variable, np.where(np.isfinite(values), values, 0).astype(values.dtype))
+                )
+        return found
+
+    @property
+    def spoiled(self) -> bool:
+        """Some weights are NaN or infinite."""
+        return bool(self.finite_weights)
+
+    @cached_property
+    def calls(self) -> list[tracing.Call]:
+        """What runs when the model is called."""
+        try:
+            return tracing.record(self.model, self.specs)
+        except ModelError:
+            raise
+        except Exception as error:  # a model may fail in any way on an input it does not want
+            shape = tuple(self.specs[self.image_input].shape)
+            raise ModelError(
+                expected(
+                    f"cannot call '{self.name}' on {shape}",
+                    "a model of images",
+                    loading.reason_of(error),
+                )
+            ) from error
+
+    @cached_property
+    def layers(self) -> list[LayerInfo]:
+        """Layers with maps, in the order in which they run; may be empty."""
+        return layers_with_maps(self.calls, len(self.inputs.shape) - 1)
+
+    @property
+    def elsewhere(self) -> list[LayerInfo]:
+        """Layers that do not depend on the input that takes the images, but on another one."""
+        return [layer for layer in self.layers if self.image_input not in layer.inputs]
+
+    @property
+    def input_name(self) -> str:
+        """Of the input that takes the images; `@0` where it has none."""
+        return self.input_names[self.image_input] if self.input_names else "@0"
+
+    @property
+    def convolutional(self) -> list[LayerInfo]:
+        """The same list, or a ModelError where it is empty."""
+        if not self.layers:
+            kinds = sorted({type(call.layer).__name__ for call in self.calls})
+            raise ModelError(
+                expected(f"'{self.name}'", "a model with convolutional layers", ", ".join(kinds))
+            )
+        return self.layers
+
+    def find(self, name: str) -> LayerInfo:
+        """A layer by its name, or by `@index`.
+
+        Raises:
+            ModelError: there is none; the message names the nearest.
+        """
+        layers = self.convolutional
+        if name.startswith("@") and name[1:].isdecimal():
+            index = int(name[1:])
+            if index < len(layers):
+                return layers[index]
+            raise ModelError(expected(f"layer '{name}'", f"@0 to @{len(layers) - 1}", name))
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in layers]
+        near = difflib.get_close_matches(name, names, 1)
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        hint = f"Did you mean '{near[0]}'?" if near else ""
+        raise ModelError(expected("layer", f"one of {listed}", f"'{name}'", hint))
+
+    def feed(self, images: Any) -> list[Any]:
+        """The model's inputs, in the graph being traced, for images (n, h, w, b) in input units.
+
+        Inputs other than the image are fed zeros.
+        """
+        import tensorflow as tf
+
+        if self.channels_first:
+            axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
+            images = tf.transpose(images, axes)
+        fed = []
+        for place, spec in enumerate(self.specs):
+            if place == self.image_input:
+                fed.append(tf.cast(images, spec.dtype))
+            else:
+                shape = [tf.shape(images)[0], *spec.shape[1:]]
+                fed.append(tf.zeros(shape, spec.dtype))
+        return fed
+
+    def activation_bytes(self, layer: LayerInfo | None = None) -> int:
+        """Bytes of all outputs up to a layer (None: of the model), for one image, in float32."""
+        end = len(self.calls) if layer is None else layer.last_call + 1
+        counts = [
+            int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
+        ]
+        return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
+
+
+def _channels_first(model: Any) -> bool:
+    for _, layer in tracing.leaf_layers(model):
+        if hasattr(layer, "data_format") and layer.data_format in (
+            "channels_first",
+            "channels_last",
+        ):
+            return layer.data_format == "channels_first"
+    return False

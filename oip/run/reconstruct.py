@@ -1,0 +1,121 @@
+"""Reconstruction into a run: shard by shard, going on where an earlier command was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from oip.ascent.noise import Noise
+from oip.ascent.objectives import ObjectiveReadout
+from oip.ascent.reconstruction import LayerAscent, ReadoutAscent
+from oip.ascent.settings import AscentSettings
+from oip.core.errors import ModelError, expected
+from oip.core.progress import Progress, automatic
+from oip.network.inputs import check_images
+from oip.network.layers import LayerInfo
+from oip.network.network import Network
+from oip.run.class_probabilities import Outputs
+from oip.run.run import Data, Run, own_files, run_info
+from oip.run.shards import ascent_key, grow_block, layer_parts, open_blocks, refuse_other_shards
+from oip.run.stability import measure_stability
+
+Selections = Sequence[tuple[LayerInfo, np.ndarray]]
+
+
+def reconstruct_into(
+    out: str | Path,
+    network: Network,
+    selections: Selections,
+    settings: AscentSettings,
+    data: Data | None = None,
+    progress: Progress = automatic,
+    objectives: ObjectiveReadout | None = None,
+) -> Run:
+    """Grows the OIPs of the selected maps and keeps them in a run.
+
+    Finished shards are kept and not done again; a damaged one is. The result does not depend on how
+    often the work was interrupted.
+
+    Args:
+        out: the run's folder; new, empty, or a run of the same model and settings.
+        network: the model.
+        selections: layers and map numbers, as `parse_selections` gives them.
+        settings: of the ascent.
+        data: images that verdicts and scores are held against.
+        progress: is told what has been done.
+        objectives: what else to grow images for; they are kept as one more layer after the last.
+
+    Raises:
+        RunError: the folder cannot be used, or holds OIPs of other settings.
+        DataError: the images do not fit the model.
+        ModelError: no map has finite responses; nothing was written.
+    """
+    Noise(network.inputs.shape, settings.noise)  # a preset that does not fit is refused here
+    images = None if data is None else check_images(network.inputs, data.images, "data")
+    key = ascent_key(network, settings, images)
+    info = run_info(
+        network,
+        command="reconstruct",
+        settings=msgspec.to_builtins(settings),
+        data=data,
+        objectives=objectives.labels if objectives is not None else (),
+    )
+    beside = own_files(out, network.path)
+    Run.check(out, info, beside)
+    run = Run(Path(out), {})
+    keys = {layer.index: key for layer, _ in selections}
+    ascents: dict[int, ReadoutAscent] = {
+        layer.index: LayerAscent(network, layer, settings, images, progress)
+        for layer, _ in selections
+    }
+    wanted = {layer.index: maps for layer, maps in selections}
+    if objectives is not None:
+        ascents[objectives.index] = ReadoutAscent(network, objectives, settings, images, progress)
+        keys[objectives.index] = ascent_key(network, settings, images, objectives.identity)
+        wanted[objectives.index] = np.arange(len(objectives.labels))
+    refuse_other_shards(run, key, keys, len(network.layers))
+    plan = {index: open_blocks(run, index, maps, keys[index]) for index, maps in wanted.items()}
+    open_maps = [(index, maps) for index, blocks in plan.items() for _, maps in blocks]
+    if open_maps and all(ascents[index].screening.broken[maps].all() for index, maps in open_maps):
+        raise ModelError(
+            expected(
+                "responses of the maps",
+                "finite numbers",
+                "NaN or infinity in every map",
+                "Look for NaN in the model's weights.",
+            )
+        )
+    run = Run.begin(out, info, beside)
+    outputs = Outputs(network)
+    for index, blocks in plan.items():
+        ascent = ascents.pop(index)
+        total = sum(len(maps) for _, maps in blocks)
+        done = 0
+        for number, maps in blocks:
+            grow_block(run, index, ascent, number, maps, keys[index])
+            done += len(maps)
+            progress(f"{ascent.readout.name}: maps", done, total)
+        measure_stability(run, index, settings.seed)
+        if blocks:
+            outputs.write(run, index)
+    return run
+
+
+def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:
+    """What `oip reconstruct --json` prints: every map of some layers with its evidence, and how
+    many of the input's pixels the layer does not see."""
+    layers = []
+    for index in indices:
+        name = next(one["layer"] for one in run.layers if one["index"] == index)
+        maps: list[dict[str, Any]] = []
+        pixels = unseen = 0
+        for part in layer_parts(run, index, False):
+            pixels, unseen = part.visible.size, part.unseen_pixels
+            maps.extend(one.evidence() for one in part)
+        told = {"layer": name, "index": index, "pixels": pixels, "unseen_pixels": unseen}
+        layers.append({**told, "maps": maps})
+    return {"run": str(run.path), "seconds": round(seconds, 2), "layers": layers}
