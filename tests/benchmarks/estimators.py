@@ -153,12 +153,12 @@ def rbig(small: int) -> Callable[[], object]:
 
 def grams(small: int) -> Callable[[], object]:
     """Gram matrices of 128 maps and their entropies, alpha 1.01."""
-    from oip.mi.estimators.renyi_entropy import Width, gram, matrix_entropy
+    from oip.mi.estimators.renyi_entropy import Bandwidth, gram, matrix_entropy
 
     responses, _ = layer(128, 128 // small, 49)
 
     def run() -> object:
-        made = np.stack([gram(x, Width()) for x in responses.swapaxes(0, 1)])
+        made = np.stack([gram(x, Bandwidth()) for x in responses.swapaxes(0, 1)])
         return matrix_entropy(made, 1.01)
 
     return run
