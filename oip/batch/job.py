@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from oip.core.checks import parse_assignments
 from oip.core.errors import SettingsError, expected
 
 EngineKind = Literal["process", "local", "dask", "slurm"]
@@ -183,23 +184,20 @@ def checked(job: Job) -> Job:
 
 
 def changed(table: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
-    """Plain values with `key=value` put in."""
-    found = dict(table)
-    for text in changes:
-        name, equals, told = text.partition("=")
-        *outer, last = name.strip().split(".")
-        if not equals or not last or len(outer) > 1:
-            raise SettingsError(expected("--set", "KEY=VALUE or TABLE.KEY=VALUE", f"'{text}'"))
-        if outer:
-            inner = found.get(outer[0], {})
-            parts = inner if isinstance(inner, list) else [inner]
-            if not all(isinstance(part, dict) for part in parts):
-                raise SettingsError(expected(f"--set {name}", f"a table '{outer[0]}'", "none"))
-            parts = [{**part, last: _value(told.strip())} for part in parts]
-            found[outer[0]] = parts if isinstance(inner, list) else parts[0]
-        else:
-            found[last] = _value(told.strip())
-    return found
+    """Return plain values with `key=value` put in."""
+    result = dict(table)
+    for name, value in parse_assignments(changes, "change of the job", tables=True).items():
+        outer, _, last = name.rpartition(".")
+        if not outer:
+            result[last] = value
+            continue
+        inner = result.get(outer, {})
+        parts = inner if isinstance(inner, list) else [inner]
+        if not all(isinstance(part, dict) for part in parts):
+            raise SettingsError(expected(f"change of '{name}'", f"a table '{outer}'", "none"))
+        parts = [{**part, last: value} for part in parts]
+        result[outer] = parts if isinstance(inner, list) else parts[0]
+    return result
 
 
 def rooted(job: Job, folder: Path) -> Job:
@@ -229,13 +227,6 @@ def rooted(job: Job, folder: Path) -> Job:
 def _source(text: str) -> ModelSource:
     is_path = "/" in text or any(c in text for c in "*?[.\\") or Path(text).exists()
     return ModelSource(path=text) if is_path else ModelSource(application=text)
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _tables(value: Any) -> list[Mapping[str, Any]]:

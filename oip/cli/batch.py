@@ -71,6 +71,7 @@ def command(
               oip batch job.toml --engine local --set settings.steps=60
     """
     from oip.batch.job import read_job
+    from oip.core.checks import parse_assignments
 
     if init:
         return _write_example(job)
@@ -81,6 +82,7 @@ def command(
         "engine.scheduler": scheduler,
     }
     texts = tuple(f"{key}={_toml(value)}" for key, value in told.items() if value is not None)
+    parse_assignments(changes, "--set", tables=True)
     asked = read_job(job, (*changes, *texts))
     if print_sbatch:
         from oip.batch.executors import sbatch_script

@@ -102,13 +102,14 @@ def command(
     Example:  oip estimate samples.npz --estimator ksg --set k=5
     """
     from oip import mi
+    from oip.core.checks import parse_assignments
     from oip.core.errors import SettingsError, expected
 
     arrays = _arrays(file)
     asked = quantity or _quantity(arrays)
     names = _ARRAYS.get(asked, ("x",))
     given = [_array(file, arrays, one) for one in names]
-    one = mi.estimator(name, **_settings(settings))
+    one = mi.estimator(name, **parse_assignments(settings, "--set"))
     options: dict[str, Any] = {"estimator": one, "seed": seed, "draws": draws}
     has_labels = asked in ("mi", "conditional-mi")
     said = {
@@ -168,27 +169,3 @@ def _array(file: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
         hint = f"Save it with numpy.savez(file, {name}=...)."
         raise DataError(expected(f"'{file}'", f"an array '{name}'", there, hint))
     return arrays[name]
-
-
-def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE as numbers, True, False or words."""
-    from oip.core.errors import SettingsError, expected
-
-    result = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier() or not value:
-            raise SettingsError(expected("--set", "NAME=VALUE, such as k=5", f"'{text}'"))
-        result[name] = _value(value)
-    return result
-
-
-def _value(text: str) -> bool | int | float | str:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -125,12 +125,13 @@ def command(
     """
     from oip.ascent.settings import ascent_settings
     from oip.cli.progress import shown
+    from oip.core.checks import parse_assignments
     from oip.core.files import check_writable
     from oip.run.reconstruct import reconstruct_into, summary
 
     began = time.monotonic()
     told = {"starts": starts, "steps": steps, "screened": screened, "noise": noise, "seed": seed}
-    settings = ascent_settings(preset, **(told | assignments(changes)))
+    settings = ascent_settings(preset, **(told | parse_assignments(changes, "--set")))
     pair = check_top(top, by, expressions, source)
     check_writable(out)
     data = load_data(source, data_dir)
@@ -296,28 +297,6 @@ def asked_for(network: Any, selections: tuple[str, ...], expressions: tuple[str,
     if len(selections) > 1:
         raise SettingsError(expected("--objective", "one LAYER beside it", len(selections)))
     return [], objective_readout(network, expressions, *selections)
-
-
-def assignments(texts: tuple[str, ...]) -> dict[str, Any]:
-    """`NAME=VALUE` as settings, values read as TOML or else as plain words.
-
-    Raises:
-        SettingsError: no such form, or a name given twice.
-    """
-    import tomllib
-
-    from oip.core.errors import SettingsError, expected
-
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name.isidentifier() or name in found:
-            raise SettingsError(expected("--set", "NAME=VALUE, each name once", f"'{text}'"))
-        try:
-            found[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name] = value
-    return found
 
 
 _FEW = 24

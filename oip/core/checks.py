@@ -1,9 +1,11 @@
-"""Checks of the settings of estimators: what was expected, what came."""
+"""Checks of settings: numbers, words, and `NAME=VALUE` as people type it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oip.core.errors import SettingsError, expected
@@ -78,6 +80,49 @@ def check_flag(what: str, value: Any) -> None:
     """
     if not isinstance(value, bool):
         raise SettingsError(expected(what, "True or False", _shown(value)))
+
+
+def parse_assignments(
+    texts: Iterable[str], source: str = "setting", tables: bool = False
+) -> dict[str, Any]:
+    """Return `NAME=VALUE` texts as names with values.
+
+    A value is read as TOML, else as `True`, `False` or a number of Python, else it is a plain word.
+
+    Args:
+        texts: as people type them, such as `k=5`.
+        source: where they were typed, for messages.
+        tables: allow `TABLE.NAME`, and a name that comes twice; the last one counts.
+
+    Raises:
+        SettingsError: a text of another form, or a name that comes twice.
+    """
+    form = "NAME=VALUE or TABLE.NAME=VALUE" if tables else "NAME=VALUE, each name once"
+    pattern = r"[^\W\d]\w*(\.[^\W\d]\w*)?" if tables else r"[^\W\d]\w*"
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        name, value = name.strip(), value.strip()
+        if not re.fullmatch(pattern, name) or not value or (name in values and not tables):
+            raise SettingsError(expected(source, form, f"'{text}'"))
+        values[name] = _parsed(value)
+    return values
+
+
+def _parsed(text: str) -> Any:
+    """Return the value that a text stands for."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def plain(value: Any) -> Any:

@@ -10,8 +10,8 @@ import pytest
 
 from oip.ascent.settings import PRESETS, ascent_settings
 from oip.cli.inputs import apply_input
-from oip.cli.reconstruct import assignments
 from oip.cli.reconstruct import command as reconstruct
+from oip.core.checks import parse_assignments
 from oip.gallery.rerun_command import command
 from oip.network.inputs import InputSpec
 from oip.workflows.inputs import input_shape
@@ -45,7 +45,9 @@ def test_command_resolves_to_the_settings_of_the_run(preset, changes):
     told = {"reconstruct": msgspec.to_builtins(settings)}
     found = _read(command(_info(settings=told), "run", LAYER, 3))
     own = {name: found[name] for name in ("starts", "steps", "screened", "noise", "seed")}
-    assert ascent_settings(found["preset"], **(own | assignments(found["changes"]))) == settings
+    assert (
+        ascent_settings(found["preset"], **(own | parse_assignments(found["changes"]))) == settings
+    )
     assert changes or not found["changes"], "a preset alone needs no --set"
 
 
