@@ -8,37 +8,37 @@ from typing import Any, Literal
 import numpy as np
 
 from oip.ascent.masks import Fields, Seen, each
-from oip.ascent.objectives import Reading, Readout
-from oip.ascent.parameterization import DataStatistics, parameterisation_of
+from oip.ascent.objectives import Reading, Targets
+from oip.ascent.parameterization import DataStatistics, parameterization_of
 from oip.ascent.regularizers import blurred, likeness, norm_slope, reach_of, variation_slope
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
-from oip.ascent.transforms import look_of
+from oip.ascent.transforms import transform_of
 from oip.network.forward import compiled
 from oip.network.network import Network
 
 Focus = Literal["mean", "peak"]
 
 
-class Segment:
-    """A stretch of steps for any number of images, for one readout and one kind of settings."""
+class AscentStep:
+    """A stretch of steps for any number of images, for one targets and one kind of settings."""
 
     def __init__(
         self,
         network: Network,
-        readout: Readout,
+        targets: Targets,
         settings: AscentSettings,
         visible: np.ndarray,
         data: DataStatistics | None,
     ):
         self._network = network
-        self._readout = readout
+        self._readout = targets
         self._settings = settings
         shape = network.inputs.shape
         self._fields = Fields(visible, shape)
         self._axes = list(range(1, len(shape) + 1))
-        self._look = look_of(settings, shape, settings.seed)
-        self._terms = parameterisation_of(settings, shape, data)
+        self._look = transform_of(settings, shape, settings.seed)
+        self._terms = parameterization_of(settings, shape, data)
         self._graph = self._compiled()
         self._begin = self._compiled_begin()
 
@@ -237,7 +237,7 @@ _CHECKS = 5
 
 
 @dataclass(frozen=True)
-class Climbed:
+class AscentResult:
     """What the ascent of n images left. Fields as in `Oips`, with one row an image."""
 
     images: np.ndarray
@@ -249,8 +249,8 @@ class Climbed:
     snapshots: np.ndarray
 
 
-class Climber:
-    """The ascent for one readout: traced once, for any items and any number of images.
+class GradientAscent:
+    """The ascent for one targets: traced once, for any items and any number of images.
 
     Images are standardised (mean 0, deviation 1 over all bands of the visible pixels); the model is
     fed `image * std + mean`, so the same network fed in other units climbs the same way.
@@ -262,30 +262,30 @@ class Climber:
     def __init__(
         self,
         network: Network,
-        readout: Readout,
+        targets: Targets,
         settings: AscentSettings,
         visible: np.ndarray,
         data: DataStatistics | None = None,
     ):
         self.network = network
-        self.readout = readout
+        self.targets = targets
         self.settings = settings
         self.visible = visible
-        self._segment = Segment(network, readout, settings, visible, data)
+        self._segment = AscentStep(network, targets, settings, visible, data)
 
     def bytes_per_image(self) -> int:
         """Memory that one image takes while it climbs: forward, backward and its snapshots."""
         own = int(np.prod(self.network.inputs.shape))
-        return 2 * self.readout.bytes_per_image + own * (
+        return 2 * self.targets.bytes_per_image + own * (
             16 + 2 * len(snapshot_steps(self.settings.steps))
         )
 
-    def climb(self, starts: np.ndarray, items: np.ndarray, focus: Focus = "mean") -> Climbed:
+    def climb(self, starts: np.ndarray, items: np.ndarray, focus: Focus = "mean") -> AscentResult:
         """Grows n images.
 
         Args:
             starts: (n, h, w, b): standardised starting images.
-            items: (n,): the item of the readout that each image is for; where diversity is asked
+            items: (n,): the item of the targets that each image is for; where diversity is asked
                 for, all starts of an item climb together.
             focus: what a silent map climbs: the mean of its pre-activation, or its peak.
         """
@@ -330,7 +330,7 @@ class Climber:
             late = steps < step
             snapshots[late, place] = done.best[late]
         snapshots[:, -1] = done.best
-        return Climbed(
+        return AscentResult(
             images=done.best,
             scores=np.where(reasons == _FAILED, np.nan, done.scores).astype(np.float32),
             pre_scores=done.pres.astype(np.float32),
@@ -344,7 +344,7 @@ class Climber:
         """(n,) bool: gained too little since the keys were `before`."""
         with np.errstate(invalid="ignore"):
             little = state.keys - before < self.settings.tolerance * np.abs(state.keys)
-        return little & ((state.scores > 0) | ~self.readout.silent[items])
+        return little & ((state.scores > 0) | ~self.targets.silent[items])
 
     def _begun(self, starts: np.ndarray, items: np.ndarray) -> _State:
         images, shown = self._segment.begun(starts, items)
@@ -433,8 +433,8 @@ def _together(over: np.ndarray, items: np.ndarray) -> np.ndarray:
     return np.where(np.isin(items, going) & (over != _FAILED), _RUNNING, over)
 
 
-class Grown:
-    """Climbed images by map and start: every array (m, k, ...)."""
+class AscentByMap:
+    """AscentResult images by map and start: every array (m, k, ...)."""
 
     def __init__(self, arrays: dict[str, np.ndarray], can_be_silent: np.ndarray):
         self._arrays = arrays
@@ -444,7 +444,7 @@ class Grown:
         return self._arrays[name]
 
     @classmethod
-    def of(cls, starts: list[np.ndarray], climbed: Climbed, silent: np.ndarray) -> Grown:
+    def of(cls, starts: list[np.ndarray], climbed: AscentResult, silent: np.ndarray) -> AscentByMap:
         shape = (len(starts), len(starts[0]))
         arrays = {
             name: value.reshape(*shape, *value.shape[1:]) for name, value in vars(climbed).items()
@@ -471,7 +471,7 @@ class Grown:
         self.scores[rows] = np.nan
         self.reasons[rows] = REASONS.index("failed")
 
-    def replace(self, rows: np.ndarray, other: Grown) -> None:
+    def replace(self, rows: np.ndarray, other: AscentByMap) -> None:
         """Takes the other's maps where they came further."""
         better = other.keys.max(1) > self.keys.max(1)[rows]
         for name, value in self._arrays.items():

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.ascent.masks import central_node, field_boxes, pixels_of
+from oip.ascent.masks import box_pixels, central_node, field_boxes
 from oip.ascent.objectives import Objective, Term
-from oip.ascent.reconstruction import ReadoutAscent, objective_readout, with_all
+from oip.ascent.reconstruction import Ascent, grow_oips, objective_targets
 from oip.ascent.results import ByMap, Oips, check_size
 from oip.ascent.settings import ascent_settings
-from oip.ascent.similarity import reach, similarity
+from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html, plots
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.images import plain, shown
@@ -130,10 +130,10 @@ def node_oips(
     network.inputs.warn_if_assumed()
     place = tuple(int(one) for one in node)
     objectives = [Objective(((1.0, Term("node", int(number), place)),)) for number in maps]
-    readout = objective_readout(network, objectives, layer.name)
-    readout.refuses_constants = False
-    ascent = ReadoutAscent(network, readout, chosen, data, progress)
-    return with_all(ascent, np.arange(len(objectives)), progress)
+    targets = objective_targets(network, objectives, layer.name)
+    targets.refuses_constants = False
+    ascent = Ascent(network, targets, chosen, data, progress)
+    return grow_oips(ascent, np.arange(len(objectives)), progress)
 
 
 _NULL = 256
@@ -423,7 +423,7 @@ def _matched(
 ) -> Locations:
     """The same places with the node's OIP held against each, and against other images there."""
     sides = images.shape[1:-1]
-    steps = reach(layer.jump, sides)
+    steps = shift_reach(layer.jump, sides)
     box = field_boxes(layer, np.array(central_node(layer)), sides)
     drawn = generator(seed, "elsewhere", layer.index).permutation(len(images))[:_NULL]
     match = np.full(found.images.shape, np.nan)
@@ -442,7 +442,7 @@ def _matched(
             patches = np.concatenate(
                 [found.pixels[row, place][there][None], images[(others, *there)]]
             )
-            alike = similarity(_centred(patches), wanted, near).max(1)
+            alike = image_similarity(_centred(patches), wanted, near).max(1)
             match[row, place] = alike[0]
             if len(others):
                 percentile[row, place] = 100.0 * np.mean(alike[1:] < alike[0])
@@ -457,7 +457,7 @@ def _shared(
     here, there = [], []
     for (low, high), (first, _), side in zip(box, other, sides, strict=True):
         step = round(float(first - low))
-        mine, yours = pixels_of(np.array([[low, high]]), (side,))[0], slice(0, side)
+        mine, yours = box_pixels(np.array([[low, high]]), (side,))[0], slice(0, side)
         start = max(mine.start, yours.start - step)
         stop = max(start + 1, min(mine.stop, yours.stop - step))
         here.append(slice(start, stop))

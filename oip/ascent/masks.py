@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import Readout
+from oip.ascent.objectives import Targets
 from oip.core.errors import ModelError, SettingsError, expected
 from oip.network.forward import compiled
 from oip.network.layers import LayerInfo
@@ -54,7 +54,7 @@ class Seen:
 
 
 class Fields:
-    """The pixels that each item of a readout sees."""
+    """The pixels that each item of a targets sees."""
 
     def __init__(self, visible: np.ndarray, shape: tuple[int, ...]):
         """Keeps each different field once.
@@ -101,7 +101,7 @@ _GRADIENT_BUDGET = 256 << 20
 _PROBES = 32
 
 
-def seen_pixels(network: Network, readout: Readout, seed: int) -> np.ndarray:
+def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
     """(1, h, w) bool for the maps of a layer, (items, h, w) for objectives: pixels that count.
 
     A pixel is seen if the gradient of a random combination of the nodes that an item is read from
@@ -117,15 +117,15 @@ def seen_pixels(network: Network, readout: Readout, seed: int) -> np.ndarray:
         with tf.GradientTape() as tape:
             tape.watch(images)
             totals = []
-            for place, tensor in enumerate(readout.probes(_fed(network, images))):
-                mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, readout.index + place))
+            for place, tensor in enumerate(targets.probes(_fed(network, images))):
+                mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, targets.index + place))
                 totals.append(tf.reduce_sum(tensor * mixed))
             total = tf.gather(tf.stack(totals), probe) if len(totals) > 1 else totals[0]
         gradient = tape.gradient(total, images)
         if gradient is None:
             raise ModelError(
                 expected(
-                    f"'{readout.name}'",
+                    f"'{targets.name}'",
                     "something whose response has a gradient with respect to the image input",
                     "none (the input is of integers, or the layer belongs to another input)",
                 )
@@ -133,19 +133,19 @@ def seen_pixels(network: Network, readout: Readout, seed: int) -> np.ndarray:
         return tf.reduce_any(gradient != 0, axis=[0, -1])
 
     graph = compiled(influence, _images(network), tf.TensorSpec((), tf.int32))
-    fields = np.zeros((readout.looks.shape[1], *network.inputs.shape[:-1]), bool)
+    fields = np.zeros((targets.looks.shape[1], *network.inputs.shape[:-1]), bool)
     for probe, field in enumerate(fields):
-        for images in _probing(network, readout, seed):
+        for images in _probing(network, targets, seed):
             field |= graph(tf.constant(images), tf.constant(probe)).numpy()
             if field.all():
                 break
-    seen = np.stack([fields[used].any(0) for used in readout.looks])
+    seen = np.stack([fields[used].any(0) for used in targets.looks])
     seen[~seen.reshape(len(seen), -1).any(1)] = True
     return seen
 
 
 def refuse_constant(
-    network: Network, readout: Readout, items: np.ndarray, count: int, seed: int
+    network: Network, targets: Targets, items: np.ndarray, count: int, seed: int
 ) -> None:
     """Refuses objectives that gave one value for all images and have no gradient either.
 
@@ -166,17 +166,17 @@ def refuse_constant(
             tape.watch(images)
             owners = tf.fill([tf.shape(images)[0]], item)
             always, never = tf.constant(True), tf.constant(False)
-            reading = readout.own(_fed(network, images), owners, always, never, True)
+            reading = targets.own(_fed(network, images), owners, always, never, True)
         gradient = tape.gradient(reading.climbed, images)
         return tf.constant(False) if gradient is None else tf.reduce_any(gradient != 0)
 
     graph = compiled(moved, _images(network), tf.TensorSpec((), tf.int32))
     for item in np.flatnonzero(items):
-        tried = _probing(network, readout, seed)
+        tried = _probing(network, targets, seed)
         if not any(graph(tf.constant(images), tf.constant(item, tf.int32)) for images in tried):
             raise SettingsError(
                 expected(
-                    f"objective '{readout.labels[item]}'",
+                    f"objective '{targets.labels[item]}'",
                     "one that depends on the image input",
                     f"one value for all {count} images, and no gradient",
                     "Its weights may be zero, what leads to it may be shut, or it belongs to "
@@ -196,13 +196,13 @@ def _images(network: Network) -> Any:
     return tf.TensorSpec((None, *network.inputs.shape), tf.float32)
 
 
-def _probing(network: Network, readout: Readout, seed: int) -> Any:
+def _probing(network: Network, targets: Targets, seed: int) -> Any:
     """Noise images, as many at a time as fit the budget."""
-    batch = int(np.clip(_GRADIENT_BUDGET // (4 * readout.bytes_per_image), 1, _PROBES))
+    batch = int(np.clip(_GRADIENT_BUDGET // (4 * targets.bytes_per_image), 1, _PROBES))
     noise = Noise(network.inputs.shape, "equal")
     for first in range(0, _PROBES, batch):
         starts = np.arange(first, min(first + batch, _PROBES))
-        yield noise.images(seed, readout.index, starts, "probe")[0]
+        yield noise.images(seed, targets.index, starts, "probe")[0]
 
 
 def field_boxes(layer: LayerInfo, nodes: np.ndarray, sides: Sequence[int]) -> np.ndarray:
@@ -228,7 +228,7 @@ def field_boxes(layer: LayerInfo, nodes: np.ndarray, sides: Sequence[int]) -> np
     return boxes
 
 
-def pixels_of(box: np.ndarray, sides: Sequence[int]) -> tuple[slice, ...]:
+def box_pixels(box: np.ndarray, sides: Sequence[int]) -> tuple[slice, ...]:
     """The part of a box (axes, 2) that lies on the image, as whole pixels; one pixel at least."""
     cut = []
     for (low, high), side in zip(box, sides, strict=True):

@@ -74,7 +74,7 @@ class Noise:
         return _standardised(total)
 
 
-class KeptNoise:
+class NoiseCache:
     """The starts of one layer, each drawn once while there is room for it.
 
     Args:

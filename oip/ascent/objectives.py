@@ -6,7 +6,7 @@ of a unit of a dense layer, or the logit of a class.
 
 What a run of the model says about the things that images are grown for.
 
-A readout has items: the maps of a layer, or objectives. Each item has one value an image. Where an
+A targets has items: the maps of a layer, or objectives. Each item has one value an image. Where an
 item's response can be flat zero, its pre-activation stands beside it.
 """
 
@@ -242,7 +242,7 @@ class Reading:
     """(n, nodes, maps): of the layer; what starts of one item are told apart by."""
 
 
-class Readout(ABC):
+class Targets(ABC):
     """The items of one layer, or some objectives, of one network."""
 
     name: str
@@ -285,7 +285,7 @@ class Readout(ABC):
         """(n, values) of all places that any item is read from, before their activation."""
 
 
-class MapReadout(Readout):
+class MapTargets(Targets):
     """The maps of one layer: spatial means of their responses."""
 
     def __init__(self, network: Network, layer: LayerInfo):
@@ -386,7 +386,7 @@ class _Tap:
         return tf.linalg.matvec(means, tf.constant(self.term.weights, tf.float32))
 
 
-class ObjectiveReadout(Readout):
+class ObjectiveTargets(Targets):
     """Objectives: weighted sums of terms at any places of the network."""
 
     def __init__(self, network: Network, objectives: Sequence[Objective], layer: str | None = None):

@@ -48,7 +48,7 @@ class DataStatistics:
         return cls(np.asarray(total) / len(images), np.asarray(products) / pixels)
 
 
-class Parameterisation(ABC):
+class Parameterization(ABC):
     """How images in the graph take a step. Images are standardised; directions have RMS 1."""
 
     def begun(self, images: Any) -> Any:
@@ -69,7 +69,7 @@ class Parameterisation(ABC):
     """Images have a magnitude spectrum of their own, which restoring the deviation would change."""
 
 
-class Linear(Parameterisation):
+class Linear(Parameterization):
     """x + rate * L L^T g, at the step's length: pixels, Fourier coefficients, mixtures of bands.
 
     References:
@@ -92,7 +92,7 @@ class Linear(Parameterisation):
         return images + _each(rates, images) * _unit(direction)
 
 
-class Phases(Parameterisation):
+class Phases(Parameterization):
     """Only the phases climb; the magnitude spectrum stays that of the data.
 
     References:
@@ -124,9 +124,9 @@ class Phases(Parameterisation):
         return spectrum * tf.cast(tf.constant(self._magnitude, tf.float32) / size, tf.complex64)
 
 
-def parameterisation_of(
+def parameterization_of(
     settings: AscentSettings, shape: tuple[int, ...], data: DataStatistics | None
-) -> Parameterisation:
+) -> Parameterization:
     """The parameterisation of some settings.
 
     Args:

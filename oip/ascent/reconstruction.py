@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 
 from oip.ascent import similarity
-from oip.ascent.gradient_ascent import Climbed, Climber, Focus, Grown, snapshot_steps
-from oip.ascent.noise import KeptNoise, Noise
-from oip.ascent.objectives import MapReadout, Objective, ObjectiveReadout, Readout, objective
-from oip.ascent.parameterization import DataStatistics, parameterisation_of
+from oip.ascent.gradient_ascent import (
+    AscentByMap,
+    AscentResult,
+    Focus,
+    GradientAscent,
+    snapshot_steps,
+)
+from oip.ascent.noise import Noise, NoiseCache
+from oip.ascent.objectives import MapTargets, Objective, ObjectiveTargets, Targets, objective
+from oip.ascent.parameterization import DataStatistics, parameterization_of
 from oip.ascent.results import Oips, check_size, joined
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AscentSettings, ascent_settings
-from oip.ascent.transforms import look_of
+from oip.ascent.transforms import transform_of
 from oip.ascent.verdicts import provably_dead, saturated, settled, verdict_codes
 from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic, silent
@@ -101,18 +107,18 @@ def reconstruct(
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
     if objective is not None:
-        readout = objective_readout(network, objective, layer)
-        ascent = ReadoutAscent(network, readout, chosen, data, progress)
-        wanted = np.arange(len(readout.labels))
+        targets = objective_targets(network, objective, layer)
+        ascent = Ascent(network, targets, chosen, data, progress)
+        wanted = np.arange(len(targets.labels))
     else:
         info = network.find(str(layer))
         ascent = LayerAscent(network, info, chosen, data, progress)
         wanted = map_numbers(info, maps)
-    return with_all(ascent, wanted, progress)
+    return grow_oips(ascent, wanted, progress)
 
 
-def with_all(ascent: ReadoutAscent, items: np.ndarray, progress: Progress = silent) -> Oips:
-    """The OIPs of some items of a readout in memory, their stability measured.
+def grow_oips(ascent: Ascent, items: np.ndarray, progress: Progress = silent) -> Oips:
+    """The OIPs of some items of a targets in memory, their stability measured.
 
     Args:
         items: (m,) numbers of the maps, or of the objectives.
@@ -120,29 +126,31 @@ def with_all(ascent: ReadoutAscent, items: np.ndarray, progress: Progress = sile
     Raises:
         SettingsError: the images would take more than 2 GiB.
     """
-    readout, settings, shape = ascent.readout, ascent.settings, ascent.network.inputs.shape
+    targets, settings, shape = ascent.targets, ascent.settings, ascent.network.inputs.shape
     kept = settings.starts + len(snapshot_steps(settings.steps))
     hint = "Ask for fewer maps at a time, or keep them in a run: 'oip reconstruct', 'oip batch'."
-    check_size(f"'{readout.name}'", (len(items), kept), shape, _HALF, _MEMORY, hint)
+    check_size(f"'{targets.name}'", (len(items), kept), shape, _HALF, _MEMORY, hint)
     done = 0
     parts = []
-    for _, numbers in shards(items):
+    for _, numbers in aligned_blocks(items):
         parts.append(ascent.grow(numbers))
         done += len(numbers)
-        progress(f"{readout.name}: maps", done, len(items))
+        progress(f"{targets.name}: maps", done, len(items))
     found = joined(parts)
-    shift = similarity.reach(readout.jump, shape[:-1])
-    told = similarity.stability(found.images, found.alive, shift, settings.seed, readout.index)
+    shift = similarity.shift_reach(targets.jump, shape[:-1])
+    told = similarity.start_stability(
+        found.images, found.alive, shift, settings.seed, targets.index
+    )
     return found.with_stability(
         told.within, told.percentile, told.n_null, told.clusters, told.medoids
     )
 
 
-def objective_readout(
+def objective_targets(
     network: Network,
     objectives: str | Objective | Sequence[str | Objective],
     layer: str | None = None,
-) -> ObjectiveReadout:
+) -> ObjectiveTargets:
     """Objectives of one network, from their expressions.
 
     Args:
@@ -155,50 +163,50 @@ def objective_readout(
     several = [objectives] if one else list(objectives)  # type: ignore[arg-type]
     if not several:
         raise SettingsError(expected("objective", "at least one", "none"))
-    return ObjectiveReadout(network, [objective(each) for each in several], layer)
+    return ObjectiveTargets(network, [objective(each) for each in several], layer)
 
 
-def shards(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def aligned_blocks(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Aligned blocks of 64 maps: (number of the block, maps in it)."""
     for number in np.unique(maps // SHARD):
         yield int(number), maps[maps // SHARD == number]
 
 
-def images_at_once(climber: Climber) -> int:
+def images_at_once(climber: GradientAscent) -> int:
     """Images that fit the byte budget of a climb, and the processor's caches."""
     return max(1, min(_BUDGET // climber.bytes_per_image(), _TOGETHER))
 
 
-class ReadoutAscent:
-    """The ascent for one readout; screens once, traces once, then grows any of its items."""
+class Ascent:
+    """The ascent for one targets; screens once, traces once, then grows any of its items."""
 
     def __init__(
         self,
         network: Network,
-        readout: Readout,
+        targets: Targets,
         settings: AscentSettings,
         data: np.ndarray | None = None,
         progress: Progress = silent,
     ):
         self.network = network
-        self.readout = readout
+        self.targets = targets
         self.settings = settings
         self._data = data
         self._progress = progress
         self._noise = Noise(network.inputs.shape, settings.noise)
-        self._kept = KeptNoise(self._noise, settings.seed, readout.index)
-        look_of(settings, network.inputs.shape, settings.seed)
-        parameterisation_of(settings, network.inputs.shape, self._statistics)
+        self._kept = NoiseCache(self._noise, settings.seed, targets.index)
+        transform_of(settings, network.inputs.shape, settings.seed)
+        parameterization_of(settings, network.inputs.shape, self._statistics)
 
     @cached_property
     def screening(self) -> Screening:
         """Reactions of all items before any ascent."""
-        return screen(self.network, self.readout, self.settings, self._data, self._progress)
+        return screen(self.network, self.targets, self.settings, self._data, self._progress)
 
     @cached_property
-    def _climber(self) -> Climber:
+    def _climber(self) -> GradientAscent:
         seen = self.screening.seen
-        return Climber(self.network, self.readout, self.settings, seen, self._statistics)
+        return GradientAscent(self.network, self.targets, self.settings, seen, self._statistics)
 
     @cached_property
     def _statistics(self) -> DataStatistics | None:
@@ -210,7 +218,7 @@ class ReadoutAscent:
 
     def proved_dead(self) -> np.ndarray:
         """(items,) bool: no input within the declared bounds can open the item."""
-        return np.zeros(len(self.readout.silent), bool)
+        return np.zeros(len(self.targets.silent), bool)
 
     def at_limit(self, scores: np.ndarray) -> np.ndarray:
         """(m,) bool: scores at the upper limit of the activation."""
@@ -223,8 +231,8 @@ class ReadoutAscent:
 
     def _chunk(self, maps: np.ndarray) -> Oips:
         starts = [self._starts(number, 0) for number in maps]
-        silent = self.readout.silent[maps]
-        found = Grown.of(starts, self._climb(maps, starts, "mean"), silent)
+        silent = self.targets.silent[maps]
+        found = AscentByMap.of(starts, self._climb(maps, starts, "mean"), silent)
         found.fail(self.screening.broken[maps])
         for attempt, focus in enumerate(_RESCUES, 1):
             rows = np.flatnonzero(found.silent)
@@ -234,7 +242,7 @@ class ReadoutAscent:
             if any(len(some) < self.settings.starts for some in others):
                 break
             grown = self._climb(maps[rows], others, focus)
-            found.replace(rows, Grown.of(others, grown, silent[rows]))
+            found.replace(rows, AscentByMap.of(others, grown, silent[rows]))
         excited = self.screening.data_active[maps] > 0
         rows = np.flatnonzero(found.silent & excited)
         if rows.size and self.settings.climb_silent:
@@ -247,28 +255,28 @@ class ReadoutAscent:
         near = ranked[: 8 * self.settings.starts]
         return near[choose_starts(self._kept.images(near), self.settings.starts)]
 
-    def _climb(self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus) -> Climbed:
+    def _climb(self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus) -> AscentResult:
         flat = np.concatenate(starts)
         owners = np.repeat(maps, [len(some) for some in starts])
         return self._climber.climb(self._kept.images(flat), owners, focus)
 
-    def _from_data(self, maps: np.ndarray) -> Grown:
+    def _from_data(self, maps: np.ndarray) -> AscentByMap:
         """From the data image that excites each map most, each start with other noise on it."""
         count = self.settings.starts
         data = self._data if self._data is not None else np.zeros((0, *self._noise.shape))
         images = self.network.inputs.standardised(data[self.screening.data_best[maps]])
         noise, _ = self._noise.images(
-            self.settings.seed, self.readout.index, np.arange(count), "beside data"
+            self.settings.seed, self.targets.index, np.arange(count), "beside data"
         )
         begun = (images[:, None] + _NOISE_ON_DATA * noise).reshape(-1, *self._noise.shape)
         climbed = self._climber.climb(begun, np.repeat(maps, count), "mean")
         origins = [np.full(count, FROM_DATA)] * len(maps)
-        return Grown.of(origins, climbed, self.readout.silent[maps])
+        return AscentByMap.of(origins, climbed, self.targets.silent[maps])
 
     def _seen(self, maps: np.ndarray) -> np.ndarray:
         """(m, h, w) bool: the pixels that each item sees."""
         seen = self.screening.seen
-        return np.broadcast_to(seen, (len(self.readout.silent), *seen.shape[1:]))[maps]
+        return np.broadcast_to(seen, (len(self.targets.silent), *seen.shape[1:]))[maps]
 
     def _amplitudes(self, starts: np.ndarray) -> np.ndarray:
         """(m, k, o) octave weights of screened starts; zero for those that grew from data."""
@@ -277,7 +285,7 @@ class ReadoutAscent:
         found[screened] = self._kept.weights(starts[screened])
         return found
 
-    def _result(self, maps: np.ndarray, found: Grown) -> Oips:
+    def _result(self, maps: np.ndarray, found: AscentByMap) -> Oips:
         spec, screening = self.network.inputs, self.screening
         images, snapshots = found.images, found.snapshots
         for seen, *rows in zip(self._seen(maps), images, snapshots, strict=True):
@@ -286,8 +294,8 @@ class ReadoutAscent:
         best = found.scores[:, 0]
         nothing = np.full(len(maps), np.nan)
         return Oips(
-            layer=self.readout.name,
-            index=self.readout.index,
+            layer=self.targets.name,
+            index=self.targets.index,
             maps=np.asarray(maps, np.int64),
             images=images.astype(np.float16),
             scores=found.scores,
@@ -300,13 +308,13 @@ class ReadoutAscent:
             snapshots=snapshots,
             snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
             verdict_codes=verdict_codes(
-                maps, best, found.reasons[:, 0], screening, self.readout.silent
+                maps, best, found.reasons[:, 0], screening, self.targets.silent
             ),
             converged=settled(
                 found.traces[:, 0],
                 found.steps[:, 0],
                 self.settings.patience,
-                self.readout.silent[maps],
+                self.targets.silent[maps],
             ),
             provably_dead=self.proved_dead()[maps] & ~(best > 0),
             saturated=self.at_limit(best),
@@ -323,11 +331,11 @@ class ReadoutAscent:
             mean=spec.mean,
             std=spec.std,
             bgr=spec.bgr,
-            objectives=self.readout.labels,
+            objectives=self.targets.labels,
         )
 
 
-class LayerAscent(ReadoutAscent):
+class LayerAscent(Ascent):
     """The ascent for the maps of one layer."""
 
     def __init__(
@@ -338,7 +346,7 @@ class LayerAscent(ReadoutAscent):
         data: np.ndarray | None = None,
         progress: Progress = silent,
     ):
-        super().__init__(network, MapReadout(network, layer), settings, data, progress)
+        super().__init__(network, MapTargets(network, layer), settings, data, progress)
         self.layer = layer
 
     @cached_property

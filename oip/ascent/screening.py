@@ -1,4 +1,4 @@
-"""Which noise each item of a readout reacts to before any ascent."""
+"""Which noise each item of a targets reacts to before any ascent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from oip.ascent.masks import refuse_constant, seen_pixels
+from oip.ascent.masks import refuse_constant, visible_masks
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import Readout
+from oip.ascent.objectives import Targets
 from oip.ascent.settings import AscentSettings
 from oip.core.progress import Progress, silent
 from oip.network.forward import compiled, standardised_as_input
@@ -37,7 +37,7 @@ class _OnData:
 
 @dataclass(frozen=True)
 class Screening:
-    """Reactions of all c items of a readout to s screened starts, white noise, and data."""
+    """Reactions of all c items of a targets to s screened starts, white noise, and data."""
 
     post: np.ndarray
     """(s, c): spatial mean of the response."""
@@ -73,12 +73,12 @@ class Screening:
 
 def screen(
     network: Network,
-    readout: Readout,
+    targets: Targets,
     settings: AscentSettings,
     data: np.ndarray | None = None,
     progress: Progress = silent,
 ) -> Screening:
-    """Tries all items of a readout on the same noise, one forward pass for all of them.
+    """Tries all items of a targets on the same noise, one forward pass for all of them.
 
     Args:
         data: images (n, h, w, b) in input units, already checked; or None.
@@ -88,30 +88,30 @@ def screen(
         SettingsError: an objective does not depend on the image input.
     """
     spec = network.inputs
-    seen = seen_pixels(network, readout, settings.seed)
+    seen = visible_masks(network, targets, settings.seed)
     noise = Noise(spec.shape, settings.noise)
     white = Noise(spec.shape, "white")
-    reactions = _Reactions(network, readout)
+    reactions = _Reactions(network, targets)
     whites = min(_WHITE_STARTS, settings.screened)
 
     def over(kind: Noise, count: int, purpose: str, before: int) -> list[np.ndarray]:
         found = []
         for first in range(0, count, reactions.batch):
             starts = np.arange(first, min(first + reactions.batch, count))
-            images, _ = kind.images(settings.seed, readout.index, starts, purpose)
+            images, _ = kind.images(settings.seed, targets.index, starts, purpose)
             found.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
             done = before + first + len(starts)
-            progress(f"{readout.name}: screening", done, settings.screened + whites)
+            progress(f"{targets.name}: screening", done, settings.screened + whites)
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     post, pre, peak = over(noise, settings.screened, "start", 0)
     white_post = over(white, whites, "white", settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
     on_data = _on_data(reactions, network, data, seen)
-    if readout.refuses_constants:
+    if targets.refuses_constants:
         same = _constant(_bounds([post, pre], [])) & ~on_data.varied & ~broken
         tried = settings.screened + (0 if data is None else len(data))
-        refuse_constant(network, readout, same, tried, settings.seed)
+        refuse_constant(network, targets, same, tried, settings.seed)
     return Screening(
         post=post,
         pre=pre,
@@ -127,15 +127,15 @@ def screen(
 class _Reactions:
     """Values of all items for images in input units: post, pre and peak, each (n, items)."""
 
-    def __init__(self, network: Network, readout: Readout):
+    def __init__(self, network: Network, targets: Targets):
         import tensorflow as tf
 
         def everything(images: Any) -> Any:
-            found = readout.everything(network.feed(images))
+            found = targets.everything(network.feed(images))
             return found.post, found.pre, found.peak
 
-        self.batch = int(np.clip(_FORWARD_BUDGET // readout.bytes_per_image, 1, 256))
-        self.items = len(readout.silent)
+        self.batch = int(np.clip(_FORWARD_BUDGET // targets.bytes_per_image, 1, 256))
+        self.items = len(targets.silent)
         self._graph = compiled(everything, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
@@ -166,9 +166,9 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.array(kept, np.int64))
 
 
-def visible_pixels(network: Network, readout: Readout, seed: int) -> np.ndarray:
-    """(h, w) bool: pixels on which anything that is read depends; see `seen_pixels`."""
-    return np.asarray(seen_pixels(network, readout, seed).any(0))
+def visible_pixels(network: Network, targets: Targets, seed: int) -> np.ndarray:
+    """(h, w) bool: pixels on which anything that is read depends; see `visible_masks`."""
+    return np.asarray(visible_masks(network, targets, seed).any(0))
 
 
 def _on_data(

@@ -47,7 +47,7 @@ def peak(surface: np.ndarray) -> tuple[float, np.ndarray]:
     return float(surface[place]), np.array(place) - (np.array(surface.shape) - 1) // 2
 
 
-def near(surface: np.ndarray, shift: np.ndarray, slack: int = 1) -> float:
+def peak_near(surface: np.ndarray, shift: np.ndarray, slack: int = 1) -> float:
     """The largest of what `correlations` gives within `slack` pixels of a shift (axes,)."""
     centre = (np.array(surface.shape) - 1) // 2 + np.round(shift).astype(int)
     cut = tuple(
@@ -148,7 +148,7 @@ class Stability:
     """(m, k) bool: the start that is most like the rest of its cluster."""
 
 
-def similarity(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
+def image_similarity(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
     """Similarity of every image of `left` to every image of `right`.
 
     Args:
@@ -167,7 +167,7 @@ def similarity(left: np.ndarray, right: np.ndarray, reach: tuple[int, ...]) -> n
     return np.clip(best / np.where(scale > 0, scale, np.inf), -1.0, 1.0)
 
 
-def reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
+def shift_reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ...]:
     """Largest shift that similarity allows for: one pooled cell along each axis, in pixels.
 
     Args:
@@ -180,7 +180,7 @@ def reach(jump: Sequence[float] | None, sides: tuple[int, ...]) -> tuple[int, ..
     )
 
 
-def stability(
+def start_stability(
     images: np.ndarray, alive: np.ndarray, reach: tuple[int, ...], seed: int, layer: int
 ) -> Stability:
     """Within-map similarity of starts, against the other maps of the layer.
@@ -188,7 +188,7 @@ def stability(
     Args:
         images: (m, k, h, w, b): standardised images, best start first.
         alive: (m,) bool: maps that have an OIP; the others have no stability and are in no null.
-        reach: as for `similarity`.
+        reach: as for `image_similarity`.
         seed, layer: which other maps stand for the null where there are more than 256.
     """
     count, starts = images.shape[:2]
@@ -208,8 +208,8 @@ def stability(
     peers = images[others, 0]
     for first in range(0, len(rows), _TOGETHER):
         block = rows[first : first + _TOGETHER]
-        mutual = similarity(images[block], images[block], reach)
-        beside = similarity(images[block, 0], peers, reach)
+        mutual = image_similarity(images[block], images[block], reach)
+        beside = image_similarity(images[block, 0], peers, reach)
         for row, likeness, to_peers in zip(block, mutual, beside, strict=True):
             own = np.maximum(likeness, likeness.T)
             clusters[row], medoids[row] = _clustered(own)

@@ -22,7 +22,7 @@ Look = Callable[[Any, Any], Any]
 """(images, step) -> images, in the graph; images have mean 0."""
 
 
-def look_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) -> Look | None:
+def transform_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) -> Look | None:
     """The transform of some settings, None where nothing is transformed.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from oip.ascent.localization import boxed, node_oips, picture_grid, short_number
 from oip.ascent.masks import central_node, checked_nodes, field_boxes, spread_nodes
 from oip.ascent.results import ByMap, Oips, check_size
-from oip.ascent.similarity import correlations, near, peak
+from oip.ascent.similarity import correlations, peak, peak_near
 from oip.core import html, plots
 from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.images import enhanced, shown
@@ -251,8 +251,8 @@ def _compared(
                 continue
             surface = correlations(left, right)
             top, shift = peak(surface)
-            unmoved = near(surface, np.zeros(len(wanted)), 0)
-            found.append((unmoved, near(surface, wanted, _SLACK), top, shift))
+            unmoved = peak_near(surface, np.zeros(len(wanted)), 0)
+            found.append((unmoved, peak_near(surface, wanted, _SLACK), top, shift))
     if not found:
         return {"shift": nothing, **dict.fromkeys(_MEASURES[:4], np.nan)}
     shifts = np.stack([one[3] for one in found])

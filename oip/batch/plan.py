@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from oip.ascent.reconstruction import shards
+from oip.ascent.reconstruction import aligned_blocks
 from oip.ascent.settings import ascent_settings
 from oip.batch.job import Job, ModelSource
 from oip.batch.keras_applications import application_file, application_name, preprocess_of
@@ -41,7 +41,7 @@ class PlannedRun:
         return [
             self._task("grow", layer, tuple(maps.tolist()), number)
             for layer in self.outlook.layers
-            for number, maps in shards(np.array(layer.maps))
+            for number, maps in aligned_blocks(np.array(layer.maps))
         ]
 
     def after(self, step: Any, layer: LayerOutlook) -> Task:

@@ -22,7 +22,7 @@ from oip.core.errors import DataError, ModelError, OipError, expected
 from oip.core.files import WriteError
 
 if TYPE_CHECKING:
-    from oip.ascent.reconstruction import ReadoutAscent
+    from oip.ascent.reconstruction import Ascent
     from oip.network.network import Network
     from oip.run.class_probabilities import Outputs
 
@@ -129,7 +129,7 @@ class Bench:
             return None
         return check_images(self.network(subject).inputs, data.images, "data")
 
-    def ascent(self, subject: Subject, index: int) -> ReadoutAscent:
+    def ascent(self, subject: Subject, index: int) -> Ascent:
         """The ascent of one layer, or of the objectives; screened and traced once."""
         network = self.network(subject)
         return self._keep(
@@ -184,13 +184,13 @@ def ascent_of(
     index: int,
     settings: AscentSettings,
     images: np.ndarray | None,
-) -> ReadoutAscent:
+) -> Ascent:
     """The ascent of one of a network's layers, or of the subject's objectives."""
-    from oip.ascent.reconstruction import LayerAscent, ReadoutAscent, objective_readout
+    from oip.ascent.reconstruction import Ascent, LayerAscent, objective_targets
 
     if index < len(network.layers):
         return LayerAscent(network, network.layers[index], settings, images)
-    return ReadoutAscent(network, objective_readout(network, subject.objectives), settings, images)
+    return Ascent(network, objective_targets(network, subject.objectives), settings, images)
 
 
 def outlook(bench: Bench, subject: Subject) -> Outlook:
@@ -202,14 +202,14 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
     import msgspec
 
     from oip.ascent.noise import Noise
-    from oip.ascent.reconstruction import objective_readout
+    from oip.ascent.reconstruction import objective_targets
     from oip.mi.estimators.registry import label_estimator
     from oip.network.layer_spec import parse_selections
     from oip.run.run import run_info
     from oip.run.shards import ascent_key
 
     network, data = bench.network(subject), bench.data(subject)
-    told = objective_readout(network, subject.objectives) if subject.objectives else None
+    told = objective_targets(network, subject.objectives) if subject.objectives else None
     chosen = parse_selections(network, subject.layers) if subject.layers or not told else []
     Noise(network.inputs.shape, subject.settings.noise)
     if subject.rank is not None:

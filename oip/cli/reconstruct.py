@@ -288,7 +288,7 @@ def separating_maps(asked: _Best, chosen: list[tuple[Any, Any]]) -> list[tuple[A
 
 def asked_for(network: Any, selections: tuple[str, ...], expressions: tuple[str, ...]) -> Any:
     """Layers with maps, or objectives: what `reconstruct_into` wants to be told."""
-    from oip.ascent.reconstruction import objective_readout
+    from oip.ascent.reconstruction import objective_targets
     from oip.core.errors import SettingsError, expected
     from oip.network.layer_spec import parse_selections
 
@@ -296,7 +296,7 @@ def asked_for(network: Any, selections: tuple[str, ...], expressions: tuple[str,
         return parse_selections(network, selections), None
     if len(selections) > 1:
         raise SettingsError(expected("--objective", "one LAYER beside it", len(selections)))
-    return [], objective_readout(network, expressions, *selections)
+    return [], objective_targets(network, expressions, *selections)
 
 
 _FEW = 24

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from oip.ascent.results import Oips
-from oip.ascent.similarity import reach, similarity
+from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html
 from oip.core.errors import RunError, expected
 from oip.run.run import Run
@@ -123,8 +123,8 @@ def _block(first: Oips, second: Oips, jump: list[float] | None) -> dict[int, dic
     common, rows, others = np.intersect1d(first.maps, second.maps, return_indices=True)
     if not common.size:
         return {}
-    steps = reach(jump, first.images.shape[2:-1])
-    likeness = similarity(first.images[rows, 0], second.images[:, 0], steps)
+    steps = shift_reach(jump, first.images.shape[2:-1])
+    likeness = image_similarity(first.images[rows, 0], second.images[:, 0], steps)
     alive = [run.alive for run in (first, second)]
     found = {}
     for place, number in enumerate(common.tolist()):

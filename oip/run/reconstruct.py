@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import ObjectiveReadout
-from oip.ascent.reconstruction import LayerAscent, ReadoutAscent
+from oip.ascent.objectives import ObjectiveTargets
+from oip.ascent.reconstruction import Ascent, LayerAscent
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import ModelError, expected
 from oip.core.progress import Progress, automatic
@@ -33,7 +33,7 @@ def reconstruct_into(
     settings: AscentSettings,
     data: Data | None = None,
     progress: Progress = automatic,
-    objectives: ObjectiveReadout | None = None,
+    objectives: ObjectiveTargets | None = None,
 ) -> Run:
     """Grows the OIPs of the selected maps and keeps them in a run.
 
@@ -68,13 +68,13 @@ def reconstruct_into(
     Run.check(out, info, beside)
     run = Run(Path(out), {})
     keys = {layer.index: key for layer, _ in selections}
-    ascents: dict[int, ReadoutAscent] = {
+    ascents: dict[int, Ascent] = {
         layer.index: LayerAscent(network, layer, settings, images, progress)
         for layer, _ in selections
     }
     wanted = {layer.index: maps for layer, maps in selections}
     if objectives is not None:
-        ascents[objectives.index] = ReadoutAscent(network, objectives, settings, images, progress)
+        ascents[objectives.index] = Ascent(network, objectives, settings, images, progress)
         keys[objectives.index] = ascent_key(network, settings, images, objectives.identity)
         wanted[objectives.index] = np.arange(len(objectives.labels))
     refuse_other_shards(run, key, keys, len(network.layers))
@@ -98,7 +98,7 @@ def reconstruct_into(
         for number, maps in blocks:
             grow_block(run, index, ascent, number, maps, keys[index])
             done += len(maps)
-            progress(f"{ascent.readout.name}: maps", done, total)
+            progress(f"{ascent.targets.name}: maps", done, total)
         measure_stability(run, index, settings.seed)
         if blocks:
             outputs.write(run, index)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from oip.ascent.reconstruction import shards
+from oip.ascent.reconstruction import aligned_blocks
 from oip.ascent.results import PER_MAP, SHARED, Oips, joined
 from oip.ascent.settings import AscentSettings
 from oip.core import files
@@ -145,7 +145,7 @@ def open_blocks(run: Run, index: int, maps: np.ndarray, key: str) -> list[tuple[
     Only valid files of this key count as done.
     """
     found = []
-    for number, wanted in shards(maps):
+    for number, wanted in aligned_blocks(maps):
         path = run.shard(index, number)
         have = finished_maps(path, key) if path.exists() else np.array([], np.int64)
         if not np.isin(wanted, have).all():

@@ -28,8 +28,8 @@ def measure_stability(run: Run, index: int, seed: int) -> None:
             return
         images, alive = _images(run, index, len(maps))
         jump = next(one.get("jump") for one in run.layers if one["index"] == index)
-        shift = similarity.reach(jump, images.shape[2:-1])
-        found = similarity.stability(images, alive, shift, seed, index)
+        shift = similarity.shift_reach(jump, images.shape[2:-1])
+        found = similarity.start_stability(images, alive, shift, seed, index)
         with files.locked(run.folder(index)):
             if held_maps(run, index).tolist() == maps.tolist():
                 _write(run, index, maps, found)

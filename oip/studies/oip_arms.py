@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from oip.ascent.gradient_ascent import Climber
+from oip.ascent.gradient_ascent import GradientAscent
 from oip.ascent.noise import Noise, octave_grids
-from oip.ascent.objectives import MapReadout
+from oip.ascent.objectives import MapTargets
 from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
-from oip.ascent.similarity import reach, similarity
+from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core.progress import Progress
 from oip.core.seeds import generator
 from oip.network.forward import spatial_means
@@ -309,7 +309,7 @@ def _climbed(
     stable = np.full(shape[:-1], np.nan, np.float32)
     null = np.full((len(chosen), sizes.seeds, len(maps)), np.nan, np.float32)
     climbers = {kind: climber(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM)}
-    steps = reach(layer.jump, network.inputs.shape[:-1])
+    steps = shift_reach(layer.jump, network.inputs.shape[:-1])
     for row, (kind, objective) in enumerate(chosen):
         noise = Noise(network.inputs.shape, kind)
         visible = climbers[objective].visible
@@ -326,20 +326,22 @@ def _climbed(
     return {"maps": maps, **found, "stability": stable, "null": null}
 
 
-def climber(network: Network, layer: LayerInfo, objective: str, steps: int, seed: int) -> Climber:
+def climber(
+    network: Network, layer: LayerInfo, objective: str, steps: int, seed: int
+) -> GradientAscent:
     """The ascent of an arm: without any blur, so that what the noise leaves can be seen."""
     changes: dict[str, Any] = {"steps": steps, "seed": seed, "blur": 0.0}
     if objective == POST:
         changes |= {"warmup": 0, "climb_silent": False}
     settings = ascent_settings(**changes)
-    readout = MapReadout(network, layer)
+    targets = MapTargets(network, layer)
     probe = ascent_settings(screened=4, starts=1, seed=seed)
-    visible = screen(network, readout, probe).visible
-    return Climber(network, readout, settings, visible)
+    visible = screen(network, targets, probe).visible
+    return GradientAscent(network, targets, settings, visible)
 
 
 def grown(
-    climber: Climber, starts: np.ndarray, maps: np.ndarray
+    climber: GradientAscent, starts: np.ndarray, maps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same starts climbed for every map.
 
@@ -381,11 +383,11 @@ def _stability(
     lively = [images[row][alive[row]] for row in range(len(images))]
     firsts = [(row, one[0]) for row, one in enumerate(lively) if len(one)]
     peers = np.stack([one for _, one in firsts]) if firsts else images[:0, 0]
-    mutual = similarity(peers, peers, steps) if len(peers) else np.zeros((0, 0))
+    mutual = image_similarity(peers, peers, steps) if len(peers) else np.zeros((0, 0))
     for place, (row, _) in enumerate(firsts):
         others = np.delete(mutual[place], place)
         beside[row] = np.median(others) if len(others) else np.nan
         if len(lively[row]) > 1:
-            alike = similarity(lively[row], lively[row], steps)
+            alike = image_similarity(lively[row], lively[row], steps)
             within[row] = np.median(alike[np.triu_indices(len(alike), 1)])
     return within, beside

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.ascent.gradient_ascent import Climber, snapshot_steps
+from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import MapReadout
+from oip.ascent.objectives import MapTargets
 from oip.ascent.reconstruction import reconstruct
 from oip.ascent.settings import ascent_settings
 from oip.core import files, plots
@@ -458,13 +458,13 @@ def _climbed(
     """Starts as they come, not screened, with all their snapshots."""
     from oip.ascent.screening import visible_pixels
 
-    readout = MapReadout(network, layer)
+    targets = MapTargets(network, layer)
     settings = ascent_settings(steps=sizes.steps, seed=seed)
-    visible = visible_pixels(network, readout, seed)
+    visible = visible_pixels(network, targets, seed)
     images, _ = Noise(network.inputs.shape, settings.noise).images(
         seed, layer.index, np.arange(starts)
     )
-    climber = Climber(network, readout, settings, visible)
+    climber = GradientAscent(network, targets, settings, visible)
     owners = np.repeat(np.array(maps), starts)
     return climber.climb(np.tile(images, (len(maps), 1, 1, 1)), owners)
 

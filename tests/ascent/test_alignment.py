@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oip.ascent.similarity import correlations, near, peak
+from oip.ascent.similarity import correlations, peak, peak_near
 
 
 def brute(left, right):
@@ -33,14 +33,14 @@ def test_the_peak_is_the_shift(shift):
     value, found = peak(surface)
     assert value == pytest.approx(1.0)
     assert tuple(found) == shift
-    assert near(surface, np.array(shift) + 1, 1) == pytest.approx(1.0)
-    assert near(surface, np.array(shift) + 3, 1) < 0.99
+    assert peak_near(surface, np.array(shift) + 1, 1) == pytest.approx(1.0)
+    assert peak_near(surface, np.array(shift) + 3, 1) < 0.99
 
 
 def test_nothing_is_like_nothing_and_far_shifts_have_no_value():
     empty = np.zeros((4, 4, 1))
     assert not correlations(empty, np.ones((4, 4, 1))).any()
-    assert np.isnan(near(correlations(empty, empty), np.array([99, 0])))
+    assert np.isnan(peak_near(correlations(empty, empty), np.array([99, 0])))
 
 
 def test_large_images_in_half_precision_are_like_themselves():

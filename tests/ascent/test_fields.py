@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.ascent.masks import central_node, checked_nodes, field_boxes, pixels_of, spread_nodes
+from oip.ascent.masks import box_pixels, central_node, checked_nodes, field_boxes, spread_nodes
 from oip.core.errors import SettingsError
 from oip.network.network import Network
 
@@ -29,7 +29,7 @@ def test_a_field_is_where_the_gradient_of_the_node_is(padding):
             value = tf.reduce_sum(model(images)[0, node[0], node[1]])
         seen = tape.gradient(value, images).numpy()[0, ..., 0] != 0
         wanted = np.zeros((20, 18), bool)
-        wanted[pixels_of(box, (20, 18))] = True
+        wanted[box_pixels(box, (20, 18))] = True
         assert np.array_equal(seen, wanted)
 
 

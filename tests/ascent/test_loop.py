@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from oip.ascent.gradient_ascent import Climber, snapshot_steps
+from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import MapReadout
+from oip.ascent.objectives import MapTargets
 from oip.ascent.reconstruction import reconstruct
 from oip.ascent.results import REASONS
 from oip.ascent.screening import screen, visible_pixels
@@ -14,9 +14,9 @@ from oip.network.network import Network
 def climber(model, layer, **settings):
     network = Network(model)
     info = network.find(layer)
-    readout = MapReadout(network, info)
-    visible = visible_pixels(network, readout, 0)
-    return Climber(network, readout, ascent_settings(**settings), visible)
+    targets = MapTargets(network, info)
+    visible = visible_pixels(network, targets, 0)
+    return GradientAscent(network, targets, ascent_settings(**settings), visible)
 
 
 def starts(count, shape=(16, 16, 1)):
@@ -51,8 +51,8 @@ def test_images_keep_mean_and_deviation_over_visible_pixels(small_model):
 
 def test_pixels_that_the_layer_never_sees_are_found(small_model):
     network = Network(small_model)
-    first = visible_pixels(network, MapReadout(network, network.find("first")), 0)
-    second = visible_pixels(network, MapReadout(network, network.find("second")), 0)
+    first = visible_pixels(network, MapTargets(network, network.find("first")), 0)
+    second = visible_pixels(network, MapTargets(network, network.find("second")), 0)
     assert first.all()
     assert second.all()  # 16 -> 14 -> 7 -> 5: all rows are seen
 
@@ -62,7 +62,7 @@ def test_pixels_that_the_layer_never_sees_are_found(small_model):
     parts = [layers.Input((15, 15, 1)), layers.Conv2D(2, 3), layers.MaxPooling2D()]
     odd = Network(keras.Sequential([*parts, layers.Conv2D(2, 3)]))
     seen = visible_pixels(
-        odd, MapReadout(odd, odd.layers[-1]), 0
+        odd, MapTargets(odd, odd.layers[-1]), 0
     )  # 15 -> 13 -> 6: pooling drops a row
     assert seen[:14, :14].all()
     assert not seen[14:].any()
@@ -115,8 +115,8 @@ def test_the_same_network_in_three_ranges_gives_the_same_picture():
         network = Network(model)
         network.inputs = network.inputs.told(mean=(0.3 * scale,), std=(0.25 * scale,))
         info = network.find("maps")
-        climbing = Climber(
-            network, MapReadout(network, info), ascent_settings(steps=40), np.ones((16, 16), bool)
+        climbing = GradientAscent(
+            network, MapTargets(network, info), ascent_settings(steps=40), np.ones((16, 16), bool)
         )
         found.append(climbing.climb(starts(6), np.arange(6)))
     for other in found[1:]:
@@ -146,7 +146,7 @@ def test_silent_maps_are_reached_by_their_pre_activation_only(plant):
     model = plant([-30.0, 0.0], scale=40.0)
     network = Network(model)
     settings = ascent_settings(screened=32)
-    screening = screen(network, MapReadout(network, network.find("maps")), settings)
+    screening = screen(network, MapTargets(network, network.find("maps")), settings)
     assert screening.post[:, 0].max() == 0
     first = starts(4, (12, 12, 1))
     default = climber(model, "maps", steps=60).climb(first, np.zeros(4, int))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oip.ascent.noise import KeptNoise, Noise, octave_grids, octave_weights
+from oip.ascent.noise import Noise, NoiseCache, octave_grids, octave_weights
 from oip.core.errors import SettingsError
 
 
@@ -45,12 +45,12 @@ def test_noise_that_is_kept_is_the_same_noise_drawn_once(monkeypatch):
     monkeypatch.setattr(Noise, "images", counted)
     asked = np.array([5, 0, 5, 2, 0])
     for budget, times in ((1 << 20, 3), (2 * 4 * 144, 4), (1, 5)):
-        kept = KeptNoise(noise, 3, 1, budget)
+        kept = NoiseCache(noise, 3, 1, budget)
         drawn.clear()
         assert np.array_equal(kept.images(asked), images[asked])
         assert len(drawn) == times
         assert np.array_equal(kept.weights(asked), weights[asked])
-    assert len(KeptNoise(noise, 3, 1).images(np.array([], int))) == 0
+    assert len(NoiseCache(noise, 3, 1).images(np.array([], int))) == 0
 
 
 def test_a_coarse_octave_has_long_waves_only():

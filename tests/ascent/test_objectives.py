@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oip
-from oip.ascent.objectives import MapReadout, Objective, ObjectiveReadout, objective
-from oip.ascent.reconstruction import LayerAscent, ReadoutAscent, objective_readout
+from oip.ascent.objectives import MapTargets, Objective, ObjectiveTargets, objective
+from oip.ascent.reconstruction import Ascent, LayerAscent, objective_targets
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.network import Network
@@ -27,8 +27,8 @@ def values(network, images, *expressions, layer=None):
     """(n, objectives) after the activation."""
     import tensorflow as tf
 
-    readout = ObjectiveReadout(network, [objective(one) for one in expressions], layer)
-    return readout.everything(network.feed(tf.constant(images))).post.numpy()
+    targets = ObjectiveTargets(network, [objective(one) for one in expressions], layer)
+    return targets.everything(network.feed(tf.constant(images))).post.numpy()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
     np.testing.assert_allclose(found[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
     along = 0.6 * second[..., 4] + 0.8 * second[..., 6]
     np.testing.assert_allclose(found[:, 2], along.mean((1, 2)), rtol=1e-4)
-    everything = MapReadout(network, network.find("second")).everything(
+    everything = MapTargets(network, network.find("second")).everything(
         network.feed(tf.constant(images))
     )
     np.testing.assert_allclose(found[:, 0], everything.post.numpy()[:, 4], rtol=1e-5)
@@ -218,13 +218,13 @@ def test_what_is_not_finite_fails_alone(small_model, images):
 
 
 def test_one_map_as_an_objective_is_that_map(small_model):
-    """Grown from the same noise, which goes by the index of what is read."""
+    """AscentByMap from the same noise, which goes by the index of what is read."""
     network = oip.Network(small_model)
     layer, settings = network.find("second"), ascent_settings(**QUICK)
     plain = LayerAscent(network, layer, settings).grow(np.array([7]))
-    readout = objective_readout(network, "map:7", "second")
-    readout.index = layer.index
-    same = ReadoutAscent(network, readout, settings).grow(np.array([0]))
+    targets = objective_targets(network, "map:7", "second")
+    targets.index = layer.index
+    same = Ascent(network, targets, settings).grow(np.array([0]))
     np.testing.assert_array_equal(same.starts, plain.starts)
     np.testing.assert_allclose(same.scores, plain.scores, rtol=1e-3)
     np.testing.assert_allclose(same.images, plain.images, atol=0.02)

@@ -5,7 +5,7 @@ import pytest
 
 import oip
 from oip.ascent import reconstruction
-from oip.ascent.reconstruction import shards
+from oip.ascent.reconstruction import aligned_blocks
 from oip.ascent.settings import ascent_settings
 from oip.ascent.verdicts import settled
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
@@ -58,7 +58,7 @@ def test_a_map_is_converged_when_its_last_steps_gain_little():
 
 
 def test_shards_are_aligned():
-    found = dict(shards(np.array([0, 5, 63, 64, 200])))
+    found = dict(aligned_blocks(np.array([0, 5, 63, 64, 200])))
     assert {number: maps.tolist() for number, maps in found.items()} == {
         0: [0, 5, 63],
         1: [64],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip.ascent import similarity
-from oip.ascent.similarity import stability
+from oip.ascent.similarity import image_similarity, start_stability
 
 
 def brute(left, right, reach):
@@ -21,7 +21,7 @@ def brute(left, right, reach):
 def test_similarity_is_that_of_the_plain_loops():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(3, 7, 6, 2)), random.normal(size=(2, 7, 6, 2))
-    found = similarity.similarity(left, right, (2, 2))
+    found = image_similarity(left, right, (2, 2))
     for row in range(3):
         for column in range(2):
             wanted = brute(left[row], right[column], 2)
@@ -31,7 +31,7 @@ def test_similarity_is_that_of_the_plain_loops():
 def test_far_shifts_are_all_tried_and_agree_with_the_plain_loops():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(2, 3, 11, 9, 2)), random.normal(size=(2, 4, 11, 9, 2))
-    found = similarity.similarity(left, right, (7, 5))
+    found = image_similarity(left, right, (7, 5))
     assert found.shape == (2, 3, 4)
     for group, row, column in np.ndindex(found.shape):
         shifted = [
@@ -49,35 +49,35 @@ def test_a_patch_moved_by_any_shift_within_a_far_reach_is_the_same_patch():
     image[0, 30:60, 30:60] = np.random.default_rng(0).normal(size=(30, 30, 1))
     for axis in (1, 2):
         moved = np.concatenate([np.roll(image, step, axis) for step in range(18)])
-        found = similarity.similarity(image, moved, (16, 16))[0]
+        found = image_similarity(image, moved, (16, 16))[0]
         assert found[:17].min() > 0.99
         assert found[17] < 0.5
-    assert similarity.similarity(image, np.roll(image, (-13, 16), (1, 2)), (16, 16))[0, 0] > 0.99
+    assert image_similarity(image, np.roll(image, (-13, 16), (1, 2)), (16, 16))[0, 0] > 0.99
 
 
 def test_far_shifts_of_lines_and_of_images_that_are_empty():
     line = np.random.default_rng(0).normal(size=(3, 40, 2))
     line[:, 30:] = 0.0
-    found = similarity.similarity(line, np.roll(line, 7, 1), (9,))
+    found = image_similarity(line, np.roll(line, 7, 1), (9,))
     np.testing.assert_allclose(np.diagonal(found), 1.0, atol=1e-5)
-    assert similarity.similarity(line, np.zeros_like(line), (9,)).max() == 0.0
+    assert image_similarity(line, np.zeros_like(line), (9,)).max() == 0.0
 
 
 def test_the_number_of_images_compared_at_a_time_changes_nothing(monkeypatch):
     images = np.random.default_rng(1).normal(size=(7, 20, 20, 1))
-    whole = similarity.similarity(images, images, (6, 6))
+    whole = image_similarity(images, images, (6, 6))
     monkeypatch.setattr(similarity, "_BUDGET", 1)
-    np.testing.assert_allclose(similarity.similarity(images, images, (6, 6)), whole, atol=1e-6)
+    np.testing.assert_allclose(image_similarity(images, images, (6, 6)), whole, atol=1e-6)
 
 
 def test_similarity_knows_shifts_and_itself():
     image = np.zeros((1, 12, 12, 1))
     image[0, 4:7, 3:9] = 1.0
     moved = np.roll(image, (2, -1), (1, 2))
-    assert similarity.similarity(image, image, (0, 0))[0, 0] == pytest.approx(1.0)
-    assert similarity.similarity(image, moved, (2, 2))[0, 0] == pytest.approx(1.0)
-    assert similarity.similarity(image, moved, (1, 0))[0, 0] < 0.9
-    assert similarity.similarity(image, np.zeros_like(image), (1, 1))[0, 0] == 0.0
+    assert image_similarity(image, image, (0, 0))[0, 0] == pytest.approx(1.0)
+    assert image_similarity(image, moved, (2, 2))[0, 0] == pytest.approx(1.0)
+    assert image_similarity(image, moved, (1, 0))[0, 0] < 0.9
+    assert image_similarity(image, np.zeros_like(image), (1, 1))[0, 0] == 0.0
 
 
 def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
@@ -87,7 +87,7 @@ def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
     images[1, 2:] = images[1, 2] + 0.05 * images[1, 2:]
     alive = np.ones(20, bool)
     alive[7] = False
-    found = stability(images, alive, (1, 1), seed=0, layer=0)
+    found = start_stability(images, alive, (1, 1), seed=0, layer=0)
     assert found.within[0] > 0.9
     assert found.percentile[0] == 100.0
     assert 20 < np.median(found.percentile[2:][alive[2:]]) <= 100
@@ -97,16 +97,16 @@ def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
     assert found.clusters[0].tolist() == [0, 0, 0, 0]
     assert found.clusters[1][2] == found.clusters[1][3] == 0
     assert found.medoids[0].sum() == 1
-    few = stability(images[:5], alive[:5], (1, 1), seed=0, layer=0)
+    few = start_stability(images[:5], alive[:5], (1, 1), seed=0, layer=0)
     assert np.isnan(few.percentile).all()
-    single = stability(images[:, :1], alive, (1, 1), seed=0, layer=0)
+    single = start_stability(images[:, :1], alive, (1, 1), seed=0, layer=0)
     assert np.isnan(single.within).all()
 
 
 def test_one_start_is_compared_with_nothing():
     images = np.random.default_rng(0).normal(size=(12, 1, 6, 6, 1))
     alive = np.arange(12) > 0
-    found = stability(images, alive, (1, 1), 0, 0)
+    found = start_stability(images, alive, (1, 1), 0, 0)
     assert np.isnan(found.within).all()
     assert np.isnan(found.percentile).all()
     assert not found.n_null.any()

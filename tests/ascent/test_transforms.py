@@ -3,7 +3,7 @@ import pytest
 
 import oip
 from oip.ascent.settings import ascent_settings
-from oip.ascent.transforms import look_of
+from oip.ascent.transforms import transform_of
 from oip.core.errors import SettingsError
 
 
@@ -13,7 +13,7 @@ def look(steps, shape=(20, 20, 1), **settings):
 
     images = np.zeros((1, *shape), np.float32)
     images[(0, *(side // 2 for side in shape[:-1]))] = 1.0
-    transform = look_of(ascent_settings(**settings), shape, 3)
+    transform = transform_of(ascent_settings(**settings), shape, 3)
     assert transform is not None
     return np.stack(
         [transform(tf.constant(images), tf.constant(step)).numpy()[0] for step in range(steps)]
@@ -21,7 +21,7 @@ def look(steps, shape=(20, 20, 1), **settings):
 
 
 def test_without_transforms_there_is_none():
-    assert look_of(ascent_settings(), (20, 20, 1), 0) is None
+    assert transform_of(ascent_settings(), (20, 20, 1), 0) is None
 
 
 def test_jitter_has_mean_zero_and_reaches_its_bounds():
@@ -43,7 +43,7 @@ def test_turns_and_scales_are_about_the_middle_and_bounded():
 
     images = np.zeros((1, 41, 41, 1), np.float32)
     images[0, 20, 35] = 1.0
-    transform = look_of(ascent_settings(rotation=10, scale=0.1), (41, 41, 1), 1)
+    transform = transform_of(ascent_settings(rotation=10, scale=0.1), (41, 41, 1), 1)
     angles, radii = [], []
     for step in range(40):
         seen = transform(tf.constant(images), tf.constant(step)).numpy()[0, ..., 0]
@@ -59,7 +59,7 @@ def test_turns_and_scales_are_about_the_middle_and_bounded():
 
 def test_lines_cannot_be_turned():
     with pytest.raises(SettingsError, match="two spatial axes"):
-        look_of(ascent_settings(rotation=5), (20, 1), 0)
+        transform_of(ascent_settings(rotation=5), (20, 1), 0)
 
 
 def test_the_score_is_of_the_image_itself_not_of_how_it_was_looked_at(small_model):

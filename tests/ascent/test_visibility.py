@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.masks import seen_pixels
-from oip.ascent.objectives import MapReadout, ObjectiveReadout, objective
+from oip.ascent.masks import visible_masks
+from oip.ascent.objectives import MapTargets, ObjectiveTargets, objective
 from oip.core.errors import ModelError, SettingsError
 from oip.network.network import Network
 
@@ -86,8 +86,8 @@ def test_an_objective_that_only_data_move_is_not_refused():
 def test_each_node_has_a_field_of_its_own(small_model):
     network = Network(small_model)
     asked = ["node:3@0,0", "node:5@4,4", "map:3", "node:3@0,0 + node:5@0,0", "node:5@0,0"]
-    readout = ObjectiveReadout(network, [objective(one) for one in asked], "second")
-    seen = seen_pixels(network, readout, 0)
+    targets = ObjectiveTargets(network, [objective(one) for one in asked], "second")
+    seen = visible_masks(network, targets, 0)
     assert seen.shape == (5, 16, 16)
     corner = np.zeros((16, 16), bool)
     corner[:8, :8] = True  # 3 x 3, pooled, 3 x 3: a field of 8
@@ -95,7 +95,7 @@ def test_each_node_has_a_field_of_its_own(small_model):
         assert np.array_equal(seen[row], wanted), asked[row]
     assert np.array_equal(seen[3], corner)
     assert np.array_equal(seen[4], corner)
-    maps = seen_pixels(network, MapReadout(network, network.find("second")), 0)
+    maps = visible_masks(network, MapTargets(network, network.find("second")), 0)
     assert maps.shape == (1, 16, 16)
 
 

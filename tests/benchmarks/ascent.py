@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, path: str, layer: str, steps: int, source: str):
         from oip import models
-        from oip.ascent.objectives import MapReadout
+        from oip.ascent.objectives import MapTargets
         from oip.ascent.screening import screen
         from oip.ascent.settings import ascent_settings
         from oip.network.network import Network
@@ -69,8 +69,8 @@ class Bench:
         self.network = Network(path)
         self.layer = self.network.find(layer)
         data = models.load(source, part="test").images
-        readout = MapReadout(self.network, self.layer)
-        self.evidence = screen(self.network, readout, ascent_settings(screened=4), data)
+        targets = MapTargets(self.network, self.layer)
+        self.evidence = screen(self.network, targets, ascent_settings(screened=4), data)
         self.excitable = self.evidence.data_active > 0
 
     def peer(self, name: str, build: Build) -> Measured:

@@ -61,19 +61,19 @@ def whole(network: Any, name: str, steps: int) -> np.ndarray:
 
 def prepared(network: Any, layer: Any, steps: int, **settings: Any) -> tuple[Any, Any, Any]:
     """A traced climber, the starts that screening chose, and their maps."""
-    from oip.ascent.gradient_ascent import Climber
+    from oip.ascent.gradient_ascent import GradientAscent
     from oip.ascent.noise import Noise
-    from oip.ascent.objectives import MapReadout
+    from oip.ascent.objectives import MapTargets
     from oip.ascent.screening import screen
     from oip.ascent.settings import ascent_settings
 
     chosen = ascent_settings(starts=1, steps=steps, **settings)
-    readout = MapReadout(network, layer)
-    evidence = screen(network, readout, chosen)
+    targets = MapTargets(network, layer)
+    evidence = screen(network, targets, chosen)
     maps = np.arange(layer.maps)
     starts = np.array([evidence.ranked_starts(number)[0] for number in maps])
     noise, _ = Noise(network.inputs.shape).images(0, layer.index, starts)
-    return Climber(network, readout, chosen, evidence.visible), noise, maps
+    return GradientAscent(network, targets, chosen, evidence.visible), noise, maps
 
 
 def climb(network: Any, layer: Any, steps: int, tolerance: float = 1e-3) -> Run:

@@ -7,7 +7,7 @@ from oip.ascent.parameterization import (
     Linear,
     Phases,
     frequencies,
-    parameterisation_of,
+    parameterization_of,
 )
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import SettingsError
@@ -47,7 +47,7 @@ def test_phases_keep_the_magnitudes_and_follow_the_gradient():
 
     random = np.random.default_rng(1)
     data = random.normal(size=(20, 12, 10, 2))
-    terms = parameterisation_of(
+    terms = parameterization_of(
         ascent_settings(parameterisation="phase"), (12, 10, 2), DataStatistics.of(data)
     )
     assert isinstance(terms, Phases)
@@ -68,7 +68,7 @@ def test_bands_that_go_together_in_the_data_move_together():
     random = np.random.default_rng(2)
     common = random.normal(size=(50, 8, 8, 1))
     data = np.concatenate([common, common, random.normal(size=(50, 8, 8, 1)) * 0.1], -1)
-    terms = parameterisation_of(
+    terms = parameterization_of(
         ascent_settings(decorrelate=True), (8, 8, 3), DataStatistics.of(data)
     )
     slope = np.zeros((1, 8, 8, 3), np.float32)
@@ -81,14 +81,14 @@ def test_bands_that_go_together_in_the_data_move_together():
 @pytest.mark.parametrize("settings", [{"parameterisation": "phase"}, {"decorrelate": True}])
 def test_statistics_of_data_are_asked_for(settings):
     with pytest.raises(SettingsError, match="--data"):
-        parameterisation_of(ascent_settings(**settings), (8, 8, 3), None)
+        parameterization_of(ascent_settings(**settings), (8, 8, 3), None)
 
 
 def test_the_fourier_preset_does_without_data_once_bands_stay_as_they_are():
     with pytest.raises(SettingsError, match="decorrelate=false"):
-        parameterisation_of(ascent_settings("fourier"), (8, 8, 3), None)
-    parameterisation_of(ascent_settings("fourier"), (8, 8, 1), None)
-    parameterisation_of(ascent_settings("fourier", decorrelate=False), (8, 8, 3), None)
+        parameterization_of(ascent_settings("fourier"), (8, 8, 3), None)
+    parameterization_of(ascent_settings("fourier"), (8, 8, 1), None)
+    parameterization_of(ascent_settings("fourier", decorrelate=False), (8, 8, 3), None)
 
 
 def test_presets_do_what_they_are_for(small_model, small_images):

@@ -60,11 +60,11 @@ def test_regularisers_do_what_they_are_for(small_model):
 def test_diversity_makes_starts_differ(small_model):
     import tensorflow as tf
 
-    from oip.ascent.objectives import MapReadout
+    from oip.ascent.objectives import MapTargets
     from oip.network.network import Network
 
     network = Network(small_model)
-    readout = MapReadout(network, network.find("second"))
+    targets = MapTargets(network, network.find("second"))
 
     def mean_likeness(diversity):
         oips = oip.reconstruct(
@@ -73,7 +73,7 @@ def test_diversity_makes_starts_differ(small_model):
         assert oips.scores[:, 0].max() > 0
         items = np.repeat(np.arange(10), 4)
         images = oips.pixels.reshape(-1, 16, 16, 1)
-        reading = readout.own(
+        reading = targets.own(
             network.feed(tf.constant(images)),
             tf.constant(items),
             tf.constant(False),
