@@ -32,7 +32,7 @@ _BUDGET = 1 << 30
 """Bytes that the work of all threads together may take."""
 
 
-def each(
+def thread_map(
     work: Callable[[Item], Result], items: Iterable[Item], bytes_each: int = 0
 ) -> list[Result]:
     """`work` of every item, in their order.
@@ -75,7 +75,7 @@ _BYTES = 256 << 20
 """Of matrices whose eigenvalues are found at once."""
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b of matrices (n, k) and (k, m) of one floating type."""
     if a.shape[0] * a.shape[1] * b.shape[1] < _PRODUCTS_WORTH:
         return a @ b
@@ -112,7 +112,7 @@ def _here(matrices: np.ndarray) -> np.ndarray:
     if len(matrices) < 2:
         return np.linalg.eigvalsh(matrices)
     parts = np.array_split(matrices, min(len(matrices), _PARTS))
-    return np.concatenate(each(np.linalg.eigvalsh, parts))
+    return np.concatenate(thread_map(np.linalg.eigvalsh, parts))
 
 
 def _either(here: Callable[[], np.ndarray], there: Callable[[Any], Any]) -> np.ndarray:

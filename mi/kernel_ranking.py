@@ -11,7 +11,7 @@ import numpy as np
 from oip.core import html, plots
 from oip.core.errors import DataError, ModelError, SettingsError, expected
 from oip.core.units import bits
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.estimators.renyi import Renyi
@@ -178,7 +178,7 @@ def rank_kernels(
         raise DataError(expected(where, "finite numbers", "NaN or infinity"))
     found = one.over_maps(parts, codes, seed, _NULL if one.shuffles else 0, one.map_draws)
     renyi = Renyi(alpha=2.0)
-    shared = each(
+    shared = thread_map(
         lambda row: renyi.information(parts[:, row], response, seed).nats, range(parts.shape[1])
     )
     weights = np.asarray(call.layer.get_weights()[0])[..., number]

@@ -12,26 +12,12 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_drawn, check_whole, plain
 from oip.core.errors import DataError, expected
-from oip.mi.backend import each
-from oip.mi.estimators.base import (
-    ConditionalEstimator,
-    ConditionalLabelEstimator,
-    DiscreteEstimator,
-    DivergenceEstimator,
-    EntropyEstimator,
-    Estimator,
-    InputEstimator,
-    LabelEntropyEstimator,
-    LabelEstimator,
-    NegentropyEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
+from oip.mi.backend import thread_map
+from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.registry import estimator_of
 from oip.mi.estimators.results import LEVEL, Estimate
 from oip.mi.permutation_test import p_values
-from oip.mi.resampling import centred, halves, joint_null
+from oip.mi.resampling import centered, halves, joint_null
 from oip.mi.validation import (
     FEWEST,
     Side,
@@ -73,7 +59,7 @@ def counts(one: Estimator, null: int | None, draws: int | None) -> tuple[int, in
 
 def of_label(
     one: LabelEstimator, x: np.ndarray, codes: np.ndarray, shuffles: int, draws: int, seed: int
-) -> Value:
+) -> RawEstimate:
     """I(X;Y) of x (n, d) and a label: one map's part of `over_maps`.
 
     No draws where halves are too small.
@@ -82,7 +68,7 @@ def of_label(
     if codes.any() and _too_few(one, len(codes)):
         draws = 0
     found = one.over_maps(x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False)
-    return Value(
+    return RawEstimate(
         float(found.raw[0]),
         ceiling=float(found.ceiling[0]),
         draws=found.draws[:, 0] if asked else None,
@@ -91,11 +77,11 @@ def of_label(
     )
 
 
-def of_some(one: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int) -> Value:
+def of_some(one: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int) -> RawEstimate:
     """I(X;Y) of a part of the samples, without those of its classes that are left with one."""
     kept = np.bincount(codes)[codes] > 1
     if kept.sum() < FEWEST:
-        return Value(0.0)
+        return RawEstimate(0.0)
     codes = np.unique(codes[kept], return_inverse=True)[1]
     return of_label(one, x[kept], codes, 0, 0, seed)
 
@@ -118,7 +104,7 @@ def resampled(
         return np.empty(0)
     sets = [halves(size, seed + place, draws) for place, size in enumerate(sizes)]
     return np.array(
-        each(
+        thread_map(
             lambda row: again([part[row] for part in sets]),
             range(draws),
             one.working_bytes(sum(sizes) // 2),
@@ -129,7 +115,7 @@ def resampled(
 def estimate(
     quantity: str,
     one: Estimator,
-    value: Value,
+    value: RawEstimate,
     *,
     n: int,
     d: int,
@@ -159,7 +145,7 @@ def estimate(
     if drawn is not None and not drawn.size:
         notices += (_NO_INTERVAL,)
     elif drawn is not None:
-        ends = np.quantile(centred(raw, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        ends = np.quantile(centered(raw, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low = float(np.clip(ends[0], least, shown))
         high = float(np.clip(ends[1], shown, most))
     if against is not None and against.size:
@@ -229,11 +215,11 @@ def entropy(
     side = check_side("x", x, discrete, labels_first=False)
     if side.is_label:
         name = "binning" if estimator is None else estimator
-        one = estimator_of("entropy of a label", LabelEntropyEstimator, name, parameters)
+        one = estimator_of("entropy of a label", "label_entropy", name, parameters)
         estimated = one.label_entropy
     else:
         name = "kde" if estimator is None else estimator
-        one = estimator_of("entropy", EntropyEstimator, name, parameters)
+        one = estimator_of("entropy", "entropy", name, parameters)
         estimated = one.entropy
     seed, _, draws = check_asked(len(side), seed, None, draws)
     _, drawn = counts(one, 0, draws)
@@ -284,7 +270,7 @@ def negentropy(
         >>> round(mi.negentropy(x, draws=0).nats, 1)  # 1/2 ln(2 pi e) - 1
         0.4
     """
-    one = estimator_of("negentropy", NegentropyEstimator, estimator, parameters)
+    one = estimator_of("negentropy", "negentropy", estimator, parameters)
     return _with_interval("J(X)", one, one.negentropy, check_numbers("x", x), seed, draws)
 
 
@@ -328,14 +314,16 @@ def input_information(
         >>> mi.input_information(np.arange(64.0) * 1000, noise=1.0).saturated
         True
     """
-    one = estimator_of("the information about the input", InputEstimator, estimator, parameters)
+    one = estimator_of(
+        "the information about the input", "input_information", estimator, parameters
+    )
     return _with_interval("I(X;M)", one, one.input_information, check_numbers("x", x), seed, draws)
 
 
 def _with_interval(
     quantity: str,
     one: Estimator,
-    estimated: Callable[[np.ndarray, int], Value],
+    estimated: Callable[[np.ndarray, int], RawEstimate],
     values: np.ndarray,
     seed: int,
     draws: int | None,
@@ -368,10 +356,10 @@ class Pairing(ABC):
     seed: int
 
     @abstractmethod
-    def value(self, left: np.ndarray, right: np.ndarray) -> Value:
+    def value(self, left: np.ndarray, right: np.ndarray) -> RawEstimate:
         """I of samples like these, without interval and null."""
 
-    def whole(self, shuffles: int, draws: int) -> Value:
+    def whole(self, shuffles: int, draws: int) -> RawEstimate:
         """I of all samples, with interval and null."""
         value = self.value(self.left, self.right)
         null = self.null(shuffles) if shuffles else None
@@ -399,7 +387,7 @@ class Pairing(ABC):
 
 
 class _Numbers(Pairing):
-    def value(self, left: np.ndarray, right: np.ndarray) -> Value:
+    def value(self, left: np.ndarray, right: np.ndarray) -> RawEstimate:
         return self.one.information(left, right, self.seed)
 
     def null(self, shuffles: int) -> np.ndarray:
@@ -407,15 +395,15 @@ class _Numbers(Pairing):
 
 
 class _Label(Pairing):
-    def value(self, left: np.ndarray, right: np.ndarray) -> Value:
+    def value(self, left: np.ndarray, right: np.ndarray) -> RawEstimate:
         return of_some(self.one, left, right, self.seed)
 
-    def whole(self, shuffles: int, draws: int) -> Value:
+    def whole(self, shuffles: int, draws: int) -> RawEstimate:
         return of_label(self.one, self.left, self.right, shuffles, draws, self.seed)
 
 
 class _Labels(Pairing):
-    def value(self, left: np.ndarray, right: np.ndarray) -> Value:
+    def value(self, left: np.ndarray, right: np.ndarray) -> RawEstimate:
         return self.one.discrete_information(left, right, self.seed)
 
 
@@ -437,15 +425,17 @@ def paired(
     check_lengths(y.name, len(y), len(x))
     if x.is_label and y.is_label:
         what = "I(X;Y) of two labels"
-        one = estimator_of(what, DiscreteEstimator, "binning" if name is None else name, parameters)
+        one = estimator_of(
+            what, "discrete_information", "binning" if name is None else name, parameters
+        )
         return _Labels(one, x.values, y.values, seed)
     if not x.is_label and not y.is_label:
         what = "I(X;Y) of numbers and numbers (say discrete=True if y is a label)"
-        one = estimator_of(what, PairEstimator, "ksg" if name is None else name, parameters)
+        one = estimator_of(what, "information", "ksg" if name is None else name, parameters)
         return _Numbers(one, x.values, y.values, seed)
     numbers, label = (y, x) if x.is_label else (x, y)
     what = f"I(X;Y) of numbers and a label (say discrete=False if {label.name} is numbers)"
-    one = estimator_of(what, LabelEstimator, "kde" if name is None else name, parameters)
+    one = estimator_of(what, "label_information", "kde" if name is None else name, parameters)
     if label.values.any():
         check_seen_twice(label.name, label.values)
     return _Label(one, numbers.values, label.values, seed)
@@ -454,7 +444,7 @@ def paired(
 _NEAR = 6
 """Samples nearest in Z, its own among them, from which a shuffle takes an x; Runge has 5 to 10."""
 
-Estimated = Callable[[np.ndarray, np.ndarray, np.ndarray], Value]
+Estimated = Callable[[np.ndarray, np.ndarray, np.ndarray], RawEstimate]
 """I(X;Y|Z) of x, y and given (n, ...), without interval and null."""
 
 
@@ -467,7 +457,7 @@ def conditioned(
     seed: int,
     null: int | None,
     draws: int | None,
-) -> tuple[Estimator, Value]:
+) -> tuple[Estimator, RawEstimate]:
     """The estimator of I(X;Y|Z), and its value with interval and null.
 
     Raises:
@@ -493,7 +483,7 @@ def conditioned(
     if shuffles:
         orders = local_orders(given, shuffles, seed)
         against = np.array(
-            each(
+            thread_map(
                 lambda order: estimated(sides[0][order], *sides[1:]).nats,
                 orders,
                 one.working_bytes(len(x)),
@@ -523,32 +513,32 @@ def _way(
         return pair.one, lambda a, b, c: _mean_within(pair.value, fewest, a, b, c)
     if not y.is_label:
         what = "I(X;Y|Z) of numbers"
-        direct = estimator_of(what, ConditionalEstimator, name or "ksg", parameters)
+        direct = estimator_of(what, "conditional_information", name or "ksg", parameters)
         return direct, lambda a, b, c: direct.conditional_information(a, b, c, seed)
     what = "I(X;Y|Z) of a label, given numbers"
-    chain = estimator_of(what, LabelEstimator, name or "kde", parameters)
+    chain = estimator_of(what, "label_information", name or "kde", parameters)
     check_seen_twice(y.name, y.values)
 
-    if isinstance(chain, ConditionalLabelEstimator):
+    if chain.can("conditional_label_information"):
         return chain, lambda a, b, c: chain.conditional_label_information(a, b, c, seed)
 
-    def estimated(left: np.ndarray, codes: np.ndarray, known: np.ndarray) -> Value:
+    def estimated(left: np.ndarray, codes: np.ndarray, known: np.ndarray) -> RawEstimate:
         numbers = one_hot(left) if x.is_label else left
         both = of_some(chain, np.concatenate([numbers, known], axis=1), codes, seed)
         alone = of_some(chain, known, codes, seed)
         told = tuple(dict.fromkeys(both.notices + alone.notices))
-        return Value(both.nats - alone.nats, ceiling=both.ceiling, notices=told)
+        return RawEstimate(both.nats - alone.nats, ceiling=both.ceiling, notices=told)
 
     return chain, estimated
 
 
 def _mean_within(
-    information: Callable[[np.ndarray, np.ndarray], Value],
+    information: Callable[[np.ndarray, np.ndarray], RawEstimate],
     fewest: int,
     x: np.ndarray,
     y: np.ndarray,
     given: np.ndarray,
-) -> Value:
+) -> RawEstimate:
     """The mean of the classes' information, by their shares; 0 of classes with fewer samples."""
     nats, ceiling = 0.0, 0.0
     notices: dict[str, None] = {}
@@ -561,7 +551,9 @@ def _mean_within(
         nats += share * found.nats
         ceiling += share * (np.inf if found.ceiling is None else found.ceiling)
         notices.update(dict.fromkeys(found.notices))
-    return Value(nats, ceiling=ceiling if np.isfinite(ceiling) else None, notices=tuple(notices))
+    return RawEstimate(
+        nats, ceiling=ceiling if np.isfinite(ceiling) else None, notices=tuple(notices)
+    )
 
 
 def local_orders(given: Side, shuffles: int, seed: int) -> np.ndarray:
@@ -751,7 +743,7 @@ def total_correlation(
     values = check_numbers("x", x)
     if values.shape[1] < 2:
         raise DataError(expected("x", "two columns or more", "one"))
-    one = estimator_of("total correlation", TotalCorrelationEstimator, estimator, parameters)
+    one = estimator_of("total correlation", "total_correlation", estimator, parameters)
     seed, null, draws = check_asked(len(values), seed, null, draws)
     shuffles, drawn = counts(one, null, draws)
     value = one.total_correlation(values, seed)
@@ -813,7 +805,7 @@ def kl_divergence(
     if first.shape[1] != second.shape[1]:
         columns = f"{first.shape[1]} columns, as many as x has"
         raise DataError(expected("y", columns, second.shape[1]))
-    one = estimator_of("KL divergence", DivergenceEstimator, estimator, parameters)
+    one = estimator_of("KL divergence", "divergence", estimator, parameters)
     seed, null, draws = check_asked(len(first) + len(second), seed, null, draws)
     shuffles, drawn = counts(one, null, draws)
     value = one.divergence(first, second, seed)
@@ -823,7 +815,7 @@ def kl_divergence(
     if shuffles:
         orders = [draw.permutation(len(pool)) for _ in range(shuffles)]
         against = np.array(
-            each(
+            thread_map(
                 lambda o: one.divergence(pool[o[:n]], pool[o[n:]], seed).nats,
                 orders,
                 pool.nbytes + one.working_bytes(len(pool)),

@@ -13,13 +13,13 @@ from oip.core import html, seeds
 from oip.core.checks import check_number, check_whole
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.units import bits
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
     class_entropy,
     gram,
-    label_entropy,
     matrix_entropy,
+    renyi_label_entropy,
 )
 from oip.mi.estimators.renyi_pairs import Pairs, added_squares
 from oip.mi.estimators.results import SATURATED
@@ -292,7 +292,7 @@ def layer_grams(subject: Subject, at: At, width: Bandwidth) -> tuple[np.ndarray,
         usable = np.isfinite(values).all(axis=(0, 2))
         finite.append(usable)
         kept = [values[:, place] for place in np.flatnonzero(usable)]
-        grams += each(lambda one: gram(one, width).astype(np.float32), kept)
+        grams += thread_map(lambda one: gram(one, width).astype(np.float32), kept)
     if not grams:
         name = subject.info.name
         raise DataError(expected(f"responses of layer '{name}'", "finite numbers", "none"))
@@ -360,9 +360,11 @@ def _spectra(
     def both(joint: np.ndarray) -> tuple[float, float]:
         return _informations(joint, whole, own, codes, alpha)
 
-    single = np.array(each(lambda one: both(one.astype(np.float64)), grams))
+    single = np.array(thread_map(lambda one: both(one.astype(np.float64)), grams))
     wanted = [*zip(range(maps), range(maps), strict=True), *zip(rows, columns, strict=True)]
-    values = each(lambda pair: both(grams[pair[0]] * grams[pair[1]].astype(np.float64)), wanted)
+    values = thread_map(
+        lambda pair: both(grams[pair[0]] * grams[pair[1]].astype(np.float64)), wanted
+    )
     joint = np.full((2, maps, maps), np.nan)
     for (row, column), found in zip(wanted, values, strict=True):
         joint[:, row, column] = joint[:, column, row] = found
@@ -378,7 +380,7 @@ def _informations(
     about = own + entropy - float(matrix_entropy(joint * whole, alpha))
     if codes is None:
         return about, math.nan
-    return about, entropy + label_entropy(codes, alpha) - class_entropy(joint, codes, alpha)
+    return about, entropy + renyi_label_entropy(codes, alpha) - class_entropy(joint, codes, alpha)
 
 
 def _together(

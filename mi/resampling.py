@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from oip.core import seeds
-from oip.mi.backend import each, in_turn
-from oip.mi.estimators.results import LEVEL, MapEstimates, MapSamples
+from oip.mi.backend import in_turn, thread_map
+from oip.mi.estimators.results import LEVEL, LabelledResponses, MapEstimates
 from oip.mi.permutation_test import class_p_values
 from oip.mi.validation import class_entropies, label_entropy
 
@@ -73,10 +73,10 @@ def joint_null(
 ) -> np.ndarray:
     """(shuffles,): the estimate of y with its rows in random orders."""
     orders = shuffled(np.arange(len(y)), seed, shuffles)
-    return np.array(each(lambda order: estimate(y[order]), orders, bytes_each))
+    return np.array(thread_map(lambda order: estimate(y[order]), orders, bytes_each))
 
 
-def centred(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
+def centered(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Draws moved so that their mean is the estimate: a half is biased more than the whole.
 
     Args:
@@ -88,7 +88,7 @@ def centred(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 def over_prepared(
     prepare: Callable[[np.ndarray], Prepared | None],
-    samples: MapSamples,
+    samples: LabelledResponses,
     bytes_each: int = 0,
     dear: bool = False,
 ) -> MapEstimates:
@@ -120,7 +120,7 @@ def over_prepared(
 
     def several(work: Callable[[np.ndarray], float], items: Iterable[np.ndarray]) -> list[float]:
         # Many maps have a thread each.
-        return each(work, items, bytes_each) if maps == 1 else in_turn(work, items)
+        return thread_map(work, items, bytes_each) if maps == 1 else in_turn(work, items)
 
     def one(place: int) -> tuple[str, ...]:
         prepared = prepare(samples.responses[:, place])
@@ -132,7 +132,7 @@ def over_prepared(
             rest = ((codes == code).astype(int) for code in range(classes))
             single[place] = several(lambda labels: information(labels, None), rest)
         again = several(lambda part: information(codes[part], part), parts)
-        drawn[:, place] = centred(raw[place], np.array(again))
+        drawn[:, place] = centered(raw[place], np.array(again))
         null[:, place] = several(lambda labels: information(labels, None), mixed)
         if not samples.one_vs_rest:
             return prepared.notices
@@ -151,7 +151,7 @@ def over_prepared(
             single_null[:, place, alike] = np.array(values)[:, None]
         return prepared.notices
 
-    notices = each(one, range(maps), bytes_each)
+    notices = thread_map(one, range(maps), bytes_each)
     return MapEstimates(
         raw=raw,
         ceiling=np.full(maps, label_entropy(codes)),

@@ -27,10 +27,15 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.errors import DataError, ModelError, SettingsError, expected
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
-from oip.mi.estimators.renyi_entropy import Bandwidth, class_entropy, label_entropy, matrix_entropy
+from oip.mi.estimators.renyi_entropy import (
+    Bandwidth,
+    class_entropy,
+    matrix_entropy,
+    renyi_label_entropy,
+)
 from oip.mi.estimators.renyi_pairs import Pairs
 from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, Subject
@@ -115,14 +120,14 @@ def conditional_width(
         S. Yu, J. C. Principe: Simple stopping criteria for information theoretic feature selection.
         Entropy 21 (2019) 99. S. Yu et al.: IEEE TNNLS 32 (2021) 435, algorithm 1.
     """
-    n, label = len(codes), label_entropy(codes, alpha)
+    n, label = len(codes), renyi_label_entropy(codes, alpha)
 
     def known(a: np.ndarray) -> tuple[float, float]:
         """S(A) and I(A;Y)."""
         whole = float(matrix_entropy(a, alpha))
         return whole, whole + label - class_entropy(a, codes, alpha)
 
-    alone = np.array(each(lambda one: known(one.astype(np.float64))[1], grams))
+    alone = np.array(thread_map(lambda one: known(one.astype(np.float64))[1], grams))
     chosen = np.ones((n, n))
     before = 0.0
     order: list[int] = []
@@ -163,14 +168,14 @@ def _tried(
     known: Known, chosen: np.ndarray, grams: np.ndarray, rows: list[int]
 ) -> list[tuple[float, float]]:
     """S and I of the chosen maps with each of some others."""
-    return each(lambda row: known(chosen * grams[row]), rows)
+    return thread_map(lambda row: known(chosen * grams[row]), rows)
 
 
 def _permuted(
     known: Known, chosen: np.ndarray, one: np.ndarray, orders: list[np.ndarray]
 ) -> np.ndarray:
     """(shuffles,): I of the chosen maps with one whose samples are in other orders."""
-    return np.array(each(lambda mix: known(chosen * one[np.ix_(mix, mix)])[1], orders))
+    return np.array(thread_map(lambda mix: known(chosen * one[np.ix_(mix, mix)])[1], orders))
 
 
 _RIDGE = 1e-4

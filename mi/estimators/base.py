@@ -1,95 +1,203 @@
-"""What an estimator of information has to be able to do: one small class a quantity.
+"""The interface of estimators of information: one method for each quantity.
 
-A family is a frozen dataclass of its settings that inherits from those of these classes whose
-quantity it can estimate, and defines their methods. What it does not inherit from it cannot do, and
-whoever asks for that is told which estimators can. Everything inside is in nats.
+An estimator is a frozen dataclass of its settings. It defines the methods of those quantities that
+it can estimate; `abilities` lists them. Everything inside is in nats.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_drawn, check_whole
-from oip.mi.backend import each
-from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.backend import thread_map
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import joint_null
 from oip.mi.validation import FEWEST, checked_maps
 
+Quantity = Literal[
+    "label_information",
+    "information",
+    "discrete_information",
+    "conditional_information",
+    "conditional_label_information",
+    "entropy",
+    "label_entropy",
+    "total_correlation",
+    "negentropy",
+    "divergence",
+    "input_information",
+]
+"""The method that estimates it; for `label_information` that is `over_maps`."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """The quantities that an estimator can estimate, and the kind of its numbers."""
+
+    quantities: frozenset[Quantity] = frozenset()
+    held_out: bool = False
+    """A bound from held-out predictions: at its ceiling it is knowledge, not saturation."""
+    cheap_null: bool = False
+    """A thousand shuffles cost little, so that every map of a ranking has a null of its own."""
+
 
 @dataclass(frozen=True, eq=False)
-class Value:
-    """An estimate in nats, as a family gives it."""
+class RawEstimate:
+    """An estimate in nats, as an estimator returns it: not clipped."""
 
     nats: float
-    """As it comes out; who asked for it clips it where it has to be 0 or more."""
     ceiling: float | None = None
     """Largest value that the estimate can take; None if there is none."""
     least: float = 0.0
-    """What the estimate has without any information, from which it rises to its ceiling: the
-    entropy of the noise where x is measured with noise added."""
+    """The value without any information, from which the estimate rises to its ceiling: the entropy
+    of the noise where x is measured with noise added."""
     draws: np.ndarray | None = None
-    """(draws,): the estimate under resampling. No family fills it: who asked for the value does,
-    with as many as were asked for."""
+    """(draws,): the estimate from random halves; filled by the caller of the estimator."""
     null: np.ndarray | None = None
-    """(shuffles,): the estimate from shuffled samples, filled in the same way."""
+    """(shuffles,): the estimate from shuffled samples; filled by the caller of the estimator."""
     notices: tuple[str, ...] = ()
-    """What a reader has to know before using the number: a bias, an assumption that is broken."""
+    """What a reader has to know before using the number: a bias, a broken assumption."""
 
 
 @dataclass(frozen=True)
 class Estimator(ABC):
     """A way to estimate information.
 
-    Subclasses check their settings when they are made (`oip.core.checks`).
+    A subclass lists in `abilities` the quantities that it can estimate and defines their methods.
+    It checks its settings when it is made (`oip.core.checks`).
     """
 
     name: ClassVar[str]
-    """What it is asked for by."""
+    """As in `mi.estimator(name)`."""
     name_shown: ClassVar[str]
-    """What its numbers are called where they are shown."""
-    held_out: ClassVar[bool] = False
-    """A bound from held-out predictions: being at the ceiling is then knowledge, not saturation."""
+    """The name of its numbers where they are shown."""
+    abilities: ClassVar[Abilities] = Abilities()
     shuffles: ClassVar[int] = 100
-    """Shuffles of the null where no number is asked for; 0: no null unless it is asked for."""
+    """Default shuffles of the null; 0: no null unless one is requested."""
     alone_shuffles: ClassVar[int | None] = None
-    """The same for one estimate by itself, where those of many maps are too dear; `shuffles` if
-    None."""
+    """The same for one estimate by itself, where those of many maps are too expensive; `shuffles`
+    if None."""
     resamples: ClassVar[int] = 40
-    """Random halves that an interval is made from where no number is asked for; 0: no interval."""
+    """Default random halves of an interval; 0: no interval."""
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the value depends on besides the data, for the reader."""
+        """The settings that the value depends on, for the reader."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
     def fewest(self) -> int:
-        """Samples that an estimate needs."""
+        """The number of samples that an estimate needs."""
         return FEWEST
-
-    def working_bytes(self, n: int) -> int:
-        """Memory that one estimate of n samples takes while it is made, about; 0 of little."""
-        return 0
 
     @property
     def clips(self) -> bool:
-        """Information under 0 or above its ceiling is shown as 0 or the ceiling."""
+        """Whether information under 0 or above its ceiling is shown as 0 or the ceiling."""
         return True
+
+    def can(self, quantity: Quantity) -> bool:
+        """Return whether the estimator can estimate a quantity."""
+        return quantity in self.abilities.quantities
+
+    def working_bytes(self, n: int) -> int:
+        """Return about how much memory one estimate of n samples takes; 0 for little."""
+        return 0
+
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate I(X;Y) of numbers x (n, dx) and y (n, dy), both float64 and finite."""
+        self._refuse("I(X;Y) of numbers and numbers")
+
+    def information_null(
+        self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
+    ) -> np.ndarray:
+        """Estimate I(X;Y) with the rows of y in random orders; (shuffles,).
+
+        Estimators whose estimates of one x share work override this.
+        """
+        return joint_null(
+            lambda other: self.information(x, other, seed).nats,
+            y,
+            shuffles,
+            seed,
+            self.working_bytes(len(y)),
+        )
+
+    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate I(X;Y) of two labels: codes (n,) int from 0, without gaps."""
+        self._refuse("I(X;Y) of two labels")
+
+    def conditional_information(
+        self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
+    ) -> RawEstimate:
+        """Estimate I(X;Y|Z) of numbers x (n, dx), y (n, dy), given (n, dz), float64 and finite."""
+        self._refuse("I(X;Y|Z) of numbers")
+
+    def conditional_label_information(
+        self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
+    ) -> RawEstimate:
+        """Estimate I(X;Y|Z) of a label given numbers, other than by the chain rule.
+
+        Args:
+            x: (n, dx), or a label (n,) int.
+            codes: (n,) int.
+            given: (n, dz).
+            seed: of random draws.
+        """
+        self._refuse("I(X;Y|Z) of a label, given numbers")
+
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate H(X) of numbers x (n, d), float64 and finite."""
+        self._refuse("the entropy")
+
+    def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate H(Y) of a label: codes (n,) int from 0, without gaps."""
+        self._refuse("the entropy of a label")
+
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate T(X) = sum_i H(X_i) - H(X) of x (n, d), float64 and finite, d 2 or more."""
+        self._refuse("the total correlation")
+
+    def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
+        """Estimate T(X) with every column of x in a random order of its own; (shuffles,)."""
+
+        def shuffled(index: int) -> float:
+            draw = seeds.generator(seed, "null", index)
+            return self.total_correlation(draw.permuted(x, axis=0), seed).nats
+
+        size = x.nbytes + self.working_bytes(len(x))
+        return np.array(thread_map(shuffled, range(shuffles), size))
+
+    def negentropy(self, x: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate how much less entropy x (n, d) has than a Gaussian of its covariance."""
+        self._refuse("the negentropy")
+
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate KL(P||Q) from samples x (n, d) of P and y (m, d) of Q, float64 and finite."""
+        self._refuse("the KL divergence")
+
+    def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
+        """Estimate I(X;M): how far noisy or coarse responses M of x (n, d) identify the sample.
+
+        At most log n.
+        """
+        self._refuse("the information about the input")
+
+    def _refuse(self, quantity: str) -> NoReturn:
+        raise NotImplementedError(f"The estimator '{self.name}' cannot estimate {quantity}.")
 
 
 class LabelEstimator(Estimator):
-    """I(X;Y) of responses X and a label Y, for many maps at once."""
+    """An estimator of I(X;Y) of responses X and a label Y, for many maps at once."""
 
-    cheap_null: ClassVar[bool] = False
-    """A thousand shuffles cost little, so that every map of a ranking has a null of its own."""
+    abilities: ClassVar[Abilities] = Abilities(frozenset({"label_information"}))
     map_draws: ClassVar[int] = 200
-    """Random halves for the intervals of a ranking's maps; fewer where they are dear."""
+    """Random halves for the intervals of a ranking's maps; fewer where they are expensive."""
 
     def over_maps(
         self,
@@ -100,7 +208,7 @@ class LabelEstimator(Estimator):
         draws: int = 0,
         one_vs_rest: bool = True,
     ) -> MapEstimates:
-        """Estimates for every map by itself.
+        """Estimate the information about a label for every map by itself.
 
         Large matrix products and eigenvalues run on a GPU where there is one (`oip.mi.backend`).
 
@@ -110,15 +218,15 @@ class LabelEstimator(Estimator):
             seed: a whole number, 0 or more; with the same seed, all blocks of a layer share draws
                 and shuffles.
             shuffles: of the labels, for the null.
-            draws: for the intervals.
-            one_vs_rest: the information about being of each class or not is estimated, too. It
-                costs as much as that many more labels, most of the time where eigenvalues are.
+            draws: random halves, for the intervals.
+            one_vs_rest: also estimate the information about being of each class or not. It costs as
+                much as that many more labels, most of the time where eigenvalues are needed.
 
         Returns:
             In nats; all 0 where there is one class only.
 
         Raises:
-            DataError: responses or labels that cannot be used; a class that is seen once.
+            DataError: responses or labels that cannot be used; a class with a single sample.
             SettingsError: seed, shuffles or draws that are no whole numbers of 0 or more, or so
                 many that their samples do not fit in memory.
 
@@ -136,10 +244,11 @@ class LabelEstimator(Estimator):
         draws = check_drawn("draws", draws, len(codes))
         n, maps, d = responses.shape
         if codes.any():
-            samples = MapSamples(responses, codes, seed, shuffles, draws, one_vs_rest)
-            found = self._over_maps(samples)
+            estimates = self._over_maps(
+                LabelledResponses(responses, codes, seed, shuffles, draws, one_vs_rest)
+            )
         else:
-            found = MapEstimates(
+            estimates = MapEstimates(
                 raw=np.zeros(maps),
                 ceiling=np.zeros(maps),
                 per_class_raw=np.full((maps, 1), 0.0 if one_vs_rest else np.nan),
@@ -147,117 +256,10 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
-        told = {"estimator": self.name, "parameters": self.parameters, "n": n, "d": d, "seed": seed}
-        return replace(found, **told)
-
-    @abstractmethod
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
-        """What `over_maps` gives, of input that is checked."""
-
-
-class PairEstimator(Estimator):
-    """I(X;Y) of numbers and numbers."""
-
-    @abstractmethod
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
-        """I(X;Y) of x (n, dx) and y (n, dy), both float64 and finite."""
-
-    def information_null(
-        self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
-    ) -> np.ndarray:
-        """(shuffles,): estimates after the rows of y were put in random orders.
-
-        A family whose estimates of one x share work does them all at once in its own way.
-        """
-        return joint_null(
-            lambda other: self.information(x, other, seed).nats,
-            y,
-            shuffles,
-            seed,
-            self.working_bytes(len(y)),
+        return replace(
+            estimates, estimator=self.name, parameters=self.parameters, n=n, d=d, seed=seed
         )
 
-
-class DiscreteEstimator(Estimator):
-    """I(X;Y) of a label and a label."""
-
     @abstractmethod
-    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
-        """I(X;Y) of two codes (n,) int, each 0 to its number of classes - 1."""
-
-
-class ConditionalEstimator(Estimator):
-    """I(X;Y|Z) of numbers."""
-
-    @abstractmethod
-    def conditional_information(
-        self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
-        """I(X;Y|Z) of x (n, dx), y (n, dy), given (n, dz), all float64 and finite."""
-
-
-class ConditionalLabelEstimator(Estimator):
-    """I(X;Y|Z) of a label Y, given numbers, in a way of its own rather than by the chain rule."""
-
-    @abstractmethod
-    def conditional_label_information(
-        self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
-        """I(X;Y|Z) of x (n, dx) or a label (n,) int, codes (n,) int, given (n, dz)."""
-
-
-class EntropyEstimator(Estimator):
-    """H(X) of numbers."""
-
-    @abstractmethod
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
-        """H(X) of x (n, d), float64 and finite."""
-
-
-class LabelEntropyEstimator(Estimator):
-    """H(Y) of a label."""
-
-    @abstractmethod
-    def label_entropy(self, codes: np.ndarray, seed: int) -> Value:
-        """H(Y) of codes (n,) int, 0 to classes - 1."""
-
-
-class TotalCorrelationEstimator(Estimator):
-    """T(X) = sum_i H(X_i) - H(X) of numbers."""
-
-    @abstractmethod
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
-        """T(X) of x (n, d), float64 and finite, d 2 or more."""
-
-    def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
-        """(shuffles,): estimates after every column of x was put in a random order by itself."""
-
-        def shuffled(place: int) -> float:
-            draw = seeds.generator(seed, "null", place)
-            return self.total_correlation(draw.permuted(x, axis=0), seed).nats
-
-        return np.array(each(shuffled, range(shuffles), x.nbytes + self.working_bytes(len(x))))
-
-
-class NegentropyEstimator(Estimator):
-    """The entropy that numbers lack to a Gaussian of their covariance."""
-
-    @abstractmethod
-    def negentropy(self, x: np.ndarray, seed: int) -> Value:
-        """Of x (n, d), float64 and finite."""
-
-
-class DivergenceEstimator(Estimator):
-    """KL(P||Q) of two distributions of numbers."""
-
-    @abstractmethod
-    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
-        """KL(P||Q) of samples x (n, d) of P and y (m, d) of Q, float64 and finite."""
-
-
-class InputEstimator(Estimator):
-    """I(X;M): what a response M, made noisy or coarse, tells of which sample it came from."""
-
-    @abstractmethod
-    def input_information(self, x: np.ndarray, seed: int) -> Value:
-        """I(X;M) of responses x (n, d), float64 and finite; at most log n."""
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
+        """Return the estimates of `over_maps` for checked input."""

@@ -11,19 +11,9 @@ import numpy as np
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.core.errors import SettingsError, expected
 from oip.core.units import bits
-from oip.mi.estimators.base import (
-    ConditionalEstimator,
-    DiscreteEstimator,
-    DivergenceEstimator,
-    EntropyEstimator,
-    InputEstimator,
-    LabelEntropyEstimator,
-    LabelEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
-from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 
 _COUNTS = {"quantile": 10, "range": 30}
@@ -32,17 +22,7 @@ _LACKING = 0.03
 
 
 @dataclass(frozen=True)
-class Binning(
-    LabelEstimator,
-    PairEstimator,
-    DiscreteEstimator,
-    ConditionalEstimator,
-    EntropyEstimator,
-    LabelEntropyEstimator,
-    TotalCorrelationEstimator,
-    DivergenceEstimator,
-    InputEstimator,
-):
+class Binning(LabelEstimator):
     """Entropies of the cells that samples fall into: H = -sum_k p_k ln p_k.
 
     Every coordinate is cut into bins; a sample's cell is the row of its bins. Informations are
@@ -85,7 +65,7 @@ class Binning(
 
     name: ClassVar[str] = "binning"
     name_shown: ClassVar[str] = "mutual information (binned)"
-    cheap_null: ClassVar[bool] = True
+    abilities: ClassVar[Abilities] = TABLE["binning"].abilities
     shuffles: ClassVar[int] = 1000
 
     by: Literal["quantile", "width", "range"] = "quantile"
@@ -125,7 +105,7 @@ class Binning(
             bins |= {"low": self.low, "high": self.high}
         return {**bins, "corrected": self.corrected}
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; the bins are made of all samples."""
         return over_prepared(self._prepare, samples)
 
@@ -138,30 +118,30 @@ class Binning(
 
         return Prepared(information) if cells.any() else None
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
         return self.discrete_information(self.cells(x), self.cells(y), seed)
 
-    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
         nats, ceiling = self._information(x, y)
-        return Value(nats, ceiling=ceiling)
+        return RawEstimate(nats, ceiling=ceiling)
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
+    ) -> RawEstimate:
         """H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) of cells."""
         a, b, c = self.cells(x), self.cells(y), self.cells(given)
         ac, bc, abc = together(a, c), together(b, c), together(together(a, b), c)
         nats = self._entropy(ac) + self._entropy(bc) - self._entropy(abc) - self._entropy(c)
         plain = cell_entropy(c)
-        return Value(nats, ceiling=min(cell_entropy(ac), cell_entropy(bc)) - plain)
+        return RawEstimate(nats, ceiling=min(cell_entropy(ac), cell_entropy(bc)) - plain)
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """H of the cells, at most log n: no differential entropy."""
-        return Value(self._entropy(self.cells(x)), ceiling=math.log(len(x)))
+        return RawEstimate(self._entropy(self.cells(x)), ceiling=math.log(len(x)))
 
-    def label_entropy(self, codes: np.ndarray, seed: int) -> Value:
+    def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
         """-sum_y p_y ln p_y of the shares, corrected.
 
         At most the logarithm of the classes that were seen, or of n where more may not have been.
@@ -169,19 +149,19 @@ class Binning(
         classes, n = int(codes.max()) + 1, len(codes)
         plain, lacking = cell_entropy(codes), (classes - 1) / (2 * n)
         if lacking <= _LACKING * plain or classes == 1:
-            return Value(min(self._entropy(codes), math.log(classes)))
+            return RawEstimate(min(self._entropy(codes), math.log(classes)))
         told = f"{classes} classes in {n} samples: shares lack about {bits(lacking):.2g} bits"
         told += ", which were added." if self.corrected else "."
-        return Value(self._entropy(codes), ceiling=math.log(n), notices=(told,))
+        return RawEstimate(self._entropy(codes), ceiling=math.log(n), notices=(told,))
 
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """sum_i H(X_i) - H(X) of cells; at most the sum without its largest term."""
         single = [self.cells(column[:, None]) for column in x.T]
         nats = sum(self._entropy(cells) for cells in single) - self._entropy(self.cells(x))
         plain = [cell_entropy(cells) for cells in single]
-        return Value(nats, ceiling=sum(plain) - max(plain))
+        return RawEstimate(nats, ceiling=sum(plain) - max(plain))
 
-    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
         cells = self.cells(np.concatenate([x, y]))
         first, second = cells[: len(x)], cells[len(x) :]
@@ -193,11 +173,11 @@ class Binning(
             nats -= float((p * (1 - q) / q).sum()) / (2 * len(y))
         lacking = float(counts[0][counts[1] == 0].sum()) / len(x)
         told = f"{lacking:.0%} of x lies in cells without y: the value is by how few y there are."
-        return Value(nats, notices=(told,) if lacking > _LACKING else ())
+        return RawEstimate(nats, notices=(told,) if lacking > _LACKING else ())
 
-    def input_information(self, x: np.ndarray, seed: int) -> Value:
+    def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
         """I(X;M) = H(M) of the cells M, which follow from the sample; uncorrected."""
-        return Value(cell_entropy(self.cells(x)), ceiling=math.log(len(x)))
+        return RawEstimate(cell_entropy(self.cells(x)), ceiling=math.log(len(x)))
 
     def cells(self, x: np.ndarray) -> np.ndarray:
         """(n,) int: the cell of each row of x (n, d), in no meaningful order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def principal(x: np.ndarray, room: int, rng: np.random.Generator) -> np.ndarray:
+def principal_components(x: np.ndarray, room: int, rng: np.random.Generator) -> np.ndarray:
     """Scores on the leading principal components of x, all on one scale.
 
     The largest variance comes first. Wide x goes through a random projection with two power steps

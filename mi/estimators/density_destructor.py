@@ -35,7 +35,7 @@ from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
 from oip.core.units import nats
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.validation import check_numbers
 
 GAUSSIAN_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
@@ -252,7 +252,7 @@ def expected_sums(n: int, d: int, layers: int, kind: Rotation, runs: int, seed: 
     Ranks of permuted columns are random orders, whatever the data were. So the runs serve all data
     of this shape, and are kept.
     """
-    made = each(lambda place: expected_sum(n, d, layers, kind, place, seed), range(runs))
+    made = thread_map(lambda place: expected_sum(n, d, layers, kind, place, seed), range(runs))
     return np.array(made)
 
 

@@ -18,18 +18,12 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
-from oip.mi.backend import each, eigenvalues
-from oip.mi.estimators.base import (
-    EntropyEstimator,
-    Estimator,
-    InputEstimator,
-    LabelEstimator,
-    PairEstimator,
-    Value,
-)
+from oip.mi.backend import eigenvalues, thread_map
+from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import matrix_bytes
+from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.renyi_entropy import Bandwidth, gram, spectral_entropy
-from oip.mi.estimators.results import SATURATED, MapEstimates, MapSamples
+from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared, shuffled
 from oip.mi.validation import label_entropy
 
@@ -117,7 +111,7 @@ class _Diffusion(Estimator):
 
 
 @dataclass(frozen=True)
-class Dse(_Diffusion, EntropyEstimator, InputEstimator):
+class Dse(_Diffusion):
     """Diffusion spectral entropy: S = -sum p ln p of the spectrum of a diffusion matrix.
 
     From G = exp(-D / 2 sigma^2), Q its row sums and K = Q^-1/2 G Q^-1/2 (`symmetric`, the reference
@@ -150,18 +144,19 @@ class Dse(_Diffusion, EntropyEstimator, InputEstimator):
 
     name: ClassVar[str] = "dse"
     name_shown: ClassVar[str] = "diffusion spectral entropy"
+    abilities: ClassVar[Abilities] = TABLE["dse"].abilities
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """S of the diffusion matrix; at most ln n."""
-        return Value(self._entropy(self._gram(x)), ceiling=math.log(len(x)))
+        return RawEstimate(self._entropy(self._gram(x)), ceiling=math.log(len(x)))
 
-    def input_information(self, x: np.ndarray, seed: int) -> Value:
+    def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
         """S: given a sample nothing is left to diffuse, so that I(X;M) is the entropy."""
         return self.entropy(x, seed)
 
 
 @dataclass(frozen=True)
-class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
+class Dsmi(_Diffusion, LabelEstimator):
     """Diffusion spectral mutual information: I(X;Y) = S(P_X) - sum_y p_y S(P_X|y).
 
     S is the diffusion spectral entropy (see `Dse`); the matrices of the classes are cut out of one
@@ -195,6 +190,7 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
 
     name: ClassVar[str] = "dsmi"
     name_shown: ClassVar[str] = "diffusion spectral mutual information"
+    abilities: ClassVar[Abilities] = TABLE["dsmi"].abilities
     shuffles: ClassVar[int] = 100
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
@@ -206,21 +202,21 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
         super().__post_init__()
         check_whole("dsmi: groups", self.groups, 2)
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """I(X; group of Y); at most the entropy of the groups."""
         codes = grouped(y, self.groups, seed)
         if not codes.any():
-            return Value(0.0, ceiling=0.0)
+            return RawEstimate(0.0, ceiling=0.0)
         prepared = self._prepared(x, seed)
         if prepared is None:
-            return Value(0.0, ceiling=label_entropy(codes))
+            return RawEstimate(0.0, ceiling=label_entropy(codes))
         value = prepared.information(codes, None)
-        return Value(value, ceiling=label_entropy(codes), notices=prepared.notices)
+        return RawEstimate(value, ceiling=label_entropy(codes), notices=prepared.notices)
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `PairEstimator.information_null`; groups and the Gram matrix are made once."""
+        """See `Estimator.information_null`; groups and the Gram matrix are made once."""
         codes = grouped(y, self.groups, seed)
         if not codes.any():
             return np.zeros(shuffles)
@@ -228,14 +224,14 @@ class Dsmi(_Diffusion, LabelEstimator, PairEstimator):
         if prepared is None:
             return np.zeros(shuffles)
         return np.array(
-            each(
+            thread_map(
                 lambda one: prepared.information(one, None),
                 shuffled(codes, seed, shuffles),
                 self.working_bytes(len(x)),
             )
         )
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
         return over_prepared(
             lambda x: self._prepared(x, samples.seed),

@@ -12,17 +12,10 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
-from oip.mi.estimators.base import (
-    ConditionalEstimator,
-    DivergenceEstimator,
-    EntropyEstimator,
-    LabelEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
-from oip.mi.estimators.components import principal
-from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.components import principal_components
+from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 
 DIGITS = 1e-12
@@ -130,14 +123,7 @@ def _whitened(centred: np.ndarray, n: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Gaussian(
-    LabelEstimator,
-    PairEstimator,
-    ConditionalEstimator,
-    EntropyEstimator,
-    TotalCorrelationEstimator,
-    DivergenceEstimator,
-):
+class Gaussian(LabelEstimator):
     """Quantities of the Gaussian that has the samples' covariance S.
 
     H = 1/2 ln det(2 pi e S); I(X;Y) = 1/2 ln(|S_x| |S_y| / |S|); T = 1/2 ln(prod S_ii / |S|);
@@ -179,6 +165,7 @@ class Gaussian(
 
     name: ClassVar[str] = "gaussian"
     name_shown: ClassVar[str] = "mutual information (Gaussian)"
+    abilities: ClassVar[Abilities] = TABLE["gaussian"].abilities
 
     components: int = 8
     """Most principal components of responses, for information about a label."""
@@ -186,13 +173,15 @@ class Gaussian(
     def __post_init__(self) -> None:
         check_whole("gaussian: components", self.components)
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
 
         room = int(np.clip(np.bincount(samples.codes).min() // 2 - 2, 1, self.components))
 
         def prepare(x: np.ndarray) -> Prepared | None:
-            scores = principal(x, room, seeds.generator(samples.seed, "gaussian projection"))
+            scores = principal_components(
+                x, room, seeds.generator(samples.seed, "gaussian projection")
+            )
             scores = varied(scores.astype(np.float64))
 
             def information(labels: np.ndarray, places: np.ndarray | None) -> float:
@@ -202,25 +191,27 @@ class Gaussian(
 
         return over_prepared(prepare, samples)
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """1/2 ln(|S_x| |S_y| / |S|)."""
         x, y = varied(x), varied(y)
         ceiling = -0.5 * math.log(DIGITS) * min(x.shape[1], y.shape[1])
         if not x.shape[1] or not y.shape[1]:
-            return Value(0.0, ceiling=ceiling)
-        return Value(_sum((1, [x]), (1, [y]), (-1, [x, y])), ceiling=ceiling)
+            return RawEstimate(0.0, ceiling=ceiling)
+        return RawEstimate(_sum((1, [x]), (1, [y]), (-1, [x, y])), ceiling=ceiling)
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
+    ) -> RawEstimate:
         """1/2 ln(|S_xz| |S_yz| / |S_xyz| |S_z|)."""
         x, y, z = varied(x), varied(y), varied(given)
         ceiling = -0.5 * math.log(DIGITS) * min(x.shape[1], y.shape[1])
         if not x.shape[1] or not y.shape[1]:
-            return Value(0.0, ceiling=ceiling)
-        return Value(_sum((1, [x, z]), (1, [y, z]), (-1, [x, y, z]), (-1, [z])), ceiling=ceiling)
+            return RawEstimate(0.0, ceiling=ceiling)
+        return RawEstimate(
+            _sum((1, [x, z]), (1, [y, z]), (-1, [x, y, z]), (-1, [z])), ceiling=ceiling
+        )
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """1/2 ln det(2 pi e S).
 
         Raises:
@@ -228,17 +219,21 @@ class Gaussian(
         """
         if varied(x).shape[1] < x.shape[1]:
             raise DataError(expected("gaussian: x", "coordinates that vary", "a constant one"))
-        return Value(0.5 * x.shape[1] * (math.log(2 * math.pi) + 1) + 0.5 * log_determinant(x))
+        return RawEstimate(
+            0.5 * x.shape[1] * (math.log(2 * math.pi) + 1) + 0.5 * log_determinant(x)
+        )
 
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """1/2 ln(prod S_ii / |S|)."""
         x = varied(x)
         if x.shape[1] < 2:
-            return Value(0.0)
+            return RawEstimate(0.0)
         single: list[tuple[int, list[np.ndarray]]] = [(1, [column[:, None]]) for column in x.T]
-        return Value(_sum(*single, (-1, [x])), ceiling=-0.5 * math.log(DIGITS) * (x.shape[1] - 1))
+        return RawEstimate(
+            _sum(*single, (-1, [x])), ceiling=-0.5 * math.log(DIGITS) * (x.shape[1] - 1)
+        )
 
-    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """KL of the Gaussian of x from that of y.
 
         1/2 [tr(S_y^-1 S_x) + (m_y - m_x)' S_y^-1 (m_y - m_x) - d + ln|S_y| - ln|S_x|].
@@ -258,7 +253,7 @@ class Gaussian(
         trace = np.trace(solved[:, :d])
         distance = away @ solved[:, d] - shrunk * np.trace(np.linalg.solve(second, first)) / len(x)
         distance -= d / len(y)
-        return Value(0.5 * float(trace + distance - d + logs))
+        return RawEstimate(0.5 * float(trace + distance - d + logs))
 
 
 def _sum(*terms: tuple[int, Sequence[np.ndarray]]) -> float:

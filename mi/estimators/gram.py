@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from oip.core.errors import SettingsError, expected
-from oip.mi.backend import product
+from oip.mi.backend import matmul
 
 _MATRIX_BUDGET = 1 << 30
 _BLOCK_BUDGET = 64 << 20
@@ -104,7 +104,7 @@ class Distances:
     def _block(self, rows: slice) -> np.ndarray:
         block: np.ndarray | None = None
         for part in self._columns():
-            found = product(part[rows], part.T)
+            found = matmul(part[rows], part.T)
             block = found if block is None else np.add(block, found, out=block)
         norms = self._norms
         if block is None:

@@ -12,12 +12,13 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_whole
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.base import LabelEstimator
-from oip.mi.estimators.components import principal
+from oip.mi.estimators.base import Abilities, LabelEstimator
+from oip.mi.estimators.components import principal_components
 from oip.mi.estimators.gram import median_squared_distance, squared_distances
-from oip.mi.estimators.results import MapEstimates, MapSamples, quantile_ends
+from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.results import LabelledResponses, MapEstimates, quantile_ends
 from oip.mi.validation import class_entropies, label_entropy
 
 _TIE = 1e-6
@@ -91,8 +92,6 @@ class HeldOut(LabelEstimator):
     """H(Y) - held-out cross-entropy of a predictor of one map's response."""
 
     name_shown: ClassVar[str] = "usable information (a lower bound)"
-    held_out: ClassVar[bool] = True
-    cheap_null: ClassVar[bool] = True
     shuffles: ClassVar[int] = 1000
     resamples: ClassVar[int] = 200
 
@@ -115,7 +114,7 @@ class HeldOut(LabelEstimator):
         """What `_held_out` gives, and what a training sample without a fold makes of it."""
         return Predictions(self._held_out(x, codes, folds, seed))
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; intervals and null as `estimates` has them."""
 
         def predict(x: np.ndarray, folds: np.ndarray) -> Predictions:
@@ -128,7 +127,7 @@ Predictor = Callable[[np.ndarray, np.ndarray], Predictions]
 """`predict(x, folds)`: of a map's responses x (n, d)."""
 
 
-def estimates(predict: Predictor, samples: MapSamples, bytes_each: int = 0) -> MapEstimates:
+def estimates(predict: Predictor, samples: LabelledResponses, bytes_each: int = 0) -> MapEstimates:
     """H(Y) less the cross-entropy of held-out predictions, of every map.
 
     Intervals are from a bootstrap of the held-out samples' contributions, to which is added what
@@ -143,7 +142,7 @@ def estimates(predict: Predictor, samples: MapSamples, bytes_each: int = 0) -> M
     """
     codes, seed, draws = samples.codes, samples.seed, samples.draws
     folds = folds_of(codes, seed)
-    told = each(
+    told = thread_map(
         lambda place: predict(samples.responses[:, place], folds), range(samples.maps), bytes_each
     )
     parts = [one.odds for one in told]
@@ -153,7 +152,7 @@ def estimates(predict: Predictor, samples: MapSamples, bytes_each: int = 0) -> M
     draw = seeds.generator(seed, "held-out draws")
     weights = draw.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=draws)
     asked = parts if samples.one_vs_rest else ()
-    single = each(lambda part: OneVsRest(part, codes, weights), asked)
+    single = thread_map(lambda part: OneVsRest(part, codes, weights), asked)
     null = _null(parts, single, _shuffled(codes, folds, samples))
     return MapEstimates(
         raw=raw,
@@ -230,7 +229,9 @@ def own_class(odds: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return odds[codes, np.arange(len(codes))]
 
 
-def _shuffled(codes: np.ndarray, folds: np.ndarray, samples: MapSamples) -> Iterator[np.ndarray]:
+def _shuffled(
+    codes: np.ndarray, folds: np.ndarray, samples: LabelledResponses
+) -> Iterator[np.ndarray]:
     """Labels (some, n) that are shuffled within their folds, as many as asked for in all."""
     draw = seeds.generator(samples.seed, "held-out null")
     members = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
@@ -248,8 +249,8 @@ def _null(
     columns = np.arange(parts[0].shape[1])
     found = [np.empty((0, len(parts)))]
     for mixed in shuffled:
-        means = each(lambda part, mixed=mixed: part[mixed, columns].mean(axis=1), parts)
-        each(lambda one, mixed=mixed: one.add(mixed), single)
+        means = thread_map(lambda part, mixed=mixed: part[mixed, columns].mean(axis=1), parts)
+        thread_map(lambda one, mixed=mixed: one.add(mixed), single)
         found.append(np.stack(means, axis=1))
     return np.concatenate(found)
 
@@ -297,6 +298,7 @@ class Decoder(HeldOut):
     """
 
     name: ClassVar[str] = "decoder"
+    abilities: ClassVar[Abilities] = TABLE["decoder"].abilities
 
     components: int = COMPONENTS
     """Most principal components of the response."""
@@ -319,7 +321,7 @@ class Decoder(HeldOut):
     ) -> np.ndarray:
         """(classes, n): log-probabilities from decoders that have not seen the sample's label."""
         rng = seeds.generator(seed, "decoder projection")
-        features = principal(np.asarray(x), self.components, rng)
+        features = principal_components(np.asarray(x), self.components, rng)
         onehot = codes == np.arange(codes.max() + 1)[:, None]
         if not features.any():
             return class_shares(codes)
@@ -417,6 +419,7 @@ class Predictive(HeldOut):
     """
 
     name: ClassVar[str] = "predictive"
+    abilities: ClassVar[Abilities] = TABLE["predictive"].abilities
 
     components: int = 60
     """Most principal components of the response."""
@@ -453,7 +456,7 @@ class Predictive(HeldOut):
         self, x: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
     ) -> Predictions:
         """See `HeldOut._predictions`: the members without a fold and another are there."""
-        features = principal(
+        features = principal_components(
             np.asarray(x), self.components, seeds.generator(seed, "predictive projection")
         )
         if not features.any():

@@ -12,13 +12,14 @@ import numpy as np
 
 from oip.core.checks import check_choice, check_number
 from oip.core.errors import SettingsError, expected
-from oip.mi.backend import each, product
-from oip.mi.estimators.base import EntropyEstimator, InputEstimator, LabelEstimator, Value
+from oip.mi.backend import matmul, thread_map
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import Distances, block_bytes
+from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.renyi_entropy import exponential
-from oip.mi.estimators.results import SATURATED, MapEstimates, MapSamples, quantile_ends
+from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates, quantile_ends
 from oip.mi.permutation_test import class_p_values
-from oip.mi.resampling import centred, class_halves, shuffled
+from oip.mi.resampling import centered, class_halves, shuffled
 from oip.mi.validation import checked_maps, class_entropies, label_entropy
 
 _NULL_BUDGET = 32 << 20
@@ -27,7 +28,7 @@ _HALVES_BUDGET = 8 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class KernelPlan:
     """What all maps share: samples in the order of their classes, half samples, shuffled labels."""
 
     order: np.ndarray
@@ -42,7 +43,7 @@ class Plan:
     """Halves and shuffles are asked about single classes, too."""
 
     @classmethod
-    def of(cls, samples: MapSamples) -> Plan:
+    def of(cls, samples: LabelledResponses) -> KernelPlan:
         """For the samples of all maps."""
         given, seed = samples.codes, samples.seed
         order = np.argsort(given, kind="stable")
@@ -90,7 +91,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class KernelSums:
     """What the kernel of one map tells, in nats."""
 
     information: float
@@ -107,14 +108,14 @@ class Told:
     """(shuffles, classes): `per_class` of shuffled labels; 0 if it was not asked for."""
 
 
-class Sums:
+class KernelAccumulator:
     """What the kernel of one map tells: each row of it, and so each block of rows, by itself.
 
     `add` comes first, then the others for the same rows. A map whose samples are all the same adds
     no rows, and knows nothing.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: KernelPlan) -> None:
         self._plan = plan
         self._over_classes = np.ones((len(plan.codes), len(plan.counts))) * plan.counts
         self._everything = self._over_classes.sum(axis=1)
@@ -148,11 +149,11 @@ class Sums:
         """(rows, draws): mean over the own class in a half over the mean over all of it, 1 for
         samples that are not in the half."""
         plan = self._plan
-        everything = product(kernel, plan.halves)
+        everything = matmul(kernel, plan.halves)
         own = np.empty_like(everything)
         for code, columns, here in plan.parts(rows):
             if here.start < here.stop:
-                mean = product(kernel[here, columns], plan.halves[columns]) / plan.half_counts[code]
+                mean = matmul(kernel[here, columns], plan.halves[columns]) / plan.half_counts[code]
                 own[here] = mean * plan.half_size
         # Outside the half a kernel sum may be 0; there the logarithm is not asked for.
         return np.divide(own, everything, out=np.ones_like(own), where=plan.halves[rows] > 0)
@@ -164,7 +165,7 @@ class Sums:
         sums = np.empty((len(plan.counts), *within.shape), np.float32)
         everything, own = np.zeros(within.shape), np.empty(within.shape)
         for code, columns, here in plan.parts(rows):
-            part = product(kernel[:, columns], plan.halves[columns])
+            part = matmul(kernel[:, columns], plan.halves[columns])
             everything += part
             sums[code] = part
             own[here] = part[here] * (size / plan.half_counts[code])
@@ -196,7 +197,7 @@ class Sums:
             columns = np.arange(len(codes))[:, None]
             onehot = np.zeros((n, len(codes), classes), np.float32)
             onehot[everywhere, columns, codes] = 1.0
-            sums = product(small, onehot.reshape(n, -1)).reshape(-1, *onehot.shape[1:])
+            sums = matmul(small, onehot.reshape(n, -1)).reshape(-1, *onehot.shape[1:])
             mixed = codes[:, rows]
             own = sums[here, columns, mixed] / plan.counts[mixed]
             self._mixed[start : start + room] += np.log(own).sum(axis=1) / n
@@ -231,15 +232,15 @@ class Sums:
         return result
 
     @property
-    def told(self) -> Told:
+    def told(self) -> KernelSums:
         """All of it, without the sums."""
         value, single = self.information, self.per_class
-        return Told(
+        return KernelSums(
             information=value,
             per_class=single,
-            draws=centred(value, self._drawn),
+            draws=centered(value, self._drawn),
             null=self._mixed,
-            class_draws=centred(single, self._drawn_classes),
+            class_draws=centered(single, self._drawn_classes),
             class_null=self._mixed_classes.astype(np.float32),
         )
 
@@ -255,7 +256,7 @@ def _one_vs_rest(sums: np.ndarray, total: float) -> None:
 
 
 @dataclass(frozen=True)
-class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
+class Kde(LabelEstimator):
     """Pairwise-distance estimates with Gaussian kernels.
 
     M is the response with noise N of variance s^2 added to every coordinate: a mixture of n
@@ -302,6 +303,7 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
 
     name: ClassVar[str] = "kde"
     name_shown: ClassVar[str] = "mutual information (kernel estimate)"
+    abilities: ClassVar[Abilities] = TABLE["kde"].abilities
     shuffles: ClassVar[int] = 200
 
     relative: float = 0.1
@@ -323,16 +325,16 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         variance = {"relative": self.relative} if self.noise is None else {"noise": self.noise}
         return {**variance, "bound": self.bound}
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`.
 
         Intervals are from stratified subsamples of half the samples without replacement. About
         their mean they vary as the estimate itself does over new samples, and unlike a bootstrap
         they hold no point twice, of which a kernel would see a distance of 0.
         """
-        plan = Plan.of(samples)
+        plan = KernelPlan.of(samples)
         x = samples.responses
-        found = each(
+        found = thread_map(
             lambda place: self._one(x[:, place], plan), range(samples.maps), plan.working_bytes
         )
         single = np.stack([one.per_class for one in found])
@@ -383,31 +385,31 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         swept = [replace(self, relative=share, noise=None) for share in relative]
         swept += [replace(self, noise=variance) for variance in noise]
         responses, codes = checked_maps(responses, labels)
-        plan = Plan.of(MapSamples(responses, codes))
+        plan = KernelPlan.of(LabelledResponses(responses, codes))
 
         def one(place: int) -> list[float]:
             distances = Distances(responses[plan.order, place])
             if distances.constant:
                 return [0.0] * len(swept)
             scales = [other._scale(distances) for other in swept]
-            sums = [Sums(plan) for _ in swept]
+            sums = [KernelAccumulator(plan) for _ in swept]
             for rows, block in distances.blocks():
                 for scale, several in zip(scales, sums, strict=True):
                     several.add(rows, exponential(block.copy(), scale))
             return [several.information for several in sums]
 
-        found = each(one, range(responses.shape[1]), 2 * block_bytes(len(codes)))
+        found = thread_map(one, range(responses.shape[1]), 2 * block_bytes(len(codes)))
         return np.array(found).reshape(responses.shape[1], len(swept)).T
 
     def working_bytes(self, n: int) -> int:
         """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
         return 2 * block_bytes(n)
 
-    def input_information(self, x: np.ndarray, seed: int) -> Value:
+    def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
         """I(X;M) of responses x (n, d), when M is x with the noise added; at most log n."""
-        return Value(self._of_sample(Distances(x)), ceiling=math.log(len(x)))
+        return RawEstimate(self._of_sample(Distances(x)), ceiling=math.log(len(x)))
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """H(M) of responses x (n, d) with the noise added, from H(N) of the noise to H(N) + log n.
 
         Raises:
@@ -423,7 +425,7 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         told = ()
         if known >= SATURATED * most:
             told = ("Saturated: at this variance hardly two samples overlap.",)
-        return Value(of_noise + known, ceiling=of_noise + most, least=of_noise, notices=told)
+        return RawEstimate(of_noise + known, ceiling=of_noise + most, least=of_noise, notices=told)
 
     def _of_sample(self, distances: Distances) -> float:
         if distances.constant:
@@ -442,9 +444,9 @@ class Kde(LabelEstimator, EntropyEstimator, InputEstimator):
         """Squared distance at which the kernel is 1 / e."""
         return (2.0 if self.bound == "upper" else 8.0) * self._variance(distances)
 
-    def _one(self, x: np.ndarray, plan: Plan) -> Told:
+    def _one(self, x: np.ndarray, plan: KernelPlan) -> KernelSums:
         """What is told by one map's responses (n, d)."""
-        sums = Sums(plan)
+        sums = KernelAccumulator(plan)
         distances = Distances(x[plan.order])
         if not distances.constant:
             scale = self._scale(distances)

@@ -12,17 +12,10 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_flag, check_whole
 from oip.core.errors import DataError, SettingsError, expected
-from oip.mi.estimators.base import (
-    ConditionalEstimator,
-    DivergenceEstimator,
-    EntropyEstimator,
-    LabelEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
-from oip.mi.estimators.components import principal
-from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.components import principal_components
+from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Information, Prepared, over_prepared
 from oip.mi.validation import TIED, tied_share
 
@@ -160,14 +153,7 @@ _ABOVE = "Above H(Y), which no information about Y exceeds: by the error of the 
 
 
 @dataclass(frozen=True)
-class Ksg(
-    LabelEstimator,
-    PairEstimator,
-    ConditionalEstimator,
-    EntropyEstimator,
-    TotalCorrelationEstimator,
-    DivergenceEstimator,
-):
+class Ksg(LabelEstimator):
     """Kozachenko and Leonenko, Kraskov, Stoegbauer and Grassberger, and Ross.
 
     With the Chebyshev distance r_i of sample i to its k-th neighbour (in the joint space), psi the
@@ -222,6 +208,7 @@ class Ksg(
 
     name: ClassVar[str] = "ksg"
     name_shown: ClassVar[str] = "mutual information (nearest neighbours)"
+    abilities: ClassVar[Abilities] = TABLE["ksg"].abilities
     map_draws: ClassVar[int] = 100
 
     k: int = 3
@@ -255,7 +242,7 @@ class Ksg(
         """Signed values are shown unless clipping was asked for."""
         return self.clip
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one list of neighbours a map serves all labels."""
         self._check_k(len(samples.codes))
         most = int(np.bincount(samples.codes).max())
@@ -285,11 +272,13 @@ class Ksg(
         """x (n, d) without ties and ready, of `room` principal components if d is more."""
         if x.shape[1] <= room:
             return self._ready(x, seed), ()
-        scores = principal(x, room, seeds.generator(seed, "ksg projection")).astype(np.float64)
+        scores = principal_components(x, room, seeds.generator(seed, "ksg projection")).astype(
+            np.float64
+        )
         told = f"{name} has {x.shape[1]} dimensions: {room} principal components were used."
         return self._jittered(scores / (scores.std() or 1.0), seed), (told,)
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Algorithm 1 or 2 of Kraskov et al."""
         told = _ties("x", x) + _ties("y", y)
         parts = []
@@ -298,18 +287,18 @@ class Ksg(
             ready, reduced = self._reduced(name, side, room, seed + place)
             parts.append(ready)
             told += reduced
-        return Value(self._joint(parts), notices=told + _wide(*parts))
+        return RawEstimate(self._joint(parts), notices=told + _wide(*parts))
 
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Algorithm 1 or 2 of Kraskov et al. for as many variables as x has columns."""
         ready = self._ready(x, seed)
-        return Value(
+        return RawEstimate(
             self._joint([column[:, None] for column in ready.T]), notices=self._notices(x=x)
         )
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
+    ) -> RawEstimate:
         """Frenzel and Pompe."""
         from scipy.special import digamma
 
@@ -323,9 +312,9 @@ class Ksg(
             for side in (z, np.concatenate([x, z], axis=1), np.concatenate([y, z], axis=1))
         ]
         nats = digamma(self.k) + (counts[0] - counts[1] - counts[2]).mean()
-        return Value(float(nats), notices=told)
+        return RawEstimate(float(nats), notices=told)
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Kozachenko and Leonenko, in the units of x.
 
         Raises:
@@ -340,9 +329,9 @@ class Ksg(
         scale = x.std(axis=0) if self.standardise else np.ones(d)
         radius, _ = nearest(self._ready(x, seed), self.k)
         nats = digamma(n) - digamma(self.k) + d * np.log(2 * radius).mean() + np.log(scale).sum()
-        return Value(float(nats), notices=self._notices(x=x))
+        return RawEstimate(float(nats), notices=self._notices(x=x))
 
-    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Wang, Kulkarni and Verdu, with one k for both."""
         self._check_k(min(len(x), len(y)))
         told = self._notices(x=x, y=y)
@@ -351,7 +340,7 @@ class Ksg(
         own, _ = nearest(first, self.k)
         other = nearest_of(second, first, self.k)
         nats = x.shape[1] * np.log(other / own).mean() + math.log(len(y) / (len(x) - 1))
-        return Value(float(nats), notices=told)
+        return RawEstimate(float(nats), notices=told)
 
     def _joint(self, parts: list[np.ndarray]) -> float:
         """The information of variables (n, d_i) that are standardised and without ties."""

@@ -27,9 +27,10 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import DataError, expected
-from oip.mi.estimators.base import LabelEstimator, PairEstimator, Value
-from oip.mi.estimators.results import MapEstimates, MapSamples
-from oip.mi.resampling import centred, class_halves, shuffled
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
+from oip.mi.resampling import centered, class_halves, shuffled
 from oip.mi.validation import class_entropies, label_entropy, one_hot
 
 _NOTHING = -1e9
@@ -262,13 +263,12 @@ _MOST_PAIRS = 2000
 
 
 @dataclass(frozen=True)
-class _Neural(LabelEstimator, PairEstimator):
+class _Neural(LabelEstimator):
     """What all of them share: settings, the split, training, labels as one-hot rows."""
 
     shuffles: ClassVar[int] = 0
     resamples: ClassVar[int] = 0
     map_draws: ClassVar[int] = 0
-    held_out: ClassVar[bool] = True
 
     critic: Kind = "separable"
     """`separable`, an inner product of two embeddings, or `joint`, a network over both sides."""
@@ -300,7 +300,7 @@ class _Neural(LabelEstimator, PairEstimator):
     def _bound(self, scores: np.ndarray) -> float:
         """The bound in nats, of scores (b, b)."""
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """The bound on held-out pairs; 0 where a side is constant.
 
         Raises:
@@ -310,7 +310,7 @@ class _Neural(LabelEstimator, PairEstimator):
         if n < self.fewest:
             raise DataError(expected(f"{self.name}: samples", f"at least {self.fewest}", n))
         if not np.ptp(x, axis=0).any() or not np.ptp(y, axis=0).any():
-            return Value(0.0, ceiling=self._ceiling(n))
+            return RawEstimate(0.0, ceiling=self._ceiling(n))
         order = seeds.generator(seed, "neural split").permutation(n)
         parts = np.split(order, [int(_TRAIN * n), int((_TRAIN + _CHECK) * n)])
         first, second = _scaled(x, parts[0]), _scaled(y, parts[0])
@@ -337,7 +337,7 @@ class _Neural(LabelEstimator, PairEstimator):
         blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
         values = [self._measured(critic.scores(first[rows], second[rows])) for rows in blocks]
         value = float(np.average(values, weights=[len(rows) for rows in blocks]))
-        return Value(value, ceiling=self._ceiling(n))
+        return RawEstimate(value, ceiling=self._ceiling(n))
 
     def _measured(self, scores: np.ndarray) -> float:
         return self._bound(scores)
@@ -345,7 +345,7 @@ class _Neural(LabelEstimator, PairEstimator):
     def _ceiling(self, n: int) -> float | None:
         return None
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
 
         Information about single classes is not estimated, asked for or not: NaN.
@@ -362,7 +362,7 @@ class _Neural(LabelEstimator, PairEstimator):
             x = samples.responses[:, place]
             raw.append(one(x, codes))
             again = np.array([one(x[part], codes[part]) for part in parts])
-            drawn.append(centred(raw[-1], again))
+            drawn.append(centered(raw[-1], again))
             null.append([one(x, labels) for labels in mixed])
         maps = len(raw)
         ceiling = self._ceiling(len(codes))
@@ -406,6 +406,7 @@ class Mine(_Neural):
 
     name: ClassVar[str] = "mine"
     name_shown: ClassVar[str] = "mutual information (MINE)"
+    abilities: ClassVar[Abilities] = TABLE["mine"].abilities
 
     average: float = 0.9
     """Share of the moving average that a step keeps."""
@@ -446,7 +447,7 @@ class Smile(_Neural):
 
     name: ClassVar[str] = "smile"
     name_shown: ClassVar[str] = "mutual information (SMILE)"
-    held_out: ClassVar[bool] = False
+    abilities: ClassVar[Abilities] = TABLE["smile"].abilities
 
     tau: float = 5.0
     """Clip of the scores under the logarithm."""
@@ -488,7 +489,7 @@ class InfoNce(_Neural):
 
     name: ClassVar[str] = "infonce"
     name_shown: ClassVar[str] = "mutual information (InfoNCE)"
-    held_out: ClassVar[bool] = False
+    abilities: ClassVar[Abilities] = TABLE["infonce"].abilities
 
     def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
         return infonce_objective(scores), state
@@ -534,6 +535,7 @@ class Nwj(_Neural):
 
     name: ClassVar[str] = "nwj"
     name_shown: ClassVar[str] = "mutual information (NWJ)"
+    abilities: ClassVar[Abilities] = TABLE["nwj"].abilities
 
     def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
         return nwj_objective(scores), state

@@ -12,17 +12,9 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
-from oip.mi.backend import each
-from oip.mi.estimators.base import (
-    DivergenceEstimator,
-    EntropyEstimator,
-    LabelEstimator,
-    NegentropyEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
-from oip.mi.estimators.components import principal
+from oip.mi.backend import thread_map
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.components import principal_components
 from oip.mi.estimators.density_destructor import (
     PATIENCE,
     ROTATIONS,
@@ -33,7 +25,8 @@ from oip.mi.estimators.density_destructor import (
     gaussianized,
     sorted_entropies,
 )
-from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 from oip.mi.validation import TIED, check_numbers, tied_share
 
@@ -50,14 +43,7 @@ _DIGITS = 1e-6
 
 
 @dataclass(frozen=True)
-class Rbig(
-    LabelEstimator,
-    PairEstimator,
-    EntropyEstimator,
-    NegentropyEstimator,
-    TotalCorrelationEstimator,
-    DivergenceEstimator,
-):
+class Rbig(LabelEstimator):
     """Information from a Gaussianization in layers, each of marginal maps and a rotation.
 
     A layer removes the total correlation dT = sum_d H(before its rotation) - sum_d H(after), of
@@ -122,6 +108,7 @@ class Rbig(
 
     name: ClassVar[str] = "rbig"
     name_shown: ClassVar[str] = "mutual information (Gaussianization)"
+    abilities: ClassVar[Abilities] = TABLE["rbig"].abilities
     shuffles: ClassVar[int] = 0
     alone_shuffles: ClassVar[int | None] = 19
     resamples: ClassVar[int] = 20
@@ -162,12 +149,12 @@ class Rbig(
             return {**super().parameters, **layers}
         return {"rotation": self.rotation, "stopping": self.stopping, "components": self.components}
 
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Sum of dT over layers; columns that are constant have no part in it."""
         return self._total(_varied(x), None, seed)
 
     def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
-        """See `TotalCorrelationEstimator.total_correlation_null`; the same for all x of a shape."""
+        """See `Estimator.total_correlation_null`; the same for all x of a shape."""
         n, d = _varied(x).shape
         if self.stopping == "paper" or d < 2:
             return super().total_correlation_null(x, shuffles, seed)
@@ -176,7 +163,7 @@ class Rbig(
         chance = expected_sums(n, d, count, self.rotation, runs, seed)
         return chance[:shuffles] - chance[: self.permutations].mean()
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """sum_d H(X_d) - T(X).
 
         Raises:
@@ -184,9 +171,9 @@ class Rbig(
         """
         _check_varied("x", x)
         total = self._total(x, None, seed)
-        return Value(float(_entropies(x).sum()) - total.nats, notices=total.notices)
+        return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=total.notices)
 
-    def negentropy(self, x: np.ndarray, seed: int = 0) -> Value:
+    def negentropy(self, x: np.ndarray, seed: int = 0) -> RawEstimate:
         """How far x is from the Gaussian of its mean and covariance: KL(X || N), in nats.
 
         Args:
@@ -214,45 +201,45 @@ class Rbig(
             )
         found = self.entropy(values, seed)
         gaussian = 0.5 * (d * math.log(2 * math.pi * math.e) + float(log_determinant))
-        return Value(gaussian - found.nats, notices=found.notices)
+        return RawEstimate(gaussian - found.nats, notices=found.notices)
 
-    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """T(G(X)) + sum_d KL(G(X)_d || N(0, 1)) with G fitted to y."""
         _check_varied("y", y)
         mapped = self._destructor(self._block_layers(len(y)), seed).fit(y).transform(x)
         _check_varied("x", mapped)
         total = self._total(mapped, self._block_layers(len(x)), seed)
-        return Value(total.nats + gaussian_divergence(mapped.T), notices=total.notices)
+        return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=total.notices)
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """T of both blocks, each Gaussianized by itself; 0 where a side is constant."""
         x, y = _varied(x), _varied(y)
         if not x.shape[1] or not y.shape[1]:
-            return Value(0.0)
+            return RawEstimate(0.0)
         if self.stopping == "paper":
             both = np.concatenate([self._paper(side, seed).transform(side) for side in (x, y)], 1)
             return self._total(both, None, seed)
         together, bias = self._blocks(x, y, seed)
-        return Value(together(None) - bias)
+        return RawEstimate(together(None) - bias)
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `PairEstimator.information_null`; the blocks are Gaussianized once."""
+        """See `Estimator.information_null`; the blocks are Gaussianized once."""
         x, y = _varied(x), _varied(y)
         if self.stopping == "paper" or not x.shape[1] or not y.shape[1]:
             return super().information_null(x, y, shuffles, seed)
         together, bias = self._blocks(x, y, seed)
         draw = seeds.generator(seed, "null")
         orders = [draw.permutation(len(y)) for _ in range(shuffles)]
-        return np.array(each(together, orders)) - bias
+        return np.array(thread_map(together, orders)) - bias
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
 
         def prepare(x: np.ndarray) -> Prepared | None:
             rng = seeds.generator(samples.seed, "rbig projection")
-            scores = _varied(principal(x, self.components, rng).astype(np.float64))
+            scores = _varied(principal_components(x, self.components, rng).astype(np.float64))
             if not scores.shape[1]:
                 return None
             order = _order(scores)
@@ -340,21 +327,21 @@ class Rbig(
 
         draw = seeds.generator(seed, "rbig permutations")
         orders = [draw.permutation(len(y)) for _ in range(self.permutations)]
-        return together, float(np.mean(each(together, orders)))
+        return together, float(np.mean(thread_map(together, orders)))
 
-    def _total(self, x: np.ndarray, layers: int | None, seed: int) -> Value:
+    def _total(self, x: np.ndarray, layers: int | None, seed: int) -> RawEstimate:
         """T of x (n, d), no column of which is constant; 0 for less than two columns."""
         n, d = x.shape
         if d < 2:
-            return Value(0.0)
+            return RawEstimate(0.0)
         if self.stopping == "paper":
             fitted = self._paper(x, seed)
             told = f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
-            return Value(fitted.total_correlation, notices=() if fitted.stopped else (told,))
+            return RawEstimate(fitted.total_correlation, notices=() if fitted.stopped else (told,))
         count = layers or self._layers(n, d)
         removed = gaussianized(x[_order(x)], count, self.rotation, seeds.generator(seed, "rbig"))[0]
         chance = expected_sums(n, d, count, self.rotation, self.permutations, seed)
-        return Value(removed - float(chance.mean()))
+        return RawEstimate(removed - float(chance.mean()))
 
     def _layers(self, n: int, d: int) -> int:
         most = min(_LAYERS_A_COLUMN * d, _MOST_FIXED, n // _SAMPLES_A_LAYER)

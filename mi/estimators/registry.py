@@ -1,77 +1,146 @@
-"""An estimator by its name."""
+"""The table of estimators: where each is defined and what it can estimate."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, overload
 
 from oip.core.checks import plain
 from oip.core.errors import SettingsError, expected
-from oip.mi.estimators.base import Estimator, LabelEstimator
+from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, Quantity
 
-Kind = TypeVar("Kind", bound=Estimator)
 
-_PLACES = {
-    "decoder": "oip.mi.estimators.held_out.Decoder",
-    "predictive": "oip.mi.estimators.held_out.Predictive",
-    "kde": "oip.mi.estimators.kde.Kde",
-    "binning": "oip.mi.estimators.binning.Binning",
-    "ksg": "oip.mi.estimators.knn.Ksg",
-    "gaussian": "oip.mi.estimators.gaussian.Gaussian",
-    "vme": "oip.mi.estimators.von_mises.Vme",
-    "rbig": "oip.mi.estimators.rbig.Rbig",
-    "renyi": "oip.mi.estimators.renyi.Renyi",
-    "dse": "oip.mi.estimators.diffusion.Dse",
-    "dsmi": "oip.mi.estimators.diffusion.Dsmi",
-    "mine": "oip.mi.estimators.neural.Mine",
-    "smile": "oip.mi.estimators.neural.Smile",
-    "infonce": "oip.mi.estimators.neural.InfoNce",
-    "nwj": "oip.mi.estimators.neural.Nwj",
+class Entry(NamedTuple):
+    """A row of the table."""
+
+    location: str
+    """Module and class, which is imported when it is used."""
+    abilities: Abilities
+
+
+def _entry(location: str, *quantities: Quantity, **kinds: bool) -> Entry:
+    return Entry(location, Abilities(frozenset(quantities), **kinds))
+
+
+TABLE = {
+    "decoder": _entry("held_out.Decoder", "label_information", held_out=True, cheap_null=True),
+    "predictive": _entry(
+        "held_out.Predictive", "label_information", held_out=True, cheap_null=True
+    ),
+    "kde": _entry("kde.Kde", "label_information", "entropy", "input_information"),
+    "binning": _entry(
+        "binning.Binning",
+        "label_information",
+        "information",
+        "discrete_information",
+        "conditional_information",
+        "entropy",
+        "label_entropy",
+        "total_correlation",
+        "divergence",
+        "input_information",
+        cheap_null=True,
+    ),
+    "ksg": _entry(
+        "knn.Ksg",
+        "label_information",
+        "information",
+        "conditional_information",
+        "entropy",
+        "total_correlation",
+        "divergence",
+    ),
+    "gaussian": _entry(
+        "gaussian.Gaussian",
+        "label_information",
+        "information",
+        "conditional_information",
+        "entropy",
+        "total_correlation",
+        "divergence",
+    ),
+    "vme": _entry(
+        "von_mises.Vme",
+        "label_information",
+        "information",
+        "conditional_information",
+        "entropy",
+        "total_correlation",
+        "divergence",
+    ),
+    "rbig": _entry(
+        "rbig.Rbig",
+        "label_information",
+        "information",
+        "entropy",
+        "total_correlation",
+        "negentropy",
+        "divergence",
+    ),
+    "renyi": _entry(
+        "renyi.Renyi",
+        "label_information",
+        "information",
+        "discrete_information",
+        "conditional_information",
+        "conditional_label_information",
+        "entropy",
+        "label_entropy",
+        "total_correlation",
+        "input_information",
+    ),
+    "dse": _entry("diffusion.Dse", "entropy", "input_information"),
+    "dsmi": _entry("diffusion.Dsmi", "label_information", "information"),
+    # SMILE may be too large, and InfoNCE has a ceiling of its own: neither counts as a bound.
+    "mine": _entry("neural.Mine", "label_information", "information", held_out=True),
+    "smile": _entry("neural.Smile", "label_information", "information"),
+    "infonce": _entry("neural.InfoNce", "label_information", "information"),
+    "nwj": _entry("neural.Nwj", "label_information", "information", held_out=True),
 }
-"""Name -> class, which is imported when it is asked for."""
+"""Name -> entry, in the order in which estimators are listed."""
 
-NAMES = tuple(_PLACES)
+NAMES = tuple(TABLE)
 
 
-def kind(name: str) -> type[Estimator]:
-    """The class of estimators of a name.
+def estimator_class(name: str) -> type[Estimator]:
+    """Return the class of the estimator of a name.
 
     Raises:
-        SettingsError: an unknown name; the message names what there is.
+        SettingsError: an unknown name; the message lists the available ones.
     """
-    if not isinstance(name, str) or name not in _PLACES:
+    if not isinstance(name, str) or name not in TABLE:
         near = difflib.get_close_matches(str(name), NAMES, 1)
         hint = f"Did you mean '{near[0]}'?" if near else ""
         received = f"'{name}'" if isinstance(name, str) else name
         raise SettingsError(expected("estimator", " or ".join(NAMES), received, hint))
-    module, _, member = _PLACES[name].rpartition(".")
-    return getattr(importlib.import_module(module), member)
+    module, _, member = TABLE[name].location.partition(".")
+    return getattr(importlib.import_module(f"oip.mi.estimators.{module}"), member)
 
 
 def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
-    """The estimator of a name with its parameters; one that is given itself is handed through.
+    """Return the estimator of a name with its parameters; an estimator is returned as it is.
 
     Args:
         name: as `oip estimate --help` lists them, or an estimator.
-        parameters: of the estimator, numbers of Python or of NumPy; what is not given has the
-            value that its class says.
+        parameters: of the estimator, numbers of Python or of NumPy; the others have the defaults of
+            its class.
 
     Returns:
         The estimator: frozen settings, and a method for each quantity that it can estimate. Its
-        methods take checked arrays and give bare values; `mi.mutual_information` and the others
-        take it as `estimator=`, and give all that belongs to a number.
+        methods take checked arrays and return bare values; `mi.mutual_information` and the others
+        take it as `estimator=` and add interval, p-value and notices.
 
     Raises:
-        SettingsError: an unknown name or parameter, or a value that it cannot have; the message
-            names what there is.
+        SettingsError: an unknown name or parameter, or a value that is not allowed; the message
+            lists what is.
 
     Example:
         >>> import numpy as np
         >>> from oip import mi
-        >>> one = mi.estimator("ksg", k=5)
-        >>> one.k, mi.mutual_information(np.arange(50.0), np.arange(50.0) ** 2, one).estimator
+        >>> ksg = mi.estimator("ksg", k=5)
+        >>> ksg.k, mi.mutual_information(np.arange(50.0), np.arange(50.0) ** 2, ksg).estimator
         (5, 'ksg')
     """
     if isinstance(name, Estimator):
@@ -80,46 +149,60 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
                 expected("estimator", "a name with parameters, or an estimator", "both")
             )
         return name
-    found = kind(name)
-    known = [field.name for field in fields(found)]
+    kind = estimator_class(name)
+    available = [field.name for field in fields(kind)]
     for parameter in parameters:
-        if parameter not in known:
-            wanted = ", ".join(known) or "none"
-            raise SettingsError(expected(f"parameter of '{found.name}'", wanted, f"'{parameter}'"))
-    return found(**{name: plain(value) for name, value in parameters.items()})
+        if parameter not in available:
+            listed = ", ".join(available) or "none"
+            raise SettingsError(expected(f"parameter of '{kind.name}'", listed, f"'{parameter}'"))
+    return kind(**{name: plain(value) for name, value in parameters.items()})
 
 
-def label_estimator(name: str | Estimator, **parameters: Any) -> LabelEstimator:
-    """The estimator of a name, if it can tell what numbers know of a label.
-
-    Raises:
-        SettingsError: an unknown name or parameter, or one that cannot; the message names those
-            that can.
-    """
-    return estimator_of("information about a label", LabelEstimator, name, parameters)
+def able(quantity: Quantity) -> list[str]:
+    """Return the names of the estimators that can estimate a quantity."""
+    return [name for name, entry in TABLE.items() if quantity in entry.abilities.quantities]
 
 
-def able(ability: type[Kind]) -> list[str]:
-    """Names of the estimators that have an ability, such as `EntropyEstimator`."""
-    return [name for name in NAMES if issubclass(kind(name), ability)]
+@overload
+def estimator_of(
+    description: str,
+    quantity: Literal["label_information"],
+    name: str | Estimator,
+    parameters: dict[str, Any],
+) -> LabelEstimator: ...
+
+
+@overload
+def estimator_of(
+    description: str, quantity: Quantity, name: str | Estimator, parameters: dict[str, Any]
+) -> Estimator: ...
 
 
 def estimator_of(
-    quantity: str, ability: type[Kind], name: str | Estimator, parameters: dict[str, Any]
-) -> Kind:
-    """The estimator of a name, if it can estimate the quantity.
+    description: str, quantity: Quantity, name: str | Estimator, parameters: dict[str, Any]
+) -> Estimator:
+    """Return the estimator of a name, if it can estimate a quantity.
 
     Args:
-        quantity: as a reader knows it, for the message.
-        ability: the class of the estimators that can.
+        description: of the quantity, for the message.
+        quantity: that has to be among its abilities.
         name, parameters: as for `estimator`.
 
     Raises:
-        SettingsError: an unknown name or parameter, or one that cannot; the message names those
-            that can.
+        SettingsError: an unknown name or parameter, or an estimator that cannot; the message lists
+            those that can.
     """
-    found = estimator(name, **parameters)
-    if not isinstance(found, ability):
-        others = ", ".join(able(ability)) or "none yet"
-        raise SettingsError(expected(f"estimator of {quantity}", others, f"'{found.name}'"))
-    return found
+    result = estimator(name, **parameters)
+    if not result.can(quantity):
+        listed = ", ".join(able(quantity))
+        raise SettingsError(expected(f"estimator of {description}", listed, f"'{result.name}'"))
+    return result
+
+
+def label_estimator(name: str | Estimator, **parameters: Any) -> LabelEstimator:
+    """Return the estimator of a name, if it can estimate the information about a label.
+
+    Raises:
+        SettingsError: as `estimator_of`.
+    """
+    return estimator_of("information about a label", "label_information", name, parameters)

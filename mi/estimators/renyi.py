@@ -9,31 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from oip.core.checks import check_choice, check_number
-from oip.mi.backend import each
-from oip.mi.estimators.base import (
-    ConditionalEstimator,
-    ConditionalLabelEstimator,
-    DiscreteEstimator,
-    EntropyEstimator,
-    InputEstimator,
-    LabelEntropyEstimator,
-    LabelEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
+from oip.mi.backend import thread_map
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import matrix_bytes
+from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
     class_entropy,
     gram,
-    label_entropy,
+    hadamard,
     label_gram,
     matrix_entropy,
-    product,
+    renyi_label_entropy,
     spectral_entropy,
 )
-from oip.mi.estimators.results import SATURATED, MapEstimates, MapSamples
+from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared, shuffled
 from oip.mi.validation import check_lengths, check_responses, check_side, checked_maps
 
@@ -45,17 +35,7 @@ GROUPS = ("plain", "tempered", "tensor")
 
 
 @dataclass(frozen=True)
-class Renyi(
-    LabelEstimator,
-    PairEstimator,
-    DiscreteEstimator,
-    ConditionalEstimator,
-    ConditionalLabelEstimator,
-    EntropyEstimator,
-    LabelEntropyEstimator,
-    TotalCorrelationEstimator,
-    InputEstimator,
-):
+class Renyi(LabelEstimator):
     """Entropies of normalised Gram matrices A = K / n with K = exp(-D / 2 sigma^2).
 
         S(A) = ln(sum_i lambda_i^alpha) / (1 - alpha); alpha 1 is von Neumann's entropy
@@ -104,6 +84,7 @@ class Renyi(
 
     name: ClassVar[str] = "renyi"
     name_shown: ClassVar[str] = "mutual information (matrix Renyi)"
+    abilities: ClassVar[Abilities] = TABLE["renyi"].abilities
     map_draws: ClassVar[int] = 20
 
     alpha: float = 1.01
@@ -142,20 +123,20 @@ class Renyi(
         """See `Estimator.working_bytes`: Gram matrices of both sides, their product, its copies."""
         return 5 * matrix_bytes(n)
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """S(A); at most ln n."""
         value = self._entropy(gram(x, self.width))
-        return Value(value, ceiling=math.log(len(x)), notices=_saturated("X", value, len(x)))
+        return RawEstimate(value, ceiling=math.log(len(x)), notices=_saturated("X", value, len(x)))
 
-    def label_entropy(self, codes: np.ndarray, seed: int) -> Value:
+    def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
         """S of the shares of the classes."""
-        return Value(label_entropy(codes, self.alpha))
+        return RawEstimate(renyi_label_entropy(codes, self.alpha))
 
-    def input_information(self, x: np.ndarray, seed: int) -> Value:
+    def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
         """S(A): of I(X;M) = S(identity) + S(A) - S(identity o A) nothing else is left."""
         return self.entropy(x, seed)
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """S(A) + S(B) - S(A, B); at most the smaller of S(A) and S(B)."""
         a, b = gram(x, self.width), gram(y, self.width)
         return self._shared(a, b, ("X", "Y"))
@@ -163,44 +144,44 @@ class Renyi(
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `PairEstimator.information_null`; Gram matrices are made once."""
+        """See `Estimator.information_null`; Gram matrices are made once."""
         a, b = gram(x, self.width), gram(y, self.width)
         single = self._entropy(a) + self._entropy(b)
-        joint = each(
+        joint = thread_map(
             lambda order: self._entropy(a * b[np.ix_(order, order)]),
             shuffled(np.arange(len(y)), seed, shuffles),
             self.working_bytes(len(y)),
         )
         return single - np.array(joint)
 
-    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """S of the shares of x, plus of y, less of the pairs."""
         pairs = np.unique(np.stack([x, y]), axis=1, return_counts=True)[1]
-        single = label_entropy(x, self.alpha), label_entropy(y, self.alpha)
+        single = renyi_label_entropy(x, self.alpha), renyi_label_entropy(y, self.alpha)
         joint = float(spectral_entropy(pairs / len(x), self.alpha))
-        return Value(sum(single) - joint, ceiling=min(single))
+        return RawEstimate(sum(single) - joint, ceiling=min(single))
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
+    ) -> RawEstimate:
         """S(A, C) + S(B, C) - S(C) - S(A, B, C)."""
         return self._conditional(*(gram(side, self.width) for side in (x, y, given)))
 
     def conditional_label_information(
         self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
+    ) -> RawEstimate:
         """The same with B the Gram matrix of the label; and A, where x is a label, too."""
         a = label_gram(x) if x.ndim == 1 else gram(x, self.width)
         return self._conditional(a, label_gram(codes), gram(given, self.width))
 
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """sum_d S(A_d) - S of the joint matrix of the columns (`group`)."""
         columns = x.T[:, :, None]
         single = np.array([self._entropy(gram(column, self.width)) for column in columns])
         joint = self._entropy(self._group_gram(x[:, :, None]))
         told = _saturated("all columns", joint, len(x))
         total = float(single.sum())
-        return Value(total - joint, ceiling=total - float(single.max()), notices=told)
+        return RawEstimate(total - joint, ceiling=total - float(single.max()), notices=told)
 
     def group_entropy(self, responses: np.ndarray) -> Estimate:
         """S of the joint matrix of all maps (`group`); at most ln n.
@@ -227,7 +208,7 @@ class Renyi(
         n, maps, d = values.shape
         joint = self._entropy(self._group_gram(values))
         told = _saturated("the maps together", joint, n)
-        value = Value(joint, ceiling=math.log(n), notices=told)
+        value = RawEstimate(joint, ceiling=math.log(n), notices=told)
         return estimate("H(T^1, ..., T^C)", self, value, n=n, d=maps * d, seed=0)
 
     def group_information(
@@ -277,7 +258,7 @@ class Renyi(
         halved = resampled(
             self, lambda parts: information(parts[0], parts[0]), [n], drawn or 0, seed
         )
-        mixed = each(
+        mixed = thread_map(
             lambda order: information(everyone, order),
             shuffled(everyone, seed, shuffles or 0),
             room,
@@ -318,7 +299,7 @@ class Renyi(
         values, codes = checked_maps(responses, labels)
         return pairs(values, codes, self.alpha, self.width)
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; ceilings are Renyi entropies of the label."""
 
         def prepare(x: np.ndarray) -> Prepared | None:
@@ -337,33 +318,35 @@ class Renyi(
                     if key not in halves:
                         halves[key] = self._entropy(part)
                     own = halves[key]
-                known = label_entropy(labels, self.alpha)
+                known = renyi_label_entropy(labels, self.alpha)
                 return own + known - class_entropy(part, labels, self.alpha)
 
             return Prepared(information, _saturated("X", whole, len(x)))
 
         found = over_prepared(prepare, samples, self.working_bytes(len(samples.codes)), dear=True)
         codes = samples.codes
-        classes = [label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)]
+        classes = [
+            renyi_label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)
+        ]
         return replace(
             found,
-            ceiling=np.full(samples.maps, label_entropy(codes, self.alpha)),
+            ceiling=np.full(samples.maps, renyi_label_entropy(codes, self.alpha)),
             class_ceiling=np.array(classes),
         )
 
     def _entropy(self, a: np.ndarray) -> float:
         return float(matrix_entropy(a, self.alpha))
 
-    def _shared(self, a: np.ndarray, b: np.ndarray, names: tuple[str, str]) -> Value:
+    def _shared(self, a: np.ndarray, b: np.ndarray, names: tuple[str, str]) -> RawEstimate:
         single = self._entropy(a), self._entropy(b)
         told = _saturated(names[0], single[0], len(a)) or _saturated(names[1], single[1], len(a))
-        return Value(sum(single) - self._entropy(a * b), ceiling=min(single), notices=told)
+        return RawEstimate(sum(single) - self._entropy(a * b), ceiling=min(single), notices=told)
 
-    def _conditional(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Value:
+    def _conditional(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> RawEstimate:
         known, other, alone = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
-        value = known + other - alone - self._entropy(product([a, b, c]))
+        value = known + other - alone - self._entropy(hadamard([a, b, c]))
         told = _saturated("X and Z", known, len(a)) + _saturated("Y and Z", other, len(a))
-        return Value(value, ceiling=min(known, other) - alone, notices=told)
+        return RawEstimate(value, ceiling=min(known, other) - alone, notices=told)
 
     def _group_gram(self, responses: np.ndarray) -> np.ndarray:
         """The joint matrix (n, n) of maps (n, maps, d)."""

@@ -64,7 +64,7 @@ def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
     return np.clip(value, 0.0, np.log(n))
 
 
-def product(matrices: Sequence[np.ndarray]) -> np.ndarray:
+def hadamard(matrices: Sequence[np.ndarray]) -> np.ndarray:
     """Hadamard product of matrices (n, n): the joint Gram matrix of what each belongs to."""
     joint = matrices[0].copy()
     for other in matrices[1:]:
@@ -92,7 +92,7 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
     return float(spectral_entropy(shares, alpha))
 
 
-def label_entropy(codes: np.ndarray, alpha: float) -> float:
+def renyi_label_entropy(codes: np.ndarray, alpha: float) -> float:
     """S_alpha of the Gram matrix of a label: the Renyi entropy of its class shares, in nats."""
     return float(spectral_entropy(np.bincount(codes) / len(codes), alpha))
 

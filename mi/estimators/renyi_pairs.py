@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oip.mi.backend import each, product
+from oip.mi.backend import matmul, thread_map
 from oip.mi.estimators.gram import Distances, block_bytes, matrix_bytes
 from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
     class_entropy,
     gram,
-    label_entropy,
     matrix_entropy,
+    renyi_label_entropy,
 )
 
 _BYTES = 512 << 20
@@ -61,7 +61,7 @@ def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Bandwid
         width: of the kernel.
     """
     maps = responses.shape[1]
-    known = label_entropy(codes, alpha)
+    known = renyi_label_entropy(codes, alpha)
     if alpha == 2:
         whole, labelled = _squares(responses, codes, width)
         # S_2(A_i, A_j) is ln n^2 - ln |A_i o A_j|^2 for unit diagonals, with the label and without.
@@ -82,7 +82,7 @@ def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Bandwid
                 value = _information(a * b, codes, alpha, known)
                 joint[place, other] = joint[other, place] = value
 
-        each(column, range(start, maps), 5 * size)
+        thread_map(column, range(start, maps), 5 * size)
     return Pairs(single, joint)
 
 
@@ -100,7 +100,7 @@ def _squares(
     """
     n, maps, d = responses.shape
     halves = np.array(
-        each(
+        thread_map(
             lambda place: width.doubled_square(Distances(responses[:, place]), d),
             range(maps),
             2 * block_bytes(n),
@@ -121,7 +121,7 @@ def _squares(
                 distances = norms[rows, None] + norms - 2 * (x[rows] @ x.T)
                 np.exp(np.minimum(distances / (-0.5 * halves[place]), 0.0), out=block[place])
 
-        each(fill, range(maps))
+        thread_map(fill, range(maps))
         parts = added_squares(block, codes[rows, None] == codes)
         whole += parts[0]
         labelled += parts[1]
@@ -139,4 +139,4 @@ def added_squares(block: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.n
         (m, m) and (m, m).
     """
     flat = block.reshape(len(block), -1)
-    return product(flat, flat.T), product(flat * same.reshape(-1), flat.T)
+    return matmul(flat, flat.T), matmul(flat * same.reshape(-1), flat.T)

@@ -286,7 +286,7 @@ def quantiles(values: np.ndarray, share: float) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class MapSamples:
+class LabelledResponses:
     """Responses and labels that are checked, and what is asked of every map."""
 
     responses: np.ndarray

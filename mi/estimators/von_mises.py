@@ -10,33 +10,19 @@ import numpy as np
 
 from oip.core.checks import check_number
 from oip.core.errors import DataError, expected
-from oip.mi.backend import product
-from oip.mi.estimators.base import (
-    ConditionalEstimator,
-    DivergenceEstimator,
-    EntropyEstimator,
-    LabelEstimator,
-    PairEstimator,
-    TotalCorrelationEstimator,
-    Value,
-)
+from oip.mi.backend import matmul
+from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import Distances, block_bytes
+from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.renyi_entropy import exponential
-from oip.mi.estimators.results import MapEstimates, MapSamples
+from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, joint_null, over_prepared
 
 _LEAST = math.log(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
-class Vme(
-    LabelEstimator,
-    PairEstimator,
-    ConditionalEstimator,
-    EntropyEstimator,
-    TotalCorrelationEstimator,
-    DivergenceEstimator,
-):
+class Vme(LabelEstimator):
     """First-order von Mises estimates with leave-one-out kernel densities f_-i.
 
     - H(X) = -<ln f_-i(x_i)>: in expectation at least the entropy.
@@ -74,6 +60,7 @@ class Vme(
 
     name: ClassVar[str] = "vme"
     name_shown: ClassVar[str] = "mutual information (von Mises expansion)"
+    abilities: ClassVar[Abilities] = TABLE["vme"].abilities
     map_draws: ClassVar[int] = 40
 
     bandwidth: float = 1.0
@@ -86,7 +73,7 @@ class Vme(
         """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
         return 2 * block_bytes(n)
 
-    def _over_maps(self, samples: MapSamples) -> MapEstimates:
+    def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
         return over_prepared(self._prepare, samples, 3 * block_bytes(len(samples.codes)))
 
@@ -112,18 +99,18 @@ class Vme(
 
         return Prepared(information)
 
-    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """<ln f_-i(x_i, y_i) - ln f_-i(x_i) - ln f_-i(y_i)>."""
         joint, width = self._standardised(x, y)
         split = x.shape[1]
         both = _logs(joint, width)
         value = both - _logs(joint[:, :split], width) - _logs(joint[:, split:], width)
-        return Value(float(value.mean()), notices=_alone(both))
+        return RawEstimate(float(value.mean()), notices=_alone(both))
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `PairEstimator.information_null`; what is of one side alone is found once."""
+        """See `Estimator.information_null`; what is of one side alone is found once."""
         joint, width = self._standardised(x, y)
         first, second = joint[:, : x.shape[1]], joint[:, x.shape[1] :]
         alone = float((_logs(first, width) + _logs(second, width)).mean())
@@ -136,25 +123,25 @@ class Vme(
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
-    ) -> Value:
+    ) -> RawEstimate:
         """<ln f_-i(x_i, y_i, z_i) + ln f_-i(z_i) - ln f_-i(x_i, z_i) - ln f_-i(y_i, z_i)>."""
         joint, width = self._standardised(x, given, y)
         first, last = x.shape[1], x.shape[1] + given.shape[1]
         everything = _logs(joint, width)
         value = everything + _logs(joint[:, first:last], width)
         value -= _logs(joint[:, :last], width) + _logs(joint[:, first:], width)
-        return Value(float(value.mean()), notices=_alone(everything))
+        return RawEstimate(float(value.mean()), notices=_alone(everything))
 
-    def total_correlation(self, x: np.ndarray, seed: int) -> Value:
+    def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """<ln f_-i(x_i) - sum_k ln f_-i(x_ik)>."""
         joint, width = self._standardised(x)
         everything = _logs(joint, width)
         value = everything.copy()
         for column in joint.T:
             value -= _logs(column[:, None], width)
-        return Value(float(value.mean()), notices=_alone(everything))
+        return RawEstimate(float(value.mean()), notices=_alone(everything))
 
-    def entropy(self, x: np.ndarray, seed: int) -> Value:
+    def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """-<ln f_-i(x_i)>.
 
         Raises:
@@ -166,9 +153,9 @@ class Vme(
         logs = _logs(joint, width)
         norm = x.shape[1] * math.log(width * math.sqrt(2 * math.pi))
         value = norm + float(np.log(x.std(axis=0)).sum()) - float(logs.mean())
-        return Value(value, notices=_alone(logs))
+        return RawEstimate(value, notices=_alone(logs))
 
-    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> Value:
+    def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """<ln f_-i(x_i) - ln g(x_i)> - <f(y_j) / g(y_j)> + 1, f of x and g of y."""
         both = np.concatenate([x, y])
         if not np.ptp(both, axis=0).all():
@@ -185,7 +172,7 @@ class Vme(
         own = first[:n] - math.log(n - 1)
         ratio = np.exp(first[n:] - math.log(n) - second[n:])
         value = float((own - second[:n]).mean() - ratio.mean() + 1.0)
-        return Value(value, notices=_alone(np.minimum(own, second[:n])))
+        return RawEstimate(value, notices=_alone(np.minimum(own, second[:n])))
 
     def _standardised(self, *parts: np.ndarray) -> tuple[np.ndarray, float]:
         """The parts side by side, each coordinate by its deviation, and the width of the kernel."""
@@ -207,10 +194,10 @@ class _Kernel:
         """The kernel of some samples, or of all, times `other` (k, m)."""
         if self._whole is not None:
             part = self._whole if places is None else self._whole[np.ix_(places, places)]
-            return product(part, other)
+            return matmul(part, other)
         x = self._x if places is None else self._x[places]
         blocks = Distances(x).blocks()
-        return np.concatenate([product(_left_out(block, self._width), other) for block in blocks])
+        return np.concatenate([matmul(_left_out(block, self._width), other) for block in blocks])
 
 
 def _silverman(n: int, d: int) -> float:

@@ -19,8 +19,8 @@ from oip.core.errors import DataError, SettingsError, expected
 from oip.core.units import bits
 from oip.core.warnings import import_quietly
 from oip.mi import validation
-from oip.mi.backend import each
-from oip.mi.estimators.base import Estimator, InputEstimator
+from oip.mi.backend import thread_map
+from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.training.layer_reader import Part, Reader
 from oip.mi.training.record import RecordFolder
@@ -294,7 +294,7 @@ class Recorder(keras.callbacks.Callback):
             "label_ceiling": float(bits(validation.label_entropy(self._codes))),
             "class_ceilings": bits(validation.class_entropies(self._codes)).tolist(),
             "input_ceiling": float(np.log2(len(self._codes)))
-            if isinstance(one, InputEstimator)
+            if one.can("input_information")
             else None,
             "layers": [
                 {"index": one.index, "layer": one.name, "maps": 0 if one.whole else one.maps}
@@ -333,7 +333,7 @@ class Recorder(keras.callbacks.Callback):
                 _add_products(grams[place], values.reshape(n, -1))
             else:
                 grams[place].fill(np.nan)
-        for part, known in zip(self._parts, each(self._of_layer, grams), strict=True):
+        for part, known in zip(self._parts, thread_map(self._of_layer, grams), strict=True):
             found[f"layer-{part.index:03d}-layer"] = known
         predicted = self._reader.predicted()
         right = np.nan
@@ -353,7 +353,7 @@ class Recorder(keras.callbacks.Callback):
             return result
         axes = _coordinates(gram)
         one = self._estimator
-        if isinstance(one, InputEstimator):
+        if one.can("input_information"):
             value = one.input_information(axes, self._seed)
             most = np.inf if value.ceiling is None else value.ceiling
             result[0] = bits(float(np.clip(value.nats, 0.0, most)))

@@ -14,14 +14,14 @@ from oip.core import seeds
 from oip.core.errors import SettingsError
 from oip.core.progress import Progress
 from oip.core.units import bits
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
     class_entropy,
     gram,
-    label_entropy,
+    hadamard,
     matrix_entropy,
-    product,
+    renyi_label_entropy,
 )
 from oip.studies.report import base_name, slug
 
@@ -227,7 +227,7 @@ def label_ceiling(labels: np.ndarray, count: int, seed: int) -> float:
     codes = np.unique(labels, return_inverse=True)[1]
     still = np.zeros((len(codes), 1, 1, 1), np.uint8)
     drawn = batches(still, codes, 1.0, count, seed)
-    return float(np.mean([bits(label_entropy(batch.codes, ALPHA)) for batch in drawn]))
+    return float(np.mean([bits(renyi_label_entropy(batch.codes, ALPHA)) for batch in drawn]))
 
 
 def measure(
@@ -256,7 +256,7 @@ def measure(
     found = {name: np.full(layers, np.nan) for name in names}
     for place, (values, errors) in enumerate(zip(reading.responses, reading.errors, strict=True)):
         grams = map_grams(values, kernel.forward)
-        joint = product(list(grams))
+        joint = hadamard(list(grams))
         entropy = float(matrix_entropy(joint, ALPHA))
         found["entropy"][place] = entropy
         found["input"][place] = own + entropy - float(matrix_entropy(joint * whole, ALPHA))
@@ -325,7 +325,7 @@ def informations(
 
 def about_label(grams: np.ndarray, codes: np.ndarray, entropies: np.ndarray) -> np.ndarray:
     """(m,): I(T;Y) in nats of Gram matrices (m, n, n) with their entropies (m,)."""
-    known = label_entropy(codes, ALPHA)
+    known = renyi_label_entropy(codes, ALPHA)
     return np.array(
         [
             entropy + known - class_entropy(one, codes, ALPHA)
@@ -340,7 +340,7 @@ def map_grams(values: np.ndarray, width: Bandwidth) -> np.ndarray:
 
 
 def _joint(values: np.ndarray, width: Bandwidth) -> np.ndarray:
-    return product(list(map_grams(values, width)))
+    return hadamard(list(map_grams(values, width)))
 
 
 @dataclass(frozen=True)
@@ -472,7 +472,7 @@ def watching(some: list[Batch], steps: Iterable[int], pairs: int, seed: int) -> 
                 for kernel in KERNELS
                 for one, reading in zip(some, readings, strict=True)
             ]
-            parts = each(lambda item: measure(item[1], item[2], item[0], pairs, seed), work)
+            parts = thread_map(lambda item: measure(item[1], item[2], item[0], pairs, seed), work)
             for number, kernel in enumerate(KERNELS):
                 own = parts[number * len(some) : (number + 1) * len(some)]
                 for name in own[0]:

@@ -97,7 +97,7 @@ def ranker(name: str) -> Callable[[int], Callable[[], object]]:
         shapes = ((32, 676), (64, 121), (128, 9))
         layers = [layer(1000 // small, max(1, maps // small), d) for maps, d in shapes]
         one = mi.estimator(name)
-        shuffles = 1000 if one.cheap_null else 40
+        shuffles = 1000 if one.abilities.cheap_null else 40
 
         def run() -> list[object]:
             return [one.over_maps(x, codes, 0, shuffles, one.map_draws) for x, codes in layers]

@@ -27,7 +27,7 @@ import numpy as np
 
 from oip import mi, models
 from oip.core import seeds
-from oip.mi.backend import each
+from oip.mi.backend import thread_map
 from oip.mi.estimators.held_out import class_shares, guarded, own_class, shares
 from oip.mi.ranking import spearman
 from oip.network.forward import map_blocks
@@ -72,7 +72,7 @@ def network_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int)
     train = np.flatnonzero(~test)
     stop = rng.random(len(train)) < 0.2
     fit, check = train[~stop], train[stop]
-    features = np.stack(each(lambda one: _pieces(one, train), x.swapaxes(0, 1)))
+    features = np.stack(thread_map(lambda one: _pieces(one, train), x.swapaxes(0, 1)))
     maps, _, width = features.shape
     onehot = np.eye(classes, dtype=np.float32)[codes]
     weights = [
@@ -135,7 +135,7 @@ def forest_judge(x: np.ndarray, codes: np.ndarray, test: np.ndarray, seed: int) 
         # What no tree has seen counts as one tree of the class shares.
         return _bits(odds, known, codes, test, TREES)
 
-    return np.array(each(one, x.swapaxes(0, 1)))
+    return np.array(thread_map(one, x.swapaxes(0, 1)))
 
 
 def _pieces(x: np.ndarray, train: np.ndarray) -> np.ndarray:

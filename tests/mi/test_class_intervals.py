@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.mi.estimators.kde import Kde, Plan
-from oip.mi.estimators.results import MapSamples
+from oip.mi.estimators.kde import Kde, KernelPlan
+from oip.mi.estimators.results import LabelledResponses
 from oip.mi.resampling import class_halves, shuffled
 
 
@@ -56,7 +56,7 @@ def test_kernel_sums_give_what_changed_samples_give(budget, monkeypatch):
     codes = rng.permutation(np.repeat([0, 1, 2], [40, 31, 20]))
     x = rng.normal(size=(91, 1, 3)) + codes[:, None, None]
     one = Kde(noise=0.5)
-    told = one._one(x[:, 0], Plan.of(MapSamples(x, codes, 3, 5, 6)))
+    told = one._one(x[:, 0], KernelPlan.of(LabelledResponses(x, codes, 3, 5, 6)))
     for row, mixed in enumerate(shuffled(codes, 3, 5)):
         alone = [one.over_maps(x, mixed == code).raw[0] for code in range(3)]
         assert np.allclose(told.class_null[row], alone, atol=1e-5)

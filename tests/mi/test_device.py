@@ -45,7 +45,7 @@ def symmetric(*shape):
 def test_products_and_eigenvalues_are_those_of_numpy(through_tensorflow, monkeypatch):
     a, b = np.random.default_rng(0).normal(size=(2, 30, 30))
     for kind in (np.float64, np.float32):
-        found = backend.product(a.astype(kind), b[:, :7].astype(kind))
+        found = backend.matmul(a.astype(kind), b[:, :7].astype(kind))
         assert found.dtype == kind
         assert np.allclose(found, a @ b[:, :7], rtol=50 * np.finfo(kind).eps, atol=1e-5)
     matrices = symmetric(2, 5, 20, 20)
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_done_by_numpy(through_tensorflow, monkeypatch):
 
     monkeypatch.setattr(tf, "matmul", full)
     a = symmetric(10, 10)
-    assert (backend.product(a, a) == a @ a).all()
+    assert (backend.matmul(a, a) == a @ a).all()
 
 
 def test_without_a_gpu_numpy_does_it(monkeypatch):
@@ -94,7 +94,7 @@ def test_without_a_gpu_numpy_does_it(monkeypatch):
     monkeypatch.setattr(tf, "matmul", None)
     a = symmetric(10, 10)
     if not tf.config.get_visible_devices("GPU"):
-        assert (backend.product(a, a) == a @ a).all()
+        assert (backend.matmul(a, a) == a @ a).all()
 
 
 ASK = (
@@ -142,4 +142,4 @@ def test_a_device_that_is_none(monkeypatch):
     monkeypatch.setenv("OIP_DEVICE", "cuda")
     monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
     with pytest.raises(SettingsError, match="OIP_DEVICE: expected cpu or gpu; received 'cuda'"):
-        backend.product(np.eye(3), np.eye(3))
+        backend.matmul(np.eye(3), np.eye(3))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.mi.estimators.base import LabelEstimator
-from oip.mi.estimators.registry import able, kind
+from oip.mi.estimators.registry import able, estimator_class
 
 LABEL = ("decoder", "predictive", "kde", "binning", "ksg", "gaussian", "vme")
 MATRIX = ("rbig", "renyi", "dsmi")
@@ -171,7 +170,9 @@ def test_independent_numbers_are_inside_the_null(name):
     assert 0.35 < np.mean(p) < 0.7
 
 
-@pytest.mark.parametrize("name", [n for n in able(LabelEstimator) if kind(n).map_draws])
+@pytest.mark.parametrize(
+    "name", [n for n in able("label_information") if estimator_class(n).map_draws]
+)
 def test_constants_and_single_classes_have_exactly_nothing(name):
     y = np.arange(40) % 2
     for x in (np.zeros(40), np.full((40, 3), 0.7)):

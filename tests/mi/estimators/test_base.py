@@ -1,13 +1,14 @@
 import json
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from oip.core.errors import SettingsError
-from oip.mi.estimators.base import LabelEstimator
+from oip.mi.estimators.base import Estimator, LabelEstimator, Quantity
 from oip.mi.estimators.kde import Kde
-from oip.mi.estimators.registry import NAMES, able, estimator, kind
+from oip.mi.estimators.registry import NAMES, able, estimator, estimator_class
 from oip.mi.estimators.results import Estimate, joined
 
 NAT = 1 / math.log(2)
@@ -65,7 +66,7 @@ def test_blocks_join_and_unusable_maps_are_nan(layer_like):
 def test_notices_stay_with_their_maps(layer_like):
     responses, codes = layer_like
     silent = np.maximum(responses, 0)
-    one = kind("ksg")()
+    one = estimator_class("ksg")()
     parts = [one.over_maps(values, codes) for values in (responses[:, 2:3], silent[:, [3, 5]])]
     notices = joined(parts).spread(np.array([True, False, True, True])).notices
     assert [len(told) for told in notices] == [0, 0, 1, 0]
@@ -75,7 +76,7 @@ def test_notices_stay_with_their_maps(layer_like):
 def test_every_interval_holds_its_estimate(layer_like):
     responses, codes = layer_like
     # Those that are trained have no halves.
-    for name in (name for name in able(LabelEstimator) if kind(name).map_draws):
+    for name in (name for name in able("label_information") if estimator_class(name).map_draws):
         result = estimator(name).over_maps(responses, codes, 0, 2, 12)
         assert (result.low <= result.mi).all()
         assert (result.mi <= result.high).all()
@@ -85,7 +86,7 @@ def test_every_interval_holds_its_estimate(layer_like):
 
 def test_single_classes_can_be_left_out(layer_like):
     responses, codes = layer_like
-    for name in (name for name in able(LabelEstimator) if kind(name).map_draws):
+    for name in (name for name in able("label_information") if estimator_class(name).map_draws):
         whole, less = (
             estimator(name).over_maps(responses[:, 1:3], codes, one_vs_rest=asked)
             for asked in (True, False)
@@ -95,14 +96,29 @@ def test_single_classes_can_be_left_out(layer_like):
         assert (whole.raw == less.raw).all()
 
 
-def test_every_estimator_is_found_by_its_name():
+def test_every_estimator_is_registered_with_its_abilities():
     for name in NAMES:
-        assert kind(name).name == name
-        assert estimator(name) == kind(name)()
-        assert kind(name).name_shown
+        assert estimator_class(name).name == name
+        assert estimator(name) == estimator_class(name)()
+        assert estimator_class(name).name_shown
         json.dumps(estimator(name).parameters, allow_nan=False)
     assert estimator("kde", noise=0.5) == Kde(noise=0.5)
     assert estimator(Kde(noise=0.5)) == Kde(noise=0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_lists_the_methods_that_an_estimator_defines(name):
+    methods = {"label_information": "over_maps"}
+    for quantity in get_args(Quantity):
+        method = methods.get(quantity, quantity)
+        default = getattr(Estimator, method, None)
+        defined = getattr(estimator_class(name), method, None) is not default
+        assert (name in able(quantity)) == estimator(name).can(quantity) == defined
+
+
+def test_a_quantity_that_an_estimator_cannot_estimate_is_refused():
+    with pytest.raises(NotImplementedError, match="'decoder' cannot estimate the entropy"):
+        estimator("decoder").entropy(np.zeros((4, 1)), 0)
 
 
 @pytest.mark.parametrize(

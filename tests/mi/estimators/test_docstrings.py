@@ -7,14 +7,14 @@ import re
 import pytest
 
 from oip import mi
-from oip.mi.estimators.registry import NAMES, kind
+from oip.mi.estimators.registry import NAMES, estimator_class
 
 SECTIONS = ("Units:", "References:", "Example:")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_docstrings_tell_what_one_has_to_know(name):
-    text = inspect.getdoc(kind(name))
+    text = inspect.getdoc(estimator_class(name))
     for section in SECTIONS:
         assert f"\n{section}\n" in text
     plain, _, _ = text.partition("\nUnits:\n")
@@ -27,7 +27,7 @@ def test_docstrings_tell_what_one_has_to_know(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_run(name):
-    found = doctest.DocTestFinder(recurse=False).find(kind(name), name, globs={})
+    found = doctest.DocTestFinder(recurse=False).find(estimator_class(name), name, globs={})
     assert found[0].examples
     runner = doctest.DocTestRunner(verbose=False)
     runner.run(found[0])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.components import principal
+from oip.mi.estimators.components import principal_components
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def samples():
     rng = np.random.default_rng(0)
     codes = np.arange(240) % 4
     x = rng.normal(size=(240, 12)) + 2 * rng.normal(size=(4, 12))[codes]
-    return principal(x, 100, rng), codes
+    return principal_components(x, 100, rng), codes
 
 
 def test_many_fits_at_once_are_those_of_scikit_learn(samples, monkeypatch):

@@ -114,5 +114,5 @@ def test_settings_of_their_own():
 
 def test_only_bounds_are_called_bounds():
     # SMILE may be too large, and InfoNCE has a ceiling of its own: at it, both are saturated.
-    told = {one.name: one.held_out for one in ALL}
+    told = {one.name: one.abilities.held_out for one in ALL}
     assert told == {"mine": True, "nwj": True, "smile": False, "infonce": False}

@@ -5,7 +5,7 @@ import pytest
 
 from oip.core.errors import SettingsError
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.components import principal
+from oip.mi.estimators.components import principal_components
 from oip.mi.estimators.held_out import (
     FOLDS,
     NEIGHBOURS,
@@ -77,7 +77,7 @@ def test_the_network_is_told_of():
 def test_kernel_and_neighbour_members_are_those_of_loops():
     rng = np.random.default_rng(0)
     codes, folds = np.arange(40) % 3, rng.permutation(np.arange(40) % FOLDS)
-    x = principal(rng.normal(size=(40, 2)) + codes[:, None], 60, rng)
+    x = principal_components(rng.normal(size=(40, 2)) + codes[:, None], 60, rng)
     found = _untrained(x, codes, folds)
     squares = ((x[:, None].astype(float) - x) ** 2).sum(axis=2)
     middle = np.median(squares[np.triu_indices(40, 1)])

@@ -9,10 +9,10 @@ from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
     class_entropy,
     gram,
-    label_entropy,
+    hadamard,
     label_gram,
     matrix_entropy,
-    product,
+    renyi_label_entropy,
     spectral_entropy,
 )
 
@@ -67,7 +67,7 @@ def test_joint_entropy_is_no_smaller_than_the_largest(a, b, c, alpha):
     # Inequality (4) of Yu et al.
     for matrices in ((a, b), (a, b, c), (a, a)):
         single = [matrix_entropy(one, alpha) for one in matrices]
-        assert max(single) - 1e-8 <= matrix_entropy(product(matrices), alpha)
+        assert max(single) - 1e-8 <= matrix_entropy(hadamard(matrices), alpha)
 
 
 @given(grams, grams, grams)
@@ -76,7 +76,7 @@ def test_joint_entropy_is_no_larger_than_the_sum(a, b, c):
     # Inequality (5): a theorem at alpha 1 (von Neumann's entropy is subadditive), and at the usual
     # 1.01 up to what .01 can change. See the next test for others.
     for matrices in ((a, b), (a, b, c), (a, a)):
-        joint = product(matrices)
+        joint = hadamard(matrices)
         for alpha, slack in ((1, 1e-8), (1.01, 0.01)):
             most = sum(matrix_entropy(one, alpha) for one in matrices)
             assert matrix_entropy(joint, alpha) <= most + slack
@@ -104,7 +104,7 @@ def test_classes_by_blocks_are_the_whole_matrix(labels, a, alpha):
     codes = np.unique(labels, return_inverse=True)[1]
     whole = matrix_entropy(a * label_gram(codes), alpha)
     assert class_entropy(a, codes, alpha) == pytest.approx(whole, abs=1e-8)
-    assert label_entropy(codes, alpha) == pytest.approx(
+    assert renyi_label_entropy(codes, alpha) == pytest.approx(
         matrix_entropy(label_gram(codes), alpha), abs=1e-8
     )
 

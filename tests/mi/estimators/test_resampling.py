@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from oip.mi.estimators.results import MapSamples
-from oip.mi.resampling import Prepared, centred, class_halves, halves, over_prepared, shuffled
+from oip.mi.estimators.results import LabelledResponses
+from oip.mi.resampling import Prepared, centered, class_halves, halves, over_prepared, shuffled
 
 
 def test_halves_are_halves_without_repetition():
@@ -28,8 +28,8 @@ def test_shuffles_keep_the_counts():
 
 
 def test_draws_are_moved_to_the_estimate():
-    assert centred(3.0, np.array([1.0, 2.0])).tolist() == [2.5, 3.5]
-    assert centred(3.0, np.empty(0)).size == 0
+    assert centered(3.0, np.array([1.0, 2.0])).tolist() == [2.5, 3.5]
+    assert centered(3.0, np.empty(0)).size == 0
 
 
 @pytest.mark.parametrize(("shuffles", "draws"), [(0, 0), (4, 3)])
@@ -51,7 +51,7 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
 
         return Prepared(information, (f"mean {x.mean():.3f}",))
 
-    result = over_prepared(prepare, MapSamples(responses, codes, 0, shuffles, draws, True))
+    result = over_prepared(prepare, LabelledResponses(responses, codes, 0, shuffles, draws, True))
     assert len(made) == 3
     assert (result.null.shape, result.draws.shape) == ((shuffles, 3), (draws, 3))
     for place in (0, 2):
@@ -63,13 +63,13 @@ def test_what_is_prepared_once_is_asked_for_everything(shuffles, draws):
             assert result.null[row, place] == pytest.approx((mixed * x).mean())
         parts = class_halves(codes, 0, draws)
         drawn = np.array([(codes[part] * x[part]).mean() for part in parts])
-        assert np.allclose(result.draws[:, place], centred(result.raw[place], drawn))
+        assert np.allclose(result.draws[:, place], centered(result.raw[place], drawn))
     assert result.raw[1] == 0
     assert not result.null[:, 1].any()
     assert result.notices[1] == ()
     assert result.notices[2] == (f"mean {responses[:, 2].mean():.3f}",)
     made.clear()
-    less = over_prepared(prepare, MapSamples(responses, codes, 0, shuffles, draws, False))
+    less = over_prepared(prepare, LabelledResponses(responses, codes, 0, shuffles, draws, False))
     assert np.isnan(less.per_class_raw).all()
     assert np.isnan(less.per_class).all()
     for field in ("raw", "null", "draws"):

@@ -3,7 +3,7 @@ import pytest
 
 from oip.core import seeds
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.components import principal
+from oip.mi.estimators.components import principal_components
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def samples():
     """Features (200, 3) and a label of two classes that is the sign of a product."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
-    return principal(x, 60, rng), (x[:, 0] * x[:, 1] > 0).astype(int)
+    return principal_components(x, 60, rng), (x[:, 0] * x[:, 1] > 0).astype(int)
 
 
 def fitted(features, codes, used, seed=0):

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from oip.mi import backend
-from oip.mi.backend import each, workers
+from oip.mi.backend import thread_map, workers
 
 
 @pytest.fixture
@@ -31,5 +31,5 @@ def test_no_more_work_than_that_at_a_time(eight_cores, monkeypatch, bytes_each, 
             now[0] -= 1
         return item**2
 
-    assert each(work, range(16), bytes_each) == [item**2 for item in range(16)]
+    assert thread_map(work, range(16), bytes_each) == [item**2 for item in range(16)]
     assert 1 <= max(seen) <= most

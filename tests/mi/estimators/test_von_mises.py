@@ -89,11 +89,11 @@ def test_divergence_is_that_of_double_loops(few):
 
 
 def test_the_null_is_the_estimate_of_shuffled_samples(few):
-    from oip.mi.estimators.base import PairEstimator
+    from oip.mi.estimators.base import Estimator
 
     x, y = few[:, :1], few[:, 2:]
     quick = Vme().information_null(x, y, 5, 3)
-    assert np.allclose(quick, PairEstimator.information_null(Vme(), x, y, 5, 3), atol=1e-10)
+    assert np.allclose(quick, Estimator.information_null(Vme(), x, y, 5, 3), atol=1e-10)
     assert np.ptp(quick) > 0
 
 
