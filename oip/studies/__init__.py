@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, cast
+
+from oip.core.errors import SettingsError, expected
+
+if TYPE_CHECKING:
+    from oip.studies.report import Study
 
 STUDIES = {
     "kernels": "oip.studies.kernels",
@@ -16,14 +21,12 @@ STUDIES = {
 """Name -> module, imported when the study is run."""
 
 
-def study(name: str) -> Any:
-    """The module of a study: `NAME`, `TITLE`, `SOURCE`, `MINUTES` and `run`.
+def study(name: str) -> Study:
+    """Return the module of a study.
 
     Raises:
         SettingsError: no such study.
     """
-    from oip.core.errors import SettingsError, expected
-
     if name not in STUDIES:
         raise SettingsError(expected("study", ", ".join(STUDIES), f"'{name}'"))
-    return importlib.import_module(STUDIES[name])
+    return cast("Study", importlib.import_module(STUDIES[name]))

@@ -11,22 +11,24 @@ import numpy as np
 from oip.core import seeds
 from oip.core.progress import Progress
 from oip.studies import kernels_plots
-from oip.studies.report import (
+from oip.studies.curves import (
     LATE,
     RISING,
     TOO_SHORT,
+    by_width,
+    late,
+    rises_all_along,
+    second_half,
+    trend,
+)
+from oip.studies.report import (
     Folder,
     StudySettings,
     agreement,
     all_of,
     at_ceiling,
-    by_width,
     larger,
-    late,
-    rises_all_along,
-    second_half,
     shown,
-    trend,
 )
 from oip.studies.trained import (
     CLOTHES,

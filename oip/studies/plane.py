@@ -8,24 +8,26 @@ import numpy as np
 
 from oip.core import plots
 from oip.core.progress import Progress
-from oip.studies.report import (
+from oip.studies.curves import (
     LATE,
     RISING,
     TOO_SHORT,
+    by_width,
+    drift,
+    late,
+    peak,
+    rises_all_along,
+    trend,
+)
+from oip.studies.report import (
     Folder,
     StudySettings,
     agreement,
     all_of,
     at_ceiling,
-    by_width,
-    drift,
     larger,
-    late,
-    peak,
-    rises_all_along,
     shown,
     slug,
-    trend,
 )
 from oip.studies.trained import (
     CLOTHES,

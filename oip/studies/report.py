@@ -1,13 +1,13 @@
-"""What all studies share: settings, the folder of results, and data that may be missing.
+"""The parts that all studies share: settings, findings, and the folder of results.
 
 A study is a module with
 
 - `NAME`, `TITLE`, `SOURCE` (the paper), `MINUTES` (of `--quick` on two cores);
 - `SCHEMA`, a number that rises when parts of an older version can no longer be used (1 if absent);
-- `TAKES`, the settings of `OPTIONS` that it heeds;
-- `run(folder, settings, progress)`, which computes parts, draws figures and makes claims.
+- `TAKES`, the settings of `OPTIONS` that it uses;
+- `run(folder, settings, progress)`, which computes parts, draws figures and adds findings.
 
-It never asserts what its paper found; it reports what was found here.
+A study reports what it measured beside what its paper says; it never asserts the paper's finding.
 """
 
 from __future__ import annotations
@@ -18,36 +18,50 @@ import importlib.metadata
 import json
 import math
 import os
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import jinja2
 import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, RunError, expected
+from oip.core.progress import Progress
 from oip.mi.estimators.results import SATURATED
+from oip.studies.cost import Cost
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
 SCHEMA = 1
-_DIGEST = "_digest"
 OPTIONS = ("data", "models", "iterations")
-"""Settings that some studies heed and others cannot."""
+"""Settings that some studies use and others cannot."""
 Agreement = Literal["yes", "partly", "no", "not tested"]
 AGREEMENTS = ("yes", "partly", "no", "not tested")
+_DIGEST = "_digest"
+_PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
+_SPREADS = 2.0
+
+
+class Study(Protocol):
+    """The module of a study."""
+
+    NAME: str
+    TITLE: str
+    SOURCE: str
+    MINUTES: int
+
+    def run(self, folder: Folder, settings: StudySettings, progress: Progress) -> None:
+        """Compute parts, draw figures and add findings."""
+        ...
 
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What a user can say about a study."""
+    """The options of a study."""
 
     quick: bool = False
     """Minutes on two cores, in place of the paper's sizes."""
@@ -59,43 +73,43 @@ class StudySettings:
     models: str | None = None
     """Pattern of model files, of studies that compare trained networks."""
     iterations: int | None = None
-    """Batches a network learns from, of studies that watch a training; the study's own if None."""
+    """Batches a network learns from, of studies that record a training; the study's own if None."""
 
-    def told(self) -> dict[str, Any]:
-        """The settings as the results show them; where the data lie is nobody's business."""
-        told = {name: value for name, value in asdict(self).items() if name != "data_dir"}
+    def to_dict(self) -> dict[str, object]:
+        """Return the settings as the results show them, without any folder of the user."""
+        values = {name: value for name, value in asdict(self).items() if name != "data_dir"}
         models = None if self.models is None else base_name(self.models)
-        return {**told, "data": tuple(base_name(one) for one in self.data), "models": models}
+        return {**values, "data": [base_name(source) for source in self.data], "models": models}
 
-    def without_folders(self, text: str, *others: Path) -> str:
-        """A text for the results: of what the user named, only the last part of its path.
+    def without_folders(self, text: str, *paths: Path) -> str:
+        """Return a text in which the user's paths are cut to their last part.
 
         Args:
-            text: as an error says it, for example.
-            others: more paths, such as that of the results.
+            text: such as an error's message.
+            paths: more paths, such as that of the results.
         """
-        named = [*self.data, self.models, self.data_dir, os.environ.get("OIP_DATA"), *others]
-        given = [Path(one) for one in named if one is not None]
-        every = [*(str(one) for one in named), *(str(one.absolute()) for one in given)]
-        paths = {one for one in every if len(Path(one).parts) > 1}
-        for path in sorted(paths, key=len, reverse=True):
-            text = text.replace(path, base_name(path))
+        candidates = (*self.data, self.models, self.data_dir, os.environ.get("OIP_DATA"), *paths)
+        named = [name for name in candidates if name is not None]
+        spellings = {str(name) for name in named} | {str(Path(name).absolute()) for name in named}
+        for path in sorted(spellings, key=len, reverse=True):
+            if len(Path(path).parts) > 1:
+                text = text.replace(path, base_name(path))
         return text
 
 
 def base_name(path: str | Path) -> str:
-    """The last part of a path, which results may hold; a name that is no path stays as it is."""
+    """Return the last part of a path, which results may hold; other names stay as they are."""
     name = Path(path).name
     return name if name not in ("", "..") else Path(path).resolve().name
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's name and of a link."""
+    """Return a name as part of a file name and of a link."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
 
 class MissingData(DataError):
-    """Data that a part of a study needs and that could not be had.
+    """Data that a part of a study needs and that are not available.
 
     Args:
         needs: the data, such as "STL-10 as class folders".
@@ -109,20 +123,186 @@ class MissingData(DataError):
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One row of a report's table."""
+class Value:
+    """A measured number with its 95 % interval."""
 
-    paper: str
-    """What the paper says."""
-    found: str
-    """What was found here."""
-    agrees: Agreement
-    sure: str
-    """How sure, and why: seeds, samples, the size of the effect beside its spread."""
+    name: str
+    """What was measured, such as "LeNet"."""
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    """Ends of the interval; NaN where there is none."""
+    form: str = ".2f"
+    remark: str = ""
+    """Such as "at the ceiling"."""
+
+    @classmethod
+    def spread(cls, name: str, value: float, spread: float, form: str = ".2f") -> Value:
+        """Return a value with an interval of two standard deviations to both sides."""
+        return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form)
+
+    def named(self, name: str, scale: float = 1.0, form: str = "") -> Value:
+        """Return the value times `scale` under another name."""
+        value, low, high = (scale * number for number in (self.value, self.low, self.high))
+        return replace(self, name=name, value=value, low=low, high=high, form=form or self.form)
+
+    def text(self) -> str:
+        """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
+        interval = ""
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            interval = f"{self.low:{self.form}} to {self.high:{self.form}}"
+        inside = ", ".join(part for part in (interval, self.remark) if part)
+        return f"{self.name} {shown(self.value, self.form)}" + (f" ({inside})" if inside else "")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Finding:
+    """One row of a report's table: the paper's statement beside what was measured."""
+
+    paper: str
+    """The paper's statement, and on which data."""
+    verdict: Agreement
+    quantity: str = ""
+    """Name of the measured quantity, with its unit."""
+    values: Mapping[str, Sequence[Value]] | Sequence[Value] = ()
+    """Measured values; a mapping groups them, such as by width of the kernel."""
+    remark: str = ""
+    """What the values cannot say, in sentences."""
+    figure: str = ""
+    """Figure, table or section of the paper, such as "fig. 7"."""
+    reported: str = ""
+    """The paper's value, with its unit."""
+    n: str = ""
+    """Samples, kernels, seeds, trainings."""
+    settings: str = ""
+    """How it was measured and judged."""
+
+    @property
+    def groups(self) -> dict[str, list[Value]]:
+        """Group -> its values; the group's name is empty where there are no groups."""
+        groups = self.values if isinstance(self.values, Mapping) else {"": self.values}
+        return {group: list(values) for group, values in groups.items()}
+
+    @property
+    def ours(self) -> str:
+        """The measured values as text."""
+        texts = [
+            (f"{group}: " if group else "") + ", ".join(value.text() for value in values)
+            for group, values in self.groups.items()
+            if values
+        ]
+        measured = ": ".join(part for part in (self.quantity, "; ".join(texts)) if part)
+        sentences = [f"{measured}." if measured else "", self.remark]
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the row as JSON holds it."""
+        values = [
+            {
+                "group": group,
+                "name": value.name,
+                **{end: plain_numbers(getattr(value, end)) for end in ("value", "low", "high")},
+            }
+            for group, several in self.groups.items()
+            for value in several
+        ]
+        return {
+            "paper": self.paper,
+            "figure": self.figure,
+            "reported": self.reported,
+            "found": self.ours,
+            "values": values,
+            "agrees": self.verdict,
+            "sure": "; ".join(part for part in (self.n, self.settings) if part),
+            "n": self.n,
+            "settings": self.settings,
+        }
+
+    # Until all studies make rows of their own.
+    found = ours
+    agrees = property(lambda self: self.verdict)
+    sure = property(lambda self: self.settings)
+
+
+def larger(first: float, second: float, spread: float) -> bool | None:
+    """Return whether `first` is the larger one.
+
+    None where the difference is within two spreads, or one of them is unknown.
+    """
+    difference = first - second
+    if not np.isfinite([difference, spread]).all() or abs(difference) <= _SPREADS * spread:
+        return None
+    return bool(difference > 0)
+
+
+def above(value: Value, least: float = 0.0, nothing: float | None = None) -> bool | None:
+    """Return whether an effect is above `least` with its whole interval.
+
+    Args:
+        value: the effect with its interval.
+        least: what it must exceed.
+        nothing: an effect whose whole interval is below this is none; `least` if None.
+
+    Returns:
+        True, False, or None where the interval does not decide.
+    """
+    if value.low > least:
+        return True
+    return False if value.high < (least if nothing is None else nothing) else None
+
+
+def at_ceiling(value: float, ceiling: float) -> bool:
+    """Return whether an estimate is too near to its ceiling to be compared with others."""
+    return bool(value >= SATURATED * ceiling)
+
+
+def all_of(outcomes: Iterable[bool | None]) -> bool | None:
+    """Return the outcome of a finding in parts: True if all hold, False if one fails, else None."""
+    outcomes = list(outcomes)
+    if any(outcome is False for outcome in outcomes):
+        return False
+    return None if not outcomes or any(outcome is None for outcome in outcomes) else True
+
+
+def agreement(outcomes: Iterable[bool | None]) -> Agreement:
+    """Return the verdict over several outcomes: all for it, all against it, or else partly.
+
+    Args:
+        outcomes: True, False, or None where an outcome is undecided. "not tested" where all are.
+    """
+    outcomes = [None if outcome is None else bool(outcome) for outcome in outcomes]
+    if all(outcome is None for outcome in outcomes):
+        return "not tested"
+    if all(outcomes):
+        return "yes"
+    return "no" if all(outcome is False for outcome in outcomes) else "partly"
+
+
+def graded(share: float, yes: float, partly: float) -> Agreement:
+    """Return "yes" from the share `yes` on, "partly" from `partly` on, else "no"."""
+    return "yes" if share >= yes else "partly" if share >= partly else "no"
+
+
+def joined(verdicts: Sequence[Agreement]) -> Agreement:
+    """Return the verdict over several verdicts.
+
+    "partly" where those that decide differ, or say "yes" and some do not decide.
+    """
+    decided = [verdict for verdict in verdicts if verdict != "not tested"]
+    if not decided:
+        return "not tested"
+    if len(set(decided)) > 1 or (decided[0] == "yes" and len(decided) < len(verdicts)):
+        return "partly"
+    return decided[0]
+
+
+def shown(value: float, form: str = ".2f") -> str:
+    """Return a number as text; "unknown" for what could not be computed."""
+    return format(value, form) if np.isfinite(value) else "unknown"
+
+
+@dataclass(frozen=True)
+class ReportFigure:
     """One figure of a report."""
 
     name: str
@@ -136,10 +316,10 @@ class Drawn:
 class Folder:
     """A study's `--out`: parts that are computed once, figures, and the report.
 
-    PATH/parts/NAME.npz    what was computed, with the digest of what it was computed for
+    PATH/parts/NAME.npz    computed arrays, with a digest of the study, its settings and its data
     PATH/figures/NAME.png  NAME.svg
     PATH/numbers.json      figure -> every plotted number
-    PATH/study.json        settings, versions, claims and notes
+    PATH/study.json        settings, versions, findings (`claims`) and notes
     PATH/report.html       all of it for people
 
     Raises:
@@ -152,38 +332,31 @@ class Folder:
     schema: int = 1
     shared: Path | None = None
     """Where several studies keep what each of them can use; the folder's own parts if None."""
-    figures: list[Drawn] = field(default_factory=list, init=False)
-    claims: list[Claim] = field(default_factory=list, init=False)
+    figures: list[ReportFigure] = field(default_factory=list, init=False)
+    findings: list[Finding] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
-    numbers: dict[str, Any] = field(default_factory=dict, init=False)
+    numbers: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
     cost: Cost | None = field(default=None, init=False)
-    """What the study took, once it is known."""
+    """Time and memory of the study, once they are known."""
     lacking: list[str] = field(default_factory=list, init=False)
-    """What was asked for and could not be had; with any of it the study is done in part only."""
+    """Data that were requested and not available; with any of them the study is done in part."""
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
         files.check_writable(self.path)
         mark = self.path / "parts" / "of.json"
-        told = {"schema": SCHEMA, "study": self.study, "settings": _key(self.settings)}
-        if mark.exists():
-            found = files.read_json(mark)
-            if found != told:
-                raise RunError(
-                    expected(
-                        f"'{self.path}'",
-                        f"the study {_shown(told)}",
-                        _shown(found),
-                        "Choose another folder, or remove it.",
-                    )
-                )
-        else:
-            files.write_json(mark, told)
+        own = {"schema": SCHEMA, "study": self.study, "settings": _key(self.settings)}
+        if not mark.exists():
+            files.write_json(mark, own)
+        elif (there := files.read_json(mark)) != own:
+            hint = "Choose another folder, or remove it."
+            wanted = f"the study {_described(own)}"
+            raise RunError(expected(f"'{self.path}'", wanted, _described(there), hint))
 
     def part(
-        self, name: str, compute: Callable[[], dict[str, np.ndarray]], of: str = ""
+        self, name: str, compute: Callable[[], Mapping[str, ArrayLike]], of: str = ""
     ) -> dict[str, np.ndarray]:
-        """Arrays that are computed once; an interrupted study goes on with what is there.
+        """Return arrays that are computed once; an interrupted study goes on with those on disk.
 
         Args:
             name: of the file, without its ending; may hold folders.
@@ -196,24 +369,28 @@ class Folder:
             schema, data and models; a damaged file is computed again.
         """
         path = self.file(f"{name}.npz")
-        wanted = self._digest(of)
+        key: dict[str, object] = {"study": self.study, "schema": self.schema}
+        key["settings"] = _key(self.settings)
+        if of:
+            key["of"] = of
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         if path.exists():
             try:
-                found = files.read_arrays(path)
+                arrays = files.read_arrays(path)
             except RunError:
-                found = {}
-            if str(found.pop(_DIGEST, "")) == wanted:
-                return found
+                arrays = {}
+            if str(arrays.pop(_DIGEST, "")) == digest:
+                return arrays
         arrays = {key: np.asarray(value) for key, value in compute().items()}
-        files.write_arrays(path, {**arrays, _DIGEST: np.array(wanted)})
+        files.write_arrays(path, {**arrays, _DIGEST: np.array(digest)})
         return arrays
 
     def file(self, name: str) -> Path:
-        """A place for a model, a record or the like, which the study writes itself."""
+        """Return the path of a model, a record or the like, which the study writes itself."""
         return self.path / "parts" / name
 
     def common(self, name: str) -> Path:
-        """A place for what other studies can use too; its name must tell what it was made from."""
+        """Return the path of what other studies can use too; the name says what it is made from."""
         return self.file(name) if self.shared is None else self.shared / name
 
     def figure(
@@ -223,7 +400,7 @@ class Folder:
         caption: str,
         numbers: Mapping[str, ArrayLike | float | str],
     ) -> None:
-        """Writes a figure as PNG and SVG; the same figure gives the same bytes.
+        """Write a figure as PNG and SVG; the same figure gives the same bytes.
 
         Args:
             name: of the files; what a link cannot hold becomes "-".
@@ -243,99 +420,68 @@ class Folder:
         width, height = (round(float(side) * figure.dpi) for side in figure.get_size_inches())
         for ending in (".png", ".svg"):
             plots.save(figure, self.path / "figures" / f"{name}{ending}")
-        shown = self.settings.without_folders(caption)
-        self.figures.append(Drawn(name, shown, width, height))
+        caption = self.settings.without_folders(caption)
+        self.figures.append(ReportFigure(name, caption, width, height))
 
+    def add(self, finding: Finding) -> None:
+        """Add a row to the report's table.
+
+        Raises:
+            RunError: the verdict is none of `AGREEMENTS`.
+        """
+        if finding.verdict not in AGREEMENTS:
+            raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'"))
+        texts = ("paper", "quantity", "remark", "figure", "reported", "n", "settings")
+        clean = self.settings.without_folders
+        cleaned = {name: clean(getattr(finding, name)) for name in texts}
+        self.findings.append(replace(finding, **cleaned))
+
+    # Until all studies make rows of their own.
     def claim(self, paper: str, found: str, agrees: Agreement, sure: str) -> None:
-        """One row of the report's table: what the paper says, what was found, how sure."""
-        if agrees not in AGREEMENTS:
-            raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{agrees}'"))
-        paper, found, sure = map(self.settings.without_folders, (paper, found, sure))
-        self.claims.append(Claim(paper, found, agrees, sure))
+        self.add(Finding(paper, agrees, remark=found, settings=sure))
+
+    @property
+    def claims(self) -> list[Finding]:
+        return self.findings
 
     def note(self, text: str) -> None:
-        """A paragraph of the report: a setting, a limit, something that was left out."""
+        """Add a paragraph to the report: a setting, a limit, something that was left out."""
         self.notes.append(self.settings.without_folders(text))
 
     def lacks(self, text: str) -> None:
-        """Something that was asked for and could not be had; also said to the user at the end."""
+        """Say that requested data are not available; the user reads it at the end, too."""
         if text not in self.lacking:
             self.lacking.append(text)
 
     def missing(self, paper: str, error: MissingData) -> None:
-        """A finding of the paper that could not be tested for want of data."""
+        """Add a finding of the paper that could not be tested for want of data."""
         self.lacks(str(error))
         looked = f"Needs {error.needs}; looked in {error.looked}. {error.provide}"
-        self.claim(paper, looked, "not tested", "no data")
+        self.add(Finding(paper, "not tested", remark=looked, settings="no data"))
 
     def finish(self, title: str, source: str) -> Path:
-        """Writes numbers.json, study.json and report.html; returns the path of the report."""
-
-        return write_report(self, title, source)
-
-    def _digest(self, of: str) -> str:
-        told: dict[str, Any] = {"study": self.study, "schema": self.schema}
-        told["settings"] = _key(self.settings)
-        if of:
-            told["of"] = of
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _key(settings: StudySettings) -> dict[str, Any]:
-    """Settings that make other results; more iterations go on from fewer."""
-    told = {name: value for name, value in settings.told().items() if name != "iterations"}
-    return {**told, "data": list(told["data"])}
-
-
-def _shown(told: Any) -> str:
-    if not isinstance(told, dict) or "study" not in told:
-        return "something else"
-    words = [f"{name} {value}" for name, value in told.get("settings", {}).items() if value]
-    return f"{told['study']} ({', '.join(words) or 'as it is'})"
+        """Write numbers.json, study.json and report.html, the last one last; return its path."""
+        record = {
+            "schema": SCHEMA,
+            "study": self.study,
+            "title": title,
+            "source": source,
+            "settings": self.settings.to_dict(),
+            "versions": {name: _version(name) for name in _PACKAGES},
+            "date": datetime.date.today().isoformat(),
+            "took": None if self.cost is None else self.cost.to_dict(),
+            "claims": [finding.to_dict() for finding in self.findings],
+            "notes": self.notes,
+            "figures": [asdict(figure) for figure in self.figures],
+        }
+        files.write_json(self.path / "numbers.json", self.numbers)
+        files.write_json(self.path / "study.json", record)
+        took = None if self.cost is None else self.cost.text()
+        return _rendered(self.path / "report.html", "report.html", {**record, "took": took})
 
 
-_PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
-
-
-def plain_numbers(values: Any) -> Any:
-    """Numbers as JSON holds them: lists, with None for what is not finite; text stays text."""
-    if isinstance(values, str):
-        return values
-    array = np.asarray(values)
-    if array.dtype.kind in "biuUO":
-        return array.tolist()
-    if array.dtype.kind != "f":
-        raise RunError(expected("numbers of a figure", "numbers or text", f"dtype {array.dtype}"))
-    # The shortest text that gives the same number, so that single precision stays short.
-    exact = array if array.dtype == np.float64 else array.astype(str).astype(np.float64)
-    objects = np.array(exact, dtype=object)
-    objects[~np.isfinite(exact)] = None
-    return objects.tolist()
-
-
-def write_report(folder: Folder, title: str, source: str) -> Path:
-    """Writes numbers.json, study.json and report.html of a study; the last one last."""
-    told = {
-        "schema": SCHEMA,
-        "study": folder.study,
-        "title": title,
-        "source": source,
-        "settings": folder.settings.told(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "date": datetime.date.today().isoformat(),
-        "took": None if folder.cost is None else folder.cost.told(),
-        "claims": [asdict(claim) for claim in folder.claims],
-        "notes": folder.notes,
-        "figures": [asdict(drawn) for drawn in folder.figures],
-    }
-    files.write_json(folder.path / "numbers.json", folder.numbers)
-    files.write_json(folder.path / "study.json", told)
-    took = None if folder.cost is None else folder.cost.text()
-    return _written(folder.path / "report.html", "report.html", {**told, "took": took})
-
-
-def write_overview(out: Path, names: list[str], failures: dict[str, str]) -> Path:
-    """Writes OUT/index.html, which links the reports of OUT/NAME.
+def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str]) -> Path:
+    """Write OUT/index.html, which links the reports of OUT/NAME.
 
     Args:
         out: the folder.
@@ -351,10 +497,42 @@ def write_overview(out: Path, names: list[str], failures: dict[str, str]) -> Pat
         elif name in failures:
             empty = {"study": name, "title": name, "claims": [], "figures": [], "source": ""}
             studies.append({**empty, "failure": failures[name]})
-    return _written(out / "index.html", "index.html", {"studies": studies})
+    return _rendered(out / "index.html", "index.html", {"studies": studies})
 
 
-def _written(path: Path, template: str, told: dict[str, Any]) -> Path:
+def plain_numbers(values: ArrayLike | str) -> object:
+    """Return numbers as JSON holds them: lists, None for what is not finite; text stays text.
+
+    Raises:
+        RunError: the values are of another kind.
+    """
+    if isinstance(values, str):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind in "biuUO":
+        return array.tolist()
+    if array.dtype.kind != "f":
+        raise RunError(expected("numbers of a figure", "numbers or text", f"dtype {array.dtype}"))
+    # The shortest text that gives the same number, so that single precision stays short.
+    exact = array if array.dtype == np.float64 else array.astype(str).astype(np.float64)
+    objects = np.array(exact, dtype=object)
+    objects[~np.isfinite(exact)] = None
+    return objects.tolist()
+
+
+def _key(settings: StudySettings) -> dict[str, object]:
+    """Settings that change the results; more iterations continue from fewer."""
+    return {name: value for name, value in settings.to_dict().items() if name != "iterations"}
+
+
+def _described(record: object) -> str:
+    if not isinstance(record, dict) or "study" not in record:
+        return "something else"
+    options = [f"{name} {value}" for name, value in record.get("settings", {}).items() if value]
+    return f"{record['study']} ({', '.join(options) or 'as it is'})"
+
+
+def _rendered(path: Path, template: str, record: Mapping[str, object]) -> Path:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -362,7 +540,7 @@ def _written(path: Path, template: str, told: dict[str, Any]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    files.write_text(path, environment.get_template(template).render(told) + "\n")
+    files.write_text(path, environment.get_template(template).render(record) + "\n")
     return path
 
 
@@ -371,203 +549,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-TOO_SHORT = 5_000
-"""Iterations under which nothing is said about the late training."""
-RISING = 0.5
-"""Rank correlation with the iteration above which something rises."""
-LATE = 0.75
-"""Share of a training after which it is late."""
-_SPREADS = 2.0
-
-
-def agreement(outcomes: Iterable[bool | None]) -> Agreement:
-    """Of several looks at one finding: all for it, all against it, or else partly.
-
-    Args:
-        outcomes: True, False, or None where a look does not decide. Where none does, within
-            their spread or at the ceiling, nothing was tested.
-    """
-    told = [None if one is None else bool(one) for one in outcomes]
-    if all(one is None for one in told):
-        return "not tested"
-    if all(told):
-        return "yes"
-    return "no" if all(one is False for one in told) else "partly"
-
-
-def larger(first: float, second: float, spread: float) -> bool | None:
-    """Whether `first` is the larger one.
-
-    None where the difference is within two spreads, or one of them is unknown.
-    """
-    difference = first - second
-    if not np.isfinite([difference, spread]).all() or abs(difference) <= _SPREADS * spread:
-        return None
-    return bool(difference > 0)
-
-
-def all_of(outcomes: Iterable[bool | None]) -> bool | None:
-    """Of a finding in several parts: True if all hold, False if one does not, else None."""
-    told = list(outcomes)
-    if any(one is False for one in told):
-        return False
-    return None if not told or any(one is None for one in told) else True
-
-
-def at_ceiling(value: float, ceiling: float) -> bool:
-    """Whether an estimate is so near to the most there can be that it says nothing of an order."""
-    return bool(value >= SATURATED * ceiling)
-
-
-def late(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over the last quarter of a training.
-
-    Args:
-        values: (t,), one a record.
-        steps: (t,) rising iterations of the records; of one record alone the deviation is 0.
-    """
-    last = np.asarray(values, float)[steps >= LATE * steps[-1]]
-    return float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0
-
-
-def trend(values: np.ndarray) -> float:
-    """Spearman's correlation with the order of the records."""
-    from oip.mi.ranking import spearman
-
-    return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
-
-
-def drift(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
-    """Rise of the straight line through some records, and their standard deviation about it.
-
-    Args:
-        values: (t,), one a record.
-        steps: (t,) rising iterations of the records.
-
-    Returns:
-        Rise from the first to the last record, and the deviation; NaN of fewer than three records,
-        of which nothing could be told.
-    """
-    if len(values) < 3:
-        return math.nan, math.nan
-    times = (steps - steps[0]) / (steps[-1] - steps[0])
-    slope, start = np.polyfit(times, np.asarray(values, float), 1)
-    about = np.asarray(values, float) - (start + slope * times)
-    return float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2)))
-
-
-def second_half(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
-    """The `drift` of the records from the middle of a training on."""
-    some = steps >= steps[-1] / 2
-    return drift(np.asarray(values)[some], steps[some])
-
-
-def rises_all_along(
-    values: np.ndarray, steps: np.ndarray, ceiling: float
-) -> tuple[bool | None, bool | None]:
-    """Whether something rises in order with the iterations; and whether in the second half too.
-
-    Records are denser at first, so that an order over all of them could be that of the start alone.
-    None where a rise is within its spread, and for both where the end is at the ceiling.
-    """
-    if at_ceiling(values[-1], ceiling):
-        return None, None
-    end, spread = late(values, steps)
-    rise, about = second_half(values, steps)
-    whole = all_of([larger(end, values[0], spread), larger(trend(values), RISING, 0.0)])
-    return whole, larger(rise, 0.0, about)
-
-
-def peak(values: np.ndarray) -> tuple[float, int]:
-    """The highest mean of three records in a row, and the place of the middle one.
-
-    The highest single record of a noisy curve lies above its end by chance alone.
-    """
-    if len(values) < 3:
-        return math.nan, 0
-    means = np.convolve(np.asarray(values, float), np.full(3, 1 / 3), "valid")
-    place = int(np.argmax(means))
-    return float(means[place]), place + 1
-
-
-def shown(value: float, form: str = ".2f") -> str:
-    """A number as text; what could not be computed, of too few records, is unknown."""
-    return format(value, form) if np.isfinite(value) else "unknown"
-
-
-def by_width(texts: dict[str, str]) -> str:
-    """One text for each width of the kernels; said once where they are the same."""
-    if len(set(texts.values())) == 1:
-        return next(iter(texts.values()))
-    return "; ".join(f"{width} width: {text}" for width, text in texts.items())
-
-
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
-
-@dataclass
-class Cost:
-    """Of all calls that a study needed: one that is interrupted and goes on needs several."""
-
-    seconds: float = 0.0
-    peak_bytes: int | None = None
-    """None where the system does not tell."""
-    calls: int = 0
-
-    def told(self) -> dict[str, float | int | None]:
-        """As JSON holds it, whole milliseconds."""
-        return {**asdict(self), "seconds": round(self.seconds, 3)}
-
-    def text(self) -> str:
-        """Such as "312 s, 1.4 GiB in 2 calls"."""
-        memory = "" if self.peak_bytes is None else f", {self.peak_bytes / 2**30:.1f} GiB"
-        calls = f" in {self.calls} calls" if self.calls > 1 else ""
-        return f"{self.seconds:.0f} s{memory}{calls}"
-
-
-@contextmanager
-def measured(path: Path) -> Iterator[Cost]:
-    """Adds what its block takes to what earlier calls took, and keeps the sum.
-
-    Args:
-        path: of the JSON that keeps it; written when the block ends, by an error too.
-
-    Yields:
-        The cost, complete once the block has ended.
-    """
-    try:
-        told = files.read_json(path)
-        cost = Cost(float(told["seconds"]), told["peak_bytes"], int(told["calls"]))
-    except (RunError, KeyError, TypeError, ValueError):
-        cost = Cost()
-    with suppress(OSError):
-        _CLEAR.write_text("5")  # from here on the system tells the peak anew
-    began = time.monotonic()
-    try:
-        yield cost
-    finally:
-        peak = peak_bytes()
-        known = [one for one in (cost.peak_bytes, peak) if one is not None]
-        cost.seconds += time.monotonic() - began
-        cost.peak_bytes = max(known, default=None)
-        cost.calls += 1
-        files.write_json(path, cost.told())
-
-
-def peak_bytes() -> int | None:
-    """The most memory that this process held, as far as the system tells; None where it does not.
-
-    Where it cannot be asked for anew (outside Linux), that of the whole process so far.
-    """
-    with suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most << 10

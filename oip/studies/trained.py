@@ -559,7 +559,7 @@ def images(folder: Folder, source: str, settings: StudySettings) -> Images:
         DataError: the source names one part.
         MissingData: it cannot be had, or has no labels.
     """
-    whole(source)
+    check_both_parts(source)
     try:
         return _both(source, settings)
     except MissingData as error:
@@ -574,7 +574,7 @@ def images(folder: Folder, source: str, settings: StudySettings) -> Images:
         return found
 
 
-def whole(source: str) -> None:
+def check_both_parts(source: str) -> None:
     """Refuses a source that names one of its parts: studies learn from one, judge by the other.
 
     Raises:

@@ -187,21 +187,22 @@ def test_the_cost_is_told_and_shown(small, call, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value"), [("--data", "mnist"), ("--models", "*.keras"), ("--iterations", "3")]
 )
-def test_an_option_that_a_study_does_not_heed_is_refused(small, call, tmp_path, option, value):
+def test_an_option_that_a_study_does_not_use_is_refused(small, call, tmp_path, option, value):
     status, _, err = call("study", "lacks", option, value, "--out", tmp_path / "out")
     assert status == 2
-    assert f"{option}: expected a study that heeds it" in err
+    assert f"option '{option[2:]}': expected a study that uses it" in err
     assert not (tmp_path / "out").exists()
 
 
-def test_of_several_studies_each_heeds_what_it_can(small, call, tmp_path):
+def test_of_several_studies_each_uses_what_it_can(small, call, tmp_path):
     told = ("study", "counts", "lacks", "--data", "mnist-sample", "--out", tmp_path)
     _, _, err = call(*told)
-    assert "lacks: --data is not for this study" in err and "counts: --data" not in err
+    assert "lacks: the option 'data' is not for this study" in err
+    assert "counts: the option" not in err
     shown = {one: json.loads((tmp_path / one / "study.json").read_text()) for one in told[1:3]}
     assert shown["counts"]["settings"]["data"] == ["mnist-sample"]
     assert shown["lacks"]["settings"]["data"] == []
-    assert "--data is not for this study" in shown["lacks"]["notes"][0]
+    assert "The option 'data' is not for this study" in shown["lacks"]["notes"][0]
 
 
 @pytest.mark.parametrize(

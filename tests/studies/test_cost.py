@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from oip.core import files
-from oip.studies import report
-from oip.studies.report import Cost, measured, peak_bytes
+from oip.studies import cost
+from oip.studies.cost import Cost, measured, peak_bytes
 
 
 def test_calls_add_up_and_one_that_fails_counts_too(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_calls_add_up_and_one_that_fails_counts_too(tmp_path: Path) -> None:
     assert (first.calls, last.calls) == (1, 3)
     assert 0.05 <= first.seconds < last.seconds
     assert last.seconds >= 0.1
-    assert files.read_json(path) == last.told()
+    assert files.read_json(path) == last.to_dict()
 
 
 def test_the_peak_is_that_of_the_block(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_damaged_or_unknown_costs_are_no_hindrance(
 ) -> None:
     path = tmp_path / "took.json"
     path.write_text("half")
-    monkeypatch.setattr(report, "peak_bytes", lambda: None)
+    monkeypatch.setattr(cost, "peak_bytes", lambda: None)
     with measured(path) as found:
         pass
     assert found.calls == 1

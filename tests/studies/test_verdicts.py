@@ -3,19 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oip.studies.report import (
-    agreement,
-    all_of,
-    at_ceiling,
+from oip.studies.curves import (
     by_width,
     drift,
-    larger,
     late,
     peak,
     rises_all_along,
     second_half,
-    shown,
     trend,
+)
+from oip.studies.report import (
+    agreement,
+    all_of,
+    at_ceiling,
+    larger,
+    shown,
 )
 
 STEPS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, *range(500, 10_001, 500)])
