@@ -6,6 +6,9 @@ leaves with `exit_status`.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class OipError(Exception):
     """Root of all errors of `oip`, `mi`, `models` and `gallery`."""
@@ -39,3 +42,15 @@ def expected(what: str, wanted: object, received: object, hint: str = "") -> str
     """The one form of an error message: `what`, the expected, the received, the way out."""
     text = f"{what}: expected {wanted}; received {received}."
     return f"{text} {hint}" if hint else text
+
+
+def did_you_mean(name: object, choices: Iterable[str], prefix: str = "") -> str:
+    """Return the hint that names the choice nearest to a misspelt name, empty without one.
+
+    Args:
+        name: as it was given.
+        choices: the names that there are.
+        prefix: stands before the choice, such as `rank.`.
+    """
+    near = difflib.get_close_matches(str(name), list(choices), 1)
+    return f"Did you mean '{prefix}{near[0]}'?" if near else ""

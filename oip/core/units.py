@@ -20,3 +20,13 @@ def bits(nats: Number) -> Number:
 def nats(bits: Number) -> Number:
     """Bits to nats."""
     return bits * NATS_PER_BIT
+
+
+def finite_or_none(value: float | np.floating) -> float | None:
+    """Return a number as Python has it, None for NaN and infinity; JSON has neither."""
+    return float(value) if math.isfinite(value) else None
+
+
+def finite_list(values: np.ndarray) -> list[float | None]:
+    """Return numbers (n,) as a list, None for NaN and infinity."""
+    return [finite_or_none(value) for value in values]

@@ -1,0 +1,338 @@
+"""The files that the program writes: their fields and their schema numbers.
+
+Here are `run.json`, the training record, a batch, a model's sidecar and a gallery's list of
+pictures; the files of a run's layers are in `oip.core.layer_formats`.
+
+`RankingFile.read(path)` gives a checked record and `record.write(path)` writes it, whole or not at
+all; see `oip.core.records`. Information is in bits, shares and probabilities are from 0 to 1. A
+number that is not known is null in JSON and NaN in an array. File names come from indices, never
+from names of layers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+
+from oip.core.records import (
+    ArrayFile,
+    JsonFile,
+    Number,
+    Parameters,
+    Part,
+    PartialPart,
+    Shape,
+    check_lengths,
+)
+
+# run.json: the model, its input and what was done.
+
+
+class ModelRecord(Part, frozen=True, kw_only=True):
+    """A model file."""
+
+    name: str
+    """File name, without its folder."""
+    sha256: str
+
+
+class InputRecord(PartialPart, frozen=True, kw_only=True):
+    """The input that the model is fed with; of b bands."""
+
+    name: str | None = None
+    """Of several inputs, the one that takes the images."""
+    shape: list[int]
+    """(h, w, b), or (w, b) of lines."""
+    mean: list[float]
+    """(b,), in the model's input units, as std, low and high."""
+    std: list[float]
+    low: Number
+    high: Number
+    source: str
+    """Origin of these numbers, such as `sidecar` or `preprocess caffe`."""
+    bgr: bool
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (2, 3) or min(self.shape) < 1:
+            raise ValueError(f"no shape of an input: {self.shape}")
+
+
+class LayerRecord(PartialPart, frozen=True, kw_only=True):
+    """A layer with maps, as `oip layers --json` prints it; or the objectives, after the last."""
+
+    index: int
+    name: str = msgspec.field(name="layer")
+    kind: str = msgspec.field(name="class")
+    maps: int
+    size: list[int]
+    """Nodes along each spatial axis."""
+    receptive_field: list[int | float] | None
+    """Input pixels along each axis, as jump and offset; None where it cannot be told."""
+    jump: list[int | float] | None
+    offset: list[int | float] | None
+    activation: str | None = None
+    objectives: list[str] | None = None
+    """Expressions that images were grown for; `maps` are their numbers."""
+
+
+class RankingSettings(Part, frozen=True, kw_only=True):
+    """Settings of the last ranking."""
+
+    estimators: dict[str, Parameters] = msgspec.field(default_factory=dict)
+    samples: int = 2000
+    at: str = "response"
+    seed: int = 0
+    with_input: bool = False
+
+
+class RunSettings(PartialPart, frozen=True, kw_only=True):
+    """Settings by the command that used them."""
+
+    reconstruct: Parameters | None = None
+    """Fields of `AscentSettings`."""
+    rank: RankingSettings | None = None
+
+
+class LoadingRecord(PartialPart, frozen=True, kw_only=True):
+    """Arguments that the model was loaded with."""
+
+    imports: list[str] | None = None
+    """Modules that register custom layers."""
+    input_size: list[int] | None = None
+    """Height and width, of a model that takes any."""
+
+
+class DataRecord(Part, frozen=True, kw_only=True):
+    """The images that were used."""
+
+    source: str
+    """As `--data` takes it."""
+    images: int | None = None
+    """How many there are."""
+
+
+class RunFile(JsonFile, frozen=True, kw_only=True):
+    """`run.json`."""
+
+    CONTENT: ClassVar[str] = "a run"
+    KIND: ClassVar[str] = "oip-run"
+    OPTIONAL: ClassVar[tuple[str, ...]] = (
+        *("input", "settings", "versions", "loading", "classes", "data", "accuracy"),
+    )
+
+    model: ModelRecord
+    input: InputRecord | None = None
+    layers: list[LayerRecord]
+    settings: RunSettings = RunSettings()
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of Python and the packages that make the numbers."""
+    loading: LoadingRecord | None = None
+    classes: list[str] | None = None
+    data: DataRecord | None = None
+    accuracy: Number = None
+    """Share of test images that the model classifies rightly, where its sidecar says so."""
+
+
+# record/: information during training.
+
+
+class RecordedLayerPart(Part, frozen=True, kw_only=True):
+    """A layer during training, a number for each recorded step."""
+
+    index: int
+    layer: str
+    maps: int = 0
+    """Maps that were recorded one by one; 0 where only the whole layer was."""
+    input: list[Number]
+    """I(X;T) of the whole layer."""
+    label: list[Number]
+    """I(T;Y) of the whole layer."""
+
+
+class TrainingRecordFile(JsonFile, frozen=True, kw_only=True):
+    """`record/record.json`: layers during training."""
+
+    CONTENT: ClassVar[str] = "a training record"
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("at", "accuracy")
+
+    key: str = ""
+    """Of images, labels, layers and settings."""
+    estimator: str
+    name_shown: str
+    parameters: Parameters = msgspec.field(default_factory=dict)
+    samples: int
+    seed: int = 0
+    split: str
+    unit: str = "bits"
+    classes: list[str] = msgspec.field(default_factory=list)
+    label_ceiling: Number
+    """H(Y)."""
+    class_ceilings: list[Number] = msgspec.field(default_factory=list)
+    input_ceiling: Number
+    """log n; None where the estimator does not tell what a response knows of the input."""
+    layers: list[RecordedLayerPart]
+    at: str | None = None
+    """`block`, where it is not the response."""
+    steps: list[int]
+    """Batches that were learned from, rising."""
+    accuracy: list[float] | None = None
+    """Share of the images whose class is predicted, at each step."""
+
+    def __post_init__(self) -> None:
+        for layer in self.layers:
+            lists = {"input": layer.input, "label": layer.label}
+            check_lengths(len(self.steps), lists)
+
+
+class RecordedMapsFile(ArrayFile, frozen=True, kw_only=True):
+    """`record/layer-000.npz`: m maps of a layer over t recorded steps, of c classes."""
+
+    CONTENT: ClassVar[str] = "a layer's training record"
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("per_class",)
+
+    maps: Annotated[np.ndarray, Shape("iu", "m")]
+    steps: Annotated[np.ndarray, Shape("iu", "t")]
+    label: Annotated[np.ndarray, Shape("f", "t m")]
+    """Of the map's response about the label."""
+    per_class: Annotated[np.ndarray | None, Shape("f", "t m c")] = None
+    """About being of a class or not."""
+
+
+def step_array(index: int, kind: str) -> str:
+    """Return the name of an array of `record/steps/000000469.npz`, one step of all layers.
+
+    Args:
+        index: of the layer.
+        kind: `label` (m,) and `per_class` (m, c), of each map; `layer` (2,), I(X;T) and I(T;Y) of
+            the whole layer. `accuracy` () stands beside them without an index.
+    """
+    return f"layer-{index:03d}-{kind}"
+
+
+# A batch.
+
+
+class BatchLayer(Part, frozen=True, kw_only=True):
+    """A layer of a batch's run."""
+
+    index: int
+    layer: str
+    maps: str
+    """Map numbers as the command line takes them, such as `0-15,20`."""
+
+
+class BatchRun(Part, frozen=True, kw_only=True):
+    """One run of a batch: a model with its settings."""
+
+    run: str
+    """Its folder in `runs`."""
+    model: str
+    """The model's file name."""
+    sha256: str
+    key: str
+    """Of its shards; a run is found by it."""
+    settings: Parameters
+    layers: list[BatchLayer]
+    ranked: bool
+
+
+class BatchFile(JsonFile, frozen=True, kw_only=True):
+    """`batch.json`: the runs of a batch."""
+
+    CONTENT: ClassVar[str] = "a batch"
+    KIND: ClassVar[str] = "oip-batch"
+
+    runs: list[BatchRun]
+
+
+class LogLine(Part, frozen=True, kw_only=True):
+    """A line of a batch's `log.jsonl`: one try at a piece of work."""
+
+    time: str
+    """When it ended: ISO 8601, UTC."""
+    run: str
+    layer: int
+    step: str
+    file: str
+    maps: int
+    """How many."""
+    attempt: int
+    """The first is 1."""
+    ending: str
+    seconds: float
+    worker: str
+    """`host:process`."""
+    error: str
+
+
+class FailureFile(JsonFile, frozen=True, kw_only=True):
+    """`shard-0000.error.json`: work that failed for good, in the place of its file."""
+
+    CONTENT: ClassVar[str] = "a failure"
+
+    error: str
+    attempts: int
+    maps: list[int] = msgspec.field(default_factory=list)
+
+
+# Beside a model; in a gallery.
+
+
+class SidecarInput(PartialPart, frozen=True, kw_only=True):
+    """The input of a model, in the model's input units."""
+
+    name: str | None = None
+    shape: list[int] | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    low: Number = None
+    high: Number = None
+    source: str | None = None
+    bgr: bool | None = None
+
+
+class SidecarFile(JsonFile, frozen=True, kw_only=True):
+    """`MODEL.oip.json`, beside a model: its input, its classes, how it was trained."""
+
+    CONTENT: ClassVar[str] = "a model's sidecar"
+    KIND: ClassVar[str] = "oip-model"
+    READS: ClassVar[tuple[int, ...]] = (0, 1)
+    OPTIONAL: ClassVar[tuple[str, ...]] = (
+        *("model", "sha256", "input", "classes", "data", "recipe", "options", "settings"),
+        *("accuracy", "confusion", "losses", "seconds", "pruned"),
+    )
+
+    model: str | None = None
+    """File name."""
+    sha256: str | None = None
+    """Of the model; a sidecar of another file is not used."""
+    input: SidecarInput | None = None
+    classes: list[str | int] | None = None
+    data: str | None = None
+    """The training images, as `--data` takes them."""
+    recipe: str | None = None
+    options: Parameters | None = None
+    """Of the recipe."""
+    settings: Parameters | None = None
+    """Of the training."""
+    accuracy: Number = None
+    """Share of the test images that it classifies rightly."""
+    confusion: list[list[int]] | None = None
+    """Test images by true class (rows) and predicted class."""
+    losses: list[float] | None = None
+    """Mean loss of each epoch, nats."""
+    seconds: Number = None
+    """Of the training."""
+    pruned: Parameters | None = None
+    """Of a pruned model: the whole one and the settings."""
+
+
+class DrawnFile(JsonFile, frozen=True, kw_only=True):
+    """`gallery/drawn.json`: keys of what each picture was drawn from."""
+
+    CONTENT: ClassVar[str] = "a list of pictures"
+
+    drawn: dict[str, str]
+    """Key by the picture's name."""

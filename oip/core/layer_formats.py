@@ -1,0 +1,354 @@
+"""The files of a run's layer, in `layers/NNN`: OIPs, rankings and what belongs to them.
+
+As in `oip.core.formats`, information is in bits, shares and probabilities are from 0 to 1, and a
+number that is not known is null in JSON and NaN in an array. Files may leave out maps.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Self
+
+import msgspec
+import numpy as np
+
+from oip.core.files import Json
+from oip.core.records import ArrayFile, JsonFile, Number, Parameters, Part, Shape, check_lengths
+
+HELD_OUT = ("decoder", "predictive")
+"""Estimators that are held-out predictive bounds: only these may order maps across layers."""
+
+
+# A run's layer: shards, stability, class probabilities.
+
+
+class ShardFile(ArrayFile, frozen=True, kw_only=True):
+    """`shard-0000.npz`: OIPs of up to 64 maps, one aligned block of a layer.
+
+    The fields are those of `oip.ascent.results.Oips`, which gives their meaning: m maps, k starts
+    (best first), t steps, s snapshots, o octaves, b bands. Images are standardized, as float16.
+    """
+
+    CONTENT: ClassVar[str] = "a shard"
+    SCHEMA: ClassVar[int] = 2
+    READS: ClassVar[tuple[int, ...]] = (2,)
+
+    layer: str
+    index: int
+    snapshot_steps: Annotated[np.ndarray, Shape("iu", "s")]
+    visible: Annotated[np.ndarray, Shape("b", "...")]
+    mean: Annotated[np.ndarray, Shape("f", "b")]
+    std: Annotated[np.ndarray, Shape("f", "b")]
+    bgr: bool
+    objectives: tuple[str, ...]
+    maps: Annotated[np.ndarray, Shape("iu", "m")]
+    images: Annotated[np.ndarray, Shape("f", "m k ...")]
+    scores: Annotated[np.ndarray, Shape("f", "m k")]
+    pre_scores: Annotated[np.ndarray, Shape("f", "m k")]
+    starts: Annotated[np.ndarray, Shape("iu", "m k")]
+    amplitudes: Annotated[np.ndarray, Shape("f", "m k o")]
+    traces: Annotated[np.ndarray, Shape("f", "m k t")]
+    steps: Annotated[np.ndarray, Shape("iu", "m k")]
+    reasons: Annotated[np.ndarray, Shape("iu", "m k")]
+    snapshots: Annotated[np.ndarray, Shape("f", "m s ...")]
+    verdict_codes: Annotated[np.ndarray, Shape("iu", "m")]
+    converged: Annotated[np.ndarray, Shape("b", "m")]
+    provably_dead: Annotated[np.ndarray, Shape("b", "m")]
+    saturated: Annotated[np.ndarray, Shape("b", "m")]
+    white_scores: Annotated[np.ndarray, Shape("f", "m")]
+    screened_scores: Annotated[np.ndarray, Shape("f", "m")]
+    data_scores: Annotated[np.ndarray, Shape("f", "m")]
+    data_active: Annotated[np.ndarray, Shape("f", "m")]
+    stability: Annotated[np.ndarray, Shape("f", "m")]
+    null_percentile: Annotated[np.ndarray, Shape("f", "m")]
+    n_null: Annotated[np.ndarray, Shape("iu", "m")]
+    clusters: Annotated[np.ndarray, Shape("iu", "m k")]
+    medoids: Annotated[np.ndarray, Shape("b", "m k")]
+    key: str
+    """Of model, input, settings and data: shards of one layer fit together if theirs are equal."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        arrays = super().arrays()
+        return arrays | {name: arrays.pop(name) for name in ("schema", "key")}  # they come last
+
+
+class StabilityFile(JsonFile, frozen=True, kw_only=True):
+    """`stability.json`: likeness of each map's starts, a value or a row of k starts for each map.
+
+    The fields are those of `oip.ascent.similarity.Stability`.
+    """
+
+    CONTENT: ClassVar[str] = "a stability"
+
+    maps: list[int]
+    within: list[Number]
+    """Median similarity of the starts, -1 to 1."""
+    percentile: list[Number]
+    """Of `within` in the null, 0 to 100."""
+    n_null: list[int]
+    clusters: list[list[int]]
+    medoids: list[list[bool]]
+
+    def __post_init__(self) -> None:
+        names = ("within", "percentile", "n_null", "clusters", "medoids")
+        check_lengths(len(self.maps), {name: getattr(self, name) for name in names})
+
+
+class ClassProbabilitiesFile(ArrayFile, frozen=True, kw_only=True):
+    """`softmax.npz`: the model's output for each map's best image."""
+
+    CONTENT: ClassVar[str] = "class probabilities"
+
+    maps: Annotated[np.ndarray, Shape("iu", "m")]
+    probabilities: Annotated[np.ndarray, Shape("f", "m c")]
+
+
+# A run's layer: rankings and what belongs to them.
+
+
+class MapInformation(Part, frozen=True, kw_only=True):
+    """An estimator's numbers for one map, in bits; lists are by class, one against the rest."""
+
+    map: int
+    rank: int | None = None
+    """1 is the most informative."""
+    rank_low: int | None = None
+    rank_high: int | None = None
+    """First and last rank in 95 % of the draws."""
+    mi: Number = None
+    low: Number = None
+    high: Number = None
+    """95 % interval of `mi`."""
+    p_value: Number = None
+    """Against shuffled labels."""
+    p_adjusted: Number = None
+    """For the number of maps."""
+    saturated: bool = False
+    raw: Number = None
+    """`mi` before an estimate under 0 is shown as 0."""
+    per_class: list[Number] | None = None
+    per_class_share: list[Number] | None = None
+    """Of the class's ceiling, 0 to 1."""
+    per_class_low: list[Number] | None = None
+    per_class_high: list[Number] | None = None
+    per_class_p: list[Number] | None = None
+    """Adjusted for the number of maps and classes."""
+    input: Number = None
+    """About the input, where it was estimated."""
+
+
+class EstimatorRecord(Part, frozen=True, kw_only=True):
+    """The order of the maps by one estimator, the most informative first."""
+
+    estimator: str
+    name_shown: str = ""
+    parameters: Parameters = msgspec.field(default_factory=dict)
+    held_out: bool
+    """A held-out predictive bound: maps of different layers may be compared."""
+    unit: str = "bits"
+    samples: int | None = None
+    split: str = ""
+    """The images, as `--data` takes them."""
+    ceiling: Number = None
+    """Entropy of the label."""
+    class_ceilings: list[Number] | None = None
+    input_ceiling: Number = None
+    saturated_share: Number = None
+    ordered: bool = True
+    """The ranks are an order, not noise among maps at the ceiling."""
+    notices: list[str] = msgspec.field(default_factory=list)
+    maps: list[MapInformation]
+
+
+class Agreement(Part, frozen=True, kw_only=True):
+    """Kendall's tau-b of the orders by two estimators; None where one of them is no order."""
+
+    estimators: list[str]
+    kendall: Number
+
+
+class RankingFile(JsonFile, frozen=True, kw_only=True):
+    """`ranking.json`, as `oip rank --json` prints it; schema 2 says which bounds are held out."""
+
+    CONTENT: ClassVar[str] = "a ranking"
+    SCHEMA: ClassVar[int] = 2
+    READS: ClassVar[tuple[int, ...]] = (1, 2)
+    PRIVATE: ClassVar[tuple[str, ...]] = ("key", "data_sha256")
+
+    key: str = ""
+    """Of model, images, labels, maps and settings."""
+    data_sha256: str | None = None
+    """Of the images that `responses.npz` refers to."""
+    layer: str
+    index: int
+    at: str = "response"
+    classes: list[str] | None = None
+    notices: list[str] = msgspec.field(default_factory=list)
+    agreement: list[Agreement] = msgspec.field(default_factory=list)
+    estimators: list[EstimatorRecord]
+    """The first one gives the default order."""
+
+    @classmethod
+    def of(cls, values: dict[str, Json]) -> Self:
+        tables = values.get("estimators")
+        for table in tables if isinstance(tables, list) else ():
+            if isinstance(table, dict):
+                table.setdefault("held_out", table.get("estimator") in HELD_OUT)
+        return super().of(values)
+
+
+class ResponsesFile(ArrayFile, frozen=True, kw_only=True):
+    """`responses.npz`: the data images that excite each map most, and histograms of its response.
+
+    Of m maps, k best images, c classes and n bins.
+    """
+
+    CONTENT: ClassVar[str] = "responses"
+    READS: ClassVar[tuple[int, ...]] = (0, 1)
+
+    maps: Annotated[np.ndarray, Shape("iu", "m")]
+    best_images: Annotated[np.ndarray, Shape("iu", "m k")]
+    """Indices of data images; -1 where fewer excite the map."""
+    best_scores: Annotated[np.ndarray, Shape("f", "m k")]
+    """Spatial mean of the response to them."""
+    best_positions: Annotated[np.ndarray, Shape("iu", "m k 2")]
+    """Row and column of the strongest node; -1 where there is no image."""
+    edges: Annotated[np.ndarray, Shape("f", "m e")]
+    """(m, n + 1): of the histogram's bins."""
+    histogram: Annotated[np.ndarray, Shape("iu", "m c n")]
+    """Images by class and spatial mean of the response."""
+    active: Annotated[np.ndarray, Shape("f", "m")]
+    """Share of the images that excite the map."""
+
+
+class KernelInformation(Part, frozen=True, kw_only=True):
+    """A 2-D kernel, from one input channel to the map."""
+
+    input: int
+    """The input channel."""
+    mi: float
+    """Of its partial response about the label, with a 95 % interval from low to high."""
+    low: Number = None
+    high: Number = None
+    p_adjusted: Number = None
+    """For the number of kernels."""
+    with_map: Number = None
+    """Of its partial response about the map's response."""
+    weights: list[list[float]] | None = None
+    """Rows."""
+
+
+class MapKernels(Part, frozen=True, kw_only=True):
+    """Kernels of one map, the most informative first."""
+
+    map: int
+    of: int
+    """How many kernels the map has."""
+    kernels: list[KernelInformation]
+
+
+class KernelsFile(JsonFile, frozen=True, kw_only=True):
+    """`kernels.json`: the kernels of some maps."""
+
+    CONTENT: ClassVar[str] = "a ranking of kernels"
+    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: str = ""
+    estimator: str
+    name_shown: str = ""
+    samples: int
+    split: str = ""
+    ceiling: Number
+    maps: list[MapKernels]
+
+
+class MapRedundancy(Part, frozen=True, kw_only=True):
+    """Information of one map about the input and the label, and the maps nearest to it."""
+
+    map: int
+    input: float
+    label: Number
+    nearest: list[int]
+
+
+class JointInformation(Part, frozen=True, kw_only=True):
+    """Information of the first maps together."""
+
+    maps: int
+    """How many."""
+    input: float
+    label: Number
+    share_of_log_n: float
+    """`input` as a share of its ceiling."""
+    saturated: bool
+
+
+class RedundancyFile(JsonFile, frozen=True, kw_only=True):
+    """`redundancy.json`: neighbors and groups of maps by what they share."""
+
+    CONTENT: ClassVar[str] = "a redundancy"
+    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: str = ""
+    layer: str
+    index: int
+    parameters: Parameters
+    unit: str
+    samples: int
+    split: str
+    at: str
+    notices: list[str]
+    maps: list[MapRedundancy]
+    clusters: list[list[int]]
+    """Map numbers."""
+    together: list[JointInformation]
+
+
+class RedundancyArrays(ArrayFile, frozen=True, kw_only=True):
+    """`redundancy.npz`: how much pairs of m maps share, by r measures."""
+
+    CONTENT: ClassVar[str] = "redundancy"
+
+    maps: Annotated[np.ndarray, Shape("iu", "m")]
+    names: Annotated[np.ndarray, Shape("U", "r")]
+    """The measures; the first one gives order and neighbors."""
+    units: Annotated[np.ndarray, Shape("U", "r")]
+    """`bits`, or nothing for a coefficient."""
+    pairs: Annotated[np.ndarray, Shape("f", "r m m")]
+    """Symmetric; the diagonal is a map's own value (its entropy, or 1)."""
+
+
+class MapAblation(Part, frozen=True, kw_only=True):
+    """The change of the model's loss and accuracy when one map is silenced."""
+
+    map: int
+    loss_increase: float
+    """Bits, with a 95 % interval from low to high."""
+    low: Number = None
+    high: Number = None
+    accuracy_drop: Number = None
+
+
+class RankCorrelation(Part, frozen=True, kw_only=True):
+    """Spearman's correlation of the loss increase with an estimator's information."""
+
+    estimator: str
+    spearman: Number
+
+
+class AblationFile(JsonFile, frozen=True, kw_only=True):
+    """`ablation.json`: maps silenced one by one."""
+
+    CONTENT: ClassVar[str] = "an ablation"
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("agreement",)
+    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: str = ""
+    samples: int
+    split: str = ""
+    silenced_to: str = "zero"
+    loss: float
+    """Of the whole model, bits."""
+    accuracy: float
+    """Of the whole model."""
+    maps: list[MapAblation]
+    agreement: list[RankCorrelation] | None = None

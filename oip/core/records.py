@@ -1,0 +1,261 @@
+"""Files as records: a msgspec struct for each kind of file, with its reader and its writer.
+
+The kinds are in `oip.core.formats`. A file that is damaged, or of something else, gives a
+`RunError` of one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_type_hints
+
+import msgspec
+import numpy as np
+
+from oip.core import files
+from oip.core.errors import RunError, expected
+from oip.core.files import Json
+
+Number = float | None
+"""None where it is not known."""
+Parameters = dict[str, Json]
+"""Settings by name, as plain values."""
+_HINT = "Make it again with this version of oip, or remove it."
+
+Record = TypeVar("Record", bound="FileRecord")
+
+
+class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of one file."""
+
+    CONTENT: ClassVar[str] = "a file of oip"
+    """Its name in messages."""
+    SCHEMA: ClassVar[int] = 1
+    """The number that is written; it rises with a new field."""
+    READS: ClassVar[tuple[int, ...]] = (1,)
+    """The numbers that can be read; 0 is a file without one."""
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    """Fields that the file does not hold where they are None."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            RunError: it is missing, damaged, of another schema or of something else.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def read_if_there(cls, path: Path) -> Self | None:
+        """Read a file, None where there is none; a RunError otherwise as for `read`."""
+        return cls.read(path) if path.is_file() else None
+
+    @classmethod
+    def read_if_whole(cls, path: Path) -> Self | None:
+        """Read a file, None where there is none or it cannot be read."""
+        try:
+            return cls.read(path)
+        except RunError:
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write the file at once; a WriteError says why it cannot be written."""
+        raise NotImplementedError
+
+    @classmethod
+    def _odd(cls, path: Path, received: object) -> RunError:
+        return RunError(expected(f"'{path}'", f"{cls.CONTENT} as oip writes it", received, _HINT))
+
+    @classmethod
+    def _check_schema(cls, path: Path, schema: object) -> None:
+        if isinstance(schema, bool) or schema not in cls.READS:
+            numbers = " or ".join(str(number) for number in cls.READS if number)
+            received = "none" if schema in (0, None) else schema
+            raise RunError(
+                expected(f"'{path}'", f"{cls.CONTENT} of schema {numbers}", received, _HINT)
+            )
+
+
+class JsonFile(FileRecord, frozen=True, kw_only=True):
+    """The content of a JSON file."""
+
+    KIND: ClassVar[str | None] = None
+    """Its field `kind`, of files that may lie beside files of other programs."""
+    PRIVATE: ClassVar[tuple[str, ...]] = ()
+    """Fields that no command prints."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        values = files.read_json(path)
+        if not isinstance(values, dict):
+            raise cls._odd(path, f"a {type(values).__name__}")
+        if cls.KIND is not None and values.get("kind") != cls.KIND:
+            raise cls._odd(path, "a file of something else")
+        cls._check_schema(path, values.get("schema", 0))
+        try:
+            return cls.of(values)
+        except msgspec.ValidationError as error:
+            raise cls._odd(path, f"another form ({error})") from error
+
+    @classmethod
+    def of(cls, values: dict[str, Json]) -> Self:
+        """Return the record of plain values; a `msgspec.ValidationError` says what is wrong."""
+        return msgspec.convert(values, cls)
+
+    def write(self, path: Path) -> None:
+        files.write_json(path, self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Return plain values, as the file holds them."""
+        head = {"schema": self.SCHEMA} | ({"kind": self.KIND} if self.KIND else {})
+        return head | self.to_dict()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as the file holds them after its schema."""
+        values = msgspec.to_builtins(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name not in self.OPTIONAL
+        }
+
+    def public_dict(self) -> dict[str, Any]:
+        """Return plain values, as commands print them."""
+        return {name: value for name, value in self.to_dict().items() if name not in self.PRIVATE}
+
+
+class Shape(NamedTuple):
+    """The form of an array: kinds of its numbers, as in `numpy.dtype.kind`, and its axes.
+
+    A letter stands for one size in all arrays of a file, a number for itself, `...` at the end for
+    any further axes.
+    """
+
+    kinds: str
+    axes: str
+
+
+class ArrayFile(FileRecord, frozen=True, kw_only=True):
+    """The content of an `.npz` file; its arrays are checked against their shapes when read."""
+
+    @classmethod
+    def read(cls, path: Path, leave_out: Collection[str] = ()) -> Self:
+        """Read a file.
+
+        Args:
+            path: the file.
+            leave_out: arrays that are neither read nor checked; they are empty in the record.
+
+        Raises:
+            RunError: it is missing, damaged, of another schema or of something else.
+        """
+        arrays = files.read_arrays(path, leave_out)
+        cls._check_schema(path, arrays.get("schema", np.array(0)).tolist())
+        values: dict[str, Any] = {name: np.zeros(0, np.float32) for name in leave_out}
+        sizes: dict[str, int] = {}
+        for name, kind in _kinds_of_fields(cls).items():
+            if name in values or (name not in arrays and name in cls.OPTIONAL):
+                continue
+            if name not in arrays:
+                raise cls._odd(path, f"no '{name}'")
+            array = arrays[name]
+            if isinstance(kind, Shape):
+                if not _fits(array, kind, sizes):
+                    received = f"'{name}' {array.shape} of {array.dtype} for axes ({kind.axes})"
+                    raise cls._odd(path, received)
+                values[name] = array
+                continue
+            try:
+                values[name] = msgspec.convert(array.tolist(), kind)
+            except msgspec.ValidationError as error:
+                raise cls._odd(path, f"'{name}' of another form ({error})") from error
+        return cls(**values)
+
+    def write(self, path: Path) -> None:
+        files.write_arrays(path, self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays as the file holds them."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        values = {name: np.array(value) for name, value in values.items() if value is not None}
+        return {"schema": np.array(self.SCHEMA), **values}
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A table inside a JSON file."""
+
+
+class PartialPart(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A table that leaves out what is not known."""
+
+
+def check_lengths(count: int, lists: dict[str, Any]) -> None:
+    """Raise a ValueError unless all lists of a record have a length."""
+    for name, values in lists.items():
+        if len(values) != count:
+            raise ValueError(f"expected {count} values of '{name}', received {len(values)}")
+
+
+@cache
+def _kinds_of_fields(record: type[ArrayFile]) -> dict[str, Any]:
+    """A `Shape` for each array, a type for each single value."""
+    hints = get_type_hints(record, include_extras=True)
+    return {
+        name: getattr(hints[name], "__metadata__", [hints[name]])[0]
+        for name in record.__struct_fields__
+    }
+
+
+def _fits(array: np.ndarray, shape: Shape, sizes: dict[str, int]) -> bool:
+    axes = shape.axes.split()
+    if axes and axes[-1] == "...":
+        axes = [*axes[:-1], *(str(size) for size in array.shape[len(axes) - 1 :])]
+    return (
+        array.dtype.kind in shape.kinds
+        and len(axes) == array.ndim
+        and all(
+            size == (int(axis) if axis.isdecimal() else sizes.setdefault(axis, size))
+            for axis, size in zip(axes, array.shape, strict=True)
+        )
+    )
+
+
+def finished(
+    path: Path, key: str, kind: type[Record], beside: Mapping[Path, type[FileRecord]] | None = None
+) -> Record | None:
+    """Return the record at a path if it is whole and was made with this key, else None.
+
+    Args:
+        path: the file.
+        key: of all that the content depends on; compared with the record's field `key`.
+        kind: of the record.
+        beside: other files that have to be whole, too, and their kinds.
+    """
+    record = kind.read_if_whole(path)
+    if record is None or getattr(record, "key", None) != key:
+        return None
+    whole = (other.read_if_whole(name) is not None for name, other in (beside or {}).items())
+    return record if all(whole) else None
+
+
+def cached(
+    path: Path,
+    key: str,
+    kind: type[Record],
+    make: Callable[[], Record],
+    beside: Mapping[Path, type[FileRecord]] | None = None,
+) -> Record:
+    """Return the record at a path if it was made with this key; else make it and write it.
+
+    Args:
+        path, key, kind, beside: as for `finished`.
+        make: makes the record; it writes the files beside it by itself.
+    """
+    record = finished(path, key, kind, beside)
+    if record is None:
+        record = make()
+        record.write(path)
+    return record

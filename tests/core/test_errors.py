@@ -1,0 +1,16 @@
+"""Messages of errors."""
+
+from __future__ import annotations
+
+from oip.core.errors import did_you_mean, expected
+
+
+def test_the_nearest_name_is_offered():
+    assert did_you_mean("stps", ("steps", "starts")) == "Did you mean 'steps'?"
+    assert did_you_mean("stps", ("steps",), "settings.") == "Did you mean 'settings.steps'?"
+    assert did_you_mean(3, ("steps",)) == ""
+
+
+def test_one_form_for_all_messages():
+    assert expected("seed", "a number", "'x'") == "seed: expected a number; received 'x'."
+    assert expected("a", "b", "c", "Do d.") == "a: expected b; received c. Do d."
