@@ -150,18 +150,15 @@ def judged(network: Network, found: ClassImages) -> tuple[np.ndarray, np.ndarray
     from scipy.special import expit
 
     from oip.network import layer_types
-    from oip.network.forward import batch_size, chosen_maps
+    from oip.network.forward import run_in_batches, selected_maps
     from oip.network.outputs import classes
 
     if found.outputs is None:
         return None
     head = classes(network)
-    forward = chosen_maps(network, head.place, False)
-    batch = batch_size(network)
-    parts = [
-        forward(found.pixels[first : first + batch], np.arange(head.units))[..., 0]
-        for first in range(0, len(found.pixels), batch)
-    ]
+    graph = selected_maps(network, head.place, False)
+    size, every = network.activation_bytes(), np.arange(head.units, dtype=np.int32)
+    parts = [part[..., 0] for _, part in run_in_batches(graph, found.pixels, size, every)]
     values = np.concatenate(parts).astype(np.float64)
     layer = head.place.layer
     if head.units == 1:

@@ -216,9 +216,9 @@ def _partial_responses(network: Network, call: Call, images: np.ndarray, number:
     """(n, inputs, nodes) float32: what each kernel adds to the map's pre-activation."""
     import tensorflow as tf
 
-    from oip.network.forward import compiled, run_to
+    from oip.network.forward import compiled_for_images, run_in_batches, run_to
     from oip.network.layers import Place
-    from oip.network.surgery import images_at_once, kernel_matrix, patches
+    from oip.network.surgery import bytes_received, kernel_matrix, patches
 
     place = Place(call.layer, call.use, "input")
     kernel = kernel_matrix(call.layer)[..., number].astype(np.float32)
@@ -227,14 +227,10 @@ def _partial_responses(network: Network, call: Call, images: np.ndarray, number:
         before, _ = run_to(network.model, network.feed(part), place, False)
         return tf.einsum("npkc,kc->ncp", patches(call.layer, before), kernel)
 
-    graph = compiled(run, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
-    batch = images_at_once(network, call.layer)
-    return np.concatenate(
-        [
-            graph(tf.constant(np.asarray(images[start : start + batch], np.float32))).numpy()
-            for start in range(0, len(images), batch)
-        ]
-    )
+    graph = compiled_for_images(network, run)
+    size = bytes_received(network, call.layer)
+    batches = run_in_batches(graph, images, size, byte_budget=64 << 20, most=256)
+    return np.concatenate([part for _, part in batches])
 
 
 def _plain(value: Any) -> float | None:

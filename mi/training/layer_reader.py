@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from oip.network.network import Network
     from oip.network.outputs import Head
 
-_FORWARD_BYTES = 128 << 20
-_MOST_IMAGES = 512
-
 
 @dataclass(frozen=True)
 class Part:
@@ -68,8 +65,6 @@ class Reader:
         self._groups = _groups(layers, len(images), byte_budget)
         self._head = _class_place(network)
         self._graph = self._compiled()
-        needed = network.activation_bytes()
-        self._batch = int(np.clip(_FORWARD_BYTES // needed, 1, _MOST_IMAGES))
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Place of the layer in `layers`, map numbers (m,), responses (n, m, d) float32."""
@@ -85,25 +80,26 @@ class Reader:
     def _run(self, group: dict[int, np.ndarray]) -> list[np.ndarray]:
         import tensorflow as tf
 
+        from oip.network.forward import run_in_batches
+
         nothing = np.zeros(0, np.int32)
         chosen = [
             tf.constant(group.get(place, nothing), tf.int32) for place in range(len(self._layers))
         ]
-        found: list[np.ndarray] = []
-        for first in range(0, len(self._images), self._batch):
-            part = np.asarray(self._images[first : first + self._batch], np.float32)
-            told = self._graph(tf.constant(part), *chosen)
-            if not found:
-                shapes = [(len(self._images), *one.shape[1:]) for one in told]
-                found = [np.empty(shape, np.float32) for shape in shapes]
-            for whole, one in zip(found, told, strict=True):
-                whole[first : first + len(part)] = one.numpy()
-        return found
+        size = self._network.activation_bytes()
+        responses: list[np.ndarray] = []
+        for rows, parts in run_in_batches(self._graph, self._images, size, *chosen):
+            if not responses:
+                shapes = [(len(self._images), *part.shape[1:]) for part in parts]
+                responses = [np.empty(shape, np.float32) for shape in shapes]
+            for whole, part in zip(responses, parts, strict=True):
+                whole[rows] = part
+        return responses
 
     def _compiled(self) -> Any:
         import tensorflow as tf
 
-        from oip.network.forward import compiled, run_to_all
+        from oip.network.forward import compiled_for_images, run_to_all
 
         network = self._network
         places = [(layer.place, layer.channels_first) for layer in self._layers]
@@ -120,8 +116,8 @@ class Reader:
                 found.append(tf.transpose(flat, [0, 2, 1]))
             return found if self._head is None else [*found, reached[-1][1]]
 
-        image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
-        return compiled(responses, image, *[tf.TensorSpec((None,), tf.int32)] * len(self._layers))
+        chosen_maps = [tf.TensorSpec((None,), tf.int32)] * len(self._layers)
+        return compiled_for_images(network, responses, *chosen_maps)
 
 
 def _groups(layers: Sequence[Part], images: int, byte_budget: int) -> list[dict[int, np.ndarray]]:

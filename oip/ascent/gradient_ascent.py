@@ -14,7 +14,7 @@ from oip.ascent.regularizers import blurred, likeness, norm_slope, reach_of, var
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.ascent.transforms import transform_of
-from oip.network.forward import compiled
+from oip.network.forward import compiled_for_images
 from oip.network.network import Network
 
 Focus = Literal["mean", "peak"]
@@ -94,8 +94,7 @@ class AscentStep:
             images = self._terms.begun(seen.restored(starts))
             return images, self._shown(images, seen)
 
-        image = tf.TensorSpec((None, *self._network.inputs.shape), tf.float32)
-        return compiled(begin, image, tf.TensorSpec((None,), tf.int32))
+        return compiled_for_images(self._network, begin, tf.TensorSpec((None,), tf.int32))
 
     def _compiled(self) -> Any:
         import tensorflow as tf
@@ -140,7 +139,8 @@ class AscentStep:
         three, number = tf.TensorSpec((3, None), tf.float32), tf.TensorSpec((), tf.int32)
         items = tf.TensorSpec((None,), tf.int32)
         flag = tf.TensorSpec((), tf.bool)
-        return compiled(segment, image, image, three, three, items, number, number, flag)
+        signature = (image, three, three, items, number, number, flag)
+        return compiled_for_images(self._network, segment, *signature)
 
     def _step(self, images: Any, pace: Any, items: Any, step: Any, peak: Any, seen: Seen) -> _Moved:
         """One step; the reading is of the images before it."""

@@ -19,7 +19,7 @@ from oip.core.errors import DataError, SettingsError, expected
 from oip.core.images import plain, shown
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
-from oip.network.forward import batch_size, compiled, run_to
+from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
@@ -380,8 +380,7 @@ def _scanned(
         finite = tf.reduce_all(tf.math.is_finite(values), [0, 1])
         return tf.reduce_max(values, 1), tf.argmax(values, 1, output_type=tf.int32), ~finite
 
-    graph = compiled(strongest, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
-    batch = batch_size(network, layer)
+    graph = compiled_for_images(network, strongest)
     shape = (len(maps), count)
     found = _Found(
         values=np.full(shape, -np.inf, np.float32),
@@ -391,16 +390,16 @@ def _scanned(
         counts=np.zeros((len(maps), int(np.prod(layer.size))), np.int64),
         broken=np.zeros(len(maps), bool),
     )
-    for first in range(0, len(images), batch):
-        part = np.asarray(images[first : first + batch], np.float32)
-        values, nodes, broken = (one.numpy().T for one in graph(tf.constant(part)))
+    size = network.activation_bytes(layer)
+    for batch, outputs in run_in_batches(graph, images, size):
+        values, nodes, broken = (output.T for output in outputs)
         found.broken |= broken
         values[found.broken] = -np.inf
         rows, columns = np.nonzero(values > 0)
         found.excited += (values > 0).sum(1)
         np.add.at(found.counts, (rows, nodes[rows, columns]), 1)
         heard = values > 0 if layer.silent_possible else np.isfinite(values)
-        numbers = np.broadcast_to(np.arange(first, first + len(part)), values.shape)
+        numbers = np.broadcast_to(np.arange(batch.start, batch.stop), values.shape)
         joined = np.concatenate([found.values, np.where(heard, values, -np.inf)], 1)
         order = np.argsort(-joined, axis=1, kind="stable")[:, :count]
         pairs = {"images": np.where(heard, numbers, _NOT_FOUND), "nodes": nodes}
@@ -408,7 +407,7 @@ def _scanned(
             both = np.concatenate([getattr(found, name), new], 1)
             setattr(found, name, np.take_along_axis(both, order, 1))
         found.values = np.take_along_axis(joined, order, 1)
-        progress(f"{layer.name}: images", first + len(part), len(images))
+        progress(f"{layer.name}: images", batch.stop, len(images))
     found.images[found.broken] = _NOT_FOUND
     return found
 

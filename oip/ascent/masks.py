@@ -12,7 +12,7 @@ import numpy as np
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import Targets
 from oip.core.errors import ModelError, SettingsError, expected
-from oip.network.forward import compiled
+from oip.network.forward import batch_rows, compiled_for_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
@@ -132,7 +132,7 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
             )
         return tf.reduce_any(gradient != 0, axis=[0, -1])
 
-    graph = compiled(influence, _images(network), tf.TensorSpec((), tf.int32))
+    graph = compiled_for_images(network, influence, tf.TensorSpec((), tf.int32))
     fields = np.zeros((targets.looks.shape[1], *network.inputs.shape[:-1]), bool)
     for probe, field in enumerate(fields):
         for images in _probing(network, targets, seed):
@@ -170,7 +170,7 @@ def refuse_constant(
         gradient = tape.gradient(reading.climbed, images)
         return tf.constant(False) if gradient is None else tf.reduce_any(gradient != 0)
 
-    graph = compiled(moved, _images(network), tf.TensorSpec((), tf.int32))
+    graph = compiled_for_images(network, moved, tf.TensorSpec((), tf.int32))
     for item in np.flatnonzero(items):
         tried = _probing(network, targets, seed)
         if not any(graph(tf.constant(images), tf.constant(item, tf.int32)) for images in tried):
@@ -190,18 +190,12 @@ def _fed(network: Network, images: Any) -> Any:
     return network.feed(images * network.inputs.std + network.inputs.mean)
 
 
-def _images(network: Network) -> Any:
-    import tensorflow as tf
-
-    return tf.TensorSpec((None, *network.inputs.shape), tf.float32)
-
-
 def _probing(network: Network, targets: Targets, seed: int) -> Any:
     """Noise images, as many at a time as fit the budget."""
-    batch = int(np.clip(_GRADIENT_BUDGET // (4 * targets.bytes_per_image), 1, _PROBES))
     noise = Noise(network.inputs.shape, "equal")
-    for first in range(0, _PROBES, batch):
-        starts = np.arange(first, min(first + batch, _PROBES))
+    size = 4 * targets.bytes_per_image
+    for rows in batch_rows(_PROBES, size, _GRADIENT_BUDGET, _PROBES):
+        starts = np.arange(rows.start, rows.stop)
         yield noise.images(seed, targets.index, starts, "probe")[0]
 
 

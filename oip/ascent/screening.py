@@ -12,10 +12,15 @@ from oip.ascent.noise import Noise
 from oip.ascent.objectives import Targets
 from oip.ascent.settings import AscentSettings
 from oip.core.progress import Progress, silent
-from oip.network.forward import compiled, standardised_as_input
+from oip.network.forward import (
+    batch_rows,
+    compiled_for_images,
+    image_batches,
+    standardised_as_input,
+)
 from oip.network.network import Network
 
-_FORWARD_BUDGET = 256 << 20
+_BYTE_BUDGET, _MOST_IMAGES = 256 << 20, 256
 _WHITE_STARTS = 64
 _ALIKE = 0.5
 _ROUNDING = 1e-6
@@ -96,12 +101,12 @@ def screen(
 
     def over(kind: Noise, count: int, purpose: str, before: int) -> list[np.ndarray]:
         found = []
-        for first in range(0, count, reactions.batch):
-            starts = np.arange(first, min(first + reactions.batch, count))
+        for rows in batch_rows(count, targets.bytes_per_image, _BYTE_BUDGET, _MOST_IMAGES):
+            starts = np.arange(rows.start, rows.stop)
             images, _ = kind.images(settings.seed, targets.index, starts, purpose)
             found.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
-            done = before + first + len(starts)
-            progress(f"{targets.name}: screening", done, settings.screened + whites)
+            total = settings.screened + whites
+            progress(f"{targets.name}: screening", before + rows.stop, total)
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     post, pre, peak = over(noise, settings.screened, "start", 0)
@@ -128,15 +133,13 @@ class _Reactions:
     """Values of all items for images in input units: post, pre and peak, each (n, items)."""
 
     def __init__(self, network: Network, targets: Targets):
-        import tensorflow as tf
-
         def everything(images: Any) -> Any:
             found = targets.everything(network.feed(images))
             return found.post, found.pre, found.peak
 
-        self.batch = int(np.clip(_FORWARD_BUDGET // targets.bytes_per_image, 1, 256))
         self.items = len(targets.silent)
-        self._graph = compiled(everything, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
+        self.bytes_per_image = targets.bytes_per_image
+        self._graph = compiled_for_images(network, everything)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         import tensorflow as tf
@@ -185,14 +188,14 @@ def _on_data(
     bounds: list[np.ndarray] = []
     masks, of = np.unique(seen.reshape(len(seen), -1), axis=0, return_inverse=True)
     of = np.broadcast_to(of.reshape(-1), reactions.items)
-    for first in range(0, len(data), reactions.batch):
-        images = np.asarray(data[first : first + reactions.batch], np.float32)
+    size = reactions.bytes_per_image
+    for rows, images in image_batches(data, size, _BYTE_BUDGET, _MOST_IMAGES):
         part, before, _ = reactions(images)
         bounds = _bounds([part, before], bounds)
         excited += (part > 0).sum(0)
         top = np.nan_to_num(part, nan=-np.inf).argmax(0)
         values = part[top, np.arange(reactions.items)]
-        best = np.where(values > strongest, first + top, best)
+        best = np.where(values > strongest, rows.start + top, best)
         strongest = np.fmax(strongest, values)
         for number, mask in enumerate(masks):
             alike = standardised_as_input(images, network, mask.reshape(seen.shape[1:]))

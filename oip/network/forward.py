@@ -251,7 +251,90 @@ def _around_activation(
 
 
 At = Literal["response", "block"]
-_FORWARD_BUDGET = 128 << 20
+
+
+def batch_size(bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512) -> int:
+    """Return how many images to run at once: as many as fit the byte budget, from 1 to `most`."""
+    return int(np.clip(byte_budget // bytes_per_image, 1, most))
+
+
+def batch_rows(
+    count: int, bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512
+) -> Iterator[slice]:
+    """Cut `count` rows into slices of `batch_size` rows each; the last one may be shorter."""
+    size = batch_size(bytes_per_image, byte_budget, most)
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count))
+
+
+def image_batches(
+    images: np.ndarray, bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cut images into batches that fit a byte budget.
+
+    Args:
+        images: (n, h, w, b).
+        bytes_per_image: what a run takes for one image, see `Network.activation_bytes`.
+        byte_budget: bytes that a run may take.
+        most: images in a batch at the most.
+
+    Yields:
+        The rows of a batch in `images`, and the batch itself, (k, h, w, b) float32.
+    """
+    for rows in batch_rows(len(images), bytes_per_image, byte_budget, most):
+        yield rows, np.asarray(images[rows], np.float32)
+
+
+def run_in_batches(
+    graph: Callable[..., Any],
+    images: np.ndarray,
+    bytes_per_image: int,
+    *arguments: Any,
+    along: Sequence[np.ndarray] = (),
+    byte_budget: int = 128 << 20,
+    most: int = 512,
+) -> Iterator[tuple[slice, Any]]:
+    """Run a graph on images, a batch at a time.
+
+    Args:
+        graph: `graph(batch, *arrays, *arguments)` of tensors, see `compiled_for_images`.
+        images: (n, h, w, b) in the model's input units.
+        bytes_per_image: what a run takes for one image, see `Network.activation_bytes`.
+        arguments: tensors that are the same for all batches.
+        along: arrays of n rows, such as labels; the rows of a batch go with its images.
+        byte_budget: bytes that a run may take.
+        most: images in a batch at the most.
+
+    Yields:
+        The rows of a batch in `images`, and the graph's output: an array for every tensor.
+
+    Example:
+        >>> graph = compiled_for_images(network, function)  # doctest: +SKIP
+        >>> batches = run_in_batches(graph, images, network.activation_bytes())  # doctest: +SKIP
+        >>> values = np.concatenate([part for _, part in batches])  # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    for rows, batch in image_batches(images, bytes_per_image, byte_budget, most):
+        arrays = (tf.constant(array[rows]) for array in along)
+        outputs = graph(tf.constant(batch), *arrays, *arguments)
+        yield rows, tf.nest.map_structure(lambda tensor: tensor.numpy(), outputs)
+
+
+def compiled_for_images(
+    network: Network, function: Callable[..., Any], *signature: Any
+) -> Callable[..., Any]:
+    """Compile a function of images (n, h, w, b) float32 and of other tensors.
+
+    Args:
+        network: the model whose images they are.
+        function: takes the images and what else `signature` lists; returns tensors.
+        signature: a `tf.TensorSpec` for each further argument.
+    """
+    import tensorflow as tf
+
+    images = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+    return compiled(function, images, *signature)
 
 
 def map_blocks(
@@ -262,7 +345,7 @@ def map_blocks(
     at: At = "response",
     byte_budget: int = 256 << 20,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Responses of some maps at a time to all images.
+    """Compute the responses of some maps at a time to all images.
 
     The model runs once for every block of maps.
 
@@ -280,16 +363,19 @@ def map_blocks(
     Raises:
         SettingsError: `block` for a layer that no pooling follows.
     """
+    import tensorflow as tf
+
     numbers = np.arange(layer.maps) if maps is None else np.asarray(maps)
     nodes = int(np.prod(_size(layer, at)))
     room = max(1, byte_budget // (4 * nodes * max(1, len(images))))
-    forward = chosen_maps(network, _place(layer, at), layer.channels_first)
-    batch = batch_size(network, layer)
+    graph = selected_maps(network, _place(layer, at), layer.channels_first)
     for start in range(0, len(numbers), room):
         block = numbers[start : start + room]
         values = np.empty((len(images), len(block), nodes), np.float32)
-        for first in range(0, len(images), batch):
-            values[first : first + batch] = forward(images[first : first + batch], block)
+        chosen = tf.constant(block, tf.int32)
+        size = network.activation_bytes(layer)
+        for rows, part in run_in_batches(graph, images, size, chosen):
+            values[rows] = part
         yield block, values
 
 
@@ -299,15 +385,16 @@ def spatial_means(
     layer: LayerInfo,
     standardise_over: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """Spatial mean of every map's response, a batch of images at a time: (n_batch, maps) float32.
+    """Compute the spatial mean of every map's response: (batch, maps) float32 for each batch.
 
     Args:
+        network: the model.
+        images: (n, h, w, b) in the model's input units.
+        layer: which layer.
         standardise_over: (h, w) bool; give every image the input's own mean and deviation over
             these pixels first, so that scores of data images and of OIPs can be compared.
     """
     import tensorflow as tf
-
-    spec = network.inputs
 
     def means(part: Any) -> Any:
         _, after = run_to(
@@ -319,10 +406,8 @@ def spatial_means(
         )
         return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
 
-    graph = compiled(means, tf.TensorSpec((None, *spec.shape), tf.float32))
-    batch = batch_size(network, layer)
-    for first in range(0, len(images), batch):
-        part = np.asarray(images[first : first + batch], np.float32)
+    graph = compiled_for_images(network, means)
+    for _, part in image_batches(images, network.activation_bytes(layer)):
         if standardise_over is not None:
             part = standardised_as_input(part, network, standardise_over)
         yield graph(tf.constant(part)).numpy()
@@ -352,11 +437,6 @@ def _size(layer: LayerInfo, at: At) -> tuple[int, ...]:
     return layer.block_size
 
 
-def batch_size(network: Network, layer: LayerInfo | None = None) -> int:
-    """Images that run through the model at once, up to a layer (None: to its end)."""
-    return int(np.clip(_FORWARD_BUDGET // network.activation_bytes(layer), 1, 512))
-
-
 def _place(layer: LayerInfo, at: At) -> Place:
     place = layer.response if at == "response" else layer.block
     if place is None:
@@ -370,10 +450,8 @@ def _no_pooling(layer: LayerInfo) -> SettingsError:
     )
 
 
-def chosen_maps(
-    network: Network, place: Place, channels_first: bool
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """`forward(images (n, h, w, b), maps (m,))`: their responses at a place, (n, m, d) float32.
+def selected_maps(network: Network, place: Place, channels_first: bool) -> Callable[..., Any]:
+    """Compile the graph of some maps' responses: images (n, h, w, b), maps (m,) -> (n, m, d).
 
     Args:
         network: the model.
@@ -394,11 +472,4 @@ def chosen_maps(
         flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])
 
-    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
-    graph = compiled(responses, image, tf.TensorSpec((None,), tf.int32))
-
-    def forward(part: np.ndarray, block: np.ndarray) -> np.ndarray:
-        fed = tf.constant(np.asarray(part, np.float32))
-        return graph(fed, tf.constant(block, tf.int32)).numpy()
-
-    return forward
+    return compiled_for_images(network, responses, tf.TensorSpec((None,), tf.int32))

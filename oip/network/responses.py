@@ -264,15 +264,16 @@ def output_values(
         SettingsError: they would take more than the budget.
         DataError: none of them is finite.
     """
-    from oip.network.forward import batch_size, chosen_maps
+    import tensorflow as tf
+
+    from oip.network.forward import run_in_batches, selected_maps
 
     check_budget(output, len(images), len(maps), byte_budget)
-    forward = chosen_maps(network, output.place, output.channels_first)
+    graph = selected_maps(network, output.place, output.channels_first)
     values = np.empty((len(images), len(maps), *output.size), np.float32)
-    batch = batch_size(network)
-    for first in range(0, len(images), batch):
-        part = forward(images[first : first + batch], maps)
-        values[first : first + batch] = part.reshape(len(part), len(maps), *output.size)
+    chosen = tf.constant(maps, tf.int32)
+    for rows, part in run_in_batches(graph, images, network.activation_bytes(), chosen):
+        values[rows] = part.reshape(len(part), len(maps), *output.size)
     if not np.isfinite(values).any():
         hint = "Look for NaN in the model's weights."
         what = f"responses of layer '{output.name}'"

@@ -26,7 +26,7 @@ from oip.core import seeds
 from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut, of_network
-from oip.network.forward import compiled, run_to
+from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.layers import LayerInfo, Place
 from oip.network.loading import reason_of
 from oip.network.network import Network
@@ -330,7 +330,6 @@ def patches(layer: Any, inputs: Any) -> Any:
 
 _RIDGE = 1e-4
 """Of the mean variance of an input: what keeps the fit from following so few images."""
-_BYTES = 64 << 20
 LARGEST = 8192
 """Inputs of a kernel, taps included, for which second moments are kept (512 MiB)."""
 _ROWS = 30
@@ -389,10 +388,9 @@ def images_wanted(network: Network, layer: Any, images: np.ndarray) -> np.ndarra
     return images[:wanted]
 
 
-def images_at_once(network: Network, layer: Any) -> int:
-    """Images of which a layer's input, as `received` gives it, takes 64 MiB."""
-    each = network.activation_bytes() + 4 * _rows(network, layer) * inputs_of(layer)
-    return int(np.clip(_BYTES // each, 1, 256))
+def bytes_received(network: Network, layer: Any) -> int:
+    """Return the bytes of a run for one image that gives a layer's input as `received` does."""
+    return network.activation_bytes() + 4 * _rows(network, layer) * inputs_of(layer)
 
 
 def _rows(network: Network, layer: Any) -> int:
@@ -404,7 +402,11 @@ def _rows(network: Network, layer: Any) -> int:
 
 
 def received(
-    network: Network, layer: Any, images: np.ndarray, batch: int | None = None
+    network: Network,
+    layer: Any,
+    images: np.ndarray,
+    bytes_per_image: int | None = None,
+    byte_budget: int = 64 << 20,
 ) -> Iterator[np.ndarray]:
     """What a layer's kernel is multiplied with: (rows, taps x channels) float32, in pieces.
 
@@ -412,7 +414,8 @@ def received(
         network: the model.
         layer: one of its layers, for which `has_patches` holds.
         images: (n, h, w, b).
-        batch: images a piece; `images_at_once` if None.
+        bytes_per_image: `bytes_received` of the layer if None.
+        byte_budget: bytes that a run may take.
     """
     import tensorflow as tf
 
@@ -423,10 +426,10 @@ def received(
         found = patches(layer, before)
         return tf.reshape(found, [-1, found.shape[2] * found.shape[3]])
 
-    graph = compiled(run, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
-    batch = batch or images_at_once(network, layer)
-    for start in range(0, len(images), batch):
-        yield graph(tf.constant(np.asarray(images[start : start + batch], np.float32))).numpy()
+    graph = compiled_for_images(network, run)
+    size = bytes_per_image or bytes_received(network, layer)
+    batches = run_in_batches(graph, images, size, byte_budget=byte_budget, most=256)
+    yield from (part for _, part in batches)
 
 
 def _fit(
@@ -442,9 +445,9 @@ def _fit(
     first = next(received(changed, new, images[:1])).mean(axis=0)
     squares, products = np.zeros((inputs, inputs)), np.zeros((inputs, outputs))
     total, wanted, rows = np.zeros(inputs), np.zeros(outputs), 0
-    batch = images_at_once(network, old)
+    size = bytes_received(network, old)
     pieces = zip(
-        received(network, old, images, batch), received(changed, new, images, batch), strict=True
+        received(network, old, images, size), received(changed, new, images, size), strict=True
     )
     for before, after in pieces:
         target = before @ kernel + bias

@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import ModelError
-from oip.network.forward import compiled, run_to
+from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.network import Network
 from oip.network.outputs import classes
 from oip.run.run import Run
@@ -53,7 +53,6 @@ class Outputs:
 
     def __init__(self, network: Network):
         self._network = network
-        self._batch = int(np.clip(_BUDGET // network.activation_bytes(), 1, 256))
         self._graph: Any = None
 
     def write(self, run: Run, index: int) -> None:
@@ -71,25 +70,19 @@ class Outputs:
         _write(run.folder(index), np.concatenate(numbers), np.concatenate(found))
 
     def _of(self, images: np.ndarray) -> np.ndarray | None:
-        import tensorflow as tf
-
         if self._graph is None:
             try:
                 self._graph = self._compiled()
             except ModelError:
                 return None
-        parts = [
-            self._graph(tf.constant(images[first : first + self._batch], tf.float32)).numpy()
-            for first in range(0, len(images), self._batch)
-        ]
-        found = np.concatenate(parts)
+        size = self._network.activation_bytes()
+        batches = run_in_batches(self._graph, images, size, byte_budget=_BUDGET, most=256)
+        found = np.concatenate([part for _, part in batches])
         whole = np.isfinite(found).all(1)
         fits = found.shape[1] > 1 and np.abs(found[whole].sum(1) - 1).max(initial=0) < _OFF
         return found if fits and found[whole].min(initial=0) >= 0 else None
 
     def _compiled(self) -> Any:
-        import tensorflow as tf
-
         network = self._network
         place = classes(network).place
 
@@ -97,4 +90,4 @@ class Outputs:
             fed = network.feed(images)
             return run_to(network.model, fed, place, False, spoiled=network.spoiled)[1]
 
-        return compiled(end, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
+        return compiled_for_images(network, end)

@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core.errors import DataError, ModelError, OipError, expected
 from oip.core.progress import Progress, silent
-from oip.network.forward import compiled
+from oip.network.forward import compiled_for_images, image_batches
 
 if TYPE_CHECKING:
     from oip.network.channel_graph import Channels
@@ -114,8 +114,7 @@ class Pruner:
         """Accuracy on the test images, size and speed of a model."""
         predict = _forward(model, self.network)
         images, labels = self.test.images, np.asarray(self.test.labels)
-        starts = range(0, len(images), _AT_ONCE)
-        outputs = [predict(images[start : start + _AT_ONCE]) for start in starts]
+        outputs = [predict(part) for _, part in image_batches(images, 1, most=_AT_ONCE)]
         predicted = self._classes(np.concatenate(outputs))
         batch = np.resize(images, (_AT_ONCE, *images.shape[1:]))
         times = []
@@ -306,5 +305,5 @@ def _forward(model: Any, network: Network) -> Callable[[np.ndarray], np.ndarray]
         fed = network.feed(images)
         return model(fed if len(fed) > 1 else fed[0], training=False)
 
-    graph = compiled(run, tf.TensorSpec((None, *network.inputs.shape), tf.float32))
+    graph = compiled_for_images(network, run)
     return lambda images: np.asarray(graph(tf.constant(np.asarray(images, np.float32))))

@@ -71,10 +71,8 @@ def test_the_strongest_are_those_of_all_responses(small_model, small_images):
 
 
 def test_batches_do_not_change_what_is_found(small_model, small_images, monkeypatch):
-    from oip.ascent import localization
-
     whole = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
-    monkeypatch.setattr(localization, "batch_size", lambda network, layer: 7)
+    monkeypatch.setattr(Network, "activation_bytes", lambda network, layer: 18 << 20)
     parts = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
     assert np.array_equal(whole.images, parts.images)
     assert np.array_equal(whole.nodes, parts.nodes)

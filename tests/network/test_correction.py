@@ -5,8 +5,8 @@ from oip.core.errors import ModelError
 from oip.network.channel_graph import of_network
 from oip.network.network import Network
 from oip.network.surgery import (
+    bytes_received,
     corrected,
-    images_at_once,
     images_wanted,
     kernel_matrix,
     patches,
@@ -152,10 +152,10 @@ def test_patches_in_one_dimension_of_dense_layers_and_of_others():
 def test_pieces_do_not_change_what_is_received():
     network = Network(stack())
     layer, data = network.model.get_layer("second"), images(30)
+    size = bytes_received(network, layer)
     whole = np.concatenate(list(received(network, layer, data)))
     assert whole.shape == (30 * 25, 54)
-    parts = list(received(network, layer, data, batch=7))
+    parts = list(received(network, layer, data, byte_budget=7 * size))
     assert len(parts) == 5
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
-    assert images_at_once(network, layer) == 256
     assert len(images_wanted(network, layer, images(600))) == 512

@@ -6,6 +6,7 @@ import pytest
 import oip
 from oip.core import plots
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.network.network import Network
 from oip.network.response_plots import BETWEEN, COLOURS, MapGrid
 from oip.network.responses import MOST, limits, overview, scaled
 
@@ -57,7 +58,7 @@ def test_shapes_and_names(found, small_model, small_images):
 def test_many_images_come_in_batches_and_equal_one_run(small_model, small_images, monkeypatch):
     images = np.concatenate([small_images[0]] * 2)
     whole = oip.responses(small_model, images, "second").values
-    monkeypatch.setattr("oip.network.forward._FORWARD_BUDGET", 3 << 17)
+    monkeypatch.setattr(Network, "activation_bytes", lambda network: 40 << 20)
     parts = oip.responses(small_model, images, "second").values
     assert np.allclose(whole, parts, atol=1e-5)
 
