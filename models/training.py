@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from oip.models.training_settings import TrainSettings, keras_optimizer
 SCHEMA = 1
 _ENDING = ".keras"
 _PREDICTED_AT_ONCE = 512
+
+
+class TrainingDiverged(SettingsError):
+    """A training whose loss or weights are no longer finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +75,15 @@ def train(
         record: a Keras callback that watches the training, such as `mi.Recorder`.
 
     Raises:
-        SettingsError: no such recipe, an `out` of another ending, or a training that diverged.
+        SettingsError: no such recipe, or an `out` of another ending.
+        TrainingDiverged: the loss is not finite at the end.
         DataError: data that do not fit the recipe or each other.
         RunError: `out` cannot be written.
     """
     chosen = recipe_of(recipe) if isinstance(recipe, str) else recipe
     out = Path(out)
     _check_out(out)
-    labels_train, labels_test = _checked_labels(data_train, data_test)
+    _, labels_test = _checked_labels(data_train, data_test)
     settings = chosen.settings(len(data_train)) if settings is None else settings
     mean, std = statistics(data_train.images)
 
@@ -88,32 +94,10 @@ def train(
     model = chosen.build(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
     )
-    steps = settings.epochs * math.ceil(len(data_train) / settings.batch)
-    model.compile(
-        optimizer=keras_optimizer(settings, steps),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        # XLA compiles for longer than such a network trains, and is no faster on a CPU.
-        jit_compile=False,
-    )
-    callbacks = [_told(progress, steps), *([] if record is None else [record])]
     began = time.perf_counter()
-    # The pixels stay as they are stored; Keras makes floats of one batch at a time.
-    history = model.fit(
-        data_train.images,
-        labels_train,
-        batch_size=settings.batch,
-        epochs=settings.epochs,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    callbacks = [] if record is None else [record]
+    losses = fit(model, data_train, settings, progress, callbacks)
     seconds = time.perf_counter() - began
-    losses = tuple(float(loss) for loss in history.history["loss"])
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        losses = (*losses[:-1], math.nan)
-    if not math.isfinite(losses[-1]):
-        hint = "Lower the learning rate; nothing was written."
-        raise SettingsError(expected("training diverged: the loss", "a number", losses[-1], hint))
     confusion = confusion_of(model, data_test.images, labels_test, len(data_test.classes))
     sidecar = _written(
         model,
@@ -149,6 +133,59 @@ def train(
         classes=data_train.classes,
         sidecar=sidecar,
     )
+
+
+def fit(
+    model: Any,
+    data: Dataset,
+    settings: TrainSettings,
+    progress: Progress = automatic,
+    callbacks: Sequence[Any] = (),
+) -> tuple[float, ...]:
+    """Train a Keras model on plain pixels and labels.
+
+    Args:
+        model: maps images to class probabilities, or has a `train_step` of its own whose result
+            holds the "loss". It is compiled here.
+        data: images and labels to learn from.
+        settings: optimizer, epochs and batches; the seed is that of the model's builder.
+        progress: told "training" in batches.
+        callbacks: Keras callbacks that watch the training.
+
+    Returns:
+        The mean loss of each epoch, penalties included, in nats.
+
+    Raises:
+        TrainingDiverged: a loss or a weight is not finite at the end.
+        DataError: there are no labels.
+    """
+    labels = _labels_of(data)
+    steps = settings.epochs * math.ceil(len(data) / settings.batch)
+    model.compile(
+        optimizer=keras_optimizer(settings, steps),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        # XLA compiles for longer than such a network trains, and is no faster on a CPU.
+        jit_compile=False,
+    )
+    # The pixels stay as they are stored; Keras makes floats of one batch at a time.
+    history = model.fit(
+        data.images,
+        labels,
+        batch_size=settings.batch,
+        epochs=settings.epochs,
+        callbacks=[_told(progress, steps), *callbacks],
+        verbose=0,
+    )
+    losses = tuple(float(loss) for loss in history.history["loss"])
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        losses = (*losses[:-1], math.nan)
+    if not math.isfinite(losses[-1]):
+        hint = "Lower the learning rate; nothing was written."
+        raise TrainingDiverged(
+            expected("training diverged: the loss", "a number", losses[-1], hint)
+        )
+    return losses
 
 
 def confusion_of(model: Any, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
