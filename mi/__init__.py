@@ -1,4 +1,4 @@
-"""What a map knows: information of responses about labels, and the order it gives.
+"""Information of responses about labels and inputs, and the orders of maps that it gives.
 
 >>> from oip import mi
 >>> ranking = mi.rank("model.keras", images, labels, "Conv2D_3")  # doctest: +SKIP
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from oip.mi.estimators.density_destructor import Destructor
     from oip.mi.estimators.registry import estimator
     from oip.mi.estimators.results import Estimate
+    from oip.mi.information import conditional_mutual_information, mutual_information
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
     from oip.mi.quantities import (
-        conditional_mutual_information,
         entropy,
         input_information,
         kl_divergence,
-        mutual_information,
         negentropy,
         total_correlation,
     )
@@ -69,7 +68,7 @@ __all__ = [
     "total_correlation",
 ]
 
-_PLACES = {
+_MODULES = {
     "Ablation": "oip.mi.ablation",
     "CommonPatterns": "oip.mi.class_pattern_results",
     "Destructor": "oip.mi.estimators.density_destructor",
@@ -85,12 +84,12 @@ _PLACES = {
     "TrainingRecord": "oip.mi.training.record",
     "ablate": "oip.mi.ablation",
     "common_patterns": "oip.mi.class_patterns",
-    "conditional_mutual_information": "oip.mi.quantities",
+    "conditional_mutual_information": "oip.mi.information",
     "entropy": "oip.mi.quantities",
     "estimator": "oip.mi.estimators.registry",
     "input_information": "oip.mi.quantities",
     "kl_divergence": "oip.mi.quantities",
-    "mutual_information": "oip.mi.quantities",
+    "mutual_information": "oip.mi.information",
     "negentropy": "oip.mi.quantities",
     "rank": "oip.mi.ranking",
     "rank_kernels": "oip.mi.kernel_ranking",
@@ -100,4 +99,4 @@ _PLACES = {
     "total_correlation": "oip.mi.quantities",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

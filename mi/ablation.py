@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from oip.core import html
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.checks import check_choice, check_whole
+from oip.core.errors import DataError, expected
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits
-from oip.mi import validation
+from oip.mi.layer_sample import LayerSample, output_subset
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
 SCHEMA = 1
-_BYTES = 256 << 20
+_BYTE_BUDGET = 256 << 20
 _BATCH = 256
 _ROWS = 20
 _Z = 1.959964
@@ -122,6 +123,7 @@ def ablate(
     seed: int = 0,
     split: str = "",
     progress: Progress = automatic,
+    byte_budget: int = _BYTE_BUDGET,
 ) -> Ablation:
     """What the loss of a network gains when one map of a layer is silenced, for each of its maps.
 
@@ -141,6 +143,7 @@ def ablate(
         seed: of the subsample.
         split: what the images are, such as "mnist:test"; shown with the result.
         progress: is told how many maps are done.
+        byte_budget: for the activations that are in memory at a time.
 
     Returns:
         The ablation; intervals are of the mean over images (paired, normal).
@@ -156,19 +159,15 @@ def ablate(
     Example:
         >>> mi.ablate("model.keras", images, labels, "Conv2D_3").order[:5]  # doctest: +SKIP
     """
-    from oip.network.forward import batch_size, image_batches, spatial_means
-    from oip.network.inputs import check_images
-    from oip.network.layer_spec import map_numbers
-    from oip.network.network import Network
+    from oip.network.forward import spatial_means
 
-    if to not in ("zero", "mean"):
-        raise SettingsError(expected("to", "zero or mean", f"'{to}'"))
-    network = Network.of(model_or_path, images=images)
-    info = network.find(layer) if isinstance(layer, str) else layer
-    numbers = map_numbers(info, maps)
-    pixels = check_images(network.inputs, images)
-    codes, places = _targets(network, labels, len(pixels), samples, seed)
-    pixels = pixels[places]
+    check_choice("to", to, ("zero", "mean"))
+    everything = LayerSample.of(model_or_path, images, layer, maps=maps, seed=seed)
+    network, info, numbers = everything.network, everything.layer, everything.maps
+    sample = everything.take(
+        output_subset(network, labels, len(everything), check_whole("samples", samples), seed)
+    )
+    pixels, codes = sample.images, sample.codes
 
     fill = np.zeros(info.maps)
     if to == "mean":
@@ -177,13 +176,14 @@ def ablate(
     whole, right = np.empty(len(pixels)), np.empty(len(pixels), bool)
     sums = np.zeros((3, len(numbers)))
     outcomes = _outcomes(network, info)
-    size = network.activation_bytes()
-    batch = batch_size(size, _BYTES, _BATCH)
-    room = max(1, _BYTES // (size * min(batch, len(pixels))))
+    batch = int(np.clip(byte_budget // network.activation_bytes(), 1, _BATCH))
+    room = max(1, byte_budget // (network.activation_bytes() * min(batch, len(pixels))))
     total_work = len(numbers) * -(-len(pixels) // batch)
     label, done = f"{info.name}: ablation", 0
     progress(label, 0, total_work)
-    for rows, part in image_batches(pixels, size, _BYTES, _BATCH):
+    for first in range(0, len(pixels), batch):
+        rows = slice(first, first + batch)
+        part = np.asarray(pixels[rows], np.float32)
         run = outcomes(part, codes[rows], fill.astype(np.float32))
         whole[rows], right[rows] = (found[0] for found in run(np.array([-1])))
         for start in range(0, len(numbers), room):
@@ -217,34 +217,6 @@ def ablate(
     )
 
 
-def _targets(
-    network: Network, labels: Any, count: int, samples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the true classes in the output, and the images that are used."""
-    from oip.network import outputs
-
-    head = outputs.classes(network)
-    known = max(2, head.units)
-    values = validation.one_column("labels", validation.plain("labels", labels), False)
-    if len(values) != count:
-        raise DataError(expected("labels", f"{count}, one an image", len(values)))
-    if values.dtype.kind not in "bui":
-        hint = "Give each label's place in the model's output."
-        raise DataError(expected("labels", "whole numbers", f"dtype {values.dtype}", hint))
-    codes = values.astype(np.int64)
-    if codes.min(initial=0) < 0 or codes.max(initial=0) >= known:
-        raise DataError(
-            expected(
-                "labels",
-                f"0 to {known - 1}, the classes of the model's output",
-                f"{codes.min()} to {codes.max()}",
-            )
-        )
-    found = np.unique(codes, return_inverse=True)[1]
-    places = validation.stratified(found, samples, seed)
-    return codes[places], places
-
-
 def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
     """`outcomes(part, codes, fill)` -> `run(maps)` -> losses in nats and hits, (maps, n) each.
 
@@ -253,7 +225,7 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
     import tensorflow as tf
 
     from oip.network import layer_types, outputs
-    from oip.network.forward import compiled_for_images, run_to
+    from oip.network.forward import compiled, run_to
     from oip.network.tracing import shadowed
 
     head = outputs.classes(network)
@@ -290,10 +262,11 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
         hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
         return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
 
-    before = compiled_for_images(network, response)
-    rest = compiled_for_images(
-        network,
+    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
+    before = compiled(response, image)
+    rest = compiled(
         after,
+        image,
         tf.TensorSpec((None, *layer.size, layer.maps), tf.float32),
         tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((None,), tf.int32),

@@ -1,113 +1,122 @@
-"""Images of a class and of others: found by the class's name, drawn, and judged by the network."""
+"""Images of one class and of others: drawn by class, judged by the network, picked as examples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
+from oip.core.checks import check_whole
 from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.units import finite_or_none
 from oip.mi import validation
+from oip.mi.layer_sample import ImageSubset
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from oip.network.network import Network
 
+EXAMPLES = 3
+"""Plain examples of a class."""
+HARD = 3
+"""Hard cases of a class, at the most."""
+_SURE = 0.9
+"""From this probability of its own class on an image is no hard case."""
 
-@dataclass(frozen=True, eq=False)
-class ClassImages:
-    """A sample of labelled images in which some are of one class."""
 
-    pixels: np.ndarray
-    """(n, h, w, b)"""
-    places: np.ndarray
-    """(n,) int: the images' places in what was given."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassSubset(ImageSubset):
+    """A sample of labeled images in which some are of one class."""
+
     labels: np.ndarray
-    """(n,) str: names of their classes."""
+    """(n,) str: names of the images' classes."""
     first: str
     """Name of the class in question."""
     second: str | None
-    """Name of the one that it is held against; None for all others."""
+    """Name of the class that it is compared with; None for all other classes."""
     outputs: np.ndarray | None
-    """(n,) int: place of each image's class in the model's output; None where that is unknown."""
-    names: tuple[str, ...]
-    """Name of every place of the model's output that is known; empty with `outputs` None."""
-    notices: tuple[str, ...]
+    """(n,) int: unit of the model's output for each image's class; None where that is unknown."""
+    output_names: tuple[str, ...]
+    """Names of the units of the model's output; empty with `outputs` None."""
 
     @property
     def members(self) -> np.ndarray:
-        """(n,) bool: of the class in question."""
+        """(n,) bool: images of the class in question."""
         return self.labels == self.first
 
 
-def class_images(
+class Predictions(NamedTuple):
+    """Classes that a network gives to images."""
+
+    probabilities: np.ndarray
+    """(n, classes)"""
+    names: np.ndarray
+    """(n,) str: the predicted class; empty where a probability is NaN."""
+
+
+def class_subset(
     network: Network,
-    images: Any,
-    labels: Any,
-    first: Any,
-    second: Any,
+    labels: ArrayLike,
+    count: int,
+    first: str | int,
+    second: str | int | None,
     *,
     samples: int,
     seed: int,
     classes: Sequence[str] | None,
-) -> ClassImages:
-    """Checks everything and draws the sample.
+) -> ClassSubset:
+    """Draw images of a class and of others.
 
     Args:
         network: the model.
-        images: (n, h, w, b).
-        labels: (n,) whole numbers, booleans or strings, or one-hot rows.
+        labels: (count,) whole numbers, booleans or strings, or one-hot rows.
+        count: images given.
         first: the class in question, by name or number.
-        second: another one, or None for all others.
-        samples: most images: of one class against all others up to half of the class and the rest
-            of the others in their shares, of two classes in their shares.
+        second: another class, or None for all others.
+        samples: most images. Of one class against all others: up to half of them of the class and
+            the rest of the others in their shares. Of two classes: in their shares.
         seed: of the sample.
         classes: names; label k is shown as `classes[k]`.
 
     Raises:
-        DataError: images or labels that cannot be used, a class that is not there.
+        DataError: labels that cannot be used, a class without images.
         SettingsError: too few samples.
     """
-    from oip.network.inputs import check_images
-
-    pixels = check_images(network.inputs, images)
-    known = validation.check_labels(labels, len(pixels), classes)
-    names = np.array(known.classes)[known.codes]
-    one = class_name(first, known.classes, classes)
-    other = None if second is None else class_name(second, known.classes, classes)
-    if one == other:
-        raise DataError(expected("classes", "two different ones", f"'{one}' twice"))
-    rows = _drawn(names, one, other, samples, seed)
-    places = known.kept[rows]
-    outputs, shown = _outputs(network, labels, names, known.kept, classes)
-    return ClassImages(
-        pixels=pixels[places],
-        places=places,
+    checked = validation.check_labels(labels, count, classes)
+    names = np.array(checked.classes)[checked.codes]
+    name = class_name(first, checked.classes, classes)
+    other = None if second is None else class_name(second, checked.classes, classes)
+    if name == other:
+        raise DataError(expected("classes", "two different ones", f"'{name}' twice"))
+    rows = _drawn_rows(names, name, other, samples, seed)
+    outputs, output_names = _outputs(network, labels, names, checked.indices, classes)
+    return ClassSubset(
+        indices=checked.indices[rows],
+        codes=checked.codes[rows],
+        classes=checked.classes,
+        notices=checked.notices,
         labels=names[rows],
-        first=one,
+        first=name,
         second=other,
         outputs=None if outputs is None else outputs[rows],
-        names=shown,
-        notices=known.notices,
+        output_names=output_names,
     )
 
 
-def _drawn(names: np.ndarray, one: str, other: str | None, samples: int, seed: int) -> np.ndarray:
-    """Sorted rows of the sample."""
-    if (
-        isinstance(samples, bool)
-        or not isinstance(samples, int)
-        or samples < validation.FEWEST_LABELS
-    ):
-        wanted = f"a whole number from {validation.FEWEST_LABELS}"
-        raise SettingsError(expected("samples", wanted, samples))
-    if other is not None:
-        rows = np.flatnonzero((names == one) | (names == other))
-        codes = (names[rows] == other).astype(int)
+def _drawn_rows(
+    names: np.ndarray, first: str, second: str | None, samples: int, seed: int
+) -> np.ndarray:
+    """Return the sorted rows of the sample."""
+    samples = check_whole("samples", samples, validation.FEWEST_LABELS)
+    if second is not None:
+        rows = np.flatnonzero((names == first) | (names == second))
+        codes = (names[rows] == second).astype(int)
         return rows[validation.stratified(codes, samples, seed)]
-    mine, rest = np.flatnonzero(names == one), np.flatnonzero(names != one)
+    mine, rest = np.flatnonzero(names == first), np.flatnonzero(names != first)
     codes = np.unique(names[rest], return_inverse=True)[1]
     least = min(len(rest), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
     room = min(max(samples // 2, samples - len(rest)), samples - least)
@@ -118,47 +127,90 @@ def _drawn(names: np.ndarray, one: str, other: str | None, samples: int, seed: i
     return np.sort(np.concatenate([mine, rest]))
 
 
-def class_name(wanted: Any, known: Sequence[str], classes: Sequence[str] | None = None) -> str:
-    """The name of a class that is there.
+def class_name(
+    requested: str | int, names: Sequence[str], classes: Sequence[str] | None = None
+) -> str:
+    """Return the name of a class that has images.
 
     Args:
-        wanted: its name, or its number, which is looked up in `classes` if no class is named so.
-        known: names of the classes that have images.
+        requested: its name, or its number, which is looked up in `classes` if no class is named so.
+        names: names of the classes that have images.
         classes: names by number.
 
     Raises:
-        DataError: it is not there.
+        DataError: there is no such class.
     """
-    name = str(wanted)
-    if name in known:
+    name = str(requested)
+    if name in names:
         return name
     if classes is not None and name.isdecimal() and int(name) < len(classes):
         named = str(classes[int(name)])
-        if named in known:
+        if named in names:
             return named
-    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     raise DataError(expected("class", f"one of {listed}", f"'{name}'"))
 
 
-def judged(network: Network, found: ClassImages) -> tuple[np.ndarray, np.ndarray] | None:
-    """What the network makes of the images: (n, classes) probabilities, (n,) str predictions.
+def _outputs(
+    network: Network,
+    labels: ArrayLike,
+    names: np.ndarray,
+    indices: np.ndarray,
+    classes: Sequence[str] | None,
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the units of the model's output for the images' classes, and the units' names.
 
-    None where its output does not tell the labelled classes apart. Images of more classes than
-    labels are known for are predicted as `output 7`; where a probability is NaN nothing is
-    predicted, and the text is empty.
+    Whole numbers are units; names are looked up among those that the model was saved with. None
+    where the units are unknown.
+    """
+    from oip.network.outputs import classes as class_head
+
+    try:
+        count = max(2, class_head(network).units)
+    except ModelError:
+        return None, ()
+    unit_names = classes if classes is not None else (network.sidecar or {}).get("classes")
+    if unit_names is not None and len(unit_names) != count:
+        return None, ()
+    values = validation.label_column("labels", labels)[indices]
+    if values.dtype.kind == "U":
+        units = {str(name): unit for unit, name in enumerate(unit_names or ())}
+        if any(name not in units for name in np.unique(names)):
+            return None, ()
+        return np.array([units[name] for name in names]), tuple(map(str, unit_names or ()))
+    if values.min() < 0 or values.max() >= count:
+        return None, ()
+    shown = list(unit_names or (f"output {unit}" for unit in range(count)))
+    for unit in np.unique(values):
+        shown[int(unit)] = str(names[values == unit][0])
+    return values.astype(np.int64), tuple(str(name) for name in shown)
+
+
+def class_predictions(
+    network: Network, images: np.ndarray, subset: ClassSubset
+) -> Predictions | None:
+    """Return the network's predictions for images (n, h, w, bands) of a sample.
+
+    Units of the output without a label are named such as `output 7`.
+
+    Returns:
+        None where the model's output does not tell the labeled classes apart.
     """
     from scipy.special import expit
 
     from oip.network import layer_types
-    from oip.network.forward import run_in_batches, selected_maps
+    from oip.network.forward import batch_size, chosen_maps
     from oip.network.outputs import classes
 
-    if found.outputs is None:
+    if subset.outputs is None:
         return None
     head = classes(network)
-    graph = selected_maps(network, head.place, False)
-    size, every = network.activation_bytes(), np.arange(head.units, dtype=np.int32)
-    parts = [part[..., 0] for _, part in run_in_batches(graph, found.pixels, size, every)]
+    forward = chosen_maps(network, head.place, False)
+    batch = batch_size(network)
+    parts = [
+        forward(images[start : start + batch], np.arange(head.units))[..., 0]
+        for start in range(0, len(images), batch)
+    ]
     values = np.concatenate(parts).astype(np.float64)
     layer = head.place.layer
     if head.units == 1:
@@ -168,149 +220,115 @@ def judged(network: Network, found: ClassImages) -> tuple[np.ndarray, np.ndarray
     elif layer_types.activation_name(layer) == "linear" and not layer_types.is_softmax(layer):
         raised = np.exp(values - values.max(axis=1, keepdims=True))
         values = raised / raised.sum(axis=1, keepdims=True)
-    names = np.array(
-        [*found.names, *(f"output {k}" for k in range(len(found.names), values.shape[1]))]
-    )
-    return values, np.where(np.isnan(values).any(axis=1), "", names[values.argmax(axis=1)])
-
-
-def _outputs(
-    network: Network,
-    labels: Any,
-    names: np.ndarray,
-    kept: np.ndarray,
-    classes: Sequence[str] | None,
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Places of the kept images' classes in the model's output, and the names of the places.
-
-    Whole numbers are places; names are looked up in what the model was saved with.
-    """
-    from oip.network.outputs import classes as class_head
-
-    try:
-        count = max(2, class_head(network).units)
-    except ModelError:
-        return None, ()
-    told = classes if classes is not None else (network.sidecar or {}).get("classes")
-    if told is not None and len(told) != count:
-        return None, ()
-    values = validation.one_column("labels", validation.plain("labels", labels), False)[kept]
-    if values.dtype.kind == "U":
-        place = {str(name): number for number, name in enumerate(told or ())}
-        if any(name not in place for name in np.unique(names)):
-            return None, ()
-        return np.array([place[name] for name in names]), tuple(str(name) for name in told or ())
-    if values.min() < 0 or values.max() >= count:
-        return None, ()
-    shown = [f"output {number}" for number in range(count)] if told is None else list(told)
-    for number in np.unique(values):
-        shown[int(number)] = str(names[values == number][0])
-    return values.astype(np.int64), tuple(str(name) for name in shown)
-
-
-EXAMPLES = 3
-"""Plain examples of a class."""
-HARD = 3
-"""Hard cases of a class, at the most."""
-_SURE = 0.9
-"""From this probability of its own class on an image is no hard case."""
+    labeled = len(subset.output_names)
+    unlabeled = (f"output {unit}" for unit in range(labeled, values.shape[1]))
+    names = np.array([*subset.output_names, *unlabeled])
+    undefined = np.isnan(values).any(axis=1)
+    return Predictions(values, np.where(undefined, "", names[values.argmax(axis=1)]))
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
     """Images with the responses of a layer to them; k of them."""
 
-    places: np.ndarray
-    """(k,) int: their places in what was given."""
+    indices: np.ndarray
+    """(k,) int: indices into the images given."""
     labels: np.ndarray
     """(k,) str: names of their classes."""
     hard: np.ndarray
     """(k,) bool: a hard case: the network takes it for another class, or nearly does."""
     predicted: np.ndarray
-    """(k,) str: name of the class that the network takes it for; empty where it has no say."""
+    """(k,) str: class that the network predicts; empty where it predicts none."""
     own: np.ndarray
-    """(k,): the network's probability of the image's own class; NaN where it has no say."""
+    """(k,): the network's probability of the image's own class; NaN where it has none."""
     images: np.ndarray = field(repr=False)
-    """(k, h, w, b): as the model is fed with them."""
+    """(k, h, w, bands): as the model is fed with them."""
     values: np.ndarray = field(repr=False)
     """(k, m, *nodes) float32: responses, the maps in the order of the result."""
     bgr: bool = False
     """The bands are blue, green and red; pictures show them the other way round."""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"Cases({len(self)} images, {int(self.hard.sum())} of them hard)"
 
     @property
     def titles(self) -> list[str]:
-        """What is written over each image: class, place, and what the network says if it errs."""
-        return [
-            f"{label} (image {place})"
-            + (f"\nseen as {seen}, p({label}) {own:.2g}" if hard and seen != label else "")
-            + (f"\np({label}) {own:.2g}" if hard and seen == label else "")
-            for label, place, hard, seen, own in zip(
-                self.labels, self.places, self.hard, self.predicted, self.own, strict=True
-            )
-        ]
+        """The titles of the images: class, index, and the prediction for hard cases."""
+        return [self._title(row) for row in range(len(self))]
+
+    def _title(self, row: int) -> str:
+        label, predicted = self.labels[row], self.predicted[row]
+        text = f"{label} (image {self.indices[row]})"
+        if not self.hard[row]:
+            return text
+        seen_as = f"seen as {predicted}, " if predicted != label else ""
+        return f"{text}\n{seen_as}p({label}) {self.own[row]:.2g}"
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Plain values, without pixels and responses."""
+        """Return plain values, without pixels and responses."""
         return [
             {
-                "image": int(self.places[row]),
+                "image": int(self.indices[row]),
                 "class": str(self.labels[row]),
                 "hard": bool(self.hard[row]),
                 "predicted": str(self.predicted[row]) or None,
-                "p_own": float(self.own[row]) if np.isfinite(self.own[row]) else None,
+                "p_own": finite_or_none(self.own[row]),
             }
             for row in range(len(self))
         ]
 
 
-def chosen_cases(
-    found: ClassImages,
-    judgement: tuple[np.ndarray, np.ndarray] | None,
-    of: Sequence[str],
+def case_rows(
+    subset: ClassSubset,
+    predictions: Predictions | None,
     examples: int = EXAMPLES,
     hard: int = HARD,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the images to show, and which of them are hard cases.
+    """Return the rows of the images to show, and which of them are hard cases.
+
+    Of one class the hard cases are the images with the smallest probability of their own class; of
+    two, with the smallest probability of their own class against the other.
 
     Args:
-        found: the sample.
-        judgement: see `oip.mi.class_images.judged`; without one there are no hard cases.
-        of: names of the classes whose images are wanted. Of one class the hard cases are the images
-            with the smallest probability of their own class; of two, with the smallest probability
-            of their own class against the other.
-        examples: of each class: the first ones that the network knows.
-        hard: of each class at the most, the hardest first; from 0.9 on it is no hard case.
+        subset: the sample.
+        predictions: of the network; without them there are no hard cases.
+        examples: of each class: the first ones that the network predicts correctly.
+        hard: of each class at the most, the hardest first; from 0.9 on an image is no hard case.
 
     Returns:
         (k,) int and (k,) bool: examples of each class, then hard cases of each.
     """
+    names = [subset.first] + ([subset.second] if subset.second else [])
     plain_rows: list[int] = []
     hard_rows: list[int] = []
-    for name in of:
-        rows = np.flatnonzero(found.labels == name)
-        if judgement is not None and found.outputs is not None:
-            share = own_share(found, judgement[0], rows, of)
+    for name in names:
+        rows = np.flatnonzero(subset.labels == name)
+        if predictions is not None and subset.outputs is not None:
+            share = _own_share(subset, subset.outputs, predictions.probabilities, rows, names)
             order = np.argsort(share, kind="stable")
             difficult = rows[order[share[order] < _SURE]][:hard]
             hard_rows += difficult.tolist()
-            known = judgement[1][rows] == name
-            rows = rows[known] if known.any() else rows
+            correct = predictions.names[rows] == name
+            rows = rows[correct] if correct.any() else rows
             rows = rows[~np.isin(rows, difficult)] if len(rows) > len(difficult) else rows
         plain_rows += rows[:examples].tolist()
     flags = np.repeat([False, True], [len(plain_rows), len(hard_rows)])
     return np.array([*plain_rows, *hard_rows], np.int64), flags
 
 
-def own_share(
-    found: ClassImages, probabilities: np.ndarray, rows: np.ndarray, of: Sequence[str]
+def _own_share(
+    subset: ClassSubset,
+    outputs: np.ndarray,
+    probabilities: np.ndarray,
+    rows: np.ndarray,
+    names: Sequence[str],
 ) -> np.ndarray:
-    """(k,): probability of each image's own class, as a share of that of the classes `of` if these
-    are two."""
-    own = probabilities[rows, found.outputs[rows]]  # type: ignore[index]
-    if len(of) == 1:
+    """Return (k,) probabilities of the images' own class, of two classes as a share of both."""
+    own = probabilities[rows, outputs[rows]]
+    if len(names) == 1:
         return own
-    places = [found.outputs[found.labels == name][0] for name in of]  # type: ignore[index]
-    return own / np.maximum(probabilities[rows][:, places].sum(axis=1), 1e-30)
+    units = [outputs[subset.labels == name][0] for name in names]
+    return own / np.maximum(probabilities[rows][:, units].sum(axis=1), 1e-30)

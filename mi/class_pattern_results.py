@@ -419,6 +419,7 @@ def load(kind: type[Result], path: str | Path) -> Result:
             name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
         }
         parts["bgr"] = bool(parts["bgr"])
+        parts |= {"indices": parts.pop("places")} if "places" in parts else {}  # of schema 1
         values: dict[str, Any] = {**arrays, **plain, "cases": Cases(**parts)}
         return kind(**values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

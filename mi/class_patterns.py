@@ -10,143 +10,132 @@ and every difference is held against shuffled classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic
-from oip.mi.class_images import Cases, ClassImages, chosen_cases, class_images, judged
+from oip.mi.class_images import (
+    Cases,
+    ClassSubset,
+    case_rows,
+    class_predictions,
+    class_subset,
+)
 from oip.mi.class_pattern_results import CommonPatterns, Separation
+from oip.mi.layer_sample import At, LayerSample
 from oip.mi.permutation_test import ShuffleTest, adjusted
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
-    from oip.network.network import Network
 
-At = Literal["response", "block"]
-BYTES = 32 << 20
-"""Responses that are held at a time, where a map does not need more."""
+_BYTE_BUDGET = 32 << 20
+"""Of responses that are in memory at a time, where a map does not need more."""
 
 
-class PatternWork:
-    """The sample, the layer's responses to it block by block, and what is shown of them."""
+class PatternSample:
+    """A sample for patterns: the layer's responses block by block, and the images to show."""
 
-    def __init__(
-        self,
-        model_or_path: Any,
+    def __init__(self, sample: LayerSample, subset: ClassSubset):
+        self.layer_sample = sample.take(subset)
+        self.subset = subset
+        images = self.layer_sample.images
+        self._predictions = class_predictions(sample.network, images, subset)
+        self._case_rows, self._hard = case_rows(subset, self._predictions)
+        self._finite: list[np.ndarray] = []
+        self._case_values: list[np.ndarray] = []
+
+    @classmethod
+    def draw(
+        cls,
+        model_or_path: ModelLike,
         images: np.ndarray,
-        labels: Any,
+        labels: ArrayLike,
         layer: str | LayerInfo,
         first: str | int,
-        second: str | int | None,
+        second: str | int | None = None,
+        *,
         maps: str | Iterable[int] | int | None,
+        at: At,
         samples: int,
         seed: int,
-        at: At,
         classes: Sequence[str] | None,
-        progress: Progress,
-    ):
-        from oip.network.layer_spec import map_numbers
-        from oip.network.network import Network
-
-        if at not in ("response", "block"):
-            raise SettingsError(expected("at", "response or block", f"'{at}'"))
-        self.network: Network = Network.of(model_or_path, images=images)
-        self.info = self.network.find(layer) if isinstance(layer, str) else layer
-        self.maps = map_numbers(self.info, maps)
-        self.at: At = at
-        self.progress = progress
-        self.found: ClassImages = class_images(
-            self.network,
-            images,
+    ) -> PatternSample:
+        """Check everything and draw the images; see `common_patterns`."""
+        sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+        subset = class_subset(
+            sample.network,
             labels,
+            len(sample),
             first,
             second,
             samples=samples,
             seed=seed,
             classes=classes,
         )
-        self.judgement = judged(self.network, self.found)
-        names = [self.found.first] + ([self.found.second] if self.found.second else [])
-        self.rows, self.hard = chosen_cases(self.found, self.judgement, names)
-        self._usable: list[np.ndarray] = []
-        self._case_values: list[np.ndarray] = []
+        return cls(sample, subset)
 
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Nodes of a map along each axis."""
-        return self.info.size if self.at == "response" else self.info.block_size or ()
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Responses (n, m, d) of some maps at a time; zeros for maps that are not finite.
+    def blocks(self, byte_budget: int, progress: Progress) -> Iterator[np.ndarray]:
+        """Yield responses (n, m, d) of some maps at a time; zeros for maps that are not finite.
 
         Raises:
-            DataError: no map is finite.
+            NoFiniteResponses: no map is finite.
         """
-        from oip.network.forward import map_blocks
+        for _, values, finite in self.layer_sample.responses(byte_budget, progress, "patterns"):
+            self._finite.append(finite)
+            self._case_values.append(values[self._case_rows])
+            yield values if finite.all() else np.where(finite[:, None], values, 0.0)
 
-        label, done = f"{self.info.name}: patterns", 0
-        self.progress(label, 0, len(self.maps))
-        for block, values in map_blocks(
-            self.network, self.found.pixels, self.info, self.maps, self.at, BYTES
-        ):
-            usable = np.asarray(np.isfinite(values).all(axis=(0, 2)))
-            self._usable.append(usable)
-            self._case_values.append(values[self.rows])
-            yield values if usable.all() else np.where(usable[:, None], values, 0.0)
-            done += len(block)
-            self.progress(label, done, len(self.maps))
-        if not np.concatenate(self._usable).any():
-            what, hint = f"responses of layer '{self.info.name}'", "Look for NaN in the weights."
-            raise DataError(expected(what, "finite numbers", "NaN or infinity in every map", hint))
+    def masked(self, values: np.ndarray) -> np.ndarray:
+        """Return (m, ...) with NaN for maps that are not finite."""
+        finite = np.concatenate(self._finite)
+        return np.where(finite.reshape(-1, *(1,) * (values.ndim - 1)), values, np.nan)
 
-    def known(self, values: np.ndarray) -> np.ndarray:
-        """(m, ...): NaN for maps that are not finite."""
-        usable = np.concatenate(self._usable)
-        return np.where(usable.reshape(-1, *(1,) * (values.ndim - 1)), values, np.nan)
-
-    def placed(self, values: np.ndarray) -> np.ndarray:
-        """(m, d) as (m, *nodes), NaN for maps that are not finite."""
-        return self.known(values).reshape(len(values), *self.size)
+    def on_nodes(self, values: np.ndarray) -> np.ndarray:
+        """Return (m, d) as (m, *nodes), NaN for maps that are not finite."""
+        return self.masked(values).reshape(len(values), *self.layer_sample.size)
 
     def cases(self, order: np.ndarray) -> Cases:
-        """The images to show, with the responses of the maps in an order of rows."""
+        """Return the images to show, with the responses of the maps in an order of rows."""
+        sample, rows = self.layer_sample, self._case_rows
         values = np.concatenate(self._case_values, axis=1)[:, order]
-        rows = self.rows
         predicted, own = np.full(len(rows), "", "<U1"), np.full(len(rows), np.nan)
-        if self.judgement is not None and self.found.outputs is not None:
-            probabilities, names = self.judgement
-            predicted, own = names[rows], probabilities[rows, self.found.outputs[rows]]
+        if self._predictions is not None and self.subset.outputs is not None:
+            predicted = self._predictions.names[rows]
+            own = self._predictions.probabilities[rows, self.subset.outputs[rows]]
         return Cases(
-            places=self.found.places[rows],
-            labels=self.found.labels[rows],
-            hard=self.hard,
+            indices=sample.indices[rows],
+            labels=self.subset.labels[rows],
+            hard=self._hard,
             predicted=predicted,
             own=own,
-            images=self.found.pixels[rows],
-            values=values.reshape(len(rows), len(order), *self.size),
-            bgr=self.network.inputs.bgr,
+            images=sample.images[rows],
+            values=values.reshape(len(rows), len(order), *sample.size),
+            bgr=sample.network.inputs.bgr,
         )
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a reader has to know."""
-        told = list(self.found.notices)
-        if self.judgement is None:
-            told.append(
+        """Remarks for the reader of the result."""
+        notices = list(self.subset.notices)
+        if self._predictions is None:
+            notices.append(
                 "No hard cases: the model's output does not tell the labelled classes apart."
             )
-        unusable = self.maps[~np.concatenate(self._usable)]
-        if unusable.size:
-            told.append(f"{unusable.size} maps have responses that are not finite.")
-        return tuple(told)
+        unusable = int((~np.concatenate(self._finite)).sum())
+        if unusable:
+            notices.append(f"{unusable} maps have responses that are not finite.")
+        return tuple(notices)
 
 
-def node_parts(values: np.ndarray) -> Iterator[np.ndarray]:
+def node_parts(values: np.ndarray, byte_budget: int) -> Iterator[np.ndarray]:
     """Responses (n, m, d) some nodes at a time, (n, m, k), whose numbers in double precision fit
     the same bytes."""
-    step = max(1, BYTES // (8 * values.shape[0] * values.shape[1]))
+    step = max(1, byte_budget // (8 * values.shape[0] * values.shape[1]))
     for first in range(0, values.shape[2], step):
         yield values[:, :, first : first + step]
 
@@ -186,9 +175,9 @@ def cliffs_delta(ranks: np.ndarray, members: np.ndarray) -> np.ndarray:
 
 
 def common_patterns(
-    model_or_path: Any,
+    model_or_path: ModelLike,
     images: np.ndarray,
-    labels: Any,
+    labels: ArrayLike,
     layer: str | LayerInfo,
     of: str | int,
     *,
@@ -201,6 +190,7 @@ def common_patterns(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     progress: Progress = automatic,
+    byte_budget: int = _BYTE_BUDGET,
 ) -> CommonPatterns:
     """The nodes of each map that respond for most images of a class.
 
@@ -241,45 +231,53 @@ def common_patterns(
     """
     _check_share("level", level, 0.0 <= level < 1.0, "0 to below 1")
     _check_share("most", most, 0.0 < most <= 1.0, "above 0 to 1")
-    work = PatternWork(
-        model_or_path, images, labels, layer, of, None, maps, samples, seed, at, classes, progress
+    work = PatternSample.draw(
+        model_or_path,
+        images,
+        labels,
+        layer,
+        of,
+        maps=maps,
+        at=at,
+        samples=samples,
+        seed=seed,
+        classes=classes,
     )
-    found = work.found
-    members = found.members
+    members = work.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=False)
-    weights = class_weights(found.labels)
+    weights = class_weights(work.subset.labels)
     thresholds, shares, others = [], [], []
-    for values in work.blocks():
+    for values in work.blocks(byte_budget, progress):
         threshold = np.array([quantile(one, weights, level) for one in values.swapaxes(0, 1)])
         responds = values > threshold[:, None]
-        test.add(part.astype(np.float32) for part in node_parts(responds))
+        test.add(part.astype(np.float32) for part in node_parts(responds, byte_budget))
         thresholds.append(threshold)
         shares.append(responds[members].mean(axis=0))
         others.append(responds[~members].mean(axis=0))
     return CommonPatterns(
-        layer=work.info.name,
-        index=work.info.index,
+        layer=work.layer_sample.layer.name,
+        index=work.layer_sample.layer.index,
         at=at,
-        class_name=found.first,
-        maps=work.maps,
-        threshold=work.known(np.concatenate(thresholds)),
-        share=work.placed(np.concatenate(shares)),
-        other_share=work.placed(np.concatenate(others)),
-        p_value=work.placed(test.node_p_values()),
+        class_name=work.subset.first,
+        maps=work.layer_sample.maps,
+        threshold=work.masked(np.concatenate(thresholds)),
+        share=work.on_nodes(np.concatenate(shares)),
+        other_share=work.on_nodes(np.concatenate(others)),
+        p_value=work.on_nodes(test.node_p_values()),
         level=float(level),
         most=float(most),
         images=int(members.sum()),
         others=int((~members).sum()),
         shuffles=shuffles,
-        cases=work.cases(np.arange(len(work.maps))),
+        cases=work.cases(np.arange(len(work.layer_sample.maps))),
         notices=work.notices,
     )
 
 
 def separating(
-    model_or_path: Any,
+    model_or_path: ModelLike,
     images: np.ndarray,
-    labels: Any,
+    labels: ArrayLike,
     layer: str | LayerInfo,
     first: str | int,
     second: str | int,
@@ -291,6 +289,7 @@ def separating(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     progress: Progress = automatic,
+    byte_budget: int = _BYTE_BUDGET,
 ) -> Separation:
     """What one class has and another has not: the nodes and maps of a layer that separate them.
 
@@ -319,26 +318,25 @@ def separating(
         >>> apart = mi.separating("model.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
         >>> apart.maps[:5], apart.effect[:5]  # doctest: +SKIP
     """
-    work = PatternWork(
+    work = PatternSample.draw(
         model_or_path,
         images,
         labels,
         layer,
         first,
         second,
-        maps,
-        samples,
-        seed,
-        at,
-        classes,
-        progress,
+        maps=maps,
+        at=at,
+        samples=samples,
+        seed=seed,
+        classes=classes,
     )
-    members = work.found.members
+    members = work.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=True)
     parts: list[tuple[np.ndarray, ...]] = []
-    for values in work.blocks():
+    for values in work.blocks(byte_budget, progress):
         effects: list[np.ndarray] = []
-        test.add(_ranked(values, members, effects))
+        test.add(_ranked(values, members, byte_budget, effects))
         means = values.mean(axis=2, dtype=np.float64, keepdims=True)
         parts.append(
             (
@@ -350,25 +348,25 @@ def separating(
         )
     deltas, mean_effect, one, other = (np.concatenate(part) for part in zip(*parts, strict=True))
     best = np.abs(deltas).argmax(axis=1)
-    effect = work.known(np.take_along_axis(deltas, best[:, None], axis=1)[:, 0])
-    order = np.lexsort((work.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
-    p_value = work.known(test.map_p_values())
+    effect = work.masked(np.take_along_axis(deltas, best[:, None], axis=1)[:, 0])
+    order = np.lexsort((work.layer_sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
+    p_value = work.masked(test.map_p_values())
     return Separation(
-        layer=work.info.name,
-        index=work.info.index,
+        layer=work.layer_sample.layer.name,
+        index=work.layer_sample.layer.index,
         at=at,
-        first=work.found.first,
-        second=str(work.found.second),
-        maps=work.maps[order],
+        first=work.subset.first,
+        second=str(work.subset.second),
+        maps=work.layer_sample.maps[order],
         effect=effect[order],
         p_value=p_value[order],
         p_adjusted=adjusted(p_value)[order],
-        nodes=np.stack(np.unravel_index(best[order], work.size), axis=1),
-        mean_effect=work.known(mean_effect)[order],
-        node_effect=work.placed(deltas)[order],
-        node_p_value=work.placed(test.node_p_values())[order],
-        first_mean=work.placed(one)[order],
-        second_mean=work.placed(other)[order],
+        nodes=np.stack(np.unravel_index(best[order], work.layer_sample.size), axis=1),
+        mean_effect=work.masked(mean_effect)[order],
+        node_effect=work.on_nodes(deltas)[order],
+        node_p_value=work.on_nodes(test.node_p_values())[order],
+        first_mean=work.on_nodes(one)[order],
+        second_mean=work.on_nodes(other)[order],
         images=(int(members.sum()), int((~members).sum())),
         shuffles=shuffles,
         cases=work.cases(order),
@@ -377,10 +375,10 @@ def separating(
 
 
 def _ranked(
-    values: np.ndarray, members: np.ndarray, effects: list[np.ndarray]
+    values: np.ndarray, members: np.ndarray, byte_budget: int, effects: list[np.ndarray]
 ) -> Iterator[np.ndarray]:
     """Centred ranks of some nodes at a time; their effects are added to `effects`."""
-    for part in node_parts(values):
+    for part in node_parts(values, byte_budget):
         ranks = centred_ranks(part)
         effects.append(cliffs_delta(ranks, members))
         yield ranks

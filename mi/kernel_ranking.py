@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.units import bits
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.estimators.renyi import Renyi
-from oip.mi.layer_sample import Subject
+from oip.mi.layer_sample import LayerSample, NoFiniteResponses
 from oip.mi.ranking import Estimated
 
 if TYPE_CHECKING:
@@ -163,19 +163,19 @@ def rank_kernels(
     from oip.network.channel_graph import convolution_call
 
     one = label_estimator(estimator)
-    subject = Subject.of(
+    sample = LayerSample.draw(
         model_or_path, images, labels, layer, maps=map, samples=samples, seed=seed, classes=classes
     )
-    codes = subject.known_codes()
-    number = int(subject.maps[0])
-    call = convolution_call(subject.network, subject.info)
-    check_plain(call, subject.info)
+    codes = sample.codes
+    number = int(sample.maps[0])
+    call = convolution_call(sample.network, sample.layer)
+    check_plain(call, sample.layer)
     _check_size(call, len(codes))
-    parts = _partial_responses(subject.network, call, subject.images, number)
-    response = next(iter(subject.responses()))[1][:, 0]
-    if not (np.isfinite(parts).all() and np.isfinite(response).all()):
-        where = f"responses of '{subject.info.name}:{number}'"
-        raise DataError(expected(where, "finite numbers", "NaN or infinity"))
+    parts = _partial_responses(sample.network, call, sample.images, number)
+    if not np.isfinite(parts).all():
+        raise NoFiniteResponses.of(f"{sample.layer.name}:{number}")
+    (block,) = sample.responses()
+    response = block.values[:, 0]
     found = one.over_maps(parts, codes, seed, _NULL if one.shuffles else 0, one.map_draws)
     renyi = Renyi(alpha=2.0)
     shared = thread_map(
@@ -183,15 +183,15 @@ def rank_kernels(
     )
     weights = np.asarray(call.layer.get_weights()[0])[..., number]
     return KernelRanking(
-        layer=subject.info.name,
-        index=subject.info.index,
+        layer=sample.layer.name,
+        index=sample.layer.index,
         map=number,
         estimated=Estimated.of(one, found),
         with_map=np.maximum(bits(np.array(shared)), 0.0),
         weights=np.moveaxis(weights if weights.ndim == 3 else weights[None], -1, 0),
         samples=len(codes),
         split=split,
-        notices=subject.notices,
+        notices=sample.notices,
     )
 
 

@@ -1,112 +1,300 @@
-"""What is measured: a layer of a network, its images and labels, checked and drawn."""
+"""The sample that a layer is measured on: a network, one of its layers, images and labels.
+
+`LayerSample` is the one place that takes a model, images, labels, a layer, maps, a number of
+samples and a seed, and gives them back checked and drawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.checks import check_choice, check_whole
+from oip.core.errors import DataError, expected
+from oip.core.progress import Progress, silent
 from oip.mi import validation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import TypeAlias
+
+    import keras
+    from numpy.typing import ArrayLike
+
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
+    ModelLike: TypeAlias = str | Path | keras.Model | Network
+
 At = Literal["response", "block"]
-_BYTES = 256 << 20
+BYTE_BUDGET = 256 << 20
+"""Of responses that are in memory at a time."""
+
+
+class NoFiniteResponses(DataError):
+    """Every map of a layer gives NaN or infinity."""
+
+    @classmethod
+    def of(cls, layer: str) -> NoFiniteResponses:
+        """Return the error for a layer of this name."""
+        return cls(
+            expected(
+                f"responses of layer '{layer}'",
+                "finite numbers",
+                "NaN or infinity in every map",
+                "Look for NaN in the model's weights.",
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A layer's maps and the samples that they are measured on."""
+class ImageSubset:
+    """The images that are used, and their classes."""
+
+    indices: np.ndarray
+    """(n,) int, sorted: indices into the images given."""
+    codes: np.ndarray | None = None
+    """(n,) int: classes of the images; None without labels."""
+    classes: tuple[str, ...] = ()
+    """Names of the codes."""
+    notices: tuple[str, ...] = ()
+    """Samples that were left out, and why."""
+
+
+class ResponseBlock(NamedTuple):
+    """Responses of some maps of a layer to all images of a sample."""
+
+    maps: np.ndarray
+    """(m,) int: map numbers."""
+    values: np.ndarray
+    """(n, m, d) float32."""
+    finite: np.ndarray
+    """(m,) bool: maps whose responses are all finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSample:
+    """Some maps of a layer and the images that they are measured on."""
 
     network: Network
-    info: LayerInfo
+    layer: LayerInfo
     maps: np.ndarray
-    """(m,) int."""
+    """(m,) int: map numbers."""
     images: np.ndarray
-    """(n, h, w, b): the sample."""
-    codes: np.ndarray | None
-    """(n,) int: classes of the images; None where no labels were given."""
-    classes: tuple[str, ...]
-    places: np.ndarray
-    """(n,) int: places of the images in what was given."""
-    notices: tuple[str, ...]
+    """(n, h, w, bands): the images of the sample."""
+    subset: ImageSubset
+    """Which of the images given these are, and their classes."""
+    at: At = "response"
+    seed: int = 0
 
     @classmethod
     def of(
         cls,
-        model_or_path: Any,
+        model_or_path: ModelLike,
         images: np.ndarray,
-        labels: Any,
         layer: str | LayerInfo,
         *,
         maps: str | Iterable[int] | int | None = None,
-        samples: int = 500,
+        at: At = "response",
         seed: int = 0,
-        classes: Sequence[str] | None = None,
-    ) -> Subject:
-        """Checks everything and draws the sample: stratified with labels, else at random.
+    ) -> LayerSample:
+        """Return a sample of all images, without classes; `take` draws from it.
+
+        Args:
+            model_or_path: a Keras model, the path of one, or an `oip.Network`.
+            images: (n, h, w, bands), as the model is fed with them.
+            layer: a name as `oip layers` prints it, `@index`, or a `LayerInfo`.
+            maps: map numbers; all if None.
+            at: the response after its activation, or the block output after the pooling that
+                follows.
+            seed: of whatever is drawn later.
 
         Raises:
-            ModelError, SettingsError: an unknown layer, map or number of samples.
-            DataError: images or labels that cannot be used.
+            ModelError, SettingsError: an unknown layer or map, another `at`.
+            DataError: images that do not fit the model.
         """
         from oip.network.inputs import check_images
         from oip.network.layer_spec import map_numbers
         from oip.network.network import Network
 
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
-            raise SettingsError(expected("samples", "a whole number from 2", samples))
+        check_at(at)
         network = Network.of(model_or_path, images=images)
         info = network.find(layer) if isinstance(layer, str) else layer
         numbers = map_numbers(info, maps)
         pixels = check_images(network.inputs, images)
-        if labels is None:
-            count = min(samples, len(pixels))
-            if count < 2:
-                raise DataError(expected("images", "two or more", len(pixels)))
-            draw = seeds.generator(seed, "samples")
-            places = np.sort(draw.permutation(len(pixels))[:count])
-            return cls(network, info, numbers, pixels[places], None, (), places, ())
-        known = validation.check_labels(labels, len(pixels), classes)
-        picked = validation.stratified(known.codes, samples, seed)
-        places = known.kept[picked]
-        return cls(
-            network=network,
-            info=info,
-            maps=numbers,
-            images=pixels[places],
-            codes=known.codes[picked],
-            classes=known.classes,
-            places=places,
-            notices=known.notices,
-        )
+        return cls(network, info, numbers, pixels, ImageSubset(np.arange(len(pixels))), at, seed)
 
-    def responses(
-        self, at: At = "response", byte_budget: int = _BYTES
-    ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        """Map numbers (m,) and responses (n, m, d) float32, a block of maps at a time.
+    @classmethod
+    def draw(
+        cls,
+        model_or_path: ModelLike,
+        images: np.ndarray,
+        labels: ArrayLike | None,
+        layer: str | LayerInfo,
+        *,
+        maps: str | Iterable[int] | int | None = None,
+        at: At = "response",
+        samples: int = 500,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        label_free: bool = False,
+    ) -> LayerSample:
+        """Check everything and draw the sample: stratified by labels, else at random.
+
+        Args:
+            model_or_path, images, layer, maps, at, seed: as for `of`.
+            labels: (n,) whole numbers, booleans or strings, or one-hot rows.
+            samples: most images that are used, in the shares of their classes.
+            classes: names; label k is shown as `classes[k]`.
+            label_free: labels are not needed: None is allowed.
 
         Raises:
-            SettingsError: `at` is something else, or the layer has no pooling after it.
+            ModelError, SettingsError: an unknown layer or map, another `at`, too few samples.
+            DataError: images or labels that cannot be used, no labels where they are needed.
         """
-        from oip.network.forward import map_blocks
+        samples = check_whole("samples", samples, validation.FEWEST)
+        sample = cls.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+        count = len(sample.images)
+        if labels is None and label_free:
+            return sample.take(unlabeled_subset(count, samples, seed))
+        return sample.take(labeled_subset(labels, count, samples, seed, classes))
 
-        if at not in ("response", "block"):
-            raise SettingsError(expected("at", "response or block", f"'{at}'"))
-        return map_blocks(self.network, self.images, self.info, self.maps, at, byte_budget)
+    def take(self, subset: ImageSubset) -> LayerSample:
+        """Return the sample that consists of some of these images."""
+        return replace(self, images=self.images[subset.indices], subset=subset)
 
-    def known_codes(self) -> np.ndarray:
-        """(n,) int: the classes.
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """(n,) int: the classes of the images.
 
         Raises:
             DataError: no labels were given.
         """
-        if self.codes is None:
+        if self.subset.codes is None:
             raise DataError(expected("labels", "one an image", "none"))
-        return self.codes
+        return self.subset.codes
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the codes."""
+        return self.subset.classes
+
+    @property
+    def indices(self) -> np.ndarray:
+        """(n,) int: indices into the images given."""
+        return self.subset.indices
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Samples that were left out, and why."""
+        return self.subset.notices
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The nodes of a map along each spatial axis."""
+        return self.layer.size if self.at == "response" else self.layer.block_size or ()
+
+    def responses(
+        self, byte_budget: int = BYTE_BUDGET, progress: Progress = silent, task: str = "responses"
+    ) -> Iterator[ResponseBlock]:
+        """Yield the responses of the maps, as many maps at a time as the budget allows.
+
+        Args:
+            byte_budget: for the responses of one block.
+            progress: is called with the number of maps done.
+            task: name of the work, for the progress.
+
+        Raises:
+            SettingsError: `block` for a layer that no pooling follows.
+            NoFiniteResponses: after the last block, if no map had finite responses.
+        """
+        from oip.network.forward import map_blocks
+
+        label, done, finite_maps = f"{self.layer.name}: {task}", 0, 0
+        progress(label, done, len(self.maps))
+        for maps, values in map_blocks(
+            self.network, self.images, self.layer, self.maps, self.at, byte_budget
+        ):
+            finite = np.asarray(np.isfinite(values).all(axis=(0, 2)))
+            finite_maps += int(finite.sum())
+            yield ResponseBlock(maps, values, finite)
+            done += len(maps)
+            progress(label, done, len(self.maps))
+        if not finite_maps:
+            raise NoFiniteResponses.of(self.layer.name)
+
+
+def check_at(at: str) -> None:
+    """Raise a SettingsError for another place than `response` and `block`."""
+    check_choice("at", at, ("response", "block"))
+
+
+def labeled_subset(
+    labels: ArrayLike, count: int, samples: int, seed: int, classes: Sequence[str] | None = None
+) -> ImageSubset:
+    """Draw from labeled images, in the shares of their classes; classes seen once are left out.
+
+    Raises:
+        DataError: labels that cannot be used.
+        SettingsError: too few samples for the classes.
+    """
+    checked = validation.check_labels(labels, count, classes)
+    rows = validation.stratified(checked.codes, samples, seed)
+    return ImageSubset(checked.indices[rows], checked.codes[rows], checked.classes, checked.notices)
+
+
+def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:
+    """Draw from images without labels.
+
+    Raises:
+        DataError: fewer than two images.
+    """
+    if count < validation.FEWEST:
+        raise DataError(expected("images", "two or more", count))
+    order = seeds.generator(seed, "samples").permutation(count)
+    return ImageSubset(np.sort(order[:samples]))
+
+
+def output_subset(
+    network: Network, labels: ArrayLike, count: int, samples: int, seed: int
+) -> ImageSubset:
+    """Draw from images whose labels are units of the model's output, in the classes' shares.
+
+    Raises:
+        ModelError: the model does not end in classes.
+        DataError: labels that are no units of the model's output.
+        SettingsError: too few samples for the classes.
+    """
+    units = output_units(network, labels, count)
+    codes = np.unique(units, return_inverse=True)[1]
+    rows = validation.stratified(codes, samples, seed)
+    return ImageSubset(rows, units[rows])
+
+
+def output_units(network: Network, labels: ArrayLike, count: int) -> np.ndarray:
+    """Return labels (count,) int as the units of the model's output that stand for the classes.
+
+    Raises:
+        ModelError: the model does not end in classes.
+        DataError: labels that are no whole numbers from 0 to the number of the model's classes.
+    """
+    from oip.network.outputs import classes
+
+    most = max(2, classes(network).units)
+    values = validation.label_column("labels", labels)
+    if len(values) != count:
+        raise DataError(expected("labels", f"{count}, one an image", len(values)))
+    classes_text = f"whole numbers from 0 to {most - 1}, the classes of the model's output"
+    if values.dtype.kind not in "bui":
+        raise DataError(expected("labels", classes_text, f"'{values[0]}'"))
+    units = values.astype(np.int64)
+    if units.min(initial=0) < 0 or units.max(initial=0) >= most:
+        raise DataError(expected("labels", classes_text, f"{units.min()} to {units.max()}"))
+    return units

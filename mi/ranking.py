@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits
-from oip.mi import validation
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator, LabelEstimator
+from oip.mi.estimators.base import Estimator, InputEstimator, LabelEstimator
 from oip.mi.estimators.registry import able, label_estimator
 from oip.mi.estimators.results import LEVEL, MapEstimates, joined
+from oip.mi.layer_sample import BYTE_BUDGET, At, LayerSample
 from oip.mi.permutation_test import ENOUGH, adjusted
 
 if TYPE_CHECKING:
@@ -233,14 +233,14 @@ class Estimated:
             about_input: (m,) nats about the input, or None.
         """
         finite = np.isfinite(estimates.raw)
-        ordered = one.abilities.held_out or estimates.saturated[finite].mean() <= _MOSTLY
-        low, high = rank_intervals(estimates, one.abilities.held_out)
+        ordered = one.held_out or estimates.saturated[finite].mean() <= _MOSTLY
+        low, high = rank_intervals(estimates, one.held_out)
         p = estimates.p_value
         return cls(
             estimator=one.name,
             name_shown=one.name_shown,
             parameters=one.parameters,
-            held_out=one.abilities.held_out,
+            held_out=one.held_out,
             mi=bits(estimates.mi),
             raw=bits(estimates.raw),
             low=bits(estimates.low),
@@ -255,7 +255,7 @@ class Estimated:
             class_ceiling=bits(estimates.class_ceiling),
             ceiling=float(bits(np.nanmax(estimates.ceiling))),
             ordered=bool(ordered),
-            rank=ranks(estimates, one.abilities.held_out),
+            rank=ranks(estimates, one.held_out),
             rank_low=low,
             rank_high=high,
             input=None if about_input is None else bits(about_input),
@@ -506,11 +506,6 @@ def _number(value: Any) -> float | None:
 DEFAULT_ESTIMATORS = ("predictive", "kde")
 _POOLED_SHUFFLES = 4000
 _FEWEST_SHUFFLES = 40
-_BYTES = 256 << 20
-
-
-class NoFiniteResponses(DataError):
-    """Every map of a layer gives NaN or infinity."""
 
 
 def rank(
@@ -522,12 +517,13 @@ def rank(
     maps: str | Iterable[int] | int | None = None,
     estimators: Sequence[str | Estimator] = DEFAULT_ESTIMATORS,
     samples: int = 2000,
-    at: Literal["response", "block"] = "response",
+    at: At = "response",
     seed: int = 0,
     progress: Progress = automatic,
     classes: Sequence[str] | None = None,
     split: str = "",
     with_input: bool = False,
+    byte_budget: int = BYTE_BUDGET,
 ) -> Ranking:
     """Orders the maps of a layer by what their responses know about the label.
 
@@ -549,6 +545,7 @@ def rank(
         classes: names; the label k is shown as `classes[k]`.
         split: what the images are, such as "mnist:test"; shown with the result.
         with_input: also what each map tells of the input, by those estimators that can.
+        byte_budget: for the responses that are in memory at a time.
 
     Returns:
         The ranking, in bits wherever it is shown, with the images that excite each map.
@@ -562,60 +559,43 @@ def rank(
         >>> ranking = mi.rank("model.keras", images, labels, "Conv2D_3")  # doctest: +SKIP
         >>> ranking.to_pandas().head()  # doctest: +SKIP
     """
-    from oip.network.forward import map_blocks
-    from oip.network.inputs import check_images
-    from oip.network.layer_spec import map_numbers
-    from oip.network.network import Network
-
     chosen = _chosen(estimators, with_input)
-    if at not in ("response", "block"):
-        raise SettingsError(expected("at", "response or block", f"'{at}'"))
-    network = Network.of(model_or_path, images=images)
-    info = network.find(layer) if isinstance(layer, str) else layer
-    numbers = map_numbers(info, maps)
-    pixels = check_images(network.inputs, images)
-    known = validation.check_labels(labels, len(pixels), classes)
-    picked = validation.stratified(known.codes, samples, seed)
-    codes, places = known.codes[picked], known.kept[picked]
-    size = info.size if at == "response" else info.block_size
-
-    shuffles = max(_FEWEST_SHUFFLES, -(-_POOLED_SHUFFLES // len(numbers)))
+    sample = LayerSample.draw(
+        model_or_path,
+        images,
+        labels,
+        layer,
+        maps=maps,
+        at=at,
+        samples=samples,
+        seed=seed,
+        classes=classes,
+    )
+    codes = sample.codes
+    shuffles = max(_FEWEST_SHUFFLES, -(-_POOLED_SHUFFLES // len(sample.maps)))
     finite: list[np.ndarray] = []
     summaries: list[dict[str, np.ndarray]] = []
     parts: dict[str, list[MapEstimates]] = {one.name: [] for one in chosen}
     inputs: dict[str, list[np.ndarray]] = {one.name: [] for one in chosen}
-    label = f"{info.name}: ranking"
-    done = 0
-    progress(label, done, len(numbers))
-    for block, values in map_blocks(network, pixels[places], info, numbers, at, _BYTES):
-        usable = np.asarray(np.isfinite(values).all(axis=(0, 2)))
-        finite.append(usable)
-        summaries.append(summarise(values, size or (), codes, len(known.classes), places))
-        if usable.any():
-            good = values if usable.all() else values[:, usable]
+    for block in sample.responses(byte_budget, progress, "ranking"):
+        finite.append(block.finite)
+        summaries.append(
+            summarise(block.values, sample.size, codes, len(sample.classes), sample.indices)
+        )
+        if block.finite.any():
+            good = block.values if block.finite.all() else block.values[:, block.finite]
             for one in chosen:
-                most = ENOUGH if one.abilities.cheap_null else min(shuffles, ENOUGH)
+                most = ENOUGH if one.cheap_null else min(shuffles, ENOUGH)
                 count = most if one.shuffles else 0
                 parts[one.name].append(one.over_maps(good, codes, seed, count, one.map_draws))
-                if with_input and one.can("input_information"):
+                if with_input and isinstance(one, InputEstimator):
                     inputs[one.name].append(_about_input(one, good, seed))
-        done += len(block)
-        progress(label, done, len(numbers))
     usable = np.concatenate(finite)
-    if not usable.any():
-        raise NoFiniteResponses(
-            expected(
-                f"responses of layer '{info.name}'",
-                "finite numbers",
-                "NaN or infinity in every map",
-                "Look for NaN in the model's weights.",
-            )
-        )
     return Ranking(
-        layer=info.name,
-        index=info.index,
-        maps=numbers,
-        classes=known.classes,
+        layer=sample.layer.name,
+        index=sample.layer.index,
+        maps=sample.maps,
+        classes=sample.classes,
         estimated=tuple(
             Estimated.of(
                 one,
@@ -624,14 +604,14 @@ def rank(
             )
             for one in chosen
         ),
-        samples=len(places),
+        samples=len(sample),
         split=split,
         at=at,
         seed=seed,
         responses={
             name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
         },
-        notices=(*known.notices, *_unusable(numbers[~usable])),
+        notices=(*sample.notices, *_unusable(sample.maps[~usable])),
     )
 
 
@@ -643,14 +623,14 @@ def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[Lab
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
         raise SettingsError(expected("estimators", "each one once", ", ".join(names)))
-    if with_input and not any(one.can("input_information") for one in chosen):
-        able_ones = ", ".join(able("input_information"))
+    if with_input and not any(isinstance(one, InputEstimator) for one in chosen):
+        able_ones = ", ".join(able(InputEstimator))
         wanted = f"one that tells of the input, of {able_ones}"
         raise SettingsError(expected("estimators", wanted, ", ".join(names)))
     return chosen
 
 
-def _about_input(one: Estimator, values: np.ndarray, seed: int) -> np.ndarray:
+def _about_input(one: InputEstimator, values: np.ndarray, seed: int) -> np.ndarray:
     """(m,): what the responses (n, m, d) of each map tell of the input, in nats."""
 
     def told(place: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_number, check_whole
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import SettingsError, expected
 from oip.core.units import bits
 from oip.mi.backend import thread_map
 from oip.mi.estimators.renyi_entropy import (
@@ -23,7 +23,7 @@ from oip.mi.estimators.renyi_entropy import (
 )
 from oip.mi.estimators.renyi_pairs import Pairs, added_squares
 from oip.mi.estimators.results import SATURATED
-from oip.mi.layer_sample import At, Subject
+from oip.mi.layer_sample import At, LayerSample
 
 if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
@@ -252,56 +252,60 @@ def redundancy(
     check_number("redundancy: relative", relative)
     if pairs is not None:
         check_whole("redundancy: pairs", pairs)
-    subject = Subject.of(
-        model_or_path, images, labels, layer, maps=maps, samples=samples, seed=seed
+    sample = LayerSample.draw(
+        model_or_path,
+        images,
+        labels,
+        layer,
+        maps=maps,
+        at=at,
+        samples=samples,
+        seed=seed,
+        label_free=True,
     )
-    grams, finite = layer_grams(subject, at, Bandwidth(relative))
-    numbers, notices = subject.maps[finite], list(subject.notices)
+    grams, finite = layer_grams(sample, Bandwidth(relative))
+    numbers, notices = sample.maps[finite], list(sample.notices)
     if not finite.all():
         notices.append(f"{(~finite).sum()} maps have responses that are not finite, left out.")
-    whole = gram_of_input(subject)
+    whole, codes = gram_of_input(sample), sample.subset.codes
     if alpha == 2:
-        about, label = pairs_at_two(grams, whole, subject.codes)
+        about, label = pairs_at_two(grams, whole, codes)
     else:
-        about, label = _spectra(grams, whole, subject.codes, alpha, pairs, seed)
+        about, label = _spectra(grams, whole, codes, alpha, pairs, seed)
     return Redundancies(
-        layer=subject.info.name,
-        index=subject.info.index,
+        layer=sample.layer.name,
+        index=sample.layer.index,
         maps=numbers,
         input=about,
         label=label,
-        together=_together(grams, whole, subject.codes, alpha, (label or about).single),
+        together=_together(grams, whole, codes, alpha, (label or about).single),
         parameters={"alpha": alpha, "relative": relative},
-        samples=len(subject.images),
+        samples=len(sample),
         split=split,
         at=at,
         notices=tuple(notices),
     )
 
 
-def layer_grams(subject: Subject, at: At, width: Bandwidth) -> tuple[np.ndarray, np.ndarray]:
+def layer_grams(sample: LayerSample, width: Bandwidth) -> tuple[np.ndarray, np.ndarray]:
     """(m, n, n) float32 Gram matrices of the maps with finite responses, and which they are."""
-    n, maps = len(subject.images), len(subject.maps)
+    n, maps = len(sample), len(sample.maps)
     if 4 * maps * n * n > _GRAMS:
         most = int((_GRAMS / (4 * maps)) ** 0.5)
         raise SettingsError(
             expected("samples", f"at most {most} for {maps} maps", n, "Use fewer samples or maps.")
         )
     grams, finite = [], []
-    for _, values in subject.responses(at):
-        usable = np.isfinite(values).all(axis=(0, 2))
-        finite.append(usable)
-        kept = [values[:, place] for place in np.flatnonzero(usable)]
+    for block in sample.responses():
+        finite.append(block.finite)
+        kept = [block.values[:, row] for row in np.flatnonzero(block.finite)]
         grams += thread_map(lambda one: gram(one, width).astype(np.float32), kept)
-    if not grams:
-        name = subject.info.name
-        raise DataError(expected(f"responses of layer '{name}'", "finite numbers", "none"))
     return np.stack(grams), np.concatenate(finite)
 
 
-def gram_of_input(subject: Subject) -> np.ndarray:
+def gram_of_input(sample: LayerSample) -> np.ndarray:
     """(n, n): Gram matrix of the images themselves, standardised, at the median distance."""
-    images = subject.network.inputs.standardised(subject.images)
+    images = sample.network.inputs.standardised(sample.images)
     return gram(images.reshape(len(images), -1), Bandwidth())
 
 

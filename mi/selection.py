@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import html, seeds
-from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.errors import ModelError, SettingsError, expected
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator
+from oip.mi.estimators.base import Estimator, LabelEstimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
@@ -38,7 +38,7 @@ from oip.mi.estimators.renyi_entropy import (
 )
 from oip.mi.estimators.renyi_pairs import Pairs
 from oip.mi.estimators.results import SATURATED
-from oip.mi.layer_sample import At, Subject
+from oip.mi.layer_sample import At, LayerSample, output_units
 from oip.mi.redundancies import gram_of_input, layer_grams, pairs_at_two
 
 if TYPE_CHECKING:
@@ -181,8 +181,8 @@ def _permuted(
 _RIDGE = 1e-4
 
 
-def eliminated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `subject.maps` in the order in which they stay, and (m,) the loss of each.
+def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `sample.maps` in the order in which they stay, and (m,) the loss of each.
 
     Other maps of the layer stay throughout. Losses are shares of the variance that the next layers
     compute, at the time when the map goes.
@@ -194,8 +194,8 @@ def eliminated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     from oip.network.channel_graph import of_network
     from oip.network.surgery import LARGEST, has_patches, inputs_of
 
-    known = of_network(subject.network)
-    mine = known.of_layer(subject.network, subject.info)[subject.maps]
+    known = of_network(sample.network)
+    mine = known.of_layer(sample.network, sample.layer)[sample.maps]
     next_layers = [
         reader
         for reader in known.readers
@@ -207,9 +207,9 @@ def eliminated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     if not next_layers:
         hint = "Choose another method."
         wanted = f"a convolution or dense layer after it, of at most {LARGEST} inputs"
-        raise SettingsError(expected(f"layer '{subject.info.name}'", wanted, "none", hint))
+        raise SettingsError(expected(f"layer '{sample.layer.name}'", wanted, "none", hint))
     fits = [
-        _Fit.of(subject.network, reader, known.same(reader.channels), mine, subject.images)
+        _Fit.of(sample.network, reader, known.same(reader.channels), mine, sample.images)
         for reader in next_layers
     ]
     left = list(range(len(mine)))
@@ -423,37 +423,37 @@ def select(
     if not (isinstance(beta, (int, float)) and math.isfinite(beta) and beta >= 0):
         raise SettingsError(expected("beta", "a number from 0", beta))
     label_free = method in LABEL_FREE
-    subject = Subject.of(
+    sample = LayerSample.draw(
         model_or_path,
         images,
         None if label_free else labels,
         layer,
         maps=maps,
+        at=at,
         samples=20 * samples if method == "elimination" else samples,
         seed=seed,
+        label_free=label_free,
     )
-    if not label_free:
-        subject.known_codes()
     width: int | None = None
-    notices = subject.notices
+    notices = sample.notices
     if method == "elimination":
-        order, scores = eliminated(subject)
+        order, scores = eliminated(sample)
     elif method in ("mrmr", "ib", "cmi"):
-        rows, order, scores, width, told = _by_grams(subject, method, at, beta, alpha, seed)
+        rows, order, scores, width, told = _by_grams(sample, method, beta, alpha)
         notices = (*notices, *told)
-        every = np.full(len(subject.maps), -np.inf)
+        every = np.full(len(sample.maps), -np.inf)
         every[rows] = scores
         order, scores = np.concatenate([rows[order], np.flatnonzero(every == -np.inf)]), every
     else:
-        scores = _scores(subject, method, at, label_estimator(estimator), labels, seed)
+        scores = _scores(sample, method, label_estimator(estimator), labels)
         scores = np.where(np.isfinite(scores), scores, -np.inf)
         order = np.argsort(-scores, kind="stable")
     return Selection(
-        layer=subject.info.name,
-        index=subject.info.index,
+        layer=sample.layer.name,
+        index=sample.layer.index,
         method=method,
-        maps=subject.maps,
-        order=subject.maps[order],
+        maps=sample.maps,
+        order=sample.maps[order],
         scores=scores,
         width=width,
         notices=notices,
@@ -480,16 +480,16 @@ def kept_of(count: int, share: float) -> int:
 
 
 def _by_grams(
-    subject: Subject, method: str, at: At, beta: float, alpha: float, seed: int
+    sample: LayerSample, method: str, beta: float, alpha: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int | None, tuple[str, ...]]:
     """Rows with finite responses, their order and scores, a width, notices."""
-    codes = subject.known_codes()
-    grams, finite = layer_grams(subject, at, Bandwidth())
+    codes = sample.codes
+    grams, finite = layer_grams(sample, Bandwidth())
     rows = np.flatnonzero(finite)
     if method == "cmi":
-        found = conditional_width(grams, codes, alpha, seed)
+        found = conditional_width(grams, codes, alpha, sample.seed)
         return rows, found.order, found.scores, found.width, found.notices
-    about, label = pairs_at_two(grams, gram_of_input(subject), codes)
+    about, label = pairs_at_two(grams, gram_of_input(sample), codes)
     if method == "ib" or label is None:
         known = about.single if label is None else label.single
         scores = beta * known - about.single
@@ -498,45 +498,42 @@ def _by_grams(
     return rows, order, scores, None, ()
 
 
-def _scores(
-    subject: Subject, method: str, at: At, estimator: Any, labels: Any, seed: int
-) -> np.ndarray:
+def _scores(sample: LayerSample, method: str, estimator: LabelEstimator, labels: Any) -> np.ndarray:
     if method == "apoz":
-        return active(subject, at)
+        return active(sample)
     if method == "mean":
-        return mean_response(subject, at)
+        return mean_response(sample)
     if method == "l1":
-        return kernel_size(subject)
+        return kernel_size(sample)
     if method == "taylor":
-        return taylor(subject, labels)
+        return taylor(sample, labels)
     if method == "random":
-        return random_numbers(subject, seed)
-    codes = subject.known_codes()
+        return random_numbers(sample)
+    codes = sample.codes
     found = []
-    for _, values in subject.responses(at):
-        finite = np.asarray(np.isfinite(values).all(axis=(0, 2)))
+    for _, values, finite in sample.responses():
         part = np.full(len(finite), -np.inf)
         if finite.any():
-            part[finite] = estimator.over_maps(values[:, finite], codes, seed).raw
+            part[finite] = estimator.over_maps(values[:, finite], codes, sample.seed).raw
         found.append(part)
     return np.concatenate(found)
 
 
-def active(subject: Subject, at: At) -> np.ndarray:
+def active(sample: LayerSample) -> np.ndarray:
     """(m,): share of responses above 0, one less the average percentage of zeros (APoZ).
 
     References:
         H. Hu et al.: Network trimming. arXiv:1607.03250 (2016), eq. 1.
     """
-    return _over_blocks(subject, at, lambda values: (values > 0).mean(axis=(0, 2)))
+    return _over_blocks(sample, lambda values: (values > 0).mean(axis=(0, 2)))
 
 
-def mean_response(subject: Subject, at: At) -> np.ndarray:
+def mean_response(sample: LayerSample) -> np.ndarray:
     """(m,): mean response over images and nodes."""
-    return _over_blocks(subject, at, lambda values: values.mean(axis=(0, 2), dtype=np.float64))
+    return _over_blocks(sample, lambda values: values.mean(axis=(0, 2), dtype=np.float64))
 
 
-def kernel_size(subject: Subject) -> np.ndarray:
+def kernel_size(sample: LayerSample) -> np.ndarray:
     """(m,): sum of the absolute weights of a map's kernels.
 
     References:
@@ -544,27 +541,27 @@ def kernel_size(subject: Subject) -> np.ndarray:
     """
     from oip.network.channel_graph import convolution_call, of_network
 
-    layer = convolution_call(subject.network, subject.info).layer
-    known = of_network(subject.network)
-    known.of_layer(subject.network, subject.info)  # says so where the layer makes no maps
+    layer = convolution_call(sample.network, sample.layer).layer
+    known = of_network(sample.network)
+    known.of_layer(sample.network, sample.layer)  # says so where the layer makes no maps
     cut = next(cut for cut in known.cuts[id(layer)] if not cut.reads)
     kernel = np.abs(np.asarray(layer.get_weights()[cut.weight], np.float64))
     axes = tuple(axis for axis in range(kernel.ndim) if axis != cut.axis % kernel.ndim)
-    return kernel.sum(axis=axes)[subject.maps]
+    return kernel.sum(axis=axes)[sample.maps]
 
 
-def random_numbers(subject: Subject, seed: int) -> np.ndarray:
+def random_numbers(sample: LayerSample) -> np.ndarray:
     """(m,): chance."""
-    return seeds.generator(seed, "random maps", subject.info.index).random(len(subject.maps))
+    return seeds.generator(sample.seed, "random maps", sample.layer.index).random(len(sample.maps))
 
 
-def taylor(subject: Subject, labels: Any) -> np.ndarray:
+def taylor(sample: LayerSample, labels: Any) -> np.ndarray:
     """(m,): |response x gradient of the loss|, summed over nodes, mean over images.
 
     To first order it is what the loss changes by when the map is silenced for one image.
 
     Args:
-        subject: with labels.
+        sample: with labels.
         labels: (n,) of all images that were given; numbers of the model's classes.
 
     Raises:
@@ -577,13 +574,13 @@ def taylor(subject: Subject, labels: Any) -> np.ndarray:
     """
     import tensorflow as tf
 
-    from oip.network.forward import compiled_for_images, run_in_batches, run_to
+    from oip.network.forward import compiled, run_to
     from oip.network.outputs import classes
     from oip.network.tracing import shadowed
 
-    network, info = subject.network, subject.info
+    network, info = sample.network, sample.layer
     head = classes(network)
-    targets = class_numbers(subject, labels, max(head.units, 2))
+    targets = output_units(network, labels, len(labels))[sample.indices]
     axes = len(info.size)
     place = 1 if info.channels_first else axes + 1
 
@@ -614,40 +611,18 @@ def taylor(subject: Subject, labels: Any) -> np.ndarray:
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(known, logits)
         return tape.gradient(loss, gate)
 
+    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
     if head.place.layer is info.response.layer:
         raise ModelError(expected(f"layer '{info.name}'", "a layer before the output", "it"))
-    graph = compiled_for_images(network, gated, tf.TensorSpec((None,), tf.int32))
-    batches = run_in_batches(
-        graph,
-        subject.images,
-        network.activation_bytes(),
-        along=[targets.astype(np.int32)],
-        byte_budget=256 << 20,
-        most=256,
-    )
+    graph = compiled(gated, image, tf.TensorSpec((None,), tf.int32))
+    batch = int(np.clip((256 << 20) // network.activation_bytes(), 1, 256))
     total = np.zeros(info.maps)
-    for _, gradient in batches:
-        total += np.abs(gradient).sum(axis=0, dtype=np.float64)
-    return (total / len(subject.images))[subject.maps]
+    for start in range(0, len(sample.images), batch):
+        part = np.asarray(sample.images[start : start + batch], np.float32)
+        known = tf.constant(targets[start : start + batch], tf.int32)
+        total += np.abs(graph(tf.constant(part), known).numpy()).sum(axis=0, dtype=np.float64)
+    return (total / len(sample.images))[sample.maps]
 
 
-def class_numbers(subject: Subject, labels: Any, classes: int) -> np.ndarray:
-    """(n,) int: the model's class of each image of the sample.
-
-    Raises:
-        DataError: labels that are no whole numbers from 0 to the model's classes.
-    """
-    values = np.asarray(labels)
-    if values.ndim == 2 and values.shape[1] > 1:
-        values = values.argmax(axis=1)
-    values = values.reshape(len(values))
-    wanted = f"numbers of the model's classes, 0 to {classes - 1}"
-    if values.dtype.kind not in "bui":
-        raise DataError(expected("labels", wanted, f"'{values[0]}'"))
-    if values.min() < 0 or values.max() >= classes:
-        raise DataError(expected("labels", wanted, f"{values.min()} to {values.max()}"))
-    return values[subject.places].astype(np.int64)
-
-
-def _over_blocks(subject: Subject, at: At, measure: Any) -> np.ndarray:
-    return np.concatenate([measure(values) for _, values in subject.responses(at)])
+def _over_blocks(sample: LayerSample, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return np.concatenate([measure(block.values) for block in sample.responses()])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from oip.mi import validation
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
+from oip.mi.layer_sample import At, check_at, labeled_subset
 from oip.mi.training.layer_reader import Part, Reader
 from oip.mi.training.record import RecordFolder
 
@@ -171,7 +172,7 @@ class Recorder(keras.callbacks.Callback):
         out: str | Path | None = None,
         layers: Sequence[str] | None = None,
         dense: Sequence[str] = (),
-        at: Literal["response", "block"] = "response",
+        at: At = "response",
         estimator: str | Estimator = "kde",
         samples: int = 500,
         seed: int = 0,
@@ -184,19 +185,16 @@ class Recorder(keras.callbacks.Callback):
         pixels = np.asarray(images)
         if pixels.ndim < 3:
             raise DataError(expected("images", "shape (n, h, w, bands)", pixels.shape))
-        known = validation.check_labels(labels, len(pixels), classes)
-        picked = validation.stratified(known.codes, samples, seed)
-        places = known.kept[picked]
-        self._codes = known.codes[picked]
-        self._images = pixels[places]
+        check_at(at)
+        subset = labeled_subset(labels, len(pixels), samples, seed, classes)
+        self._codes: np.ndarray = subset.codes
+        self._images = pixels[subset.indices]
         numbers = _whole_numbers(labels)
-        self._true = None if numbers is None else numbers[places]
-        self._classes = known.classes
+        self._true = None if numbers is None else numbers[subset.indices]
+        self._classes = subset.classes
         self._asked = None if layers is None else list(layers)
         self._dense = list(dense)
-        if at not in ("response", "block"):
-            raise SettingsError(expected("at", "response or block", f"'{at}'"))
-        self._at: Literal["response", "block"] = at
+        self._at: At = at
         self._seed, self._split = seed, split
         if out is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="oip-")
@@ -388,5 +386,5 @@ def _coordinates(gram: np.ndarray) -> np.ndarray:
 
 def _whole_numbers(labels: Any) -> np.ndarray | None:
     """(n,): labels that can be places in a model's output."""
-    values = validation.one_column("labels", validation.plain("labels", labels), False)
+    values = validation.label_column("labels", labels)
     return values.astype(np.int64) if values.dtype.kind in "bui" else None

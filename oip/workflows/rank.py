@@ -54,7 +54,8 @@ def rank_into(
     """
     from oip.core import files
     from oip.mi.estimators.registry import estimator
-    from oip.mi.ranking import DEFAULT_ESTIMATORS, NoFiniteResponses, rank
+    from oip.mi.layer_sample import NoFiniteResponses
+    from oip.mi.ranking import DEFAULT_ESTIMATORS, rank
     from oip.run.run import SCHEMA, Run, own_files, run_info
     from oip.run.shards import data_digest, key_of
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.mi.quantities import local_orders
+from oip.mi.information import local_orders
 from oip.mi.validation import check_side
 
 

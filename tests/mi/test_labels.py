@@ -23,7 +23,7 @@ def test_numbers_booleans_strings_columns_and_one_hot_are_the_same_labels():
     ):
         known = check_labels(given, 40)
         assert (known.codes == CODES).all()
-        assert (known.kept == np.arange(40)).all()
+        assert (known.indices == np.arange(40)).all()
         assert known.notices == ()
     assert check_labels(CODES > 1, 40).classes == ("False", "True")
     assert check_labels(CODES * 10 - 7, 40).classes == ("-7", "3", "13", "23")
@@ -39,7 +39,7 @@ def test_labels_seen_once_are_left_out_with_a_notice():
     given = CODES.copy()
     given[5] = 77
     known = check_labels(given, 40)
-    assert 5 not in known.kept
+    assert 5 not in known.indices
     assert len(known.codes) == 39
     assert "77" in known.notices[0]
 

@@ -150,12 +150,11 @@ def test_classes_without_a_difference(planted, images):
     assert not mi.common_patterns(planted, rest, drawn, "maps", 0).own.any()
 
 
-def test_the_order_of_images_and_the_blocks_of_maps_do_not_matter(planted, images, monkeypatch):
+def test_the_order_of_images_and_the_blocks_of_maps_do_not_matter(planted, images):
     whole = mi.separating(planted, *images, "maps", 0, 1)
     turned = mi.separating(planted, images[0][::-1], images[1][::-1], "maps", 0, 1)
     assert np.allclose(whole.node_effect, turned.node_effect)
-    monkeypatch.setattr("oip.mi.class_patterns.BYTES", 1)
-    parts = mi.separating(planted, *images, "maps", 0, 1)
+    parts = mi.separating(planted, *images, "maps", 0, 1, byte_budget=1)
     assert np.array_equal(whole.node_p_value, parts.node_p_value)
     assert np.array_equal(whole.cases.values, parts.cases.values)
     some = mi.separating(planted, *images, "maps", 0, 1, maps=[1, 2])
@@ -180,23 +179,23 @@ def test_hard_cases_are_the_images_that_the_network_confuses(judging, images):
     apart = mi.separating(judging, pixels, labels, "maps", 0, 1, classes=["a", "b", "c"])
     cases = apart.cases
     hard = cases.hard
-    assert cases.places[hard].tolist() == [3, 9, 12]
+    assert cases.indices[hard].tolist() == [3, 9, 12]
     assert cases.labels[hard].tolist() == ["a", "a", "a"]
     assert cases.predicted[hard].tolist() == ["b", "b", "a"]
     assert (cases.own[hard][:2] < 0.01).all() and 0.5 < cases.own[hard][2] < 0.9
-    assert not np.isin([3, 9, 12], cases.places[~hard]).any()
+    assert not np.isin([3, 9, 12], cases.indices[~hard]).any()
     assert cases.predicted[~hard].tolist() == ["a"] * 3 + ["b"] * 3
     assert (apart.nearer_second[hard][:2] > 0.5).all()
     assert ((apart.nearer_second[~hard] > 0.5) == [0, 0, 0, 1, 1, 1]).all()
     found = mi.common_patterns(judging, pixels, labels, "maps", "a", classes=["a", "b", "c"])
-    assert found.cases.places[found.cases.hard].tolist() == [3, 9, 12]
+    assert found.cases.indices[found.cases.hard].tolist() == [3, 9, 12]
     assert not found.notices
 
 
 def test_values_of_the_cases_are_their_responses(judging, images):
     apart = mi.separating(judging, *images, "maps", 0, 1)
     assert np.allclose(apart.cases.values[:, 0], apart.cases.images[..., 0], atol=1e-6)
-    assert np.array_equal(apart.cases.images, images[0][apart.cases.places])
+    assert np.array_equal(apart.cases.images, images[0][apart.cases.indices])
 
 
 @pytest.mark.parametrize("case", ["two classes of three", "names nobody knows"])
@@ -368,7 +367,7 @@ def test_notebooks_show_names_as_text(planted, images):
         ({"layer": "classes"}, ModelError, "classes"),
         ({"maps": [3]}, SettingsError, "0 to 2"),
         ({"shuffles": 5}, SettingsError, "from 19"),
-        ({"samples": 10}, SettingsError, "from 20"),
+        ({"samples": 10}, SettingsError, "20 or more"),
         ({"at": "start"}, SettingsError, "response or block"),
         ({"labels": np.zeros(300, int)}, DataError, "two classes"),
         ({"labels": np.arange(3)}, DataError, "300"),

@@ -6,7 +6,7 @@ import pytest
 from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.mi.estimators.kde import Kde
-from oip.mi.ranking import NoFiniteResponses
+from oip.mi.layer_sample import NoFiniteResponses
 
 
 def block_model(bias=None):
@@ -146,11 +146,9 @@ def test_names_are_shown_as_text(ranking):
     bad.plot().canvas.draw()
 
 
-def test_same_seed_same_result_whatever_the_blocks(halves, monkeypatch, ranking):
-    import oip.mi.ranking as module
-
-    monkeypatch.setattr(module, "_BYTES", 1)
-    again = mi.rank(block_model(), *halves, "@0", classes=["dark", "left", "right"], split="x:y")
+def test_same_seed_same_result_whatever_the_blocks(halves, ranking):
+    names = ["dark", "left", "right"]
+    again = mi.rank(block_model(), *halves, "@0", classes=names, split="x:y", byte_budget=1)
     assert again.order.tolist() == ranking.order.tolist()
     for one, other in zip(again.estimated, ranking.estimated, strict=True):
         for name in ("raw", "low", "high", "p_value", "p_adjusted", "per_class"):

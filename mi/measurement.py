@@ -1,0 +1,138 @@
+"""One driver for every quantity: from samples to an estimate with interval, null and notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from oip.core.checks import check_drawn, plain
+from oip.mi.backend import thread_map
+from oip.mi.estimators.base import Estimator, RawEstimate
+from oip.mi.estimators.results import LEVEL, Estimate
+from oip.mi.permutation_test import p_values
+from oip.mi.resampling import centered, halves
+
+_FEWEST_HALVED = 4
+"""Samples in a half under which a half tells nothing about the whole."""
+_NO_INTERVAL = "No interval: half of the samples are too few for one."
+
+
+class Resampled(NamedTuple):
+    """A raw estimate with those of resampled and of shuffled samples, in nats."""
+
+    value: RawEstimate
+    draws: np.ndarray | None
+    """(draws,): estimates of random halves; empty where halves are too small, None if not asked."""
+    null: np.ndarray | None
+    """(shuffles,): estimates of shuffled samples; None if there are none."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Measurement:
+    """A quantity of given samples, and the ways to estimate it on others like them."""
+
+    quantity: str
+    """Such as `I(X;Y)`."""
+    estimator: Estimator
+    arrays: tuple[np.ndarray, ...]
+    """The samples: numbers (n, d) or codes (n,) each; the first one is X."""
+    d: int
+    """Dimensions of X, as they are shown."""
+    seed: int
+    estimate_on: Callable[..., RawEstimate]
+    """The raw estimate of samples like `arrays`."""
+    null_of: Callable[[int], np.ndarray] | None = None
+    """Number of shuffles -> (shuffles,) estimates of shuffled samples; None: there is no null."""
+    paired: bool = True
+    """The rows of all arrays belong together. If not, each array is a sample by itself."""
+    floor: float | None = 0.0
+    """Smallest value that the quantity can have; None if there is none."""
+
+    def estimate(self, null: int | None = 0, draws: int | None = None) -> Estimate:
+        """Return the estimate with all that belongs to it.
+
+        Args:
+            null: shuffles for the p-value; the estimator's own number if None.
+            draws: random halves for the interval; the estimator's own number if None.
+
+        Raises:
+            SettingsError: others than whole numbers of 0 or more; more than memory holds.
+        """
+        estimator, n = self.estimator, sum(self.sizes)
+        own = estimator.alone_shuffles
+        own_null = estimator.shuffles if own is None else own
+        shuffles = own_null if null is None else check_drawn("null", null, n)
+        count = estimator.resamples if draws is None else check_drawn("draws", draws, n)
+        return self._finished(self.resampled(shuffles, count))
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes of the sets of samples: one if the arrays are paired."""
+        return [len(array) for array in self.arrays[: 1 if self.paired else None]]
+
+    @property
+    def too_few_for_halves(self) -> bool:
+        """Whether half of the samples tell nothing about the whole."""
+        return min(self.sizes) // 2 < max(_FEWEST_HALVED, self.estimator.fewest)
+
+    def resampled(self, shuffles: int, draws: int) -> Resampled:
+        """Return the raw estimate with its draws and its null."""
+        value = self.estimate_on(*self.arrays)
+        drawn = self._drawn(draws) if draws else None
+        null = self.null_of(shuffles) if shuffles and self.null_of else None
+        return Resampled(value, drawn, null)
+
+    def _drawn(self, draws: int) -> np.ndarray:
+        """Return (draws,) estimates of random halves; none where halves are too small."""
+        if self.too_few_for_halves:
+            return np.empty(0)
+        sizes = self.sizes
+        sets = [halves(size, self.seed + number, draws) for number, size in enumerate(sizes)]
+        if self.paired:
+            sets *= len(self.arrays)
+
+        def estimate(draw: int) -> float:
+            parts = zip(self.arrays, sets, strict=True)
+            return self.estimate_on(*(array[rows[draw]] for array, rows in parts)).nats
+
+        memory = self.estimator.working_bytes(sum(sizes) // 2)
+        return np.array(thread_map(estimate, range(draws), memory))
+
+    def _finished(self, result: Resampled) -> Estimate:
+        """Clip the value and its interval, compare it with its null, and describe it."""
+        value, draws, null = result
+        clips = self.estimator.clips
+        least = -np.inf if self.floor is None or not clips else self.floor
+        most = np.inf if value.ceiling is None or not clips else value.ceiling
+        shown = float(np.clip(value.nats, least, most))
+        low = high = p = None
+        notices = value.notices
+        if draws is not None and draws.size:
+            quantiles = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+            ends = np.quantile(centered(value.nats, draws), quantiles)
+            low = float(np.clip(ends[0], least, shown))
+            high = float(np.clip(ends[1], shown, most))
+        elif draws is not None:
+            notices += (_NO_INTERVAL,)
+        if null is not None and null.size:
+            p = float(p_values(np.array([value.nats]), null[:, None])[0])
+        parameters = self.estimator.parameters
+        return Estimate(
+            quantity=self.quantity,
+            estimator=self.estimator.name,
+            parameters={name: plain(setting) for name, setting in parameters.items()},
+            nats=shown,
+            n=len(self.arrays[0]),
+            d=self.d,
+            ceiling=value.ceiling,
+            low=low,
+            high=high,
+            p_value=p,
+            raw=None if value.nats == shown else value.nats,
+            seed=self.seed,
+            notices=notices,
+            least=value.least,
+        )
