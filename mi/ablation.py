@@ -159,7 +159,7 @@ def ablate(
     Example:
         >>> mi.ablate("model.keras", images, labels, "Conv2D_3").order[:5]  # doctest: +SKIP
     """
-    from oip.network.forward import spatial_means
+    from oip.network.forward import batch_size, image_batches, spatial_means
 
     check_choice("to", to, ("zero", "mean"))
     everything = LayerSample.of(model_or_path, images, layer, maps=maps, seed=seed)
@@ -176,14 +176,13 @@ def ablate(
     whole, right = np.empty(len(pixels)), np.empty(len(pixels), bool)
     sums = np.zeros((3, len(numbers)))
     outcomes = _outcomes(network, info)
-    batch = int(np.clip(byte_budget // network.activation_bytes(), 1, _BATCH))
-    room = max(1, byte_budget // (network.activation_bytes() * min(batch, len(pixels))))
+    size = network.activation_bytes()
+    batch = batch_size(size, byte_budget, _BATCH)
+    room = max(1, byte_budget // (size * min(batch, len(pixels))))
     total_work = len(numbers) * -(-len(pixels) // batch)
     label, done = f"{info.name}: ablation", 0
     progress(label, 0, total_work)
-    for first in range(0, len(pixels), batch):
-        rows = slice(first, first + batch)
-        part = np.asarray(pixels[rows], np.float32)
+    for rows, part in image_batches(pixels, size, byte_budget, _BATCH):
         run = outcomes(part, codes[rows], fill.astype(np.float32))
         whole[rows], right[rows] = (found[0] for found in run(np.array([-1])))
         for start in range(0, len(numbers), room):
@@ -225,7 +224,7 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
     import tensorflow as tf
 
     from oip.network import layer_types, outputs
-    from oip.network.forward import compiled, run_to
+    from oip.network.forward import compiled_for_images, run_to
     from oip.network.tracing import shadowed
 
     head = outputs.classes(network)
@@ -262,11 +261,10 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
         hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
         return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
 
-    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
-    before = compiled(response, image)
-    rest = compiled(
+    before = compiled_for_images(network, response)
+    rest = compiled_for_images(
+        network,
         after,
-        image,
         tf.TensorSpec((None, *layer.size, layer.maps), tf.float32),
         tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((None,), tf.int32),

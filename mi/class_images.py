@@ -199,18 +199,15 @@ def class_predictions(
     from scipy.special import expit
 
     from oip.network import layer_types
-    from oip.network.forward import batch_size, chosen_maps
+    from oip.network.forward import run_in_batches, selected_maps
     from oip.network.outputs import classes
 
     if subset.outputs is None:
         return None
     head = classes(network)
-    forward = chosen_maps(network, head.place, False)
-    batch = batch_size(network)
-    parts = [
-        forward(images[start : start + batch], np.arange(head.units))[..., 0]
-        for start in range(0, len(images), batch)
-    ]
+    graph = selected_maps(network, head.place, False)
+    units, size = np.arange(head.units, dtype=np.int32), network.activation_bytes()
+    parts = [part[..., 0] for _, part in run_in_batches(graph, images, size, units)]
     values = np.concatenate(parts).astype(np.float64)
     layer = head.place.layer
     if head.units == 1:

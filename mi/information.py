@@ -13,7 +13,7 @@ from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
-from oip.mi.estimators.registry import Kind, estimator_of
+from oip.mi.estimators.registry import estimator_of
 from oip.mi.measurement import Measurement, Resampled
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (
@@ -170,15 +170,8 @@ def conditional_mutual_information(
     ).estimate(null, draws)
 
 
-def _estimator_of(
-    quantity: str,
-    ability: type[Kind],
-    estimator: str | Estimator | None,
-    default: str,
-    parameters: dict[str, object],
-) -> Kind:
-    """Return the estimator of a quantity, the default one if None was named."""
-    return estimator_of(quantity, ability, default if estimator is None else estimator, parameters)
+def _default(estimator: str | Estimator | None, name: str) -> str | Estimator:
+    return name if estimator is None else estimator
 
 
 def _pair(
@@ -206,7 +199,7 @@ def _pair(
     if x.is_label and y.is_label:
         quantity = "I(X;Y) of two labels"
         discrete = estimator_of(
-            quantity, DiscreteEstimator, "binning" if estimator is None else estimator, parameters
+            quantity, "discrete_information", _default(estimator, "binning"), parameters
         )
 
         def of_labels(left: np.ndarray, right: np.ndarray) -> RawEstimate:
@@ -229,9 +222,7 @@ def _pair(
         )
     if not x.is_label and not y.is_label:
         quantity = "I(X;Y) of numbers and numbers (say discrete=True if y is a label)"
-        pair = estimator_of(
-            quantity, PairEstimator, "ksg" if estimator is None else estimator, parameters
-        )
+        pair = estimator_of(quantity, "information", _default(estimator, "ksg"), parameters)
         return Measurement(
             quantity="I(X;Y)",
             estimator=pair,
@@ -244,7 +235,7 @@ def _pair(
     numbers, label = (y, x) if x.is_label else (x, y)
     quantity = f"I(X;Y) of numbers and a label (say discrete=False if {label.name} is numbers)"
     about_label = estimator_of(
-        quantity, LabelEstimator, "kde" if estimator is None else estimator, parameters
+        quantity, "label_information", _default(estimator, "kde"), parameters
     )
     if label.values.any():
         check_seen_twice(label.name, label.values)
@@ -319,15 +310,13 @@ def _given(
     if not y.is_label:
         quantity = "I(X;Y|Z) of numbers"
         direct = estimator_of(
-            quantity, ConditionalEstimator, "ksg" if estimator is None else estimator, parameters
+            quantity, "conditional_information", _default(estimator, "ksg"), parameters
         )
         return direct, lambda a, b, c: direct.conditional_information(a, b, c, seed)
     quantity = "I(X;Y|Z) of a label, given numbers"
-    chain = estimator_of(
-        quantity, LabelEstimator, "kde" if estimator is None else estimator, parameters
-    )
+    chain = estimator_of(quantity, "label_information", _default(estimator, "kde"), parameters)
     check_seen_twice(y.name, y.values)
-    if isinstance(chain, ConditionalLabelEstimator):
+    if chain.can("conditional_label_information"):
         return chain, lambda a, b, c: chain.conditional_label_information(a, b, c, seed)
 
     def by_chain_rule(left: np.ndarray, codes: np.ndarray, condition: np.ndarray) -> RawEstimate:

@@ -14,7 +14,7 @@ from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator, InputEstimator, LabelEstimator
+from oip.mi.estimators.base import Estimator, LabelEstimator
 from oip.mi.estimators.registry import able, label_estimator
 from oip.mi.estimators.results import LEVEL, MapEstimates, joined
 from oip.mi.layer_sample import BYTE_BUDGET, At, LayerSample
@@ -233,14 +233,14 @@ class Estimated:
             about_input: (m,) nats about the input, or None.
         """
         finite = np.isfinite(estimates.raw)
-        ordered = one.held_out or estimates.saturated[finite].mean() <= _MOSTLY
-        low, high = rank_intervals(estimates, one.held_out)
+        ordered = one.abilities.held_out or estimates.saturated[finite].mean() <= _MOSTLY
+        low, high = rank_intervals(estimates, one.abilities.held_out)
         p = estimates.p_value
         return cls(
             estimator=one.name,
             name_shown=one.name_shown,
             parameters=one.parameters,
-            held_out=one.held_out,
+            held_out=one.abilities.held_out,
             mi=bits(estimates.mi),
             raw=bits(estimates.raw),
             low=bits(estimates.low),
@@ -255,7 +255,7 @@ class Estimated:
             class_ceiling=bits(estimates.class_ceiling),
             ceiling=float(bits(np.nanmax(estimates.ceiling))),
             ordered=bool(ordered),
-            rank=ranks(estimates, one.held_out),
+            rank=ranks(estimates, one.abilities.held_out),
             rank_low=low,
             rank_high=high,
             input=None if about_input is None else bits(about_input),
@@ -585,10 +585,10 @@ def rank(
         if block.finite.any():
             good = block.values if block.finite.all() else block.values[:, block.finite]
             for one in chosen:
-                most = ENOUGH if one.cheap_null else min(shuffles, ENOUGH)
+                most = ENOUGH if one.abilities.cheap_null else min(shuffles, ENOUGH)
                 count = most if one.shuffles else 0
                 parts[one.name].append(one.over_maps(good, codes, seed, count, one.map_draws))
-                if with_input and isinstance(one, InputEstimator):
+                if with_input and one.can("input_information"):
                     inputs[one.name].append(_about_input(one, good, seed))
     usable = np.concatenate(finite)
     return Ranking(
@@ -623,14 +623,14 @@ def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[Lab
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
         raise SettingsError(expected("estimators", "each one once", ", ".join(names)))
-    if with_input and not any(isinstance(one, InputEstimator) for one in chosen):
-        able_ones = ", ".join(able(InputEstimator))
+    if with_input and not any(one.can("input_information") for one in chosen):
+        able_ones = ", ".join(able("input_information"))
         wanted = f"one that tells of the input, of {able_ones}"
         raise SettingsError(expected("estimators", wanted, ", ".join(names)))
     return chosen
 
 
-def _about_input(one: InputEstimator, values: np.ndarray, seed: int) -> np.ndarray:
+def _about_input(one: Estimator, values: np.ndarray, seed: int) -> np.ndarray:
     """(m,): what the responses (n, m, d) of each map tell of the input, in nats."""
 
     def told(place: int) -> float:

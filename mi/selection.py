@@ -574,7 +574,7 @@ def taylor(sample: LayerSample, labels: Any) -> np.ndarray:
     """
     import tensorflow as tf
 
-    from oip.network.forward import compiled, run_to
+    from oip.network.forward import compiled_for_images, run_in_batches, run_to
     from oip.network.outputs import classes
     from oip.network.tracing import shadowed
 
@@ -611,16 +611,20 @@ def taylor(sample: LayerSample, labels: Any) -> np.ndarray:
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(known, logits)
         return tape.gradient(loss, gate)
 
-    image = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
     if head.place.layer is info.response.layer:
         raise ModelError(expected(f"layer '{info.name}'", "a layer before the output", "it"))
-    graph = compiled(gated, image, tf.TensorSpec((None,), tf.int32))
-    batch = int(np.clip((256 << 20) // network.activation_bytes(), 1, 256))
+    graph = compiled_for_images(network, gated, tf.TensorSpec((None,), tf.int32))
+    batches = run_in_batches(
+        graph,
+        sample.images,
+        network.activation_bytes(),
+        along=[targets.astype(np.int32)],
+        byte_budget=256 << 20,
+        most=256,
+    )
     total = np.zeros(info.maps)
-    for start in range(0, len(sample.images), batch):
-        part = np.asarray(sample.images[start : start + batch], np.float32)
-        known = tf.constant(targets[start : start + batch], tf.int32)
-        total += np.abs(graph(tf.constant(part), known).numpy()).sum(axis=0, dtype=np.float64)
+    for _, gradient in batches:
+        total += np.abs(gradient).sum(axis=0, dtype=np.float64)
     return (total / len(sample.images))[sample.maps]
 
 
