@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from oip.core.checks import check_choice, check_number
+from oip.core.checks import check_choice, check_number, check_whole
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import matrix_bytes
@@ -24,6 +24,7 @@ from oip.mi.estimators.renyi_entropy import (
     spectral_entropy,
 )
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
+from oip.mi.measurement import Measurement
 from oip.mi.resampling import Prepared, over_prepared, shuffled
 from oip.mi.validation import check_lengths, check_responses, check_side, checked_maps
 
@@ -202,14 +203,18 @@ class Renyi(LabelEstimator):
             >>> mi.estimator("renyi").group_entropy(responses).saturated
             True
         """
-        from oip.mi.quantities import estimate
-
         values = check_responses(responses)
         n, maps, d = values.shape
         joint = self._entropy(self._group_gram(values))
-        told = _saturated("the maps together", joint, n)
-        value = RawEstimate(joint, ceiling=math.log(n), notices=told)
-        return estimate("H(T^1, ..., T^C)", self, value, n=n, d=maps * d, seed=0)
+        notices = _saturated("the maps together", joint, n)
+        return Measurement(
+            quantity="H(T^1, ..., T^C)",
+            estimator=self,
+            arrays=(values,),
+            d=maps * d,
+            seed=0,
+            estimate_on=lambda _: RawEstimate(joint, ceiling=math.log(n), notices=notices),
+        ).estimate(0, 0)
 
     def group_information(
         self,
@@ -240,40 +245,35 @@ class Renyi(LabelEstimator):
         References:
             S. Yu et al. (2021), eq. 7.
         """
-        from oip.mi.quantities import check_asked, estimate, resampled
-
         values = check_responses(responses)
         side = check_side("y", y, discrete, labels_first=True)
         n, maps, d = values.shape
         check_lengths("y", len(side), n)
-        seed, shuffles, drawn = check_asked(n, seed, null, draws)
+        seed = check_whole("seed", seed, 0)
         b = label_gram(side.values) if side.is_label else gram(side.values, self.width)
         g = self._group_gram(values)
+        everyone = np.arange(n)
 
-        def information(rows: np.ndarray, columns: np.ndarray) -> float:
+        def information(rows: np.ndarray, columns: np.ndarray) -> RawEstimate:
             cut, other = g[np.ix_(rows, rows)], b[np.ix_(columns, columns)]
-            return self._shared(cut, other, ("", "")).nats
+            return self._shared(cut, other, ("the maps together", "Y"))
 
-        everyone, room = np.arange(n), self.working_bytes(n)
-        halved = resampled(
-            self, lambda parts: information(parts[0], parts[0]), [n], drawn or 0, seed
-        )
-        mixed = thread_map(
-            lambda order: information(everyone, order),
-            shuffled(everyone, seed, shuffles or 0),
-            room,
-        )
-        value = self._shared(g, b, ("the maps together", "Y"))
-        return estimate(
-            "I(T^1, ..., T^C;Y)",
-            self,
-            value,
-            n=n,
+        def null_of(shuffles: int) -> np.ndarray:
+            orders = shuffled(everyone, seed, shuffles)
+            memory = self.working_bytes(n)
+            return np.array(
+                thread_map(lambda order: information(everyone, order).nats, orders, memory)
+            )
+
+        return Measurement(
+            quantity="I(T^1, ..., T^C;Y)",
+            estimator=self,
+            arrays=(everyone,),
             d=maps * d,
             seed=seed,
-            draws=halved,
-            null=np.array(mixed),
-        )
+            estimate_on=lambda rows: information(rows, rows),
+            null_of=null_of,
+        ).estimate(null, draws)
 
     def pairs(self, responses: np.ndarray, labels: Any) -> Pairs:
         """What every two maps know of a label together: redundancy and synergy.
