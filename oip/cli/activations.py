@@ -1,29 +1,46 @@
-"""`oip activations`."""
+"""`oip activations`: pictures of the outputs of layers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from oip.cli.options import note, plain_text, print_json, with_options
-from oip.cli.pictures import check_labelled, model_and_data, picture_options
+from oip.cli.options import (
+    DataOptions,
+    ModelOptions,
+    Output,
+    data_options,
+    model_argument,
+    model_options,
+    out_option,
+    output_options,
+    picture_options,
+    seed_option,
+    with_options,
+)
+from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core.errors import DataError, RunError, SettingsError, expected
 
-_MOST = 24
+if TYPE_CHECKING:
+    from oip.models import Dataset
+    from oip.network.network import Network
+    from oip.network.outputs import Output as LayerOutput
+    from oip.network.responses import Responses
+
+_MOST_IMAGES = 24
 """Images in one picture."""
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @click.argument("layers", nargs=-1, metavar="[LAYER]...")
-@click.option("--data", "source", metavar="SOURCE", required=True, help="Where the images are.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the pictures."
-)
+@data_options("The source of the images.")
+@out_option("Folder of the pictures.")
 @with_options(
     click.option("--images", "numbers", metavar="0,5,9", help="Numbers of the images, from 0."),
     click.option(
@@ -31,11 +48,11 @@ _MOST = 24
         "names",
         multiple=True,
         metavar="NAME",
-        help="The first images of a class; several classes come beside each other.",
+        help="The first images of a class; several classes are drawn side by side.",
     ),
     click.option(
         "--count",
-        type=click.IntRange(1, _MOST),
+        type=click.IntRange(1, _MOST_IMAGES),
         default=3,
         show_default=True,
         help="Images of each --class.",
@@ -61,30 +78,30 @@ _MOST = 24
     ),
 )
 @picture_options
+@model_options
+@seed_option
+@output_options
 def command(
-    model: Path,
+    model: ModelOptions,
     layers: tuple[str, ...],
-    source: str,
+    data: DataOptions,
     out: Path,
     numbers: str | None,
     names: tuple[str, ...],
     count: int,
     order: str,
-    colour: str,
     scale: str,
     columns: int | None,
+    colour: str,
     kind: str,
-    data_dir: Path | None,
-    imports: tuple[str, ...],
     seed: int,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> int:
-    """Draw what the layers of MODEL give for some images, all maps of a layer as one picture.
+    """Draw the outputs of layers of MODEL for some images, all maps of a layer as one picture.
 
     LAYER is the name of any layer with maps or units (convolution, pooling, dense, ...), or @INDEX
-    as 'oip layers' prints it; nothing means all convolutions, what pooling leaves of them, and the
-    dense layers. Pictures are numbered in the order of the model; of a single image 'overview'
+    as 'oip layers' prints it; without it, all convolutions, the poolings after them, and the dense
+    layers are drawn. Pictures are numbered in the order of the model; for a single image 'overview'
     shows all layers. SOURCE is as for 'oip rank'.
 
     \b
@@ -95,73 +112,87 @@ def command(
     from oip.network.responses import ACROSS, check_budget, responses
 
     if bool(names) == (numbers is not None):
-        given = "both" if names else "neither"
-        raise SettingsError(expected("images", "either --images or --class", given))
+        received = "both" if names else "neither"
+        raise SettingsError(expected("images", "either --images or --class", received))
     check_writable(out)
-    network, data = model_and_data(model, imports, source, data_dir)
+    images = data.load()
+    network = model.open(images)
     chosen = [find_output(network, name) for name in layers] or shown_outputs(network)
-    places = _listed(numbers, len(data)) if numbers is not None else _of(data, names, count)
-    if len(places) > _MOST:
-        raise SettingsError(expected("images in one picture", f"at most {_MOST}", len(places)))
-    for output in chosen:
-        check_budget(output, len(places), output.maps)
-    titles = [_title(data, place) for place in places]
-    orders = _orders(order, network, chosen, data, seed, quiet)
+    indices = (
+        _parse_indices(numbers, len(images))
+        if numbers is not None
+        else _of_classes(images, names, count)
+    )
+    if len(indices) > _MOST_IMAGES:
+        limit = f"at most {_MOST_IMAGES}"
+        raise SettingsError(expected("images in one picture", limit, len(indices)))
+    for layer in chosen:
+        check_budget(layer, len(indices), layer.maps)
+    titles = [_title(images, index) for index in indices]
+    orders = _orders(order, network, chosen, images, seed, output)
     across = count if names and count <= ACROSS else None
-    drawing = _Drawing(out, kind, quiet, {"colour": colour, "scale": scale})
-    for output, rows in zip(chosen, orders, strict=True):
+    drawing = _Drawing(out, kind, output, {"colour": colour, "scale": scale})
+    for layer, maps in zip(chosen, orders, strict=True):
         try:
-            found = responses(network, data.images[places], output.name, titles=titles)
+            result = responses(network, images.images[indices], layer.name, titles=titles)
         except DataError as error:
-            drawing.failed(output.name, error)
+            drawing.add_failure(layer.name, error)
             continue
-        drawing.add(found, output.call, rows, columns=columns, across=across)
+        drawing.add(result, layer.call, maps, columns=columns, across=across)
     overview = drawing.overview()
-    if as_json:
-        print_json({"folder": str(out), "overview": overview, "layers": drawing.told})
+    if output.as_json:
+        print_json({"folder": str(out), "overview": overview, "layers": drawing.records})
     else:
-        _print(drawing.told)
-        click.echo(plain_text(out))
+        _print([record for record in drawing.records if record["file"]])
+        print_text(out)
     return 1 if drawing.incomplete else 0
 
 
 class _Drawing:
-    """The pictures as they are written, layer by layer, and what is told of them."""
+    """The pictures as they are written, layer by layer, and a record of each."""
 
-    def __init__(self, out: Path, kind: str, quiet: bool, look: dict[str, Any]):
-        self.told: list[dict[str, Any]] = []
+    def __init__(self, out: Path, kind: str, output: Output, style: dict[str, str]):
+        self.records: list[Record] = []
         self.incomplete = False
         self._out = out
         self._kind = kind
-        self._quiet = quiet
-        self._look = look
-        self._kept: list[tuple[Any, Any]] = []
+        self._output = output
+        self._style = style
+        self._for_overview: list[tuple[Responses, np.ndarray | None]] = []
         self._error: DataError | None = None
 
-    def add(self, found: Any, call: int, order: Any, **layout: Any) -> None:
-        """Draws a layer; only of a single image its responses are kept, for the overview."""
+    def add(
+        self,
+        result: Responses,
+        call: int,
+        order: np.ndarray | None,
+        *,
+        columns: int | None,
+        across: int | None,
+    ) -> None:
+        """Draw a layer; the responses to a single image are kept for the overview."""
         from oip.core import plots
 
         path = self._out / f"{call:03d}.{self._kind}"
-        plots.save(found.plot(order=order, **layout, **self._look), path)
-        self.told.append({**found.to_dict(), "file": path.name})
-        if len(found) == 1:
-            self._kept.append((found, order))
-        if len(found.unusable):
+        figure = result.plot(order=order, columns=columns, across=across, **self._style)  # type: ignore[arg-type]
+        plots.save(figure, path)
+        self.records.append({**result.to_dict(), "file": path.name})
+        if len(result) == 1:
+            self._for_overview.append((result, order))
+        if len(result.unusable):
             self.incomplete = True
-            listed = ", ".join(str(number) for number in found.unusable[:8])
-            text = f"oip: {found.layer}: not finite: {found.what} {listed}"
-            note(plain_text(text), self._quiet)
+            listed = ", ".join(str(number) for number in result.unusable[:8])
+            self._output.note(f"oip: {result.layer}: not finite: {result.what} {listed}")
 
-    def failed(self, layer: str, error: DataError) -> None:
-        """Notes a layer that cannot be drawn."""
+    def add_failure(self, layer: str, error: DataError) -> None:
+        """Record a layer that cannot be drawn."""
         self.incomplete = True
         self._error = error
-        self.told.append({"layer": layer, "file": None, "error": str(error)})
-        note(plain_text(f"oip: {error}"), self._quiet)
+        self.records.append({"layer": layer, "file": None, "error": str(error)})
+        self._output.note(f"oip: {error}")
 
     def overview(self) -> str | None:
-        """Name of the picture of one image on all layers, if there are several and it is one.
+        """Draw several layers for a single image as one picture and return its name.
 
         Raises:
             DataError: no layer could be drawn.
@@ -169,112 +200,114 @@ class _Drawing:
         from oip.core import plots
         from oip.network.responses import MOST, overview
 
-        if self._error is not None and not any(one["file"] for one in self.told):
+        if self._error is not None and not any(record["file"] for record in self.records):
             raise self._error
-        if len(self._kept) < 2:
+        if len(self._for_overview) < 2:
             return None
-        if len(self._kept) > MOST:
-            text = f"oip: no overview: {len(self._kept)} layers, one page holds {MOST}"
-            note(text, self._quiet)
+        if len(self._for_overview) > MOST:
+            count = len(self._for_overview)
+            self._output.note(f"oip: no overview: {count} layers, one page holds {MOST}")
             return None
         path = self._out / f"overview.{self._kind}"
-        found, orders = zip(*self._kept, strict=True)
-        plots.save(overview(found, orders, **self._look), path)
+        results, orders = zip(*self._for_overview, strict=True)
+        plots.save(overview(results, orders, **self._style), path)  # type: ignore[arg-type]
         return path.name
 
 
-def _print(told: list[dict[str, Any]]) -> None:
-    from oip.cli.tables import print_table
-
-    drawn = [one for one in told if one["file"]]
+def _print(records: list[Record]) -> None:
     rows = [
         (
-            one["file"],
-            one["layer"],
-            one["class"],
-            one.get("maps", one.get("units")),
-            "x".join(str(side) for side in one["size"]) or "-",
-            f"{one['lowest']:.3g} to {one['largest']:.3g}",
+            record["file"],
+            record["layer"],
+            record["class"],
+            record.get("maps", record.get("units")),
+            "x".join(str(side) for side in record["size"]) or "-",
+            f"{record['lowest']:.3g} to {record['largest']:.3g}",
         )
-        for one in drawn
+        for record in records
     ]
     headings = ("file", "layer", "class", "maps", "size", "responses")
-    sides = ("left", "left", "left", "right", "right", "right")
-    print_table(list(zip(headings, sides, strict=True)), rows, ", ".join(drawn[0]["images"]))
+    print_table(headings, rows, ", ".join(records[0]["images"]), left=headings[:3])
 
 
-def _listed(text: str, count: int) -> np.ndarray:
-    """Places of `0,5,9` or `0-4`, in the order given."""
+def _parse_indices(text: str, count: int) -> np.ndarray:
+    """Return the numbers of `0,5,9` or `0-4`, in the order given."""
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
         raise SettingsError(expected("--images", "numbers such as 0,5,9 or 0-4", f"'{text}'"))
-    places: list[int] = []
+    indices: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        ends = int(first), int(last or first)
-        if ends[1] < ends[0]:
+        low, high = int(first), int(last or first)
+        if high < low:
             raise SettingsError(expected("--images", "a range from low to high", f"'{part}'"))
-        if ends[1] >= count:
-            raise DataError(expected("--images", f"0 to {count - 1}, of the data", ends[1]))
-        places.extend(range(ends[0], ends[1] + 1))
-    return np.array(places)
+        if high >= count:
+            raise DataError(expected("--images", f"0 to {count - 1}, of the data", high))
+        indices.extend(range(low, high + 1))
+    return np.array(indices)
 
 
-def _of(data: Any, names: tuple[str, ...], count: int) -> np.ndarray:
-    """Places of the first images of each class."""
+def _of_classes(data: Dataset, names: Sequence[str], count: int) -> np.ndarray:
+    """Return the indices of the first images of each class."""
     from oip.mi.class_images import class_name
 
-    check_labelled(data)
-    known = [data.classes[code] for code in np.unique(data.labels)]
-    places: list[int] = []
-    for wanted in names:
-        name = class_name(wanted, known, data.classes)
+    if data.labels is None:
+        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
+    present = [data.classes[code] for code in np.unique(data.labels)]
+    indices: list[int] = []
+    for text in names:
+        name = class_name(text, present, data.classes)
         rows = np.flatnonzero(data.labels == data.classes.index(name))
         if len(rows) < count:
             raise DataError(expected(f"--count of class '{name}'", f"at most {len(rows)}", count))
-        places.extend(rows[:count].tolist())
-    return np.array(places)
+        indices.extend(rows[:count].tolist())
+    return np.array(indices)
 
 
-def _title(data: Any, place: int) -> str:
-    known = data.labels is not None
-    return f"{data.classes[data.labels[place]]} (image {place})" if known else f"image {place}"
+def _title(data: Dataset, index: int) -> str:
+    if data.labels is None:
+        return f"image {index}"
+    return f"{data.classes[data.labels[index]]} (image {index})"
 
 
 def _orders(
-    order: str, network: Any, chosen: list[Any], data: Any, seed: int, quiet: bool
-) -> list[Any]:
-    """For each output the numbers of its maps in order, None for that of the numbers."""
+    order: str,
+    network: Network,
+    chosen: Sequence[LayerOutput],
+    data: Dataset,
+    seed: int,
+    output: Output,
+) -> list[np.ndarray | None]:
+    """Return for each layer the numbers of its maps in order, None for the order of numbers."""
     if order == "index":
         return [None] * len(chosen)
-    indices = sorted({output.index for output in chosen if output.index is not None})
-    known = (
-        _ranked(network, indices, data, seed, quiet)
+    indices = sorted({layer.index for layer in chosen if layer.index is not None})
+    ranked = (
+        _ranked(network, indices, data, seed, output)
         if order == "mi"
         else _ranked_in(Path(order), network, indices)
     )
-    missing = [output.name for output in chosen if output.index not in known]
+    missing = [layer.name for layer in chosen if layer.index not in ranked]
     if missing:
-        note(plain_text(f"oip: by number, not ranked: {', '.join(missing)}"), quiet)
-    return [known.get(output.index) for output in chosen]
+        output.note(f"oip: by number, not ranked: {', '.join(missing)}")
+    return [None if layer.index is None else ranked.get(layer.index) for layer in chosen]
 
 
 def _ranked(
-    network: Any, indices: list[int], data: Any, seed: int, quiet: bool
+    network: Network, indices: Sequence[int], data: Dataset, seed: int, output: Output
 ) -> dict[int, np.ndarray]:
-    """The order in which each layer's maps know about the label; none of layers without one.
+    """Rank the maps of layers by what they know about the label; leave out layers without a rank.
 
     Raises:
-        DataError: no layer can be ranked, for want of labels or of finite responses.
+        DataError: no layer can be ranked, because labels or finite responses are missing.
     """
     from oip import mi
-    from oip.cli.progress import shown
     from oip.mi.ranking import WITH_ORDER
 
-    found, errors = {}, []
-    with shown(quiet) as progress:
+    orders, errors = {}, []
+    with output.progress() as progress:
         for index in indices:
             try:
-                found[index] = mi.rank(
+                orders[index] = mi.rank(
                     network,
                     data.images,
                     data.labels,
@@ -286,42 +319,42 @@ def _ranked(
                 ).order
             except DataError as error:
                 errors.append(error)
-    if errors and not found:
+    if errors and not orders:
         raise errors[-1]
-    return found
+    return orders
 
 
-def _ranked_in(path: Path, network: Any, indices: list[int]) -> dict[int, np.ndarray]:
-    """The order in which a run ranks the maps that it has ranked; others follow by number.
+def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int, np.ndarray]:
+    """Return the maps in the order of a run's rankings, then those that it has not ranked.
 
     Raises:
-        RunError: no run, one of another model, one that has ranked none of the layers, or a
-            damaged ranking.
+        RunError: no run, a run of another model or without a ranking of the layers, or a damaged
+            ranking.
     """
     from oip.run.run import Run
 
     run = Run.open(path)
     if run.info["model"]["sha256"] != network.digest:
         raise RunError(expected(f"'{path}'", f"a run of '{network.name}'", "one of another model"))
-    found = {}
+    orders = {}
     for index in indices:
-        told = run.ranking(index)
-        if told is None:
+        ranking = run.ranking(index)
+        if ranking is None:
             continue
         every = set(range(network.layers[index].maps))
         try:
-            ranked = [int(one["map"]) for one in told["estimators"][0]["maps"]]
+            ranked = [int(row["map"]) for row in ranking["estimators"][0]["maps"]]
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise _no_ranking(path, index, error) from error
+            raise _damaged_ranking(path, index, error) from error
         if not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
-            raise _no_ranking(path, index, "maps twice, or that it does not have")
-        found[index] = np.array([*ranked, *sorted(every - set(ranked))])
-    if not found:
+            raise _damaged_ranking(path, index, "maps twice, or that the layer does not have")
+        orders[index] = np.array([*ranked, *sorted(every - set(ranked))])
+    if not orders:
         raise RunError(
             expected(f"'{path}'", "a ranking of these layers", "none", "Use 'oip rank'.")
         )
-    return found
+    return orders
 
 
-def _no_ranking(path: Path, index: int, received: object) -> RunError:
+def _damaged_ranking(path: Path, index: int, received: object) -> RunError:
     return RunError(expected(f"'{path}'", f"a whole ranking of layer @{index}", received))

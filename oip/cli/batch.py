@@ -1,14 +1,15 @@
-"""`oip batch`."""
+"""`oip batch`: many models, layers and settings."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import json_option, note, plain_text, print_json, quiet_option, with_options
+from oip.cli.options import Output, out_option, output_options, warn, with_options
+from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core.errors import SettingsError, expected
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     click.option(
         "--dry-run",
         is_flag=True,
-        help="Show what is to be done, with seconds and bytes from a short calibration.",
+        help="Show what would be done, with seconds and bytes from a short calibration.",
     ),
-    click.option("--out", type=click.Path(path_type=Path), help="Folder of the batch."),
+    out_option("Folder of the batch.", required=False),
     click.option(
         "--engine",
         type=click.Choice(["process", "local", "dask", "slurm"]),
@@ -39,13 +40,14 @@ if TYPE_CHECKING:
         metavar="KEY=VALUE",
         help="Another value for a key of the job, such as settings.steps=60 or data=mnist.",
     ),
-    click.option("--part", metavar="K/N", help="Only every N-th shard, from the K-th (0) on."),
+    click.option(
+        "--part", metavar="K/N", help="Only every N-th shard, beginning with number K (from 0)."
+    ),
     click.option(
         "--print-sbatch", is_flag=True, help="Print a script for sbatch that does the job, no more."
     ),
-    json_option,
-    quiet_option,
 )
+@output_options
 def command(
     job: Path,
     init: bool,
@@ -57,13 +59,13 @@ def command(
     changes: tuple[str, ...],
     part: str | None,
     print_sbatch: bool,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> int:
     """Reconstruct and rank many models, layers and settings, as JOB.toml says.
 
     The batch can be stopped or killed at any time: the same command goes on and repeats nothing
-    that was finished. What fails is tried again, then recorded and left out; exit status 1.
+    that was finished. Work that fails is tried again, then recorded and left out; the exit status
+    is then 1.
 
     \b
     Example:  oip batch job.toml --init
@@ -75,36 +77,35 @@ def command(
 
     if init:
         return _write_example(job)
-    told = {
+    options = {
         "out": None if out is None else str(out.absolute()),
         "engine.kind": engine,
         "engine.workers": workers,
         "engine.scheduler": scheduler,
     }
-    texts = tuple(f"{key}={_toml(value)}" for key, value in told.items() if value is not None)
+    texts = tuple(f"{key}={_toml(value)}" for key, value in options.items() if value is not None)
     parse_assignments(changes, "--set", tables=True)
-    asked = read_job(job, (*changes, *texts))
+    description = read_job(job, (*changes, *texts))
     if print_sbatch:
         from oip.batch.executors import sbatch_script
 
         own = texts[:1] if out is not None else ()
-        click.echo(sbatch_script(job, asked.engine, (*changes, *own)), nl=False)
+        click.echo(sbatch_script(job, description.engine, (*changes, *own)), nl=False)
         return 0
     from oip.batch.progress import watched
 
-    with watched(quiet) as watcher:
-        if dry_run:
-            from oip.batch.calibration import forecast
-
-            plan = forecast(asked, watcher.prepared)
-        else:
-            from oip.batch.driver import run
-
-            result = run(asked, part=_part(part), watcher=watcher)
     if dry_run:
-        _print_plan(plan, as_json)
+        from oip.batch.calibration import forecast
+
+        with watched(output.quiet) as watcher:
+            plan = forecast(description, watcher.prepared)
+        _print_plan(plan, output)
         return 0
-    return _print_result(result, as_json, quiet)
+    from oip.batch.driver import run
+
+    with watched(output.quiet) as watcher:
+        result = run(description, part=_part(part), watcher=watcher)
+    return _print_result(result, output)
 
 
 def _write_example(path: Path) -> int:
@@ -112,9 +113,9 @@ def _write_example(path: Path) -> int:
     from oip.core.files import write_text
 
     if path.exists():
-        raise SettingsError(expected("--init", "a file that is not there yet", f"'{path}'"))
+        raise SettingsError(expected("--init", "a file that does not exist yet", f"'{path}'"))
     write_text(path, EXAMPLE)
-    click.echo(plain_text(path))
+    print_text(path)
     return 0
 
 
@@ -134,11 +135,10 @@ def _part(text: str | None) -> tuple[int, int]:
     return int(first), int(count)
 
 
-def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
+def _print_plan(plan: Record, output: Output) -> None:
     from oip.batch.progress import duration
-    from oip.cli.tables import print_table
 
-    if as_json:
+    if output.as_json:
         print_json(plan)
         return
     rows = [
@@ -155,71 +155,71 @@ def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
         for run in plan["runs"]
         for layer in run["layers"]
     ]
-    names = ("run", "model", "layer", "maps", "shards", "to do", "worker time", "MiB")
-    sides = ("left", "left", "left", *["right"] * 5)
-    print_table(tuple(zip(names, sides, strict=True)), rows)
+    headings = ("run", "model", "layer", "maps", "shards", "to do", "worker time", "MiB")
+    print_table(headings, rows, left=headings[:3])
     click.echo(
         f"{plan['shards_left']} of {plan['shards']} shards to do, {plan['maps_left']} maps: "
         f"about {duration(plan['seconds'])} with {plan['workers']} at once, "
         f"{plan['bytes'] / 2**20:.0f} MiB"
     )
     for text in plan["notices"]:
-        click.echo(plain_text(text))
+        print_text(text)
 
 
-def _print_result(result: BatchResult, as_json: bool, quiet: bool) -> int:
-    from oip.ascent.results import VERDICTS
-    from oip.cli.tables import print_table
+def _print_result(result: BatchResult, output: Output) -> int:
+    """Print a table of the runs, and what failed; return the exit status."""
+    runs = _run_records(result, output)
+    failures = [failure.to_dict() for failure in result.failures]
+    if output.as_json:
+        seconds = {"seconds": result.seconds, "pieces": result.pieces}
+        print_json({"batch": str(result.out), **seconds, "runs": runs, "failed": failures})
+        if failures:
+            warn(f"oip: {len(failures)} pieces of work failed.")
+    else:
+        _print_tables(result, runs, failures)
+    failed_maps = sum(layer["verdicts"].get("failed", 0) for run in runs for layer in run["layers"])
+    if failed_maps:
+        warn(f"oip: {failed_maps} maps failed.")
+    return 1 if failures or failed_maps else 0
+
+
+def _run_records(result: BatchResult, output: Output) -> list[Record]:
+    """Return the status of every run, of the layers that the job names."""
     from oip.run.check import run_status
     from oip.run.run import Run
 
     runs = []
-    for one in result.runs:
-        told = run_status(Run.open(one.folder))
-        asked = {layer.index for layer in one.outlook.layers}
-        layers = [layer for layer in told["layers"] if layer["index"] in asked]
-        runs.append({"run": one.folder.name, "model": told["model"], "layers": layers})
-        if one.outlook.assumed:
-            note(
-                plain_text(
-                    f"oip: {told['model']}: the input's mean and deviation are not known; 0 and 1 "
-                    "were taken. Say data, preprocess, or input_mean and input_std."
-                ),
-                quiet,
+    for planned in result.runs:
+        status = run_status(Run.open(planned.folder))
+        indices = {layer.index for layer in planned.outlook.layers}
+        layers = [layer for layer in status["layers"] if layer["index"] in indices]
+        runs.append({"run": planned.folder.name, "model": status["model"], "layers": layers})
+        if planned.outlook.assumed:
+            output.note(
+                f"oip: {status['model']}: the input's mean and standard deviation are not known; "
+                "0 and 1 were used. Give data, preprocess, or input_mean and input_std."
             )
-    if as_json:
-        failed = [one.to_dict() for one in result.failures]
-        seconds = {"seconds": result.seconds, "pieces": result.pieces}
-        print_json({"batch": str(result.out), **seconds, "runs": runs, "failed": failed})
-    else:
-        rows = []
-        for run in runs:
-            counts: Counter[str] = Counter()
-            for layer in run["layers"]:
-                counts.update(layer["verdicts"])
-            maps = sum(layer["oips"] for layer in run["layers"])
-            words = (counts.get(word, 0) for word in VERDICTS)
-            rows.append((run["run"], run["model"], len(run["layers"]), maps, *words))
-        names = ("run", "model", "layers", "maps", *VERDICTS)
-        sides = ("left", "left", *["right"] * (2 + len(VERDICTS)))
-        print_table(tuple(zip(names, sides, strict=True)), rows)
-        click.echo(plain_text(f"{result.out} ({result.seconds:.0f} s, {result.pieces} pieces)"))
-    if result.failures:
-        _print_failures([one.to_dict() for one in result.failures], as_json)
-    failed_maps = sum(layer["verdicts"].get("failed", 0) for run in runs for layer in run["layers"])
-    if failed_maps:
-        click.echo(f"oip: {failed_maps} maps failed.", err=True)
-    return 1 if result.failures or failed_maps else 0
+    return runs
 
 
-def _print_failures(failures: list[dict[str, Any]], as_json: bool) -> None:
-    from oip.cli.tables import print_table
+def _print_tables(result: BatchResult, runs: list[Record], failures: list[Record]) -> None:
+    from oip.ascent.results import VERDICTS
 
-    if as_json:
-        click.echo(f"oip: {len(failures)} pieces of work failed.", err=True)
-        return
-    print_table(
-        (("run", "left"), ("layer", "left"), ("file", "left"), ("tries", "right"), ("why", "left")),
-        [(one["run"], one["name"], one["file"], one["attempts"], one["error"]) for one in failures],
-        f"{len(failures)} pieces of work failed",
-    )
+    rows = []
+    for run in runs:
+        counts: Counter[str] = Counter()
+        for layer in run["layers"]:
+            counts.update(layer["verdicts"])
+        maps = sum(layer["oips"] for layer in run["layers"])
+        verdicts = (counts.get(verdict, 0) for verdict in VERDICTS)
+        rows.append((run["run"], run["model"], len(run["layers"]), maps, *verdicts))
+    print_table(("run", "model", "layers", "maps", *VERDICTS), rows, left=("run", "model"))
+    print_text(f"{result.out} ({result.seconds:.0f} s, {result.pieces} pieces)")
+    if failures:
+        names = ("run", "name", "file", "attempts", "error")
+        print_table(
+            ("run", "layer", "file", "tries", "reason"),
+            [[failure[name] for name in names] for failure in failures],
+            f"{len(failures)} pieces of work failed",
+            left=("run", "layer", "file", "reason"),
+        )

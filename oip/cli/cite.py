@@ -1,4 +1,4 @@
-"""`oip cite`."""
+"""`oip cite`: BibTeX of the methods that made a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from oip.cli.options import json_option, print_json
+from oip.cli.options import json_option, run_argument
+from oip.cli.tables import print_json
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @json_option
 def command(run: Path, as_json: bool) -> None:
-    """Print BibTeX of the methods that made RUN (a run or a batch), by the settings it used.
+    """Print BibTeX of the methods that made RUN (a run or a batch), for the settings it used.
 
     \b
     Example:  oip cite runs/demo > methods.bib
@@ -22,8 +23,8 @@ def command(run: Path, as_json: bool) -> None:
     from oip.run.citations import citations
 
     entries: dict[str, str] = {}
-    for one in runs_of(run):
-        entries |= {key: text for key, text in citations(one).items() if key not in entries}
+    for member in runs_of(run):
+        entries = citations(member) | entries
     if as_json:
         print_json({"run": str(run), "entries": entries})
     else:

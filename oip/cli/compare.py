@@ -1,13 +1,13 @@
-"""`oip compare`."""
+"""`oip compare`: two runs side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from oip.cli.options import json_option, plain_text, print_json
+from oip.cli.options import json_option
+from oip.cli.tables import Record, number, print_json, print_table
 
 
 @click.command()
@@ -15,10 +15,10 @@ from oip.cli.options import json_option, plain_text, print_json
 @click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
 @json_option
 def command(first: Path, second: Path, as_json: bool) -> None:
-    """Set two runs side by side, map by map: two checkpoints, two seeds, two settings.
+    """Compare two runs map by map: two checkpoints, two seeds, two settings.
 
-    Similarity is that of the best images of a map in both runs, and its percentile that among the
-    second run's other maps of the same block.
+    The similarity is that of a map's best images in both runs. Its percentile is its rank among the
+    similarities to the second run's other maps of the same block.
 
     \b
     Example:  oip compare runs/epoch-1 runs/epoch-9
@@ -26,67 +26,52 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     from oip.run.compare import compare_runs
     from oip.run.run import Run
 
-    told = compare_runs(Run.open(first), Run.open(second))
+    comparison = compare_runs(Run.open(first), Run.open(second))
     if as_json:
-        print_json(told)
-        return
-    _print(told)
+        print_json(comparison)
+    else:
+        _print(comparison)
 
 
-def _print(told: dict[str, Any]) -> None:
-    from oip.cli.tables import number, print_table
-
-    rows = []
-    for layer in told["layers"]:
-        grown = sum(one["verdicts"] is not None for one in layer["maps"])
-        rows.append(
-            (
-                layer["layer"],
-                len(layer["maps"]),
-                f"{layer['same_verdict']} of {grown}",
-                number(layer["median_similarity"], 2),
-                number(layer["score_correlation"], 2),
-                number(layer["mi_correlation"], 2),
-            )
-        )
-    names = ("layer", "maps", "same verdict", "median similarity", "scores agree", "bits agree")
-    sides = ("left", *["right"] * 5)
-    print_table(tuple(zip(names, sides, strict=True)), rows)
-    for layer in told["layers"]:
-        print_table(
-            (
-                ("map", "right"),
-                ("verdicts", "left"),
-                ("scores", "left"),
-                ("similarity", "right"),
-                ("percentile", "right"),
-                ("bits", "left"),
-                ("ranks", "left"),
-            ),
-            [
-                (
-                    one["map"],
-                    _pair(one["verdicts"]),
-                    _pair(one["scores"]),
-                    number(one["similarity"], 2),
-                    number(one["percentile"], 0),
-                    _pair(one["mi"]),
-                    _pair(one["ranks"]),
-                )
-                for one in layer["maps"]
-            ],
+def _print(comparison: Record) -> None:
+    rows = [
+        (
             layer["layer"],
+            len(layer["maps"]),
+            f"{layer['same_verdict']} of {sum(row['verdicts'] is not None for row in layer['maps'])}",
+            number(layer["median_similarity"], 2),
+            number(layer["score_correlation"], 2),
+            number(layer["mi_correlation"], 2),
         )
-    if not told["same_model"]:
-        click.echo("The models differ: a map's number means the same only where one was trained on")
-        click.echo("from the other.")
-    click.echo(plain_text("agree: Spearman's rank correlation"))
+        for layer in comparison["layers"]
+    ]
+    headings = ("layer", "maps", "same verdict", "median similarity", "scores agree", "bits agree")
+    print_table(headings, rows, left=("layer",))
+    for layer in comparison["layers"]:
+        rows = [
+            (
+                row["map"],
+                _pair(row["verdicts"]),
+                _pair(row["scores"]),
+                number(row["similarity"], 2),
+                number(row["percentile"], 0),
+                _pair(row["mi"]),
+                _pair(row["ranks"]),
+            )
+            for row in layer["maps"]
+        ]
+        headings = ("map", "verdicts", "scores", "similarity", "percentile", "bits", "ranks")
+        left = ("verdicts", "scores", "bits", "ranks")
+        print_table(headings, rows, layer["layer"], left=left)
+    if not comparison["same_model"]:
+        click.echo("The models differ: a map's number means the same in both only if one model was")
+        click.echo("trained on from the other.")
+    click.echo("agree: Spearman's rank correlation")
 
 
-def _pair(values: list[Any] | None) -> str:
-    from oip.cli.tables import number
-
+def _pair(values: Record | None) -> str:
+    """Return two values as text; one where both are the same."""
     if values is None:
         return "-"
-    first, second = (number(one) if isinstance(one, float) else str(one) for one in values)
+    first, second = (number(v) if isinstance(v, float) else str(v) for v in values)
     return first if first == second else f"{first}, {second}"

@@ -1,21 +1,15 @@
-"""`oip estimate`."""
+"""`oip estimate`: entropy or information of arrays in a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import (
-    json_option,
-    note,
-    plain_text,
-    print_json,
-    quiet_option,
-    seed_option,
-    with_options,
-)
+from oip.cli.options import Output, output_options, seed_option, with_options
+from oip.cli.tables import print_json, print_text
+from oip.core.errors import DataError, RunError, SettingsError, expected
 from oip.mi.estimators.registry import NAMES
 
 if TYPE_CHECKING:
@@ -23,8 +17,8 @@ if TYPE_CHECKING:
 
 _QUANTITIES = ("entropy", "total-correlation", "negentropy", "mi", "conditional-mi", "kl", "input")
 _ARRAYS = {"mi": ("x", "y"), "kl": ("x", "y"), "conditional-mi": ("x", "y", "given")}
-"""What a quantity is of, where it is not of x alone."""
-_NULL = ("total-correlation", "mi", "conditional-mi", "kl")
+"""The arrays of a quantity that is not of x alone."""
+_WITH_NULL = ("total-correlation", "mi", "conditional-mi", "kl")
 """Quantities with a p-value."""
 
 
@@ -42,7 +36,7 @@ _NULL = ("total-correlation", "mi", "conditional-mi", "kl")
         "settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A parameter of the estimator, such as k=5; may be said again.",
+        help="A parameter of the estimator, such as k=5; may be given several times.",
     ),
     click.option(
         "--discrete/--no-discrete", default=None, help="Take y as a label, or as numbers."
@@ -70,9 +64,8 @@ _NULL = ("total-correlation", "mi", "conditional-mi", "kl")
         help="Random halves for the 95 % interval, 0 for none.  [default: as many as are cheap]",
     ),
     seed_option,
-    json_option,
-    quiet_option,
 )
+@output_options
 def command(
     file: Path,
     name: str,
@@ -84,18 +77,18 @@ def command(
     null: int | None,
     draws: int | None,
     seed: int,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> None:
     """Estimate entropy, total correlation or information of the arrays in FILE.npz.
 
     The arrays are x, (n,) or (n, d), and, where there are two or three, y and given. A y or given
     of whole numbers, booleans or names, or of one-hot rows, is a label. `kl` is the divergence of x
-    from y, `negentropy` what x lacks to a Gaussian of its covariance, `input` what x, with noise or
-    in bins, still tells of which sample it came from. Information is in bits; JSON has nats, too.
+    from y; `negentropy` is the entropy of a Gaussian with x's covariance minus that of x; `input`
+    is the information that x, with noise or in bins, has about which sample it came from. Results
+    are in bits; JSON has nats, too.
 
-    Not here but in Python: all maps of a layer at once (`mi.estimator(NAME).over_maps`), many
-    variances from one distance matrix (`over_variances` of kde), pairs and groups of maps (`pairs`,
+    In Python only: all maps of a layer at once (`mi.estimator(NAME).over_maps`), many variances
+    from one distance matrix (`over_variances` of kde), pairs and groups of maps (`pairs`,
     `group_information` of renyi), the density destructor of RBIG (`mi.Destructor`).
 
     \b
@@ -103,30 +96,30 @@ def command(
     """
     from oip import mi
     from oip.core.checks import parse_assignments
-    from oip.core.errors import SettingsError, expected
 
     arrays = _arrays(file)
-    asked = quantity or _quantity(arrays)
-    names = _ARRAYS.get(asked, ("x",))
-    given = [_array(file, arrays, one) for one in names]
-    one = mi.estimator(name, **parse_assignments(settings, "--set"))
-    options: dict[str, Any] = {"estimator": one, "seed": seed, "draws": draws}
-    has_labels = asked in ("mi", "conditional-mi")
-    said = {
-        "--null": (null, asked in _NULL, "null"),
-        "--discrete": (discrete, has_labels, "discrete"),
+    if quantity is None:
+        quantity = "entropy" if "y" not in arrays else "conditional-mi" if "given" in arrays else "mi"
+    names = _ARRAYS.get(quantity, ("x",))
+    samples = [_array(file, arrays, array) for array in names]
+    estimator = mi.estimator(name, **parse_assignments(settings, "--set"))
+    has_labels = quantity in ("mi", "conditional-mi")
+    optional = {
+        "--null": ("null", null, quantity in _WITH_NULL),
+        "--discrete": ("discrete", discrete, has_labels),
         "--discrete-x": (
+            "discrete" if quantity == "entropy" else "discrete_x",
             discrete_x,
-            has_labels or asked == "entropy",
-            "discrete" if asked == "entropy" else "discrete_x",
+            has_labels or quantity == "entropy",
         ),
-        "--discrete-given": (discrete_given, "given" in names, "discrete_given"),
+        "--discrete-given": ("discrete_given", discrete_given, "given" in names),
     }
-    for option, (value, used, argument) in said.items():
-        if used:
-            options[argument] = value
+    arguments: dict[str, int | bool | None] = {}
+    for option, (argument, value, is_used) in optional.items():
+        if is_used:
+            arguments[argument] = value
         elif value is not None:
-            raise SettingsError(expected(option, f"none for quantity '{asked}'", value))
+            raise SettingsError(expected(option, f"none for quantity '{quantity}'", value))
     functions = {
         "entropy": mi.entropy,
         "negentropy": mi.negentropy,
@@ -136,17 +129,17 @@ def command(
         "kl": mi.kl_divergence,
         "input": mi.input_information,
     }
-    result = functions[asked](*given, **options)
-    if not as_json:
-        click.echo(plain_text(result))
+    function = functions[quantity]
+    result = function(*samples, estimator=estimator, seed=seed, draws=draws, **arguments)
+    if not output.as_json:
+        print_text(result)
         return
     for text in result.notices:
-        note(plain_text(f"oip: {text}"), quiet)
+        output.note(f"oip: {text}")
     print_json(result.to_dict())
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
-    from oip.core.errors import DataError, RunError
     from oip.core.files import read_arrays
 
     try:
@@ -155,17 +148,9 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         raise DataError(str(error)) from error
 
 
-def _quantity(arrays: dict[str, Any]) -> str:
-    if "y" not in arrays:
-        return "entropy"
-    return "conditional-mi" if "given" in arrays else "mi"
-
-
 def _array(file: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    from oip.core.errors import DataError, expected
-
     if name not in arrays:
-        there = ", ".join(f"'{one}'" for one in arrays) or "no array"
+        names = ", ".join(f"'{array}'" for array in arrays) or "no array"
         hint = f"Save it with numpy.savez(file, {name}=...)."
-        raise DataError(expected(f"'{file}'", f"an array '{name}'", there, hint))
+        raise DataError(expected(f"'{file}'", f"an array '{name}'", names, hint))
     return arrays[name]

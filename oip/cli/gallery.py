@@ -1,102 +1,90 @@
-"""`oip gallery`."""
+"""`oip gallery`: the browsable pages of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import (
-    data_dir_option,
-    json_option,
-    note,
-    plain_text,
-    print_json,
-    quiet_option,
-    with_options,
-)
+from oip.cli.options import DataOptions, Output, data_options, output_options, run_argument
+from oip.cli.tables import plain_text, print_json, print_text
+from oip.core.errors import DataError, RunError, SettingsError, expected
+
+if TYPE_CHECKING:
+    from oip.models import Dataset
+    from oip.run.run import Run
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @click.option(
     "--with-data",
     is_flag=True,
     help="Show the data images that excite each map most; without it the gallery holds no data.",
 )
-@click.option(
-    "--data",
-    "source",
-    metavar="SOURCE",
-    help="Where the run's data are now.  [default: as the run names them]",
+@data_options(
+    "Where the data of the run are now.  [default: as the run names them]", required=False
 )
 @click.option(
     "--single-file",
     is_flag=True,
     help="Build RUN/gallery.html instead: one file that holds everything, for up to 300 maps.",
 )
-@click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
-@with_options(data_dir_option, json_option, quiet_option)
+@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+@output_options
 def command(
     run: Path,
+    data: DataOptions,
     with_data: bool,
-    source: str | None,
     single_file: bool,
-    opened: bool,
-    data_dir: Path | None,
-    as_json: bool,
-    quiet: bool,
+    opens: bool,
+    output: Output,
 ) -> None:
     """Build RUN/gallery, a folder of files that a browser opens without a server.
 
-    Maps are shown the most informative first, layer by layer; each has a page with its starts, its
-    verdict and what it knows. A gallery that is there already is brought up to date: only what
-    changed is drawn again. Prints the path of the page.
+    The most informative maps of each layer come first. Each map has a page with its starts, its
+    verdict and what it knows. A gallery that exists is brought up to date: only what changed is
+    drawn again. Prints the path of the page.
 
     \b
     Example:  oip gallery runs/demo --with-data --open
     """
     from oip import gallery
-    from oip.cli.progress import shown
-    from oip.core.errors import SettingsError, expected
     from oip.run.run import Run
 
-    if source is not None and not with_data:
+    if data.source is not None and not with_data:
         raise SettingsError(expected("--data", "--with-data beside it", "--data alone"))
-    found = Run.open(run)
-    data = _data(found, source, data_dir) if with_data else None
-    with shown(quiet) as progress:
+    source = Run.open(run)
+    images = _data_of(source, data) if with_data else None
+    with output.progress() as progress:
         page = gallery.build(
-            found,
-            data_images=None if data is None else data.images,
-            data_labels=None if data is None else data.labels,
+            source,
+            data_images=None if images is None else images.images,
+            data_labels=None if images is None else images.labels,
             single_file=single_file,
             progress=progress,
         )
-    if opened and click.launch(page.resolve().as_uri()) != 0:
-        note(f"No browser could be started; open {plain_text(page)} in one.", quiet)
-    if as_json:
+    if opens and click.launch(page.resolve().as_uri()) != 0:
+        output.note(f"No browser could be started; open {plain_text(page)} in one.")
+    if output.as_json:
         print_json({"gallery": str(page)})
     else:
-        click.echo(plain_text(page))
+        print_text(page)
 
 
-def _data(run: Any, source: str | None, data_dir: Path | None) -> Any:
-    """The data that the run was made with; refused where their number has changed."""
-    from oip import models
-    from oip.core.errors import DataError, RunError, expected
-
-    told = run.info.get("data") or {}
-    if not told.get("source"):
+def _data_of(run: Run, options: DataOptions) -> Dataset:
+    """Load the data that the run was made with; refuse another number of images."""
+    record = run.info.get("data") or {}
+    if not record.get("source"):
         hint = "Give --data to 'oip reconstruct' or 'oip rank' first."
         raise RunError(expected(f"'{run.path}' for --with-data", "a run with data", "none", hint))
-    data = models.load(source or told["source"], data_dir=data_dir, part="test")
-    if told.get("images") not in (None, len(data.images)):
+    data = DataOptions(options.source or record["source"], options.data_dir).load()
+    if record.get("images") not in (None, len(data.images)):
         raise DataError(
             expected(
                 f"data '{data.source}'",
-                f"the {told['images']} images that the run was made with ({told['source']})",
+                f"the {record['images']} images that the run was made with ({record['source']})",
                 f"{len(data.images)} images",
                 "Say where they are with --data.",
             )

@@ -1,54 +1,38 @@
-"""`oip layers`."""
+"""`oip layers`: the layers of a model that have maps."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import import_option, json_option, plain_text, print_json, with_options
+from oip.cli.options import ModelOptions, json_option, model_argument, sized_model_options
+from oip.cli.tables import Record, print_json, print_table, print_text
+
+if TYPE_CHECKING:
+    from oip.network.network import Network
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--input-size", metavar="H,W", help="Pixels, for models of any size.")
-@click.option(
-    "--input", "input_name", metavar="NAME", help="Of several inputs, the one that takes images."
-)
-@with_options(import_option, json_option)
-def command(
-    model: Path,
-    input_size: str | None,
-    input_name: str | None,
-    imports: tuple[str, ...],
-    as_json: bool,
-) -> None:
+@model_argument
+@sized_model_options
+@json_option
+def command(model: ModelOptions, as_json: bool) -> None:
     """List the layers of MODEL that have maps.
 
-    The index (@0, @1, ...) and the name can both be given to the other commands. Of a model with
-    several inputs these are listed too, with the layers that do not depend on the one chosen.
+    Other commands take a layer by its index (@0, @1, ...) or its name. For a model with several
+    inputs, the inputs are listed too, with the layers that depend on each of them.
 
     \b
     Example:  oip layers model.keras
     """
-    from oip.cli.tables import print_table
-    from oip.workflows.inputs import open_network
-
-    network = open_network(model, imports, None, input_size, input_name)
+    network = model.open(None)
     layers = [layer.to_dict() for layer in network.convolutional]
+    inputs = _inputs(network)
     if as_json:
-        print_json({"layers": layers, "inputs": _inputs(network)})
+        print_json({"layers": layers, "inputs": inputs})
         return
-    columns = (
-        ("index", "right"),
-        ("layer", "left"),
-        ("class", "left"),
-        ("maps", "right"),
-        ("size", "right"),
-        ("receptive field", "right"),
-        ("jump", "right"),
-    )
     rows = [
         (
             f"@{layer['index']}",
@@ -61,32 +45,33 @@ def command(
         )
         for layer in layers
     ]
+    headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
+    print_table(headings, rows, network.name, left=("layer", "class"))
     spec = network.inputs
-    print_table(columns, rows, network.name)
     if spec.known:
         mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (spec.mean, spec.std))
         click.echo(f"input {_sides(spec.shape)}, mean {mean}, std {std} (from {spec.source})")
     else:
-        click.echo(plain_text(f"input {_sides(spec.shape)}, mean and std not known"))
-    inputs = _inputs(network)
-    for one in inputs if len(inputs) > 1 else ():
-        told = " (takes the images)" if one["images"] else ""
-        indices = ", ".join(f"@{index}" for index in one["layers"]) or "no layers"
-        click.echo(plain_text(f"--input {one['name']}: {_sides(one['shape'])}, {indices}{told}"))
+        click.echo(f"input {_sides(spec.shape)}, mean and std not known")
+    for record in inputs if len(inputs) > 1 else ():
+        takes_images = " (takes the images)" if record["images"] else ""
+        indices = ", ".join(f"@{index}" for index in record["layers"]) or "no layers"
+        shape = _sides(record["shape"])
+        print_text(f"--input {record['name']}: {shape}, {indices}{takes_images}")
 
 
-def _inputs(network: Any) -> list[dict[str, Any]]:
-    """The model's inputs, and which of them takes the images."""
+def _inputs(network: Network) -> list[Record]:
+    """Return the model's inputs, and which of them takes the images."""
     return [
         {
             "name": name,
             "shape": list(spec.shape[1:]),
-            "images": place == network.image_input,
-            "layers": [layer.index for layer in network.layers if place in layer.inputs],
+            "images": number == network.image_input,
+            "layers": [layer.index for layer in network.layers if number in layer.inputs],
         }
-        for place, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
+        for number, (name, spec) in enumerate(zip(network.input_names, network.specs, strict=False))
     ]
 
 
-def _sides(values: Any) -> str:
+def _sides(values: Sequence[float] | None) -> str:
     return "-" if values is None else "x".join(f"{value:g}" for value in values)

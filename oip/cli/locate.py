@@ -1,36 +1,44 @@
-"""`oip locate`."""
+"""`oip locate`: the patterns of maps in images."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.inputs import apply_input, input_options
 from oip.cli.options import (
-    data_dir_option,
-    import_option,
-    json_option,
-    note,
-    plain_text,
-    print_json,
-    quiet_option,
+    DataOptions,
+    ModelOptions,
+    Output,
+    data_options,
+    input_options,
+    model_argument,
+    out_option,
+    output_options,
     seed_option,
     with_options,
 )
-from oip.workflows.inputs import load_data, open_network
+from oip.cli.tables import Record, number, print_json, print_table, print_text
+from oip.core.errors import SettingsError, expected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oip.ascent.localization import Locations
+    from oip.ascent.translation import Translations
 
 SCHEMA = 1
-_TOGETHER = 64
+_BLOCK = 64
 """Maps at a time: their images are in memory."""
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @click.argument("selections", nargs=-1, required=True, metavar="LAYER[:MAPS]...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of pictures.")
+@data_options("Images to look through.", required=False)
+@out_option("Folder of the pictures.")
 @with_options(
     click.option(
         "--count",
@@ -42,7 +50,7 @@ _TOGETHER = 64
     click.option(
         "--translation",
         is_flag=True,
-        help="Also the OIPs of several nodes of each map, and how they lie to each other.",
+        help="Also the OIPs of several nodes of each map, and how far they are shifted copies.",
     ),
     click.option(
         "--starts",
@@ -53,169 +61,148 @@ _TOGETHER = 64
     ),
 )
 @input_options
-@with_options(data_dir_option, import_option, seed_option, json_option, quiet_option)
+@seed_option
+@output_options
 def command(
-    model: Path,
+    model: ModelOptions,
     selections: tuple[str, ...],
+    data: DataOptions,
     out: Path,
     count: int,
     translation: bool,
     starts: int,
-    source: str | None,
-    data_dir: Path | None,
-    imports: tuple[str, ...],
-    input_size: str | None,
-    input_name: str | None,
     seed: int,
-    as_json: bool,
-    quiet: bool,
-    **statistics: str | None,
+    output: Output,
 ) -> int:
-    """Find where in images the patterns of maps are: the places of the strongest responses.
+    """Find where in images the patterns of maps are: the nodes that respond most.
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
     all, 3, 0-15 or 0,4,9. Writes a picture for each map, with the receptive field drawn on every
-    image, and locations.json. Beside the images stands the OIP of the layer's central node; 'match'
-    says how like it the pixels in the field are, with the place of that among other images.
+    image, and locations.json. Beside the images is the OIP of the layer's central node; 'match' is
+    its similarity to the pixels in the field, with the percentile of that among other images.
 
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places
     """
-    from oip.ascent.localization import locate
-    from oip.ascent.translation import translation as translated
-    from oip.cli.progress import shown
+    from oip.ascent import localization, translation as translations
     from oip.core import files
-    from oip.core.errors import SettingsError, expected
     from oip.network.layer_spec import parse_selections
 
     began = time.monotonic()
-    if source is None:
+    if data.source is None:
         raise SettingsError(expected("oip locate", "images to look through", "no --data"))
     files.check_writable(out)
-    data = load_data(source, data_dir)
-    network = open_network(model, imports, data, input_size, input_name)
+    images = data.load()
+    network = model.open(images, output)
     chosen = parse_selections(network, selections)
-    told_of_input: Any = statistics
-    apply_input(network, data, quiet=quiet, **told_of_input)
-    told: dict[str, list[Any]] = {"layers": []}
+    layers: list[Record] = []
     written: list[Path] = []
     unusable = 0
-    with shown(quiet) as progress:
+    with output.progress() as progress:
         for layer, maps in chosen:
             parts = []
-            for first in range(0, len(maps), _TOGETHER):
-                block = maps[first : first + _TOGETHER]
-                found = locate(
+            for first in range(0, len(maps), _BLOCK):
+                block = maps[first : first + _BLOCK]
+                locations = localization.locate(
                     network,
-                    data.images,
+                    images.images,
                     f"@{layer.index}",
                     block,
                     count=count,
-                    labels=data.labels,
-                    classes=data.classes if data.labels is not None else None,
+                    labels=images.labels,
+                    classes=images.classes if images.labels is not None else None,
                     starts=starts,
                     seed=seed,
                     progress=progress,
                 )
-                parts.append(found.to_dict())
-                if found.unusable.size:
-                    unusable += found.unusable.size
-                    listed = ", ".join(str(number) for number in found.unusable[:8])
-                    note(plain_text(f"oip: {layer.name}: not finite: maps {listed}"), quiet)
-                written += _drawn(found, out, "places")
+                part = locations.to_dict()
+                if locations.unusable.size:
+                    unusable += locations.unusable.size
+                    listed = ", ".join(str(number) for number in locations.unusable[:8])
+                    output.note(f"oip: {layer.name}: not finite: maps {listed}")
+                written += _draw(locations, locations.index, out, "places")
                 if translation:
-                    place = f"@{layer.index}"
-                    moved = translated(
-                        network, place, block, starts=starts, seed=seed, progress=progress
+                    nodes = translations.translation(
+                        network, f"@{layer.index}", block, starts=starts, seed=seed, progress=progress
                     )
-                    parts[-1]["translation"] = moved.to_dict()
-                    written += _drawn(moved, out, "nodes")
-            told["layers"].append(_joined(parts))
-    files.write_json(out / "locations.json", {"schema": SCHEMA, "data": data.source, **told})
-    if as_json:
-        print_json({"out": str(out), "files": [path.name for path in written], **told})
-        return _status(unusable, chosen)
-    for one in told["layers"]:
-        _print(one, data.source)
-    seconds = f"{time.monotonic() - began:.0f} s"
-    click.echo(plain_text(f"{len(written)} pictures and locations.json in {out} ({seconds})"))
-    return _status(unusable, chosen)
+                    part["translation"] = nodes.to_dict()
+                    written += _draw(nodes, nodes.index, out, "nodes")
+                parts.append(part)
+            layers.append(_merged(parts))
+    files.write_json(
+        out / "locations.json", {"schema": SCHEMA, "data": images.source, "layers": layers}
+    )
+    if output.as_json:
+        print_json({"out": str(out), "files": [path.name for path in written], "layers": layers})
+    else:
+        for record in layers:
+            _print(record, images.source)
+        seconds = f"{time.monotonic() - began:.0f} s"
+        print_text(f"{len(written)} pictures and locations.json in {out} ({seconds})")
+    if not unusable:
+        return 0
+    return 2 if unusable == sum(len(maps) for _, maps in chosen) else 1
 
 
-def _status(unusable: int, chosen: list[tuple[Any, Any]]) -> int:
-    """0, or 1 where the responses of some maps are not finite, or 2 where those of all are."""
-    return 0 if not unusable else 2 if unusable == sum(len(maps) for _, maps in chosen) else 1
-
-
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Blocks of maps of one layer as one."""
-    whole = {**parts[0], "maps": [one for part in parts for one in part["maps"]]}
+def _merged(parts: list[Record]) -> Record:
+    """Merge the records of blocks of maps of one layer."""
+    whole = {**parts[0], "maps": [row for part in parts for row in part["maps"]]}
     if "translation" in whole:
-        whole["translation"] = _joined([part["translation"] for part in parts])
+        whole["translation"] = _merged([part["translation"] for part in parts])
     return whole
 
 
-def _drawn(found: Any, out: Path, word: str) -> list[Path]:
-    """A picture for each map; names come from numbers, never from names of layers."""
+def _draw(
+    results: Iterable[Locations] | Iterable[Translations], index: int, out: Path, kind: str
+) -> list[Path]:
+    """Draw a picture for each map; names come from numbers, never from names of layers."""
     from oip.core import plots
 
-    paths = []
-    for one in found:
-        path = out / f"{found.index:03d}-{word}-{one.maps[0]:04d}.png"
-        paths.append(plots.save(one.plot(), path))
-    return paths
+    return [
+        plots.save(result.plot(), out / f"{index:03d}-{kind}-{result.maps[0]:04d}.png")
+        for result in results
+    ]
 
 
-def _print(told: dict[str, Any], source: str) -> None:
-    from oip.cli.tables import number, print_table
-
+def _print(layer: Record, source: str) -> None:
     rows = []
-    for one in told["maps"]:
-        places = one["places"]
-        best = places[0] if places else None
-        matches = [place["match"] for place in places if place.get("match") is not None]
-        ranks = [place["match_percentile"] for place in places if place.get("match") is not None]
-        labels = [place["label"] for place in places if "label" in place]
+    for row in layer["maps"]:
+        spots = row["places"]
+        best = spots[0] if spots else None
+        matched = [spot for spot in spots if spot.get("match") is not None]
+        percentiles = [spot["match_percentile"] for spot in matched]
+        percentile = _median([value for value in percentiles if value is not None])
+        labels = [spot["label"] for spot in spots if "label" in spot]
         rows.append(
             (
-                one["map"],
-                "not finite" if one["excited"] is None else f"{one['excited']:.1%}",
+                row["map"],
+                "not finite" if row["excited"] is None else f"{row['excited']:.1%}",
                 "-" if best is None else best["image"],
                 "-" if best is None else ",".join(map(str, best["node"])),
                 number(None if best is None else best["response"]),
-                number(_median(matches), 2),
-                "-" if not ranks else f"{_median([r for r in ranks if r is not None]):.0f} %",
+                number(_median([spot["match"] for spot in matched]), 2),
+                "-" if percentile is None else f"{percentile:.0f} %",
                 " ".join(dict.fromkeys(labels)),
             )
         )
-    columns = (
-        ("map", "right"),
-        ("images that excite it", "right"),
-        ("strongest in", "right"),
-        ("node", "right"),
-        ("response", "right"),
-        ("match", "right"),
-        ("of others", "right"),
-        ("classes", "left"),
-    )
-    print_table(columns, rows, f"{told['layer']}: {told['searched']} images of {source}")
-    if "translation" in told:
-        _print_moved(told["translation"])
+    headings = ("map", "images that excite it", "strongest in", "node", "response", "match")
+    title = f"{layer['layer']}: {layer['searched']} images of {source}"
+    print_table((*headings, "of others", "classes"), rows, title, left=("classes",))
+    if "translation" in layer:
+        _print_translation(layer["translation"])
 
 
-def _print_moved(told: dict[str, Any]) -> None:
-    from oip.cli.tables import number, print_table
-
-    reference = told["nodes"].index(told["reference"])
+def _print_translation(layer: Record) -> None:
+    reference = layer["nodes"].index(layer["reference"])
     rows = []
-    for one in told["maps"]:
-        others = [node for place, node in enumerate(one["nodes"]) if place != reference]
-        cells = [
-            number(_median([node[name] for node in others if node[name] is not None]), 2)
+    for row in layer["maps"]:
+        other_nodes = [node for index, node in enumerate(row["nodes"]) if index != reference]
+        medians = [
+            _median([node[name] for node in other_nodes if node[name] is not None])
             for name in ("agreement", "unmoved", "aligned")
         ]
-        own = one["nodes"][reference]
-        rows.append((one["map"], *cells, number(own["aligned"], 2)))
+        own = row["nodes"][reference]["aligned"]
+        rows.append((row["map"], *(number(value, 2) for value in (*medians, own))))
     headings = (
         "map",
         "pairs at the expected shift",
@@ -223,8 +210,8 @@ def _print_moved(told: dict[str, Any]) -> None:
         "moved as expected",
         "starts of one node",
     )
-    title = f"{told['layer']}: OIPs of {len(told['nodes'])} nodes (medians over nodes)"
-    print_table([(heading, "right") for heading in headings], rows, title)
+    title = f"{layer['layer']}: OIPs of {len(layer['nodes'])} nodes (medians over nodes)"
+    print_table(headings, rows, title)
 
 
 def _median(values: list[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""The root command: finds its commands by name, shows errors as one line, sets the exit status."""
+"""The command `oip`: it imports a command when it is called, and prints errors as one line."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 
 import click
 
-from oip.cli.options import plain_text
+from oip.cli.tables import plain_text
 from oip.core.errors import OipError
 from oip.core.warnings import Notice
 
 COMMANDS = {
-    "demo": ("oip.cli.demo", "Train, reconstruct, rank and show, on embedded digits."),
-    "train": ("oip.cli.train", "Train one of the built-in networks."),
-    "layers": ("oip.cli.layers", "List the layers of a model that have maps."),
-    "reconstruct": ("oip.cli.reconstruct", "Grow the pattern that each map reacts to."),
-    "locate": ("oip.cli.locate", "Find where in images the patterns of maps are."),
-    "activations": ("oip.cli.activations", "Draw what layers give for some images."),
-    "rank": ("oip.cli.rank", "Order maps by what they know about the label."),
-    "patterns": ("oip.cli.patterns", "What images of a class have in common, and others not."),
-    "prune": ("oip.cli.prune", "Take the least important maps out of a model."),
-    "estimate": ("oip.cli.estimate", "Entropy or information of arrays in a file."),
-    "gallery": ("oip.cli.gallery", "Build the browsable page of a run."),
-    "export": ("oip.cli.export", "Write a run's images as PNG, WebP, GIF or NPZ."),
-    "batch": ("oip.cli.batch", "Do many models, layers and settings, on any engine."),
-    "status": ("oip.cli.status", "Tell what is in a run, what is missing, what failed."),
-    "verify": ("oip.cli.verify", "Check every file of a run."),
-    "merge": ("oip.cli.merge", "Join runs of the same model."),
-    "compare": ("oip.cli.compare", "Set two runs side by side, map by map."),
-    "study": ("oip.cli.study", "Do the papers' experiments again."),
-    "cite": ("oip.cli.cite", "Print BibTeX of the methods that made a run."),
+    "demo": "Train, reconstruct, rank and show, on embedded digits.",
+    "train": "Train one of the built-in networks.",
+    "layers": "List the layers of a model that have maps.",
+    "reconstruct": "Grow the pattern that each map reacts to.",
+    "locate": "Find where in images the patterns of maps are.",
+    "activations": "Draw the outputs of layers for some images.",
+    "rank": "Order maps by what they know about the label.",
+    "patterns": "Find what images of a class have in common, and others do not.",
+    "prune": "Remove the least important maps of a model.",
+    "estimate": "Entropy or information of arrays in a file.",
+    "gallery": "Build the browsable pages of a run.",
+    "export": "Write a run's images as PNG, WebP, GIF or NPZ.",
+    "batch": "Do many models, layers and settings, on any engine.",
+    "status": "Show what is in a run, what is missing, and what failed.",
+    "verify": "Check every file of a run.",
+    "merge": "Merge runs of the same model into one.",
+    "compare": "Compare two runs map by map.",
+    "study": "Repeat the papers' experiments.",
+    "cite": "Print BibTeX of the methods that made a run.",
 }
-"""Name -> module and short help. A module holds `command`, and is imported when it is called."""
+"""Name -> short help. Module `oip.cli.NAME` holds the `command`, and is imported when needed."""
 
 
 class Commands(click.Group):
@@ -47,17 +47,34 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(COMMANDS[cmd_name][0]).command
+        return importlib.import_module(f"oip.cli.{cmd_name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OipError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if command is not None:
+                name_option(error, command)
+            raise
+
+
+def name_option(error: OipError, command: click.Command) -> None:
+    """Let a message about a setting name its option: `input std: ...` as `--input-std: ...`."""
+    setting, colon, rest = str(error).partition(":")
+    option = f"--{setting.replace(' ', '-').replace('_', '-')}"
+    if colon and any(option in parameter.opts for parameter in command.params):
+        error.args = (f"{option}:{rest}",)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="oip", prog_name="oip")
 def root() -> None:
-    """What each map of a trained Keras CNN reacts to, and how much it knows.
+    """See what each map of a trained Keras CNN reacts to, and how much it knows.
 
     \b
     Begin with:  oip demo
@@ -65,7 +82,7 @@ def root() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and leaves the process.
+    """Run the command line and leave the process.
 
     Exit status: 0 done, 1 done in part or failed, 2 wrong usage or bad input.
     """
@@ -74,16 +91,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit status."""
-    plainly = warnings.showwarning
+    """Run the command line and return its exit status."""
+    original = warnings.showwarning
 
-    def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, Notice):
             click.echo(f"oip: {plain_text(message)}", err=True)
         else:
-            plainly(message, category, *where, **more)
+            original(message, category, *where, **more)
 
-    warnings.showwarning = shown
+    warnings.showwarning = show
     try:
         result: Any = root.main(args=arguments, prog_name="oip", standalone_mode=False)
     except click.ClickException as error:
@@ -103,5 +120,5 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo(f"oip: {plain_text(where)}{plain_text(error.strerror or error)}", err=True)
         return 2
     finally:
-        warnings.showwarning = plainly
+        warnings.showwarning = original
     return result if isinstance(result, int) else 0

@@ -1,17 +1,183 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, each group as one object."""
 
 from __future__ import annotations
 
-import json
+import functools
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from oip.cli.tables import plain_text
+from oip.core.errors import DataError, SettingsError, expected
+
+if TYPE_CHECKING:
+    from oip.core.progress import Progress
+    from oip.models import Dataset
+    from oip.network.network import Network
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a command reports: JSON or text on stdout, remarks and progress on stderr."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    def note(self, text: object) -> None:
+        """Print a remark on stderr, unless the command is quiet."""
+        if not self.quiet:
+            warn(text)
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Return a context that shows the progress of long work."""
+        from oip.cli.progress import shown
+
+        return shown(self.quiet)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model that a command opens, and the statistics of its input."""
+
+    model: Path
+    imports: tuple[str, ...] = ()
+    input_size: str | None = None
+    input_name: str | None = None
+    input_mean: str | None = None
+    input_std: str | None = None
+    input_range: str | None = None
+    preprocess: str | None = None
+
+    def open(self, data: Dataset | None, output: Output | None = None) -> Network:
+        """Open the model and set the statistics of its input.
+
+        Args:
+            data: images that the model is to be fed with, or None.
+            output: where to say that the statistics are not known; nowhere if None.
+
+        Raises:
+            SettingsError: text that is not numbers, or numbers that do not fit the input.
+            ModelError: a model that cannot be opened.
+        """
+        from oip.workflows.inputs import open_network
+
+        size = None if self.input_size is None else _pixels(self.input_size)
+        network = open_network(self.model, self.imports, data, size, self.input_name)
+        self.set_input(network, data)
+        if not network.inputs.known:
+            if output is not None:
+                output.note(
+                    "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "
+                    "Give --data, --input-mean and --input-std, or --preprocess."
+                )
+            ignore_unknown_statistics()
+        return network
+
+    def set_input(self, network: Network, data: Dataset | None) -> None:
+        """Set the input statistics of a network, as `oip.workflows.inputs.set_input` does it."""
+        from oip.workflows.inputs import set_input
+
+        bounds = _numbers("--input-range", self.input_range)
+        if bounds is not None and len(bounds) != 2:
+            raise SettingsError(expected("--input-range", "LOW,HIGH", self.input_range))
+        set_input(
+            network,
+            data,
+            mean=_numbers("--input-mean", self.input_mean),
+            std=_numbers("--input-std", self.input_std),
+            value_range=None if bounds is None else (bounds[0], bounds[1]),
+            preprocess=self.preprocess,
+        )
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The images of a command, and where to look for them."""
+
+    source: str | None = None
+    data_dir: Path | None = None
+
+    def load(self, part: str = "test") -> Dataset:
+        """Load one part of the data.
+
+        Raises:
+            DataError: no source was given, or it cannot be read.
+        """
+        from oip import models
+
+        if self.source is None:
+            raise DataError(expected("--data", "a source of images", "none"))
+        return models.load(self.source, data_dir=self.data_dir, part=part)
+
+    def load_if_given(self) -> Dataset | None:
+        """Load the test part of the data; None where no source was given."""
+        return None if self.source is None else self.load()
+
+    def load_labelled(self) -> Dataset:
+        """Load the test part of the data; a DataError where it has no labels."""
+        data = self.load()
+        if data.labels is None:
+            raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
+        return data
+
+    def load_both(self, hint: str) -> tuple[Dataset, Dataset]:
+        """Load the train and the test part.
+
+        Args:
+            hint: says why both parts are needed.
+
+        Raises:
+            DataError: the source names one part, or cannot be read.
+        """
+        from oip import models
+
+        name, part = models.split_source(self.source or "")
+        if part is not None:
+            text = f"Use --data {name}; {hint}"
+            raise DataError(expected("--data", "a source without a part", f"'{self.source}'", text))
+        return self.load("train"), self.load("test")
+
+
+def with_options(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Make one decorator of several options; the first one is shown first."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _as_object(
+    name: str, kind: Callable[..., object], *options: Callable[[Function], Function]
+) -> Callable[[Function], Function]:
+    """Make a decorator that passes several options to a command as one object."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+
+    def decorate(function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def command(**values: object) -> object:
+            own = {field: values.pop(field) for field in names if field in values}
+            return function(**{name: kind(**own)}, **values)
+
+        return with_options(*options)(command)  # type: ignore[arg-type]
+
+    return decorate  # type: ignore[return-value]
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+output_options = _as_object("output", Output, json_option, quiet_option)
+"""Adds --json and --quiet; the command takes `output`."""
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
 )
@@ -26,39 +192,126 @@ at_option = click.option(
     type=click.Choice(["response", "block"]),
     default="response",
     show_default=True,
-    help="After the activation, or after the pooling that follows.",
+    help="After the activation, or after the pooling that follows it.",
 )
-import_option = click.option(
+model_argument = click.argument("model", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+_import_option = click.option(
     "--import",
     "imports",
     multiple=True,
     metavar="MODULE",
     help="Import MODULE, which registers custom layers, before the model is read.",
 )
+_input_name_option = click.option(
+    "--input",
+    "input_name",
+    metavar="NAME",
+    help="The input that takes the images, of several.  [default: the first that can]",
+)
+_input_size_option = click.option(
+    "--input-size",
+    metavar="H,W",
+    help="Pixels, for models that take images of any size.  [default: the size of the data]",
+)
+model_options = _as_object("model", ModelOptions, _import_option)
+"""Adds --import to a command with `model_argument`; the command takes `model`."""
+sized_model_options = _as_object(
+    "model", ModelOptions, _input_size_option, _input_name_option, _import_option
+)
+"""Adds --input-size and --input, too."""
+input_options = _as_object(
+    "model",
+    ModelOptions,
+    click.option("--input-mean", metavar="M[,M...]", help="Mean of the input, one or per band."),
+    click.option("--input-std", metavar="S[,S...]", help="Standard deviation of the input."),
+    click.option("--input-range", metavar="LOW,HIGH", help="Range of the pixels."),
+    _input_size_option,
+    _input_name_option,
+    click.option(
+        "--preprocess",
+        type=click.Choice(["caffe", "torch", "tf"]),
+        help="The input is prepared as keras.applications does it.",
+    ),
+    _import_option,
+)
+"""Adds all that describes the input of a model; the command takes `model`."""
 
 
-def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """One decorator for several options, the first one shown first."""
+picture_options = with_options(
+    click.option(
+        "--colour",
+        type=click.Choice(["grey", "viridis"]),
+        default="grey",
+        show_default=True,
+        help="Colors of the pictures.",
+    ),
+    click.option(
+        "--format",
+        "kind",
+        type=click.Choice(["png", "svg"]),
+        default="png",
+        show_default=True,
+        help="Format of the pictures.",
+    ),
+)
+"""Adds --colour and --format; the command takes `colour` and `kind`."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
 
-    return decorate
+def data_options(help_text: str, *, required: bool = True, default: str | None = None):
+    """Make a decorator that adds --data and --data-dir; the command takes `data`.
+
+    Args:
+        help_text: says what the images are for.
+        required: the command does not work without data.
+        default: the source that is taken where none is given.
+    """
+    source = click.option(
+        "--data",
+        "source",
+        metavar="SOURCE",
+        required=required and default is None,
+        default=default,
+        show_default=default is not None,
+        help=help_text,
+    )
+    return _as_object("data", DataOptions, source, data_dir_option)
 
 
-def print_json(result: Any) -> None:
-    """The result on stdout, as JSON; names from models and data stay text (ASCII only)."""
-    click.echo(json.dumps(result, allow_nan=False))
+def out_option(help_text: str, *, metavar: str | None = None, required: bool = True):
+    """Make a decorator that adds --out."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        required=required,
+        metavar=metavar,
+        help=help_text,
+    )
 
 
-def plain_text(text: object) -> str:
-    """Untrusted text (names of layers, classes) without control characters, for a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+def warn(text: object) -> None:
+    """Print a line of untrusted text on stderr."""
+    click.echo(plain_text(text), file=sys.stderr)
 
 
-def note(text: str, quiet: bool = False) -> None:
-    """A remark on stderr."""
-    if not quiet:
-        click.echo(text, file=sys.stderr)
+def ignore_unknown_statistics() -> None:
+    """Silence the library's own notice of unknown input statistics; the command has given it."""
+    from oip.core.warnings import Notice
+
+    warnings.filterwarnings("ignore", ".*mean and .*deviation are not known", Notice)
+
+
+def _pixels(text: str) -> tuple[int, ...]:
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise SettingsError(expected("--input-size", "pixels such as 96,128", f"'{text}'"))
+    return tuple(int(part) for part in parts)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(expected(option, "numbers such as 0.5 or 0.5,0.4,0.4", text)) from error

@@ -1,28 +1,40 @@
-"""`oip patterns`."""
+"""`oip patterns`: common points of a class, and the difference between two classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from oip.cli.options import at_option, note, plain_text, print_json, with_options
-from oip.cli.pictures import check_labelled, model_and_data, picture_options
+from oip.cli.options import (
+    DataOptions,
+    ModelOptions,
+    Output,
+    at_option,
+    data_options,
+    model_argument,
+    model_options,
+    out_option,
+    output_options,
+    picture_options,
+    seed_option,
+    with_options,
+)
+from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
 
 _ROWS = 12
 """Rows of a table."""
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @click.argument("selection", metavar="LAYER[:MAPS]")
-@click.option("--data", "source", metavar="SOURCE", required=True, help="Images with labels.")
-@click.option("--class", "first", metavar="NAME", required=True, help="The class in question.")
-@click.option("--against", "second", metavar="NAME", help="What separates it from this class, too.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the results."
-)
+@data_options("Images with labels.")
+@click.option("--class", "first", metavar="NAME", required=True, help="The class to look at.")
+@click.option("--against", "second", metavar="NAME", help="Another class to compare it with.")
+@out_option("Folder of the results.")
 @with_options(
     click.option(
         "--level",
@@ -62,10 +74,13 @@ _ROWS = 12
     ),
 )
 @picture_options
+@model_options
+@seed_option
+@output_options
 def command(
-    model: Path,
+    model: ModelOptions,
     selection: str,
-    source: str,
+    data: DataOptions,
     first: str,
     second: str | None,
     out: Path,
@@ -74,150 +89,127 @@ def command(
     at: Literal["response", "block"],
     samples: int,
     shuffles: int,
-    colour: str,
     drawn: int,
+    colour: str,
     kind: str,
-    data_dir: Path | None,
-    imports: tuple[str, ...],
     seed: int,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> int:
-    """What images of a class have in common in a LAYER of MODEL, and what another class has not.
+    """Find what images of a class have in common in a LAYER of MODEL, and other classes do not.
 
-    Common points are the nodes that respond for most images of the class; its own are those that
-    others do not share. With --against also the nodes and maps that separate the two classes, and
-    the images that the network confuses. OUT gets patterns.json, pictures, and for Python .npz
-    files (mi.CommonPatterns.load, mi.Separation.load), which hold example images.
+    Common points are the nodes that respond to most images of the class; its own points are those
+    that do not respond to most images of other classes. With --against, also the nodes and maps
+    that separate the two classes, and the images that the network confuses. OUT gets patterns.json,
+    pictures, and for Python .npz files (mi.CommonPatterns.load, mi.Separation.load), which hold
+    example images.
 
     \b
     Example:  oip patterns model.keras Conv2D_3 --data mnist-sample --class 4 --against 9 --out fcp
     """
     from oip import mi
-    from oip.cli.progress import shown
     from oip.core import files, plots
     from oip.network.layer_spec import parse_selections
 
     files.check_writable(out)
-    network, data = model_and_data(model, imports, source, data_dir)
-    check_labelled(data)
+    images = data.load_labelled()
+    network = model.open(images)
     ((layer, maps),) = parse_selections(network, [selection])
-    asked = (network, data.images, data.labels, layer)
-    with shown(quiet) as progress:
-        shared: dict[str, Any] = {
+    results: dict[str, mi.CommonPatterns | mi.Separation] = {}
+    with output.progress() as progress:
+        sample = (network, images.images, images.labels, layer)
+        options: dict[str, Any] = {
             "maps": maps,
             "samples": samples,
             "shuffles": shuffles,
             "at": at,
             "seed": seed,
-            "classes": data.classes,
+            "classes": images.classes,
             "progress": progress,
         }
-        found: dict[str, Any] = {}
         if second is not None:
-            found["separation"] = mi.separating(*asked, first, second, **shared)
-        share: dict[str, Any] = {**shared, "level": level, "most": most}
-        found["common"] = mi.common_patterns(*asked, first, **share)
+            results["separation"] = mi.separating(*sample, first, second, **options)
+        options |= {"level": level, "most": most}
+        results["common"] = mi.common_patterns(*sample, first, **options)
         if second is not None:
-            found["common-against"] = mi.common_patterns(*asked, second, **share)
-    told: dict[str, Any] = {name: one.to_dict() for name, one in found.items()}
-    for name, one in found.items():
-        plots.save(one.plot(drawn, colour), out / f"{name}.{kind}")
-        one.save(out / f"{name}.npz")
-    files.write_json(out / "patterns.json", {"schema": 1, "data": data.source, **told})
-    for notice in dict.fromkeys(text for one in found.values() for text in one.notices):
-        note(plain_text(f"oip: {layer.name}: {notice}"), quiet)
-    if as_json:
-        print_json(told)
+            results["common-against"] = mi.common_patterns(*sample, second, **options)
+    records = {name: result.to_dict() for name, result in results.items()}
+    for name, result in results.items():
+        plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")
+        result.save(out / f"{name}.npz")
+    files.write_json(out / "patterns.json", {"schema": 1, "data": images.source, **records})
+    for notice in dict.fromkeys(text for result in results.values() for text in result.notices):
+        output.note(f"oip: {layer.name}: {notice}")
+    if output.as_json:
+        print_json(records)
     else:
-        _print(found, told)
-        click.echo(plain_text(out))
-    return 1 if any(one.unusable.size for one in found.values()) else 0
+        _print(records)
+        print_text(out)
+    return 1 if any(result.unusable.size for result in results.values()) else 0
 
 
-def _print(found: dict[str, Any], told: dict[str, Any]) -> None:
-    from oip.cli.tables import number, print_table
-
+def _print(records: dict[str, Record]) -> None:
     for name in ("common", "common-against"):
-        if name in told:
-            _print_common(told[name])
-    if "separation" not in told:
-        return
-    apart = told["separation"]
-    columns = (
-        ("map", "right"),
-        ("Cliff's delta", "right"),
-        ("node", "right"),
-        ("delta of the mean", "right"),
-        ("p", "right"),
-        ("p (adjusted)", "right"),
-    )
+        if name in records:
+            _print_common(records[name])
+    if "separation" in records:
+        _print_separation(records["separation"])
+
+
+def _print_common(common: Record) -> None:
     rows = [
         (
-            one["map"],
-            number(one["effect"]),
-            _node(one["node"]),
-            number(one["mean_effect"]),
-            _p(one["p_value"]),
-            _p(one["p_adjusted"]),
+            point["map"],
+            _node(point["node"]),
+            number(point["share"], 2),
+            number(point["other_share"], 2),
+            p_value(point["p_value"]),
+            "yes" if point["own"] else "",
         )
-        for one in apart["maps"][:_ROWS]
+        for point in common["points"][:_ROWS]
     ]
     title = (
-        f"{apart['layer']}: {apart['first']} against {apart['second']}: "
-        f"{apart['separating_maps']} of {len(apart['maps'])} maps and "
-        f"{apart['separating_nodes']} nodes separate them, {apart['strong_nodes']} strongly"
+        f"{common['layer']}: {common['common']} of {common['nodes']} nodes are common to "
+        f"{common['images']} images of {common['class']}, {common['own']} its own"
     )
-    print_table(columns, rows, title)
-    hard = [case for case in apart["cases"] if case["hard"]]
-    if hard:
+    headings = ("map", "node", "share of its images", "share of others", "p", "its own")
+    print_table(headings, rows, title, left=("its own",))
+
+
+def _print_separation(separation: Record) -> None:
+    rows = [
+        (
+            row["map"],
+            number(row["effect"]),
+            _node(row["node"]),
+            number(row["mean_effect"]),
+            p_value(row["p_value"]),
+            p_value(row["p_adjusted"]),
+        )
+        for row in separation["maps"][:_ROWS]
+    ]
+    title = (
+        f"{separation['layer']}: {separation['first']} against {separation['second']}: "
+        f"{separation['separating_maps']} of {len(separation['maps'])} maps and "
+        f"{separation['separating_nodes']} nodes separate them, "
+        f"{separation['strong_nodes']} strongly"
+    )
+    headings = ("map", "Cliff's delta", "node", "delta of the mean", "p", "p (adjusted)")
+    print_table(headings, rows, title)
+    rows = [
+        (
+            case["image"],
+            case["class"],
+            case["predicted"],
+            number(case["p_own"]),
+            number(case["nearer_second"], 2),
+        )
+        for case in separation["cases"]
+        if case["hard"]
+    ]
+    if rows:
         headings = ("image", "class", "seen as", "p of its class", "nodes like the second")
-        sides = ("right", "left", "left", "right", "right")
-        rows = [
-            (
-                case["image"],
-                case["class"],
-                case["predicted"],
-                number(case["p_own"]),
-                number(case["nearer_second"], 2),
-            )
-            for case in hard
-        ]
-        print_table(list(zip(headings, sides, strict=True)), rows, "Hard cases")
+        print_table(headings, rows, "Hard cases", left=("class", "seen as"))
 
 
-def _print_common(told: dict[str, Any]) -> None:
-    from oip.cli.tables import number, print_table
-
-    columns = (
-        ("map", "right"),
-        ("node", "right"),
-        ("share of its images", "right"),
-        ("share of others", "right"),
-        ("p", "right"),
-        ("its own", "left"),
-    )
-    rows = [
-        (
-            one["map"],
-            _node(one["node"]),
-            number(one["share"], 2),
-            number(one["other_share"], 2),
-            _p(one["p_value"]),
-            "yes" if one["own"] else "",
-        )
-        for one in told["points"][:_ROWS]
-    ]
-    title = (
-        f"{told['layer']}: {told['common']} of {told['nodes']} nodes are common to "
-        f"{told['images']} images of {told['class']}, {told['own']} its own"
-    )
-    print_table(columns, rows, title)
-
-
-def _node(place: list[int]) -> str:
-    return ",".join(str(part) for part in place)
-
-
-def _p(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"
+def _node(position: Sequence[int]) -> str:
+    return ",".join(str(coordinate) for coordinate in position)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from oip.cli.options import plain_text
+from oip.cli.tables import plain_text
 from oip.core.progress import Progress, silent
 
 _SECONDS_BETWEEN_LINES = 10.0

@@ -1,22 +1,22 @@
-"""`oip status`."""
+"""`oip status`: the contents of a run or a batch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from oip.cli.options import json_option, plain_text, print_json
+from oip.cli.options import json_option, run_argument
+from oip.cli.tables import Record, print_json, print_table, print_text
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @json_option
 def command(run: Path, as_json: bool) -> int:
-    """Tell what is in RUN (a run or a batch), what is missing, what failed.
+    """Show what is in RUN (a run or a batch), what is missing, and what failed.
 
-    Exit status 1 where something failed or a file is damaged.
+    The exit status is 1 if something failed or a file is damaged.
 
     \b
     Example:  oip status runs/demo
@@ -27,45 +27,40 @@ def command(run: Path, as_json: bool) -> int:
     from oip.run.run import Run
 
     if (run / NAME).is_file():
-        told = batch_status(run)
-        runs = told["runs"]
+        result = batch_status(run)
+        runs = result["runs"]
     else:
-        told = run_status(Run.open(run))
-        runs = [told]
+        result = run_status(Run.open(run))
+        runs = [result]
     if as_json:
-        print_json(told)
+        print_json(result)
     else:
-        for one in runs:
-            _print(one)
-    layers = [layer for one in runs for layer in one["layers"]]
+        for record in runs:
+            _print(record)
+    layers = [layer for record in runs for layer in record["layers"]]
     return 1 if any(layer["failed"] or layer["damaged"] for layer in layers) else 0
 
 
-def _print(told: dict[str, Any]) -> None:
-    from oip.cli.tables import print_table
-
+def _print(run: Record) -> None:
     rows = [
         (
             f"@{layer['index']}",
             layer["layer"],
             f"{layer['oips']} of {layer.get('asked', layer['maps'])}",
-            ", ".join(f"{count} {word}" for word, count in layer["verdicts"].items()) or "-",
+            ", ".join(f"{count} {verdict}" for verdict, count in layer["verdicts"].items()) or "-",
             "yes" if layer["stability"] else "no",
             "yes" if layer["ranked"] else "no",
         )
-        for layer in told["layers"]
+        for layer in run["layers"]
     ]
-    names = ("index", "layer", "maps", "verdicts", "stability", "ranked")
-    sides = ("right", "left", "right", "left", "left", "left")
-    print_table(tuple(zip(names, sides, strict=True)), rows, f"{told['run']}: {told['model']}")
-    wrong = [
-        (layer["layer"], one["file"], one["error"])
-        for layer in told["layers"]
-        for one in (
-            *layer["failed"],
-            *({"file": name, "error": "damaged"} for name in layer["damaged"]),
-        )
-    ]
+    headings = ("index", "layer", "maps", "verdicts", "stability", "ranked")
+    left = ("layer", "verdicts", "stability", "ranked")
+    print_table(headings, rows, f"{run['run']}: {run['model']}", left=left)
+    wrong = []
+    for layer in run["layers"]:
+        wrong += [(layer["layer"], failure["file"], failure["error"]) for failure in layer["failed"]]
+        wrong += [(layer["layer"], name, "damaged") for name in layer["damaged"]]
     if wrong:
-        print_table((("layer", "left"), ("file", "left"), ("why", "left")), wrong, "failed")
-        click.echo(plain_text("The command that made the run does them again."))
+        headings = ("layer", "file", "reason")
+        print_table(headings, wrong, "failed", left=headings)
+        print_text("The command that made the run makes them again.")

@@ -2,87 +2,159 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-from oip.core.errors import SettingsError, expected
+import numpy as np
 
+from oip.core.errors import DataError, expected
 
-def input_shape(text: str | None) -> tuple[int, ...] | None:
-    """Read `H,W` as numbers.
+if TYPE_CHECKING:
+    import keras
 
-    Raises:
-        SettingsError: anything else.
-    """
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise SettingsError(expected("--input-size", "pixels such as 96,128", f"'{text}'"))
-    return tuple(int(part) for part in parts)
+    from oip.models import Dataset
+    from oip.network.layers import LayerInfo
+    from oip.network.network import Network
+
+    Model: TypeAlias = Network | keras.Model | str | Path
+    Images: TypeAlias = Dataset | np.ndarray | str | Path
+    Layers: TypeAlias = str | LayerInfo | Sequence[str | tuple[LayerInfo, np.ndarray]] | None
+
+Selection: TypeAlias = "tuple[LayerInfo, np.ndarray]"
+"""A layer and the numbers of some of its maps, (m,)."""
 
 
 def open_network(
-    model: Path,
-    imports: tuple[str, ...],
-    data: Any,
-    input_size: str | None,
+    model: Model,
+    imports: Sequence[str] = (),
+    data: Dataset | None = None,
+    input_size: tuple[int, ...] | None = None,
     input_name: str | None = None,
-) -> Any:
-    """Open the network of a file; one that takes any size gets `input_size`, or the data's size."""
+) -> Network:
+    """Open a network; one that takes images of any size gets `input_size`, or the data's size.
+
+    Args:
+        model: a file, a Keras model, or a `Network`, which is returned as it is.
+        imports: modules that register custom layers, imported before the file is read.
+        data: images that the network is to be fed with.
+        input_size: (h, w) in pixels.
+        input_name: the input that takes the images, of several.
+
+    Raises:
+        ModelError: a model that cannot be opened, or has no such input.
+    """
     from oip.network.network import Network
 
-    shape = input_shape(input_size)
-    network = Network(model, imports, shape, input_name)
-    return network if data is None or shape is not None else network.fitted_to(data.images)
+    if isinstance(model, Network):
+        return model
+    network = Network(model, tuple(imports), input_size, input_name)
+    return network if data is None or input_size is not None else network.fitted_to(data.images)
 
 
-def load_data(source: str | None, data_dir: Path | None) -> Any:
-    """Load the data that a source names; None for no source."""
+def load_data(
+    data: Images, labels: Sequence[int] | np.ndarray | None = None, part: str = "test"
+) -> Dataset:
+    """Return images and labels of a source, or of arrays.
+
+    Args:
+        data: a source as `models.load` takes it, a `Dataset`, or images (n, h, w[, bands]).
+        labels: (n,) whole numbers or names, for images that are an array.
+        part: the part of a source that does not name one itself.
+
+    Raises:
+        DataError: a source that cannot be read, or arrays that do not fit.
+    """
     from oip import models
+    from oip.models.datasets import from_arrays
 
-    if source is None:
-        return None
-    return models.load(source, data_dir=data_dir, part="test")
+    if isinstance(data, models.Dataset):
+        return data
+    if isinstance(data, str | Path):
+        return models.load(data, part=part)
+    return from_arrays(data, labels)
+
+
+def load_both_parts(
+    data: Images, labels: Sequence[int] | np.ndarray | None = None
+) -> tuple[Dataset, Dataset]:
+    """Return the train and the test part of a source; a fifth of arrays is held out as test part.
+
+    Args:
+        data, labels: as for `load_data`; a source must not name a part.
+
+    Raises:
+        DataError: as `load_data`, or a source that names one part.
+    """
+    from oip import models
+    from oip.models.datasets import parts_of
+
+    if isinstance(data, str | Path):
+        if models.split_source(str(data))[1] is not None:
+            raise DataError(expected("data", "a source without a part", f"'{data}'"))
+        return models.load(data, part="train"), models.load(data, part="test")
+    return parts_of(load_data(data, labels))
 
 
 def set_input(
-    network: Any,
-    data: Any,
+    network: Network,
+    data: Dataset | None,
     *,
-    input_mean: str | None = None,
-    input_std: str | None = None,
-    input_range: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
     preprocess: str | None = None,
 ) -> None:
-    """Set a network's input statistics: given by the user, known by the model, or from the data.
+    """Set a network's input statistics: those given, those of the model, or those of the data.
 
     Args:
-        network: whose `inputs` are set.
-        data: images of a source, or None.
-        input_mean, input_std, input_range, preprocess: as typed; None where not given.
+        network: its `inputs` are set.
+        data: images whose statistics are used where nothing else is known, or None.
+        mean, std: one number, or one for each band.
+        value_range: the lowest and the highest value of a pixel.
+        preprocess: `caffe`, `torch` or `tf`: the input as keras.applications prepares it.
 
     Raises:
-        SettingsError: text that is not numbers, or numbers that do not fit the input.
+        SettingsError: numbers that do not fit the input.
     """
     spec = network.inputs
-    if data is not None and input_mean is None and preprocess is None:
+    if data is not None and mean is None and preprocess is None:
         spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
-    bounds = _numbers("--input-range", input_range)
-    if bounds is not None and len(bounds) != 2:
-        raise SettingsError(expected("--input-range", "LOW,HIGH", input_range))
-    network.inputs = spec.told(
-        mean=_numbers("--input-mean", input_mean),
-        std=_numbers("--input-std", input_std),
-        value_range=(bounds[0], bounds[1]) if bounds else None,
-        preprocess=preprocess,
-    )
+    network.inputs = spec.told(mean=mean, std=std, value_range=value_range, preprocess=preprocess)
 
 
-def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise SettingsError(expected(name, "numbers such as 0.5 or 0.5,0.4,0.4", text)) from error
+def opened(
+    model: Model, data: Images, labels: Sequence[int] | np.ndarray | None = None
+) -> tuple[Network, Dataset]:
+    """Open a model and load its data; unknown input statistics are measured on the data.
+
+    Args:
+        model: as for `open_network`.
+        data, labels: as for `load_data`.
+    """
+    images = load_data(data, labels)
+    network = open_network(model, data=images)
+    set_input(network, images)
+    return network, images
+
+
+def select(network: Network, layers: Layers) -> list[Selection]:
+    """Return the layers and maps that a caller names.
+
+    Args:
+        network: the model.
+        layers: `"Conv2D_3:0-15"`, several of these, pairs of a layer and map numbers, or None for
+            every convolutional layer.
+
+    Raises:
+        ModelError, SettingsError: a layer or a map that is not there.
+    """
+    from oip.network.layer_spec import map_numbers, parse_selections
+    from oip.network.layers import LayerInfo
+
+    if isinstance(layers, LayerInfo):
+        return [(layers, map_numbers(layers, None))]
+    named = [layers] if isinstance(layers, str) else list(layers or ())
+    pairs = [pair for pair in named if not isinstance(pair, str)]
+    texts = [text for text in named if isinstance(text, str)]
+    return pairs if pairs and not texts else pairs + parse_selections(network, texts)

@@ -1,86 +1,190 @@
-"""A model without its least important maps, and how good it is: what `oip prune` does."""
+"""A model without its least important maps, and its quality: what `oip prune` does."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import DataError, ModelError, OipError, expected
-from oip.core.progress import Progress, silent
+from oip.core import html
+from oip.core.errors import DataError, ModelError, OipError, RunError, SettingsError, expected
+from oip.core.progress import Progress, automatic, silent
 from oip.network.forward import compiled_for_images, image_batches
 
 if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from oip.mi.selection import Selection
+    from oip.models import Dataset
     from oip.network.channel_graph import Channels
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
+    from oip.workflows.inputs import Images, Model
 
-_AT_ONCE = 256
+ENDING = ".keras"
+_BATCH = 256
 _TIMED = 7
-_RATE = 5e-4
+_LEARNING_RATE = 5e-4
 
 
 @dataclass(frozen=True)
-class Judged:
-    """How good a model is on images that had no part in making it."""
+class ModelQuality:
+    """Accuracy, size and speed of a model, on images that had no part in making it."""
 
     accuracy: float
     """Share of the images whose class is predicted."""
     parameters: int
     milliseconds: float
-    """Of a forward pass of 256 images: the median of 7."""
+    """Time of a forward pass of 256 images: the median of 7."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As `oip prune --json` prints it."""
-        return {
-            "accuracy": self.accuracy,
-            "parameters": self.parameters,
-            "milliseconds": self.milliseconds,
-        }
+    def to_dict(self) -> dict[str, object]:
+        """Return the quality as `oip prune --json` prints it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done to a model."""
+class PruningPlan:
+    """Settings of one pruning."""
 
     method: str
     keep: float
-    """Share of each layer's maps."""
+    """Share of each layer's maps that stay."""
     correct: bool = False
+    """Fit the next layers again by least squares."""
     epochs: int = 0
-    """Of fine-tuning."""
+    """Epochs of fine-tuning."""
     samples: int = 500
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned:
-    """A smaller model."""
+class PrunedModel:
+    """A smaller model, and its quality at every stage."""
 
-    model: Any = field(repr=False)
-    plan: Plan
+    model: keras.Model = field(repr=False)
+    plan: PruningPlan
     kept: dict[str, list[int]]
     """Layer -> maps that stay."""
-    stages: dict[str, Judged]
-    """`pruned`, then `corrected` and `fine-tuned` where they were asked for."""
+    before: ModelQuality
+    """Quality of the whole model."""
+    stages: dict[str, ModelQuality]
+    """Quality when `pruned`, then `corrected` and `fine-tuned` where that was done."""
     notices: tuple[str, ...]
+    split: str
+    """The images that the quality was measured on, such as `mnist:test`."""
 
     @property
-    def last(self) -> Judged:
-        """The model as it is now."""
+    def quality(self) -> ModelQuality:
+        """The quality of the smaller model as it is now."""
         return list(self.stages.values())[-1]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return one entry of `methods` in the output of `oip prune --json`."""
+        return {
+            "method": self.plan.method,
+            "keep": self.plan.keep,
+            "kept": self.kept,
+            "stages": {name: quality.to_dict() for name, quality in self.stages.items()},
+            "notices": list(self.notices),
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return accuracy, parameters and milliseconds, a row for each stage."""
+        import pandas as pd
+
+        stages = {"before": self.before, **self.stages}
+        return pd.DataFrame({name: quality.to_dict() for name, quality in stages.items()}).T
+
+    def __repr__(self) -> str:
+        maps = ", ".join(f"{name}: {len(kept)}" for name, kept in list(self.kept.items())[:3])
+        return (
+            f"PrunedModel by {self.plan.method}: {self.before.parameters:,} to "
+            f"{self.quality.parameters:,} parameters, accuracy {self.before.accuracy:.4f} to "
+            f"{self.quality.accuracy:.4f}; maps kept: {maps}"
+        )
+
+    def _repr_html_(self) -> str:
+        stages = {"before": self.before, **self.stages}
+        rows = [
+            (name, f"{quality.accuracy:.4f}", quality.parameters, f"{quality.milliseconds:.1f}")
+            for name, quality in stages.items()
+        ]
+        title = f"pruned by {self.plan.method}, measured on {self.split}"
+        return html.block(title, html.table(("", "accuracy", "parameters", "ms for 256"), rows))
+
+
+def prune(
+    model: Model,
+    layers: Sequence[str] | str | None = None,
+    *,
+    data: Images,
+    labels: np.ndarray | None = None,
+    out: str | Path | None = None,
+    keep: float = 0.5,
+    method: str | None = None,
+    correct: bool = True,
+    epochs: int = 0,
+    samples: int = 500,
+    seed: int = 0,
+    progress: Progress = automatic,
+) -> PrunedModel:
+    """Remove the least important maps of a model and return a smaller model.
+
+    Args:
+        model: a file, a Keras model or a `Network`; it stays as it is.
+        layers: names of the layers to prune; all whose maps can be removed if None.
+        data: a source without a part, or images (n, h, w, bands), a fifth of which is held out.
+            Maps are judged on the train part, the models on the test part.
+        labels: (n,), for images that are an array.
+        out: a file to write, ending in `.keras`; nothing is written if None.
+        keep: share of each layer's maps that stay, above 0 and at most 1.
+        method: one of `mi.selection.METHODS`; `elimination` if None.
+        correct: fit the next layers again by least squares, which needs no labels.
+        epochs: of fine-tuning on the train part.
+        samples: images that maps are judged on.
+        seed: of the samples and the fine-tuning.
+        progress: called with the progress of each step.
+
+    Raises:
+        ModelError: no layer can be pruned, or a named one cannot.
+        DataError: no labels, or labels that are not the model's classes.
+        SettingsError: a setting outside its range.
+
+    >>> oip.prune("model.keras", data="mnist-sample", keep=0.5)  # doctest: +SKIP
+    PrunedModel by elimination: 161,642 to 43,386 parameters, accuracy 0.9670 to 0.9650; ...
+    """
+    from oip.mi.selection import DEFAULT_METHOD
+    from oip.workflows.inputs import load_both_parts, open_network, set_input
+
+    (plan,) = plans(
+        method or DEFAULT_METHOD, keep, correct=correct, epochs=epochs, samples=samples, seed=seed
+    )
+    target = None if out is None else check_target(out, model)
+    train, test = load_both_parts(data, labels)
+    network = open_network(model, data=train)
+    set_input(network, train)
+    names = [layers] if isinstance(layers, str) else layers
+    chosen = None if names is None else [network.find(name) for name in names]
+    pruned = Pruner(network, chosen, train, test, progress).prune(plan)
+    if target is not None:
+        write_pruned(pruned, target, network)
+    return pruned
 
 
 class Pruner:
-    """Prunes one model in any number of ways; orders of maps are made once a method.
+    """Prunes one model in any number of ways; each method orders the maps only once.
 
     Args:
-        network: the model, its input settled; never changed.
-        layers: those to take maps out of; all where that is possible if None.
-        train, test: images and labels, as `models.load` gives them.
+        network: the model, its input statistics set; it is never changed.
+        layers: layers to remove maps from; all where that is possible if None.
+        train, test: images and labels. Maps are judged on `train`, models on `test`.
+        progress: called with the progress of each step.
 
     Raises:
         ModelError: a named layer whose maps have to stay, or no layer with maps that can go.
@@ -91,8 +195,8 @@ class Pruner:
         self,
         network: Network,
         layers: Sequence[LayerInfo] | None,
-        train: Any,
-        test: Any,
+        train: Dataset,
+        test: Dataset,
         progress: Progress = silent,
     ):
         from oip.network.channel_graph import of_network
@@ -108,121 +212,127 @@ class Pruner:
         self.channels: Channels = of_network(network)
         self.notices: list[str] = []
         self.layers = self._prunable(layers)
-        self._orders: dict[tuple[str, int, int], dict[str, Any]] = {}
+        self._orders: dict[tuple[str, int, int], dict[str, Selection]] = {}
 
-    def judged(self, model: Any) -> Judged:
-        """Accuracy on the test images, size and speed of a model."""
+    @cached_property
+    def before(self) -> ModelQuality:
+        """The quality of the whole model."""
+        return self.measure(self.network.model)
+
+    def measure(self, model: keras.Model) -> ModelQuality:
+        """Return accuracy on the test images, size and speed of a model."""
         predict = _forward(model, self.network)
         images, labels = self.test.images, np.asarray(self.test.labels)
-        outputs = [predict(part) for _, part in image_batches(images, 1, most=_AT_ONCE)]
-        predicted = self._classes(np.concatenate(outputs))
-        batch = np.resize(images, (_AT_ONCE, *images.shape[1:]))
+        outputs = [predict(part) for _, part in image_batches(images, 1, most=_BATCH)]
+        predicted = self._predicted_classes(np.concatenate(outputs))
+        batch = np.resize(images, (_BATCH, *images.shape[1:]))
         times = []
         for _ in range(_TIMED):
             began = time.perf_counter()
             predict(batch)
             times.append(1000 * (time.perf_counter() - began))
-        return Judged(
+        return ModelQuality(
             accuracy=float((predicted == labels).mean()),
             parameters=int(model.count_params()),
             milliseconds=float(np.median(times)),
         )
 
-    def pruned(self, plan: Plan) -> Pruned:
-        """The model made smaller as planned, and judged at every stage."""
+    def prune(self, plan: PruningPlan) -> PrunedModel:
+        """Return the model made smaller as planned, measured at every stage."""
         from oip.network.surgery import corrected, removed_channels, without
 
-        orders, notices = self._ordered(plan)
+        before = self.before
+        orders = self._map_orders(plan)
+        notices = [f"{name}: {text}" for name, order in orders.items() for text in order.notices]
         removed = self._removed(orders, plan.keep)
         gone = removed_channels(self.network, removed, self.channels)
         model = without(self.network, removed, self.channels)
-        stages = {"pruned": self.judged(model)}
+        stages = {"pruned": self.measure(model)}
         if plan.correct:
-            left = corrected(
+            skipped = corrected(
                 self.network, model, self.channels, gone, self.train.images, self.progress
             )
-            stages["corrected"] = self.judged(model)
-            if left:
-                notices.append(f"not corrected, no plain kernel: {', '.join(left)}.")
+            stages["corrected"] = self.measure(model)
+            if skipped:
+                notices.append(f"not corrected, no plain kernel: {', '.join(skipped)}.")
         if plan.epochs:
             self._fine_tune(model, plan)
-            stages["fine-tuned"] = self.judged(model)
+            stages["fine-tuned"] = self.measure(model)
         kept = {
-            info.name: [
-                int(number) for number in range(info.maps) if number not in removed[info.name]
-            ]
-            for info in self.layers
+            layer.name: np.setdiff1d(np.arange(layer.maps), removed[layer.name]).tolist()
+            for layer in self.layers
         }
-        return Pruned(model, plan, kept, stages, (*self.notices, *notices))
+        notices = [*self.notices, *notices]
+        return PrunedModel(model, plan, kept, before, stages, tuple(notices), self.test.source)
 
-    def compared(self, plans: Sequence[Plan]) -> Iterator[tuple[Plan, Pruned | OipError]]:
-        """Every plan in turn; a method that cannot be used on this model gives its error."""
-        for plan in plans:
+    def compare(
+        self, several: Sequence[PruningPlan]
+    ) -> Iterator[tuple[PruningPlan, PrunedModel | OipError]]:
+        """Yield the result of every plan, or the error of a method that this model cannot use."""
+        for plan in several:
             try:
-                yield plan, self.pruned(plan)
+                yield plan, self.prune(plan)
             except OipError as error:
                 yield plan, error
 
-    def _prunable(self, wanted: Sequence[LayerInfo] | None) -> list[LayerInfo]:
-        found, reasons = [], {}
-        for info in self.network.convolutional if wanted is None else wanted:
+    def _prunable(self, layers: Sequence[LayerInfo] | None) -> list[LayerInfo]:
+        prunable, reasons = [], {}
+        for layer in self.network.convolutional if layers is None else layers:
             try:
-                why = self.channels.why_locked(self.channels.of_layer(self.network, info))
+                reason = self.channels.why_locked(self.channels.of_layer(self.network, layer))
             except ModelError:
-                why = "its maps are those of the layer before it"
-            if why is None:
-                found.append(info)
+                reason = "its maps are those of the layer before it"
+            if reason is None:
+                prunable.append(layer)
             else:
-                reasons[info.name] = why
-        told = "; ".join(f"'{name}': {why}" for name, why in reasons.items())
-        if reasons and (wanted is not None or not found):
-            raise ModelError(expected("layers to prune", "layers whose maps can be removed", told))
+                reasons[layer.name] = reason
+        text = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
+        if reasons and (layers is not None or not prunable):
+            raise ModelError(expected("layers to prune", "layers whose maps can be removed", text))
         if reasons:
-            self.notices.append(f"layers that stay whole: {told}.")
-        return found
+            self.notices.append(f"layers that stay whole: {text}.")
+        return prunable
 
-    def _ordered(self, plan: Plan) -> tuple[dict[str, Any], list[str]]:
-        """The layers' selections."""
+    def _map_orders(self, plan: PruningPlan) -> dict[str, Selection]:
+        """Return for each layer the order of its maps by the plan's method."""
         from oip import mi
 
         key = (plan.method, plan.samples, plan.seed)
         if key not in self._orders:
             label = f"{plan.method}: maps"
             self.progress(label, 0, len(self.layers))
-            made = {}
-            for done, info in enumerate(self.layers, 1):
-                made[info.name] = mi.select(
+            orders = {}
+            for done, layer in enumerate(self.layers, 1):
+                orders[layer.name] = mi.select(
                     self.network,
                     self.train.images,
                     self.train.labels,
-                    info,
+                    layer,
                     method=plan.method,
                     samples=plan.samples,
                     seed=plan.seed,
                 )
                 self.progress(label, done, len(self.layers))
-            self._orders[key] = made
-        found = self._orders[key]
-        notices = [f"{name}: {text}" for name, one in found.items() for text in one.notices]
-        return found, notices
+            self._orders[key] = orders
+        return self._orders[key]
 
-    def _removed(self, orders: dict[str, Any], keep: float) -> dict[str, list[int]]:
-        """Layer -> maps to take out.
+    def _removed(self, orders: dict[str, Selection], keep: float) -> dict[str, list[int]]:
+        """Return for each layer the maps to remove.
 
-        Maps that only go together count by their mean place in their layers; one goes as long as
-        each of its layers has more than its share left.
+        Maps that can only be removed together count by their mean rank in their layers. One is
+        removed as long as each of its layers has more than its share left.
         """
         from oip.mi.selection import kept_of
 
         worth: dict[int, list[float]] = {}
         members: dict[int, list[str]] = {}
-        roots = {info.name: self.channels.of_layer(self.network, info) for info in self.layers}
-        for name, mine in roots.items():
-            places = np.argsort(orders[name].order)
-            for number, root in enumerate(mine.tolist()):
-                worth.setdefault(root, []).append(1.0 - places[number] / len(mine))
+        roots = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
+        for name, own in roots.items():
+            ranks = np.argsort(orders[name].order)
+            for number, root in enumerate(own.tolist()):
+                worth.setdefault(root, []).append(1.0 - ranks[number] / len(own))
                 members.setdefault(root, []).append(name)
-        spare = {info.name: info.maps - kept_of(info.maps, keep) for info in self.layers}
+        spare = {layer.name: layer.maps - kept_of(layer.maps, keep) for layer in self.layers}
         gone = set()
         for root in sorted(worth, key=lambda root: float(np.mean(worth[root]))):
             names = members[root]
@@ -231,30 +341,29 @@ class Pruner:
                 for name in names:
                     spare[name] -= 1
         return {
-            name: [number for number, root in enumerate(mine.tolist()) if root in gone]
-            for name, mine in roots.items()
+            name: [number for number, root in enumerate(own.tolist()) if root in gone]
+            for name, own in roots.items()
         }
 
-    def _fine_tune(self, model: Any, plan: Plan) -> None:
-        """Adam, down a cosine from 5e-4, in batches of 128."""
+    def _fine_tune(self, model: keras.Model, plan: PruningPlan) -> None:
+        """Train with Adam, down a cosine from 5e-4, in batches of 128."""
         import keras
 
         if len(self.network.specs) > 1 or self.network.channels_first:
-            what = "a model of one input with the channels last"
-            raise ModelError(expected("--fine-tune", what, "another one"))
+            model_kind = "a model of one input with the channels last"
+            raise ModelError(expected("fine-tuning", model_kind, "another one"))
         steps = plan.epochs * -(-len(self.train.images) // 128)
         keras.utils.set_random_seed(plan.seed)
-        schedule: Any = keras.optimizers.schedules.CosineDecay(_RATE, decay_steps=steps)
-        model.compile(
-            optimizer=keras.optimizers.Adam(schedule), loss=self._loss(), jit_compile=False
-        )
+        schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
+        optimizer = keras.optimizers.Adam(schedule)  # type: ignore[arg-type]
+        model.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)
         self.progress("fine-tuning", 0, plan.epochs)
         for epoch in range(plan.epochs):
             labels = np.asarray(self.train.labels)
-            model.fit(self.train.images, labels, batch_size=128, verbose=0)
+            model.fit(self.train.images, labels, batch_size=128, verbose=0)  # type: ignore[arg-type]
             self.progress("fine-tuning", epoch + 1, plan.epochs)
 
-    def _loss(self) -> Any:
+    def _loss(self) -> keras.losses.Loss:
         import keras
 
         from oip.network import layer_types
@@ -266,8 +375,8 @@ class Pruner:
         softmax = layer_types.is_softmax(layer) or layer_types.activation_name(layer) == "softmax"
         return keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
 
-    def _classes(self, outputs: np.ndarray) -> np.ndarray:
-        """(n,) int: the classes that outputs (n, classes) stand for."""
+    def _predicted_classes(self, outputs: np.ndarray) -> np.ndarray:
+        """Return (n,) int: the predicted classes of outputs (n, classes)."""
         from oip.network import layer_types
 
         if self.head.units > 1:
@@ -276,34 +385,94 @@ class Pruner:
         return (outputs[:, 0] > (0.5 if sigmoid else 0.0)).astype(int)
 
 
-def plans(method: str, keep: float, **settings: Any) -> list[Plan]:
-    """One plan, or for `compare` one for every method."""
+def plans(
+    method: str, keep: float, *, correct: bool, epochs: int, samples: int, seed: int
+) -> list[PruningPlan]:
+    """Return one plan; for the method `compare` one plan for every method."""
     from oip.mi.selection import METHODS, check_method, check_share
 
     check_share(keep)
     if method != "compare":
         check_method(method)
-    base = Plan(method, keep, **settings)
-    return [replace(base, method=name) for name in METHODS] if method == "compare" else [base]
+    plan = PruningPlan(method, keep, correct, epochs, samples, seed)
+    return [replace(plan, method=name) for name in METHODS] if method == "compare" else [plan]
 
 
-def _check_labels(data: Any, classes: int) -> None:
+def check_target(out: str | Path, model: Model) -> Path:
+    """Return the path of a smaller model that can be written.
+
+    Raises:
+        SettingsError: a name that does not end in `.keras`, or the model's own file.
+        RunError: a folder, or a file that cannot be written.
+    """
+    from oip.core.files import check_writable
+
+    out = Path(out)
+    if out.suffix != ENDING:
+        raise SettingsError(expected("out", f"a name ending in {ENDING}", out.name))
+    if out.is_dir():
+        raise RunError(expected(f"'{out}'", "a file to write", "a folder"))
+    own = Path(model) if isinstance(model, str | Path) else getattr(model, "path", None)
+    if own is not None and out.exists() and own.exists() and out.samefile(own):
+        raise SettingsError(expected("out", "another file than the model's own", out.name))
+    check_writable(out.parent)
+    return out
+
+
+def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
+    """Write the smaller model, with the sidecar of the whole model brought up to date.
+
+    Args:
+        pruned: the smaller model.
+        out: a path as `check_target` returns it.
+        network: the whole model.
+    """
+    from oip.core import files
+    from oip.network.inputs import SIDECAR_KIND, sidecar_path
+
+    spec = network.inputs.to_dict()
+    sidecar = dict(network.sidecar or {"schema": 1, "kind": SIDECAR_KIND, "input": spec})
+    for stale in ("confusion", "losses", "seconds"):
+        sidecar.pop(stale, None)
+    with files.replacing(out, ENDING) as temporary:
+        pruned.model.save(temporary)
+        sidecar |= {
+            "model": out.name,
+            "sha256": files.sha256(temporary),
+            "accuracy": pruned.quality.accuracy,
+            "pruned": {
+                "from": {"name": network.name, "sha256": network.digest, **pruned.before.to_dict()},
+                "judged_by": pruned.split,
+                "method": pruned.plan.method,
+                "keep": pruned.plan.keep,
+                "samples": pruned.plan.samples,
+                "seed": pruned.plan.seed,
+                "corrected": pruned.plan.correct,
+                "fine_tuned_epochs": pruned.plan.epochs,
+                "kept": pruned.kept,
+            },
+        }
+        # Written before the model replaces `out`: a sidecar that fits no model is not used.
+        files.write_json(sidecar_path(out), sidecar)
+
+
+def _check_labels(data: Dataset, classes: int) -> None:
     if data.labels is None:
         hint = "Name a source that has labels."
         raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels", hint))
     labels = np.asarray(data.labels)
     if labels.min() < 0 or labels.max() >= classes:
-        wanted = f"classes 0 to {classes - 1}, those of the model"
-        raise DataError(expected(f"labels of '{data.source}'", wanted, int(labels.max())))
+        classes_text = f"classes 0 to {classes - 1}, those of the model"
+        raise DataError(expected(f"labels of '{data.source}'", classes_text, int(labels.max())))
 
 
-def _forward(model: Any, network: Network) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as a function of images; inputs that are no image are fed zeros."""
+def _forward(model: keras.Model, network: Network) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the model as a function of images; inputs that are not the image get zeros."""
     import tensorflow as tf
 
-    def run(images: Any) -> Any:
-        fed = network.feed(images)
-        return model(fed if len(fed) > 1 else fed[0], training=False)
+    def run(images: tf.Tensor) -> tf.Tensor:
+        inputs = network.feed(images)
+        return model(inputs if len(inputs) > 1 else inputs[0], training=False)
 
     graph = compiled_for_images(network, run)
     return lambda images: np.asarray(graph(tf.constant(np.asarray(images, np.float32))))
