@@ -86,13 +86,13 @@ class Tour:
     def _patterns(self, network: Any, test: Any) -> None:
         from oip.ascent.settings import ascent_settings
         from oip.network.layer_spec import map_numbers
-        from oip.run.reconstruct import reconstruct_into
+        from oip.run.reconstruct import reconstruct_layers
         from oip.run.shards import layer_oips
 
         layer = network.find("Conv2D_3")
         settings = ascent_settings(steps=60)
         maps = map_numbers(layer, range(_MAPS))
-        run = reconstruct_into(self.folder / "run", network, [(layer, maps)], settings, test)
+        run = reconstruct_layers(self.folder / "run", network, [(layer, maps)], settings, test)
         oips = layer_oips(run, layer.index)
         for one in list(oips)[:4]:
             told = one.evidence()

@@ -26,7 +26,7 @@ from oip.run.stability import measure_stability
 Selections = Sequence[tuple[LayerInfo, np.ndarray]]
 
 
-def reconstruct_into(
+def reconstruct_layers(
     out: str | Path,
     network: Network,
     selections: Selections,

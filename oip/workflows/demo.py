@@ -130,7 +130,7 @@ def _measure(
     """Put the OIPs and the rankings of all layers into the run."""
     from oip.ascent.settings import ascent_settings
     from oip.network.network import Network
-    from oip.run.reconstruct import reconstruct_into
+    from oip.run.reconstruct import reconstruct_layers
     from oip.workflows.inputs import select
     from oip.workflows.rank import rank_into
 
@@ -138,7 +138,7 @@ def _measure(
     selections = select(network, None)
     with _timed(seconds, "reconstruct"):
         settings = ascent_settings(starts=_STARTS, seed=seed)
-        run = reconstruct_into(folder, network, selections, settings, test, progress)
+        run = reconstruct_layers(folder, network, selections, settings, test, progress)
     with _timed(seconds, "rank"):
         for _, result in rank_into(folder, network, selections, test, seed=seed, progress=progress):
             if isinstance(result, OipError):

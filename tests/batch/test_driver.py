@@ -24,7 +24,7 @@ from oip.core import files
 from oip.core.errors import ModelError, PartlyFailed, RunError, SettingsError
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
-from oip.run.reconstruct import reconstruct_into
+from oip.run.reconstruct import reconstruct_layers
 
 LAST_MAPS = 'layers=["conv:100-149"]'
 
@@ -50,7 +50,7 @@ def whole(plain_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
     network = Network(plain_file)
     settings = ascent_settings(starts=2, steps=6, screened=8)
-    reconstruct_into(out, network, parse_selections(network, ()), settings)
+    reconstruct_layers(out, network, parse_selections(network, ()), settings)
     return out
 
 

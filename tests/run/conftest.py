@@ -9,7 +9,7 @@ import pytest
 from oip.ascent.settings import ascent_settings
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
-from oip.run.reconstruct import reconstruct_into
+from oip.run.reconstruct import reconstruct_layers
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def make_run(small_file):
     def make(out, *texts, seed=0, **settings):
         told = {"starts": 2, "steps": 8, "screened": 16, "seed": seed, **settings}
         chosen = parse_selections(network, texts)
-        return reconstruct_into(out, network, chosen, ascent_settings(**told))
+        return reconstruct_layers(out, network, chosen, ascent_settings(**told))
 
     return make
 

@@ -5,7 +5,7 @@ from oip.ascent.settings import ascent_settings
 from oip.core import files
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
-from oip.run.reconstruct import reconstruct_into
+from oip.run.reconstruct import reconstruct_layers
 from oip.run.shards import layer_oips
 
 QUICK = ascent_settings(steps=6, screened=8, starts=2)
@@ -14,7 +14,7 @@ QUICK = ascent_settings(steps=6, screened=8, starts=2)
 def test_probabilities_are_those_of_the_best_images(small_model, tmp_path):
     network = Network(small_model)
     chosen = parse_selections(network, ["second:0-5,68"])
-    run = reconstruct_into(tmp_path / "run", network, chosen, QUICK)
+    run = reconstruct_layers(tmp_path / "run", network, chosen, QUICK)
     told = files.read_arrays(run.folder(1) / "softmax.npz")
     oips = layer_oips(run, 1)
     assert told["maps"].tolist() == oips.maps.tolist() == [0, 1, 2, 3, 4, 5, 68]
@@ -33,5 +33,5 @@ def test_models_that_end_in_something_else_have_none(tmp_path):
     for place, tail in enumerate(([], [layers.Flatten(), layers.Dense(4)])):
         network = Network(keras.Sequential([*inputs, *tail]))
         out = tmp_path / str(place)
-        run = reconstruct_into(out, network, parse_selections(network, []), QUICK)
+        run = reconstruct_layers(out, network, parse_selections(network, []), QUICK)
         assert not (run.folder(0) / "softmax.npz").exists()

@@ -10,7 +10,7 @@ from oip.core.errors import RunError
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
 from oip.run.export import export_arrays, export_pictures
-from oip.run.reconstruct import reconstruct_into, summary
+from oip.run.reconstruct import reconstruct_layers, summary
 from oip.run.run import Run, run_info
 from oip.run.shards import layer_oips, read_shard, write_shard
 
@@ -20,7 +20,7 @@ SETTINGS = ascent_settings(steps=12, screened=24, starts=2)
 def grow(out, network, texts=("second",), settings=SETTINGS, progress=None):
     chosen = parse_selections(network, texts)
     more = {} if progress is None else {"progress": progress}
-    return reconstruct_into(out, network, chosen, settings, **more)
+    return reconstruct_layers(out, network, chosen, settings, **more)
 
 
 def contents(folder):

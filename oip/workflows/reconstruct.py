@@ -1,0 +1,131 @@
+"""OIPs into a run, from what a user names: a model, layers or objectives, and data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oip.core.errors import SettingsError, expected
+from oip.core.progress import Progress, automatic
+
+if TYPE_CHECKING:
+    from oip.ascent.objectives import ObjectiveTargets
+    from oip.ascent.settings import AscentSettings
+    from oip.network.network import Network
+    from oip.run.run import Run
+    from oip.workflows.inputs import Images, Layers, Model, Selection
+
+
+def reconstruct_into(
+    out: str | Path,
+    model: Model,
+    layers: Layers = None,
+    settings: AscentSettings | None = None,
+    data: Images | None = None,
+    progress: Progress = automatic,
+    *,
+    labels: np.ndarray | None = None,
+    objectives: Sequence[str] = (),
+    top: int | None = None,
+    by: str | None = None,
+    preset: str = "default",
+    **changes: object,
+) -> Run:
+    """Grow OIPs and write them into a run; the same call goes on where it was stopped.
+
+    Args:
+        out: the run's folder; new, empty, or a run of the same model and settings.
+        model: a file, a Keras model or a `Network`.
+        layers: `"Conv2D_3:0-15"` or several of these; every convolutional layer if None.
+        settings: of the ascent; those of `preset` with `changes` if None.
+        data: a source, or images (n, h, w, bands), that verdicts and scores are compared with;
+            their statistics are used where those of the input are not known.
+        progress: called with the progress of each layer.
+        labels: (n,), for images that are an array; `top` needs labels.
+        objectives: grow images for these, such as `"class:4 - class:9"`, instead of maps; `layers`
+            then names the layer of terms without one.
+        top: only so many of the best maps of each layer; they are ranked first, into the same run.
+        by: what the best maps are found by: `mi` or `separates:CLASS,CLASS`.
+        preset: `default`, `author`, `fourier` or `maco`.
+        changes: fields of `AscentSettings`, such as `starts=2` or `seed=1`.
+
+    Returns:
+        The run; `oip.layer_oips(run, index)` reads the OIPs of a layer.
+
+    Raises:
+        RunError: the folder cannot be used, or holds OIPs of other settings.
+        DataError: the images do not fit the model, or have no labels where they are needed.
+        ModelError: no map has finite responses; nothing was written.
+        SettingsError: settings that do not go together.
+
+    >>> run = oip.reconstruct_into(
+    ...     "runs/mine", "model.keras", "Conv2D_3:0-15", data="mnist-sample", steps=60
+    ... )  # doctest: +SKIP
+    """
+    from oip.ascent.settings import ascent_settings
+    from oip.run.reconstruct import reconstruct_layers
+    from oip.workflows.inputs import load_data, open_network, set_input
+    from oip.workflows.top_maps import find_top_maps
+
+    by = check_top(top, by, objectives, data is not None)
+    if settings is None:
+        settings = ascent_settings(preset, **changes)
+    images = None if data is None else load_data(data, labels)
+    network = open_network(model, data=images)
+    set_input(network, images)
+    selections, targets = select_targets(network, layers, objectives)
+    if top is not None and by is not None and images is not None:
+        selections = find_top_maps(
+            out, network, selections, images, top=top, by=by, seed=settings.seed, progress=progress
+        ).selections
+    return reconstruct_layers(out, network, selections, settings, images, progress, targets)
+
+
+def select_targets(
+    network: Network, layers: Layers, objectives: Sequence[str]
+) -> tuple[list[Selection], ObjectiveTargets | None]:
+    """Return layers with their maps, or objectives: what `reconstruct_layers` takes.
+
+    Args:
+        network: the model.
+        layers: as for `reconstruct_into`.
+        objectives: expressions; maps are reconstructed if there are none.
+
+    Raises:
+        SettingsError: several layers beside objectives.
+    """
+    from oip.ascent.reconstruction import objective_targets
+    from oip.workflows.inputs import select
+
+    if not objectives:
+        return select(network, layers), None
+    names = [layers] if isinstance(layers, str) else list(layers or ())
+    if len(names) > 1:
+        raise SettingsError(expected("objective", "one layer beside it", len(names)))
+    return [], objective_targets(network, objectives, *names)
+
+
+def check_top(
+    top: int | None, by: str | None, objectives: Sequence[str], has_data: bool
+) -> str | None:
+    """Return what the best maps are found by; None where all maps are reconstructed.
+
+    Raises:
+        SettingsError: `by` without `top`, objectives beside it, or no data to rank the maps on.
+    """
+    from oip.workflows.top_maps import parse_by
+
+    if top is None:
+        if by is not None:
+            raise SettingsError(expected("by", "a number of top maps beside it", "none"))
+        return None
+    if objectives:
+        raise SettingsError(expected("top", "maps", "objectives"))
+    if not has_data:
+        raise SettingsError(expected("top", "data with labels, to rank the maps on", "none"))
+    by = "mi" if by is None else by
+    parse_by(by)
+    return by
