@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-_PLACES = {"build": "oip.gallery.site"}
+_MODULES = {"build": "oip.gallery.site"}
 
-__getattr__, __dir__ = lazy_names(__name__, _PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

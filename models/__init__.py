@@ -35,7 +35,7 @@ __all__ = [
     "train",
 ]
 
-_PLACES = {
+_MODULES = {
     "Dataset": "oip.models.datasets",
     "RECIPES": "oip.models.recipes",
     "Recipe": "oip.models.networks.base",
@@ -48,4 +48,4 @@ _PLACES = {
     "train": "oip.models.training",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,6 +58,57 @@ def dataset(
         labels = _labels(np.asarray(labels), len(pixels), len(classes), source)
     low, high = plain_range(pixels)
     return Dataset(pixels, labels, tuple(classes), source, low, high)
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: Sequence[int] | Sequence[str] | np.ndarray | None = None,
+    classes: tuple[str, ...] = (),
+    source: str = "images",
+) -> Dataset:
+    """Return a checked Dataset of images and labels that a user has as arrays.
+
+    Args:
+        images: as for `dataset`.
+        labels: (n,) whole numbers from 0, or names; None where there are none.
+        classes: names of the labels; without them numbers, or the sorted names.
+        source: a name for messages.
+
+    Raises:
+        DataError: as for `dataset`, or a label that is not in `classes`.
+    """
+    if labels is not None:
+        labels, classes = numbered(np.asarray(labels), classes, source)
+    return dataset(images, labels, classes, source)
+
+
+def numbered(
+    labels: np.ndarray, classes: tuple[str, ...], source: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return labels as numbers, with a name for each number.
+
+    Raises:
+        DataError: a name that is not in `classes`.
+    """
+    if labels.dtype.kind == "U":
+        classes = classes or tuple(np.unique(labels).tolist())
+        number_of = {name: label for label, name in enumerate(classes)}
+        if unknown := set(labels.ravel().tolist()) - set(classes):
+            raise DataError(expected(f"{source}: labels", "names in 'classes'", min(unknown)))
+        return np.vectorize(number_of.__getitem__, otypes=[np.int64])(labels), classes
+    if not classes and labels.dtype.kind in "biu" and labels.size:
+        classes = tuple(str(label) for label in range(max(int(labels.max()), 0) + 1))
+    return labels, classes
+
+
+def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:
+    """Return the train part and the test part of data without parts, split as `split` does it."""
+    indices = [split(data.labels, len(data), part) for part in ("train", "test")]
+    train, test = (
+        chosen(data, rows, f"{data.source}:{part}")
+        for rows, part in zip(indices, ("train", "test"), strict=True)
+    )
+    return train, test
 
 
 def chosen(data: Dataset, indices: np.ndarray, source: str) -> Dataset:

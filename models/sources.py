@@ -37,7 +37,7 @@ import numpy as np
 from oip.core import files
 from oip.core.errors import DataError, RunError, expected
 from oip.core.warnings import import_quietly
-from oip.models.datasets import Dataset, chosen, dataset, fitted, split
+from oip.models.datasets import Dataset, chosen, dataset, fitted, numbered, split
 from oip.models.images_on_disk import TABLES, load_class_folders, load_table
 
 
@@ -64,7 +64,7 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
         raise DataError(expected(source, "the arrays 'images' and 'labels'", held))
     labels, classes = arrays.get("labels"), _names(arrays.get("classes"), source)
     if labels is not None:
-        labels, classes = _numbered(labels, classes, source)
+        labels, classes = numbered(labels, classes, source)
     data = dataset(arrays["images"], labels, classes, source)
     if part is None:
         return data
@@ -82,21 +82,6 @@ def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
             expected(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
         )
     return tuple(str(name) for name in classes)
-
-
-def _numbered(
-    labels: np.ndarray, classes: tuple[str, ...], source: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as numbers, with a name for each."""
-    if labels.dtype.kind == "U":
-        classes = classes or tuple(np.unique(labels).tolist())
-        number_of = {name: label for label, name in enumerate(classes)}
-        if unknown := set(labels.ravel().tolist()) - set(classes):
-            raise DataError(expected(f"{source}: labels", "names in 'classes'", min(unknown)))
-        return np.vectorize(number_of.__getitem__, otypes=[np.int64])(labels), classes
-    if not classes and labels.dtype.kind in "biu" and labels.size:
-        classes = tuple(str(label) for label in range(max(int(labels.max()), 0) + 1))
-    return labels, classes
 
 
 NAME = "binary-12"

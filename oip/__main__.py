@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     from oip.cli.main import main as command
 
     command()

@@ -35,7 +35,7 @@ __all__ = [
     "run",
 ]
 
-_PLACES = {
+_MODULES = {
     "BatchResult": "oip.batch.driver",
     "Engine": "oip.batch.executors",
     "EngineSettings": "oip.batch.job",
@@ -47,4 +47,4 @@ _PLACES = {
     "run": "oip.batch.driver",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -116,9 +116,10 @@ class Bench:
         """The subject's data, None without any."""
         from oip.workflows.inputs import load_data
 
-        folder = None if subject.data_dir is None else Path(subject.data_dir)
-        key = (subject.data, subject.data_dir)
-        return self._keep("data", key, lambda: load_data(subject.data, folder))
+        if subject.data is None:
+            return None
+        source, folder = subject.data, subject.data_dir
+        return self._keep("data", (source, folder), lambda: load_data(source, data_dir=folder))
 
     def images(self, subject: Subject) -> np.ndarray | None:
         """The data's images, checked for the subject's model."""
@@ -156,14 +157,15 @@ class Bench:
 
         self.forget_models()
         data = self.data(subject)
-        size = None if subject.input_size is None else ",".join(map(str, subject.input_size))
-        network = open_network(Path(subject.path), subject.imports, data, size, subject.input_name)
+        network = open_network(
+            subject.path, subject.imports, data, subject.input_size, subject.input_name
+        )
         set_input(
             network,
             data,
-            input_mean=_text(subject.input_mean),
-            input_std=_text(subject.input_std),
-            input_range=_text(subject.input_range),
+            mean=subject.input_mean,
+            std=subject.input_std,
+            value_range=subject.input_range,
             preprocess=subject.preprocess,
         )
         return network
@@ -283,10 +285,6 @@ def _cost(network: Network, last_call: int) -> float:
     return total
 
 
-def _text(values: tuple[float, ...] | None) -> str | None:
-    return None if values is None else ",".join(repr(float(value)) for value in values)
-
-
 Step = Literal["grow", "stability", "rank"]
 Ending = Literal["done", "there", "again", "failed", "storage"]
 
@@ -401,28 +399,18 @@ def _stability(task: Task) -> None:
 
 
 def _rank(task: Task) -> None:
-    from oip.mi.estimators.registry import label_estimator
-    from oip.workflows.rank import rank_into
+    from oip.workflows.rank import RankingOptions, rank_layers
 
     asked = task.subject.rank
     if asked is None:
         return
     network = _BENCH.network(task.subject)
     check_model(network, task.digest)
-    chosen = [label_estimator(name) for name in asked.estimators] or None
+    options = RankingOptions(asked.estimators, asked.samples, asked.at, asked.seed)
     layer = (network.convolutional[task.layer], np.array(task.maps))
-    for _, told in rank_into(
-        task.run,
-        network,
-        [layer],
-        _BENCH.data(task.subject),
-        estimators=chosen,
-        samples=asked.samples,
-        at=asked.at,
-        seed=asked.seed,
-    ):
-        if isinstance(told, OipError):
-            raise told
+    for result in rank_layers(task.run, network, [layer], _BENCH.data(task.subject), options):
+        if isinstance(result, OipError):
+            raise result
 
 
 _STEPS = {"grow": _grow, "stability": _stability, "rank": _rank}

@@ -18,9 +18,7 @@ from oip.cli.tables import Record, print_json, print_table, print_text
 
 
 @click.command()
-@data_options(
-    "Images with labels; the sample is part of the installation.", default="mnist-sample"
-)
+@data_options("Images with labels; the sample is part of the installation.", default="mnist-sample")
 @out_option("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
 @seed_option
 @output_options

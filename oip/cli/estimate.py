@@ -99,7 +99,9 @@ def command(
 
     arrays = _arrays(file)
     if quantity is None:
-        quantity = "entropy" if "y" not in arrays else "conditional-mi" if "given" in arrays else "mi"
+        quantity = (
+            "entropy" if "y" not in arrays else "conditional-mi" if "given" in arrays else "mi"
+        )
     names = _ARRAYS.get(quantity, ("x",))
     samples = [_array(file, arrays, array) for array in names]
     estimator = mi.estimator(name, **parse_assignments(settings, "--set"))

@@ -84,7 +84,8 @@ def command(
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places
     """
-    from oip.ascent import localization, translation as translations
+    from oip.ascent import localization
+    from oip.ascent import translation as translations
     from oip.core import files
     from oip.network.layer_spec import parse_selections
 
@@ -123,7 +124,12 @@ def command(
                 written += _draw(locations, locations.index, out, "places")
                 if translation:
                     nodes = translations.translation(
-                        network, f"@{layer.index}", block, starts=starts, seed=seed, progress=progress
+                        network,
+                        f"@{layer.index}",
+                        block,
+                        starts=starts,
+                        seed=seed,
+                        progress=progress,
                     )
                     part["translation"] = nodes.to_dict()
                     written += _draw(nodes, nodes.index, out, "nodes")

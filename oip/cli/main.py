@@ -71,8 +71,22 @@ def name_option(error: OipError, command: click.Command) -> None:
         error.args = (f"{option}:{rest}",)
 
 
+def _print_version(ctx: click.Context) -> None:
+    import oip
+
+    click.echo(f"oip, version {oip.__version__}")
+    ctx.exit()
+
+
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="oip", prog_name="oip")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, value: _print_version(ctx) if value else None,
+    help="Show the version and exit.",
+)
 def root() -> None:
     """See what each map of a trained Keras CNN reacts to, and how much it knows.
 

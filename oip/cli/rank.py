@@ -1,32 +1,47 @@
-"""`oip rank`."""
+"""`oip rank`: the order of maps by what they know about the label."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from oip.cli.options import (
+    DataOptions,
+    ModelOptions,
+    Output,
     at_option,
-    data_dir_option,
-    import_option,
-    json_option,
-    note,
-    plain_text,
-    print_json,
-    quiet_option,
+    data_options,
+    model_argument,
+    model_options,
+    out_option,
+    output_options,
     seed_option,
+    warn,
     with_options,
 )
+from oip.cli.tables import number, p_value, print_json, print_table, print_text
+
+if TYPE_CHECKING:
+    from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
+    from oip.workflows.inputs import Selection
+    from oip.workflows.rank import RankedLayer
+
+_TOP = 10
+_BOTTOM = 3
+"""Maps of a layer that are listed, the best and the worst."""
+_FEW = 8
+"""Kernels of a map, or clusters of a layer, that are listed."""
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
-@click.option("--data", "source", metavar="SOURCE", required=True, help="Images with labels.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@data_options("Images with labels.")
+@out_option("Folder of the run.")
 @with_options(
     click.option(
         "--estimator",
@@ -47,36 +62,34 @@ from oip.cli.options import (
     click.option(
         "--kernels",
         is_flag=True,
-        help="Also the 2-D kernels that feed each map, in order and drawn (500 images at most).",
+        help="Also rank and draw the 2-D kernels of each map (500 images at most).",
     ),
     click.option(
         "--redundancy",
         is_flag=True,
-        help="Also what maps share, pair by pair and together (500 images at most).",
+        help="Also measure what maps share, in pairs and together (500 images at most).",
     ),
     click.option(
-        "--with-input", is_flag=True, help="Also what each map tells of the input (kde, ...)."
+        "--with-input", is_flag=True, help="Also what each map knows about the input (kde, ...)."
     ),
     click.option(
-        "--ablate", is_flag=True, help="Also what the network's loss gains without each map."
+        "--ablate", is_flag=True, help="Also the increase of the network's loss without each map."
     ),
     click.option(
         "--silenced-to",
         type=click.Choice(["zero", "mean"]),
         default="zero",
         show_default=True,
-        help="What --ablate sets a map to.",
+        help="The value that --ablate sets a map to.",
     ),
-    data_dir_option,
-    import_option,
-    seed_option,
-    json_option,
-    quiet_option,
 )
+@model_options
+@seed_option
+@output_options
 def command(
-    model: Path,
+    model: ModelOptions,
     selections: tuple[str, ...],
-    source: str,
+    data: DataOptions,
     out: Path,
     estimators: tuple[str, ...],
     samples: int,
@@ -86,128 +99,176 @@ def command(
     with_input: bool,
     ablate: bool,
     silenced_to: Literal["zero", "mean"],
-    data_dir: Path | None,
-    imports: tuple[str, ...],
     seed: int,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> int:
     """Order the maps of MODEL by what their responses know about the label.
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
-    all, 3, 0-15 or 0,4,9. Nothing means every convolutional layer. SOURCE is mnist-sample, mnist,
-    fashion-mnist, cifar10, a folder, an .npz or a .csv; :train or :test (the default) may follow.
+    all, 3, 0-15 or 0,4,9. Without LAYER, every convolutional layer is ranked. SOURCE is
+    mnist-sample, mnist, fashion-mnist, cifar10, a folder, an .npz or a .csv; :train or :test (the
+    default) may follow.
 
     \b
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
     """
-    from oip import models
-    from oip.cli.inputs import apply_input
-    from oip.cli.progress import shown
-    from oip.cli.tables import print_kernels, print_layer, print_redundancy
     from oip.core.errors import OipError
     from oip.core.files import check_writable
-    from oip.mi.estimators.registry import label_estimator
-    from oip.network.layer_spec import parse_selections
-    from oip.workflows.inputs import open_network
-    from oip.workflows.rank import (
-        ablated,
-        check_classes,
-        check_kernels,
-        kernels_into,
-        rank_into,
-        redundancy_into,
-    )
+    from oip.workflows.inputs import select
+    from oip.workflows.rank import RankingOptions, rank_layers
 
     began = time.monotonic()
-    chosen = [label_estimator(name) for name in estimators] or None
+    options = RankingOptions(
+        estimators, samples, at, seed, with_input, kernels, redundancy, ablate, silenced_to
+    )
+    options.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
-    data = models.load(source, data_dir=data_dir, part="test")
-    network = open_network(model, imports, data, None)
-    layers = _with_pooling(parse_selections(network, selections), at, bool(selections), quiet)
-    apply_input(network, data)
-    if ablate:
-        check_classes(network, data)
-    if kernels:
-        check_kernels(network, [layer for layer, _ in layers])
-    told, errors, unusable = [], [], 0
-    with shown(quiet) as progress:
-        for layer, result in rank_into(
-            out,
-            network,
-            layers,
-            data,
-            estimators=chosen,
-            samples=samples,
-            at=at,
-            seed=seed,
-            with_input=with_input,
-            progress=progress,
-        ):
+    images = data.load()
+    network = model.open(images)
+    chosen = select(network, selections)
+    if at == "block":
+        chosen = _with_pooling(chosen, bool(selections), output)
+    ranked: list[RankedLayer] = []
+    errors: list[OipError] = []
+    with output.progress() as progress:
+        for result in rank_layers(out, network, chosen, images, options, progress):
             if isinstance(result, OipError):
                 errors.append(result)
                 continue
-            if ablate:
-                result["ablation"] = ablated(
-                    out,
-                    network,
-                    layer,
-                    result,
-                    data,
-                    to=silenced_to,
-                    samples=samples,
-                    seed=seed,
-                    progress=progress,
-                )
-            maps = [one["map"] for one in result["estimators"][0]["maps"] if one["mi"] is not None]
-            if kernels:
-                result["kernels"] = kernels_into(
-                    out,
-                    network,
-                    layer,
-                    maps,
-                    data,
-                    estimator=label_estimator(result["estimators"][0]["estimator"])
-                    if chosen is None
-                    else chosen[0],
-                    samples=samples,
-                    seed=seed,
-                    progress=progress,
-                )
-            if redundancy:
-                result["redundancy"] = redundancy_into(
-                    out, network, layer, sorted(maps), data, samples=samples, at=at, seed=seed
-                )
-            told.append(result)
-            unusable += sum(one["mi"] is None for one in result["estimators"][0]["maps"])
-            if not as_json:
+            ranked.append(result)
+            if not output.as_json:
                 print_layer(result)
-                if kernels:
-                    print_kernels(result["kernels"], layer.name)
-                if redundancy:
-                    print_redundancy(result["redundancy"])
-            notices = [*result["notices"], *(n for e in result["estimators"] for n in e["notices"])]
-            for notice in notices:
-                note(plain_text(f"oip: {layer.name}: {notice}"), quiet)
-    if errors and not told:
+            for text in result.notices:
+                output.note(f"oip: {result.layer.name}: {text}")
+    if errors and not ranked:
         raise errors[-1]
     for error in errors:
-        click.echo(plain_text(f"oip: {error}"), err=True)
-    if as_json:
-        print_json({"layers": told})
+        warn(f"oip: {error}")
+    if output.as_json:
+        print_json({"layers": [layer.to_dict() for layer in ranked]})
     else:
-        click.echo(plain_text(f"{out} ({time.monotonic() - began:.0f} s)"))
-    return 1 if unusable or errors else 0
+        print_text(f"{out} ({time.monotonic() - began:.0f} s)")
+    return 1 if errors or any(layer.unusable for layer in ranked) else 0
 
 
-def _with_pooling(layers: list[Any], at: str, asked: bool, quiet: bool) -> list[Any]:
-    """The layers that can be ranked there; those that were asked for must be."""
-    from oip.core.errors import SettingsError, expected
+def _with_pooling(chosen: list[Selection], named: bool, output: Output) -> list[Selection]:
+    """Return the layers that pooling follows; a layer that the user names must be one of them."""
+    from oip.workflows.rank import without_pooling
 
-    lacking = [layer.name for layer, _ in layers if at == "block" and layer.block_size is None]
-    if lacking and (asked or len(lacking) == len(layers)):
-        named = ", ".join(lacking[:8])
-        raise SettingsError(expected("--at block", "layers that pooling follows", named))
-    if lacking:
-        note(plain_text(f"oip: left out, no pooling follows: {', '.join(lacking)}"), quiet)
-    return [pair for pair in layers if pair[0].name not in lacking]
+    lacking = without_pooling(chosen)
+    if not lacking or named or len(lacking) == len(chosen):
+        return chosen  # what cannot be ranked is refused there
+    output.note(f"oip: left out, no pooling follows: {', '.join(lacking)}")
+    return [pair for pair in chosen if pair[0].name not in lacking]
+
+
+def print_layer(ranked: RankedLayer) -> None:
+    """Print the best and the worst maps by each estimator, and what was measured beside them."""
+    from oip.mi.ranking import WITH_ORDER
+
+    for by in ranked.ranking.estimators:
+        print_text(
+            f"{ranked.layer.name}: {by.name_shown}, of {number(by.ceiling)} bits, "
+            f"{by.samples} images of {by.split}"
+        )
+        if by.ordered:
+            _print_order(ranked, by)
+        else:
+            click.echo(f"  saturated: no order; use --estimator {WITH_ORDER}\n")
+    _print_agreement(ranked)
+    if ranked.kernels is not None:
+        _print_kernels(ranked.kernels, ranked.layer.name)
+    if ranked.redundancy is not None:
+        _print_redundancy(ranked.redundancy)
+
+
+def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
+    headings = ["rank", "map", "bits", "95 %", "p adjusted", "knows most about"]
+    if by.input_ceiling is not None:
+        headings.append(f"input, of {by.input_ceiling:.2f}")
+    losses = None
+    if ranked.ablation is not None:
+        losses = {row.map: row.loss_increase for row in ranked.ablation.maps}
+        headings.append("loss increase without")
+    classes = ranked.ranking.classes or []
+    rows = [_row(row, by, classes, losses) for row in by.maps]
+    if len(rows) > _TOP + _BOTTOM:
+        rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
+    print_table(headings, rows, left=("95 %", "knows most about"))
+
+
+def _row(
+    row: MapInformation,
+    by: EstimatorRecord,
+    classes: Sequence[str],
+    losses: Mapping[int, float] | None,
+) -> list[str]:
+    cells = [f"{row.rank} ({row.rank_low}-{row.rank_high})", str(row.map)]
+    if row.mi is None:
+        cells += ["-", "not finite", "-", "-"]
+    else:
+        interval = "-" if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
+        bits = f"{row.mi:.3f}" + (" saturated" if row.saturated else "")
+        cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, classes)]
+    if by.input_ceiling is not None:
+        cells.append(number(row.input, 2))
+    if losses is not None:
+        loss = losses.get(row.map)
+        cells.append(number(None if loss is None else round(loss, 4) + 0.0, 4))
+    return cells
+
+
+def _best_class(row: MapInformation, classes: Sequence[str]) -> str:
+    """Return the class that a map knows most about, with bits and the share of the ceiling."""
+    known = [value or 0.0 for value in row.per_class or ()]
+    best = max(range(len(known)), key=known.__getitem__, default=0)
+    if not known or known[best] < 0.0005:
+        return "-"
+    share = (row.per_class_share or known)[best] or 0.0
+    return f"{classes[best]} ({known[best]:.3f}, {share:.0%})"
+
+
+def _print_agreement(ranked: RankedLayer) -> None:
+    """Print how far orders agree, with each other and with what the network loses."""
+    for pair in ranked.ranking.agreement:
+        if pair.kendall is not None:
+            first, second = pair.estimators
+            click.echo(f"{first} and {second}: Kendall's tau {pair.kendall:.2f}")
+    ablation = ranked.ablation
+    if ablation is None:
+        return
+    for correlation in ablation.agreement or ():
+        if correlation.spearman is not None:
+            click.echo(
+                f"{correlation.estimator} and loss without the map: "
+                f"Spearman {correlation.spearman:.2f} (set to {ablation.silenced_to}, "
+                f"{ablation.samples} images; the loss of the whole network is "
+                f"{ablation.loss:.3f} bits)"
+            )
+
+
+def _print_kernels(kernels: KernelsFile, layer: str) -> None:
+    rows = []
+    for row in kernels.maps:
+        for index, kernel in enumerate(row.kernels[:_FEW]):
+            channel = str(kernel.input) if index else f"{kernel.input} of {row.of}"
+            values = number(kernel.mi), number(kernel.with_map), p_value(kernel.p_adjusted)
+            rows.append(("" if index else row.map, channel, *values))
+    title = f"{layer}: kernels by {kernels.name_shown}, {kernels.samples} images of {kernels.split}"
+    headings = ("map", "input channel", "bits", "bits with the map", "p adjusted")
+    print_table(headings, rows, title)
+
+
+def _print_redundancy(redundancy: RedundancyFile) -> None:
+    """Print clusters of maps that share most of what they know, and where groups saturate."""
+    print_text(f"{redundancy.layer}: redundancy, {redundancy.samples} images")
+    groups = [group for group in redundancy.clusters if len(group) > 1]
+    for group in groups[:_FEW]:
+        click.echo(f"  share at least 90 % on average: {', '.join(map(str, group))}")
+    if not groups:
+        click.echo("  no maps share 90 % of what they know")
+    rows = [
+        (row.maps, number(row.input), number(row.label), "saturated" if row.saturated else "")
+        for row in redundancy.together
+    ]
+    print_table(("maps together", "bits of input", "bits of label", ""), rows, left=("",))

@@ -58,7 +58,9 @@ def _print(run: Record) -> None:
     print_table(headings, rows, f"{run['run']}: {run['model']}", left=left)
     wrong = []
     for layer in run["layers"]:
-        wrong += [(layer["layer"], failure["file"], failure["error"]) for failure in layer["failed"]]
+        wrong += [
+            (layer["layer"], failure["file"], failure["error"]) for failure in layer["failed"]
+        ]
         wrong += [(layer["layer"], name, "damaged") for name in layer["damaged"]]
     if wrong:
         headings = ("layer", "file", "reason")

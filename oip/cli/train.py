@@ -213,9 +213,7 @@ def _mistakes(result: TrainResult) -> Table:
 def _table(title: str) -> Table:
     from rich.table import Table
 
-    return Table(
-        box=None, padding=(0, 0, 0, 1), pad_edge=False, title=title, title_justify="left"
-    )
+    return Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, title=title, title_justify="left")
 
 
 def _short(name: str) -> str:

@@ -34,7 +34,9 @@ def command(run: Path, output: Output) -> int:
     wrong = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
     if output.as_json:
-        problems = [{"run": name, "file": file.file, "problem": file.problem} for name, file in wrong]
+        problems = [
+            {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
+        ]
         print_json({"run": str(run), "read": read, "files": len(checked), "problems": problems})
         return 1 if wrong else 0
     if wrong:

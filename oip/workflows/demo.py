@@ -132,7 +132,7 @@ def _measure(
     from oip.network.network import Network
     from oip.run.reconstruct import reconstruct_layers
     from oip.workflows.inputs import select
-    from oip.workflows.rank import rank_into
+    from oip.workflows.rank import RankingOptions, rank_layers
 
     network = Network(model)
     selections = select(network, None)
@@ -140,7 +140,8 @@ def _measure(
         settings = ascent_settings(starts=_STARTS, seed=seed)
         run = reconstruct_layers(folder, network, selections, settings, test, progress)
     with _timed(seconds, "rank"):
-        for _, result in rank_into(folder, network, selections, test, seed=seed, progress=progress):
+        options = RankingOptions(seed=seed)
+        for result in rank_layers(folder, network, selections, test, options, progress):
             if isinstance(result, OipError):
                 raise result
     return run

@@ -53,7 +53,10 @@ def open_network(
 
 
 def load_data(
-    data: Images, labels: Sequence[int] | np.ndarray | None = None, part: str = "test"
+    data: Images,
+    labels: Sequence[int] | np.ndarray | None = None,
+    part: str = "test",
+    data_dir: str | Path | None = None,
 ) -> Dataset:
     """Return images and labels of a source, or of arrays.
 
@@ -61,6 +64,7 @@ def load_data(
         data: a source as `models.load` takes it, a `Dataset`, or images (n, h, w[, bands]).
         labels: (n,) whole numbers or names, for images that are an array.
         part: the part of a source that does not name one itself.
+        data_dir: folder searched for data files before they are downloaded.
 
     Raises:
         DataError: a source that cannot be read, or arrays that do not fit.
@@ -71,7 +75,7 @@ def load_data(
     if isinstance(data, models.Dataset):
         return data
     if isinstance(data, str | Path):
-        return models.load(data, part=part)
+        return models.load(data, data_dir=data_dir, part=part)
     return from_arrays(data, labels)
 
 

@@ -1,275 +1,605 @@
-"""Rankings into a run, layer by layer; what was finished is not done again."""
+"""Rankings of maps, kernels and pairs of maps in a run; what is finished is not done again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from oip.core.errors import DataError, OipError, RunError, expected
-from oip.core.progress import Progress, silent
+from oip.core import html
+from oip.core.errors import DataError, OipError, SettingsError, expected
+from oip.core.layer_formats import (
+    AblationFile,
+    EstimatorRecord,
+    KernelsFile,
+    MapKernels,
+    RankCorrelation,
+    RankingFile,
+    RedundancyArrays,
+    RedundancyFile,
+    ResponsesFile,
+)
+from oip.core.progress import Progress, automatic, silent
+from oip.core.records import cached, finished
+from oip.core.warnings import notice
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from oip.mi.estimators.base import LabelEstimator
+    from oip.models import Dataset
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
+    from oip.workflows.inputs import Images, Layers, Model, Selection
 
-_NOT_SHOWN = ("schema", "key", "data_sha256")
+MOST_FOR_PAIRS = 500
+"""Images for kernels and redundancy: each kernel and map has a matrix of all pairs of images."""
+
+
+@dataclass(frozen=True)
+class RankingOptions:
+    """Settings of a ranking, as `oip rank` takes them."""
+
+    estimators: Sequence[str | LabelEstimator] = ()
+    """The first one gives the order; `predictive` and `kde` if there are none."""
+    samples: int = 2000
+    """Images at most."""
+    at: Literal["response", "block"] = "response"
+    """After the activation, or after the pooling that follows it."""
+    seed: int = 0
+    with_input: bool = False
+    """Also what each map knows about the input."""
+    kernels: bool = False
+    """Also the ranking of the kernels of each map."""
+    redundancy: bool = False
+    """Also what maps share."""
+    ablate: bool = False
+    """Also the loss of the network without each map."""
+    silenced_to: Literal["zero", "mean"] = "zero"
+    """The value that ablation sets a map to."""
+
+    def label_estimators(self) -> list[LabelEstimator]:
+        """Return the estimators; a SettingsError names one that does not exist."""
+        from oip.mi.estimators.registry import label_estimator
+        from oip.mi.ranking import DEFAULT_ESTIMATORS
+
+        return [
+            label_estimator(name) if isinstance(name, str) else name
+            for name in self.estimators or DEFAULT_ESTIMATORS
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLayer:
+    """The ranking of one layer, with what was measured beside it."""
+
+    layer: LayerInfo
+    ranking: RankingFile
+    ablation: AblationFile | None = None
+    kernels: KernelsFile | None = None
+    redundancy: RedundancyFile | None = None
+
+    @property
+    def best(self) -> EstimatorRecord:
+        """The order by the first estimator."""
+        return self.ranking.estimators[0]
+
+    @property
+    def maps(self) -> list[int]:
+        """Map numbers, best first, without maps whose responses are not finite."""
+        return [row.map for row in self.best.maps if row.mi is not None]
+
+    @property
+    def unusable(self) -> list[int]:
+        """Maps whose responses are not finite."""
+        return [row.map for row in self.best.maps if row.mi is None]
+
+    @property
+    def notices(self) -> list[str]:
+        """Remarks on the layer and on each estimator."""
+        ranking = self.ranking
+        return [*ranking.notices, *(text for by in ranking.estimators for text in by.notices)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layer as `oip rank --json` prints it; information in bits."""
+        others = {
+            "ablation": self.ablation,
+            "kernels": self.kernels,
+            "redundancy": self.redundancy,
+        }
+        return self.ranking.public_dict() | {
+            name: record.public_dict() for name, record in others.items() if record is not None
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row for each map and estimator, best first; information in bits."""
+        import pandas as pd
+
+        names = ("map", "rank", "rank_low", "rank_high", "mi", "low", "high", "p_adjusted")
+        rows = [
+            {"estimator": by.estimator, **{name: getattr(row, name) for name in names}}
+            for by in self.ranking.estimators
+            for row in by.maps
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        rows = [row for row in self.best.maps if row.mi is not None][:3]
+        best = ", ".join(f"map {row.map} ({row.mi:.2f} bits)" for row in rows)
+        return (
+            f"RankedLayer {self.layer.name}: {len(self.best.maps)} maps by {self.best.estimator}; "
+            f"best {best}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(row.rank, row.map, row.mi, row.low, row.high) for row in self.best.maps[:10]]
+        title = f"{self.layer.name} by {self.best.estimator}, {self.best.samples} images"
+        return html.block(title, html.table(("rank", "map", "bits", "low", "high"), rows))
 
 
 def rank_into(
     out: str | Path,
-    network: Network,
-    selections: Sequence[tuple[LayerInfo, np.ndarray]],
-    data: Any,
+    model: Model,
+    layers: Layers = None,
     *,
-    estimators: Sequence[LabelEstimator] | None = None,
+    data: Images,
+    labels: np.ndarray | None = None,
+    estimators: Sequence[str | LabelEstimator] = (),
     samples: int = 2000,
     at: Literal["response", "block"] = "response",
     seed: int = 0,
     with_input: bool = False,
+    kernels: bool = False,
+    redundancy: bool = False,
+    ablate: bool = False,
+    silenced_to: Literal["zero", "mean"] = "zero",
+    progress: Progress = automatic,
+) -> list[RankedLayer]:
+    """Rank the maps of layers by what they know about the label, and write that into a run.
+
+    The same call goes on where it was stopped.
+
+    Args:
+        out: the run's folder; new, empty, or a run of the same model.
+        model: a file, a Keras model or a `Network`.
+        layers: `"Conv2D_3:0-15"` or several of these; every convolutional layer if None.
+        data: a source of images with labels, or images (n, h, w, bands).
+        labels: (n,) whole numbers or names, for images that are an array.
+        estimators: names or estimators; the first one gives the order.
+        samples: images used at most, in the shares of their classes.
+        at: `response`, or `block`: after the pooling that follows the layer.
+        seed: of the sample and the null.
+        with_input: also what each map knows about the input.
+        kernels: also the ranking of the 2-D kernels of each map, on 500 images at most.
+        redundancy: also what maps share, on 500 images at most.
+        ablate: also the increase of the network's loss without each map.
+        silenced_to: the value that ablation sets a map to: `zero` or `mean`.
+        progress: called with the progress of each layer.
+
+    Returns:
+        A result for each layer. Layers without finite responses are left out, with a notice.
+
+    Raises:
+        DataError: no labels, images that do not fit the model, or no finite responses at all.
+        RunError: the folder cannot be used.
+
+    >>> oip.rank_into("runs/mine", "model.keras", data="mnist-sample")  # doctest: +SKIP
+    [RankedLayer Conv2D_1: 32 maps by predictive; best map 4 (1.21 bits), ...]
+    """
+    from oip.workflows.inputs import opened, select
+
+    options = RankingOptions(
+        tuple(estimators), samples, at, seed, with_input, kernels, redundancy, ablate, silenced_to
+    )
+    options.label_estimators()
+    network, images = opened(model, data, labels)
+    selections = select(network, layers)
+    ranked: list[RankedLayer] = []
+    errors: list[OipError] = []
+    for result in rank_layers(out, network, selections, images, options, progress):
+        if isinstance(result, OipError):
+            errors.append(result)
+        else:
+            ranked.append(result)
+    if errors and not ranked:
+        raise errors[-1]
+    for error in errors:
+        notice(str(error))
+    return ranked
+
+
+def rank_layers(
+    out: str | Path,
+    network: Network,
+    selections: Sequence[Selection],
+    data: Dataset,
+    options: RankingOptions = RankingOptions(),
     progress: Progress = silent,
-) -> Iterator[tuple[LayerInfo, dict[str, Any] | OipError]]:
-    """Ranks the selected maps and keeps `ranking.json` and `responses.npz` of each layer.
+) -> Iterator[RankedLayer | OipError]:
+    """Rank the maps of layers one after the other, into a run.
 
     The run is begun with the first result, so that bad input leaves nothing behind.
 
     Args:
         out: the run's folder.
-        network: the model, its input settled.
+        network: the model, its input statistics set.
         selections: layers and map numbers.
-        data: images and labels, as `models.load` gives them.
-        estimators: the first one gives the order; the defaults if None.
-        samples, at, seed, with_input: as for `mi.rank`.
-        progress: is told what has been done.
+        data: images with labels.
+        options: of the ranking.
+        progress: called with the progress of each layer.
 
     Yields:
-        For each layer what `oip rank --json` prints of it, or the error where no map of it has
-        finite responses.
+        The result of each layer, or the error of a layer without finite responses.
 
     Raises:
         DataError: no labels, or images and labels that cannot be used.
+        ModelError: kernels that cannot be ranked, or no classes to ablate for.
+        SettingsError: no pooling follows a layer that is to be ranked after it.
     """
-    from oip.core import files
-    from oip.mi.estimators.registry import estimator
     from oip.mi.layer_sample import NoFiniteResponses
-    from oip.mi.ranking import DEFAULT_ESTIMATORS, rank
-    from oip.run.run import SCHEMA, Run, own_files, run_info
-    from oip.run.shards import data_digest, key_of
+    from oip.run.run import Run
 
-    if data.labels is None:
-        hint = "Information is about a label: name a source that has labels."
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels", hint))
-    chosen = estimators or [estimator(name) for name in DEFAULT_ESTIMATORS]
-    settings = {
-        "estimators": {one.name: one.parameters for one in chosen},
-        "samples": samples,
-        "at": at,
-        "seed": seed,
-        "with_input": with_input,
-    }
-    asked = {
-        "model": network.digest,
-        "images": data_digest(data.images),
-        "labels": data_digest(np.asarray(data.labels)),
-        "settings": settings,
-    }
-    info = run_info(network, command="rank", settings=settings, data=data)
-    beside = own_files(out, network.path)
-    run = None
-    Run.check(out, info, beside)
+    _check_labels(data)
+    _check_pooling(selections, options.at)
+    if options.ablate:
+        check_classes(network, data)
+    if options.kernels:
+        check_kernels(network, [layer for layer, _ in selections])
+    estimators = options.label_estimators()
+    run = _RunOfRankings(out, network, data, estimators, options)
+    Run.check(out, run.info, run.beside)
     for layer, maps in selections:
-        key = key_of({**asked, "layer": layer.index, "maps": maps.tolist()})
-        folder = Run(Path(out), {}).folder(layer.index)
-        told = _finished(folder / "ranking.json", key)
-        if told is None:
-            try:
-                ranking = rank(
-                    network,
-                    data.images,
-                    data.labels,
-                    layer,
-                    maps=maps,
-                    estimators=chosen,
-                    samples=samples,
-                    at=at,
-                    seed=seed,
-                    with_input=with_input,
-                    progress=progress,
-                    classes=data.classes,
-                    split=data.source,
-                )
-            except NoFiniteResponses as error:
-                yield layer, error
-                continue
-            told = ranking.to_dict()
-            run = run or Run.begin(out, info, beside)
-            responses = {"maps": ranking.maps, **ranking.responses}
-            files.write_arrays(folder / "responses.npz", responses)
-            files.write_json(
-                folder / "ranking.json",
-                {"schema": SCHEMA, "key": key, "data_sha256": asked["images"], **told},
+        try:
+            ranking = run.rank(layer, maps, progress)
+        except NoFiniteResponses as error:
+            yield error
+            continue
+        result = RankedLayer(layer, ranking)
+        ablation = kernels = redundancy = None
+        if options.ablate:
+            ablation = ablate_into(
+                out,
+                network,
+                ranking,
+                data=data,
+                silenced_to=options.silenced_to,
+                samples=options.samples,
+                seed=options.seed,
+                progress=progress,
             )
-        yield layer, told
+        if options.kernels:
+            kernels = kernels_into(
+                out,
+                network,
+                layer,
+                result.maps,
+                data=data,
+                estimator=estimators[0],
+                samples=options.samples,
+                seed=options.seed,
+                progress=progress,
+            )
+        if options.redundancy:
+            redundancy = redundancy_into(
+                out,
+                network,
+                layer,
+                sorted(result.maps),
+                data=data,
+                samples=options.samples,
+                at=options.at,
+                seed=options.seed,
+            )
+        yield RankedLayer(layer, ranking, ablation, kernels, redundancy)
 
 
-def _finished(path: Path, key: str) -> dict[str, Any] | None:
-    """A ranking that was asked for in the same way before."""
-    from oip.core import files
+class _RunOfRankings:
+    """The run that rankings of one model, data and settings are written to."""
 
-    try:
-        told = files.read_json(path)
-        files.read_arrays(path.parent / "responses.npz")
-    except RunError:
-        return None
-    if not isinstance(told, dict) or told.get("key") != key:
-        return None
-    return {name: value for name, value in told.items() if name not in _NOT_SHOWN}
+    def __init__(
+        self,
+        out: str | Path,
+        network: Network,
+        data: Dataset,
+        estimators: list[LabelEstimator],
+        options: RankingOptions,
+    ):
+        from oip.run.run import own_files, run_info
+        from oip.run.shards import data_digest
 
+        self.out = Path(out)
+        self.network, self.data, self.estimators, self.options = network, data, estimators, options
+        settings = {
+            "estimators": {estimator.name: estimator.parameters for estimator in estimators},
+            "samples": options.samples,
+            "at": options.at,
+            "seed": options.seed,
+            "with_input": options.with_input,
+        }
+        self.info = run_info(network, command="rank", settings=settings, data=data)
+        self.beside = own_files(out, network.path)
+        self._key = {
+            "model": network.digest,
+            "images": data_digest(data.images),
+            "labels": data_digest(np.asarray(data.labels)),
+            "settings": settings,
+        }
 
-MOST = 500
-"""Images at most: every kernel and every map has a matrix of all pairs of them."""
-_SCHEMA = 1
-_NOT_SHOWN_RELATED = ("schema", "key")
+    def rank(self, layer: LayerInfo, maps: np.ndarray, progress: Progress) -> RankingFile:
+        """Return the layer's ranking; it is made if the run does not have it."""
+        from oip.mi.ranking import rank
+        from oip.run.run import Run
+        from oip.run.shards import key_of
+
+        key = key_of({**self._key, "layer": layer.index, "maps": maps.tolist()})
+        folder = _layer_folder(self.out, layer)
+
+        def make() -> RankingFile:
+            ranking = rank(
+                self.network,
+                self.data.images,
+                self.data.labels,
+                layer,
+                maps=maps,
+                estimators=self.estimators,
+                samples=self.options.samples,
+                at=self.options.at,
+                seed=self.options.seed,
+                with_input=self.options.with_input,
+                progress=progress,
+                classes=self.data.classes,
+                split=self.data.source,
+            )
+            Run.begin(self.out, self.info, self.beside)
+            ResponsesFile(maps=ranking.maps, **ranking.responses).write(folder / "responses.npz")
+            digest = self._key["images"]
+            return RankingFile.of({"key": key, "data_sha256": digest, **ranking.to_dict()})
+
+        beside = {folder / "responses.npz": ResponsesFile}
+        return cached(folder / "ranking.json", key, RankingFile, make, beside)
 
 
 def kernels_into(
     out: str | Path,
-    network: Network,
-    layer: LayerInfo,
-    maps: Iterable[int],
-    data: Any,
+    model: Model,
+    layer: str | LayerInfo,
+    maps: Iterable[int] | None = None,
     *,
-    estimator: LabelEstimator,
-    samples: int = MOST,
+    data: Images,
+    labels: np.ndarray | None = None,
+    estimator: str | LabelEstimator = "predictive",
+    samples: int = MOST_FOR_PAIRS,
     seed: int = 0,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Ranks the kernels of maps and keeps `kernels.json`, and a picture `kernels-0017.png` each.
+    progress: Progress = automatic,
+) -> KernelsFile:
+    """Rank the kernels of maps, and write `kernels.json` and `kernels-0017.png` for each map.
 
     Maps that were done before in the same way stay in the file and are not done again.
 
     Args:
-        out: the run's folder; the run is there.
-        network: the model, its input settled.
-        layer: whose maps.
-        maps: their numbers.
-        data: images and labels, as `models.load` gives them.
+        out: the folder of a run that exists.
+        model: a file, a Keras model or a `Network`.
+        layer: the layer, or its name.
+        maps: numbers of its maps; all if None.
+        data, labels: as for `rank_into`.
         estimator: of the information about the label.
         samples: images at most; no more than 500 are used.
         seed: of the sample and the null.
-        progress: is told what has been done.
+        progress: called with the number of maps that are done.
 
     Returns:
-        What `oip rank --json` shows of it, the maps that were asked for, in their order.
+        The kernels of these maps, in their order.
 
     Raises:
         ModelError: a layer without plain kernels, such as a depthwise one.
-    """
-    from oip.core import files, plots
-    from oip.mi.kernel_ranking import rank_kernels
-    from oip.run.run import Run
+        RunError: no run in the folder.
 
-    used = min(samples, MOST)
-    key = _key(network, data, layer, [estimator.name, estimator.parameters, used, seed])
-    path = Run(Path(out), {}).folder(layer.index) / "kernels.json"
-    told = _finished_related(path, key) or {}
-    rows = {one["map"]: one for one in told.get("maps", [])}
-    wanted = [int(number) for number in maps]
+    >>> oip.kernels_into(
+    ...     "runs/mine", "model.keras", "Conv2D_3", [17], data="mnist-sample"
+    ... )  # doctest: +SKIP
+    """
+    from oip.core import plots
+    from oip.mi.estimators.registry import label_estimator
+    from oip.mi.kernel_ranking import rank_kernels
+
+    network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)
+    by = label_estimator(estimator) if isinstance(estimator, str) else estimator
+    used = min(samples, MOST_FOR_PAIRS)
+    key = _key(network, images, layer.index, [by.name, by.parameters, used, seed])
+    folder = _folder_in_run(out, layer)
+    path = folder / "kernels.json"
+    record = finished(path, key, KernelsFile)
+    rows: dict[int, MapKernels] = {} if record is None else {row.map: row for row in record.maps}
     label = f"{layer.name}: kernels"
-    progress(label, 0, len(wanted))
-    for done, number in enumerate(wanted, 1):
-        picture = path.parent / f"kernels-{number:04d}.png"
-        if number not in rows or not picture.is_file():
-            found = rank_kernels(
+    progress(label, 0, len(numbers))
+    for done, number in enumerate(numbers, 1):
+        picture = folder / f"kernels-{number:04d}.png"
+        if record is None or number not in rows or not picture.is_file():
+            kernels = rank_kernels(
                 network,
-                data.images,
-                data.labels,
+                images.images,
+                images.labels,
                 layer,
                 number,
-                estimator=estimator,
+                estimator=by,
                 samples=used,
                 seed=seed,
-                classes=data.classes,
-                split=data.source,
+                classes=images.classes,
+                split=images.source,
             )
-            rows[number] = found.to_dict()
-            told = {
-                "schema": _SCHEMA,
+            fields = {
                 "key": key,
-                "estimator": found.estimated.estimator,
-                "name_shown": found.estimated.name_shown,
-                "samples": found.samples,
-                "split": found.split,
-                "ceiling": found.estimated.ceiling,
-                "maps": [rows[one] for one in sorted(rows)],
+                "estimator": kernels.estimated.estimator,
+                "name_shown": kernels.estimated.name_shown,
+                "samples": kernels.samples,
+                "split": kernels.split,
+                "ceiling": kernels.estimated.ceiling,
+                "maps": [kernels.to_dict()],
             }
-            plots.save(found.plot(), picture)
-            files.write_json(path, told)
-        progress(label, done, len(wanted))
-    shown = {name: value for name, value in told.items() if name not in _NOT_SHOWN_RELATED}
-    return {**shown, "maps": [rows[number] for number in wanted]}
+            own = KernelsFile.of(fields)
+            rows[number] = own.maps[0]
+            record = _with_maps(own, [rows[name] for name in sorted(rows)])
+            plots.save(kernels.plot(), picture)
+            record.write(path)
+        progress(label, done, len(numbers))
+    if record is None:
+        raise SettingsError(expected("maps", "at least one", "none"))
+    return _with_maps(record, [rows[number] for number in numbers])
 
 
 def redundancy_into(
     out: str | Path,
-    network: Network,
-    layer: LayerInfo,
-    maps: Iterable[int],
-    data: Any,
+    model: Model,
+    layer: str | LayerInfo,
+    maps: Iterable[int] | None = None,
     *,
-    samples: int = MOST,
+    data: Images,
+    labels: np.ndarray | None = None,
+    samples: int = MOST_FOR_PAIRS,
     at: Literal["response", "block"] = "response",
     seed: int = 0,
-) -> dict[str, Any]:
-    """Measures what maps share and keeps `redundancy.npz` and `redundancy.json`.
+) -> RedundancyFile:
+    """Measure what maps share, and write `redundancy.npz` and `redundancy.json`.
 
     Args:
-        out, network, layer, maps, data, samples, seed: as for `kernels_into`.
+        out, model, layer, maps, data, labels, samples, seed: as for `kernels_into`.
         at: the response, or the block output after the pooling that follows.
 
     Returns:
-        What `oip rank --json` shows of it: neighbours, clusters, groups.
-    """
-    from oip.core import files
-    from oip.mi.redundancies import redundancy
-    from oip.run.run import Run
+        Neighbors, clusters and groups of maps.
 
-    used = min(samples, MOST)
-    numbers = [int(number) for number in maps]
-    key = _key(network, data, layer, [used, at, seed, numbers])
-    folder = Run(Path(out), {}).folder(layer.index)
-    told = _finished_related(folder / "redundancy.json", key)
-    if told is None or not (folder / "redundancy.npz").is_file():
-        found = redundancy(
+    Raises:
+        RunError: no run in the folder.
+
+    >>> oip.redundancy_into(
+    ...     "runs/mine", "model.keras", "Conv2D_3", data="mnist-sample"
+    ... ).clusters  # doctest: +SKIP
+    """
+    from oip.mi.redundancies import redundancy
+
+    network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)
+    used = min(samples, MOST_FOR_PAIRS)
+    key = _key(network, images, layer.index, [used, at, seed, numbers])
+    folder = _folder_in_run(out, layer)
+    arrays = folder / "redundancy.npz"
+
+    def make() -> RedundancyFile:
+        shared = redundancy(
             network,
-            data.images,
-            data.labels,
+            images.images,
+            images.labels,
             layer,
             maps=numbers,
             samples=used,
             at=at,
             seed=seed,
-            split=data.source,
+            split=images.source,
         )
-        names, units, pairs = zip(*found.measures(), strict=True)
-        arrays = {
-            "schema": np.array(_SCHEMA),
-            "maps": found.maps.astype(np.int64),
-            "names": np.array(names),
-            "units": np.array(units),
-            "pairs": np.stack(pairs).astype(np.float32),
-        }
-        files.write_arrays(folder / "redundancy.npz", arrays)
-        told = {"schema": _SCHEMA, "key": key, **found.to_dict()}
-        files.write_json(folder / "redundancy.json", told)
-    return {name: value for name, value in told.items() if name not in _NOT_SHOWN_RELATED}
+        names, units, pairs = zip(*shared.measures(), strict=True)
+        RedundancyArrays(
+            maps=shared.maps.astype(np.int64),
+            names=np.array(names),
+            units=np.array(units),
+            pairs=np.stack(pairs).astype(np.float32),
+        ).write(arrays)
+        return RedundancyFile.of({"key": key, **shared.to_dict()})
+
+    path = folder / "redundancy.json"
+    return cached(path, key, RedundancyFile, make, {arrays: RedundancyArrays})
+
+
+def ablate_into(
+    out: str | Path,
+    model: Model,
+    ranking: RankingFile | RankedLayer,
+    *,
+    data: Images,
+    labels: np.ndarray | None = None,
+    silenced_to: Literal["zero", "mean"] = "zero",
+    samples: int = 2000,
+    seed: int = 0,
+    progress: Progress = automatic,
+) -> AblationFile:
+    """Silence the maps of a ranking one by one, and write `ablation.json` of the layer.
+
+    Args:
+        out: the folder of a run that exists.
+        model: a file, a Keras model or a `Network`.
+        ranking: the ranking of the layer, as `rank_into` returns it.
+        data, labels: as for `rank_into`.
+        silenced_to: the value that a map is set to: `zero` or `mean`.
+        samples, seed: as for `mi.ablate`.
+        progress: called with the number of maps that are done.
+
+    Returns:
+        The loss increase without each map, with `agreement`: Spearman's correlation of it with the
+        information by each estimator, None where there is no order.
+
+    Raises:
+        ModelError: the model does not end in classes.
+        DataError: no labels, or another number of classes than the model's.
+        RunError: no run in the folder.
+
+    >>> ranked = oip.rank_into("runs/mine", "model.keras", data="mnist-sample")  # doctest: +SKIP
+    >>> oip.ablate_into(
+    ...     "runs/mine", "model.keras", ranked[0], data="mnist-sample"
+    ... )  # doctest: +SKIP
+    """
+    import msgspec
+
+    from oip.mi.ablation import ablate
+    from oip.workflows.inputs import opened
+
+    if isinstance(ranking, RankedLayer):
+        ranking = ranking.ranking
+    network, images = opened(model, data, labels)
+    check_classes(network, images)
+    layer = network.convolutional[ranking.index]
+    maps = sorted(row.map for row in ranking.estimators[0].maps)
+    key = _key(network, images, None, [silenced_to, samples, seed, layer.index, maps])
+    path = _folder_in_run(out, layer) / "ablation.json"
+    record = finished(path, key, AblationFile)
+    if record is None:
+        ablation = ablate(
+            network,
+            images.images,
+            images.labels,
+            layer,
+            maps=maps,
+            to=silenced_to,
+            samples=samples,
+            seed=seed,
+            split=images.source,
+            progress=progress,
+        )
+        record = AblationFile.of({"key": key, **ablation.to_dict()})
+    agreement = agreement_with(ranking, record)
+    if record.agreement != agreement:
+        record = msgspec.structs.replace(record, agreement=agreement)
+        record.write(path)
+    return record
+
+
+def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCorrelation]:
+    """Return Spearman's correlation of the loss increase with each estimator's information."""
+    from oip.mi.ranking import spearman
+
+    effects = {row.map: row.loss_increase for row in ablation.maps}
+    correlations = []
+    for by in ranking.estimators:
+        pairs = [(row.mi, effects.get(row.map)) for row in by.maps]
+        information, effect = np.array(pairs, dtype=float).reshape(-1, 2).T
+        value = float(spearman(information, effect)) if by.ordered else float("nan")
+        spearman_or_none = value if np.isfinite(value) else None
+        correlations.append(RankCorrelation(estimator=by.estimator, spearman=spearman_or_none))
+    return correlations
 
 
 def check_kernels(network: Network, layers: Iterable[LayerInfo]) -> None:
-    """Raises ModelError for a layer whose kernels cannot be ranked."""
+    """Raise a ModelError for a layer whose kernels cannot be ranked."""
     from oip.mi.kernel_ranking import check_plain
     from oip.network.channel_graph import convolution_call
 
@@ -277,33 +607,8 @@ def check_kernels(network: Network, layers: Iterable[LayerInfo]) -> None:
         check_plain(convolution_call(network, layer), layer)
 
 
-def _finished_related(path: Path, key: str) -> dict[str, Any] | None:
-    """What was asked for in the same way before."""
-    from oip.core import files
-    from oip.core.errors import RunError
-
-    try:
-        told = files.read_json(path)
-    except RunError:
-        return None
-    return told if isinstance(told, dict) and told.get("key") == key else None
-
-
-def _key(network: Network, data: Any, layer: LayerInfo, settings: list[Any]) -> str:
-    from oip.run.shards import data_digest, key_of
-
-    return key_of(
-        {
-            "model": network.digest,
-            "images": data_digest(data.images),
-            "labels": data_digest(np.asarray(data.labels)),
-            "settings": [layer.index, *settings],
-        }
-    )
-
-
-def check_classes(network: Network, data: Any) -> None:
-    """Whether the model's output tells the data's classes apart, place by place.
+def check_classes(network: Network, data: Dataset) -> None:
+    """Check that the model's output has one number for each class of the data.
 
     Raises:
         ModelError: the model does not end in classes.
@@ -312,8 +617,7 @@ def check_classes(network: Network, data: Any) -> None:
     from oip.network.outputs import classes
 
     outputs = max(2, classes(network).units)
-    if data.labels is None:
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
+    _check_labels(data)
     if len(data.classes) != outputs:
         raise DataError(
             expected(
@@ -325,84 +629,67 @@ def check_classes(network: Network, data: Any) -> None:
         )
 
 
-def ablated(
-    out: str | Path,
-    network: Network,
-    layer: LayerInfo,
-    ranking: dict[str, Any],
-    data: Any,
-    *,
-    to: Literal["zero", "mean"] = "zero",
-    samples: int = 2000,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Silences the ranked maps one by one and keeps `ablation.json` of the layer in the run.
+def without_pooling(selections: Iterable[Selection]) -> list[str]:
+    """Return the names of layers that no pooling follows."""
+    return [layer.name for layer, _ in selections if layer.block_size is None]
 
-    Args:
-        out: the run's folder.
-        network: the model, its input settled.
-        layer: the layer.
-        ranking: what `oip rank --json` prints of it.
-        data: images and labels, as `models.load` gives them.
-        to, samples, seed: as for `mi.ablate`.
-        progress: is told what has been done.
 
-    Returns:
-        What `ablation.json` holds, with `agreement`: Spearman's correlation of the loss increase
-        with the information of each estimator, null where there is no order.
-    """
-    from oip.core import files
-    from oip.core.errors import RunError
-    from oip.mi.ablation import ablate
+def _check_pooling(selections: Iterable[Selection], at: str) -> None:
+    if at == "block" and (names := without_pooling(selections)):
+        named = ", ".join(names[:8])
+        raise SettingsError(expected("at", "layers that pooling follows, for 'block'", named))
+
+
+def _check_labels(data: Dataset) -> None:
+    if data.labels is None:
+        hint = "Information is about a label: name a source that has labels."
+        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels", hint))
+
+
+def _of_layer(
+    model: Model,
+    data: Images,
+    labels: np.ndarray | None,
+    layer: str | LayerInfo,
+    maps: Iterable[int] | None,
+) -> tuple[Network, Dataset, LayerInfo, list[int]]:
+    """Return the open network, the data, the layer and its map numbers in the order given."""
+    from oip.network.layer_spec import map_numbers
+    from oip.workflows.inputs import opened
+
+    network, images = opened(model, data, labels)
+    _check_labels(images)
+    info = network.find(layer) if isinstance(layer, str) else layer
+    numbers = list(range(info.maps)) if maps is None else [int(number) for number in maps]
+    map_numbers(info, numbers)
+    return network, images, info, numbers
+
+
+def _layer_folder(out: str | Path, layer: LayerInfo) -> Path:
+    return Path(out) / "layers" / f"{layer.index:03d}"
+
+
+def _folder_in_run(out: str | Path, layer: LayerInfo) -> Path:
+    """Return the folder of a layer in a run that exists."""
     from oip.run.run import Run
+
+    return Run.open(out).folder(layer.index)
+
+
+def _key(network: Network, data: Dataset, index: int | None, settings: list[Any]) -> str:
     from oip.run.shards import data_digest, key_of
 
-    maps = sorted(one["map"] for one in ranking["estimators"][0]["maps"])
-    path = Run(Path(out), {}).folder(layer.index) / "ablation.json"
-    key = key_of(
+    return key_of(
         {
             "model": network.digest,
             "images": data_digest(data.images),
             "labels": data_digest(np.asarray(data.labels)),
-            "settings": [to, samples, seed, layer.index, maps],
+            "settings": settings if index is None else [index, *settings],
         }
     )
-    try:
-        told = files.read_json(path)
-    except RunError:
-        told = None
-    if not isinstance(told, dict) or told.get("key") != key:
-        found = ablate(
-            network,
-            data.images,
-            data.labels,
-            layer,
-            maps=maps,
-            to=to,
-            samples=samples,
-            seed=seed,
-            split=data.source,
-            progress=progress,
-        )
-        told = {"key": key, **found.to_dict()}
-    agreement = agreements(ranking, told)
-    if told.get("agreement") != agreement:
-        told["agreement"] = agreement
-        files.write_json(path, told)
-    return {name: value for name, value in told.items() if name not in ("key", "schema")}
 
 
-def agreements(ranking: dict[str, Any], ablation: dict[str, Any]) -> list[dict[str, Any]]:
-    """Spearman's correlation of the loss increase with what every estimator says."""
-    from oip.mi.ranking import spearman
+def _with_maps(record: KernelsFile, maps: list[MapKernels]) -> KernelsFile:
+    import msgspec
 
-    effects = {one["map"]: one["loss_increase"] for one in ablation["maps"]}
-    found = []
-    for told in ranking["estimators"]:
-        pairs = [(one["mi"], effects.get(one["map"])) for one in told["maps"]]
-        known, effect = np.array(pairs, dtype=float).reshape(-1, 2).T
-        value = spearman(known, effect) if told["ordered"] else float("nan")
-        spoken = float(value) if np.isfinite(value) else None
-        found.append({"estimator": told["estimator"], "spearman": spoken})
-    return found
+    return msgspec.structs.replace(record, maps=maps)

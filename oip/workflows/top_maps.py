@@ -157,20 +157,20 @@ def _by_information(
     progress: Progress,
 ) -> tuple[list[tuple[LayerInfo, list[int]]], list[str]]:
     """Order the maps of each layer by what they know about the label; rankings go into the run."""
-    from oip.workflows.rank import rank_into
+    from oip.workflows.rank import RankingOptions, rank_layers
 
     ranked: list[tuple[LayerInfo, list[int]]] = []
     notices: list[str] = []
     error: OipError | None = None
-    for layer, result in rank_into(out, network, selections, data, seed=seed, progress=progress):
+    options = RankingOptions(seed=seed)
+    for result in rank_layers(out, network, selections, data, options, progress):
         if isinstance(result, OipError):
             error = result
             notices.append(str(result))
             continue
-        best = result["estimators"][0]
-        if not best["ordered"]:
-            notices.append(f"{layer.name}: {' '.join(best['notices'])}")
-        ranked.append((layer, [row["map"] for row in best["maps"] if row["mi"] is not None]))
+        if not result.best.ordered:
+            notices.append(f"{result.layer.name}: {' '.join(result.best.notices)}")
+        ranked.append((result.layer, result.maps))
     if not ranked and error is not None:
         raise error
     return ranked, notices

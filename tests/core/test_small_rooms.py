@@ -71,6 +71,6 @@ def test_public_names_are_there_and_others_are_not(package):
     for name in module.__all__:
         assert name in dir(module)
         assert getattr(module, name) is not None
-    assert sorted(module._PLACES) == sorted(module.__all__)
+    assert sorted(module._MODULES) == sorted(module.__all__)
     with pytest.raises(AttributeError, match=package):
         _ = module.no_such_name

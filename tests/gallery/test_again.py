@@ -7,9 +7,9 @@ import shlex
 import msgspec
 import numpy as np
 import pytest
+from oip.cli.inputs import apply_input
 
 from oip.ascent.settings import PRESETS, ascent_settings
-from oip.cli.inputs import apply_input
 from oip.cli.reconstruct import command as reconstruct
 from oip.core.checks import parse_assignments
 from oip.gallery.rerun_command import command
