@@ -38,7 +38,7 @@ def _print(comparison: Record) -> None:
         (
             layer["layer"],
             len(layer["maps"]),
-            f"{layer['same_verdict']} of {sum(row['verdicts'] is not None for row in layer['maps'])}",
+            f"{layer['same_verdict']} of {_reconstructed(layer)}",
             number(layer["median_similarity"], 2),
             number(layer["score_correlation"], 2),
             number(layer["mi_correlation"], 2),
@@ -67,6 +67,11 @@ def _print(comparison: Record) -> None:
         click.echo("The models differ: a map's number means the same in both only if one model was")
         click.echo("trained on from the other.")
     click.echo("agree: Spearman's rank correlation")
+
+
+def _reconstructed(layer: Record) -> int:
+    """Return how many maps have an OIP in both runs."""
+    return sum(row["verdicts"] is not None for row in layer["maps"])
 
 
 def _pair(values: Record | None) -> str:

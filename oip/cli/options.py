@@ -56,6 +56,11 @@ class ModelOptions:
     input_range: str | None = None
     preprocess: str | None = None
 
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """The pixels of `input_size`; a SettingsError where it is not such numbers."""
+        return None if self.input_size is None else _pixels(self.input_size)
+
     def open(self, data: Dataset | None, output: Output | None = None) -> Network:
         """Open the model and set the statistics of its input.
 
@@ -69,8 +74,7 @@ class ModelOptions:
         """
         from oip.workflows.inputs import open_network
 
-        size = None if self.input_size is None else _pixels(self.input_size)
-        network = open_network(self.model, self.imports, data, size, self.input_name)
+        network = open_network(self.model, self.imports, data, self.size, self.input_name)
         self.set_input(network, data)
         if not network.inputs.known:
             if output is not None:

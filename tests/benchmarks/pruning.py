@@ -25,7 +25,7 @@ from oip.core import seeds
 from oip.mi.selection import METHODS
 from oip.models.datasets import chosen
 from oip.network.network import Network
-from oip.workflows.prune import Plan, Pruner
+from oip.workflows.prune import Pruner, PruningPlan
 
 
 def subset(data, count, seed):
@@ -47,12 +47,12 @@ def measured(source, seed, options, there):
         models.train("conv-stack", train, test, settings, path)
     network = Network(path)
     pruner = Pruner(network, None, train, test)
-    whole = pruner.judged(network.model)
+    whole = pruner.before
     shared = {"data": source, "seed": seed}
     yield {**shared, "method": "whole", "keep": 1.0, "stage": "whole", **whole.to_dict()}
     for keep in options.keep:
         for method in options.methods:
-            plan = Plan(method, keep, seed=seed)
+            plan = PruningPlan(method, keep, seed=seed)
             began = time.perf_counter()
             for name, one in (
                 ("corrected", replace(plan, correct=True)),
@@ -60,10 +60,10 @@ def measured(source, seed, options, there):
             ):
                 if name not in options.stages or (source, seed, method, keep, name) in there:
                     continue
-                for stage, judged in pruner.pruned(one).stages.items():
+                for stage, quality in pruner.prune(one).stages.items():
                     if stage != "pruned" or name == "corrected":
                         told = {"method": method, "keep": keep, "stage": stage}
-                        yield {**shared, **told, **judged.to_dict()}
+                        yield {**shared, **told, **quality.to_dict()}
             taken = time.perf_counter() - began
             print(f"{source} {seed} {method} {keep}: {taken:.1f} s", flush=True)
 

@@ -1,29 +1,16 @@
 import json
-import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import oip
-from oip.cli.main import COMMANDS, run
+from oip.cli.main import COMMANDS, name_option, root
+from oip.core.errors import SettingsError
 
 SMALL = ["--starts", "2", "--steps", "10", "--screened", "16", "--quiet"]
-
-
-@pytest.fixture
-def call(capfd):
-    """Runs a command and gives its exit status, stdout and stderr."""
-
-    def command(*arguments):
-        status = run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return command
 
 
 def test_help_is_quick_and_brings_no_tensorflow():
@@ -41,15 +28,36 @@ def test_help_is_quick_and_brings_no_tensorflow():
     assert min(seconds) < 0.4
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example_and_no_tensorflow(name):
+def test_every_command_has_help_with_an_example_and_no_tensorflow():
     code = (
-        f"import sys; from oip.cli.main import run; run(['{name}', '--help']);"
+        "import sys; from oip.cli.main import run, COMMANDS\n"
+        "for name in COMMANDS: run([name, '--help']); print('status')\n"
         "print('tensorflow' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Example:" in out.stdout
-    assert out.stdout.strip().endswith("False")
+    *helps, end = out.stdout.split("status\n")
+    assert len(helps) == len(COMMANDS)
+    for name, text in zip(COMMANDS, helps, strict=True):
+        assert f"Usage: oip {name}" in text
+        assert f"oip {name} " in text.partition("Example:")[2]
+    assert end.strip() == "False"
+
+
+def test_the_version_is_told(call):
+    assert call("--version") == (0, f"oip, version {oip.__version__}\n", "")
+
+
+def test_settings_of_the_library_are_named_as_options():
+    command = root.get_command(None, "reconstruct")
+    for text, wanted in (
+        ("input std: expected 1; received 2.", "--input-std: expected 1; received 2."),
+        ("steps: no", "--steps: no"),
+        ("layer: expected one of a; received b.", "layer: expected one of a; received b."),
+        ("nothing", "nothing"),
+    ):
+        error = SettingsError(text)
+        name_option(error, command)
+        assert str(error) == wanted
 
 
 def test_unknown_commands_and_options_are_wrong_usage(call):
@@ -197,22 +205,6 @@ def test_an_unwritable_folder_is_refused_before_any_work(call, small_file, tmp_p
     assert "Permission denied" in err
 
 
-def test_a_models_file_of_the_users_own_does_not_break_the_tool(small_file, tmp_path):
-    (tmp_path / "models.py").write_text("raise SystemExit('not this one')\n")
-    asked = ["reconstruct", str(small_file), "--data", "mnist-sample", "--out", "run"]
-    code = f"import sys; from oip.cli.main import run; sys.exit(run({asked!r}))"
-    out = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])},
-    )
-    assert out.returncode == 2
-    assert "models.py" in out.stderr
-    assert "Traceback" not in out.stderr
-
-
 def test_hostile_names_are_shown_as_text(call, capfd, tmp_path):
     import keras
     from keras import layers
@@ -220,7 +212,7 @@ def test_hostile_names_are_shown_as_text(call, capfd, tmp_path):
     from oip.cli.tables import print_table
 
     name = "[red]\x1b[31m<script>"
-    print_table(((name, "left"),), [(name,)], name)
+    print_table((name,), [(name,)], name)
     printed = capfd.readouterr().out
     assert "\x1b" not in printed
     assert printed.count("[red]") == 3

@@ -199,7 +199,7 @@ def test_the_effect_stands_beside_the_ranking(call, small_file, bars, tmp_path):
     status, printed, _ = call(*asked)
     assert status == 0
     assert path.stat().st_mtime_ns == made
-    assert "loss gains without" in printed
+    assert "loss increase without" in printed
     assert f"{effects[maps[0]['map']]:.4f}" in printed
     assert f"kde and loss without the map: Spearman {wanted:.2f}" in printed
     assert "input, of " in printed

@@ -7,14 +7,13 @@ import shlex
 import msgspec
 import numpy as np
 import pytest
-from oip.cli.inputs import apply_input
 
 from oip.ascent.settings import PRESETS, ascent_settings
+from oip.cli.options import ModelOptions
 from oip.cli.reconstruct import command as reconstruct
 from oip.core.checks import parse_assignments
 from oip.gallery.rerun_command import command
 from oip.network.inputs import InputSpec
-from oip.workflows.inputs import input_shape
 
 LAYER = {"layer": "a", "index": 0}
 
@@ -74,7 +73,8 @@ def test_command_tells_what_the_input_was_told(told):
     found = _read(command(_info(input=spec.to_dict()), "run", LAYER, 0))
     network = _Network(bare)
     names = ("input_mean", "input_std", "input_range", "preprocess")
-    apply_input(network, None, **{name: found[name] for name in names})
+    options = ModelOptions(found["model"], **{name: found[name] for name in names})
+    options.set_input(network, None)
     assert network.inputs.to_dict() == spec.to_dict()
 
 
@@ -89,7 +89,7 @@ def test_command_tells_how_the_model_was_loaded():
     loading = {"imports": ["my.layers", "others"], "input_size": [96, 128]}
     found = _read(command(_info(loading=loading), "run", LAYER, 0))
     assert found["imports"] == ("my.layers", "others")
-    assert input_shape(found["input_size"]) == (96, 128)
+    assert ModelOptions(found["model"], input_size=found["input_size"]).size == (96, 128)
 
 
 def test_command_names_the_input_of_several():
