@@ -223,25 +223,25 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
     """
     import tensorflow as tf
 
-    from oip.network import layer_types, outputs
+    from oip.network import layer_types
     from oip.network.forward import compiled_for_images, run_to
     from oip.network.tracing import shadowed
 
-    head = outputs.classes(network)
-    one_output = head.units == 1
-    if not one_output and layer_types.activation_name(head.place.layer) == "sigmoid":
+    head = network.class_layer()
+    one_output = head.maps == 1
+    if not one_output and layer_types.activation_name(head.response.layer) == "sigmoid":
         raise DataError(
             expected(
                 "the model's output",
                 "one class an image (softmax, logits, or a single sigmoid)",
-                f"{head.units} sigmoids",
+                f"{head.maps} sigmoids",
                 "The loss of several labels an image is not one cross-entropy.",
             )
         )
     axes = len(layer.size)
 
     def response(part: Any) -> Any:
-        return run_to(network.model, network.feed(part), layer.response, layer.channels_first)[1]
+        return run_to(network.model, network.feed(part), layer.response)[1]
 
     def after(part: Any, known: Any, codes: Any, maps: Any, fill: Any) -> tuple[Any, Any]:
         count = tf.shape(maps)[0]
@@ -253,7 +253,7 @@ def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
         times: Any = [count, *[1] * (len(part.shape) - 1)]
         images = tf.tile(part, times)
         with shadowed([layer.response.layer], _replaced(layer, silenced)):
-            logits, _ = run_to(network.model, network.feed(images), head.place, False)
+            logits, _ = run_to(network.model, network.feed(images), head.response)
         if one_output:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
         true = tf.tile(codes, times[:1])

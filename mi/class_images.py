@@ -163,10 +163,8 @@ def _outputs(
     Whole numbers are units; names are looked up among those that the model was saved with. None
     where the units are unknown.
     """
-    from oip.network.outputs import classes as class_head
-
     try:
-        count = max(2, class_head(network).units)
+        count = max(2, network.class_layer().maps)
     except ModelError:
         return None, ()
     unit_names = classes if classes is not None else (network.sidecar or {}).get("classes")
@@ -200,17 +198,16 @@ def class_predictions(
 
     from oip.network import layer_types
     from oip.network.forward import run_in_batches, selected_maps
-    from oip.network.outputs import classes
 
     if subset.outputs is None:
         return None
-    head = classes(network)
-    graph = selected_maps(network, head.place, False)
-    units, size = np.arange(head.units, dtype=np.int32), network.activation_bytes()
+    head = network.class_layer()
+    graph = selected_maps(network, head.response)
+    units, size = np.arange(head.maps, dtype=np.int32), network.activation_bytes()
     parts = [part[..., 0] for _, part in run_in_batches(graph, images, size, units)]
     values = np.concatenate(parts).astype(np.float64)
-    layer = head.place.layer
-    if head.units == 1:
+    layer = head.response.layer
+    if head.maps == 1:
         if layer_types.activation_name(layer) != "sigmoid":
             values = expit(values)
         values = np.concatenate([1.0 - values, values], axis=1)

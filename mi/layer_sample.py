@@ -285,9 +285,7 @@ def output_units(network: Network, labels: ArrayLike, count: int) -> np.ndarray:
         ModelError: the model does not end in classes.
         DataError: labels that are no whole numbers from 0 to the number of the model's classes.
     """
-    from oip.network.outputs import classes
-
-    most = max(2, classes(network).units)
+    most = max(2, network.class_layer().maps)
     values = validation.label_column("labels", labels)
     if len(values) != count:
         raise DataError(expected("labels", f"{count}, one an image", len(values)))

@@ -575,11 +575,10 @@ def taylor(sample: LayerSample, labels: Any) -> np.ndarray:
     import tensorflow as tf
 
     from oip.network.forward import compiled_for_images, run_in_batches, run_to
-    from oip.network.outputs import classes
     from oip.network.tracing import shadowed
 
     network, info = sample.network, sample.layer
-    head = classes(network)
+    head = network.class_layer()
     targets = output_units(network, labels, len(labels))[sample.indices]
     axes = len(info.size)
     place = 1 if info.channels_first else axes + 1
@@ -603,15 +602,15 @@ def taylor(sample: LayerSample, labels: Any) -> np.ndarray:
         with tf.GradientTape() as tape:
             tape.watch(gate)
             with shadowed([info.response.layer], wrap):
-                logits, _ = run_to(network.model, network.feed(part), head.place, False)
-            if head.units == 1:
+                logits, _ = run_to(network.model, network.feed(part), head.response)
+            if head.maps == 1:
                 wanted = tf.cast(known, tf.float32)
                 loss = tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits[:, 0])
             else:
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(known, logits)
         return tape.gradient(loss, gate)
 
-    if head.place.layer is info.response.layer:
+    if head.response.layer is info.response.layer:
         raise ModelError(expected(f"layer '{info.name}'", "a layer before the output", "it"))
     graph = compiled_for_images(network, gated, tf.TensorSpec((None,), tf.int32))
     batches = run_in_batches(

@@ -3,43 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from oip.network.layers import LayerInfo, Place
+    from oip.network.layers import LayerInfo, LayerOutput
     from oip.network.network import Network
-    from oip.network.outputs import Head
-
-
-@dataclass(frozen=True)
-class Part:
-    """A layer as it is recorded."""
-
-    index: int
-    name: str
-    maps: int
-    """Maps, or units of a layer without places."""
-    size: tuple[int, ...]
-    place: Place = field(repr=False)
-    channels_first: bool
-    whole: bool
-    """Recorded as a whole only."""
-
-    @classmethod
-    def of_layer(cls, info: LayerInfo, at: Literal["response", "block"]) -> Part:
-        """A layer with maps; of its block where it is asked for and a pooling layer follows."""
-        place, size = info.response, info.size
-        if at == "block" and info.block is not None and info.block_size is not None:
-            place, size = info.block, info.block_size
-        return cls(info.index, info.name, info.maps, size, place, info.channels_first, False)
-
-    @classmethod
-    def of_units(cls, head: Head, index: int) -> Part:
-        """A layer without places, such as a dense one."""
-        return cls(index, head.name, head.units, (), head.place, False, True)
 
 
 class Reader:
@@ -55,7 +25,7 @@ class Reader:
     def __init__(
         self,
         network: Network,
-        layers: Sequence[Part],
+        layers: Sequence[LayerInfo],
         images: np.ndarray,
         byte_budget: int = 256 << 20,
     ):
@@ -63,7 +33,7 @@ class Reader:
         self._layers = list(layers)
         self._images = images
         self._groups = _groups(layers, len(images), byte_budget)
-        self._head = _class_place(network)
+        self._head = _class_output(network)
         self._graph = self._compiled()
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -102,12 +72,12 @@ class Reader:
         from oip.network.forward import compiled_for_images, run_to_all
 
         network = self._network
-        places = [(layer.place, layer.channels_first) for layer in self._layers]
+        outputs = [layer.response for layer in self._layers]
         if self._head is not None:
-            places.append((self._head, False))
+            outputs.append(self._head)
 
         def responses(part: Any, *chosen: Any) -> list[Any]:
-            reached = run_to_all(network.model, network.feed(part), places)
+            reached = run_to_all(network.model, network.feed(part), outputs)
             found = []
             for maps, (_, after) in zip(chosen, reached, strict=False):
                 some = tf.gather(after, maps, axis=-1)
@@ -120,7 +90,9 @@ class Reader:
         return compiled_for_images(network, responses, *chosen_maps)
 
 
-def _groups(layers: Sequence[Part], images: int, byte_budget: int) -> list[dict[int, np.ndarray]]:
+def _groups(
+    layers: Sequence[LayerInfo], images: int, byte_budget: int
+) -> list[dict[int, np.ndarray]]:
     """Maps that are read in one run: place of the layer -> map numbers, within the budget."""
     groups: list[dict[int, np.ndarray]] = [{}]
     room = byte_budget
@@ -138,12 +110,11 @@ def _groups(layers: Sequence[Part], images: int, byte_budget: int) -> list[dict[
     return groups
 
 
-def _class_place(network: Network) -> Any:
+def _class_output(network: Network) -> LayerOutput | None:
     from oip.core.errors import ModelError
-    from oip.network.outputs import classes
 
     try:
-        head = classes(network)
+        head = network.class_layer()
     except ModelError:
         return None
-    return head.place if head.units > 1 else None
+    return head.response if head.maps > 1 else None

@@ -8,7 +8,7 @@ import re
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,14 @@ from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.layer_sample import At, check_at, labeled_subset
-from oip.mi.training.layer_reader import Part, Reader
+from oip.mi.training.layer_reader import Reader
 from oip.mi.training.record import RecordFolder
 
 if TYPE_CHECKING:
     import keras
 
     from oip.mi.training.record import TrainingRecord
+    from oip.network.layers import LayerInfo
 else:
     keras = import_quietly("keras")
 
@@ -247,7 +248,6 @@ class Recorder(keras.callbacks.Callback):
         """The view of the model; made once for each model that is trained."""
         from oip.network.inputs import check_images
         from oip.network.network import Network
-        from oip.network.outputs import dense_layer
 
         model: Any = self.model
         if self._trained is model:
@@ -259,9 +259,9 @@ class Recorder(keras.callbacks.Callback):
             infos = network.layers if self._dense else network.convolutional
         else:
             infos = [network.find(name) for name in self._asked]
-        heads = [dense_layer(network, name) for name in self._dense]
-        parts = [Part.of_layer(info, self._at) for info in infos]
-        parts += [Part.of_units(head, len(network.layers) + n) for n, head in enumerate(heads)]
+        parts = [info.at(self._at) if info.block is not None else info for info in infos]
+        for number, name in enumerate(self._dense, len(network.layers)):
+            parts.append(replace(network.dense_layer(name), index=number))
         if not parts or len({part.name for part in parts}) < len(parts):
             asked = [*(self._asked or []), *self._dense]
             raise SettingsError(expected("layers", "some, each one once", asked))
@@ -277,7 +277,7 @@ class Recorder(keras.callbacks.Callback):
         done: Any = keras.ops.convert_to_numpy(model.optimizer.iterations)
         return int(done)
 
-    def _told(self, parts: list[Part]) -> dict[str, Any]:
+    def _told(self, parts: list[LayerInfo]) -> dict[str, Any]:
         """What record.json says besides steps and values."""
         one = self._estimator
         told = {
@@ -295,7 +295,7 @@ class Recorder(keras.callbacks.Callback):
             if one.can("input_information")
             else None,
             "layers": [
-                {"index": one.index, "layer": one.name, "maps": 0 if one.whole else one.maps}
+                {"index": one.index, "layer": one.name, "maps": one.maps if one.size else 0}
                 for one in parts
             ],
         }
@@ -315,13 +315,13 @@ class Recorder(keras.callbacks.Callback):
         found: dict[str, np.ndarray] = {}
         grams = [np.zeros((n, n)) for _ in self._parts]
         for part in self._parts:
-            name, maps = f"layer-{part.index:03d}", 0 if part.whole else part.maps
+            name, maps = f"layer-{part.index:03d}", part.maps if part.size else 0
             found[f"{name}-label"] = np.full(maps, np.nan, np.float32)
             found[f"{name}-per_class"] = np.full((maps, classes), np.nan, np.float32)
         for place, maps, values in self._reader.blocks():
             part = self._parts[place]
             usable = np.isfinite(values).all(axis=(0, 2))
-            if usable.any() and not part.whole:
+            if usable.any() and part.size:
                 name = f"layer-{part.index:03d}"
                 good = values if usable.all() else values[:, usable]
                 told = self._estimator.over_maps(good, self._codes, self._seed)

@@ -372,9 +372,7 @@ def _scanned(
 
     def strongest(part: Any) -> Any:
         fed = network.feed(part)
-        _, after = run_to(
-            network.model, fed, layer.response, layer.channels_first, spoiled=network.spoiled
-        )
+        _, after = run_to(network.model, fed, layer.response, spoiled=network.spoiled)
         values = tf.gather(after, tf.constant(maps, tf.int32), axis=-1)
         values = tf.reshape(values, [tf.shape(values)[0], -1, len(maps)])
         finite = tf.reduce_all(tf.math.is_finite(values), [0, 1])

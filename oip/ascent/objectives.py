@@ -24,9 +24,8 @@ import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError, expected
 from oip.network.forward import run_to, run_to_all
-from oip.network.layers import LayerInfo, Place
+from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.outputs import classes, dense_layer
 
 Kind = Literal["map", "node", "direction", "unit", "class"]
 KINDS: tuple[Kind, ...] = ("map", "node", "direction", "unit", "class")
@@ -342,7 +341,6 @@ class MapTargets(Targets):
             network.model,
             fed,
             layer.response,
-            layer.channels_first,
             whole,
             for_gradient,
             network.spoiled,
@@ -354,8 +352,7 @@ class _Tap:
     """A term and where its tensor is taken."""
 
     term: Term
-    place: Place
-    channels_first: bool
+    output: LayerOutput
     silent: bool
     undone: bool
     """Only the pre-activation counts: a class's logit."""
@@ -364,8 +361,8 @@ class _Tap:
     @property
     def look(self) -> tuple[Any, ...]:
         """Equal for terms that are read from the same nodes, of whatever maps."""
-        place = self.place
-        return id(place.layer), place.use, place.before_activation, self.term.node
+        output = self.output
+        return id(output.layer), output.use, output.pre_activation, self.term.node
 
     def looked_at(self, tensor: Any) -> Any:
         """(n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
@@ -468,10 +465,10 @@ class ObjectiveTargets(Targets):
         return tf.stack(post, 1), tf.stack(pre, 1), features
 
     def _tensors(self, fed: Sequence[Any], for_gradient: bool = False) -> list[tuple[Any, Any]]:
-        places = [(tap.place, tap.channels_first) for tap in self._taps]
+        outputs = [tap.output for tap in self._taps]
         whole = self._network.finite_weights if for_gradient else ()
         spoiled = self._network.spoiled
-        return run_to_all(self._network.model, fed, places, whole, for_gradient, spoiled)
+        return run_to_all(self._network.model, fed, outputs, whole, for_gradient, spoiled)
 
 
 def _tap(network: Network, term: Term, layer: str | None) -> _Tap:
@@ -492,17 +489,17 @@ def _tap(network: Network, term: Term, layer: str | None) -> _Tap:
 def _place(network: Network, term: Term, layer: str | None) -> _Tap:
     name = term.layer if term.layer is not None else layer
     if term.kind == "class":
-        head = dense_layer(network, term.layer) if term.layer is not None else classes(network)
-        _within(term, head.units, f"classes of '{head.name}'")
-        return _Tap(term, head.place, False, False, True, None)
+        head = network.class_layer() if term.layer is None else network.dense_layer(term.layer)
+        _within(term, head.maps, f"classes of '{head.name}'")
+        return _Tap(term, head.response, False, True, None)
     if name is None:
         raise SettingsError(
             expected(f"objective '{term}'", "the name of a layer beside it", "none")
         )
     if term.kind == "unit":
-        head = dense_layer(network, name)
-        _within(term, head.units, f"units of '{head.name}'")
-        return _Tap(term, head.place, False, head.silent_possible, False, None)
+        head = network.dense_layer(name)
+        _within(term, head.maps, f"units of '{head.name}'")
+        return _Tap(term, head.response, head.silent_possible, False, None)
     try:
         info = network.find(name)
     except ModelError as error:
@@ -522,7 +519,7 @@ def _place(network: Network, term: Term, layer: str | None) -> _Tap:
             expected(f"objective '{term}'", f"a node of the {size} of '{info.name}'", term.node)
         )
     silent = info.silent_possible and (term.weights is None or bool(np.all(term.weights >= 0)))
-    return _Tap(term, info.response, info.channels_first, silent, False, info.jump)
+    return _Tap(term, info.response, silent, False, info.jump)
 
 
 def _within(term: Term, count: int, what: str) -> None:

@@ -121,11 +121,11 @@ def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
 def _convolution(network: Network, layer: LayerInfo) -> Call | None:
     """The convolution whose output a ReLU receives with nothing between; None of other layers."""
     call: Call = network.calls[layer.last_call]
-    place = layer.response
-    function = place.then or (activation_of(call.layer) if place.before_activation != "same" else 0)
+    output = layer.response
+    function = output.then or (activation_of(call.layer) if output.pre_activation != "same" else 0)
     if not function or not closed_below_zero(function):
         return None
-    if place.before_activation == "input":
+    if output.pre_activation == "input":
         if len(call.sources) != 1 or call.sources[0] < 0 or not call.direct:
             return None
         call = network.calls[call.sources[0]]

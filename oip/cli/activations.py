@@ -28,8 +28,8 @@ from oip.core.errors import DataError, RunError, SettingsError, expected
 
 if TYPE_CHECKING:
     from oip.models import Dataset
+    from oip.network.layers import LayerInfo
     from oip.network.network import Network
-    from oip.network.outputs import Output as LayerOutput
     from oip.network.responses import Responses
 
 _MOST_IMAGES = 24
@@ -108,7 +108,6 @@ def command(
     Example:  oip activations model.keras --data mnist-sample --class 4 --class 9 --out pictures
     """
     from oip.core.files import check_writable
-    from oip.network.outputs import find_output, shown_outputs
     from oip.network.responses import ACROSS, check_budget, responses
 
     if bool(names) == (numbers is not None):
@@ -117,7 +116,7 @@ def command(
     check_writable(out)
     images = data.load()
     network = model.open(images)
-    chosen = [find_output(network, name) for name in layers] or shown_outputs(network)
+    chosen = [network.find_output(name) for name in layers] or network.shown_layers()
     indices = (
         _parse_indices(numbers, len(images))
         if numbers is not None
@@ -138,7 +137,7 @@ def command(
         except DataError as error:
             drawing.add_failure(layer.name, error)
             continue
-        drawing.add(result, layer.call, maps, columns=columns, across=across)
+        drawing.add(result, layer.last_call, maps, columns=columns, across=across)
     overview = drawing.overview()
     if output.as_json:
         print_json({"folder": str(out), "overview": overview, "layers": drawing.records})
@@ -272,15 +271,17 @@ def _title(data: Dataset, index: int) -> str:
 def _orders(
     order: str,
     network: Network,
-    chosen: Sequence[LayerOutput],
+    chosen: Sequence[LayerInfo],
     data: Dataset,
     seed: int,
     output: Output,
 ) -> list[np.ndarray | None]:
     """Return for each layer the numbers of its maps in order, None for the order of numbers."""
+    from oip.network.layers import UNLISTED
+
     if order == "index":
         return [None] * len(chosen)
-    indices = sorted({layer.index for layer in chosen if layer.index is not None})
+    indices = sorted({layer.index for layer in chosen if layer.index != UNLISTED})
     ranked = (
         _ranked(network, indices, data, seed, output)
         if order == "mi"

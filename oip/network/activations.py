@@ -55,7 +55,7 @@ def can_be_silent(function: Callable[..., Any] | None) -> bool:
     return bool(runs.all(-1).any())
 
 
-def is_bent(function: Callable[..., Any]) -> bool:
+def is_nonlinear(function: Callable[..., Any]) -> bool:
     """The function is no straight line: an activation, and not only a factor and an offset."""
     found = _tried(function)
     if found is None:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from oip.core.errors import SettingsError, expected
 from oip.network.fast_gradients import (
     can_be_narrow,
     can_be_quick,
@@ -23,7 +22,7 @@ from oip.network.fast_gradients import (
     quick_pooling,
 )
 from oip.network.layer_types import is_activation, is_max_pooling
-from oip.network.layers import LayerInfo, Place
+from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
 from oip.network.tracing import arranged, leaf_layers, shadowed
 
@@ -122,93 +121,92 @@ class _Reached(BaseException):
 def run_to(
     model: Any,
     inputs: Sequence[Any],
-    place: Place,
-    channels_first: bool,
+    output: LayerOutput,
     instead: Sequence[tuple[Any, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> tuple[Any, Any]:
-    """Pre-activation and response at a place, both float32 with the channels last.
+    """Run a model up to a layer, while a `tf.function` is traced.
 
-    To be called while a `tf.function` is traced: what comes after the place is never part of the
-    graph. The model's layers are left as they were.
+    What comes after the layer is never part of the graph. The model's layers are left as they were.
 
     Args:
         model: the Keras model.
         inputs: one tensor for each of the model's inputs.
-        place: where to stop.
-        channels_first: the layout of the tensor there.
-        instead: (variable, tensor) that the run is to read in its place.
-        for_gradient: the gradient with respect to the inputs will be asked for, many times.
+        output: the layer's output, where to stop.
+        instead: (variable, tensor): the run reads the tensor in place of the variable.
+        for_gradient: the gradient with respect to the inputs will be computed, many times.
         spoiled: weights hold NaN or infinity, which must not be lost on the way.
 
     Returns:
-        Two tensors of shape (n, *nodes, maps).
+        Pre-activation and response, (n, *nodes, maps) float32 each, whatever the model's layout.
     """
-    places = [(place, channels_first)]
-    return run_to_all(model, inputs, places, instead, for_gradient, spoiled)[0]
+    return run_to_all(model, inputs, [output], instead, for_gradient, spoiled)[0]
 
 
 def run_to_all(
     model: Any,
     inputs: Sequence[Any],
-    places: Sequence[tuple[Place, bool]],
+    outputs: Sequence[LayerOutput],
     instead: Sequence[tuple[Any, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> list[tuple[Any, Any]]:
-    """Pre-activation and response at several places of one run, in their order.
+    """Run a model up to the last of several layers; pre-activation and response of each.
 
     Args:
-        places: each with whether the channels come first there.
+        outputs: of the layers.
         model, inputs, instead, for_gradient, spoiled: as for `run_to`.
     """
     import keras
 
-    found: dict[int, tuple[Any, Any]] = {}
+    reached: dict[int, tuple[Any, Any]] = {}
     counts: dict[int, int] = {}
 
     def stop(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-        mine = [number for number, (place, _) in enumerate(places) if place.layer is layer]
+        mine = [index for index, output in enumerate(outputs) if output.layer is layer]
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
-            here = [number for number in mine if places[number][0].use == use]
+            here = [index for index in mine if outputs[index].use == use]
             if not here:
                 return call(*args, **kwargs)
             before, given = _around_activation(layer, call, args, kwargs)
-            for number in here:
-                place = places[number][0]
-                after = given if place.then is None else place.then(given)
-                if place.before_activation == "input":
-                    found[number] = (args[0] if args else next(iter(kwargs.values())), after)
+            for index in here:
+                output = outputs[index]
+                after = given if output.then is None else output.then(given)
+                if output.pre_activation == "input":
+                    reached[index] = (args[0] if args else next(iter(kwargs.values())), after)
                 else:
-                    found[number] = (before if place.before_activation == "fused" else given, after)
-            if len(found) == len(places):
+                    reached[index] = (before if output.pre_activation == "fused" else given, after)
+            if len(reached) == len(outputs):
                 raise _Reached
             return given
 
         return counted
 
-    ends = list({id(place.layer): place.layer for place, _ in places}.values())
-    others = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
+    ends = list({id(output.layer): output.layer for output in outputs}.values())
+    rest = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
     with ExitStack() as stack:
         if instead:
             stack.enter_context(keras.StatelessScope(state_mapping=list(instead)))
         if for_gradient:
-            pools = [layer for layer in others if can_be_quick(layer)]
-            narrow = [layer for layer in others if can_be_narrow(layer)]
+            pools = [layer for layer in rest if can_be_quick(layer)]
+            narrow = [layer for layer in rest if can_be_narrow(layer)]
             stack.enter_context(shadowed(pools, quick_pooling))
             stack.enter_context(shadowed(narrow, narrow_convolution, "convolution_op"))
         if spoiled and not instead:
-            stack.enter_context(nan_kept([*others, *ends]))
+            stack.enter_context(nan_kept([*rest, *ends]))
         stack.enter_context(shadowed(ends, stop))
         try:
             model(arranged(model, inputs), training=False)
         except _Reached:
-            return [_plain(*found[number], first) for number, (_, first) in enumerate(places)]
-    missed = [place for number, (place, _) in enumerate(places) if number not in found]
+            return [
+                _plain(*reached[index], output.channels_first)
+                for index, output in enumerate(outputs)
+            ]
+    missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")
 
 
@@ -248,9 +246,6 @@ def _around_activation(
     finally:
         vars(layer)["activation"] = activation
     return (received[-1] if received else after), after
-
-
-At = Literal["response", "block"]
 
 
 def batch_size(bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512) -> int:
@@ -365,10 +360,11 @@ def map_blocks(
     """
     import tensorflow as tf
 
+    layer = layer.at(at)
     numbers = np.arange(layer.maps) if maps is None else np.asarray(maps)
-    nodes = int(np.prod(_size(layer, at)))
+    nodes = int(np.prod(layer.size))
     room = max(1, byte_budget // (4 * nodes * max(1, len(images))))
-    graph = selected_maps(network, _place(layer, at), layer.channels_first)
+    graph = selected_maps(network, layer.response)
     for start in range(0, len(numbers), room):
         block = numbers[start : start + room]
         values = np.empty((len(images), len(block), nodes), np.float32)
@@ -397,13 +393,8 @@ def spatial_means(
     import tensorflow as tf
 
     def means(part: Any) -> Any:
-        _, after = run_to(
-            network.model,
-            network.feed(part),
-            layer.response,
-            layer.channels_first,
-            spoiled=network.spoiled,
-        )
+        fed = network.feed(part)
+        _, after = run_to(network.model, fed, layer.response, spoiled=network.spoiled)
         return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
 
     graph = compiled_for_images(network, means)
@@ -429,45 +420,17 @@ def standardised_as_input(images: np.ndarray, network: Network, visible: np.ndar
     return (flat * spec.std + spec.mean).astype(np.float32)
 
 
-def _size(layer: LayerInfo, at: At) -> tuple[int, ...]:
-    if at == "response":
-        return layer.size
-    if layer.block_size is None:
-        raise _no_pooling(layer)
-    return layer.block_size
-
-
-def _place(layer: LayerInfo, at: At) -> Place:
-    place = layer.response if at == "response" else layer.block
-    if place is None:
-        raise _no_pooling(layer)
-    return place
-
-
-def _no_pooling(layer: LayerInfo) -> SettingsError:
-    return SettingsError(
-        expected(f"--at block for layer '{layer.name}'", "a pooling layer after it", "none")
-    )
-
-
-def selected_maps(network: Network, place: Place, channels_first: bool) -> Callable[..., Any]:
+def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
     """Compile the graph of some maps' responses: images (n, h, w, b), maps (m,) -> (n, m, d).
 
     Args:
         network: the model.
-        place: where the response is taken; d is the number of its nodes, 1 for dense layers.
-        channels_first: the layout of the tensor there.
+        output: of the layer; d is the number of its nodes, 1 for units.
     """
     import tensorflow as tf
 
     def responses(part: Any, block: Any) -> Any:
-        _, after = run_to(
-            network.model,
-            network.feed(part),
-            place,
-            channels_first,
-            spoiled=network.spoiled,
-        )
+        _, after = run_to(network.model, network.feed(part), output, spoiled=network.spoiled)
         chosen = tf.gather(after, block, axis=-1)
         flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from operator import index
-from typing import Protocol
 
 import numpy as np
 
@@ -15,20 +14,6 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
 _MAPS = re.compile(r"all|\d+(-\d+)?(,\d+(-\d+)?)*")
-
-
-class Mapped(Protocol):
-    """What has numbered maps: a layer, or an output of one."""
-
-    @property
-    def name(self) -> str:
-        """As `oip layers` prints it."""
-        ...
-
-    @property
-    def maps(self) -> int:
-        """How many."""
-        ...
 
 
 def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[LayerInfo, np.ndarray]]:
@@ -87,7 +72,7 @@ def _names(network: Network, layer: LayerInfo) -> str:
     return ", ".join(network.input_names[place] for place in sorted(layer.inputs)) or "none"
 
 
-def map_numbers(layer: Mapped, maps: str | Iterable[int] | int | None) -> np.ndarray:
+def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.ndarray:
     """Map numbers of a layer from a text, a number, or any numbers; all of them for None.
 
     Returns:

@@ -1,182 +1,264 @@
-"""The layers of a model that have maps, in the order in which they run."""
+"""The layers of a model whose output can be read: maps of it, or units without spatial axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from oip.core.errors import SettingsError, expected
 from oip.network import geometry, layer_types
-from oip.network.activations import Elementwise, activation_of, can_be_silent, is_bent
+from oip.network.activations import Elementwise, activation_of, can_be_silent, is_nonlinear
 from oip.network.tracing import Call
 
+if TYPE_CHECKING:
+    import keras
+
+At = Literal["response", "block"]
+UNLISTED = -1
+"""The index of a layer that `Network.layers` does not list."""
+
 
 @dataclass(frozen=True)
-class Place:
-    """Where in a run of the model a tensor is to be taken."""
+class LayerOutput:
+    """The tensor that one use of a layer gives, before and after its activation."""
 
-    layer: Any = field(repr=False)
-    use: int
-    before_activation: str
-    """`fused`: as the layer's own activation receives it; `input`: what the layer receives; `same`:
-    the pre-activation is the output."""
+    layer: keras.Layer = field(repr=False)
+    use: int = 0
+    """0 for the layer's first call, 1 for its second, ..."""
+    pre_activation: Literal["fused", "input", "same"] = "same"
+    """Where the pre-activation is: `fused`, what the layer's own activation receives; `input`, what
+    the layer receives; `same`, the output itself."""
     then: Elementwise | None = field(default=None, repr=False)
     """An activation that follows outside all layers."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Where a call's response is, after its activation if it has one."""
-
-    call: Call
-    """The last layer on the way."""
-    place: Place
-    activation: str
-    silent_possible: bool
+    channels_first: bool = False
+    """The layout of the tensor."""
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One convolutional layer in one place of the model.
+    """One layer in one place of the model, whose output has channels: maps or units.
 
-    Its response is taken after the activation, whether that is fused, or follows as a layer of its
-    own with or without batch normalisation in between.
+    The response of a convolution or dense layer is taken after its activation, whether that is
+    fused, or follows as a layer of its own with or without batch normalization in between.
     """
 
     index: int
+    """The index among the layers with maps, as `oip layers` prints it. Pooling has the index of the
+    layer before it, whose maps it pools; all other layers have `UNLISTED`."""
     name: str
     """`name`, `outer/name` in nested models, `name#1` for the second use of a layer."""
     kind: str
+    """The layer's Keras class."""
     maps: int
+    """Maps, or units of a layer without spatial axes."""
     size: tuple[int, ...]
-    """Nodes along each spatial axis, of the response."""
-    receptive_field: tuple[int, ...] | None
-    jump: tuple[float, ...] | None
-    offset: tuple[float, ...] | None
-    activation: str
-    silent_possible: bool
-    """The response can be flat zero (ReLU), where no gradient leads out."""
-    channels_first: bool
-    response: Place = field(repr=False)
-    block: Place | None = field(repr=False)
-    """The pooling layer that follows, if one does."""
-    block_size: tuple[int, ...] | None
+    """Nodes along each spatial axis, of the response; empty for units."""
+    response: LayerOutput = field(repr=False)
     last_call: int
     """Number of the call whose output is the response."""
-    inputs: frozenset[int] = frozenset({0})
-    """Places of the model's inputs that it depends on."""
+    inputs: frozenset[int]
+    """Indices of the model's inputs that it depends on."""
+    activation: str = "linear"
+    silent_possible: bool = False
+    """The response can be flat zero (ReLU), where no gradient leads out."""
+    receptive_field: tuple[int, ...] | None = None
+    jump: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+    block: LayerOutput | None = field(default=None, repr=False)
+    """The output of the pooling layer that follows, if one does."""
+    block_size: tuple[int, ...] | None = None
+
+    @property
+    def channels_first(self) -> bool:
+        """The layout of the response."""
+        return self.response.channels_first
+
+    def at(self, at: At) -> LayerInfo:
+        """Return the layer with its response (`response`), or the pooled one (`block`), as such.
+
+        Raises:
+            SettingsError: `block` where no pooling follows.
+        """
+        if at == "response":
+            return self
+        if self.block is None or self.block_size is None:
+            raise SettingsError(
+                expected(f"at block for layer '{self.name}'", "a pooling layer after it", "none")
+            )
+        return replace(self, response=self.block, size=self.block_size, block=None, block_size=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `oip layers --json` prints for the layer."""
+        """Return the layer as `oip layers --json` prints it."""
         return {
             "index": self.index,
             "layer": self.name,
             "class": self.kind,
             "maps": self.maps,
             "size": list(self.size),
-            "receptive_field": _plain(self.receptive_field),
-            "jump": _plain(self.jump),
-            "offset": _plain(self.offset),
+            "receptive_field": _numbers(self.receptive_field),
+            "jump": _numbers(self.jump),
+            "offset": _numbers(self.offset),
             "activation": self.activation,
         }
 
 
 def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
-    """Every call of a convolutional layer, with what follows it up to its activation and pooling.
+    """List every call of a convolution, with what follows it up to its activation and pooling.
 
     Args:
         calls: one run of the model.
         axes: spatial axes of the model's input.
     """
-    places = geometry.geometries(calls, axes)
+    located = geometry.geometries(calls, axes)
     reached = _inputs_reached(calls)
-    used_again = {id(call.layer) for call in calls if call.use > 0}
-    found: list[LayerInfo] = []
+    layers: list[LayerInfo] = []
     for call in calls:
         if not layer_types.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
             continue
         first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
-        answer = activated(call, calls)
-        end = answer.call
-        pool = _pooled(end, calls)
-        where = places[end.number]
-        name = f"{call.path}#{call.use}" if id(call.layer) in used_again and call.use else call.path
-        found.append(
+        end, output, activation, silent_possible = _response(call, calls, first)
+        pool = _pooling_after(end, calls)
+        axis = located[end.number]
+        layers.append(
             LayerInfo(
-                index=len(found),
-                name=name,
+                index=len(layers),
+                name=call.name,
                 kind=type(call.layer).__name__,
                 maps=int(call.output_shape[1 if first else -1] or 0),
                 size=_size(end.output_shape, first),
-                receptive_field=tuple(axis.field for axis in where) if where else None,
-                jump=tuple(axis.jump for axis in where) if where else None,
-                offset=tuple(axis.offset for axis in where) if where else None,
-                activation=answer.activation,
-                silent_possible=answer.silent_possible,
-                channels_first=first,
-                response=answer.place,
-                block=Place(pool.layer, pool.use, "same") if pool else None,
-                block_size=_size(pool.output_shape, first) if pool else None,
+                response=output,
                 last_call=end.number,
                 inputs=reached[end.number],
+                activation=activation,
+                silent_possible=silent_possible,
+                receptive_field=tuple(one.field for one in axis) if axis else None,
+                jump=tuple(one.jump for one in axis) if axis else None,
+                offset=tuple(one.offset for one in axis) if axis else None,
+                block=_as_it_is(pool, first) if pool else None,
+                block_size=_size(pool.output_shape, first) if pool else None,
             )
         )
-    return found
+    return layers
+
+
+def layer_of_call(
+    call: Call, calls: list[Call], channels_first: bool, activated: bool
+) -> LayerInfo:
+    """Describe the output of any call, (n, units) or with spatial axes.
+
+    Args:
+        call: the call.
+        calls: the run of the model that it is one of.
+        channels_first: the layout of its output.
+        activated: take it after the activation that follows.
+    """
+    first = channels_first and len(call.output_shape) > 2
+    response = _Response(call, _as_it_is(call, first), "linear", False)
+    if activated:
+        response = _response(call, calls, first)
+    return LayerInfo(
+        index=UNLISTED,
+        name=call.name,
+        kind=type(call.layer).__name__,
+        maps=int(call.output_shape[1 if first else -1] or 0),
+        size=_size(call.output_shape, first),
+        response=response.output,
+        last_call=response.end.number,
+        inputs=_inputs_reached(calls)[response.end.number],
+        activation=response.activation,
+        silent_possible=response.silent_possible,
+    )
+
+
+def class_layer(calls: list[Call]) -> LayerInfo | None:
+    """Describe the model's output (n, classes); None where the model does not end in a vector.
+
+    Its pre-activation is the logits, before softmax or sigmoid.
+    """
+    read = {source for call in calls for source in call.sources}
+    ends = [call for call in calls if len(call.output_shape) == 2 and call.number not in read]
+    if not ends:
+        return None
+    end = ends[-1]
+    layer = layer_of_call(end, calls, False, False)
+    before = "input" if layer_types.is_softmax(end.layer) else "fused"
+    return replace(layer, response=LayerOutput(end.layer, end.use, before))
 
 
 def _inputs_reached(calls: list[Call]) -> list[frozenset[int]]:
-    """The places of the model's inputs that each call depends on."""
-    found: list[frozenset[int]] = []
+    """The indices of the model's inputs that each call depends on."""
+    reached: list[frozenset[int]] = []
     for call in calls:
-        parts = [frozenset({-1 - one}) if one < 0 else found[one] for one in call.sources]
-        found.append(frozenset().union(*parts))
-    return found
+        parts = [
+            frozenset({-1 - source}) if source < 0 else reached[source] for source in call.sources
+        ]
+        reached.append(frozenset().union(*parts))
+    return reached
 
 
-def activated(call: Call, calls: list[Call]) -> Answer:
-    """Where a call's response is, and how its pre-activation is reached.
+class _Response(NamedTuple):
+    """Where a call's response is, after its activation if it has one."""
 
-    The activation is the layer's own, or what follows with nothing but normalisation and dropout
+    end: Call
+    """The last call on the way."""
+    output: LayerOutput
+    activation: str
+    silent_possible: bool
+
+
+def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
+    """Follow a call to its activation.
+
+    The activation is the layer's own, or what follows with nothing but normalization and dropout
     between: a layer that is one, or operations outside all layers such as `keras.ops.relu`.
     """
+
+    def response(
+        end: Call,
+        pre_activation: Literal["fused", "input", "same"],
+        function: Callable[..., Any] | None,
+    ) -> _Response:
+        then = end.then if function is end.then else None
+        name = "linear" if function is None else layer_types.activation_name(end.layer)
+        if isinstance(function, Elementwise):
+            name = function.name
+        output = LayerOutput(end.layer, end.use, pre_activation, then, channels_first)
+        return _Response(end, output, name, can_be_silent(function))
+
     if layer_types.activation_name(call.layer) != "linear":
-        return _answer(call, "fused", activation_of(call.layer))
+        return response(call, "fused", activation_of(call.layer))
     end = rest = call
     while True:
-        if end.then is not None and is_bent(end.then):
-            return _answer(end, "same", end.then)
+        if end.then is not None and is_nonlinear(end.then):
+            return response(end, "same", end.then)
         following = _only_follower(end, calls)
         if following is None:
             break
         if layer_types.is_activation(following.layer):
             before = "same" if layer_types.levels_maps(end.layer) else "input"
-            return _answer(following, before, activation_of(following.layer))
-        if following.own is not None and is_bent(following.own):
-            return _answer(following, "input", following.own)
-        if not (_passes(following.layer) or layer_types.is_normalization(following.layer)):
+            return response(following, before, activation_of(following.layer))
+        if following.own is not None and is_nonlinear(following.own):
+            return response(following, "input", following.own)
+        if not (_keeps_maps(following.layer) or layer_types.is_normalization(following.layer)):
             break
-        rest = following if rest is end and _passes(following.layer) else rest
+        rest = following if rest is end and _keeps_maps(following.layer) else rest
         end = following
-    return _answer(rest, "same", None)
+    return response(rest, "same", None)
 
 
-def _answer(end: Call, before: str, function: Callable[..., Any] | None) -> Answer:
-    then = function if function is end.then else None
-    name = "linear" if function is None else layer_types.activation_name(end.layer)
-    if isinstance(function, Elementwise):
-        name = function.name
-    place = Place(end.layer, end.use, before, then)  # type: ignore[arg-type]
-    return Answer(end, place, name, can_be_silent(function))
+def _as_it_is(call: Call, channels_first: bool) -> LayerOutput:
+    return LayerOutput(call.layer, call.use, channels_first=channels_first)
 
 
-def _passes(layer: Any) -> bool:
-    """Each map stays what it is: normalised over the batch, or left alone."""
+def _keeps_maps(layer: keras.Layer) -> bool:
+    """Each map stays what it is: normalized over the batch, or left alone."""
     return layer_types.is_batch_normalization(layer) or layer_types.is_dropout(layer)
 
 
-def _pooled(call: Call, calls: list[Call]) -> Call | None:
+def _pooling_after(call: Call, calls: list[Call]) -> Call | None:
     following = _only_follower(call, calls)
-    while following is not None and _passes(following.layer):
+    while following is not None and _keeps_maps(following.layer):
         following = _only_follower(following, calls)
     return following if following is not None and layer_types.is_pooling(following.layer) else None
 
@@ -193,7 +275,7 @@ def _size(shape: tuple[int | None, ...], channels_first: bool) -> tuple[int, ...
     return tuple(int(side or 0) for side in spatial)
 
 
-def _plain(values: tuple[float, ...] | None) -> list[float] | None:
+def _numbers(values: tuple[float, ...] | None) -> list[float] | None:
     if values is None:
         return None
     return [int(value) if float(value).is_integer() else float(value) for value in values]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from oip.core import files, html
-from oip.core.errors import DataError, ModelError, expected
+from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, expected
 from oip.core.warnings import import_quietly
 from oip.network import inputs, loading, tracing
 from oip.network.inputs import image_input
-from oip.network.layers import LayerInfo, layers_with_maps
+from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
 
 
 class Network:
@@ -209,14 +208,11 @@ class Network:
     def convolutional(self) -> list[LayerInfo]:
         """The same list, or a ModelError where it is empty."""
         if not self.layers:
-            kinds = sorted({type(call.layer).__name__ for call in self.calls})
-            raise ModelError(
-                expected(f"'{self.name}'", "a model with convolutional layers", ", ".join(kinds))
-            )
+            raise self._without("a model with convolutional layers")
         return self.layers
 
     def find(self, name: str) -> LayerInfo:
-        """A layer by its name, or by `@index`.
+        """Return a layer with maps by its name, or by `@index`.
 
         Raises:
             ModelError: there is none; the message names the nearest.
@@ -231,10 +227,101 @@ class Network:
             if layer.name == name:
                 return layer
         names = [layer.name for layer in layers]
-        near = difflib.get_close_matches(name, names, 1)
-        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        hint = f"Did you mean '{near[0]}'?" if near else ""
-        raise ModelError(expected("layer", f"one of {listed}", f"'{name}'", hint))
+        listed = names if len(names) <= 8 else [*names[:8], "..."]
+        raise _no_layer("layer", name, names, listed)
+
+    def find_output(self, name: str, at: At = "response") -> LayerInfo:
+        """Return any layer that gives maps or units.
+
+        Args:
+            name: of the layer, or `@index` of one with kernels. Convolutions and dense layers are
+                taken after their activation, all others as they are.
+            at: `block` takes a convolution after the pooling that follows.
+
+        Raises:
+            ModelError: there is none of that name, or its output is neither; the nearest is named.
+            SettingsError: `block` where no pooling follows, or another `at`.
+        """
+        if at not in ("response", "block"):
+            raise SettingsError(expected("at", "response or block", f"'{at}'"))
+        if (name.startswith("@") and name[1:].isdecimal()) or name in self._names:
+            layer = self.find(name)
+            return layer if at == "response" else self._pooling(layer)
+        ranks = (2, len(self.inputs.shape) + 1)
+        calls = {call.name: call for call in self.calls if len(call.output_shape) in ranks}
+        if name not in calls:
+            raise _no_layer("layer with maps or units", name, calls)
+        if at == "block":
+            raise SettingsError(
+                expected(f"at block for layer '{name}'", "a layer with kernels", calls[name].layer)
+            )
+        return self._of_call(calls[name])
+
+    def shown_layers(self) -> list[LayerInfo]:
+        """List the layers with maps, the pooling after them and the dense layers, in their order.
+
+        Raises:
+            ModelError: the model has none of these.
+        """
+        pooling = [self._pooling(layer) for layer in self.layers if layer.block is not None]
+        dense = [self._of_call(call) for call in self.calls if _is_dense(call)]
+        shown = [*self.layers, *pooling, *(layer for layer in dense if not layer.size)]
+        if not shown:
+            raise self._without("a model with convolutional or dense layers")
+        return sorted(shown, key=lambda layer: layer.last_call)
+
+    def dense_layer(self, name: str) -> LayerInfo:
+        """Return a layer whose output is (n, units), such as `Dense`, after its activation.
+
+        Raises:
+            ModelError: there is none of that name; the message names the nearest.
+        """
+        calls = {call.name: call for call in self.calls if len(call.output_shape) == 2}
+        if name not in calls:
+            raise _no_layer("layer of units", name, calls)
+        return layer_of_call(calls[name], self.calls, False, True)
+
+    def class_layer(self) -> LayerInfo:
+        """Return the layer that gives the model's output (n, classes).
+
+        Its pre-activation is the logits, before softmax or sigmoid.
+
+        Raises:
+            ModelError: the model does not end in a vector.
+        """
+        layer = class_layer(self.calls)
+        if layer is None:
+            last = self.calls[-1].output_shape
+            raise ModelError(
+                expected("class: the model's output", "a vector of classes", f"shape {last}")
+            )
+        return layer
+
+    @property
+    def _names(self) -> set[str]:
+        return {layer.name for layer in self.layers}
+
+    def _pooling(self, layer: LayerInfo) -> LayerInfo:
+        """The pooling layer after a layer."""
+        block = layer.at("block").response
+        calls = (call for call in self.calls if call.layer is block.layer and call.use == block.use)
+        return self._of_call(next(calls))
+
+    def _of_call(self, call: tracing.Call) -> LayerInfo:
+        """A layer as it is, a dense one with units after its activation."""
+        layout = getattr(call.layer, "data_format", None)
+        first = self.channels_first if layout is None else layout == "channels_first"
+        activated = _is_dense(call) and len(call.output_shape) == 2
+        layer = layer_of_call(call, self.calls, first, activated)
+        for other in self.layers:  # pooling has the index of the layer whose maps it pools
+            block = other.block
+            if block is not None and block.layer is call.layer and block.use == call.use:
+                return replace(layer, index=other.index)
+        return layer
+
+    def _without(self, wished: str) -> ModelError:
+        kinds = sorted({type(call.layer).__name__ for call in self.calls})
+        return ModelError(expected(f"'{self.name}'", wished, ", ".join(kinds)))
 
     def feed(self, images: Any) -> list[Any]:
         """The model's inputs, in the graph being traced, for images (n, h, w, b) in input units.
@@ -262,6 +349,19 @@ class Network:
             int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
         ]
         return 4 * (sum(counts) + int(np.prod(self.inputs.shape)))
+
+
+def _no_layer(
+    what: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
+) -> ModelError:
+    shown = ", ".join(names if listed is None else listed) or "none in this model"
+    return ModelError(expected(what, f"one of {shown}", f"'{name}'", did_you_mean(name, names)))
+
+
+def _is_dense(call: tracing.Call) -> bool:
+    from keras import layers
+
+    return isinstance(call.layer, layers.Dense)
 
 
 def _channels_first(model: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from oip.core import plots
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.images import plain, shown
-from oip.network.outputs import At, Output, find_output
+from oip.network.layers import UNLISTED, At, LayerInfo
 from oip.network.response_plots import MapGrid, colour_map
 
 if TYPE_CHECKING:
@@ -234,14 +234,14 @@ def responses(
         given = given[None]
         network = network if isinstance(model, Network) else network.fitted_to(given)
     pixels = check_images(network.inputs, given)
-    output = find_output(network, layer, at)
+    output = network.find_output(layer, at)
     numbers = map_numbers(output, maps)
     names = [str(place) for place in range(len(pixels))] if titles is None else list(titles)
     if len(names) != len(pixels):
         raise SettingsError(expected("titles", f"{len(pixels)}, one an image", len(names)))
     return Responses(
         layer=output.name,
-        index=output.index,
+        index=None if output.index == UNLISTED else output.index,
         kind=output.kind,
         maps=numbers,
         values=output_values(network, pixels, output, numbers, byte_budget),
@@ -254,7 +254,7 @@ def responses(
 def output_values(
     network: Any,
     images: np.ndarray,
-    output: Output,
+    output: LayerInfo,
     maps: np.ndarray,
     byte_budget: int = _BYTES,
 ) -> np.ndarray:
@@ -269,7 +269,7 @@ def output_values(
     from oip.network.forward import run_in_batches, selected_maps
 
     check_budget(output, len(images), len(maps), byte_budget)
-    graph = selected_maps(network, output.place, output.channels_first)
+    graph = selected_maps(network, output.response)
     values = np.empty((len(images), len(maps), *output.size), np.float32)
     chosen = tf.constant(maps, tf.int32)
     for rows, part in run_in_batches(graph, images, network.activation_bytes(), chosen):
@@ -281,7 +281,7 @@ def output_values(
     return values
 
 
-def check_budget(output: Output, images: int, maps: int, byte_budget: int = _BYTES) -> None:
+def check_budget(output: LayerInfo, images: int, maps: int, byte_budget: int = _BYTES) -> None:
     """Refuses responses that would take more than the budget.
 
     Args:

@@ -27,7 +27,7 @@ from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut, of_network
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
-from oip.network.layers import LayerInfo, Place
+from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.loading import reason_of
 from oip.network.network import Network
 
@@ -419,10 +419,10 @@ def received(
     """
     import tensorflow as tf
 
-    place = Place(layer, 0, "input")
+    source = LayerOutput(layer, pre_activation="input")
 
     def run(part: Any) -> Any:
-        before, _ = run_to(network.model, network.feed(part), place, False)
+        before, _ = run_to(network.model, network.feed(part), source)
         found = patches(layer, before)
         return tf.reshape(found, [-1, found.shape[2] * found.shape[3]])
 

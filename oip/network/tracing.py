@@ -47,6 +47,11 @@ class Call:
     own: Elementwise | None = field(default=None, repr=False)
     """What a layer that is none of Keras' own does, if that is elementwise."""
 
+    @property
+    def name(self) -> str:
+        """The path, with `#1` for the second use of a layer."""
+        return f"{self.path}#{self.use}" if self.use else self.path
+
 
 def leaf_layers(model: Any) -> list[tuple[str, Any]]:
     """Every layer without layers inside, with its path; each object once."""

@@ -12,7 +12,6 @@ from oip.core import files
 from oip.core.errors import ModelError
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.network import Network
-from oip.network.outputs import classes
 from oip.run.run import Run
 from oip.run.shards import layer_parts
 
@@ -84,10 +83,10 @@ class Outputs:
 
     def _compiled(self) -> Any:
         network = self._network
-        place = classes(network).place
+        output = network.class_layer().response
 
         def end(images: Any) -> Any:
             fed = network.feed(images)
-            return run_to(network.model, fed, place, False, spoiled=network.spoiled)[1]
+            return run_to(network.model, fed, output, spoiled=network.spoiled)[1]
 
         return compiled_for_images(network, end)

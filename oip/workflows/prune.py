@@ -201,14 +201,13 @@ class Pruner:
     ):
         from oip.network.channel_graph import of_network
         from oip.network.inputs import check_images
-        from oip.network.outputs import classes
 
         self.network, self.train, self.test = network, train, test
         self.progress = progress
-        self.head = classes(network)
+        self.head = network.class_layer()
         for data in (train, test):
             check_images(network.inputs, data.images)
-            _check_labels(data, max(self.head.units, 2))
+            _check_labels(data, max(self.head.maps, 2))
         self.channels: Channels = of_network(network)
         self.notices: list[str] = []
         self.layers = self._prunable(layers)
@@ -368,8 +367,8 @@ class Pruner:
 
         from oip.network import layer_types
 
-        layer = self.head.place.layer
-        if self.head.units == 1:
+        layer = self.head.response.layer
+        if self.head.maps == 1:
             sigmoid = layer_types.activation_name(layer) == "sigmoid"
             return keras.losses.BinaryCrossentropy(from_logits=not sigmoid)
         softmax = layer_types.is_softmax(layer) or layer_types.activation_name(layer) == "softmax"
@@ -379,9 +378,9 @@ class Pruner:
         """Return (n,) int: the predicted classes of outputs (n, classes)."""
         from oip.network import layer_types
 
-        if self.head.units > 1:
+        if self.head.maps > 1:
             return outputs.argmax(axis=1)
-        sigmoid = layer_types.activation_name(self.head.place.layer) == "sigmoid"
+        sigmoid = layer_types.activation_name(self.head.response.layer) == "sigmoid"
         return (outputs[:, 0] > (0.5 if sigmoid else 0.0)).astype(int)
 
 

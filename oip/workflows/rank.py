@@ -614,9 +614,7 @@ def check_classes(network: Network, data: Dataset) -> None:
         ModelError: the model does not end in classes.
         DataError: no labels, or another number of classes than the model's.
     """
-    from oip.network.outputs import classes
-
-    outputs = max(2, classes(network).units)
+    outputs = max(2, network.class_layer().maps)
     _check_labels(data)
     if len(data.classes) != outputs:
         raise DataError(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
-from oip.network.activations import can_be_silent, closed_below_zero, is_bent, limits
+from oip.network.activations import can_be_silent, closed_below_zero, is_nonlinear, limits
 from oip.network.forward import run_to
 from oip.network.network import Network
 
@@ -44,8 +44,8 @@ def test_layers_and_the_users_functions_are_tried_like_any_other():
 def test_lines_are_no_activations():
     from keras import activations
 
-    assert not is_bent(lambda values: 3.0 * values - 2.0)
-    assert all(is_bent(getattr(activations, name)) for name in ("relu", "tanh", "gelu"))
+    assert not is_nonlinear(lambda values: 3.0 * values - 2.0)
+    assert all(is_nonlinear(getattr(activations, name)) for name in ("relu", "tanh", "gelu"))
 
 
 @pytest.mark.parametrize("name", "hard_sigmoid relu relu6 sigmoid softplus softsign tanh".split())
@@ -109,7 +109,7 @@ def test_responses_are_taken_after_a_relu_in_any_form(name, last):
     assert layer.silent_possible
     assert layer.block_size == (None if last else (3, 3))
     images = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype("float32")
-    before, after = run_to(network.model, network.feed(images), layer.response, False)
+    before, after = run_to(network.model, network.feed(images), layer.response)
     wanted = keras.Model(inputs, rectified)(images)
     assert np.asarray(before).min() < 0
     np.testing.assert_allclose(after, wanted, atol=1e-5)

@@ -53,7 +53,7 @@ def test_arrays_go_along_with_their_images_and_arguments_with_every_batch(
 def test_responses_do_not_depend_on_the_budget(small_model, small_images, byte_budget):
     network, images = Network(small_model), small_images[0]
     layer = network.find("second")
-    graph = selected_maps(network, layer.response, layer.channels_first)
+    graph = selected_maps(network, layer.response)
     maps, size = np.array([3, 60], np.int32), network.activation_bytes(layer)
     whole = graph(images.astype(np.float32), maps).numpy()
     parts = run_in_batches(graph, images, size, maps, byte_budget=byte_budget)

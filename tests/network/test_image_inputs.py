@@ -69,7 +69,7 @@ def test_any_input_can_take_the_images(as_dictionary):
         assert second.inputs.to_dict()["name"] == "b"
         images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
         fed = second.feed(images)
-        _, after = run_to(model, fed, second.find("right").response, False)
+        _, after = run_to(model, fed, second.find("right").response)
         np.testing.assert_allclose(after, model.get_layer("right")(images), atol=1e-5)
     assert Network(model, input="@1").input_name == "b"
     assert "name" not in Network(own_built()).inputs.to_dict()

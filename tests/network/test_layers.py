@@ -7,7 +7,7 @@ from oip.network.network import Network
 
 
 def tensors(network, layer, images):
-    before, after = run_to(network.model, network.feed(images), layer.response, False)
+    before, after = run_to(network.model, network.feed(images), layer.response)
     return before.numpy(), after.numpy()
 
 
@@ -75,7 +75,7 @@ def test_fields_hold_what_a_node_depends_on(name):
     node = tuple(side // 2 for side in layer.size)
     with tf.GradientTape() as tape:
         tape.watch(images)
-        before, _ = run_to(network.model, network.feed(images), layer.response, False)
+        before, _ = run_to(network.model, network.feed(images), layer.response)
         value = before[0, node[0], node[1], 0]
     seen = np.abs(tape.gradient(value, images).numpy()[0, ..., 0]) > 0
     for axis in (0, 1):

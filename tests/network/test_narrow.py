@@ -21,7 +21,6 @@ def slopes(model, images):
                 network.model,
                 network.feed(fed),
                 layer.response,
-                layer.channels_first,
                 for_gradient=quick,
             )
             mixed = tf.random.stateless_normal(tf.shape(before), (1, 2))

@@ -14,9 +14,7 @@ def gradients(model, images, quick):
     fed = tf.constant(images)
     with tf.GradientTape() as tape:
         tape.watch(fed)
-        before, _ = run_to(
-            network.model, [fed], layer.response, layer.channels_first, for_gradient=quick
-        )
+        before, _ = run_to(network.model, [fed], layer.response, for_gradient=quick)
         value = tf.reduce_sum(tf.sin(before))
     return tape.gradient(value, fed).numpy()
 
