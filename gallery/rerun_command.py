@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from oip.ascent.settings import PRESETS, AscentSettings
+from oip.ascent.settings import PRESETS, AscentSettings, current_names
 from oip.gallery.escape import plain_name
 
 _OWN_OPTIONS = ("starts", "steps", "screened", "noise")
@@ -73,6 +73,7 @@ def _numbers(values: Any, kind: type = np.float32) -> str:
 
 
 def _settings(told: dict[str, Any]) -> list[str]:
+    told = current_names(told)
     usual = {
         name: getattr(AscentSettings(), name)
         for name in AscentSettings.__struct_fields__

@@ -1,27 +1,87 @@
-"""Some steps of the ascent as one compiled graph."""
+"""Gradient ascent: steps as one compiled graph, and the loop that runs them until images settle."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from oip.ascent.masks import Fields, Seen, each
-from oip.ascent.objectives import Reading, Targets
+from oip.ascent.masks import PixelMask, PixelMasks, expand_like, image_axes
+from oip.ascent.objectives import Activations, Stage, Targets
 from oip.ascent.parameterization import DataStatistics, parameterization_of
-from oip.ascent.regularizers import blurred, likeness, norm_slope, reach_of, variation_slope
+from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.ascent.transforms import transform_of
-from oip.network.forward import compiled_for_images
+from oip.network.forward import compiled, compiled_for_images
 from oip.network.network import Network
 
+if TYPE_CHECKING:
+    from tensorflow import Tensor
+
+Array = TypeVar("Array")
+Other = TypeVar("Other")
 Focus = Literal["mean", "peak"]
+"""The value that an inactive map climbs: the mean of its pre-activation, or its peak."""
+
+_RUNNING = -1
+_BUDGET, _CONVERGED, _STALLED, _FAILED = (
+    REASONS.index(reason) for reason in ("budget", "converged", "stalled", "failed")
+)
+_CHECK_STEPS = 5
+"""Steps from one check of what has converged to the next, at least."""
+
+
+class BestSoFar(NamedTuple, Generic[Array]):
+    """Values of the best that each of n images has been, each (n,) float32."""
+
+    key: Array
+    """The score where it is above zero, else the pre-activation: decides which image is best."""
+    score: Array
+    pre: Array
+    """The pre-activation."""
+
+
+class StepState(NamedTuple, Generic[Array]):
+    """State of n images that the next step needs, each (n,) float32."""
+
+    rate: Array
+    """Length of the last step."""
+    value: Array
+    """Score before the last step."""
+    pre: Array
+    """Pre-activation before the last step."""
+
+
+class AscentState(NamedTuple, Generic[Array]):
+    """n images on their way: tensors in the graph, arrays outside of it."""
+
+    images: Array
+    """(n, h, w, b): as they climb."""
+    shown: Array
+    """(n, h, w, b): as they are scored, standardized over the visible pixels."""
+    best_images: Array
+    """(n, h, w, b): the best that each has been, as it is scored."""
+    best: BestSoFar[Array]
+    step: StepState[Array]
+
+    def mapped(self, function: Callable[[Array], Other]) -> AscentState[Other]:
+        """Return the state with every array changed by a function."""
+        best = BestSoFar(*map(function, self.best))
+        step = StepState(*map(function, self.step))
+        return AscentState(*map(function, self[:3]), best, step)
+
+    def put(self, rows: np.ndarray, other: AscentState[np.ndarray]) -> None:
+        """Replace some of the images by those of another state."""
+        pairs = zip(self[:3] + self.best + self.step, other[:3] + other.best + other.step, strict=True)
+        for own, new in pairs:
+            own[rows] = new
 
 
 class AscentStep:
-    """A stretch of steps for any number of images, for one targets and one kind of settings."""
+    """Steps for any number of images, compiled once for some targets and settings."""
 
     def __init__(
         self,
@@ -31,176 +91,169 @@ class AscentStep:
         visible: np.ndarray,
         data: DataStatistics | None,
     ):
+        import tensorflow as tf
+
         self._network = network
-        self._readout = targets
+        self._targets = targets
         self._settings = settings
         shape = network.inputs.shape
-        self._fields = Fields(visible, shape)
-        self._axes = list(range(1, len(shape) + 1))
-        self._look = transform_of(settings, shape, settings.seed)
-        self._terms = parameterization_of(settings, shape, data)
-        self._graph = self._compiled()
-        self._begin = self._compiled_begin()
+        self._masks = PixelMasks(visible, shape)
+        self._transform = transform_of(settings, shape, settings.seed)
+        self._parameterization = parameterization_of(settings, shape, data)
+        self._blurs = settings.blur > 0 or (settings.blur_end or 0.0) > 0
+        image = tf.TensorSpec((None, *shape), tf.float32)
+        value, item = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int32)
+        number, flag = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
+        best, step = BestSoFar(value, value, value), StepState(value, value, value)
+        state = AscentState(image, image, image, best, step)
+        self._run = compiled(self._run_graph, state, item, number, number, flag)
+        self._begin = compiled_for_images(network, self._begin_graph, item)
 
-    def begun(self, starts: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starting images (n, h, w, b) of items (n,), as they climb and as they are scored."""
+    def begin(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
+        """Return the state of starting images (n, h, w, b) of items (n,)."""
         import tensorflow as tf
 
         images, shown = self._begin(tf.constant(starts, tf.float32), tf.constant(items, tf.int32))
-        return images.numpy(), shown.numpy()
+        lowest = np.full(len(starts), -np.inf, np.float32)
+        rate = np.full(len(starts), self._settings.rate, np.float32)
+        best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest)
+        return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step)
 
     def run(
         self,
-        images: np.ndarray,
-        best: np.ndarray,
-        kept: np.ndarray,
-        pace: np.ndarray,
+        state: AscentState[np.ndarray],
         items: np.ndarray,
         first: int,
         count: int,
         focus: Focus,
-    ) -> tuple[np.ndarray, ...]:
-        """`count` steps from step `first` on.
-
-        Args:
-            images: (n, h, w, b) as they climb.
-            best: (n, h, w, b): the best that each has been, as it is scored.
-            kept: (3, n): key, score and pre-activation of the best.
-            pace: (3, n): rate, and the last value and pre-activation.
-            items: (n,).
+    ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
+        """Take `count` steps from step `first` on, for images of items (n,).
 
         Returns:
-            images, images as they are scored, best, kept, pace, stuck (n,) bool, trace (count, n).
+            The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
         import tensorflow as tf
 
-        out = self._graph(
-            tf.constant(images),
-            tf.constant(best),
-            tf.constant(kept),
-            tf.constant(pace),
+        end, trace, stuck = self._run(
+            state.mapped(tf.constant),
             tf.constant(items, tf.int32),
             tf.constant(first),
             tf.constant(count),
             tf.constant(focus == "peak"),
         )
-        return tuple(part.numpy() for part in out)
+        return end.mapped(lambda tensor: tensor.numpy()), trace.numpy().T, stuck.numpy()
 
-    def _compiled_begin(self) -> Any:
+    def _begin_graph(self, starts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        mask = self._masks.of(items)
+        images = self._parameterization.begin(mask.restored(starts))
+        return images, self._shown(images, mask)
+
+    def _run_graph(
+        self, state: AscentState[Tensor], items: Tensor, first: Tensor, count: Tensor, peak: Tensor
+    ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
+        """Return the state after the steps, scores (count, n), and (n,) bool: no gradient."""
         import tensorflow as tf
 
-        def begin(starts: Any, items: Any) -> Any:
-            seen = self._fields.of(items)
-            images = self._terms.begun(seen.restored(starts))
-            return images, self._shown(images, seen)
+        can_be_inactive = tf.gather(tf.constant(self._targets.can_be_inactive), items)
+        mask = self._masks.of(items)
 
-        return compiled_for_images(self._network, begin, tf.TensorSpec((None,), tf.int32))
+        def body(
+            step: Tensor,
+            images: Tensor,
+            best_images: Tensor,
+            best: BestSoFar[Tensor],
+            before: StepState[Tensor],
+            _stuck: Tensor,
+            trace: tf.TensorArray,
+        ) -> tuple[object, ...]:
+            moved, shown, after, stuck = self._step(images, before, items, step, peak, mask)
+            active = tf.logical_or(after.value > 0, tf.logical_not(can_be_inactive))
+            new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
+            better = new.key > best.key
+            best_images = tf.where(expand_like(better, images), shown, best_images)
+            pairs = zip(new, best, strict=True)
+            best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
+            trace = trace.write(step - first, after.value)
+            return step + 1, moved, best_images, best, after, stuck, trace
 
-    def _compiled(self) -> Any:
-        import tensorflow as tf
+        trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
+        stuck = tf.zeros(tf.shape(items), tf.bool)
+        values = (first, state.images, state.best_images, state.best, state.step, stuck, trace)
+        _, images, best_images, best, after, stuck, trace = tf.while_loop(
+            lambda step, *_: step < first + count, body, values, parallel_iterations=1
+        )
+        shown = self._shown(images, mask)
+        return AscentState(images, shown, best_images, best, after), trace.stack(), stuck
 
-        silences = tf.constant(self._readout.silent)
+    def _step(
+        self,
+        images: Tensor,
+        before: StepState[Tensor],
+        items: Tensor,
+        step: Tensor,
+        peak: Tensor,
+        mask: PixelMask,
+    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor]:
+        """Take one step.
 
-        def segment(
-            images: Any,
-            best: Any,
-            kept: Any,
-            pace: Any,
-            items: Any,
-            first: Any,
-            count: Any,
-            peak: Any,
-        ) -> Any:
-            silent = tf.gather(silences, items)
-            seen = self._fields.of(items)
-
-            def body(
-                step: Any, images: Any, best: Any, kept: Any, pace: Any, _stuck: Any, trace: Any
-            ) -> Any:
-                moved = self._step(images, pace, items, step, peak, seen)
-                reading = moved.reading
-                open_ = tf.logical_or(reading.post > 0, tf.logical_not(silent))
-                key = tf.where(open_, reading.post, reading.pre)
-                better = key > kept[0]
-                best = tf.where(each(better, images), moved.shown, best)
-                kept = tf.where(better, tf.stack([key, reading.post, reading.pre]), kept)
-                trace = trace.write(step - first, reading.post)
-                return step + 1, moved.images, best, kept, moved.pace, moved.still, trace
-
-            trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
-            still = tf.zeros(tf.shape(items), tf.bool)
-            state = (first, images, best, kept, pace, still, trace)
-            _, images, best, kept, pace, stuck, trace = tf.while_loop(
-                lambda step, *_: step < first + count, body, state, parallel_iterations=1
-            )
-            return images, self._shown(images, seen), best, kept, pace, stuck, trace.stack()
-
-        image = tf.TensorSpec((None, *self._network.inputs.shape), tf.float32)
-        three, number = tf.TensorSpec((3, None), tf.float32), tf.TensorSpec((), tf.int32)
-        items = tf.TensorSpec((None,), tf.int32)
-        flag = tf.TensorSpec((), tf.bool)
-        signature = (image, three, three, items, number, number, flag)
-        return compiled_for_images(self._network, segment, *signature)
-
-    def _step(self, images: Any, pace: Any, items: Any, step: Any, peak: Any, seen: Seen) -> _Moved:
-        """One step; the reading is of the images before it."""
+        Returns:
+            Images after it, images before it as they are scored, the step's state, and (n,) bool:
+            images without a gradient, which stay as they are.
+        """
         import tensorflow as tf
 
         settings = self._settings
-        warming = step < settings.warmup
-        shown = self._shown(images, seen)
+        stage = Stage(step < settings.warmup, peak, settings.climb_inactive)
+        shown = self._shown(images, mask)
         with tf.GradientTape(persistent=settings.diversity > 0) as tape:
             tape.watch(shown)
-            looked = shown if self._look is None else self._look(shown, step)
-            reading = self._read(looked, items, warming, peak)
-            alike = likeness(reading.features, items) if settings.diversity > 0 else None
-        slope = tf.ensure_shape(tape.gradient(reading.climbed, shown), images.shape)
-        apart = None if alike is None else tape.gradient(alike, shown)
-        if self._look is not None:
-            reading = self._read(shown, items, warming, peak)
-        size = tf.reduce_max(tf.abs(slope), self._axes)
-        still = tf.logical_not(size > 0)
-        direction = seen.unit(slope / each(tf.where(still, 1.0, size), slope))
+            received = shown if self._transform is None else self._transform(shown, step)
+            activations = self._activations(received, items, stage)
+            alike = likeness(activations.features, items) if settings.diversity > 0 else None
+        slope = tf.ensure_shape(tape.gradient(activations.climbed, shown), images.shape)
+        alike_slope = None if alike is None else tape.gradient(alike, shown)
+        if self._transform is not None:
+            activations = self._activations(shown, items, stage)
+        size = tf.reduce_max(tf.abs(slope), image_axes(images))
+        stuck = tf.logical_not(size > 0)
+        direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
         if settings.total_variation > 0:
-            direction -= settings.total_variation * variation_slope(shown) * seen.mask
+            direction -= settings.total_variation * variation_slope(shown) * mask.mask
         if settings.norm > 0:
-            direction -= settings.norm * norm_slope(shown, settings.norm_power) * seen.mask
-        if apart is not None:
-            direction -= settings.diversity * each(alike, apart) * seen.unit(apart)
-        rates = self._rates(reading, pace, step)
-        rate = rates * seen.share(self._network.inputs.shape)
-        moved = self._terms.moved(images, seen.unit(direction), rate)
-        moved = self._soft(moved, step)
-        if not self._terms.keeps_spectrum:
-            moved = seen.restored(moved)
-        moved = tf.where(each(still, images), images, moved)
-        return _Moved(moved, shown, tf.stack([rates, reading.post, reading.pre]), reading, still)
+            direction -= settings.norm * norm_slope(shown, settings.norm_power) * mask.mask
+        if alike_slope is not None:
+            weight = settings.diversity * expand_like(alike, alike_slope)
+            direction -= weight * mask.unit(alike_slope)
+        rates = self._rates(activations, before, step)
+        lengths = rates * mask.root_share(self._network.inputs.shape)
+        moved = self._parameterization.step(images, mask.unit(direction), lengths)
+        moved = self._blurred(moved, step)
+        if not self._parameterization.keeps_spectrum:
+            moved = mask.restored(moved)
+        moved = tf.where(expand_like(stuck, images), images, moved)
+        return moved, shown, StepState(rates, activations.post, activations.pre), stuck
 
-    def _read(self, shown: Any, items: Any, warming: Any, peak: Any) -> Reading:
+    def _activations(self, images: Tensor, items: Tensor, stage: Stage) -> Activations:
         spec = self._network.inputs
-        fed = self._network.feed(shown * spec.std + spec.mean)
-        return self._readout.own(fed, items, warming, peak, self._settings.climb_silent)
+        inputs = self._network.feed(images * spec.std + spec.mean)
+        return self._targets.own_items(inputs, items, stage)
 
-    def _rates(self, reading: Reading, pace: Any, step: Any) -> Any:
-        """Rates of the next step: up where the last one helped; as they are after a blur."""
+    def _rates(self, activations: Activations, before: StepState[Tensor], step: Tensor) -> Tensor:
+        """Return rates (n,): up where the last step helped; as they are after a blur."""
         import tensorflow as tf
 
         settings = self._settings
         if settings.rate_up == settings.rate_down == 1.0:
-            return pace[0]
-        silent = tf.logical_or(step < settings.warmup, reading.post <= 0)
-        rose = tf.where(silent, reading.pre > pace[2], reading.post > pace[1])
-        rates = pace[0] * tf.where(rose, settings.rate_up, settings.rate_down)
-        fresh = tf.equal(step, 0)
+            return before.rate
+        by_pre = tf.logical_or(step < settings.warmup, activations.post <= 0)
+        rose = tf.where(by_pre, activations.pre > before.pre, activations.post > before.value)
+        rates = before.rate * tf.where(rose, settings.rate_up, settings.rate_down)
+        unchanged = tf.equal(step, 0)
         if self._blurs:
-            fresh = tf.logical_or(fresh, tf.equal(step % settings.blur_every, 0))
-        return tf.where(fresh, pace[0], rates)
+            unchanged = tf.logical_or(unchanged, tf.equal(step % settings.blur_every, 0))
+        return tf.where(unchanged, before.rate, rates)
 
-    @property
-    def _blurs(self) -> bool:
-        return self._settings.blur > 0 or (self._settings.blur_end or 0.0) > 0
-
-    def _soft(self, images: Any, step: Any) -> Any:
+    def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
         import tensorflow as tf
 
         settings = self._settings
@@ -209,36 +262,20 @@ class AscentStep:
         end = settings.blur if settings.blur_end is None else settings.blur_end
         share = tf.cast(step, tf.float32) / max(1, settings.steps)
         sigma = settings.blur + (end - settings.blur) * share
-        reach = reach_of(max(settings.blur, end))
+        radius = blur_radius(max(settings.blur, end))
         due = tf.equal(step % settings.blur_every, settings.blur_every - 1)
-        return tf.cond(due, lambda: blurred(images, sigma, reach), lambda: images)
+        return tf.cond(due, lambda: blurred(images, sigma, radius), lambda: images)
 
-    def _shown(self, images: Any, seen: Seen) -> Any:
-        return seen.restored(images) if self._terms.keeps_spectrum else images
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """One step in the graph."""
-
-    images: Any
-    shown: Any
-    pace: Any
-    reading: Reading
-    still: Any
+    def _shown(self, images: Tensor, mask: PixelMask) -> Tensor:
+        return mask.restored(images) if self._parameterization.keeps_spectrum else images
 
 
-_RUNNING = -1
-_BUDGET, _CONVERGED, _STALLED, _FAILED = (
-    REASONS.index(word) for word in ("budget", "converged", "stalled", "failed")
-)
-_CHECKS = 5
-"""Steps from one look at what has converged to the next, at least."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class AscentResult:
-    """What the ascent of n images left. Fields as in `Oips`, with one row an image."""
+    """Images after the ascent, with the evidence for each. Fields as in `Oips`, one row an image.
+
+    An array is (n, ...) of n images; of an `AscentByMap` it is (m, k, ...).
+    """
 
     images: np.ndarray
     scores: np.ndarray
@@ -250,9 +287,9 @@ class AscentResult:
 
 
 class GradientAscent:
-    """The ascent for one targets: traced once, for any items and any number of images.
+    """The ascent for some targets: traced once, for any items and any number of images.
 
-    Images are standardised (mean 0, deviation 1 over all bands of the visible pixels); the model is
+    Images are standardized (mean 0, deviation 1 over all bands of the visible pixels); the model is
     fed `image * std + mean`, so the same network fed in other units climbs the same way.
 
     Args:
@@ -270,216 +307,166 @@ class GradientAscent:
         self.network = network
         self.targets = targets
         self.settings = settings
-        self.visible = visible
-        self._segment = AscentStep(network, targets, settings, visible, data)
+        self._step = AscentStep(network, targets, settings, visible, data)
 
     def bytes_per_image(self) -> int:
-        """Memory that one image takes while it climbs: forward, backward and its snapshots."""
-        own = int(np.prod(self.network.inputs.shape))
-        return 2 * self.targets.bytes_per_image + own * (
-            16 + 2 * len(snapshot_steps(self.settings.steps))
-        )
+        """Return the memory of one image that climbs: forward, backward and its snapshots."""
+        values = int(np.prod(self.network.inputs.shape))
+        snapshots = 2 * len(snapshot_steps(self.settings.steps))
+        return 2 * self.targets.bytes_per_image + values * (16 + snapshots)
 
     def climb(self, starts: np.ndarray, items: np.ndarray, focus: Focus = "mean") -> AscentResult:
-        """Grows n images.
+        """Grow n images.
 
         Args:
-            starts: (n, h, w, b): standardised starting images.
-            items: (n,): the item of the targets that each image is for; where diversity is asked
-                for, all starts of an item climb together.
-            focus: what a silent map climbs: the mean of its pre-activation, or its peak.
+            starts: (n, h, w, b): standardized starting images.
+            items: (n,): the item that each image is for; with the setting `diversity`, all starts
+                of an item climb together.
+            focus: the value that an inactive map climbs.
         """
         settings, count = self.settings, len(starts)
-        wanted = snapshot_steps(settings.steps)
-        state = self._begun(starts, items)
-        done = _State(**{name: value.copy() for name, value in vars(state).items()})
-        snapshots = np.zeros((count, len(wanted), *starts.shape[1:]), np.float16)
-        snapshots[:, 0] = state.best
+        kept_steps = snapshot_steps(settings.steps)
+        state = self._step.begin(starts, items)
+        final = state.mapped(np.copy)
+        snapshots = np.zeros((count, len(kept_steps), *starts.shape[1:]), np.float16)
+        snapshots[:, 0] = state.best_images
         traces = np.full((count, settings.steps + 1), np.nan, np.float32)
         keys = np.full((count, settings.steps + 1), -np.inf, np.float32)
         reasons = np.full(count, _RUNNING)
         steps = np.zeros(count, np.int64)
-        alive = np.arange(count)
+        running = np.arange(count)
         first = 0
-        for last in _boundaries(settings, wanted):
+        for last in _check_steps(settings, kept_steps):
             evaluations = last - first + (last == settings.steps)
-            state, trace, stuck = self._run(state, items[alive], first, evaluations, focus)
-            traces[alive, first : first + evaluations] = trace
-            keys[alive, last] = state.keys
-            steps[alive] = last
-            done.put(alive, state)
+            state, trace, stuck = self._step.run(state, items[running], first, evaluations, focus)
+            traces[running, first : first + evaluations] = trace
+            keys[running, last] = state.best.key
+            steps[running] = last
+            final.put(running, state)
             first = last
-            if last in wanted:
-                snapshots[alive, wanted.index(last)] = state.shown
-            over = np.full(len(alive), _RUNNING)
-            before = last - settings.patience
-            if before >= settings.warmup:
-                over[self._settled(keys[alive, before], state, items[alive])] = _CONVERGED
+            if last in kept_steps:
+                snapshots[running, kept_steps.index(last)] = state.shown
+            ended = np.full(len(running), _RUNNING)
+            earlier = last - settings.patience
+            if earlier >= settings.warmup:
+                ended[self._settled(keys[running, earlier], state.best, items[running])] = _CONVERGED
             if last == settings.steps:
-                over[over == _RUNNING] = _BUDGET
-            over[stuck] = _STALLED
-            over[~np.isfinite(state.keys) | ~np.isfinite(trace[:, -1])] = _FAILED
+                ended[ended == _RUNNING] = _BUDGET
+            ended[stuck] = _STALLED
+            ended[~np.isfinite(state.best.key) | ~np.isfinite(trace[:, -1])] = _FAILED
             if settings.diversity > 0:
-                over = _together(over, items[alive])
-            reasons[alive] = over
-            keep = over == _RUNNING
-            alive, state = alive[keep], state.rows(keep)
-            if not alive.size:
+                ended = _ended_together(ended, items[running])
+            reasons[running] = ended
+            rows = ended == _RUNNING
+            running, state = running[rows], state.mapped(lambda array, rows=rows: array[rows])
+            if not running.size:
                 break
-        for place, step in enumerate(wanted):
+        for column, step in enumerate(kept_steps):
             late = steps < step
-            snapshots[late, place] = done.best[late]
-        snapshots[:, -1] = done.best
+            snapshots[late, column] = final.best_images[late]
+        snapshots[:, -1] = final.best_images
+        scores = np.where(reasons == _FAILED, np.nan, final.best.score).astype(np.float32)
         return AscentResult(
-            images=done.best,
-            scores=np.where(reasons == _FAILED, np.nan, done.scores).astype(np.float32),
-            pre_scores=done.pres.astype(np.float32),
+            images=final.best_images,
+            scores=scores,
+            pre_scores=final.best.pre,
             traces=traces,
             steps=steps,
             reasons=reasons,
             snapshots=snapshots,
         )
 
-    def _settled(self, before: np.ndarray, state: _State, items: np.ndarray) -> np.ndarray:
-        """(n,) bool: gained too little since the keys were `before`."""
+    def _settled(
+        self, earlier: np.ndarray, best: BestSoFar[np.ndarray], items: np.ndarray
+    ) -> np.ndarray:
+        """Return (n,) bool: gained too little since the keys were `earlier`."""
+        key, score = best.key, best.score
         with np.errstate(invalid="ignore"):
-            little = state.keys - before < self.settings.tolerance * np.abs(state.keys)
-        return little & ((state.scores > 0) | ~self.targets.silent[items])
-
-    def _begun(self, starts: np.ndarray, items: np.ndarray) -> _State:
-        images, shown = self._segment.begun(starts, items)
-        low = np.full(len(starts), -np.inf, np.float32)
-        return _State(
-            images=images,
-            shown=shown,
-            best=shown.copy(),
-            keys=low,
-            scores=low.copy(),
-            pres=low.copy(),
-            rates=np.full(len(starts), self.settings.rate, np.float32),
-            posts=low.copy(),
-            fronts=low.copy(),
-        )
-
-    def _run(
-        self, state: _State, items: np.ndarray, first: int, evaluations: int, focus: Focus
-    ) -> tuple[_State, np.ndarray, np.ndarray]:
-        images, shown, best, kept, pace, stuck, trace = self._segment.run(
-            state.images,
-            state.best,
-            np.stack([state.keys, state.scores, state.pres]),
-            np.stack([state.rates, state.posts, state.fronts]),
-            items,
-            first,
-            evaluations,
-            focus,
-        )
-        return _State(images, shown, best, *kept, *pace), trace.T, stuck
+            little = key - earlier < self.settings.tolerance * np.abs(key)
+        return little & ((score > 0) | ~self.targets.can_be_inactive[items])
 
 
 @dataclass
-class _State:
-    """Images on their way, with the best that each has been."""
+class AscentByMap(AscentResult):
+    """Results of an ascent by map and start: every array (m, k, ...)."""
 
-    images: np.ndarray
-    shown: np.ndarray
-    """The images as they are scored, standardised over what the layer sees."""
-    best: np.ndarray
-    keys: np.ndarray
-    """Score where it is above zero, else the pre-activation: what `best` is judged by."""
-    scores: np.ndarray
-    pres: np.ndarray
-    rates: np.ndarray
-    posts: np.ndarray
-    """Value at the last step, and `fronts`, its pre-activation."""
-    fronts: np.ndarray
-
-    def put(self, rows: np.ndarray, other: _State) -> None:
-        for name, value in vars(other).items():
-            getattr(self, name)[rows] = value
-
-    def rows(self, keep: np.ndarray) -> _State:
-        return _State(**{name: value[keep] for name, value in vars(self).items()})
-
-
-def snapshot_steps(steps: int) -> list[int]:
-    """Steps at which an image is kept on its way: 0, log-spaced, the last.
-
-    >>> snapshot_steps(120)
-    [0, 2, 4, 8, 15, 30, 60, 120]
-    """
-    found = {0, steps}
-    late = steps
-    while late > 3 and len(found) < 8:
-        late = -(-late // 2)
-        found.add(late)
-    return sorted(found)
-
-
-def _boundaries(settings: AscentSettings, wanted: list[int]) -> list[int]:
-    """Steps at which the compiled loop is left: to look who has converged, and for snapshots.
-
-    Every look has another one `patience` steps before it.
-    """
-    parts = max(1, settings.patience // _CHECKS)
-    stride = settings.patience // parts if settings.patience % parts == 0 else settings.patience
-    checks = set(range(stride, settings.steps, stride))
-    return sorted((checks | set(wanted)) - {0})
-
-
-def _together(over: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Images of one item go on until all of them are over; failed ones leave at once."""
-    going = np.unique(items[over == _RUNNING])
-    return np.where(np.isin(items, going) & (over != _FAILED), _RUNNING, over)
-
-
-class AscentByMap:
-    """AscentResult images by map and start: every array (m, k, ...)."""
-
-    def __init__(self, arrays: dict[str, np.ndarray], can_be_silent: np.ndarray):
-        self._arrays = arrays
-        self._can_be_silent = can_be_silent
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        return self._arrays[name]
+    starts: np.ndarray
+    """(m, k) int: number of the screened start."""
+    can_be_inactive: np.ndarray
+    """(m,) bool: the response can rest at zero."""
 
     @classmethod
-    def of(cls, starts: list[np.ndarray], climbed: AscentResult, silent: np.ndarray) -> AscentByMap:
+    def of(
+        cls, starts: Sequence[np.ndarray], result: AscentResult, can_be_inactive: np.ndarray
+    ) -> AscentByMap:
+        """Return a result of the starts (k,) of each map, one after the other."""
         shape = (len(starts), len(starts[0]))
         arrays = {
-            name: value.reshape(*shape, *value.shape[1:]) for name, value in vars(climbed).items()
+            name: array.reshape(*shape, *array.shape[1:]) for name, array in vars(result).items()
         }
-        return cls({**arrays, "starts": np.stack(starts)}, silent)
+        return cls(**arrays, starts=np.stack(starts), can_be_inactive=can_be_inactive)
 
     @property
-    def silent(self) -> np.ndarray:
+    def inactive(self) -> np.ndarray:
         """(m,) bool: no start found a response above zero."""
         with np.errstate(invalid="ignore"):
-            quiet = np.all(~(self.scores > 0), axis=1) & self._can_be_silent
-        return quiet & np.isfinite(self.scores).any(1)
+            inactive = np.all(~(self.scores > 0), axis=1) & self.can_be_inactive
+        return inactive & np.isfinite(self.scores).any(1)
 
     @property
     def keys(self) -> np.ndarray:
-        """(m, k): what starts are ordered by: the score, of silent ones the pre-activation."""
-        heard = (self.scores > 0) | ~self._can_be_silent[:, None]
-        keys = np.where(heard, self.scores, self.pre_scores)
+        """(m, k): order of the starts: the score, or the pre-activation of inactive ones."""
+        active = (self.scores > 0) | ~self.can_be_inactive[:, None]
+        keys = np.where(active, self.scores, self.pre_scores)
         keys = np.where(np.isfinite(self.scores), keys, -np.inf)
         return np.nan_to_num(keys, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
     def fail(self, rows: np.ndarray) -> None:
-        """Maps (m,) bool whose own response is not finite."""
+        """Mark maps (m,) bool as failed: their own response is not finite."""
         self.scores[rows] = np.nan
-        self.reasons[rows] = REASONS.index("failed")
+        self.reasons[rows] = _FAILED
 
     def replace(self, rows: np.ndarray, other: AscentByMap) -> None:
-        """Takes the other's maps where they came further."""
+        """Take the maps of another result, for these rows, where they came further."""
         better = other.keys.max(1) > self.keys.max(1)[rows]
-        for name, value in self._arrays.items():
-            value[rows[better]] = getattr(other, name)[better]
+        for field in fields(self):
+            getattr(self, field.name)[rows[better]] = getattr(other, field.name)[better]
 
     def order(self) -> None:
-        """Best start first; of the snapshots only those of the best start are kept."""
+        """Put the best start first; of the snapshots keep only those of the best start."""
         order = np.argsort(-self.keys, axis=1, kind="stable")
         rows = np.arange(len(order))[:, None]
-        self._arrays = {name: value[rows, order] for name, value in self._arrays.items()}
-        self._arrays["snapshots"] = self._arrays["snapshots"][:, 0]
+        for field in fields(self):
+            if field.name != "can_be_inactive":
+                setattr(self, field.name, getattr(self, field.name)[rows, order])
+        self.snapshots = self.snapshots[:, 0]
+
+
+def snapshot_steps(steps: int) -> list[int]:
+    """Return the steps at which an image is kept on its way: 0, log-spaced, the last.
+
+    >>> snapshot_steps(120)
+    [0, 2, 4, 8, 15, 30, 60, 120]
+    """
+    kept = {0, steps}
+    step = steps
+    while step > 3 and len(kept) < 8:
+        step = -(-step // 2)
+        kept.add(step)
+    return sorted(kept)
+
+
+def _check_steps(settings: AscentSettings, kept_steps: list[int]) -> list[int]:
+    """Return the steps at which the compiled loop is left: for checks and for snapshots.
+
+    Every check has another one `patience` steps before it.
+    """
+    parts = max(1, settings.patience // _CHECK_STEPS)
+    stride = settings.patience // parts if settings.patience % parts == 0 else settings.patience
+    return sorted({*range(stride, settings.steps, stride), *kept_steps} - {0})
+
+
+def _ended_together(ended: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Keep images of an item running until all of them have ended; failed ones leave at once."""
+    running = np.unique(items[ended == _RUNNING])
+    return np.where(np.isin(items, running) & (ended != _FAILED), _RUNNING, ended)

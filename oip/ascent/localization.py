@@ -11,7 +11,7 @@ import numpy as np
 from oip.ascent.masks import box_pixels, central_node, field_boxes
 from oip.ascent.objectives import Objective, Term
 from oip.ascent.reconstruction import Ascent, grow_oips, objective_targets
-from oip.ascent.results import ByMap, Oips, check_size
+from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html, plots
@@ -311,7 +311,7 @@ def locate(
     if not isinstance(count, (int, np.integer)) or not 1 <= count:
         raise SettingsError(expected("count", "a whole number from 1", count))
     count = min(int(count), len(pixels))
-    check_size("places", (len(numbers), count), network.inputs.shape, 4)
+    check_memory("places", (len(numbers), count), network.inputs.shape, 4)
     names = None if labels is None else _names(labels, classes, len(pixels))
     found = _scanned(network, info, pixels, numbers, count, progress)
     sides = network.inputs.shape[:-1]

@@ -1,6 +1,6 @@
 """Starting images: noise of several wavelengths.
 
-Each octave is uniform noise on a coarse grid, resized bicubically to the image and standardised, so
+Each octave is uniform noise on a coarse grid, resized bicubically to the image and standardized, so
 that its weight alone says how much of that wavelength there is. A grid of g nodes over a side of s
 pixels carries wavelengths of 2 s / g pixels and more.
 """
@@ -41,13 +41,13 @@ class Noise:
     def images(
         self, seed: int, layer: int, starts: np.ndarray, purpose: str = "start"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The noise of some starts of a layer; the same numbers whatever else is drawn.
+        """Return the noise of some starts of a layer; the same numbers whatever else is drawn.
 
         Args:
             seed: the run's seed.
             layer: index of the layer.
             starts: (k,) numbers of the starts.
-            purpose: keeps noise for different uses apart.
+            purpose: a word that gives different uses different noise.
 
         Returns:
             Images (k, h, w, b) float32, each of mean 0 and deviation 1, and octave weights (k, o).
@@ -57,59 +57,60 @@ class Noise:
         for row, start in enumerate(starts):
             random = generator(seed, purpose, layer, int(start))
             weights[row] = octave_weights(self.preset, self.grids, random)
-            images[row] = self._one(weights[row], random)
+            images[row] = self._draw(weights[row], random)
         return images, weights
 
-    def _one(self, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        longest = max(self.shape[:-1])
+    def _draw(self, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        sides = self.shape[:-1]
         total = np.zeros(self.shape)
         for grid, weight in zip(self.grids, weights, strict=True):
-            nodes = [max(1, round(grid * side / longest)) for side in self.shape[:-1]]
-            part = random.random((*nodes, self.shape[-1]))
+            nodes = [max(1, round(grid * side / max(sides))) for side in sides]
+            octave = random.random((*nodes, self.shape[-1]))
             if weight == 0:
                 continue
-            for axis, (side, count) in enumerate(zip(self.shape[:-1], nodes, strict=True)):
-                part = np.moveaxis(np.tensordot(_resizing(side, count), part, (1, axis)), 0, axis)
-            total += weight * _standardised(part)
-        return _standardised(total)
+            for axis, (side, count) in enumerate(zip(sides, nodes, strict=True)):
+                resized = np.tensordot(_resizing(side, count), octave, (1, axis))
+                octave = np.moveaxis(resized, 0, axis)
+            total += weight * _standardized(octave)
+        return _standardized(total)
 
 
 class NoiseCache:
     """The starts of one layer, each drawn once while there is room for it.
 
     Args:
-        noise: of which images.
+        noise: the noise to draw from.
         seed, layer: as for `Noise.images`.
-        budget: bytes of the images that are kept; the least lately used leave first.
+        byte_budget: bytes of the images that are kept; the least recently used leave first.
     """
 
-    def __init__(self, noise: Noise, seed: int, layer: int, budget: int = 256 << 20):
-        room = max(1, budget // (4 * int(np.prod(noise.shape))))
+    def __init__(self, noise: Noise, seed: int, layer: int, byte_budget: int = 256 << 20):
+        room = max(1, byte_budget // (4 * int(np.prod(noise.shape))))
 
         def draw(start: int) -> tuple[np.ndarray, np.ndarray]:
             images, weights = noise.images(seed, layer, np.array([start]))
             return images[0], weights[0]
 
         self._noise = noise
-        self._drawn = lru_cache(maxsize=room)(draw)
+        self._draw = lru_cache(maxsize=room)(draw)
 
     def images(self, starts: np.ndarray) -> np.ndarray:
-        """(k, h, w, b) float32 of starts (k,)."""
-        found = np.empty((len(starts), *self._noise.shape), np.float32)
+        """Return (k, h, w, b) float32 images of starts (k,)."""
+        images = np.empty((len(starts), *self._noise.shape), np.float32)
         for row, start in enumerate(starts):
-            found[row] = self._drawn(int(start))[0]
-        return found
+            images[row] = self._draw(int(start))[0]
+        return images
 
     def weights(self, starts: np.ndarray) -> np.ndarray:
-        """(k, o) float32 octave weights of starts (k,)."""
-        found = np.empty((len(starts), len(self._noise.grids)), np.float32)
+        """Return (k, o) float32 octave weights of starts (k,)."""
+        weights = np.empty((len(starts), len(self._noise.grids)), np.float32)
         for row, start in enumerate(starts):
-            found[row] = self._drawn(int(start))[1]
-        return found
+            weights[row] = self._draw(int(start))[1]
+        return weights
 
 
 def octave_grids(side: int) -> tuple[int, ...]:
-    """Grids for a side of so many pixels: side, side/2, side/4, ... down to 3 nodes, four at most.
+    """Return the grids for a side: side, side/2, side/4, ... down to 3 nodes, at most four.
 
     >>> octave_grids(28)
     (28, 14, 7, 3)
@@ -121,7 +122,7 @@ def octave_grids(side: int) -> tuple[int, ...]:
 
 
 def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
-    """Weights (o,) of the octaves, summing to 1.
+    """Return the weights (o,) of the octaves, summing to 1.
 
     Args:
         preset: `equal`; `white` (the shortest wavelength only); `no-white` (all but it);
@@ -145,23 +146,19 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
         weights = random.dirichlet(np.ones(len(grids)))
     elif name == "single" and argument.isdecimal() and int(argument) in grids:
         weights = np.array([float(grid == int(argument)) for grid in grids])
-    elif name == "tilt" and _is_number(argument):
+    elif name == "tilt" and _is_exponent(argument):
         weights = (1.0 / np.array(grids, float)) ** float(argument)
     elif name == "weights":
-        weights = _explicit(argument, grids)
+        weights = _explicit_weights(argument, grids)
     else:
-        known = "equal, white, no-white, dirichlet, tilt:BETA, weights:W,W,..."
+        presets = "equal, white, no-white, dirichlet, tilt:BETA, weights:W,W,..."
         singles = ", ".join(f"single:{grid}" for grid in grids)
-        raise SettingsError(expected("noise", f"{known}, {singles}", f"'{preset}'"))
+        raise SettingsError(expected("noise", f"{presets}, {singles}", f"'{preset}'"))
     return weights / weights.sum()
 
 
-def _explicit(text: str, grids: tuple[int, ...]) -> np.ndarray:
-    """Weights that are written out.
-
-    Raises:
-        SettingsError: not one number from 0 for each octave, or nothing but zeros.
-    """
+def _explicit_weights(text: str, grids: tuple[int, ...]) -> np.ndarray:
+    """Return weights that are written out, the largest being 1."""
     try:
         weights = np.array([float(part) for part in text.split(",")])
     except ValueError:
@@ -169,26 +166,26 @@ def _explicit(text: str, grids: tuple[int, ...]) -> np.ndarray:
     fits = len(weights) == len(grids) and bool(np.isfinite(weights).all())
     if not fits or weights.min() < 0 or not weights.max() > 0:
         octaves = ", ".join(map(str, grids))
-        wanted = f"{len(grids)} numbers from 0, not all zero, for the grids {octaves}"
-        raise SettingsError(expected("noise weights", wanted, f"'{text}'"))
-    return weights / weights.max()  # their sum may be too large for a number
+        form = f"{len(grids)} numbers from 0, not all zero, for the grids {octaves}"
+        raise SettingsError(expected("noise weights", form, f"'{text}'"))
+    return weights / weights.max()  # the sum of large weights may overflow
 
 
-def _is_number(text: str) -> bool:
+def _is_exponent(text: str) -> bool:
     try:
         return bool(np.isfinite(float(text))) and abs(float(text)) <= 10
     except ValueError:
         return False
 
 
-def _standardised(image: np.ndarray) -> np.ndarray:
-    spread = image.std()
-    return (image - image.mean()) / (spread if spread > 0 else 1.0)
+def _standardized(image: np.ndarray) -> np.ndarray:
+    deviation = image.std()
+    return (image - image.mean()) / (deviation if deviation > 0 else 1.0)
 
 
 @lru_cache(maxsize=64)
 def _resizing(side: int, nodes: int) -> np.ndarray:
-    """(side, nodes): the matrix that resizes a line of nodes bicubically."""
+    """Return the matrix (side, nodes) that resizes a line of nodes bicubically."""
     from PIL import Image
 
     identity = Image.fromarray(np.eye(nodes, dtype=np.float32))

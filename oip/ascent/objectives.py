@@ -1,13 +1,12 @@
-"""What an image is grown for: a map, a node, a direction, a unit, a class, and sums of these.
+"""Objectives of the ascent: a map, a node, a direction, a unit, a class, and sums of these.
 
-An objective is a weighted sum of terms. Each term is one number an image: the spatial mean of a
+An `Objective` is a weighted sum of terms. Each term is one number an image: the spatial mean of a
 map's response, the response at one node, the spatial mean along a direction over maps, the output
 of a unit of a dense layer, or the logit of a class.
 
-What a run of the model says about the things that images are grown for.
-
-A targets has items: the maps of a layer, or objectives. Each item has one value an image. Where an
-item's response can be flat zero, its pre-activation stands beside it.
+`Targets` are the items that images are grown for, computed in the graph: the maps of a layer, or
+some objectives. Each item has one value an image. Where an item's response can rest at zero, its
+pre-activation comes with it.
 """
 
 from __future__ import annotations
@@ -16,16 +15,20 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError, expected
 from oip.network.forward import run_to, run_to_all
-from oip.network.layers import LayerInfo, LayerOutput
+from oip.network.layers import LayerInfo, Place
 from oip.network.network import Network
+from oip.network.outputs import classes, dense_layer
+
+if TYPE_CHECKING:
+    from tensorflow import Tensor
 
 Kind = Literal["map", "node", "direction", "unit", "class"]
 KINDS: tuple[Kind, ...] = ("map", "node", "direction", "unit", "class")
@@ -33,6 +36,8 @@ _FORMS = "map:17, node:17@3,2, direction:FILE.npy, unit:3, class:4"
 _FACTOR = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)\s*\*\s*)?")
 _SIGN = re.compile(r"\s*([+-])(?=[\s\d.a-z])")
 _BETWEEN = re.compile(r"\s+([+-])\s+")
+_JOINED = re.compile(rf"[+-](?:[\d.]+\*)?(?:{'|'.join(KINDS)})$")
+"""End of a layer's name where two terms were written without spaces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,47 +48,47 @@ class Term:
     number: int = 0
     """Of the map, unit or class."""
     node: tuple[int, ...] = ()
-    """Place of the node along each spatial axis."""
+    """Index of the node along each spatial axis."""
     weights: np.ndarray | None = None
     """(maps,): the direction."""
     layer: str | None = None
-    """None: the layer that is asked for beside the objective (of a class: the model's output)."""
+    """None: the layer that is named beside the objective (of a class: the model's output)."""
     file: str = ""
-    """Where the direction came from."""
+    """File that the direction was read from."""
 
     @property
     def key(self) -> str:
-        """Equal for terms that are the same."""
+        """Text that is equal for equal terms."""
         if self.weights is None:
             return str(self)
         return f"{self} {hashlib.sha256(self.weights.tobytes()).hexdigest()}"
 
     def __str__(self) -> str:
-        place = f"{self.layer}:" if self.layer is not None else ""
+        layer = f"{self.layer}:" if self.layer is not None else ""
         if self.kind == "direction":
-            return f"direction:{place}{self.file or 'array'}"
+            return f"direction:{layer}{self.file or 'array'}"
         node = "@" + ",".join(map(str, self.node)) if self.node else ""
-        return f"{self.kind}:{place}{self.number}{node}"
+        return f"{self.kind}:{layer}{self.number}{node}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Objective:
     """A weighted sum of terms, with the arithmetic of sums.
 
     Example:
-        >>> print(2 * objective("class:4") - objective("class:9") / 2)
-        2*class:4 - 0.5*class:9
+        >>> 2 * objective("class:4") - objective("class:9") / 2
+        Objective('2*class:4 - 0.5*class:9')
     """
 
     terms: tuple[tuple[float, Term], ...]
 
     @classmethod
     def direction(cls, weights: np.ndarray, layer: str | None = None) -> Objective:
-        """The spatial mean of the responses along a direction over the maps of a layer.
+        """Return the spatial mean of the responses along a direction over the maps of a layer.
 
         Args:
             weights: (maps,) finite, not all zero; taken at length 1.
-            layer: the layer's name; None for the one that is asked for beside the objective.
+            layer: the layer's name; None for the one that is named beside the objective.
 
         Raises:
             DataError: weights that are no direction.
@@ -96,7 +101,7 @@ class Objective:
         return Objective(self.terms + other.terms)
 
     def __radd__(self, other: int) -> Objective:
-        """What `sum` needs, which begins with 0."""
+        """Support `sum`, which begins with 0."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> Objective:
@@ -126,78 +131,76 @@ class Objective:
     def __str__(self) -> str:
         text = ""
         for weight, term in self.terms:
-            sign = "-" if weight < 0 else "+"
             factor = "" if abs(weight) == 1 else f"{abs(weight):g}*"
-            if text:
-                text += f" {sign} {factor}{term}"
-            else:
-                text = f"{'-' if weight < 0 else ''}{factor}{term}"
+            sign = "-" if weight < 0 else "+" if text else ""
+            text += f" {sign} {factor}{term}" if text else f"{sign}{factor}{term}"
         return text
+
+    def __repr__(self) -> str:
+        return f"Objective('{self}')"
 
 
 def objective(text: str | Objective) -> Objective:
-    """An objective from its expression.
+    """Return an objective from its expression.
 
     Args:
         text: terms `map:17`, `node:17@3,2` (row, column), `direction:FILE.npy` (an array of one
-            number a map), `unit:3`, `class:4`, each with a factor before `*` if wanted, joined by
+            number a map), `unit:3`, `class:4`, each with an optional factor before `*`, joined by
             ` + ` and ` - ` (with spaces). A layer's name may stand before the number, as in
             `map:block1/conv2:17`.
 
     Raises:
-        SettingsError: what is no objective.
+        SettingsError: a text that is no objective.
         DataError: a direction that cannot be read.
 
     Example:
-        >>> print(objective("class:4 - 0.5*class:9"))
-        class:4 - 0.5*class:9
-        >>> print(-objective("map:3"))
-        -map:3
+        >>> objective("class:4 - 0.5*class:9")
+        Objective('class:4 - 0.5*class:9')
+        >>> -objective("map:3")
+        Objective('-map:3')
     """
     if isinstance(text, Objective):
         return text
     if not isinstance(text, str) or not text.strip():
         raise SettingsError(expected("objective", _FORMS, f"'{text}'"))
     sign = _SIGN.match(text)
-    signs, rest = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
+    first, rest = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
     parts = _BETWEEN.split(rest)
-    total: Objective | None = None
-    for part, symbol in zip(parts[::2], (signs, *parts[1::2]), strict=True):
+    terms = []
+    for part, symbol in zip(parts[::2], (first, *parts[1::2]), strict=True):
         factor = _FACTOR.match(part)
         weight = float(factor.group(1)) if factor and factor.group(1) else 1.0
-        term = _term(part[factor.end() if factor else 0 :].strip(), text)
-        one = Objective(((-weight if symbol == "-" else weight, term),))
-        total = one if total is None else total + one
-    if total is None or all(weight == 0 for weight, _ in total.terms):
+        term = _parsed_term(part[factor.end() if factor else 0 :].strip(), text)
+        terms.append((-weight if symbol == "-" else weight, term))
+    if all(weight == 0 for weight, _ in terms):
         raise SettingsError(expected("objective", "a term that counts", f"'{text}'"))
-    return total
+    return Objective(tuple(terms))
 
 
-def _term(text: str, whole: str) -> Term:
+def _parsed_term(text: str, whole: str) -> Term:
     kind, _, argument = text.partition(":")
     if kind not in KINDS or not argument:
-        what = f"'{text}' in '{whole}'" if text != whole else f"'{text}'"
-        raise SettingsError(expected("objective", _FORMS, what))
+        received = f"'{text}' in '{whole}'" if text != whole else f"'{text}'"
+        raise SettingsError(expected("objective", _FORMS, received))
     if kind == "direction":
-        return _from_file(argument)
+        return _term_from_file(argument)
     layer, colon, number = argument.rpartition(":")
-    place = layer if colon else None
     node: tuple[int, ...] = ()
     if kind == "node":
-        number, at, places = number.partition("@")
-        if not at or not re.fullmatch(r"\d+(,\d+)*", places):
+        number, at, indices = number.partition("@")
+        if not at or not re.fullmatch(r"\d+(,\d+)*", indices):
             raise SettingsError(expected("objective", "node:MAP@ROW,COLUMN", f"'{text}'"))
-        node = tuple(int(one) for one in places.split(","))
+        node = tuple(int(index) for index in indices.split(","))
     if not number.isdecimal():
         raise SettingsError(expected("objective", f"{kind}:NUMBER", f"'{text}'"))
-    return Term(kind, int(number), node, layer=place)  # type: ignore[arg-type]
+    return Term(cast(Kind, kind), int(number), node, layer=layer if colon else None)
 
 
-def _from_file(argument: str) -> Term:
+def _term_from_file(argument: str) -> Term:
     path, layer = Path(argument), None
     if not path.is_file() and ":" in argument:
-        name, _, tail = argument.rpartition(":")
-        path, layer = Path(tail), name
+        layer, _, tail = argument.rpartition(":")
+        path = Path(tail)
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -205,15 +208,15 @@ def _from_file(argument: str) -> Term:
         raise DataError(
             expected(f"direction '{path}'", "an .npy array of one number a map", reason)
         ) from error
-    term = Term("direction", weights=_direction(values), layer=layer)
-    return replace(term, file=path.name)
+    return Term("direction", weights=_direction(values), layer=layer, file=path.name)
 
 
-def _direction(weights: Any) -> np.ndarray:
+def _direction(weights: np.ndarray) -> np.ndarray:
+    """Return a direction at length 1."""
     values = np.asarray(weights)
     if values.dtype.kind not in "buif" or values.ndim != 1 or not values.size:
-        told = f"dtype {values.dtype}, shape {values.shape}"
-        raise DataError(expected("direction", "an array of one number a map", told))
+        received = f"dtype {values.dtype}, shape {values.shape}"
+        raise DataError(expected("direction", "an array of one number a map", received))
     values = values.astype(np.float64)
     length = float(np.linalg.norm(values))
     if not np.isfinite(length) or length == 0:
@@ -221,28 +224,34 @@ def _direction(weights: Any) -> np.ndarray:
     return values / length
 
 
-_JOINED = re.compile(rf"[+-](?:[\d.]+\*)?(?:{'|'.join(KINDS)})$")
-"""What the name of a layer ends with where two terms were written without spaces."""
+class Activations(NamedTuple):
+    """Values of the items in the graph: (n, items), or (n,) of each image's own item."""
 
-
-@dataclass(frozen=True)
-class Reading:
-    """Values in the graph being traced."""
-
-    post: Any
-    """(n,) or (n, items): the items' values, after the activation."""
-    pre: Any
-    """The same of the pre-activation; the same tensor where there is none."""
-    peak: Any
+    post: Tensor
+    """After the activation."""
+    pre: Tensor
+    """Of the pre-activation; the same tensor where there is none."""
+    peak: Tensor
     """The largest pre-activation over the nodes; only of maps, else the same as `pre`."""
-    climbed: Any
-    """What the ascent climbs now: pre-activations where it warms up or is silent."""
-    features: Any
-    """(n, nodes, maps): of the layer; what starts of one item are told apart by."""
+    climbed: Tensor
+    """The value that the ascent climbs now: the pre-activation in the warm-up or where inactive."""
+    features: Tensor | None
+    """(n, nodes, maps) of the layer, by which starts of one item are compared."""
+
+
+class Stage(NamedTuple):
+    """The value that images climb at a step."""
+
+    warming: Tensor
+    """Bool scalar: the pre-activation, whether inactive or not."""
+    peak: Tensor
+    """Bool scalar: of an inactive map the largest pre-activation, not the mean."""
+    climb_inactive: bool = True
+    """An inactive item climbs its pre-activation."""
 
 
 class Targets(ABC):
-    """The items of one layer, or some objectives, of one network."""
+    """Items that images are grown for: the maps of one layer, or some objectives."""
 
     name: str
     """Of the layer; `objectives` otherwise."""
@@ -250,38 +259,34 @@ class Targets(ABC):
     """Of the layer as `oip layers` prints it; objectives come after the last."""
     labels: tuple[str, ...]
     """Of objectives; empty for maps."""
-    silent: np.ndarray
+    can_be_inactive: np.ndarray
     """(items,) bool: the value rests at zero, without gradient, when nothing excites the item."""
     jump: tuple[float, ...] | None
     """Pixels from node to node."""
-    looks: np.ndarray
-    """(items, probes) bool: the probes that each item is read from; (1, 1) where all share one."""
+    uses_probe: np.ndarray
+    """(items, probes) bool: the probes that each item is computed from; (1, 1) if all share one."""
     bytes_per_image: int
-    """Of all that a forward pass keeps."""
+    """Memory of all activations of a forward pass."""
     refuses_constants = False
     """An item that does not depend on the input is an error; else it has a verdict like others."""
 
     @abstractmethod
-    def everything(self, fed: Sequence[Any]) -> Reading:
-        """(n, items) values of all items; not to be climbed."""
+    def all_items(self, inputs: Sequence[Tensor]) -> Activations:
+        """Return (n, items) values of all items, without gradients."""
 
     @abstractmethod
-    def own(
-        self, fed: Sequence[Any], items: Any, warming: Any, peak: Any, climb_silent: bool
-    ) -> Reading:
-        """(n,) value of each image's own item.
+    def own_items(self, inputs: Sequence[Tensor], items: Tensor, stage: Stage) -> Activations:
+        """Return the (n,) value of each image's own item.
 
         Args:
-            fed: the model's inputs.
+            inputs: the model's inputs.
             items: (n,) int32: the item that each image is for.
-            warming: bool scalar: pre-activations are climbed whether silent or not.
-            peak: bool scalar: of a silent map, the largest pre-activation is climbed, not the mean.
-            climb_silent: a silent item climbs its pre-activation.
+            stage: which of their values is climbed.
         """
 
     @abstractmethod
-    def probes(self, fed: Sequence[Any]) -> list[Any]:
-        """(n, values) of all places that any item is read from, before their activation."""
+    def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return (n, values) of every tensor that items are computed from, before activation."""
 
 
 class MapTargets(Targets):
@@ -291,88 +296,88 @@ class MapTargets(Targets):
         self._network = network
         self._layer = layer
         self.name, self.index, self.labels = layer.name, layer.index, ()
-        self.silent = np.full(layer.maps, layer.silent_possible)
+        self.can_be_inactive = np.full(layer.maps, layer.silent_possible)
         self.jump = layer.jump
-        self.looks = np.ones((1, 1), bool)
+        self.uses_probe = np.ones((1, 1), bool)
         self.bytes_per_image = network.activation_bytes(layer)
 
-    def everything(self, fed: Sequence[Any]) -> Reading:
+    def all_items(self, inputs: Sequence[Tensor]) -> Activations:
         import tensorflow as tf
 
-        before, after = self._tensors(fed)
+        before, after = self._tensors(inputs)
         nodes = _node_axes(before)
         post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)
-        return Reading(post, pre, tf.reduce_max(before, nodes), post, None)
+        return Activations(post, pre, tf.reduce_max(before, nodes), post, None)
 
-    def own(
-        self, fed: Sequence[Any], items: Any, warming: Any, peak: Any, climb_silent: bool
-    ) -> Reading:
+    def own_items(self, inputs: Sequence[Tensor], items: Tensor, stage: Stage) -> Activations:
         import tensorflow as tf
 
-        before, after = self._tensors(fed, True)
+        before, after = self._tensors(inputs, for_gradient=True)
         nodes = _node_axes(before)
-        features = tf.reshape(before, [tf.shape(before)[0], -1, before.shape[-1]])
+        features = _features(before)
         post = tf.gather(tf.reduce_mean(after, nodes), items, batch_dims=1)
         if before is after:
-            return Reading(post, post, post, post, features)
+            return Activations(post, post, post, post, features)
         pre = tf.gather(tf.reduce_mean(before, nodes), items, batch_dims=1)
-        if not climb_silent:
-            return Reading(post, pre, pre, post, features)
+        if not stage.climb_inactive:
+            return Activations(post, pre, pre, post, features)
         if not self._layer.silent_possible:
-            climbed = tf.where(tf.fill(tf.shape(post), warming), pre, post)
-            return Reading(post, pre, pre, climbed, features)
+            climbed = tf.where(tf.fill(tf.shape(post), stage.warming), pre, post)
+            return Activations(post, pre, pre, climbed, features)
         top = tf.cond(
-            peak,
+            stage.peak,
             lambda: tf.gather(tf.reduce_max(before, nodes), items, batch_dims=1),
             lambda: pre,
         )
-        climbed = tf.where(post > 0, tf.where(warming, pre, post), top)
-        return Reading(post, pre, top, climbed, features)
+        climbed = tf.where(post > 0, tf.where(stage.warming, pre, post), top)
+        return Activations(post, pre, top, climbed, features)
 
-    def probes(self, fed: Sequence[Any]) -> list[Any]:
-        return [self._tensors(fed, instead=True)[0]]
+    def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [self._tensors(inputs, finite=True)[0]]
 
     def _tensors(
-        self, fed: Sequence[Any], for_gradient: bool = False, instead: bool = False
-    ) -> tuple[Any, Any]:
+        self, inputs: Sequence[Tensor], for_gradient: bool = False, finite: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return pre-activation and response, both (n, *nodes, maps)."""
         network, layer = self._network, self._layer
-        whole = network.finite_weights if for_gradient or instead else ()
         return run_to(
             network.model,
-            fed,
+            inputs,
             layer.response,
-            whole,
+            layer.channels_first,
+            network.finite_weights if for_gradient or finite else (),
             for_gradient,
             network.spoiled,
         )
 
 
 @dataclass(frozen=True)
-class _Tap:
-    """A term and where its tensor is taken."""
+class _TermSource:
+    """A term and the tensor of the network that it is computed from."""
 
     term: Term
-    output: LayerOutput
-    silent: bool
-    undone: bool
+    source: Place
+    channels_first: bool = False
+    can_be_inactive: bool = False
+    logit: bool = False
     """Only the pre-activation counts: a class's logit."""
-    jump: tuple[float, ...] | None
+    jump: tuple[float, ...] | None = None
 
     @property
-    def look(self) -> tuple[Any, ...]:
-        """Equal for terms that are read from the same nodes, of whatever maps."""
-        output = self.output
-        return id(output.layer), output.use, output.pre_activation, self.term.node
+    def probe(self) -> tuple[object, ...]:
+        """A key that is equal for terms of the same nodes, whatever their maps."""
+        source = self.source
+        return id(source.layer), source.use, source.before_activation, self.term.node
 
-    def looked_at(self, tensor: Any) -> Any:
-        """(n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
+    def probed(self, tensor: Tensor) -> Tensor:
+        """Return (n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
         import tensorflow as tf
 
         part = tensor[(slice(None), *self.term.node)] if self.term.node else tensor
         return tf.reshape(part, [tf.shape(part)[0], -1])
 
-    def value(self, tensor: Any) -> Any:
-        """(n,) of a tensor (n, *nodes, maps)."""
+    def value(self, tensor: Tensor) -> Tensor:
+        """Return (n,) of a tensor (n, *nodes, maps)."""
         import tensorflow as tf
 
         if self.term.kind == "node":
@@ -384,44 +389,45 @@ class _Tap:
 
 
 class ObjectiveTargets(Targets):
-    """Objectives: weighted sums of terms at any places of the network."""
+    """Objectives: weighted sums of terms of any layers of the network."""
 
     def __init__(self, network: Network, objectives: Sequence[Objective], layer: str | None = None):
         self._network = network
         self.name, self.index = "objectives", len(network.layers)
-        self.labels = tuple(str(one) for one in objectives)
-        terms = {term.key: term for one in objectives for _, term in one.terms}
+        self.labels = tuple(map(str, objectives))
+        terms = {term.key: term for item in objectives for _, term in item.terms}
         keys = list(terms)
         self.identity = [
-            " + ".join(f"{weight!r}*{term.key}" for weight, term in one.terms) for one in objectives
+            " + ".join(f"{weight!r}*{term.key}" for weight, term in item.terms)
+            for item in objectives
         ]
-        self._taps = [_tap(network, terms[key], layer) for key in keys]
+        self._sources = [_term_source(network, terms[key], layer) for key in keys]
         self._weights = np.zeros((len(objectives), len(keys)), np.float32)
-        for row, one in enumerate(objectives):
-            for weight, term in one.terms:
+        for row, item in enumerate(objectives):
+            for weight, term in item.terms:
                 self._weights[row, keys.index(term.key)] += weight
             if not self._weights[row].any():
                 raise SettingsError(
-                    expected(f"objective '{one}'", "one that depends on the input", "a constant")
+                    expected(f"objective '{item}'", "one that depends on the input", "a constant")
                 )
-        can = np.array([tap.silent for tap in self._taps])
+        self._inactive = np.array([source.can_be_inactive for source in self._sources])
         used = self._weights != 0
-        self.silent = np.all((self._weights >= 0) & (can | ~used), axis=1)
-        looks = [tap.look for tap in self._taps]
-        self._probed = [looks.index(look) for look in dict.fromkeys(looks)]
-        same = np.array([[look == looks[first] for first in self._probed] for look in looks])
-        self.looks = (used[:, :, None] & same).any(1)
-        self.jump = next((tap.jump for tap in self._taps if tap.jump is not None), None)
+        self.can_be_inactive = np.all((self._weights >= 0) & (self._inactive | ~used), axis=1)
+        probes = [source.probe for source in self._sources]
+        self._probed = [probes.index(probe) for probe in dict.fromkeys(probes)]
+        same = np.array([[probe == probes[first] for first in self._probed] for probe in probes])
+        self.uses_probe = (used[:, :, None] & same).any(1)
+        self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
         self.bytes_per_image = network.activation_bytes()
         self.refuses_constants = True
 
-    def everything(self, fed: Sequence[Any]) -> Reading:
-        post, pre, _ = self._values(fed)
-        sums = [self._summed(part) for part in (post, pre)]
-        return Reading(sums[0], sums[1], sums[1], sums[0], None)
+    def all_items(self, inputs: Sequence[Tensor]) -> Activations:
+        post, pre, _ = self._values(inputs)
+        post, pre = self._sums(post), self._sums(pre)
+        return Activations(post, pre, pre, post, None)
 
-    def _summed(self, terms: Any) -> Any:
-        """(n, objectives) from (n, terms); NaN where a term of the objective itself is not finite.
+    def _sums(self, terms: Tensor) -> Tensor:
+        """Return (n, objectives) from (n, terms); NaN where a term of the objective is not finite.
 
         A plain product would be NaN for all of them, zero times NaN being NaN.
         """
@@ -433,104 +439,141 @@ class ObjectiveTargets(Targets):
         broken = tf.matmul(tf.cast(~finite, tf.float32), used, transpose_b=True) > 0
         return tf.where(broken, np.nan, sums)
 
-    def own(
-        self, fed: Sequence[Any], items: Any, warming: Any, peak: Any, climb_silent: bool
-    ) -> Reading:
+    def own_items(self, inputs: Sequence[Tensor], items: Tensor, stage: Stage) -> Activations:
         import tensorflow as tf
 
-        post, pre, features = self._values(fed, True)
+        post, pre, features = self._values(inputs, for_gradient=True)
         weights = tf.gather(tf.constant(self._weights), items)
         climbed = post
-        if climb_silent:
-            shut = tf.constant([tap.silent for tap in self._taps]) & (post <= 0)
-            climbed = tf.where((weights > 0) & (warming | shut), pre, post)
-        sums = [tf.reduce_sum(part * weights, 1) for part in (post, pre, climbed)]
-        return Reading(sums[0], sums[1], sums[1], sums[2], features)
+        if stage.climb_inactive:
+            inactive = tf.constant(self._inactive) & (post <= 0)
+            climbed = tf.where((weights > 0) & (stage.warming | inactive), pre, post)
+        post, pre, climbed = (tf.reduce_sum(part * weights, 1) for part in (post, pre, climbed))
+        return Activations(post, pre, pre, climbed, features)
 
-    def probes(self, fed: Sequence[Any]) -> list[Any]:
-        tensors = self._tensors(fed, True)
-        return [self._taps[tap].looked_at(tensors[tap][0]) for tap in self._probed]
+    def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        tensors = self._tensors(inputs, for_gradient=True)
+        return [self._sources[row].probed(tensors[row][0]) for row in self._probed]
 
-    def _values(self, fed: Sequence[Any], for_gradient: bool = False) -> tuple[Any, Any, Any]:
-        """(n, terms) values after and before their activation, and the first term's layer."""
+    def _values(
+        self, inputs: Sequence[Tensor], for_gradient: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (n, terms) after and before their activation, and the first term's features."""
         import tensorflow as tf
 
-        tensors = self._tensors(fed, for_gradient)
+        tensors = self._tensors(inputs, for_gradient)
         post, pre = [], []
-        for tap, (before, after) in zip(self._taps, tensors, strict=True):
-            pre.append(tap.value(before))
-            post.append(pre[-1] if tap.undone or before is after else tap.value(after))
-        first = tensors[0][0]
-        features = tf.reshape(first, [tf.shape(first)[0], -1, first.shape[-1]])
-        return tf.stack(post, 1), tf.stack(pre, 1), features
+        for source, (before, after) in zip(self._sources, tensors, strict=True):
+            pre.append(source.value(before))
+            post.append(pre[-1] if source.logit or before is after else source.value(after))
+        return tf.stack(post, 1), tf.stack(pre, 1), _features(tensors[0][0])
 
-    def _tensors(self, fed: Sequence[Any], for_gradient: bool = False) -> list[tuple[Any, Any]]:
-        outputs = [tap.output for tap in self._taps]
-        whole = self._network.finite_weights if for_gradient else ()
-        spoiled = self._network.spoiled
-        return run_to_all(self._network.model, fed, outputs, whole, for_gradient, spoiled)
+    def _tensors(self, inputs: Sequence[Tensor], for_gradient: bool) -> list[tuple[Tensor, Tensor]]:
+        sources = [(source.source, source.channels_first) for source in self._sources]
+        finite = self._network.finite_weights if for_gradient else ()
+        model, spoiled = self._network.model, self._network.spoiled
+        return run_to_all(model, inputs, sources, finite, for_gradient, spoiled)
 
 
-def _tap(network: Network, term: Term, layer: str | None) -> _Tap:
-    """Where a term is read.
+def objective_targets(
+    network: Network,
+    objectives: str | Objective | Sequence[str | Objective],
+    layer: str | None = None,
+) -> ObjectiveTargets:
+    """Return objectives of one network, from their expressions.
+
+    Args:
+        layer: of the terms that name none.
 
     Raises:
-        ModelError, SettingsError: the network has no such place.
+        SettingsError, ModelError, DataError: no objectives, or not of this network.
     """
+    items = [objectives] if isinstance(objectives, (str, Objective)) else list(objectives)
+    if not items:
+        raise SettingsError(expected("objective", "at least one", "none"))
+    return ObjectiveTargets(network, [objective(item) for item in items], layer)
+
+
+def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource:
+    """Return the tensor of a term.
+
+    Raises:
+        ModelError, SettingsError: the network has no such layer, map, unit or node.
+    """
+    name = term.layer if term.layer is not None else layer
     try:
-        return _place(network, term, layer)
+        if term.kind in ("class", "unit"):
+            return _dense_source(network, term, name)
+        return _map_source(network, term, name)
     except ModelError as error:
         if term.layer is not None and _JOINED.search(term.layer):
-            wanted = "spaces around + and -, which layers' names may hold"
-            raise SettingsError(expected("objective", wanted, f"'{term}'")) from error
+            form = "spaces around + and -, which layers' names may hold"
+            raise SettingsError(expected("objective", form, f"'{term}'")) from error
         raise
 
 
-def _place(network: Network, term: Term, layer: str | None) -> _Tap:
-    name = term.layer if term.layer is not None else layer
+def _dense_source(network: Network, term: Term, name: str | None) -> _TermSource:
     if term.kind == "class":
-        head = network.class_layer() if term.layer is None else network.dense_layer(term.layer)
-        _within(term, head.maps, f"classes of '{head.name}'")
-        return _Tap(term, head.response, False, True, None)
+        head = dense_layer(network, term.layer) if term.layer is not None else classes(network)
+        _check_number(term, head.units, f"classes of '{head.name}'")
+        return _TermSource(term, head.place, logit=True)
+    head = dense_layer(network, _required(name, term))
+    _check_number(term, head.units, f"units of '{head.name}'")
+    return _TermSource(term, head.place, can_be_inactive=head.silent_possible)
+
+
+def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
+    name = _required(name, term)
+    try:
+        layer = network.find(name)
+    except ModelError as error:
+        if any(call.path == name for call in network.calls):
+            subject = f"a layer with maps for '{term}'"
+            raise ModelError(expected(subject, "a convolutional layer", f"'{name}'")) from error
+        raise
+    if term.weights is None:
+        _check_number(term, layer.maps, f"maps of layer '{layer.name}'")
+    elif len(term.weights) != layer.maps:
+        raise SettingsError(
+            expected(f"'{term}' for '{layer.name}'", f"{layer.maps} numbers", len(term.weights))
+        )
+    inside = len(term.node) == len(layer.size) and np.all(np.less(term.node, layer.size))
+    if term.kind == "node" and not inside:
+        size = " x ".join(map(str, layer.size))
+        raise SettingsError(
+            expected(f"objective '{term}'", f"a node of the {size} of '{layer.name}'", term.node)
+        )
+    positive = term.weights is None or bool(np.all(term.weights >= 0))
+    return _TermSource(
+        term,
+        layer.response,
+        layer.channels_first,
+        can_be_inactive=layer.silent_possible and positive,
+        jump=layer.jump,
+    )
+
+
+def _required(name: str | None, term: Term) -> str:
     if name is None:
         raise SettingsError(
             expected(f"objective '{term}'", "the name of a layer beside it", "none")
         )
-    if term.kind == "unit":
-        head = network.dense_layer(name)
-        _within(term, head.maps, f"units of '{head.name}'")
-        return _Tap(term, head.response, head.silent_possible, False, None)
-    try:
-        info = network.find(name)
-    except ModelError as error:
-        if any(call.path == name for call in network.calls):
-            what = f"a layer with maps for '{term}'"
-            raise ModelError(expected(what, "a convolutional layer", f"'{name}'")) from error
-        raise
-    if term.weights is None:
-        _within(term, info.maps, f"maps of layer '{info.name}'")
-    elif len(term.weights) != info.maps:
-        raise SettingsError(
-            expected(f"'{term}' for '{info.name}'", f"{info.maps} numbers", len(term.weights))
-        )
-    if term.kind == "node" and not _inside(term.node, info.size):
-        size = " x ".join(map(str, info.size))
-        raise SettingsError(
-            expected(f"objective '{term}'", f"a node of the {size} of '{info.name}'", term.node)
-        )
-    silent = info.silent_possible and (term.weights is None or bool(np.all(term.weights >= 0)))
-    return _Tap(term, info.response, silent, False, info.jump)
+    return name
 
 
-def _within(term: Term, count: int, what: str) -> None:
+def _check_number(term: Term, count: int, items: str) -> None:
     if term.number >= count:
-        told = f"objective '{term}': {what}"
-        raise SettingsError(expected(told, f"0 to {count - 1}", term.number))
+        raise SettingsError(
+            expected(f"objective '{term}': {items}", f"0 to {count - 1}", term.number)
+        )
 
 
-def _inside(node: tuple[int, ...], size: tuple[int, ...]) -> bool:
-    return len(node) == len(size) and all(p < side for p, side in zip(node, size, strict=True))
-
-
-def _node_axes(tensor: Any) -> list[int]:
+def _node_axes(tensor: Tensor) -> list[int]:
     return list(range(1, len(tensor.shape) - 1))
+
+
+def _features(tensor: Tensor) -> Tensor:
+    """Return (n, nodes, maps) of a tensor (n, *nodes, maps)."""
+    import tensorflow as tf
+
+    return tf.reshape(tensor, [tf.shape(tensor)[0], -1, tensor.shape[-1]])

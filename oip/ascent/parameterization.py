@@ -1,6 +1,6 @@
-"""In what terms an image is changed: its pixels, its Fourier coefficients, or only their phases.
+"""Parameterizations of an image: its pixels, its Fourier coefficients, or only their phases.
 
-For a linear parameterisation x = L theta, a gradient step in theta moves x along L L^T g. So
+For a linear parameterization x = L theta, a gradient step in theta moves x along L L^T g. So
 pixels, preconditioned Fourier coefficients and decorrelated bands are the same ascent over images,
 with the gradient g passed through L L^T; nothing else needs to know of them. Phases are not linear
 and have a step of their own.
@@ -9,20 +9,25 @@ and have a step of their own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oip.ascent.masks import expand_like, image_axes
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError, expected
+
+if TYPE_CHECKING:
+    from tensorflow import Tensor
 
 _TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class DataStatistics:
-    """What parameterisations take from images of the data, standardised as the ascent does it."""
+    """Statistics of data images, standardized as in the ascent, that parameterizations need."""
 
     magnitude: np.ndarray
     """(h, w // 2 + 1, b) or (t // 2 + 1, b): mean magnitude of the Fourier coefficients."""
@@ -31,42 +36,41 @@ class DataStatistics:
 
     @classmethod
     def of(cls, images: np.ndarray) -> DataStatistics:
-        """Statistics of standardised images (n, *sides, b), a part at a time.
+        """Compute the statistics of standardized images (n, *sides, b), in batches.
 
-        Args:
-            images: at most a few thousand are needed.
+        A few thousand images are enough.
         """
         axes = tuple(range(1, images.ndim - 1))
         total, products, pixels = 0.0, 0.0, 0
         for first in range(0, len(images), 256):
-            part = np.asarray(images[first : first + 256], np.float64)
-            part = part - part.mean(axis=axes, keepdims=True)
-            total = total + np.abs(np.fft.rfftn(part, axes=axes)).sum(0)
-            flat = part.reshape(-1, part.shape[-1])
+            batch = np.asarray(images[first : first + 256], np.float64)
+            batch = batch - batch.mean(axis=axes, keepdims=True)
+            total = total + np.abs(np.fft.rfftn(batch, axes=axes)).sum(0)
+            flat = batch.reshape(-1, batch.shape[-1])
             products = products + flat.T @ flat
             pixels += len(flat)
         return cls(np.asarray(total) / len(images), np.asarray(products) / pixels)
 
 
 class Parameterization(ABC):
-    """How images in the graph take a step. Images are standardised; directions have RMS 1."""
-
-    def begun(self, images: Any) -> Any:
-        """Images as the first step finds them."""
-        return images
-
-    @abstractmethod
-    def moved(self, images: Any, direction: Any, rates: Any) -> Any:
-        """Images one step further.
-
-        Args:
-            images: (n, *sides, b).
-            direction: (n, *sides, b): the gradient, RMS 1, where the layer sees pixels.
-            rates: (n,): length of the step.
-        """
+    """The way in which images take a step, in the graph. Images are standardized."""
 
     keeps_spectrum = False
     """Images have a magnitude spectrum of their own, which restoring the deviation would change."""
+
+    def begin(self, images: Tensor) -> Tensor:
+        """Return images (n, *sides, b) as the first step receives them."""
+        return images
+
+    @abstractmethod
+    def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
+        """Return images one step further.
+
+        Args:
+            images: (n, *sides, b).
+            direction: (n, *sides, b): the gradient, RMS 1 over the visible pixels.
+            rates: (n,): length of the step.
+        """
 
 
 class Linear(Parameterization):
@@ -74,14 +78,14 @@ class Linear(Parameterization):
 
     References:
         Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017 (1/f Fourier basis,
-        decorrelated colours).
+        decorrelated colors).
     """
 
     def __init__(self, gain: np.ndarray | None, mixing: np.ndarray | None):
         self._gain = gain
         self._mixing = mixing
 
-    def moved(self, images: Any, direction: Any, rates: Any) -> Any:
+    def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
         import tensorflow as tf
 
         if self._gain is not None:
@@ -89,7 +93,7 @@ class Linear(Parameterization):
             direction = _inverse(_spectrum(direction) * tf.cast(gain, tf.complex64), images.shape)
         if self._mixing is not None:
             direction = tf.einsum("...b,bc->...c", direction, tf.constant(self._mixing, tf.float32))
-        return images + _each(rates, images) * _unit(direction)
+        return images + expand_like(rates, images) * _unit(direction)
 
 
 class Phases(Parameterization):
@@ -105,19 +109,19 @@ class Phases(Parameterization):
     def __init__(self, magnitude: np.ndarray):
         self._magnitude = magnitude
 
-    def begun(self, images: Any) -> Any:
-        return _inverse(self._with_phases(_spectrum(images)), images.shape)
+    def begin(self, images: Tensor) -> Tensor:
+        return _inverse(self._with_magnitude(_spectrum(images)), images.shape)
 
-    def moved(self, images: Any, direction: Any, rates: Any) -> Any:
+    def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
         import tensorflow as tf
 
         spectrum = _spectrum(images)
         slope = tf.math.imag(_spectrum(direction) * tf.math.conj(spectrum))
-        turn = _each(rates, slope) * _unit(slope)
+        turn = expand_like(rates, slope) * _unit(slope)
         turned = spectrum * tf.exp(tf.complex(tf.zeros_like(turn), turn))
-        return _inverse(self._with_phases(turned), images.shape)
+        return _inverse(self._with_magnitude(turned), images.shape)
 
-    def _with_phases(self, spectrum: Any) -> Any:
+    def _with_magnitude(self, spectrum: Tensor) -> Tensor:
         import tensorflow as tf
 
         size = tf.maximum(tf.abs(spectrum), _TINY)
@@ -127,36 +131,37 @@ class Phases(Parameterization):
 def parameterization_of(
     settings: AscentSettings, shape: tuple[int, ...], data: DataStatistics | None
 ) -> Parameterization:
-    """The parameterisation of some settings.
+    """Return the parameterization of some settings.
 
     Args:
-        settings: `parameterisation`, `decay`, `decorrelate`.
+        settings: `parameterization`, `decay`, `decorrelate`.
         shape: (h, w, b) or (t, b).
-        data: what images of the data say; None without data.
+        data: statistics of data images; None without data.
 
     Raises:
-        SettingsError: what is asked for needs images and there are none.
+        SettingsError: the settings need images of the data and there are none.
     """
-    needs = settings.parameterisation == "phase" or (settings.decorrelate and shape[-1] > 1)
-    if needs and data is None:
-        phase = settings.parameterisation == "phase"
-        what = "phase" if phase else "decorrelate"
-        wanted = "images of the data to take statistics from (--data)"
-        hint = "" if phase else "Without images, set decorrelate to false: --set decorrelate=false."
-        raise SettingsError(expected(f"'{what}'", wanted, "none", hint))
-    if settings.parameterisation == "phase" and data is not None:
+    phase = settings.parameterization == "phase"
+    decorrelate = settings.decorrelate and shape[-1] > 1
+    if data is None and (phase or decorrelate):
+        name = "phase" if phase else "decorrelate"
+        hint = "" if phase else "Without images, set decorrelate=false."
+        raise SettingsError(
+            expected(f"'{name}'", "images of the data to take statistics from", "none", hint)
+        )
+    if phase and data is not None:
         return Phases(_standard(data.magnitude, shape))
     gain = None
-    if settings.parameterisation == "fourier":
+    if settings.parameterization == "fourier":
         gain = frequencies(shape[:-1]) ** -settings.decay
     mixing = None
-    if settings.decorrelate and shape[-1] > 1 and data is not None:
+    if decorrelate and data is not None:
         mixing = data.covariance / np.trace(data.covariance) * len(data.covariance)
     return Linear(gain, mixing)
 
 
 def frequencies(sides: tuple[int, ...]) -> np.ndarray:
-    """Cycles per pixel of the coefficients of a real Fourier transform, the constant as 1 / side.
+    """Return cycles per pixel of a real Fourier transform's coefficients, the constant as 1 / side.
 
     >>> frequencies((4,)).tolist()
     [0.25, 0.25, 0.5]
@@ -167,7 +172,7 @@ def frequencies(sides: tuple[int, ...]) -> np.ndarray:
 
 
 def _standard(magnitude: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The magnitudes without a mean, scaled to images of deviation 1."""
+    """Return the magnitudes without a mean, scaled to images of deviation 1."""
     values = np.array(magnitude, np.float64)
     values[(0,) * (len(shape) - 1)] = 0.0
     twice = np.full(values.shape[-2], 2.0)  # a real transform leaves out what mirrors these
@@ -178,8 +183,8 @@ def _standard(magnitude: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return values / np.sqrt(power if power > 0 else 1.0)
 
 
-def _spectrum(images: Any) -> Any:
-    """Fourier transform over the spatial axes; the bands stay last."""
+def _spectrum(images: Tensor) -> Tensor:
+    """Return the Fourier transform over the spatial axes; the bands stay last."""
     import tensorflow as tf
 
     if len(images.shape) == 3:
@@ -187,10 +192,11 @@ def _spectrum(images: Any) -> Any:
     return tf.transpose(tf.signal.rfft2d(tf.transpose(images, [0, 3, 1, 2])), [0, 2, 3, 1])
 
 
-def _inverse(spectrum: Any, shape: Any) -> Any:
+def _inverse(spectrum: Tensor, shape: Sequence[int | None]) -> Tensor:
+    """Return images of a shape (n, *sides, b) from their Fourier transform."""
     import tensorflow as tf
 
-    sides = [int(side) for side in shape[1:-1]]
+    sides = [int(side or 0) for side in shape[1:-1]]
     if len(sides) == 1:
         lines = tf.signal.irfft(tf.transpose(spectrum, [0, 2, 1]), sides)
         return tf.transpose(lines, [0, 2, 1])
@@ -198,18 +204,9 @@ def _inverse(spectrum: Any, shape: Any) -> Any:
     return tf.transpose(planes, [0, 2, 3, 1])
 
 
-def _unit(values: Any) -> Any:
+def _unit(values: Tensor) -> Tensor:
+    """Return values (n, ...) at RMS 1."""
     import tensorflow as tf
 
-    size = tf.sqrt(tf.reduce_mean(tf.square(values), _axes(values), keepdims=True))
+    size = tf.sqrt(tf.reduce_mean(tf.square(values), image_axes(values), keepdims=True))
     return values / tf.maximum(size, _TINY)
-
-
-def _each(values: Any, images: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.reshape(values, [-1, *[1] * (len(images.shape) - 1)])
-
-
-def _axes(values: Any) -> list[int]:
-    return list(range(1, len(values.shape)))

@@ -1,4 +1,4 @@
-"""What an image is held back from while it climbs: roughness, extremes, likeness to its fellows.
+"""Regularizers of the ascent: against roughness, extreme pixels, and starts that are alike.
 
 All are directions for images of mean 0 and deviation 1, to be weighed against a gradient whose root
 mean square is 1, so that their weights have no unit and mean the same for every model.
@@ -6,17 +6,21 @@ mean square is 1, so that their weights have no unit and mean the same for every
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from tensorflow import Tensor
+
 _SMOOTH = 1e-3
-_FEW = 64
+_MIXTURES = 64
+"""Random mixtures of maps that stand for the maps of wider layers."""
 _TINY = 1e-12
 
 
-def variation_slope(images: Any) -> Any:
-    """Gradient of the total variation, the summed absolute differences between neighbours.
+def variation_slope(images: Tensor) -> Tensor:
+    """Return the gradient of the total variation, the summed absolute differences of neighbors.
 
     Args:
         images: (n, *sides, b).
@@ -34,24 +38,22 @@ def variation_slope(images: Any) -> Any:
         upper[axis], lower[axis] = slice(1, None), slice(None, -1)
         step = images[tuple(upper)] - images[tuple(lower)]
         sign = step / tf.sqrt(tf.square(step) + _SMOOTH)
-        front = [[1, 0] if place == axis else [0, 0] for place in range(rank)]
-        back = [[0, 1] if place == axis else [0, 0] for place in range(rank)]
-        total += tf.pad(sign, front) - tf.pad(sign, back)
+        total += tf.pad(sign, _padding(rank, axis, 1, 0)) - tf.pad(sign, _padding(rank, axis, 0, 1))
     return total
 
 
-def norm_slope(images: Any, power: float) -> Any:
-    """Gradient of the sum of |x|^p / p over an image.
+def norm_slope(images: Tensor, power: float) -> Tensor:
+    """Return the gradient of the sum of |x|^p / p over an image.
 
-    With mean and deviation held, p = 2 is constant; larger powers hold back single bright pixels.
+    With mean and deviation fixed, p = 2 is constant; larger powers reduce single bright pixels.
     """
     import tensorflow as tf
 
     return tf.sign(images) * tf.pow(tf.abs(images), power - 1.0)
 
 
-def likeness(features: Any, groups: Any) -> Any:
-    """(n,): how like each image is to the others of its group, by what the layer says of them.
+def likeness(features: Tensor, groups: Tensor) -> Tensor:
+    """Return (n,): the similarity of each image to the rest of its group, in the layer's features.
 
     The mean cosine between Gram matrices over the nodes, which do not change when a pattern moves;
     of layers with more than 64 maps, between Gram matrices of 64 fixed random mixtures of maps.
@@ -66,57 +68,55 @@ def likeness(features: Any, groups: Any) -> Any:
     import tensorflow as tf
 
     maps = int(features.shape[-1])
-    if maps > _FEW:
-        mixing = tf.random.stateless_normal((maps, _FEW), (maps, 1)) / maps**0.5
+    if maps > _MIXTURES:
+        mixing = tf.random.stateless_normal((maps, _MIXTURES), (maps, 1)) / maps**0.5
         features = tf.einsum("npc,ck->npk", features, mixing)
     gram = tf.matmul(features, features, transpose_a=True)
     flat = tf.reshape(gram, [tf.shape(gram)[0], -1])
     flat = flat / (tf.norm(flat, axis=1, keepdims=True) + _TINY)
-    fellows = tf.cast(groups[:, None] == groups[None], tf.float32)
-    fellows = tf.linalg.set_diag(fellows, tf.zeros(tf.shape(groups)[:1]))
-    alike = tf.reduce_sum(tf.matmul(flat, flat, transpose_b=True) * fellows, 1)
-    return alike / tf.maximum(tf.reduce_sum(fellows, 1), 1.0)
+    peers = tf.cast(groups[:, None] == groups[None], tf.float32)
+    peers = tf.linalg.set_diag(peers, tf.zeros(tf.shape(groups)[:1]))
+    alike = tf.reduce_sum(tf.matmul(flat, flat, transpose_b=True) * peers, 1)
+    return alike / tf.maximum(tf.reduce_sum(peers, 1), 1.0)
 
 
-def reach_of(sigma: float) -> int:
-    """Pixels to each side that a blur of this deviation takes in.
+def blur_radius(sigma: float) -> int:
+    """Return the pixels to each side that a blur of this deviation covers.
 
-    >>> reach_of(0.5)
+    >>> blur_radius(0.5)
     2
     """
     return max(1, int(np.ceil(3 * sigma)))
 
 
-def blurred(images: Any, sigma: Any, reach: int) -> Any:
-    """Images (n, h, w, b), or (n, t, b), blurred along each spatial axis.
+def blurred(images: Tensor, sigma: float | Tensor, radius: int) -> Tensor:
+    """Return images (n, h, w, b), or (n, t, b), blurred along each spatial axis.
 
     Args:
         images: a tensor of known sides.
         sigma: in pixels; a number or a scalar tensor; 0 leaves the images as they are.
-        reach: pixels to each side; sides that are not longer are not blurred along.
+        radius: pixels to each side; sides that are not longer are not blurred.
     """
     import tensorflow as tf
 
-    places = tf.range(-reach, reach + 1, dtype=tf.float32)
-    spread = tf.maximum(tf.cast(sigma, tf.float32), 1e-3)
-    line = tf.exp(-0.5 * tf.square(places / spread))
-    line = line / tf.reduce_sum(line)
-    for axis in range(1, len(images.shape) - 1):
-        if images.shape[axis] > reach:
-            images = _along(images, axis, line, reach)
+    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
+    width = tf.maximum(tf.cast(sigma, tf.float32), 1e-3)
+    kernel = tf.exp(-0.5 * tf.square(offsets / width))
+    kernel = kernel / tf.reduce_sum(kernel)
+    rank = len(images.shape)
+    for axis in range(1, rank - 1):
+        size = images.shape[axis]
+        if size <= radius:
+            continue
+        padded = tf.pad(images, _padding(rank, axis, radius, radius), "SYMMETRIC")
+        parts = []
+        for offset in range(2 * radius + 1):
+            cut = [slice(None)] * rank
+            cut[axis] = slice(offset, offset + size)
+            parts.append(kernel[offset] * padded[tuple(cut)])
+        images = tf.add_n(parts)
     return images
 
 
-def _along(images: Any, axis: int, line: Any, reach: int) -> Any:
-    import tensorflow as tf
-
-    rank = len(images.shape)
-    padding = [[reach, reach] if place == axis else [0, 0] for place in range(rank)]
-    padded = tf.pad(images, padding, "SYMMETRIC")
-    size = images.shape[axis]
-    parts = []
-    for place in range(2 * reach + 1):
-        cut = [slice(None)] * rank
-        cut[axis] = slice(place, place + size)
-        parts.append(line[place] * padded[tuple(cut)])
-    return tf.add_n(parts)
+def _padding(rank: int, axis: int, before: int, after: int) -> list[list[int]]:
+    return [[before, after] if number == axis else [0, 0] for number in range(rank)]

@@ -380,7 +380,7 @@ def _rows(value: Any, rows: np.ndarray) -> Any:
 _BYTES = 1 << 30
 
 
-def check_size(
+def check_memory(
     what: str,
     counts: Sequence[int],
     shape: Sequence[int],

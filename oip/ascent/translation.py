@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.ascent.localization import boxed, node_oips, picture_grid, short_number
 from oip.ascent.masks import central_node, checked_nodes, field_boxes, spread_nodes
-from oip.ascent.results import ByMap, Oips, check_size
+from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.similarity import correlations, peak, peak_near
 from oip.core import html, plots
 from oip.core.errors import ModelError, SettingsError, expected
@@ -187,7 +187,7 @@ def translation(
     if not isinstance(starts, (int, np.integer)) or starts < 1:
         raise SettingsError(expected("starts", "a whole number from 1", starts))
     shape = network.inputs.shape
-    check_size("translations", (len(numbers) + _NULL_MAPS, len(places), starts), shape, 2)
+    check_memory("translations", (len(numbers) + _NULL_MAPS, len(places), starts), shape, 2)
     others = _others(info, numbers, seed)
     grown: list[Oips] = []
     for place, node in enumerate(places):

@@ -1,8 +1,8 @@
-"""What can be said of each map after screening and ascent, and on what grounds."""
+"""Verdicts on each map after screening and ascent, and their grounds."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +14,12 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.tracing import Call
 
+if TYPE_CHECKING:
+    import keras
+
 _LIMITS = {"sigmoid": 1.0, "tanh": 1.0, "hard_sigmoid": 1.0, "softsign": 1.0, "relu6": 6.0}
 _NEAR_LIMIT = 0.98
-_SETTLED = 0.01
+_LEAST_GAIN = 0.01
 
 
 def verdict_codes(
@@ -24,33 +27,34 @@ def verdict_codes(
     scores: np.ndarray,
     reasons: np.ndarray,
     screening: Screening,
-    silent: np.ndarray,
+    can_be_inactive: np.ndarray,
 ) -> np.ndarray:
-    """(m,) indices into `VERDICTS`.
+    """Return the verdict of each map, (m,) indices into `VERDICTS`.
 
     *failed*: no finite score; or no OIP was found for a map that images of the data do excite.
     *dead*: no image of the data excites it, and the response stayed at zero for every start and
     for the ascent of the pre-activation (which the `author` preset leaves out); or it stalled at
     or below zero, where an activation such as tanh is flat too.
-    *reachable-only*: the ascent excites it, no image of the data does. *revived*: silent for white
-    noise; several wavelengths or the ascent found it. *responsive*: white noise excites it already.
+    *reachable-only*: the ascent excites it, no image of the data does. *revived*: inactive for
+    white noise; several wavelengths or the ascent found it. *responsive*: white noise excites it
+    already.
 
     Args:
         maps: (m,) numbers of the maps, or of the objectives.
         scores: (m,) best scores.
-        reasons: (m,) why the best image was left, an index into `REASONS`.
+        reasons: (m,) why the best image stopped, an index into `REASONS`.
         screening: reactions of all of them.
-        silent: (c,) bool: the response can rest at zero; without that no map is silent.
+        can_be_inactive: (c,) bool: the response can rest at zero.
     """
     stalled = reasons == REASONS.index("stalled")
-    shut = (silent[maps] & (scores == 0)) | (stalled & (scores <= 0))
+    shut = (can_be_inactive[maps] & (scores == 0)) | (stalled & (scores <= 0))
     codes = np.empty(len(maps), np.int64)
     for row, number in enumerate(maps):
         if not np.isfinite(scores[row]):
             verdict = "failed"
         elif shut[row]:
             verdict = "failed" if screening.data_active[number] > 0 else "dead"
-        elif not silent[number]:
+        elif not can_be_inactive[number]:
             verdict = "responsive"
         elif screening.data_active[number] == 0 and not screening.data_scores[number] < 0:
             verdict = "reachable-only"
@@ -62,55 +66,55 @@ def verdict_codes(
     return codes
 
 
-def settled(traces: np.ndarray, steps: np.ndarray, patience: int, silent: np.ndarray) -> np.ndarray:
-    """(m,) bool: the best score rose by less than 1 % over the last `patience` steps.
+def converged(
+    traces: np.ndarray, steps: np.ndarray, patience: int, can_be_inactive: np.ndarray
+) -> np.ndarray:
+    """Return (m,) bool: the best score rose by less than 1 % over the last `patience` steps.
 
     Args:
         traces: (m, t + 1) scores over steps, NaN after the end.
         steps: (m,) steps done.
-        silent: (m,) bool: at zero and below the score says nothing.
+        can_be_inactive: (m,) bool: a score at or below zero says nothing.
     """
     best = np.fmax.accumulate(traces, axis=1)
     rows = np.arange(len(traces))
     last = best[rows, np.minimum(steps, traces.shape[1] - 1)]
     early = best[rows, np.maximum(steps - patience, 0)]
     with np.errstate(invalid="ignore"):
-        rose = last - early <= _SETTLED * np.abs(last)
-    return np.asarray(rose & ((last > 0) | ~silent) & (steps >= patience))
+        settled = last - early <= _LEAST_GAIN * np.abs(last)
+    return np.asarray(settled & ((last > 0) | ~can_be_inactive) & (steps >= patience))
 
 
 def saturated(layer: LayerInfo, scores: np.ndarray) -> np.ndarray:
-    """(m,) bool: scores at the upper limit of an activation that has one."""
+    """Return (m,) bool: scores at the upper limit of an activation that has one."""
     limit = _LIMITS.get(layer.activation, np.inf)
     with np.errstate(invalid="ignore"):
         return np.asarray(scores >= _NEAR_LIMIT * limit)
 
 
 def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
-    """(c,) bool: maps that no input can open, seen from the weights alone.
+    """Return (c,) bool: maps that no input can excite, by the weights alone.
 
     The layer's inputs lie between `lower` and `upper`, channel by channel; where b + sum of
     max(w, 0) upper + min(w, 0) lower is at or below zero the response, a ReLU, is zero for all of
     them. The bounds are those of the activation before (0 to infinity, 0 to 6, 0 to 1, -1 to 1) or,
     of the first layer, the range that is declared for the model's input.
     """
-    none = np.zeros(layer.maps, bool)
+    unproved = np.zeros(layer.maps, bool)
     call = _convolution(network, layer)
     kernel = getattr(call.layer, "kernel", None) if call is not None else None
     if call is None or kernel is None or "Transpose" in type(call.layer).__name__:
-        return none
-    if kernel.shape[-1] != layer.maps:
-        return none
-    bounds = _bounds(network, call)
-    if bounds is None:
-        return none
-    conv = call.layer
+        return unproved
+    bounds = _input_bounds(network, call)
+    if kernel.shape[-1] != layer.maps or bounds is None:
+        return unproved
     weights = np.asarray(kernel.numpy(), np.float64)
     inputs = weights.shape[-2]
-    if any(len(one) not in (1, inputs) for one in bounds):  # groups: the widest of all channels
+    if any(len(bound) not in (1, inputs) for bound in bounds):  # groups: the widest of all channels
         bounds = bounds[0].min(keepdims=True), bounds[1].max(keepdims=True)
-    lower, upper = (np.broadcast_to(one, inputs)[:, None] for one in bounds)
-    bias = np.zeros(layer.maps) if conv.bias is None else np.asarray(conv.bias.numpy(), np.float64)
+    lower, upper = (np.broadcast_to(bound, inputs)[:, None] for bound in bounds)
+    bias = call.layer.bias
+    bias = np.zeros(layer.maps) if bias is None else np.asarray(bias.numpy(), np.float64)
     with np.errstate(invalid="ignore"):  # NaN weights: nothing is proved
         most = np.where(weights > 0, weights * upper, np.where(weights < 0, weights * lower, 0.0))
         most = np.where(np.isnan(weights), np.nan, most)
@@ -119,13 +123,15 @@ def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
 
 
 def _convolution(network: Network, layer: LayerInfo) -> Call | None:
-    """The convolution whose output a ReLU receives with nothing between; None of other layers."""
+    """Return the convolution whose output a ReLU receives directly; None for other layers."""
     call: Call = network.calls[layer.last_call]
-    output = layer.response
-    function = output.then or (activation_of(call.layer) if output.pre_activation != "same" else 0)
+    source = layer.response
+    function = source.then
+    if not function and source.before_activation != "same":
+        function = activation_of(call.layer)
     if not function or not closed_below_zero(function):
         return None
-    if output.pre_activation == "input":
+    if source.before_activation == "input":
         if len(call.sources) != 1 or call.sources[0] < 0 or not call.direct:
             return None
         call = network.calls[call.sources[0]]
@@ -134,39 +140,39 @@ def _convolution(network: Network, layer: LayerInfo) -> Call | None:
     return call if layer_types.is_convolution(call.layer) else None
 
 
-def _bounds(network: Network, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
-    """(1,) or (channels,) each: lowest and highest values of a call's inputs; None if not known."""
+def _input_bounds(network: Network, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the lowest and highest inputs of a call, (1,) or (channels,); None if unknown."""
     padded = getattr(call.layer, "padding", "valid") != "valid"
-    before: list[Call] = []
-    found = None
-    while len(call.sources) == 1 and found is None:
+    between: list[Call] = []
+    ends = None
+    while len(call.sources) == 1 and ends is None:
         source = call.sources[0]
         if source < 0:
             spec = network.inputs
             if not (call.direct and spec.bounded and source == -1 - network.image_input):
                 return None
-            found = (float(spec.low), float(spec.high))
+            ends = (float(spec.low), float(spec.high))
             break
         then = network.calls[source].then
         if not call.direct and then is None:
             return None
         call = network.calls[source]
-        found = limits(then if then is not None else activation_of(call.layer))
-        if found is None:
+        ends = limits(then if then is not None else activation_of(call.layer))
+        if ends is None:
             if then is not None or not _keeps_or_scales(call.layer):
                 return None
-            before.append(call)
-    if found is None:
+            between.append(call)
+    if ends is None:
         return None
-    lower, upper = np.array([found[0]]), np.array([found[1]])
-    for one in reversed(before):
-        lower, upper = _through(one.layer, lower, upper)
-    if padded or any("Padding" in type(one.layer).__name__ for one in before):
+    lower, upper = np.array([ends[0]]), np.array([ends[1]])
+    for step in reversed(between):
+        lower, upper = _bounds_after(step.layer, lower, upper)
+    if padded or any("Padding" in type(step.layer).__name__ for step in between):
         lower, upper = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
     return lower, upper
 
 
-def _keeps_or_scales(layer: Any) -> bool:
+def _keeps_or_scales(layer: keras.Layer) -> bool:
     kind = type(layer).__name__
     if kind == "Normalization":
         return not layer.invert and layer.mean is not None
@@ -179,14 +185,16 @@ def _keeps_or_scales(layer: Any) -> bool:
     )
 
 
-def _through(layer: Any, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds after a layer that leaves values in them, or scales them."""
+def _bounds_after(
+    layer: keras.Layer, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds after a layer that keeps values inside them, or scales them."""
     kind = type(layer).__name__
     if kind == "Normalization":
         mean = np.asarray(layer.mean, np.float64).ravel()
-        spread = np.sqrt(np.asarray(layer.variance, np.float64).ravel())
-        spread = np.maximum(spread, np.finfo(np.float32).eps)
-        return (lower - mean) / spread, (upper - mean) / spread
+        deviation = np.sqrt(np.asarray(layer.variance, np.float64).ravel())
+        deviation = np.maximum(deviation, np.finfo(np.float32).eps)
+        return (lower - mean) / deviation, (upper - mean) / deviation
     if kind == "Rescaling":
         ends = lower * layer.scale + layer.offset, upper * layer.scale + layer.offset
         return np.minimum(*ends), np.maximum(*ends)

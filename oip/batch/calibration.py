@@ -140,7 +140,7 @@ def _pace(bench: Bench, run: PlannedRun, layer: LayerOutlook) -> Pace:
         steps=_STEPS,
         screened=max(2 * starts, 8),
         warmup=min(asked.warmup, _STEPS),
-        climb_silent=False,
+        climb_inactive=False,
     )
     ascent = ascent_of(network, run.subject, layer.index, trial, None)
     began = time.perf_counter()

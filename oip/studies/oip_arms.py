@@ -332,7 +332,7 @@ def climber(
     """The ascent of an arm: without any blur, so that what the noise leaves can be seen."""
     changes: dict[str, Any] = {"steps": steps, "seed": seed, "blur": 0.0}
     if objective == POST:
-        changes |= {"warmup": 0, "climb_silent": False}
+        changes |= {"warmup": 0, "climb_inactive": False}
     settings = ascent_settings(**changes)
     targets = MapTargets(network, layer)
     probe = ascent_settings(screened=4, starts=1, seed=seed)

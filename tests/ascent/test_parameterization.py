@@ -48,7 +48,7 @@ def test_phases_keep_the_magnitudes_and_follow_the_gradient():
     random = np.random.default_rng(1)
     data = random.normal(size=(20, 12, 10, 2))
     terms = parameterization_of(
-        ascent_settings(parameterisation="phase"), (12, 10, 2), DataStatistics.of(data)
+        ascent_settings(parameterization="phase"), (12, 10, 2), DataStatistics.of(data)
     )
     assert isinstance(terms, Phases)
     images = terms.begun(tf.constant(random.normal(size=(4, 12, 10, 2)), tf.float32))
@@ -78,7 +78,7 @@ def test_bands_that_go_together_in_the_data_move_together():
     assert abs(moved[..., 2].mean()) < 0.05 * moved[..., 0].mean()
 
 
-@pytest.mark.parametrize("settings", [{"parameterisation": "phase"}, {"decorrelate": True}])
+@pytest.mark.parametrize("settings", [{"parameterization": "phase"}, {"decorrelate": True}])
 def test_statistics_of_data_are_asked_for(settings):
     with pytest.raises(SettingsError, match="--data"):
         parameterization_of(ascent_settings(**settings), (8, 8, 3), None)

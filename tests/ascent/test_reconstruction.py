@@ -260,4 +260,4 @@ def test_a_network_is_used_as_it_is(small_model):
     network = Network(small_model)
     oips = oip.reconstruct(network, "first", maps=0, **QUICK)
     assert oips.index == 0
-    assert ascent_settings("author").climb_silent is False
+    assert ascent_settings("author").climb_inactive is False

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.regularizers import blurred, likeness, norm_slope, reach_of, variation_slope
+from oip.ascent.regularizers import blurred, likeness, norm_slope, blur_radius, variation_slope
 
 QUICK = {"steps": 40, "screened": 32, "starts": 2}
 
@@ -90,8 +90,8 @@ def test_blur_is_scipys(sigma):
     from scipy.ndimage import gaussian_filter
 
     images = np.random.default_rng(0).normal(size=(2, 14, 11, 3)).astype("float32")
-    found = blurred(images, sigma, reach_of(sigma)).numpy()
-    wanted = gaussian_filter(images, (0, sigma, sigma, 0), mode="reflect", radius=reach_of(sigma))
+    found = blurred(images, sigma, blur_radius(sigma)).numpy()
+    wanted = gaussian_filter(images, (0, sigma, sigma, 0), mode="reflect", radius=blur_radius(sigma))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 

@@ -36,7 +36,7 @@ def _info(**more):
         {},
         {"starts": 7, "steps": 31, "screened": 64, "noise": "single:4", "seed": 11},
         {"rate": 0.37, "blur_end": 0.25, "decorrelate": True, "jitter": 3, "tolerance": 1e-06},
-        {"climb_silent": False, "parameterisation": "fourier", "rotation": 2.5},
+        {"climb_inactive": False, "parameterization": "fourier", "rotation": 2.5},
     ],
 )
 def test_command_resolves_to_the_settings_of_the_run(preset, changes):
