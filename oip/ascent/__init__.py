@@ -1,1 +1,1 @@
-"""What a map reacts to: noise, screening, ascent, verdict, stability."""
+"""Gradient ascent: the images to which the units of a network react most."""

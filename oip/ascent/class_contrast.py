@@ -1,79 +1,68 @@
-"""The OIPs of the maps that separate two classes: from responses that differ to patterns."""
+"""Class contrast: the OIPs of the maps that separate two classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from oip.ascent.localization import node_oips
+from oip.ascent.localization import WIDE, draw_box, node_oips
 from oip.ascent.masks import field_boxes
 from oip.ascent.reconstruction import reconstruct
-from oip.ascent.results import Oips
-from oip.core import html
+from oip.ascent.results import Oips, best_three
+from oip.core import html, plots
+from oip.core.checks import check_whole
 from oip.core.errors import SettingsError, expected
-from oip.core.images import enhanced
+from oip.core.images import enhanced, shown
 from oip.core.progress import Progress, automatic
+from oip.core.units import finite_or_none
 from oip.network.network import Network
 
 if TYPE_CHECKING:
+    import keras
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
-class Separated(Protocol):
-    """Maps of a layer that separate two classes, such as `mi.separating` finds them."""
+class SeparatingMaps(Protocol):
+    """Maps of a layer that separate two classes, such as `mi.separating` finds them.
 
-    @property
-    def layer(self) -> str:
-        """Name of the layer."""
-        ...
-
-    @property
-    def at(self) -> str:
-        """`response` or `block`."""
-        ...
+    Names of the layer and of the classes; `at`: `response` or `block`. Of m maps, the most
+    separating first: numbers, effects (above 0 where the first class responds more), p-values
+    adjusted for the number of maps, and (m, axes) the node of each that separates most.
+    """
 
     @property
-    def first(self) -> str:
-        """Name of the first class."""
-        ...
-
+    def layer(self) -> str: ...
     @property
-    def second(self) -> str:
-        """Name of the second class."""
-        ...
-
+    def at(self) -> str: ...
     @property
-    def maps(self) -> np.ndarray:
-        """(m,) int: map numbers, the most separating first."""
-        ...
-
+    def first(self) -> str: ...
     @property
-    def effect(self) -> np.ndarray:
-        """(m,): above 0 where the first class responds more."""
-        ...
-
+    def second(self) -> str: ...
     @property
-    def p_adjusted(self) -> np.ndarray:
-        """(m,): for the number of maps."""
-        ...
-
+    def maps(self) -> np.ndarray: ...
     @property
-    def nodes(self) -> np.ndarray:
-        """(m, axes) int: place of each map's best node."""
-        ...
+    def effect(self) -> np.ndarray: ...
+    @property
+    def p_adjusted(self) -> np.ndarray: ...
+    @property
+    def nodes(self) -> np.ndarray: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SeparatingOips:
-    """What the maps react to that separate two classes, the most separating map first.
+    """The OIPs of the maps that separate two classes, the most separating map first.
 
     Shapes: m maps, k starts (best first), (h, w, b) the model's input.
     """
 
     first: str
+    """Name of the first class."""
     second: str
+    """Name of the second class."""
     maps: np.ndarray
     """(m,) int: map numbers."""
     effect: np.ndarray
@@ -82,82 +71,88 @@ class SeparatingOips:
     """(m,): adjusted for the number of maps of the layer."""
     nodes: np.ndarray
     """(m, axes) int: the node of the map that separates most."""
-    oips: Oips = field(repr=False)
+    oips: Oips
     """Of the whole maps, in the order of `maps`."""
-    node_images: np.ndarray = field(repr=False)
-    """(m, k, h, w, b) float16: the OIPs of the nodes, standardised over the pixels that they see,
-    0 elsewhere."""
-    node_scores: np.ndarray = field(repr=False)
+    node_images: np.ndarray
+    """(m, k, h, w, b) float16: the OIPs of the nodes, standardized over their receptive fields, 0
+    elsewhere."""
+    node_scores: np.ndarray
     """(m, k): response of the node."""
-    boxes: np.ndarray = field(repr=False)
+    boxes: np.ndarray
     """(m, axes, 2): the receptive field of the node."""
 
     def __len__(self) -> int:
         return len(self.maps)
 
     @property
-    def favoured(self) -> list[str]:
+    def favored(self) -> list[str]:
         """Of each map the class that it responds to more."""
         return [self.first if value > 0 else self.second for value in self.effect]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        rows = zip(self.maps, self.effect, self.p_value, self.nodes, self.favoured, strict=True)
+    def _records(self) -> list[dict[str, object]]:
+        return [
+            {
+                "map": int(self.maps[row]),
+                "effect": float(self.effect[row]),
+                "p_adjusted": float(self.p_value[row]),
+                "node": self.nodes[row].tolist(),
+                "responds_to": favored,
+                "score": finite_or_none(self.oips.scores[row, 0]),
+            }
+            for row, favored in enumerate(self.favored)
+        ]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values."""
         return {
             "layer": self.oips.layer,
             "index": self.oips.index,
             "first": self.first,
             "second": self.second,
-            "maps": [
-                {
-                    "map": int(number),
-                    "effect": float(effect),
-                    "p_adjusted": float(p),
-                    "node": node.tolist(),
-                    "responds_to": favoured,
-                    "score": float(score) if np.isfinite(score) else None,
-                }
-                for (number, effect, p, node, favoured), score in zip(
-                    rows, self.oips.scores[:, 0], strict=True
-                )
-            ],
+            "maps": self._records(),
         }
 
-    def plot(self, most: int = 8) -> Figure:
-        """Above the OIPs of up to `most` maps, below those of the nodes that separate."""
-        from oip.ascent.localization import WIDE, boxed
-        from oip.core import plots
-        from oip.core.images import shown
+    def to_pandas(self) -> DataFrame:
+        """Return a table with a row for each map."""
+        import pandas
 
+        return pandas.DataFrame(self._records())
+
+    def plot(self, most: int = 8) -> Figure:
+        """Draw the OIPs of up to `most` maps, above those of the nodes that separate."""
         columns = max(1, min(most, len(self)))
         drawing, panels = plots.figure(max(WIDE, 1.2 * columns), 3.5, rows=2, columns=columns)
         for column in range(columns):
             above, below = panels[:, column]
             plots.image(above, shown(self.oips.displayed(self.oips.images[column, 0])))
-            told = f"{self.maps[column]}: {self.favoured[column][:14]}"
-            text = f"{plots.printable(told)}\n{self.effect[column]:+.2f}"
-            above.set_title(text, fontsize=plots.SMALL, pad=3)
-            node = enhanced(self.node_images[column, 0].astype(np.float32))
-            plots.image(below, shown(node[..., ::-1] if self.oips.bgr else node))
-            place = ",".join(map(str, self.nodes[column]))
-            below.set_title(f"node {place}", fontsize=plots.SMALL, pad=3)
-            boxed(below, self.boxes[column])
+            title = plots.printable(f"{self.maps[column]}: {self.favored[column][:14]}")
+            effect = f"{self.effect[column]:+.2f}"
+            above.set_title(f"{title}\n{effect}", fontsize=plots.SMALL, pad=3)
+            image = enhanced(self.node_images[column, 0].astype(np.float32))
+            plots.image(below, shown(image[..., ::-1] if self.oips.bgr else image))
+            node = ",".join(map(str, self.nodes[column]))
+            below.set_title(f"node {node}", fontsize=plots.SMALL, pad=3)
+            draw_box(below, self.boxes[column])
         title = f"{self.oips.layer}: maps that separate {self.first} and {self.second}"
-        told = "map: class that it responds to more, effect; below, the node that separates most"
-        drawing.suptitle(f"{plots.printable(title)}\n{told}", fontsize=plots.FONT)
+        text = "map: class that it responds to more, effect; below, the node that separates most"
+        drawing.suptitle(f"{plots.printable(title)}\n{text}", fontsize=plots.FONT)
         return drawing
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self)} maps that separate '{self.first}' and '{self.second}'"
+        best = best_three(self.maps, np.abs(self.effect))
+        return f"SeparatingOips('{self.oips.layer}': {sizes}{best})"
+
     def _repr_html_(self) -> str:
-        told = self.to_dict()["maps"]
         rows = [
             (
-                one["map"],
-                one["responds_to"],
-                one["effect"],
-                f"{one['p_adjusted']:.2g}",
-                one["score"],
+                record["map"],
+                record["responds_to"],
+                record["effect"],
+                f"{record['p_adjusted']:.2g}",
+                record["score"],
             )
-            for one in told
+            for record in self._records()
         ]
         title = f"{self.oips.layer}: OIPs of maps that separate {self.first} and {self.second}"
         headings = ("map", "responds more to", "effect", "p (adjusted)", "score of the OIP")
@@ -165,8 +160,8 @@ class SeparatingOips:
 
 
 def separating_oips(
-    model: Any,
-    separation: Separated,
+    model: keras.Model | str | Path | Network,
+    separation: SeparatingMaps,
     count: int = 8,
     *,
     starts: int = 4,
@@ -175,46 +170,44 @@ def separating_oips(
     progress: Progress = automatic,
     **settings: Any,
 ) -> SeparatingOips:
-    """Grows the OIPs of the maps that separate two classes, and of the node of each that does.
+    """Grow the OIPs of the maps that separate two classes, and of the node of each that does.
 
     Args:
         model: a Keras model, the path of one, or a `Network`; the one that `separation` is of.
-        separation: what `mi.separating` found, at the response.
+        separation: the result of `mi.separating`, at the response.
         count: maps, the most separating first; those without a finite effect are left out.
         starts, seed, settings: of the ascent, see `oip.reconstruct`.
-        data: images to hold the OIPs of the maps against.
-        progress: is told what has been done.
+        data: images to compare the OIPs of the maps with.
+        progress: receives reports of the work.
 
     Raises:
         SettingsError: a separation of pooled responses, whose nodes are not the map's own; no map.
         ModelError: the model has no such layer.
 
     Example:
-        >>> apart = mi.separating("model.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
-        >>> oip.separating_oips("model.keras", apart).plot()  # doctest: +SKIP
+        >>> result = mi.separating("m.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
+        >>> oip.separating_oips("m.keras", result).plot()  # doctest: +SKIP
     """
     if separation.at != "response":
         raise SettingsError(expected("separation", "one at the response", separation.at))
-    if not isinstance(count, (int, np.integer)) or count < 1:
-        raise SettingsError(expected("count", "a whole number from 1", count))
+    count = check_whole("count", count)
     network = Network.of(model, images=data)
     layer = network.find(separation.layer)
     rows = np.flatnonzero(np.isfinite(separation.effect))[:count]
     if not rows.size:
         raise SettingsError(expected("separation", "maps with a finite effect", "none"))
     maps, nodes = separation.maps[rows], separation.nodes[rows]
-    ascent: dict[str, Any] = {"starts": starts, "seed": seed, **settings}
-    whole = reconstruct(network, layer.name, maps=maps, data=data, progress=progress, **ascent)
+    ascent = {"starts": starts, "seed": seed, **settings}
+    oips = reconstruct(network, layer.name, maps=maps, data=data, progress=progress, **ascent)
     images = np.zeros((len(maps), starts, *network.inputs.shape), np.float16)
     scores = np.full((len(maps), starts), np.nan)
-    places, groups = np.unique(nodes, axis=0, return_inverse=True)
-    groups = groups.reshape(-1)
-    for number, place in enumerate(places):
-        mine = np.flatnonzero(groups == number)
-        grown = node_oips(network, layer, maps[mine], place, **ascent)
-        images[mine] = grown.images * grown.visible[..., None]
-        scores[mine] = grown.scores
-        progress(f"{layer.name}: nodes", number + 1, len(places))
+    different, node_of = np.unique(nodes, axis=0, return_inverse=True)
+    for number, node in enumerate(different):
+        own = np.flatnonzero(node_of.reshape(-1) == number)
+        grown = node_oips(network, layer, maps[own], node, **ascent)
+        images[own] = grown.images * grown.visible[..., None]
+        scores[own] = grown.scores
+        progress(f"{layer.name}: nodes", number + 1, len(different))
     return SeparatingOips(
         first=separation.first,
         second=separation.second,
@@ -222,7 +215,7 @@ def separating_oips(
         effect=separation.effect[rows],
         p_value=separation.p_adjusted[rows],
         nodes=nodes,
-        oips=whole.rows(np.searchsorted(whole.maps, maps)),
+        oips=oips.rows(np.searchsorted(oips.maps, maps)),
         node_images=images,
         node_scores=scores,
         boxes=field_boxes(layer, nodes, network.inputs.shape[:-1]),

@@ -71,11 +71,16 @@ class AscentState(NamedTuple, Generic[Array]):
         """Return the state with every array changed by a function."""
         best = BestSoFar(*map(function, self.best))
         step = StepState(*map(function, self.step))
-        return AscentState(*map(function, self[:3]), best, step)
+        images, shown, best_images = map(function, self[:3])
+        return AscentState(images, shown, best_images, best, step)
 
-    def put(self, rows: np.ndarray, other: AscentState[np.ndarray]) -> None:
+    def put(
+        self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
+    ) -> None:
         """Replace some of the images by those of another state."""
-        pairs = zip(self[:3] + self.best + self.step, other[:3] + other.best + other.step, strict=True)
+        pairs = zip(
+            self[:3] + self.best + self.step, other[:3] + other.best + other.step, strict=True
+        )
         for own, new in pairs:
             own[rows] = new
 
@@ -211,7 +216,9 @@ class AscentStep:
             activations = self._activations(received, items, stage)
             alike = likeness(activations.features, items) if settings.diversity > 0 else None
         slope = tf.ensure_shape(tape.gradient(activations.climbed, shown), images.shape)
-        alike_slope = None if alike is None else tape.gradient(alike, shown)
+        alike_slope = None
+        if alike is not None:
+            alike_slope = tf.ensure_shape(tape.gradient(alike, shown), images.shape)
         if self._transform is not None:
             activations = self._activations(shown, items, stage)
         size = tf.reduce_max(tf.abs(slope), image_axes(images))
@@ -221,7 +228,7 @@ class AscentStep:
             direction -= settings.total_variation * variation_slope(shown) * mask.mask
         if settings.norm > 0:
             direction -= settings.norm * norm_slope(shown, settings.norm_power) * mask.mask
-        if alike_slope is not None:
+        if alike is not None and alike_slope is not None:
             weight = settings.diversity * expand_like(alike, alike_slope)
             direction -= weight * mask.unit(alike_slope)
         rates = self._rates(activations, before, step)
@@ -250,7 +257,9 @@ class AscentStep:
         rates = before.rate * tf.where(rose, settings.rate_up, settings.rate_down)
         unchanged = tf.equal(step, 0)
         if self._blurs:
-            unchanged = tf.logical_or(unchanged, tf.equal(step % settings.blur_every, 0))
+            unchanged = tf.logical_or(
+                unchanged, tf.equal(tf.math.floormod(step, settings.blur_every), 0)
+            )
         return tf.where(unchanged, before.rate, rates)
 
     def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
@@ -263,7 +272,7 @@ class AscentStep:
         share = tf.cast(step, tf.float32) / max(1, settings.steps)
         sigma = settings.blur + (end - settings.blur) * share
         radius = blur_radius(max(settings.blur, end))
-        due = tf.equal(step % settings.blur_every, settings.blur_every - 1)
+        due = tf.equal(tf.math.floormod(step, settings.blur_every), settings.blur_every - 1)
         return tf.cond(due, lambda: blurred(images, sigma, radius), lambda: images)
 
     def _shown(self, images: Tensor, mask: PixelMask) -> Tensor:
@@ -349,7 +358,9 @@ class GradientAscent:
             ended = np.full(len(running), _RUNNING)
             earlier = last - settings.patience
             if earlier >= settings.warmup:
-                ended[self._settled(keys[running, earlier], state.best, items[running])] = _CONVERGED
+                ended[self._settled(keys[running, earlier], state.best, items[running])] = (
+                    _CONVERGED
+                )
             if last == settings.steps:
                 ended[ended == _RUNNING] = _BUDGET
             ended[stuck] = _STALLED

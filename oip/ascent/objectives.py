@@ -235,7 +235,7 @@ class Activations(NamedTuple):
     """The largest pre-activation over the nodes; only of maps, else the same as `pre`."""
     climbed: Tensor
     """The value that the ascent climbs now: the pre-activation in the warm-up or where inactive."""
-    features: Tensor | None
+    features: Tensor
     """(n, nodes, maps) of the layer, by which starts of one item are compared."""
 
 
@@ -307,7 +307,7 @@ class MapTargets(Targets):
         before, after = self._tensors(inputs)
         nodes = _node_axes(before)
         post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)
-        return Activations(post, pre, tf.reduce_max(before, nodes), post, None)
+        return Activations(post, pre, tf.reduce_max(before, nodes), post, _features(before))
 
     def own_items(self, inputs: Sequence[Tensor], items: Tensor, stage: Stage) -> Activations:
         import tensorflow as tf
@@ -422,9 +422,9 @@ class ObjectiveTargets(Targets):
         self.refuses_constants = True
 
     def all_items(self, inputs: Sequence[Tensor]) -> Activations:
-        post, pre, _ = self._values(inputs)
+        post, pre, features = self._values(inputs)
         post, pre = self._sums(post), self._sums(pre)
-        return Activations(post, pre, pre, post, None)
+        return Activations(post, pre, pre, post, features)
 
     def _sums(self, terms: Tensor) -> Tensor:
         """Return (n, objectives) from (n, terms); NaN where a term of the objective is not finite.

@@ -9,7 +9,6 @@ and have a step of their own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,7 @@ class Linear(Parameterization):
 
         if self._gain is not None:
             gain = tf.constant(self._gain[..., None], tf.float32)
-            direction = _inverse(_spectrum(direction) * tf.cast(gain, tf.complex64), images.shape)
+            direction = _inverse(_spectrum(direction) * tf.cast(gain, tf.complex64), images)
         if self._mixing is not None:
             direction = tf.einsum("...b,bc->...c", direction, tf.constant(self._mixing, tf.float32))
         return images + expand_like(rates, images) * _unit(direction)
@@ -110,7 +109,7 @@ class Phases(Parameterization):
         self._magnitude = magnitude
 
     def begin(self, images: Tensor) -> Tensor:
-        return _inverse(self._with_magnitude(_spectrum(images)), images.shape)
+        return _inverse(self._with_magnitude(_spectrum(images)), images)
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
         import tensorflow as tf
@@ -119,7 +118,7 @@ class Phases(Parameterization):
         slope = tf.math.imag(_spectrum(direction) * tf.math.conj(spectrum))
         turn = expand_like(rates, slope) * _unit(slope)
         turned = spectrum * tf.exp(tf.complex(tf.zeros_like(turn), turn))
-        return _inverse(self._with_magnitude(turned), images.shape)
+        return _inverse(self._with_magnitude(turned), images)
 
     def _with_magnitude(self, spectrum: Tensor) -> Tensor:
         import tensorflow as tf
@@ -192,11 +191,11 @@ def _spectrum(images: Tensor) -> Tensor:
     return tf.transpose(tf.signal.rfft2d(tf.transpose(images, [0, 3, 1, 2])), [0, 2, 3, 1])
 
 
-def _inverse(spectrum: Tensor, shape: Sequence[int | None]) -> Tensor:
-    """Return images of a shape (n, *sides, b) from their Fourier transform."""
+def _inverse(spectrum: Tensor, images: Tensor) -> Tensor:
+    """Return images from their Fourier transform, in the shape of images (n, *sides, b)."""
     import tensorflow as tf
 
-    sides = [int(side or 0) for side in shape[1:-1]]
+    sides = [int(side or 0) for side in images.shape[1:-1]]
     if len(sides) == 1:
         lines = tf.signal.irfft(tf.transpose(spectrum, [0, 2, 1]), sides)
         return tf.transpose(lines, [0, 2, 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def reconstruct(
     data: np.ndarray | None = None,
     preset: str = "default",
     progress: Progress = automatic,
-    **settings: object,
+    **settings: Any,
 ) -> Oips:
     """Grow the original input pattern of each map: the image to which the map reacts most.
 

@@ -67,7 +67,7 @@ def likeness(features: Tensor, groups: Tensor) -> Tensor:
     """
     import tensorflow as tf
 
-    maps = int(features.shape[-1])
+    maps = int(features.shape[-1] or 0)
     if maps > _MIXTURES:
         mixing = tf.random.stateless_normal((maps, _MIXTURES), (maps, 1)) / maps**0.5
         features = tf.einsum("npc,ck->npk", features, mixing)
@@ -105,7 +105,7 @@ def blurred(images: Tensor, sigma: float | Tensor, radius: int) -> Tensor:
     kernel = kernel / tf.reduce_sum(kernel)
     rank = len(images.shape)
     for axis in range(1, rank - 1):
-        size = images.shape[axis]
+        size = int(images.shape[axis] or 0)
         if size <= radius:
             continue
         padded = tf.pad(images, _padding(rank, axis, radius, radius), "SYMMETRIC")

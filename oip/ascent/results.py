@@ -1,4 +1,4 @@
-"""What an ascent leaves: the OIPs of one layer's maps with the evidence for each."""
+"""Results of an ascent: the OIPs of one layer's maps with the evidence for each."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import cycle
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from oip.core import html
+from oip.core import html, plots
 from oip.core.errors import SettingsError, expected
-from oip.core.images import enhanced, plain, png
+from oip.core.images import enhanced, plain, png, shown
+from oip.core.units import finite_or_none
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from PIL.Image import Image
 
 VERDICTS = ("responsive", "revived", "reachable-only", "dead", "failed")
 REASONS = ("budget", "converged", "stalled", "failed")
-_SHOWN = 256
+_MOST_TILES = 256
 """Maps that a notebook shows."""
 
 
-@dataclass(frozen=True)
-class Oips:
-    """The OIPs of some maps of one layer.
+@dataclass(frozen=True, eq=False, repr=False)
+class MapResult:
+    """Base of results with arrays by map: `len`, rows, and a short representation."""
 
-    Shapes: m maps, k starts (best first), (h, w, b) the model's input, t steps, s snapshots, o
-    octaves. Images are standardised: over the visible pixels each has mean 0 and deviation 1;
-    `pixels` gives them in the model's own input units. Scores are spatial means of the response.
-    """
+    PER_MAP: ClassVar[tuple[str, ...]]
+    """Fields with a row for each map: arrays, results with `rows` of their own, or None."""
 
     layer: str
     """The layer's name as `oip layers` prints it."""
@@ -35,23 +39,79 @@ class Oips:
     """The layer's index as `oip layers` prints it."""
     maps: np.ndarray
     """(m,) int: the maps' numbers."""
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def row_of(self, number: int) -> int:
+        """Return the row of map `number`; raise a SettingsError if it is not among these maps."""
+        rows = np.flatnonzero(self.maps == number)
+        if not rows.size:
+            span = f" from {self.maps.min()} to {self.maps.max()}" if len(self) else ""
+            maps = f"one of {len(self)}{span}"
+            raise SettingsError(expected(f"map of '{self.layer}'", maps, number))
+        return int(rows[0])
+
+    def rows(self, rows: np.ndarray) -> Self:
+        """Return some of the maps, by their rows here, in that order."""
+        values = {name: getattr(self, name) for name in self.PER_MAP}
+        return replace(
+            self,
+            **{
+                name: value.rows(rows) if isinstance(value, MapResult) else value[rows]
+                for name, value in values.items()
+                if value is not None
+            },
+        )
+
+    def described(self, sizes: str, scores: np.ndarray) -> str:
+        """Return the kind of result, its sizes, and the three maps with the largest scores (m,)."""
+        return f"{type(self).__name__}('{self.layer}': {sizes}{best_three(self.maps, scores)})"
+
+
+class ByMap(MapResult):
+    """Base of results of which `result[17]`, and iteration, give each map as a result."""
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self.rows(np.array([row])) for row in range(len(self)))
+
+    def __getitem__(self, number: int) -> Self:
+        return self.rows(np.array([self.row_of(number)]))
+
+
+def best_three(maps: Sequence[int] | np.ndarray, scores: np.ndarray) -> str:
+    """Return `; best: 17 (2.3), ...` for a representation, empty without finite scores."""
+    order = np.argsort(-np.where(np.isfinite(scores), scores, -np.inf), kind="stable")[:3]
+    best = [f"{maps[row]} ({scores[row]:.3g})" for row in order if np.isfinite(scores[row])]
+    return f"; best: {', '.join(best)}" if best else ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Oips(MapResult):
+    """The OIPs of some maps of one layer.
+
+    Shapes: m maps, k starts (best first), (h, w, b) the model's input, t steps, s snapshots, o
+    octaves. Images are standardized: over the visible pixels each has mean 0 and deviation 1;
+    `pixels` gives them in the model's own input units. Scores are spatial means of the response.
+    """
+
     images: np.ndarray
-    """(m, k, h, w, b) float: standardised images."""
+    """(m, k, h, w, b) float: standardized images."""
     scores: np.ndarray
     """(m, k): score of each image at the input's mean and deviation; NaN where it failed."""
     pre_scores: np.ndarray
     """(m, k): spatial mean of the pre-activation of the same images."""
     starts: np.ndarray
     """(m, k) int: number of the screened start that each image grew from; -1: a data image, when
-    no start was heard by a map that the data excite."""
+    no start excited a map that the data excite."""
     amplitudes: np.ndarray
     """(m, k, o): weights of the octaves in that start, longest wavelength last."""
     traces: np.ndarray
-    """(m, k, t + 1): score over steps, NaN after an image has retired."""
+    """(m, k, t + 1): score over steps, NaN after an image has stopped."""
     steps: np.ndarray
     """(m, k) int: steps done."""
     reasons: np.ndarray
-    """(m, k) int: why it stopped, an index into `REASONS`."""
+    """(m, k) int: why the ascent stopped, an index into `REASONS`."""
     snapshots: np.ndarray
     """(m, s, h, w, b) float: the best start on its way, its noise first."""
     snapshot_steps: np.ndarray
@@ -62,7 +122,7 @@ class Oips:
     """(m,) bool: the best start's score rose by less than 1 % over its last `patience` steps (a
     setting of the ascent, 10 by default)."""
     provably_dead: np.ndarray
-    """(m,) bool: no input within the declared bounds can open the map."""
+    """(m,) bool: no input within the declared bounds can excite the map."""
     saturated: np.ndarray
     """(m,) bool: the response is at the upper limit of its activation."""
     white_scores: np.ndarray
@@ -83,10 +143,10 @@ class Oips:
     """(m, k) int: pattern that each start ended in, 0 for the one most starts share; -1 before it
     is measured."""
     medoids: np.ndarray
-    """(m, k) bool: the start that is most like the others of its pattern."""
+    """(m, k) bool: the start that is most like the rest of its pattern."""
     visible: np.ndarray
-    """(h, w) bool: input pixels that the layer sees at all; of objectives, that any of them sees.
-    The images of each have mean 0 and deviation 1 over its own, the background elsewhere."""
+    """(h, w) bool: input pixels with influence on the layer; of objectives, on any of them. The
+    images of each have mean 0 and deviation 1 over its own pixels, the background elsewhere."""
     mean: np.ndarray
     """(b,): the input's mean, in the model's input units."""
     std: np.ndarray
@@ -97,13 +157,13 @@ class Oips:
     """The expressions of all objectives, `maps` being their numbers; empty for maps of a layer."""
 
     def displayed(self, image: np.ndarray, enhance: bool = True) -> np.ndarray:
-        """A standardised image (..., h, w, b) as uint8 with its bands in the order of display."""
+        """Return a standardized image (..., h, w, b) as uint8, bands in the order of display."""
         rendered = (enhanced if enhance else plain)(image)
         return rendered[..., ::-1] if self.bgr else rendered
 
     @property
     def unseen_pixels(self) -> int:
-        """Input pixels on which nothing here depends; images have the background there."""
+        """Input pixels without any influence; images have the background there."""
         return int(self.visible.size - self.visible.sum())
 
     @property
@@ -122,75 +182,84 @@ class Oips:
         """(m, k, h, w, b) float32: the images in the model's own input units."""
         return (self.images.astype(np.float32) * self.std + self.mean).astype(np.float32)
 
-    def __len__(self) -> int:
-        return len(self.maps)
-
     def __iter__(self) -> Iterator[MapOip]:
         return (MapOip(self, row) for row in range(len(self)))
 
     def __getitem__(self, number: int) -> MapOip:
-        """The OIP of map `number` (its number in the layer, not its row here)."""
-        rows = np.flatnonzero(self.maps == number)
-        if not rows.size:
-            have = f"{self.maps.min()}-{self.maps.max()}" if len(self) else "none"
-            raise SettingsError(expected(f"layer '{self.layer}'", f"a map of {have}", number))
-        return MapOip(self, int(rows[0]))
-
-    def rows(self, rows: np.ndarray) -> Oips:
-        """Some of the maps, by their rows here, in that order."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in PER_MAP})
+        """Return the OIP of map `number` (its number in the layer, not its row here)."""
+        return MapOip(self, self.row_of(number))
 
     def with_stability(
         self,
-        stability: np.ndarray,
+        within: np.ndarray,
         percentile: np.ndarray,
         n_null: np.ndarray,
         clusters: np.ndarray | None = None,
         medoids: np.ndarray | None = None,
     ) -> Oips:
-        """The same OIPs with their stability filled in."""
+        """Return the same OIPs with their stability; see `start_stability` for the arrays."""
         return replace(
             self,
-            stability=stability,
+            stability=within,
             null_percentile=percentile,
             n_null=n_null,
             clusters=self.clusters if clusters is None else clusters,
             medoids=self.medoids if medoids is None else medoids,
         )
 
-    def plot(self, columns: int = 16, enhance: bool = True) -> Any:
-        """All best images as one matplotlib figure, in the order of `maps`."""
-        from oip.core import plots
-        from oip.core.images import shown
+    def to_pandas(self) -> DataFrame:
+        """Return a table with a row for each map: its verdict and the evidence for it."""
+        import pandas
 
+        return pandas.DataFrame([oip.evidence() for oip in self])
+
+    def plot(self, columns: int = 16, enhance: bool = True) -> Figure:
+        """Draw all best images, in the order of `maps`."""
         columns = min(columns, max(1, len(self)))
         rows = max(1, -(-len(self) // columns))
         size = max(3.0, columns * 0.62), 0.3 + rows * 0.78
         figure, panels = plots.figure(*size, rows=rows, columns=columns)
-        for axes, one in zip(panels.flat, self, strict=False):
-            picture = shown(self.displayed(one.image, enhance))
-            plots.image(axes, picture, str(one.map))
+        for axes, oip in zip(panels.flat, self, strict=False):
+            plots.image(axes, shown(self.displayed(oip.image, enhance)), str(oip.map))
         for axes in panels.ravel()[len(self) :]:
             figure.delaxes(axes)
         title = f"{self.layer}: original input patterns"
         figure.suptitle(plots.printable(title), fontsize=plots.FONT + 1)
         return figure
 
-    def _repr_html_(self) -> str:
+    @property
+    def _summary(self) -> tuple[str, str]:
+        """Number of maps or objectives, and of each verdict."""
         counts = Counter(self.verdicts)
-        told = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
-        shown = [one._tile() for one in list(self)[:_SHOWN]]
-        left_out = len(self) - len(shown)
-        more = html.paragraph(f"and {left_out} more") if left_out else ""
         kind = "objectives" if len(self.objectives) else "maps"
-        title = f"{self.layer}: {len(self)} {kind}"
+        verdicts = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
+        return f"{len(self)} {kind}", verdicts
+
+    def __repr__(self) -> str:
+        count, verdicts = self._summary
+        size = " x ".join(map(str, self.images.shape[2:]))
+        sizes = f"{count}, {self.images.shape[1]} starts of {size}; {verdicts}"
+        return self.described(sizes, self.scores[:, 0])
+
+    def _repr_html_(self) -> str:
+        count, text = self._summary
+        tiles = [oip.tile() for oip in list(self)[:_MOST_TILES]]
+        left_out = len(self) - len(tiles)
+        more = html.paragraph(f"and {left_out} more") if left_out else ""
         if self.unseen_pixels:
             pixels = self.visible.size
-            told += f"; sees {pixels - self.unseen_pixels} of {pixels} pixels"
-        return html.block(title, html.paragraph(told), html.row(shown), more)
+            text += f"; sees {pixels - self.unseen_pixels} of {pixels} pixels"
+        return html.block(f"{self.layer}: {count}", html.paragraph(text), html.row(tiles), more)
 
 
-@dataclass(frozen=True)
+SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")
+"""Fields that all maps of a layer share."""
+PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED)
+"""Fields with a row for each map."""
+Oips.PER_MAP = PER_MAP
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class MapOip:
     """One map's OIPs, a view of a row of `Oips`."""
 
@@ -209,12 +278,12 @@ class MapOip:
 
     @property
     def image(self) -> np.ndarray:
-        """(h, w, b): the best start's standardised image."""
+        """(h, w, b): the best start's standardized image."""
         return self.oips.images[self.row, 0].astype(np.float32)
 
     @property
     def images(self) -> np.ndarray:
-        """(k, h, w, b): the standardised images, best start first."""
+        """(k, h, w, b): the standardized images, best start first."""
         return self.oips.images[self.row].astype(np.float32)
 
     @property
@@ -234,8 +303,8 @@ class MapOip:
         """A word from `VERDICTS`."""
         return self.oips.verdicts[self.row]
 
-    def evidence(self) -> dict[str, Any]:
-        """What the verdict rests on, as plain numbers (None where not measured)."""
+    def evidence(self) -> dict[str, object]:
+        """Return the grounds of the verdict as plain numbers (None where not measured)."""
         oips, row = self.oips, self.row
         return {
             "map": self.map,
@@ -244,14 +313,14 @@ class MapOip:
             "converged": bool(oips.converged[row]),
             "provably_dead": bool(oips.provably_dead[row]),
             "saturated": bool(oips.saturated[row]),
-            "score": _number(oips.scores[row, 0]),
-            "pre_score": _number(oips.pre_scores[row, 0]),
-            "data_score": _number(oips.data_scores[row]),
-            "data_active": _number(oips.data_active[row]),
-            "white_score": _number(oips.white_scores[row]),
-            "screened_score": _number(oips.screened_scores[row]),
-            "stability": _number(oips.stability[row]),
-            "null_percentile": _number(oips.null_percentile[row]),
+            "score": finite_or_none(oips.scores[row, 0]),
+            "pre_score": finite_or_none(oips.pre_scores[row, 0]),
+            "data_score": finite_or_none(oips.data_scores[row]),
+            "data_active": finite_or_none(oips.data_active[row]),
+            "white_score": finite_or_none(oips.white_scores[row]),
+            "screened_score": finite_or_none(oips.screened_scores[row]),
+            "stability": finite_or_none(oips.stability[row]),
+            "null_percentile": finite_or_none(oips.null_percentile[row]),
             "n_null": int(oips.n_null[row]),
             "patterns": int(np.maximum(oips.clusters[row].max() + 1, 0)) or None,
             "medoids": np.flatnonzero(oips.medoids[row]).tolist(),
@@ -259,53 +328,52 @@ class MapOip:
             "reason": REASONS[oips.reasons[row, 0]],
         }
 
-    def show(self, enhance: bool = True) -> Any:
-        """The best image as a pillow image."""
+    def show(self, enhance: bool = True) -> Image:
+        """Return the best image as a pillow image."""
         from PIL import Image
-
-        from oip.core.images import shown
 
         return Image.fromarray(shown(self.oips.displayed(self.image, enhance)))
 
-    def plot(self) -> Any:
-        """Plain and enhanced image, its evolution and its score trace, as a matplotlib figure."""
-        from oip.core import plots
-        from oip.core.images import shown
-
+    def plot(self) -> Figure:
+        """Draw the plain and the enhanced image, its evolution and its score trace."""
         oips = self.oips
         stages = oips.snapshots[self.row]
         figure, panels = plots.figure(max(6.0, 0.9 * len(stages)), 3.9)
         figure.delaxes(panels[0, 0])
         top, bottom = figure.add_gridspec(2, 1, height_ratios=(2, 1))
-        parts = top.subgridspec(1, 3)
-        for place, title in enumerate(("plain", "enhanced")):
-            axes = figure.add_subplot(parts[place])
+        cells = top.subgridspec(1, 3)
+        for column, title in enumerate(("plain", "enhanced")):
             picture = shown(oips.displayed(self.image, title == "enhanced"))
-            plots.image(axes, picture, title)
-        axes = figure.add_subplot(parts[2])
-        for colour, trace in zip(cycle(plots.PALETTE), oips.traces[self.row], strict=False):
-            axes.plot(trace, linewidth=1, color=colour)
+            plots.image(figure.add_subplot(cells[column]), picture, title)
+        axes = figure.add_subplot(cells[2])
+        for color, trace in zip(cycle(plots.PALETTE), oips.traces[self.row], strict=False):
+            axes.plot(trace, linewidth=1, color=color)
         axes.tick_params(labelsize=plots.SMALL)
         axes.set_xlabel("step", fontsize=plots.FONT)
         axes.set_ylabel("score of each start", fontsize=plots.FONT)
-        parts = bottom.subgridspec(1, len(stages))
-        for place, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
-            axes = figure.add_subplot(parts[place])
-            plots.image(axes, shown(oips.displayed(stage)), f"step {step}")
+        cells = bottom.subgridspec(1, len(stages))
+        for column, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
+            picture = shown(oips.displayed(stage))
+            plots.image(figure.add_subplot(cells[column]), picture, f"step {step}")
         title = f"{oips.layer}: {self.label} ({self.verdict})"
         figure.suptitle(plots.printable(title), fontsize=plots.FONT + 1)
         return figure
 
-    def _tile(self) -> str:
+    def tile(self) -> str:
+        """Return the best image as a small figure of HTML."""
         text = f"{self.label}: {self.verdict}, score {self.score:.3g}"
         return html.picture(png(self.oips.displayed(self.image), 64), text, str(self.map))
 
+    def __repr__(self) -> str:
+        starts = f"{len(self.oips.images[self.row])} starts"
+        name = f"'{self.oips.layer}': {self.label}"
+        return f"MapOip({name}, {self.verdict}, score {self.score:.3g}, {starts})"
+
     def _repr_html_(self) -> str:
+        pairs = zip(self.images, self.oips.scores[self.row], strict=True)
         pictures = [
-            html.picture(png(self.oips.displayed(image), 128), f"start {place + 1}", f"{score:.3g}")
-            for place, (image, score) in enumerate(
-                zip(self.images, self.oips.scores[self.row], strict=True)
-            )
+            html.picture(png(self.oips.displayed(image), 128), f"start {start}", f"{score:.3g}")
+            for start, (image, score) in enumerate(pairs, 1)
         ]
         rows = [(name.replace("_", " "), value) for name, value in self.evidence().items()]
         evidence = html.table(("evidence", ""), rows)
@@ -313,96 +381,37 @@ class MapOip:
         return html.block(title, html.row(pictures), evidence)
 
 
-def joined(parts: list[Oips]) -> Oips:
-    """Parts of one layer as one, ordered by map."""
+def joined(parts: Sequence[Oips]) -> Oips:
+    """Return parts of one layer as one, ordered by map."""
     order = np.argsort(np.concatenate([part.maps for part in parts]), kind="stable")
-    values: dict[str, Any] = {}
-    for field in fields(Oips):
-        first = getattr(parts[0], field.name)
-        if field.name in PER_MAP:
-            values[field.name] = np.concatenate([getattr(part, field.name) for part in parts])[
-                order
-            ]
-        else:
-            values[field.name] = first
-    return Oips(**values)
-
-
-SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")
-"""Fields that all maps of a layer share."""
-PER_MAP = tuple(field.name for field in fields(Oips) if field.name not in SHARED)
-"""Fields with a row for each map."""
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-class ByMap:
-    """What `len`, iteration and `[number]` are for a frozen dataclass of arrays."""
-
-    PER_MAP: ClassVar[tuple[str, ...]]
-    """Fields with a row for each map: arrays, what has `rows` of its own, or None."""
-    layer: str
-    maps: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def __iter__(self) -> Iterator[Self]:
-        return (self.rows(np.array([row])) for row in range(len(self)))
-
-    def __getitem__(self, number: int) -> Self:
-        """What there is of map `number` alone.
-
-        Raises:
-            SettingsError: it is not among these maps.
-        """
-        rows = np.flatnonzero(self.maps == number)
-        if not rows.size:
-            have = f"one of {len(self)} from {self.maps.min()} to {self.maps.max()}"
-            raise SettingsError(expected(f"map of '{self.layer}'", have, number))
-        return self.rows(rows[:1])
-
-    def rows(self, rows: np.ndarray) -> Self:
-        """Some of the maps, by their rows here, in that order."""
-        changed = {name: _rows(getattr(self, name), rows) for name in self.PER_MAP}
-        this: Any = self
-        return replace(this, **changed)
-
-
-def _rows(value: Any, rows: np.ndarray) -> Any:
-    if value is None:
-        return None
-    return value.rows(rows) if hasattr(value, "rows") else value[rows]
-
-
-_BYTES = 1 << 30
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_MAP
+    }
+    return replace(parts[0], **arrays)
 
 
 def check_memory(
-    what: str,
+    result: str,
     counts: Sequence[int],
     shape: Sequence[int],
     size: int,
-    limit: int | None = None,
-    hint: str = "Ask for fewer maps at a time.",
+    limit: int = 1 << 30,
+    hint: str = "Choose fewer maps at a time.",
 ) -> None:
-    """Refuses a result whose images would take more than 1 GiB, or another limit.
+    """Refuse a result whose images would take more than 1 GiB, or another limit.
 
     Args:
-        what: the result, for the message.
+        result: its name, for the message.
         counts: maps, and images of each.
         shape: of an image.
         size: bytes of a pixel.
-        limit: in bytes; 1 GiB if None.
-        hint: what to do instead.
+        limit: in bytes.
+        hint: the way out.
 
     Raises:
         SettingsError: more than that.
     """
-    limit = _BYTES if limit is None else limit
-    wanted = size * int(np.prod(counts)) * int(np.prod(shape))
-    if wanted > limit:
+    needed = size * int(np.prod(counts)) * int(np.prod(shape))
+    if needed > limit:
         most = f"at most {limit >> 20} MiB"
-        raise SettingsError(expected(f"images of {what}", most, f"{wanted >> 20} MiB", hint))
+        raise SettingsError(expected(f"images of {result}", most, f"{needed >> 20} MiB", hint))

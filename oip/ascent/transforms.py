@@ -65,7 +65,7 @@ def _draws(step: Tensor, seed: int, purpose: int, count: int) -> Tensor:
 
     key = tf.stack([tf.constant(seed * 4 + purpose, tf.int32), step // 2])
     values = tf.random.stateless_uniform([count], key, -1.0, 1.0)
-    return values * tf.where(step % 2 == 0, 1.0, -1.0)
+    return values * tf.where(tf.math.floormod(step, 2) == 0, 1.0, -1.0)
 
 
 def _shift(most: int, shape: tuple[int, ...], seed: int) -> Transform:

@@ -188,7 +188,8 @@ def ascent_of(
     images: np.ndarray | None,
 ) -> Ascent:
     """The ascent of one of a network's layers, or of the subject's objectives."""
-    from oip.ascent.reconstruction import Ascent, LayerAscent, objective_targets
+    from oip.ascent.objectives import objective_targets
+    from oip.ascent.reconstruction import Ascent, LayerAscent
 
     if index < len(network.layers):
         return LayerAscent(network, network.layers[index], settings, images)
@@ -204,7 +205,7 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
     import msgspec
 
     from oip.ascent.noise import Noise
-    from oip.ascent.reconstruction import objective_targets
+    from oip.ascent.objectives import objective_targets
     from oip.mi.estimators.registry import label_estimator
     from oip.network.layer_spec import parse_selections
     from oip.run.run import run_info

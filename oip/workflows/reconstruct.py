@@ -97,7 +97,7 @@ def select_targets(
     Raises:
         SettingsError: several layers beside objectives.
     """
-    from oip.ascent.reconstruction import objective_targets
+    from oip.ascent.objectives import objective_targets
     from oip.workflows.inputs import select
 
     if not objectives:

@@ -27,7 +27,7 @@ def test_the_most_separating_maps_have_their_oips_in_that_order(small_model, sma
     for row, number in enumerate(found.maps):
         assert found.oips.scores[row, 0] == pytest.approx(plain[number].score, rel=0.01)
     first, second = apart.first, apart.second
-    assert found.favoured == [first if value > 0 else second for value in found.effect]
+    assert found.favored == [first if value > 0 else second for value in found.effect]
 
 
 def test_node_images_are_those_of_the_separating_node(small_model, apart):

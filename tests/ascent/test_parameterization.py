@@ -31,7 +31,7 @@ def test_a_fourier_step_is_the_gradient_with_respect_to_scaled_coefficients(shap
     images, slope = random.normal(size=shape), random.normal(size=shape)
     sides = shape[1:-1]
     gain = frequencies(sides) ** -1.0
-    moved = Linear(gain, None).moved(
+    moved = Linear(gain, None).step(
         tf.constant(images, tf.float32), tf.constant(slope, tf.float32), tf.ones(3)
     )
     axes = tuple(range(1, len(shape) - 1))
@@ -51,11 +51,11 @@ def test_phases_keep_the_magnitudes_and_follow_the_gradient():
         ascent_settings(parameterization="phase"), (12, 10, 2), DataStatistics.of(data)
     )
     assert isinstance(terms, Phases)
-    images = terms.begun(tf.constant(random.normal(size=(4, 12, 10, 2)), tf.float32))
+    images = terms.begin(tf.constant(random.normal(size=(4, 12, 10, 2)), tf.float32))
     np.testing.assert_allclose(images.numpy().std((1, 2, 3)), 1, rtol=1e-3)
     magnitude = np.abs(np.fft.rfft2(images.numpy(), axes=(1, 2)))
     slope = tf.constant(random.normal(size=(4, 12, 10, 2)), tf.float32)
-    moved = terms.moved(images, slope, tf.fill([4], 0.05))
+    moved = terms.step(images, slope, tf.fill([4], 0.05))
     after = np.abs(np.fft.rfft2(moved.numpy(), axes=(1, 2)))
     np.testing.assert_allclose(after, magnitude, atol=0.02 * magnitude.max())
     gained = ((moved - images).numpy() * slope.numpy()).sum((1, 2, 3))
@@ -73,14 +73,14 @@ def test_bands_that_go_together_in_the_data_move_together():
     )
     slope = np.zeros((1, 8, 8, 3), np.float32)
     slope[..., 0] = 1.0
-    moved = terms.moved(tf.zeros((1, 8, 8, 3)), tf.constant(slope), tf.ones(1)).numpy()[0]
+    moved = terms.step(tf.zeros((1, 8, 8, 3)), tf.constant(slope), tf.ones(1)).numpy()[0]
     assert moved[..., 1].mean() == pytest.approx(moved[..., 0].mean(), rel=0.05)
     assert abs(moved[..., 2].mean()) < 0.05 * moved[..., 0].mean()
 
 
 @pytest.mark.parametrize("settings", [{"parameterization": "phase"}, {"decorrelate": True}])
 def test_statistics_of_data_are_asked_for(settings):
-    with pytest.raises(SettingsError, match="--data"):
+    with pytest.raises(SettingsError, match="images of the data"):
         parameterization_of(ascent_settings(**settings), (8, 8, 3), None)
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent import reconstruction
-from oip.ascent.reconstruction import aligned_blocks
+from oip.ascent.reconstruction import LayerAscent, aligned_blocks, grow_oips
 from oip.ascent.settings import ascent_settings
-from oip.ascent.verdicts import settled
+from oip.ascent.verdicts import converged
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
 from oip.network.network import Network
 
@@ -52,9 +51,9 @@ def test_a_map_is_converged_when_its_last_steps_gain_little():
     rising, flat, zero = steps / 60.0, 1 - 0.5 ** (steps / 2), 0.0 * steps
     retired = np.where(steps < 40, flat, np.nan)
     traces = np.stack([rising, flat, zero, retired])
-    found = settled(traces, np.array([60, 60, 60, 40]), 20, np.ones(4, bool))
+    found = converged(traces, np.array([60, 60, 60, 40]), 20, np.ones(4, bool))
     assert found.tolist() == [False, True, False, True]
-    assert not settled(traces[:, :11], np.full(4, 10), 20, np.ones(4, bool)).any()
+    assert not converged(traces[:, :11], np.full(4, 10), 20, np.ones(4, bool)).any()
 
 
 def test_shards_are_aligned():
@@ -215,12 +214,13 @@ def test_bad_input_is_named(small_model, change, error, word):
     assert issubclass(error, OipError)
 
 
-def test_more_images_than_memory_holds_are_refused_before_any_work(small_model, monkeypatch):
-    monkeypatch.setattr(reconstruction, "_MEMORY", 2 * 70 * (4 + 5) * 256 - 1)
+def test_more_images_than_memory_holds_are_refused_before_any_work(small_model):
+    network = Network(small_model)
+    ascent = LayerAscent(network, network.find("second"), ascent_settings(**QUICK))
     with pytest.raises(SettingsError, match="oip batch"):
-        oip.reconstruct(small_model, "second", **QUICK)
-    monkeypatch.setattr(reconstruction, "_MEMORY", 2 * 1 * (4 + 5) * 256)
-    oips = oip.reconstruct(small_model, "second", maps=[3], **QUICK)
+        grow_oips(ascent, np.arange(70), byte_limit=2 * 70 * (4 + 5) * 256 - 1)
+    assert "screening" not in vars(ascent)
+    oips = grow_oips(ascent, np.array([3]), byte_limit=2 * 1 * (4 + 5) * 256)
     assert oips.images.nbytes + oips.snapshots.nbytes == 2 * 1 * (4 + 5) * 256
 
 
@@ -237,7 +237,7 @@ def test_results_show_themselves(small_model):
     assert oips[2].show().size == (16, 16)
     assert len(oips.plot().axes) == 6
     assert oips[2].plot().axes
-    with pytest.raises(SettingsError, match="a map of 0-5"):
+    with pytest.raises(SettingsError, match="one of 6 from 0 to 5"):
         oips[6]
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.regularizers import blurred, likeness, norm_slope, blur_radius, variation_slope
+from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 
 QUICK = {"steps": 40, "screened": 32, "starts": 2}
 
@@ -60,7 +60,7 @@ def test_regularisers_do_what_they_are_for(small_model):
 def test_diversity_makes_starts_differ(small_model):
     import tensorflow as tf
 
-    from oip.ascent.objectives import MapTargets
+    from oip.ascent.objectives import MapTargets, Stage
     from oip.network.network import Network
 
     network = Network(small_model)
@@ -73,14 +73,10 @@ def test_diversity_makes_starts_differ(small_model):
         assert oips.scores[:, 0].max() > 0
         items = np.repeat(np.arange(10), 4)
         images = oips.pixels.reshape(-1, 16, 16, 1)
-        reading = targets.own(
-            network.feed(tf.constant(images)),
-            tf.constant(items),
-            tf.constant(False),
-            tf.constant(False),
-            True,
-        )
-        return likeness(reading.features, tf.constant(items)).numpy().mean()
+        stage = Stage(warming=tf.constant(False), peak=tf.constant(False))
+        inputs = network.feed(tf.constant(images))
+        activations = targets.own_items(inputs, tf.constant(items), stage)
+        return likeness(activations.features, tf.constant(items)).numpy().mean()
 
     assert mean_likeness(2.0) < mean_likeness(0.0) - 0.05
 
@@ -91,7 +87,9 @@ def test_blur_is_scipys(sigma):
 
     images = np.random.default_rng(0).normal(size=(2, 14, 11, 3)).astype("float32")
     found = blurred(images, sigma, blur_radius(sigma)).numpy()
-    wanted = gaussian_filter(images, (0, sigma, sigma, 0), mode="reflect", radius=blur_radius(sigma))
+    wanted = gaussian_filter(
+        images, (0, sigma, sigma, 0), mode="reflect", radius=blur_radius(sigma)
+    )
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 

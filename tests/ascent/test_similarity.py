@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 
-from oip.ascent import similarity
-from oip.ascent.similarity import image_similarity, start_stability
+from oip.ascent.similarity import (
+    correlations,
+    image_similarity,
+    peak,
+    peak_near,
+    start_stability,
+)
 
 
 def brute(left, right, reach):
@@ -63,11 +68,11 @@ def test_far_shifts_of_lines_and_of_images_that_are_empty():
     assert image_similarity(line, np.zeros_like(line), (9,)).max() == 0.0
 
 
-def test_the_number_of_images_compared_at_a_time_changes_nothing(monkeypatch):
+def test_the_number_of_images_compared_at_a_time_changes_nothing():
     images = np.random.default_rng(1).normal(size=(7, 20, 20, 1))
     whole = image_similarity(images, images, (6, 6))
-    monkeypatch.setattr(similarity, "_BUDGET", 1)
-    np.testing.assert_allclose(image_similarity(images, images, (6, 6)), whole, atol=1e-6)
+    parts = image_similarity(images, images, (6, 6), byte_budget=1)
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
 
 
 def test_similarity_knows_shifts_and_itself():
@@ -112,3 +117,55 @@ def test_one_start_is_compared_with_nothing():
     assert not found.n_null.any()
     assert found.clusters[:, 0].tolist() == [-1] + [0] * 11
     assert found.medoids[:, 0].tolist() == alive.tolist()
+
+
+def brute_surface(left, right):
+    height, width = left.shape[:2]
+    surface = np.zeros((2 * height - 1, 2 * width - 1))
+    for dy in range(-height + 1, height):
+        for dx in range(-width + 1, width):
+            total = 0.0
+            for y in range(height):
+                for x in range(width):
+                    if 0 <= y + dy < height and 0 <= x + dx < width:
+                        total += float((left[y, x] * right[y + dy, x + dx]).sum())
+            surface[dy + height - 1, dx + width - 1] = total
+    return surface / (np.linalg.norm(left) * np.linalg.norm(right))
+
+
+def test_correlations_are_those_of_the_plain_loops():
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(2, 6, 5, 2))
+    np.testing.assert_allclose(correlations(left, right), brute_surface(left, right), atol=1e-10)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-4, 5)])
+def test_the_peak_is_the_shift(shift):
+    image = np.zeros((16, 16, 1))
+    image[6:9, 5:9, 0] = np.random.default_rng(1).normal(size=(3, 4))
+    moved = np.roll(image, shift, (0, 1))
+    surface = correlations(image, moved)
+    value, found = peak(surface)
+    assert value == pytest.approx(1.0)
+    assert tuple(found) == shift
+    assert peak_near(surface, np.array(shift) + 1, 1) == pytest.approx(1.0)
+    assert peak_near(surface, np.array(shift) + 3, 1) < 0.99
+
+
+def test_nothing_is_like_nothing_and_far_shifts_have_no_value():
+    empty = np.zeros((4, 4, 1))
+    assert not correlations(empty, np.ones((4, 4, 1))).any()
+    assert np.isnan(peak_near(correlations(empty, empty), np.array([99, 0])))
+
+
+def test_large_images_in_half_precision_are_like_themselves():
+    image = np.random.default_rng(0).normal(size=(300, 300, 1)).astype(np.float16)
+    value, shift = peak(correlations(image, image))
+    assert value == pytest.approx(1.0)
+    assert shift.tolist() == [0, 0]
+
+
+def test_lines_of_one_dimension_are_aligned_too():
+    line = np.zeros((12, 1))
+    line[3:5, 0] = (1.0, -2.0)
+    assert peak(correlations(line, np.roll(line, 4, 0)))[1].tolist() == [4]

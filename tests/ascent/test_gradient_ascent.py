@@ -1,21 +1,30 @@
 import numpy as np
 import pytest
 
+import oip
 from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
+from oip.ascent.masks import visible_masks
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import MapTargets
-from oip.ascent.reconstruction import reconstruct
+from oip.ascent.reconstruction import LayerAscent, images_at_once, reconstruct
 from oip.ascent.results import REASONS
-from oip.ascent.screening import screen, visible_pixels
+from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
 from oip.network.network import Network
+
+QUICK = {"steps": 24, "screened": 48}
+
+
+def visible_pixels(network, targets):
+    """(h, w) bool: pixels with influence on the layer."""
+    return visible_masks(network, targets, 0).any(0)
 
 
 def climber(model, layer, **settings):
     network = Network(model)
     info = network.find(layer)
     targets = MapTargets(network, info)
-    visible = visible_pixels(network, targets, 0)
+    visible = visible_pixels(network, targets)
     return GradientAscent(network, targets, ascent_settings(**settings), visible)
 
 
@@ -44,15 +53,15 @@ def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_model):
 def test_images_keep_mean_and_deviation_over_visible_pixels(small_model):
     climbing = climber(small_model, "second", steps=20)
     found = climbing.climb(starts(4), np.arange(4))
-    seen = found.images[:, climbing.visible]
+    seen = found.images[:, visible_pixels(climbing.network, climbing.targets)]
     np.testing.assert_allclose(seen.mean((1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(seen.std((1, 2)), 1, rtol=1e-4)
 
 
 def test_pixels_that_the_layer_never_sees_are_found(small_model):
     network = Network(small_model)
-    first = visible_pixels(network, MapTargets(network, network.find("first")), 0)
-    second = visible_pixels(network, MapTargets(network, network.find("second")), 0)
+    first = visible_pixels(network, MapTargets(network, network.find("first")))
+    second = visible_pixels(network, MapTargets(network, network.find("second")))
     assert first.all()
     assert second.all()  # 16 -> 14 -> 7 -> 5: all rows are seen
 
@@ -62,7 +71,7 @@ def test_pixels_that_the_layer_never_sees_are_found(small_model):
     parts = [layers.Input((15, 15, 1)), layers.Conv2D(2, 3), layers.MaxPooling2D()]
     odd = Network(keras.Sequential([*parts, layers.Conv2D(2, 3)]))
     seen = visible_pixels(
-        odd, MapTargets(odd, odd.layers[-1]), 0
+        odd, MapTargets(odd, odd.layers[-1])
     )  # 15 -> 13 -> 6: pooling drops a row
     assert seen[:14, :14].all()
     assert not seen[14:].any()
@@ -142,7 +151,7 @@ def test_a_map_without_gradient_stalls_and_nan_fails(plant):
     assert oips.verdicts == ["responsive", "dead", "failed"]
 
 
-def test_silent_maps_are_reached_by_their_pre_activation_only(plant):
+def test_inactive_maps_are_reached_by_their_pre_activation_only(plant):
     model = plant([-30.0, 0.0], scale=40.0)
     network = Network(model)
     settings = ascent_settings(screened=32)
@@ -153,3 +162,67 @@ def test_silent_maps_are_reached_by_their_pre_activation_only(plant):
     author = climber(model, "maps", steps=60, preset="author").climb(first, np.zeros(4, int))
     assert default.scores.max() > 0
     assert author.scores.max() == 0
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """One entry for each time that a step of the ascent is traced."""
+    found = []
+    own = MapTargets.own_items
+
+    def counted(*arguments):
+        found.append(1)
+        return own(*arguments)
+
+    monkeypatch.setattr(MapTargets, "own_items", counted)
+    return found
+
+
+def test_a_batch_that_shrinks_is_not_traced_again(small_model, traces):
+    network = Network(small_model)
+    targets = MapTargets(network, network.find("first"))
+    settings = ascent_settings(steps=400, blur=0.0, tolerance=0.01)
+    climber = GradientAscent(network, targets, settings, np.ones((16, 16), bool))
+    once = len(traces)
+    assert once > 0
+    noise, _ = Noise((16, 16, 1)).images(0, 0, np.arange(12))
+    found = climber.climb(noise, np.arange(12) % 6)
+    assert len(np.unique(found.steps)) > 2
+    assert (found.reasons == REASONS.index("converged")).any()
+    climber.climb(noise[:5], np.arange(5), "peak")
+    assert len(traces) == once
+
+
+def test_a_layer_is_traced_once_whatever_the_number_of_maps(small_model, traces):
+    oip.reconstruct(small_model, "second", maps=[3], **QUICK)
+    once = len(traces)
+    oip.reconstruct(small_model, "second", **QUICK)
+    assert len(traces) == 2 * once
+
+
+def test_a_chunk_has_as_many_images_as_the_budget_holds(small_model):
+    network = Network(small_model)
+    targets = MapTargets(network, network.find("second"))
+    climber = GradientAscent(network, targets, ascent_settings(), np.ones((16, 16), bool))
+    for budget, room in ((1, 1), (5 * climber.bytes_per_image(), 5), (1 << 40, 128)):
+        assert images_at_once(climber, budget) == room
+
+
+def test_one_map_at_a_time_is_what_all_of_them_together_are(small_model, monkeypatch):
+    network, maps = Network(small_model), np.arange(40, 64)
+    settings = ascent_settings(starts=2, **QUICK)
+    layer = network.find("second")
+    together = LayerAscent(network, layer, settings).grow(maps)
+    climbs = []
+    climb = GradientAscent.climb
+
+    def counted(climber, starts, *arguments):
+        climbs.append(len(starts))
+        return climb(climber, starts, *arguments)
+
+    monkeypatch.setattr(GradientAscent, "climb", counted)
+    alone = LayerAscent(network, layer, settings, byte_budget=1).grow(maps)
+    assert len(climbs) >= 24
+    assert max(climbs) == 2  # the starts of one map stay together
+    assert alone.verdicts == together.verdicts
+    np.testing.assert_allclose(alone.scores[:, 0], together.scores[:, 0], rtol=0.01)
