@@ -356,8 +356,8 @@ def _strongest(
     import tensorflow as tf
 
     def strongest(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, first = network.feed(batch), layer.channels_first
-        _, after = run_to(network.model, inputs, layer.response, first, spoiled=network.spoiled)
+        inputs = network.feed(batch)
+        _, after = run_to(network.model, inputs, layer.response, spoiled=network.spoiled)
         values = tf.gather(after, tf.constant(maps, tf.int32), axis=-1)
         values = tf.reshape(values, [tf.shape(values)[0], -1, len(maps)])
         finite = tf.reduce_all(tf.math.is_finite(values), [0, 1])

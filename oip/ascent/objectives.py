@@ -23,9 +23,8 @@ import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError, expected
 from oip.network.forward import run_to, run_to_all
-from oip.network.layers import LayerInfo, Place
+from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.outputs import classes, dense_layer
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -344,7 +343,6 @@ class MapTargets(Targets):
             network.model,
             inputs,
             layer.response,
-            layer.channels_first,
             network.finite_weights if for_gradient or finite else (),
             for_gradient,
             network.spoiled,
@@ -356,8 +354,7 @@ class _TermSource:
     """A term and the tensor of the network that it is computed from."""
 
     term: Term
-    source: Place
-    channels_first: bool = False
+    output: LayerOutput
     can_be_inactive: bool = False
     logit: bool = False
     """Only the pre-activation counts: a class's logit."""
@@ -366,8 +363,8 @@ class _TermSource:
     @property
     def probe(self) -> tuple[object, ...]:
         """A key that is equal for terms of the same nodes, whatever their maps."""
-        source = self.source
-        return id(source.layer), source.use, source.before_activation, self.term.node
+        output = self.output
+        return id(output.layer), output.use, output.pre_activation, self.term.node
 
     def probed(self, tensor: Tensor) -> Tensor:
         """Return (n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
@@ -469,10 +466,10 @@ class ObjectiveTargets(Targets):
         return tf.stack(post, 1), tf.stack(pre, 1), _features(tensors[0][0])
 
     def _tensors(self, inputs: Sequence[Tensor], for_gradient: bool) -> list[tuple[Tensor, Tensor]]:
-        sources = [(source.source, source.channels_first) for source in self._sources]
+        outputs = [source.output for source in self._sources]
         finite = self._network.finite_weights if for_gradient else ()
         model, spoiled = self._network.model, self._network.spoiled
-        return run_to_all(model, inputs, sources, finite, for_gradient, spoiled)
+        return run_to_all(model, inputs, outputs, finite, for_gradient, spoiled)
 
 
 def objective_targets(
@@ -514,12 +511,12 @@ def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource
 
 def _dense_source(network: Network, term: Term, name: str | None) -> _TermSource:
     if term.kind == "class":
-        head = dense_layer(network, term.layer) if term.layer is not None else classes(network)
-        _check_number(term, head.units, f"classes of '{head.name}'")
-        return _TermSource(term, head.place, logit=True)
-    head = dense_layer(network, _required(name, term))
-    _check_number(term, head.units, f"units of '{head.name}'")
-    return _TermSource(term, head.place, can_be_inactive=head.silent_possible)
+        head = network.class_layer() if term.layer is None else network.dense_layer(term.layer)
+        _check_number(term, head.maps, f"classes of '{head.name}'")
+        return _TermSource(term, head.response, logit=True)
+    head = network.dense_layer(_required(name, term))
+    _check_number(term, head.maps, f"units of '{head.name}'")
+    return _TermSource(term, head.response, can_be_inactive=head.silent_possible)
 
 
 def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
@@ -547,7 +544,6 @@ def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
     return _TermSource(
         term,
         layer.response,
-        layer.channels_first,
         can_be_inactive=layer.silent_possible and positive,
         jump=layer.jump,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 import msgspec
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError, did_you_mean, expected
 from oip.core.warnings import notice
 
 PARAMETERIZATIONS = ("pixels", "fourier", "phase")
@@ -164,9 +163,7 @@ def ascent_settings(preset: str = "default", **changes: object) -> AscentSetting
     stored = {field.name: field.encode_name for field in msgspec.structs.fields(AscentSettings)}
     for name in values:
         if name not in stored:
-            near = difflib.get_close_matches(name, stored, 1)
-            hint = f"Did you mean '{near[0]}'?" if near else ""
-            names = ", ".join(stored)
+            names, hint = ", ".join(stored), did_you_mean(name, stored)
             raise SettingsError(expected("setting", f"one of {names}", f"'{name}'", hint))
     try:
         settings = msgspec.convert({stored[key]: values[key] for key in values}, AscentSettings)

@@ -125,13 +125,13 @@ def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:
 def _convolution(network: Network, layer: LayerInfo) -> Call | None:
     """Return the convolution whose output a ReLU receives directly; None for other layers."""
     call: Call = network.calls[layer.last_call]
-    source = layer.response
-    function = source.then
-    if not function and source.before_activation != "same":
+    output = layer.response
+    function = output.then
+    if not function and output.pre_activation != "same":
         function = activation_of(call.layer)
     if not function or not closed_below_zero(function):
         return None
-    if source.before_activation == "input":
+    if output.pre_activation == "input":
         if len(call.sources) != 1 or call.sources[0] < 0 or not call.direct:
             return None
         call = network.calls[call.sources[0]]

@@ -456,11 +456,11 @@ def _climbed(
     network: Network, layer: LayerInfo, maps: list[int], starts: int, sizes: Sizes, seed: int
 ) -> Any:
     """Starts as they come, not screened, with all their snapshots."""
-    from oip.ascent.screening import visible_pixels
+    from oip.ascent.masks import visible_masks
 
     targets = MapTargets(network, layer)
     settings = ascent_settings(steps=sizes.steps, seed=seed)
-    visible = visible_pixels(network, targets, seed)
+    visible = visible_masks(network, targets, seed)
     images, _ = Noise(network.inputs.shape, settings.noise).images(
         seed, layer.index, np.arange(starts)
     )

@@ -73,3 +73,9 @@ def test_bad_input_is_named(small_model, apart):
     )
     with pytest.raises(SettingsError, match="finite effect"):
         oip.separating_oips(small_model, nothing, 2, **QUICK)
+
+
+def test_separating_oips_have_a_short_representation_and_a_table(small_model, apart):
+    result = oip.separating_oips(small_model, apart, 2, **QUICK)
+    assert repr(result).startswith("SeparatingOips('second': 2 maps that separate ")
+    assert result.to_pandas()["map"].tolist() == result.maps.tolist()

@@ -184,10 +184,21 @@ def test_bad_input_is_named(planted, images, change, error, words):
         oip.locate(planted, asked.pop("images"), asked.pop("layer"), **asked)
 
 
-def test_more_images_than_fit_are_refused(planted, images, monkeypatch):
-    from oip.ascent import results
+def test_more_images_than_fit_are_refused():
+    """The same image 100 times, for maps of a wide layer: 1.1 GiB of images."""
+    import keras
+    from keras import layers
 
-    monkeypatch.setattr(results, "_BYTES", 3 * 4 * 14 * 12 * 4)
-    assert len(oip.locate(planted, images, "maps", count=4, patterns=False)) == 3
-    with pytest.raises(SettingsError, match="fewer maps"):
-        oip.locate(planted, images, "maps", count=5, patterns=False)
+    model = keras.Sequential([layers.Input((64, 64, 1)), layers.Conv2D(700, 1, name="maps")])
+    images = np.broadcast_to(np.zeros((1, 64, 64, 1), "float32"), (100, 64, 64, 1))
+    with pytest.raises(SettingsError, match=r"at most 1024 MiB; .*fewer maps"):
+        oip.locate(model, images, "maps", count=100, patterns=False)
+
+
+def test_locations_have_a_short_representation_and_a_table(planted, images):
+    result = oip.locate(planted, images, "maps", count=3, patterns=False)
+    assert repr(result) == "Locations('maps': 3 maps, 3 of 20 images each; best: 0 (34), 2 (12.1))"
+    table = result.to_pandas()
+    assert table["map"].tolist() == [0, 0, 2, 2]
+    assert table["image"].tolist()[:2] == [4, 7]
+    assert table["rank"].tolist() == [1, 2, 1, 2]

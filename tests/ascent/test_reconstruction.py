@@ -261,3 +261,17 @@ def test_a_network_is_used_as_it_is(small_model):
     oips = oip.reconstruct(network, "first", maps=0, **QUICK)
     assert oips.index == 0
     assert ascent_settings("author").climb_inactive is False
+
+
+def test_results_have_a_short_representation_and_a_table(small_model):
+    oips = oip.reconstruct(small_model, "first", maps=range(4), starts=2, **QUICK)
+    text = repr(oips)
+    assert text.startswith("Oips('first': 4 maps, 2 starts of 16 x 16 x 1; ")
+    best = int(oips.maps[oips.scores[:, 0].argmax()])
+    assert f"best: {best} (" in text
+    assert len(text) < 200
+    assert repr(oips[2]).startswith("MapOip('first': map 2, ")
+    table = oips.to_pandas()
+    assert table["map"].tolist() == [0, 1, 2, 3]
+    assert table["score"].tolist() == pytest.approx(oips.scores[:, 0])
+    assert table["verdict"].tolist() == oips.verdicts

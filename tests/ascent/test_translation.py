@@ -117,3 +117,10 @@ def test_bad_input_is_named(model, change, error, words):
     asked = {"layer": "maps", "maps": [0], **QUICK, **change}
     with pytest.raises(error, match=words):
         oip.translation(model, asked.pop("layer"), **asked)
+
+
+def test_translations_have_a_short_representation_and_a_table(found):
+    assert repr(found).startswith("Translations('maps': 2 maps, 9 nodes, ")
+    table = found.to_pandas()
+    assert len(table) == 2 * 9
+    assert table["aligned"].tolist() == pytest.approx(found.aligned.ravel().tolist(), nan_ok=True)
