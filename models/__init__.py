@@ -1,4 +1,4 @@
-"""What is looked at: data sources, the networks of the papers, and their training.
+"""Sources of images, the networks of the papers, and their training.
 
 >>> from oip import models
 >>> data = models.load("mnist-sample:test")

@@ -1,4 +1,4 @@
-"""Images with labels, how they are split, and how they are brought to another size."""
+"""Images with labels, their parts, their statistics and their size."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oip.core import seeds
+from oip.core import html, seeds
 from oip.core.errors import DataError, expected
 from oip.core.images import plain_range
 
 TEST_SHARE = 0.2
-"""Share of the images that is held out where a source brings no test part of its own."""
+"""Share of the images that is held out from a source without a test part."""
 _CHUNK_BYTES = 32 << 20
 _SPLIT_SEED = 0
 _MOST_BANDS_FIRST = 4
@@ -37,11 +37,19 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.images.shape[1:]))
+        labels = "no labels" if self.labels is None else f"{len(self.classes)} classes"
+        return f"Dataset {self.source}: {len(self)} images of {size}, {labels}"
+
+    def _repr_html_(self) -> str:
+        return html.paragraph(repr(self))
+
 
 def dataset(
     images: np.ndarray, labels: np.ndarray | None, classes: tuple[str, ...], source: str
 ) -> Dataset:
-    """A checked Dataset from arrays.
+    """Return a checked Dataset.
 
     Args:
         images: (n, h, w) or (n, h, w, bands), any type of number. Whole numbers from 0 to 255 are
@@ -112,16 +120,16 @@ def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:
 
 
 def chosen(data: Dataset, indices: np.ndarray, source: str) -> Dataset:
-    """The images at `indices`, in that order."""
+    """Return the images at `indices`, in that order."""
     labels = None if data.labels is None else data.labels[indices]
     return replace(data, images=data.images[indices], labels=labels, source=source)
 
 
 def split(labels: np.ndarray | None, count: int, part: str) -> np.ndarray:
-    """Indices of one part of a source that brings no parts of its own.
+    """Return the indices of one part of a source without parts.
 
     Every class gives the same share to the test part, at least one image if it has two. The order
-    is shuffled. The seed is fixed, so `:test` never holds an image of `:train`, in any command.
+    is shuffled with a fixed seed, so `:test` never holds an image of `:train`, in any command.
 
     Args:
         labels: (count,) of anything that can be compared, or None.
@@ -133,13 +141,13 @@ def split(labels: np.ndarray | None, count: int, part: str) -> np.ndarray:
     groups = np.zeros(count, int) if labels is None else np.unique(labels, return_inverse=True)[1]
     for group in range(int(groups.max(initial=-1)) + 1):
         members = order[groups[order] == group]
-        wanted = max(round(TEST_SHARE * len(members)), 1) if len(members) > 1 else 0
-        held_out[members[:wanted]] = True
+        test_images = max(round(TEST_SHARE * len(members)), 1) if len(members) > 1 else 0
+        held_out[members[:test_images]] = True
     return order[held_out[order] == (part == "test")]
 
 
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each band, over all pixels of images (n, h, w, bands).
+    """Return mean and standard deviation of each band, over all pixels of (n, h, w, bands).
 
     Raises:
         DataError: a band that is the same everywhere.
@@ -157,36 +165,36 @@ def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(data: Dataset, size: tuple[int, int] | None, bands: int | None) -> Dataset:
-    """The same data with images of `size` (h, w) and of 1 or 3 `bands`.
+    """Return the same data with images of `size` (h, w) and of 1 or 3 `bands`.
 
     Raises:
-        DataError: bands that cannot be made from what is there.
+        DataError: bands that cannot be made from those of the images.
     """
-    height, width, have = data.images.shape[1:]
-    wanted = have if bands is None else bands
-    if (have, wanted) not in {(have, have), (1, 3), (3, 1)}:
+    height, width, own = data.images.shape[1:]
+    count = own if bands is None else bands
+    if (own, count) not in {(own, own), (1, 3), (3, 1)}:
         hint = "Only 1 can become 3, and 3 can become 1."
-        raise DataError(expected(data.source, f"images of {wanted} bands", have, hint))
+        raise DataError(expected(data.source, f"images of {count} bands", own, hint))
     goal = (height, width) if size is None else size
-    if goal == (height, width) and wanted == have:
+    if goal == (height, width) and count == own:
         return data
-    images = np.empty((len(data), *goal, wanted), data.images.dtype)
-    for index, image in enumerate(_with_bands(data.images, wanted)):
+    images = np.empty((len(data), *goal, count), data.images.dtype)
+    for index, image in enumerate(_with_bands(data.images, count)):
         images[index] = image if goal == (height, width) else _resized(image, goal)
     return replace(data, images=images)
 
 
-def _with_bands(images: np.ndarray, wanted: int) -> Iterator[np.ndarray]:
+def _with_bands(images: np.ndarray, bands: int) -> Iterator[np.ndarray]:
     # The weights of ITU-R BT.601, as pillow uses them for files.
     luminance = np.array([0.299, 0.587, 0.114])
     for image in images:
-        if image.shape[-1] == wanted:
+        if image.shape[-1] == bands:
             yield image
-        elif wanted == 3:
+        elif bands == 3:
             yield np.repeat(image, 3, axis=-1)
         else:
-            grey = (image @ luminance)[..., None]
-            yield np.rint(grey).astype(np.uint8) if image.dtype == np.uint8 else grey
+            gray = (image @ luminance)[..., None]
+            yield np.rint(gray).astype(np.uint8) if image.dtype == np.uint8 else gray
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -206,8 +214,8 @@ def _pixels(images: np.ndarray, source: str) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape[1:]:
-        wanted = "shape (n, h, w) or (n, h, w, bands)"
-        raise DataError(expected(f"{source}: images", wanted, images.shape))
+        shapes = "shape (n, h, w) or (n, h, w, bands)"
+        raise DataError(expected(f"{source}: images", shapes, images.shape))
     if not len(images):
         raise DataError(expected(f"{source}: images", "at least one", "none"))
     first, side, other = images.shape[1:]
@@ -241,6 +249,6 @@ def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.nda
         )
     labels = labels.astype(np.int64)
     if labels.min() < 0 or labels.max() >= classes:
-        wanted = f"0 to {classes - 1}, for {classes} classes"
-        raise DataError(expected(f"{source}: labels", wanted, f"{labels.min()} to {labels.max()}"))
+        codes = f"0 to {classes - 1}, for {classes} classes"
+        raise DataError(expected(f"{source}: labels", codes, f"{labels.min()} to {labels.max()}"))
     return labels

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core.errors import DataError, expected
 from oip.models.datasets import Dataset, dataset, split
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_GREY = ("1", "L", "LA")
-_EIGHT_BIT = (*_GREY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_GRAY = ("1", "L", "LA")
+_EIGHT_BIT = (*_GRAY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 _MODES = {1: "L", 3: "RGB"}
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name is that of an image, and not a hidden one."""
+    """Return whether a file name is that of an image that is not hidden."""
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
 
 
 def read_pictures(
     paths: list[Path], source: str, size: tuple[int, int] | None, bands: int | None
 ) -> np.ndarray:
-    """Images as (n, h, w, bands) uint8; no more than one is held beside the result.
+    """Return images as (n, h, w, bands) uint8, reading one file at a time.
 
     Args:
         paths: the files, at least one.
@@ -38,30 +41,30 @@ def read_pictures(
     """
     if bands is not None and bands not in _MODES:
         raise DataError(expected(f"{source}: bands of image files", "1 or 3", bands))
-    grey, first_size = True, None
+    gray, first_size = True, None
     for path in paths:
         with _opened(path) as picture:
-            mode, found = picture.mode, (picture.height, picture.width)
+            mode, size_here = picture.mode, (picture.height, picture.width)
         if mode not in _EIGHT_BIT:
             raise DataError(expected(f"'{path.name}'", "an image of 8 bits", f"mode {mode}"))
-        grey = grey and mode in _GREY
-        first_size = found if first_size is None else first_size
-        if size is None and found != first_size:
+        gray = gray and mode in _GRAY
+        first_size = size_here if first_size is None else first_size
+        if size is None and size_here != first_size:
             raise DataError(
                 expected(
                     f"{source}: sizes",
                     f"{_text(first_size)} as of '{paths[0].name}'",
-                    f"{_text(found)} of '{path.name}'",
+                    f"{_text(size_here)} of '{path.name}'",
                     "Ask for one size, or bring the files to one size.",
                 )
             )
     goal = size if size is not None else first_size
     if goal is None:
         raise DataError(expected(source, "at least one image file", "none"))
-    wanted = bands if bands is not None else (1 if grey else 3)
-    images = np.empty((len(paths), *goal, wanted), np.uint8)
+    count = bands if bands is not None else (1 if gray else 3)
+    images = np.empty((len(paths), *goal, count), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _decoded(path, goal, wanted)
+        images[index] = _decoded(path, goal, count)
     return images
 
 
@@ -78,7 +81,7 @@ def _decoded(path: Path, size: tuple[int, int], bands: int) -> np.ndarray:
     return np.asarray(plain).reshape(*size, bands)
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> Image.Image:
     from PIL import Image
 
     try:
@@ -99,9 +102,9 @@ _PARTS = {
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation"),
 }
-"""Names of the folders of a part, in any case; the first of those that there are is taken."""
+"""Names of the folders of a part, in any case; the first one that exists is used."""
 TABLES = ("hasy-data-labels.csv",)
-"""Tables that stand beside the folder of their images."""
+"""Names of tables in the folder of a data set."""
 
 
 def load_class_folders(
@@ -111,13 +114,13 @@ def load_class_folders(
     size: tuple[int, int] | None = None,
     bands: int | None = None,
 ) -> Dataset:
-    """Images of `folder/CLASS/*.png` and the like, or of `folder/train/CLASS` and `.../test/...`.
+    """Load images of `folder/CLASS/*.png`, or of `folder/train/CLASS` and `folder/test/CLASS`.
 
-    The parts' folders may also be called `Training` and `Test`, as those of Fruits 360; without a
-    test folder `val` is the test part, as that of Imagenette. Classes are the sorted names of the
-    folders, those of both parts taken together. A folder that holds image files itself has no
-    labels. Without folders of parts a part is a fixed, stratified share (`datasets.split`).
-    Without a part, images come in the order of classes and names.
+    The parts' folders may also be called `Training` and `Test`, as in Fruits 360; without a test
+    folder, `val` is the test part, as in Imagenette. Classes are the sorted names of the folders
+    of both parts. A folder that holds image files itself has no labels. Without folders of parts,
+    a part is a fixed, stratified share (`datasets.split`). Without a part, images are in the order
+    of classes and names.
 
     Raises:
         DataError: no images, or images that do not fit together.
@@ -131,18 +134,18 @@ def load_class_folders(
     labels: list[int] = []
     for root in roots:
         for label, name in enumerate(classes):
-            found = _pictures(root / name)
-            paths += found
-            labels += [label] * len(found)
-    known: np.ndarray | None = np.array(labels, np.int64)
+            pictures = _pictures(root / name)
+            paths += pictures
+            labels += [label] * len(pictures)
+    codes: np.ndarray | None = np.array(labels, np.int64)
     if not classes and not own_parts:
-        paths, known = _pictures(folder), None
+        paths, codes = _pictures(folder), None
     if not paths:
         hint = "Put image files into one folder for each class."
         raise DataError(expected(source, "image files in folders", "none", hint))
     if part is not None and not own_parts:
-        paths, known = _part(paths, known, part, source)
-    return dataset(read_pictures(paths, source, size, bands), known, classes, source)
+        paths, codes = _part(paths, codes, part, source)
+    return dataset(read_pictures(paths, source, size, bands), codes, classes, source)
 
 
 def load_table(
@@ -152,12 +155,11 @@ def load_table(
     size: tuple[int, int] | None = None,
     bands: int | None = None,
 ) -> Dataset:
-    """Images of a CSV file of paths and labels; relative paths count from its folder.
+    """Load images of a CSV file of paths and labels; relative paths count from its folder.
 
-    The columns are those named `path` and `label`, else the first that are left (so that
-    `symbol_id` is the label in the table of HASYv2). A first row whose
-    path is a file is no header. Labels are names; the classes are sorted, by value where all are
-    whole numbers.
+    The columns are those named `path` and `label`, else the first other ones (in the table of
+    HASYv2, `symbol_id` is the label). A first row whose path is a file is not a header. Labels are
+    names; the classes are sorted, by value if all are whole numbers.
 
     Raises:
         DataError: not such a table, or images that are missing or do not fit together.
@@ -175,8 +177,8 @@ def load_table(
     least = max(path_column, label_column) + 1
     for number, row in enumerate(rows, 1):
         if len(row) < least:
-            wanted = f"{least} columns and more"
-            raise DataError(expected(f"{source}: row {number} of the data", wanted, len(row)))
+            row_name = f"{source}: row {number} of the data"
+            raise DataError(expected(row_name, f"{least} columns and more", len(row)))
     if not rows:
         raise DataError(expected(source, "rows of a path and a label", "a header only"))
     paths = [table.parent / row[path_column] for row in rows]
@@ -190,21 +192,15 @@ def load_table(
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:
-    """The folders of the parts, of those that there are; exact names go before others."""
-    found = {}
+    """Return the folders of the parts that exist; a name in lower case goes before others."""
+    folders = {}
     for part, names in _PARTS.items():
         fitting = [path for path in folder.iterdir() if path.name.lower() in names]
         fitting = [path for path in fitting if path.is_dir()]
         if fitting:
-            rank = {name: place for place, name in enumerate(names)}
-            found[part] = min(
-                fitting,
-                key=lambda path, rank=rank: (
-                    rank[path.name.lower()],
-                    path.name.lower() != path.name,
-                ),
-            )
-    return found
+            order = [(names.index(p.name.lower()), p.name.lower() != p.name, p) for p in fitting]
+            folders[part] = min(order)[-1]
+    return folders
 
 
 def _part(

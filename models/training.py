@@ -1,4 +1,4 @@
-"""Trains a recipe and writes the model with a sidecar that says what it is fed."""
+"""Training of a recipe, or of any Keras model; the model is written with a sidecar."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core import files
+from oip.core import files, html
 from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
 from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, statistics
@@ -20,9 +21,12 @@ from oip.models.networks.base import Recipe
 from oip.models.recipes import recipe as recipe_of
 from oip.models.training_settings import TrainSettings, keras_optimizer
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
 _ENDING = ".keras"
-_PREDICTED_AT_ONCE = 512
+_PREDICTION_BATCH = 512
 
 
 class TrainingDiverged(SettingsError):
@@ -31,7 +35,7 @@ class TrainingDiverged(SettingsError):
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """A trained model and how good it is.
+    """A trained model and its quality.
 
     Shapes: `confusion` (classes, classes): images of the test part by true class (rows) and by
     predicted class (columns). `losses`: mean training loss of each epoch, penalties included, in
@@ -47,7 +51,25 @@ class TrainResult:
     """Wall time of the training itself."""
     classes: tuple[str, ...]
     sidecar: dict[str, Any]
-    """What stands beside the model, in `<name>.oip.json`."""
+    """The content of the file beside the model, `<name>.oip.json`."""
+
+    def __repr__(self) -> str:
+        count = int(self.confusion.sum())
+        return (
+            f"TrainResult '{self.path.name}': accuracy {self.accuracy:.4f} on {count} images of "
+            f"{len(self.classes)} classes, {len(self.losses)} epochs in {self.seconds:.1f} s"
+        )
+
+    def _repr_html_(self) -> str:
+        mistakes = self.confusion.sum(axis=1) - np.diag(self.confusion)
+        rows = list(zip(self.classes, self.confusion.sum(axis=1), mistakes, strict=True))
+        return html.block(repr(self), html.table(("class", "images", "wrong"), rows))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the confusion matrix: rows are true classes, columns predicted ones."""
+        import pandas as pd
+
+        return pd.DataFrame(self.confusion, index=self.classes, columns=self.classes)
 
 
 def train(
@@ -57,9 +79,9 @@ def train(
     settings: TrainSettings | None = None,
     out: str | Path = "model.keras",
     progress: Progress = automatic,
-    record: Any = None,
+    record: keras.callbacks.Callback | None = None,
 ) -> TrainResult:
-    """Trains a network on plain pixels and writes it, with its sidecar beside it.
+    """Train a network on plain pixels and write it, with its sidecar beside it.
 
     The same seed gives the same start, order of images and, on one machine with the same versions
     and number of threads, usually the same weights; TensorFlow does not promise the last, and other
@@ -68,10 +90,10 @@ def train(
     Args:
         recipe: a recipe or its name.
         data_train: images and labels to learn from; every class must be there.
-        data_test: images and labels to judge by; never seen in training.
+        data_test: images and labels that the model is evaluated on.
         settings: the recipe's own for so many images if None.
-        out: the file to write, ending in `.keras`; one that is there is replaced at the end.
-        progress: told "training" in batches.
+        out: the file to write, ending in `.keras`; an existing file is replaced at the end.
+        progress: called with "training" and the number of batches.
         record: a Keras callback that watches the training, such as `mi.Recorder`.
 
     Raises:
@@ -99,48 +121,45 @@ def train(
     losses = fit(model, data_train, settings, progress, callbacks)
     seconds = time.perf_counter() - began
     confusion = confusion_of(model, data_test.images, labels_test, len(data_test.classes))
-    sidecar = _written(
-        model,
-        out,
-        {
-            "input": {
-                "shape": list(data_train.images.shape[1:]),
-                "mean": mean.tolist(),
-                "std": std.tolist(),
-                "low": data_train.low,
-                "high": data_train.high,
-            },
-            "classes": list(data_train.classes),
-            "data": data_train.source,
-            "recipe": chosen.name,
-            "options": {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in chosen.options.items()
-            },
-            "settings": settings.to_dict(),
-            "accuracy": float(np.trace(confusion) / confusion.sum()),
-            "confusion": confusion.tolist(),
-            "losses": list(losses),
-            "seconds": round(seconds, 3),
+    accuracy = float(np.trace(confusion) / confusion.sum())
+    sidecar = {
+        "input": {
+            "shape": list(data_train.images.shape[1:]),
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+            "low": data_train.low,
+            "high": data_train.high,
         },
-    )
+        "classes": list(data_train.classes),
+        "data": data_train.source,
+        "recipe": chosen.name,
+        "options": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in chosen.options.items()
+        },
+        "settings": settings.to_dict(),
+        "accuracy": accuracy,
+        "confusion": confusion.tolist(),
+        "losses": list(losses),
+        "seconds": round(seconds, 3),
+    }
     return TrainResult(
         path=out,
-        accuracy=sidecar["accuracy"],
+        accuracy=accuracy,
         confusion=confusion,
         losses=losses,
         seconds=seconds,
         classes=data_train.classes,
-        sidecar=sidecar,
+        sidecar=_write(model, out, sidecar),
     )
 
 
 def fit(
-    model: Any,
+    model: keras.Model,
     data: Dataset,
     settings: TrainSettings,
     progress: Progress = automatic,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[float, ...]:
     """Train a Keras model on plain pixels and labels.
 
@@ -149,7 +168,7 @@ def fit(
             holds the "loss". It is compiled here.
         data: images and labels to learn from.
         settings: optimizer, epochs and batches; the seed is that of the model's builder.
-        progress: told "training" in batches.
+        progress: called with "training" and the number of batches.
         callbacks: Keras callbacks that watch the training.
 
     Returns:
@@ -174,7 +193,7 @@ def fit(
         labels,
         batch_size=settings.batch,
         epochs=settings.epochs,
-        callbacks=[_told(progress, steps), *callbacks],
+        callbacks=[_progress_callback(progress, steps), *callbacks],
         verbose=0,
     )
     losses = tuple(float(loss) for loss in history.history["loss"])
@@ -188,48 +207,46 @@ def fit(
     return losses
 
 
-def confusion_of(model: Any, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """(classes, classes) counts of images by true (rows) and predicted class (columns)."""
-    predicted = model.predict(images, batch_size=_PREDICTED_AT_ONCE, verbose=0).argmax(axis=1)
+def confusion_of(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, classes: int
+) -> np.ndarray:
+    """Return (classes, classes) counts of images by true (rows) and predicted class (columns)."""
+    predicted = model.predict(images, batch_size=_PREDICTION_BATCH, verbose=0).argmax(axis=1)
     counts = np.bincount(labels * classes + predicted, minlength=classes**2)
     return counts.reshape(classes, classes)
 
 
-def _written(model: Any, out: Path, told: dict[str, Any]) -> dict[str, Any]:
+def _write(model: keras.Model, out: Path, sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Write the model and its sidecar; return the sidecar's content."""
     with files.replacing(out, _ENDING) as temporary:
         model.save(temporary)
-        sidecar = {
-            "schema": SCHEMA,
-            "kind": "oip-model",
-            "model": out.name,
-            "sha256": files.sha256(temporary),
-            **told,
-        }
-        # Before the model is in its place: a crash in between leaves a sidecar whose digest fits
-        # no model, which is not used, rather than a model of which nothing is known.
-        files.write_json(out.with_suffix(".oip.json"), sidecar)
-    return sidecar
+        digest = files.sha256(temporary)
+        record = SidecarFile.of({"model": out.name, "sha256": digest, **sidecar})
+        # Written before the model replaces `out`: after a crash in between, the sidecar fits no
+        # model and is not used; otherwise a model would have no sidecar.
+        record.write(out.with_suffix(".oip.json"))
+    return record.content()
 
 
-def _told(progress: Progress, steps: int) -> Any:
+def _progress_callback(progress: Progress, steps: int) -> keras.callbacks.Callback:
+    """Return a callback that reports batches and stops when the loss is not finite."""
     import keras
 
-    class Told(keras.callbacks.Callback):
+    class TrainingProgress(keras.callbacks.Callback):
         done = 0
 
-        def on_train_begin(self, logs: Any = None) -> None:
+        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
             progress("training", 0, steps)
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
             self.done += 1
             progress("training", self.done, steps)
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if not math.isfinite((logs or {}).get("loss", 0.0)):
-                trained: Any = self.model
-                trained.stop_training = True
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            if not math.isfinite((logs or {}).get("loss", 0.0)) and self.model is not None:
+                self.model.stop_training = True
 
-    return Told()
+    return TrainingProgress()
 
 
 def _check_out(out: Path) -> None:
@@ -241,6 +258,7 @@ def _check_out(out: Path) -> None:
 
 
 def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of both parts, which have to fit each other."""
     labels, labels_test = _labels_of(train_), _labels_of(test)
     if train_.images.shape[1:] != test.images.shape[1:]:
         raise DataError(

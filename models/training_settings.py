@@ -1,12 +1,15 @@
-"""How a network is trained."""
+"""Settings of a training."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oip.core.errors import SettingsError, expected
+
+if TYPE_CHECKING:
+    import keras
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam")
 SCHEDULES = ("constant", "exponential", "cosine", "steps")
@@ -54,7 +57,7 @@ class TrainSettings:
         if not 0.0 <= self.momentum < 1.0:
             raise SettingsError(expected("momentum", "0 to below 1", self.momentum))
         if self.momentum and self.optimizer == "adam":
-            hint = "Use --optimizer sgd, or leave the momentum out."
+            hint = "Use the optimizer sgd, or leave the momentum out."
             raise SettingsError(expected("momentum", "0, as adam has its own", self.momentum, hint))
         if not 0.0 <= self.l2 < math.inf:
             raise SettingsError(expected("l2", "0 or a number above", self.l2))
@@ -62,12 +65,12 @@ class TrainSettings:
             raise SettingsError(expected("seed", f"0 to {_LARGEST_SEED}", self.seed))
 
     def to_dict(self) -> dict[str, Any]:
-        """As the model's sidecar holds it."""
+        """Return the settings as the model's sidecar holds them."""
         return asdict(self)
 
 
-def keras_optimizer(settings: TrainSettings, steps: int) -> Any:
-    """The Keras optimizer with its schedule, for a training of `steps` batches."""
+def keras_optimizer(settings: TrainSettings, steps: int) -> keras.Optimizer:
+    """Return the Keras optimizer with its schedule, for a training of `steps` batches."""
     import keras
 
     rate = _learning_rate(settings, steps)
@@ -78,7 +81,9 @@ def keras_optimizer(settings: TrainSettings, steps: int) -> Any:
     return keras.optimizers.Adam(rate)
 
 
-def _learning_rate(settings: TrainSettings, steps: int) -> Any:
+def _learning_rate(
+    settings: TrainSettings, steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
     import keras
 
     schedules, first = keras.optimizers.schedules, settings.learning_rate

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from oip.models.networks.base import Recipe
 from oip.models.networks.dense import classified, hidden
 from oip.models.training_settings import TrainSettings
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class ConvStack(Recipe):
     filters: tuple[int, ...] = (32, 64, 128)
     activation: str = "relu"
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         values = inputs
         for number, maps in enumerate(self.filters, 1):
             values = convolved(values, number, maps, 3, self.activation, padding="valid")
@@ -56,10 +59,10 @@ class LeNet(Recipe):
 
     @property
     def least(self) -> int:
-        """Four nodes after the first convolution, which are pooled twice."""
+        """The smallest side: four nodes after the first convolution, which are pooled twice."""
         return 3 * self.stride + 1
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         values = inputs
         for number, maps in enumerate(self.filters, 1):
             stride = self.stride if number == 1 else 1
@@ -87,7 +90,7 @@ class LeNet5(Recipe):
     filters: tuple[int, ...] = (6, 12)
     activation: str = "relu"
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         values = inputs
         for number, maps in enumerate(self.filters, 1):
             values = convolved(values, number, maps, 5, self.activation, padding="valid")
@@ -113,7 +116,7 @@ class AlexNetSmall(Recipe):
     filters: tuple[int, ...] = (16, 32, 64, 128)
     activation: str = "relu"
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         values = inputs
         for number, maps in enumerate(self.filters, 1):
             values = convolved(values, number, maps, 3, self.activation)
@@ -123,7 +126,7 @@ class AlexNetSmall(Recipe):
 
 
 def convolved(
-    values: Any,
+    values: KerasTensor,
     number: int,
     maps: int,
     size: int,
@@ -131,8 +134,8 @@ def convolved(
     stride: int = 1,
     padding: str = "same",
     bias: bool = True,
-) -> Any:
-    """A convolution called `Conv2D_NUMBER`, of kernels `size` x `size`."""
+) -> KerasTensor:
+    """Add a convolution called `Conv2D_NUMBER`, of kernels `size` x `size`."""
     from keras import layers
 
     return layers.Conv2D(
@@ -146,8 +149,8 @@ def convolved(
     )(values)
 
 
-def pooled(values: Any, number: int) -> Any:
-    """The maximum over 2 x 2 nodes, by a layer called `MaxPooling2D_NUMBER`."""
+def pooled(values: KerasTensor, number: int) -> KerasTensor:
+    """Add the maximum over 2 x 2 nodes, a layer called `MaxPooling2D_NUMBER`."""
     from keras import layers
 
     return layers.MaxPooling2D(2, name=f"MaxPooling2D_{number}")(values)

@@ -1,12 +1,15 @@
-"""Networks of dense layers only, and the dense ends of the others."""
+"""Networks of dense layers, and the dense end of the other networks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from oip.models.networks.base import Recipe
 from oip.models.training_settings import TrainSettings
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Perceptron(Recipe):
     units: tuple[int, ...] = (1024, 256, 128)
     activation: str = "relu"
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         return classified(hidden(inputs, self.units, self.activation), classes)
 
 
@@ -63,15 +66,15 @@ class TanhMlp(Perceptron):
     activation: str = "tanh"
 
     def defaults(self, images: int) -> TrainSettings:
-        """Small batches for long: so narrow a network learns slowly."""
+        """Return small batches and many epochs: so narrow a network learns slowly."""
         if images < 100:
             return super().defaults(images)
         epochs = max(4, round(400_000 / images))
         return TrainSettings(epochs=min(epochs, 200), batch=32, learning_rate=0.01)
 
 
-def hidden(values: Any, units: tuple[int, ...], activation: str) -> Any:
-    """`Flatten` and dense layers called `Dense_1` and so on."""
+def hidden(values: KerasTensor, units: tuple[int, ...], activation: str) -> KerasTensor:
+    """Add `Flatten` and dense layers called `Dense_1` and so on."""
     from keras import layers
 
     values = layers.Flatten(name="Flatten")(values)
@@ -80,8 +83,8 @@ def hidden(values: Any, units: tuple[int, ...], activation: str) -> Any:
     return values
 
 
-def classified(values: Any, classes: int) -> Any:
-    """The last layer: class probabilities (n, classes)."""
+def classified(values: KerasTensor, classes: int) -> KerasTensor:
+    """Add the last layer: class probabilities (n, classes)."""
     from keras import layers
 
     return layers.Dense(classes, activation="softmax", name="classes")(values)

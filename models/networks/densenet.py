@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from oip.models.networks.base import Recipe
 from oip.models.networks.convolutional import convolved
 from oip.models.networks.dense import classified
 from oip.models.training_settings import TrainSettings
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
 _GROWTH = 12
 _WIDE = 48
@@ -20,10 +23,9 @@ _BLOCKS = 2
 class DenseNet(Recipe):
     """A convolution of 7 x 7, two dense blocks of four bottlenecks, and global average pooling.
 
-    The first pooling keeps the size, so that images of 28 x 28 leave 14 x 14 nodes a map after the
-    first convolution and 7 x 7 after the first dense block, as the paper says they do. The ReLU
-    before it changes nothing that later layers see: each of them begins with one, which commutes
-    with the maximum.
+    The first pooling keeps the size: images of 28 x 28 become 14 x 14 nodes a map after the first
+    convolution and 7 x 7 after the first dense block, as in the paper. The ReLU before it changes
+    nothing for later layers: each of them begins with one, which commutes with the maximum.
 
     References:
         H. Fang, V. Wang, M. Yamaguchi: Dissecting deep learning networks - visualizing mutual
@@ -45,20 +47,22 @@ class DenseNet(Recipe):
 
     @property
     def least(self) -> int:
-        """Four nodes after the first convolution, which are pooled twice."""
+        """The smallest side: four nodes after the first convolution, which are pooled twice."""
         return 3 * self.stride + 1
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         from keras import layers
 
         values = convolved(inputs, 1, 24, 7, "relu", self.stride)
         values = layers.MaxPooling2D(2, 1, "same", name="MaxPooling2D_1")(values)
         number = 1
         for block in range(1, _BLOCKS + 1):
-            for place in range(1, _BOTTLENECKS + 1):
+            for bottleneck in range(1, _BOTTLENECKS + 1):
                 narrow = _after_relu(values, number + 1, _WIDE, 1)
                 fresh = _after_relu(narrow, number + 2, _GROWTH, 3)
-                values = layers.Concatenate(name=f"Concatenate_{block}_{place}")([values, fresh])
+                values = layers.Concatenate(name=f"Concatenate_{block}_{bottleneck}")(
+                    [values, fresh]
+                )
                 number += 2
             number += 1
             values = _after_relu(values, number, _GROWTH, 1)
@@ -67,7 +71,7 @@ class DenseNet(Recipe):
         return classified(values, classes)
 
 
-def _after_relu(values: Any, number: int, maps: int, size: int) -> Any:
+def _after_relu(values: KerasTensor, number: int, maps: int, size: int) -> KerasTensor:
     from keras import layers
 
     active = layers.ReLU(name=f"ReLU_{number}")(values)

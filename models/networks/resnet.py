@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from oip.models.networks.base import Recipe
 from oip.models.networks.convolutional import convolved
 from oip.models.networks.dense import classified
 from oip.models.training_settings import TrainSettings
 
+if TYPE_CHECKING:
+    from keras import KerasTensor
+
 _BLOCKS = 2
 
 
 @dataclass(frozen=True)
 class ResNetSmall(Recipe):
-    """Three stages of two residual blocks with batch normalisation, and global average pooling.
+    """Three stages of two residual blocks with batch normalization, and global average pooling.
 
     References:
         K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition.
@@ -33,30 +36,30 @@ class ResNetSmall(Recipe):
     filters: tuple[int, ...] = (16, 32, 64)
     """Of each stage; every stage after the first halves the size."""
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         from keras import layers
 
         number = 1
-        values = _normalised(inputs, number, self.filters[0], 3, 1)
+        values = _normalized(inputs, number, self.filters[0], 3, 1)
         values = layers.ReLU(name=f"ReLU_{number}")(values)
         for stage, maps in enumerate(self.filters):
             for block in range(_BLOCKS):
                 stride = 2 if stage and not block else 1
                 shortcut = values
-                values = _normalised(values, number + 1, maps, 3, stride)
+                values = _normalized(values, number + 1, maps, 3, stride)
                 values = layers.ReLU(name=f"ReLU_{number + 1}")(values)
-                values = _normalised(values, number + 2, maps, 3, 1)
+                values = _normalized(values, number + 2, maps, 3, 1)
                 number += 2
                 if shortcut.shape[-1] != maps or stride > 1:
                     number += 1
-                    shortcut = _normalised(shortcut, number, maps, 1, stride)
+                    shortcut = _normalized(shortcut, number, maps, 1, stride)
                 values = layers.Add(name=f"Add_{number}")([values, shortcut])
                 values = layers.ReLU(name=f"ReLU_{number}")(values)
         values = layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
         return classified(values, classes)
 
 
-def _normalised(values: Any, number: int, maps: int, size: int, stride: int) -> Any:
+def _normalized(values: KerasTensor, number: int, maps: int, size: int, stride: int) -> KerasTensor:
     from keras import layers
 
     values = convolved(values, number, maps, size, None, stride, bias=False)

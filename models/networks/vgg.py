@@ -1,13 +1,16 @@
-"""VGG-16, as Keras has it."""
+"""VGG-16 of keras.applications."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from oip.models.networks.base import Recipe
 from oip.models.networks.dense import classified, hidden
 from oip.models.training_settings import TrainSettings
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,12 @@ class Vgg16(Recipe):
     least_side: ClassVar[int] = 32
     many: ClassVar[TrainSettings] = TrainSettings(epochs=30, batch=128, learning_rate=2e-4)
 
-    def layers(self, inputs: Any, classes: int) -> Any:
+    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         import keras
 
-        untrained: Any = None  # Keras takes it, and is annotated as if it took names only
-        body = keras.applications.VGG16(include_top=False, weights=untrained, input_tensor=inputs)
+        body = keras.applications.VGG16(
+            include_top=False,
+            weights=None,  # type: ignore[arg-type]
+            input_tensor=inputs,
+        )
         return classified(hidden(body.output, (512,), "relu"), classes)
