@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         negentropy,
         total_correlation,
     )
-    from oip.mi.ranking import Ranking, rank
+    from oip.mi.ranking import rank
+    from oip.mi.ranking_result import Ranking
     from oip.mi.redundancies import Redundancies, redundancy
     from oip.mi.selection import Selection, select
     from oip.mi.training.record import TrainingRecord
@@ -76,7 +77,7 @@ _MODULES = {
     "Estimator": "oip.mi.estimators.base",
     "LabelEstimator": "oip.mi.estimators.base",
     "KernelRanking": "oip.mi.kernel_ranking",
-    "Ranking": "oip.mi.ranking",
+    "Ranking": "oip.mi.ranking_result",
     "Redundancies": "oip.mi.redundancies",
     "Selection": "oip.mi.selection",
     "Separation": "oip.mi.class_pattern_results",

@@ -1,26 +1,32 @@
-"""What a trained network loses when one of its maps is silenced."""
+"""Ablations: the loss that a trained network gains when one map of a layer is silenced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from oip.core import html
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
+from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
-from oip.core.units import bits
-from oip.mi.layer_sample import LayerSample, output_subset
+from oip.core.units import bits, three_best
+from oip.mi.layer_sample import BYTE_BUDGET, LayerSample, output_subset
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from pandas import DataFrame
+    from tensorflow import Tensor
+
+    from oip.core.files import Json
+    from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
-SCHEMA = 1
-_BYTE_BUDGET = 256 << 20
 _BATCH = 256
 _ROWS = 20
 _Z = 1.959964
@@ -39,7 +45,7 @@ class Ablation:
     maps: np.ndarray
     """(m,) int: map numbers; the rows of all arrays."""
     to: str
-    """What a silenced map is set to."""
+    """The value of a silenced map, `zero` or `mean`."""
     loss: float
     accuracy: float
     loss_increase: np.ndarray
@@ -56,65 +62,86 @@ class Ablation:
     def __len__(self) -> int:
         return len(self.maps)
 
+    def __repr__(self) -> str:
+        best = three_best(self.order, self.loss_increase[self._rows], "bits")
+        return (
+            f"Ablation({self.layer}: {len(self)} maps, {self.samples} images; "
+            f"largest increase of the loss: map {best})"
+        )
+
+    @property
+    def _rows(self) -> np.ndarray:
+        return np.argsort(-self.loss_increase, kind="stable")
+
     @property
     def order(self) -> np.ndarray:
-        """(m,) int: map numbers, the one that is missed most first; NaN last."""
-        return self.maps[np.argsort(-self.loss_increase, kind="stable")]
+        """(m,) int: map numbers, the largest increase of the loss first; NaN last."""
+        return self.maps[self._rows]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a layer's `ablation.json` holds them; without maps that are NaN."""
-        rows = zip(
-            self.maps, self.loss_increase, self.low, self.high, self.accuracy_drop, strict=True
-        )
-        return {
-            "schema": SCHEMA,
-            "samples": self.samples,
-            "split": self.split,
-            "silenced_to": self.to,
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "maps": [
-                {
-                    "map": int(number),
-                    "loss_increase": float(value),
-                    "low": float(low),
-                    "high": float(high),
-                    "accuracy_drop": float(drop),
-                }
-                for number, value, low, high, drop in rows
-                if np.isfinite(value)
+    def to_file(self, key: str = "") -> AblationFile:
+        """Return the content of `ablation.json`, without maps that are NaN.
+
+        Args:
+            key: of all that the ablation depends on.
+        """
+        return AblationFile(
+            key=key,
+            samples=self.samples,
+            split=self.split,
+            silenced_to=self.to,
+            loss=self.loss,
+            accuracy=self.accuracy,
+            maps=[
+                MapAblation(
+                    map=int(self.maps[row]),
+                    loss_increase=float(self.loss_increase[row]),
+                    low=float(self.low[row]),
+                    high=float(self.high[row]),
+                    accuracy_drop=float(self.accuracy_drop[row]),
+                )
+                for row in np.flatnonzero(np.isfinite(self.loss_increase))
             ],
-        }
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values, as `ablation.json` holds them; without maps that are NaN."""
+        return {"schema": AblationFile.SCHEMA, **self.to_file().public_dict()}
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each map, the largest increase of the loss first; bits and shares."""
+        import pandas
+
+        names = ("maps", "loss_increase", "low", "high", "accuracy_drop")
+        columns = {name: getattr(self, name)[self._rows] for name in names}
+        return pandas.DataFrame({"layer": self.layer, "map": columns.pop("maps"), **columns})
 
     def _repr_html_(self) -> str:
-        places = np.argsort(-self.loss_increase, kind="stable")[:_ROWS]
         rows = [
             (
-                int(self.maps[place]),
-                float(self.loss_increase[place]),
-                f"{self.low[place]:.4f} to {self.high[place]:.4f}",
-                f"{self.accuracy_drop[place]:.2%}",
+                int(self.maps[row]),
+                float(self.loss_increase[row]),
+                f"{self.low[row]:.4f} to {self.high[row]:.4f}",
+                f"{self.accuracy_drop[row]:.2%}",
             )
-            for place in places
+            for row in self._rows[:_ROWS]
         ]
-        where = f", {self.split}" if self.split else ""
-        told = (
-            f"silenced to {self.to}; {self.samples} images{where}; "
+        split = f", {self.split}" if self.split else ""
+        text = (
+            f"silenced to {self.to}; {self.samples} images{split}; "
             f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
         )
+        headings = ("map", "increase of the loss, bits", "95 %", "accuracy falls")
         return html.block(
-            f"{self.layer}: what the network loses without each of {len(self)} maps",
-            html.paragraph(told),
-            html.table(
-                ("map", "loss gains, bits", "95 %", "accuracy falls"), rows, len(self) - len(rows)
-            ),
+            f"{self.layer}: loss of the network without each of {len(self)} maps",
+            html.paragraph(text),
+            html.table(headings, rows, len(self) - len(rows)),
         )
 
 
 def ablate(
-    model_or_path: Any,
+    model_or_path: ModelLike,
     images: np.ndarray,
-    labels: Any,
+    labels: ArrayLike,
     layer: str | LayerInfo,
     *,
     maps: str | Iterable[int] | int | None = None,
@@ -123,9 +150,9 @@ def ablate(
     seed: int = 0,
     split: str = "",
     progress: Progress = automatic,
-    byte_budget: int = _BYTE_BUDGET,
+    byte_budget: int = BYTE_BUDGET,
 ) -> Ablation:
-    """What the loss of a network gains when one map of a layer is silenced, for each of its maps.
+    """Measure how much the loss of a network increases without each map of a layer.
 
     The loss is the cross-entropy of the network's classes. The layers before the map run once for
     every batch of images; those after it run for many silenced maps at once. The model is not
@@ -134,15 +161,15 @@ def ablate(
     Args:
         model_or_path: a Keras model, the path of one, or an `oip.Network`.
         images: (n, h, w, bands), as the model is fed with them.
-        labels: (n,) whole numbers, the places of the classes in the model's output, or one-hot.
+        labels: (n,) whole numbers, the units of the model's output for the classes, or one-hot.
         layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
         maps: map numbers; all if None.
-        to: `zero`, as if the map had been cut out; `mean`, its mean over images and nodes: what it
-            tells is lost, the level that the next layer was trained with stays.
+        to: `zero`, as if the map had been cut out; `mean`, its mean over images and nodes: its
+            information is lost, while the level that the next layer was trained with stays.
         samples: most images that are used, in the shares of their classes.
         seed: of the subsample.
-        split: what the images are, such as "mnist:test"; shown with the result.
-        progress: is told how many maps are done.
+        split: name of the images, such as "mnist:test"; shown with the result.
+        progress: is called with the number of maps done.
         byte_budget: for the activations that are in memory at a time.
 
     Returns:
@@ -162,44 +189,42 @@ def ablate(
     from oip.network.forward import batch_size, image_batches, spatial_means
 
     check_choice("to", to, ("zero", "mean"))
-    everything = LayerSample.of(model_or_path, images, layer, maps=maps, seed=seed)
-    network, info, numbers = everything.network, everything.layer, everything.maps
-    sample = everything.take(
-        output_subset(network, labels, len(everything), check_whole("samples", samples), seed)
-    )
-    pixels, codes = sample.images, sample.codes
+    samples = check_whole("samples", samples)
+    sample = LayerSample.of(model_or_path, images, layer, maps=maps, seed=seed)
+    network, info, numbers = sample.network, sample.layer, sample.maps
+    sample = sample.take(output_subset(network, labels, len(sample), samples, seed))
+    pixels, codes, count = sample.images, sample.codes, len(sample)
 
     fill = np.zeros(info.maps)
     if to == "mean":
-        for part in spatial_means(network, pixels, info):
-            fill += part.sum(axis=0, dtype=np.float64) / len(pixels)
-    whole, right = np.empty(len(pixels)), np.empty(len(pixels), bool)
-    sums = np.zeros((3, len(numbers)))
-    outcomes = _outcomes(network, info)
+        for means in spatial_means(network, pixels, info):
+            fill += means.sum(axis=0, dtype=np.float64) / count
+    whole, right = np.empty(count), np.empty(count, bool)
+    increases, squares, drops = np.zeros((3, len(numbers)))
+    silenced = _SilencedNetwork(network, info)
     size = network.activation_bytes()
     batch = batch_size(size, byte_budget, _BATCH)
-    room = max(1, byte_budget // (size * min(batch, len(pixels))))
-    total_work = len(numbers) * -(-len(pixels) // batch)
-    label, done = f"{info.name}: ablation", 0
-    progress(label, 0, total_work)
+    room = max(1, byte_budget // (size * min(batch, count)))
+    label, done, total = f"{info.name}: ablation", 0, len(numbers) * -(-count // batch)
+    progress(label, done, total)
     for rows, part in image_batches(pixels, size, byte_budget, _BATCH):
-        run = outcomes(part, codes[rows], fill.astype(np.float32))
-        whole[rows], right[rows] = (found[0] for found in run(np.array([-1])))
+        run = silenced.on(part, codes[rows], fill)
+        whole[rows], right[rows] = (values[0] for values in run(np.array([-1])))
         for start in range(0, len(numbers), room):
             block = slice(start, start + room)
             losses, hits = run(numbers[block])
             gained = losses - whole[rows]
-            sums[0, block] += gained.sum(axis=1)
-            sums[1, block] += (gained**2).sum(axis=1)
-            sums[2, block] += (right[rows].astype(int) - hits).sum(axis=1)
+            increases[block] += gained.sum(axis=1)
+            squares[block] += (gained**2).sum(axis=1)
+            drops[block] += (right[rows].astype(int) - hits).sum(axis=1)
             done += len(losses)
-            progress(label, done, total_work)
+            progress(label, done, total)
     if not np.isfinite(whole).all():
         hint = "Look for NaN in the model's weights."
         raise DataError(expected("the model's loss", "a finite number", whole.mean(), hint))
-    mean = sums[0] / len(pixels)
+    mean = increases / count
     with np.errstate(invalid="ignore"):
-        spread = np.sqrt(np.maximum(sums[1] / len(pixels) - mean**2, 0.0) / len(pixels))
+        spread = np.sqrt(np.maximum(squares / count - mean**2, 0.0) / count)
     return Ablation(
         layer=info.name,
         index=info.index,
@@ -210,99 +235,139 @@ def ablate(
         loss_increase=bits(mean),
         low=bits(mean - _Z * spread),
         high=bits(mean + _Z * spread),
-        accuracy_drop=sums[2] / len(pixels),
-        samples=len(pixels),
+        accuracy_drop=drops / count,
+        samples=count,
         split=split,
     )
 
 
-def _outcomes(network: Network, layer: LayerInfo) -> Callable[..., Any]:
-    """`outcomes(part, codes, fill)` -> `run(maps)` -> losses in nats and hits, (maps, n) each.
+class _Outcomes(NamedTuple):
+    """Losses and hits of images for some silenced maps."""
 
-    A map number of -1 silences nothing.
+    losses: np.ndarray
+    """(maps, n) nats."""
+    hits: np.ndarray
+    """(maps, n) bool: the class is predicted correctly."""
+
+
+class _SilencedNetwork:
+    """A network that runs with one map of a layer after another silenced.
+
+    Raises:
+        ModelError: the model does not end in classes.
+        DataError: it gives several labels an image.
     """
-    import tensorflow as tf
 
-    from oip.network import layer_types
-    from oip.network.forward import compiled_for_images, run_to
-    from oip.network.tracing import shadowed
+    def __init__(self, network: Network, layer: LayerInfo):
+        import tensorflow as tf
 
-    head = network.class_layer()
-    one_output = head.maps == 1
-    if not one_output and layer_types.activation_name(head.response.layer) == "sigmoid":
-        raise DataError(
-            expected(
-                "the model's output",
-                "one class an image (softmax, logits, or a single sigmoid)",
-                f"{head.maps} sigmoids",
-                "The loss of several labels an image is not one cross-entropy.",
+        from oip.network import layer_types, outputs
+        from oip.network.forward import compiled_for_images, run_to
+
+        head = outputs.classes(network)
+        single = head.units == 1
+        if not single and layer_types.activation_name(head.place.layer) == "sigmoid":
+            raise DataError(
+                expected(
+                    "the model's output",
+                    "one class an image (softmax, logits, or a single sigmoid)",
+                    f"{head.units} sigmoids",
+                    "The loss of several labels an image is not one cross-entropy.",
+                )
             )
+        axes = len(layer.size)
+
+        def response(images: Tensor) -> Tensor:
+            """Return (n, *size, maps), channels last."""
+            return run_to(
+                network.model, network.feed(images), layer.response, layer.channels_first
+            )[1]
+
+        def outcomes(
+            images: Tensor, values: Tensor, codes: Tensor, maps: Tensor, fill: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            """Return losses and hits (maps, n).
+
+            Args: images (n, h, w, bands), responses (n, *size, maps), codes (n,), numbers (k,) of
+            the maps to silence, their new values (maps,).
+            """
+            count = tf.shape(maps)[0]
+            mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
+            changed = tf.reshape(
+                tf.where(mask, fill, values[None]), [-1, *layer.size, layer.maps]
+            )  # (k * n, *size, maps)
+
+            def silence(own: Tensor) -> Tensor:
+                if not layer.channels_first:
+                    return tf.cast(changed, own.dtype)
+                order = [0, axes + 1, *range(1, axes + 1)]
+                return tf.cast(tf.transpose(changed, order), own.dtype)
+
+            # What the model makes of the images before the map is no part of the result:
+            # TensorFlow leaves it out, save where it leads past the map.
+            repeated = tf.tile(images, [count, *[1] * (len(images.shape) - 1)])
+            with changed_response(layer, silence):
+                logits, _ = run_to(network.model, network.feed(repeated), head.place, False)
+            if single:
+                logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+            true = tf.tile(codes, [count])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
+            hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
+            return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
+
+        self._response = compiled_for_images(network, response)
+        self._outcomes = compiled_for_images(
+            network,
+            outcomes,
+            tf.TensorSpec((None, *layer.size, layer.maps), tf.float32),
+            tf.TensorSpec((None,), tf.int64),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((layer.maps,), tf.float32),
         )
-    axes = len(layer.size)
 
-    def response(part: Any) -> Any:
-        return run_to(network.model, network.feed(part), layer.response)[1]
+    def on(
+        self, images: np.ndarray, codes: np.ndarray, fill: np.ndarray
+    ) -> Callable[[np.ndarray], _Outcomes]:
+        """Return `run(maps)`: the outcomes with each of these maps silenced; -1 silences nothing.
 
-    def after(part: Any, known: Any, codes: Any, maps: Any, fill: Any) -> tuple[Any, Any]:
-        count = tf.shape(maps)[0]
-        mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
-        silenced = tf.where(mask, fill, known[None])
-        silenced = tf.reshape(silenced, [-1, *layer.size, layer.maps])
-        # What the model makes of the images before the map is no part of the result: TensorFlow
-        # leaves it out, save where it leads past the map.
-        times: Any = [count, *[1] * (len(part.shape) - 1)]
-        images = tf.tile(part, times)
-        with shadowed([layer.response.layer], _replaced(layer, silenced)):
-            logits, _ = run_to(network.model, network.feed(images), head.response)
-        if one_output:
-            logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
-        true = tf.tile(codes, times[:1])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
-        hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
-        return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
+        Args:
+            images: (n, h, w, bands) float32.
+            codes: (n,) int, units of the model's output.
+            fill: (maps,): the value of each map where it is silenced.
+        """
+        import tensorflow as tf
 
-    before = compiled_for_images(network, response)
-    rest = compiled_for_images(
-        network,
-        after,
-        tf.TensorSpec((None, *layer.size, layer.maps), tf.float32),
-        tf.TensorSpec((None,), tf.int64),
-        tf.TensorSpec((None,), tf.int32),
-        tf.TensorSpec((layer.maps,), tf.float32),
-    )
+        batch, true = tf.constant(images), tf.constant(codes, tf.int64)
+        values, new = self._response(batch), tf.constant(fill, tf.float32)
 
-    def outcomes(part: np.ndarray, codes: np.ndarray, fill: np.ndarray) -> Callable[..., Any]:
-        fed, true = tf.constant(part), tf.constant(codes, tf.int64)
-        known = before(fed)
-
-        def run(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            losses, hits = rest(fed, known, true, tf.constant(maps, tf.int32), tf.constant(fill))
-            return losses.numpy().astype(np.float64), hits.numpy()
+        def run(maps: np.ndarray) -> _Outcomes:
+            losses, hits = self._outcomes(batch, values, true, tf.constant(maps, tf.int32), new)
+            return _Outcomes(losses.numpy().astype(np.float64), hits.numpy())
 
         return run
 
-    return outcomes
 
+@contextmanager
+def changed_response(layer: LayerInfo, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Trace runs of the model in the block with the layer's response replaced by a change of it.
 
-def _replaced(layer: LayerInfo, values: Any) -> Callable[..., Any]:
-    """Shadow of a layer that gives `values` (channels last) in place of the layer's response."""
-    import tensorflow as tf
+    Args:
+        layer: the layer, whose response is taken at one use of a Keras layer.
+        change: takes the response, in the layout of the model, and returns one of its type.
+    """
+    from oip.network.tracing import shadowed
 
-    uses = {"seen": 0}
+    uses = 0
 
-    def wrap(_: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-        def given(*args: Any, **kwargs: Any) -> Any:
-            own = call(*args, **kwargs)
-            here = uses["seen"] == layer.response.use
-            uses["seen"] += 1
-            if not here:
-                return own
-            known = values
-            if layer.channels_first:
-                rank = len(values.shape)
-                known = tf.transpose(values, [0, rank - 1, *range(1, rank - 1)])
-            return tf.cast(known, own.dtype)
+    def wrap(_layer: object, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def changed(*args: object, **kwargs: object) -> Tensor:
+            nonlocal uses
+            response = call(*args, **kwargs)
+            here = uses == layer.response.use
+            uses += 1
+            return change(response) if here else response
 
-        return given
+        return changed
 
-    return wrap
+    with shadowed([layer.response.layer], wrap):
+        yield

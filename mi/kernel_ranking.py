@@ -1,47 +1,55 @@
-"""Which of the 2-D kernels that feed a map carry what it knows."""
+"""Rankings of the 2-D kernels that feed one map, by the information of their partial responses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core import html, plots
 from oip.core.errors import ModelError, SettingsError, expected
-from oip.core.units import bits
+from oip.core.layer_formats import KernelInformation, MapKernels
+from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.estimators.renyi import Renyi
 from oip.mi.layer_sample import LayerSample, NoFiniteResponses
-from oip.mi.ranking import Estimated
+from oip.mi.ranking_result import EstimatorRanking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+    from pandas import DataFrame
+    from tensorflow import Tensor
 
+    from oip.core.files import Json
+    from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
     from oip.network.tracing import Call
 
-_BYTES = 1 << 30
-_NULL = 40
-_SHOWN = 64
+_RESPONSE_BYTES = 1 << 30
+"""Partial responses of one map, at most."""
+_BATCH_BYTES = 64 << 20
+_SHUFFLES = 40
+_DRAWN = 64
 _ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class KernelRanking:
-    """The kernels (input channel -> map) of one map, by what their partial responses know."""
+    """The kernels (input channel -> map) of one map, by the information of partial responses."""
 
     layer: str
     index: int
     map: int
-    estimated: Estimated
-    """Information of partial responses about the label; a row an input channel."""
+    ranking: EstimatorRanking
+    """About the label; a row an input channel."""
     with_map: np.ndarray
-    """(inputs,) bits: information of a partial response and the map's response (matrix Renyi)."""
+    """(inputs,) bits: information of a partial response about the map's response (Renyi)."""
     weights: np.ndarray
     """(inputs, rows, columns): the kernels."""
     samples: int
@@ -51,33 +59,57 @@ class KernelRanking:
     @property
     def order(self) -> np.ndarray:
         """(inputs,) int: input channels, the most informative first."""
-        return self.estimated.order
+        return self.ranking.order
 
     def __len__(self) -> int:
         return len(self.weights)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values: the map and its kernels, best first; information in bits."""
-        one = self.estimated
-        return {
-            "map": self.map,
-            "of": len(self),
-            "kernels": [
-                {
-                    "input": int(row),
-                    "mi": float(one.mi[row]),
-                    "low": _plain(one.low[row]),
-                    "high": _plain(one.high[row]),
-                    "p_adjusted": _plain(one.p_adjusted[row]),
-                    "with_map": float(self.with_map[row]),
-                    "weights": [[float(weight) for weight in line] for line in self.weights[row]],
-                }
+    def __repr__(self) -> str:
+        best = three_best(self.order, self.ranking.mi[self.order], "bits")
+        return f"KernelRanking({self._title}, {self.samples} images; best: input {best})"
+
+    @property
+    def _title(self) -> str:
+        return f"{self.layer}:{self.map}, {len(self)} kernels"
+
+    def to_part(self) -> MapKernels:
+        """Return the kernels as `kernels.json` holds them."""
+        ranking = self.ranking
+        return MapKernels(
+            map=self.map,
+            of=len(self),
+            kernels=[
+                KernelInformation(
+                    input=int(row),
+                    mi=float(ranking.mi[row]),
+                    low=finite_or_none(ranking.low[row]),
+                    high=finite_or_none(ranking.high[row]),
+                    p_adjusted=finite_or_none(ranking.p_adjusted[row]),
+                    with_map=float(self.with_map[row]),
+                    weights=self.weights[row].astype(float).tolist(),
+                )
                 for row in self.order
             ],
-        }
+        )
 
-    def plot(self, most: int = _SHOWN) -> Figure:
-        """The best kernels in their order, each with its input channel and its bits.
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values: the map and its kernels, best first; information in bits."""
+        import msgspec
+
+        return msgspec.to_builtins(self.to_part())
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each kernel, best first; information in bits."""
+        import pandas
+
+        order = self.order
+        names = ("rank", "mi", "low", "high", "p_adjusted")
+        columns = {name: getattr(self.ranking, name)[order] for name in names}
+        head = {"layer": self.layer, "map": self.map, "input": order}
+        return pandas.DataFrame({**head, **columns, "with_map": self.with_map[order]})
+
+    def plot(self, most: int = _DRAWN) -> Figure:
+        """Draw the best kernels in their order, each with its input channel and its bits.
 
         Orange is negative, purple is positive; one scale for all, so that weak kernels look weak.
         """
@@ -87,14 +119,14 @@ class KernelRanking:
         height = 1.35 * lines + 0.4
         figure, panels = plots.figure(max(1.1 * columns, 3.2), height, rows=lines, columns=columns)
         largest = float(np.abs(self.weights).max()) or 1.0
+        scale = {"cmap": plots.DIVERGING, "vmin": -largest, "vmax": largest}
         for axes in panels.flat:
             axes.set_axis_off()
-        drawn: Any = None
-        for axes, row in zip(panels.flat, order, strict=False):
-            scale = {"cmap": plots.DIVERGING, "vmin": -largest, "vmax": largest}
-            title = f"{row}: {self.estimated.mi[row]:.3f}"
-            drawn = plots.image(axes, self.weights[row], title, **scale)
-        bar = figure.colorbar(drawn, ax=panels.ravel().tolist(), shrink=0.8)
+        images = [
+            plots.image(axes, self.weights[row], f"{row}: {self.ranking.mi[row]:.3f}", **scale)
+            for axes, row in zip(panels.flat, order, strict=False)
+        ]
+        bar = figure.colorbar(images[-1], ax=panels.ravel().tolist(), shrink=0.8)
         bar.set_label("weight", fontsize=plots.SMALL)
         bar.ax.tick_params(labelsize=plots.SMALL)
         more = f", {most} of {len(self)}" if len(self) > most else ""
@@ -104,26 +136,22 @@ class KernelRanking:
 
     def _repr_html_(self) -> str:
         rows = [
-            (int(row), float(self.estimated.mi[row]), float(self.with_map[row]))
+            (int(row), float(self.ranking.mi[row]), float(self.with_map[row]))
             for row in self.order[:_ROWS]
         ]
-        title = f"{self.layer}:{self.map}, {len(self)} kernels"
+        headings = ("input channel", "bits about the label", "bits with the map")
         return html.block(
-            title,
+            self._title,
             *(html.paragraph(text) for text in self.notices),
-            html.table(
-                ("input channel", "bits about the label", "bits with the map"),
-                rows,
-                len(self) - len(rows),
-            ),
-            html.drawn(self.plot(16), title),
+            html.table(headings, rows, len(self) - len(rows)),
+            html.drawn(self.plot(16), self._title),
         )
 
 
 def rank_kernels(
-    model_or_path: Any,
+    model_or_path: ModelLike,
     images: np.ndarray,
-    labels: Any,
+    labels: ArrayLike,
     layer: str | LayerInfo,
     map: int,
     *,
@@ -133,10 +161,10 @@ def rank_kernels(
     classes: Sequence[str] | None = None,
     split: str = "",
 ) -> KernelRanking:
-    """Orders the 2-D kernels that feed a map by what their partial responses know of the label.
+    """Order the 2-D kernels that feed a map by their partial responses' information on the label.
 
     A kernel's partial response is what it adds to the map's pre-activation: its input channel under
-    its weights, without the bias. Information with the map's own response is by matrix Renyi at
+    its weights, without the bias. Information about the map's own response is by matrix Renyi at
     alpha 2: how much of the map is already in this kernel.
 
     Args:
@@ -149,7 +177,7 @@ def rank_kernels(
         samples: most images that are used.
         seed: of the subsample, the folds and the shuffles.
         classes: names of the classes.
-        split: what the images are; shown with the result.
+        split: name of the images; shown with the result.
 
     Raises:
         ModelError: a layer without 2-D kernels of its own, such as a depthwise one.
@@ -157,26 +185,26 @@ def rank_kernels(
         DataError: images or labels that cannot be used; responses that are not finite.
 
     Example:
-        >>> found = mi.rank_kernels("m.keras", images, labels, "Conv2D_2", 17)  # doctest: +SKIP
-        >>> found.order[:5]  # doctest: +SKIP
+        >>> kernels = mi.rank_kernels("m.keras", images, labels, "Conv2D_2", 17)  # doctest: +SKIP
+        >>> kernels.order[:5]  # doctest: +SKIP
     """
     from oip.network.channel_graph import convolution_call
 
-    one = label_estimator(estimator)
+    about_label = label_estimator(estimator)
     sample = LayerSample.draw(
         model_or_path, images, labels, layer, maps=map, samples=samples, seed=seed, classes=classes
     )
-    codes = sample.codes
     number = int(sample.maps[0])
     call = convolution_call(sample.network, sample.layer)
     check_plain(call, sample.layer)
-    _check_size(call, len(codes))
+    _check_size(call, len(sample))
     parts = _partial_responses(sample.network, call, sample.images, number)
     if not np.isfinite(parts).all():
         raise NoFiniteResponses.of(f"{sample.layer.name}:{number}")
     (block,) = sample.responses()
     response = block.values[:, 0]
-    found = one.over_maps(parts, codes, seed, _NULL if one.shuffles else 0, one.map_draws)
+    shuffles = _SHUFFLES if about_label.shuffles else 0
+    estimates = about_label.over_maps(parts, sample.codes, seed, shuffles, about_label.map_draws)
     renyi = Renyi(alpha=2.0)
     shared = thread_map(
         lambda row: renyi.information(parts[:, row], response, seed).nats, range(parts.shape[1])
@@ -186,52 +214,49 @@ def rank_kernels(
         layer=sample.layer.name,
         index=sample.layer.index,
         map=number,
-        estimated=Estimated.of(one, found),
+        ranking=EstimatorRanking.of(about_label, estimates),
         with_map=np.maximum(bits(np.array(shared)), 0.0),
         weights=np.moveaxis(weights if weights.ndim == 3 else weights[None], -1, 0),
-        samples=len(codes),
+        samples=len(sample),
         split=split,
         notices=sample.notices,
     )
 
 
-def check_plain(call: Call, info: LayerInfo) -> None:
-    """Raises ModelError for a layer that has no 2-D kernels of its own."""
+def check_plain(call: Call, layer: LayerInfo) -> None:
+    """Raise a ModelError for a layer that has no 2-D kernels of its own."""
     from oip.network.surgery import has_patches
 
     if not has_patches(call.layer):
-        wanted = "a plain convolution without groups, channels last"
-        raise ModelError(expected(f"kernels of layer '{info.name}'", wanted, info.kind))
+        text = "a plain convolution without groups, channels last"
+        raise ModelError(expected(f"kernels of layer '{layer.name}'", text, layer.kind))
 
 
 def _check_size(call: Call, samples: int) -> None:
+    """Raise a SettingsError for partial responses that do not fit in memory."""
     inputs = int(call.layer.weights[0].shape[-2])
     size = 4 * samples * inputs * int(np.prod([side or 1 for side in call.output_shape[1:-1]]))
-    if size > _BYTES:
-        most, hint = f"at most {_BYTES >> 20} MiB", "Use fewer samples."
+    if size > _RESPONSE_BYTES:
+        most, hint = f"at most {_RESPONSE_BYTES >> 20} MiB", "Use fewer samples."
         raise SettingsError(expected("partial responses", most, f"{size >> 20} MiB", hint))
 
 
 def _partial_responses(network: Network, call: Call, images: np.ndarray, number: int) -> np.ndarray:
-    """(n, inputs, nodes) float32: what each kernel adds to the map's pre-activation."""
+    """Return (n, inputs, nodes) float32: what each kernel adds to the map's pre-activation."""
     import tensorflow as tf
 
     from oip.network.forward import compiled_for_images, run_in_batches, run_to
-    from oip.network.layers import LayerOutput
+    from oip.network.layers import Place
     from oip.network.surgery import bytes_received, kernel_matrix, patches
 
-    source = LayerOutput(call.layer, call.use, "input")
+    location = Place(call.layer, call.use, "input")
     kernel = kernel_matrix(call.layer)[..., number].astype(np.float32)
 
-    def run(part: Any) -> Any:
-        before, _ = run_to(network.model, network.feed(part), source)
+    def run(batch: Tensor) -> Tensor:
+        before, _ = run_to(network.model, network.feed(batch), location, False)
         return tf.einsum("npkc,kc->ncp", patches(call.layer, before), kernel)
 
     graph = compiled_for_images(network, run)
     size = bytes_received(network, call.layer)
-    batches = run_in_batches(graph, images, size, byte_budget=64 << 20, most=256)
+    batches = run_in_batches(graph, images, size, byte_budget=_BATCH_BYTES, most=256)
     return np.concatenate([part for _, part in batches])
-
-
-def _plain(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -30,3 +32,10 @@ def finite_or_none(value: float | np.floating) -> float | None:
 def finite_list(values: np.ndarray) -> list[float | None]:
     """Return numbers (n,) as a list, None for NaN and infinity."""
     return [finite_or_none(value) for value in values]
+
+
+def three_best(names: Iterable[object], values: Iterable[float], unit: str = "") -> str:
+    """Return the first three names with their values, such as `7 (1.24 bits), 2 (1.1 bits)`."""
+    pairs = list(islice(zip(names, values, strict=True), 3))
+    unit = f" {unit}" if unit else ""
+    return ", ".join(f"{name} ({value:.3g}{unit})" for name, value in pairs)

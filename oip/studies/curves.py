@@ -38,7 +38,7 @@ def settled(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
 
 def trend(values: np.ndarray) -> float:
     """Return Spearman's correlation with the order of the records."""
-    from oip.mi.ranking import spearman
+    from oip.mi.ranking_result import spearman
 
     return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
 

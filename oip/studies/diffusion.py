@@ -276,7 +276,7 @@ def _shown(known: dict[str, float]) -> str:
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    from oip.mi.ranking import spearman
+    from oip.mi.ranking_result import spearman
 
     return float(spearman(first, second))
 

@@ -356,7 +356,7 @@ class _RunOfRankings:
             Run.begin(self.out, self.info, self.beside)
             ResponsesFile(maps=ranking.maps, **ranking.responses).write(folder / "responses.npz")
             digest = self._key["images"]
-            return RankingFile.of({"key": key, "data_sha256": digest, **ranking.to_dict()})
+            return ranking.to_file(key, digest)
 
         beside = {folder / "responses.npz": ResponsesFile}
         return cached(folder / "ranking.json", key, RankingFile, make, beside)
@@ -430,18 +430,16 @@ def kernels_into(
                 classes=images.classes,
                 split=images.source,
             )
-            fields = {
-                "key": key,
-                "estimator": kernels.estimated.estimator,
-                "name_shown": kernels.estimated.name_shown,
-                "samples": kernels.samples,
-                "split": kernels.split,
-                "ceiling": kernels.estimated.ceiling,
-                "maps": [kernels.to_dict()],
-            }
-            own = KernelsFile.of(fields)
-            rows[number] = own.maps[0]
-            record = _with_maps(own, [rows[name] for name in sorted(rows)])
+            rows[number] = kernels.to_part()
+            record = KernelsFile(
+                key=key,
+                estimator=kernels.ranking.estimator,
+                name_shown=kernels.ranking.name_shown,
+                samples=kernels.samples,
+                split=kernels.split,
+                ceiling=kernels.ranking.ceiling,
+                maps=[rows[name] for name in sorted(rows)],
+            )
             plots.save(kernels.plot(), picture)
             record.write(path)
         progress(label, done, len(numbers))
@@ -498,14 +496,8 @@ def redundancy_into(
             seed=seed,
             split=images.source,
         )
-        names, units, pairs = zip(*shared.measures(), strict=True)
-        RedundancyArrays(
-            maps=shared.maps.astype(np.int64),
-            names=np.array(names),
-            units=np.array(units),
-            pairs=np.stack(pairs).astype(np.float32),
-        ).write(arrays)
-        return RedundancyFile.of({"key": key, **shared.to_dict()})
+        shared.to_arrays().write(arrays)
+        return shared.to_file(key)
 
     path = folder / "redundancy.json"
     return cached(path, key, RedundancyFile, make, {arrays: RedundancyArrays})
@@ -575,7 +567,7 @@ def ablate_into(
             split=images.source,
             progress=progress,
         )
-        record = AblationFile.of({"key": key, **ablation.to_dict()})
+        record = ablation.to_file(key)
     agreement = agreement_with(ranking, record)
     if record.agreement != agreement:
         record = msgspec.structs.replace(record, agreement=agreement)
@@ -585,7 +577,7 @@ def ablate_into(
 
 def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCorrelation]:
     """Return Spearman's correlation of the loss increase with each estimator's information."""
-    from oip.mi.ranking import spearman
+    from oip.mi.ranking_result import spearman
 
     effects = {row.map: row.loss_increase for row in ablation.maps}
     correlations = []

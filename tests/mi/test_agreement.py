@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oip.mi.ranking import kendall, spearman
+from oip.mi.ranking_result import kendall, spearman
 
 
 @settings(deadline=None)

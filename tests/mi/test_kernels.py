@@ -44,8 +44,8 @@ def images():
 def test_kernels_of_bands_that_know_the_label_come_first(images, estimator):
     found = mi.rank_kernels(bands_model(), *images, "bands", 1, estimator=estimator, split="x:y")
     assert found.order.tolist() == [1, 0, 2]
-    assert found.estimated.mi[1] > 0.9
-    assert found.estimated.mi[2] < 0.4 * found.estimated.mi[1]
+    assert found.ranking.mi[1] > 0.9
+    assert found.ranking.mi[2] < 0.4 * found.ranking.mi[1]
     # The loud band makes the map's response.
     assert found.with_map.argmax() == 2
     told = found.to_dict()

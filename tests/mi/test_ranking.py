@@ -150,7 +150,7 @@ def test_same_seed_same_result_whatever_the_blocks(halves, ranking):
     names = ["dark", "left", "right"]
     again = mi.rank(block_model(), *halves, "@0", classes=names, split="x:y", byte_budget=1)
     assert again.order.tolist() == ranking.order.tolist()
-    for one, other in zip(again.estimated, ranking.estimated, strict=True):
+    for one, other in zip(again.estimators, ranking.estimators, strict=True):
         for name in ("raw", "low", "high", "p_value", "p_adjusted", "per_class"):
             assert np.allclose(getattr(one, name), getattr(other, name), atol=1e-12), name
         for name in ("rank", "rank_low", "rank_high", "saturated"):
@@ -254,7 +254,7 @@ def test_digits_are_known_better_than_by_chance():
         ]
     )
     result = mi.rank(model, data.images, data.labels, "random", samples=300, classes=data.classes)
-    for one in result.estimated:
+    for one in result.estimators:
         known = one.mi > 0
         assert known.any()
         assert (one.p_adjusted[known] < 0.01).all()
@@ -265,7 +265,7 @@ def test_digits_are_known_better_than_by_chance():
 def test_every_family_for_labels_ranks(halves):
     names = ["predictive", "ksg", "gaussian", "vme", "binning"]
     result = mi.rank(block_model(), *halves, "halves", estimators=names, samples=100)
-    for one in result.estimated:
+    for one in result.estimators:
         assert set(one.rank) == {1, 2, 3, 4}
         assert one.mi[2] == pytest.approx(0.0, abs=1e-9)
         assert one.rank[2] == 4
@@ -306,7 +306,7 @@ def test_orders_agree_as_kendall_counts_it(halves):
     from scipy.stats import kendalltau
 
     result = mi.rank(block_model(), *halves, "halves", estimators=["predictive", "decoder"])
-    first, second = result.estimated
+    first, second = result.estimators
     wanted = kendalltau(first.mi, second.mi)[0]
     assert result.agreement == [("predictive", "decoder", pytest.approx(wanted))]
     assert result.to_dict()["agreement"] == [

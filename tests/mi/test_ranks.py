@@ -1,7 +1,7 @@
 import numpy as np
 
 from oip.mi.estimators.results import MapEstimates
-from oip.mi.ranking import rank_intervals, ranks
+from oip.mi.ranking_result import rank_intervals, ranks
 
 
 def estimates(raw, spread=0.01, draws=200, ceiling=1.0):

@@ -1,13 +1,13 @@
 import numpy as np
 
-from oip.mi.ranking import BEST, BINS, summarise
+from oip.mi.ranking import BEST, BINS, summarize_responses
 
 CODES = np.arange(30) % 3
 PLACES = np.arange(30) * 2 + 1
 
 
 def made(values, size):
-    return summarise(values.astype(np.float32), size, CODES, 3, PLACES)
+    return summarize_responses(values.astype(np.float32), size, CODES, 3, PLACES)
 
 
 def test_best_images_scores_and_positions():

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from oip.mi.ranking import spearman
+from oip.mi.ranking_result import spearman
 from oip.studies.kernels import _with_spread, alike
 
 
