@@ -278,7 +278,7 @@ def output_subset(
     return ImageSubset(rows, units[rows])
 
 
-def output_units(network: Network, labels: ArrayLike, count: int) -> np.ndarray:
+def output_units(network: Network, labels: ArrayLike | None, count: int) -> np.ndarray:
     """Return labels (count,) int as the units of the model's output that stand for the classes.
 
     Raises:

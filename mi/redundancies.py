@@ -1,18 +1,24 @@
-"""What the maps of a layer hold in common, pair by pair and all together."""
+"""Redundancy and synergy of the maps of a layer: pair by pair, and in groups."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_number, check_whole
 from oip.core.errors import SettingsError, expected
-from oip.core.units import bits
+from oip.core.layer_formats import (
+    JointInformation,
+    MapRedundancy,
+    RedundancyArrays,
+    RedundancyFile,
+)
+from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
 from oip.mi.estimators.renyi_entropy import (
     Bandwidth,
@@ -26,18 +32,27 @@ from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, LayerSample
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from pandas import DataFrame
+
+    from oip.core.files import Json
+    from oip.core.records import Parameters
+    from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
 
-_GRAMS, _ROWS = 2 << 30, 128 << 20
-_SHOWN = 20
+_GRAM_BYTES = 2 << 30
+"""Gram matrices of all maps of a layer, at most."""
+_ROW_BYTES = 128 << 20
+"""Rows of Gram matrices that are in memory at a time."""
+_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
-    """What growing groups of maps know together, the most informative maps first; in bits.
+class GroupInformation:
+    """Information of growing groups of maps, the most informative maps first; in bits.
 
-    With the product of all Gram matrices samples become strangers, and the numbers end at their
-    ceilings whatever the maps know: from there on they say nothing.
+    With the product of all Gram matrices all samples become dissimilar, and the numbers end at
+    their ceilings whatever the maps know: from there on they say nothing.
     """
 
     sizes: np.ndarray
@@ -55,12 +70,22 @@ class Together:
         return self.share >= SATURATED
 
 
+class PairMeasure(NamedTuple):
+    """A number for every pair of maps."""
+
+    name: str
+    unit: str
+    """`bits`, or nothing for a share."""
+    values: np.ndarray
+    """(m, m), symmetric; a map's own value is on the diagonal."""
+
+
 @dataclass(frozen=True, eq=False)
 class Redundancies:
     """Information of maps, of pairs of maps and of groups of maps, by Gram matrices.
 
     `input` and `label` hold I(.;Ti) and I(.;{Ti,Tj}) in nats with their differences; NaN for pairs
-    that were not asked for. What leaves by methods is in bits.
+    that were not requested. All methods return bits.
     """
 
     layer: str
@@ -69,12 +94,23 @@ class Redundancies:
     """(m,) int: the rows of all arrays."""
     input: Pairs
     label: Pairs | None
-    together: Together
-    parameters: dict[str, Any]
+    together: GroupInformation
+    parameters: Parameters
     samples: int
     split: str
     at: str
     notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        rows = np.argsort(-self.input.single, kind="stable")
+        best = three_best(self.maps[rows], bits(self.input.single[rows]), "bits")
+        return (
+            f"Redundancies({self.layer}: {len(self)} maps, {self.samples} images; "
+            f"most about the input: map {best})"
+        )
 
     @property
     def shared(self) -> np.ndarray:
@@ -85,115 +121,145 @@ class Redundancies:
         return bits(self.input.redundancy)
 
     def nearest(self, count: int = 5) -> np.ndarray:
-        """(m, count) int: the maps that each shares most with, as a part of the smaller own value.
+        """Return (m, count) int: the maps that each shares most with, -1 where fewer are known.
 
-        -1 where fewer are known.
+        Counted as a share of the smaller own value.
         """
         check_whole("count", count)
-        alike = self._alike()
-        np.fill_diagonal(alike, -np.inf)
-        order = np.argsort(-alike, axis=1, kind="stable")[:, :count]
-        found = np.full((len(self.maps), count), -1)
-        known = np.isfinite(np.take_along_axis(alike, order, axis=1))
-        found[:, : order.shape[1]] = np.where(known, self.maps[order], -1)
-        return found
+        share = self._shares()
+        np.fill_diagonal(share, -np.inf)
+        order = np.argsort(-share, axis=1, kind="stable")[:, :count]
+        result = np.full((len(self), count), -1)
+        finite = np.isfinite(np.take_along_axis(share, order, axis=1))
+        result[:, : order.shape[1]] = np.where(finite, self.maps[order], -1)
+        return result
 
     def clusters(self, share: float = 0.9) -> list[np.ndarray]:
-        """Groups of maps that on average share this part of their own values, the largest first.
+        """Return groups of maps that on average share this part of their own values.
 
-        Average linkage; a map like no other is a group by itself. Pairs that are not known count
-        as sharing nothing.
+        By average linkage. Each group is (k,) int, the largest one first; a map like no other is a
+        group by itself. Pairs that are not known count as sharing nothing.
 
         Raises:
             SettingsError: `share` is not above 0 and up to 1.
         """
         if not 0 < share <= 1:
             raise SettingsError(expected("share", "above 0, up to 1", share))
-        if len(self.maps) < 2:
+        if len(self) < 2:
             return [self.maps.copy()]
         from scipy.cluster.hierarchy import fcluster, linkage
         from scipy.spatial.distance import squareform
 
-        distance = 1.0 - np.clip(np.nan_to_num(self._alike(), neginf=0.0), 0.0, 1.0)
+        distance = 1.0 - np.clip(np.nan_to_num(self._shares(), neginf=0.0), 0.0, 1.0)
         np.fill_diagonal(distance, 0.0)
         tree = linkage(squareform(distance, checks=False), "average")
-        found = fcluster(tree, 1.0 - share + 1e-9, "distance")
-        groups = [self.maps[found == number] for number in np.unique(found)]
+        members = fcluster(tree, 1.0 - share + 1e-9, "distance")
+        groups = [self.maps[members == number] for number in np.unique(members)]
         return sorted(groups, key=lambda group: (-len(group), group[0]))
 
-    def measures(self) -> list[tuple[str, str, np.ndarray]]:
-        """(name, unit, (m, m) values) of every pair matrix, `shared` first."""
-        found = []
+    def measures(self) -> list[PairMeasure]:
+        """Return the measures of all pairs, that of `shared` first."""
+        measures = []
         for about, pairs in (("input", self.input), ("label", self.label)):
             if pairs is None:
                 continue
-            joint = pairs.joint.copy()
+            joint, redundant, other = pairs.joint.copy(), pairs.redundancy, pairs.non_redundant
             np.fill_diagonal(joint, pairs.single)
-            found += [
-                (f"redundancy less synergy about the {about}", "bits", bits(pairs.redundancy)),
-                (f"joint information about the {about}", "bits", bits(joint)),
-                (f"non-redundant information about the {about}", "bits", bits(pairs.non_redundant)),
-                (f"redundant share about the {about}", "", pairs.share(pairs.redundancy)),
-                (f"non-redundant share about the {about}", "", pairs.share(pairs.non_redundant)),
+            measures += [
+                PairMeasure(f"{name} about the {about}", unit, values)
+                for name, unit, values in (
+                    ("redundancy less synergy", "bits", bits(redundant)),
+                    ("joint information", "bits", bits(joint)),
+                    ("non-redundant information", "bits", bits(other)),
+                    ("redundant share", "", pairs.share(redundant)),
+                    ("non-redundant share", "", pairs.share(other)),
+                )
             ]
-        return found
+        return measures
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values: neighbours, clusters and groups; information in bits."""
-        known = self.together
-        return {
-            "layer": self.layer,
-            "index": self.index,
-            "parameters": self.parameters,
-            "unit": "bits",
-            "samples": self.samples,
-            "split": self.split,
-            "at": self.at,
-            "notices": list(self.notices),
-            "maps": [
-                {
-                    "map": int(number),
-                    "input": float(bits(self.input.single[row])),
-                    "label": None if self.label is None else float(bits(self.label.single[row])),
-                    "nearest": [int(other) for other in near if other >= 0],
-                }
+    def to_arrays(self) -> RedundancyArrays:
+        """Return the content of `redundancy.npz`."""
+        names, units, pairs = zip(*self.measures(), strict=True)
+        return RedundancyArrays(
+            maps=self.maps.astype(np.int64),
+            names=np.array(names),
+            units=np.array(units),
+            pairs=np.stack(pairs).astype(np.float32),
+        )
+
+    def to_file(self, key: str = "") -> RedundancyFile:
+        """Return the content of `redundancy.json`: neighbors, clusters and groups.
+
+        Args:
+            key: of all that the redundancies depend on.
+        """
+        groups = self.together
+        about_label = None if self.label is None else self.label.single
+        return RedundancyFile(
+            key=key,
+            layer=self.layer,
+            index=self.index,
+            parameters=self.parameters,
+            unit="bits",
+            samples=self.samples,
+            split=self.split,
+            at=self.at,
+            notices=list(self.notices),
+            maps=[
+                MapRedundancy(
+                    map=int(number),
+                    input=float(bits(self.input.single[row])),
+                    label=None if about_label is None else finite_or_none(bits(about_label[row])),
+                    nearest=[int(other) for other in near if other >= 0],
+                )
                 for row, (number, near) in enumerate(zip(self.maps, self.nearest(), strict=True))
             ],
-            "clusters": [group.tolist() for group in self.clusters()],
-            "together": [
-                {
-                    "maps": int(size),
-                    "input": float(known.input[place]),
-                    "label": None if known.label is None else float(known.label[place]),
-                    "share_of_log_n": float(known.share[place]),
-                    "saturated": bool(known.saturated[place]),
-                }
-                for place, size in enumerate(known.sizes)
+            clusters=[group.tolist() for group in self.clusters()],
+            together=[
+                JointInformation(
+                    maps=int(size),
+                    input=float(groups.input[row]),
+                    label=None if groups.label is None else float(groups.label[row]),
+                    share_of_log_n=float(groups.share[row]),
+                    saturated=bool(groups.saturated[row]),
+                )
+                for row, size in enumerate(groups.sizes)
             ],
-        }
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values: neighbors, clusters and groups; information in bits."""
+        return self.to_file().public_dict()
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each map: information in bits, and the map it shares most with."""
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                "layer": self.layer,
+                "map": self.maps,
+                "input": bits(self.input.single),
+                "label": None if self.label is None else bits(self.label.single),
+                "nearest": self.nearest(1)[:, 0],
+            }
+        )
 
     def _repr_html_(self) -> str:
-        near = self.nearest(3)[:_SHOWN]
-        rows = [
-            (
-                int(number),
-                float(bits(self.input.single[place])),
-                None if self.label is None else float(bits(self.label.single[place])),
-                ", ".join(str(other) for other in near[place] if other >= 0),
-            )
-            for place, number in enumerate(self.maps[:_SHOWN])
-        ]
+        table = self.to_pandas()[:_ROWS]
+        near = [", ".join(str(map) for map in row if map >= 0) for row in self.nearest(3)[:_ROWS]]
+        rows = list(zip(table["map"], table["input"], table["label"], near, strict=True))
         groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
-        alike = [f"share at least 90 % on average: {group}" for group in groups[:_SHOWN]]
+        alike = [f"share at least 90 % on average: {group}" for group in groups[:_ROWS]]
         headings = ("map", "bits about the input", "bits about the label", "shares most with")
         return html.block(
-            f"{self.layer}: what {len(self.maps)} maps share, {self.samples} images",
-            html.table(headings, rows, len(self.maps) - len(rows)),
+            f"{self.layer}: shared information of {len(self)} maps, {self.samples} images",
+            html.table(headings, rows, len(self) - len(rows)),
             *(html.paragraph(text) for text in (*self.notices, *alike)),
         )
 
-    def _alike(self) -> np.ndarray:
-        """(m, m): what a pair shares, of the smaller own value; -inf where it is not known."""
+    def _shares(self) -> np.ndarray:
+        """Return (m, m): what a pair shares, of the smaller own value; -inf where unknown."""
         shared = self.input.redundancy
         own = np.diagonal(shared)
         smaller = np.minimum(own[:, None], own[None, :])
@@ -202,9 +268,9 @@ class Redundancies:
 
 
 def redundancy(
-    model_or_path: Any,
+    model_or_path: ModelLike,
     images: np.ndarray,
-    labels: Any,
+    labels: ArrayLike | None,
     layer: str | LayerInfo,
     *,
     maps: str | Iterable[int] | int | None = None,
@@ -216,27 +282,27 @@ def redundancy(
     seed: int = 0,
     split: str = "",
 ) -> Redundancies:
-    """Redundancy and synergy of a layer's maps about the input and the label, by matrix Renyi.
+    """Estimate redundancy and synergy of a layer's maps about input and label, by matrix Renyi.
 
     At alpha 2 all pairs are products of two matrices (maps, n^2). Other alphas need eigenvalues for
-    every pair; `pairs` asks for a random sample of them.
+    every pair; `pairs` limits them to a random sample.
 
     Args:
         model_or_path: a Keras model, the path of one, or an `oip.Network`.
         images: (n, h, w, bands), as the model is fed with them.
-        labels: (n,), or None: then nothing is said about the label.
+        labels: (n,), or None: then nothing is estimated about the label.
         layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
         maps: map numbers; all if None.
         alpha: of the entropies; 2, or 1.01 as published.
         relative: 2 sigma^2 of the kernels as a share of the median squared distance.
-        pairs: how many pairs, drawn at random; all if None.
+        pairs: number of pairs, drawn at random; all if None.
         samples: most images that are used.
         at: the response, or the block output after the pooling that follows.
         seed: of the sample and the pairs.
-        split: what the images are; shown with the result.
+        split: name of the images; shown with the result.
 
     Raises:
-        ModelError, SettingsError: an unknown layer or map, a setting outside what it may be, Gram
+        ModelError, SettingsError: an unknown layer or map, a setting outside its range, Gram
             matrices of more than 2 GiB.
         DataError: images or labels that cannot be used; no map with finite responses.
 
@@ -245,8 +311,8 @@ def redundancy(
         initial exploration. IEEE TNNLS 32 (2021) 435, sections III and IV.
 
     Example:
-        >>> found = mi.redundancy("model.keras", images, labels, "Conv2D_3")  # doctest: +SKIP
-        >>> found.nearest(3), found.clusters()  # doctest: +SKIP
+        >>> result = mi.redundancy("model.keras", images, labels, "Conv2D_3")  # doctest: +SKIP
+        >>> result.nearest(3), result.clusters()  # doctest: +SKIP
     """
     check_number("redundancy: alpha", alpha)
     check_number("redundancy: relative", relative)
@@ -264,21 +330,22 @@ def redundancy(
         label_free=True,
     )
     grams, finite = layer_grams(sample, Bandwidth(relative))
-    numbers, notices = sample.maps[finite], list(sample.notices)
+    notices = list(sample.notices)
     if not finite.all():
         notices.append(f"{(~finite).sum()} maps have responses that are not finite, left out.")
-    whole, codes = gram_of_input(sample), sample.subset.codes
+    input_gram, codes = gram_of_input(sample), sample.subset.codes
     if alpha == 2:
-        about, label = pairs_at_two(grams, whole, codes)
+        about_input, about_label = pairs_at_two(grams, input_gram, codes)
     else:
-        about, label = _spectra(grams, whole, codes, alpha, pairs, seed)
+        about_input, about_label = _spectra(grams, input_gram, codes, alpha, pairs, seed)
+    order = np.argsort(-(about_label or about_input).single, kind="stable")
     return Redundancies(
         layer=sample.layer.name,
         index=sample.layer.index,
-        maps=numbers,
-        input=about,
-        label=label,
-        together=_together(grams, whole, codes, alpha, (label or about).single),
+        maps=sample.maps[finite],
+        input=about_input,
+        label=about_label,
+        together=_groups(grams, order, input_gram, codes, alpha),
         parameters={"alpha": alpha, "relative": relative},
         samples=len(sample),
         split=split,
@@ -288,124 +355,132 @@ def redundancy(
 
 
 def layer_grams(sample: LayerSample, width: Bandwidth) -> tuple[np.ndarray, np.ndarray]:
-    """(m, n, n) float32 Gram matrices of the maps with finite responses, and which they are."""
+    """Return (k, n, n) float32 Gram matrices of the finite maps, and (m,) bool: which these are.
+
+    Raises:
+        SettingsError: more than 2 GiB of them.
+        NoFiniteResponses: no map has finite responses.
+    """
     n, maps = len(sample), len(sample.maps)
-    if 4 * maps * n * n > _GRAMS:
-        most = int((_GRAMS / (4 * maps)) ** 0.5)
-        raise SettingsError(
-            expected("samples", f"at most {most} for {maps} maps", n, "Use fewer samples or maps.")
-        )
+    if 4 * maps * n * n > _GRAM_BYTES:
+        most = f"at most {int((_GRAM_BYTES / (4 * maps)) ** 0.5)} for {maps} maps"
+        raise SettingsError(expected("samples", most, n, "Use fewer samples or maps."))
     grams, finite = [], []
     for block in sample.responses():
         finite.append(block.finite)
-        kept = [block.values[:, row] for row in np.flatnonzero(block.finite)]
-        grams += thread_map(lambda one: gram(one, width).astype(np.float32), kept)
+        responses = [block.values[:, row] for row in np.flatnonzero(block.finite)]
+        grams += thread_map(lambda values: gram(values, width).astype(np.float32), responses)
     return np.stack(grams), np.concatenate(finite)
 
 
 def gram_of_input(sample: LayerSample) -> np.ndarray:
-    """(n, n): Gram matrix of the images themselves, standardised, at the median distance."""
+    """Return the (n, n) Gram matrix of the images, standardized, at the median distance."""
     images = sample.network.inputs.standardised(sample.images)
     return gram(images.reshape(len(images), -1), Bandwidth())
 
 
 def pairs_at_two(
-    grams: np.ndarray, whole: np.ndarray, codes: np.ndarray | None
+    grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray | None
 ) -> tuple[Pairs, Pairs | None]:
-    """All pairs at alpha 2, as in `oip.mi.estimators.renyi_pairs`.
+    """Return all pairs about input and label at alpha 2, as in `oip.mi.estimators.renyi_pairs`.
 
     I of two maps is ln(sum A_i^2 A_j^2 B^2 / sum A_i^2 A_j^2) less the same of constant maps, B the
     Gram matrix of what they are about.
 
     Args:
         grams: (m, n, n), 1 on the diagonal.
-        whole: (n, n): of the input.
+        input_gram: (n, n).
         codes: (n,) int: the label; None for nothing about it.
     """
-    maps, n = len(grams), len(whole)
+    maps, n = len(grams), len(input_gram)
     same = np.ones((n, n), bool) if codes is None else codes[:, None] == codes[None, :]
-    square = (whole * whole).astype(np.float32)
-    sums = np.zeros((3, maps + 1, maps + 1))
-    room = max(1, _ROWS // (4 * n * (maps + 1)))
+    square = (input_gram * input_gram).astype(np.float32)
+    sums = np.zeros((3, maps + 1, maps + 1))  # plain, with the input, with the label
+    room = max(1, _ROW_BYTES // (4 * n * (maps + 1)))
     for start in range(0, n, room):
         rows = slice(start, min(start + room, n))
         block = np.ones((maps + 1, rows.stop - start, n), np.float32)  # the last map is constant
         np.square(grams[:, rows], out=block[:maps])
-        plain, seen = added_squares(block, square[rows])
+        plain, with_input = added_squares(block, square[rows])
         sums[0] += plain
-        sums[1] += seen
+        sums[1] += with_input
         if codes is not None:
             sums[2] += added_squares(block, same[rows])[1]
     sums = (sums + sums.swapaxes(1, 2)) / 2
-    still = np.flatnonzero(np.diagonal(sums[0])[:maps] >= n * n)  # exactly as the constant map
-    sums[:, still], sums[:, :, still] = sums[:, [maps]], sums[:, :, [maps]]
-    whole_of, *about = np.log(sums if codes is not None else sums[:2])
-    found = [one - whole_of - (one - whole_of)[maps, maps] for one in about]
-    pairs = [Pairs(one[:maps, maps], one[:maps, :maps]) for one in found]
+    constant = np.flatnonzero(np.diagonal(sums[0])[:maps] >= n * n)  # exactly as the constant map
+    sums[:, constant], sums[:, :, constant] = sums[:, [maps]], sums[:, :, [maps]]
+    plain_log, *logs = np.log(sums if codes is not None else sums[:2])
+    values = [log - plain_log - (log - plain_log)[maps, maps] for log in logs]
+    pairs = [Pairs(value[:maps, maps], value[:maps, :maps]) for value in values]
     return pairs[0], pairs[1] if codes is not None else None
 
 
 def _spectra(
     grams: np.ndarray,
-    whole: np.ndarray,
+    input_gram: np.ndarray,
     codes: np.ndarray | None,
     alpha: float,
     count: int | None,
     seed: int,
 ) -> tuple[Pairs, Pairs | None]:
-    """Pairs at any alpha; the diagonal, and `count` others drawn at random."""
+    """Return pairs at any alpha: the diagonal, and `count` others drawn at random."""
     maps = len(grams)
     rows, columns = np.triu_indices(maps, 1)
     if count is not None and count < len(rows):
         drawn = seeds.generator(seed, "pairs").permutation(len(rows))[:count]
         rows, columns = rows[drawn], columns[drawn]
-    own = float(matrix_entropy(whole, alpha))
+    input_entropy = float(matrix_entropy(input_gram, alpha))
 
     def both(joint: np.ndarray) -> tuple[float, float]:
-        return _informations(joint, whole, own, codes, alpha)
+        return _informations(joint, input_gram, input_entropy, codes, alpha)
 
-    single = np.array(thread_map(lambda one: both(one.astype(np.float64)), grams))
-    wanted = [*zip(range(maps), range(maps), strict=True), *zip(rows, columns, strict=True)]
-    values = thread_map(
-        lambda pair: both(grams[pair[0]] * grams[pair[1]].astype(np.float64)), wanted
-    )
+    def of_pair(pair: tuple[int, int]) -> tuple[float, float]:
+        return both(grams[pair[0]] * grams[pair[1]].astype(np.float64))
+
+    single = np.array(thread_map(lambda matrix: both(matrix.astype(np.float64)), grams))
+    pairs = [*zip(range(maps), range(maps), strict=True), *zip(rows, columns, strict=True)]
     joint = np.full((2, maps, maps), np.nan)
-    for (row, column), found in zip(wanted, values, strict=True):
-        joint[:, row, column] = joint[:, column, row] = found
-    about = Pairs(single[:, 0], joint[0])
-    return about, None if codes is None else Pairs(single[:, 1], joint[1])
+    for (row, column), values in zip(pairs, thread_map(of_pair, pairs), strict=True):
+        joint[:, row, column] = joint[:, column, row] = values
+    about_input = Pairs(single[:, 0], joint[0])
+    return about_input, None if codes is None else Pairs(single[:, 1], joint[1])
 
 
 def _informations(
-    joint: np.ndarray, whole: np.ndarray, own: float, codes: np.ndarray | None, alpha: float
-) -> tuple[float, float]:
-    """I(X;T) and I(Y;T) in nats of a Gram matrix of T; the second is NaN without labels."""
-    entropy = float(matrix_entropy(joint, alpha))
-    about = own + entropy - float(matrix_entropy(joint * whole, alpha))
-    if codes is None:
-        return about, math.nan
-    return about, entropy + renyi_label_entropy(codes, alpha) - class_entropy(joint, codes, alpha)
-
-
-def _together(
-    grams: np.ndarray,
-    whole: np.ndarray,
+    joint: np.ndarray,
+    input_gram: np.ndarray,
+    input_entropy: float,
     codes: np.ndarray | None,
     alpha: float,
-    worth: np.ndarray,
-) -> Together:
-    """Groups of 1, 2, 4, ... and all maps."""
-    order = np.argsort(-worth, kind="stable")
-    sizes = sorted({min(2**power, len(order)) for power in range(len(order).bit_length() + 1)})
-    own = float(matrix_entropy(whole, alpha))
-    joint = np.ones(whole.shape)
+) -> tuple[float, float]:
+    """Return I(X;T) and I(Y;T) in nats of a Gram matrix of T; the second is NaN without labels."""
+    entropy = float(matrix_entropy(joint, alpha))
+    about_input = input_entropy + entropy - float(matrix_entropy(joint * input_gram, alpha))
+    if codes is None:
+        return about_input, math.nan
+    label = renyi_label_entropy(codes, alpha)
+    return about_input, entropy + label - class_entropy(joint, codes, alpha)
+
+
+def _groups(
+    grams: np.ndarray,
+    order: np.ndarray,
+    input_gram: np.ndarray,
+    codes: np.ndarray | None,
+    alpha: float,
+) -> GroupInformation:
+    """Return the information of the first 1, 2, 4, ... and all maps in an order of rows."""
+    maps = len(order)
+    sizes = sorted({min(2**power, maps) for power in range(maps.bit_length() + 1)})
+    input_entropy = float(matrix_entropy(input_gram, alpha))
+    joint = np.ones(input_gram.shape)
     values, shares, done = [], [], 0
     for size in sizes:
         for row in order[done:size]:
             joint *= grams[row]
         done = size
-        values.append(_informations(joint, whole, own, codes, alpha))
-        shares.append(float(matrix_entropy(joint, alpha)) / math.log(len(whole)))
-    found = bits(np.array(values))
-    label = None if codes is None else found[:, 1]
-    return Together(np.array(sizes), found[:, 0], label, np.array(shares))
+        values.append(_informations(joint, input_gram, input_entropy, codes, alpha))
+        shares.append(float(matrix_entropy(joint, alpha)) / math.log(len(input_gram)))
+    result = bits(np.array(values))
+    label = None if codes is None else result[:, 1]
+    return GroupInformation(np.array(sizes), result[:, 0], label, np.array(shares))
