@@ -1,43 +1,103 @@
-"""What images of one class have in common: the nodes of a layer that respond for most of them.
-
-What one class has and another has not: the nodes and maps of a layer that separate the two.
-
-`mi.separating(model, images, labels, layer, first, second)` gives a `Separation`. Others rely on
-
-- `maps` (m,) int: numbers of the maps, the largest |effect| first; rows of all other arrays;
-- `effect` (m,): Cliff's delta of the map's best node, -1 to 1, above 0 where `first` responds more;
-- `p_value` (m,): of the map, by shuffled classes; `p_adjusted` (m,) for the number of maps;
-- `nodes` (m, axes) int: that node's place in its map;
-- `node_effect` and `node_p_value` (m, *nodes): of every node.
-"""
+"""The results of class patterns: common points of one class, and the separation of two classes."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from oip.core import files, html, plots
-from oip.core.errors import RunError, SettingsError, expected
+from oip.core.checks import check_whole
+from oip.core.errors import RunError, expected
+from oip.core.units import finite_or_none, three_best
 from oip.mi.class_images import Cases
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
-    from oip.mi.class_images import Cases
+    from oip.core.files import Json
     from oip.network.responses import Panel
 
 ALPHA = 0.05
+"""p-value up to which a node counts."""
 ELSEWHERE = 0.5
 """Share of the other classes' images below which a common point is the class's own."""
+LARGE = 0.474
+"""|delta| that is called a large effect."""
+OWN, ALSO = plots.PALETTE[1], plots.PALETTE[5]
+"""Frames: vermilion for points of the class, or with larger responses to the first class; sky blue
+for the other ones."""
 _ROWS = 20
+_SCHEMA = 2
+_CASES = "cases."
+_OLD_NAMES = {"cases.places": "cases.indices", "told": "record"}
+"""Arrays of schema 1 by the names that they have now."""
+
+
+class SavedResult:
+    """A dataclass of arrays, plain values and `cases` that can be written to one `.npz`."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything, example images included, as one `.npz`, whole or not at all.
+
+        Returns:
+            `path`.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        record: dict[str, Json] = {"schema": _SCHEMA, "kind": type(self).__name__}
+        arrays: dict[str, np.ndarray] = {}
+        for name in _names(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, Cases):
+                arrays |= {
+                    _CASES + part: np.asarray(getattr(value, part)) for part in _names(Cases)
+                }
+            elif isinstance(value, np.ndarray):
+                arrays[name] = value
+            else:
+                record[name] = value
+        files.write_arrays(Path(path), {**arrays, "record": np.array(json.dumps(record))})
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file that `save` wrote.
+
+        Raises:
+            RunError: there is no such file, it is damaged, or holds something else.
+        """
+        content = f"a saved {cls.__name__}"
+        arrays = {
+            _OLD_NAMES.get(name, name): array
+            for name, array in files.read_arrays(Path(path)).items()
+        }
+        try:
+            record = json.loads(str(arrays.pop("record")))
+            if record.pop("kind") != cls.__name__ or record.pop("schema") not in (1, _SCHEMA):
+                text = f"{content} of schema {_SCHEMA}"
+                raise RunError(expected(f"'{path}'", text, "another file"))
+            if "others" in record:  # of schema 1
+                record["other_images"] = record.pop("others")
+            lists = {name: tuple(value) for name, value in record.items() if type(value) is list}
+            cases = {name: arrays.pop(_CASES + name) for name in _names(Cases)}
+            cases["bgr"] = bool(cases["bgr"])
+            return cls(**{**arrays, **record, **lists, "cases": Cases(**cases)})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RunError(expected(f"'{path}'", content, error)) from error
+
+
+def _names(kind: type) -> list[str]:
+    return [part.name for part in fields(kind)]
 
 
 @dataclass(frozen=True, eq=False)
-class CommonPatterns:
+class CommonPatterns(SavedResult):
     """The common points of a class: its filter correlation pattern (FCP) in a layer.
 
     Shapes: m maps, `nodes` those of a map along each spatial axis. A node *responds* to an image if
@@ -65,13 +125,24 @@ class CommonPatterns:
     most: float
     """Share of the class's images from which a node is a common point."""
     images: int
-    """Of the class."""
-    others: int
+    """Images of the class."""
+    other_images: int
     """Images of other classes."""
     shuffles: int
-    cases: Cases = field(repr=False)
+    cases: Cases
     """Examples and hard cases of the class."""
     notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        best = three_best(self.order, self._excess_of_maps[np.searchsorted(self.maps, self.order)])
+        return f"CommonPatterns({self._title}; largest excess of shares: map {best})"
+
+    @property
+    def _title(self) -> str:
+        return f"{self.layer}: {self.common.sum()} common points of class {self.class_name}"
 
     @property
     def common(self) -> np.ndarray:
@@ -80,8 +151,10 @@ class CommonPatterns:
 
     @property
     def own(self) -> np.ndarray:
-        """(m, *nodes) bool: common points of this class alone: p up to 0.05, and below half of the
-        other classes' images."""
+        """(m, *nodes) bool: common points of this class alone.
+
+        Their p-value is 0.05 at the most, and they respond to less than half of the other images.
+        """
         elsewhere = np.nan_to_num(self.other_share, nan=1.0) < ELSEWHERE
         return self.common & elsewhere & (np.nan_to_num(self.p_value, nan=1.0) <= ALPHA)
 
@@ -92,29 +165,32 @@ class CommonPatterns:
 
     @property
     def order(self) -> np.ndarray:
-        """(m,) int: map numbers, first those whose common points are most the class's own: by the
-        largest excess of a common point; maps without one last, by their largest share."""
-        flat = np.where(self.common, self.excess, -2.0).reshape(len(self.maps), -1).max(axis=1)
-        rest = np.nan_to_num(self.share, nan=-1.0).reshape(len(self.maps), -1).max(axis=1)
-        return self.maps[np.lexsort((self.maps, -rest, -flat))]
+        """(m,) int: map numbers, first those whose common points are most the class's own.
+
+        By the largest excess of a common point; maps without one last, by their largest share.
+        """
+        rest = np.nan_to_num(self.share, nan=-1.0).reshape(len(self), -1).max(axis=1)
+        return self.maps[np.lexsort((self.maps, -rest, -self._excess_of_maps))]
+
+    @property
+    def _excess_of_maps(self) -> np.ndarray:
+        """(m,): largest excess of a common point; -2 of maps without one."""
+        return np.where(self.common, self.excess, -2.0).reshape(len(self), -1).max(axis=1)
 
     @property
     def unusable(self) -> np.ndarray:
         """Numbers of the maps with responses that are not finite."""
         return self.maps[np.isnan(self.threshold)]
 
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `oip patterns --json` prints them; only common points are listed."""
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values, as `oip patterns --json` prints them; only common points listed."""
         return {
             "layer": self.layer,
             "index": self.index,
             "at": self.at,
             "class": self.class_name,
             "images": self.images,
-            "other_images": self.others,
+            "other_images": self.other_images,
             "level": self.level,
             "most": self.most,
             "shuffles": self.shuffles,
@@ -126,43 +202,68 @@ class CommonPatterns:
             "notices": list(self.notices),
         }
 
-    def plot(self, most: int = 24, colour: str = "grey") -> Figure:
-        """The class's images on the maps with most of its own, common points framed.
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each common point, the largest excess first."""
+        import pandas
+
+        return pandas.DataFrame(self._points())
+
+    def plot(self, most: int = 24, color: str = "grey") -> Figure:
+        """Draw the class's images on the maps with most of its own, common points framed.
+
+        Shares and examples are above, the shares of other classes and hard cases below.
 
         Args:
             most: maps that are drawn.
-            colour: `grey` or `viridis`.
+            color: `grey` or `viridis`.
         """
+        from oip.network.response_plots import colour_map
+        from oip.network.responses import Panel, arranged, as_planes, scaled
 
-        return common_figure(self, most, colour)
+        rows = np.searchsorted(self.maps, self.order[: check_whole("maps that are drawn", most)])
+        values = scaled(as_planes(self.cases.values)[:, rows], "own")
+        shares = as_planes(np.stack([self.share, self.other_share]))[:, rows]
+        count = _most_in_a_row(self.cases)
+        panels: list[Panel | None] = []
+        for hard, share, title in (
+            (False, shares[0], f"share of {self.images}\nimages of {self.class_name}"),
+            (True, shares[1], f"share of {self.other_images}\nimages of other classes"),
+        ):
+            panels.append(Panel(title, share))
+            panels += _case_panels(self.cases, values, self.class_name, hard, count)
+        common = as_planes(self.common[None])[0, rows]
+        own = as_planes(self.own[None])[0, rows]
+        figure, axes = arranged(
+            panels,
+            self.maps[rows],
+            across=1 + count,
+            colour=color,
+            marks=[(common & ~own, ALSO), (own, OWN)],
+        )
+        label = "share of the map's largest response; first column: share of images that respond"
+        plots.colour_bar(figure, axes, colour_map(color), (0.0, 1.0), label)
+        _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
+        plots.titled(
+            figure,
+            f"{self.layer}: common points of class {self.class_name}, "
+            f"{len(rows)} of {len(self)} maps",
+        )
+        return figure
 
-    def save(self, path: str | Path) -> Path:
-        """Writes everything, example images included, as one `.npz`."""
-        return save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> CommonPatterns:
-        """Reads what `save` wrote.
-
-        Raises:
-            RunError: there is no such file, or it is another.
-        """
-        return load(cls, path)
-
-    def _points(self) -> list[dict[str, Any]]:
-        """The common points, the largest excess first."""
-        found = np.argwhere(self.common)
+    def _points(self) -> list[dict[str, Json]]:
+        """Return the common points, the largest excess first."""
+        points = np.argwhere(self.common)
         order = np.argsort(-self.excess[self.common], kind="stable")
         return [
             {
                 "map": int(self.maps[point[0]]),
-                "node": [int(place) for place in point[1:]],
+                "node": point[1:].tolist(),
                 "share": float(self.share[tuple(point)]),
                 "other_share": float(self.other_share[tuple(point)]),
                 "p_value": float(self.p_value[tuple(point)]),
                 "own": bool(self.own[tuple(point)]),
             }
-            for point in found[order]
+            for point in points[order]
         ]
 
     def _repr_html_(self) -> str:
@@ -170,34 +271,29 @@ class CommonPatterns:
         headings = ("map", "node", f"share of {self.class_name}", "share of others", "p", "own")
         rows = [
             (
-                one["map"],
-                ",".join(str(place) for place in one["node"]),
-                one["share"],
-                one["other_share"],
-                one["p_value"],
-                "yes" if one["own"] else "",
+                point["map"],
+                _listed(point["node"]),
+                point["share"],
+                point["other_share"],
+                point["p_value"],
+                "yes" if point["own"] else "",
             )
-            for one in points[:_ROWS]
+            for point in points[:_ROWS]
         ]
-        title = f"{self.layer}: {len(points)} common points of class {self.class_name}"
-        told = (
+        text = (
             f"{self.own.sum()} of them its own; of {self.common.size} nodes, over {self.images} "
-            f"images and {self.others} of other classes"
+            f"images and {self.other_images} of other classes"
         )
         return html.block(
-            title,
-            html.paragraph(told),
-            *(html.paragraph(text) for text in self.notices),
+            self._title,
+            html.paragraph(text),
+            *(html.paragraph(notice) for notice in self.notices),
             html.table(headings, rows, len(points) - len(rows)),
         )
 
 
-LARGE = 0.474
-"""|delta| that is called a large effect."""
-
-
 @dataclass(frozen=True, eq=False)
-class Separation:
+class Separation(SavedResult):
     """Nodes and maps of a layer that respond differently to two classes.
 
     The effect of a node is Cliff's delta: the probability that it responds more to an image of the
@@ -225,7 +321,7 @@ class Separation:
     p_adjusted: np.ndarray
     """(m,): for the number of maps, by Benjamini and Hochberg."""
     nodes: np.ndarray
-    """(m, axes) int: place of that node."""
+    """(m, axes) int: position of that node."""
     mean_effect: np.ndarray
     """(m,): Cliff's delta of the map's spatial mean."""
     node_effect: np.ndarray
@@ -239,9 +335,23 @@ class Separation:
     images: tuple[int, int]
     """Of the first and of the second class."""
     shuffles: int
-    cases: Cases = field(repr=False)
+    cases: Cases
     """Examples and hard cases of both classes."""
     notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        best = three_best(self.maps, self.effect)
+        return (
+            f"Separation({self._title}: {len(self)} maps, {sum(self.images)} images; "
+            f"largest effect: map {best})"
+        )
+
+    @property
+    def _title(self) -> str:
+        return f"{self.layer}: {self.first} against {self.second}"
 
     @property
     def order(self) -> np.ndarray:
@@ -264,8 +374,11 @@ class Separation:
 
     @property
     def nearer_second(self) -> np.ndarray:
-        """(k,): for each of the cases, the share of the strong nodes whose response is nearer to
-        the mean of the second class than to that of the first; NaN without such nodes."""
+        """(k,): for each case, the share of the strong nodes that respond as for the second class.
+
+        Their response is nearer to the mean of the second class than to that of the first; NaN
+        without strong nodes.
+        """
         where = self.strong
         values = self.cases.values[:, where]
         nearer = np.abs(values - self.second_mean[where]) < np.abs(values - self.first_mean[where])
@@ -276,14 +389,11 @@ class Separation:
         """Numbers of the maps with responses that are not finite."""
         return self.maps[np.isnan(self.effect)]
 
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `oip patterns --json` prints them."""
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values, as `oip patterns --json` prints them."""
         cases = self.cases.to_dicts()
         for case, nearer in zip(cases, self.nearer_second, strict=True):
-            case["nearer_second"] = _number(nearer)
+            case["nearer_second"] = finite_or_none(nearer)
         return {
             "layer": self.layer,
             "index": self.index,
@@ -299,11 +409,11 @@ class Separation:
             "maps": [
                 {
                     "map": int(self.maps[row]),
-                    "effect": _number(self.effect[row]),
+                    "effect": finite_or_none(self.effect[row]),
                     "node": self.nodes[row].tolist(),
-                    "mean_effect": _number(self.mean_effect[row]),
-                    "p_value": _number(self.p_value[row]),
-                    "p_adjusted": _number(self.p_adjusted[row]),
+                    "mean_effect": finite_or_none(self.mean_effect[row]),
+                    "p_value": finite_or_none(self.p_value[row]),
+                    "p_adjusted": finite_or_none(self.p_adjusted[row]),
                     "strong_nodes": np.argwhere(self.strong[row]).tolist(),
                 }
                 for row in range(len(self))
@@ -312,31 +422,56 @@ class Separation:
             "notices": list(self.notices),
         }
 
-    def plot(self, most: int = 24, colour: str = "grey") -> Figure:
-        """Images of both classes, hard cases and mean responses on the maps that separate them.
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each map, the largest effect first."""
+        import pandas
 
-        Strong nodes are framed, in one colour where the first class responds more, in another where
-        the second does.
+        names = ("effect", "mean_effect", "p_value", "p_adjusted")
+        columns = {name: getattr(self, name) for name in names}
+        head = {"layer": self.layer, "map": self.maps, "node": self.nodes.tolist()}
+        return pandas.DataFrame({**head, **columns})
+
+    def plot(self, most: int = 24, color: str = "grey") -> Figure:
+        """Draw images of both classes, hard cases and mean responses on the maps that differ.
+
+        A row a class, the mean response first; below them the hard cases. Strong nodes are framed,
+        in one color where the first class responds more, in another where the second does.
 
         Args:
             most: maps that are drawn, the most separating first.
-            colour: `grey` or `viridis`.
+            color: `grey` or `viridis`.
         """
+        from oip.network.response_plots import colour_map
+        from oip.network.responses import OWN_LABEL, Panel, arranged, as_planes, scaled
 
-        return separation_figure(self, most, colour)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes everything, example images included, as one `.npz`."""
-        return save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Separation:
-        """Reads what `save` wrote.
-
-        Raises:
-            RunError: there is no such file, or it is another.
-        """
-        return load(cls, path)
+        rows = np.arange(len(self))[: check_whole("maps that are drawn", most)]
+        means = np.stack([self.first_mean, self.second_mean]).astype(np.float32)
+        values = np.concatenate([as_planes(self.cases.values), as_planes(means)])
+        values = scaled(values[:, rows], "own")
+        count = _most_in_a_row(self.cases)
+        panels: list[Panel | None] = []
+        names = (self.first, self.second)
+        for name, images, mean in zip(names, self.images, values[-2:], strict=True):
+            panels.append(Panel(f"mean of {images}\nimages of {name}", mean))
+            panels += _case_panels(self.cases, values, name, False, count)
+        for name in names:
+            if (self.cases.hard & (self.cases.labels == name)).any():
+                panels += [None, *_case_panels(self.cases, values, name, True, count)]
+        strong = as_planes(self.strong[None])[0, rows]
+        more = as_planes(np.nan_to_num(self.node_effect)[None])[0, rows] > 0
+        figure, axes = arranged(
+            panels,
+            self.maps[rows],
+            across=1 + count,
+            colour=color,
+            marks=[(strong & ~more, ALSO), (strong & more, OWN)],
+        )
+        plots.colour_bar(figure, axes, colour_map(color), (0.0, 1.0), OWN_LABEL)
+        _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
+        plots.titled(
+            figure, f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"
+        )
+        return figure
 
     def _repr_html_(self) -> str:
         headings = ("map", "effect", "node", "effect of the mean", "p", "p (adjusted)")
@@ -344,208 +479,66 @@ class Separation:
             (
                 int(self.maps[row]),
                 float(self.effect[row]),
-                ",".join(str(place) for place in self.nodes[row]),
+                _listed(self.nodes[row]),
                 float(self.mean_effect[row]),
                 float(self.p_value[row]),
                 float(self.p_adjusted[row]),
             )
             for row in range(min(len(self), _ROWS))
         ]
-        told = (
+        text = (
             f"{self.separating.sum()} of {self.separating.size} nodes separate them, "
             f"{self.strong.sum()} of them strongly; effect: "
             f"Cliff's delta of the best node, above 0 where {self.first} responds more; "
             f"{self.images[0]} and {self.images[1]} images"
         )
         return html.block(
-            f"{self.layer}: {self.first} against {self.second}",
-            html.paragraph(told),
-            *(html.paragraph(text) for text in self.notices),
+            self._title,
+            html.paragraph(text),
+            *(html.paragraph(notice) for notice in self.notices),
             html.table(headings, rows, len(self) - len(rows)),
         )
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-SCHEMA = 1
-_CASES = "cases."
-Result = TypeVar("Result")
-
-
-def save(result: Any, path: str | Path) -> Path:
-    """Writes a dataclass of arrays, plain values and `cases`, whole or not at all.
-
-    Returns:
-        `path`.
-
-    Raises:
-        WriteError: it cannot be written.
-    """
-    told: dict[str, Any] = {"schema": SCHEMA, "kind": type(result).__name__}
-    arrays: dict[str, np.ndarray] = {}
-    for one in fields(result):
-        value = getattr(result, one.name)
-        if isinstance(value, Cases):
-            parts = {part.name: getattr(value, part.name) for part in fields(Cases)}
-            arrays |= {_CASES + name: np.asarray(part) for name, part in parts.items()}
-        elif isinstance(value, np.ndarray):
-            arrays[one.name] = value
-        else:
-            told[one.name] = value
-    files.write_arrays(Path(path), {**arrays, "told": np.array(json.dumps(told))})
-    return Path(path)
-
-
-def load(kind: type[Result], path: str | Path) -> Result:
-    """Reads what `save` wrote of a result of this kind.
-
-    Raises:
-        RunError: there is no such file, it is damaged, or holds something else.
-    """
-    arrays = files.read_arrays(Path(path))
-    wanted = f"a saved {kind.__name__}"
-    try:
-        told = json.loads(str(arrays.pop("told")))
-        if told.pop("kind") != kind.__name__ or told.pop("schema") != SCHEMA:
-            raise RunError(expected(f"'{path}'", f"{wanted} of schema {SCHEMA}", "another file"))
-        parts: dict[str, Any] = {
-            name.removeprefix(_CASES): arrays.pop(name)
-            for name in list(arrays)
-            if name.startswith(_CASES)
-        }
-        plain = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
-        }
-        parts["bgr"] = bool(parts["bgr"])
-        parts |= {"indices": parts.pop("places")} if "places" in parts else {}  # of schema 1
-        values: dict[str, Any] = {**arrays, **plain, "cases": Cases(**parts)}
-        return kind(**values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(expected(f"'{path}'", wanted, error)) from error
-
-
-OWN, ALSO = plots.PALETTE[1], plots.PALETTE[5]
-"""Frames: vermilion for points of the class, or that respond more to the first; sky blue for the
-other ones."""
-
-
-def common_figure(found: CommonPatterns, most: int, colour: str) -> Figure:
-    """See `CommonPatterns.plot`: shares and examples above, others' shares and hard cases below."""
-    from oip.network.response_plots import colour_map
-    from oip.network.responses import Panel, arranged, as_planes, scaled
-
-    rows = np.searchsorted(found.maps, found.order[: _checked(most)])
-    values = scaled(as_planes(found.cases.values)[:, rows], "own")
-    shares = as_planes(np.stack([found.share, found.other_share]))[:, rows]
-    across = 1 + max(1, _most_in_a_row(found.cases))
-    panels: list[Panel | None] = []
-    for hard, share, title in (
-        (False, shares[0], f"share of {found.images}\nimages of {found.class_name}"),
-        (True, shares[1], f"share of {found.others}\nimages of other classes"),
-    ):
-        panels.append(Panel(title, share))
-        panels += _case_panels(found.cases, values, (found.class_name,), hard, across - 1)
-    common = as_planes(found.common[None])[0, rows]
-    own = as_planes(found.own[None])[0, rows]
-    figure, axes = arranged(
-        panels,
-        found.maps[rows],
-        across=across,
-        colour=colour,
-        marks=[(common & ~own, ALSO), (own, OWN)],
-    )
-    label = "share of the map's largest response; first column: share of images that respond"
-    plots.colour_bar(figure, axes, colour_map(colour), (0.0, 1.0), label)
-    _frames(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
-    plots.titled(
-        figure,
-        f"{found.layer}: common points of class {found.class_name}, "
-        f"{len(rows)} of {len(found)} maps",
-    )
-    return figure
-
-
-def separation_figure(found: Separation, most: int, colour: str) -> Figure:
-    """See `Separation.plot`: a row a class, mean response first; below them the hard cases."""
-    from oip.network.response_plots import colour_map
-    from oip.network.responses import OWN_LABEL, Panel, arranged, as_planes, scaled
-
-    rows = np.arange(len(found))[: _checked(most)]
-    means = np.stack([found.first_mean, found.second_mean]).astype(np.float32)
-    values = np.concatenate([as_planes(found.cases.values), as_planes(means)])
-    values = scaled(values[:, rows], "own")
-    across = 1 + max(1, _most_in_a_row(found.cases))
-    panels: list[Panel | None] = []
-    for place, (name, count) in enumerate(
-        zip((found.first, found.second), found.images, strict=True)
-    ):
-        panels.append(Panel(f"mean of {count}\nimages of {name}", values[place - 2]))
-        panels += _case_panels(found.cases, values, (name,), False, across - 1)
-    for name in (found.first, found.second):
-        if (found.cases.hard & (found.cases.labels == name)).any():
-            panels.append(None)
-            panels += _case_panels(found.cases, values, (name,), True, across - 1)
-    strong = as_planes(found.strong[None])[0, rows]
-    more = as_planes(np.nan_to_num(found.node_effect)[None])[0, rows] > 0
-    figure, axes = arranged(
-        panels,
-        found.maps[rows],
-        across=across,
-        colour=colour,
-        marks=[(strong & ~more, ALSO), (strong & more, OWN)],
-    )
-    plots.colour_bar(figure, axes, colour_map(colour), (0.0, 1.0), OWN_LABEL)
-    _frames(figure, (OWN, f"more for {found.first}"), (ALSO, f"more for {found.second}"))
-    plots.titled(
-        figure,
-        f"{found.layer}: {found.first} against {found.second}, "
-        f"{len(rows)} of {len(found)} maps, the most separating first",
-    )
-    return figure
+def _listed(node: Json | np.ndarray) -> str:
+    return ",".join(str(index) for index in np.asarray(node))
 
 
 def _most_in_a_row(cases: Cases) -> int:
+    """Return the largest number of examples or hard cases of one class, at least 1."""
     counts = [
         int(np.sum((cases.labels == name) & (cases.hard == hard)))
         for name in np.unique(cases.labels)
         for hard in (False, True)
     ]
-    return max(counts, default=0)
+    return max([1, *counts])
 
 
 def _case_panels(
-    cases: Cases, values: np.ndarray, names: tuple[str, ...], hard: bool, count: int
+    cases: Cases, values: np.ndarray, name: str, hard: bool, count: int
 ) -> list[Panel | None]:
-    """`count` panels of the examples or hard cases of some classes, filled up with None."""
+    """Return `count` panels of the examples or hard cases of a class, filled up with None."""
     from oip.network.responses import Panel
 
-    rows = np.flatnonzero(np.isin(cases.labels, names) & (cases.hard == hard))[:count]
+    rows = np.flatnonzero((cases.labels == name) & (cases.hard == hard))[:count]
     titles = cases.titles
-    found: list[Panel | None] = [
+    panels: list[Panel | None] = [
         Panel(titles[row], values[row], cases.images[row], cases.bgr) for row in rows
     ]
-    return found + [None] * (count - len(found))
+    return panels + [None] * (count - len(panels))
 
 
-def _frames(figure: Figure, *kinds: tuple[str, str]) -> None:
-    """A legend of what the frames mean, below the figure."""
+def _frame_legend(figure: Figure, *kinds: tuple[str, str]) -> None:
+    """Explain the frames (color, meaning) below the figure."""
     from matplotlib.patches import Patch
 
     figure.legend(
         handles=[
-            Patch(facecolor="none", edgecolor=colour, label=plots.printable(text))
-            for colour, text in kinds
+            Patch(facecolor="none", edgecolor=color, label=plots.printable(text))
+            for color, text in kinds
         ],
         loc="outside lower center",
         ncols=len(kinds),
         fontsize=plots.SMALL,
         frameon=False,
     )
-
-
-def _checked(most: int) -> int:
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise SettingsError(expected("maps that are drawn", "a whole number from 1", most))
-    return most

@@ -1,16 +1,15 @@
-"""Filter correlation patterns (FCPs): what images of a class have in common in a layer's maps, and
-what one class has that another has not.
+"""Filter correlation patterns (FCPs): points in a layer's maps that images of a class share.
 
 The idea is that of the articles "A simple CNN for the MNIST dataset", V and VI (R. Mönchmeyer): a
-network tells classes by points in the maps of its last convolution that respond to all images of a
-class, and two similar classes by few of them. Here a point is called common by a share of images,
-and every difference is held against shuffled classes.
+network recognizes classes by points in the maps of its last convolution that respond to all images
+of a class, and two similar classes by few of them. Here a point is common if it responds to a share
+of the images, and every difference is compared with shuffled classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 _BYTE_BUDGET = 32 << 20
 """Of responses that are in memory at a time, where a map does not need more."""
+_ROUNDING = 1e-9
 
 
 class PatternSample:
@@ -133,25 +133,26 @@ class PatternSample:
 
 
 def node_parts(values: np.ndarray, byte_budget: int) -> Iterator[np.ndarray]:
-    """Responses (n, m, d) some nodes at a time, (n, m, k), whose numbers in double precision fit
-    the same bytes."""
+    """Yield responses (n, m, d) as (n, m, k), whose numbers in double precision fit a budget."""
     step = max(1, byte_budget // (8 * values.shape[0] * values.shape[1]))
-    for first in range(0, values.shape[2], step):
-        yield values[:, :, first : first + step]
-
-
-_ROUNDING = 1e-9
+    for start in range(0, values.shape[2], step):
+        yield values[:, :, start : start + step]
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
-    """(n,): one over the number of images of the same class."""
+    """Return (n,) weights: one over the number of images of the same class."""
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return 1.0 / counts[codes]
 
 
 def quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
-    """Weighted quantile of the responses above zero, of values (n, d) and weights (n,); 0 if there
-    are none, and at level 0."""
+    """Return a weighted quantile of the responses above zero; 0 if there are none.
+
+    Args:
+        values: (n, d) responses.
+        weights: (n,) of the images.
+        level: from 0, for which it is 0, to below 1.
+    """
     image, _ = np.nonzero(values > 0)
     above = values[values > 0]
     if level == 0.0 or not above.size:
@@ -161,15 +162,15 @@ def quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
     return float(above[order][np.searchsorted(total, (level - _ROUNDING) * total[-1])])
 
 
-def centred_ranks(values: np.ndarray) -> np.ndarray:
-    """(n, m, d): each node's ranks over the images, ties sharing their mean, less their mean."""
+def centered_ranks(values: np.ndarray) -> np.ndarray:
+    """Return (n, m, d): each node's ranks over the images, ties sharing theirs, less their mean."""
     from scipy.stats import rankdata
 
     return rankdata(values, axis=0) - (len(values) + 1) / 2
 
 
 def cliffs_delta(ranks: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """(m, d): Cliff's delta from centred ranks: 2 (rank sum of the members) / (their pairs)."""
+    """Return (m, d) Cliff's delta from centered ranks: 2 (rank sum of the members) / pairs."""
     pairs = members.sum() * (~members).sum()
     return np.clip(2.0 * ranks[members].sum(axis=0) / pairs, -1.0, 1.0)
 
@@ -192,13 +193,13 @@ def common_patterns(
     progress: Progress = automatic,
     byte_budget: int = _BYTE_BUDGET,
 ) -> CommonPatterns:
-    """The nodes of each map that respond for most images of a class.
+    """Find the nodes of each map that respond for most images of a class.
 
     A node responds to an image if its response is above the threshold of its map: the quantile
     `level` of all the map's responses above zero, over its nodes and the images, every class
     counting alike. A node is a common point if it responds to the share `most` of the class's
-    images. Its p-value tells whether it responds to more of them than of other classes' images:
-    the labels are shuffled, and the largest standardised difference of any node is the null.
+    images. Its p-value is that it responds to no more of them than of other classes' images:
+    the labels are shuffled, and the largest standardized difference of any node is the null.
 
     Args:
         model_or_path: a Keras model, the path of one, or an `oip.Network`.
@@ -215,23 +216,26 @@ def common_patterns(
         at: the response after its activation, or the block output after the pooling that follows.
         seed: of the sample and the shuffles.
         classes: names; label k is shown as `classes[k]`.
-        progress: is told how many maps are done.
+        progress: is called with the number of maps done.
+        byte_budget: for the responses that are in memory at a time.
 
     Returns:
         Shares, p-values and common points of all nodes, with examples and hard cases.
 
     Raises:
-        ModelError, SettingsError: an unknown layer or map, a setting outside what it may be.
-        DataError: images or labels that cannot be used, a class that is not there, no map with
+        ModelError, SettingsError: an unknown layer or map, a setting outside its range.
+        DataError: images or labels that cannot be used, a class without images, no map with
             finite responses.
 
     Example:
-        >>> found = mi.common_patterns("m.keras", images, labels, "Conv2D_3", 4)  # doctest: +SKIP
-        >>> found.plot()  # doctest: +SKIP
+        >>> common = mi.common_patterns("m.keras", images, labels, "Conv2D_3", 4)  # doctest: +SKIP
+        >>> common.plot()  # doctest: +SKIP
     """
-    _check_share("level", level, 0.0 <= level < 1.0, "0 to below 1")
-    _check_share("most", most, 0.0 < most <= 1.0, "above 0 to 1")
-    work = PatternSample.draw(
+    if isinstance(level, bool) or not 0.0 <= level < 1.0:
+        raise SettingsError(expected("level", "a share, 0 to below 1", level))
+    if isinstance(most, bool) or not 0.0 < most <= 1.0:
+        raise SettingsError(expected("most", "a share, above 0 to 1", most))
+    patterns = PatternSample.draw(
         model_or_path,
         images,
         labels,
@@ -243,34 +247,34 @@ def common_patterns(
         seed=seed,
         classes=classes,
     )
-    members = work.subset.members
+    members = patterns.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=False)
-    weights = class_weights(work.subset.labels)
-    thresholds, shares, others = [], [], []
-    for values in work.blocks(byte_budget, progress):
-        threshold = np.array([quantile(one, weights, level) for one in values.swapaxes(0, 1)])
+    weights = class_weights(patterns.subset.labels)
+    thresholds, shares, other_shares = [], [], []
+    for values in patterns.blocks(byte_budget, progress):
+        threshold = np.array([quantile(own, weights, level) for own in values.swapaxes(0, 1)])
         responds = values > threshold[:, None]
         test.add(part.astype(np.float32) for part in node_parts(responds, byte_budget))
         thresholds.append(threshold)
         shares.append(responds[members].mean(axis=0))
-        others.append(responds[~members].mean(axis=0))
+        other_shares.append(responds[~members].mean(axis=0))
     return CommonPatterns(
-        layer=work.layer_sample.layer.name,
-        index=work.layer_sample.layer.index,
+        layer=patterns.layer_sample.layer.name,
+        index=patterns.layer_sample.layer.index,
         at=at,
-        class_name=work.subset.first,
-        maps=work.layer_sample.maps,
-        threshold=work.masked(np.concatenate(thresholds)),
-        share=work.on_nodes(np.concatenate(shares)),
-        other_share=work.on_nodes(np.concatenate(others)),
-        p_value=work.on_nodes(test.node_p_values()),
+        class_name=patterns.subset.first,
+        maps=patterns.layer_sample.maps,
+        threshold=patterns.masked(np.concatenate(thresholds)),
+        share=patterns.on_nodes(np.concatenate(shares)),
+        other_share=patterns.on_nodes(np.concatenate(other_shares)),
+        p_value=patterns.on_nodes(test.node_p_values()),
         level=float(level),
         most=float(most),
         images=int(members.sum()),
-        others=int((~members).sum()),
+        other_images=int((~members).sum()),
         shuffles=shuffles,
-        cases=work.cases(np.arange(len(work.layer_sample.maps))),
-        notices=work.notices,
+        cases=patterns.cases(np.arange(len(patterns.layer_sample.maps))),
+        notices=patterns.notices,
     )
 
 
@@ -291,7 +295,7 @@ def separating(
     progress: Progress = automatic,
     byte_budget: int = _BYTE_BUDGET,
 ) -> Separation:
-    """What one class has and another has not: the nodes and maps of a layer that separate them.
+    """Find the nodes and maps of a layer that respond differently to two classes.
 
     The effect of a node is Cliff's delta [1]: the probability that it responds more to an image of
     the first class than to one of the second, less that of the opposite. The test is that of
@@ -300,8 +304,8 @@ def separating(
 
     Args:
         first, second: the classes, by name or number.
-        model_or_path, images, labels, layer, maps, at, seed, classes, progress: as for
-            `common_patterns`; images of other classes are left aside.
+        model_or_path, images, labels, layer, maps, at, seed, classes, progress, byte_budget: as for
+            `common_patterns`; images of other classes are left out.
         samples: most images of the two classes that are used.
         shuffles: of the labels, 19 or more; p-values are 1 / (1 + shuffles) at the least.
 
@@ -315,10 +319,10 @@ def separating(
         [1] Cliff, Psychological Bulletin 114 (1993) 494.
 
     Example:
-        >>> apart = mi.separating("model.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
-        >>> apart.maps[:5], apart.effect[:5]  # doctest: +SKIP
+        >>> result = mi.separating("m.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
+        >>> result.maps[:5], result.effect[:5]  # doctest: +SKIP
     """
-    work = PatternSample.draw(
+    patterns = PatternSample.draw(
         model_or_path,
         images,
         labels,
@@ -331,59 +335,67 @@ def separating(
         seed=seed,
         classes=classes,
     )
-    members = work.subset.members
+    members = patterns.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=True)
-    parts: list[tuple[np.ndarray, ...]] = []
-    for values in work.blocks(byte_budget, progress):
-        effects: list[np.ndarray] = []
-        test.add(_ranked(values, members, byte_budget, effects))
+    parts: list[_Effects] = []
+    for values in patterns.blocks(byte_budget, progress):
+        deltas: list[np.ndarray] = []
+        test.add(_ranked(values, members, byte_budget, deltas))
         means = values.mean(axis=2, dtype=np.float64, keepdims=True)
         parts.append(
-            (
-                np.concatenate(effects, axis=1),
-                cliffs_delta(centred_ranks(means), members)[:, 0],
-                values[members].mean(axis=0, dtype=np.float64),
-                values[~members].mean(axis=0, dtype=np.float64),
+            _Effects(
+                nodes=np.concatenate(deltas, axis=1),
+                means=cliffs_delta(centered_ranks(means), members)[:, 0],
+                first=values[members].mean(axis=0, dtype=np.float64),
+                second=values[~members].mean(axis=0, dtype=np.float64),
             )
         )
-    deltas, mean_effect, one, other = (np.concatenate(part) for part in zip(*parts, strict=True))
-    best = np.abs(deltas).argmax(axis=1)
-    effect = work.masked(np.take_along_axis(deltas, best[:, None], axis=1)[:, 0])
-    order = np.lexsort((work.layer_sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
-    p_value = work.masked(test.map_p_values())
+    effects = _Effects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    best = np.abs(effects.nodes).argmax(axis=1)
+    effect = patterns.masked(np.take_along_axis(effects.nodes, best[:, None], axis=1)[:, 0])
+    order = np.lexsort((patterns.layer_sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
+    p_value = patterns.masked(test.map_p_values())
     return Separation(
-        layer=work.layer_sample.layer.name,
-        index=work.layer_sample.layer.index,
+        layer=patterns.layer_sample.layer.name,
+        index=patterns.layer_sample.layer.index,
         at=at,
-        first=work.subset.first,
-        second=str(work.subset.second),
-        maps=work.layer_sample.maps[order],
+        first=patterns.subset.first,
+        second=str(patterns.subset.second),
+        maps=patterns.layer_sample.maps[order],
         effect=effect[order],
         p_value=p_value[order],
         p_adjusted=adjusted(p_value)[order],
-        nodes=np.stack(np.unravel_index(best[order], work.layer_sample.size), axis=1),
-        mean_effect=work.masked(mean_effect)[order],
-        node_effect=work.on_nodes(deltas)[order],
-        node_p_value=work.on_nodes(test.node_p_values())[order],
-        first_mean=work.on_nodes(one)[order],
-        second_mean=work.on_nodes(other)[order],
+        nodes=np.stack(np.unravel_index(best[order], patterns.layer_sample.size), axis=1),
+        mean_effect=patterns.masked(effects.means)[order],
+        node_effect=patterns.on_nodes(effects.nodes)[order],
+        node_p_value=patterns.on_nodes(test.node_p_values())[order],
+        first_mean=patterns.on_nodes(effects.first)[order],
+        second_mean=patterns.on_nodes(effects.second)[order],
         images=(int(members.sum()), int((~members).sum())),
         shuffles=shuffles,
-        cases=work.cases(order),
-        notices=work.notices,
+        cases=patterns.cases(order),
+        notices=patterns.notices,
     )
 
 
+class _Effects(NamedTuple):
+    """Effects and mean responses of some maps."""
+
+    nodes: np.ndarray
+    """(m, d): Cliff's delta of the nodes."""
+    means: np.ndarray
+    """(m,): Cliff's delta of the maps' spatial means."""
+    first: np.ndarray
+    """(m, d): mean responses to the first class."""
+    second: np.ndarray
+    """(m, d): mean responses to the second class."""
+
+
 def _ranked(
-    values: np.ndarray, members: np.ndarray, byte_budget: int, effects: list[np.ndarray]
+    values: np.ndarray, members: np.ndarray, byte_budget: int, deltas: list[np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Centred ranks of some nodes at a time; their effects are added to `effects`."""
+    """Yield centered ranks of some nodes at a time; add their effects to `deltas`."""
     for part in node_parts(values, byte_budget):
-        ranks = centred_ranks(part)
-        effects.append(cliffs_delta(ranks, members))
+        ranks = centered_ranks(part)
+        deltas.append(cliffs_delta(ranks, members))
         yield ranks
-
-
-def _check_share(name: str, value: Any, fits: bool, wanted: str) -> None:
-    if not fits or isinstance(value, bool):
-        raise SettingsError(expected(name, f"a share, {wanted}", value))

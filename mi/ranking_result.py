@@ -246,10 +246,10 @@ class EstimatorRanking:
             row: of the arrays.
             number: of the map.
         """
-        known = bool(np.isfinite(self.mi[row]))
+        finite = bool(np.isfinite(self.mi[row]))
 
         def by_class(values: np.ndarray | None) -> list[float | None] | None:
-            return None if values is None or not known else finite_list(values[row])
+            return None if values is None or not finite else finite_list(values[row])
 
         return MapInformation(
             map=number,

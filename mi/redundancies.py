@@ -263,8 +263,8 @@ class Redundancies:
         shared = self.input.redundancy
         own = np.diagonal(shared)
         smaller = np.minimum(own[:, None], own[None, :])
-        known = np.isfinite(shared) & (smaller > 0)
-        return np.divide(shared, smaller, out=np.full_like(shared, -np.inf), where=known)
+        defined = np.isfinite(shared) & (smaller > 0)
+        return np.divide(shared, smaller, out=np.full_like(shared, -np.inf), where=defined)
 
 
 def redundancy(

@@ -94,7 +94,7 @@ def test_the_planted_points_are_found(planted, images):
     assert found.p_value[0][A] == pytest.approx(1 / 1001)
     assert found.p_value[0][BOTH] == 1.0
     assert found.p_value[0][B] > 0.5
-    assert (found.images, found.others) == (100, 200)
+    assert (found.images, found.other_images) == (100, 200)
     assert found.order[2] == 1
     assert 0 < found.threshold[0] < 1 and found.threshold[1] == 0
 
@@ -343,7 +343,7 @@ def test_pictures_frame_the_points(judging, images):
     with pytest.raises(SettingsError, match="maps that are drawn"):
         found.plot(0)
     with pytest.raises(SettingsError, match="grey or viridis"):
-        found.plot(colour="jet")
+        found.plot(color="jet")
 
 
 def test_notebooks_show_names_as_text(planted, images):
@@ -399,7 +399,7 @@ def test_bad_settings_of_common_patterns(planted, images, change, word):
 
 def test_a_sample_holds_half_of_the_class_at_the_most(planted, images):
     found = mi.common_patterns(planted, *images, "maps", 0, samples=100)
-    assert (found.images, found.others) == (50, 50)
+    assert (found.images, found.other_images) == (50, 50)
     assert found.own[0][A]
     found = mi.common_patterns(planted, *images, "maps", 0, samples=280)
-    assert (found.images, found.others) == (100, 180)
+    assert (found.images, found.other_images) == (100, 180)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from oip.core.errors import SettingsError
-from oip.mi.class_patterns import centred_ranks, cliffs_delta, quantile
+from oip.mi.class_patterns import centered_ranks, cliffs_delta, quantile
 from oip.mi.permutation_test import ShuffleTest
 
 
@@ -19,7 +19,7 @@ def test_scores_are_those_of_mann_and_whitney_with_ties():
     values = np.random.default_rng(0).integers(0, 4, (30, 3, 2)).astype(float)
     members = _members(30, 11)
     test = ShuffleTest(members, 19, 0, two_sided=True)
-    scores = test.add([centred_ranks(values)])
+    scores = test.add([centered_ranks(values)])
     for place in np.ndindex(3, 2):
         one = values[(slice(None), *place)]
         wanted = stats.mannwhitneyu(
@@ -33,7 +33,7 @@ def test_delta_counts_the_pairs(first, second, seed):
     values = np.random.default_rng(seed).integers(0, 5, (first + second, 2, 3))
     members = _members(first + second, first)
     higher = np.sign(values[members][:, None] - values[~members][None])
-    assert np.allclose(cliffs_delta(centred_ranks(values), members), higher.mean(axis=(0, 1)))
+    assert np.allclose(cliffs_delta(centered_ranks(values), members), higher.mean(axis=(0, 1)))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 100))
@@ -90,7 +90,7 @@ def test_one_block_or_many_are_the_same():
 def test_maps_without_a_difference_have_uniform_p_values():
     numbers = np.random.default_rng(2).normal(size=(40, 400, 3))
     test = ShuffleTest(_members(40, 15), 999, 0, two_sided=True)
-    test.add([centred_ranks(numbers)])
+    test.add([centered_ranks(numbers)])
     p = test.map_p_values()
     assert stats.kstest(p, "uniform").pvalue > 0.01
     assert p.min() >= 1 / 1000
@@ -103,7 +103,7 @@ def test_the_family_of_all_nodes_errs_in_one_case_of_twenty():
         common = draw.normal(size=(30, 5, 1))
         numbers = np.maximum(common + draw.normal(size=(30, 5, 4)) - 0.5, 0.0)
         test = ShuffleTest(_members(30, 12), 99, seed, two_sided=True)
-        test.add([centred_ranks(numbers)])
+        test.add([centered_ranks(numbers)])
         return test.node_p_values().min()
 
     errs = sum(smallest(seed) <= 0.05 for seed in range(400))
