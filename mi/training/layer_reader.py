@@ -1,64 +1,116 @@
-"""Responses of several layers in one run of a model that is being trained, again and again."""
+"""A reader of several layers' responses in one run of a model that is being trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from oip.core.errors import ModelError
+from oip.mi.layer_sample import BYTE_BUDGET, At
+
 if TYPE_CHECKING:
-    from oip.network.layers import LayerInfo, LayerOutput
+    from tensorflow import Tensor
+
+    from oip.network.layers import LayerInfo, Place
     from oip.network.network import Network
+    from oip.network.outputs import Head
 
 
-class Reader:
-    """Reads the maps of some layers. The graph is made once and sees the weights as they are.
+@dataclass(frozen=True)
+class RecordedOutput:
+    """An output of the model that is recorded: the maps of a layer, or a layer of units."""
+
+    index: int
+    name: str
+    maps: int
+    """Maps, or units of a layer without spatial axes."""
+    size: tuple[int, ...]
+    """Nodes along each spatial axis."""
+    location: Place = field(repr=False)
+    channels_first: bool
+    whole: bool
+    """Recorded as a whole only."""
+
+    @classmethod
+    def of_layer(cls, layer: LayerInfo, at: At) -> RecordedOutput:
+        """Return a layer with maps; at its block if requested and if a pooling layer follows."""
+        location, size = layer.response, layer.size
+        if at == "block" and layer.block is not None and layer.block_size is not None:
+            location, size = layer.block, layer.block_size
+        return cls(layer.index, layer.name, layer.maps, size, location, layer.channels_first, False)
+
+    @classmethod
+    def of_units(cls, head: Head, index: int) -> RecordedOutput:
+        """Return a layer without spatial axes, such as a dense one."""
+        return cls(index, head.name, head.units, (), head.place, False, True)
+
+
+class OutputBlock(NamedTuple):
+    """Responses of some maps of one output."""
+
+    output: int
+    """Index of the output."""
+    maps: np.ndarray
+    """(m,) int: map numbers."""
+    values: np.ndarray
+    """(n, m, d) float32."""
+
+
+class LayerReader:
+    """Reads the maps of some layers. The graph is made once and uses the weights as they are.
 
     Args:
         network: the model.
-        layers: whose maps are read.
-        images: (n, h, w, b), in the model's input units.
-        byte_budget: for the responses that are held at a time.
+        outputs: whose maps are read.
+        images: (n, h, w, bands), in the model's input units.
+        byte_budget: for the responses that are in memory at a time.
     """
 
     def __init__(
         self,
         network: Network,
-        layers: Sequence[LayerInfo],
+        outputs: Sequence[RecordedOutput],
         images: np.ndarray,
-        byte_budget: int = 256 << 20,
+        byte_budget: int = BYTE_BUDGET,
     ):
         self._network = network
-        self._layers = list(layers)
+        self._outputs = list(outputs)
         self._images = images
-        self._groups = _groups(layers, len(images), byte_budget)
-        self._head = _class_output(network)
+        self._groups = _groups(outputs, len(images), byte_budget)
+        self._classes = _class_location(network)
         self._graph = self._compiled()
 
-    def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Place of the layer in `layers`, map numbers (m,), responses (n, m, d) float32."""
+    def blocks(self) -> Iterator[OutputBlock]:
+        """Yield the responses of all maps, as many at a time as the budget allows."""
         for group in self._groups:
-            parts = self._run(group)
-            for place, maps in group.items():
-                yield place, maps, parts[place]
+            responses = self._run(group)
+            for index, maps in group.items():
+                yield OutputBlock(index, maps, responses[index])
 
     def predicted(self) -> np.ndarray | None:
-        """(n,) int: the class given to each image; None of a model that does not end in classes."""
-        return None if self._head is None else self._run({})[-1].argmax(axis=1)
+        """Return (n,) int: the predicted classes; None of a model that does not end in classes."""
+        return None if self._classes is None else self._run({})[-1].argmax(axis=1)
 
     def _run(self, group: dict[int, np.ndarray]) -> list[np.ndarray]:
+        """Return (n, m, d) of some maps (m,) of each output, and (n, classes) if there are classes.
+
+        Args:
+            group: index of an output -> map numbers; of the others no maps are read.
+        """
         import tensorflow as tf
 
         from oip.network.forward import run_in_batches
 
         nothing = np.zeros(0, np.int32)
-        chosen = [
-            tf.constant(group.get(place, nothing), tf.int32) for place in range(len(self._layers))
+        numbers = [
+            tf.constant(group.get(index, nothing), tf.int32) for index in range(len(self._outputs))
         ]
         size = self._network.activation_bytes()
         responses: list[np.ndarray] = []
-        for rows, parts in run_in_batches(self._graph, self._images, size, *chosen):
+        for rows, parts in run_in_batches(self._graph, self._images, size, *numbers):
             if not responses:
                 shapes = [(len(self._images), *part.shape[1:]) for part in parts]
                 responses = [np.empty(shape, np.float32) for shape in shapes]
@@ -66,55 +118,56 @@ class Reader:
                 whole[rows] = part
         return responses
 
-    def _compiled(self) -> Any:
+    def _compiled(self) -> Callable[..., list[Tensor]]:
         import tensorflow as tf
 
         from oip.network.forward import compiled_for_images, run_to_all
 
         network = self._network
-        outputs = [layer.response for layer in self._layers]
-        if self._head is not None:
-            outputs.append(self._head)
+        locations = [(output.location, output.channels_first) for output in self._outputs]
+        if self._classes is not None:
+            locations.append((self._classes, False))
 
-        def responses(part: Any, *chosen: Any) -> list[Any]:
-            reached = run_to_all(network.model, network.feed(part), outputs)
-            found = []
-            for maps, (_, after) in zip(chosen, reached, strict=False):
-                some = tf.gather(after, maps, axis=-1)
+        def responses(images: Tensor, *numbers: Tensor) -> list[Tensor]:
+            reached = run_to_all(network.model, network.feed(images), locations)
+            tensors = []
+            for maps, (_, after) in zip(numbers, reached, strict=False):
+                selected = tf.gather(after, maps, axis=-1)
                 nodes = int(np.prod(after.shape[1:-1]))
-                flat = tf.reshape(some, [tf.shape(some)[0], nodes, tf.shape(maps)[0]])
-                found.append(tf.transpose(flat, [0, 2, 1]))
-            return found if self._head is None else [*found, reached[-1][1]]
+                flat = tf.reshape(selected, [tf.shape(selected)[0], nodes, tf.shape(maps)[0]])
+                tensors.append(tf.transpose(flat, [0, 2, 1]))  # (n, m, d)
+            return tensors if self._classes is None else [*tensors, reached[-1][1]]
 
-        chosen_maps = [tf.TensorSpec((None,), tf.int32)] * len(self._layers)
-        return compiled_for_images(network, responses, *chosen_maps)
+        numbers = [tf.TensorSpec((None,), tf.int32)] * len(self._outputs)
+        return compiled_for_images(network, responses, *numbers)
 
 
 def _groups(
-    layers: Sequence[LayerInfo], images: int, byte_budget: int
+    outputs: Sequence[RecordedOutput], images: int, byte_budget: int
 ) -> list[dict[int, np.ndarray]]:
-    """Maps that are read in one run: place of the layer -> map numbers, within the budget."""
+    """Return the maps that are read in one run, by the index of their output."""
     groups: list[dict[int, np.ndarray]] = [{}]
     room = byte_budget
-    for place, layer in enumerate(layers):
-        each = 4 * images * int(np.prod(layer.size))
+    for index, output in enumerate(outputs):
+        size = 4 * images * int(np.prod(output.size))
         start = 0
-        while start < layer.maps:
-            if room < each and groups[-1]:
+        while start < output.maps:
+            if room < size and groups[-1]:
                 groups.append({})
                 room = byte_budget
-            count = max(1, min(layer.maps - start, room // each))
-            groups[-1][place] = np.arange(start, start + count)
+            count = max(1, min(output.maps - start, room // size))
+            groups[-1][index] = np.arange(start, start + count)
             start += count
-            room -= count * each
+            room -= count * size
     return groups
 
 
-def _class_output(network: Network) -> LayerOutput | None:
-    from oip.core.errors import ModelError
+def _class_location(network: Network) -> Place | None:
+    """Return where the model gives its classes, None if it does not end in some."""
+    from oip.network.outputs import classes
 
     try:
-        head = network.class_layer()
+        head = classes(network)
     except ModelError:
         return None
-    return head.response if head.maps > 1 else None
+    return head.place if head.units > 1 else None

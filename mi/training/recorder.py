@@ -1,4 +1,4 @@
-"""What maps know while a network is trained: a Keras callback."""
+"""A Keras callback that records the information of maps and layers while a network is trained."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ import re
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from oip.core.errors import DataError, SettingsError, expected
+from oip.core.formats import RecordedLayerPart, TrainingRecordFile, step_array
 from oip.core.units import bits
 from oip.core.warnings import import_quietly
 from oip.mi import validation
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
-from oip.mi.layer_sample import At, check_at, labeled_subset
-from oip.mi.training.layer_reader import Reader
-from oip.mi.training.record import RecordFolder
+from oip.mi.layer_sample import BYTE_BUDGET, At, check_at, labeled_subset
+from oip.mi.training.layer_reader import LayerReader, RecordedOutput
+from oip.mi.training.record_folder import RecordFolder
 
 if TYPE_CHECKING:
     import keras
+    from numpy.typing import ArrayLike
 
     from oip.mi.training.record import TrainingRecord
-    from oip.network.layers import LayerInfo
 else:
     keras = import_quietly("keras")
 
-_WANTED = "a number of epochs, 'N batches', 'log', or numbers of batches"
+_EVERY = "a number of epochs, 'N batches', 'log', or numbers of batches"
 _SERIES = (1, 2, 5)
+_GRAM_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Schedule:
 
     @classmethod
     def of(cls, every: int | str | Iterable[int]) -> Schedule:
-        """A schedule as people say it.
+        """Return a schedule as people write it.
 
         Args:
             every: `1` or `"1"`: every epoch; `"200 batches"`; `"log"`: spaced evenly on a
@@ -73,11 +76,11 @@ class Schedule:
             text = every.strip().lower()
             if text == "log":
                 return cls(log=True)
-            told = re.fullmatch(r"(\d+)(?:\s*(epochs?|batch|batches))?", text)
-            if told is not None and int(told[1]) > 0:
-                number = int(told[1])
-                unit = told[2] or "epochs"
-                return cls(epochs=number) if unit.startswith("epoch") else cls(batches=number)
+            match = re.fullmatch(r"(\d+)(?:\s*(epochs?|batch|batches))?", text)
+            if match is not None and int(match[1]) > 0:
+                number = int(match[1])
+                epochs = (match[2] or "epochs").startswith("epoch")
+                return cls(epochs=number) if epochs else cls(batches=number)
         elif isinstance(every, int) and not isinstance(every, bool):
             if every > 0:
                 return cls(epochs=every)
@@ -85,24 +88,24 @@ class Schedule:
             steps = list(every)
             if steps and all(_is_whole(step) for step in steps):
                 return cls(at=tuple(sorted({int(step) for step in steps})))
-        raise SettingsError(expected("every", _WANTED, f"'{every}'"))
+        raise SettingsError(expected("every", _EVERY, f"'{every}'"))
 
     def after_epoch(self, epoch: int) -> bool:
-        """Whether to record when so many epochs are done, 1 and more."""
+        """Return whether to record when so many epochs are done, 1 and more."""
         return bool(self.epochs) and epoch % self.epochs == 0
 
     def between(self, before: int, now: int) -> bool:
-        """Whether to record now, `now` batches being done, where the last look was at `before`."""
+        """Return whether a record is due between `before`, the last look, and `now` batches."""
         if self.batches:
             return now // self.batches > before // self.batches
         if self.log:
             return _last_of_series(now) > before
-        place = bisect_right(self.at, now)
-        return place > 0 and self.at[place - 1] > before
+        passed = bisect_right(self.at, now)
+        return passed > 0 and self.at[passed - 1] > before
 
 
 def _last_of_series(step: int) -> int:
-    """The largest of 1, 2, 5, 10, 20, 50, ... that is not above `step`; 0 before the first."""
+    """Return the largest of 1, 2, 5, 10, ... that is not above `step`; 0 before the first."""
     if step < 1:
         return 0
     decade = 10 ** (len(str(step)) - 1)
@@ -113,38 +116,36 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
 
 
-_GRAM_BYTES = 64 << 20
-
-
 class Recorder(keras.callbacks.Callback):
-    """Records, during `model.fit`, what every map and every layer knows about the label.
+    """A callback of `model.fit` that records the information of every map and every layer.
 
     Of each map: the information of its response about the label, and about being of each class or
     not. Of each layer, whose response is taken as a whole: the information about the label and,
-    where the estimator can tell it, about the input; so that the layers' ways can be drawn in the
-    information plane. All of it from the same images, the same seed, without null and intervals.
+    where the estimator has it, about the input, for the information plane. All of it from the same
+    images, with the same seed, without null and intervals.
 
-    The start and the end of a training are always recorded. What was recorded is on disk at once;
-    memory holds one step, and responses of some maps at a time. With `out`, a training that goes
-    on from a saved model (with its optimizer) goes on recording in the same folder; steps that were
+    The start and the end of a training are always recorded. Every step is on disk at once; memory
+    holds one step, and responses of some maps at a time. With `out`, a training that continues from
+    a saved model (with its optimizer) continues its record in the same folder; steps that were
     recorded after the saved one are replaced.
 
     Args:
-        images: (n, h, w, bands), as the model is fed with them; best none that it is trained on.
+        images: (n, h, w, bands), as the model is fed with them; best not those of the training.
         labels: (n,) whole numbers, booleans or strings, or one-hot rows.
         every: epochs (1), `"200 batches"`, `"log"` (1, 2, 5, 10, 20, ... batches), or the numbers
             of batches themselves.
         out: folder of a run; the record is in its folder `record`. If None it is in a temporary
             folder, which goes with the recorder.
         layers: names as `oip layers` prints them, or `@index`; all with maps if None.
-        dense: names of layers without places, such as `Dense`; recorded as a whole only.
+        dense: names of layers without spatial axes, such as `Dense`; recorded as a whole only.
         at: the maps' responses after their activation, or the block output after the pooling that
             follows, where one does.
         estimator: a name, or an estimator with parameters of its own. `kde` is quick.
         samples: most images that are used, in the shares of their classes.
-        seed: of the subsample and of what the estimator draws.
+        seed: of the subsample and of the estimator's draws.
         classes: names; the label k is shown as `classes[k]`.
-        split: what the images are, such as "mnist:test"; shown with the result.
+        split: name of the images, such as "mnist:test"; shown with the result.
+        byte_budget: for the responses that are in memory at a time.
 
     Raises:
         SettingsError: an unknown layer, estimator or parameter.
@@ -167,7 +168,7 @@ class Recorder(keras.callbacks.Callback):
     def __init__(
         self,
         images: np.ndarray,
-        labels: Any,
+        labels: ArrayLike,
         every: int | str | Iterable[int] = 1,
         *,
         out: str | Path | None = None,
@@ -179,6 +180,7 @@ class Recorder(keras.callbacks.Callback):
         seed: int = 0,
         classes: Sequence[str] | None = None,
         split: str = "",
+        byte_budget: int = BYTE_BUDGET,
     ):
         super().__init__()
         self._schedule = Schedule.of(every)
@@ -188,28 +190,28 @@ class Recorder(keras.callbacks.Callback):
             raise DataError(expected("images", "shape (n, h, w, bands)", pixels.shape))
         check_at(at)
         subset = labeled_subset(labels, len(pixels), samples, seed, classes)
-        self._codes: np.ndarray = subset.codes
-        self._images = pixels[subset.indices]
-        numbers = _whole_numbers(labels)
-        self._true = None if numbers is None else numbers[subset.indices]
+        self._codes = np.asarray(subset.codes)
         self._classes = subset.classes
-        self._asked = None if layers is None else list(layers)
+        self._images = pixels[subset.indices]
+        column = validation.label_column("labels", labels)
+        self._units = column[subset.indices] if column.dtype.kind in "bui" else None
+        self._layers = None if layers is None else list(layers)
         self._dense = list(dense)
         self._at: At = at
-        self._seed, self._split = seed, split
+        self._seed, self._split, self._byte_budget = seed, split, byte_budget
         if out is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="oip-")
             out = self._temporary.name
         self._path = Path(out) / "record"
-        self._trained: Any = None
+        self._trained: keras.Model | None = None
         self._last = 0
 
     @property
     def record(self) -> TrainingRecord:
-        """What was recorded so far.
+        """The record so far.
 
         Raises:
-            RunError: nothing yet.
+            RunError: nothing was recorded yet.
         """
         from oip.mi.training.record import TrainingRecord
 
@@ -217,15 +219,15 @@ class Recorder(keras.callbacks.Callback):
             self._folder.join()
         return TrainingRecord.open(self._path)
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Prepares the model's layers and records the start."""
+    def on_train_begin(self, logs: object = None) -> None:
+        """Prepare the model's layers and record the start."""
         self._prepare()
         self._last = self._step()
         if self._last not in self._folder.begin(self._last):
             self._write(self._last)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Records if that many batches are due."""
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        """Record if that many batches are due."""
         if self._schedule.epochs:
             return
         now = self._step()
@@ -233,138 +235,152 @@ class Recorder(keras.callbacks.Callback):
             self._write(now)
         self._last = now
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Records if that many epochs are due."""
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        """Record if that many epochs are due."""
         if self._schedule.after_epoch(epoch + 1):
             self._write(self._step())
 
-    def on_train_end(self, logs: Any = None) -> None:
-        """Records the end."""
+    def on_train_end(self, logs: object = None) -> None:
+        """Record the end."""
         if self._step() not in self._folder.steps():
             self._write(self._step())
         self._folder.join()
 
     def _prepare(self) -> None:
-        """The view of the model; made once for each model that is trained."""
+        """Open the model; once for each model that is trained."""
         from oip.network.inputs import check_images
         from oip.network.network import Network
+        from oip.network.outputs import dense_layer
 
-        model: Any = self.model
+        model = self.model
         if self._trained is model:
             return
         if not model.built:
             model.build((None, *self._images.shape[1:]))
         network = Network(model).fitted_to(self._images)
-        if self._asked is None:
-            infos = network.layers if self._dense else network.convolutional
+        if self._layers is None:
+            layers = network.layers if self._dense else network.convolutional
         else:
-            infos = [network.find(name) for name in self._asked]
-        parts = [info.at(self._at) if info.block is not None else info for info in infos]
-        for number, name in enumerate(self._dense, len(network.layers)):
-            parts.append(replace(network.dense_layer(name), index=number))
-        if not parts or len({part.name for part in parts}) < len(parts):
-            asked = [*(self._asked or []), *self._dense]
-            raise SettingsError(expected("layers", "some, each one once", asked))
+            layers = [network.find(name) for name in self._layers]
+        heads = [dense_layer(network, name) for name in self._dense]
+        outputs = [RecordedOutput.of_layer(layer, self._at) for layer in layers]
+        outputs += [
+            RecordedOutput.of_units(head, len(network.layers) + number)
+            for number, head in enumerate(heads)
+        ]
+        if not outputs or len({output.name for output in outputs}) < len(outputs):
+            names = [*(self._layers or []), *self._dense]
+            raise SettingsError(expected("layers", "some, each one once", names))
         images = check_images(network.inputs, self._images)
-        self._reader = Reader(network, parts, images)
-        self._parts = parts
-        self._folder = RecordFolder(self._path, self._told(parts))
+        self._reader = LayerReader(network, outputs, images, self._byte_budget)
+        self._outputs = outputs
+        self._folder = RecordFolder(self._path, self._empty_record(outputs))
         self._trained = model
 
     def _step(self) -> int:
-        """Batches that the model has learned from; saved with its optimizer."""
-        model: Any = self.model
-        done: Any = keras.ops.convert_to_numpy(model.optimizer.iterations)
-        return int(done)
+        """Return the batches that the model has learned from; they are saved with its optimizer."""
+        return int(np.asarray(keras.ops.convert_to_numpy(self.model.optimizer.iterations)))
 
-    def _told(self, parts: list[LayerInfo]) -> dict[str, Any]:
-        """What record.json says besides steps and values."""
-        one = self._estimator
-        told = {
-            "estimator": one.name,
-            "name_shown": one.name_shown,
-            "parameters": one.parameters,
-            "samples": len(self._codes),
-            "seed": self._seed,
-            "split": self._split,
-            "unit": "bits",
-            "classes": list(self._classes),
-            "label_ceiling": float(bits(validation.label_entropy(self._codes))),
-            "class_ceilings": bits(validation.class_entropies(self._codes)).tolist(),
-            "input_ceiling": float(np.log2(len(self._codes)))
-            if one.can("input_information")
-            else None,
-            "layers": [
-                {"index": one.index, "layer": one.name, "maps": one.maps if one.size else 0}
-                for one in parts
+    def _empty_record(self, outputs: list[RecordedOutput]) -> TrainingRecordFile:
+        """Return record.json without steps; its key is of images, labels, layers and settings."""
+        estimator, n = self._estimator, len(self._codes)
+        file = TrainingRecordFile(
+            estimator=estimator.name,
+            name_shown=estimator.name_shown,
+            parameters=estimator.parameters,
+            samples=n,
+            seed=self._seed,
+            split=self._split,
+            classes=list(self._classes),
+            label_ceiling=float(bits(validation.label_entropy(self._codes))),
+            class_ceilings=bits(validation.class_entropies(self._codes)).tolist(),
+            input_ceiling=float(np.log2(n)) if estimator.can("input_information") else None,
+            layers=[
+                RecordedLayerPart(
+                    index=output.index,
+                    layer=output.name,
+                    maps=0 if output.whole else output.maps,
+                    input=[],
+                    label=[],
+                )
+                for output in outputs
             ],
-        }
-        if self._at != "response":
-            told["at"] = self._at
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+            at=None if self._at == "response" else self._at,
+            steps=[],
+        )
+        settings = file.to_dict()
+        del settings["key"], settings["steps"]
+        for layer in settings["layers"]:
+            del layer["input"], layer["label"]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self._images).tobytes())
         digest.update(self._codes.tobytes())
-        return {"key": digest.hexdigest(), **told}
+        return replace(file, key=digest.hexdigest())
 
     def _write(self, step: int) -> None:
         self._folder.write(step, self._measured())
 
     def _measured(self) -> dict[str, np.ndarray]:
-        """One step as `RecordFolder` keeps it, in bits; NaN for maps that are not finite."""
+        """Return one step as `RecordFolder` keeps it, in bits; NaN for maps that are not finite."""
         n, classes = len(self._codes), len(self._classes)
-        found: dict[str, np.ndarray] = {}
-        grams = [np.zeros((n, n)) for _ in self._parts]
-        for part in self._parts:
-            name, maps = f"layer-{part.index:03d}", part.maps if part.size else 0
-            found[f"{name}-label"] = np.full(maps, np.nan, np.float32)
-            found[f"{name}-per_class"] = np.full((maps, classes), np.nan, np.float32)
-        for place, maps, values in self._reader.blocks():
-            part = self._parts[place]
-            usable = np.isfinite(values).all(axis=(0, 2))
-            if usable.any() and part.size:
-                name = f"layer-{part.index:03d}"
-                good = values if usable.all() else values[:, usable]
-                told = self._estimator.over_maps(good, self._codes, self._seed)
-                found[f"{name}-label"][maps[usable]] = bits(told.mi)
-                found[f"{name}-per_class"][maps[usable]] = bits(told.per_class)
-            if usable.all():
-                _add_products(grams[place], values.reshape(n, -1))
+        arrays: dict[str, np.ndarray] = {}
+        grams = [np.zeros((n, n)) for _ in self._outputs]
+        for output in self._outputs:
+            maps = 0 if output.whole else output.maps
+            label, per_class = (step_array(output.index, kind) for kind in ("label", "per_class"))
+            arrays[label] = np.full(maps, np.nan, np.float32)
+            arrays[per_class] = np.full((maps, classes), np.nan, np.float32)
+        for index, maps, values in self._reader.blocks():
+            output = self._outputs[index]
+            finite = np.isfinite(values).all(axis=(0, 2))
+            if finite.any() and not output.whole:
+                usable = values if finite.all() else values[:, finite]
+                estimates = self._estimator.over_maps(usable, self._codes, self._seed)
+                rows = maps[finite]
+                arrays[step_array(output.index, "label")][rows] = bits(estimates.mi)
+                arrays[step_array(output.index, "per_class")][rows] = bits(estimates.per_class)
+            if finite.all():
+                _add_products(grams[index], values.reshape(n, -1), self._byte_budget)
             else:
-                grams[place].fill(np.nan)
-        for part, known in zip(self._parts, thread_map(self._of_layer, grams), strict=True):
-            found[f"layer-{part.index:03d}-layer"] = known
+                grams[index].fill(np.nan)
+        of_layers = thread_map(self._of_layer, grams)
+        for output, information in zip(self._outputs, of_layers, strict=True):
+            arrays[step_array(output.index, "layer")] = information
         predicted = self._reader.predicted()
-        right = np.nan
-        if predicted is not None and self._true is not None:
-            right = float((predicted == self._true).mean())
-        found["accuracy"] = np.array(right)
-        return found
+        accuracy = np.nan
+        if predicted is not None and self._units is not None:
+            accuracy = float((predicted == self._units).mean())
+        arrays["accuracy"] = np.array(accuracy)
+        return arrays
 
     def _of_layer(self, gram: np.ndarray) -> np.ndarray:
-        """(2,): I(X;T) and I(T;Y) of a whole layer in bits, NaN where there is none.
+        """Return (2,): I(X;T) and I(T;Y) of a whole layer in bits, NaN where there is none.
 
         Args:
-            gram: (n, n) products of the layer's centred responses.
+            gram: (n, n) products of the layer's centered responses.
         """
         result = np.full(2, np.nan)
         if not np.isfinite(gram).all():
             return result
-        axes = _coordinates(gram)
-        one = self._estimator
-        if one.can("input_information"):
-            value = one.input_information(axes, self._seed)
+        axes = _principal_coordinates(gram)
+        estimator = self._estimator
+        if estimator.can("input_information"):
+            value = estimator.input_information(axes, self._seed)
             most = np.inf if value.ceiling is None else value.ceiling
             result[0] = bits(float(np.clip(value.nats, 0.0, most)))
-        result[1] = bits(one.over_maps(axes[:, None], self._codes, self._seed).mi[0])
+        result[1] = bits(estimator.over_maps(axes[:, None], self._codes, self._seed).mi[0])
         return result
 
 
-def _add_products(gram: np.ndarray, values: np.ndarray) -> None:
-    """Adds the products of the images' centred responses (n, d), some columns at a time."""
+def _add_products(gram: np.ndarray, values: np.ndarray, byte_budget: int) -> None:
+    """Add the products of the images' centered responses (n, d) to a matrix (n, n).
+
+    Some columns at a time.
+    """
     from threadpoolctl import threadpool_limits
 
-    width = max(1, _GRAM_BYTES // (4 * len(values)))
-    # A training that goes on beside this leaves no cores for products on several.
+    width = max(1, min(byte_budget, _GRAM_BYTES) // (4 * len(values)))
+    # A training that runs beside this leaves no cores for products on several.
     with threadpool_limits(1, "blas"):
         for start in range(0, values.shape[1], width):
             part = values[:, start : start + width]
@@ -372,8 +388,8 @@ def _add_products(gram: np.ndarray, values: np.ndarray) -> None:
             gram += part @ part.T
 
 
-def _coordinates(gram: np.ndarray) -> np.ndarray:
-    """(n, n - 1) or fewer: the responses on their principal axes, all distances kept.
+def _principal_coordinates(gram: np.ndarray) -> np.ndarray:
+    """Return (n, n - 1) or fewer: the responses on their principal axes, all distances kept.
 
     So that a whole layer, however many nodes it has, costs no more than its number of images.
     """
@@ -382,9 +398,3 @@ def _coordinates(gram: np.ndarray) -> np.ndarray:
     if not kept.any():
         return np.zeros((len(gram), 1))
     return (axes[:, kept] * np.sqrt(values[kept]))[:, ::-1]
-
-
-def _whole_numbers(labels: Any) -> np.ndarray | None:
-    """(n,): labels that can be places in a model's output."""
-    values = validation.label_column("labels", labels)
-    return values.astype(np.int64) if values.dtype.kind in "bui" else None

@@ -168,7 +168,7 @@ def known(one: Trained, width: str, block: int) -> np.ndarray:
 
 def saturated(one: Trained, width: str, block: int, at: int = -1) -> bool:
     """Half of the kernels are so near to the most there can be that their order means nothing."""
-    return at_ceiling(medians(one, width, block)[at], one.records[width].told["label_ceiling"])
+    return at_ceiling(medians(one, width, block)[at], one.records[width].label_ceiling)
 
 
 def early_gain(one: Trained, width: str, block: int) -> tuple[float, float]:
@@ -409,7 +409,7 @@ def _second_block_of_densenet(folder: Folder, data: Images, networks: dict[str, 
             f"{shown(trend(median), '+.2f')}, in the second half {shown(rise, '+.3f')} bits "
             f"(spread {shown(spread, '.3f')}){ceiling}"
         )
-        outcomes += rises_all_along(median, record.steps, record.told["label_ceiling"])
+        outcomes += rises_all_along(median, record.steps, record.label_ceiling)
     folder.claim(
         f"{data.name}: the median over the kernels of DenseNet's second block rises all along "
         f"(0.46 to 1.07 bits there, on MNIST).",

@@ -38,7 +38,7 @@ def boxes(folder: Folder, data: Images, networks: dict[str, Trained], width: str
                 flierprops={"markersize": 2, "markeredgecolor": plots.QUIET},
                 medianprops={"color": plots.PALETTE[1]},
             )
-            axes.axhline(record.told["label_ceiling"], color=plots.QUIET, ls="--", lw=0.8)
+            axes.axhline(record.label_ceiling, color=plots.QUIET, ls="--", lw=0.8)
             labels = [_short(step) for step in record.steps[shown]]
             axes.set_xticks(range(1, len(shown) + 1), labels, rotation=60, fontsize=plots.SMALL - 1)
             axes.set_title(
@@ -88,7 +88,7 @@ def heat_maps(folder: Folder, data: Images, name: str, one: Trained, width: str)
         order = np.argsort(-record[layer].label[0], kind="stable")
         tables = values[columns][:, order]
         ranks = rankdata(-tables, method="average", axis=1)
-        full = tables >= SATURATED * np.array(record.told["class_ceilings"])
+        full = tables >= SATURATED * np.array(record.file.class_ceilings)
         shares = [f"{share:.0%}" for share in full.mean(axis=(1, 2))]
         ceilings.append(f"{_BLOCKS[block]} {', '.join(shares)}")
         ordered = np.ma.masked_array(ranks, full)
@@ -130,7 +130,7 @@ def heat_maps(folder: Folder, data: Images, name: str, one: Trained, width: str)
         f"classes-{width}-{slug(data.name)}-{name.lower()}",
         drawing,
         f"{data.test.source}, {name}: information of each kernel about being of a class or not "
-        f"(first and third row, bits; at most {max(record.told['class_ceilings']):.2f}) and its "
+        f"(first and third row, bits; at most {max(record.file.class_ceilings):.2f}) and its "
         f"rank among the kernels for that class (second and fourth row, 1 is the highest; equal "
         f"values share their mean rank; grey: at the ceiling, where an order means nothing). At "
         f"the ceiling, by iteration: {'; '.join(ceilings)}. Kernels from left to right by their "

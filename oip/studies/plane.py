@@ -161,7 +161,7 @@ def compare_older(folder: Folder, networks: dict[str, Trained]) -> None:
     for name, one in networks.items():
         texts, outcomes = {}, []
         for width, record in one.records.items():
-            ceiling, told = record.told["label_ceiling"], []
+            ceiling, told = record.label_ceiling, []
             for layer in record.layers:
                 values = layer.whole_label
                 mark = _AT_CEILING if at_ceiling(values[-1], ceiling) else ""
@@ -259,7 +259,7 @@ def _ways(folder: Folder, source: str, networks: dict[str, Trained]) -> None:
         told = []
         for name, one in networks.items():
             record = one.records[width]
-            ceiling = record.told["label_ceiling"]
+            ceiling = record.label_ceiling
             free = [
                 layer.whole_label
                 for layer in record.layers
@@ -345,7 +345,7 @@ def _settled(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
 
 def _full(one: Trained, width: str) -> bool:
     """Whether the last layer ends at the most that it can know about the label."""
-    return at_ceiling(_late(one, width)[0], one.records[width].told["label_ceiling"])
+    return at_ceiling(_late(one, width)[0], one.records[width].label_ceiling)
 
 
 def _last(one: Trained, width: str) -> np.ndarray:
@@ -361,7 +361,7 @@ def _late(one: Trained, width: str) -> tuple[float, float]:
 def _gap(one: Trained, width: str) -> tuple[float, float]:
     """Bits from the last layer's information to H(Y) in the last quarter, and their spread."""
     mean, spread = _late(one, width)
-    return one.records[width].told["label_ceiling"] - mean, spread
+    return one.records[width].label_ceiling - mean, spread
 
 
 _FIRST = next(iter(WIDTHS))
@@ -396,16 +396,16 @@ def planes(folder: Folder, name: str, networks: dict[str, Trained]) -> None:
                 key = f"{network}, {width} width, {_layer_name(one, place)}"
                 numbers[f"{key}: I(X;T), bits"] = layer.whole_input
                 numbers[f"{key}: I(T;Y), bits"] = layer.whole_label
-            axes.axhline(record.told["label_ceiling"], color=plots.QUIET, ls="--", lw=0.8)
-            axes.axvline(record.told["input_ceiling"], color=plots.QUIET, ls=":", lw=0.8)
+            axes.axhline(record.label_ceiling, color=plots.QUIET, ls="--", lw=0.8)
+            axes.axvline(record.input_ceiling, color=plots.QUIET, ls=":", lw=0.8)
             axes.set_title(f"{network}, {width} width", fontsize=plots.FONT)
             axes.set_xlabel("I(X;T), bits")
             axes.legend(fontsize=plots.SMALL - 1, loc="lower right", frameon=False)
             if not column:
                 axes.set_ylabel("I(T;Y), bits")
             numbers[f"{network}: iterations"] = record.steps
-            numbers[f"{network}: H(Y), bits"] = record.told["label_ceiling"]
-            numbers[f"{network}: log2 of the images"] = record.told["input_ceiling"]
+            numbers[f"{network}: H(Y), bits"] = record.label_ceiling
+            numbers[f"{network}: log2 of the images"] = record.input_ceiling
     bar = drawing.colorbar(points, ax=panels, shrink=0.7)
     bar.set_label("iteration", fontsize=plots.FONT)
     bar.ax.tick_params(labelsize=plots.SMALL)
@@ -428,7 +428,7 @@ def last_layers(folder: Folder, name: str, networks: dict[str, Trained]) -> None
             record = one.records[width]
             known = record.layers[-1].whole_label
             axes.plot(record.steps, known, marker="o", ms=2, label=network)
-            axes.axhline(record.told["label_ceiling"], color=plots.QUIET, ls="--", lw=0.8)
+            axes.axhline(record.label_ceiling, color=plots.QUIET, ls="--", lw=0.8)
             axes.set_title(f"last layer, {width} width", fontsize=plots.FONT)
             axes.set_ylabel("I(T;Y), bits")
             numbers[f"{network}, {width} width: I(T;Y) of the last layer, bits"] = known

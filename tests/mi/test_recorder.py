@@ -5,7 +5,8 @@ import pytest
 
 from oip import mi
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
-from oip.mi.training.record import RecordFolder
+from oip.core.formats import RecordedLayerPart, TrainingRecordFile
+from oip.mi.training.record_folder import RecordFolder
 
 STEPS = 4
 """Batches an epoch."""
@@ -116,8 +117,19 @@ def test_a_folder_of_something_else_is_left_alone(model, bars, tmp_path):
 
 
 def test_a_killed_training_leaves_what_it_recorded(tmp_path):
-    told = {"key": "a", "classes": ["x"], "layers": [{"index": 0, "layer": "one", "maps": 2}]}
-    folder = RecordFolder(tmp_path, told)
+    empty = TrainingRecordFile(
+        key="a",
+        estimator="kde",
+        name_shown="kde",
+        samples=20,
+        split="",
+        classes=["x"],
+        label_ceiling=1.0,
+        input_ceiling=None,
+        layers=[RecordedLayerPart(index=0, layer="one", maps=2, input=[], label=[])],
+        steps=[],
+    )
+    folder = RecordFolder(tmp_path, empty)
     assert folder.begin(0) == []
     for step in range(5):
         folder.write(
@@ -134,22 +146,17 @@ def test_a_killed_training_leaves_what_it_recorded(tmp_path):
     assert read.steps.tolist() == [0, 1, 2, 3]
     assert np.isnan(read.layers[0].whole_input).all()
     assert read.accuracy is None
-    again = RecordFolder(tmp_path, told)
+    again = RecordFolder(tmp_path, empty)
     assert again.begin(4) == [0, 1, 2, 3, 4]
     again.join()
     assert mi.TrainingRecord.open(tmp_path).layers[0].label[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert again.begin(2) == [0, 1, 2]
 
 
-def test_some_layers_without_a_folder_in_small_blocks(model, bars, monkeypatch):
-    import oip.mi.training.recorder as module
-    from oip.mi.training.layer_reader import Reader
-
+def test_some_layers_without_a_folder_in_small_blocks(model, bars):
     whole = mi.Recorder(*bars, samples=40, layers=["second"])
     fit(model, bars, whole, epochs=1)
-    monkeypatch.setattr(module, "_GRAM_BYTES", 1)
-    monkeypatch.setattr(module, "Reader", lambda *given: Reader(*given, byte_budget=1))
-    small = mi.Recorder(*bars, samples=40, layers=["@1"])
+    small = mi.Recorder(*bars, samples=40, layers=["@1"], byte_budget=1)
     fit(model, bars, small, epochs=1)
     one, other = whole.record, small.record
     assert [layer.index for layer in other.layers] == [1]
@@ -265,7 +272,7 @@ def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(mod
         ("dense", 0),
     ]
     assert [one.layer for one in record.with_maps] == ["first"]
-    assert record.told["at"] == "block"
+    assert record.file.at == "block"
     # Maps are those of the block output.
     images, codes = recorder._images, recorder._codes
     network = Network(model)

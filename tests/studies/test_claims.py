@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oip.core.formats import TrainingRecordFile
 from oip.mi.training.record import RecordedLayer, TrainingRecord
 from oip.studies import kernels, plane
 from oip.studies.report import Folder, StudySettings
@@ -42,8 +43,17 @@ def planted(network: Watched, first, second, last, accuracy: float = 0.99) -> Tr
         layer(name, row, 12, row) for name, row in zip(network.blocks[:2], rows, strict=False)
     ]
     ends = [RecordedLayer("classes", 1, np.zeros((10, 0)), np.zeros((10, 0, 5)), rows[2], rows[2])]
-    told = {"label_ceiling": np.log2(5), "input_ceiling": 9.0}
-    record = TrainingRecord(STEPS, (*blocks, *ends), CLASSES, None, told)
+    file = TrainingRecordFile(
+        estimator="kde",
+        name_shown="kde",
+        samples=512,
+        split="",
+        label_ceiling=float(np.log2(5)),
+        input_ceiling=9.0,
+        layers=[],
+        steps=STEPS.tolist(),
+    )
+    record = TrainingRecord(STEPS, (*blocks, *ends), CLASSES, None, file)
     return Trained(
         path=Path("unused"),
         watched=network,

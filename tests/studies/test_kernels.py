@@ -151,7 +151,7 @@ def test_kernels_at_the_ceiling_have_no_order_in_heat_maps(
     data = images(folder, str(bars), settings)
     one = watched_training(folder, LENET, data, settings, silent)
     record = one.records["fixed"]
-    most = np.array(record.told["class_ceilings"])
+    most = np.array(record.file.class_ceilings)
     layers = list(record.layers)
     values = np.broadcast_to(most, layers[0].per_class.shape).copy()
     values[:, 3] = 0.1

@@ -56,7 +56,7 @@ def test_a_training_is_recorded_and_not_done_again(tmp_path: Path, data) -> None
             names = [layer.layer for layer in record.layers]
             assert names == ["Conv2D_1", "Conv2D_2", "Dense_1", "classes"]
             assert [layer.label.shape[1] for layer in record.layers] == [2, 3, 0, 0]
-            assert record.told["at"] == "block"
+            assert record.file.at == "block"
     assert first.accuracy == again.accuracy
     model = first.model(12)
     images, labels = data[1].images, data[1].labels
