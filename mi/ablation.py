@@ -305,12 +305,12 @@ class _SilencedNetwork:
 
             # What the model makes of the images before the map is no part of the result:
             # TensorFlow leaves it out, save where it leads past the map.
-            repeated = tf.tile(images, [count, *[1] * (len(images.shape) - 1)])
+            repeated = tf.tile(images, tf.stack([count, *[1] * (len(images.shape) - 1)]))
             with changed_response(layer, silence):
                 logits, _ = run_to(network.model, network.feed(repeated), head.place, False)
             if single:
                 logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
-            true = tf.tile(codes, [count])
+            true = tf.tile(codes, count[None])
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
             hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
             return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -86,8 +86,8 @@ class SavedResult:
                 record["other_images"] = record.pop("others")
             lists = {name: tuple(value) for name, value in record.items() if type(value) is list}
             cases = {name: arrays.pop(_CASES + name) for name in _names(Cases)}
-            cases["bgr"] = bool(cases["bgr"])
-            return cls(**{**arrays, **record, **lists, "cases": Cases(**cases)})
+            bgr = bool(cases.pop("bgr"))
+            return cls(**{**arrays, **record, **lists, "cases": Cases(**cases, bgr=bgr)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(expected(f"'{path}'", content, error)) from error
 
@@ -182,7 +182,7 @@ class CommonPatterns(SavedResult):
         """Numbers of the maps with responses that are not finite."""
         return self.maps[np.isnan(self.threshold)]
 
-    def to_dict(self) -> dict[str, Json]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `oip patterns --json` prints them; only common points listed."""
         return {
             "layer": self.layer,
@@ -250,7 +250,7 @@ class CommonPatterns(SavedResult):
         )
         return figure
 
-    def _points(self) -> list[dict[str, Json]]:
+    def _points(self) -> list[dict[str, Any]]:
         """Return the common points, the largest excess first."""
         points = np.argwhere(self.common)
         order = np.argsort(-self.excess[self.common], kind="stable")
@@ -389,7 +389,7 @@ class Separation(SavedResult):
         """Numbers of the maps with responses that are not finite."""
         return self.maps[np.isnan(self.effect)]
 
-    def to_dict(self) -> dict[str, Json]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `oip patterns --json` prints them."""
         cases = self.cases.to_dicts()
         for case, nearer in zip(cases, self.nearer_second, strict=True):

@@ -121,7 +121,7 @@ class _FittedKernel:
         sizes = np.array([len(self._blocks[row]) for row in rows])
         for size in np.unique(sizes[sizes > 0]):
             alike = np.flatnonzero(sizes == size)
-            blocks = np.stack([self._blocks[rows[index]] for index in alike])
+            blocks = np.stack([self._blocks[rows[int(index)]] for index in alike])
             inner = self._inverse[blocks[:, :, None], blocks[:, None, :]]
             weights = self._weights[blocks]
             result[alike] = (weights * np.linalg.solve(inner, weights)).sum(axis=(1, 2))

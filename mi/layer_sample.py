@@ -237,7 +237,11 @@ def check_at(at: str) -> None:
 
 
 def labeled_subset(
-    labels: ArrayLike, count: int, samples: int, seed: int, classes: Sequence[str] | None = None
+    labels: ArrayLike | None,
+    count: int,
+    samples: int,
+    seed: int,
+    classes: Sequence[str] | None = None,
 ) -> ImageSubset:
     """Draw from labeled images, in the shares of their classes; classes seen once are left out.
 
@@ -278,8 +282,13 @@ def output_subset(
     return ImageSubset(rows, units[rows])
 
 
-def output_units(network: Network, labels: ArrayLike | None, count: int) -> np.ndarray:
+def output_units(network: Network, labels: ArrayLike | None, count: int | None) -> np.ndarray:
     """Return labels (count,) int as the units of the model's output that stand for the classes.
+
+    Args:
+        network: the model.
+        labels: (count,) whole numbers, or one-hot rows.
+        count: images that they belong to; any number if None.
 
     Raises:
         ModelError: the model does not end in classes.
@@ -287,7 +296,7 @@ def output_units(network: Network, labels: ArrayLike | None, count: int) -> np.n
     """
     most = max(2, network.class_layer().maps)
     values = validation.label_column("labels", labels)
-    if len(values) != count:
+    if count is not None and len(values) != count:
         raise DataError(expected("labels", f"{count}, one an image", len(values)))
     classes_text = f"whole numbers from 0 to {most - 1}, the classes of the model's output"
     if values.dtype.kind not in "bui":

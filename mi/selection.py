@@ -470,7 +470,7 @@ def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
 
     network, layer = sample.network, sample.layer
     head = classes(network)
-    units = output_units(network, labels, np.shape(labels)[0])[sample.indices]
+    units = output_units(network, labels, None)[sample.indices]
     if head.place.layer is layer.response.layer:
         raise ModelError(expected(f"layer '{layer.name}'", "a layer before the output", "it"))
     axes = len(layer.size)
@@ -493,7 +493,7 @@ def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
                 loss = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
             else:
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
-        return tape.gradient(loss, factors)
+        return tf.convert_to_tensor(tape.gradient(loss, factors))
 
     batches = run_in_batches(
         compiled_for_images(network, gradient, tf.TensorSpec((None,), tf.int32)),

@@ -231,16 +231,10 @@ class TrainingRecord:
         figure, grid = plots.figure(*size, columns=len(shown), sharey=True)
         colors = f"{plots.SEQUENTIAL}_r" if ranks else plots.SEQUENTIAL
         names = [plots.printable(name[:12]) for name in self.classes]
-        image = None
+        look = {"aspect": "auto", "cmap": colors, "vmin": limits[0], "vmax": limits[1]}
+        images = []
         for axes, step, table in zip(grid[0], self.steps[shown], values, strict=True):
-            image = axes.imshow(
-                table,
-                aspect="auto",
-                cmap=colors,
-                vmin=limits[0],
-                vmax=limits[1],
-                interpolation="nearest",
-            )
+            images.append(axes.imshow(table, interpolation="nearest", **look))
             axes.set_title(f"step {step}", fontsize=plots.FONT)
             if len(names) <= _LABELED_CLASSES:
                 axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
@@ -250,7 +244,7 @@ class TrainingRecord:
         first.set_ylabel("map, by its information at the start")
         if len(start) <= _LABELED_MAPS:
             first.set_yticks(range(len(start)), [str(number) for number in start], fontsize=5)
-        bar = figure.colorbar(image, ax=list(grid[0]), shrink=0.8)
+        bar = figure.colorbar(images[-1], ax=list(grid[0]), shrink=0.8)
         label = "rank among the maps" if ranks else "bits, one class against the rest"
         bar.set_label(label, fontsize=plots.FONT)
         bar.ax.tick_params(labelsize=plots.SMALL)
@@ -274,26 +268,28 @@ class TrainingRecord:
         figure, panels = plots.figure(5, 3.8)
         axes = panels[0, 0]
         scale = colors.SymLogNorm(1.0, vmin=0, vmax=max(1, int(self.steps[-1])), base=10)
-        points = None
+        points = []
         for number, layer in enumerate(self.layers):
             axes.plot(layer.whole_input, layer.whole_label, color=plots.QUIET, lw=0.8, zorder=1)
-            points = axes.scatter(
-                layer.whole_input,
-                layer.whole_label,
-                c=self.steps,
-                norm=scale,
-                cmap=plots.SEQUENTIAL,
-                marker=_MARKERS[number % len(_MARKERS)],
-                s=22,
-                label=plots.printable(layer.layer),
-                zorder=2,
+            points.append(
+                axes.scatter(
+                    layer.whole_input,
+                    layer.whole_label,
+                    c=self.steps,
+                    norm=scale,
+                    cmap=plots.SEQUENTIAL,
+                    marker=_MARKERS[number % len(_MARKERS)],
+                    s=22,
+                    label=plots.printable(layer.layer),
+                    zorder=2,
+                )
             )
         self._draw_ceiling(axes)
         axes.axvline(self.input_ceiling, color=_EMPHASIS, lw=1, ls=":", label="log n")
         axes.set_xlabel("I(X;T), bits")
         axes.set_ylabel("I(T;Y), bits")
         axes.legend(fontsize=plots.SMALL)
-        bar = figure.colorbar(points, ax=axes)
+        bar = figure.colorbar(points[-1], ax=axes)
         bar.set_label("step", fontsize=plots.FONT)
         bar.ax.tick_params(labelsize=plots.SMALL)
         self._draw_title(figure, "information plane")

@@ -252,7 +252,7 @@ class Recorder(keras.callbacks.Callback):
         from oip.network.network import Network
         from oip.network.outputs import dense_layer
 
-        model = self.model
+        model = self._model()
         if self._trained is model:
             return
         if not model.built:
@@ -277,9 +277,16 @@ class Recorder(keras.callbacks.Callback):
         self._folder = RecordFolder(self._path, self._empty_record(outputs))
         self._trained = model
 
+    def _model(self) -> keras.Model:
+        """Return the model that is trained."""
+        if self.model is None:
+            raise RuntimeError("The recorder has no model: give it to model.fit(callbacks=...).")
+        return self.model
+
     def _step(self) -> int:
         """Return the batches that the model has learned from; they are saved with its optimizer."""
-        return int(np.asarray(keras.ops.convert_to_numpy(self.model.optimizer.iterations)))
+        iterations = self._model().optimizer.iterations
+        return int(np.asarray(keras.ops.convert_to_numpy(iterations)))
 
     def _empty_record(self, outputs: list[RecordedOutput]) -> TrainingRecordFile:
         """Return record.json without steps; its key is of images, labels, layers and settings."""

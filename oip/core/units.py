@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import islice
-from typing import TypeVar
+from typing import SupportsFloat, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def nats(bits: Number) -> Number:
     return bits * NATS_PER_BIT
 
 
-def finite_or_none(value: float | np.floating) -> float | None:
+def finite_or_none(value: SupportsFloat) -> float | None:
     """Return a number as Python has it, None for NaN and infinity; JSON has neither."""
     return float(value) if math.isfinite(value) else None
 
