@@ -141,7 +141,7 @@ class Ablation:
 def ablate(
     model_or_path: ModelLike,
     images: np.ndarray,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     layer: str | LayerInfo,
     *,
     maps: str | Iterable[int] | int | None = None,

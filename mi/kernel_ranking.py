@@ -151,7 +151,7 @@ class KernelRanking:
 def rank_kernels(
     model_or_path: ModelLike,
     images: np.ndarray,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     layer: str | LayerInfo,
     map: int,
     *,

@@ -267,7 +267,7 @@ def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:
 
 
 def output_subset(
-    network: Network, labels: ArrayLike, count: int, samples: int, seed: int
+    network: Network, labels: ArrayLike | None, count: int, samples: int, seed: int
 ) -> ImageSubset:
     """Draw from images whose labels are units of the model's output, in the classes' shares.
 

@@ -35,7 +35,7 @@ _FEWEST_SHUFFLES = 40
 def rank(
     model_or_path: ModelLike,
     images: np.ndarray,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     layer: str | LayerInfo,
     *,
     maps: str | Iterable[int] | int | None = None,
