@@ -261,17 +261,17 @@ class _SilencedNetwork:
     def __init__(self, network: Network, layer: LayerInfo):
         import tensorflow as tf
 
-        from oip.network import layer_types, outputs
+        from oip.network import layer_types
         from oip.network.forward import compiled_for_images, run_to
 
-        head = outputs.classes(network)
-        single = head.units == 1
-        if not single and layer_types.activation_name(head.place.layer) == "sigmoid":
+        head = network.class_layer()
+        single = head.maps == 1
+        if not single and layer_types.activation_name(head.response.layer) == "sigmoid":
             raise DataError(
                 expected(
                     "the model's output",
                     "one class an image (softmax, logits, or a single sigmoid)",
-                    f"{head.units} sigmoids",
+                    f"{head.maps} sigmoids",
                     "The loss of several labels an image is not one cross-entropy.",
                 )
             )
@@ -279,9 +279,7 @@ class _SilencedNetwork:
 
         def response(images: Tensor) -> Tensor:
             """Return (n, *size, maps), channels last."""
-            return run_to(
-                network.model, network.feed(images), layer.response, layer.channels_first
-            )[1]
+            return run_to(network.model, network.feed(images), layer.response)[1]
 
         def outcomes(
             images: Tensor, values: Tensor, codes: Tensor, maps: Tensor, fill: Tensor
@@ -307,7 +305,7 @@ class _SilencedNetwork:
             # TensorFlow leaves it out, save where it leads past the map.
             repeated = tf.tile(images, tf.stack([count, *[1] * (len(images.shape) - 1)]))
             with changed_response(layer, silence):
-                logits, _ = run_to(network.model, network.feed(repeated), head.place, False)
+                logits, _ = run_to(network.model, network.feed(repeated), head.response)
             if single:
                 logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
             true = tf.tile(codes, count[None])

@@ -246,14 +246,14 @@ def _partial_responses(network: Network, call: Call, images: np.ndarray, number:
     import tensorflow as tf
 
     from oip.network.forward import compiled_for_images, run_in_batches, run_to
-    from oip.network.layers import Place
+    from oip.network.layers import LayerOutput
     from oip.network.surgery import bytes_received, kernel_matrix, patches
 
-    location = Place(call.layer, call.use, "input")
+    source = LayerOutput(call.layer, call.use, "input")
     kernel = kernel_matrix(call.layer)[..., number].astype(np.float32)
 
     def run(batch: Tensor) -> Tensor:
-        before, _ = run_to(network.model, network.feed(batch), location, False)
+        before, _ = run_to(network.model, network.feed(batch), source)
         return tf.einsum("npkc,kc->ncp", patches(call.layer, before), kernel)
 
     graph = compiled_for_images(network, run)

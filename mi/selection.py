@@ -466,12 +466,11 @@ def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
     import tensorflow as tf
 
     from oip.network.forward import compiled_for_images, run_in_batches, run_to
-    from oip.network.outputs import classes
 
     network, layer = sample.network, sample.layer
-    head = classes(network)
+    head = network.class_layer()
     units = output_units(network, labels, None)[sample.indices]
-    if head.place.layer is layer.response.layer:
+    if head.response.layer is layer.response.layer:
         raise ModelError(expected(f"layer '{layer.name}'", "a layer before the output", "it"))
     axes = len(layer.size)
     shape = [-1, *[1] * (axes + 1)]
@@ -487,8 +486,8 @@ def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
         with tf.GradientTape() as tape:
             tape.watch(factors)
             with changed_response(layer, multiplied):
-                logits, _ = run_to(network.model, network.feed(images), head.place, False)
-            if head.units == 1:
+                logits, _ = run_to(network.model, network.feed(images), head.response)
+            if head.maps == 1:
                 targets = tf.cast(true, tf.float32)
                 loss = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
             else:

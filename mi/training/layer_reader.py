@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from oip.core.errors import ModelError
-from oip.mi.layer_sample import BYTE_BUDGET, At
+from oip.mi.layer_sample import BYTE_BUDGET
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
 
-    from oip.network.layers import LayerInfo, Place
+    from oip.network.layers import LayerInfo, LayerOutput
     from oip.network.network import Network
-    from oip.network.outputs import Head
 
 
-@dataclass(frozen=True)
-class RecordedOutput:
-    """An output of the model that is recorded: the maps of a layer, or a layer of units."""
+class LayerBlock(NamedTuple):
+    """Responses of some maps of one layer."""
 
-    index: int
-    name: str
-    maps: int
-    """Maps, or units of a layer without spatial axes."""
-    size: tuple[int, ...]
-    """Nodes along each spatial axis."""
-    location: Place = field(repr=False)
-    channels_first: bool
-    whole: bool
-    """Recorded as a whole only."""
-
-    @classmethod
-    def of_layer(cls, layer: LayerInfo, at: At) -> RecordedOutput:
-        """Return a layer with maps; at its block if requested and if a pooling layer follows."""
-        location, size = layer.response, layer.size
-        if at == "block" and layer.block is not None and layer.block_size is not None:
-            location, size = layer.block, layer.block_size
-        return cls(layer.index, layer.name, layer.maps, size, location, layer.channels_first, False)
-
-    @classmethod
-    def of_units(cls, head: Head, index: int) -> RecordedOutput:
-        """Return a layer without spatial axes, such as a dense one."""
-        return cls(index, head.name, head.units, (), head.place, False, True)
-
-
-class OutputBlock(NamedTuple):
-    """Responses of some maps of one output."""
-
-    output: int
-    """Index of the output."""
+    layer: int
+    """Index among the layers that are read."""
     maps: np.ndarray
     """(m,) int: map numbers."""
     values: np.ndarray
@@ -64,7 +33,7 @@ class LayerReader:
 
     Args:
         network: the model.
-        outputs: whose maps are read.
+        layers: whose responses are read.
         images: (n, h, w, bands), in the model's input units.
         byte_budget: for the responses that are in memory at a time.
     """
@@ -72,33 +41,33 @@ class LayerReader:
     def __init__(
         self,
         network: Network,
-        outputs: Sequence[RecordedOutput],
+        layers: Sequence[LayerInfo],
         images: np.ndarray,
         byte_budget: int = BYTE_BUDGET,
     ):
         self._network = network
-        self._outputs = list(outputs)
+        self._layers = list(layers)
         self._images = images
-        self._groups = _groups(outputs, len(images), byte_budget)
-        self._classes = _class_location(network)
+        self._groups = _groups(layers, len(images), byte_budget)
+        self._classes = _class_output(network)
         self._graph = self._compiled()
 
-    def blocks(self) -> Iterator[OutputBlock]:
+    def blocks(self) -> Iterator[LayerBlock]:
         """Yield the responses of all maps, as many at a time as the budget allows."""
         for group in self._groups:
             responses = self._run(group)
             for index, maps in group.items():
-                yield OutputBlock(index, maps, responses[index])
+                yield LayerBlock(index, maps, responses[index])
 
     def predicted(self) -> np.ndarray | None:
         """Return (n,) int: the predicted classes; None of a model that does not end in classes."""
         return None if self._classes is None else self._run({})[-1].argmax(axis=1)
 
     def _run(self, group: dict[int, np.ndarray]) -> list[np.ndarray]:
-        """Return (n, m, d) of some maps (m,) of each output, and (n, classes) if there are classes.
+        """Return (n, m, d) of some maps (m,) of each layer, and (n, classes) if there are classes.
 
         Args:
-            group: index of an output -> map numbers; of the others no maps are read.
+            group: index of a layer -> map numbers; of the others no maps are read.
         """
         import tensorflow as tf
 
@@ -106,7 +75,7 @@ class LayerReader:
 
         nothing = np.zeros(0, np.int32)
         numbers = [
-            tf.constant(group.get(index, nothing), tf.int32) for index in range(len(self._outputs))
+            tf.constant(group.get(index, nothing), tf.int32) for index in range(len(self._layers))
         ]
         size = self._network.activation_bytes()
         responses: list[np.ndarray] = []
@@ -124,12 +93,12 @@ class LayerReader:
         from oip.network.forward import compiled_for_images, run_to_all
 
         network = self._network
-        locations = [(output.location, output.channels_first) for output in self._outputs]
+        outputs = [layer.response for layer in self._layers]
         if self._classes is not None:
-            locations.append((self._classes, False))
+            outputs.append(self._classes)
 
         def responses(images: Tensor, *numbers: Tensor) -> list[Tensor]:
-            reached = run_to_all(network.model, network.feed(images), locations)
+            reached = run_to_all(network.model, network.feed(images), outputs)
             tensors = []
             for maps, (_, after) in zip(numbers, reached, strict=False):
                 selected = tf.gather(after, maps, axis=-1)
@@ -138,36 +107,34 @@ class LayerReader:
                 tensors.append(tf.transpose(flat, [0, 2, 1]))  # (n, m, d)
             return tensors if self._classes is None else [*tensors, reached[-1][1]]
 
-        numbers = [tf.TensorSpec((None,), tf.int32)] * len(self._outputs)
+        numbers = [tf.TensorSpec((None,), tf.int32)] * len(self._layers)
         return compiled_for_images(network, responses, *numbers)
 
 
 def _groups(
-    outputs: Sequence[RecordedOutput], images: int, byte_budget: int
+    layers: Sequence[LayerInfo], images: int, byte_budget: int
 ) -> list[dict[int, np.ndarray]]:
-    """Return the maps that are read in one run, by the index of their output."""
+    """Return the maps that are read in one run, by the index of their layer."""
     groups: list[dict[int, np.ndarray]] = [{}]
     room = byte_budget
-    for index, output in enumerate(outputs):
-        size = 4 * images * int(np.prod(output.size))
+    for index, layer in enumerate(layers):
+        size = 4 * images * int(np.prod(layer.size))
         start = 0
-        while start < output.maps:
+        while start < layer.maps:
             if room < size and groups[-1]:
                 groups.append({})
                 room = byte_budget
-            count = max(1, min(output.maps - start, room // size))
+            count = max(1, min(layer.maps - start, room // size))
             groups[-1][index] = np.arange(start, start + count)
             start += count
             room -= count * size
     return groups
 
 
-def _class_location(network: Network) -> Place | None:
-    """Return where the model gives its classes, None if it does not end in some."""
-    from oip.network.outputs import classes
-
+def _class_output(network: Network) -> LayerOutput | None:
+    """Return the output that gives the classes, None of a model that does not end in some."""
     try:
-        head = classes(network)
+        head = network.class_layer()
     except ModelError:
         return None
-    return head.place if head.units > 1 else None
+    return head.response if head.maps > 1 else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import label_estimator
 from oip.mi.layer_sample import BYTE_BUDGET, At, check_at, labeled_subset
-from oip.mi.training.layer_reader import LayerReader, RecordedOutput
+from oip.mi.training.layer_reader import LayerReader
 from oip.mi.training.record_folder import RecordFolder
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from oip.mi.training.record import TrainingRecord
+    from oip.network.layers import LayerInfo
 else:
     keras = import_quietly("keras")
 
@@ -41,7 +42,7 @@ _SERIES = (1, 2, 5)
 _GRAM_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Schedule:
     """Steps of a training that are recorded; the start and the end are recorded in any case.
 
@@ -250,7 +251,6 @@ class Recorder(keras.callbacks.Callback):
         """Open the model; once for each model that is trained."""
         from oip.network.inputs import check_images
         from oip.network.network import Network
-        from oip.network.outputs import dense_layer
 
         model = self._model()
         if self._trained is model:
@@ -262,19 +262,16 @@ class Recorder(keras.callbacks.Callback):
             layers = network.layers if self._dense else network.convolutional
         else:
             layers = [network.find(name) for name in self._layers]
-        heads = [dense_layer(network, name) for name in self._dense]
-        outputs = [RecordedOutput.of_layer(layer, self._at) for layer in layers]
-        outputs += [
-            RecordedOutput.of_units(head, len(network.layers) + number)
-            for number, head in enumerate(heads)
-        ]
-        if not outputs or len({output.name for output in outputs}) < len(outputs):
+        layers = [layer.at(self._at) if layer.block is not None else layer for layer in layers]
+        for number, name in enumerate(self._dense, len(network.layers)):
+            layers.append(dataclasses.replace(network.dense_layer(name), index=number))
+        if not layers or len({layer.name for layer in layers}) < len(layers):
             names = [*(self._layers or []), *self._dense]
             raise SettingsError(expected("layers", "some, each one once", names))
         images = check_images(network.inputs, self._images)
-        self._reader = LayerReader(network, outputs, images, self._byte_budget)
-        self._outputs = outputs
-        self._folder = RecordFolder(self._path, self._empty_record(outputs))
+        self._reader = LayerReader(network, layers, images, self._byte_budget)
+        self._recorded = layers
+        self._folder = RecordFolder(self._path, self._empty_record(layers))
         self._trained = model
 
     def _model(self) -> keras.Model:
@@ -288,7 +285,7 @@ class Recorder(keras.callbacks.Callback):
         iterations = self._model().optimizer.iterations
         return int(np.asarray(keras.ops.convert_to_numpy(iterations)))
 
-    def _empty_record(self, outputs: list[RecordedOutput]) -> TrainingRecordFile:
+    def _empty_record(self, layers: list[LayerInfo]) -> TrainingRecordFile:
         """Return record.json without steps; its key is of images, labels, layers and settings."""
         estimator, n = self._estimator, len(self._codes)
         file = TrainingRecordFile(
@@ -304,13 +301,13 @@ class Recorder(keras.callbacks.Callback):
             input_ceiling=float(np.log2(n)) if estimator.can("input_information") else None,
             layers=[
                 RecordedLayerPart(
-                    index=output.index,
-                    layer=output.name,
-                    maps=0 if output.whole else output.maps,
+                    index=layer.index,
+                    layer=layer.name,
+                    maps=_maps(layer),
                     input=[],
                     label=[],
                 )
-                for output in outputs
+                for layer in layers
             ],
             at=None if self._at == "response" else self._at,
             steps=[],
@@ -331,28 +328,28 @@ class Recorder(keras.callbacks.Callback):
         """Return one step as `RecordFolder` keeps it, in bits; NaN for maps that are not finite."""
         n, classes = len(self._codes), len(self._classes)
         arrays: dict[str, np.ndarray] = {}
-        grams = [np.zeros((n, n)) for _ in self._outputs]
-        for output in self._outputs:
-            maps = 0 if output.whole else output.maps
-            label, per_class = (step_array(output.index, kind) for kind in ("label", "per_class"))
+        grams = [np.zeros((n, n)) for _ in self._recorded]
+        for layer in self._recorded:
+            maps = _maps(layer)
+            label, per_class = (step_array(layer.index, kind) for kind in ("label", "per_class"))
             arrays[label] = np.full(maps, np.nan, np.float32)
             arrays[per_class] = np.full((maps, classes), np.nan, np.float32)
         for index, maps, values in self._reader.blocks():
-            output = self._outputs[index]
+            layer = self._recorded[index]
             finite = np.isfinite(values).all(axis=(0, 2))
-            if finite.any() and not output.whole:
+            if finite.any() and layer.size:
                 usable = values if finite.all() else values[:, finite]
                 estimates = self._estimator.over_maps(usable, self._codes, self._seed)
                 rows = maps[finite]
-                arrays[step_array(output.index, "label")][rows] = bits(estimates.mi)
-                arrays[step_array(output.index, "per_class")][rows] = bits(estimates.per_class)
+                arrays[step_array(layer.index, "label")][rows] = bits(estimates.mi)
+                arrays[step_array(layer.index, "per_class")][rows] = bits(estimates.per_class)
             if finite.all():
                 _add_products(grams[index], values.reshape(n, -1), self._byte_budget)
             else:
                 grams[index].fill(np.nan)
         of_layers = thread_map(self._of_layer, grams)
-        for output, information in zip(self._outputs, of_layers, strict=True):
-            arrays[step_array(output.index, "layer")] = information
+        for layer, information in zip(self._recorded, of_layers, strict=True):
+            arrays[step_array(layer.index, "layer")] = information
         predicted = self._reader.predicted()
         accuracy = np.nan
         if predicted is not None and self._units is not None:
@@ -377,6 +374,11 @@ class Recorder(keras.callbacks.Callback):
             result[0] = bits(float(np.clip(value.nats, 0.0, most)))
         result[1] = bits(estimator.over_maps(axes[:, None], self._codes, self._seed).mi[0])
         return result
+
+
+def _maps(layer: LayerInfo) -> int:
+    """Return how many maps are recorded one by one: none of a layer without spatial axes."""
+    return layer.maps if layer.size else 0
 
 
 def _add_products(gram: np.ndarray, values: np.ndarray, byte_budget: int) -> None:
