@@ -49,7 +49,7 @@ class ClassSubset(ImageSubset):
         return self.labels == self.first
 
 
-class Predictions(NamedTuple):
+class ClassPredictions(NamedTuple):
     """Classes that a network gives to images."""
 
     probabilities: np.ndarray
@@ -186,7 +186,7 @@ def _outputs(
 
 def class_predictions(
     network: Network, images: np.ndarray, subset: ClassSubset
-) -> Predictions | None:
+) -> ClassPredictions | None:
     """Return the network's predictions for images (n, h, w, bands) of a sample.
 
     Units of the output without a label are named such as `output 7`.
@@ -218,7 +218,7 @@ def class_predictions(
     unlabeled = (f"output {unit}" for unit in range(labeled, values.shape[1]))
     names = np.array([*subset.output_names, *unlabeled])
     undefined = np.isnan(values).any(axis=1)
-    return Predictions(values, np.where(undefined, "", names[values.argmax(axis=1)]))
+    return ClassPredictions(values, np.where(undefined, "", names[values.argmax(axis=1)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +277,7 @@ class Cases:
 
 def case_rows(
     subset: ClassSubset,
-    predictions: Predictions | None,
+    predictions: ClassPredictions | None,
     examples: int = EXAMPLES,
     hard: int = HARD,
 ) -> tuple[np.ndarray, np.ndarray]:

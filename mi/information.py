@@ -19,7 +19,7 @@ from oip.mi.resampling import joint_null
 from oip.mi.validation import (
     FEWEST,
     Side,
-    check_lengths,
+    check_same_length,
     check_seen_twice,
     check_side,
     one_hot,
@@ -143,8 +143,8 @@ def conditional_mutual_information(
     right = check_side("y", y, discrete, labels_first=True)
     condition = check_side("given", given, discrete_given, labels_first=True)
     seed = check_whole("seed", seed, 0)
-    check_lengths("y", len(right), len(left))
-    check_lengths("given", len(condition), len(left))
+    check_same_length("y", len(right), len(left))
+    check_same_length("given", len(condition), len(left))
     d = left.d
     if left.is_label and not right.is_label:
         left, right = right, left
@@ -195,7 +195,7 @@ def _pair(
         DataError: lengths that differ; a class that is seen once.
         SettingsError: an unknown estimator or parameter, or one that cannot do this.
     """
-    check_lengths(y.name, len(y), len(x))
+    check_same_length(y.name, len(y), len(x))
     if x.is_label and y.is_label:
         quantity = "I(X;Y) of two labels"
         discrete = estimator_of(

@@ -97,7 +97,7 @@ class Selection:
             >>> selection.keep(0.5)  # doctest: +SKIP
         """
         check_share(share)
-        return np.sort(self.order[: kept_of(len(self.order), share)])
+        return np.sort(self.order[: kept_count(len(self.order), share)])
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values."""
@@ -226,7 +226,7 @@ def check_share(share: float) -> None:
         raise SettingsError(expected("keep", "a share above 0, up to 1", share))
 
 
-def kept_of(count: int, share: float) -> int:
+def kept_count(count: int, share: float) -> int:
     """Return how many of so many maps a share is: one at least."""
     return max(1, round(share * count))
 

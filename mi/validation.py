@@ -151,7 +151,7 @@ def check_codes(
     """
     values = label_column(name, labels, discrete)
     if count is not None:
-        check_lengths(name, len(values), count)
+        check_same_length(name, len(values), count)
     _check_count(name, len(values), FEWEST)
     return np.unique(values, return_inverse=True)[1].reshape(-1)
 
@@ -184,7 +184,7 @@ def check_seen_twice(name: str, codes: np.ndarray) -> None:
         )
 
 
-def check_lengths(name: str, count: int, other: int) -> None:
+def check_same_length(name: str, count: int, other: int) -> None:
     """Raise a DataError unless there are as many samples as the other arguments have."""
     if count != other:
         raise DataError(expected(name, f"{other} samples, as many as the others have", count))

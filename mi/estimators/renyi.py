@@ -26,7 +26,7 @@ from oip.mi.estimators.renyi_entropy import (
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.measurement import Measurement
 from oip.mi.resampling import Prepared, over_prepared, shuffled
-from oip.mi.validation import check_lengths, check_responses, check_side, checked_maps
+from oip.mi.validation import check_responses, check_same_length, check_side, checked_maps
 
 if TYPE_CHECKING:
     from oip.mi.estimators.renyi_pairs import Pairs
@@ -248,7 +248,7 @@ class Renyi(LabelEstimator):
         values = check_responses(responses)
         side = check_side("y", y, discrete, labels_first=True)
         n, maps, d = values.shape
-        check_lengths("y", len(side), n)
+        check_same_length("y", len(side), n)
         seed = check_whole("seed", seed, 0)
         b = label_gram(side.values) if side.is_label else gram(side.values, self.width)
         g = self._group_gram(values)

@@ -321,7 +321,7 @@ class Pruner:
         Maps that can only be removed together count by their mean rank in their layers. One is
         removed as long as each of its layers has more than its share left.
         """
-        from oip.mi.selection import kept_of
+        from oip.mi.selection import kept_count
 
         worth: dict[int, list[float]] = {}
         members: dict[int, list[str]] = {}
@@ -331,7 +331,7 @@ class Pruner:
             for number, root in enumerate(own.tolist()):
                 worth.setdefault(root, []).append(1.0 - ranks[number] / len(own))
                 members.setdefault(root, []).append(name)
-        spare = {layer.name: layer.maps - kept_of(layer.maps, keep) for layer in self.layers}
+        spare = {layer.name: layer.maps - kept_count(layer.maps, keep) for layer in self.layers}
         gone = set()
         for root in sorted(worth, key=lambda root: float(np.mean(worth[root]))):
             names = members[root]

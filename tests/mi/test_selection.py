@@ -6,7 +6,7 @@ import pytest
 from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.mi.estimators.renyi_entropy import Bandwidth, gram
-from oip.mi.selection import METHODS, conditional_width, kept_of, relevance_less_redundancy
+from oip.mi.selection import METHODS, conditional_width, kept_count, relevance_less_redundancy
 
 
 def planted():
@@ -181,4 +181,4 @@ def test_bad_input(data):
     for share in (0, 1.5, True, "half"):
         with pytest.raises(SettingsError, match="keep"):
             found.keep(share)
-    assert [kept_of(5, share) for share in (0.01, 0.5, 1.0)] == [1, 2, 5]
+    assert [kept_count(5, share) for share in (0.01, 0.5, 1.0)] == [1, 2, 5]
