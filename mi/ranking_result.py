@@ -388,7 +388,7 @@ class Ranking:
             order = ranking.order
             columns = {name: getattr(ranking, name)[order] for name in (*names, "saturated", "raw")}
             head = {"layer": self.layer, "estimator": ranking.estimator, "map": self.maps[order]}
-            about_input = None if ranking.input is None else ranking.input[order]
+            about_input = np.nan if ranking.input is None else ranking.input[order]
             by_class = zip(self.classes, ranking.per_class[order].T, strict=True)
             classes = {f"mi:{name}": values for name, values in by_class}
             tables.append(pandas.DataFrame({**head, **columns, "input": about_input, **classes}))

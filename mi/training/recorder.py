@@ -252,7 +252,7 @@ class Recorder(keras.callbacks.Callback):
         from oip.network.inputs import check_images
         from oip.network.network import Network
 
-        model = self._model()
+        model = self._current_model()
         if self._trained is model:
             return
         if not model.built:
@@ -274,7 +274,7 @@ class Recorder(keras.callbacks.Callback):
         self._folder = RecordFolder(self._path, self._empty_record(layers))
         self._trained = model
 
-    def _model(self) -> keras.Model:
+    def _current_model(self) -> keras.Model:
         """Return the model that is trained."""
         if self.model is None:
             raise RuntimeError("The recorder has no model: give it to model.fit(callbacks=...).")
@@ -282,7 +282,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _step(self) -> int:
         """Return the batches that the model has learned from; they are saved with its optimizer."""
-        iterations = self._model().optimizer.iterations
+        iterations = self._current_model().optimizer.iterations
         return int(np.asarray(keras.ops.convert_to_numpy(iterations)))
 
     def _empty_record(self, layers: list[LayerInfo]) -> TrainingRecordFile:

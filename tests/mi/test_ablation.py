@@ -162,3 +162,12 @@ def test_models_without_classes_are_refused(light):
     broken.get_layer("told").set_weights([np.full((4, 2), np.nan), np.zeros(2)])
     with pytest.raises(DataError, match="weights"):
         mi.ablate(broken, *light, "seen")
+
+
+def test_short_form_and_table(light):
+    result = mi.ablate(planted(), *light, "seen")
+    assert repr(result).startswith("Ablation(seen: 4 maps, 80 images; largest increase of the loss")
+    table = result.to_pandas()
+    assert table["map"].tolist() == result.order.tolist()
+    assert table["loss_increase"][0] == result.loss_increase[0]
+    assert "without each of 4 maps" in result._repr_html_()

@@ -1,6 +1,7 @@
 """A network whose common points are planted: its maps are the image, its negative, and a part."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -307,6 +308,28 @@ def test_what_is_saved_comes_back(judging, images, tmp_path):
     for name in ("other.npz", "number.npz", "none.npz"):
         with pytest.raises(RunError):
             mi.Separation.load(tmp_path / name)
+
+
+def test_files_of_the_old_schema_still_open(judging, images, tmp_path):
+    result = mi.common_patterns(judging, *_mixed_up(images), "maps", 0)
+    path = result.save(tmp_path / "new.npz")
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    record = json.loads(str(arrays.pop("record")))
+    record["others"] = record.pop("other_images")
+    arrays["cases.places"] = arrays.pop("cases.indices")
+    np.savez(tmp_path / "old.npz", **arrays, told=json.dumps({**record, "schema": 1}))
+    assert mi.CommonPatterns.load(tmp_path / "old.npz").to_dict() == result.to_dict()
+
+
+def test_short_forms_and_tables(judging, images):
+    separation = mi.separating(judging, *_mixed_up(images), "maps", 0, 1)
+    assert repr(separation).startswith("Separation(maps: 0 against 1: 1 maps")
+    assert separation.to_pandas()["effect"].tolist() == separation.effect.tolist()
+    common = mi.common_patterns(judging, *_mixed_up(images), "maps", 0)
+    assert "common points of class 0" in repr(common)
+    assert len(common.to_pandas()) == common.common.sum()
+    assert repr(common.cases) == "Cases(6 images, 3 of them hard)"
 
 
 def test_responses_are_shown_in_the_order_of_a_separation(planted, images):

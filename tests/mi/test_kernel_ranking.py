@@ -121,3 +121,11 @@ def test_bad_input(images):
     model = keras.Sequential([layers.Input((7, 6, 3)), layers.DepthwiseConv2D(3, name="deep")])
     with pytest.raises(ModelError, match="plain convolution"):
         mi.rank_kernels(model, *images, "deep", 0)
+
+
+def test_short_form_and_table(images):
+    result = mi.rank_kernels(bands_model(), *images, "bands", 1)
+    assert repr(result).startswith("KernelRanking(bands:1, 3 kernels, 160 images; best: input 1 (")
+    table = result.to_pandas()
+    assert table["input"].tolist() == result.order.tolist()
+    assert table["mi"][0] == result.ranking.mi[1]

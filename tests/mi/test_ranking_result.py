@@ -110,3 +110,30 @@ def test_ties_and_maps_without_a_number():
     assert kendall(first, -first) == -1
     assert math.isnan(kendall(first, np.ones(5)))
     assert math.isnan(spearman(first[:2], first[:2]))
+
+
+def test_short_forms_name_the_three_best():
+    from oip import mi
+    from oip.mi.ranking_result import EstimatorRanking
+
+    given = EstimatorRanking.of(mi.estimator("kde"), estimates([0.2, 0.8, 0.5, 0.1]))
+    ranking = mi.Ranking(
+        layer="first",
+        index=0,
+        maps=np.arange(4) + 10,
+        classes=("a", "b"),
+        estimators=(given,),
+        samples=40,
+        split="x:test",
+        at="response",
+        seed=0,
+        responses={},
+    )
+    assert repr(ranking) == (
+        "Ranking(first: 4 maps, 40 images, x:test; "
+        "best by kde: map 11 (1.15 bits), 12 (0.721 bits), 10 (0.289 bits))"
+    )
+    assert repr(given) == "EstimatorRanking(kde: 4 maps)"
+    file = ranking.to_file("k", "d")
+    assert (file.key, file.data_sha256, file.estimators[0].held_out) == ("k", "d", False)
+    assert file.public_dict() == ranking.to_dict()

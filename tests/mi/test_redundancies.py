@@ -159,3 +159,12 @@ def test_bad_input(images):
     model.get_layer("quarters").set_weights([kernel, bias])
     with pytest.raises(DataError, match="finite"):
         mi.redundancy(model, *images, "quarters")
+
+
+def test_short_form_and_table(found):
+    assert repr(found).startswith("Redundancies(quarters: 6 maps, 240 images; most about the input")
+    table = found.to_pandas()
+    assert table["map"].tolist() == list(range(6))
+    assert table["nearest"][0] == 1
+    assert "shared information of 6 maps" in found._repr_html_()
+    assert found.to_arrays().pairs.shape == (10, 6, 6)

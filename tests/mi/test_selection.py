@@ -182,3 +182,10 @@ def test_bad_input(data):
         with pytest.raises(SettingsError, match="keep"):
             found.keep(share)
     assert [kept_count(5, share) for share in (0.01, 0.5, 1.0)] == [1, 2, 5]
+
+
+def test_short_form_and_table(chosen):
+    result = chosen["cmi"]
+    assert repr(result).startswith("Selection(planted: 6 maps by cmi; keep first: map ")
+    assert result.to_pandas()["map"].tolist() == result.order.tolist()
+    assert f"enough: the first {result.width}" in result._repr_html_()

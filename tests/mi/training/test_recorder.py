@@ -347,3 +347,11 @@ def test_a_step_that_was_jumped_over_is_recorded_at_the_next_look(every):
 def test_anything_else_is_refused(every):
     with pytest.raises(SettingsError, match="batches"):
         Schedule.of(every)
+
+
+def test_short_forms(model, bars):
+    recorder = mi.Recorder(*bars, samples=40, layers=["first"])
+    fit(model, bars, recorder, epochs=1)
+    record = recorder.record
+    assert repr(record) == "TrainingRecord(2 records, steps 0 to 4; kde; layers first)"
+    assert repr(record["first"]) == "RecordedLayer(first: 6 maps, 2 steps)"

@@ -1,0 +1,106 @@
+"""The sample of a layer: checked, drawn and read once for all measures."""
+
+import numpy as np
+import pytest
+
+from oip.core.errors import DataError, ModelError, SettingsError
+from oip.mi.layer_sample import (
+    LayerSample,
+    NoFiniteResponses,
+    check_at,
+    output_subset,
+    output_units,
+)
+
+
+def test_a_sample_is_stratified_and_points_into_the_images(small_model, small_images):
+    images, labels = small_images
+    sample = LayerSample.draw(small_model, images, labels, "first", samples=24, seed=3)
+    assert len(sample) == 24
+    assert (np.bincount(sample.codes) == 6).all()
+    assert (labels[sample.indices] == sample.codes).all()
+    assert np.array_equal(sample.images, images[sample.indices])
+    assert sample.classes == ("0", "1", "2", "3")
+    assert (sample.maps == np.arange(6)).all()
+    again = LayerSample.draw(small_model, images, labels, "@0", samples=24, seed=3)
+    assert np.array_equal(again.indices, sample.indices)
+
+
+def test_without_labels_images_are_drawn_at_random(small_model, small_images):
+    images, labels = small_images
+    sample = LayerSample.draw(small_model, images, None, "first", samples=10, label_free=True)
+    assert (np.diff(sample.indices) > 0).all()
+    assert len(sample) == 10
+    with pytest.raises(DataError, match="labels"):
+        _ = sample.codes
+    with pytest.raises(DataError, match="labels: .*none"):
+        LayerSample.draw(small_model, images, None, "first")
+    with pytest.raises(DataError, match="two or more"):
+        LayerSample.draw(small_model, images[:1], None, "first", label_free=True)
+
+
+@pytest.mark.parametrize("at", ["response", "block"])
+def test_responses_are_the_same_in_blocks_of_any_size(small_model, small_images, at):
+    sample = LayerSample.of(small_model, small_images[0], "first", maps=[1, 4, 5], at=at)
+    assert sample.size == ((14, 14) if at == "response" else (7, 7))
+    reports = []
+    (whole,) = sample.responses(progress=lambda *report: reports.append(report), task="work")
+    assert reports == [("first: work", 0, 3), ("first: work", 3, 3)]
+    assert whole.values.shape == (40, 3, int(np.prod(sample.size)))
+    parts = list(sample.responses(byte_budget=1))
+    assert [part.maps.tolist() for part in parts] == [[1], [4], [5]]
+    values = np.concatenate([part.values for part in parts], axis=1)
+    np.testing.assert_allclose(values, whole.values, atol=1e-5)
+    assert whole.finite.all()
+
+
+def test_a_layer_without_finite_responses_is_an_error_after_its_last_block(
+    small_model, small_images
+):
+    import keras
+
+    model = keras.models.clone_model(small_model)
+    kernel, bias = small_model.get_layer("first").get_weights()
+    model.get_layer("first").set_weights([kernel, np.where(np.arange(6) == 2, np.inf, bias)])
+    sample = LayerSample.of(model, small_images[0], "first")
+    (block,) = sample.responses()
+    assert block.finite.tolist() == [True, True, False, True, True, True]
+    with pytest.raises(NoFiniteResponses, match="'first': .*NaN or infinity in every map.*weights"):
+        list(LayerSample.of(model, small_images[0], "first", maps=2).responses())
+
+
+def test_labels_as_units_of_the_output(small_model, small_images):
+    from oip.network.network import Network
+
+    network = Network(small_model)
+    labels = small_images[1]
+    assert np.array_equal(output_units(network, np.eye(4)[labels], 40), labels)
+    subset = output_subset(network, labels + 0, 40, 24, 0)
+    assert np.array_equal(subset.codes, labels[subset.indices])
+    with pytest.raises(DataError, match="from 0 to 3.*received 1 to 4"):
+        output_units(network, labels + 1, 40)
+    with pytest.raises(DataError, match="whole numbers from 0 to 3"):
+        output_units(network, labels.astype(str), 40)
+    with pytest.raises(DataError, match="40, one an image"):
+        output_units(network, labels[:-1], 40)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"layer": "frist"}, ModelError, "first"),
+        ({"maps": [6]}, SettingsError, "0 to 5"),
+        ({"at": "input"}, SettingsError, "response or block"),
+        ({"samples": 1}, SettingsError, "samples: .*2 or more"),
+        ({"samples": True}, SettingsError, "samples"),
+        ({"images": np.zeros((40, 9, 9, 1))}, DataError, "shape"),
+        ({"labels": np.zeros(40)}, DataError, "floats"),
+        ({"classes": ["a", "b"]}, DataError, "0 to 1"),
+    ],
+)
+def test_bad_input(small_model, small_images, change, error, word):
+    images, labels = small_images
+    given = {"images": images, "labels": labels, "layer": "first", **change}
+    with pytest.raises(error, match=word):
+        LayerSample.draw(small_model, **given)
+    check_at("block")
