@@ -27,13 +27,13 @@ def test_a_sample_is_stratified_and_points_into_the_images(small_model, small_im
 
 
 def test_without_labels_images_are_drawn_at_random(small_model, small_images):
-    images, labels = small_images
+    images = small_images[0]
     sample = LayerSample.draw(small_model, images, None, "first", samples=10, label_free=True)
     assert (np.diff(sample.indices) > 0).all()
     assert len(sample) == 10
     with pytest.raises(DataError, match="labels"):
         _ = sample.codes
-    with pytest.raises(DataError, match="labels: .*none"):
+    with pytest.raises(DataError, match=r"labels: .*none"):
         LayerSample.draw(small_model, images, None, "first")
     with pytest.raises(DataError, match="two or more"):
         LayerSample.draw(small_model, images[:1], None, "first", label_free=True)
@@ -65,7 +65,9 @@ def test_a_layer_without_finite_responses_is_an_error_after_its_last_block(
     sample = LayerSample.of(model, small_images[0], "first")
     (block,) = sample.responses()
     assert block.finite.tolist() == [True, True, False, True, True, True]
-    with pytest.raises(NoFiniteResponses, match="'first': .*NaN or infinity in every map.*weights"):
+    with pytest.raises(
+        NoFiniteResponses, match=r"'first': .*NaN or infinity in every map.*weights"
+    ):
         list(LayerSample.of(model, small_images[0], "first", maps=2).responses())
 
 
@@ -77,7 +79,7 @@ def test_labels_as_units_of_the_output(small_model, small_images):
     assert np.array_equal(output_units(network, np.eye(4)[labels], 40), labels)
     subset = output_subset(network, labels + 0, 40, 24, 0)
     assert np.array_equal(subset.codes, labels[subset.indices])
-    with pytest.raises(DataError, match="from 0 to 3.*received 1 to 4"):
+    with pytest.raises(DataError, match=r"from 0 to 3.*received 1 to 4"):
         output_units(network, labels + 1, 40)
     with pytest.raises(DataError, match="whole numbers from 0 to 3"):
         output_units(network, labels.astype(str), 40)
