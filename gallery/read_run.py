@@ -389,46 +389,18 @@ def understood(path: Path, wanted: str) -> Iterator[None]:
         raise odd_file(path, wanted, repr(error)) from error
 
 
-_AXES = {
-    "best_images": 2,
-    "best_scores": 2,
-    "best_positions": 3,
-    "edges": 2,
-    "histogram": 3,
-    "active": 1,
-}
-
-
 def layer_responses(run: Run, index: int) -> dict[str, np.ndarray] | None:
     """What `Run.responses` documents, None where there is no file.
 
     Raises:
         RunError: the file is damaged, or its arrays are not those of its maps.
     """
-    told = run.responses(index)
-    if told is None:
-        return None
-    path = run.folder(index) / "responses.npz"
-    missing = [name for name in ("maps", *_AXES) if name not in told]
-    if missing:
-        raise odd_file(path, f"arrays {', '.join(('maps', *_AXES))}", f"no {', '.join(missing)}")
-    maps = told["maps"]
-    if maps.ndim != 1 or maps.dtype.kind not in "iu":
-        raise odd_file(path, "whole numbers 'maps'", f"{maps.dtype} of {maps.shape}")
-    for name, axes in _AXES.items():
-        found = told[name]
-        if found.ndim != axes or len(found) != len(maps) or found.dtype.kind not in "iuf":
-            raise odd_file(path, f"'{name}' of {len(maps)} maps, {axes} axes", found.shape)
-    best = told["best_images"].shape
-    if told["best_scores"].shape != best or told["best_positions"].shape != (*best, 2):
-        raise odd_file(path, f"scores and positions of {best} images", told["best_scores"].shape)
-    return told
+    record = run.responses(index)
+    return None if record is None else record.arrays()
 
 
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
-HELD_OUT = ("decoder", "predictive")
-"""Estimators that are held-out predictive bounds: only these order maps across layers."""
 
 
 @dataclass(frozen=True)
@@ -540,7 +512,7 @@ def class_names(run: Run, indices: list[int]) -> list[str]:
     told = run.info.get("classes")
     for index in indices:
         ranking = run.ranking(index)
-        told = told or (ranking.get("classes") if isinstance(ranking, dict) else None)
+        told = told or (ranking.classes if ranking is not None else None)
     return [plain_name(name) for name in told] if isinstance(told, list) else []
 
 
@@ -552,13 +524,14 @@ def read_layer(run: Run, index: int) -> LayerEntry:
     Raises:
         RunError: a damaged file.
     """
-    info = next(layer for layer in run.layers if layer["index"] == index)
+    info = next(layer for layer in run.info["layers"] if layer["index"] == index)
     oips, blocks = read_numbers(run, index)
     stability = run.stability(index)
     if oips is not None and stability is not None:
         with understood(run.folder(index) / "stability.json", "what oip reconstruct writes"):
-            oips = _stable(oips, stability)
-    told = run.ranking(index)
+            oips = _stable(oips, stability.to_dict())
+    ranking = run.ranking(index)
+    told = None if ranking is None else ranking.to_dict()
     with understood(run.folder(index) / "ranking.json", "a ranking as oip rank writes it"):
         estimators = _estimators(told) if told else ()
         notices = tuple(plain_name(text) for text in (told or {}).get("notices", ()))
@@ -634,7 +607,7 @@ def _estimators(told: dict[str, Any]) -> tuple[Estimator, ...]:
                 label=plain_name(one.get("name_shown") or name),
                 parameters=_words(one.get("parameters")),
                 unit=plain_name(one.get("unit", "bits")),
-                held_out=name in HELD_OUT,
+                held_out=one["held_out"],
                 samples=whole(one.get("samples")),
                 split=plain_name(one.get("split") or ""),
                 ceiling=number(one.get("ceiling")),

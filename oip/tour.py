@@ -102,18 +102,18 @@ class Tour:
 
     def _ranked(self, network: Any, test: Any) -> None:
         from oip.network.layer_spec import map_numbers
-        from oip.workflows.rank import rank_into
+        from oip.workflows.rank import RankingOptions, rank_layers
 
         layer = network.find("Conv2D_3")
         chosen = [(layer, map_numbers(layer, range(_MAPS)))]
-        for _, told in rank_into(self.folder / "run", network, chosen, test, samples=_SAMPLES):
-            if isinstance(told, OipError):
-                raise told
-            first = told["estimators"][0]
-            for one in first["maps"][:3]:
+        options = RankingOptions(samples=_SAMPLES)
+        for result in rank_layers(self.folder / "run", network, chosen, test, options):
+            if isinstance(result, OipError):
+                raise result
+            for row in result.best.maps[:3]:
                 self._say(
-                    f"map {one['map']}: {one['mi']:.2f} of {first['ceiling']:.2f} bits "
-                    f"({one['low']:.2f} to {one['high']:.2f})"
+                    f"map {row.map}: {row.mi:.2f} of {result.best.ceiling:.2f} bits "
+                    f"({row.low:.2f} to {row.high:.2f})"
                 )
 
     def _responses(self, network: Any, test: Any) -> None:

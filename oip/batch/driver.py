@@ -32,8 +32,9 @@ from oip.batch.progress import Log, Watcher
 from oip.batch.worker import LayerOutlook, Outcome, Outlook, Subject, Task, look, work
 from oip.core import files, html
 from oip.core.errors import PartlyFailed, SettingsError, expected
-from oip.run.check import ERROR, FAILURE_SCHEMA
-from oip.run.run import Run
+from oip.core.formats import FailureFile
+from oip.run.check import failure_file
+from oip.run.run import RunFolder
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Failure:
 
 def write_failure(task: Task, failure: Failure) -> None:
     """Records a failure; `oip status` shows it until the file is there."""
-    told = {"error": failure.error, "attempts": failure.attempts, "maps": list(task.maps)}
-    files.write_json(_path(task), {"schema": FAILURE_SCHEMA, **told})
+    record = FailureFile(error=failure.error, attempts=failure.attempts, maps=list(task.maps))
+    record.write(_path(task))
 
 
 def clear_failure(task: Task) -> None:
@@ -73,8 +74,7 @@ def clear_failure(task: Task) -> None:
 
 
 def _path(task: Task) -> Path:
-    folder = Run(Path(task.run), {}).folder(task.layer)
-    return folder / f"{Path(task.file).stem}{ERROR}"
+    return failure_file(RunFolder(task.run), task.layer, task.file)
 
 
 _SECONDS_BETWEEN_CHECKS = 5.0

@@ -18,9 +18,9 @@ from oip.batch.worker import LayerOutlook, Outlook, Subject, Task
 from oip.core import files
 from oip.core.errors import ModelError, RunError, expected
 from oip.core.progress import Progress, silent
-from oip.run.run import Run
-from oip.run.shards import held_maps, open_blocks, refuse_other_shards
-from oip.run.stability import known_stability
+from oip.run.run import Run, RunFolder
+from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards
+from oip.run.stability import stability_file
 
 SCHEMA = 1
 KIND = "oip-batch"
@@ -150,7 +150,7 @@ def begin(out: Path, looked: list[tuple[Subject, Outlook]]) -> list[PlannedRun]:
         if runs != have:
             files.write_json(out / NAME, {"schema": SCHEMA, "kind": KIND, "runs": runs})
     for one in found:
-        Run.begin(one.folder, one.outlook.info)
+        Run.begin(one.folder, one.outlook.record)
     return found
 
 
@@ -167,7 +167,7 @@ def unfinished(
     mine = [task for one in runs for task in one.tasks()][part[0] :: part[1]]
     found = []
     for done, task in enumerate(mine, 1):
-        run = Run(Path(task.run), {})
+        run = RunFolder(task.run)
         if not run.shard(task.layer, task.block).exists():
             found.append(task)
             continue
@@ -180,15 +180,16 @@ def unfinished(
 def there(run: PlannedRun, layer: LayerOutlook) -> list[int]:
     """Numbers of the maps that a layer's shards hold; none where one of them is damaged."""
     try:
-        return held_maps(Run(run.folder, {}), layer.index).tolist()
+        return maps_in_shards(RunFolder(run.folder), layer.index).tolist()
     except RunError:
         return []
 
 
 def stable(run: PlannedRun, layer: LayerOutlook) -> bool:
     """The layer's stability is known for the maps that are there."""
-    known = known_stability(Run(run.folder, {}), layer.index)
-    return known is not None and known["maps"] == there(run, layer)
+    return (
+        bool(there(run, layer)) and stability_file(RunFolder(run.folder), layer.index) is not None
+    )
 
 
 def looked_at(
@@ -231,9 +232,9 @@ def _numbered(
             free += 1
         number = numbers[outlook.key]
         folder = out / "runs" / f"{number:04d}"
-        Run.check(folder, outlook.info)
+        Run.check(folder, outlook.record)
         keys = {layer.index: layer.key for layer in outlook.layers}
-        refuse_other_shards(Run(folder, {}), outlook.key, keys, outlook.maps_layers)
+        refuse_other_shards(RunFolder(folder), outlook.key, keys, outlook.maps_layers)
         found[outlook.key] = PlannedRun(number, folder, subject, outlook)
     return list(found.values())
 

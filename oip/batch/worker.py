@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,11 +19,12 @@ from oip.ascent.settings import AscentSettings
 from oip.batch.job import RankSettings
 from oip.core.errors import DataError, ModelError, OipError, expected
 from oip.core.files import WriteError
+from oip.core.formats import RunFile, RunSettings
 
 if TYPE_CHECKING:
     from oip.ascent.reconstruction import Ascent
     from oip.network.network import Network
-    from oip.run.class_probabilities import Outputs
+    from oip.run.class_probabilities import ClassProbabilities
 
 _COST_OF_AN_OUTPUT = 20
 """Operations that an output of a layer is worth beside its multiplications."""
@@ -90,7 +90,7 @@ class Outlook:
     """SHA-256 of the model."""
     key: str
     """Of all shards of maps: model, input, settings and data."""
-    info: dict[str, Any]
+    record: RunFile
     """For run.json."""
     layers: tuple[LayerOutlook, ...]
     maps_layers: int
@@ -139,12 +139,12 @@ class Bench:
             lambda: ascent_of(network, subject, index, subject.settings, self.images(subject)),
         )
 
-    def outputs(self, subject: Subject) -> Outputs:
+    def outputs(self, subject: Subject) -> ClassProbabilities:
         """The probabilities that the subject's model ends in; traced once."""
-        from oip.run.class_probabilities import Outputs
+        from oip.run.class_probabilities import ClassProbabilities
 
         network = self.network(subject)
-        return self._keep("outputs", subject._of_network, lambda: Outputs(network))
+        return self._keep("outputs", subject._of_network, lambda: ClassProbabilities(network))
 
     def forget_models(self) -> None:
         """Gives back what belongs to a model."""
@@ -208,7 +208,7 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
     from oip.ascent.objectives import objective_targets
     from oip.mi.estimators.registry import label_estimator
     from oip.network.layer_spec import parse_selections
-    from oip.run.run import run_info
+    from oip.run.run import run_record
     from oip.run.shards import ascent_key
 
     network, data = bench.network(subject), bench.data(subject)
@@ -249,12 +249,11 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
         name=network.name,
         digest=network.digest,
         key=key,
-        info=run_info(
+        record=run_record(
             network,
-            command="reconstruct",
-            settings=settings,
-            data=data,
-            objectives=told.labels if told is not None else (),
+            RunSettings(reconstruct=settings),
+            data,
+            told.labels if told is not None else (),
         ),
         layers=tuple(layers),
         maps_layers=len(network.layers),
@@ -377,12 +376,12 @@ def _outcome(task: Task) -> Outcome:
 
 
 def _grow(task: Task) -> dict[str, int]:
-    from oip.run.run import Run
+    from oip.run.run import RunFolder
     from oip.run.shards import grow_block
 
     check_model(_BENCH.network(task.subject), task.digest)
     ascent = _BENCH.ascent(task.subject, task.layer)
-    run = Run(Path(task.run), {})
+    run = RunFolder(task.run)
     grown = grow_block(run, task.layer, ascent, task.block, np.array(task.maps), task.key)
     return {} if grown is None else dict(Counter(grown.verdicts))
 

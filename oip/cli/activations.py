@@ -335,7 +335,7 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
     from oip.run.run import Run
 
     run = Run.open(path)
-    if run.info["model"]["sha256"] != network.digest:
+    if run.record.model.sha256 != network.digest:
         raise RunError(expected(f"'{path}'", f"a run of '{network.name}'", "one of another model"))
     orders = {}
     for index in indices:
@@ -343,10 +343,9 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
         if ranking is None:
             continue
         every = set(range(network.layers[index].maps))
-        try:
-            ranked = [int(row["map"]) for row in ranking["estimators"][0]["maps"]]
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise _damaged_ranking(path, index, error) from error
+        if not ranking.estimators:
+            raise _damaged_ranking(path, index, "no estimators")
+        ranked = [row.map for row in ranking.estimators[0].maps]
         if not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
             raise _damaged_ranking(path, index, "maps twice, or that the layer does not have")
         orders[index] = np.array([*ranked, *sorted(every - set(ranked))])

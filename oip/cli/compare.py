@@ -26,7 +26,7 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     from oip.run.compare import compare_runs
     from oip.run.run import Run
 
-    comparison = compare_runs(Run.open(first), Run.open(second))
+    comparison = compare_runs(Run.open(first), Run.open(second)).to_dict()
     if as_json:
         print_json(comparison)
     else:

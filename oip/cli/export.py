@@ -62,7 +62,7 @@ def command(
     written: list[Path] = []
     if out.suffix == ".npz":
         if len(indices) > 1:
-            names = ", ".join(source.layers[index]["layer"] for index in indices)
+            names = ", ".join(source.layer(index).name for index in indices)
             raise RunError(expected("an .npz", "one LAYER", f"a run of {names}"))
         written.append(export_arrays(layer_parts(source, indices[0], False), out))
     else:
@@ -79,7 +79,7 @@ def _index(run: Run, text: str) -> int:
     """Return the index of a layer with OIPs, by its name or @INDEX."""
     indices = run.reconstructed()
     for layer in run.layers:
-        if text in (layer["layer"], f"@{layer['index']}") and layer["index"] in indices:
-            return layer["index"]
-    names = ", ".join(run.layers[index]["layer"] for index in indices)
+        if text in (layer.name, f"@{layer.index}") and layer.index in indices:
+            return layer.index
+    names = ", ".join(run.layer(index).name for index in indices)
     raise RunError(expected("layer", f"one of {names}", f"'{text}'"))

@@ -75,16 +75,16 @@ def command(
 
 def _data_of(run: Run, options: DataOptions) -> Dataset:
     """Load the data that the run was made with; refuse another number of images."""
-    record = run.info.get("data") or {}
-    if not record.get("source"):
+    record = run.record.data
+    if record is None or not record.source:
         hint = "Give --data to 'oip reconstruct' or 'oip rank' first."
         raise RunError(expected(f"'{run.path}' for --with-data", "a run with data", "none", hint))
-    data = DataOptions(options.source or record["source"], options.data_dir).load()
-    if record.get("images") not in (None, len(data.images)):
+    data = DataOptions(options.source or record.source, options.data_dir).load()
+    if record.images not in (None, len(data.images)):
         raise DataError(
             expected(
                 f"data '{data.source}'",
-                f"the {record['images']} images that the run was made with ({record['source']})",
+                f"the {record.images} images that the run was made with ({record.source})",
                 f"{len(data.images)} images",
                 "Say where they are with --data.",
             )

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +23,7 @@ except ImportError:  # Windows
     fcntl = None
 
 if TYPE_CHECKING:
-    Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+    Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 else:
     Json = object  # msgspec, which resolves it in annotations, takes no recursive alias
 

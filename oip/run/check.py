@@ -1,4 +1,4 @@
-"""Reads every file of a run and says which are whole and fit together."""
+"""Reads every file of a run and says which are whole and fit together; says what is there."""
 
 from __future__ import annotations
 
@@ -12,142 +12,131 @@ import numpy as np
 
 from oip.ascent.reconstruction import SHARD
 from oip.ascent.results import REASONS, VERDICTS, Oips
-from oip.core import files
+from oip.core import files, formats, layer_formats
 from oip.core.errors import RunError
+from oip.core.formats import FailureFile, LayerRecord
 from oip.core.progress import Progress, silent
-from oip.run.run import Run
-from oip.run.shards import held_maps, read_shard
-from oip.run.stability import known_stability
+from oip.core.records import FileRecord
+from oip.run.run import Run, RunFolder
+from oip.run.shards import maps_in_shards, read_shard
+from oip.run.stability import stability_file
 
-_READ = (".npz", ".json")
+_KINDS: dict[str, type[FileRecord]] = {
+    "run.json": formats.RunFile,
+    "record.json": formats.TrainingRecordFile,
+    "stability.json": layer_formats.StabilityFile,
+    "softmax.npz": layer_formats.ClassProbabilitiesFile,
+    "ranking.json": layer_formats.RankingFile,
+    "responses.npz": layer_formats.ResponsesFile,
+    "kernels.json": layer_formats.KernelsFile,
+    "redundancy.json": layer_formats.RedundancyFile,
+    "redundancy.npz": layer_formats.RedundancyArrays,
+    "ablation.json": layer_formats.AblationFile,
+}
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One file of a run."""
+    """The result of checking one file of a run."""
 
     file: str
     """Its path within the run."""
     problem: str
-    """What is wrong with it; empty if nothing is."""
+    """The reason why it cannot be used; empty if it can."""
     read: bool = True
     """It was read; other kinds of files are only listed."""
 
 
 def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
-    """Checks every file of a run: that it can be read whole, and that it fits the run.
+    """Check every file of a run: that it can be read whole, and that it fits the run.
 
-    Shards are held against run.json and each other: their layer, their block, the maps in it, the
+    Shards are compared with run.json and each other: their layer, their block, the maps in it, the
     shapes and one key for all. One shard is in memory at a time. Nothing is changed.
 
     Args:
         run: the run.
-        progress: is told how many files have been checked.
+        progress: called with the number of files that have been checked.
     """
     paths = sorted(path for path in run.path.rglob("*") if path.is_file())
-    layers = {run.folder(layer["index"]): layer for layer in run.layers}
-    key = _Key()
-    found = []
+    layers = {run.folder(layer.index): layer for layer in run.layers}
+    keys: dict[bool, str] = {}  # of shards of maps, and of objectives: the first that can be read
+    results = []
     for done, path in enumerate(paths, 1):
-        found.append(_checked(run, path, layers.get(path.parent), key))
+        results.append(_checked(run, path, layers.get(path.parent), keys))
         progress("files", done, len(paths))
-    return found
+    return results
 
 
-class _Key:
-    """The key that all shards of maps share, and that of objectives: the first that can be read."""
-
-    def __init__(self) -> None:
-        self._first: dict[bool, str] = {}
-
-    def problems(self, key: str, objectives: bool) -> Iterator[str]:
-        if key != self._first.setdefault(objectives, key):
-            yield "made in another way than the shards before it"
-
-
-def _checked(run: Run, path: Path, layer: dict[str, Any] | None, key: _Key) -> Checked:
+def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, str]) -> Checked:
     name = path.relative_to(run.path).as_posix()
-    if path.name.startswith(files.UNFINISHED):
+    if path.suffix not in (".npz", ".json") or path.name.startswith(files.UNFINISHED):
         return Checked(name, "", read=False)
+    problems: list[str] = []
     try:
         if layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
-            problems = list(_shard(run, path, layer, key))
-        elif layer is not None and path.name == "stability.json":
-            problems = list(_stability(run, layer))
-        elif path.suffix == ".npz":
-            files.read_arrays(path)
-            problems = []
-        elif path.suffix == ".json":
-            told = files.read_json(path)
-            problems = list(_ranking(told, layer)) if path.name == "ranking.json" else []
+            problems += _shard(run, path, layer, keys)
+        elif path.name not in _KINDS:
+            (files.read_arrays if path.suffix == ".npz" else files.read_json)(path)
         else:
-            return Checked(name, "", read=False)
+            problems += _fits_layer(run, _KINDS[path.name].read(path), layer)
     except RunError as error:
         problems = [str(error)]
     return Checked(name, "; ".join(problems))
 
 
-def _shard(run: Run, path: Path, layer: dict[str, Any], key: _Key) -> Iterator[str]:
-    oips, own = read_shard(path)
-    yield from key.problems(own, "objectives" in layer)
-    if (oips.index, oips.layer) != (layer["index"], layer["layer"]):
-        yield f"of layer @{oips.index} '{oips.layer}', not @{layer['index']} '{layer['layer']}'"
+def _shard(run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]) -> Iterator[str]:
+    oips, key = read_shard(path)
+    if key != keys.setdefault(layer.objectives is not None, key):
+        yield "made in another way than the shards before it"
+    if (oips.index, oips.layer) != (layer.index, layer.name):
+        yield f"of layer @{oips.index} '{oips.layer}', not @{layer.index} '{layer.name}'"
     maps = oips.maps
     number = path.stem.removeprefix("shard-")
     if not number.isdecimal() or not np.all(maps // SHARD == int(number)):
         yield "maps of another block"
     if not np.all(np.diff(maps) > 0):
         yield "maps out of order"
-    if len(maps) and isinstance(layer.get("maps"), int) and maps.max() >= layer["maps"]:
-        yield f"map {maps.max()} of a layer of {layer['maps']}"
-    yield from _content(oips, tuple(run.info["input"]["shape"]))
-
-
-def _content(oips: Oips, shape: tuple[int, ...]) -> Iterator[str]:
-    count, starts = oips.scores.shape[:2]
-    if oips.images.shape != (count, starts, *shape):
-        yield f"images of shape {oips.images.shape[2:]}, not {shape}"
-    if oips.snapshots.shape[1:] != (len(oips.snapshot_steps), *shape):
-        yield "snapshots of another shape"
-    for codes, words in ((oips.verdict_codes, VERDICTS), (oips.reasons, REASONS)):
-        if codes.size and not (codes.min() >= 0 and codes.max() < len(words)):
+    if len(maps) and maps.max() >= layer.maps:
+        yield f"map {maps.max()} of a layer of {layer.maps}"
+    if run.record.input is not None:
+        yield from _images(oips, tuple(run.record.input.shape))
+    for codes, names in ((oips.verdict_codes, VERDICTS), (oips.reasons, REASONS)):
+        if codes.size and not (codes.min() >= 0 and codes.max() < len(names)):
             yield "unknown verdicts or reasons"
     alive = np.isfinite(oips.scores[:, 0])
     if not np.isfinite(oips.images[alive, 0].astype(np.float32)).all():
         yield "images that are not finite"
 
 
-def _stability(run: Run, layer: dict[str, Any]) -> Iterator[str]:
-    told = run.stability(layer["index"])
-    names = ("maps", "within", "percentile", "n_null", "clusters", "medoids")
-    if not isinstance(told, dict) or not all(isinstance(told.get(name), list) for name in names):
-        yield "no whole record of stability"
+def _images(oips: Oips, shape: tuple[int, ...]) -> Iterator[str]:
+    if oips.images.shape[2:] != shape:
+        yield f"images of shape {oips.images.shape[2:]}, not {shape}"
+    if oips.snapshots.shape[2:] != shape:
+        yield "snapshots of another shape"
+
+
+def _fits_layer(run: Run, record: FileRecord, layer: LayerRecord | None) -> Iterator[str]:
+    if layer is None:
         return
-    if len({len(told[name]) for name in names}) != 1:
-        yield "lists of different lengths"
-    try:
-        if told["maps"] != held_maps(run, layer["index"]).tolist():
-            yield "measured for other maps than are there; the command that made the run renews it"
-    except RunError:
-        return  # the shard's own problem
-
-
-def _ranking(told: Any, layer: dict[str, Any] | None) -> Iterator[str]:
-    if not isinstance(told, dict) or not isinstance(told.get("estimators"), list):
-        yield "no whole ranking"
-    elif layer is not None and told.get("index") != layer["index"]:
-        yield f"of layer @{told.get('index')}"
+    if isinstance(record, layer_formats.RankingFile) and record.index != layer.index:
+        yield f"of layer @{record.index}"
+    if isinstance(record, layer_formats.StabilityFile):
+        try:
+            if record.maps != maps_in_shards(run, layer.index).tolist():
+                renewed = "the command that made the run renews it"
+                yield f"measured for other maps than are there; {renewed}"
+        except RunError:
+            return  # the shard's own problem
 
 
 ERROR = ".error.json"
-"""How the names of files end that say what failed."""
-FAILURE_SCHEMA = 1
+"""The end of the names of files that say what failed."""
 
 
 def run_status(run: Run) -> dict[str, Any]:
-    """Every layer of a run's model: what is there of it.
+    """Return what there is of every layer of a run's model, as plain values.
 
-    Only the small arrays of the shards are read; `oip verify` reads all.
+    Only the small arrays of the shards are read; `verify_run` reads all.
 
     Returns:
         run, model, and layers: index, layer, maps (in the model), oips (maps with an OIP), verdicts
@@ -156,28 +145,42 @@ def run_status(run: Run) -> dict[str, Any]:
     """
     return {
         "run": str(run.path),
-        "model": run.info["model"]["name"],
-        "layers": [_layer(run, layer) for layer in run.layers],
+        "model": run.record.model.name,
+        "layers": [_layer_status(run, layer) for layer in run.layers],
     }
 
 
 def failures(folder: Path) -> list[dict[str, Any]]:
-    """What failed in a layer's folder and is still not there: file, error, attempts."""
-    found = []
+    """Return what failed in a layer's folder and is still missing: file, error, attempts."""
+    result = []
     for path in sorted(folder.glob(f"*{ERROR}")):
         name = path.name.removesuffix(ERROR)
-        name += ".npz" if name.startswith("shard-") else ".json"
-        try:
-            told = files.read_json(path)
-            error, attempts = str(told["error"]), int(told["attempts"])
-        except (RunError, KeyError, TypeError, ValueError):
-            error, attempts = "unknown: the record of the failure is damaged", 0
-        found.append({"file": name, "error": error, "attempts": attempts})
-    return found
+        record = FailureFile.read_if_whole(path) or FailureFile(
+            error="unknown: the record of the failure is damaged", attempts=0
+        )
+        result.append(
+            {
+                "file": name + (".npz" if name.startswith("shard-") else ".json"),
+                "error": record.error,
+                "attempts": record.attempts,
+            }
+        )
+    return result
 
 
-def _layer(run: Run, layer: dict[str, Any]) -> dict[str, Any]:
-    index = layer["index"]
+def failure_file(run: RunFolder, index: int, file: str) -> Path:
+    """Return the path of the record of a failure.
+
+    Args:
+        run: the run.
+        index: of the layer.
+        file: name of the file that is missing.
+    """
+    return run.folder(index) / f"{Path(file).stem}{ERROR}"
+
+
+def _layer_status(run: Run, layer: LayerRecord) -> dict[str, Any]:
+    index = layer.index
     maps: list[int] = []
     codes: Counter[int] = Counter()
     damaged = []
@@ -189,16 +192,15 @@ def _layer(run: Run, layer: dict[str, Any]) -> dict[str, Any]:
             maps += numbers.tolist()
         except RunError:
             damaged.append(path.name)
-    known = known_stability(run, index)
     return {
         "index": index,
-        "layer": layer["layer"],
-        "maps": layer.get("maps"),
+        "layer": layer.name,
+        "maps": layer.maps,
         "oips": len(np.unique(maps)),
-        "verdicts": {word: codes[code] for code, word in enumerate(VERDICTS) if codes[code]},
+        "verdicts": {verdict: codes[code] for code, verdict in enumerate(VERDICTS) if codes[code]},
         "shards": len(paths),
         "damaged": damaged,
-        "stability": bool(maps) and known is not None and known["maps"] == maps,
+        "stability": bool(maps) and not damaged and stability_file(run, index) is not None,
         "ranked": (run.folder(index) / "ranking.json").is_file(),
         "failed": failures(run.folder(index)),
     }

@@ -1,92 +1,95 @@
-"""What the whole model says of each OIP: its class probabilities, outside the data as OIPs are."""
+"""Class probabilities of each OIP by the whole model, outside the data as OIPs are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core import files
 from oip.core.errors import ModelError
+from oip.core.layer_formats import ClassProbabilitiesFile
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.network import Network
 from oip.run.run import Run
 from oip.run.shards import layer_parts
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from tensorflow import Tensor
+
 _NAME = "softmax.npz"
 _BUDGET = 256 << 20
-_OFF = 0.01
+_TOLERANCE = 0.01
 
 
-def join_outputs(folders: Sequence[Path], target: Path) -> None:
-    """Writes what several folders of one layer know; of a map that is in several, the first's.
+def merge_class_probabilities(folders: Sequence[Path], target: Path) -> None:
+    """Write what several folders of one layer have; of a map that is in several, the first's.
+
+    Args:
+        folders: of the runs.
+        target: the folder to write to; nothing is written where no folder has any.
 
     Raises:
         RunError: a damaged file.
     """
-    numbers, rows = [], []
+    maps, probabilities = [], []
     for folder in folders:
-        if (folder / _NAME).is_file():
-            told = files.read_arrays(folder / _NAME)
-            new = ~np.isin(told["maps"], np.concatenate(numbers or [[]]))
-            numbers.append(told["maps"][new])
-            rows.append(told["probabilities"][new])
-    if not numbers:
-        return
-    order = np.argsort(np.concatenate(numbers))
-    _write(target, np.concatenate(numbers)[order], np.concatenate(rows)[order])
+        record = ClassProbabilitiesFile.read_if_there(folder / _NAME)
+        if record is not None:
+            new = ~np.isin(record.maps, np.concatenate(maps or [[]]))
+            maps.append(record.maps[new])
+            probabilities.append(record.probabilities[new])
+    if maps:
+        order = np.argsort(np.concatenate(maps))
+        ClassProbabilitiesFile(
+            maps=np.concatenate(maps)[order], probabilities=np.concatenate(probabilities)[order]
+        ).write(target / _NAME)
 
 
-def _write(folder: Path, maps: np.ndarray, probabilities: np.ndarray) -> None:
-    files.write_arrays(
-        folder / _NAME,
-        {"schema": np.array(SCHEMA), "maps": maps, "probabilities": probabilities},
-    )
-
-
-class Outputs:
-    """The probabilities that a model ends in; traced when they are first asked for."""
+class ClassProbabilities:
+    """The probabilities that a model ends in; traced when they are first needed."""
 
     def __init__(self, network: Network):
         self._network = network
-        self._graph: Any = None
+        self._graph: Callable[..., Tensor] | None = None
 
     def write(self, run: Run, index: int) -> None:
-        """Writes softmax.npz of a layer: probabilities of every map's best image.
+        """Write softmax.npz of a layer: probabilities of every map's best image.
 
         Nothing is written for a model that does not end in probabilities.
         """
-        numbers, found = [], []
+        maps, rows = [], []
         for part in layer_parts(run, index, snapshots=False):
             probabilities = self._of(part.pixels[:, 0])
             if probabilities is None:
                 return
-            numbers.append(part.maps)
-            found.append(probabilities)
-        _write(run.folder(index), np.concatenate(numbers), np.concatenate(found))
+            maps.append(part.maps)
+            rows.append(probabilities)
+        ClassProbabilitiesFile(maps=np.concatenate(maps), probabilities=np.concatenate(rows)).write(
+            run.folder(index) / _NAME
+        )
 
     def _of(self, images: np.ndarray) -> np.ndarray | None:
-        if self._graph is None:
-            try:
-                self._graph = self._compiled()
-            except ModelError:
-                return None
+        """(n, classes) of images (n, h, w, b); None where the outputs are no probabilities."""
+        try:
+            self._graph = self._graph or self._compiled()
+        except ModelError:
+            return None
         size = self._network.activation_bytes()
         batches = run_in_batches(self._graph, images, size, byte_budget=_BUDGET, most=256)
-        found = np.concatenate([part for _, part in batches])
-        whole = np.isfinite(found).all(1)
-        fits = found.shape[1] > 1 and np.abs(found[whole].sum(1) - 1).max(initial=0) < _OFF
-        return found if fits and found[whole].min(initial=0) >= 0 else None
+        outputs = np.concatenate([part for _, part in batches])
+        finite = outputs[np.isfinite(outputs).all(1)]
+        sums_to_one = np.abs(finite.sum(1) - 1).max(initial=0) < _TOLERANCE
+        fits = outputs.shape[1] > 1 and sums_to_one and finite.min(initial=0) >= 0
+        return outputs if fits else None
 
-    def _compiled(self) -> Any:
+    def _compiled(self) -> Callable[..., Tensor]:
         network = self._network
         output = network.class_layer().response
 
-        def end(images: Any) -> Any:
-            fed = network.feed(images)
-            return run_to(network.model, fed, output, spoiled=network.spoiled)[1]
+        def probabilities(images: Tensor) -> Tensor:
+            inputs = network.feed(images)
+            return run_to(network.model, inputs, output, spoiled=network.spoiled)[1]
 
-        return compiled_for_images(network, end)
+        return compiled_for_images(network, probabilities)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,162 +12,228 @@ from oip.ascent.results import Oips
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html
 from oip.core.errors import RunError, expected
+from oip.core.formats import LayerRecord
+from oip.core.layer_formats import MapInformation
+from oip.core.units import finite_or_none
 from oip.run.run import Run
 from oip.run.shards import read_shard
 
-_LEAST_OTHERS = 8
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_LEAST_PEERS = 8
+
+Pair = tuple[float | None, float | None]
 
 
-class Comparison(dict[str, Any]):
-    """What `compare_runs` returns: plain values that a notebook shows as a table."""
+@dataclass(frozen=True)
+class MapComparison:
+    """One map in both runs; pairs are of the first and the second run, None where not known."""
+
+    map: int
+    verdicts: tuple[str, str] | None = None
+    scores: Pair | None = None
+    similarity: float | None = None
+    """Of the best images: the largest normalized cross-correlation over shifts of one pooled cell,
+    -1 to 1."""
+    percentile: float | None = None
+    """0 to 100: of `similarity` among those to the second run's other maps of the same block; None
+    with fewer than 8 of them."""
+    ranks: Pair | None = None
+    mi: Pair | None = None
+    """Bits, by the first estimator of both rankings."""
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """The maps of one layer in both runs."""
+
+    layer: str
+    index: int
+    """In the first run."""
+    maps: tuple[MapComparison, ...]
+    same_verdict: int
+    """How many maps have one verdict in both."""
+    median_similarity: float | None
+    score_correlation: float | None
+    """Spearman's, as `mi_correlation`."""
+    mi_correlation: float | None
+    estimator: str | None
+    """The first of both rankings, None where they differ."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, layer by layer."""
+
+    runs: tuple[str, str]
+    same_model: bool
+    layers: tuple[LayerComparison, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as `oip compare --json` prints them."""
+        return asdict(self)
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each layer and map; pairs have a column for each run."""
+        import pandas
+
+        rows = []
+        for layer in self.layers:
+            for each in layer.maps:
+                row: dict[str, Any] = {"layer": layer.layer, "map": each.map}
+                for name in ("verdicts", "scores", "ranks", "mi"):
+                    pair = getattr(each, name) or (None, None)
+                    row |= {f"{name}:1": pair[0], f"{name}:2": pair[1]}
+                rows.append(row | {"similarity": each.similarity, "percentile": each.percentile})
+        return pandas.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{layer.layer} ({len(layer.maps)} maps)" for layer in self.layers)
+        return f"<Comparison of {self._title()}: {layers}>"
 
     def _repr_html_(self) -> str:
-        headings = (
-            "layer",
-            "maps",
-            "same verdict",
-            "similarity, median",
-            "scores, Spearman",
-            "bits, Spearman",
-        )
+        names = ("layer", "maps", "same verdict", "similarity, median", "scores, Spearman")
         rows = [
             (
-                one["layer"],
-                len(one["maps"]),
-                one["same_verdict"],
-                one["median_similarity"],
-                one["score_correlation"],
-                one["mi_correlation"],
+                layer.layer,
+                len(layer.maps),
+                layer.same_verdict,
+                layer.median_similarity,
+                layer.score_correlation,
+                layer.mi_correlation,
             )
-            for one in self["layers"]
+            for layer in self.layers
         ]
-        same = "the same model" if self["same_model"] else "different models"
-        title = " and ".join(self["runs"]) + f" ({same})"
-        return html.block(title, html.table(headings, rows))
+        return html.block(self._title(), html.table((*names, "bits, Spearman"), rows))
+
+    def _title(self) -> str:
+        models = "the same model" if self.same_model else "different models"
+        return " and ".join(self.runs) + f" ({models})"
 
 
 def compare_runs(first: Run, second: Run) -> Comparison:
-    """What two runs say of the same maps of the same layers.
+    """Compare the same maps of the same layers of two runs.
 
-    `similarity` is that of the best images, the largest normalised cross-correlation over shifts of
-    one pooled cell; `percentile` is its place (0 to 100) among the similarities to the second run's
-    other maps of the same block, None with fewer than 8 of them. Between two models a map's number
-    only means the same where one was trained on from the other.
+    Between two models a map's number only means the same where one was trained on from the other.
+
+    Args:
+        first, second: the runs.
 
     Returns:
-        runs, same_model, and layers that both have: layer, index, maps (map, verdicts, scores,
-        similarity, percentile, ranks, mi in bits), same_verdict (count), median_similarity,
-        score_correlation and mi_correlation (Spearman), estimator; None where not known.
+        The layers that both have, with the maps that both have.
 
     Raises:
         RunError: inputs of different shapes, no layer in both, or a damaged shard.
     """
-    shapes = [tuple(run.info["input"]["shape"]) for run in (first, second)]
+    shapes = [tuple(run.record.input.shape) if run.record.input else () for run in (first, second)]
     if shapes[0] != shapes[1]:
         raise RunError(expected("the runs' inputs", f"one shape, {shapes[0]}", shapes[1]))
-    named = {_identity(layer): layer["index"] for layer in second.layers}
-    pairs = [
-        (layer, named[_identity(layer)]) for layer in first.layers if _identity(layer) in named
+    indices = {_identity(layer): layer.index for layer in second.layers}
+    layers = [
+        _compare_layer(first, second, layer, indices[_identity(layer)])
+        for layer in first.layers
+        if _identity(layer) in indices
     ]
-    layers = [_layer(first, second, layer, other) for layer, other in pairs]
-    layers = [one for one in layers if one["maps"]]
+    layers = [layer for layer in layers if layer.maps]
     if not layers:
         raise RunError(
             expected(f"'{first.path}' and '{second.path}'", "maps that both have", "none")
         )
     return Comparison(
-        runs=[str(first.path), str(second.path)],
-        same_model=first.info["model"]["sha256"] == second.info["model"]["sha256"],
-        layers=layers,
+        runs=(str(first.path), str(second.path)),
+        same_model=first.record.model.sha256 == second.record.model.sha256,
+        layers=tuple(layers),
     )
 
 
-def _identity(layer: dict[str, Any]) -> tuple[str, ...]:
+def _identity(layer: LayerRecord) -> tuple[str, ...]:
     """A layer by its name; objectives by all of their expressions."""
-    return (layer["layer"], *layer.get("objectives", ()))
+    return (layer.name, *(layer.objectives or ()))
 
 
-def _layer(first: Run, second: Run, layer: dict[str, Any], other: int) -> dict[str, Any]:
-    index = layer["index"]
-    ranks = [_ranks(run, number) for run, number in ((first, index), (second, other))]
-    estimator = ranks[0][0] if ranks[0][0] == ranks[1][0] else None
-    maps: dict[int, dict[str, Any]] = {}
-    theirs = {path.name: path for path in second.shards(other)}
-    for path in first.shards(index):
-        if path.name in theirs:
-            here, there = (read_shard(one, snapshots=False)[0] for one in (path, theirs[path.name]))
-            maps |= _block(here, there, layer.get("jump"))
-    known = set(ranks[0][1]) & set(ranks[1][1]) if estimator else set()
-    for number in sorted(known | set(maps)):
-        one = maps.setdefault(number, {"map": number, **_NOTHING})
-        if number in known:
-            pair = [told[1][number] for told in ranks]
-            one["ranks"], one["mi"] = ([entry[key] for entry in pair] for key in ("rank", "mi"))
-    rows = [maps[number] for number in sorted(maps)]
-    grown = [one for one in rows if one["verdicts"] is not None]
-    alike = [one["similarity"] for one in grown if one["similarity"] is not None]
-    return {
-        "layer": layer["layer"],
-        "index": index,
-        "maps": rows,
-        "same_verdict": sum(one["verdicts"][0] == one["verdicts"][1] for one in grown),
-        "median_similarity": float(np.median(alike)) if alike else None,
-        "score_correlation": _correlation([one["scores"] for one in grown]),
-        "mi_correlation": _correlation([one["mi"] for one in rows]),
-        "estimator": estimator,
-    }
+def _compare_layer(
+    first: Run, second: Run, layer: LayerRecord, second_index: int
+) -> LayerComparison:
+    maps: dict[int, MapComparison] = {}
+    second_shards = {path.name: path for path in second.shards(second_index)}
+    for path in first.shards(layer.index):
+        if path.name in second_shards:
+            paths = (path, second_shards[path.name])
+            left, right = (read_shard(each, snapshots=False)[0] for each in paths)
+            maps |= {each.map: each for each in _compare_block(left, right, layer.jump)}
+    rankings = [_first_ranking(first, layer.index), _first_ranking(second, second_index)]
+    estimators, tables = zip(*rankings, strict=True)
+    estimator = estimators[0] if estimators[0] == estimators[1] else None
+    if estimator is not None:
+        for number in set(tables[0]) & set(tables[1]):
+            pair = [table[number] for table in tables]
+            maps[number] = replace(
+                maps.get(number, MapComparison(number)),
+                ranks=(pair[0].rank, pair[1].rank),
+                mi=(pair[0].mi, pair[1].mi),
+            )
+    rows = tuple(maps[number] for number in sorted(maps))
+    verdicts = [each.verdicts for each in rows if each.verdicts is not None]
+    similarities = [each.similarity for each in rows if each.similarity is not None]
+    return LayerComparison(
+        layer=layer.name,
+        index=layer.index,
+        maps=rows,
+        same_verdict=sum(pair[0] == pair[1] for pair in verdicts),
+        median_similarity=float(np.median(similarities)) if similarities else None,
+        score_correlation=_correlation(each.scores for each in rows),
+        mi_correlation=_correlation(each.mi for each in rows),
+        estimator=estimator,
+    )
 
 
-_NOTHING = dict.fromkeys(("verdicts", "scores", "similarity", "percentile", "ranks", "mi"))
-
-
-def _block(first: Oips, second: Oips, jump: list[float] | None) -> dict[int, dict[str, Any]]:
-    common, rows, others = np.intersect1d(first.maps, second.maps, return_indices=True)
+def _compare_block(
+    first: Oips, second: Oips, jump: list[int | float] | None
+) -> Iterable[MapComparison]:
+    common, rows, second_rows = np.intersect1d(first.maps, second.maps, return_indices=True)
     if not common.size:
-        return {}
-    steps = shift_reach(jump, first.images.shape[2:-1])
-    likeness = image_similarity(first.images[rows, 0], second.images[:, 0], steps)
-    alive = [run.alive for run in (first, second)]
-    found = {}
-    for place, number in enumerate(common.tolist()):
-        row, other = rows[place], others[place]
-        both = bool(alive[0][row] and alive[1][other])
-        peers = np.delete(likeness[place], other)[np.delete(alive[1], other)]
-        value = float(likeness[place, other])
-        enough = both and len(peers) >= _LEAST_OTHERS
-        found[number] = {
-            "map": number,
-            **_NOTHING,
-            "verdicts": [first.verdicts[row], second.verdicts[other]],
-            "scores": [_plain(first.scores[row, 0]), _plain(second.scores[other, 0])],
-            "similarity": value if both else None,
-            "percentile": float(100.0 * np.mean(peers < value)) if enough else None,
-        }
-    return found
+        return
+    reach = shift_reach(jump, first.images.shape[2:-1])
+    similarities = image_similarity(first.images[rows, 0], second.images[:, 0], reach)
+    first_alive, second_alive = first.alive, second.alive
+    first_verdicts, second_verdicts = first.verdicts, second.verdicts
+    for number, row, second_row, similarity in zip(
+        common.tolist(), rows, second_rows, similarities, strict=True
+    ):
+        both = bool(first_alive[row] and second_alive[second_row])
+        peers = np.delete(similarity, second_row)[np.delete(second_alive, second_row)]
+        value = float(similarity[second_row])
+        enough = both and len(peers) >= _LEAST_PEERS
+        yield MapComparison(
+            map=number,
+            verdicts=(first_verdicts[row], second_verdicts[second_row]),
+            scores=(
+                finite_or_none(first.scores[row, 0]),
+                finite_or_none(second.scores[second_row, 0]),
+            ),
+            similarity=value if both else None,
+            percentile=float(100.0 * np.mean(peers < value)) if enough else None,
+        )
 
 
-def _ranks(run: Run, index: int) -> tuple[str | None, dict[int, dict[str, Any]]]:
-    """Name of the first estimator of a layer's ranking, and what it says of each map."""
-    told = run.ranking(index)
-    try:
-        first = (told or {})["estimators"][0]
-        return first["estimator"], {one["map"]: one for one in first["maps"]}
-    except (KeyError, IndexError, TypeError):
+def _first_ranking(run: Run, index: int) -> tuple[str | None, dict[int, MapInformation]]:
+    """The first estimator of a layer's ranking, and its table by map."""
+    ranking = run.ranking(index)
+    if ranking is None or not ranking.estimators:
         return None, {}
+    first = ranking.estimators[0]
+    return first.estimator, {each.map: each for each in first.maps}
 
 
-def _correlation(pairs: list[list[float | None] | None]) -> float | None:
+def _correlation(pairs: Iterable[Pair | None]) -> float | None:
     """Spearman's, over pairs of which both are known; None with fewer than 3 or without spread."""
     from scipy.stats import rankdata
 
-    known = [pair for pair in pairs if pair is not None and None not in pair]
-    if len(known) < 3:
+    complete = [pair for pair in pairs if pair is not None and None not in pair]
+    if len(complete) < 3:
         return None
-    ranks = rankdata(np.array(known, float), axis=0)
+    ranks = rankdata(np.array(complete, float), axis=0)
     if not ranks.std(axis=0).all():
         return None
     return float(np.corrcoef(ranks.T)[0, 1])
-
-
-def _plain(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None

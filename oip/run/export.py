@@ -17,16 +17,20 @@ _LAST_MILLISECONDS = 1500
 
 
 def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
-    """Writes an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
+    """Write an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
     verdicts.
 
     Args:
-        oips: of one layer, or parts of it; of each part only what is written is kept.
+        oips: of one layer, or parts of it; of each part only the written arrays are kept.
         path: the file.
+
+    Returns:
+        The path.
     """
     parts = [oips] if isinstance(oips, Oips) else oips
     rows = [
-        (one.maps, one.pixels[:, 0].copy(), one.scores[:, 0].copy(), one.verdicts) for one in parts
+        (part.maps, part.pixels[:, 0].copy(), part.scores[:, 0].copy(), part.verdicts)
+        for part in parts
     ]
     names = ("maps", "images", "scores", "verdicts")
     columns = zip(names, zip(*rows, strict=True), strict=True)
@@ -35,18 +39,23 @@ def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
 
 
 def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: int) -> list[Path]:
-    """Writes one picture a map into `folder`: `000-0017.png` is map 17 of layer 0.
+    """Write one picture a map into `folder`: `000-0017.png` is map 17 of layer 0.
 
     Args:
+        oips: of one layer.
+        folder: made where it is not there.
         kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
         enhance: with the documented contrast stretch.
         size: longer side in pixels.
+
+    Returns:
+        The files.
     """
     written = []
-    for row, one in enumerate(oips):
-        path = folder / f"{oips.index:03d}-{one.map:04d}.{kind}"
+    for row, oip in enumerate(oips):
+        path = folder / f"{oips.index:03d}-{oip.map:04d}.{kind}"
         if kind == "png":
-            content = png(oips.displayed(one.image, enhance), size)
+            content = png(oips.displayed(oip.image, enhance), size)
         else:
             stages = oips.snapshots[row].astype(np.float32)
             content = animation(oips.displayed(stages, enhance), kind, size)
@@ -56,16 +65,16 @@ def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: in
 
 
 def animation(stages: np.ndarray, kind: str, size: int) -> bytes:
-    """An endless animation of (s, h, w, b) uint8 stages, as `webp` or `gif`; the last one stays."""
+    """Return an endless animation of (s, h, w, b) uint8 stages, as `webp` or `gif`."""
     from PIL import Image
 
     frames = []
     for stage in stages:
         picture = Image.fromarray(shown(stage))
         factor = size / max(picture.size)
-        wanted = (round(picture.width * factor), round(picture.height * factor))
+        sides = (round(picture.width * factor), round(picture.height * factor))
         smooth = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
-        frames.append(picture.resize(wanted, smooth))
+        frames.append(picture.resize(sides, smooth))
     durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     stream = io.BytesIO()
     options = {"quality": 80, "method": 2} if kind == "webp" else {}

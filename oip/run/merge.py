@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from oip.ascent.results import PER_MAP, Oips, joined
+from oip.ascent.results import Oips, joined
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, silent
-from oip.run.class_probabilities import join_outputs
-from oip.run.run import Run
-from oip.run.shards import held_maps, read_shard, shard_key, write_shard
-from oip.run.stability import known_stability, measure_stability
+from oip.run.check import ERROR
+from oip.run.class_probabilities import merge_class_probabilities
+from oip.run.run import Run, check_same_model
+from oip.run.shards import maps_in_shards, read_shard, shard_key, write_shard
+from oip.run.stability import measure_stability, stability_file
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge made."""
+    """The result of a merge."""
 
     run: Run
     maps: dict[int, int]
@@ -35,15 +36,18 @@ class Merged:
 def merge_runs(
     sources: Sequence[str | Path], out: str | Path, progress: Progress = silent
 ) -> Merged:
-    """Joins runs of the same model, made with the same settings, input and data.
+    """Join runs of the same model, made with the same settings, input and data.
 
     Maps that several runs hold are taken from the first one, as are rankings and other files. The
-    sources are only read. What was finished of an interrupted merge is not done again.
+    sources are only read. What an interrupted merge finished is not done twice.
 
     Args:
         sources: folders of runs.
-        out: the new run; new, empty, or what an earlier call left.
-        progress: is told how many shards are done.
+        out: the new run; new, empty, or left by an earlier call.
+        progress: called with the number of shards that are done.
+
+    Returns:
+        The new run, with notices of files that differ.
 
     Raises:
         RunError: another model or other settings, a damaged shard, or a folder that cannot be used.
@@ -51,120 +55,108 @@ def merge_runs(
     runs = [Run.open(path) for path in sources]
     folder = Path(out)
     if any(run.path.resolve() == folder.resolve() for run in runs):
-        raise RunError(expected("--out", "a folder beside the runs", f"'{out}', one of them"))
+        raise RunError(expected("folder of the merged run", "a folder beside the runs", f"'{out}'"))
     _check_alike(runs, folder)
     merged = runs[0]
-    for run in reversed(runs):  # what the first says stands
-        merged = Run.begin(folder, run.info)
+    for run in reversed(runs):  # the first one's record stands
+        merged = Run.begin(folder, run.record)
     every = [merged, *runs]
-    numbers = {
-        index: sorted({path.name for run in every for path in run.shards(index)})
-        for index in (layer["index"] for layer in merged.layers)
+    names_of_layer = {
+        layer.index: sorted({path.name for run in every for path in run.shards(layer.index)})
+        for layer in merged.layers
     }
-    total = sum(len(names) for names in numbers.values())
+    total = sum(len(names) for names in names_of_layer.values())
     done = 0
-    for index, names in numbers.items():
+    for index, names in names_of_layer.items():
         for name in names:
             _merge_shard([run.folder(index) / name for run in every])
             done += 1
             progress("shards", done, total)
-    notices = _copy_others(runs, merged)
-    for index, names in numbers.items():
-        if names:
-            _keep_stability(runs, merged, index)
-            join_outputs([run.folder(index) for run in runs], merged.folder(index))
-    maps = {index: len(held_maps(merged, index)) for index, names in numbers.items() if names}
+    notices = _copy_other_files(runs, merged)
+    grown = [index for index, names in names_of_layer.items() if names]
+    for index in grown:
+        _keep_stability(runs, merged, index)
+        merge_class_probabilities([run.folder(index) for run in runs], merged.folder(index))
+    maps = {index: len(maps_in_shards(merged, index)) for index in grown}
     return Merged(merged, maps, tuple(notices))
 
 
 def _check_alike(runs: list[Run], out: Path) -> None:
-    first = runs[0]
     for run in runs[1:]:
-        have, want = run.info["model"], first.info["model"]
-        if have["sha256"] != want["sha256"]:
-            raise RunError(
-                expected(
-                    f"'{run.path}' is a run of another model",
-                    f"'{want['name']}' ({want['sha256'][:12]})",
-                    f"'{have['name']}' ({have['sha256'][:12]})",
-                )
-            )
-    there = Run.check(out, first.info)
+        check_same_model(run.path, run.record.model, runs[0].record.model)
+    existing = Run.check(out, runs[0].record)
     keys: dict[bool, str] = {}  # of maps, and of objectives
-    for run in [*runs, *([there] if there else [])]:
-        for layer, path in ((one, path) for one in run.layers for path in run.shards(one["index"])):
-            found = shard_key(path)
-            if found is None and run is not there:
-                read_shard(path)  # says what is wrong with it
-            if found is not None and found != keys.setdefault("objectives" in layer, found):
+    for run in [*runs, *([existing] if existing else [])]:
+        shards = [(layer, path) for layer in run.layers for path in run.shards(layer.index)]
+        for layer, path in shards:
+            key = shard_key(path)
+            if key is None and run is not existing:
+                read_shard(path)  # raises the reason
+            if key is not None and key != keys.setdefault(layer.objectives is not None, key):
                 raise RunError(
                     expected(
                         f"'{run.path}' holds OIPs made in another way",
                         "the same input, settings, seed and data in all runs",
                         "others",
-                        "Use 'oip compare' for runs of different settings.",
+                        "Compare runs of different settings, see compare_runs.",
                     )
                 )
 
 
 def _merge_shard(paths: list[Path]) -> None:
-    """Writes to the first path what the paths hold together; the others are only read."""
+    """Write to the first path what the paths hold together; the others are only read."""
     target = paths[0]
-    found: list[tuple[Path, Oips, str]] = []
+    shards: list[tuple[Path, Oips, str]] = []
     for path in paths:
         if path.exists():
             try:
-                found.append((path, *read_shard(path)))
+                shards.append((path, *read_shard(path)))
             except RunError:
-                if path is not target:  # a damaged target is written again
+                if path is not target:  # a damaged target is written anew
                     raise
-    have: set[int] = set()
+    merged: set[int] = set()
     parts: list[tuple[Path, Oips, np.ndarray]] = []
-    for path, oips, _ in found:
-        rows = np.flatnonzero(~np.isin(oips.maps, list(have)))
-        have.update(oips.maps.tolist())
+    for path, oips, _ in shards:
+        rows = np.flatnonzero(~np.isin(oips.maps, list(merged)))
+        merged.update(oips.maps.tolist())
         if rows.size:
             parts.append((path, oips, rows))
     if len(parts) == 1 and len(parts[0][2]) == len(parts[0][1]):
         if parts[0][0] is not target:
             files.write_bytes(target, parts[0][0].read_bytes())
         return
-    write_shard(target, joined([_of_rows(oips, rows) for _, oips, rows in parts]), found[0][2])
-
-
-def _of_rows(oips: Oips, rows: np.ndarray) -> Oips:
-    return replace(oips, **{name: getattr(oips, name)[rows] for name in PER_MAP})
+    write_shard(target, joined([oips.rows(rows) for _, oips, rows in parts]), shards[0][2])
 
 
 def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
-    """Takes the stability that is known for the same maps, or measures it."""
-    maps = held_maps(merged, index).tolist()
+    """Take the stability that is known for the same maps, or measure it."""
+    maps = maps_in_shards(merged, index).tolist()
     for run in runs:
-        told = known_stability(run, index)
-        if told is not None and told["maps"] == maps == held_maps(run, index).tolist():
-            files.write_json(merged.folder(index) / "stability.json", told)
+        record = stability_file(run, index)
+        if record is not None and record.maps == maps:
+            record.write(merged.folder(index) / "stability.json")
             return
-    settings = merged.info.get("settings", {}).get("reconstruct", {})
-    measure_stability(merged, index, int(settings.get("seed", 0)))
+    settings = merged.record.settings.reconstruct or {}
+    seed = settings.get("seed")
+    measure_stability(merged, index, seed if isinstance(seed, int) else 0)
 
 
-def _copy_others(runs: list[Run], merged: Run) -> list[str]:
-    """Everything but shards: rankings with their responses, records. The first run's stands."""
-    taken: dict[Path, tuple[Run, bytes]] = {}
+def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
+    """Copy everything but shards; of files that several runs have, the first run's."""
+    owners: dict[Path, tuple[Run, str]] = {}
     notices = []
     for run in runs:
-        mine = {
-            path.relative_to(run.path): path
-            for path in sorted(run.path.rglob("*"))
-            if path.is_file() and _is_copied(path.relative_to(run.path))
-        }
-        for name, path in mine.items():
-            owner, digest = taken.setdefault(name, (run, files.sha256(path).encode()))
+        paths = [path.relative_to(run.path) for path in sorted(run.path.rglob("*"))]
+        for name in paths:
+            path = run.path / name
+            if not (path.is_file() and _is_copied(name)):
+                continue
+            digest = files.sha256(path)
+            owner, first = owners.setdefault(name, (run, digest))
             if owner is run:
-                target = merged.path / name
-                with files.replacing(target) as temporary:
+                with files.replacing(merged.path / name) as temporary:
                     shutil.copyfile(path, temporary)
-            elif files.sha256(path).encode() != digest and name.suffix == ".json":
+            elif digest != first and name.suffix == ".json":
                 notices.append(f"{name.as_posix()}: that of '{owner.path}' was taken")
     return notices
 
@@ -174,5 +166,5 @@ def _is_copied(name: Path) -> bool:
         name.parts[0] in ("layers", "record")
         and name.name not in _NOT_COPIED
         and not name.name.startswith((files.UNFINISHED, "shard-"))
-        and not name.name.endswith(".error.json")
+        and not name.name.endswith(ERROR)
     )

@@ -14,12 +14,13 @@ from oip.ascent.objectives import ObjectiveTargets
 from oip.ascent.reconstruction import Ascent, LayerAscent
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import ModelError, expected
+from oip.core.formats import RunSettings
 from oip.core.progress import Progress, automatic
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
-from oip.run.class_probabilities import Outputs
-from oip.run.run import Data, Run, own_files, run_info
+from oip.run.class_probabilities import ClassProbabilities
+from oip.run.run import Data, Run, RunFolder, own_files, run_record
 from oip.run.shards import ascent_key, grow_block, layer_parts, open_blocks, refuse_other_shards
 from oip.run.stability import measure_stability
 
@@ -35,9 +36,9 @@ def reconstruct_layers(
     progress: Progress = automatic,
     objectives: ObjectiveTargets | None = None,
 ) -> Run:
-    """Grows the OIPs of the selected maps and keeps them in a run.
+    """Grow the OIPs of the selected maps and keep them in a run.
 
-    Finished shards are kept and not done again; a damaged one is. The result does not depend on how
+    Finished shards are kept and not done twice; a damaged one is. The result does not depend on how
     often the work was interrupted.
 
     Args:
@@ -45,9 +46,12 @@ def reconstruct_layers(
         network: the model.
         selections: layers and map numbers, as `parse_selections` gives them.
         settings: of the ascent.
-        data: images that verdicts and scores are held against.
-        progress: is told what has been done.
-        objectives: what else to grow images for; they are kept as one more layer after the last.
+        data: images that verdicts and scores refer to.
+        progress: called with what has been done.
+        objectives: grown besides; they are kept as one more layer after the last.
+
+    Returns:
+        The run.
 
     Raises:
         RunError: the folder cannot be used, or holds OIPs of other settings.
@@ -57,28 +61,29 @@ def reconstruct_layers(
     Noise(network.inputs.shape, settings.noise)  # a preset that does not fit is refused here
     images = None if data is None else check_images(network.inputs, data.images, "data")
     key = ascent_key(network, settings, images)
-    info = run_info(
+    record = run_record(
         network,
-        command="reconstruct",
-        settings=msgspec.to_builtins(settings),
-        data=data,
-        objectives=objectives.labels if objectives is not None else (),
+        RunSettings(reconstruct=msgspec.to_builtins(settings)),
+        data,
+        objectives.labels if objectives is not None else (),
     )
     beside = own_files(out, network.path)
-    Run.check(out, info, beside)
-    run = Run(Path(out), {})
+    Run.check(out, record, beside)
+    folder = RunFolder(out)
     keys = {layer.index: key for layer, _ in selections}
     ascents: dict[int, Ascent] = {
         layer.index: LayerAscent(network, layer, settings, images, progress)
         for layer, _ in selections
     }
-    wanted = {layer.index: maps for layer, maps in selections}
+    requested = {layer.index: maps for layer, maps in selections}
     if objectives is not None:
         ascents[objectives.index] = Ascent(network, objectives, settings, images, progress)
         keys[objectives.index] = ascent_key(network, settings, images, objectives.identity)
-        wanted[objectives.index] = np.arange(len(objectives.labels))
-    refuse_other_shards(run, key, keys, len(network.layers))
-    plan = {index: open_blocks(run, index, maps, keys[index]) for index, maps in wanted.items()}
+        requested[objectives.index] = np.arange(len(objectives.labels))
+    refuse_other_shards(folder, key, keys, len(network.layers))
+    plan = {
+        index: open_blocks(folder, index, maps, keys[index]) for index, maps in requested.items()
+    }
     open_maps = [(index, maps) for index, blocks in plan.items() for _, maps in blocks]
     if open_maps and all(ascents[index].screening.broken[maps].all() for index, maps in open_maps):
         raise ModelError(
@@ -89,8 +94,8 @@ def reconstruct_layers(
                 "Look for NaN in the model's weights.",
             )
         )
-    run = Run.begin(out, info, beside)
-    outputs = Outputs(network)
+    run = Run.begin(out, record, beside)
+    probabilities = ClassProbabilities(network)
     for index, blocks in plan.items():
         ascent = ascents.pop(index)
         total = sum(len(maps) for _, maps in blocks)
@@ -101,21 +106,21 @@ def reconstruct_layers(
             progress(f"{ascent.targets.name}: maps", done, total)
         measure_stability(run, index, settings.seed)
         if blocks:
-            outputs.write(run, index)
+            probabilities.write(run, index)
     return run
 
 
 def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:
-    """What `oip reconstruct --json` prints: every map of some layers with its evidence, and how
-    many of the input's pixels the layer does not see."""
+    """Return some layers as `oip reconstruct --json` prints them: every map with its evidence, and
+    how many of the input's pixels the layer does not see."""
     layers = []
     for index in indices:
-        name = next(one["layer"] for one in run.layers if one["index"] == index)
         maps: list[dict[str, Any]] = []
         pixels = unseen = 0
         for part in layer_parts(run, index, False):
             pixels, unseen = part.visible.size, part.unseen_pixels
-            maps.extend(one.evidence() for one in part)
-        told = {"layer": name, "index": index, "pixels": pixels, "unseen_pixels": unseen}
-        layers.append({**told, "maps": maps})
+            maps.extend(oip.evidence() for oip in part)
+        name = run.layer(index).name
+        head = {"layer": name, "index": index, "pixels": pixels, "unseen_pixels": unseen}
+        layers.append({**head, "maps": maps})
     return {"run": str(run.path), "seconds": round(seconds, 2), "layers": layers}

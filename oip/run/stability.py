@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from oip.ascent import similarity
 from oip.core import files
-from oip.core.errors import RunError
-from oip.run.run import Run
-from oip.run.shards import held_maps, read_shard
+from oip.core.layer_formats import StabilityFile
+from oip.core.units import finite_list
+from oip.run.run import Run, RunFolder
+from oip.run.shards import maps_in_shards, read_shard
 
-SCHEMA = 1
-_NAME = "stability.json"
+
+def stability_file(run: RunFolder, index: int) -> StabilityFile | None:
+    """Return the stability of the maps in a layer's shards.
+
+    None where it was measured for other maps, or where there is no file or a damaged one.
+    """
+    record = StabilityFile.read_if_whole(run.folder(index) / "stability.json")
+    if record is None or record.maps != maps_in_shards(run, index).tolist():
+        return None
+    return record
 
 
 def measure_stability(run: Run, index: int, seed: int) -> None:
-    """Measures the stability of a layer and writes it, unless it is known for the same maps.
+    """Measure the stability of a layer and write it, unless it is known for the same maps.
 
-    One shard is read at a time, without its snapshots; the images of the layer are held as float16.
+    One shard is read at a time, without its snapshots; the images of the layer are kept as float16.
     """
-    while True:
-        maps = held_maps(run, index)
-        told = known_stability(run, index)
-        if told is not None and told["maps"] == maps.tolist():
-            return
+    while stability_file(run, index) is None:
+        maps = maps_in_shards(run, index)
         images, alive = _images(run, index, len(maps))
-        jump = next(one.get("jump") for one in run.layers if one["index"] == index)
-        shift = similarity.shift_reach(jump, images.shape[2:-1])
-        found = similarity.start_stability(images, alive, shift, seed, index)
+        reach = similarity.shift_reach(run.layer(index).jump, images.shape[2:-1])
+        stability = similarity.start_stability(images, alive, reach, seed, index)
+        record = StabilityFile(
+            maps=maps.tolist(),
+            within=finite_list(stability.within),
+            percentile=finite_list(stability.percentile),
+            n_null=stability.n_null.tolist(),
+            clusters=stability.clusters.tolist(),
+            medoids=stability.medoids.tolist(),
+        )
         with files.locked(run.folder(index)):
-            if held_maps(run, index).tolist() == maps.tolist():
-                _write(run, index, maps, found)
+            if maps_in_shards(run, index).tolist() == record.maps:
+                record.write(run.folder(index) / "stability.json")
                 return
 
 
-def known_stability(run: Run, index: int) -> dict[str, Any] | None:
-    """What stability.json says; None where there is none or it is damaged."""
-    try:
-        told = run.stability(index)
-    except RunError:
-        return None
-    return told if isinstance(told, dict) and isinstance(told.get("maps"), list) else None
-
-
 def _images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (m, k, h, w, b) of a layer and which of its maps (m,) are alive."""
     images = np.zeros((0,), np.float16)
     alive = np.zeros(count, bool)
     first = 0
@@ -58,22 +61,3 @@ def _images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         alive[rows] = oips.alive
         first += len(oips)
     return images, alive
-
-
-def _write(run: Run, index: int, maps: np.ndarray, found: similarity.Stability) -> None:
-    files.write_json(
-        run.folder(index) / _NAME,
-        {
-            "schema": SCHEMA,
-            "maps": maps.tolist(),
-            "within": _plain(found.within),
-            "percentile": _plain(found.percentile),
-            "n_null": found.n_null.tolist(),
-            "clusters": found.clusters.tolist(),
-            "medoids": found.medoids.tolist(),
-        },
-    )
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]

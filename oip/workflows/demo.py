@@ -156,8 +156,11 @@ def _summary(run: Run) -> dict[str, Any]:
     layers = []
     for index in run.reconstructed():
         oips = layer_oips(run, index)
-        best = (run.ranking(index) or {})["estimators"][0]
-        maps = [row for row in best["maps"] if row["mi"] is not None]
+        ranking = run.ranking(index)
+        if ranking is None:
+            continue
+        best = ranking.estimators[0]
+        maps = [row for row in best.maps if row.mi is not None]
         excitable = oips.data_active > 0
         layers.append(
             {
@@ -167,13 +170,13 @@ def _summary(run: Run) -> dict[str, Any]:
                 "verdicts": dict(Counter(oips.verdicts)),
                 "excitable": int(excitable.sum()),
                 "above_best_image": int((oips.scores[:, 0] > oips.data_scores)[excitable].sum()),
-                "estimator": best["estimator"],
-                "name_shown": best["name_shown"],
-                "most": {"map": maps[0]["map"], "bits": maps[0]["mi"]},
-                "least": {"map": maps[-1]["map"], "bits": maps[-1]["mi"]},
+                "estimator": best.estimator,
+                "name_shown": best.name_shown,
+                "most": {"map": maps[0].map, "bits": maps[0].mi},
+                "least": {"map": maps[-1].map, "bits": maps[-1].mi},
             }
         )
-    return {"accuracy": run.info.get("accuracy"), "layers": layers}
+    return {"accuracy": run.record.accuracy, "layers": layers}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 
 from oip.core import html
 from oip.core.errors import DataError, OipError, SettingsError, expected
+from oip.core.formats import RankingSettings, RunSettings
 from oip.core.layer_formats import (
     AblationFile,
     EstimatorRecord,
@@ -250,7 +251,7 @@ def rank_layers(
         check_kernels(network, [layer for layer, _ in selections])
     estimators = options.label_estimators()
     run = _RunOfRankings(out, network, data, estimators, options)
-    Run.check(out, run.info, run.beside)
+    Run.check(out, run.record, run.beside)
     for layer, maps in selections:
         try:
             ranking = run.rank(layer, maps, progress)
@@ -307,7 +308,9 @@ class _RunOfRankings:
         estimators: list[LabelEstimator],
         options: RankingOptions,
     ):
-        from oip.run.run import own_files, run_info
+        import msgspec
+
+        from oip.run.run import own_files, run_record
         from oip.run.shards import data_digest
 
         self.out = Path(out)
@@ -319,7 +322,8 @@ class _RunOfRankings:
             "seed": options.seed,
             "with_input": options.with_input,
         }
-        self.info = run_info(network, command="rank", settings=settings, data=data)
+        rank = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
+        self.record = run_record(network, RunSettings(rank=rank), data)
         self.beside = own_files(out, network.path)
         self._key = {
             "model": network.digest,
@@ -353,7 +357,7 @@ class _RunOfRankings:
                 classes=self.data.classes,
                 split=self.data.source,
             )
-            Run.begin(self.out, self.info, self.beside)
+            Run.begin(self.out, self.record, self.beside)
             ResponsesFile(maps=ranking.maps, **ranking.responses).write(folder / "responses.npz")
             digest = self._key["images"]
             return ranking.to_file(key, digest)

@@ -120,9 +120,9 @@ def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):
 
     first, second = looked(input_size=[12, 11]), looked(input="two")
     assert [one.name for one in first.layers] == ["left"]
-    assert first.info["input"]["shape"] == [12, 11, 1]
+    assert first.record.input.shape == [12, 11, 1]
     assert [one.name for one in second.layers] == ["right"]
-    assert second.info["input"]["shape"] == [9, 8, 1]
+    assert second.record.input.shape == [9, 8, 1]
     assert first.key != second.key
     with pytest.raises(ModelError, match="input"):
         looked(input="three")

@@ -130,7 +130,7 @@ def objective_site(tmp_path_factory):
     """index.html of a layer and of images that were grown for other objectives."""
     run = _runs().make_run(tmp_path_factory.mktemp("objectives") / "run", ranked=(0,))
     names = [f"class:{number} - <img src=x onerror=alert(1)>" for number in range(40)]
-    run.layers[1].update(layer="objectives", objectives=names)
+    run.info["layers"][1].update(layer="objectives", objectives=names)
     return gallery.build(run)
 
 

@@ -6,10 +6,13 @@ import importlib.util
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from oip.cli.main import run as oip
+from oip.core.formats import DataRecord
+from oip.run.run import Run
 
 
 @pytest.fixture
@@ -60,10 +63,14 @@ def test_open_starts_a_browser_or_says_how_to(made, capsys, monkeypatch, status)
     assert ("No browser" in capsys.readouterr().err) == bool(status)
 
 
+def _with_data(run, **data):
+    record = msgspec.structs.replace(run.record, data=DataRecord(**data))
+    Run(run.path, record).save()
+
+
 def test_with_data(made):
     run, data = made
-    run.info["data"]["images"] = 6  # an archive brings no parts: a fifth is the test part
-    run.save()
+    _with_data(run, source=run.record.data.source, images=6)  # no parts: a fifth is the test part
     arguments = ["gallery", str(run.path), "--quiet", "--with-data", "--data", str(data)]
     assert oip(arguments) == 0
     written = {int(path.stem) for path in (run.path / "gallery/img/data").iterdir()}
@@ -80,8 +87,7 @@ def test_other_data_are_refused(made, capsys):
 def test_with_data_as_the_run_names_them(made, monkeypatch):
     run, data = made
     monkeypatch.chdir(data.parent)
-    run.info["data"] = {"source": "bars.npz:train", "images": None}
-    run.save()
+    _with_data(run, source="bars.npz:train", images=None)
     assert oip(["gallery", str(run.path), "--quiet", "--with-data"]) == 0
     assert list((run.path / "gallery/img/data").iterdir())
 
@@ -101,8 +107,7 @@ def test_bad_options(made, capsys, monkeypatch, tmp_path, arguments, words):
 
 def test_run_without_data_says_so(made, capsys):
     run, _ = made
-    del run.info["data"]
-    run.save()
+    Run(run.path, msgspec.structs.replace(run.record, data=None)).save()
     assert oip(["gallery", str(run.path), "--quiet", "--with-data"]) == 2
     assert "--data" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import pytest
 import oip
 from oip import mi
 from oip.batch.driver import BatchResult, Failure
-from oip.run.compare import Comparison, compare_runs
+from oip.run.compare import compare_runs
 from oip.run.run import Run
 
 HOSTILE = "<script>alert(1)</script>&'\""
@@ -87,10 +87,10 @@ def test_networks_runs_and_comparisons(small_file, tmp_path):
         oip.reconstruct_into(tmp_path / name, network, chosen, ascent_settings(**QUICK))
     runs = [Run.open(tmp_path / name) for name in ("a", "b")]
     checked(runs[0], "first", "shards of OIPs", "small.keras")
-    told = compare_runs(*runs)
-    checked(told, "the same model", "first")
-    assert told["layers"][0]["median_similarity"] == pytest.approx(1.0, abs=1e-3)
-    hostile = Comparison({**told, "layers": [{**told["layers"][0], "layer": HOSTILE}]})
+    comparison = compare_runs(*runs)
+    checked(comparison, "the same model", "first")
+    assert comparison.layers[0].median_similarity == pytest.approx(1.0, abs=1e-3)
+    hostile = replace(comparison, layers=(replace(comparison.layers[0], layer=HOSTILE),))
     checked(hostile, "&lt;script&gt;")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from oip.ascent.results import Oips
 from oip.core import files, seeds
+from oip.core.formats import RunFile
 from oip.run.run import Run
 from oip.run.shards import write_shard
 
@@ -178,8 +179,7 @@ def make_run(
         for index, (name, count) in enumerate(zip(names, counts, strict=True))
     ]
     bands = shape[-1]
-    run = Run.begin(
-        path,
+    record = RunFile.of(
         {
             "model": {"name": model, "sha256": "5" * 64},
             "input": {
@@ -189,6 +189,7 @@ def make_run(
                 "low": 0.0,
                 "high": 255.0,
                 "source": "sidecar",
+                "bgr": False,
             },
             "layers": layers,
             "classes": classes,
@@ -199,8 +200,9 @@ def make_run(
             "versions": {"python": "3.11"},
             "accuracy": 0.981,
             **more,
-        },
+        }
     )
+    run = Run.begin(path, record)
     for index in grown:
         maps = np.arange(counts[index])
         for number, first in enumerate(range(0, counts[index], 64)):
@@ -303,10 +305,10 @@ def add_record(run: Run) -> None:
             "steps": [0, 10, 20, 40],
             "layers": [
                 {
-                    "index": layer["index"],
-                    "layer": layer["layer"],
-                    "input": [8.0 - layer["index"] - one for one in growth],
-                    "label": [one * (1 - 0.2 * layer["index"]) for one in growth],
+                    "index": layer.index,
+                    "layer": layer.name,
+                    "input": [8.0 - layer.index - one for one in growth],
+                    "label": [one * (1 - 0.2 * layer.index) for one in growth],
                 }
                 for layer in run.layers
             ],

@@ -108,7 +108,7 @@ def test_bits_are_whole_thousandths_and_ends_distances(run):
         ("decoder", maps["information"]["decoder"]),
         ("kde", _content(folder / "data/by-01.js", "by-1")),
     ):
-        known = next(e for e in run.ranking(1)["estimators"] if e["estimator"] == key)
+        known = next(e for e in run.ranking(1).to_dict()["estimators"] if e["estimator"] == key)
         by_map = {one["map"]: one for one in known["maps"]}
         for place, number in enumerate(maps["columns"]["map"][:40]):
             one = by_map[number]

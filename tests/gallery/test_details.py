@@ -50,7 +50,7 @@ def test_every_map_has_its_traces_and_command(run):
 
 def test_histograms_are_those_of_the_run(run):
     told = _told(run)["maps"]["7"]
-    wanted = run.responses(1)["histogram"][7]
+    wanted = run.responses(1).histogram[7]
     assert [place for place, _ in told["histogram"]] == [0, 1, 2, 3]
     assert np.array_equal([counts for _, counts in told["histogram"]], wanted)
 
@@ -74,17 +74,17 @@ def test_best_images_are_written_once_with_label_and_field(run, images, tmp_path
     data = _data(tmp_path / "new", run, images, labels, run.info["classes"])
     told = _told(run, data=data)["maps"]
     responses = run.responses(1)
-    wanted = responses["best_images"][7].tolist()
+    wanted = responses.best_images[7].tolist()
     assert [one["image"] for one in told["7"]["best"]] == wanted
     assert [one["caption"] for one in told["7"]["best"]] == [
         run.info["classes"][index % 4] for index in wanted
     ]
-    row, column = responses["best_positions"][7, 0]
+    row, column = responses.best_positions[7, 0]
     # the field is 7 wide, its centre at 1.5 + 2 * node
     assert told["7"]["best"][0]["field"] == [1.5 + 2 * column - 3, 1.5 + 2 * row - 3, 7, 7]
     assert len(told["0"]["best"]) == 4  # the others are -1
     written = {int(path.stem) for path in (tmp_path / "new/img/data").iterdir()}
-    assert written == set(responses["best_images"].ravel().tolist()) - {-1}
+    assert written == set(responses.best_images.ravel().tolist()) - {-1}
 
 
 def test_images_that_are_not_there_are_left_out(run, images, tmp_path):

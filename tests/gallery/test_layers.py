@@ -90,7 +90,7 @@ def test_class_names_come_from_the_ranking_where_the_run_knows_none(run):
 
 
 def test_objectives_are_called_by_their_expressions(run):
-    run.layers[1]["objectives"] = [f"class:{number} - <b>" for number in range(40)]
+    run.info["layers"][1]["objectives"] = [f"class:{number} - <b>" for number in range(40)]
     layer = read_layer(run, 1)
     assert {entry.map: entry.objective for entry in layer.maps}[7] == "class:7 - <b>"
     assert {entry.objective for entry in read_layer(run, 0).maps} == {None}

@@ -89,9 +89,9 @@ def test_sheet_follows_the_default_order(run):
 def test_bits_about_a_class_are_those_of_the_ranking(run):
     folder = gallery.build(run).parent
     order = _content(folder / "data/maps.js", "maps")["columns"]["map"]
-    by_map = {one["map"]: one for one in run.ranking(1)["estimators"][1]["maps"]}
+    by_map = {one.map: one for one in run.ranking(1).estimators[1].maps}
     about = _content(folder / "data/class-002.js", "class-2")
-    assert about["kde"][0] == pytest.approx(by_map[order[0]]["per_class"][2], rel=5e-3)
+    assert about["kde"][0] == pytest.approx(by_map[order[0]].per_class[2], rel=5e-3)
 
 
 def test_maps_json_and_csv_agree(run):

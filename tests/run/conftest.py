@@ -18,9 +18,9 @@ def make_run(small_file):
     network = Network(small_file)
 
     def make(out, *texts, seed=0, **settings):
-        told = {"starts": 2, "steps": 8, "screened": 16, "seed": seed, **settings}
-        chosen = parse_selections(network, texts)
-        return reconstruct_layers(out, network, chosen, ascent_settings(**told))
+        values = {"starts": 2, "steps": 8, "screened": 16, "seed": seed, **settings}
+        selections = parse_selections(network, texts)
+        return reconstruct_layers(out, network, selections, ascent_settings(**values))
 
     return make
 

@@ -7,11 +7,12 @@ import pytest
 
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import RunError
+from oip.core.formats import RankingSettings, RunSettings
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
 from oip.run.export import export_arrays, export_pictures
 from oip.run.reconstruct import reconstruct_layers, summary
-from oip.run.run import Run, run_info
+from oip.run.run import Run, run_record
 from oip.run.shards import layer_oips, read_shard, write_shard
 
 SETTINGS = ascent_settings(steps=12, screened=24, starts=2)
@@ -50,7 +51,7 @@ def test_a_run_holds_what_was_grown(finished, network):
     oips = layer_oips(run, 1)
     assert oips.images.shape == (70, 2, 16, 16, 1)
     assert np.isfinite(oips.null_percentile).any()
-    assert run.info["model"]["name"] == "small.keras"
+    assert run.record.model.name == "small.keras"
     assert str(finished) not in (finished / "run.json").read_text()
     told = summary(run, [1], 1.0)
     assert [one["map"] for one in told["layers"][0]["maps"]] == list(range(70))
@@ -174,5 +175,5 @@ def test_what_was_recorded_in_training_may_lie_in_the_folder_already(small_model
     network = Network(small_model)
     folder = tmp_path / "run"
     (folder / "record").mkdir(parents=True)
-    run = Run.begin(folder, run_info(network, command="rank", settings={}))
+    run = Run.begin(folder, run_record(network, RunSettings(rank=RankingSettings())))
     assert run.path == folder

@@ -13,7 +13,7 @@ from oip.run.shards import read_shard, write_shard
 
 
 def problems(run):
-    return {one.file: one.problem for one in verify_run(run) if one.problem}
+    return {each.file: each.problem for each in verify_run(run) if each.problem}
 
 
 def test_a_whole_run_has_no_problems(grown):
@@ -68,9 +68,9 @@ def test_other_files_are_held_against_the_run_too(copied):
     stable = folder / "stability.json"
     told = json.loads(stable.read_text())
     stable.write_text(json.dumps({**told, "maps": told["maps"][:-1]}))
-    assert "lengths" in problems(copied)["layers/001/stability.json"]
+    assert "values of" in problems(copied)["layers/001/stability.json"]
     stable.write_text("{}")
-    assert "no whole" in problems(copied)["layers/001/stability.json"]
+    assert "schema 1" in problems(copied)["layers/001/stability.json"]
     stable.write_text(json.dumps(told))
     (folder / "ranking.json").write_text('{"index": 0, "estimators": []}')
     (folder / "responses.npz").write_bytes(b"no archive")

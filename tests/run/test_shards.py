@@ -12,16 +12,16 @@ from oip.core.errors import RunError
 from oip.run.shards import (
     finished_maps,
     grow_block,
-    held_maps,
     layer_oips,
     layer_parts,
+    maps_in_shards,
     open_blocks,
     read_shard,
     refuse_other_shards,
     shard_key,
     write_shard,
 )
-from oip.run.stability import known_stability, measure_stability
+from oip.run.stability import measure_stability, stability_file
 
 
 class Copier:
@@ -48,7 +48,7 @@ class Copier:
 
 @pytest.fixture
 def empty(grown, tmp_path):
-    return type(grown)(tmp_path / "empty", grown.info)
+    return type(grown)(tmp_path / "empty", grown.record)
 
 
 def test_maps_that_another_process_wrote_meanwhile_are_not_lost(grown, empty):
@@ -125,12 +125,13 @@ def test_stability_is_measured_again_when_maps_have_come(grown, copied):
     path.unlink()
     (copied.folder(1) / "stability.json").unlink()
     measure_stability(copied, 1, 0)
-    assert len((known_stability(copied, 1) or {})["maps"]) == 64
+    assert len(stability_file(copied, 1).maps) == 64
     write_shard(path, oips, key)
+    assert stability_file(copied, 1) is None
     assert np.isnan(layer_oips(copied, 1).stability).all()  # of other maps than are there
     measure_stability(copied, 1, 0)
-    assert held_maps(copied, 1).tolist() == list(range(70))
-    whole, again = (run.folder(1) / "stability.json" for run in (grown, copied))
-    assert whole.read_bytes() == again.read_bytes()
-    again.write_text("{")
-    assert known_stability(copied, 1) is None
+    assert maps_in_shards(copied, 1).tolist() == list(range(70))
+    before, after = (run.folder(1) / "stability.json" for run in (grown, copied))
+    assert before.read_bytes() == after.read_bytes()
+    after.write_text("{")
+    assert stability_file(copied, 1) is None
