@@ -1,19 +1,4 @@
-"""p-values from shuffled labels, and their adjustment for many maps.
-
-Tests of many nodes at once by shuffled classes.
-
-Of n images some are of the class in question. Every node has a number for each image; its score is
-the sum of its numbers over the class's images, standardised by the mean and deviation that the sum
-has over all ways to hand the class to as many images. With ranks this is the Wilcoxon-Mann-Whitney
-statistic with its correction for ties, with zeros and ones the difference of two shares.
-
-A node's p-value holds for the family of all nodes: it is the share of shuffles in which the largest
-score of any node reaches the node's own [1]; a map's is that in which the largest score of the map
-reaches its own. The class as it is counts as one of the shuffles [2].
-
-[1] Westfall and Young, Resampling-Based Multiple Testing, Wiley 1993 (single-step maxT).
-[2] Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010) 39.
-"""
+"""p-values from shuffled labels, their adjustment for many maps, and tests of many nodes."""
 
 from __future__ import annotations
 
@@ -25,20 +10,20 @@ from oip.core import seeds
 from oip.core.errors import SettingsError, expected
 
 ENOUGH = 1000
-"""Shuffles of one map from which its own null says enough; with fewer, nulls are pooled."""
+"""Shuffles of one map from which its own null is enough; with fewer, nulls are pooled."""
 _TIE = 1e-12
 
 
 def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """One-sided p-values of estimates against estimates from shuffled labels.
+    """Return one-sided p-values of estimates against estimates from shuffled labels.
 
     With `ENOUGH` shuffles or with one map, a map is compared with its own shuffles:
     (1 + #{shuffled >= value}) / (1 + shuffles). With fewer the nulls of all maps are pooled: each
-    map's null is standardised by its own mean and deviation, and the map's standardised value is
-    compared with the shuffles of all maps. A shuffle is standardised by the others of its map, as
-    the value is, else ten of them would be nearer to their mean than any value. The smallest
-    p-value is then 1 / (1 + shuffles x maps). This takes the nulls of a layer to have one shape up
-    to location and scale.
+    map's null is standardized by its own mean and deviation, and the map's standardized value is
+    compared with the shuffles of all maps. A shuffle is standardized by the other shuffles of its
+    map, as the value is, else ten of them would be nearer to their mean than any value. The
+    smallest p-value is then 1 / (1 + shuffles x maps). Pooling assumes that the nulls of a layer
+    have one shape up to location and scale.
 
     Args:
         values: (m,) estimates.
@@ -48,42 +33,40 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
         (m,) in (0, 1]; NaN where the value is NaN, and everywhere if there are no shuffles.
     """
     values, null = np.asarray(values, np.float64), np.asarray(null, np.float64)
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     result = np.full(len(values), np.nan)
-    if not known.any() or not len(null):
+    if not finite.any() or not len(null):
         return result
-    values, null = values[known], null[:, known]
+    values, null = values[finite], null[:, finite]
     shuffles, maps = null.shape
     if shuffles >= ENOUGH or maps == 1:
         reached = (null >= values - _TIE * np.maximum(1.0, np.abs(values))).sum(axis=0)
-        result[known] = (1 + reached) / (1 + shuffles)
+        result[finite] = (1 + reached) / (1 + shuffles)
         return result
-    centre, spread = null.mean(axis=0), null.std(axis=0)
+    center, spread = null.mean(axis=0), null.std(axis=0)
     flat = spread <= _TIE
     scale = np.where(flat, 1.0, spread)
-    distances = null - centre
+    distances = null - center
     if shuffles > 2:
         squares = (distances**2).sum(axis=0)
         without = squares - distances**2 * shuffles / (shuffles - 1)
-        others = np.sqrt(np.maximum(without, _TIE * squares) / (shuffles - 2))
+        spread_without = np.sqrt(np.maximum(without, _TIE * squares) / (shuffles - 2))
         distances = distances * np.sqrt(shuffles / (shuffles - 1))
         scale = np.where(flat, 1.0, spread * np.sqrt((shuffles + 1) / (shuffles - 1)))
     else:
-        others = scale
-    pooled = np.sort((distances / np.where(flat, 1.0, others))[:, ~flat], axis=None)
-    standing = (values - centre) / scale
-    reached = pooled.size - np.searchsorted(pooled, standing - _TIE)
-    below = flat & (values <= centre + _TIE)
-    alone = flat & ~below
+        spread_without = scale
+    pooled = np.sort((distances / np.where(flat, 1.0, spread_without))[:, ~flat], axis=None)
+    reached = pooled.size - np.searchsorted(pooled, (values - center) / scale - _TIE)
     p = (1 + reached) / (1 + pooled.size)
-    p[below] = 1.0
-    p[alone] = 1 / (1 + shuffles)
-    result[known] = p
+    not_above = values <= center + _TIE
+    p[flat & not_above] = 1.0
+    p[flat & ~not_above] = 1 / (1 + shuffles)
+    result[finite] = p
     return result
 
 
 def class_p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """`p_values` of every class by itself.
+    """Return `p_values` of every class by itself.
 
     Args:
         values: (m, classes) estimates.
@@ -92,49 +75,67 @@ def class_p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     Returns:
         (m, classes)
     """
-    return np.stack(
-        [p_values(values[:, code], null[:, :, code]) for code in range(values.shape[1])], axis=1
-    )
+    pairs = zip(values.T, null.transpose(2, 0, 1), strict=True)
+    return np.stack([p_values(*pair) for pair in pairs], axis=1)
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
-    """p-values adjusted for their number by Benjamini and Hochberg (1995), false discovery rate.
+    """Return p-values adjusted for their number: Benjamini and Hochberg's false discovery rate.
 
     Args:
         p: (m,); NaN is left out and stays NaN.
 
     Returns:
         (m,): the smallest rate at which each would be called a discovery.
+
+    References:
+        Y. Benjamini, Y. Hochberg: Controlling the false discovery rate. Journal of the Royal
+        Statistical Society B 57 (1995) 289.
     """
-    p = np.asarray(p, np.float64)
-    result = np.full(p.shape, np.nan)
-    places = np.flatnonzero(np.isfinite(p))
-    if places.size:
-        order = places[np.argsort(p[places], kind="stable")]
-        steps = p[order] * places.size / np.arange(1, places.size + 1)
-        result[order] = np.minimum(1.0, np.minimum.accumulate(steps[::-1])[::-1])
+    from scipy.stats import false_discovery_control
+
+    result = np.full(np.shape(p), np.nan)
+    finite = np.isfinite(p)
+    result[finite] = false_discovery_control(np.asarray(p, np.float64)[finite])
     return result
 
 
-_CHUNK, _BYTES = 256, 64 << 20
 _FLAT = 1e-9
-_TIE_SHUFFLED_CLASSES = 1e-4
+_SINGLE_TIE = 1e-4
 """Scores this near are equal: they are computed in single precision."""
+_MOST_AT_ONCE, _BYTES = 256, 64 << 20
+"""Shuffles that are scored at once, and bytes of their scores, at most."""
 FEWEST = 19
 """Shuffles from which a p-value of 0.05 can be reached."""
 
 
 class ShuffleTest:
-    """Takes nodes a block at a time; all blocks are tested with the same shuffles.
+    """A test of many nodes at once by shuffled classes.
+
+    Of n images some are of the class in question. Every node has a number for each image; its score
+    is the sum of its numbers over the class's images, standardized by the mean and deviation that
+    the sum has over all ways to hand the class to as many images. With ranks this is the
+    Wilcoxon-Mann-Whitney statistic with its correction for ties, with zeros and ones the difference
+    of two shares.
+
+    A node's p-value holds for the family of all nodes: it is the share of shuffles in which the
+    largest score of any node reaches the node's own [1]; a map's is that in which the largest score
+    of the map reaches its own. The class as it is counts as one of the shuffles [2]. Nodes are
+    added a block at a time; all blocks are tested with the same shuffles.
 
     Args:
         members: (n,) bool: the images of the class, some but not all.
         shuffles: how many.
         seed: of the shuffles.
-        two_sided: a score under 0 is as good as one above.
+        two_sided: a score under 0 counts as much as one above.
 
     Raises:
         SettingsError: fewer than 19 shuffles.
+
+    References:
+        [1] P. H. Westfall, S. S. Young: Resampling-based multiple testing. Wiley 1993 (single-step
+        maxT). [2] B. Phipson, G. K. Smyth: Permutation p-values should never be zero. Statistical
+        Applications in Genetics and Molecular Biology 9 (2010) 39.
     """
 
     def __init__(self, members: np.ndarray, shuffles: int, seed: int, two_sided: bool):
@@ -143,40 +144,42 @@ class ShuffleTest:
         self.members = np.asarray(members, bool)
         self.two_sided = two_sided
         draw = seeds.generator(seed, "shuffled classes")
-        bits = np.packbits(self.members)
-        self._packed = np.empty((shuffles, len(bits)), np.uint8)
-        for row in self._packed:
-            row[:] = np.packbits(draw.permutation(self.members))
+        self._packed = np.stack(
+            [np.packbits(draw.permutation(self.members)) for _ in range(shuffles)]
+        )
         self._largest = np.full(shuffles, -np.inf)
         self._scores: list[np.ndarray] = []
         self._map_p: list[np.ndarray] = []
 
     def add(self, parts: Iterable[np.ndarray]) -> np.ndarray:
-        """Takes m maps of d nodes, their numbers (n, m, k) for some nodes at a time.
+        """Add m maps of d nodes and return their scores.
+
+        Args:
+            parts: the numbers (n, m, k) of some nodes at a time.
 
         Returns:
-            (m, d): the nodes' scores, 0 for a node whose numbers are all equal.
+            (m, d): 0 for a node whose numbers are all equal.
         """
-        own: list[np.ndarray] = []
+        parts_of_scores: list[np.ndarray] = []
         largest = np.full((len(self._packed), 1), -np.inf, np.float32)
         for numbers in parts:
-            scores, most = self._scored(numbers)
-            own.append(scores)
-            largest = np.maximum(largest, most)
-        scores = np.concatenate(own, axis=1)
-        reached = largest >= self._sided(scores).max(axis=1) - _TIE_SHUFFLED_CLASSES
+            scores, part_largest = self._scored(numbers)
+            parts_of_scores.append(scores)
+            largest = np.maximum(largest, part_largest)
+        scores = np.concatenate(parts_of_scores, axis=1)
+        reached = largest >= self._sided(scores).max(axis=1) - _SINGLE_TIE
         self._largest = np.maximum(self._largest, largest.max(axis=1))
         self._scores.append(scores)
         self._map_p.append((1 + reached.sum(axis=0)) / (1 + len(largest)))
         return scores
 
     def _scored(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (m, k) of nodes, and (shuffles, m) the largest of each map in each shuffle."""
+        """Return the nodes' scores (m, k), and each map's largest in each shuffle (shuffles, m)."""
         count, maps, nodes = numbers.shape
-        columns = _standardised(numbers.reshape(count, -1), int(self.members.sum()))
+        columns = _standardized(numbers.reshape(count, -1), int(self.members.sum()))
         own = self.members.astype(np.float32) @ columns
         largest = np.empty((len(self._packed), maps), np.float32)
-        step = int(np.clip(_BYTES // (4 * maps * nodes), 1, _CHUNK))
+        step = int(np.clip(_BYTES // (4 * maps * nodes), 1, _MOST_AT_ONCE))
         for start in range(0, len(self._packed), step):
             rows = slice(start, start + step)
             shuffled = np.unpackbits(self._packed[rows], axis=1, count=count).astype(np.float32)
@@ -185,29 +188,29 @@ class ShuffleTest:
         return own.reshape(maps, nodes), largest
 
     def map_p_values(self) -> np.ndarray:
-        """(m,): of all maps that were taken, each for the best of its own nodes."""
+        """Return the p-value (m,) of every map, for the best of its own nodes."""
         return np.concatenate(self._map_p)
 
     def node_p_values(self) -> np.ndarray:
-        """(m, d): of all nodes that were taken, for the family of all of them."""
+        """Return the p-value (m, d) of every node, for the family of all nodes."""
         scores = self._sided(np.concatenate(self._scores))
         largest = np.sort(self._largest)
-        reached = len(largest) - np.searchsorted(largest, scores - _TIE_SHUFFLED_CLASSES)
+        reached = len(largest) - np.searchsorted(largest, scores - _SINGLE_TIE)
         return (1 + reached) / (1 + len(largest))
 
     def _sided(self, scores: np.ndarray) -> np.ndarray:
         return np.abs(scores) if self.two_sided else scores
 
 
-def _standardised(columns: np.ndarray, members: int) -> np.ndarray:
-    """(n, k) float32: sums over `members` of n rows have mean 0 and deviation 1 over the shuffles.
+def _standardized(columns: np.ndarray, members: int) -> np.ndarray:
+    """Return columns (n, k) float32 whose sums over `members` rows have mean 0 and deviation 1.
 
-    A sum over a of n numbers drawn without replacement has the variance
+    That is over all shuffles. A sum over a of n numbers drawn without replacement has the variance
     a (n - a) / (n (n - 1)) sum (x - mean)^2.
     """
     count = len(columns)
-    centred = columns - columns.mean(axis=0, dtype=np.float64)
-    squares = np.einsum("ij,ij->j", centred, centred)
+    centered = columns - columns.mean(axis=0, dtype=np.float64)
+    squares = np.einsum("ij,ij->j", centered, centered)
     flat = squares <= _FLAT * np.maximum(1.0, np.abs(columns).max(axis=0))
     deviation = np.sqrt(members * (count - members) / (count * (count - 1)) * squares)
-    return np.where(flat, 0.0, centred / np.where(flat, 1.0, deviation)).astype(np.float32)
+    return np.where(flat, 0.0, centered / np.where(flat, 1.0, deviation)).astype(np.float32)

@@ -20,13 +20,8 @@ from oip.core.layer_formats import (
 )
 from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
-from oip.mi.estimators.renyi_entropy import (
-    Bandwidth,
-    class_entropy,
-    gram,
-    matrix_entropy,
-    renyi_label_entropy,
-)
+from oip.mi.estimators.gram import Bandwidth, gram
+from oip.mi.estimators.renyi_entropy import class_entropy, matrix_entropy, renyi_label_entropy
 from oip.mi.estimators.renyi_pairs import Pairs, added_squares
 from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, LayerSample

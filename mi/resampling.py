@@ -1,8 +1,8 @@
-"""Halves of the samples for intervals, shuffled samples for nulls; the same for all maps.
+"""Random halves of the samples for intervals, shuffled samples for nulls; the same for all maps.
 
 Half of the samples, drawn without replacement, vary about their mean as the estimate itself does
-over new samples: for a mean, (2 / n - 1 / n) sigma^2. No point is held twice, which a kernel or a
-neighbour would take for a distance of 0; so it is in a bootstrap.
+over new samples: for a mean, (2 / n - 1 / n) sigma^2. No sample is drawn twice, as in a bootstrap,
+where a kernel or a neighbor would find a distance of 0.
 
 References:
     D. N. Politis, J. P. Romano: Large sample confidence regions based on subsamples under minimal
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from oip.core import seeds
-from oip.mi.backend import in_turn, thread_map
+from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LEVEL, LabelledResponses, MapEstimates
 from oip.mi.permutation_test import class_p_values
 from oip.mi.validation import class_entropies, label_entropy
 
 _FEW = (10, 10)
-"""Halves and shuffles that are asked about single classes: each is an estimate a class, a shuffle
-one for all classes of a size."""
+"""Halves and shuffles for single classes: each half is an estimate a class, a shuffle one for all
+classes of a size."""
 _FEW_ALONE = (40, 39)
-"""The same of a map by itself, with no others to pool its shuffles with."""
+"""The same for a map by itself, without others to pool its shuffles with."""
 
-Information = Callable[[np.ndarray, "np.ndarray | None"], float]
-"""`information(codes, places)`: I(X;Y) in nats of one map and the labels `codes` (k,) int of the
-samples at `places` (k,) int, sorted; None stands for all samples. Classes may be missing."""
+Information = Callable[[np.ndarray, np.ndarray | None], float]
+"""`information(codes, indices)`: I(X;Y) in nats of one map and the labels `codes` (k,) int of the
+samples at `indices` (k,) int, sorted; None stands for all samples. Classes may be missing."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Prepared:
 
 
 def halves(n: int, seed: int, draws: int) -> list[np.ndarray]:
-    """Sorted places of random halves of n samples, without replacement."""
+    """Return sorted indices of random halves of n samples, without replacement."""
     draw = seeds.generator(seed, "halves")
     return [np.sort(draw.permutation(n)[: max(1, n // 2)]) for _ in range(draws)]
 
 
 def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
-    """Sorted places of random halves, half of every class; one of a class that is seen once."""
+    """Return sorted indices of random halves: half of every class, and one sample at least."""
     draw = seeds.generator(seed, "halves")
     members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
     return [
@@ -59,7 +59,7 @@ def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
 
 
 def shuffled(codes: np.ndarray, seed: int, shuffles: int) -> np.ndarray:
-    """(shuffles, n): the labels in random orders."""
+    """Return the labels in random orders, (shuffles, n)."""
     draw = seeds.generator(seed, "null")
     return draw.permuted(np.tile(codes, (shuffles, 1)), axis=1)
 
@@ -71,13 +71,13 @@ def joint_null(
     seed: int,
     bytes_each: int = 0,
 ) -> np.ndarray:
-    """(shuffles,): the estimate of y with its rows in random orders."""
+    """Return the estimate of y with its rows in random orders, (shuffles,)."""
     orders = shuffled(np.arange(len(y)), seed, shuffles)
     return np.array(thread_map(lambda order: estimate(y[order]), orders, bytes_each))
 
 
 def centered(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Draws moved so that their mean is the estimate: a half is biased more than the whole.
+    """Move draws so that their mean is the estimate: a half is biased more than the whole.
 
     Args:
         value: the estimate, or those (k,) of k quantities.
@@ -90,29 +90,29 @@ def over_prepared(
     prepare: Callable[[np.ndarray], Prepared | None],
     samples: LabelledResponses,
     bytes_each: int = 0,
-    dear: bool = False,
+    expensive: bool = False,
 ) -> MapEstimates:
-    """Estimates of every map from what is prepared once a map, such as its Gram matrix.
+    """Estimate every map from what is computed once a map, such as its Gram matrix.
 
     Args:
         prepare: (n, d) responses of a map -> its information about any labels of any samples; None
-            for a map that knows nothing, such as a constant.
+            for a map without information, such as a constant.
         samples: of all maps.
-        bytes_each: memory that one map takes while it is looked at, about; 0 of little.
-        dear: an estimate takes so long that half as many halves and shuffles are asked about single
-            classes.
+        bytes_each: memory that the work on one map takes, about; 0 for little.
+        expensive: an estimate takes so long that single classes have half as many halves and
+            shuffles.
     """
     codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
     parts = class_halves(codes, samples.seed, samples.draws)
     mixed = shuffled(codes, samples.seed, samples.shuffles)
     counts = np.bincount(codes)
-    # A map that nothing was prepared of keeps its zeros.
+    # A map without information keeps its zeros.
     single = np.full((maps, classes), 0.0 if samples.one_vs_rest else np.nan)
     raw, drawn = np.zeros(maps), np.zeros((samples.draws, maps))
     null = np.zeros((samples.shuffles, maps))
     few = _FEW_ALONE if maps == 1 else _FEW
     few_parts, few_mixed = (
-        items[: (most // 2 if dear else most) if samples.one_vs_rest else 0]
+        items[: (most // 2 if expensive else most) if samples.one_vs_rest else 0]
         for items, most in zip((parts, mixed), few, strict=True)
     )
     single_drawn = np.zeros((len(few_parts), maps, classes))
@@ -120,24 +120,24 @@ def over_prepared(
 
     def several(work: Callable[[np.ndarray], float], items: Iterable[np.ndarray]) -> list[float]:
         # Many maps have a thread each.
-        return thread_map(work, items, bytes_each) if maps == 1 else in_turn(work, items)
+        return thread_map(work, items, bytes_each) if maps == 1 else [work(item) for item in items]
 
-    def one(place: int) -> tuple[str, ...]:
-        prepared = prepare(samples.responses[:, place])
+    def estimate_map(index: int) -> tuple[str, ...]:
+        prepared = prepare(samples.responses[:, index])
         if prepared is None:
             return ()
         information = prepared.information
-        raw[place] = information(codes, None)
-        if samples.one_vs_rest:
-            rest = ((codes == code).astype(int) for code in range(classes))
-            single[place] = several(lambda labels: information(labels, None), rest)
-        again = several(lambda part: information(codes[part], part), parts)
-        drawn[:, place] = centered(raw[place], np.array(again))
-        null[:, place] = several(lambda labels: information(labels, None), mixed)
+        raw[index] = information(codes, None)
+        drawn[:, index] = centered(
+            raw[index], np.array(several(lambda part: information(codes[part], part), parts))
+        )
+        null[:, index] = several(lambda labels: information(labels, None), mixed)
         if not samples.one_vs_rest:
             return prepared.notices
+        rest = ((codes == code).astype(int) for code in range(classes))
+        single[index] = several(lambda labels: information(labels, None), rest)
         for code in range(classes):
-            single_drawn[:, place, code] = several(
+            single_drawn[:, index, code] = several(
                 lambda part, code=code: information((codes[part] == code).astype(int), part),
                 few_parts,
             )
@@ -148,15 +148,15 @@ def over_prepared(
                 lambda labels, code=alike[0]: information((labels == code).astype(int), None),
                 few_mixed,
             )
-            single_null[:, place, alike] = np.array(values)[:, None]
+            single_null[:, index, alike] = np.array(values)[:, None]
         return prepared.notices
 
-    notices = thread_map(one, range(maps), bytes_each)
+    notices = thread_map(estimate_map, range(maps), bytes_each)
     return MapEstimates(
         raw=raw,
         ceiling=np.full(maps, label_entropy(codes)),
         per_class_raw=single,
-        per_class_ends=_ends(single, single_drawn) if samples.one_vs_rest else None,
+        per_class_ends=_student_ends(single, single_drawn) if samples.one_vs_rest else None,
         per_class_p=class_p_values(single, single_null) if samples.one_vs_rest else None,
         class_ceiling=class_entropies(codes),
         draws=drawn,
@@ -165,8 +165,8 @@ def over_prepared(
     )
 
 
-def _ends(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """(..., 2): 95 % intervals of values (...) from few draws (draws, ...), by Student's t.
+def _student_ends(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Return 95 % intervals (..., 2) of values (...) from few draws (draws, ...), by Student's t.
 
     Quantiles of ten draws would be their extremes. NaN with fewer than two draws.
     """

@@ -87,8 +87,8 @@ class Estimator(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The settings that the value depends on, for the reader."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The settings that the value depends on, for the reader; without those of `repr=False`."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
         return {name: value for name, value in values.items() if value is not None}
 
     @property

@@ -1,4 +1,7 @@
-"""Multinomial logistic regression, many fits of the same samples at once."""
+"""Classifiers that are fitted many times to parts of the same samples, all fits at once.
+
+By hand, since scikit-learn and Keras fit one at a time: a ranking needs thousands of small fits.
+"""
 
 from __future__ import annotations
 
@@ -6,56 +9,54 @@ import numpy as np
 
 from oip.core import seeds
 
-_STEPS = 400
-_BUDGET = 64 << 20
 
-
-def fit(
+def fit_logistic(
     features: np.ndarray,
     onehot: np.ndarray,
     used: np.ndarray,
     penalties: np.ndarray,
     tolerance: float = 2e-5,
+    steps: int = 400,
+    byte_budget: int = 64 << 20,
 ) -> np.ndarray:
-    """Weights that minimise cross-entropy + penalty / 2 |weights|^2, for every fit.
+    """Return the weights of multinomial logistic regressions, for every fit.
 
-    Accelerated gradient steps (Nesterov; restarts after O'Donoghue and Candès, 2015), scaled by the
-    bound on the curvature of Böhning (1992), so that there is no step size to choose. The bound is
-    taken as diagonal: features must be uncorrelated, as principal components are.
+    They minimize cross-entropy + penalty / 2 |weights|^2 by accelerated gradient steps (Nesterov;
+    restarts after O'Donoghue and Candès, 2015), scaled by the bound on the curvature of Böhning
+    (1992), so that there is no step size to choose. The bound is taken as diagonal: features must
+    be uncorrelated, as principal components are.
 
     Args:
-        features: (n, r), float32 or float64, centred and uncorrelated over all n.
+        features: (n, r), float32 or float64, centered and uncorrelated over all n.
         onehot: (classes, n).
         used: (fits, n) bool: the samples of each fit.
         penalties: (fits,), above 0; the intercept has none.
         tolerance: squared length of the scaled step, in nats a sample, at which a fit ends. The
-            usual one leaves the cross-entropy within a few thousandths of a nat.
+            default leaves the cross-entropy within a few thousandths of a nat.
+        steps: at most.
+        byte_budget: bytes of the probabilities of the fits that are done at once.
 
     Returns:
         (classes, fits, r + 1); the last is the intercept.
     """
-    room = max(1, _BUDGET // (onehot.size * features.itemsize))
+    count = max(1, byte_budget // (onehot.size * features.itemsize))
+    parts = [slice(start, start + count) for start in range(0, len(used), count)]
     return np.concatenate(
         [
-            _fit(
-                features,
-                onehot,
-                used[start : start + room],
-                penalties[start : start + room],
-                tolerance,
-            )
-            for start in range(0, len(used), room)
+            _fit_at_once(features, onehot, used[part], penalties[part], tolerance, steps)
+            for part in parts
         ],
         axis=1,
     )
 
 
-def _fit(
+def _fit_at_once(
     features: np.ndarray,
     onehot: np.ndarray,
     used: np.ndarray,
     penalties: np.ndarray,
     tolerance: float,
+    steps: int,
 ) -> np.ndarray:
     kind = features.dtype
     n, r = features.shape
@@ -72,7 +73,7 @@ def _fit(
     weights = np.zeros((classes, fits, r + 1), kind)
     ahead, momentum = weights.copy(), np.ones(fits, kind)
     finished = np.zeros(fits, bool)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         odds = (ahead.reshape(-1, r + 1) @ across).reshape(classes, fits, n)
         odds -= odds.max(axis=0)
         np.exp(odds, out=odds)
@@ -95,18 +96,17 @@ def _fit(
     return weights
 
 
-def log_probabilities(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(classes, fits, n) float64: log-probabilities of every class for every sample.
+def logistic_log_probabilities(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return log-probabilities (classes, fits, n) float64 of every class for every sample.
 
     Args:
         features: (n, r).
         weights: (classes, fits, r + 1).
     """
+    from scipy.special import log_softmax
+
     odds = weights[..., :-1].astype(np.float64) @ features.T.astype(np.float64)
-    odds += weights[..., -1:]
-    odds -= odds.max(axis=0)
-    odds -= np.log(np.exp(odds).sum(axis=0))
-    return odds
+    return log_softmax(odds + weights[..., -1:], axis=0)
 
 
 UNITS = 16
@@ -119,23 +119,31 @@ _SPREAD = 1.5
 _RATE = 0.08
 _DECAYS = (0.9, 0.98)
 _FLOOR = 1e-7
-_BUDGET_SMALL_NETWORK = 128 << 20
 
 
-def log_probabilities_small_network(
-    features: np.ndarray, onehot: np.ndarray, used: np.ndarray, seed: int
+def network_log_probabilities(
+    features: np.ndarray,
+    onehot: np.ndarray,
+    used: np.ndarray,
+    seed: int,
+    units: int = UNITS,
+    steps: int = STEPS,
+    byte_budget: int = 128 << 20,
 ) -> np.ndarray:
-    """Log-probabilities of every class for every sample, by a network for each fit.
+    """Return log-probabilities of every class for every sample, by a small network for each fit.
 
     p(y|x) = softmax(V tanh(W x + b) + c). All fits start at the same W and b, and at V = 0; they
-    minimise the cross-entropy of their samples with a Gaussian prior of the weights by 150 steps of
-    Adam, each on all samples, the last ones shorter. The fits have no part in one another.
+    minimize the cross-entropy of their samples with a Gaussian prior of the weights by 150 steps of
+    Adam, each on all samples, the last ones shorter. The fits do not depend on one another.
 
     Args:
-        features: (n, r) float32, centred, of a mean squared norm of 1.
+        features: (n, r) float32, centered, of a mean squared norm of 1.
         onehot: (classes, n) bool.
         used: (fits, n) bool: the samples of each fit.
         seed: of the start.
+        units: in the hidden layer.
+        steps: of Adam.
+        byte_budget: bytes of the activations of the fits that are done at once.
 
     Returns:
         (classes, fits, n) float32.
@@ -144,45 +152,49 @@ def log_probabilities_small_network(
         D. P. Kingma, J. Ba: Adam: a method for stochastic optimization. ICLR 2015.
     """
     upright = _upright(features)
-    room = max(1, _BUDGET_SMALL_NETWORK // (4 * len(features) * (3 * UNITS + 4 * len(onehot))))
+    count = max(1, byte_budget // (4 * len(features) * (3 * units + 4 * len(onehot))))
+    parts = [used[start : start + count] for start in range(0, len(used), count)]
     return np.concatenate(
-        [
-            _fitted(upright, onehot, used[start : start + room], seed)
-            for start in range(0, len(used), room)
-        ],
-        axis=1,
+        [_train_at_once(upright, onehot, part, seed, units, steps) for part in parts], axis=1
     )
 
 
-def _fitted(features: np.ndarray, onehot: np.ndarray, used: np.ndarray, seed: int) -> np.ndarray:
+def _train_at_once(
+    features: np.ndarray,
+    onehot: np.ndarray,
+    used: np.ndarray,
+    seed: int,
+    units: int,
+    steps: int,
+) -> np.ndarray:
     n, r = features.shape
     fits, classes = len(used), len(onehot)
     inputs = np.concatenate([features, np.ones((n, 1), np.float32)], axis=1)
     across = np.ascontiguousarray(inputs.T)
-    draw = seeds.generator(seed, "small network").normal(size=(UNITS, r + 1)) * _SPREAD
+    draw = seeds.generator(seed, "small network").normal(size=(units, r + 1)) * _SPREAD
     first = np.tile(draw.astype(np.float32), (fits, 1, 1))
-    last = np.zeros((fits, classes, UNITS + 1), np.float32)
+    last = np.zeros((fits, classes, units + 1), np.float32)
     share = (used / used.sum(axis=1, keepdims=True)).astype(np.float32)
     pull = (1 / (PRIOR * used.sum(axis=1))).astype(np.float32)[:, None, None]
     target = onehot[None].astype(np.float32) * share[:, None]
-    active = np.ones((fits, UNITS + 1, n), np.float32)
+    active = np.ones((fits, units + 1, n), np.float32)
     movers = _Adam(first), _Adam(last)
-    for step in range(STEPS + 1):
-        inside = active[:, :UNITS]
+    for step in range(steps + 1):
+        inside = active[:, :units]
         np.tanh((first.reshape(-1, r + 1) @ across).reshape(inside.shape), out=inside)
         odds = last @ active
         odds -= odds.max(axis=1, keepdims=True)
-        if step == STEPS:
+        if step == steps:
             break
         np.exp(odds, out=odds)
         odds *= (share / odds.sum(axis=1))[:, None]
         odds -= target
         slope_last = odds @ active.transpose(0, 2, 1)
-        slope_last[..., :UNITS] += pull * last[..., :UNITS]
-        back = last[..., :UNITS].transpose(0, 2, 1) @ odds
+        slope_last[..., :units] += pull * last[..., :units]
+        back = last[..., :units].transpose(0, 2, 1) @ odds
         back *= 1 - inside * inside
         slope_first = (back.reshape(-1, n) @ inputs).reshape(first.shape) + pull * first
-        rate = _RATE * (1 - step / STEPS)
+        rate = _RATE * (1 - step / steps)
         movers[0].move(first, slope_first, rate)
         movers[1].move(last, slope_last, rate)
     odds -= np.log(np.exp(odds).sum(axis=1, keepdims=True))
@@ -190,14 +202,14 @@ def _fitted(features: np.ndarray, onehot: np.ndarray, used: np.ndarray, seed: in
 
 
 class _Adam:
-    """Moments of the slopes of weights."""
+    """Adam's moments of the slopes of some weights."""
 
     def __init__(self, weights: np.ndarray) -> None:
         self.mean, self.square = np.zeros_like(weights), np.zeros_like(weights)
         self.steps = 0
 
     def move(self, weights: np.ndarray, slope: np.ndarray, rate: float) -> None:
-        """One step, in place."""
+        """Do one step, in place."""
         self.steps += 1
         first, second = _DECAYS
         self.mean += (1 - first) * (slope - self.mean)
@@ -207,6 +219,6 @@ class _Adam:
 
 
 def _upright(features: np.ndarray) -> np.ndarray:
-    """Every column with its longer tail upward: principal components have no sign of their own."""
+    """Turn the longer tail of every column upward: principal components have no sign."""
     tails = (features.astype(np.float64) ** 3).sum(axis=0)
     return features * np.where(tails < 0, -1, 1).astype(features.dtype)

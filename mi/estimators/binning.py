@@ -18,7 +18,7 @@ from oip.mi.resampling import Prepared, over_prepared
 
 _COUNTS = {"quantile": 10, "range": 30}
 _LACKING = 0.03
-"""Share of an entropy that few samples lack, or of x in cells without y, from which one is told."""
+"""Share of an entropy that few samples lack, or of x in cells without y, that makes a notice."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Binning(LabelEstimator):
     Bins, `by`
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
         several shares, such as the 0 of a ReLU, is a bin.
-        Does not change when a coordinate is transformed monotonically. `width`: floor(x / width),
-        in the responses' own units. `range`: `count` equal bins from `low` to `high`, for units
+        It does not see monotone transformations of a coordinate. `width`: floor(x / width), in the
+        responses' own units. `range`: `count` equal bins from `low` to `high`, for units
         that are bounded, such as tanh; what lies outside goes to the first or last bin.
 
     Bias
@@ -112,57 +112,57 @@ class Binning(LabelEstimator):
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         cells = self.cells(np.asarray(x, np.float64))
 
-        def information(codes: np.ndarray, places: np.ndarray | None) -> float:
-            own = cells if places is None else cells[places]
+        def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
+            own = cells if indices is None else cells[indices]
             return self._information(own, codes)[0]
 
         return Prepared(information) if cells.any() else None
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
+        """Return H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
         return self.discrete_information(self.cells(x), self.cells(y), seed)
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
+        """Return H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
         nats, ceiling = self._information(x, y)
         return RawEstimate(nats, ceiling=ceiling)
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) of cells."""
+        """Return H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) of cells."""
         a, b, c = self.cells(x), self.cells(y), self.cells(given)
         ac, bc, abc = together(a, c), together(b, c), together(together(a, b), c)
         nats = self._entropy(ac) + self._entropy(bc) - self._entropy(abc) - self._entropy(c)
-        plain = cell_entropy(c)
-        return RawEstimate(nats, ceiling=min(cell_entropy(ac), cell_entropy(bc)) - plain)
+        ceiling = min(cell_entropy(ac), cell_entropy(bc)) - cell_entropy(c)
+        return RawEstimate(nats, ceiling=ceiling)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """H of the cells, at most log n: no differential entropy."""
+        """Return H of the cells, at most log n: no differential entropy."""
         return RawEstimate(self._entropy(self.cells(x)), ceiling=math.log(len(x)))
 
     def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
-        """-sum_y p_y ln p_y of the shares, corrected.
+        """Return -sum_y p_y ln p_y of the shares, corrected.
 
-        At most the logarithm of the classes that were seen, or of n where more may not have been.
+        At most the logarithm of the number of classes, or of n where classes may be missing.
         """
         classes, n = int(codes.max()) + 1, len(codes)
         plain, lacking = cell_entropy(codes), (classes - 1) / (2 * n)
         if lacking <= _LACKING * plain or classes == 1:
             return RawEstimate(min(self._entropy(codes), math.log(classes)))
-        told = f"{classes} classes in {n} samples: shares lack about {bits(lacking):.2g} bits"
-        told += ", which were added." if self.corrected else "."
-        return RawEstimate(self._entropy(codes), ceiling=math.log(n), notices=(told,))
+        notice = f"{classes} classes in {n} samples: shares lack about {bits(lacking):.2g} bits"
+        notice += ", which were added." if self.corrected else "."
+        return RawEstimate(self._entropy(codes), ceiling=math.log(n), notices=(notice,))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """sum_i H(X_i) - H(X) of cells; at most the sum without its largest term."""
+        """Return sum_i H(X_i) - H(X) of cells; at most the sum without its largest term."""
         single = [self.cells(column[:, None]) for column in x.T]
         nats = sum(self._entropy(cells) for cells in single) - self._entropy(self.cells(x))
         plain = [cell_entropy(cells) for cells in single]
         return RawEstimate(nats, ceiling=sum(plain) - max(plain))
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
+        """Return sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
         cells = self.cells(np.concatenate([x, y]))
         first, second = cells[: len(x)], cells[len(x) :]
         counts = [np.bincount(part, minlength=cells.max() + 1) for part in (first, second)]
@@ -172,15 +172,15 @@ class Binning(LabelEstimator):
             nats -= (np.count_nonzero(counts[0]) - 1) / (2 * len(x))
             nats -= float((p * (1 - q) / q).sum()) / (2 * len(y))
         lacking = float(counts[0][counts[1] == 0].sum()) / len(x)
-        told = f"{lacking:.0%} of x lies in cells without y: the value is by how few y there are."
-        return RawEstimate(nats, notices=(told,) if lacking > _LACKING else ())
+        notice = f"{lacking:.0%} of x lies in cells without y: the value is by how few y there are."
+        return RawEstimate(nats, notices=(notice,) if lacking > _LACKING else ())
 
     def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """I(X;M) = H(M) of the cells M, which follow from the sample; uncorrected."""
+        """Return I(X;M) = H(M) of the cells M, which follow from the sample; uncorrected."""
         return RawEstimate(cell_entropy(self.cells(x)), ceiling=math.log(len(x)))
 
     def cells(self, x: np.ndarray) -> np.ndarray:
-        """(n,) int: the cell of each row of x (n, d), in no meaningful order."""
+        """Return the cell (n,) int of each row of x (n, d), in no meaningful order."""
         if self.by == "width":
             bins = np.floor(x / self.width)
         elif self.by == "range":
@@ -196,7 +196,7 @@ class Binning(LabelEstimator):
         return np.unique(whole.reshape(-1), return_inverse=True)[1].reshape(-1)
 
     def _information(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """I and the smaller entropy."""
+        """Return I and the smaller entropy."""
         both = self._entropy(together(x, y))
         ceiling = min(cell_entropy(x), cell_entropy(y))
         return self._entropy(x) + self._entropy(y) - both, ceiling
@@ -206,7 +206,7 @@ class Binning(LabelEstimator):
 
 
 def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:
-    """(n,): bins of equal shares; a value that is several cuts at once has a bin to itself."""
+    """Return bins (n,) of equal shares; a value that is several cuts has a bin to itself."""
     cuts, times = np.unique(np.quantile(x, np.arange(1, count) / count), return_counts=True)
     above = np.searchsorted(cuts, x, side="right")
     last = np.maximum(above - 1, 0)
@@ -215,14 +215,18 @@ def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:
 
 
 def cell_entropy(cells: np.ndarray, corrected: bool = False) -> float:
-    """Entropy in nats of cells (n,) int, 0 or more; with Miller and Madow's (K - 1) / 2n or not."""
+    """Return the entropy in nats of cells (n,) int, 0 or more, with Miller and Madow's correction.
+
+    That is (K - 1) / 2n for K cells; left out unless `corrected`.
+    """
+    from scipy.special import entr
+
     counts = np.bincount(cells)
     counts = counts[counts > 0]
-    share = counts / len(cells)
-    more = (len(counts) - 1) / (2 * len(cells)) if corrected else 0.0
-    return float(-(share * np.log(share)).sum()) + more
+    correction = (len(counts) - 1) / (2 * len(cells)) if corrected else 0.0
+    return float(entr(counts / len(cells)).sum()) + correction
 
 
 def together(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(n,) int: the cell of each pair of cells, smaller than n."""
+    """Return the cell (n,) int of each pair of cells, smaller than n."""
     return np.unique(x.astype(np.int64) * (int(y.max()) + 1) + y, return_inverse=True)[1]

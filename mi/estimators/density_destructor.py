@@ -1,23 +1,15 @@
-"""One coordinate at a time: its entropy, and the map that makes it Gaussian.
+"""Density destructors: invertible maps from a distribution to a standard Gaussian one.
 
-Layers of a Gaussianization: marginal maps to Gaussian coordinates, then a rotation.
-
-The total correlation that a layer removes is told by its rotation alone, since marginal maps change
-none: sum_d H(before the rotation) - sum_d H(after), within the layer. Here a coordinate becomes the
-normal scores of its ranks. That is fast, needs no inverse, and makes the entropies before the
-rotation the same for all data.
+A layer maps every coordinate to a Gaussian one, then rotates. The total correlation that it removes
+follows from its rotation alone, since marginal maps change none: sum_d H(before the rotation) -
+sum_d H(after), within the layer. `Destructor` fits layers that have an inverse; `gaussianized`
+takes normal scores of ranks instead, which is fast and makes the entropies before the rotation the
+same for all data.
 
 References:
     V. Laparra, G. Camps-Valls, J. Malo: Iterative Gaussianization: from ICA to random rotations.
     IEEE Transactions on Neural Networks 22 (2011) 537. J. E. Johnson et al.: Information theory in
-    density destructors. ICML workshop on invertible neural networks, 2019, eq. 7.
-
-A density destructor: an invertible map from a distribution to a standard Gaussian one.
-
-References:
-    J. E. Johnson et al.: Information theory in density destructors. ICML workshop on invertible
-    neural networks, 2019. V. Laparra, G. Camps-Valls, J. Malo: Iterative Gaussianization: from ICA
-    to random rotations. IEEE Transactions on Neural Networks 22 (2011) 537. D. Inouye, P.
+    density destructors. ICML workshop on invertible neural networks, 2019, eq. 7. D. Inouye, P.
     Ravikumar: Deep density destructors. ICML 2018.
 """
 
@@ -42,12 +34,12 @@ GAUSSIAN_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 """Of N(0, 1), in nats."""
 _TAIL = 10
 """Samples in the first and the last piece of a marginal map."""
-_APART = 1e-9
+_SEPARATION = 1e-9
 """Least distance of two knots, as a share of the range."""
 
 
 def sorted_entropies(rows: np.ndarray) -> np.ndarray:
-    """Differential entropy of every row, in nats.
+    """Return the differential entropy of every row, in nats.
 
     A histogram of about sqrt(n) equal bins between the extremes:
     H = -sum_k p_k ln p_k + (K - 1) / 2n + ln(width), the second term for K bins that are occupied.
@@ -65,33 +57,33 @@ def sorted_entropies(rows: np.ndarray) -> np.ndarray:
     n = rows.shape[1]
     bins = bin_count(n)
     result = np.empty(len(rows))
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         width = (row[-1] - row[0]) / bins
         if width <= 0:
-            result[place] = -np.inf
+            result[index] = -np.inf
             continue
         edges = row[0] + width * np.arange(1, bins)
         counts = np.diff(np.searchsorted(row, edges), prepend=0, append=n)
-        result[place] = histogram_entropy(counts, width)
+        result[index] = histogram_entropy(counts, width)
     return result
 
 
 def histogram_entropy(counts: np.ndarray, width: float) -> float:
-    """Differential entropy in nats of a histogram: counts (bins,), bins of one width above 0."""
+    """Return the differential entropy in nats of counts (bins,) in bins of one width above 0."""
     n = counts.sum()
     share = counts[counts > 0] / n
-    occupied = (len(share) - 1) / (2 * n)
-    return float(-(share * np.log(share)).sum() + occupied + math.log(width))
+    correction = (len(share) - 1) / (2 * n)
+    return float(-(share * np.log(share)).sum() + correction + math.log(width))
 
 
 def bin_count(n: int) -> int:
-    """Bins of the histogram of n samples."""
+    """Return the number of bins of the histogram of n samples."""
     return max(2, round(math.sqrt(n)))
 
 
 @lru_cache(maxsize=8)
 def normal_scores(n: int) -> np.ndarray:
-    """(n,), not to be written to: the normal quantiles at (i + 1/2) / n, in order."""
+    """Return the normal quantiles (n,) at (i + 1/2) / n, in order; read-only."""
     from scipy.special import ndtri
 
     scores = ndtri((np.arange(n) + 0.5) / n)
@@ -113,64 +105,64 @@ class Marginal:
     scaled. Without that, every layer would find structure anew, and call it total correlation.
     """
 
-    places: np.ndarray
+    knots: np.ndarray
     """(knots,): values of the coordinate, rising."""
     scores: np.ndarray
-    """(knots,): what they are mapped to, rising."""
+    """(knots,): the Gaussian values that they are mapped to, rising."""
 
     @classmethod
     def of(cls, row: np.ndarray) -> Marginal:
-        """The map of a sorted coordinate (n,) that takes two values or more.
+        """Return the map of a sorted coordinate (n,) that takes two values or more.
 
         Equal samples, such as the zeros of a ReLU, share a knot: an atom stays an atom.
         """
         n = len(row)
-        known = normal_scores(n)
+        normal = normal_scores(n)
         pieces = max(3, round(1.5 * n ** (1 / 3)))
         tail = min(_TAIL, n // 4)
-        even = np.linspace(known[tail], known[n - 1 - tail], pieces - 1)
-        inner = np.searchsorted(known, even).clip(1, max(1, n - 2))
+        even = np.linspace(normal[tail], normal[n - 1 - tail], pieces - 1)
+        inner = np.searchsorted(normal, even).clip(1, max(1, n - 2))
         picked = np.unique(np.concatenate([[0], inner, [n - 1]]))
-        places, group = np.unique(row[picked], return_inverse=True)
-        scores = np.bincount(group, known[picked]) / np.bincount(group)
+        knots, group = np.unique(row[picked], return_inverse=True)
+        scores = np.bincount(group, normal[picked]) / np.bincount(group)
         # Knots closer than rounding would make a slope that cannot be undone.
-        apart = np.diff(places, prepend=-np.inf) > _APART * (places[-1] - places[0])
-        apart[0] = apart[-1] = True
-        places, scores = places[apart], scores[apart]
+        kept = np.diff(knots, prepend=-np.inf) > _SEPARATION * (knots[-1] - knots[0])
+        kept[0] = kept[-1] = True
+        knots, scores = knots[kept], scores[kept]
         middle, deviation = float(row.mean()), float(row.std())
-        own = cls(places, scores)
+        own = cls(knots, scores)
         mapped = own.transform(row)
         gain = own.log_slope(row).mean() - 0.5 * (mapped * mapped).mean()
         if gain + math.log(deviation) + 0.5 < pieces / n:
             ends = np.array([-1.0, 1.0])
             return cls(middle + deviation * ends, ends)
-        slopes = np.minimum((np.diff(scores) / np.diff(places))[[0, -1]], 1 / deviation)
+        slopes = np.minimum((np.diff(scores) / np.diff(knots))[[0, -1]], 1 / deviation)
         return cls(
-            np.concatenate([[places[0] - deviation], places, [places[-1] + deviation]]),
+            np.concatenate([[knots[0] - deviation], knots, [knots[-1] + deviation]]),
             np.concatenate(
                 [[scores[0] - deviation * slopes[0]], scores, [scores[-1] + deviation * slopes[1]]]
             ),
         )
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """(n,) of the coordinate -> (n,) of the Gaussian one."""
-        return _along(values, self.places, self.scores)
+        """Map values (n,) of the coordinate to those of the Gaussian one."""
+        return _interpolated(values, self.knots, self.scores)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """(n,) of the Gaussian coordinate -> (n,) of the coordinate."""
-        return _along(values, self.scores, self.places)
+        """Map values (n,) of the Gaussian coordinate back."""
+        return _interpolated(values, self.scores, self.knots)
 
     def log_slope(self, values: np.ndarray) -> np.ndarray:
-        """(n,): logarithm of the derivative of `transform`."""
-        piece = _pieces(values, self.places)
-        return np.log(np.diff(self.scores) / np.diff(self.places))[piece]
+        """Return the logarithm (n,) of the derivative of `transform`."""
+        piece = _pieces(values, self.knots)
+        return np.log(np.diff(self.scores) / np.diff(self.knots))[piece]
 
 
 def _pieces(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.clip(np.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)
 
 
-def _along(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _interpolated(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     piece = _pieces(values, start)
     slope = np.diff(end) / np.diff(start)
     return end[piece] + (values - start[piece]) * slope[piece]
@@ -182,7 +174,7 @@ _LEVELS = 65535
 
 
 def rotation(kind: Rotation, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An orthogonal matrix (d, d) to be multiplied with rows (d, n) from the left.
+    """Return an orthogonal matrix (d, d) to be multiplied with rows (d, n) from the left.
 
     Args:
         kind: `pca`, the principal axes; `ica`, independent components of the whitened rows
@@ -205,18 +197,18 @@ def rotation(kind: Rotation, rows: np.ndarray, rng: np.random.Generator) -> np.n
     white = (axes / np.sqrt(np.maximum(squares, 1e-12))) @ axes.T @ scaled
     start = np.linalg.qr(rng.standard_normal((d, d)))[0]
     with warnings.catch_warnings():
-        # Near the end there is nothing but noise to be found; any rotation will do then.
+        # Near the end there is nothing left but noise; any rotation will do then.
         warnings.simplefilter("ignore", ConvergenceWarning)
         rule = FastICA(max_iter=50, tol=1e-3, w_init=start)
-        found = rule.set_params(whiten=False).fit(white.T).components_
-    left, _, right = np.linalg.svd(found)
+        components = rule.set_params(whiten=False).fit(white.T).components_
+    left, _, right = np.linalg.svd(components)
     return left @ right
 
 
 def gaussianized(
     x: np.ndarray, layers: int, kind: Rotation, rng: np.random.Generator
 ) -> tuple[float, np.ndarray]:
-    """Total correlation that layers remove from x, in nats, and what they leave of x.
+    """Return the total correlation in nats that layers remove from x, and x after them.
 
     The sum is too large by about layers x d x a bias of the entropies that depends on n alone:
     `expected_sums` has it for independent coordinates.
@@ -247,31 +239,31 @@ def gaussianized(
 
 
 def expected_sums(n: int, d: int, layers: int, kind: Rotation, runs: int, seed: int) -> np.ndarray:
-    """(runs,): the sum of `gaussianized` for column-permuted data, of as many runs.
+    """Return the sums (runs,) of `gaussianized` for data with permuted columns.
 
     Ranks of permuted columns are random orders, whatever the data were. So the runs serve all data
-    of this shape, and are kept.
+    of this shape, and are cached.
     """
-    made = thread_map(lambda place: expected_sum(n, d, layers, kind, place, seed), range(runs))
-    return np.array(made)
+    sums = thread_map(lambda run: expected_sum(n, d, layers, kind, run, seed), range(runs))
+    return np.array(sums)
 
 
 @lru_cache(maxsize=4096)
-def expected_sum(n: int, d: int, layers: int, kind: Rotation, place: int, seed: int) -> float:
-    """One of the runs of `expected_sums`."""
-    rng = seeds.generator(seed, "rbig null", place)
+def expected_sum(n: int, d: int, layers: int, kind: Rotation, run: int, seed: int) -> float:
+    """Return one of the runs of `expected_sums`."""
+    rng = seeds.generator(seed, "rbig null", run)
     return gaussianized(rng.standard_normal((n, d)), layers, kind, rng)[0]
 
 
 def _random_ties(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(d, n): the order of every row, that of equal values being random."""
+    """Return the order (d, n) of every row, with equal values in random order."""
     mixed = rng.permuted(np.tile(np.arange(rows.shape[1]), (len(rows), 1)), axis=1)
     order = np.argsort(np.take_along_axis(rows, mixed, axis=1), axis=1, kind="stable")
     return np.take_along_axis(mixed, order, axis=1)
 
 
 def _ranked(rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Order of every row of (d, n), and the sum of their entropies in nats.
+    """Return the order of every row of (d, n), and the sum of their entropies in nats.
 
     Values are rounded to 1 / 65,535 of the row's range, far under the width of a histogram's bin:
     whole numbers of 16 bits are sorted eight times faster than floats.
@@ -280,17 +272,17 @@ def _ranked(rows: np.ndarray) -> tuple[np.ndarray, float]:
     span = rows.max(axis=1, keepdims=True) - low
     keys = ((rows - low) * (_LEVELS / span)).astype(np.uint16)
     bins = bin_count(rows.shape[1])
-    places = (keys.astype(np.int64) * bins) >> 16
+    cells = (keys.astype(np.int64) * bins) >> 16
     entropy = sum(
         histogram_entropy(np.bincount(row, minlength=bins), float(width[0]) / bins)
-        for row, width in zip(places, span, strict=True)
+        for row, width in zip(cells, span, strict=True)
     )
     return np.argsort(keys, axis=1, kind="stable"), entropy
 
 
 def _put(marginal: np.ndarray, order: np.ndarray, scores: np.ndarray) -> None:
-    for row, places in zip(marginal, order, strict=True):
-        row[places] = scores
+    for row, indices in zip(marginal, order, strict=True):
+        row[indices] = scores
 
 
 PATIENCE = 60
@@ -308,25 +300,25 @@ class Layer:
     """(d, d), orthogonal."""
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
-        """(d, n) -> (d, n)."""
-        parts = zip(self.marginals, rows, strict=True)
-        return self.turn @ np.stack([one.transform(row) for one, row in parts])
+        """Map rows (d, n)."""
+        pairs = zip(self.marginals, rows, strict=True)
+        return self.turn @ np.stack([marginal.transform(row) for marginal, row in pairs])
 
     def inverse(self, rows: np.ndarray) -> np.ndarray:
-        """(d, n) -> (d, n)."""
-        parts = zip(self.marginals, self.turn.T @ rows, strict=True)
-        return np.stack([one.inverse(row) for one, row in parts])
+        """Map rows (d, n) back."""
+        pairs = zip(self.marginals, self.turn.T @ rows, strict=True)
+        return np.stack([marginal.inverse(row) for marginal, row in pairs])
 
     def log_slopes(self, rows: np.ndarray) -> np.ndarray:
-        """(n,): log |determinant of the derivative|; the rotation has none."""
-        parts = zip(self.marginals, rows, strict=True)
-        return np.sum([one.log_slope(row) for one, row in parts], axis=0)
+        """Return log |determinant of the derivative| (n,); the rotation has none."""
+        pairs = zip(self.marginals, rows, strict=True)
+        return np.sum([marginal.log_slope(row) for marginal, row in pairs], axis=0)
 
 
 class Destructor:
-    """Rotation-based iterative Gaussianization, invertible and for samples that it has not seen.
+    """Rotation-based iterative Gaussianization, invertible, also for new samples.
 
-    Every layer maps each coordinate to a Gaussian one, then rotates. What comes out is close to
+    Every layer maps each coordinate to a Gaussian one, then rotates. The result is close to
     N(0, I); the density of x follows from the derivative:
     log p(x) = log N(D(x); 0, I) + log |det dD/dx|.
 
@@ -336,7 +328,7 @@ class Destructor:
         stopped: the paper's rule ended the fit; False where all layers were used.
 
     References:
-        Johnson et al. (2019), eq. 3, 6 and 7; fig. 1 for what it does to concentric circles.
+        Johnson et al. (2019), eq. 3, 6 and 7; fig. 1 for its effect on concentric circles.
 
     Example:
         >>> import numpy as np
@@ -361,10 +353,10 @@ class Destructor:
         stopping: Literal["fixed", "paper"] = "fixed",
         seed: int = 0,
     ) -> None:
-        """Settings.
+        """Set what is fitted.
 
         Args:
-            layers: that are fitted; the most that are, if `stopping` is "paper".
+            layers: number of layers; the most, if `stopping` is "paper".
             rotation: `pca`, `ica` or `random`.
             stopping: `fixed`, or `paper`: after 60 layers in a row without gain, which then are
                 left out. A layer has no gain if the entropies change by less than a tolerance a
@@ -383,7 +375,7 @@ class Destructor:
         self._fitted: list[Layer] = []
 
     def fit(self, x: np.ndarray) -> Destructor:
-        """Fits the layers to samples.
+        """Fit the layers to samples.
 
         Args:
             x: (n, d) numbers, finite; no column is constant.
@@ -405,8 +397,8 @@ class Destructor:
         self.stopped = False
         for _ in range(self.layers):
             marginals = tuple(Marginal.of(row) for row in np.sort(rows, axis=1))
-            parts = zip(marginals, rows, strict=True)
-            rows = np.stack([one.transform(row) for one, row in parts])
+            pairs = zip(marginals, rows, strict=True)
+            rows = np.stack([marginal.transform(row) for marginal, row in pairs])
             before = sorted_entropies(np.sort(rows, axis=1))
             turn = rotation(self.rotation, rows, rng)
             rows = turn @ rows
@@ -430,12 +422,12 @@ class Destructor:
 
     @property
     def total_correlation(self) -> float:
-        """T of the samples it was fitted to, in nats: eq. 7, what all layers removed."""
+        """T of the samples it was fitted to, in nats: the sum over all layers (eq. 7)."""
         self._check_fitted()
         return float(self.removed.sum())
 
     def transform(self, x: np.ndarray) -> np.ndarray:
-        """(n, d) of the data -> (n, d), close to independent N(0, 1).
+        """Map data (n, d) to nearly independent N(0, 1).
 
         Raises:
             DataError: x cannot be used, or has another number of columns.
@@ -446,7 +438,7 @@ class Destructor:
         return rows.T
 
     def inverse(self, z: np.ndarray) -> np.ndarray:
-        """(n, d) as `transform` gives them -> (n, d) of the data.
+        """Map the results (n, d) of `transform` back to data.
 
         Raises:
             DataError: z cannot be used, or has another number of columns.
@@ -457,7 +449,7 @@ class Destructor:
         return rows.T
 
     def sample(self, count: int, seed: int = 0) -> np.ndarray:
-        """(count, d): new samples of the density, Gaussian ones through the inverse.
+        """Draw new samples (count, d) of the density: Gaussian ones through the inverse.
 
         Raises:
             SettingsError: `count` is not 1 or more.
@@ -465,14 +457,11 @@ class Destructor:
         """
         check_whole("destructor: count", count)
         self._check_fitted()
-        drawn = seeds.generator(seed, "destructor samples").standard_normal((count, self._columns))
-        rows = drawn.T
-        for layer in reversed(self._fitted):
-            rows = layer.inverse(rows)
-        return rows.T
+        draw = seeds.generator(seed, "destructor samples")
+        return self.inverse(draw.standard_normal((count, self._columns)))
 
     def log_jacobian(self, x: np.ndarray) -> np.ndarray:
-        """(n,): log |det dD/dx| in nats; its mean is the second term of eq. 6.
+        """Return log |det dD/dx| (n,) in nats; its mean is the second term of eq. 6.
 
         Raises:
             DataError: x cannot be used, or has another number of columns.
@@ -480,7 +469,7 @@ class Destructor:
         return self._mapped(x)[1]
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        """(n,): log p(x) in nats (eq. 3).
+        """Return log p(x) (n,) in nats (eq. 3).
 
         Raises:
             DataError: x cannot be used, or has another number of columns.
@@ -500,8 +489,8 @@ class Destructor:
         self._check_fitted()
         checked = check_numbers(name, values, least=1)
         if checked.shape[1] != self._columns:
-            wanted = f"{self._columns} columns, as it was fitted to"
-            raise DataError(expected(name, wanted, checked.shape[1]))
+            columns = f"{self._columns} columns, as it was fitted to"
+            raise DataError(expected(name, columns, checked.shape[1]))
         return checked.T
 
     def _check_fitted(self) -> None:
@@ -510,7 +499,7 @@ class Destructor:
 
 
 def gaussian_divergence(rows: np.ndarray) -> float:
-    """Sum over rows (d, n) of the divergence of each from N(0, 1), in nats.
+    """Return the sum over rows (d, n) of the divergence of each from N(0, 1), in nats.
 
     -H + 1/2 ln 2 pi + 1/2 E z^2.
     """
@@ -519,6 +508,6 @@ def gaussian_divergence(rows: np.ndarray) -> float:
 
 
 def _tolerance(n: int) -> float:
-    """Change of an entropy under which a layer has no gain, in nats; linear in log n."""
-    known = range(2, 2 + len(_TOLERANCES))
-    return nats(float(np.interp(math.log10(n), list(known), _TOLERANCES)))
+    """Return the change of an entropy in nats, linear in log n, under which there is no gain."""
+    decades = np.arange(2, 2 + len(_TOLERANCES))
+    return nats(float(np.interp(math.log10(n), decades, _TOLERANCES)))

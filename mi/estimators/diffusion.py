@@ -1,11 +1,4 @@
-"""Diffusion spectral entropy and mutual information: how many structures samples have.
-
-Diffusion spectral entropy of a Gaussian Gram matrix.
-
-References:
-    D. Liao et al.: Assessing neural network representations during training using noise-resilient
-    diffusion spectral entropy. CISS 2024.
-"""
+"""Diffusion spectral entropy and mutual information: how many structures samples have."""
 
 from __future__ import annotations
 
@@ -20,19 +13,19 @@ from oip.core import seeds
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.mi.backend import eigenvalues, thread_map
 from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, RawEstimate
-from oip.mi.estimators.gram import matrix_bytes
+from oip.mi.estimators.gram import Bandwidth, cut, gram, matrix_bytes
 from oip.mi.estimators.registry import TABLE
-from oip.mi.estimators.renyi_entropy import Bandwidth, gram, spectral_entropy
+from oip.mi.estimators.renyi_entropy import cached_entropies, spectral_entropy
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared, shuffled
 from oip.mi.validation import label_entropy
 
-Normalisation = Literal["symmetric", "row"]
-NORMALISATIONS = ("symmetric", "row")
+Normalization = Literal["symmetric", "row"]
+NORMALIZATIONS = ("symmetric", "row")
 
 
-def diffusion_entropy(g: np.ndarray, time: float, normalisation: Normalisation) -> float:
-    """-sum_i p_i ln p_i, with p_i = |lambda_i|^t / sum_j |lambda_j|^t.
+def diffusion_entropy(g: np.ndarray, time: float, normalization: Normalization) -> float:
+    """Return -sum_i p_i ln p_i, with p_i = |lambda_i|^t / sum_j |lambda_j|^t.
 
     The eigenvalues are those of
         `symmetric`: K = Q^-1/2 G Q^-1/2, Q the row sums of G; also those of Q^-1 G;
@@ -41,23 +34,23 @@ def diffusion_entropy(g: np.ndarray, time: float, normalisation: Normalisation) 
     Args:
         g: (n, n), symmetric, 1 on the diagonal, 0 or more.
         time: t, the diffusion time, above 0.
-        normalisation: the matrix.
+        normalization: the matrix.
 
     Returns:
         In nats, 0 to ln n; 0 for one sample.
     """
-    k = _normalised(g)
-    if normalisation == "row":
+    k = _normalized(g)
+    if normalization == "row":
         # R^-1 K has the eigenvalues of R^-1/2 K R^-1/2, which is symmetric.
-        k = _normalised(k)
+        k = _normalized(k)
     sizes = np.abs(eigenvalues(k))
-    # The largest is 1 for either matrix; what is rounding would count at small t.
+    # The largest is 1 for either matrix; rounding errors would count at small t.
     sizes[sizes < len(g) * np.finfo(np.float64).eps * sizes.max()] = 0.0
     powers = (sizes / sizes.max()) ** time  # one is 1, however large t is
     return float(spectral_entropy(powers / powers.sum(), 1.0))
 
 
-def _normalised(matrix: np.ndarray) -> np.ndarray:
+def _normalized(matrix: np.ndarray) -> np.ndarray:
     root = 1.0 / np.sqrt(matrix.sum(axis=1))
     return matrix * root[:, None] * root[None, :]
 
@@ -69,7 +62,7 @@ SUBSETS = 5
 
 @dataclass(frozen=True)
 class _Diffusion(Estimator):
-    """The settings that both have."""
+    """The settings of both estimators."""
 
     relative: float = 0.2
     """2 sigma^2 of the kernel exp(-D / 2 sigma^2) as a share of the median squared distance."""
@@ -77,7 +70,7 @@ class _Diffusion(Estimator):
     """In the samples' own units, in place of `relative`."""
     time: float = 1.0
     """Diffusion time t: small eigenvalues fade as it grows."""
-    normalisation: Normalisation = "symmetric"
+    normalization: Normalization = "symmetric"
     """`symmetric`, as the reference code has it, or `row`, the row-stochastic diffusion matrix."""
     reference: bool = False
     """As in the reference code: sigma 10 unless `sigma` is given, and its own difference (DSMI)."""
@@ -85,15 +78,15 @@ class _Diffusion(Estimator):
     def __post_init__(self) -> None:
         Bandwidth(self.relative, sigma=self.sigma).check(self.name)
         check_number(f"{self.name}: time", self.time)
-        check_choice(f"{self.name}: normalisation", self.normalisation, NORMALISATIONS)
+        check_choice(f"{self.name}: normalization", self.normalization, NORMALIZATIONS)
         check_flag(f"{self.name}: reference", self.reference)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The width that counts, time, matrix."""
+        """The width in use, time, matrix."""
         width = {"relative": self.relative} if self._sigma is None else {"sigma": self._sigma}
-        told = {**width, "time": self.time, "normalisation": self.normalisation}
-        return {**told, "reference": True} if self.reference else told
+        settings = {**width, "time": self.time, "normalization": self.normalization}
+        return {**settings, "reference": True} if self.reference else settings
 
     @property
     def _sigma(self) -> float | None:
@@ -107,7 +100,7 @@ class _Diffusion(Estimator):
         return gram(x, Bandwidth(self.relative, sigma=self._sigma))
 
     def _entropy(self, g: np.ndarray) -> float:
-        return diffusion_entropy(g, self.time, self.normalisation)
+        return diffusion_entropy(g, self.time, self.normalization)
 
 
 @dataclass(frozen=True)
@@ -118,10 +111,10 @@ class Dse(_Diffusion):
     code), or P = R^-1 K with the row sums R of K (`row`, the paper's diffusion matrix); the two
     have different eigenvalues lambda. p_i = |lambda_i|^t / sum.
 
-    It counts structures: ln k for k clusters that are far apart, once t is large enough for all
-    smaller eigenvalues to fade; 0 for one point; ln n for samples that are strangers, its ceiling.
-    It is no estimate of Shannon's entropy. With the reference's sigma 10 it depends on the scale of
-    the data; with `relative` it does not, and compares shapes. n^3 for the eigenvalues.
+    It counts structures: ln k for k distant clusters, once t is large enough for all smaller
+    eigenvalues to fade; 0 for one point; ln n, its ceiling, for samples without overlap. It is no
+    estimate of Shannon's entropy. With the reference's sigma 10 it depends on the scale of the
+    data; with `relative` it does not, and compares shapes. Time grows as n^3.
 
     Use it for layers over training, at one n and width. Not to order maps: it does not look at a
     label.
@@ -131,7 +124,7 @@ class Dse(_Diffusion):
 
     References:
         D. Liao et al.: Assessing neural network representations during training using noise-
-        resilient diffusion spectral entropy. CISS 2024, eq. 4 in the notes on it.
+        resilient diffusion spectral entropy. CISS 2024 (DSE).
 
     Example:
         >>> import numpy as np
@@ -147,11 +140,11 @@ class Dse(_Diffusion):
     abilities: ClassVar[Abilities] = TABLE["dse"].abilities
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """S of the diffusion matrix; at most ln n."""
+        """Return S of the diffusion matrix; at most ln n."""
         return RawEstimate(self._entropy(self._gram(x)), ceiling=math.log(len(x)))
 
     def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """S: given a sample nothing is left to diffuse, so that I(X;M) is the entropy."""
+        """Return S: given a sample nothing is left to diffuse, so that I(X;M) is the entropy."""
         return self.entropy(x, seed)
 
 
@@ -161,23 +154,24 @@ class Dsmi(_Diffusion, LabelEstimator):
 
     S is the diffusion spectral entropy (see `Dse`); the matrices of the classes are cut out of one
     Gram matrix, with the width of all samples. With `reference` the term S(P_X) is the mean over
-    the classes, as they are weighted, of the mean of five random subsets of the class's size: the
-    published code does so, which takes out that few samples have a smaller S.
+    the classes, as they are weighted, of the mean of five random subsets of the class's size, as
+    in the published code: that removes the smaller S of fewer samples.
 
     Numbers Y are made a label: a scalar by ten equal bins, a vector by ten spectral clusters.
 
-    As published it grows with what classes lack in samples: some of it is there for any label. Look
-    at the p-value, or use `reference`. The ceiling is H(Y), which is none by mathematics: values
-    above it are clipped, and told. Use it to compare wide responses at one n and width. Not as
-    Shannon's information. Its error falls more slowly than 1 / sqrt(n), as that of intervals does:
-    they are right at n = 200, and a fifth too narrow at n = 800.
+    As published it is larger the fewer samples classes have: some of it is there for any label.
+    Look at the p-value, or use `reference`. Mathematically H(Y) is no ceiling; values above it are
+    clipped all the same, with a remark. Its error falls more slowly than 1 / sqrt(n), so that
+    intervals are right at n = 200 and a fifth too narrow at n = 800.
+
+    Use it to compare wide responses at one n and width. Not as Shannon's information.
 
     Units:
         Nats inside, bits where it is shown.
 
     References:
         D. Liao et al.: Assessing neural network representations during training using noise-
-        resilient diffusion spectral entropy. CISS 2024, eq. 5 in the notes on it.
+        resilient diffusion spectral entropy. CISS 2024 (DSMI).
 
     Example:
         >>> import numpy as np
@@ -203,7 +197,7 @@ class Dsmi(_Diffusion, LabelEstimator):
         check_whole("dsmi: groups", self.groups, 2)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """I(X; group of Y); at most the entropy of the groups."""
+        """Return I(X; group of Y); at most the entropy of the groups."""
         codes = grouped(y, self.groups, seed)
         if not codes.any():
             return RawEstimate(0.0, ceiling=0.0)
@@ -216,7 +210,7 @@ class Dsmi(_Diffusion, LabelEstimator):
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `Estimator.information_null`; groups and the Gram matrix are made once."""
+        """See `Estimator.information_null`; groups and the Gram matrix are computed once."""
         codes = grouped(y, self.groups, seed)
         if not codes.any():
             return np.zeros(shuffles)
@@ -225,7 +219,7 @@ class Dsmi(_Diffusion, LabelEstimator):
             return np.zeros(shuffles)
         return np.array(
             thread_map(
-                lambda one: prepared.information(one, None),
+                lambda labels: prepared.information(labels, None),
                 shuffled(codes, seed, shuffles),
                 self.working_bytes(len(x)),
             )
@@ -237,50 +231,42 @@ class Dsmi(_Diffusion, LabelEstimator):
             lambda x: self._prepared(x, samples.seed),
             samples,
             self.working_bytes(len(samples.codes)),
-            dear=True,
+            expensive=True,
         )
 
     def _prepared(self, x: np.ndarray, seed: int) -> Prepared | None:
-        """I(X;Y) as a function of labels, from one Gram matrix; None for a constant x."""
+        """Return I(X;Y) as a function of labels, from one Gram matrix; None for a constant x."""
         g = self._gram(x)
         if (g == 1.0).all():
             return None
-        whole = None if self.reference else self._entropy(g)
+        entropy_of = cached_entropies(g, self._entropy)
         means: dict[int, float] = {}
-        halves: dict[bytes, float] = {}
 
         def subsets(part: np.ndarray, size: int) -> float:
-            """Mean S of random subsets; the same ones for all labels of all samples."""
+            """Return the mean S of random subsets, the same for all labels of all samples."""
             if len(part) == len(g) and size in means:
                 return means[size]
             draw = seeds.generator(seed, "dsmi subsets", len(part), size)
             rows = [draw.permutation(len(part))[:size] for _ in range(SUBSETS)]
-            mean = float(np.mean([self._entropy(_cut(part, row)) for row in rows]))
+            mean = float(np.mean([self._entropy(cut(part, row)) for row in rows]))
             if len(part) == len(g):
                 means[size] = mean
             return mean
 
-        def information(labels: np.ndarray, places: np.ndarray | None) -> float:
-            part = g if places is None else _cut(g, places)
-            value = 0.0
-            if whole is not None:
-                value = whole
-                if places is not None:
-                    key = places.tobytes()
-                    if key not in halves:
-                        halves[key] = self._entropy(part)
-                    value = halves[key]
+        def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
+            part = cut(g, indices)
+            value = 0.0 if self.reference else entropy_of(indices)
             for code in np.unique(labels):
                 own = np.flatnonzero(labels == code)
-                other = subsets(part, len(own)) if self.reference else 0.0
-                value += len(own) / len(labels) * (other - self._entropy(_cut(part, own)))
+                subset = subsets(part, len(own)) if self.reference else 0.0
+                value += len(own) / len(labels) * (subset - self._entropy(cut(part, own)))
             return value
 
-        return Prepared(information, _saturated(whole, len(g)))
+        return Prepared(information, () if self.reference else _saturated(entropy_of(None), len(g)))
 
 
 def grouped(y: np.ndarray, groups: int, seed: int) -> np.ndarray:
-    """(n,) int from 0: the group of every row of y (n, d).
+    """Return the group (n,) int from 0 of every row of y (n, d).
 
     One column is cut into equal bins from its smallest to its largest value; several go through
     spectral clustering of the kernel with 2 sigma^2 = median squared distance. Groups that hold no
@@ -290,15 +276,15 @@ def grouped(y: np.ndarray, groups: int, seed: int) -> np.ndarray:
         return np.zeros(len(y), int)
     if y.shape[1] == 1:
         edges = np.linspace(y.min(), y.max(), groups + 1)[1:-1]
-        found = np.searchsorted(edges, y[:, 0], side="right")
+        labels = np.searchsorted(edges, y[:, 0], side="right")
     else:
-        found = _clusters(y.tobytes(), y.shape[1], min(groups, len(y) - 1), seed)
-    return np.unique(found, return_inverse=True)[1]
+        labels = _clusters(y.tobytes(), y.shape[1], min(groups, len(y) - 1), seed)
+    return np.unique(labels, return_inverse=True)[1]
 
 
 @lru_cache(maxsize=8)
 def _clusters(data: bytes, columns: int, groups: int, seed: int) -> np.ndarray:
-    """Spectral clusters of rows of float64; kept, since one Y meets many X."""
+    """Return spectral clusters of rows of float64; cached, since one Y meets many X."""
     from sklearn.cluster import SpectralClustering
 
     y = np.frombuffer(data).reshape(-1, columns)
@@ -310,13 +296,9 @@ def _clusters(data: bytes, columns: int, groups: int, seed: int) -> np.ndarray:
     return rule.fit_predict(gram(y, Bandwidth()))
 
 
-def _saturated(whole: float | None, n: int) -> tuple[str, ...]:
-    """That S(P_X), where it is looked at, is at ln n."""
-    if whole is None or whole < SATURATED * math.log(n):
+def _saturated(entropy: float, n: int) -> tuple[str, ...]:
+    """Return a notice where S(P_X) is at ln n."""
+    if entropy < SATURATED * math.log(n):
         return ()
-    told = "samples hardly meet at this width, and any label seems known"
-    return (f"Saturated: S of X is {whole / math.log(n):.1%} of log n; {told}.",)
-
-
-def _cut(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:
-    return matrix[np.ix_(places, places)]
+    effect = "samples hardly meet at this width, and any label seems known"
+    return (f"Saturated: S of X is {entropy / math.log(n):.1%} of log n; {effect}.",)

@@ -1,4 +1,4 @@
-"""Gaussian estimates: what covariances tell."""
+"""Gaussian estimates: information from covariances."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from oip.core import seeds
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.components import principal_components
+from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 
 DIGITS = 1e-12
-"""Share of a coordinate's variance under which what others leave of it is rounding."""
+"""Share of a coordinate's variance under which the part that others leave of it is rounding."""
 
 
 def log_determinant(x: np.ndarray) -> float:
-    """ln|S| of samples x (n, d), none of whose coordinates is constant; unbiased for Gaussians.
+    """Return ln|S| of samples x (n, d) without constant coordinates; unbiased for Gaussians.
 
     Raises:
         DataError: not more samples than coordinates + 1.
@@ -31,21 +31,21 @@ def log_determinant(x: np.ndarray) -> float:
     n, d = x.shape
     if n < d + 2:
         hint = "Use fewer columns, such as principal components."
-        wanted = f"at least {d + 2} samples for {d} columns"
-        raise DataError(expected("gaussian: samples", wanted, n, hint))
-    centred = x - x.mean(axis=0)
-    spread = np.sqrt((centred * centred).sum(axis=0))
-    centred /= spread
-    # The diagonal of R is what a coordinate has beside those before it.
-    left = np.abs(np.diagonal(np.linalg.qr(centred, mode="r")))
+        least = f"at least {d + 2} samples for {d} columns"
+        raise DataError(expected("gaussian: samples", least, n, hint))
+    centered = x - x.mean(axis=0)
+    spread = np.sqrt((centered * centered).sum(axis=0))
+    centered /= spread
+    # The diagonal of R is the part of a coordinate that those before it leave.
+    left = np.abs(np.diagonal(np.linalg.qr(centered, mode="r")))
     logs = 2 * np.log(np.maximum(left, math.sqrt(DIGITS))) + 2 * np.log(spread)
     return float(logs.sum() - bias(n, d))
 
 
 def bias(n: int, d: int) -> float:
-    """E ln|M| of d Gaussian coordinates of covariance I, M the sum of squares about the mean of n.
+    """Return E ln|M| of n Gaussian samples of covariance I, M their squares about the mean.
 
-    sum_i psi((n - i) / 2) + d ln 2.
+    sum_i psi((n - i) / 2) + d ln 2 for d coordinates.
     """
     from scipy.special import digamma
 
@@ -53,26 +53,26 @@ def bias(n: int, d: int) -> float:
 
 
 def varied(x: np.ndarray) -> np.ndarray:
-    """The columns of x that are not constant."""
+    """Return the columns of x that are not constant."""
     return x[:, np.ptp(x, axis=0) > 8 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)]
 
 
 def label_information(x: np.ndarray, codes: np.ndarray) -> float:
-    """I(X;Y) = sum_y p_y KL(N_y||N) of the Gaussian of each class and that of all samples.
+    """Return I(X;Y) = sum_y p_y KL(N_y||N), N_y the Gaussian of a class, N that of all samples.
 
     KL(N_y||N) = 1/2 [<(x - m)' S^-1 (x - m)>_y - d + ln|S| - ln|S_y|], which sums to H(X) - H(X|Y)
-    and is held to -ln p_y: a mixture p has p(x) >= p_y p(x|y). Log-determinants are unbiased for
+    and is limited to -ln p_y: a mixture p has p(x) >= p_y p(x|y). Log-determinants are unbiased for
     Gaussian samples.
 
     With z all samples about their class's mean, turned so that their covariance W is I, heavy tails
     leave S_y uncertain by b^2 = (<|z|^4> - sum_y p_y [(tr S_y)^2 + 2 tr S_y^2]) / n_y more than
     Gaussian classes would. S_y is drawn to W by b^2 / (b^2 + |S_y - W|^2), after Ledoit and Wolf: a
-    map that one image excites has not told of the classes in which it is silent, while classes that
-    are Gaussian stay as they are.
+    map that one image excites says nothing of the classes in which it is silent. Classes that are
+    Gaussian stay as they are.
 
     Args:
         x: (n, d) float64. Columns that are constant here are left out; n may be too small for d.
-        codes: (n,) int; classes of fewer than d + 2 samples tell nothing.
+        codes: (n,) int; classes of fewer than d + 2 samples add nothing.
 
     Returns:
         In nats; 0 where no column is left.
@@ -102,23 +102,23 @@ def label_information(x: np.ndarray, codes: np.ndarray) -> float:
     gaussian = [count for _, count in used] * (traces**2 + 2 * (own * own).sum(axis=(1, 2)))
     heavy = max(0.0, float(np.sum(fourth) - gaussian.sum()) / len(within))
     total = d * math.log(n) - bias(n, d)
-    known = 0.0
+    result = 0.0
     for (code, count), spread in zip(used, own, strict=True):
         away = float(((spread - np.eye(d)) ** 2).sum())
         drawn = heavy / (heavy + count * away) if heavy else 0.0
         sizes = np.linalg.eigvalsh((1 - drawn) * spread + drawn * np.eye(d))
         logs = np.log(np.maximum(sizes, DIGITS)).sum() + np.log(squares).sum()
-        # What was drawn to W has the small bias of W, not that of a class.
+        # The part that was drawn to W has the small bias of W, not that of a class.
         alone = (1 - drawn) ** 2
         logs += alone * (d * math.log(count) - bias(count, d)) + (1 - alone) * total
         far = float((white[codes == code] ** 2).sum(axis=1).mean()) - d
-        known += count / n * min(0.5 * (far + total - logs), -math.log(count / n))
-    return known
+        result += count / n * min(0.5 * (far + total - logs), -math.log(count / n))
+    return result
 
 
-def _whitened(centred: np.ndarray, n: int) -> np.ndarray:
-    """(n, r): the directions in which samples vary, with covariance I."""
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+def _whitened(centered: np.ndarray, n: int) -> np.ndarray:
+    """Return the directions (n, r) in which samples vary, with covariance I."""
+    left, sizes, _ = np.linalg.svd(centered, full_matrices=False)
     return left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(n)
 
 
@@ -131,22 +131,21 @@ class Gaussian(LabelEstimator):
     unbiased for Gaussian samples: E ln|S| = ln|Sigma| + sum_i psi((n - i) / 2) - d ln((n - 1) / 2).
 
     With a label I(X;Y) = H(X) - sum_y p_y H(X|y) = sum_y p_y KL(N_y||N), each entropy as of a
-    Gaussian, and each class's KL held to the -ln p_y that no mixture exceeds. Since H(X) is that of
-    a mixture it is taken too large: the value exceeds I(X;Y) where classes are Gaussian, and says
-    nothing of classes that differ otherwise. A class's covariance is drawn to that within all
-    classes where tails are too heavy to tell it. Wide responses are reduced to their leading
+    Gaussian, and each class's KL limited to the -ln p_y that no mixture exceeds. Since H(X) is that
+    of a mixture it is too large: the value exceeds I(X;Y) where classes are Gaussian, and misses
+    classes that differ otherwise. A class's covariance is shrunk to that within all classes where
+    tails are too heavy to estimate it. Wide responses are reduced to their leading
     principal components: `components`, fewer where a class has few samples. A class of too few
-    samples for that counts as the others do: it tells nothing.
+    samples for that adds nothing.
 
     Exact for Gaussian samples, a lower bound of I(X;Y) for Gaussian X and Y that are joined in
     another way; else an index of linear dependence. Needs more samples than coordinates.
 
     Coordinates that others determine leave 1e-12 of their variance by convention, so that identical
-    samples have 13.8 nats a coordinate, the ceiling. Constant coordinates know nothing.
+    samples have 13.8 nats a coordinate, the ceiling. Constant coordinates have no information.
 
     Use it where data are near Gaussian, as a quick index of linear dependence, and as the reference
-    for other estimators. Not for what depends without being correlated, nor for a bound with
-    labels.
+    for other estimators. Not for dependence without correlation, nor for a bound with labels.
 
     Units:
         Nats inside, bits where it is shown.
@@ -175,24 +174,22 @@ class Gaussian(LabelEstimator):
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`."""
-
-        room = int(np.clip(np.bincount(samples.codes).min() // 2 - 2, 1, self.components))
+        count = int(np.clip(np.bincount(samples.codes).min() // 2 - 2, 1, self.components))
 
         def prepare(x: np.ndarray) -> Prepared | None:
-            scores = principal_components(
-                x, room, seeds.generator(samples.seed, "gaussian projection")
-            )
+            rng = seeds.generator(samples.seed, "gaussian projection")
+            scores = principal_components(x, count, rng)
             scores = varied(scores.astype(np.float64))
 
-            def information(labels: np.ndarray, places: np.ndarray | None) -> float:
-                return label_information(scores if places is None else scores[places], labels)
+            def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
+                return label_information(scores if indices is None else scores[indices], labels)
 
             return Prepared(information) if scores.shape[1] else None
 
         return over_prepared(prepare, samples)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """1/2 ln(|S_x| |S_y| / |S|)."""
+        """Return 1/2 ln(|S_x| |S_y| / |S|)."""
         x, y = varied(x), varied(y)
         ceiling = -0.5 * math.log(DIGITS) * min(x.shape[1], y.shape[1])
         if not x.shape[1] or not y.shape[1]:
@@ -202,7 +199,7 @@ class Gaussian(LabelEstimator):
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """1/2 ln(|S_xz| |S_yz| / |S_xyz| |S_z|)."""
+        """Return 1/2 ln(|S_xz| |S_yz| / |S_xyz| |S_z|)."""
         x, y, z = varied(x), varied(y), varied(given)
         ceiling = -0.5 * math.log(DIGITS) * min(x.shape[1], y.shape[1])
         if not x.shape[1] or not y.shape[1]:
@@ -212,7 +209,7 @@ class Gaussian(LabelEstimator):
         )
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """1/2 ln det(2 pi e S).
+        """Return 1/2 ln det(2 pi e S).
 
         Raises:
             DataError: a constant coordinate, whose entropy is minus infinity; too few samples.
@@ -224,7 +221,7 @@ class Gaussian(LabelEstimator):
         )
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """1/2 ln(prod S_ii / |S|)."""
+        """Return 1/2 ln(prod S_ii / |S|)."""
         x = varied(x)
         if x.shape[1] < 2:
             return RawEstimate(0.0)
@@ -234,7 +231,7 @@ class Gaussian(LabelEstimator):
         )
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """KL of the Gaussian of x from that of y.
+        """Return KL of the Gaussian of x from that of y.
 
         1/2 [tr(S_y^-1 S_x) + (m_y - m_x)' S_y^-1 (m_y - m_x) - d + ln|S_y| - ln|S_x|].
         """
@@ -257,7 +254,7 @@ class Gaussian(LabelEstimator):
 
 
 def _sum(*terms: tuple[int, Sequence[np.ndarray]]) -> float:
-    """Half the sum of signed log-determinants of blocks that are joined."""
+    """Return half the sum of signed log-determinants of blocks that are joined."""
     return 0.5 * sum(
         sign * log_determinant(np.concatenate(blocks, axis=1))
         for sign, blocks in terms

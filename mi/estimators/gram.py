@@ -1,19 +1,21 @@
-"""Squared Euclidean distances between responses: one matrix serves every kernel and class."""
+"""Squared distances between samples, Gram matrices of Gaussian kernels, principal components."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from oip.core.checks import check_number
 from oip.core.errors import SettingsError, expected
 from oip.mi.backend import matmul
 
-_MATRIX_BUDGET = 1 << 30
-_BLOCK_BUDGET = 64 << 20
-"""Bytes of a block of rows."""
-_COLUMN_BUDGET = 64 << 20
+BLOCK_BUDGET = 64 << 20
+"""Bytes of a block of rows of a distance matrix, and of the columns that it is made from."""
+MATRIX_BUDGET = 1 << 30
+"""Bytes of the largest distance matrix that is made as a whole."""
 _CACHED = 1 << 20
 """Bytes of a block that are worked on at a time."""
 _ROUNDING = 1e-13
@@ -25,12 +27,14 @@ _TINY = 1e-280
 class Distances:
     """Squared Euclidean distances between the rows of x, a block of rows at a time.
 
-    Computed in float64 by matrix products of the centred data, some columns at a time, so that
+    Computed in float64 by matrix products of the centered data, some columns at a time, so that
     neither a common offset nor the width of x costs precision or memory. Up to some 2900 samples
-    the block is the whole matrix; with more the memory stays and the time goes on growing with n^2.
+    the block is the whole matrix; with more the memory stays, and the time goes on growing as n^2.
 
     Args:
         x: (n, d), finite.
+        byte_budget: bytes of a block, which has one row at least.
+        column_budget: bytes of the columns that are centered at once.
 
     Example:
         >>> import numpy as np
@@ -38,8 +42,13 @@ class Distances:
         [(3, (3, 3))]
     """
 
-    def __init__(self, x: np.ndarray) -> None:
+    def __init__(
+        self, x: np.ndarray, byte_budget: int = BLOCK_BUDGET, column_budget: int = BLOCK_BUDGET
+    ) -> None:
         self._x = x
+        size = 8 * max(1, len(x))
+        self._rows_at_once = max(1, byte_budget // size)
+        self._columns_at_once = max(1, column_budget // size)
         self._kept: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -47,27 +56,48 @@ class Distances:
 
     @property
     def whole(self) -> bool:
-        """One block is the whole matrix."""
-        return self._room >= len(self)
+        """Whether one block is the whole matrix."""
+        return self._rows_at_once >= len(self)
 
     @cached_property
     def constant(self) -> bool:
-        """All rows are the same, or differ too little for their squares."""
+        """Whether all rows are the same, or differ too little for their squares."""
         return not (self._x != self._x[:1]).any() or self._norms.max() < _TINY
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows, and their distances (rows, n) to all.
+        """Yield rows, and their distances (rows, n) to all.
 
-        Distances are 0 or more, and exactly 0 on the diagonal and between equal rows. A block is
-        the reader's, who may write into it.
+        Distances are 0 or more, and exactly 0 on the diagonal and between equal rows. The reader
+        may write into a block.
         """
-        for start in range(0, len(self), self._room):
-            rows = slice(start, min(start + self._room, len(self)))
+        for start in range(0, len(self), self._rows_at_once):
+            rows = slice(start, min(start + self._rows_at_once, len(self)))
             if self._kept is None:
-                yield rows, self._block(rows)
+                yield rows, self.between(rows)
             else:
                 block, self._kept = self._kept, None
                 yield rows, block
+
+    def between(self, rows: slice) -> np.ndarray:
+        """Return the distances (rows, n) of some rows to all."""
+        block: np.ndarray | None = None
+        for part in self._columns():
+            products = matmul(part[rows], part.T)
+            block = products if block is None else np.add(block, products, out=block)
+        norms = self._norms
+        if block is None:
+            return np.zeros((rows.stop - rows.start, len(self)))
+        least = max(_TINY, _ROUNDING * norms.max(initial=0.0))
+        step = max(1, _CACHED // (8 * len(self)))
+        for start in range(0, len(block), step):
+            part = block[start : start + step]
+            part *= 2.0
+            first = rows.start + start
+            np.subtract(norms[first : first + len(part), None] + norms, part, out=part)
+            part[part <= least] = 0.0
+        diagonal = np.arange(len(block))
+        block[diagonal, diagonal + rows.start] = 0.0
+        return block
 
     @cached_property
     def median(self) -> float:
@@ -81,45 +111,20 @@ class Distances:
             return 0.0
         if not self.whole:
             return self._median_of_blocks()
-        self._kept = self._block(slice(0, len(self)))
+        self._kept = self.between(slice(0, len(self)))
         return median_squared_distance(self._kept)
 
-    @property
-    def _room(self) -> int:
-        return max(1, _BLOCK_BUDGET // (8 * max(1, len(self))))
-
     def _columns(self) -> Iterator[np.ndarray]:
-        """Centred columns (n, some) float64."""
-        width = max(1, _COLUMN_BUDGET // (8 * max(1, len(self))))
-        for start in range(0, self._x.shape[1], width):
-            part = np.array(self._x[:, start : start + width], np.float64)
+        """Yield centered columns (n, some) float64."""
+        for start in range(0, self._x.shape[1], self._columns_at_once):
+            part = np.array(self._x[:, start : start + self._columns_at_once], np.float64)
             part -= part.mean(axis=0)
             yield part
 
     @cached_property
     def _norms(self) -> np.ndarray:
-        """(n,): of the centred rows, squared."""
+        """(n,): of the centered rows, squared."""
         return np.sum([np.einsum("ij,ij->i", part, part) for part in self._columns()], axis=0)
-
-    def _block(self, rows: slice) -> np.ndarray:
-        block: np.ndarray | None = None
-        for part in self._columns():
-            found = matmul(part[rows], part.T)
-            block = found if block is None else np.add(block, found, out=block)
-        norms = self._norms
-        if block is None:
-            return np.zeros((rows.stop - rows.start, len(self)))
-        least = max(_TINY, _ROUNDING * norms.max(initial=0.0))
-        step = max(1, _CACHED // (8 * len(self)))
-        for start in range(0, len(block), step):
-            part = block[start : start + step]
-            part *= 2.0
-            first = rows.start + start
-            np.subtract(norms[first : first + len(part), None] + norms, part, out=part)
-            part[part <= least] = 0.0
-        places = np.arange(len(block))
-        block[places, places + rows.start] = 0.0
-        return block
 
     def _median_of_blocks(self) -> float:
         # Floats of 0 or more are in the order of their bits: 16 of these, then 16 more.
@@ -143,53 +148,51 @@ class Distances:
         return float(middle.view(np.float64))
 
 
-def block_bytes(n: int) -> int:
-    """Bytes of one block of the distances between n samples."""
-    return min(8 * n * n, max(_BLOCK_BUDGET, 8 * n))
+def block_bytes(n: int, byte_budget: int = BLOCK_BUDGET) -> int:
+    """Return the bytes of one block of the distances between n samples."""
+    return min(8 * n * n, max(byte_budget, 8 * n))
 
 
 def matrix_bytes(n: int) -> int:
-    """Bytes of all distances between n samples."""
+    """Return the bytes of all distances between n samples."""
     return 8 * n * n
 
 
-def squared_distances(x: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances between the rows of x, for what needs all of them at once.
+def squared_distances(x: np.ndarray, byte_budget: int = MATRIX_BUDGET) -> np.ndarray:
+    """Return squared Euclidean distances between the rows of x, where all are needed at once.
 
     Args:
         x: (n, d), finite.
+        byte_budget: bytes of the largest matrix that is allowed.
 
     Returns:
         (n, n) float64, symmetric, 0 or more, exactly 0 on the diagonal and between equal rows.
 
     Raises:
-        SettingsError: n is too large for one matrix of 1 GiB.
+        SettingsError: n is too large for one matrix.
     """
     n = len(x)
-    if matrix_bytes(n) > _MATRIX_BUDGET:
-        most = int((_MATRIX_BUDGET // 8) ** 0.5)
+    if matrix_bytes(n) > byte_budget:
+        most = int((byte_budget // 8) ** 0.5)
         hint = "This needs the whole matrix: use fewer, or another estimator, such as kde or ksg."
         raise SettingsError(
             expected("distances between samples", f"at most {most} samples", n, hint)
         )
-    return Distances(x)._block(slice(0, n))
+    return Distances(x).between(slice(0, n))
 
 
 def median_squared_distance(distances: np.ndarray) -> float:
-    """Median of the squared distances between different samples.
+    """Return the median of the squared distances (n, n) between different samples.
 
     Where more than half of them are 0 (a map that is mostly silent) it is the median of the others,
     so that it is 0 for a constant only.
-
-    Args:
-        distances: (n, n), symmetric.
     """
     n = len(distances)
     pairs = np.empty(n * (n - 1) // 2)
     start = 0
-    for place, row in enumerate(distances):
-        stop = start + n - 1 - place
-        pairs[start:stop] = row[place + 1 :]
+    for index, row in enumerate(distances):
+        stop = start + n - 1 - index
+        pairs[start:stop] = row[index + 1 :]
         start = stop
     if not pairs.size:
         return 0.0
@@ -198,3 +201,105 @@ def median_squared_distance(distances: np.ndarray) -> float:
         return middle
     positive = pairs[pairs > 0]
     return float(np.median(positive, overwrite_input=True)) if positive.size else 0.0
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """The width of the kernel K = exp(-D / 2 sigma^2), D being squared distances.
+
+    The last of these that is given counts:
+        relative: 2 sigma^2 as a share of the median squared distance, free of scale;
+        silverman: h in sigma = h n^(-1 / (4 + d)), in the samples' own units (the paper has h = 5
+            for responses and .1 for errors);
+        sigma: in the samples' own units.
+    """
+
+    relative: float = 1.0
+    silverman: float | None = None
+    sigma: float | None = None
+
+    def check(self, owner: str) -> None:
+        """Raise SettingsError for what is no number above 0."""
+        check_number(f"{owner}: relative", self.relative)
+        for name in ("silverman", "sigma"):
+            if getattr(self, name) is not None:
+                check_number(f"{owner}: {name}", getattr(self, name))
+
+    def doubled_square(self, distances: np.ndarray | Distances, d: int) -> float:
+        """Return 2 sigma^2 for squared distances (n, n), or in blocks, of samples (n, d)."""
+        if self.sigma is not None:
+            return 2 * self.sigma**2
+        if self.silverman is not None:
+            return 2 * (self.silverman * len(distances) ** (-1 / (4 + d))) ** 2
+        if isinstance(distances, Distances):
+            return self.relative * distances.median
+        return self.relative * median_squared_distance(distances)
+
+
+def gram(x: np.ndarray, width: Bandwidth) -> np.ndarray:
+    """Return the Gram matrix (n, n) float64 of samples x (n, d): 1 on the diagonal.
+
+    All elements are 1 for a constant x.
+    """
+    distances = squared_distances(x)
+    if not distances.any():
+        distances[:] = 1.0
+        return distances
+    return exponential(distances, width.doubled_square(distances, x.shape[1]))
+
+
+def exponential(distances: np.ndarray, scale: float) -> np.ndarray:
+    """Replace distances by exp(-distance / scale), in place."""
+    with np.errstate(over="ignore"):  # infinitely far is 0
+        distances /= -scale
+    return np.exp(distances, out=distances)
+
+
+def label_gram(codes: np.ndarray) -> np.ndarray:
+    """Return the Gram matrix (n, n) of a label: 1 for two samples of one class, else 0."""
+    return (codes[:, None] == codes[None, :]).astype(np.float64)
+
+
+def cut(matrix: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
+    """Return the rows and columns of some samples of a matrix (n, n); all of them if None."""
+    return matrix if indices is None else matrix[np.ix_(indices, indices)]
+
+
+def principal_components(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return scores on the leading principal components of x, all on one scale.
+
+    The largest variance comes first. Wide x goes through a random projection with two power steps
+    (Halko, Martinsson, Tropp, 2011), which finds the leading components to a few parts in 1000.
+
+    Args:
+        x: (n, d) float, finite.
+        count: most components.
+        rng: for the projection.
+
+    Returns:
+        (n, min(d, n, count)) float32, centered. The mean squared norm of the rows is 1, less what
+        is left out; all are zero for a constant x.
+    """
+    # Scaled before it is cast, by a power of 2, which is exact: single precision ends at 3e38.
+    exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
+    scaled = np.ldexp(x, -exponent)
+    centered = np.array(scaled, np.float64 if x.shape[1] <= count else np.float32)
+    centered -= centered.mean(axis=0)
+    largest = np.abs(centered).max(initial=0.0)
+    if largest <= 8 * np.finfo(x.dtype).eps * np.abs(scaled).max(initial=0.0):
+        return np.zeros((len(x), min(x.shape[1], count)), np.float32)
+    centered /= largest
+    size = np.sqrt((centered.astype(np.float64) ** 2).sum(axis=1).mean())
+    centered /= centered.dtype.type(size)
+    if x.shape[1] <= count:
+        _, axes = np.linalg.eigh(centered.T @ centered)
+        return (centered @ axes[:, ::-1]).astype(np.float32)
+    basis = centered @ rng.standard_normal((x.shape[1], count + 10)).astype(np.float32)
+    for _ in range(2):
+        basis = np.linalg.qr(basis)[0]
+        basis = centered @ np.linalg.qr(centered.T @ basis)[0]
+    basis = np.linalg.qr(basis)[0]
+    inner = (basis.T @ centered).astype(np.float64)
+    squares, axes = np.linalg.eigh(inner @ inner.T)
+    scores = basis @ (axes[:, ::-1] * np.sqrt(np.maximum(squares[::-1], 0.0)))
+    return scores[:, :count].astype(np.float32)

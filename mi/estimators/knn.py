@@ -1,4 +1,4 @@
-"""Nearest-neighbour estimates: densities from the distances to the k-th neighbour."""
+"""Nearest-neighbor estimates: densities from the distances to the k-th neighbor."""
 
 from __future__ import annotations
 
@@ -13,140 +13,14 @@ from oip.core import seeds
 from oip.core.checks import check_flag, check_whole
 from oip.core.errors import DataError, SettingsError, expected
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.components import principal_components
+from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Information, Prepared, over_prepared
 from oip.mi.validation import TIED, tied_share
 
-_MARGIN = 6
-"""The list holds as many neighbours as make k of a common class likely, times this."""
-_ROWS = 1 << 22
-
-
-def prepared(x: np.ndarray, k: int, rarity: float) -> Information:
-    """Ross's estimate of I(X;Y) for any label of any of the samples x.
-
-    The samples nearer than the k-th neighbour of a sample's own class are those before it in the
-    list of its neighbours: once the list is made, a label only has to be looked up along it. The
-    few samples whose list ends too early are compared with all others.
-
-    Args:
-        x: (n, d) float64 without ties.
-        k: neighbours looked for in the sample's class; all but itself where the class is smaller.
-        rarity: samples for each one of a common class.
-
-    Returns:
-        `information(codes, places)` in nats; classes of one sample are left out.
-    """
-    if x.shape[1] == 1:
-        return _prepared_line(x[:, 0], k)
-    n = len(x)
-    length = int(min(n - 1, max(8, _MARGIN * (k + 1) * rarity)))
-    near = nearest(x, length)[1].astype(np.int32)
-
-    def information(codes: np.ndarray, places: np.ndarray | None) -> float:
-        own = np.full(n, -1, np.int32)
-        own[slice(None) if places is None else places] = codes
-        counts = np.bincount(codes)
-        kept = np.flatnonzero(own >= 0)
-        kept = kept[counts[own[kept]] > 1]
-        if not kept.size:
-            return 0.0
-        own[np.setdiff1d(np.arange(n), kept)] = -1
-        return _ross(x, near, own, kept, counts[own[kept]], k)
-
-    return information
-
-
-def _prepared_line(x: np.ndarray, k: int) -> Information:
-    """The same on a line, where neighbours of a class are beside each other once it is sorted."""
-    everything = np.argsort(x)
-
-    def information(codes: np.ndarray, places: np.ndarray | None) -> float:
-        order = everything
-        if places is not None:
-            own = np.full(len(x), -1, np.int32)
-            own[places] = codes
-            order, codes = order[own[order] >= 0], own
-        order = order[np.bincount(codes[order])[codes[order]] > 1]
-        if not order.size:
-            return 0.0
-        order = order[np.argsort(codes[order], kind="stable")]
-        values, classes = x[order], codes[order]
-        sizes = np.bincount(classes)[classes]
-        far = np.full((len(order), 2 * k), np.inf)
-        for step in range(1, min(k, len(order) - 1) + 1):
-            apart = np.where(
-                classes[step:] == classes[:-step], values[step:] - values[:-step], np.inf
-            )
-            far[step:, step - 1], far[:-step, k + step - 1] = apart, apart
-        wanted = np.minimum(k, sizes - 1)
-        radius = np.take_along_axis(np.sort(far, axis=1), wanted[:, None] - 1, axis=1)[:, 0]
-        inside = within(values[:, None], np.nextafter(radius, 0))
-        return _estimate(wanted, sizes, inside)
-
-    return information
-
-
-def _estimate(wanted: np.ndarray, sizes: np.ndarray, inside: np.ndarray) -> float:
-    """psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>."""
-    from scipy.special import digamma
-
-    value = digamma(len(wanted)) + digamma(wanted).mean()
-    return float(value - digamma(sizes).mean() - digamma(inside).mean())
-
-
-def _ross(
-    x: np.ndarray,
-    near: np.ndarray,
-    own: np.ndarray,
-    kept: np.ndarray,
-    sizes: np.ndarray,
-    k: int,
-) -> float:
-    """The estimate of the samples `kept`, whose label is `own`; it is -1 for all others."""
-    wanted = np.minimum(k, sizes - 1)
-    inside = np.zeros(len(kept), int)
-    # Most samples find their k-th soon; only the others go on along the list.
-    lacking = np.arange(len(kept))
-    for length in (near.shape[1] // 4, near.shape[1]):
-        if length and lacking.size:
-            inside[lacking] = _along(near[:, :length], own, kept[lacking], wanted[lacking])
-            lacking = lacking[inside[lacking] == 0]
-    step = max(1, _ROWS // len(x))
-    for start in range(0, len(lacking), step):
-        rows = lacking[start : start + step]
-        distances = chebyshev(x[kept[rows]], x[kept])
-        same = own[kept[rows]][:, None] == own[kept][None, :]
-        ordered = np.sort(np.where(same, distances, np.inf), axis=1)
-        radius = np.take_along_axis(ordered, wanted[rows][:, None], axis=1)
-        inside[rows] = (distances < radius).sum(axis=1)
-    return _estimate(wanted, sizes, inside)
-
-
-def _along(near: np.ndarray, own: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(rows,) int: samples nearer than the last one wanted, itself among them; 0 if that is not in
-    the list."""
-    result = np.zeros(len(rows), int)
-    everyone = bool((own >= 0).all())
-    step = max(1, _ROWS // near.shape[1])
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        labels = own[near[rows[part]]]
-        counted = np.cumsum(labels == own[rows[part], None], axis=1, dtype=np.int32)
-        reached = counted >= wanted[part, None]
-        end = reached.argmax(axis=1)
-        before = end + 1
-        if not everyone:
-            seen = np.cumsum(labels >= 0, axis=1, dtype=np.int32)
-            before = seen[np.arange(len(end)), end]
-        result[part] = np.where(reached[:, -1], before, 0)
-    return result
-
-
 MOST_DIMENSIONS = 20
-"""Above it neighbours are all equally far, and estimates far too small."""
+"""Above it neighbors are all equally far, and estimates far too small."""
 _JITTER = 1e-10
 _COMPONENTS = 8
 _ABOVE = "Above H(Y), which no information about Y exceeds: by the error of the estimate."
@@ -156,21 +30,21 @@ _ABOVE = "Above H(Y), which no information about Y exceeds: by the error of the 
 class Ksg(LabelEstimator):
     """Kozachenko and Leonenko, Kraskov, Stoegbauer and Grassberger, and Ross.
 
-    With the Chebyshev distance r_i of sample i to its k-th neighbour (in the joint space), psi the
+    With the Chebyshev distance r_i of sample i to its k-th neighbor (in the joint space), psi the
     digamma function and <> the mean over samples:
 
     - H(X) = psi(n) - psi(k) + d <ln 2 r_i>.
     - I(X;Y), algorithm 1: psi(k) + psi(n) - <psi(n_x + 1) + psi(n_y + 1)>, n_x the samples nearer
       than r_i in x. Algorithm 2: psi(k) - 1/k + psi(n) - <psi(n_x) + psi(n_y)>, n_x those within
-      the k neighbours' largest distance in x.
+      the k neighbors' largest distance in x.
     - T(X): the same with a term a coordinate and (d - 1) psi(n).
     - I(X;Y|Z) = psi(k) + <psi(n_z + 1) - psi(n_xz + 1) - psi(n_yz + 1)>.
-    - Label: psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>, k_i = min(k, N_y - 1) the neighbours
-      looked for among the N_y samples of i's class, m_i the samples (i itself among them) nearer
-      than the last of these. Classes of one sample are left out.
+    - Label: psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>, k_i = min(k, N_y - 1) neighbors among
+      the N_y samples of i's class, m_i the samples (i itself among them) nearer than the last of
+      these. Classes of one sample are left out.
     - KL(P||Q) = d <ln s_i / r_i> + ln m / (n - 1), s_i the distance to the k-th of m samples of Q.
 
-    Coordinates are standardised first unless `standardise` is False (entropies are given in the
+    Coordinates are standardized first unless `standardize` is False (entropies are given in the
     units of x all the same); coordinates with equal values are moved by a seeded 1e-10. Values are
     signed, and shown so unless `clip`. Consistent for continuous X of few dimensions with a smooth
     density, nearly unbiased for independent ones. Above some 20 dimensions far too small (14.4 nats
@@ -212,10 +86,10 @@ class Ksg(LabelEstimator):
     map_draws: ClassVar[int] = 100
 
     k: int = 3
-    """Neighbours."""
+    """Neighbors."""
     algorithm: int = 1
     """1 or 2 of Kraskov et al., for numbers and numbers."""
-    standardise: bool = True
+    standardize: bool = True
     """Divide every coordinate by its standard deviation."""
     clip: bool = False
     """Show information under 0 as 0."""
@@ -227,95 +101,93 @@ class Ksg(LabelEstimator):
         check_whole("ksg: k", self.k)
         if self.algorithm not in (1, 2):
             raise SettingsError(expected("ksg: algorithm", "1 or 2", self.algorithm))
-        check_flag("ksg: standardise", self.standardise)
+        check_flag("ksg: standardize", self.standardize)
         check_flag("ksg: clip", self.clip)
         if self.components is not None:
             check_whole("ksg: components", self.components)
 
     @property
     def fewest(self) -> int:
-        """k neighbours and the sample itself."""
+        """k neighbors and the sample itself."""
         return self.k + 1
 
     @property
     def clips(self) -> bool:
-        """Signed values are shown unless clipping was asked for."""
+        """Whether signed values are clipped, as `clip` says."""
         return self.clip
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; one list of neighbours a map serves all labels."""
+        """See `LabelEstimator._over_maps`; one list of neighbors a map serves all labels."""
         self._check_k(len(samples.codes))
-        most = int(np.bincount(samples.codes).max())
+        rarity = len(samples.codes) / int(np.bincount(samples.codes).max())
 
         def prepare(x: np.ndarray) -> Prepared | None:
             if not np.ptp(x, axis=0).any():
                 return None
-            told = _ties("x", x)
             wide = x.shape[1] > MOST_DIMENSIONS
-            room = self.components or (_COMPONENTS if wide else x.shape[1])
-            ready, reduced = self._reduced("x", np.asarray(x, np.float64), room, samples.seed)
-            return Prepared(prepared(ready, self.k, len(samples.codes) / most), (*told, *reduced))
+            count = self.components or (_COMPONENTS if wide else x.shape[1])
+            ready, notices = self._reduced("x", np.asarray(x, np.float64), count, samples.seed)
+            return Prepared(ross_information(ready, self.k, rarity), (*_ties("x", x), *notices))
 
-        found = over_prepared(prepare, samples)
+        estimates = over_prepared(prepare, samples)
         if self.clip:
-            return found
-        above = found.raw > found.ceiling
-        told = [
-            (*text, _ABOVE) if high else text
-            for text, high in zip(found.notices, above, strict=True)
+            return estimates
+        above = estimates.raw > estimates.ceiling
+        notices = [
+            (*texts, _ABOVE) if high else texts
+            for texts, high in zip(estimates.notices, above, strict=True)
         ]
-        return replace(found, notices=tuple(told))
+        return replace(estimates, notices=tuple(notices))
 
     def _reduced(
-        self, name: str, x: np.ndarray, room: int, seed: int
+        self, name: str, x: np.ndarray, count: int, seed: int
     ) -> tuple[np.ndarray, tuple[str, ...]]:
-        """x (n, d) without ties and ready, of `room` principal components if d is more."""
-        if x.shape[1] <= room:
+        """Return x (n, d) ready, of `count` principal components if d is more, and a notice."""
+        if x.shape[1] <= count:
             return self._ready(x, seed), ()
-        scores = principal_components(x, room, seeds.generator(seed, "ksg projection")).astype(
-            np.float64
-        )
-        told = f"{name} has {x.shape[1]} dimensions: {room} principal components were used."
-        return self._jittered(scores / (scores.std() or 1.0), seed), (told,)
+        rng = seeds.generator(seed, "ksg projection")
+        scores = principal_components(x, count, rng).astype(np.float64)
+        notice = f"{name} has {x.shape[1]} dimensions: {count} principal components were used."
+        return self._jittered(scores / (scores.std() or 1.0), seed), (notice,)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """Algorithm 1 or 2 of Kraskov et al."""
-        told = _ties("x", x) + _ties("y", y)
+        """Estimate I(X;Y) by algorithm 1 or 2 of Kraskov et al."""
+        notices = _ties("x", x) + _ties("y", y)
         parts = []
-        for place, (name, side) in enumerate((("x", x), ("y", y))):
-            room = self.components or side.shape[1]
-            ready, reduced = self._reduced(name, side, room, seed + place)
+        for index, (name, side) in enumerate((("x", x), ("y", y))):
+            ready, reduced = self._reduced(
+                name, side, self.components or side.shape[1], seed + index
+            )
             parts.append(ready)
-            told += reduced
-        return RawEstimate(self._joint(parts), notices=told + _wide(*parts))
+            notices += reduced
+        return RawEstimate(self._joint(parts), notices=notices + _wide(*parts))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Algorithm 1 or 2 of Kraskov et al. for as many variables as x has columns."""
+        """Estimate T(X) by algorithm 1 or 2 of Kraskov et al. for as many variables as columns."""
         ready = self._ready(x, seed)
-        return RawEstimate(
-            self._joint([column[:, None] for column in ready.T]), notices=self._notices(x=x)
-        )
+        columns = [column[:, None] for column in ready.T]
+        return RawEstimate(self._joint(columns), notices=_notices(x=x))
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """Frenzel and Pompe."""
+        """Estimate I(X;Y|Z) as Frenzel and Pompe do."""
         from scipy.special import digamma
 
-        told = self._notices(x=x, y=y, given=given)
+        notices = _notices(x=x, y=y, given=given)
         self._check_k(len(x))
         x, y, z = (self._ready(side, seed + i) for i, side in enumerate((x, y, given)))
         radius, _ = nearest(np.concatenate([x, y, z], axis=1), self.k)
         near = np.nextafter(radius, 0)
-        counts = [
+        of_z, of_xz, of_yz = (
             digamma(within(side, near))
             for side in (z, np.concatenate([x, z], axis=1), np.concatenate([y, z], axis=1))
-        ]
-        nats = digamma(self.k) + (counts[0] - counts[1] - counts[2]).mean()
-        return RawEstimate(float(nats), notices=told)
+        )
+        nats = digamma(self.k) + (of_z - of_xz - of_yz).mean()
+        return RawEstimate(float(nats), notices=notices)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Kozachenko and Leonenko, in the units of x.
+        """Estimate H(X) as Kozachenko and Leonenko do, in the units of x.
 
         Raises:
             DataError: a constant coordinate, whose entropy is minus infinity.
@@ -326,36 +198,35 @@ class Ksg(LabelEstimator):
         self._check_k(n)
         if not np.ptp(x, axis=0).all():
             raise DataError(expected("ksg: x", "coordinates that vary", "a constant one"))
-        scale = x.std(axis=0) if self.standardise else np.ones(d)
+        scale = x.std(axis=0) if self.standardize else np.ones(d)
         radius, _ = nearest(self._ready(x, seed), self.k)
         nats = digamma(n) - digamma(self.k) + d * np.log(2 * radius).mean() + np.log(scale).sum()
-        return RawEstimate(float(nats), notices=self._notices(x=x))
+        return RawEstimate(float(nats), notices=_notices(x=x))
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """Wang, Kulkarni and Verdu, with one k for both."""
+        """Estimate KL(P||Q) as Wang, Kulkarni and Verdu do, with one k for both."""
         self._check_k(min(len(x), len(y)))
-        told = self._notices(x=x, y=y)
         both = self._ready(np.concatenate([x, y]), seed)
         first, second = both[: len(x)], both[len(x) :]
         own, _ = nearest(first, self.k)
-        other = nearest_of(second, first, self.k)
-        nats = x.shape[1] * np.log(other / own).mean() + math.log(len(y) / (len(x) - 1))
-        return RawEstimate(float(nats), notices=told)
+        to_second = nearest_of(second, first, self.k)
+        nats = x.shape[1] * np.log(to_second / own).mean() + math.log(len(y) / (len(x) - 1))
+        return RawEstimate(float(nats), notices=_notices(x=x, y=y))
 
     def _joint(self, parts: list[np.ndarray]) -> float:
-        """The information of variables (n, d_i) that are standardised and without ties."""
+        """Return the information of variables (n, d_i) that are standardized and without ties."""
         from scipy.special import digamma
 
         n, variables = len(parts[0]), len(parts)
         self._check_k(n)
-        radius, places = nearest(np.concatenate(parts, axis=1), self.k)
+        radius, neighbors = nearest(np.concatenate(parts, axis=1), self.k)
         if self.algorithm == 1:
             near = np.nextafter(radius, 0)
             counts = [digamma(within(part, near)).mean() for part in parts]
             return float(digamma(self.k) + (variables - 1) * digamma(n) - sum(counts))
         counts = []
         for part in parts:
-            reach = np.abs(part[places] - part[:, None]).max(axis=(1, 2))
+            reach = np.abs(part[neighbors] - part[:, None]).max(axis=(1, 2))
             # The sample itself is not counted.
             counts.append(digamma(within(part, np.nextafter(reach, np.inf)) - 1).mean())
         shift = digamma(self.k) - (variables - 1) / self.k
@@ -366,8 +237,8 @@ class Ksg(LabelEstimator):
             raise SettingsError(expected("ksg: k", f"under the number of samples, {n}", self.k))
 
     def _ready(self, x: np.ndarray, seed: int) -> np.ndarray:
-        """Standardised unless told otherwise, and without ties."""
-        if self.standardise:
+        """Return x without ties, standardized if `standardize`."""
+        if self.standardize:
             spread = x.std(axis=0)
             x = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return self._jittered(x, seed)
@@ -377,16 +248,18 @@ class Ksg(LabelEstimator):
         tied = (ordered[1:] == ordered[:-1]).any(axis=0)
         if not tied.any():
             return x
-        size = _JITTER * np.maximum(np.abs(x).mean(axis=0), 1.0 if self.standardise else 0.0)
+        size = _JITTER * np.maximum(np.abs(x).mean(axis=0), 1.0 if self.standardize else 0.0)
         return x + seeds.generator(seed, "ksg ties").normal(size=x.shape) * np.where(tied, size, 0)
 
-    def _notices(self, **sides: np.ndarray) -> tuple[str, ...]:
-        told = tuple(text for name, side in sides.items() for text in _ties(name, side))
-        return told + _wide(*sides.values())
+
+def _notices(**sides: np.ndarray) -> tuple[str, ...]:
+    return tuple(text for name, side in sides.items() for text in _ties(name, side)) + _wide(
+        *sides.values()
+    )
 
 
 def _wide(*sides: np.ndarray) -> tuple[str, ...]:
-    """A notice where neighbours are sought in too many dimensions."""
+    """Return a notice where there are too many dimensions for neighbors."""
     d = sum(side.shape[1] for side in sides)
     if d <= MOST_DIMENSIONS:
         return ()
@@ -394,86 +267,220 @@ def _wide(*sides: np.ndarray) -> tuple[str, ...]:
 
 
 def _ties(name: str, x: np.ndarray) -> tuple[str, ...]:
-    """A notice where many samples share a value of a coordinate."""
+    """Return a notice where many samples share a value of a coordinate."""
     share = tied_share(x)
     if share <= TIED:
         return ()
     return (f"{name}: {share:.0%} of the values of a coordinate are ties, broken at random.",)
 
 
+_MARGIN = 6
+"""The list holds as many neighbors as make k of a common class likely, times this."""
+_ELEMENTS = 1 << 22
+"""Of a matrix that is worked on at once."""
+
+
+def ross_information(x: np.ndarray, k: int, rarity: float) -> Information:
+    """Return Ross's estimate of I(X;Y) for any label of any of the samples x.
+
+    The samples nearer than the k-th neighbor of a sample's own class are those before it in the
+    list of its neighbors: once the list is made, a label only has to be looked up along it. The
+    few samples whose list ends too early are compared with all.
+
+    Args:
+        x: (n, d) float64 without ties.
+        k: neighbors in the sample's class; all but itself where the class is smaller.
+        rarity: number of samples for each one of a common class.
+
+    Returns:
+        `information(codes, indices)` in nats; classes of one sample are left out.
+    """
+    if x.shape[1] == 1:
+        return _ross_on_line(x[:, 0], k)
+    n = len(x)
+    length = int(min(n - 1, max(8, _MARGIN * (k + 1) * rarity)))
+    near = nearest(x, length)[1].astype(np.int32)
+
+    def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
+        labels = np.full(n, -1, np.int32)
+        labels[slice(None) if indices is None else indices] = codes
+        counts = np.bincount(codes)
+        kept = np.flatnonzero(labels >= 0)
+        kept = kept[counts[labels[kept]] > 1]
+        if not kept.size:
+            return 0.0
+        labels[np.setdiff1d(np.arange(n), kept)] = -1
+        return _ross(x, near, labels, kept, counts[labels[kept]], k)
+
+    return information
+
+
+def _ross_on_line(x: np.ndarray, k: int) -> Information:
+    """Do the same on a line, where a class's neighbors are adjacent once it is sorted."""
+    everything = np.argsort(x)
+
+    def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
+        order = everything
+        if indices is not None:
+            labels = np.full(len(x), -1, np.int32)
+            labels[indices] = codes
+            order, codes = order[labels[order] >= 0], labels
+        order = order[np.bincount(codes[order])[codes[order]] > 1]
+        if not order.size:
+            return 0.0
+        order = order[np.argsort(codes[order], kind="stable")]
+        values, classes = x[order], codes[order]
+        sizes = np.bincount(classes)[classes]
+        far = np.full((len(order), 2 * k), np.inf)
+        for step in range(1, min(k, len(order) - 1) + 1):
+            same = classes[step:] == classes[:-step]
+            distances = np.where(same, values[step:] - values[:-step], np.inf)
+            far[step:, step - 1], far[:-step, k + step - 1] = distances, distances
+        ranks = np.minimum(k, sizes - 1)
+        radius = np.take_along_axis(np.sort(far, axis=1), ranks[:, None] - 1, axis=1)[:, 0]
+        inside = within(values[:, None], np.nextafter(radius, 0))
+        return _ross_value(ranks, sizes, inside)
+
+    return information
+
+
+def _ross_value(ranks: np.ndarray, sizes: np.ndarray, inside: np.ndarray) -> float:
+    """Return psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>."""
+    from scipy.special import digamma
+
+    value = digamma(len(ranks)) + digamma(ranks).mean()
+    return float(value - digamma(sizes).mean() - digamma(inside).mean())
+
+
+def _ross(
+    x: np.ndarray,
+    near: np.ndarray,
+    labels: np.ndarray,
+    kept: np.ndarray,
+    sizes: np.ndarray,
+    k: int,
+) -> float:
+    """Return the estimate of the samples `kept`, with classes of `sizes`; other labels are -1."""
+    ranks = np.minimum(k, sizes - 1)
+    inside = np.zeros(len(kept), int)
+    # Most samples reach their k-th soon; only the others go on along the list.
+    lacking = np.arange(len(kept))
+    for length in (near.shape[1] // 4, near.shape[1]):
+        if length and lacking.size:
+            inside[lacking] = _along(near[:, :length], labels, kept[lacking], ranks[lacking])
+            lacking = lacking[inside[lacking] == 0]
+    step = max(1, _ELEMENTS // len(x))
+    for start in range(0, len(lacking), step):
+        rows = lacking[start : start + step]
+        distances = chebyshev(x[kept[rows]], x[kept])
+        same = labels[kept[rows]][:, None] == labels[kept][None, :]
+        ordered = np.sort(np.where(same, distances, np.inf), axis=1)
+        radius = np.take_along_axis(ordered, ranks[rows][:, None], axis=1)
+        inside[rows] = (distances < radius).sum(axis=1)
+    return _ross_value(ranks, sizes, inside)
+
+
+def _along(near: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Count the samples nearer than the one of a rank in the own class, itself among them.
+
+    (rows,) int, 0 where that one is not in the list.
+    """
+    result = np.zeros(len(rows), int)
+    everyone = bool((labels >= 0).all())
+    step = max(1, _ELEMENTS // near.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        classes = labels[near[rows[part]]]
+        counted = np.cumsum(classes == labels[rows[part], None], axis=1, dtype=np.int32)
+        reached = counted >= ranks[part, None]
+        end = reached.argmax(axis=1)
+        before = end + 1
+        if not everyone:
+            used = np.cumsum(classes >= 0, axis=1, dtype=np.int32)
+            before = used[np.arange(len(end)), end]
+        result[part] = np.where(reached[:, -1], before, 0)
+    return result
+
+
 _TREE_DIMENSIONS = 8
 """Above it a tree visits nearly every sample, and comparing all of them is quicker."""
-_BUDGET = 32 << 20
+BLOCK_BUDGET = 32 << 20
+"""Bytes of distances that are compared at once."""
 
 
-def nearest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the k-th neighbour (n,), and the places (n, k) of all k, the nearest first.
+def nearest(
+    x: np.ndarray, k: int, byte_budget: int = BLOCK_BUDGET
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance (n,) to the k-th neighbor, and the indices (n, k) of all k by distance.
 
     Args:
         x: (n, d) float64.
-        k: under n; a sample is no neighbour of its own.
+        k: under n; a sample is no neighbor of its own.
+        byte_budget: of distances that are compared at once.
     """
     if x.shape[1] <= _TREE_DIMENSIONS:
         from scipy.spatial import KDTree
 
-        found = KDTree(x).query(x, k + 1, p=np.inf)
-        far, places = np.asarray(found[0]), np.asarray(found[1])
-        return far[:, -1], places[:, 1:]
-    radius, places = np.empty(len(x)), np.empty((len(x), k), int)
-    for rows, distances in _blocks(x, x):
+        far, neighbors = map(np.asarray, KDTree(x).query(x, k + 1, p=np.inf))
+        return far[:, -1], neighbors[:, 1:]
+    radius, neighbors = np.empty(len(x)), np.empty((len(x), k), int)
+    for rows, distances in _blocks(x, x, byte_budget):
         distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
         near = np.argpartition(distances, k - 1, axis=1)[:, :k]
         far = np.take_along_axis(distances, near, axis=1)
         order = np.argsort(far, axis=1)
-        places[rows] = np.take_along_axis(near, order, axis=1)
+        neighbors[rows] = np.take_along_axis(near, order, axis=1)
         radius[rows] = far.max(axis=1)
-    return radius, places
+    return radius, neighbors
 
 
-def nearest_of(points: np.ndarray, x: np.ndarray, k: int) -> np.ndarray:
-    """(n,): distance of each row of x (n, d) to the k-th nearest of the points (m, d)."""
+def nearest_of(
+    points: np.ndarray, x: np.ndarray, k: int, byte_budget: int = BLOCK_BUDGET
+) -> np.ndarray:
+    """Return the distance (n,) of each row of x (n, d) to the k-th nearest of the points (m, d)."""
     if x.shape[1] <= _TREE_DIMENSIONS:
         from scipy.spatial import KDTree
 
         far = KDTree(points).query(x, k, p=np.inf)[0]
         return np.reshape(far, (len(x), k))[:, -1]
     result = np.empty(len(x))
-    for rows, distances in _blocks(x, points):
+    for rows, distances in _blocks(x, points, byte_budget):
         result[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]
     return result
 
 
-def within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """(n,) int: samples at most `radius` (n,) from each, itself among them.
+def within(x: np.ndarray, radius: np.ndarray, byte_budget: int = BLOCK_BUDGET) -> np.ndarray:
+    """Count the samples (n,) at most `radius` from each, itself among them.
 
     Args:
         x: (n, d) float64.
         radius: (n,); for what is nearer than r, give the float before r.
+        byte_budget: of distances that are compared at once.
     """
     n, d = x.shape
     if d == 1:
-        return _between(x[:, 0], radius)
+        return _within_on_line(x[:, 0], radius)
     if d <= _TREE_DIMENSIONS:
         from scipy.spatial import KDTree
 
         tree = KDTree(x)
         return np.asarray(tree.query_ball_point(x, radius, p=np.inf, return_length=True))
     result = np.empty(n, int)
-    for rows, distances in _blocks(x, x):
+    for rows, distances in _blocks(x, x, byte_budget):
         result[rows] = (distances <= radius[rows, None]).sum(axis=1)
     return result
 
 
 def chebyshev(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(n, m): largest difference of a coordinate, of rows of x (n, d) and y (m, d)."""
+    """Return the largest difference of a coordinate (n, m) of rows of x (n, d) and y (m, d)."""
     result = np.abs(x[:, None, 0] - y[None, :, 0])
     for column in range(1, x.shape[1]):
         np.maximum(result, np.abs(x[:, None, column] - y[None, :, column]), out=result)
     return result
 
 
-def _between(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """`within` on a line. x + radius is rounded, so that the ends are looked at once more."""
+def _within_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Do `within` on a line. x + radius is rounded, so that the ends are looked at once more."""
     ordered = np.concatenate([[-np.inf], np.sort(x), [np.inf]])
     high = np.searchsorted(ordered, x + radius, side="right") - 1
     high += ordered[np.minimum(high + 1, len(x) + 1)] - x <= radius
@@ -484,9 +491,9 @@ def _between(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
     return high - low + 1
 
 
-def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of x and their distances to all of y, some rows at a time."""
-    rows = max(1, _BUDGET // (8 * len(y)))
-    for start in range(0, len(x), rows):
-        part = slice(start, min(start + rows, len(x)))
-        yield part, chebyshev(x[part], y)
+def _blocks(x: np.ndarray, y: np.ndarray, byte_budget: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows and their distances to all of y, some rows at a time."""
+    step = max(1, byte_budget // (8 * len(y)))
+    for start in range(0, len(x), step):
+        rows = slice(start, min(start + step, len(x)))
+        yield rows, chebyshev(x[rows], y)

@@ -1,17 +1,9 @@
-"""Neural estimators: a critic is trained, and a bound is read off pairs that it has not seen.
+"""Neural estimators: a critic is trained, and a bound is read off held-out pairs.
 
-Variational bounds of information from a critic's scores, in nats.
-
-Scores f (b, b) are of b pairs: f[i, i] of x_i with its own y_i, f[i, j] of x_i with the y of
-another pair, which stands for an independent one. Two forms of each: an objective in TensorFlow
-whose gradient trains the critic, and a value in NumPy.
-
-References:
-    M. I. Belghazi et al.: Mutual information neural estimation. ICML 2018. X. Nguyen, M. J.
-    Wainwright, M. I. Jordan: Estimating divergence functionals and the likelihood ratio by convex
-    risk minimization. IEEE Transactions on Information Theory 56 (2010) 5847. A. van den Oord, Y.
-    Li, O. Vinyals: Representation learning with contrastive predictive coding. 2018. J. Song, S.
-    Ermon: Understanding the limitations of variational mutual information estimators. ICLR 2020.
+The bounds are variational ones of information, in nats, from a critic's scores f (b, b) of b pairs:
+f[i, i] of x_i with its own y_i, f[i, j] of x_i with the y of another pair, which stands for an
+independent one. Each has two forms: an objective in TensorFlow whose gradient trains the critic,
+and a value in NumPy.
 """
 
 from __future__ import annotations
@@ -20,7 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,36 +25,40 @@ from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import centered, class_halves, shuffled
 from oip.mi.validation import class_entropies, label_entropy, one_hot
 
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Tensor
+
 _NOTHING = -1e9
 
 
 def donsker_varadhan(scores: np.ndarray, clip: float | None = None) -> float:
-    """E_p[f] - ln E_q[exp f].
+    """Return E_p[f] - ln E_q[exp f].
 
     Args:
         scores: (b, b), b 2 or more.
-        clip: tau; f under the logarithm is held within -tau and tau (SMILE), which bounds the
+        clip: tau; f under the logarithm is limited to -tau and tau (SMILE), which bounds the
             variance and makes it a bound no longer.
     """
-    own, others = _split(scores)
+    own, mixed = _split(scores)
     if clip is not None:
-        others = np.clip(others, -clip, clip)
-    return float(own.mean() - _log_mean_exp(others, None))
+        mixed = np.clip(mixed, -clip, clip)
+    return float(own.mean() - _log_mean_exp(mixed))
 
 
 def nwj(scores: np.ndarray) -> float:
-    """E_p[f] - E_q[exp(f - 1)]."""
-    own, others = _split(scores)
-    return float(own.mean() - math.exp(_log_mean_exp(others, None) - 1.0))
+    """Return E_p[f] - E_q[exp(f - 1)]."""
+    own, mixed = _split(scores)
+    return float(own.mean() - math.exp(_log_mean_exp(mixed) - 1.0))
 
 
 def infonce(scores: np.ndarray) -> float:
-    """E[f_ii - ln mean_j exp f_ij]; at most ln b."""
+    """Return E[f_ii - ln mean_j exp f_ij]; at most ln b."""
     return float((np.diagonal(scores) - _log_mean_exp(scores, 1)).mean())
 
 
-def mine_objective(scores: Any, average: Any, keep: float) -> tuple[Any, Any]:
-    """What training raises for MINE, and the moving average of E_q[exp f].
+def mine_objective(scores: Tensor, average: Tensor, keep: float) -> tuple[Tensor, Tensor]:
+    """Return the objective of MINE, and the moving average of E_q[exp f].
 
     The gradient of the logarithm is divided by the moving average in place of the batch's own mean,
     whose reciprocal is biased.
@@ -74,65 +70,75 @@ def mine_objective(scores: Any, average: Any, keep: float) -> tuple[Any, Any]:
     """
     import tensorflow as tf
 
-    own, others, pairs = _split_tensor(scores)
-    mean = tf.reduce_sum(tf.exp(others)) / pairs
+    parts = _split_tensor(scores)
+    mean = tf.reduce_sum(tf.exp(parts.mixed)) / parts.pairs
     fresh = tf.stop_gradient(mean)
     moved = tf.where(average > 0, keep * average + (1 - keep) * fresh, fresh)
-    return tf.reduce_mean(own) - mean / moved, moved
+    return tf.reduce_mean(parts.own) - mean / moved, moved
 
 
-def nwj_objective(scores: Any) -> Any:
-    """E_p[f] - E_q[exp(f - 1)]."""
+def nwj_objective(scores: Tensor) -> Tensor:
+    """Return E_p[f] - E_q[exp(f - 1)]."""
     import tensorflow as tf
 
-    own, others, pairs = _split_tensor(scores)
-    return tf.reduce_mean(own) - tf.reduce_sum(tf.exp(others - 1.0)) / pairs
+    parts = _split_tensor(scores)
+    return tf.reduce_mean(parts.own) - tf.reduce_sum(tf.exp(parts.mixed - 1.0)) / parts.pairs
 
 
-def infonce_objective(scores: Any) -> Any:
-    """E[f_ii - ln sum_j exp f_ij]."""
+def infonce_objective(scores: Tensor) -> Tensor:
+    """Return E[f_ii - ln sum_j exp f_ij]."""
     import tensorflow as tf
 
     own = tf.linalg.diag_part(scores)
     return tf.reduce_mean(own - tf.reduce_logsumexp(scores, axis=1))
 
 
-def jensen_shannon_objective(scores: Any) -> Any:
-    """E_p[-softplus(-f)] - E_q[softplus f], whose best critic is the log-ratio of densities."""
+def jensen_shannon_objective(scores: Tensor) -> Tensor:
+    """Return E_p[-softplus(-f)] - E_q[softplus f], best for the log-ratio of the densities."""
     import tensorflow as tf
 
-    own, others, pairs = _split_tensor(scores)
-    apart = tf.reduce_sum(tf.nn.softplus(others)) / pairs
-    return -tf.reduce_mean(tf.nn.softplus(-own)) - apart
+    parts = _split_tensor(scores)
+    of_mixed = tf.reduce_sum(tf.nn.softplus(parts.mixed)) / parts.pairs
+    return -tf.reduce_mean(tf.nn.softplus(-parts.own)) - of_mixed
 
 
 def _split(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (b,) of own pairs, and those (b (b - 1),) of mixed pairs."""
     return np.diagonal(scores), scores[~np.eye(len(scores), dtype=bool)]
 
 
-def _split_tensor(scores: Any) -> tuple[Any, Any, Any]:
-    """Scores of own pairs (b,), all with own ones made too low to count, the number of others."""
+class _Scores(NamedTuple):
+    own: Tensor
+    """(b,): of own pairs."""
+    mixed: Tensor
+    """(b, b): of all pairs, those of own pairs made too low to count."""
+    pairs: Tensor
+    """The number of mixed pairs."""
+
+
+def _split_tensor(scores: Tensor) -> _Scores:
     import tensorflow as tf
 
     own = tf.linalg.diag_part(scores)
     size = tf.cast(tf.shape(scores)[0], scores.dtype)
     nothing = tf.fill(tf.shape(own), tf.cast(_NOTHING, scores.dtype))
-    return own, tf.linalg.set_diag(scores, nothing), size * (size - 1)
+    return _Scores(own, tf.linalg.set_diag(scores, nothing), size * (size - 1))
 
 
-def _log_mean_exp(values: np.ndarray, axis: int | None) -> Any:
-    top = values.max(axis=axis, keepdims=True)
-    total = np.log(np.exp(values - top).mean(axis=axis, keepdims=True)) + top
-    return total.item() if axis is None else total.squeeze(axis)
+def _log_mean_exp(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    from scipy.special import logsumexp
+
+    count = values.size if axis is None else values.shape[axis]
+    return logsumexp(values, axis=axis) - math.log(count)
 
 
 Kind = Literal["separable", "joint"]
 KINDS = ("separable", "joint")
 _EMBEDDING = 32
-_ROWS_AT_ONCE = 1 << 16
+_SCORES_AT_ONCE = 1 << 16
 _PATIENCE = 8
-"""Looks at the bound, one every `_LOOK` steps, without gain after which training ends."""
-_LOOK = 50
+"""Checks of the bound, one every `_CHECK_STEPS` steps, without gain after which training ends."""
+_CHECK_STEPS = 50
 
 
 class Critic:
@@ -143,24 +149,22 @@ class Critic:
     """
 
     def __init__(self, kind: Kind, dx: int, dy: int, units: int, seed: int) -> None:
-        import keras
-
         self.kind = kind
         if kind == "joint":
-            self._networks = [_network(keras, dx + dy, units, 1, seed)]
+            self._networks = [_network(dx + dy, units, 1, seed)]
         else:
             self._networks = [
-                _network(keras, width, units, _EMBEDDING, seed + place)
-                for place, width in enumerate((dx, dy))
+                _network(width, units, _EMBEDDING, seed + index)
+                for index, width in enumerate((dx, dy))
             ]
 
     @property
-    def weights(self) -> list[Any]:
-        """What is trained."""
+    def weights(self) -> list[keras.Variable]:
+        """The weights that are trained."""
         return [weight for network in self._networks for weight in network.trainable_variables]
 
-    def tensor(self, x: Any, y: Any) -> Any:
-        """(a, b) tensor: scores of every x (a, dx) with every y (b, dy)."""
+    def tensor(self, x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> Tensor:
+        """Return the scores (a, b) of every x (a, dx) with every y (b, dy)."""
         import tensorflow as tf
 
         if self.kind == "separable":
@@ -171,11 +175,11 @@ class Critic:
         return tf.reshape(self._networks[0](both), (a, b))
 
     def scores(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(a, b) float64, some rows at a time."""
-        room = max(1, _ROWS_AT_ONCE // len(y))
+        """Return the scores (a, b) float64, computed some rows at a time."""
+        step = max(1, _SCORES_AT_ONCE // len(y))
         parts = [
-            np.asarray(self.tensor(x[start : start + room], y), np.float64)
-            for start in range(0, len(x), room)
+            np.asarray(self.tensor(x[start : start + step], y), np.float64)
+            for start in range(0, len(x), step)
         ]
         return np.concatenate(parts)
 
@@ -185,19 +189,20 @@ def train(
     x: np.ndarray,
     y: np.ndarray,
     check: tuple[np.ndarray, np.ndarray],
-    objective: Callable[[Any, Any], tuple[Any, Any]],
+    objective: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     value: Callable[[np.ndarray], float],
     steps: int,
     batch: int,
     rate: float,
     seed: int,
 ) -> None:
-    """Trains a critic (Adam) and leaves it as it was when it did best on pairs it did not see.
+    """Train a critic (Adam) and leave it in the state that was best on other pairs.
 
     Args:
+        critic: whose weights are changed.
         x, y: (n, dx) and (n, dy) float32, pairs.
-        check: other pairs, by which the best state is told.
-        objective: scores and a state -> what is to be raised, and the next state.
+        check: other pairs, by which the best state is chosen.
+        objective: scores and a state -> the value to be maximized, and the next state.
         value: the bound, from scores of all pairs of the check.
         steps: at the most.
         batch: pairs a step.
@@ -212,59 +217,61 @@ def train(
     adam.build(weights)
 
     @tf.function(reduce_retracing=True)
-    def step(first: Any, second: Any, state: Any) -> Any:
+    def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
         with tf.GradientTape() as tape:
-            raised, state = objective(critic.tensor(first, second), state)
-            loss = -raised
+            maximized, state = objective(critic.tensor(first, second), state)
+            loss = -maximized
         adam.apply(tape.gradient(loss, weights), weights)
         return state
 
     draw = seeds.generator(seed, "neural batches")
     state = tf.constant(0.0)
-    best, kept, idle = -np.inf, [weight.numpy() for weight in weights], 0
-    for place in range(steps):
+    best, best_weights, idle = -np.inf, [weight.numpy() for weight in weights], 0
+    for index in range(1, steps + 1):
         rows = draw.permutation(len(x))[:batch]
         state = step(tf.constant(x[rows]), tf.constant(y[rows]), state)
-        if (place + 1) % _LOOK and place + 1 < steps:
+        if index % _CHECK_STEPS and index < steps:
             continue
-        found = value(critic.scores(*check))
-        if found > best:
-            best, kept, idle = found, [weight.numpy() for weight in weights], 0
+        checked = value(critic.scores(*check))
+        if checked > best:
+            best, best_weights, idle = checked, [weight.numpy() for weight in weights], 0
         else:
             idle += 1
             if idle == _PATIENCE:
                 break
-    for weight, saved in zip(weights, kept, strict=True):
+    for weight, saved in zip(weights, best_weights, strict=True):
         weight.assign(saved)
 
 
-def _network(keras: Any, width: int, units: int, out: int, seed: int) -> Any:
-    layers = keras.layers
-    start = [
-        keras.initializers.GlorotUniform(seeds.derived_seed(seed, "neural critic", place))
-        for place in range(3)
-    ]
+def _network(width: int, units: int, out: int, seed: int) -> keras.Sequential:
+    import keras
+
+    layers: Any = keras.layers  # whose annotations allow names of initializers only
+    first, second, last = (
+        keras.initializers.GlorotUniform(seeds.derived_seed(seed, "neural critic", index))
+        for index in range(3)
+    )
     return keras.Sequential(
         [
             layers.Input((width,)),
-            layers.Dense(units, activation="silu", kernel_initializer=start[0]),
-            layers.Dense(units, activation="silu", kernel_initializer=start[1]),
-            layers.Dense(out, kernel_initializer=start[2]),
+            layers.Dense(units, activation="silu", kernel_initializer=first),
+            layers.Dense(units, activation="silu", kernel_initializer=second),
+            layers.Dense(out, kernel_initializer=last),
         ]
     )
 
 
 _TRAIN, _CHECK = 0.6, 0.2
-"""Shares of the pairs that train, and that tell when to stop; the others are measured."""
+"""Shares of the pairs that train, and that decide when to stop; the others are measured."""
 _MOST_CHECKED = 500
-"""Pairs that tell when to stop; all combinations of them are scored every time."""
+"""Pairs that decide when to stop; all combinations of them are scored every time."""
 _MOST_PAIRS = 2000
 """Held-out pairs of which all combinations are scored at once."""
 
 
 @dataclass(frozen=True)
 class _Neural(LabelEstimator):
-    """What all of them share: settings, the split, training, labels as one-hot rows."""
+    """The settings, split and training of all of them; labels are one-hot rows."""
 
     shuffles: ClassVar[int] = 0
     resamples: ClassVar[int] = 0
@@ -289,19 +296,19 @@ class _Neural(LabelEstimator):
 
     @property
     def fewest(self) -> int:
-        """Two pairs to be measured, two to tell when to stop, the others to train."""
+        """Two pairs to be measured, two to decide when to stop, the others to train."""
         return 10
 
     @abstractmethod
-    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
-        """What training raises, and a state that goes from step to step."""
+    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the value that training maximizes, and a state that goes from step to step."""
 
     @abstractmethod
     def _bound(self, scores: np.ndarray) -> float:
-        """The bound in nats, of scores (b, b)."""
+        """Return the bound in nats, of scores (b, b)."""
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """The bound on held-out pairs; 0 where a side is constant.
+        """Return the bound on held-out pairs; 0 where a side is constant.
 
         Raises:
             DataError: fewer than ten samples.
@@ -312,25 +319,20 @@ class _Neural(LabelEstimator):
         if not np.ptp(x, axis=0).any() or not np.ptp(y, axis=0).any():
             return RawEstimate(0.0, ceiling=self._ceiling(n))
         order = seeds.generator(seed, "neural split").permutation(n)
-        parts = np.split(order, [int(_TRAIN * n), int((_TRAIN + _CHECK) * n)])
-        first, second = _scaled(x, parts[0]), _scaled(y, parts[0])
-        critic = Critic(
-            self.critic,
-            x.shape[1],
-            y.shape[1],
-            self.units,
-            seeds.derived_seed(seed, "neural critic"),
-        )
-        check, measured = parts[1][:_MOST_CHECKED], parts[2]
+        used, check, measured = np.split(order, [int(_TRAIN * n), int((_TRAIN + _CHECK) * n)])
+        check = check[:_MOST_CHECKED]
+        first, second = _scaled(x, used), _scaled(y, used)
+        weights_seed = seeds.derived_seed(seed, "neural critic")
+        critic = Critic(self.critic, x.shape[1], y.shape[1], self.units, weights_seed)
         train(
             critic,
-            first[parts[0]],
-            second[parts[0]],
+            first[used],
+            second[used],
             (first[check], second[check]),
             self._objective,
             self._measured,
             self.steps,
-            min(self.batch, len(parts[0])),
+            min(self.batch, len(used)),
             self.rate,
             seed,
         )
@@ -348,22 +350,21 @@ class _Neural(LabelEstimator):
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; a map, a shuffle and a draw are a training each.
 
-        Information about single classes is not estimated, asked for or not: NaN.
+        Information about single classes is not estimated: NaN.
         """
 
-        def one(x: np.ndarray, labels: np.ndarray) -> float:
+        def of_label(x: np.ndarray, labels: np.ndarray) -> float:
             return self.information(x.astype(np.float64), one_hot(labels), samples.seed).nats
 
         codes = samples.codes
         parts = class_halves(codes, samples.seed, samples.draws)
         mixed = shuffled(codes, samples.seed, samples.shuffles)
         raw, drawn, null = [], [], []
-        for place in range(samples.maps):
-            x = samples.responses[:, place]
-            raw.append(one(x, codes))
-            again = np.array([one(x[part], codes[part]) for part in parts])
-            drawn.append(centered(raw[-1], again))
-            null.append([one(x, labels) for labels in mixed])
+        for x in samples.responses.swapaxes(0, 1):
+            raw.append(of_label(x, codes))
+            of_halves = np.array([of_label(x[part], codes[part]) for part in parts])
+            drawn.append(centered(raw[-1], of_halves))
+            null.append([of_label(x, labels) for labels in mixed])
         maps = len(raw)
         ceiling = self._ceiling(len(codes))
         most = label_entropy(codes) if ceiling is None else min(ceiling, label_entropy(codes))
@@ -415,7 +416,7 @@ class Mine(_Neural):
         super().__post_init__()
         check_number("mine: average", self.average, most=1.0)
 
-    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return mine_objective(scores, state, self.average)
 
     def _bound(self, scores: np.ndarray) -> float:
@@ -456,7 +457,7 @@ class Smile(_Neural):
         super().__post_init__()
         check_number("smile: tau", self.tau)
 
-    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return jensen_shannon_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
@@ -491,14 +492,14 @@ class InfoNce(_Neural):
     name_shown: ClassVar[str] = "mutual information (InfoNCE)"
     abilities: ClassVar[Abilities] = TABLE["infonce"].abilities
 
-    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return infonce_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
         return infonce(scores)
 
     def _measured(self, scores: np.ndarray) -> float:
-        """Mean over batches of the size of training, so that the ceiling is the same."""
+        """Return the mean over batches of the size of training, so that the ceiling is the same."""
         rows = np.array_split(np.arange(len(scores)), -(-len(scores) // self.batch))
         values = [self._bound(scores[np.ix_(part, part)]) for part in rows]
         return float(np.average(values, weights=[len(part) for part in rows]))
@@ -513,7 +514,7 @@ class Nwj(_Neural):
     """NWJ: I(X;Y) >= E_p[f] - E_q[exp(f - 1)].
 
     An unbiased lower bound, with a variance that grows as exp I. The critic has to find its own
-    normalisation, so that it learns more slowly than MINE's.
+    normalization, so that it learns more slowly than MINE's.
 
     Use it where a lower bound without bias is needed, for little information. Not above some 3
     nats, for few samples, or for many maps.
@@ -537,7 +538,7 @@ class Nwj(_Neural):
     name_shown: ClassVar[str] = "mutual information (NWJ)"
     abilities: ClassVar[Abilities] = TABLE["nwj"].abilities
 
-    def _objective(self, scores: Any, state: Any) -> tuple[Any, Any]:
+    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return nwj_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
@@ -545,6 +546,6 @@ class Nwj(_Neural):
 
 
 def _scaled(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """float32, centred and of unit variance over some rows."""
-    centre, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
-    return ((values - centre) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)
+    """Return float32, centered and of unit variance over some rows."""
+    center, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
+    return ((values - center) / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rotation-based iterative Gaussianization: information as what layers remove."""
+"""Rotation-based iterative Gaussianization: information as the sum that layers remove."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.components import principal_components
 from oip.mi.estimators.density_destructor import (
     PATIENCE,
     ROTATIONS,
@@ -25,6 +24,7 @@ from oip.mi.estimators.density_destructor import (
     gaussianized,
     sorted_entropies,
 )
+from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
@@ -46,8 +46,8 @@ _DIGITS = 1e-6
 class Rbig(LabelEstimator):
     """Information from a Gaussianization in layers, each of marginal maps and a rotation.
 
-    A layer removes the total correlation dT = sum_d H(before its rotation) - sum_d H(after), of
-    which only entropies of single coordinates need be known. Then
+    A layer removes the total correlation dT = sum_d H(before its rotation) - sum_d H(after), which
+    needs entropies of single coordinates only. Then
 
         T(X) = sum of dT
         H(X) = sum_d H(X_d) - T(X)
@@ -57,32 +57,34 @@ class Rbig(LabelEstimator):
         negentropy = 1/2 ln det(2 pi e S) - H(X)
 
     Entropies of coordinates are those of a histogram of sqrt(n) bins with Miller and Madow's
-    correction. Every layer also finds what is there by chance, so that the sum grows without end.
-    `stopping` says what is done about it:
+    correction. Every layer also removes chance structure, so that the sum grows without end.
+    `stopping` decides when it ends:
         `fixed`: a fixed number of layers, less the mean of the same runs on permuted data: columns
         for T, rows of a block for I, labels for information about a label.
         `paper`: until 60 layers in a row gain less than a tolerance; nothing is subtracted. It ends
-        early where every layer gains little, and then tells too little.
+        early where every layer gains little, and the value is then too small.
 
     Good for smooth dependence in few to some tens of dimensions, n some thousands. Known limits:
-    what is symmetric under rotations is found slowly, since no rotation is better than another; of
-    I = 0.52 nats between two blocks of ten of a joint t distribution (nu 3) some 0.1 are found at
-    n = 5000. Not for data with atoms (zeros of a ReLU): equal values count as neighbours in random
-    order for T and I, and the entropy of an atom is minus infinity. Responses about a label are
-    reduced to `components` principal components, which can only lose information. With classes of
-    less than some hundred samples, or atoms, the value is far too large and clipped at H(Y).
+    structure that is symmetric under rotations is removed slowly, since no rotation is better than
+    another; of I = 0.52 nats between two blocks of ten of a joint t distribution (nu 3) some 0.1
+    are found at n = 5000. Not for data with atoms (zeros of a ReLU): equal values count as
+    neighbours in random order for T and I, and the entropy of an atom is minus infinity. Responses
+    about a label are reduced to `components` principal components, which can only lose information.
+    With classes of less than some hundred samples, or atoms, the value is far too large and clipped
+    at H(Y).
 
     The order of samples and monotone maps of coordinates do not matter, but for the digits of ties;
     the order of columns and sides does, by the noise: rotations are found in steps.
 
-    The null of T is made of runs on permuted columns, as what is subtracted is, and serves all data
-    of a shape; that of I orders one of the Gaussianized blocks anew. For a label a shuffle costs as
-    much as an estimate. So there are 19 shuffles by default, and none for the maps of a ranking.
+    The null of T is made of runs on permuted columns, as the subtracted mean is, and serves all
+    data of a shape; that of I puts one of the Gaussianized blocks in new orders. For a label a
+    shuffle costs as much as an estimate. So there are 19 shuffles by default, and none for the maps
+    of a ranking.
 
-    dT compares the coordinates before and after one and the same rotation. A published code takes
-    what is after one layer from what is after the layer before: these differences telescope, and
-    leave the first less the last layer whatever is between. Nor is T the entropy that a Gaussian
-    of the covariance would have, which sees linear dependence alone.
+    dT compares the coordinates before and after one and the same rotation. A published code
+    compares the coordinates after one layer with those after the next: these differences
+    telescope, and only the first and the last layer count. Nor is T the entropy of a Gaussian of
+    the covariance, which sees linear dependence alone.
 
     Use it for total correlation, entropy and negentropy of some thousand samples, and for the
     density itself (`mi.Destructor`). Not for rankings of many maps, of which each costs seconds.
@@ -101,8 +103,8 @@ class Rbig(LabelEstimator):
         >>> from oip import mi
         >>> a, b = np.random.default_rng(0).normal(size=(2, 3000))
         >>> both = np.stack([a, a + b], axis=1)
-        >>> found = mi.total_correlation(both, "rbig", null=0, draws=0)
-        >>> bool(abs(found.nats - np.log(2) / 2) < 0.05)
+        >>> estimate = mi.total_correlation(both, "rbig", null=0, draws=0)
+        >>> bool(abs(estimate.nats - np.log(2) / 2) < 0.05)
         True
     """
 
@@ -122,7 +124,7 @@ class Rbig(LabelEstimator):
     than one for 20 samples; more of them leave less within the blocks."""
     class_layers: int = 10
     """For information about a label: few, since layers that are fitted to the few samples of a
-    class find what is not there, more of it than is subtracted."""
+    class find structure that is not there, more of it than is subtracted."""
     rotation: Rotation = "pca"
     stopping: Literal["fixed", "paper"] = "fixed"
     permutations: int = 6
@@ -141,7 +143,7 @@ class Rbig(LabelEstimator):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the value depends on."""
+        """The settings that the value depends on."""
         if self.stopping == "fixed":
             own = f"by dimensions and samples, {_MOST_FIXED} at the most"
             blocks = f"by samples, {_MOST_OF_BLOCKS} at the most"
@@ -150,7 +152,7 @@ class Rbig(LabelEstimator):
         return {"rotation": self.rotation, "stopping": self.stopping, "components": self.components}
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Sum of dT over layers; columns that are constant have no part in it."""
+        """Return the sum of dT over layers; constant columns have no part in it."""
         return self._total(_varied(x), None, seed)
 
     def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
@@ -164,7 +166,7 @@ class Rbig(LabelEstimator):
         return chance[:shuffles] - chance[: self.permutations].mean()
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """sum_d H(X_d) - T(X).
+        """Return sum_d H(X_d) - T(X).
 
         Raises:
             DataError: a constant coordinate, whose entropy is minus infinity.
@@ -174,7 +176,7 @@ class Rbig(LabelEstimator):
         return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=total.notices)
 
     def negentropy(self, x: np.ndarray, seed: int = 0) -> RawEstimate:
-        """How far x is from the Gaussian of its mean and covariance: KL(X || N), in nats.
+        """Estimate how far x is from the Gaussian of its mean and covariance: KL(X || N).
 
         Args:
             x: (n,) or (n, d) numbers, finite.
@@ -199,12 +201,12 @@ class Rbig(LabelEstimator):
             raise DataError(
                 expected("rbig: x", "a covariance of full rank", "a singular one", hint)
             )
-        found = self.entropy(values, seed)
+        estimate = self.entropy(values, seed)
         gaussian = 0.5 * (d * math.log(2 * math.pi * math.e) + float(log_determinant))
-        return RawEstimate(gaussian - found.nats, notices=found.notices)
+        return RawEstimate(gaussian - estimate.nats, notices=estimate.notices)
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """T(G(X)) + sum_d KL(G(X)_d || N(0, 1)) with G fitted to y."""
+        """Return T(G(X)) + sum_d KL(G(X)_d || N(0, 1)) with G fitted to y."""
         _check_varied("y", y)
         mapped = self._destructor(self._block_layers(len(y)), seed).fit(y).transform(x)
         _check_varied("x", mapped)
@@ -212,7 +214,7 @@ class Rbig(LabelEstimator):
         return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=total.notices)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """T of both blocks, each Gaussianized by itself; 0 where a side is constant."""
+        """Return T of both blocks, each Gaussianized by itself; 0 where a side is constant."""
         x, y = _varied(x), _varied(y)
         if not x.shape[1] or not y.shape[1]:
             return RawEstimate(0.0)
@@ -243,67 +245,66 @@ class Rbig(LabelEstimator):
             if not scores.shape[1]:
                 return None
             order = _order(scores)
-            scores, place = scores[order], np.argsort(order)
+            scores, ranks = scores[order], np.argsort(order)
             biases: dict[tuple[int, ...], float] = {}
 
             def bias(labels: np.ndarray) -> float:
-                """Mean for shuffled labels, which depends on the sizes of the classes alone."""
+                """Return the mean for shuffled labels; it depends on the sizes of classes alone."""
                 sizes = tuple(np.bincount(labels))
                 if sizes not in biases:
                     draw = seeds.generator(samples.seed, "rbig labels", *sizes)
                     same = np.sort(labels)
                     mixed = [draw.permutation(same) for _ in range(self.permutations)]
-                    known = [self._of_label(scores, one, samples.seed) for one in mixed]
-                    biases[sizes] = float(np.mean(known))
+                    values = [self._of_label(scores, codes, samples.seed) for codes in mixed]
+                    biases[sizes] = float(np.mean(values))
                 return biases[sizes]
 
-            def information(labels: np.ndarray, places: np.ndarray | None) -> float:
-                if places is not None:  # of a half, which is moved to the estimate's place later
-                    rows = place[places]
+            def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
+                if indices is not None:  # of a half, whose mean is moved to the estimate later
+                    rows = ranks[indices]
                     inner = np.argsort(rows)
                     return self._of_label(scores[rows[inner]], labels[inner], samples.seed)
                 value = self._of_label(scores, labels[order], samples.seed)
                 return value - bias(labels) if self.stopping == "fixed" else value
 
-            return Prepared(information, self._told(x, samples.codes))
+            return Prepared(information, self._label_notices(x, samples.codes))
 
-        return over_prepared(prepare, samples, dear=True)
+        return over_prepared(prepare, samples, expensive=True)
 
-    def _told(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
-        """That a wide response was reduced, that classes are small, that values are tied."""
-        told, d = (), x.shape[1]
+    def _label_notices(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
+        notices, d = [], x.shape[1]
         if d > self.components:
-            told = (f"From {self.components} principal components of {d} coordinates.",)
+            notices.append(f"From {self.components} principal components of {d} coordinates.")
         fewest = int(np.bincount(codes).min())
         if fewest < _FEW_OF_CLASS and d > 1:
-            told += (
+            notices.append(
                 f"A class of {fewest} samples: with less than {_FEW_OF_CLASS} the value can be far "
-                "too large.",
+                "too large."
             )
         tied = tied_share(x)
         if tied > TIED:
-            told += (
-                f"{tied:.0%} of the values of a coordinate are ties; the value is far too large.",
+            notices.append(
+                f"{tied:.0%} of the values of a coordinate are ties; the value is far too large."
             )
-        return told
+        return tuple(notices)
 
     def _of_label(self, x: np.ndarray, codes: np.ndarray, seed: int) -> float:
-        """H(X) - sum_y p_y H(X|y); a class of too few samples counts as all samples do.
+        """Return H(X) - sum_y p_y H(X|y); a class of too few samples counts as all samples do.
 
-        Columns that are constant in these samples, such as in a half of them, know nothing.
+        Columns that are constant in these samples, such as in a half of them, add nothing.
         """
         x = _varied(x)
         if not x.shape[1]:
             return 0.0
         marginal = _entropies(x)
         total = marginal.sum() - self._label_total(x, seed)
-        known = 0.0
+        result = 0.0
         for code, count in enumerate(np.bincount(codes)):
             if count >= _FEWEST_OF_CLASS:
                 inside = x[codes == code]
                 own = np.maximum(_entropies(inside), marginal + math.log(_DIGITS)).sum()
-                known += count / len(x) * (total - own + self._label_total(inside, seed))
-        return float(known)
+                result += count / len(x) * (total - own + self._label_total(inside, seed))
+        return float(result)
 
     def _label_total(self, x: np.ndarray, seed: int) -> float:
         return self._total(_varied(x), self.class_layers, seed).nats
@@ -311,7 +312,7 @@ class Rbig(LabelEstimator):
     def _blocks(
         self, x: np.ndarray, y: np.ndarray, seed: int
     ) -> tuple[Callable[[np.ndarray | None], float], float]:
-        """T of both blocks as a function of the order of the second, and its mean over orders."""
+        """Return T of both blocks by the order of the second, and its mean over random orders."""
         layers = self._block_layers(len(x))
         order = _order(np.concatenate([x, y], axis=1))
         x, y = x[order], y[order]
@@ -330,14 +331,18 @@ class Rbig(LabelEstimator):
         return together, float(np.mean(thread_map(together, orders)))
 
     def _total(self, x: np.ndarray, layers: int | None, seed: int) -> RawEstimate:
-        """T of x (n, d), no column of which is constant; 0 for less than two columns."""
+        """Return T of x (n, d) without constant columns; 0 for less than two columns."""
         n, d = x.shape
         if d < 2:
             return RawEstimate(0.0)
         if self.stopping == "paper":
             fitted = self._paper(x, seed)
-            told = f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
-            return RawEstimate(fitted.total_correlation, notices=() if fitted.stopped else (told,))
+            notice = (
+                f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
+            )
+            return RawEstimate(
+                fitted.total_correlation, notices=() if fitted.stopped else (notice,)
+            )
         count = layers or self._layers(n, d)
         removed = gaussianized(x[_order(x)], count, self.rotation, seeds.generator(seed, "rbig"))[0]
         chance = expected_sums(n, d, count, self.rotation, self.permutations, seed)
@@ -360,7 +365,7 @@ class Rbig(LabelEstimator):
 
 
 def _order(x: np.ndarray) -> np.ndarray:
-    """(n,): rows of x by size, so that it does not matter in which order samples come."""
+    """Return the rows of x by size (n,), so that the order of samples does not matter."""
     return np.lexsort(x.T)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, overload
 
 from oip.core.checks import plain
 from oip.core.errors import SettingsError, expected
+from oip.core.warnings import notice
 from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, Quantity
 
 
@@ -103,6 +104,9 @@ TABLE = {
 
 NAMES = tuple(TABLE)
 
+FORMER_NAMES = {"standardise": "standardize", "normalisation": "normalization"}
+"""Parameters that were renamed; the former name is accepted with a notice."""
+
 
 def estimator_class(name: str) -> type[Estimator]:
     """Return the class of the estimator of a name.
@@ -150,6 +154,9 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
             )
         return name
     kind = estimator_class(name)
+    for former in set(parameters) & set(FORMER_NAMES):
+        notice(f"The parameter '{former}' is now called '{FORMER_NAMES[former]}'.")
+        parameters[FORMER_NAMES[former]] = parameters.pop(former)
     available = [field.name for field in fields(kind)]
     for parameter in parameters:
         if parameter not in available:

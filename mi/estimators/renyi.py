@@ -11,14 +11,12 @@ import numpy as np
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.gram import matrix_bytes
+from oip.mi.estimators.gram import Bandwidth, cut, gram, label_gram, matrix_bytes
 from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.renyi_entropy import (
-    Bandwidth,
+    cached_entropies,
     class_entropy,
-    gram,
     hadamard,
-    label_gram,
     matrix_entropy,
     renyi_label_entropy,
     spectral_entropy,
@@ -37,7 +35,7 @@ GROUPS = ("plain", "tempered", "tensor")
 
 @dataclass(frozen=True)
 class Renyi(LabelEstimator):
-    """Entropies of normalised Gram matrices A = K / n with K = exp(-D / 2 sigma^2).
+    """Entropies of normalized Gram matrices A = K / n with K = exp(-D / 2 sigma^2).
 
         S(A) = ln(sum_i lambda_i^alpha) / (1 - alpha); alpha 1 is von Neumann's entropy
         S(A, B) = S(A o B / tr(A o B)), o the elementwise product
@@ -54,16 +52,16 @@ class Renyi(LabelEstimator):
     grows with n and falls with the width. They compare what is measured at one n and one width.
 
     It saturates by construction. With a narrow kernel, or with the product over many maps, all
-    samples become strangers, S goes to ln n and I(X;Y) to S(Y), whatever X knows. From 98 % of ln n
+    samples lose their overlap, S goes to ln n and I(X;Y) to S(Y), whatever X is. From 98 % of ln n
     a notice says so. `group` offers other joint matrices of many variables (T, and the methods
     `group_entropy` and `group_information`):
         `plain`: the product A_1 o ... o A_C, as published;
         `tempered`: (A_1 o ... o A_C)^(1/C), as wide as one of them is;
         `tensor`: one kernel of all variables side by side.
 
-    No density and no dimension is in the way: use it for wide responses, orders between maps of one
-    width, and for what many maps know together. Not across n, layers or widths. The cost is n^3 for
-    eigenvalues; alpha 2 needs none.
+    It needs no density, in any dimension. Use it for wide responses, orders between maps of one
+    width, and the information of many maps together. Not across n, layers or widths. The cost is
+    n^3 for eigenvalues; alpha 2 needs none.
 
     Units:
         Nats inside, bits where it is shown.
@@ -105,58 +103,57 @@ class Renyi(LabelEstimator):
 
     @property
     def width(self) -> Bandwidth:
-        """Of the kernel."""
+        """The width of the kernel."""
         return Bandwidth(self.relative, self.silverman, self.sigma)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Alpha, the width that counts, the joint matrix."""
-        told: dict[str, Any] = {"alpha": self.alpha}
+        """Alpha, the width in use, the joint matrix."""
         if self.sigma is not None:
-            told["sigma"] = self.sigma
+            width = {"sigma": self.sigma}
         elif self.silverman is not None:
-            told["silverman"] = self.silverman
+            width = {"silverman": self.silverman}
         else:
-            told["relative"] = self.relative
-        return {**told, "group": self.group}
+            width = {"relative": self.relative}
+        return {"alpha": self.alpha, **width, "group": self.group}
 
     def working_bytes(self, n: int) -> int:
         """See `Estimator.working_bytes`: Gram matrices of both sides, their product, its copies."""
         return 5 * matrix_bytes(n)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """S(A); at most ln n."""
+        """Return S(A); at most ln n."""
         value = self._entropy(gram(x, self.width))
         return RawEstimate(value, ceiling=math.log(len(x)), notices=_saturated("X", value, len(x)))
 
     def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
-        """S of the shares of the classes."""
+        """Return S of the shares of the classes."""
         return RawEstimate(renyi_label_entropy(codes, self.alpha))
 
     def input_information(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """S(A): of I(X;M) = S(identity) + S(A) - S(identity o A) nothing else is left."""
+        """Return S(A): of I(X;M) = S(identity) + S(A) - S(identity o A) nothing else is left."""
         return self.entropy(x, seed)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """S(A) + S(B) - S(A, B); at most the smaller of S(A) and S(B)."""
+        """Return S(A) + S(B) - S(A, B); at most the smaller of S(A) and S(B)."""
         a, b = gram(x, self.width), gram(y, self.width)
         return self._shared(a, b, ("X", "Y"))
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `Estimator.information_null`; Gram matrices are made once."""
+        """See `Estimator.information_null`; Gram matrices are computed once."""
         a, b = gram(x, self.width), gram(y, self.width)
         single = self._entropy(a) + self._entropy(b)
         joint = thread_map(
-            lambda order: self._entropy(a * b[np.ix_(order, order)]),
+            lambda order: self._entropy(a * cut(b, order)),
             shuffled(np.arange(len(y)), seed, shuffles),
             self.working_bytes(len(y)),
         )
         return single - np.array(joint)
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """S of the shares of x, plus of y, less of the pairs."""
+        """Return S of the shares of x, plus of y, less of the pairs."""
         pairs = np.unique(np.stack([x, y]), axis=1, return_counts=True)[1]
         single = renyi_label_entropy(x, self.alpha), renyi_label_entropy(y, self.alpha)
         joint = float(spectral_entropy(pairs / len(x), self.alpha))
@@ -165,27 +162,30 @@ class Renyi(LabelEstimator):
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """S(A, C) + S(B, C) - S(C) - S(A, B, C)."""
+        """Return S(A, C) + S(B, C) - S(C) - S(A, B, C)."""
         return self._conditional(*(gram(side, self.width) for side in (x, y, given)))
 
     def conditional_label_information(
         self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """The same with B the Gram matrix of the label; and A, where x is a label, too."""
+        """Return the same with B the Gram matrix of the label; and A, where x is a label, too."""
         a = label_gram(x) if x.ndim == 1 else gram(x, self.width)
         return self._conditional(a, label_gram(codes), gram(given, self.width))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """sum_d S(A_d) - S of the joint matrix of the columns (`group`)."""
+        """Return sum_d S(A_d) - S of the joint matrix of the columns (`group`)."""
         columns = x.T[:, :, None]
         single = np.array([self._entropy(gram(column, self.width)) for column in columns])
         joint = self._entropy(self._group_gram(x[:, :, None]))
-        told = _saturated("all columns", joint, len(x))
         total = float(single.sum())
-        return RawEstimate(total - joint, ceiling=total - float(single.max()), notices=told)
+        return RawEstimate(
+            total - joint,
+            ceiling=total - float(single.max()),
+            notices=_saturated("all columns", joint, len(x)),
+        )
 
     def group_entropy(self, responses: np.ndarray) -> Estimate:
-        """S of the joint matrix of all maps (`group`); at most ln n.
+        """Estimate S of the joint matrix of all maps (`group`); at most ln n.
 
         Args:
             responses: (n, maps, d), finite.
@@ -225,14 +225,14 @@ class Renyi(LabelEstimator):
         null: int = 0,
         draws: int = 0,
     ) -> Estimate:
-        """I({T^1, ..., T^C}; Y), what all maps together know: S(G) + S(B) - S(G o B).
+        """Estimate I({T^1, ..., T^C}; Y) of all maps together: S(G) + S(B) - S(G o B).
 
         Args:
             responses: (n, maps, d), finite.
             y: a label, or numbers (n,) or (n, d) such as the input.
             discrete: y is a label; decided by what it holds if None.
             seed: of shuffles and draws.
-            null: shuffles of y for the p-value; the joint matrix is made once.
+            null: shuffles of y for the p-value; the joint matrix is computed once.
             draws: random halves for the interval, at the kernel width of all samples.
 
         Returns:
@@ -255,8 +255,7 @@ class Renyi(LabelEstimator):
         everyone = np.arange(n)
 
         def information(rows: np.ndarray, columns: np.ndarray) -> RawEstimate:
-            cut, other = g[np.ix_(rows, rows)], b[np.ix_(columns, columns)]
-            return self._shared(cut, other, ("the maps together", "Y"))
+            return self._shared(cut(g, rows), cut(b, columns), ("the maps together", "Y"))
 
         def null_of(shuffles: int) -> np.ndarray:
             orders = shuffled(everyone, seed, shuffles)
@@ -276,7 +275,7 @@ class Renyi(LabelEstimator):
         ).estimate(null, draws)
 
     def pairs(self, responses: np.ndarray, labels: Any) -> Pairs:
-        """What every two maps know of a label together: redundancy and synergy.
+        """Estimate the information of every two maps about a label: redundancy and synergy.
 
         At alpha 2 all pairs are two matrix products; other alphas need eigenvalues for each.
 
@@ -304,32 +303,25 @@ class Renyi(LabelEstimator):
 
         def prepare(x: np.ndarray) -> Prepared | None:
             a = gram(x, self.width)
-            whole = self._entropy(a)
-            if whole == 0.0:
+            entropy_of = cached_entropies(a, self._entropy)
+            if entropy_of(None) == 0.0:
                 return None
 
-            halves: dict[bytes, float] = {}
+            def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
+                of_label = renyi_label_entropy(labels, self.alpha)
+                joint = class_entropy(cut(a, indices), labels, self.alpha)
+                return entropy_of(indices) + of_label - joint
 
-            def information(labels: np.ndarray, places: np.ndarray | None) -> float:
-                part = a if places is None else a[np.ix_(places, places)]
-                own = whole
-                if places is not None:
-                    key = places.tobytes()
-                    if key not in halves:
-                        halves[key] = self._entropy(part)
-                    own = halves[key]
-                known = renyi_label_entropy(labels, self.alpha)
-                return own + known - class_entropy(part, labels, self.alpha)
+            return Prepared(information, _saturated("X", entropy_of(None), len(x)))
 
-            return Prepared(information, _saturated("X", whole, len(x)))
-
-        found = over_prepared(prepare, samples, self.working_bytes(len(samples.codes)), dear=True)
         codes = samples.codes
+        size = self.working_bytes(len(codes))
+        estimates = over_prepared(prepare, samples, size, expensive=True)
         classes = [
             renyi_label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)
         ]
         return replace(
-            found,
+            estimates,
             ceiling=np.full(samples.maps, renyi_label_entropy(codes, self.alpha)),
             class_ceiling=np.array(classes),
         )
@@ -339,30 +331,29 @@ class Renyi(LabelEstimator):
 
     def _shared(self, a: np.ndarray, b: np.ndarray, names: tuple[str, str]) -> RawEstimate:
         single = self._entropy(a), self._entropy(b)
-        told = _saturated(names[0], single[0], len(a)) or _saturated(names[1], single[1], len(a))
-        return RawEstimate(sum(single) - self._entropy(a * b), ceiling=min(single), notices=told)
+        notices = _saturated(names[0], single[0], len(a)) or _saturated(names[1], single[1], len(a))
+        return RawEstimate(sum(single) - self._entropy(a * b), ceiling=min(single), notices=notices)
 
     def _conditional(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> RawEstimate:
-        known, other, alone = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
-        value = known + other - alone - self._entropy(hadamard([a, b, c]))
-        told = _saturated("X and Z", known, len(a)) + _saturated("Y and Z", other, len(a))
-        return RawEstimate(value, ceiling=min(known, other) - alone, notices=told)
+        of_ac, of_bc, of_c = self._entropy(a * c), self._entropy(b * c), self._entropy(c)
+        value = of_ac + of_bc - of_c - self._entropy(hadamard([a, b, c]))
+        notices = _saturated("X and Z", of_ac, len(a)) + _saturated("Y and Z", of_bc, len(a))
+        return RawEstimate(value, ceiling=min(of_ac, of_bc) - of_c, notices=notices)
 
     def _group_gram(self, responses: np.ndarray) -> np.ndarray:
-        """The joint matrix (n, n) of maps (n, maps, d)."""
+        """Return the joint matrix (n, n) of maps (n, maps, d)."""
         n, maps, d = responses.shape
         if self.group == "tensor":
             return gram(responses.reshape(n, maps * d), self.width)
         joint = np.ones((n, n))
-        for place in range(maps):
-            joint *= gram(responses[:, place], self.width)
+        for index in range(maps):
+            joint *= gram(responses[:, index], self.width)
         return joint ** (1 / maps) if self.group == "tempered" else joint
 
 
-def _saturated(what: str, value: float, n: int) -> tuple[str, ...]:
-    share = value / math.log(n)
+def _saturated(variables: str, entropy: float, n: int) -> tuple[str, ...]:
+    share = entropy / math.log(n)
     if share < SATURATED:
         return ()
-    return (
-        f"Saturated: S of {what} is {share:.1%} of log n; samples hardly overlap at this width.",
-    )
+    effect = "samples hardly overlap at this width"
+    return (f"Saturated: S of {variables} is {share:.1%} of log n; {effect}.",)

@@ -1,4 +1,4 @@
-"""Entropy of a normalised Gram matrix, in nats.
+"""Entropies of Gram matrices and labels, of order alpha, in nats.
 
 A is positive semidefinite with trace 1; S_alpha(A) = ln(sum_i lambda_i^alpha) / (1 - alpha), and
 -sum_i lambda_i ln lambda_i (von Neumann) for alpha 1. At alpha 2 no eigenvalue is needed:
@@ -13,18 +13,16 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from oip.core.checks import check_number
 from oip.mi.backend import eigenvalues
-from oip.mi.estimators.gram import Distances, median_squared_distance, squared_distances
+from oip.mi.estimators.gram import cut
 
 
 def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
-    """S_alpha of matrices.
+    """Return S_alpha of matrices.
 
     Args:
         a: (..., n, n), symmetric, positive semidefinite, of any positive trace: each is divided by
@@ -42,7 +40,7 @@ def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
-    """S_alpha of eigenvalues, or of the probabilities of a discrete variable.
+    """Return S_alpha of eigenvalues, or of the probabilities of a discrete variable.
 
     Args:
         shares: (..., n), of sum 1; what rounding made negative counts as 0.
@@ -51,10 +49,12 @@ def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
     Returns:
         (...,) in nats, 0 to ln n.
     """
+    from scipy.special import entr
+
     n = shares.shape[-1]
     shares = np.where(shares > n * np.finfo(np.float64).eps, shares, 0.0)
     if abs(alpha - 1) < 1e-8:
-        value = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=-1)
+        value = entr(shares).sum(axis=-1)
     else:
         # 0^alpha is 0; near alpha 1 the logarithm of the sum keeps the digits that matter. The
         # largest share is taken out, so that the sum is 1 or more for any alpha.
@@ -65,15 +65,15 @@ def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def hadamard(matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """Hadamard product of matrices (n, n): the joint Gram matrix of what each belongs to."""
+    """Return the elementwise product of Gram matrices (n, n): that of their variables together."""
     joint = matrices[0].copy()
-    for other in matrices[1:]:
-        joint *= other
+    for matrix in matrices[1:]:
+        joint *= matrix
     return joint
 
 
 def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
-    """S_alpha of a o L with L the Gram matrix of a label, 1 for two samples of one class.
+    """Return S_alpha of a o L with L the Gram matrix of a label, 1 for two samples of one class.
 
     In the order of the classes it is made of blocks, whose eigenvalues are those of the whole.
 
@@ -83,7 +83,7 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
         alpha: above 0.
     """
     members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    blocks = [a[np.ix_(own, own)] for own in members]
+    blocks = [cut(a, own) for own in members]
     trace = sum(float(np.trace(block)) for block in blocks)
     if alpha == 2:
         squares = sum(float((block * block).sum()) for block in blocks)
@@ -92,64 +92,26 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
     return float(spectral_entropy(shares, alpha))
 
 
-def renyi_label_entropy(codes: np.ndarray, alpha: float) -> float:
-    """S_alpha of the Gram matrix of a label: the Renyi entropy of its class shares, in nats."""
-    return float(spectral_entropy(np.bincount(codes) / len(codes), alpha))
+def cached_entropies(
+    matrix: np.ndarray, entropy: Callable[[np.ndarray], float]
+) -> Callable[[np.ndarray | None], float]:
+    """Return the entropy of the part of some samples as a function of their indices, cached.
 
-
-@dataclass(frozen=True)
-class Bandwidth:
-    """How wide the kernel K = exp(-D / 2 sigma^2) is, D being squared distances.
-
-    The first that is given of
-        sigma: in the samples' own units;
-        silverman: h in sigma = h n^(-1 / (4 + d)), in the samples' own units, too (the paper has
-            h = 5 for responses and .1 for errors);
-        relative: 2 sigma^2 as a share of the median squared distance, free of scale.
+    Args:
+        matrix: (n, n), of all samples.
+        entropy: of a matrix.
     """
+    cache: dict[bytes, float] = {}
 
-    relative: float = 1.0
-    silverman: float | None = None
-    sigma: float | None = None
+    def of_part(indices: np.ndarray | None) -> float:
+        key = b"" if indices is None else indices.tobytes()
+        if key not in cache:
+            cache[key] = entropy(cut(matrix, indices))
+        return cache[key]
 
-    def check(self, who: str) -> None:
-        """Raises SettingsError for what is no number above 0."""
-        check_number(f"{who}: relative", self.relative)
-        for name in ("silverman", "sigma"):
-            if getattr(self, name) is not None:
-                check_number(f"{who}: {name}", getattr(self, name))
-
-    def doubled_square(self, distances: np.ndarray | Distances, d: int) -> float:
-        """2 sigma^2 for squared distances of n samples with d coordinates, (n, n) or in blocks."""
-        if self.sigma is not None:
-            return 2 * self.sigma**2
-        if self.silverman is not None:
-            return 2 * (self.silverman * len(distances) ** (-1 / (4 + d))) ** 2
-        if isinstance(distances, Distances):
-            return self.relative * distances.median
-        return self.relative * median_squared_distance(distances)
+    return of_part
 
 
-def gram(x: np.ndarray, width: Bandwidth) -> np.ndarray:
-    """(n, n) float64, 1 on the diagonal, of samples x (n, d); all 1 for a constant x."""
-    return kernel(squared_distances(x), x.shape[1], width)
-
-
-def kernel(distances: np.ndarray, d: int, width: Bandwidth) -> np.ndarray:
-    """The Gram matrix of squared distances (n, n), which are overwritten."""
-    if not distances.any():
-        distances[:] = 1.0
-        return distances
-    return exponential(distances, width.doubled_square(distances, d))
-
-
-def exponential(distances: np.ndarray, scale: float) -> np.ndarray:
-    """exp(-distance / scale) of pairs, in the place of their distances."""
-    with np.errstate(over="ignore"):  # infinitely far is 0
-        distances /= -scale
-    return np.exp(distances, out=distances)
-
-
-def label_gram(codes: np.ndarray) -> np.ndarray:
-    """(n, n): 1 for two samples of one class, else 0."""
-    return (codes[:, None] == codes[None, :]).astype(np.float64)
+def renyi_label_entropy(codes: np.ndarray, alpha: float) -> float:
+    """Return S_alpha of a label's Gram matrix: the Renyi entropy of its class shares, in nats."""
+    return float(spectral_entropy(np.bincount(codes) / len(codes), alpha))

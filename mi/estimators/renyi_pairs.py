@@ -1,4 +1,4 @@
-"""What two maps know together, for all pairs of maps: redundancy and synergy."""
+"""Information of two maps together, for all pairs of maps: redundancy and synergy."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from oip.mi.backend import matmul, thread_map
-from oip.mi.estimators.gram import Distances, block_bytes, matrix_bytes
-from oip.mi.estimators.renyi_entropy import (
-    Bandwidth,
-    class_entropy,
-    gram,
-    matrix_entropy,
-    renyi_label_entropy,
-)
+from oip.mi.estimators.gram import Bandwidth, Distances, block_bytes, gram, matrix_bytes
+from oip.mi.estimators.renyi_entropy import class_entropy, matrix_entropy, renyi_label_entropy
 
-_BYTES = 512 << 20
+PAIRS_BUDGET = 512 << 20
+"""Bytes of Gram matrices that are kept at once."""
+_BEST = 3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pairs:
     """Information of maps and of pairs of maps about one label, in nats.
 
@@ -45,13 +41,24 @@ class Pairs:
         return 2 * self.joint - self.single[:, None] - self.single[None, :]
 
     def share(self, values: np.ndarray) -> np.ndarray:
-        """(m, m): `redundancy` or `non_redundant` as a share of I_ij; 0 where I_ij is 0."""
-        known = self.joint > 0
-        return np.divide(values, self.joint, out=np.zeros_like(values), where=known)
+        """Return `redundancy` or `non_redundant` (m, m) as a share of I_ij; 0 where I_ij is 0."""
+        positive = self.joint > 0
+        return np.divide(values, self.joint, out=np.zeros_like(values), where=positive)
+
+    def __repr__(self) -> str:
+        best = np.argsort(-np.nan_to_num(self.single), kind="stable")[:_BEST]
+        listed = ", ".join(f"{row} ({self.single[row]:.3g} nats)" for row in best)
+        return f"<Pairs: {len(self.single)} maps; best alone: {listed}>"
 
 
-def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Bandwidth) -> Pairs:
-    """All pairs of maps of one layer.
+def pairs(
+    responses: np.ndarray,
+    codes: np.ndarray,
+    alpha: float,
+    width: Bandwidth,
+    byte_budget: int = PAIRS_BUDGET,
+) -> Pairs:
+    """Estimate the information of all pairs of maps of one layer.
 
     Args:
         responses: (n, m, d), finite.
@@ -59,67 +66,67 @@ def pairs(responses: np.ndarray, codes: np.ndarray, alpha: float, width: Bandwid
         alpha: above 0. At 2, |A_i o A_j|^2 = <A_i^2, A_j^2> with squares of elements, so that all
             pairs are two products of (m, n^2) matrices, without and with the label's matrix.
         width: of the kernel.
+        byte_budget: bytes of Gram matrices that are kept at once.
     """
     maps = responses.shape[1]
-    known = renyi_label_entropy(codes, alpha)
+    of_label = renyi_label_entropy(codes, alpha)
     if alpha == 2:
-        whole, labelled = _squares(responses, codes, width)
+        whole, labelled = _squares(responses, codes, width, byte_budget)
         # S_2(A_i, A_j) is ln n^2 - ln |A_i o A_j|^2 for unit diagonals, with the label and without.
-        found = np.log(labelled) - np.log(whole) + known
-        return Pairs(found[:maps, maps], found[:maps, :maps])
+        values = np.log(labelled) - np.log(whole) + of_label
+        return Pairs(values[:maps, maps], values[:maps, :maps])
     single, joint = np.zeros(maps), np.zeros((maps, maps))
     size = matrix_bytes(len(codes))
-    room = max(1, _BYTES // size)
-    for start in range(0, maps, room):
-        grams = [gram(x, width) for x in responses[:, start : start + room].swapaxes(0, 1)]
+    step = max(1, byte_budget // size)
 
-        def column(other: int, start: int = start, grams: list[np.ndarray] = grams) -> None:
-            inside = start <= other < start + len(grams)
-            a = grams[other - start] if inside else gram(responses[:, other], width)
+    def information(a: np.ndarray) -> float:
+        return float(matrix_entropy(a, alpha)) + of_label - class_entropy(a, codes, alpha)
+
+    for start in range(0, maps, step):
+        grams = [gram(x, width) for x in responses[:, start : start + step].swapaxes(0, 1)]
+
+        def column(index: int, start: int = start, grams: list[np.ndarray] = grams) -> None:
+            inside = index < start + len(grams)
+            a = grams[index - start] if inside else gram(responses[:, index], width)
             if inside:
-                single[other] = _information(a, codes, alpha, known)
-            for place, b in enumerate(grams[: other - start + 1], start):
-                value = _information(a * b, codes, alpha, known)
-                joint[place, other] = joint[other, place] = value
+                single[index] = information(a)
+            for row, b in enumerate(grams[: index - start + 1], start):
+                joint[row, index] = joint[index, row] = information(a * b)
 
         thread_map(column, range(start, maps), 5 * size)
     return Pairs(single, joint)
 
 
-def _information(a: np.ndarray, codes: np.ndarray, alpha: float, known: float) -> float:
-    return float(matrix_entropy(a, alpha)) + known - class_entropy(a, codes, alpha)
-
-
 def _squares(
-    responses: np.ndarray, codes: np.ndarray, width: Bandwidth
+    responses: np.ndarray, codes: np.ndarray, width: Bandwidth, byte_budget: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of A_i^2 A_j^2 over all pairs of samples, and over those of one class, (m + 1, m + 1).
+    """Return sums (m + 1, m + 1) of A_i^2 A_j^2 over all pairs of samples, and over one class.
 
     The last map is constant, so that its column belongs to single maps. Some rows of all matrices
     are made at a time.
     """
     n, maps, d = responses.shape
-    halves = np.array(
+    scales = np.array(
         thread_map(
-            lambda place: width.doubled_square(Distances(responses[:, place]), d),
+            lambda index: width.doubled_square(Distances(responses[:, index]), d),
             range(maps),
             2 * block_bytes(n),
         )
     )
     whole = np.zeros((maps + 1, maps + 1))
     labelled = np.zeros_like(whole)
-    room = max(1, _BYTES // (16 * n * (maps + 1)))
-    for start in range(0, n, room):
-        rows = slice(start, min(start + room, n))
+    step = max(1, byte_budget // (16 * n * (maps + 1)))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
         block = np.ones((maps + 1, rows.stop - start, n))
 
-        def fill(place: int, rows: slice = rows, block: np.ndarray = block) -> None:
-            if halves[place] > 0:  # 0 for a constant map
-                x = np.array(responses[:, place], np.float64)
+        def fill(index: int, rows: slice = rows, block: np.ndarray = block) -> None:
+            if scales[index] > 0:  # 0 for a constant map
+                x = np.array(responses[:, index], np.float64)
                 x -= x.mean(axis=0)
                 norms = (x * x).sum(axis=1)
                 distances = norms[rows, None] + norms - 2 * (x[rows] @ x.T)
-                np.exp(np.minimum(distances / (-0.5 * halves[place]), 0.0), out=block[place])
+                np.exp(np.minimum(distances / (-0.5 * scales[index]), 0.0), out=block[index])
 
         thread_map(fill, range(maps))
         parts = added_squares(block, codes[rows, None] == codes)
@@ -129,7 +136,7 @@ def _squares(
 
 
 def added_squares(block: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of A_i^2 A_j^2 over pairs of samples, and over those of one class: two products.
+    """Return sums of A_i^2 A_j^2 over pairs of samples, and over those of one class.
 
     Args:
         block: (m, rows, n): A_i^2, squares of elements.

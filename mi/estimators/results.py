@@ -1,9 +1,9 @@
-"""What an estimate carries besides its number."""
+"""Estimates with what is needed to judge them: one number, or those of many maps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,17 @@ from oip.core import html
 from oip.core.units import bits
 from oip.mi.permutation_test import p_values
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 SATURATED = 0.98
 """Share of its ceiling from which an estimate says nothing about an order."""
 LEVEL = 0.95
 """Of every interval."""
+_ROWS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """One estimate of an information quantity, with what is needed to judge it.
 
@@ -47,8 +51,8 @@ class Estimate:
     notices: tuple[str, ...] = ()
     """What a reader has to know before using the number."""
     least: float = 0.0
-    """What the estimate has without any information, in nats: the entropy of the noise where x is
-    measured with noise added, else 0. A share of the ceiling is counted from here."""
+    """The value without any information, in nats: the entropy of the noise where x is measured with
+    noise added, else 0. A share of the ceiling is counted from here."""
 
     @property
     def bits(self) -> float:
@@ -69,7 +73,7 @@ class Estimate:
 
     @property
     def saturated(self) -> bool:
-        """Within 2 % of the ceiling: no ground for an order. Never where the ceiling is 0."""
+        """Whether it is within 2 % of the ceiling, no ground for an order; False if that is 0."""
         return self.share is not None and self.share >= SATURATED
 
     @property
@@ -80,7 +84,7 @@ class Estimate:
         return (self.nats - self.least) / (self.ceiling - self.least)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, information in bits; the value in nats, too."""
+        """Return plain values, information in bits; the value in nats, too."""
         return {
             "quantity": self.quantity,
             "estimator": self.estimator,
@@ -88,24 +92,29 @@ class Estimate:
             "value": self.bits,
             "unit": self.unit,
             "nats": self.nats,
-            "low": None if self.low is None else bits(self.low),
-            "high": None if self.high is None else bits(self.high),
+            "low": _bits(self.low),
+            "high": _bits(self.high),
             "p_value": self.p_value,
-            "ceiling": None if self.ceiling is None else bits(self.ceiling),
+            "ceiling": _bits(self.ceiling),
             "saturated": self.saturated,
-            "raw": None if self.raw is None else bits(self.raw),
+            "raw": _bits(self.raw),
             "n": self.n,
             "d": self.d,
             "seed": self.seed,
             "notices": list(self.notices),
         }
 
+    def __repr__(self) -> str:
+        text = f"{self.quantity} = {self.bits:.4g} bits"
+        if self.interval is not None:
+            text += " ({:.4g} to {:.4g})".format(*self.interval)
+        return f"<Estimate: {text}, {self.estimator}, n = {self.n}>"
+
     def __str__(self) -> str:
         text = f"{self.quantity} = {self.bits:.4g} bits"
         if self.interval is not None:
-            text += f" ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
-        told = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
-        text += f", {self.estimator} ({told}), n = {self.n}"
+            text += " ({:.4g} to {:.4g})".format(*self.interval)
+        text += f", {self._method}, n = {self.n}"
         if self.p_value is not None:
             text += f", p = {self.p_value:.2g}"
         if self.ceiling is not None:
@@ -116,15 +125,13 @@ class Estimate:
         return ". ".join([text, *self.notices])
 
     def _repr_html_(self) -> str:
-        told = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
-        between = None if self.interval is None else "{:.4g} to {:.4g}".format(*self.interval)
         rows = [
             ("value, bits", self.bits),
-            ("95 %", between),
-            ("ceiling, bits", None if self.ceiling is None else bits(self.ceiling)),
+            ("95 %", self.interval and "{:.4g} to {:.4g}".format(*self.interval)),
+            ("ceiling, bits", _bits(self.ceiling)),
             ("p", None if self.p_value is None else f"{self.p_value:.2g}"),
             ("samples", self.n),
-            ("estimator", f"{self.estimator} ({told})"),
+            ("estimator", self._method),
         ]
         warnings = ["saturated: no ground for an order"] if self.saturated else []
         if self.raw is not None:
@@ -135,8 +142,17 @@ class Estimate:
             *(html.paragraph(text) for text in (*warnings, *self.notices)),
         )
 
+    @property
+    def _method(self) -> str:
+        settings = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
+        return f"{self.estimator} ({settings})"
 
-@dataclass(frozen=True, eq=False)
+
+def _bits(nats: float | None) -> float | None:
+    return None if nats is None else bits(nats)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class MapEstimates:
     """Estimates of the information of m maps about one label, in nats, NaN for unusable maps.
 
@@ -149,26 +165,25 @@ class MapEstimates:
     ceiling: np.ndarray
     """(m,): the largest value that each can take."""
     per_class_raw: np.ndarray
-    """(m, classes): information about being of a class or not; NaN where it was not asked for."""
+    """(m, classes): information about being of a class or not; NaN where it was not estimated."""
     class_ceiling: np.ndarray
     """(classes,): the largest values that these can take."""
     draws: np.ndarray
-    """(draws, m): the estimate under resampling, centred on `raw`."""
+    """(draws, m): the estimate under resampling, centered on `raw`."""
     null: np.ndarray
     """(shuffles, m): the estimate from shuffled labels."""
     notices: tuple[tuple[str, ...], ...] = ()
-    """(m,): what a reader has to know of each map's number; empty where a family has none."""
+    """(m,): what a reader has to know of each map's number; empty where an estimator has none."""
     estimator: str = ""
-    """Name of the family."""
     parameters: dict[str, Any] = field(default_factory=dict)
-    """What the values depend on besides the data."""
+    """The settings that the values depend on."""
     n: int = 0
     """Samples."""
     d: int = 0
     """Nodes of a map."""
     seed: int = 0
     per_class_ends: np.ndarray | None = None
-    """(m, classes, 2): 95 % intervals of `per_class_raw`; None where a family has none."""
+    """(m, classes, 2): 95 % intervals of `per_class_raw`; None where an estimator has none."""
     per_class_p: np.ndarray | None = None
     """(m, classes): one-sided p-values of `per_class_raw` against shuffled labels."""
 
@@ -209,12 +224,12 @@ class MapEstimates:
     @property
     def low(self) -> np.ndarray:
         """(m,): lower ends of the 95 % intervals."""
-        return np.clip(quantiles(self.draws, (1 - LEVEL) / 2), 0.0, self.mi)
+        return np.clip(_quantiles(self.draws, (1 - LEVEL) / 2), 0.0, self.mi)
 
     @property
     def high(self) -> np.ndarray:
         """(m,): upper ends of the 95 % intervals."""
-        return np.clip(quantiles(self.draws, (1 + LEVEL) / 2), self.mi, self.ceiling)
+        return np.clip(_quantiles(self.draws, (1 + LEVEL) / 2), self.mi, self.ceiling)
 
     @property
     def p_value(self) -> np.ndarray:
@@ -227,17 +242,44 @@ class MapEstimates:
         return self.mi >= SATURATED * self.ceiling
 
     def spread(self, usable: np.ndarray) -> MapEstimates:
-        """The same estimates at the True places of `usable`, NaN at the others."""
-        places = np.flatnonzero(usable)
+        """Return the estimates in the True rows of `usable` (rows,) bool, NaN in the others."""
+        rows = np.flatnonzero(usable)
         changed: dict[str, Any] = {
-            name: _spread(getattr(self, name), axis, places, len(usable))
+            name: _spread(getattr(self, name), axis, rows, len(usable))
             for name, axis in _MAP_AXES.items()
             if getattr(self, name) is not None
         }
         if self.notices:
-            told = dict(zip(places.tolist(), self.notices, strict=True))
-            changed["notices"] = tuple(told.get(place, ()) for place in range(len(usable)))
+            notices = dict(zip(rows.tolist(), self.notices, strict=True))
+            changed["notices"] = tuple(notices.get(row, ()) for row in range(len(usable)))
         return replace(self, **changed)
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each map; information in bits."""
+        import pandas
+
+        columns = {
+            "mi": self.bits,
+            "low": bits(self.low),
+            "high": bits(self.high),
+            "p_value": self.p_value,
+            "ceiling": bits(self.ceiling),
+            "saturated": self.saturated,
+        }
+        return pandas.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        best = np.argsort(-np.nan_to_num(self.mi, nan=-1.0), kind="stable")[:3]
+        listed = ", ".join(f"{row} ({self.bits[row]:.3g} bits)" for row in best)
+        return f"<MapEstimates: {len(self.raw)} maps by {self.estimator}, n = {self.n}; {listed}>"
+
+    def _repr_html_(self) -> str:
+        table = self.to_pandas().head(_ROWS)
+        rows = [(row, *values) for row, values in zip(table.index, table.to_numpy(), strict=True)]
+        return html.block(
+            f"{len(self.raw)} maps, {self.estimator}, bits",
+            html.table(("row", *table.columns), rows, len(self.raw) - len(rows)),
+        )
 
 
 _MAP_AXES = {
@@ -252,34 +294,34 @@ _MAP_AXES = {
 
 
 def joined(parts: list[MapEstimates]) -> MapEstimates:
-    """Blocks of maps as one, in the order given."""
-    values: dict[str, Any] = {
-        one.name: np.concatenate(
-            [getattr(part, one.name) for part in parts], axis=_MAP_AXES[one.name]
-        )
-        if one.name in _MAP_AXES and getattr(parts[0], one.name) is not None
-        else getattr(parts[0], one.name)
-        for one in fields(MapEstimates)
-    }
-    values["notices"] = tuple(told for part in parts for told in part.notices)
+    """Return blocks of maps as one, in the order given."""
+    values: dict[str, Any] = {}
+    for name in (item.name for item in fields(MapEstimates)):
+        first = getattr(parts[0], name)
+        if name in _MAP_AXES and first is not None:
+            blocks = [getattr(part, name) for part in parts]
+            values[name] = np.concatenate(blocks, axis=_MAP_AXES[name])
+        else:
+            values[name] = first
+    values["notices"] = tuple(notices for part in parts for notices in part.notices)
     return MapEstimates(**values)
 
 
-def _spread(values: np.ndarray, axis: int, places: np.ndarray, count: int) -> np.ndarray:
+def _spread(values: np.ndarray, axis: int, rows: np.ndarray, count: int) -> np.ndarray:
     shape = list(values.shape)
     shape[axis] = count
     result = np.full(shape, np.nan)
-    result[(slice(None),) * axis + (places,)] = values
+    result[(slice(None),) * axis + (rows,)] = values
     return result
 
 
 def quantile_ends(values: np.ndarray) -> np.ndarray:
-    """(m, 2): ends of the 95 % interval of every column of (draws, m)."""
-    return np.stack([quantiles(values, (1 + side * LEVEL) / 2) for side in (-1, 1)], axis=1)
+    """Return the ends (m, 2) of the 95 % interval of every column of (draws, m)."""
+    return np.stack([_quantiles(values, (1 + side * LEVEL) / 2) for side in (-1, 1)], axis=1)
 
 
-def quantiles(values: np.ndarray, share: float) -> np.ndarray:
-    """(m,): quantile of every column of (draws, m), NaN for columns of NaN."""
+def _quantiles(values: np.ndarray, share: float) -> np.ndarray:
+    """Return a quantile (m,) of every column of (draws, m), NaN without draws."""
     if not len(values):
         return np.full(values.shape[1:], np.nan)
     return np.quantile(values, share, axis=0)
@@ -287,21 +329,21 @@ def quantiles(values: np.ndarray, share: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class LabelledResponses:
-    """Responses and labels that are checked, and what is asked of every map."""
+    """Checked responses and labels, and what is to be estimated for every map."""
 
     responses: np.ndarray
     """(n, m, d) float32 or float64, finite."""
     codes: np.ndarray
-    """(n,) int, 0 to classes - 1; two classes or more, every one seen twice or more."""
+    """(n,) int, 0 to classes - 1; two classes or more, each of two samples or more."""
     seed: int = 0
     shuffles: int = 0
     """Of the labels, for the null."""
     draws: int = 0
-    """For the intervals."""
+    """Random halves, for the intervals."""
     one_vs_rest: bool = True
-    """The information about being of each class or not is asked for, too."""
+    """Also estimate the information about being of each class or not."""
 
     @property
     def maps(self) -> int:
-        """How many maps there are."""
+        """The number of maps."""
         return self.responses.shape[1]

@@ -1,20 +1,19 @@
-"""Von Mises expansions: kernel densities, each sample left out of its own."""
+"""Von Mises expansions: kernel densities, with each sample left out of its own density."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from oip.core.checks import check_number
+from oip.core.checks import check_number, check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.backend import matmul
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.gram import Distances, block_bytes
+from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
 from oip.mi.estimators.registry import TABLE
-from oip.mi.estimators.renyi_entropy import exponential
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, joint_null, over_prepared
 
@@ -32,7 +31,7 @@ class Vme(LabelEstimator):
       so that the ratio is finite.
 
     The kernel is Gaussian. Its width in each coordinate is `bandwidth` times Silverman's,
-    (4 / (d + 2) n)^(1 / (d + 4)) standard deviations, d the dimensions of all that is looked at
+    (4 / (d + 2) n)^(1 / (d + 4)) standard deviations, d the dimensions of all variables
     together; all densities of one information share it, so that its bias mostly cancels. Responses
     about a label have one width for the map, Silverman's for at most 8 dimensions, times half the
     median distance.
@@ -65,59 +64,71 @@ class Vme(LabelEstimator):
 
     bandwidth: float = 1.0
     """The kernel's width as a multiple of Silverman's."""
+    byte_budget: int = field(default=BLOCK_BUDGET, repr=False)
+    """Bytes of a block of distances; the value does not depend on it."""
 
     def __post_init__(self) -> None:
         check_number("vme: bandwidth", self.bandwidth)
+        check_whole("vme: byte_budget", self.byte_budget)
 
     def working_bytes(self, n: int) -> int:
         """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
-        return 2 * block_bytes(n)
+        return 2 * block_bytes(n, self.byte_budget)
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
-        return over_prepared(self._prepare, samples, 3 * block_bytes(len(samples.codes)))
+        size = 3 * block_bytes(len(samples.codes), self.byte_budget)
+        return over_prepared(self._prepare, samples, size)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
-        distances = Distances(x)
+        distances = self._distances(x)
         if distances.constant:
             return None
         n, d = x.shape
         # For Gaussian samples the median squared distance is 2 d variances.
         spread = math.sqrt(distances.median / (2 * min(d, 8)))
-        kernel = _Kernel(distances, x, self.bandwidth * _silverman(n, min(d, 8)) * spread)
+        width = self.bandwidth * _silverman(n, min(d, 8)) * spread
+        whole = _left_out(next(distances.blocks()), width) if distances.whole else None
 
-        def information(codes: np.ndarray, places: np.ndarray | None) -> float:
-            known, found = np.unique(codes, return_inverse=True)
-            counts = np.bincount(found)
-            if len(known) < 2 or counts.max() < 2:
+        def times(other: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
+            """Return the kernel of some samples, or of all, times `other` (k, m)."""
+            if whole is not None:
+                return matmul(whole if indices is None else whole[np.ix_(indices, indices)], other)
+            blocks = self._distances(x if indices is None else x[indices]).blocks()
+            return np.concatenate([matmul(_left_out(block, width), other) for block in blocks])
+
+        def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
+            classes, labels = np.unique(codes, return_inverse=True)
+            counts = np.bincount(labels)
+            if len(classes) < 2 or counts.max() < 2:
                 return 0.0
-            sums = kernel.times(np.eye(len(known))[found], places)
-            own = sums[np.arange(len(found)), found] / np.maximum(counts[found] - 1, 1)
-            everything = sums.sum(axis=1) / (len(found) - 1)
+            sums = times(np.eye(len(classes))[labels], indices)
+            own = sums[np.arange(len(labels)), labels] / np.maximum(counts[labels] - 1, 1)
+            everything = sums.sum(axis=1) / (len(labels) - 1)
             gains = _log(own) - _log(everything)
-            return float(np.where(counts[found] > 1, gains, 0.0).mean())
+            return float(np.where(counts[labels] > 1, gains, 0.0).mean())
 
         return Prepared(information)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """<ln f_-i(x_i, y_i) - ln f_-i(x_i) - ln f_-i(y_i)>."""
-        joint, width = self._standardised(x, y)
+        """Return <ln f_-i(x_i, y_i) - ln f_-i(x_i) - ln f_-i(y_i)>."""
+        joint, width = self._standardized(x, y)
         split = x.shape[1]
-        both = _logs(joint, width)
-        value = both - _logs(joint[:, :split], width) - _logs(joint[:, split:], width)
+        both = self._logs(joint, width)
+        value = both - self._logs(joint[:, :split], width) - self._logs(joint[:, split:], width)
         return RawEstimate(float(value.mean()), notices=_alone(both))
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
     ) -> np.ndarray:
-        """See `Estimator.information_null`; what is of one side alone is found once."""
-        joint, width = self._standardised(x, y)
+        """See `Estimator.information_null`; the terms of one side alone are computed once."""
+        joint, width = self._standardized(x, y)
         first, second = joint[:, : x.shape[1]], joint[:, x.shape[1] :]
-        alone = float((_logs(first, width) + _logs(second, width)).mean())
+        alone = float((self._logs(first, width) + self._logs(second, width)).mean())
 
         def together(other: np.ndarray) -> float:
             both = np.concatenate([first, other], axis=1)
-            return float(_logs(both, width).mean()) - alone
+            return float(self._logs(both, width).mean()) - alone
 
         return joint_null(together, second, shuffles, seed, self.working_bytes(len(x)))
 
@@ -125,45 +136,45 @@ class Vme(LabelEstimator):
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
         """<ln f_-i(x_i, y_i, z_i) + ln f_-i(z_i) - ln f_-i(x_i, z_i) - ln f_-i(y_i, z_i)>."""
-        joint, width = self._standardised(x, given, y)
+        joint, width = self._standardized(x, given, y)
         first, last = x.shape[1], x.shape[1] + given.shape[1]
-        everything = _logs(joint, width)
-        value = everything + _logs(joint[:, first:last], width)
-        value -= _logs(joint[:, :last], width) + _logs(joint[:, first:], width)
+        everything = self._logs(joint, width)
+        value = everything + self._logs(joint[:, first:last], width)
+        value -= self._logs(joint[:, :last], width) + self._logs(joint[:, first:], width)
         return RawEstimate(float(value.mean()), notices=_alone(everything))
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """<ln f_-i(x_i) - sum_k ln f_-i(x_ik)>."""
-        joint, width = self._standardised(x)
-        everything = _logs(joint, width)
+        """Return <ln f_-i(x_i) - sum_k ln f_-i(x_ik)>."""
+        joint, width = self._standardized(x)
+        everything = self._logs(joint, width)
         value = everything.copy()
         for column in joint.T:
-            value -= _logs(column[:, None], width)
+            value -= self._logs(column[:, None], width)
         return RawEstimate(float(value.mean()), notices=_alone(everything))
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """-<ln f_-i(x_i)>.
+        """Return -<ln f_-i(x_i)>.
 
         Raises:
             DataError: a constant coordinate, whose entropy is minus infinity.
         """
         if not np.ptp(x, axis=0).all():
             raise DataError(expected("vme: x", "coordinates that vary", "a constant one"))
-        joint, width = self._standardised(x)
-        logs = _logs(joint, width)
+        joint, width = self._standardized(x)
+        logs = self._logs(joint, width)
         norm = x.shape[1] * math.log(width * math.sqrt(2 * math.pi))
         value = norm + float(np.log(x.std(axis=0)).sum()) - float(logs.mean())
         return RawEstimate(value, notices=_alone(logs))
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
-        """<ln f_-i(x_i) - ln g(x_i)> - <f(y_j) / g(y_j)> + 1, f of x and g of y."""
+        """Return <ln f_-i(x_i) - ln g(x_i)> - <f(y_j) / g(y_j)> + 1, f of x and g of y."""
         both = np.concatenate([x, y])
         if not np.ptp(both, axis=0).all():
             raise DataError(expected("vme: x and y", "coordinates that vary", "a constant one"))
         n, d = x.shape
         width = self.bandwidth * _silverman(min(n, len(y)), d)
         first, second = np.empty(len(both)), np.empty(len(both))
-        for rows, block in Distances(both / both.std(axis=0)).blocks():
+        for rows, block in self._distances(both / both.std(axis=0)).blocks():
             of_x = np.arange(rows.start, min(rows.stop, n))
             kernel = exponential(block, 2 * width**2)
             kernel[of_x - rows.start, of_x] = 0.0
@@ -174,30 +185,19 @@ class Vme(LabelEstimator):
         value = float((own - second[:n]).mean() - ratio.mean() + 1.0)
         return RawEstimate(value, notices=_alone(np.minimum(own, second[:n])))
 
-    def _standardised(self, *parts: np.ndarray) -> tuple[np.ndarray, float]:
-        """The parts side by side, each coordinate by its deviation, and the width of the kernel."""
+    def _distances(self, x: np.ndarray) -> Distances:
+        return Distances(x, self.byte_budget)
+
+    def _logs(self, x: np.ndarray, width: float) -> np.ndarray:
+        """Return ln f_-i(x_i) (n,) without the kernel's norm, which cancels in informations."""
+        sums = [_left_out(block, width).sum(axis=1) for block in self._distances(x).blocks()]
+        return _log(np.concatenate(sums)) - math.log(len(x) - 1)
+
+    def _standardized(self, *parts: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the parts side by side, by their deviations, and the width of the kernel."""
         joint = np.concatenate(parts, axis=1)
         spread = joint.std(axis=0)
         return joint / np.where(spread > 0, spread, 1.0), self.bandwidth * _silverman(*joint.shape)
-
-
-class _Kernel:
-    """Kernel sums of one map, each sample left out of its own: one matrix, or blocks of it."""
-
-    def __init__(self, distances: Distances, x: np.ndarray, width: float) -> None:
-        self._x, self._width = x, width
-        self._whole: np.ndarray | None = None
-        if distances.whole:
-            self._whole = _left_out(next(distances.blocks()), width)
-
-    def times(self, other: np.ndarray, places: np.ndarray | None) -> np.ndarray:
-        """The kernel of some samples, or of all, times `other` (k, m)."""
-        if self._whole is not None:
-            part = self._whole if places is None else self._whole[np.ix_(places, places)]
-            return matmul(part, other)
-        x = self._x if places is None else self._x[places]
-        blocks = Distances(x).blocks()
-        return np.concatenate([matmul(_left_out(block, self._width), other) for block in blocks])
 
 
 def _silverman(n: int, d: int) -> float:
@@ -205,28 +205,22 @@ def _silverman(n: int, d: int) -> float:
 
 
 def _left_out(block: tuple[slice, np.ndarray], width: float) -> np.ndarray:
-    """The kernel of a block of rows, 0 between a sample and itself."""
+    """Return the kernel of a block of rows, 0 between a sample and itself."""
     rows, distances = block
     kernel = exponential(distances, 2 * width**2)
-    places = np.arange(rows.start, rows.stop)
-    kernel[places - rows.start, places] = 0.0
+    indices = np.arange(rows.start, rows.stop)
+    kernel[indices - rows.start, indices] = 0.0
     return kernel
 
 
-def _logs(x: np.ndarray, width: float) -> np.ndarray:
-    """(n,): ln f_-i(x_i) without the kernel's norm, which cancels in informations."""
-    sums = [_left_out(block, width).sum(axis=1) for block in Distances(x).blocks()]
-    return _log(np.concatenate(sums)) - math.log(len(x) - 1)
-
-
 def _log(values: np.ndarray) -> np.ndarray:
-    """Logarithms, e^-708 at the least."""
+    """Return logarithms, -708 at the least."""
     with np.errstate(divide="ignore"):
         return np.maximum(np.log(values), _LEAST)
 
 
 def _alone(logs: np.ndarray) -> tuple[str, ...]:
-    """That the least density, not the data, makes a part of the number."""
+    """Return a notice where the least density, not the data, makes a part of the number."""
     share = float((logs <= _LEAST).mean())
     if not share:
         return ()

@@ -15,10 +15,9 @@ from oip.core.errors import SettingsError
 from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.backend import thread_map
+from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.estimators.renyi_entropy import (
-    Bandwidth,
     class_entropy,
-    gram,
     hadamard,
     matrix_entropy,
     renyi_label_entropy,

@@ -153,7 +153,8 @@ def rbig(small: int) -> Callable[[], object]:
 
 def grams(small: int) -> Callable[[], object]:
     """Gram matrices of 128 maps and their entropies, alpha 1.01."""
-    from oip.mi.estimators.renyi_entropy import Bandwidth, gram, matrix_entropy
+    from oip.mi.estimators.gram import Bandwidth, gram
+    from oip.mi.estimators.renyi_entropy import matrix_entropy
 
     responses, _ = layer(128, 128 // small, 49)
 

@@ -166,7 +166,7 @@ def test_quantities_that_an_estimator_does_not_have_name_those_that_do():
         ("ksg", {"k": 0}, "1 or more; received 0"),
         ("ksg", {"k": 2.5}, "whole number.*2.5"),
         ("ksg", {"algorithm": 3}, "1 or 2"),
-        ("ksg", {"standardise": 1}, "True or False"),
+        ("ksg", {"standardize": 1}, "True or False"),
         ("ksg", {"clip": "no"}, "True or False"),
         ("ksg", {"components": 0}, "components"),
         ("binning", {"by": "hand"}, "quantile or width or range"),

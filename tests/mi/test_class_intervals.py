@@ -49,20 +49,20 @@ def test_a_planted_class_is_found_with_its_value(name):
     assert one.over_maps(x, codes, one_vs_rest=False).per_class_low is None
 
 
-@pytest.mark.parametrize("budget", [8 << 20, 600])
-def test_kernel_sums_give_what_changed_samples_give(budget, monkeypatch):
-    monkeypatch.setattr("oip.mi.estimators.kde._HALVES_BUDGET", budget)
+@pytest.mark.parametrize("budget", [64 << 20, 8 * 600])
+def test_kernel_sums_give_what_changed_samples_give(budget):
     rng = np.random.default_rng(0)
     codes = rng.permutation(np.repeat([0, 1, 2], [40, 31, 20]))
     x = rng.normal(size=(91, 1, 3)) + codes[:, None, None]
     one = Kde(noise=0.5)
-    told = one._one(x[:, 0], KernelPlan.of(LabelledResponses(x, codes, 3, 5, 6)))
+    plan = KernelPlan.of(LabelledResponses(x, codes, 3, 5, 6), budget)
+    sums = one.kernel_sums(x[:, 0], plan)
     for row, mixed in enumerate(shuffled(codes, 3, 5)):
         alone = [one.over_maps(x, mixed == code).raw[0] for code in range(3)]
-        assert np.allclose(told.class_null[row], alone, atol=1e-5)
+        assert np.allclose(sums.class_null[row], alone, atol=1e-5)
     parts = class_halves(codes, 3, 6)
     drawn = np.array([one.over_maps(x[part], codes[part]).per_class_raw[0] for part in parts])
-    assert np.allclose(told.class_draws, told.per_class + drawn - drawn.mean(axis=0), atol=1e-5)
+    assert np.allclose(sums.class_draws, sums.per_class + drawn - drawn.mean(axis=0), atol=1e-5)
 
 
 def test_a_map_by_itself_has_more_shuffles():

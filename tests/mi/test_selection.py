@@ -5,7 +5,7 @@ import pytest
 
 from oip import mi
 from oip.core.errors import DataError, ModelError, SettingsError
-from oip.mi.estimators.renyi_entropy import Bandwidth, gram
+from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.selection import METHODS, conditional_width, kept_count, relevance_less_redundancy
 
 

@@ -9,7 +9,7 @@ from keras import layers
 
 from oip.core.errors import ModelError
 from oip.core.progress import silent
-from oip.mi.estimators.renyi_entropy import Bandwidth, gram
+from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures, renyi_plots
 from oip.studies.renyi_measures import (
     ALPHA,

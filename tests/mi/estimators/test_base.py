@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import SettingsError
+from oip.core.warnings import Notice
 from oip.mi.estimators.base import Estimator, LabelEstimator, Quantity
 from oip.mi.estimators.kde import Kde
 from oip.mi.estimators.registry import NAMES, able, estimator, estimator_class
@@ -133,6 +134,18 @@ def test_a_quantity_that_an_estimator_cannot_estimate_is_refused():
 def test_unknown_names_and_parameters(name, parameters, word):
     with pytest.raises(SettingsError, match=word):
         estimator(name, **parameters)
+
+
+def test_former_names_of_parameters_are_accepted_with_a_notice():
+    with pytest.warns(Notice, match="'standardise' is now called 'standardize'"):
+        assert estimator("ksg", standardise=False) == estimator("ksg", standardize=False)
+    with pytest.warns(Notice, match="normalization"):
+        assert estimator("dse", normalisation="row") == estimator("dse", normalization="row")
+
+
+def test_byte_budgets_are_no_parameters_of_the_value():
+    assert estimator("kde", byte_budget=1000).parameters == estimator("kde").parameters
+    assert estimator("vme", byte_budget=1000).parameters == {"bandwidth": 1.0}
 
 
 def test_a_new_estimator_needs_every_member():

@@ -50,12 +50,12 @@ def test_the_two_matrices_differ_and_the_first_has_the_spectrum_of_the_walk(few)
     assert abs(difference) > 1e-3
 
 
-@pytest.mark.parametrize("normalisation", ["symmetric", "row"])
+@pytest.mark.parametrize("normalization", ["symmetric", "row"])
 @pytest.mark.parametrize("time", [5, 8])
-def test_three_clusters_have_the_entropy_of_three(clusters, normalisation, time):
-    one = Dse(time=time, relative=0.05, normalisation=normalisation)
+def test_three_clusters_have_the_entropy_of_three(clusters, normalization, time):
+    one = Dse(time=time, relative=0.05, normalization=normalization)
     assert one.entropy(clusters[0], 0).nats == pytest.approx(math.log(3), abs=1e-3)
-    label = Dsmi(time=time, relative=0.05, normalisation=normalisation)
+    label = Dsmi(time=time, relative=0.05, normalization=normalization)
     assert label.over_maps(clusters[0][:, None], clusters[1]).raw[0] == pytest.approx(
         math.log(3), abs=0.01
     )
@@ -161,7 +161,7 @@ def test_as_people_ask_for_it(few):
 @pytest.mark.parametrize("kind", [Dse, Dsmi])
 @pytest.mark.parametrize(
     "settings",
-    [{"time": 0}, {"sigma": -1.0}, {"relative": 0}, {"normalisation": "none"}, {"reference": 1}],
+    [{"time": 0}, {"sigma": -1.0}, {"relative": 0}, {"normalization": "none"}, {"reference": 1}],
 )
 def test_settings_that_make_no_sense(kind, settings):
     with pytest.raises(SettingsError, match=rf"{kind.name}: {next(iter(settings))}"):
@@ -175,8 +175,8 @@ def test_groups_that_make_no_sense():
 
 def test_any_time_is_finite():
     x = np.random.default_rng(0).normal(size=(40, 2))
-    for normalisation in ("symmetric", "row"):
-        late = mi.entropy(x, "dse", time=1e100, normalisation=normalisation, draws=0)
+    for normalization in ("symmetric", "row"):
+        late = mi.entropy(x, "dse", time=1e100, normalization=normalization, draws=0)
         assert late.nats == pytest.approx(0.0, abs=1e-12)
-        early = mi.entropy(x, "dse", time=1e-100, normalisation=normalisation, draws=0)
+        early = mi.entropy(x, "dse", time=1e-100, normalization=normalization, draws=0)
         assert 1 < early.nats <= math.log(40)

@@ -168,55 +168,45 @@ def test_blocks_of_maps_do_not_matter(layer_like):
     assert (whole.draws[:, 0] == whole.draws[:, 1]).all()
 
 
-def test_a_null_in_parts_is_the_same(few, monkeypatch):
-    import oip.mi.estimators.kde as module
-
+def test_a_null_in_parts_is_the_same(few):
     x, codes = few
-    whole = over(x, codes).null
-    monkeypatch.setattr(module, "_NULL_BUDGET", 8 * 39 * 3 * 7)
-    assert np.allclose(over(x, codes).null, whole, rtol=1e-5)
+    parts = over(x, codes, byte_budget=2 * 8 * 39 * 3 * 7).null
+    assert np.allclose(parts, over(x, codes).null, rtol=1e-5)
 
 
-def test_blocks_of_rows_do_not_matter(few, monkeypatch):
-    import oip.mi.estimators.gram as module
-
+def test_blocks_of_rows_do_not_matter(few):
     x, codes = few
     values = np.stack([x, np.zeros_like(x), x**3], axis=1)
     ways = ({"noise": 0.3}, {"relative": 0.1}, {"relative": 0.1, "bound": "lower"})
-    ones = [Kde(**way) for way in ways]
 
-    def everything(one):
-        found = one.over_maps(values, codes, 0, 20, 20)
+    def everything(kde):
+        estimates = kde.over_maps(values, codes, 0, 20, 20)
         return [
-            found.raw,
-            found.per_class_raw,
-            found.draws,
-            found.null,
-            one.over_variances(values, codes, relative=(0.1, 1), noise=(0.3,)),
-            np.array([one.entropy(x, 0).nats, one.input_information(x, 0).nats]),
+            estimates.raw,
+            estimates.per_class_raw,
+            estimates.draws,
+            estimates.null,
+            kde.over_variances(values, codes, relative=(0.1, 1), noise=(0.3,)),
+            np.array([kde.entropy(x, 0).nats, kde.input_information(x, 0).nats]),
         ]
 
-    whole = [everything(one) for one in ones]
-    monkeypatch.setattr(module, "_BLOCK_BUDGET", 8 * 39 * 5)
-    for one, wanted in zip(ones, whole, strict=True):
-        for found, before in zip(everything(one), wanted, strict=True):
-            assert np.allclose(found, before, rtol=1e-5, atol=1e-6)
+    for way in ways:
+        in_blocks = everything(Kde(**way, byte_budget=8 * 39 * 5))
+        for whole, blocks in zip(everything(Kde(**way)), in_blocks, strict=True):
+            assert np.allclose(blocks, whole, rtol=1e-5, atol=1e-6)
 
 
-def test_memory_is_that_of_blocks(monkeypatch):
+def test_memory_is_that_of_blocks():
     import tracemalloc
 
-    import oip.mi.estimators.gram as module
-
-    monkeypatch.setattr(module, "_BLOCK_BUDGET", 2 << 20)
     x = np.random.default_rng(0).normal(size=(3000, 1, 2))
     tracemalloc.start()
-    found = Kde().over_maps(x, np.arange(3000) % 3, 0, 20, 20)
+    estimates = Kde(byte_budget=2 << 20).over_maps(x, np.arange(3000) % 3, 0, 20, 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # One matrix would be 69 MiB; the null's labels alone are some 10.
     assert peak < 30 << 20
-    assert abs(found.raw[0]) < 0.02
+    assert abs(estimates.raw[0]) < 0.02
 
 
 @pytest.mark.parametrize(
@@ -229,6 +219,7 @@ def test_memory_is_that_of_blocks(monkeypatch):
         {"relative": 0.0},
         {"relative": None},
         {"bound": "middle"},
+        {"byte_budget": 0},
     ],
 )
 def test_settings_that_make_no_sense(parameters):

@@ -5,12 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oip.mi.estimators.gram import Bandwidth, gram, label_gram
 from oip.mi.estimators.renyi_entropy import (
-    Bandwidth,
     class_entropy,
-    gram,
     hadamard,
-    label_gram,
     matrix_entropy,
     renyi_label_entropy,
     spectral_entropy,

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from oip.mi.estimators import renyi_pairs
+from oip.mi.estimators.gram import Bandwidth
 from oip.mi.estimators.renyi import Renyi
+from oip.mi.estimators.renyi_pairs import pairs
 
 
 @pytest.fixture
@@ -29,21 +30,24 @@ def test_pairs_are_groups_of_two(layer, alpha, width):
             assert found.joint[first, second] == pytest.approx(group, abs=1e-9)
 
 
-def test_rows_at_a_time_are_the_same(layer, monkeypatch):
-    whole = Renyi(alpha=2).pairs(*layer)
-    monkeypatch.setattr(renyi_pairs, "_BYTES", 16 * 48 * 6 * 7)
-    parts = Renyi(alpha=2).pairs(*layer)
+@pytest.mark.parametrize(
+    ("alpha", "budget"),
+    [
+        (2, 16 * 48 * 6 * 7),
+        (1.01, 8 * 48 * 48),
+        (1.01, 8 * 48 * 48 * 2),
+        (1.01, 8 * 48 * 48 * 3),
+    ],
+)
+def test_rows_and_gram_matrices_at_a_time_are_the_same(layer, alpha, budget):
+    whole = pairs(*layer, alpha, Bandwidth())
+    parts = pairs(*layer, alpha, Bandwidth(), byte_budget=budget)
     assert np.allclose(whole.joint, parts.joint, atol=1e-12)
     assert np.allclose(whole.single, parts.single, atol=1e-12)
 
 
-@pytest.mark.parametrize("room", [1, 2, 3])
-def test_some_gram_matrices_at_a_time_are_the_same(layer, monkeypatch, room):
-    whole = Renyi().pairs(*layer)
-    monkeypatch.setattr(renyi_pairs, "_BYTES", 8 * 48 * 48 * room)
-    parts = Renyi().pairs(*layer)
-    assert np.allclose(whole.joint, parts.joint, atol=1e-12)
-    assert np.allclose(whole.single, parts.single, atol=1e-12)
+def test_a_short_repr(layer):
+    assert repr(Renyi(alpha=2).pairs(*layer)).startswith("<Pairs: 5 maps; best alone: 0 (")
 
 
 def test_redundancy_and_what_is_not_redundant(layer):

@@ -6,7 +6,7 @@ from scipy.special import digamma
 
 from oip import mi
 from oip.mi.estimators import knn
-from oip.mi.estimators.knn import Ksg, prepared
+from oip.mi.estimators.knn import Ksg, ross_information
 
 
 def far(x, i, j):
@@ -63,7 +63,7 @@ def test_conditional_information_is_that_of_a_double_loop(few):
         r = radius(np.concatenate([x, y, z], axis=1), i, 3)
         total += digamma(nearer(z, i, r) + 1)
         total -= digamma(nearer(xz, i, r) + 1) + digamma(nearer(yz, i, r) + 1)
-    found = Ksg(standardise=False).conditional_information(x, y, z, 0).nats
+    found = Ksg(standardize=False).conditional_information(x, y, z, 0).nats
     assert math.isclose(found, digamma(3) + total / 45, abs_tol=1e-12)
 
 
@@ -92,7 +92,7 @@ def test_entropy_and_divergence_are_those_of_double_loops(few):
         other = sorted(np.abs(x[i] - y[j]).max() for j in range(30))[2]
         total += math.log(other / radius(x, i, 3))
     wanted = d * total / n + math.log(30 / (n - 1))
-    assert math.isclose(Ksg(standardise=False).divergence(x, y, 0).nats, wanted, abs_tol=1e-11)
+    assert math.isclose(Ksg(standardize=False).divergence(x, y, 0).nats, wanted, abs_tol=1e-11)
 
 
 def ross_by_loops(x, y, k):
@@ -112,7 +112,7 @@ def ross_by_loops(x, y, k):
 def test_ross_is_that_of_a_double_loop_for_any_label_of_any_samples(few, rarity):
     x, _ = few
     rng = np.random.default_rng(3)
-    information = prepared(x, 3, rarity)
+    information = ross_information(x, 3, rarity)
     for _ in range(4):
         codes = rng.choice(5, 45, p=[0.5, 0.3, 0.1, 0.06, 0.04])
         wanted = ross_by_loops(x, codes, 3)
@@ -124,7 +124,7 @@ def test_ross_is_that_of_a_double_loop_for_any_label_of_any_samples(few, rarity)
 
 def test_ross_without_two_of_a_class_is_nothing():
     x = np.random.default_rng(0).normal(size=(5, 1))
-    assert prepared(x, 3, 1.0)(np.arange(5), None) == 0.0
+    assert ross_information(x, 3, 1.0)(np.arange(5), None) == 0.0
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
@@ -153,18 +153,15 @@ def test_counts_on_a_line_are_exact_at_the_edges():
             assert (knn.within(x, below) == (distances < r[:, None]).sum(axis=1)).all()
 
 
-def test_by_force_in_blocks_is_the_same(monkeypatch):
-    x = np.random.default_rng(0).normal(size=(50, 12))
-    whole = knn.nearest(x, 4)
-    counted = knn.within(x, whole[0])
-    other = knn.nearest_of(x[:20], x, 3)
-    monkeypatch.setattr(knn, "_BUDGET", 8 * 50 * 7)
-    again = knn.nearest(x, 4)
-    assert (again[0] == whole[0]).all()
-    assert (again[1] == whole[1]).all()
-    assert (knn.within(x, whole[0]) == counted).all()
-    assert (counted == 5).all()
-    assert (knn.nearest_of(x[:20], x, 3) == other).all()
+def test_by_force_in_blocks_is_the_same():
+    x, budget = np.random.default_rng(0).normal(size=(50, 12)), 8 * 50 * 7
+    radius, neighbors = knn.nearest(x, 4)
+    in_blocks = knn.nearest(x, 4, budget)
+    assert (in_blocks[0] == radius).all()
+    assert (in_blocks[1] == neighbors).all()
+    assert (knn.within(x, radius) == 5).all()
+    assert (knn.within(x, radius, budget) == 5).all()
+    assert (knn.nearest_of(x[:20], x, 3, budget) == knn.nearest_of(x[:20], x, 3)).all()
 
 
 def test_ties_are_broken_by_the_seed_and_said(two_gaussians):

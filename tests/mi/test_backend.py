@@ -1,8 +1,10 @@
-"""The way through TensorFlow, forced onto its own CPU device: what a GPU would be asked for."""
+"""Threads, and the way through TensorFlow, forced onto its own CPU device."""
 
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from oip import mi
 from oip.core.errors import SettingsError
 from oip.mi import backend
+from oip.mi.backend import thread_map, workers
 from oip.mi.estimators.registry import label_estimator
 
 
@@ -22,16 +25,16 @@ def through_tensorflow(monkeypatch):
     calls = [0, 0]
     matmul, eigvalsh = tf.matmul, tf.linalg.eigvalsh
 
-    def counted(place, work):
+    def counted(index, work):
         def call(*arrays):
-            calls[place] += 1
+            calls[index] += 1
             return work(*arrays)
 
         return call
 
-    monkeypatch.setattr(backend, "_gpu", lambda tf: "/CPU:0")
-    monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
-    monkeypatch.setattr(backend, "_ELEMENTS_WORTH", 0)
+    monkeypatch.setattr(backend, "gpu_device", lambda tf: "/CPU:0")
+    monkeypatch.setattr(backend, "LEAST_MULTIPLICATIONS", 0)
+    monkeypatch.setattr(backend, "LEAST_ELEMENTS", 0)
     monkeypatch.setattr(tf, "matmul", counted(0, matmul))
     monkeypatch.setattr(tf.linalg, "eigvalsh", counted(1, eigvalsh))
     return calls
@@ -42,18 +45,18 @@ def symmetric(*shape):
     return a + np.swapaxes(a, -1, -2)
 
 
-def test_products_and_eigenvalues_are_those_of_numpy(through_tensorflow, monkeypatch):
+def test_products_and_eigenvalues_are_those_of_numpy(through_tensorflow):
     a, b = np.random.default_rng(0).normal(size=(2, 30, 30))
     for kind in (np.float64, np.float32):
-        found = backend.matmul(a.astype(kind), b[:, :7].astype(kind))
-        assert found.dtype == kind
-        assert np.allclose(found, a @ b[:, :7], rtol=50 * np.finfo(kind).eps, atol=1e-5)
+        product = backend.matmul(a.astype(kind), b[:, :7].astype(kind))
+        assert product.dtype == kind
+        assert np.allclose(product, a @ b[:, :7], rtol=50 * np.finfo(kind).eps, atol=1e-5)
     matrices = symmetric(2, 5, 20, 20)
-    wanted = np.linalg.eigvalsh(matrices)
-    assert np.allclose(backend.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
+    eigenvalues = np.linalg.eigvalsh(matrices)
+    assert np.allclose(backend.eigenvalues(matrices), eigenvalues, rtol=1e-12, atol=1e-12)
     assert through_tensorflow == [2, 1]
-    monkeypatch.setattr(backend, "_BYTES", 8 * 20 * 20 * 3)
-    assert np.allclose(backend.eigenvalues(matrices), wanted, rtol=1e-12, atol=1e-12)
+    in_parts = backend.eigenvalues(matrices, byte_budget=8 * 20 * 20 * 3)
+    assert np.allclose(in_parts, eigenvalues, rtol=1e-12, atol=1e-12)
     assert through_tensorflow == [2, 5]
 
 
@@ -70,10 +73,10 @@ def test_estimates_are_the_same(request, layer_like, name, ways):
     responses, codes = layer_like
     plain = label_estimator(name).over_maps(responses, codes, 0, 3, 3)
     calls = request.getfixturevalue("through_tensorflow")
-    found = label_estimator(name).over_maps(responses, codes, 0, 3, 3)
+    result = label_estimator(name).over_maps(responses, codes, 0, 3, 3)
     assert tuple(bool(count) for count in calls) == ways
     for field in ("raw", "per_class_raw", "draws", "null"):
-        assert np.allclose(getattr(found, field), getattr(plain, field), rtol=1e-9, atol=1e-6)
+        assert np.allclose(getattr(result, field), getattr(plain, field), rtol=1e-9, atol=1e-6)
 
 
 def test_what_does_not_fit_is_done_by_numpy(through_tensorflow, monkeypatch):
@@ -90,7 +93,7 @@ def test_what_does_not_fit_is_done_by_numpy(through_tensorflow, monkeypatch):
 def test_without_a_gpu_numpy_does_it(monkeypatch):
     import tensorflow as tf
 
-    monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(backend, "LEAST_MULTIPLICATIONS", 0)
     monkeypatch.setattr(tf, "matmul", None)
     a = symmetric(10, 10)
     if not tf.config.get_visible_devices("GPU"):
@@ -106,19 +109,19 @@ ASK = (
 
 
 @pytest.mark.parametrize(
-    ("signs", "wanted", "imported"), [(False, "", 0), (True, "", 1), (True, "cpu", 0)]
+    ("signs", "device", "imported"), [(False, "", 0), (True, "", 1), (True, "cpu", 0)]
 )
-def test_tensorflow_is_imported_where_there_are_signs_of_a_gpu(signs, wanted, imported, tmp_path):
+def test_tensorflow_is_imported_where_there_are_signs_of_a_gpu(signs, device, imported, tmp_path):
     # A stand-in that has no GPU: the real one takes seconds.
     stand_in = "class config:\n    get_visible_devices = staticmethod(lambda kind: [])\n"
     (tmp_path / "tensorflow.py").write_text(stand_in)
     ours = str(Path(mi.__file__).parent.parent)
     environment = {
         **os.environ,
-        "OIP_DEVICE": wanted,
+        "OIP_DEVICE": device,
         "PYTHONPATH": os.pathsep.join([str(tmp_path), ours]),
     }
-    code = ASK.format(more=f"backend._signs_of_gpu = lambda: {signs}")
+    code = ASK.format(more=f"backend.signs_of_gpu = lambda: {signs}")
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert done.returncode == imported
 
@@ -126,20 +129,56 @@ def test_tensorflow_is_imported_where_there_are_signs_of_a_gpu(signs, wanted, im
 def test_signs_of_a_gpu_are_commands_of_its_driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(backend.Path, "exists", lambda path: False)
-    found = []
+    results = []
     for there in ("", "nvidia-smi", "rocm-smi"):
-        backend._signs_of_gpu.cache_clear()
+        backend.signs_of_gpu.cache_clear()
         monkeypatch.setattr(backend.shutil, "which", {there: there}.get)
-        found.append(backend._signs_of_gpu())
-    assert found == [False, True, True]
-    backend._signs_of_gpu.cache_clear()
+        results.append(backend.signs_of_gpu())
+    assert results == [False, True, True]
+    backend.signs_of_gpu.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert not backend._signs_of_gpu()
-    backend._signs_of_gpu.cache_clear()
+    assert not backend.signs_of_gpu()
+    backend.signs_of_gpu.cache_clear()
 
 
 def test_a_device_that_is_none(monkeypatch):
     monkeypatch.setenv("OIP_DEVICE", "cuda")
-    monkeypatch.setattr(backend, "_PRODUCTS_WORTH", 0)
+    monkeypatch.setattr(backend, "LEAST_MULTIPLICATIONS", 0)
     with pytest.raises(SettingsError, match="OIP_DEVICE: expected cpu or gpu; received 'cuda'"):
         backend.matmul(np.eye(3), np.eye(3))
+
+
+@pytest.fixture
+def eight_cores(monkeypatch):
+    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+
+def test_as_many_threads_as_the_memory_holds(eight_cores):
+    assert [workers(size, byte_budget=1000) for size in (0, 1, 125, 126, 400, 1000, 5000)] == [
+        8,
+        8,
+        8,
+        7,
+        2,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(("bytes_each", "most"), [(0, 8), (300, 3), (2000, 1)])
+def test_no_more_work_than_that_at_a_time(eight_cores, bytes_each, most):
+    lock, now, counts = threading.Lock(), [0], []
+
+    def work(item):
+        with lock:
+            now[0] += 1
+            counts.append(now[0])
+        time.sleep(0.005)
+        with lock:
+            now[0] -= 1
+        return item**2
+
+    assert thread_map(work, range(16), bytes_each, byte_budget=1000) == [
+        item**2 for item in range(16)
+    ]
+    assert 1 <= max(counts) <= most
