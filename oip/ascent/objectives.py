@@ -293,7 +293,7 @@ class MapTargets(Targets):
 
     def __init__(self, network: Network, layer: LayerInfo):
         self._network = network
-        self._layer = layer
+        self.layer = layer
         self.name, self.index, self.labels = layer.name, layer.index, ()
         self.can_be_inactive = np.full(layer.maps, layer.silent_possible)
         self.jump = layer.jump
@@ -320,7 +320,7 @@ class MapTargets(Targets):
         pre = tf.gather(tf.reduce_mean(before, nodes), items, batch_dims=1)
         if not stage.climb_inactive:
             return Activations(post, pre, pre, post, features)
-        if not self._layer.silent_possible:
+        if not self.layer.silent_possible:
             climbed = tf.where(tf.fill(tf.shape(post), stage.warming), pre, post)
             return Activations(post, pre, pre, climbed, features)
         top = tf.cond(
@@ -338,7 +338,7 @@ class MapTargets(Targets):
         self, inputs: Sequence[Tensor], for_gradient: bool = False, finite: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Return pre-activation and response, both (n, *nodes, maps)."""
-        network, layer = self._network, self._layer
+        network, layer = self._network, self.layer
         return run_to(
             network.model,
             inputs,

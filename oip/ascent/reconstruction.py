@@ -29,7 +29,6 @@ from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic, silent
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
-from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def reconstruct(
         items = np.arange(len(targets.labels))
         return grow_oips(Ascent(network, targets, chosen, data, progress), items, progress)
     info = network.find(str(layer))
-    ascent = LayerAscent(network, info, chosen, data, progress)
+    ascent = Ascent(network, MapTargets(network, info), chosen, data, progress)
     return grow_oips(ascent, map_numbers(info, maps), progress)
 
 
@@ -207,13 +206,12 @@ class Ascent:
         rows = np.linspace(0, len(self._data) - 1, min(len(self._data), _STATISTICS)).astype(int)
         return DataStatistics.of(self.network.inputs.standardised(self._data[rows]))
 
-    def provably_dead(self) -> np.ndarray:
-        """Return (items,) bool: no input within the declared bounds can excite the item."""
+    @cached_property
+    def _provably_dead(self) -> np.ndarray:
+        """(items,) bool: no input within the declared bounds can excite the item."""
+        if isinstance(self.targets, MapTargets):
+            return provably_dead(self.network, self.targets.layer)
         return np.zeros(len(self.targets.can_be_inactive), bool)
-
-    def saturated(self, scores: np.ndarray) -> np.ndarray:
-        """Return (m,) bool: scores at the upper limit of the activation."""
-        return np.zeros(len(scores), bool)
 
     def grow(self, maps: np.ndarray) -> Oips:
         """Grow OIPs of some items, all of one aligned block; their stability is not computed."""
@@ -279,6 +277,7 @@ class Ascent:
             images[..., ~mask, :] = spec.background
             snapshots[..., ~mask, :] = spec.background
         best, traces, steps = grown.scores[:, 0], grown.traces[:, 0], grown.steps[:, 0]
+        layer = self.targets.layer if isinstance(self.targets, MapTargets) else None
         unknown = np.full(len(maps), np.nan)
         return Oips(
             layer=self.targets.name,
@@ -298,8 +297,8 @@ class Ascent:
                 maps, best, grown.reasons[:, 0], screening, can_be_inactive
             ),
             converged=converged(traces, steps, self.settings.patience, can_be_inactive[maps]),
-            provably_dead=self.provably_dead()[maps] & ~(best > 0),
-            saturated=self.saturated(best),
+            provably_dead=self._provably_dead[maps] & ~(best > 0),
+            saturated=np.zeros(len(maps), bool) if layer is None else saturated(layer, best),
             white_scores=screening.white[maps],
             screened_scores=screening.post[:, maps].max(0),
             data_scores=screening.data_scores[maps],
@@ -315,30 +314,3 @@ class Ascent:
             bgr=spec.bgr,
             objectives=self.targets.labels,
         )
-
-
-class LayerAscent(Ascent):
-    """The ascent for the maps of one layer; arguments as of `Ascent`."""
-
-    def __init__(
-        self,
-        network: Network,
-        layer: LayerInfo,
-        settings: AscentSettings,
-        data: np.ndarray | None = None,
-        progress: Progress = silent,
-        byte_budget: int = 1 << 30,
-    ):
-        targets = MapTargets(network, layer)
-        super().__init__(network, targets, settings, data, progress, byte_budget)
-        self._layer = layer
-
-    @cached_property
-    def _provably_dead(self) -> np.ndarray:
-        return provably_dead(self.network, self._layer)
-
-    def provably_dead(self) -> np.ndarray:
-        return self._provably_dead
-
-    def saturated(self, scores: np.ndarray) -> np.ndarray:
-        return saturated(self._layer, scores)

@@ -102,7 +102,8 @@ def screen(
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
     on_data = _on_data(reactions, network, data, masks)
     if targets.refuses_constants:
-        constant = _constant(_bounds([post, pre], [])) & ~on_data.varied & ~broken
+        values = np.stack([post, pre])
+        constant = _constant(values.min(1), values.max(1)) & ~on_data.varied & ~broken
         count = settings.screened + (0 if data is None else len(data))
         refuse_constant(network, targets, constant, count, settings.seed)
     return Screening(
@@ -176,13 +177,15 @@ def _on_data(
     strongest = np.full(count, -np.inf)
     best = np.zeros(count, np.int64)
     scores = np.full(count, -np.inf)
-    bounds: list[np.ndarray] = []
+    low = np.full((2, count), np.inf, np.float32)
+    high = -low
     different, mask_of = np.unique(masks.reshape(len(masks), -1), axis=0, return_inverse=True)
     mask_of = np.broadcast_to(mask_of.reshape(-1), count)
     size = reactions.bytes_per_image
     for rows, images in image_batches(data, size, _BYTE_BUDGET, _MOST_IMAGES):
         post, pre, _ = reactions(images)
-        bounds = _bounds([post, pre], bounds)
+        both = np.stack([post, pre])
+        low, high = np.minimum(low, both.min(1)), np.maximum(high, both.max(1))
         excited += (post > 0).sum(0)
         top = np.nan_to_num(post, nan=-np.inf).argmax(0)
         values = post[top, np.arange(count)]
@@ -192,22 +195,11 @@ def _on_data(
             alike = standardised_as_input(images, network, mask.reshape(masks.shape[1:]))
             own = mask_of == number
             scores[own] = np.fmax(scores[own], reactions(alike)[0].max(0)[own])
-    return _OnData(scores, excited / len(data), best, ~_constant(bounds))
+    return _OnData(scores, excited / len(data), best, ~_constant(low, high))
 
 
-def _bounds(values: list[np.ndarray], before: list[np.ndarray]) -> list[np.ndarray]:
-    """Return (2, items) smallest and largest of each array (n, items), and of those before."""
-    bounds = [np.stack([array.min(0), array.max(0)]) for array in values]
-    if not before:
-        return bounds
-    return [
-        np.stack([np.minimum(new[0], old[0]), np.maximum(new[1], old[1])])
-        for new, old in zip(bounds, before, strict=True)
-    ]
-
-
-def _constant(bounds: list[np.ndarray]) -> np.ndarray:
-    """Return (items,) bool: nothing varies, except by the rounding of another batch size."""
+def _constant(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return (items,) bool: values from `low` to `high`, (2, items), differ only by rounding."""
     with np.errstate(invalid="ignore"):
-        still = [high - low <= _ROUNDING * np.maximum(abs(low), abs(high)) for low, high in bounds]
-    return np.asarray(np.logical_and.reduce(still))
+        still = high - low <= _ROUNDING * np.maximum(abs(low), abs(high))
+    return np.asarray(still.all(0))

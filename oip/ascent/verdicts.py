@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from oip.network.tracing import Call
 if TYPE_CHECKING:
     import keras
 
+Bounds: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Lowest and highest values, (1,) or (channels,)."""
 _LIMITS = {"sigmoid": 1.0, "tanh": 1.0, "hard_sigmoid": 1.0, "softsign": 1.0, "relu6": 6.0}
 _NEAR_LIMIT = 0.98
 _LEAST_GAIN = 0.01
@@ -140,12 +142,14 @@ def _convolution(network: Network, layer: LayerInfo) -> Call | None:
     return call if layer_types.is_convolution(call.layer) else None
 
 
-def _input_bounds(network: Network, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
+def _input_bounds(network: Network, call: Call) -> Bounds | None:
     """Return the lowest and highest inputs of a call, (1,) or (channels,); None if unknown."""
     padded = getattr(call.layer, "padding", "valid") != "valid"
-    between: list[Call] = []
+    between: list[keras.Layer] = []
     ends = None
-    while len(call.sources) == 1 and ends is None:
+    while ends is None:
+        if len(call.sources) != 1:
+            return None
         source = call.sources[0]
         if source < 0:
             spec = network.inputs
@@ -158,44 +162,28 @@ def _input_bounds(network: Network, call: Call) -> tuple[np.ndarray, np.ndarray]
             return None
         call = network.calls[source]
         ends = limits(then if then is not None else activation_of(call.layer))
+        if ends is None and then is not None:
+            return None
         if ends is None:
-            if then is not None or not _keeps_or_scales(call.layer):
-                return None
-            between.append(call)
-    if ends is None:
-        return None
-    lower, upper = np.array([ends[0]]), np.array([ends[1]])
-    for step in reversed(between):
-        lower, upper = _bounds_after(step.layer, lower, upper)
-    if padded or any("Padding" in type(step.layer).__name__ for step in between):
-        lower, upper = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
-    return lower, upper
+            between.append(call.layer)
+    bounds: Bounds | None = np.array([ends[0]]), np.array([ends[1]])
+    for layer in reversed(between):
+        bounds = bounds and _bounds_after(layer, *bounds)
+    if bounds is not None and (padded or any("Padding" in type(b).__name__ for b in between)):
+        return np.minimum(bounds[0], 0.0), np.maximum(bounds[1], 0.0)
+    return bounds
 
 
-def _keeps_or_scales(layer: keras.Layer) -> bool:
+def _bounds_after(layer: keras.Layer, lower: np.ndarray, upper: np.ndarray) -> Bounds | None:
+    """Return the bounds after a layer that keeps values inside them, or scales them; else None."""
     kind = type(layer).__name__
-    if kind == "Normalization":
-        return not layer.invert and layer.mean is not None
-    if kind == "Rescaling":
-        return np.ndim(layer.scale) == np.ndim(layer.offset) == 0
-    return (
-        layer_types.is_pooling(layer)
-        or layer_types.is_dropout(layer)
-        or kind.startswith("ZeroPadding")
-    )
-
-
-def _bounds_after(
-    layer: keras.Layer, lower: np.ndarray, upper: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bounds after a layer that keeps values inside them, or scales them."""
-    kind = type(layer).__name__
-    if kind == "Normalization":
+    if kind == "Normalization" and not layer.invert and layer.mean is not None:
         mean = np.asarray(layer.mean, np.float64).ravel()
         deviation = np.sqrt(np.asarray(layer.variance, np.float64).ravel())
         deviation = np.maximum(deviation, np.finfo(np.float32).eps)
         return (lower - mean) / deviation, (upper - mean) / deviation
-    if kind == "Rescaling":
+    if kind == "Rescaling" and np.ndim(layer.scale) == np.ndim(layer.offset) == 0:
         ends = lower * layer.scale + layer.offset, upper * layer.scale + layer.offset
         return np.minimum(*ends), np.maximum(*ends)
-    return lower, upper
+    keeps = layer_types.is_pooling(layer) or layer_types.is_dropout(layer)
+    return (lower, upper) if keeps or kind.startswith("ZeroPadding") else None

@@ -188,11 +188,12 @@ def ascent_of(
     images: np.ndarray | None,
 ) -> Ascent:
     """The ascent of one of a network's layers, or of the subject's objectives."""
-    from oip.ascent.objectives import objective_targets
-    from oip.ascent.reconstruction import Ascent, LayerAscent
+    from oip.ascent.objectives import MapTargets, objective_targets
+    from oip.ascent.reconstruction import Ascent
 
     if index < len(network.layers):
-        return LayerAscent(network, network.layers[index], settings, images)
+        targets = MapTargets(network, network.layers[index])
+        return Ascent(network, targets, settings, images)
     return Ascent(network, objective_targets(network, subject.objectives), settings, images)
 
 

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import ObjectiveTargets
-from oip.ascent.reconstruction import Ascent, LayerAscent
+from oip.ascent.objectives import MapTargets, ObjectiveTargets
+from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import ModelError, expected
 from oip.core.formats import RunSettings
@@ -72,7 +72,7 @@ def reconstruct_layers(
     folder = RunFolder(out)
     keys = {layer.index: key for layer, _ in selections}
     ascents: dict[int, Ascent] = {
-        layer.index: LayerAscent(network, layer, settings, images, progress)
+        layer.index: Ascent(network, MapTargets(network, layer), settings, images, progress)
         for layer, _ in selections
     }
     requested = {layer.index: maps for layer, maps in selections}

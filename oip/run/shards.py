@@ -88,7 +88,7 @@ def maps_in_shards(run: RunFolder, index: int) -> np.ndarray:
 
 
 class Grower(Protocol):
-    """A source of the OIPs of one layer, such as a `LayerAscent`."""
+    """A source of the OIPs of one layer, such as an `Ascent`."""
 
     def grow(self, maps: np.ndarray) -> Oips:
         """Grow the OIPs of some maps of one aligned block."""

@@ -6,7 +6,7 @@ from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
 from oip.ascent.masks import visible_masks
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import MapTargets
-from oip.ascent.reconstruction import LayerAscent, images_at_once, reconstruct
+from oip.ascent.reconstruction import Ascent, images_at_once, reconstruct
 from oip.ascent.results import REASONS
 from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
@@ -212,7 +212,7 @@ def test_one_map_at_a_time_is_what_all_of_them_together_are(small_model, monkeyp
     network, maps = Network(small_model), np.arange(40, 64)
     settings = ascent_settings(starts=2, **QUICK)
     layer = network.find("second")
-    together = LayerAscent(network, layer, settings).grow(maps)
+    together = Ascent(network, MapTargets(network, layer), settings).grow(maps)
     climbs = []
     climb = GradientAscent.climb
 
@@ -221,7 +221,7 @@ def test_one_map_at_a_time_is_what_all_of_them_together_are(small_model, monkeyp
         return climb(climber, starts, *arguments)
 
     monkeypatch.setattr(GradientAscent, "climb", counted)
-    alone = LayerAscent(network, layer, settings, byte_budget=1).grow(maps)
+    alone = Ascent(network, MapTargets(network, layer), settings, byte_budget=1).grow(maps)
     assert len(climbs) >= 24
     assert max(climbs) == 2  # the starts of one map stay together
     assert alone.verdicts == together.verdicts

@@ -314,10 +314,12 @@ def test_memory_does_not_grow_with_the_maps():
         [layers.Input((12, 12, 1)), layers.Conv2D(1100, 3, activation="relu", name="last")]
     )
     network = oip.Network(model)
-    from oip.ascent.reconstruction import LayerAscent
+    from oip.ascent.objectives import MapTargets
+    from oip.ascent.reconstruction import Ascent
     from oip.ascent.settings import ascent_settings
 
-    ascent = LayerAscent(network, network.find("last"), ascent_settings(steps=4, screened=16))
+    targets = MapTargets(network, network.find("last"))
+    ascent = Ascent(network, targets, ascent_settings(steps=4, screened=16))
     held = []
     for first in range(0, 1088, 64):
         ascent.grow(np.arange(first, first + 64))

@@ -11,7 +11,7 @@ from oip.ascent.objectives import (
     objective,
     objective_targets,
 )
-from oip.ascent.reconstruction import Ascent, LayerAscent
+from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.network import Network
@@ -227,7 +227,7 @@ def test_one_map_as_an_objective_is_that_map(small_model):
     """AscentByMap from the same noise, which goes by the index of what is read."""
     network = oip.Network(small_model)
     layer, settings = network.find("second"), ascent_settings(**QUICK)
-    plain = LayerAscent(network, layer, settings).grow(np.array([7]))
+    plain = Ascent(network, MapTargets(network, layer), settings).grow(np.array([7]))
     targets = objective_targets(network, "map:7", "second")
     targets.index = layer.index
     same = Ascent(network, targets, settings).grow(np.array([0]))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.reconstruction import LayerAscent, aligned_blocks, grow_oips
+from oip.ascent.objectives import MapTargets
+from oip.ascent.reconstruction import Ascent, aligned_blocks, grow_oips
 from oip.ascent.settings import ascent_settings
 from oip.ascent.verdicts import converged
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
@@ -216,7 +217,7 @@ def test_bad_input_is_named(small_model, change, error, word):
 
 def test_more_images_than_memory_holds_are_refused_before_any_work(small_model):
     network = Network(small_model)
-    ascent = LayerAscent(network, network.find("second"), ascent_settings(**QUICK))
+    ascent = Ascent(network, MapTargets(network, network.find("second")), ascent_settings(**QUICK))
     with pytest.raises(SettingsError, match="oip batch"):
         grow_oips(ascent, np.arange(70), byte_limit=2 * 70 * (4 + 5) * 256 - 1)
     assert "screening" not in vars(ascent)

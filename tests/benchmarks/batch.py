@@ -116,7 +116,8 @@ def plain(path: Path, k: int, n: int) -> None:
     import tensorflow as tf
 
     import oip
-    from oip.ascent.reconstruction import LayerAscent, aligned_blocks
+    from oip.ascent.objectives import MapTargets
+    from oip.ascent.reconstruction import Ascent, aligned_blocks
     from oip.ascent.settings import ascent_settings
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -126,7 +127,7 @@ def plain(path: Path, k: int, n: int) -> None:
     began = time.perf_counter()
     network = oip.Network(path)
     layer = network.find(LAYER)
-    ascent = LayerAscent(network, layer, ascent_settings(**SETTINGS))
+    ascent = Ascent(network, MapTargets(network, layer), ascent_settings(**SETTINGS))
     for _, maps in list(aligned_blocks(np.arange(layer.maps)))[k::n]:
         ascent.grow(maps)
     print(time.perf_counter() - began, flush=True)
