@@ -1,13 +1,14 @@
-"""Where the lines of a page's charts go; the templates draw them as SVG."""
+"""Coordinates of a page's charts; the templates draw them as SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from oip.gallery.escape import PageValues
 
 _BINS = 24
 
@@ -26,13 +27,13 @@ class Frame:
     bottom: float = 40.0
 
     def across(self, value: float) -> float:
-        """Where a value of the x axis stands."""
+        """Return the x coordinate of a value."""
         low, high = self.x
         share = (value - low) / ((high - low) or 1.0)
         return round(self.left + share * (self.wide - self.left - self.right), 1)
 
     def up(self, value: float) -> float:
-        """Where a value of the y axis stands."""
+        """Return the y coordinate of a value."""
         low, high = self.y
         share = (value - low) / ((high - low) or 1.0)
         return round(self.top + (1.0 - share) * (self.high - self.top - self.bottom), 1)
@@ -51,7 +52,7 @@ class Frame:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from `low` to `high`.
+    """Return about `count` round numbers from `low` to `high`.
 
     >>> ticks(0.0, 2.9)
     [0.0, 1.0, 2.0]
@@ -64,11 +65,11 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next((size * factor for factor in (1, 2, 5) if size * factor >= rough), size * 10)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [round(place * step, 12) for place in range(first, last + 1)]
+    return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def distribution(values: Sequence[float], ceiling: float | None) -> dict[str, Any] | None:
-    """A histogram of bits from 0 to the ceiling, or to the largest value where none is known.
+def distribution(values: Sequence[float], ceiling: float | None) -> PageValues | None:
+    """Return a histogram of bits from 0 to the ceiling, or to the largest value without one.
 
     Args:
         values: bits; None without any.
@@ -76,9 +77,9 @@ def distribution(values: Sequence[float], ceiling: float | None) -> dict[str, An
     """
     if not len(values):
         return None
-    known = np.asarray(values, np.float64)
-    most = max(float(known.max()), ceiling or 0.0, 1e-3)
-    counts, edges = np.histogram(np.clip(known, 0.0, most), _BINS, (0.0, most))
+    bits = np.asarray(values, np.float64)
+    most = max(float(bits.max()), ceiling or 0.0, 1e-3)
+    counts, edges = np.histogram(np.clip(bits, 0.0, most), _BINS, (0.0, most))
     frame = Frame((0.0, most), (0.0, float(max(counts.max(), 1))), wide=440.0, high=186.0, top=38.0)
     return {
         **frame.box,
@@ -88,50 +89,50 @@ def distribution(values: Sequence[float], ceiling: float | None) -> dict[str, An
                 "y": frame.up(int(count)),
                 "width": round(frame.across(high) - frame.across(low) - 1.0, 1),
                 "height": round(frame.up(0) - frame.up(int(count)), 1),
-                "words": f"{low:.2f} to {high:.2f} bits: {count}",
+                "title": f"{low:.2f} to {high:.2f} bits: {count}",
             }
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
             if count
         ],
-        "median": frame.across(float(np.median(known))),
-        "median_words": f"median {np.median(known):.2f}",
-        "median_left": float(np.median(known)) > most / 2,
+        "median": frame.across(float(np.median(bits))),
+        "median_title": f"median {np.median(bits):.2f}",
+        "median_left": float(np.median(bits)) > most / 2,
         "ceiling": None if ceiling is None else frame.across(ceiling),
-        "x_ticks": _labelled(ticks(0.0, most), frame.across),
-        "y_ticks": _labelled([0.0, float(counts.max())], frame.up),
-        "told": (
-            f"{len(known)} maps from {known.min():.2f} to {known.max():.2f} bits, "
-            f"median {np.median(known):.2f}"
+        "x_ticks": _labeled(ticks(0.0, most), frame.across),
+        "y_ticks": _labeled([0.0, float(counts.max())], frame.up),
+        "summary": (
+            f"{len(bits)} maps from {bits.min():.2f} to {bits.max():.2f} bits, "
+            f"median {np.median(bits):.2f}"
             + ("" if ceiling is None else f", ceiling {ceiling:.2f}")
         ),
     }
 
 
-def boxes(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> dict[str, Any] | None:
-    """Quartiles of groups of values side by side: box, median, whiskers from least to most.
+def boxes(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> PageValues | None:
+    """Return quartiles of groups of values side by side: box, median, whiskers from least to most.
 
     Args:
         groups: a label and its values, left to right; those without values keep their place.
     """
-    known = [np.asarray(values, np.float64) for _, values in groups]
-    known = [values[np.isfinite(values)] for values in known]
-    if not any(len(values) for values in known):
+    finite = [np.asarray(values, np.float64) for _, values in groups]
+    finite = [values[np.isfinite(values)] for values in finite]
+    if not any(len(values) for values in finite):
         return None
-    most = max(float(values.max()) for values in known if len(values))
-    least = min(0.0, *(float(values.min()) for values in known if len(values)))
+    most = max(float(values.max()) for values in finite if len(values))
+    least = min(0.0, *(float(values.min()) for values in finite if len(values)))
     frame = Frame((0.0, float(len(groups))), (least, most or 1.0), high=250.0, bottom=46.0)
     half = min(24.0, 0.3 * (frame.wide - frame.left - frame.right) / len(groups))
     every = -(-len(groups) // 14)
-    found = []
-    for place, ((label, _), values) in enumerate(zip(groups, known, strict=True)):
-        one: dict[str, Any] = {
-            "x": frame.across(place + 0.5),
-            "label": label if place % every == 0 else "",
+    shown = []
+    for index, ((label, _), values) in enumerate(zip(groups, finite, strict=True)):
+        box: PageValues = {
+            "x": frame.across(index + 0.5),
+            "label": label if index % every == 0 else "",
             "values": None,
         }
         if len(values):
             low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
-            one["values"] = {
+            box["values"] = {
                 name: frame.up(float(value))
                 for name, value in zip(
                     ("low", "first", "median", "third", "high"),
@@ -139,18 +140,18 @@ def boxes(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> dict[st
                     strict=True,
                 )
             }
-            one["words"] = (
+            box["title"] = (
                 f"{label}: median {median:.2f} bits, quartiles {first:.2f} and {third:.2f}, "
                 f"from {low:.2f} to {high:.2f}, {len(values)} maps"
             )
-        found.append(one)
+        shown.append(box)
     return {
         **frame.box,
         "half": half,
-        "boxes": found,
-        "y_ticks": _labelled(ticks(least, most), frame.up),
+        "boxes": shown,
+        "y_ticks": _labeled(ticks(least, most), frame.up),
         "letters": max(4, int((frame.wide - 62) / len(groups) * every / 6.2)),
-        "told": "; ".join(one["words"] for one in found if one["values"])[:600],
+        "summary": "; ".join(box["title"] for box in shown if box["values"])[:600],
     }
 
 
@@ -158,8 +159,8 @@ def plane(
     layers: Sequence[tuple[str, Sequence[float | None], Sequence[float | None]]],
     steps: Sequence[int],
     ceilings: tuple[float | None, float | None],
-) -> dict[str, Any] | None:
-    """The information plane: I(X;T) across, I(T;Y) up, a path a layer.
+) -> PageValues | None:
+    """Return the information plane: I(X;T) across, I(T;Y) up, a path a layer.
 
     Args:
         layers: name, I(X;T) at each step, I(T;Y) at each step; in bits, None where not known.
@@ -187,32 +188,32 @@ def plane(
         "paths": [
             {
                 "name": name,
-                "number": place + 1,
+                "number": index + 1,
                 "line": " ".join(f"{frame.across(x)},{frame.up(y)}" for x, y, _ in points),
                 "points": [
                     {
                         "x": frame.across(x),
                         "y": frame.up(y),
                         "shade": round(0.15 + 0.85 * step / last, 2),
-                        "words": f"{name}, batch {step}: I(X;T) {x:.2f}, I(T;Y) {y:.2f} bits",
+                        "title": f"{name}, batch {step}: I(X;T) {x:.2f}, I(T;Y) {y:.2f} bits",
                     }
                     for x, y, step in points
                 ],
                 "from": f"{points[0][0]:.2f}, {points[0][1]:.2f}",
                 "to": f"{points[-1][0]:.2f}, {points[-1][1]:.2f}",
             }
-            for place, (name, points) in enumerate(paths)
+            for index, (name, points) in enumerate(paths)
         ],
         "ceilings": [
             None if ceilings[0] is None else frame.across(ceilings[0]),
             None if ceilings[1] is None else frame.up(ceilings[1]),
         ],
-        "x_ticks": _labelled(ticks(0.0, wide), frame.across),
-        "y_ticks": _labelled(ticks(0.0, high), frame.up),
+        "x_ticks": _labeled(ticks(0.0, wide), frame.across),
+        "y_ticks": _labeled(ticks(0.0, high), frame.up),
         "last": last,
-        "told": f"{len(paths)} layers over {last} batches",
+        "summary": f"{len(paths)} layers over {last} batches",
     }
 
 
-def _labelled(values: Sequence[float], where: Any) -> list[dict[str, Any]]:
-    return [{"at": where(value), "label": f"{value:g}"} for value in values]
+def _labeled(values: Sequence[float], coordinate: Callable[[float], float]) -> list[PageValues]:
+    return [{"at": coordinate(value), "label": f"{value:g}"} for value in values]

@@ -1,4 +1,4 @@
-"""Untrusted text and numbers on their way into scripts, tables and pages."""
+"""Escaping of untrusted text and numbers for scripts, tables and pages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import io
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, SupportsFloat, TypeAlias
 
+PageValues: TypeAlias = dict[str, Any]
+"""Plain values for a template, a script or a table."""
 _ESCAPES = {
     "<": "\\u003c",
     ">": "\\u003e",
@@ -20,13 +22,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def plain_name(text: object) -> str:
-    """A name from a model or from data without control characters and lone surrogates."""
-    kept = "".join("\N{REPLACEMENT CHARACTER}" if _is_control(c) else c for c in str(text))
-    return kept.encode("utf-8", "replace").decode()
+    """Return a name from a model or from data without control characters and lone surrogates."""
+    text = "".join("\N{REPLACEMENT CHARACTER}" if _is_control(c) else c for c in str(text))
+    return text.encode("utf-8", "replace").decode()
 
 
 def plain_lines(text: str) -> str:
-    """Lines of text, each as `plain_name` leaves it."""
+    """Return lines of text, each as `plain_name` leaves it."""
     return "\n".join(plain_name(line) for line in text.split("\n"))
 
 
@@ -35,25 +37,25 @@ def _is_control(character: str) -> bool:
     return code < 32 or 127 <= code < 160
 
 
-def number(value: Any, digits: int = 4) -> float | None:
-    """A finite number of `digits` significant digits; None for anything else."""
-    if value is None or isinstance(value, str | bool):
+def rounded(value: object, digits: int = 4) -> float | None:
+    """Return a finite number of `digits` significant digits; None for anything else."""
+    if not isinstance(value, SupportsFloat) or isinstance(value, bool):
         return None
     try:
-        value = float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError):  # an array of several numbers
         return None
-    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return float(f"{number:.{digits}g}") if math.isfinite(number) else None
 
 
-def whole(value: Any) -> int | None:
-    """A whole number; None for anything else."""
-    found = number(value, 15)
-    return int(found) if found is not None and found.is_integer() else None
+def whole_number(value: object) -> int | None:
+    """Return a whole number; None for anything else."""
+    number = rounded(value, 15)
+    return int(number) if number is not None and number.is_integer() else None
 
 
-def script(name: str, content: Any) -> str:
-    """A script that hands `content` to the page: one call of one function.
+def script(name: str, content: object) -> str:
+    """Return a script that hands `content` to the page: one call of one function.
 
     Whatever the content says, the text cannot end a script element or a line of a script.
     """
@@ -63,18 +65,18 @@ def script(name: str, content: Any) -> str:
     return f"window.OIP.add({json.dumps(name)},{text});\n"
 
 
-def guarded(cell: Any) -> Any:
-    """A cell of a table: text that a spreadsheet would take for a formula gets an apostrophe."""
+def guarded_cell(cell: object) -> object:
+    """Return a cell; text that a spreadsheet would take for a formula gets an apostrophe."""
     if isinstance(cell, str) and cell.lstrip(" ").startswith(_FORMULA):
         return f"'{cell}"
     return cell
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV with guarded cells; None is an empty cell."""
+def csv_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV with guarded cells; None is an empty cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([guarded(column) for column in columns])
+    writer.writerow([guarded_cell(column) for column in columns])
     for row in rows:
-        writer.writerow(["" if cell is None else guarded(cell) for cell in row])
+        writer.writerow(["" if cell is None else guarded_cell(cell) for cell in row])
     return stream.getvalue()

@@ -7,16 +7,16 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from oip.core.errors import DataError, expected
+from oip.core.formats import InputRecord
 from oip.core.images import enhanced, plain, shown
 from oip.core.progress import Progress, silent
-from oip.gallery.cache import Drawn, Store
-from oip.gallery.escape import number
-from oip.gallery.read_run import Block, LayerEntry, Redundancy, best_images
+from oip.gallery.cache import PictureKeys, Store
+from oip.gallery.escape import rounded
+from oip.gallery.read_run import Block, LayerEntry, Redundancy
 from oip.network.inputs import with_bands
 from oip.run.shards import read_shard
 
@@ -31,13 +31,13 @@ _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
 
 
-def size_of(info: dict[str, Any]) -> tuple[int, int]:
-    """(h, w) that a run's input is shown with.
+def size_of(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the (h, w) that a run's input is shown with.
 
     A line of numbers, (length, bands) or (1, length, bands), is shown as a strip, a quarter as high
     as it is long.
     """
-    *rows, width = (int(side) for side in info["input"]["shape"][:-1])
+    *rows, width = (int(side) for side in shape[:-1])
     height = rows[0] if rows else 1
     return (_strip_height(width) if height == 1 else height), width
 
@@ -47,13 +47,13 @@ def _strip_height(width: int) -> int:
 
 
 def factor(size: tuple[int, int], limit: int) -> float:
-    """How much an image of (h, w) is enlarged (a whole number) or shrunk to fit into `limit`."""
+    """Return how much an image of (h, w) is enlarged (a whole number) or shrunk to fit `limit`."""
     longest = max(size)
     return float(max(1, limit // longest)) if longest <= limit else limit / longest
 
 
 def fitted(image: np.ndarray, limit: int) -> np.ndarray:
-    """(h, w, b) uint8 to (h', w') or (h', w', 3) uint8 whose longer side fits into `limit`.
+    """Resize (h, w, b) uint8 to (h', w') or (h', w', 3) uint8 whose longer side fits into `limit`.
 
     Small images grow by whole pixels without smoothing, large ones are smoothed down. One row grows
     to the strip that `size_of` speaks of.
@@ -75,57 +75,57 @@ def fitted(image: np.ndarray, limit: int) -> np.ndarray:
 
 
 def strip(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Equal images, row by row, as one picture without gaps."""
+    """Join equal images, row by row, to one picture without gaps."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
 
 
 def exact(size: tuple[int, int]) -> bool:
-    """Whether an input of (h, w) is small enough for its pixels to be told apart."""
+    """Return whether an input of (h, w) is small enough to tell its pixels apart."""
     return max(size) <= TILE // 2
 
 
 def webp(picture: np.ndarray, lossless: bool) -> bytes:
-    """One picture, (h, w) or (h, w, 3) uint8."""
+    """Encode one picture, (h, w) or (h, w, 3) uint8."""
     return _encoded([picture], lossless)
 
 
 def animation(frames: Sequence[np.ndarray], lossless: bool) -> bytes:
-    """Frames as an endless animation; the last one stays longest."""
+    """Encode frames as an endless animation; the last one stays longest."""
     durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     return _encoded(
         frames, lossless, save_all=True, duration=durations, loop=0, minimize_size=False
     )
 
 
-def _encoded(frames: Sequence[np.ndarray], lossless: bool, **options: Any) -> bytes:
+def _encoded(frames: Sequence[np.ndarray], lossless: bool, **options: object) -> bytes:
     from PIL import Image
 
     # Method 0 is the fast one. On enlarged pixels it is also as small as the slow ones.
     quality = {"lossless": True, "quality": 20} if lossless else {"quality": 80}
-    first, *others = (Image.fromarray(frame) for frame in frames)
-    if others:
-        options["append_images"] = others
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    if rest:
+        options["append_images"] = rest
     stream = io.BytesIO()
     first.save(stream, "WEBP", method=0, **quality, **options)
     return stream.getvalue()
 
 
 def cell_of(size: tuple[int, int]) -> tuple[int, int, bool]:
-    """(h, w) of a tile in a sheet for an input of (h, w), and whether it is kept to the pixel."""
+    """Return (h, w) of a tile in a sheet for an input of (h, w), and whether it is lossless."""
     lossless = exact(size)
     scale = 1.0 if lossless else min(1.0, TILE / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale)), lossless
 
 
 def fitted_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    """(h, w, b) uint8 as a tile of a sheet."""
+    """Return (h, w, b) uint8 as a tile of a sheet."""
     if image.shape[:2] == cell:
         return shown(image)
     return fitted(image, max(cell))
 
 
 def with_rows(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Images of an input of `shape`, lines (..., length, bands) as one row: (..., h, w, bands)."""
+    """Return images of an input of `shape` as (..., h, w, bands); lines become one row."""
     return images[..., None, :, :] if len(shape) == 2 else images
 
 
@@ -136,21 +136,21 @@ _EMPTY = 128
 
 
 class Sheets:
-    """Files `img/sheet-000.webp`; those whose tiles have not changed are taken over.
+    """Files `img/sheet-000.webp`; those whose tiles have not changed are kept.
 
     Small inputs are kept at their own size (the page enlarges them by whole pixels), so that the
     sheets of 10,000 maps of 28 x 28 pixels take 32 MB in a browser instead of 300.
     """
 
     def __init__(
-        self, store: Store, drawn: Drawn, cell: tuple[int, int, bool], tiles: Sequence[Any]
+        self, store: Store, keys: PictureKeys, cell: tuple[int, int, bool], tiles: Sequence[object]
     ):
         """
         Args:
             store: where to.
-            drawn: what the old sheets were drawn from.
+            keys: what the old sheets were drawn from.
             cell: (h, w) of a tile in a file, and whether it is kept to the pixel.
-            tiles: for each place what its tile is drawn from.
+            tiles: for each position, the content that its tile is drawn from.
         """
         self._store = store
         self.cell = cell[:2]
@@ -161,31 +161,31 @@ class Sheets:
         self._lock = threading.Lock()
         for sheet in range(-(-len(tiles) // PER_SHEET)):
             part = tiles[sheet * PER_SHEET : (sheet + 1) * PER_SHEET]
-            same = drawn.note(f"sheet-{sheet:03d}", drawn.key(*part))
+            same = keys.note(f"sheet-{sheet:03d}", keys.key(*part))
             if not (same and store.keep(_name(sheet))):
                 self._open.add(sheet)
 
-    def wants(self, place: int) -> bool:
-        """Whether a place's sheet has to be drawn."""
-        return place // PER_SHEET in self._open
+    def wants(self, position: int) -> bool:
+        """Return whether the sheet of a position has to be keys."""
+        return position // PER_SHEET in self._open
 
-    def put(self, place: int, image: np.ndarray) -> None:
-        """Draws a tile, (h, w, b) uint8, at its place; threads may do so at the same time."""
-        number, spot = divmod(place, PER_SHEET)
-        if number not in self._open:
+    def put(self, position: int, image: np.ndarray) -> None:
+        """Draw a tile, (h, w, b) uint8, at its position; safe in threads."""
+        sheet, cell_index = divmod(position, PER_SHEET)
+        if sheet not in self._open:
             return
         height, width = self.cell
         tile = fitted_cell(image, self.cell)
         with self._lock:
-            if number not in self._pixels:
-                rows = -(-min(PER_SHEET, self._count - number * PER_SHEET) // COLUMNS)
+            if sheet not in self._pixels:
+                rows = -(-min(PER_SHEET, self._count - sheet * PER_SHEET) // COLUMNS)
                 shape = (rows * height, COLUMNS * width, *tile.shape[2:])
-                self._pixels[number] = np.full(shape, _EMPTY, np.uint8)
-        top, left = spot // COLUMNS * height, spot % COLUMNS * width
-        self._pixels[number][top : top + height, left : left + width] = tile
+                self._pixels[sheet] = np.full(shape, _EMPTY, np.uint8)
+        top, left = cell_index // COLUMNS * height, cell_index % COLUMNS * width
+        self._pixels[sheet][top : top + height, left : left + width] = tile
 
     def write_finished(self, last: int) -> None:
-        """Writes the sheets that are full, or that end, when all places up to `last` are drawn."""
+        """Write the sheets that are complete when all positions up to `last` are keys."""
         for sheet in sorted(self._open):
             if last + 1 < min((sheet + 1) * PER_SHEET, self._count):
                 break
@@ -202,20 +202,20 @@ def _name(number: int) -> str:
 class MapImages:
     """The sheets and, for each map, a tile, its starts and its evolution.
 
-    One shard is in memory at a time; pictures of a shard that has not changed are taken over.
+    One shard is in memory at a time; pictures of a shard that has not changed are kept.
     """
 
     def __init__(
-        self, store: Store, drawn: Drawn, info: dict[str, Any], layers: Sequence[LayerEntry]
+        self, store: Store, keys: PictureKeys, spec: InputRecord, layers: Sequence[LayerEntry]
     ):
-        self._size = size_of(info)
-        self._shape = tuple(info["input"]["shape"])
-        self._swap = bool(info["input"].get("bgr"))
-        self._store, self._drawn = store, drawn
-        self.lossless = exact(self._size)
-        self.limit = FULL // 2 if self.lossless else min(FULL, max(self._size))
-        scale = factor(self._size, TILE)
-        self.tile = (max(1, round(self._size[0] * scale)), max(1, round(self._size[1] * scale)))
+        self.size = size_of(spec.shape)
+        self._shape = tuple(spec.shape)
+        self._swap = spec.bgr
+        self._store, self._keys = store, keys
+        self.lossless = exact(self.size)
+        self.limit = FULL // 2 if self.lossless else min(FULL, max(self.size))
+        scale = factor(self.size, TILE)
+        self.tile = (max(1, round(self.size[0] * scale)), max(1, round(self.size[1] * scale)))
         """(h, w) of a tile in a file of its own."""
         contents = {
             (layer.index, number): block.content
@@ -225,29 +225,31 @@ class MapImages:
         }
         order = [(layer.index, entry.map) for layer in layers for entry in layer.maps]
         self.sheets = Sheets(
-            store, drawn, cell_of(self._size), [(*one, contents.get(one)) for one in order]
+            store, keys, cell_of(self.size), [(*key, contents.get(key)) for key in order]
         )
-        self._places = {one: place for place, one in enumerate(order)}
+        self._positions = {key: position for position, key in enumerate(order)}
 
     def write(self, layer: LayerEntry, progress: Progress = silent) -> None:
-        """Writes the images of a layer's maps; is told of layers in the order of the gallery."""
+        """Write the images of a layer's maps; layers come in the order of the gallery."""
         label = f"gallery: maps of {layer.name}"
         total = len(layer.maps)
         done = total - sum(len(block.maps) for block in layer.blocks)
         progress(label, done, total)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for block in layer.blocks:
-                same = self._drawn.note(f"block-{block.name}", self._drawn.key(block.content))
+                same = self._keys.note(f"block-{block.name}", self._keys.key(block.content))
                 if not (same and self._kept(layer, block)):
                     self._draw(block, pool)
                 else:
                     self._fill(block)
                 done += len(block.maps)
                 progress(label, done, total)
-        self.sheets.write_finished(max(self._places[layer.index, one.map] for one in layer.maps))
+        self.sheets.write_finished(
+            max(self._positions[layer.index, entry.map] for entry in layer.maps)
+        )
 
     def _kept(self, layer: LayerEntry, block: Block) -> bool:
-        """Takes over all pictures of a block; False if one is missing."""
+        """Keep all pictures of a block; return False if one is missing."""
         moving = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
         paths = [path for number in block.maps for path in _paths(block.layer, number, moving)]
         return all(map(self._store.has, paths)) and all(map(self._store.keep, paths))
@@ -255,35 +257,35 @@ class MapImages:
     def _draw(self, block: Block, pool: ThreadPoolExecutor) -> None:
         oips, _ = read_shard(block.path)
 
-        def one(row: int) -> None:
+        def draw_map(row: int) -> None:
             number = int(oips.maps[row])
-            grown = self._bands(oips.images[row, :MOST_IN_A_ROW])
-            bright = enhanced(grown)
+            starts = self._bands(oips.images[row, :MOST_IN_A_ROW])
+            bright = enhanced(starts)
             tile, full, moving, still = _paths(block.layer, number, True)
             self._store.write(tile, webp(fitted(bright[0], TILE), self.lossless))
-            rows = [self._fitted(plain(grown)), self._fitted(bright)]
+            rows = [self._fitted(plain(starts)), self._fitted(bright)]
             self._store.write(full, webp(strip(rows), self.lossless))
-            self.sheets.put(self._places[block.layer, number], bright[0])
+            self.sheets.put(self._positions[block.layer, number], bright[0])
             if len(oips.snapshot_steps):
                 stages = enhanced(self._bands(oips.snapshots[row]))
                 frames = [fitted(stage, min(self.limit, STAGE)) for stage in stages]
                 self._store.write(moving, animation(frames, self.lossless))
                 self._store.write(still, webp(strip([frames[-MOST_IN_A_ROW:]]), self.lossless))
 
-        list(pool.map(one, range(len(oips.maps))))
+        list(pool.map(draw_map, range(len(oips.maps))))
 
     def _fill(self, block: Block) -> None:
-        """Draws the tiles of a block that new sheets need."""
-        places = [self._places[block.layer, number] for number in block.maps]
-        wanted = [row for row, place in enumerate(places) if self.sheets.wants(place)]
-        if wanted:
-            images = best_images(block)
-            for row in wanted:
-                self.sheets.put(places[row], enhanced(self._bands(images[row])))
+        """Draw the tiles of a block that new sheets need."""
+        positions = [self._positions[block.layer, number] for number in block.maps]
+        rows = [row for row, position in enumerate(positions) if self.sheets.wants(position)]
+        if rows:
+            images = block.best_images()
+            for row in rows:
+                self.sheets.put(positions[row], enhanced(self._bands(images[row])))
 
     def _bands(self, images: np.ndarray) -> np.ndarray:
-        found = with_rows(images.astype(np.float32), self._shape)
-        return found[..., ::-1] if self._swap and found.shape[-1] == 3 else found
+        bands = with_rows(images.astype(np.float32), self._shape)
+        return bands[..., ::-1] if self._swap and bands.shape[-1] == 3 else bands
 
     def _fitted(self, images: np.ndarray) -> list[np.ndarray]:
         return [fitted(image, self.limit) for image in images]
@@ -291,10 +293,10 @@ class MapImages:
 
 def _paths(layer: int, number: int, moving: bool) -> list[str]:
     name = f"{layer:03d}/{number:04d}"
-    found = [f"img/tile/{name}.webp", f"img/full/{name}.webp"]
+    paths = [f"img/tile/{name}.webp", f"img/full/{name}.webp"]
     if moving:
-        found += [f"img/evolution/{name}.webp", f"img/evolution/{name}-still.webp"]
-    return found
+        paths += [f"img/evolution/{name}.webp", f"img/evolution/{name}-still.webp"]
+    return paths
 
 
 class DataImages:
@@ -303,8 +305,8 @@ class DataImages:
     def __init__(
         self,
         store: Store,
-        drawn: Drawn,
-        info: dict[str, Any],
+        keys: PictureKeys,
+        spec: InputRecord,
         images: np.ndarray,
         labels: np.ndarray | None,
         classes: list[str],
@@ -313,8 +315,8 @@ class DataImages:
         """
         Args:
             store: where to.
-            drawn: what the old pictures were drawn from.
-            info: what run.json says.
+            keys: what the old pictures were drawn from.
+            spec: the input of the run's model.
             images: (n, h, w, bands); (n, length, bands) of lines.
             labels: (n,), for captions.
             classes: their names.
@@ -323,24 +325,24 @@ class DataImages:
         Raises:
             DataError: images or labels of the wrong shape.
         """
-        shape = info["input"]["shape"]
-        images = with_rows(with_bands(images, tuple(shape)), shape)
+        shape = tuple(spec.shape)
+        images = with_rows(with_bands(images, shape), shape)
         if images.ndim != 4:
-            wanted = "(n, h, w, bands)" if len(shape) == 3 else "(n, length, bands)"
-            raise DataError(expected("data_images", wanted, images.shape))
+            axes = "(n, h, w, bands)" if len(shape) == 3 else "(n, length, bands)"
+            raise DataError(expected("data_images", axes, images.shape))
         if labels is not None and len(labels) != len(images):
             raise DataError(expected("data_labels", f"{len(images)} labels", len(labels)))
         self._images, self._labels, self._classes = images, labels, classes
-        self._range = _range(images, info["input"])
-        self.height = size_of(info)[0]
+        self._range = _range(images, spec)
+        self.height = size_of(spec.shape)[0]
         """Pixels that an image is shown high, of an input's own width."""
         self._store = store
-        self._same = digest is not None and drawn.note("data", drawn.key(digest, self._range))
+        self._same = digest is not None and keys.note("data", keys.key(digest, self._range))
         self._written: set[int] = set()
-        self.lossless = exact(size_of(info))
+        self.lossless = exact(size_of(spec.shape))
 
     def write(self, index: int) -> bool:
-        """Writes an image unless it has been written; False where there is no such image."""
+        """Write an image once; return False where there is no such image."""
         if not 0 <= index < len(self._images):
             return False
         if index not in self._written:
@@ -358,7 +360,7 @@ class DataImages:
         return webp(fitted(pixels, limit), self.lossless)
 
     def caption(self, index: int) -> str:
-        """The image's label in words, empty without labels."""
+        """Return the name of the image's class, empty without labels."""
         if self._labels is None:
             return ""
         label = self._labels[index]
@@ -367,10 +369,10 @@ class DataImages:
         return str(label)
 
 
-def _range(images: np.ndarray, told: dict[str, Any]) -> tuple[float, float]:
+def _range(images: np.ndarray, spec: InputRecord) -> tuple[float, float]:
     if images.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = number(told.get("low"), 15), number(told.get("high"), 15)
+    low, high = rounded(spec.low, 15), rounded(spec.high, 15)
     if low is None or high is None or not high > low:
         low, high = float(np.min(images)), float(np.max(images))
     return (low, high) if high > low else (low, low + 1.0)
@@ -385,8 +387,8 @@ _OWN = (214, 178, 120)
 _UNKNOWN = (255, 255, 255)
 
 
-def alike_order(shared: np.ndarray) -> np.ndarray:
-    """(m,) places: maps that share much stand side by side (average-linkage clusters).
+def cluster_order(shared: np.ndarray) -> np.ndarray:
+    """Return (m,) positions: maps that share much stand side by side (average-linkage clusters).
 
     Args:
         shared: (m, m) symmetric; NaN where unknown.
@@ -405,24 +407,28 @@ def alike_order(shared: np.ndarray) -> np.ndarray:
     return leaves_list(tree)
 
 
-def matrix_picture(redundancy: Redundancy) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """A picture of the pairs by the first measure.
+def redundancy_picture(
+    redundancy: Redundancy,
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Draw the pairs by the first measure.
 
     Returns:
         (h, w, 3) uint8 of about 448 pixels, or one pixel a map; (m,) the maps in its order; the
         values of its lightest and its darkest tone.
     """
     shared = redundancy.shared
-    order = alike_order(shared)
+    order = cluster_order(shared)
     values = shared[np.ix_(order, order)]
-    known = np.isfinite(values)
-    low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0, 0)
-    share = np.where(known, (values - low) / ((high - low) or 1.0), 0.0)
+    finite = np.isfinite(values)
+    low, high = (
+        (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0, 0)
+    )
+    share = np.where(finite, (values - low) / ((high - low) or 1.0), 0.0)
     stops = np.linspace(0.0, 1.0, len(_RAMP))
     pixels = np.stack([np.interp(share, stops, _RAMP[:, band]) for band in range(3)], axis=-1)
-    pixels[~known] = _UNKNOWN
-    places = np.arange(len(order))
-    pixels[places, places] = _OWN
+    pixels[~finite] = _UNKNOWN
+    diagonal = np.arange(len(order))
+    pixels[diagonal, diagonal] = _OWN
     scale = max(1, _SIDE // max(len(order), 1))
     big = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
     return (big + 0.5).astype(np.uint8), redundancy.maps[order], (low, high)

@@ -1,11 +1,12 @@
-"""All maps as columns: what the grid is made of, and the tables maps.json and maps.csv."""
+"""The table of all maps: the columns behind the grid, and the files maps.json and maps.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
-from oip.gallery.escape import number, plain_name, table
+from oip.core.formats import ModelRecord
+from oip.gallery.escape import PageValues, csv_table, plain_name, rounded
 from oip.gallery.read_run import Information, LayerEntry, MapEntry
 
 SCHEMA = 1
@@ -30,205 +31,215 @@ _EVIDENCE = (
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
 
 
-class Catalogue:
-    """Takes the layers in the order of the default view and keeps what the tables need of them."""
+@dataclass(frozen=True)
+class _Row:
+    """A map, the position of its layer, and what each estimator says of it."""
 
-    def __init__(self, info: dict[str, Any], classes: list[str]):
-        self._info = info
+    layer: int
+    entry: MapEntry
+    information: dict[str, Information]
+
+
+class MapTable:
+    """All maps in the order of the default view; keeps of each layer only what the files need."""
+
+    def __init__(self, model: ModelRecord, classes: list[str]):
+        self._model = model
         self.classes = classes
-        self._layers: list[dict[str, Any]] = []
-        self._estimators: dict[str, dict[str, Any]] = {}
-        self._maps: list[tuple[int, MapEntry, dict[str, Information]]] = []
+        self.layers: list[PageValues] = []
+        """A summary of each layer, deepest first."""
+        self._estimators: dict[str, PageValues] = {}
+        self._rows: list[_Row] = []
 
     @property
-    def layers(self) -> list[dict[str, Any]]:
-        """What the page knows of each layer, deepest first."""
-        return self._layers
-
-    @property
-    def estimators(self) -> list[dict[str, Any]]:
+    def estimators(self) -> list[PageValues]:
         """key, label, held_out of every estimator of any layer."""
         return list(self._estimators.values())
 
     @property
     def count(self) -> int:
-        """Maps in all."""
-        return len(self._maps)
+        """Number of maps."""
+        return len(self._rows)
 
     def add(self, layer: LayerEntry) -> None:
-        """Takes over a layer; its arrays of images are not kept."""
-        told = {"index": layer.index, "layer": layer.name, "shown": len(layer.maps)}
-        for key in ("class", "maps", "size", "receptive_field", "jump"):
-            value = layer.info.get(key)
-            told[key] = plain_name(value) if isinstance(value, str) else value or None
+        """Add a layer; its arrays of images are not kept."""
+        summary: PageValues = {
+            "index": layer.index,
+            "layer": layer.name,
+            "shown": len(layer.maps),
+        }
+        info = layer.info
+        summary["class"] = plain_name(info.kind)
+        for key in ("maps", "size", "receptive_field", "jump"):
+            summary[key] = getattr(info, key) or None
         if any(entry.objective for entry in layer.maps):
-            told["objectives"] = {str(one.map): one.objective for one in layer.maps}
-        told["pages"] = -(-len(layer.maps) // PER_PAGE)
-        told["measure"] = layer.estimators[0].key if layer.estimators else None
-        told["notices"] = list(layer.notices)
-        told["said"] = {one.key: list(one.notices) for one in layer.estimators}
-        told["unordered"] = [one.key for one in layer.estimators if not one.ordered]
-        self._layers.append(told)
-        for one in layer.estimators:
-            self._estimators.setdefault(
-                one.key, {"key": one.key, "label": one.label, "held_out": one.held_out}
-            )
-        keys = [one.key for one in layer.estimators]
+            summary["objectives"] = {str(entry.map): entry.objective for entry in layer.maps}
+        summary["pages"] = -(-len(layer.maps) // PER_PAGE)
+        summary["measure"] = layer.estimators[0].key if layer.estimators else None
+        summary["notices"] = list(layer.notices)
+        summary["said"] = {column.key: list(column.notices) for column in layer.estimators}
+        summary["unordered"] = [column.key for column in layer.estimators if not column.ordered]
+        position = len(self.layers)
+        self.layers.append(summary)
+        for column in layer.estimators:
+            description = {"key": column.key, "label": column.label, "held_out": column.held_out}
+            self._estimators.setdefault(column.key, description)
+        keys = [column.key for column in layer.estimators]
         for entry in layer.maps:
-            known = {
-                key: one
-                for key, one in zip(keys, entry.information, strict=True)
-                if one is not None
-            }
-            self._maps.append((len(self._layers) - 1, entry, known))
+            pairs = zip(keys, entry.information, strict=True)
+            information = {key: estimate for key, estimate in pairs if estimate is not None}
+            self._rows.append(_Row(position, entry, information))
 
-    def scripts(self, about: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-        """What the page reads: for each class the bits about it, for each estimator that no layer
-        is ordered by its numbers, and all maps with the other estimators' numbers at last.
+    def scripts(self, about: PageValues) -> Iterator[tuple[str, str, object]]:
+        """Yield the data files of the page.
+
+        One file per class with the bits about it, one per estimator that orders no layer, and last
+        one with all maps and the numbers of the other estimators.
 
         Args:
-            about: further things that the page is told.
+            about: further entries of the last file.
 
         Yields:
             Name of the file without ending, name that the page knows it by, content.
         """
-        for place in range(self._told_classes()):
-            bits = {key: self._about(key, place) for key in self._estimators}
-            yield f"class-{place:03d}", f"class-{place}", bits
-        first = {layer["measure"] for layer in self._layers}
-        for place, key in enumerate(self._estimators):
+        for class_index in range(self._class_count()):
+            bits = {key: self._class_bits(key, class_index) for key in self._estimators}
+            yield f"class-{class_index:03d}", f"class-{class_index}", bits
+        first = {layer["measure"] for layer in self.layers}
+        for position, key in enumerate(self._estimators):
             if key not in first:
-                yield f"by-{place:02d}", f"by-{place}", self._columns(key)
-        entries = [entry for _, entry, _ in self._maps]
+                yield f"by-{position:02d}", f"by-{position}", self._columns(key)
+        entries = [row.entry for row in self._rows]
         verdicts = sorted({entry.verdict or "" for entry in entries})
         shared = [entry.redundancy for entry in entries]
         content = {
             **about,
             "classes": self.classes,
-            "layers": self._layers,
+            "layers": self.layers,
             "estimators": self.estimators,
             "verdicts": verdicts,
             "columns": {
-                "layer": [place for place, _, _ in self._maps],
+                "layer": [row.layer for row in self._rows],
                 "map": [entry.map for entry in entries],
                 "verdict": [verdicts.index(entry.verdict or "") for entry in entries],
-                "open": [int(_is_open(entry)) for entry in entries],
+                "open": [int(entry.not_converged) for entry in entries],
                 "proved": [int(bool(entry.evidence.get("provably_dead"))) for entry in entries],
-                "score": [number(entry.evidence.get("score"), 3) for entry in entries],
-                "stability": [number(entry.evidence.get("stability"), 3) for entry in entries],
-                "redundancy": None if all(one is None for one in shared) else shared,
+                "score": [rounded(entry.evidence.get("score"), 3) for entry in entries],
+                "stability": [rounded(entry.evidence.get("stability"), 3) for entry in entries],
+                "redundancy": None if all(value is None for value in shared) else shared,
             },
             "information": {key: self._columns(key) for key in self._estimators if key in first},
         }
         yield "maps", "maps", content
 
-    def _columns(self, key: str) -> dict[str, list[Any]]:
-        """What an estimator says of all maps; whole thousandths of a bit, which pack well."""
-        told = [known.get(key) for _, _, known in self._maps]
-        mi = [None if one is None else _thousandths(one.mi) for one in told]
-        return {
-            "mi": mi,
-            "below": [
-                _between(one and one.low, bits, -1) for one, bits in zip(told, mi, strict=True)
-            ],
-            "above": [
-                _between(one and one.high, bits, 1) for one, bits in zip(told, mi, strict=True)
-            ],
-            "rank": [None if one is None else one.rank for one in told],
-            "p_adjusted": [None if one is None else number(one.p_adjusted, 2) for one in told],
-            "best": [None if one is None else one.best for one in told],
-            "saturated": [int(one is not None and one.saturated) for one in told],
+    def _columns(self, key: str) -> dict[str, list[object]]:
+        """One estimator's numbers for all maps, in whole thousandths of a bit, which pack well."""
+        estimates = [row.information.get(key) for row in self._rows]
+        columns: dict[str, list[object]] = {
+            name: [] for name in ("mi", "below", "above", "rank", "p_adjusted", "best", "saturated")
         }
+        for estimate in estimates:
+            mi = None if estimate is None else _thousandths(estimate.mi)
+            columns["mi"].append(mi)
+            columns["below"].append(_distance(estimate and estimate.low, mi, -1))
+            columns["above"].append(_distance(estimate and estimate.high, mi, 1))
+            columns["rank"].append(estimate and estimate.rank)
+            columns["p_adjusted"].append(estimate and rounded(estimate.p_adjusted, 2))
+            columns["best"].append(estimate and estimate.best)
+            columns["saturated"].append(int(estimate is not None and estimate.saturated))
+        return columns
 
-    def _told_classes(self) -> int:
-        """Classes of which any map's bits are known and that have a name."""
-        known = [
-            len(one.per_class)
-            for _, _, told in self._maps
-            for one in told.values()
-            if one.per_class is not None
+    def _class_count(self) -> int:
+        """Return the number of classes with a name and with bits of at least one map."""
+        counts = [
+            len(estimate.per_class)
+            for row in self._rows
+            for estimate in row.information.values()
+            if estimate.per_class is not None
         ]
-        return min(max(known, default=0), len(self.classes))
+        return min(max(counts, default=0), len(self.classes))
 
-    def _about(self, key: str, place: int) -> list[float | None]:
-        found: list[float | None] = []
-        for _, _, known in self._maps:
-            bits = known[key].per_class if key in known else None
-            found.append(None if bits is None or place >= len(bits) else number(bits[place], 3))
-        return found
+    def _class_bits(self, key: str, class_index: int) -> list[float | None]:
+        column: list[float | None] = []
+        for row in self._rows:
+            bits = row.information[key].per_class if key in row.information else None
+            missing = bits is None or class_index >= len(bits)
+            column.append(None if missing else rounded(bits[class_index], 3))
+        return column
 
-    def json(self) -> dict[str, Any]:
-        """Content of maps.json: every map in the order of the default view; also the marker by
-        which a gallery is known."""
+    def json(self) -> PageValues:
+        """Return the content of maps.json: every map in the order of the default view.
+
+        Its `kind` also marks the folder as a gallery.
+        """
         return {
             "schema": SCHEMA,
             "kind": KIND,
-            "model": {key: plain_name(value) for key, value in self._info["model"].items()},
+            "model": {
+                "name": plain_name(self._model.name),
+                "sha256": plain_name(self._model.sha256),
+            },
             "classes": self.classes,
-            "layers": self._layers,
+            "layers": self.layers,
             "maps": [
                 {
-                    "layer": self._layers[place]["layer"],
-                    "index": self._layers[place]["index"],
-                    "map": entry.map,
-                    "objective": entry.objective,
-                    "verdict": entry.verdict,
-                    **{key: entry.evidence.get(key) for key in _EVIDENCE},
-                    "redundancy": entry.redundancy,
+                    "layer": self.layers[row.layer]["layer"],
+                    "index": self.layers[row.layer]["index"],
+                    "map": row.entry.map,
+                    "objective": row.entry.objective,
+                    "verdict": row.entry.verdict,
+                    **{key: row.entry.evidence.get(key) for key in _EVIDENCE},
+                    "redundancy": row.entry.redundancy,
                     "information": [
                         {
                             "estimator": key,
                             "unit": "bits",
-                            **{name: getattr(one, name) for name in _NUMBERS},
-                            "saturated": one.saturated,
-                            "best_class": self._class(one.best),
+                            **{name: getattr(estimate, name) for name in _NUMBERS},
+                            "saturated": estimate.saturated,
+                            "best_class": self._class_name(estimate.best),
                         }
-                        for key, one in known.items()
+                        for key, estimate in row.information.items()
                     ],
                 }
-                for place, entry, known in self._maps
+                for row in self._rows
             ],
         }
 
     def csv(self) -> str:
-        """The same as a table, one row a map."""
+        """Return the content of maps.csv: the same as a table, one row a map."""
         columns = ["layer", "index", "map", "objective", "verdict", *_EVIDENCE, "redundancy"]
         for key in self._estimators:
             columns += [f"{key} {_with_unit(name)}" for name in _NUMBERS]
             columns += [f"{key} saturated", f"{key} best class"]
-        return table(columns, (self._row(*one) for one in self._maps))
+        return csv_table(columns, (self._cells(row) for row in self._rows))
 
-    def _row(self, place: int, entry: MapEntry, known: dict[str, Information]) -> list[Any]:
-        layer = self._layers[place]
+    def _cells(self, row: _Row) -> list[object]:
+        layer, entry = self.layers[row.layer], row.entry
         cells = [layer["layer"], layer["index"], entry.map, entry.objective, entry.verdict]
         cells += [entry.evidence.get(key) for key in _EVIDENCE]
         cells.append(entry.redundancy)
         for key in self._estimators:
-            one = known.get(key)
-            if one is None:
+            estimate = row.information.get(key)
+            if estimate is None:
                 cells += [None] * (len(_NUMBERS) + 2)
             else:
-                cells += [getattr(one, name) for name in _NUMBERS]
-                cells += [one.saturated, self._class(one.best)]
+                cells += [getattr(estimate, name) for name in _NUMBERS]
+                cells += [estimate.saturated, self._class_name(estimate.best)]
         return cells
 
-    def _class(self, place: int | None) -> str | None:
-        if place is None:
+    def _class_name(self, class_index: int | None) -> str | None:
+        if class_index is None:
             return None
-        return self.classes[place] if place < len(self.classes) else str(place)
-
-
-def _is_open(entry: MapEntry) -> bool:
-    """An OIP that might still have grown."""
-    return entry.verdict not in (None, "dead", "failed") and not entry.evidence["converged"]
+        named = class_index < len(self.classes)
+        return self.classes[class_index] if named else str(class_index)
 
 
 def _thousandths(bits: float | None) -> int | None:
     return None if bits is None else round(1000 * round(bits, 3))
 
 
-def _between(end: float | None, middle: int | None, side: int) -> int | None:
-    """How far an end of an interval is from its middle."""
+def _distance(end: float | None, middle: int | None, side: int) -> int | None:
+    """Return how far an end of an interval is from its middle, in thousandths."""
     return None if end is None or middle is None else side * (round(1000 * end) - middle)
 
 

@@ -1,92 +1,78 @@
-"""Which maps of a layer could go, by what is known of them."""
+"""Advice on which maps of a layer could be pruned, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from oip.gallery.read_run import ABOVE_NULL, LayerEntry
+from oip.gallery.read_run import LayerEntry
 
 SAME = 0.9
-"""Of a pair that shares at least this part of the smaller own value, one says what both say."""
+"""Of a pair that shares at least this part of the smaller own value, one map is redundant."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Maps that could go for one reason."""
+    """Maps that could be pruned for one reason."""
 
-    words: str
+    text: str
     maps: tuple[int, ...]
-    instead: dict[int, int]
+    substitutes: dict[int, int] = field(default_factory=dict)
     """Map -> the map that stays for it, where there is one."""
 
 
-def suggestion(layer: LayerEntry) -> list[Reason]:
-    """Maps that could be pruned, each under its strongest reason.
+def prune_advice(layer: LayerEntry) -> list[Reason]:
+    """Return maps that could be pruned, each under its strongest reason.
 
     Strongest first: the map responds to nothing; its information is not above the null; another map
     that knows more holds nearly all it holds (`SAME`); silencing it does not raise the loss.
     """
-    found: list[Reason] = []
-    taken: set[int] = set()
+    reasons: list[Reason] = []
+    listed: set[int] = set()
 
-    def add(words: str, maps: list[int], instead: dict[int, int] | None = None) -> None:
-        fresh = tuple(one for one in maps if one not in taken)
+    def add(text: str, maps: Iterable[int], substitutes: dict[int, int] | None = None) -> None:
+        fresh = tuple(number for number in maps if number not in listed)
         if fresh:
-            taken.update(fresh)
-            found.append(Reason(words, fresh, instead or {}))
+            listed.update(fresh)
+            reasons.append(Reason(text, fresh, substitutes or {}))
 
-    add("excited by no input that was tried.", [e.map for e in layer.maps if e.verdict == "dead"])
-    add(
-        "information about the label not above the null.",
-        [e.map for e in layer.maps if e.first and _above(e.first.p_adjusted)],
-    )
-    instead = _redundant(layer, taken)
-    add(
-        f"another map, which stays, shares at least {100 * SAME:.0f} % of what is held.",
-        list(instead),
-        instead,
-    )
-    harmless = [one for one in _harmless(layer) if one not in instead.values()]
-    add("no rise of the loss when silenced alone.", harmless)
-    return found
+    dead = [entry.map for entry in layer.maps if entry.verdict == "dead"]
+    add("excited by no input that was tried.", dead)
+    below_null = [entry.map for entry in layer.maps if entry.first and entry.first.below_null]
+    add("information about the label not above the null.", below_null)
+    substitutes = _redundant(layer, listed)
+    share = f"{100 * SAME:.0f} % of what is held"
+    add(f"another map, which stays, shares at least {share}.", substitutes, substitutes)
+    harmless = set(_harmless(layer)).difference(substitutes.values())
+    add("no rise of the loss when silenced alone.", sorted(harmless))
+    return reasons
 
 
-def _above(p: float | None) -> bool:
-    return p is not None and p > ABOVE_NULL
-
-
-def _redundant(layer: LayerEntry, taken: set[int]) -> dict[int, int]:
-    """From the most informative map down: a map goes if one that stays holds what it holds."""
-    known = layer.evidence.redundancy
-    if known is None:
+def _redundant(layer: LayerEntry, pruned: set[int]) -> dict[int, int]:
+    """Return, from the most informative map down, maps that a map which stays can replace."""
+    redundancy = layer.evidence.redundancy
+    if redundancy is None:
         return {}
-    share = known.share()
-    rows = {int(number): row for row, number in enumerate(known.maps)}
+    share = redundancy.share()
+    rows = {int(number): row for row, number in enumerate(redundancy.maps)}
     kept: list[int] = []
-    instead: dict[int, int] = {}
+    substitutes: dict[int, int] = {}
     for entry in layer.maps:
-        if entry.map not in rows or entry.map in taken:
+        if entry.map not in rows or entry.map in pruned:
             continue
         row = rows[entry.map]
         values = share[row, kept] if kept else np.array([])
         if values.size and np.nanmax(values, initial=-1.0) >= SAME:
             best = kept[int(np.nanargmax(values))]
-            instead[entry.map] = int(known.maps[best])
+            substitutes[entry.map] = int(redundancy.maps[best])
         else:
             kept.append(row)
-    return instead
+    return substitutes
 
 
 def _harmless(layer: LayerEntry) -> list[int]:
-    told = layer.evidence.ablation
-    if told is None:
-        return []
-    found = []
-    for row in told["maps"]:
-        rise, high = row.get("loss_increase"), row.get("high")
-        least = high if isinstance(high, int | float) else rise
-        if isinstance(least, int | float) and least <= 0 and isinstance(row.get("map"), int):
-            found.append(row["map"])
-    return sorted(found)
+    ablation = layer.evidence.ablation
+    rows = ablation.maps if ablation is not None else ()
+    return [row.map for row in rows if (row.loss_increase if row.high is None else row.high) <= 0]

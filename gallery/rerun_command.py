@@ -3,93 +3,99 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from oip.ascent.settings import PRESETS, AscentSettings, current_names
-from oip.gallery.escape import plain_name
+from oip.core.formats import InputRecord, LayerRecord, LoadingRecord, RunFile
+from oip.gallery.escape import PageValues, plain_name
 
 _OWN_OPTIONS = ("starts", "steps", "screened", "noise")
-"""Settings with an option of their own; the others are said by `--set`."""
+"""Settings with an option of their own; the others are given by `--set`."""
 
 
-def command(info: dict[str, Any], run_name: str, layer: dict[str, Any], number: int) -> str:
-    """The shell command that grows a map's OIP again, into a folder beside the run.
+def rerun_command(run: RunFile, run_name: str, layer: LayerRecord, number: int) -> str:
+    """Return the shell command that grows a map's OIP again, into a folder beside the run.
 
-    Settings are told by the preset that they are nearest to and by what differs from it.
+    Settings are given by the nearest preset and by what differs from it.
 
     Args:
-        info: what run.json says.
+        run: the content of run.json.
         run_name: name of the run's folder.
         layer: the layer's entry in run.json.
         number: the map.
     """
-    name = plain_name(layer["layer"])
-    if name != str(layer["layer"]) or name.startswith("-"):
-        name = f"@{layer['index']}"
-    told = (info.get("settings") or {}).get("reconstruct") or {}
-    words = ["oip", "reconstruct", plain_name(info["model"]["name"])]
-    objectives = layer.get("objectives")
-    words += ["--objective", plain_name(objectives[number])] if objectives else [f"{name}:{number}"]
-    words += _fed(info)
-    words += _settings(told)
-    words += ["--out", f"{plain_name(run_name)}-again", "--seed", str(told.get("seed", 0))]
-    return shlex.join(words)
+    name = plain_name(layer.name)
+    if name != layer.name or name.startswith("-"):
+        name = f"@{layer.index}"
+    settings = current_names(run.settings.reconstruct or {})
+    objectives = layer.objectives
+    target = ["--objective", plain_name(objectives[number])] if objectives else [f"{name}:{number}"]
+    return shlex.join(
+        [
+            *("oip", "reconstruct", plain_name(run.model.name)),
+            *target,
+            *_input_arguments(run),
+            *_setting_arguments(settings),
+            *("--out", f"{plain_name(run_name)}-again"),
+            *("--seed", str(settings.get("seed", 0))),
+        ]
+    )
 
 
-def _fed(info: dict[str, Any]) -> list[str]:
-    """How the model is loaded, and what it is fed where neither it nor the data say so."""
-    words = []
-    for module in (info.get("loading") or {}).get("imports") or ():
-        words += ["--import", plain_name(module)]
-    source = (info.get("data") or {}).get("source")
-    if source:
-        words += ["--data", plain_name(source)]
-    size = (info.get("loading") or {}).get("input_size")
-    if size:
-        words += ["--input-size", ",".join(plain_name(side) for side in size)]
-    spec = info.get("input") or {}
-    if spec.get("name"):
-        words += ["--input", plain_name(spec["name"])]
-    origin = str(spec.get("source") or "")
-    prepared, _, kind = origin.partition(" ")
+def _input_arguments(run: RunFile) -> list[str]:
+    """Return how the model is loaded and fed where neither it nor the data say so."""
+    loading = run.loading or LoadingRecord()
+    arguments = []
+    for module in loading.imports or ():
+        arguments += ["--import", plain_name(module)]
+    if run.data is not None and run.data.source:
+        arguments += ["--data", plain_name(run.data.source)]
+    if loading.input_size:
+        arguments += ["--input-size", ",".join(str(side) for side in loading.input_size)]
+    return arguments if run.input is None else arguments + _statistics_arguments(run.input)
+
+
+def _statistics_arguments(spec: InputRecord) -> list[str]:
+    arguments = ["--input", plain_name(spec.name)] if spec.name else []
+    prepared, _, kind = spec.source.partition(" ")
+    given = spec.source == "told"
     if prepared == "preprocess":
-        words += ["--preprocess", plain_name(kind)]
-    elif origin == "told":
-        if spec.get("bgr"):
-            words += ["--preprocess", "caffe"]
-        for option, key in (("--input-mean", "mean"), ("--input-std", "std")):
-            words.append(f"{option}={_numbers(spec.get(key) or ())}")
-    ends = (spec.get("low"), spec.get("high"))
-    if origin in ("told", "assumed") and None not in ends:
-        words.append(f"--input-range={_numbers(ends, np.float64)}")
-    return words
+        arguments += ["--preprocess", plain_name(kind)]
+    elif given:
+        if spec.bgr:
+            arguments += ["--preprocess", "caffe"]
+        arguments.append(f"--input-mean={_shortest(spec.mean, np.float32)}")
+        arguments.append(f"--input-std={_shortest(spec.std, np.float32)}")
+    if (given or spec.source == "assumed") and None not in (spec.low, spec.high):
+        arguments.append(f"--input-range={_shortest((spec.low, spec.high), np.float64)}")
+    return arguments
 
 
-def _numbers(values: Any, kind: type = np.float32) -> str:
-    """Numbers with the fewest digits that give the same ones again."""
+def _shortest(values: Iterable[float | None], kind: type) -> str:
+    """Return numbers with the fewest digits that give the same ones again."""
     return ",".join(str(kind(value)) for value in values)
 
 
-def _settings(told: dict[str, Any]) -> list[str]:
-    told = current_names(told)
-    usual = {
-        name: getattr(AscentSettings(), name)
-        for name in AscentSettings.__struct_fields__
-        if name != "seed"
-    }
+def _setting_arguments(settings: PageValues) -> list[str]:
+    fields = [name for name in AscentSettings.__struct_fields__ if name != "seed"]
+    defaults = {name: getattr(AscentSettings(), name) for name in fields}
 
-    def changed(preset: str) -> dict[str, Any]:
-        known = usual | PRESETS[preset]
-        return {name: told[name] for name in known if name in told and told[name] != known[name]}
+    def changed(preset: str) -> PageValues:
+        values = defaults | PRESETS[preset]
+        return {
+            name: settings[name]
+            for name in values
+            if name in settings and settings[name] != values[name]
+        }
 
     nearest = min(PRESETS, key=lambda preset: len(changed(preset)))
-    words = [] if nearest == "default" else ["--preset", nearest]
+    arguments = [] if nearest == "default" else ["--preset", nearest]
     for name, value in changed(nearest).items():
         if name in _OWN_OPTIONS:
-            words += [f"--{name}", plain_name(value)]
+            arguments += [f"--{name}", plain_name(value)]
         elif value is not None:
             text = str(value).lower() if isinstance(value, bool) else plain_name(value)
-            words += ["--set", f"{name}={text}"]
-    return words
+            arguments += ["--set", f"{name}={text}"]
+    return arguments

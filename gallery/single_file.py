@@ -1,4 +1,4 @@
-"""A gallery as one file: script, style, data and images within the page."""
+"""A gallery in one file: script, style, data and images within the page."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _STYLES = ("base.css", "grid.css", "dialog.css", "pages.css")
 
 
 def app_script() -> str:
-    """app.js: a classic script in one function, because modules do not load from file://."""
+    """Return app.js: a classic script in one function, because modules do not load from file://."""
     parts = "\n".join(_read(name) for name in _SCRIPTS)
     return f'(function () {{\n"use strict";\n\n{parts}}})();\n'
 
 
 def app_style() -> str:
-    """app.css."""
+    """Return app.css."""
     return "\n".join(_read(name) for name in _STYLES)
 
 
@@ -54,15 +54,15 @@ _MARK = '<meta name="generator" content="oip gallery">'
 _MARK_WITHIN = 4096
 
 
-def check_size(maps: int) -> None:
-    """Raises a SettingsError when there are too many maps for one file."""
+def check_map_count(maps: int) -> None:
+    """Raise a SettingsError when there are too many maps for one file."""
     if maps > MOST_MAPS:
         hint = "Leave --single-file out: a folder shows any number of maps."
         raise SettingsError(expected("a single file", f"at most {MOST_MAPS} maps", maps, hint))
 
 
 def check_ours(target: Path) -> None:
-    """Raises a RunError rather than have anything replaced but a single-file gallery."""
+    """Raise a RunError where anything but a single-file gallery would be replaced."""
     if not target.exists() and not target.is_symlink():
         return
     if target.is_file() and not target.is_symlink():
@@ -75,7 +75,7 @@ def check_ours(target: Path) -> None:
 
 
 def single_page(folder: Path, pages: Pages) -> str:
-    """The page that holds all of a finished gallery's folder.
+    """Return the page that holds all of a finished gallery's folder.
 
     Script and style stand in the page, and the policy allows just these two, by their SHA-256.
     """
@@ -92,8 +92,12 @@ def single_page(folder: Path, pages: Pages) -> str:
         f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    told = pages.everything() | {"policy": policy, "style": Markup(style), "script": Markup(code)}
-    return pages.rendered("single.html", SingleLinks(folder), **told)
+    context = pages.everything() | {
+        "policy": policy,
+        "style": Markup(style),
+        "script": Markup(code),
+    }
+    return pages.rendered("single.html", SingleLinks(folder), **context)
 
 
 def _hash(text: str) -> str:

@@ -1,10 +1,9 @@
-"""Verdicts and their evidence in words with numbers."""
+"""Verdicts and their evidence as sentences with numbers."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from oip.gallery.escape import whole
+from oip.core.formats import RunFile
+from oip.gallery.escape import PageValues, whole_number
 
 MEANINGS = {
     "responsive": "White noise excites the map already.",
@@ -18,61 +17,58 @@ MEANINGS = {
     ),
     "failed": "The response is not a finite number, mostly because weights are NaN or infinite.",
 }
-"""What each verdict says."""
+"""Meaning of each verdict."""
 
 NO_OIP = "The map was ranked, but no OIP was grown for it."
 
 
-def sentences(evidence: dict[str, Any], patience: int | None = None) -> list[str]:
-    """A map's verdict and what it rests on.
+def sentences(evidence: PageValues, patience: int | None = None) -> list[str]:
+    """Return a map's verdict and the evidence for it, sentence by sentence.
 
     Args:
         evidence: as `MapOip.evidence` gives it; empty where there is no OIP.
-        patience: the last steps that are looked at to call an ascent converged, where known.
+        patience: the last steps that decide whether an ascent has converged, where known.
     """
     if not evidence:
         return [NO_OIP]
     verdict = str(evidence["verdict"])
-    told: list[str] = [MEANINGS.get(verdict, verdict)]
+    text = [MEANINGS.get(verdict, verdict)]
     if evidence["provably_dead"]:
-        told.append("Its weights prove it: no input can open the map.")
+        text.append("Its weights prove it: no input can open the map.")
     if verdict not in ("dead", "failed"):
-        told += _scores(evidence)
-        told.append(_end(evidence, patience))
-    told += _stability(evidence)
-    return told
+        text += [*_scores(evidence), _convergence(evidence, patience)]
+    return text + _stability(evidence)
 
 
-def _scores(evidence: dict[str, Any]) -> list[str]:
-    score, data = evidence["score"], evidence["data_score"]
-    told = []
+def patience_of(run: RunFile) -> int | None:
+    """Return the steps over which a score must rise not to be called converged, if known."""
+    settings = run.settings.reconstruct if run.settings is not None else None
+    return whole_number((settings or {}).get("patience"))
+
+
+def _scores(evidence: PageValues) -> list[str]:
+    score, data_score = evidence["score"], evidence["data_score"]
     noise = [
-        f"{name} reached {_figure(evidence[key])}"
+        f"{name} reached {_three_digits(evidence[key])}"
         for name, key in (("white noise", "white_score"), ("noise of all kinds", "screened_score"))
         if evidence[key] is not None
     ]
     before = f"; before the ascent {' and '.join(noise)}" if noise else ""
-    told.append(f"Score {_figure(score)}{before}.")
-    if data is not None and score is not None:
-        ratio = f", {score / data:.2g} times as much" if data > 0 else ""
-        told.append(
-            f"The best data image at the same mean and deviation reaches {_figure(data)}; "
-            f"the OIP {_figure(score)}{ratio}."
+    text = [f"Score {_three_digits(score)}{before}."]
+    if data_score is not None and score is not None:
+        ratio = f", {score / data_score:.2g} times as much" if data_score > 0 else ""
+        text.append(
+            f"The best data image at the same mean and deviation reaches "
+            f"{_three_digits(data_score)}; the OIP {_three_digits(score)}{ratio}."
         )
     if evidence["data_active"] is not None:
-        told.append(f"{100 * evidence['data_active']:.3g} % of the data images excite the map.")
+        text.append(f"{100 * evidence['data_active']:.3g} % of the data images excite the map.")
     if evidence["saturated"]:
-        told.append("The response is at the upper limit of its activation.")
-    return told
+        text.append("The response is at the upper limit of its activation.")
+    return text
 
 
-def patience_of(info: dict[str, Any]) -> int | None:
-    """Steps over which a score must rise not to be called converged, where run.json knows them."""
-    told = (info.get("settings") or {}).get("reconstruct") or {}
-    return whole(told.get("patience"))
-
-
-def _end(evidence: dict[str, Any], patience: int | None) -> str:
+def _convergence(evidence: PageValues, patience: int | None) -> str:
     steps = evidence["steps"]
     if evidence["converged"] and evidence["reason"] == "budget":
         last = "of them" if patience is None else str(patience)
@@ -84,18 +80,18 @@ def _end(evidence: dict[str, Any], patience: int | None) -> str:
     return f"Not converged: the ascent stalled after {steps} steps."
 
 
-def _stability(evidence: dict[str, Any]) -> list[str]:
+def _stability(evidence: PageValues) -> list[str]:
     stability, percentile = evidence["stability"], evidence["null_percentile"]
     if stability is None:
         return []
-    told = f"Its starts agree with a median similarity of {stability:.2f}"
+    text = f"Its starts agree with a median similarity of {stability:.2f}"
     if percentile is None:
-        return [f"{told}; there are too few other maps to hold it against."]
+        return [f"{text}; there are too few other maps to hold it against."]
     return [
-        f"{told}, above {percentile:.3g} % of {evidence['n_null']} similarities between this map "
+        f"{text}, above {percentile:.3g} % of {evidence['n_null']} similarities between this map "
         "and others of its layer."
     ]
 
 
-def _figure(value: float | None) -> str:
+def _three_digits(value: float | None) -> str:
     return "none" if value is None else f"{value:.3g}"

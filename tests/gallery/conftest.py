@@ -179,30 +179,32 @@ def make_run(
         for index, (name, count) in enumerate(zip(names, counts, strict=True))
     ]
     bands = shape[-1]
-    record = RunFile.of(
-        {
-            "model": {"name": model, "sha256": "5" * 64},
-            "input": {
-                "shape": list(shape),
-                "mean": [0.0] * bands,
-                "std": [1.0] * bands,
-                "low": 0.0,
-                "high": 255.0,
-                "source": "sidecar",
-                "bgr": False,
-            },
-            "layers": layers,
-            "classes": classes,
-            "data": {"source": "mnist-sample:test", "images": images},
-            "settings": {
-                "reconstruct": {"starts": STARTS, "steps": STEPS, "noise": "equal", "seed": 7}
-            },
-            "versions": {"python": "3.11"},
-            "accuracy": 0.981,
-            **more,
-        }
+    run = Run.begin(
+        path,
+        RunFile.of(
+            {
+                "model": {"name": model, "sha256": "5" * 64},
+                "input": {
+                    "shape": list(shape),
+                    "mean": [0.0] * bands,
+                    "std": [1.0] * bands,
+                    "low": 0.0,
+                    "high": 255.0,
+                    "source": "sidecar",
+                    "bgr": False,
+                },
+                "layers": layers,
+                "classes": classes,
+                "data": {"source": "mnist-sample:test", "images": images},
+                "settings": {
+                    "reconstruct": {"starts": STARTS, "steps": STEPS, "noise": "equal", "seed": 7}
+                },
+                "versions": {"python": "3.11"},
+                "accuracy": 0.981,
+                **more,
+            }
+        ),
     )
-    run = Run.begin(path, record)
     for index in grown:
         maps = np.arange(counts[index])
         for number, first in enumerate(range(0, counts[index], 64)):
@@ -336,3 +338,15 @@ def maker():
 def run(tmp_path):
     """A run of two layers with everything."""
     return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def edit_record():
+    """A function that changes the plain values of a run's run.json, in memory."""
+
+    def edit(run: Run, change) -> None:
+        values = run.record.content()
+        change(values)
+        run.record = RunFile.of(values)
+
+    return edit

@@ -17,9 +17,6 @@ def _json(run, name, change):
     told = files.read_json(path)
     change(told)
     files.write_json(path, told)
-    if name == "run.json":
-        run.info.clear()
-        run.info.update(told)
 
 
 def _arrays(run, name, change):
@@ -46,6 +43,10 @@ def _dropped(name):
     return lambda told: told.pop(name)
 
 
+def _weights(value):
+    return lambda told: told["maps"][0]["kernels"][0].update(weights=value)
+
+
 def _kernels(value):
     return lambda told: told["maps"][0].update(kernels=value)
 
@@ -63,6 +64,8 @@ JSON = [
     ("layers/000/ranking.json", lambda told: told.update(notices=3)),
     ("layers/000/kernels.json", _kernels({"a": 1})),
     ("layers/000/kernels.json", _kernels([3])),
+    ("layers/000/kernels.json", _weights("<b>")),
+    ("layers/000/kernels.json", _weights([["x"]])),
     ("record/record.json", lambda told: told.update(steps=["a", "b", "c", "d"])),
     ("record/record.json", lambda told: told.update(steps=3)),
 ]
@@ -99,7 +102,7 @@ def bare(full_run):
 
 def _refused(run, name):
     with pytest.raises(RunError, match=name.rpartition("/")[2].replace(".", r"\.")):
-        gallery.build(run, data_images=np.zeros((30, 12, 12, 1), np.uint8))
+        gallery.build(run.path, data_images=np.zeros((30, 12, 12, 1), np.uint8))
     assert not (run.path / "gallery").exists()
 
 

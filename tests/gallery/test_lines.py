@@ -22,14 +22,14 @@ LENGTH = 64
 def test_lines_are_strips_of_the_size_that_is_told():
     for shape in ([64, 2], [64, 1], [1000, 3], [1, 30, 1], [3, 1]):
         length, bands = shape[-2:]
-        size = size_of({"input": {"shape": shape}})
+        size = size_of(shape)
         assert size == (max(1, length // 4), length)
         image = np.random.default_rng(0).integers(0, 256, (1, length, bands)).astype(np.uint8)
         cell = cell_of(size)
         assert fitted_cell(image, cell[:2]).shape[:2] == cell[:2]
         strip = fitted(image, 96)
         assert (strip == strip[:1]).all() and strip.shape[0] >= strip.shape[1] // 5
-    assert size_of({"input": {"shape": [28, 20, 3]}}) == (28, 20)
+    assert size_of([28, 20, 3]) == (28, 20)
 
 
 def test_a_surplus_axis_of_lines_is_dropped_and_no_other():

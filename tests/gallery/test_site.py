@@ -89,7 +89,7 @@ def test_sheet_follows_the_default_order(run):
 def test_bits_about_a_class_are_those_of_the_ranking(run):
     folder = gallery.build(run).parent
     order = _content(folder / "data/maps.js", "maps")["columns"]["map"]
-    by_map = {one.map: one for one in run.ranking(1).estimators[1].maps}
+    by_map = {entry.map: entry for entry in run.ranking(1).estimators[1].maps}
     about = _content(folder / "data/class-002.js", "class-2")
     assert about["kde"][0] == pytest.approx(by_map[order[0]].per_class[2], rel=5e-3)
 
@@ -294,23 +294,23 @@ def test_data_images_only_when_given(run):
     assert not list(folder.glob("img/data/*"))
 
 
-def test_bgr_inputs_are_shown_as_rgb(maker, tmp_path):
+def test_bgr_inputs_are_shown_as_rgb(maker, tmp_path, edit_record):
     run = maker(tmp_path / "run", shape=(12, 12, 3))
     plainly = np.asarray(Image.open(gallery.build(run).parent / "img/sheet-000.webp"))
-    run.info["input"]["bgr"] = True
+    edit_record(run, lambda values: values["input"].update(bgr=True))
     turned = np.asarray(Image.open(gallery.build(run).parent / "img/sheet-000.webp"))
     assert np.array_equal(plainly[:24, :, ::-1], turned[:24])
 
 
 @pytest.mark.parametrize("missing", ["classes", "data", "settings", "versions", "accuracy"])
-def test_a_run_that_says_little_is_shown(run, missing):
-    del run.info[missing]
+def test_a_run_that_says_little_is_shown(run, missing, edit_record):
+    edit_record(run, lambda values: values.pop(missing))
     assert gallery.build(run).is_file()
 
 
-def test_layers_without_geometry_are_shown(run):
-    for layer in run.info["layers"]:
-        layer |= {"receptive_field": None, "jump": None, "offset": None}
+def test_layers_without_geometry_are_shown(run, edit_record):
+    unknown = {"receptive_field": None, "jump": None, "offset": None}
+    edit_record(run, lambda values: [layer.update(unknown) for layer in values["layers"]])
     images = np.zeros((30, 12, 12, 1), np.uint8)
     assert gallery.build(run, data_images=images).is_file()
 

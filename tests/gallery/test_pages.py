@@ -11,9 +11,9 @@ import pytest
 
 from oip import gallery
 from oip.gallery.charts import Frame, boxes, distribution, plane, ticks
-from oip.gallery.images import alike_order, matrix_picture
+from oip.gallery.images import cluster_order, redundancy_picture
 from oip.gallery.pages import layer_overview, model_overview
-from oip.gallery.prune_advice import suggestion
+from oip.gallery.prune_advice import prune_advice
 from oip.gallery.read_run import Redundancy, read_layer, training_record
 
 
@@ -27,7 +27,7 @@ def test_verdicts_and_information_are_counted(full_run):
     known = [entry.information[0] for entry in layer.maps]
     assert first["above"] == sum(one.p_adjusted <= 0.05 for one in known)
     bars = first["chart"]["bars"]
-    assert sum(int(bar["words"].rpartition(" ")[2]) for bar in bars) == 40
+    assert sum(int(bar["title"].rpartition(" ")[2]) for bar in bars) == 40
     assert told["best"] == [entry.map for entry in layer.maps][:12]
     assert list(pictures) == ["img/redundancy/001"]
     assert told["redundancy"]["pairs"][0]["maps"] == [0, 1]
@@ -54,7 +54,7 @@ def test_without_ranking_or_record_there_is_nothing_to_draw(maker, tmp_path):
 
 def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
     layer = read_layer(full_run, 1)
-    reasons = suggestion(layer)
+    reasons = prune_advice(layer)
     every = [number for reason in reasons for number in reason.maps]
     assert len(every) == len(set(every))
     assert reasons[0].maps == (3,), "the dead map"
@@ -63,8 +63,8 @@ def test_each_map_is_suggested_once_with_its_strongest_reason(full_run):
     rank = {entry.map: place for place, entry in enumerate(layer.maps)}
     less, more = sorted((0, 1), key=rank.__getitem__, reverse=True)
     if not {0, 1} & weak:
-        assert next(r for r in reasons if r.instead).instead == {less: more}
-    stays = {number for reason in reasons for number in reason.instead.values()}
+        assert next(r for r in reasons if r.substitutes).substitutes == {less: more}
+    stays = {number for reason in reasons for number in reason.substitutes.values()}
     assert 1 in every or 1 in stays, "silencing it lowers the loss"
     assert not stays & set(every)
 
@@ -77,18 +77,18 @@ def test_pairs_of_equal_maps_leave_one(full_run):
     arrays["pairs"][0] = 1.0
     files.write_arrays(path, arrays)
     layer = read_layer(full_run, 0)
-    reasons = suggestion(layer)
-    instead = next(reason.instead for reason in reasons if reason.instead)
+    reasons = prune_advice(layer)
+    substitutes = next(reason.substitutes for reason in reasons if reason.substitutes)
     gone = {number for reason in reasons for number in reason.maps}
     stays = [entry.map for entry in layer.maps if entry.map not in gone]
-    assert len(stays) == 1 and set(instead.values()) == set(stays)
+    assert len(stays) == 1 and set(substitutes.values()) == set(stays)
 
 
 def test_alike_maps_stand_side_by_side():
     group = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
     shared = np.where(group[:, None] == group[None, :], 0.9, 0.1)
     np.fill_diagonal(shared, np.nan)
-    order = alike_order(shared)
+    order = cluster_order(shared)
     assert sorted(order) == list(range(10))
     assert np.count_nonzero(np.diff(group[order])) == 2
 
@@ -97,7 +97,7 @@ def test_alike_maps_stand_side_by_side():
 def test_few_or_unknown_pairs_have_a_picture(count):
     pairs = np.full((1, count, count), np.nan, np.float32)
     known = Redundancy(np.arange(count), ("renyi",), ("bits",), pairs)
-    picture, order, ends = matrix_picture(known)
+    picture, order, ends = redundancy_picture(known)
     assert picture.shape[2] == 3 and picture.dtype == np.uint8
     assert sorted(order) == list(range(count)) and ends == (0, 0)
 
@@ -105,7 +105,7 @@ def test_few_or_unknown_pairs_have_a_picture(count):
 def test_darker_means_more():
     pairs = np.array([[[2.0, 0.2, 1.0], [0.2, 2.0, 0.6], [1.0, 0.6, 2.0]]], np.float32)
     known = Redundancy(np.array([4, 7, 9]), ("renyi",), ("bits",), pairs)
-    picture, order, (low, high) = matrix_picture(known)
+    picture, order, (low, high) = redundancy_picture(known)
     assert (low, high) == pytest.approx((0.2, 1.0))
     scale = len(picture) // 3
     place = {number: row * scale for row, number in enumerate(order)}
@@ -155,11 +155,14 @@ def test_pages_are_written_and_lead_to_files(full_run):
     assert "Information plane" in (folder / "model.html").read_text("utf-8")
 
 
-def test_about_says_how_to_cite_and_which_settings(full_run):
+def test_about_says_how_to_cite_and_which_settings(full_run, edit_record):
     from oip.run.citations import citations
 
-    full_run.info["settings"]["reconstruct"] |= {"blur_end": None, "patience": 7}
-    full_run.info["settings"]["rank"] = {"estimators": {"kde": {"relative": 0.1}, "ksg": {}}}
+    def change(values):
+        values["settings"]["reconstruct"] |= {"blur_end": None, "patience": 7}
+        values["settings"]["rank"] = {"estimators": {"kde": {"relative": 0.1}, "ksg": {}}}
+
+    edit_record(full_run, change)
     text = (gallery.build(full_run).parent / "about.html").read_text("utf-8")
     plain = html.unescape(text)
     for entry in citations(full_run).values():
@@ -176,6 +179,6 @@ def test_the_words_of_a_distribution_stand_above_its_bars():
     assert chart["top"] >= 30 and max(bar["y"] for bar in chart["bars"]) >= chart["top"]
     template = (Path(pages.__file__).parent / "templates" / "charts.html").read_text("utf-8")
     lines = [
-        line for line in template.splitlines() if "median_words" in line or ">ceiling<" in line
+        line for line in template.splitlines() if "median_title" in line or ">ceiling<" in line
     ]
     assert len(lines) == 2 and all("c.top - " in line for line in lines)

@@ -10,9 +10,10 @@ import pytest
 
 from oip import gallery
 from oip.ascent.results import VERDICTS
+from oip.core.formats import LayerRecord, ModelRecord
 from oip.gallery.escape import script
-from oip.gallery.map_table import Catalogue
-from oip.gallery.read_run import Estimator, Evidence, Information, LayerEntry, MapEntry
+from oip.gallery.map_table import MapTable
+from oip.gallery.read_run import EstimatorColumn, Evidence, Information, LayerEntry, MapEntry
 
 CLASSES = [f"class {number}" for number in range(10)]
 
@@ -41,7 +42,9 @@ def _information(random, rank):
 
 def _layer(random, index, count, keys):
     estimators = tuple(
-        Estimator(key, key, "", "bits", key == "decoder", 2000, "test", 3.3, 0.1, True, (), {})
+        EstimatorColumn(
+            key, key, "", "bits", key == "decoder", 2000, "test", 3.3, 0.1, True, (), {}
+        )
         for key in keys
     )
     ranks = [random.permutation(count) + 1 for _ in keys]
@@ -62,7 +65,16 @@ def _layer(random, index, count, keys):
         )
         for place, number in enumerate(random.permutation(count))
     )
-    info = {"index": index, "layer": f"block{index}_conv", "class": "Conv2D", "maps": count}
+    info = LayerRecord(
+        index=index,
+        name=f"block{index}_conv",
+        kind="Conv2D",
+        maps=count,
+        size=[],
+        receptive_field=None,
+        jump=None,
+        offset=None,
+    )
     return LayerEntry(
         index=index,
         name=f"block{index}_conv",
@@ -81,14 +93,14 @@ def _layer(random, index, count, keys):
 @pytest.mark.parametrize("keys", [("decoder", "kde"), ("decoder", "kde", "ksg", "renyi")])
 def test_maps_script_is_small_whatever_is_known(keys):
     random = np.random.default_rng(0)
-    catalogue = Catalogue({"model": {"name": "m"}}, CLASSES)
+    table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)
     for index in reversed(range(5)):
-        catalogue.add(_layer(random, index, 2000, keys))
+        table.add(_layer(random, index, 2000, keys))
     sizes = {
         file: len(gzip.compress(script(known_as, content).encode()))
-        for file, known_as, content in catalogue.scripts({"model": "m"})
+        for file, known_as, content in table.scripts({"model": "m"})
     }
-    assert catalogue.count == 10_000
+    assert table.count == 10_000
     assert sizes["maps"] <= 180 * 1024, "the budget is 200"
     assert {file for file in sizes if file.startswith("by-")} == {
         f"by-{place:02d}" for place in range(1, len(keys))
@@ -108,17 +120,17 @@ def test_bits_are_whole_thousandths_and_ends_distances(run):
         ("decoder", maps["information"]["decoder"]),
         ("kde", _content(folder / "data/by-01.js", "by-1")),
     ):
-        known = next(e for e in run.ranking(1).to_dict()["estimators"] if e["estimator"] == key)
-        by_map = {one["map"]: one for one in known["maps"]}
+        known = next(e for e in run.ranking(1).estimators if e.estimator == key)
+        by_map = {entry.map: entry for entry in known.maps}
         for place, number in enumerate(maps["columns"]["map"][:40]):
             one = by_map[number]
             mi, below, above = (told[name][place] for name in ("mi", "below", "above"))
             assert all(isinstance(value, int) for value in (mi, below, above))
-            assert mi == pytest.approx(1000 * one["mi"], abs=0.51)
+            assert mi == pytest.approx(1000 * one.mi, abs=0.51)
             assert (mi - below, mi + above) == pytest.approx(
-                (1000 * one["low"], 1000 * one["high"]), abs=0.6
+                (1000 * one.low, 1000 * one.high), abs=0.6
             )
-            assert told["rank"][place] == one["rank"]
+            assert told["rank"][place] == one.rank
 
 
 def test_what_is_not_known_stays_so(run):
@@ -127,9 +139,9 @@ def test_what_is_not_known_stays_so(run):
     bare = Information(None, None, None, None, None, None, None, None, False, *[None] * 6)
     object.__setattr__(layer.maps[1], "information", (bare,))
     object.__setattr__(layer.maps[2], "information", (None,))
-    catalogue = Catalogue({"model": {"name": "m"}}, CLASSES)
-    catalogue.add(layer)
-    told = dict((file, content) for file, _, content in catalogue.scripts({}))["maps"]
+    table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)
+    table.add(layer)
+    told = dict((file, content) for file, _, content in table.scripts({}))["maps"]
     columns = told["information"]["decoder"]
     for name in ("mi", "below", "above", "rank", "p_adjusted", "best"):
         assert columns[name][0] is not None and columns[name][1:] == [None, None]

@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from oip.gallery.escape import guarded, number, plain_name, script, table, whole
+from oip.gallery.escape import csv_table, guarded_cell, plain_name, rounded, script, whole_number
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -38,16 +38,16 @@ def test_script_refuses_what_json_cannot_say():
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1", "  =1"])
 def test_text_cells_are_no_formulas(text):
-    assert guarded(text) == "'" + text
+    assert guarded_cell(text) == "'" + text
 
 
 @pytest.mark.parametrize("cell", [-1.5, 0, None, True, "Conv2D", "a=b", "1-2"])
 def test_other_cells_are_as_they_are(cell):
-    assert guarded(cell) is cell
+    assert guarded_cell(cell) is cell
 
 
 def test_table_reads_back():
-    text = table(["=name", "value"], [['say "hi", you', -2.5], ["@x", None]])
+    text = csv_table(["=name", "value"], [['say "hi", you', -2.5], ["@x", None]])
     rows = list(csv.reader(io.StringIO(text)))
     assert rows == [["'=name", "value"], ['say "hi", you', "-2.5"], ["'@x", ""]]
 
@@ -63,10 +63,10 @@ def test_plain_name_has_no_control_characters_and_can_be_written():
     [(1.23456, 1.235), (None, None), (math.nan, None), (math.inf, None), ("3", None), (True, None)],
 )
 def test_number(value, wanted):
-    assert number(value) == wanted
+    assert rounded(value) == wanted
 
 
 @pytest.mark.parametrize(("value", "wanted"), [(3, 3), (3.0, 3), (3.5, None), (None, None)])
 def test_whole(value, wanted):
-    assert whole(value) == wanted
-    assert wanted is None or isinstance(whole(value), int)
+    assert whole_number(value) == wanted
+    assert wanted is None or isinstance(whole_number(value), int)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from oip.gallery.cache import Drawn, Store
+from oip.gallery.cache import PictureKeys, Store
 
 
 @pytest.fixture
@@ -60,18 +60,18 @@ def test_what_is_not_there_or_a_link_elsewhere_is_not_kept(tmp_path, old):
 
 def test_keys_are_remembered_and_depend_on_what_is_common(tmp_path):
     store = Store(tmp_path / "old", None)
-    first = Drawn(None, [28, 28])
+    first = PictureKeys(None, [28, 28])
     assert first.note("sheet-000", first.key("a")) is False
     first.write(store)
-    again = Drawn(tmp_path / "old", [28, 28])
+    again = PictureKeys(tmp_path / "old", [28, 28])
     assert again.note("sheet-000", again.key("a")) is True
     assert again.note("sheet-000", again.key("b")) is False
     assert again.note("sheet-001", again.key("a")) is False
-    larger = Drawn(tmp_path / "old", [56, 56])
+    larger = PictureKeys(tmp_path / "old", [56, 56])
     assert larger.note("sheet-000", larger.key("a")) is False
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 2, "drawn": {"a": "b"}}', '{"schema": 1}'])
 def test_a_damaged_note_means_that_nothing_is_known(tmp_path, text):
     (tmp_path / "drawn.json").write_text(text)
-    assert Drawn(tmp_path, []).note("a", "b") is False
+    assert PictureKeys(tmp_path, []).note("a", "b") is False

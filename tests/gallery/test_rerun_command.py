@@ -12,10 +12,27 @@ from oip.ascent.settings import PRESETS, ascent_settings
 from oip.cli.options import ModelOptions
 from oip.cli.reconstruct import command as reconstruct
 from oip.core.checks import parse_assignments
-from oip.gallery.rerun_command import command
+from oip.core.formats import LayerRecord, RunFile
+from oip.gallery.rerun_command import rerun_command
 from oip.network.inputs import InputSpec
 
-LAYER = {"layer": "a", "index": 0}
+
+def _layer(name="a", index=0, **more):
+    blank = {"kind": "Conv2D", "maps": 20, "size": [], **dict.fromkeys(GEOMETRY)}
+    return LayerRecord(name=name, index=index, **blank, **more)
+
+
+GEOMETRY = ("receptive_field", "jump", "offset")
+LAYER = _layer()
+SPEC = {
+    "shape": [8, 8, 1],
+    "mean": [0.5],
+    "std": [1.0],
+    "low": 0.0,
+    "high": 1.0,
+    "source": "sidecar",
+    "bgr": False,
+}
 
 
 def _read(text):
@@ -25,8 +42,8 @@ def _read(text):
     return reconstruct.make_context("reconstruct", words[2:]).params
 
 
-def _info(**more):
-    return {"model": {"name": "m.keras", "sha256": ""}, **more}
+def _run(name="m.keras", **more):
+    return RunFile.of({"model": {"name": name, "sha256": ""}, "layers": [], **more})
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -42,7 +59,7 @@ def _info(**more):
 def test_command_resolves_to_the_settings_of_the_run(preset, changes):
     settings = ascent_settings(preset, **changes)
     told = {"reconstruct": msgspec.to_builtins(settings)}
-    found = _read(command(_info(settings=told), "run", LAYER, 3))
+    found = _read(rerun_command(_run(settings=told), "run", LAYER, 3))
     own = {name: found[name] for name in ("starts", "steps", "screened", "noise", "seed")}
     assert (
         ascent_settings(found["preset"], **(own | parse_assignments(found["changes"]))) == settings
@@ -70,7 +87,7 @@ def test_command_tells_what_the_input_was_told(told):
     bands = np.zeros(3, np.float32)
     bare = InputSpec((8, 8, 3), bands, bands + 1, float("nan"), float("nan"), "assumed")
     spec = bare.told(**told)
-    found = _read(command(_info(input=spec.to_dict()), "run", LAYER, 0))
+    found = _read(rerun_command(_run(input=spec.to_dict()), "run", LAYER, 0))
     network = _Network(bare)
     names = ("input_mean", "input_std", "input_range", "preprocess")
     options = ModelOptions(found["model"], **{name: found[name] for name in names})
@@ -80,42 +97,39 @@ def test_command_tells_what_the_input_was_told(told):
 
 @pytest.mark.parametrize("source", ["sidecar", "data mnist:test", "the model's Rescaling layer"])
 def test_what_model_or_data_say_is_not_told_again(source):
-    spec = {"mean": [0.5], "std": [1.0], "low": 0.0, "high": 1.0, "source": source}
-    found = _read(command(_info(input=spec), "run", LAYER, 0))
+    spec = {**SPEC, "source": source}
+    found = _read(rerun_command(_run(input=spec), "run", LAYER, 0))
     assert not any(found[name] for name in ("input_mean", "input_std", "input_range", "preprocess"))
 
 
 def test_command_tells_how_the_model_was_loaded():
     loading = {"imports": ["my.layers", "others"], "input_size": [96, 128]}
-    found = _read(command(_info(loading=loading), "run", LAYER, 0))
+    found = _read(rerun_command(_run(loading=loading), "run", LAYER, 0))
     assert found["imports"] == ("my.layers", "others")
     assert ModelOptions(found["model"], input_size=found["input_size"]).size == (96, 128)
 
 
 def test_command_names_the_input_of_several():
-    found = _read(command(_info(input={"source": "sidecar", "name": "left"}), "run", LAYER, 0))
+    found = _read(rerun_command(_run(input={**SPEC, "name": "left"}), "run", LAYER, 0))
     assert found["input_name"] == "left"
 
 
 def test_command_leaves_the_finished_run_alone():
-    assert _read(command(_info(), "run", LAYER, 0))["out"].name == "run-again"
+    assert _read(rerun_command(_run(), "run", LAYER, 0))["out"].name == "run-again"
 
 
 def test_command_names_the_objective_of_an_image():
-    layer = {"layer": "objectives", "index": 3, "objectives": ["class:4", "class:4 - class:9"]}
-    info = {"model": {"name": "m.keras"}, "settings": {"reconstruct": {"seed": 1}}}
-    words = shlex.split(command(info, "run", layer, 1))
+    layer = _layer("objectives", 3, objectives=["class:4", "class:4 - class:9"])
+    run = _run(settings={"reconstruct": {"seed": 1}})
+    words = shlex.split(rerun_command(run, "run", layer, 1))
     assert words[:5] == ["oip", "reconstruct", "m.keras", "--objective", "class:4 - class:9"]
 
 
 @pytest.mark.parametrize("name", ["Conv2D_3", "block 1/c", "$(rm -rf ~)", "a'b\"c", "-x", "a\nb"])
 def test_command_is_one_word_a_part(name):
-    info = {
-        "model": {"name": "my model;ls.keras", "sha256": ""},
-        "settings": {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}},
-        "data": {"source": "my data.npz"},
-    }
-    words = shlex.split(command(info, "my run", {"layer": name, "index": 4}, 17))
+    settings = {"reconstruct": {"starts": 3, "noise": "tilt:0.5", "seed": 9}}
+    run = _run("my model;ls.keras", settings=settings, data={"source": "my data.npz"})
+    words = shlex.split(rerun_command(run, "my run", _layer(name, 4), 17))
     wanted = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
     assert words[:4] == ["oip", "reconstruct", "my model;ls.keras", wanted]
     assert words[4:6] == ["--data", "my data.npz"]
@@ -124,8 +138,5 @@ def test_command_is_one_word_a_part(name):
 
 
 def test_command_names_the_preset():
-    info = {
-        "model": {"name": "m.keras"},
-        "settings": {"reconstruct": {"climb_silent": False, "warmup": 0}},
-    }
-    assert "--preset author" in command(info, "run", {"layer": "a", "index": 0}, 0)
+    run = _run(settings={"reconstruct": {"climb_silent": False, "warmup": 0}})
+    assert "--preset author" in rerun_command(run, "run", LAYER, 0)

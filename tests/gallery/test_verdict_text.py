@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oip.core.formats import RunFile
 from oip.gallery.verdict_text import MEANINGS, NO_OIP, patience_of, sentences
 
 EVIDENCE = {
@@ -66,5 +67,7 @@ def test_a_used_up_budget_is_no_end_by_itself():
 
 
 def test_patience_is_that_of_the_run():
-    assert patience_of({"settings": {"reconstruct": {"patience": 7}}}) == 7
-    assert patience_of({}) is None and patience_of({"settings": None}) is None
+    bare = {"model": {"name": "m", "sha256": ""}, "layers": []}
+    settings = {"reconstruct": {"patience": 7}}
+    assert patience_of(RunFile.of({**bare, "settings": settings})) == 7
+    assert patience_of(RunFile.of(bare)) is None

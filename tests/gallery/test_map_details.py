@@ -7,23 +7,25 @@ import pytest
 
 from oip.core.errors import DataError
 from oip.core.files import read_json, write_json
-from oip.gallery.cache import Drawn, Store
+from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.images import DataImages
-from oip.gallery.map_details import _weights, layer_details
+from oip.gallery.map_details import layer_details, scaled_weights
 from oip.gallery.read_run import read_layer
 
 
 def _told(run, index=1, data=None):
     """What the scripts of a layer say, the maps of all of them together."""
     found = {"maps": {}}
-    for name, told in layer_details(read_layer(run, index), run.info, "run", data):
+    for name, told in layer_details(read_layer(run, index), run.record, "run", data):
         assert all(int(number) // 64 == int(name[-4:]) for number in told["maps"])
         found = {**told, "maps": {**found["maps"], **told["maps"]}}
     return found
 
 
 def _data(folder, run, images, labels, classes):
-    return DataImages(Store(folder, None), Drawn(None, []), run.info, images, labels, classes)
+    return DataImages(
+        Store(folder, None), PictureKeys(None, []), run.record.input, images, labels, classes
+    )
 
 
 @pytest.fixture
@@ -71,13 +73,13 @@ def test_without_data_no_data(run):
 
 def test_best_images_are_written_once_with_label_and_field(run, images, tmp_path):
     labels = np.arange(30) % 4
-    data = _data(tmp_path / "new", run, images, labels, run.info["classes"])
+    data = _data(tmp_path / "new", run, images, labels, run.record.classes)
     told = _told(run, data=data)["maps"]
     responses = run.responses(1)
     wanted = responses.best_images[7].tolist()
     assert [one["image"] for one in told["7"]["best"]] == wanted
     assert [one["caption"] for one in told["7"]["best"]] == [
-        run.info["classes"][index % 4] for index in wanted
+        run.record.classes[index % 4] for index in wanted
     ]
     row, column = responses.best_positions[7, 0]
     # the field is 7 wide, its centre at 1.5 + 2 * node
@@ -126,7 +128,10 @@ def test_starts_carry_their_cluster_noise_and_end(run):
 
 
 def test_stability_of_other_maps_is_left_out(run):
-    write_json(run.folder(1) / "stability.json", {"schema": 1, "maps": [0, 1]})
+    lists = {"within": [0.5], "percentile": [90.0], "n_null": [1], "clusters": [[0, 0, 0]]}
+    two = {name: 2 * values for name, values in lists.items()}
+    content = {"schema": 1, "maps": [0, 1], **two, "medoids": [[True, False, False]] * 2}
+    write_json(run.folder(1) / "stability.json", content)
     assert _told(run)["maps"]["7"]["starts"][0]["cluster"] == -1
 
 
@@ -177,9 +182,9 @@ def test_kernels_stand_as_they_were_ranked(full_run):
     assert "kernels" not in told["maps"]["8"]
 
 
-@pytest.mark.parametrize("rows", [[[1, 2], [3]], "<b>", [[float("inf")]], [], [["x"]], 3])
+@pytest.mark.parametrize("rows", [[[1, 2], [3]], [[float("inf")]], [], [[]], None])
 def test_odd_weights_are_not_drawn(rows):
-    assert _weights(rows) is None
+    assert scaled_weights(rows) is None
 
 
 def test_softmax_ablation_and_training_of_a_map(full_run):

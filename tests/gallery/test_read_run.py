@@ -1,0 +1,211 @@
+"""What is read of a run, and in which order."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from oip.core import files
+from oip.core.errors import RunError
+from oip.core.files import read_json, write_json
+from oip.core.layer_formats import MapInformation
+from oip.gallery.read_run import (
+    Information,
+    class_names,
+    layer_evidence,
+    read_layer,
+    shown_layers,
+    training_record,
+)
+
+
+def _changed(run, index, change):
+    path = run.folder(index) / "ranking.json"
+    told = read_json(path)
+    change(told)
+    write_json(path, told)
+
+
+def test_deepest_layer_first(run):
+    assert shown_layers(run) == [1, 0]
+
+
+def test_maps_stand_by_rank_of_the_first_estimator(run):
+    layer = read_layer(run, 1)
+    ranks = [entry.information[0].rank for entry in layer.maps]
+    assert ranks == sorted(ranks) and len(ranks) == 40
+    bits = [entry.information[0].mi for entry in layer.maps]
+    assert bits == sorted(bits, reverse=True)
+
+
+def test_maps_without_a_number_come_last(run):
+    def change(told):
+        told["estimators"][0]["maps"][0]["mi"] = None
+
+    best = read_layer(run, 1).maps[0].map
+    _changed(run, 1, change)
+    assert read_layer(run, 1).maps[-1].map == best
+    assert len(read_layer(run, 1).maps) == 40
+
+
+def test_maps_of_either_kind_are_shown(run):
+    def change(told):
+        for one in told["estimators"]:
+            one["maps"] = [entry for entry in one["maps"] if entry["map"] >= 2] + [
+                {**one["maps"][0], "map": 44, "rank": 45}
+            ]
+
+    _changed(run, 1, change)
+    layer = read_layer(run, 1)
+    by_number = {entry.map: entry for entry in layer.maps}
+    assert set(by_number) == {*range(40), 44}
+    assert by_number[44].verdict is None and by_number[44].row is None
+    assert by_number[0].first is None
+    assert [entry.map for entry in layer.maps[-2:]] == [0, 1]
+
+
+def test_only_ranked_and_only_grown(maker, tmp_path):
+    run = maker(tmp_path / "run", ranked=(1,), grown=(0,))
+    assert shown_layers(run) == [1, 0]
+    assert read_layer(run, 1).oips is None
+    assert [entry.map for entry in read_layer(run, 0).maps] == list(range(12))
+
+
+def test_best_class_is_the_largest_of_per_class(run):
+    for entry in read_layer(run, 0).maps:
+        first = entry.information[0]
+        assert first.best == int(np.argmax(first.per_class))
+
+
+def test_a_map_that_tells_nothing_has_no_best_class(run):
+    def change(told):
+        told["estimators"][0]["maps"][0]["per_class"] = [0.0, -0.1, 0.0, 0.0]
+
+    _changed(run, 0, change)
+    assert read_layer(run, 0).maps[0].information[0].best is None
+
+
+def test_estimators_asked_twice_have_two_keys(maker, tmp_path):
+    run = maker(tmp_path / "run", estimators=("kde", "kde", "decoder"))
+    assert [one.key for one in read_layer(run, 0).estimators] == ["kde", "kde-2", "decoder"]
+    assert [one.held_out for one in read_layer(run, 0).estimators] == [False, False, True]
+
+
+def test_class_names_come_from_the_ranking_where_the_run_knows_none(run):
+    run.record = msgspec.structs.replace(run.record, classes=None)
+    assert class_names(run, [1, 0])[0] == "ankle boot"
+
+
+def test_objectives_are_called_by_their_expressions(run):
+    objectives = [f"class:{number} - <b>" for number in range(40)]
+    second = msgspec.structs.replace(run.layers[1], objectives=objectives)
+    run.record = msgspec.structs.replace(run.record, layers=[run.layers[0], second])
+    layer = read_layer(run, 1)
+    assert {entry.map: entry.objective for entry in layer.maps}[7] == "class:7 - <b>"
+    assert {entry.objective for entry in read_layer(run, 0).maps} == {None}
+
+
+def test_nothing_to_show_is_refused(maker, tmp_path):
+    run = maker(tmp_path / "run", ranked=(), grown=())
+    with pytest.raises(RunError, match="reconstruct"):
+        shown_layers(run)
+
+
+@pytest.mark.parametrize("told", [{"layer": "first"}, {"estimators": [{}]}, {"estimators": 3}])
+def test_damaged_ranking_is_named(run, told):
+    (run.folder(0) / "ranking.json").write_text(json.dumps({"schema": 1, **told}))
+    with pytest.raises(RunError, match=r"ranking\.json"):
+        read_layer(run, 0)
+
+
+def test_a_map_that_knows_nothing_tells_most_about_no_class():
+    entry = {"map": 1, "rank": 1, "mi": 0.4, "p_adjusted": 0.01, "per_class": [0.0, 0.3, 0.1]}
+
+    def best(**changes):
+        return Information.of(MapInformation(**{**entry, **changes})).best
+
+    assert best() == 1
+    assert best(p_adjusted=0.4) is None
+    assert best(mi=0.0) is None
+    assert best(per_class=[0.0, 0.0, 0.0]) is None
+
+
+def test_nothing_where_there_is_no_file(run):
+    found = layer_evidence(run, 1)
+    assert found.kernels is None and found.ablation is None and found.redundancy is None
+    assert found.record is None and found.softmax == {} and training_record(run) is None
+
+
+def test_everything_is_read(full_run):
+    found = layer_evidence(full_run, 1)
+    assert found.kernels_of(0).kernels[0].input == 2
+    assert found.ablation_of(1).loss_increase < 0
+    assert found.redundancy.names == ("renyi", "correlation")
+    assert found.softmax[3].sum() == pytest.approx(1)
+    assert found.record.label.shape == (4, 40)
+    assert [layer.index for layer in training_record(full_run).layers] == [0, 1]
+
+
+def test_most_redundant_against_brute_force(full_run):
+    known = layer_evidence(full_run, 1).redundancy
+    for one in range(40):
+        wanted = max(known.pairs[0, one, other] for other in range(40) if other != one)
+        assert known.most[one] == pytest.approx(float(wanted))
+    share = known.share()
+    assert share[0, 1] == pytest.approx(0.97, rel=1e-3) and np.isnan(share[2, 2])
+
+
+def test_unknown_pairs_and_empty_own_values_are_unknown(full_run):
+    path = full_run.folder(1) / "redundancy.npz"
+    arrays = files.read_arrays(path)
+    arrays["pairs"][0, 5, :] = arrays["pairs"][0, :, 5] = np.nan
+    arrays["pairs"][0, 6, 6] = 0.0
+    files.write_arrays(path, arrays)
+    known = layer_evidence(full_run, 1).redundancy
+    assert 5 not in known.most and np.isnan(known.share()[5]).all()
+    assert np.isnan(known.share()[6]).all()
+
+
+def _spoiled(run, name, change):
+    path = run.folder(1) / name
+    if name.endswith(".json"):
+        told = files.read_json(path)
+        change(told)
+        files.write_json(path, told)
+    else:
+        arrays = files.read_arrays(path)
+        change(arrays)
+        files.write_arrays(path, arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("kernels.json", lambda told: told.update(schema=2)),
+        ("kernels.json", lambda told: told.update(maps=3)),
+        ("ablation.json", lambda told: told.update(maps=[3])),
+        ("redundancy.npz", lambda told: told.pop("schema")),
+        ("redundancy.npz", lambda told: told.pop("units")),
+        ("redundancy.npz", lambda told: told.update(pairs=told["pairs"][:, :3])),
+        ("softmax.npz", lambda told: told.update(probabilities=told["probabilities"][0])),
+    ],
+)
+def test_files_of_another_form_are_named(full_run, name, change):
+    _spoiled(full_run, name, change)
+    with pytest.raises(RunError, match=name):
+        layer_evidence(full_run, 1)
+
+
+def test_damaged_records_are_named(full_run):
+    path = full_run.path / "record/record.json"
+    told = files.read_json(path)
+    told["layers"][0]["label"] = [1.0]
+    files.write_json(path, told)
+    with pytest.raises(RunError, match=r"record\.json"):
+        training_record(full_run)
+    (full_run.path / "record/layer-001.npz").write_bytes(b"no archive")
+    with pytest.raises(RunError, match=r"layer-001\.npz"):
+        layer_evidence(full_run, 1)
