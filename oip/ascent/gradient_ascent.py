@@ -316,6 +316,7 @@ class GradientAscent:
         self.network = network
         self.targets = targets
         self.settings = settings
+        self.visible = visible
         self._step = AscentStep(network, targets, settings, visible, data)
 
     def bytes_per_image(self) -> int:

@@ -53,7 +53,7 @@ def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_model):
 def test_images_keep_mean_and_deviation_over_visible_pixels(small_model):
     climbing = climber(small_model, "second", steps=20)
     found = climbing.climb(starts(4), np.arange(4))
-    seen = found.images[:, visible_pixels(climbing.network, climbing.targets)]
+    seen = found.images[:, climbing.visible]
     np.testing.assert_allclose(seen.mean((1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(seen.std((1, 2)), 1, rtol=1e-4)
 
