@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core import files, html
+from oip.core import files, html, seeds
 from oip.core.errors import DataError, RunError, SettingsError, expected
 from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
@@ -289,3 +289,97 @@ def _labels_of(data: Dataset) -> np.ndarray:
     if data.labels is None:
         raise DataError(expected(f"{data.source}: labels", "one an image", "none"))
     return data.labels
+
+
+def train_batches(
+    model: keras.Model,
+    data: Dataset,
+    iterations: int,
+    batch: int,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """Train a compiled model until it has learned from so many batches.
+
+    Batch number k depends on the seed and on k alone: a model that `load_state` has restored goes
+    on as if it had never been stopped.
+
+    Args:
+        model: compiled; its optimizer counts the batches that it has learned from.
+        data: images with labels.
+        iterations: batches in all, those that it has learned from before included.
+        batch: images of each.
+        seed: of the order of the images.
+        callbacks: receive one epoch, from the first missing batch to the last.
+    """
+    import keras
+
+    done = batches_done(model)
+    batches = Batches(len(data), batch, seed)
+    labels = _labels_of(data)
+
+    class MissingBatches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return iterations - done
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = batches.at(done + index)
+            return data.images[rows].astype(np.float32), labels[rows]
+
+    if done < iterations:
+        model.fit(MissingBatches(), shuffle=False, verbose=0, callbacks=list(callbacks))
+        return
+    for callback in callbacks:  # Keras refuses an epoch without batches.
+        callback.set_model(model)
+        callback.on_train_begin(None)
+        callback.on_train_end(None)
+
+
+def batches_done(model: keras.Model) -> int:
+    """Return the batches that a compiled model has learned from."""
+    return int(model.optimizer.iterations.value.numpy())
+
+
+class Batches:
+    """Indices of images, each once a pass; which ones depends on the number of the batch alone."""
+
+    def __init__(self, count: int, batch: int, seed: int):
+        self._count, self._batch, self._seed = count, batch, seed
+        self._pass, self._order = -1, np.zeros(0, np.int32)
+
+    def at(self, done: int) -> np.ndarray:
+        """Return the (batch,) int32 indices of the batch that follows `done` others."""
+        number, position = divmod(done, max(1, self._count // self._batch))
+        if number != self._pass:
+            drawn = seeds.generator(self._seed, "study-batches", number).permutation(self._count)
+            self._pass, self._order = number, drawn.astype(np.int32)
+        # Of fewer images than a batch some come twice.
+        return np.resize(self._order[position * self._batch :][: self._batch], self._batch)
+
+
+def save_state(path: Path, model: keras.Model, with_optimizer: bool = True) -> None:
+    """Write a model's weights, and by default the state of its optimizer, as an `.npz`."""
+    arrays = {f"weight-{index}": value for index, value in enumerate(model.get_weights())}
+    if with_optimizer:
+        for index, variable in enumerate(model.optimizer.variables):
+            arrays[f"optimizer-{index}"] = variable.value.numpy()
+        arrays["iterations"] = np.array(batches_done(model))
+    with files.replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)  # weights hardly become smaller
+
+
+def load_state(path: Path, model: keras.Model) -> None:
+    """Restore the weights, and the state of the optimizer where it was saved.
+
+    Args:
+        path: a file of `save_state`.
+        model: of the same layers; compiled, with its optimizer built, to restore the latter.
+
+    Raises:
+        RunError: the file is not there, or damaged.
+    """
+    saved = files.read_arrays(path)
+    model.set_weights([saved[f"weight-{index}"] for index in range(len(model.weights))])
+    if "iterations" in saved:
+        for index, variable in enumerate(model.optimizer.variables):
+            variable.assign(saved[f"optimizer-{index}"])

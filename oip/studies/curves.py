@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from oip.studies.report import all_of, at_ceiling, larger
+from oip.studies.report import Value, all_of, at_ceiling, larger
 
 TOO_SHORT = 5_000
 """Iterations under which nothing is said about the late training."""
@@ -16,7 +17,24 @@ LATE = 0.75
 """Share of a training after which it is late."""
 
 
-def late(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
+class Estimate(NamedTuple):
+    """A number and its standard deviation."""
+
+    value: float
+    spread: float
+
+    def above(self, least: float | Estimate = 0.0) -> bool | None:
+        """Return whether it is above a number or another estimate, see `larger`."""
+        if isinstance(least, Estimate):
+            return larger(self.value, least.value, float(np.hypot(self.spread, least.spread)))
+        return larger(self.value, least, self.spread)
+
+    def named(self, name: str, form: str = ".2f", remark: str = "") -> Value:
+        """Return it as a value of a finding, with an interval of two spreads."""
+        return Value.spread(name, self.value, self.spread, form, remark)
+
+
+def late(values: np.ndarray, steps: np.ndarray) -> Estimate:
     """Return mean and standard deviation over the last quarter of a training.
 
     Args:
@@ -24,16 +42,16 @@ def late(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
         steps: (t,) rising iterations of the records; of one record alone the deviation is 0.
     """
     last = np.asarray(values, float)[steps >= LATE * steps[-1]]
-    return float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0
+    return Estimate(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
 
 
-def settled(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
+def settled(values: np.ndarray, steps: np.ndarray) -> Estimate:
     """Return the mean of the last quarter, and the spread about a line through it.
 
     What still rises there is no noise, and must not hide that nothing fell.
     """
     last = steps >= LATE * steps[-1]
-    return late(values, steps)[0], drift(np.asarray(values)[last], steps[last])[1]
+    return Estimate(late(values, steps).value, drift(np.asarray(values)[last], steps[last]).spread)
 
 
 def trend(values: np.ndarray) -> float:
@@ -43,7 +61,7 @@ def trend(values: np.ndarray) -> float:
     return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
 
 
-def drift(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
+def drift(values: np.ndarray, steps: np.ndarray) -> Estimate:
     """Return the rise of a straight line through some records, and their deviation about it.
 
     Args:
@@ -55,14 +73,14 @@ def drift(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
         records.
     """
     if len(values) < 3:
-        return math.nan, math.nan
+        return Estimate(math.nan, math.nan)
     times = (steps - steps[0]) / (steps[-1] - steps[0])
     slope, start = np.polyfit(times, np.asarray(values, float), 1)
     about = np.asarray(values, float) - (start + slope * times)
-    return float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2)))
+    return Estimate(float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2))))
 
 
-def second_half(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
+def second_half(values: np.ndarray, steps: np.ndarray) -> Estimate:
     """Return the `drift` of the records from the middle of a training on."""
     some = steps >= steps[-1] / 2
     return drift(np.asarray(values)[some], steps[some])
@@ -78,10 +96,8 @@ def rises_all_along(
     """
     if at_ceiling(values[-1], ceiling):
         return None, None
-    end, spread = late(values, steps)
-    rise, about = second_half(values, steps)
-    whole = all_of([larger(end, values[0], spread), larger(trend(values), RISING, 0.0)])
-    return whole, larger(rise, 0.0, about)
+    whole = all_of([late(values, steps).above(values[0]), larger(trend(values), RISING, 0.0)])
+    return whole, second_half(values, steps).above()
 
 
 def peak(values: np.ndarray) -> tuple[float, int]:
@@ -94,10 +110,3 @@ def peak(values: np.ndarray) -> tuple[float, int]:
     means = np.convolve(np.asarray(values, float), np.full(3, 1 / 3), "valid")
     index = int(np.argmax(means))
     return float(means[index]), index + 1
-
-
-def by_width(texts: dict[str, str]) -> str:
-    """Return one text for each width of the kernels, or a single one where they are the same."""
-    if len(set(texts.values())) == 1:
-        return next(iter(texts.values()))
-    return "; ".join(f"{width} width: {text}" for width, text in texts.items())

@@ -13,6 +13,7 @@ from oip.core.errors import OipError
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.studies import diffusion_plots, diffusion_toy
+from oip.studies.data import DIGITS, Images, digest, every_source, limited, study_data
 from oip.studies.diffusion_toy import Blobs, Toys, blobs, rising, toys
 from oip.studies.diffusion_training import (
     LONGER,
@@ -37,7 +38,6 @@ from oip.studies.report import (
     base_name,
     slug,
 )
-from oip.studies.trained import DIGITS, Images, digest, every_source, limited, study_data
 
 Found = dict[str, np.ndarray]
 _FALL = 0.05

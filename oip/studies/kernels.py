@@ -1,10 +1,9 @@
-"""What single kernels know while networks are trained: box plots, responses, class heat maps."""
+"""Information of single kernels while networks are trained: box plots, responses, heat maps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,41 +14,39 @@ from oip.studies.curves import (
     LATE,
     RISING,
     TOO_SHORT,
-    by_width,
+    Estimate,
     late,
     rises_all_along,
     second_half,
     trend,
 )
+from oip.studies.data import CLOTHES, DIGITS, Images, every_source
 from oip.studies.report import (
+    Finding,
     Folder,
     StudySettings,
+    Value,
     agreement,
     all_of,
     at_ceiling,
     larger,
-    shown,
 )
 from oip.studies.trained import (
-    CLOTHES,
+    AT_CEILING,
+    BLOCKS,
     DENSENET,
-    DIGITS,
     LENET,
     RECORDED,
     SHOWN,
     SOURCE,
     STRIDED,
     WIDTHS,
-    Images,
-    Trained,
-    every_source,
+    Outcome,
+    RecordedTraining,
+    Trainings,
     how_trained,
-    watched_training,
+    study_training,
 )
-
-if TYPE_CHECKING:
-    from oip.studies.report import Folder
-    from oip.studies.trained import Images
 
 NAME = "kernels"
 TITLE = "What single kernels know about the label during training"
@@ -61,23 +58,28 @@ SHOWN_KERNELS = 4
 
 __all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
 
+_LENET, _DENSENET, _STRIDED = SHOWN[LENET], SHOWN[DENSENET], SHOWN[STRIDED]
+_DRAWS = 400
+_SETTLED = 50
+"""Iterations before which everything moves."""
+_EARLY = 0.1
+"""Share of a training that is early."""
+_ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
+_CONSISTENT = 0.8
+"""Mean rank correlation from which classes rank kernels alike."""
+_ORDER = 0.5
+"""Rank correlation from which there is an order that is kept, or that can be lost."""
+_HARDLY = 0.1
+"""Bits under which a median gains hardly any information."""
+_LITTLE = 0.005
+"""Share of the test part under which two accuracies differ little."""
 
-@dataclass(frozen=True, eq=False)
-class Responses:
-    """What the first block's best and worst kernels answer to one image of each class."""
-
-    images: np.ndarray
-    """(classes, h, w, bands), as they are stored."""
-    kernels: np.ndarray
-    """(2 k,): numbers of the kernels, the k with the highest information first, then the lowest."""
-    information: np.ndarray
-    """(2 k,) bits."""
-    values: np.ndarray
-    """(2 k, classes, h', w') block output."""
+Gains = Mapping[str, Mapping[str, Estimate | None]]
+"""By width and network: rise of the median of the first block in bits; None at the ceiling."""
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """Trains LeNet and DenseNet on every data set, draws what their kernels know, and compares."""
+    """Train LeNet and DenseNet on every data set, draw what their kernels know, and compare."""
     folder.note(
         f"Information of a kernel is that of its block output (after ReLU and pooling) about the "
         f"label: a kernel estimate in bits from {RECORDED} images of the test part. It is shown "
@@ -91,141 +93,132 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     folder.note(how_trained(settings))
     gains_by_source: dict[str, Gains] = {}
     for data in every_source(folder, settings):
-        networks = {
-            SHOWN[network]: watched_training(folder, network, data, settings, progress)
+        trainings = {
+            SHOWN[network]: study_training(folder, network, data, settings, progress)
             for network in (LENET, DENSENET, STRIDED)
         }
-        _draw(folder, data, networks)
-        compare(folder, data, networks)
-        gains_by_source[data.name] = gains(shown_of(networks))
+        shown = {name: trainings[name] for name in (_LENET, _DENSENET)}
+        for width in WIDTHS:
+            kernels_plots.boxes(folder, data, shown, width)
+        for name, training in shown.items():
+            for width in WIDTHS:
+                kernels_plots.heat_maps(folder, data, name, training, width)
+            kernels_plots.responses(folder, data, name, responses(folder, data, training))
+        compare(folder, data, trainings)
+        gains_by_source[data.name] = gains(shown)
     compare_sources(folder, gains_by_source)
 
 
-def _draw(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    shown = shown_of(networks)
-    for width in WIDTHS:
-        kernels_plots.boxes(folder, data, shown, width)
-    for name, one in shown.items():
-        for width in WIDTHS:
-            kernels_plots.heat_maps(folder, data, name, one, width)
-        kernels_plots.responses(folder, data, name, responses(folder, data, one))
-
-
-def shown_of(networks: dict[str, Trained]) -> dict[str, Trained]:
-    """The two networks that the paper shows."""
-    return {name: networks[name] for name in (SHOWN[LENET], SHOWN[DENSENET])}
-
-
-def responses(folder: Folder, data: Images, one: Trained) -> Responses:
-    """Responses of the first block's kernels at the end of a training."""
-    block = one.watched.blocks[0]
-    known = one.records["relative"][block].label[-1]
-    order = np.argsort(-known, kind="stable")
+def responses(
+    folder: Folder, data: Images, training: RecordedTraining
+) -> kernels_plots.ShownResponses:
+    """Return responses of the first block's kernels at the end of a training."""
+    block = training.network.blocks[0]
+    information = training.records["relative"][block].label[-1]
+    order = np.argsort(-information, kind="stable")
     kernels = np.concatenate([order[:SHOWN_KERNELS], order[-SHOWN_KERNELS:]])
 
     def compute() -> dict[str, np.ndarray]:
         from oip.network.forward import map_blocks
         from oip.network.network import Network
 
-        images = _one_a_class(data.test.images, data.test.labels, len(data.test.classes))
-        network = Network(one.model(one.iterations))
+        images = one_a_class(data.test.images, data.test.labels, len(data.test.classes))
+        network = Network(training.model(training.iterations))
         info = network.find(block)
-        told = list(map_blocks(network, images, info, kernels.tolist(), "block"))
-        values = np.concatenate([part for _, part in told], axis=1)
+        parts = [part for _, part in map_blocks(network, images, info, kernels.tolist(), "block")]
+        values = np.moveaxis(np.concatenate(parts, axis=1), 1, 0)
         size: Sequence[int] = info.block_size or info.size
-        return {
-            "images": images,
-            "values": np.moveaxis(values, 1, 0).reshape(-1, len(images), *size),
-        }
+        return {"images": images, "values": values.reshape(-1, len(images), *size)}
 
-    name = f"responses-{one.path.name}-{one.iterations}"
-    found = folder.part(name, compute)
-    return Responses(found["images"], kernels, known[kernels], found["values"])
+    arrays = folder.part(f"responses-{training.path.name}-{training.iterations}", compute)
+    return kernels_plots.ShownResponses(
+        arrays["images"], kernels, information[kernels], arrays["values"]
+    )
 
 
-def _one_a_class(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The first image of each class that has one."""
-    firsts = [np.flatnonzero(labels == label) for label in range(classes)]
-    return images[[places[0] for places in firsts if len(places)]]
+def one_a_class(images: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
+    """Return the first image of each class that has one."""
+    firsts = [np.flatnonzero(labels == label)[:1] for label in range(classes)]
+    return images[np.concatenate(firsts)]
 
 
-_DRAWS = 400
-_SETTLED = 50
-"""Iterations before which everything moves."""
-_EARLY = 0.1
-"""Share of a training that is early."""
+class Block:
+    """The kernels of one block over a training, by one width of the kernel estimate."""
 
+    def __init__(self, training: RecordedTraining, width: str, number: int):
+        record = training.records[width]
+        layer = record[training.network.blocks[number]]
+        self.training = training
+        self.name = f"{SHOWN[training.network]}, {BLOCKS[number]}"
+        self.steps = record.steps  # (t,)
+        self.label = layer.label  # (t, m) bits about the label
+        self.per_class = layer.per_class  # (t, m, classes) bits about being of a class or not
+        self.medians = np.median(self.label, axis=1)  # (t,)
+        self.ceiling: float = record.label_ceiling
 
-def medians(one: Trained, width: str, block: int) -> np.ndarray:
-    """(t,): median over the kernels of a block, in bits."""
-    return np.median(known(one, width, block), axis=1)
+    def full(self, record: int = -1) -> bool:
+        """Return whether half of the kernels are so near to the ceiling that no order counts."""
+        return at_ceiling(self.medians[record], self.ceiling)
 
+    @property
+    def remark(self) -> str:
+        """A remark on its values where nothing can be said of them."""
+        return AT_CEILING if self.full() else ""
 
-def known(one: Trained, width: str, block: int) -> np.ndarray:
-    """(t, m): what each kernel of a block knows of the label, in bits."""
-    return one.records[width][one.watched.blocks[block]].label
+    def early_gain(self) -> Estimate:
+        """Return the rise of the median over the first tenth of a training; bits."""
+        until = int(np.flatnonzero(self.steps <= _EARLY * self.training.iterations)[-1])
+        return self._gain(self.label[until : until + 1])
 
+    def gain(self) -> Estimate:
+        """Return the rise of the median from the start to the last quarter; bits."""
+        return self._gain(self.label[self.steps >= LATE * self.steps[-1]])
 
-def saturated(one: Trained, width: str, block: int, at: int = -1) -> bool:
-    """Half of the kernels are so near to the most there can be that their order means nothing."""
-    return at_ceiling(medians(one, width, block)[at], one.records[width].label_ceiling)
+    def _gain(self, last: np.ndarray) -> Estimate:
+        first = self.label[0]
 
+        def rise(some: np.ndarray) -> np.ndarray:
+            return np.median(last[:, some], axis=-1).mean(axis=0) - np.median(first[some], axis=-1)
 
-def early_gain(one: Trained, width: str, block: int) -> tuple[float, float]:
-    """Rise of the median over the first tenth of a training, and its spread over kernels; bits."""
-    values, steps = known(one, width, block), one.records[width].steps
-    until = int(np.flatnonzero(steps <= _EARLY * one.iterations)[-1])
+        return with_spread(rise, len(first))
 
-    def rise(some: np.ndarray) -> np.ndarray:
-        return np.median(values[until, some], axis=-1) - np.median(values[0, some], axis=-1)
+    def roughness(self) -> Estimate:
+        """Return the standard deviation of the mean's change between settled records; bits."""
+        values = self.label[self.steps >= _SETTLED]
+        if len(values) < 3:
+            return Estimate(np.nan, np.nan)
 
-    return _with_spread(rise, values.shape[1])
+        def rough(some: np.ndarray) -> np.ndarray:
+            return np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0)
 
+        return with_spread(rough, values.shape[1])
 
-def gain(one: Trained, width: str, block: int) -> tuple[float, float]:
-    """Rise of the median from the start to the last quarter, and its spread over kernels; bits."""
-    values, steps = known(one, width, block), one.records[width].steps
-    last = values[steps >= LATE * steps[-1]]
+    def order_kept(self) -> Estimate:
+        """Return Spearman's correlation of the kernels at the start and at the end."""
+        ends = self.label[[0, -1]].T
+        return with_spread(lambda some: alike(ends[some]), len(ends))
 
-    def rise(some: np.ndarray) -> np.ndarray:
-        return np.median(last[:, some], axis=-1).mean(axis=0) - np.median(values[0, some], axis=-1)
+    def consistency(self, record: int) -> Estimate:
+        """Return the mean rank correlation between the classes' orders of the kernels."""
+        table = self.per_class[record]
+        return with_spread(lambda some: alike(table[some]), len(table))
 
-    return _with_spread(rise, values.shape[1])
+    def consistency_lost(self) -> Estimate:
+        """Return by how much `consistency` fell from the start to the end."""
+        first, last = self.per_class[0], self.per_class[-1]
+        return with_spread(lambda some: alike(first[some]) - alike(last[some]), len(first))
 
-
-def roughness(one: Trained, width: str, block: int) -> tuple[float, float]:
-    """Standard deviation of the mean's change between settled records, and its spread; bits."""
-    values = known(one, width, block)[one.records[width].steps >= _SETTLED]
-    if len(values) < 3:
-        return np.nan, np.nan
-
-    def rough(some: np.ndarray) -> np.ndarray:
-        return np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0)
-
-    return _with_spread(rough, values.shape[1])
-
-
-def order_kept(one: Trained, width: str, block: int) -> tuple[float, float]:
-    """Spearman's correlation of the kernels at the start and at the end, and its spread."""
-    ends = known(one, width, block)[[0, -1]].T
-    return _with_spread(lambda some: alike(ends[some]), len(ends))
-
-
-def consistency(one: Trained, width: str, block: int, at: int) -> tuple[float, float]:
-    """Mean rank correlation between the classes' orders of the kernels, and its spread."""
-    table = one.records[width][one.watched.blocks[block]].per_class[at]
-    return _with_spread(lambda some: alike(table[some]), len(table))
-
-
-def consistency_lost(one: Trained, width: str, block: int) -> tuple[float, float]:
-    """By how much `consistency` fell from the start to the end, and the fall's spread."""
-    tables = one.records[width][one.watched.blocks[block]].per_class
-    first, last = tables[0], tables[-1]
-    return _with_spread(lambda some: alike(first[some]) - alike(last[some]), len(first))
+    def ends(self) -> list[Value]:
+        """Return the median at the start and at the end."""
+        first, last = (float(value) for value in self.medians[[0, -1]])
+        return [
+            Value(f"{self.name}, start", first),
+            Value(f"{self.name}, end", last, remark=self.remark),
+        ]
 
 
 def alike(table: np.ndarray) -> np.ndarray:
-    """Mean of Spearman's correlations between each two columns.
+    """Return the mean of Spearman's correlations between each two columns.
 
     Args:
         table: (..., m, classes); equal values share their mean rank.
@@ -247,341 +240,309 @@ def alike(table: np.ndarray) -> np.ndarray:
     return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
 
 
-def rank_sum(first: Trained, second: Trained, width: str, block: int) -> tuple[float, bool]:
-    """p-value that the kernels of two networks know alike at the end; whether the first's more."""
-    from scipy.stats import mannwhitneyu
-
-    ends = [known(one, width, block)[-1] for one in (first, second)]
-    return float(mannwhitneyu(*ends).pvalue), bool(np.median(ends[0]) > np.median(ends[1]))
-
-
-def _with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> tuple[float, float]:
-    """A statistic of kernels, and its standard deviation over kernels drawn with replacement.
+def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Estimate:
+    """Return a statistic of kernels, and its deviation over kernels drawn with replacement.
 
     Args:
-        statistic: of (..., m) places of kernels, (...) values.
+        statistic: of (..., m) indices of kernels, (...) values.
         count: of kernels.
     """
     rng = seeds.generator(0, "study-kernels-bootstrap", count)
     drawn = np.asarray(statistic(rng.integers(0, count, (_DRAWS, count))))
     finite = drawn[np.isfinite(drawn)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
-    return float(statistic(np.arange(count))), spread
+    return Estimate(float(statistic(np.arange(count))), spread)
 
 
-_LENET, _DENSENET, _STRIDED = SHOWN[LENET], SHOWN[DENSENET], SHOWN[STRIDED]
-_ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
-_CONSISTENT = 0.8
-"""Mean rank correlation from which classes rank kernels alike."""
-_ORDER = 0.5
-"""Rank correlation from which there is an order that is kept, or that can be lost."""
-_HARDLY = 0.1
-"""Bits under which a median gains hardly any information."""
-_LITTLE = 0.005
-"""Share of the test part under which two accuracies differ little."""
-_LONG = 50_000
-_OVER_KERNELS = "beside twice the spread over kernels drawn with replacement; one training each"
-_AT_CEILING = " (at the ceiling)"
-
-Gains = Mapping[str, Mapping[str, "tuple[float, float] | None"]]
-"""By width and network: by how many bits the median of the first block rose, and the spread of
-that; None at the ceiling."""
+Blocks = Sequence[Block]
+"""The first and the second block of a network."""
 
 
-def compare(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    """One row of the table for each finding about one data set."""
-    _first_blocks(folder, data, networks)
-    _steadiness(folder, data, networks)
-    _second_block_of_densenet(folder, data, networks)
-    _second_block_of_lenet(folder, data, networks)
-    _low_kernels(folder, data, networks)
-    _across_classes(folder, data, networks)
-    _orders_over_training(folder, data, networks)
-    _stride(folder, data, networks)
+def _rank_sum(lenet: Block, dense: Block) -> tuple[Value, bool | None]:
+    """The p-value that two blocks' kernels end alike, and whether LeNet's end higher."""
+    from scipy.stats import mannwhitneyu
+
+    chance = float(mannwhitneyu(lenet.label[-1], dense.label[-1]).pvalue)
+    value = Value("rank-sum test over kernels at the end, p", chance, form=".2g")
+    if chance >= 0.05 or lenet.full() or dense.full():
+        return value, None
+    return value, bool(lenet.medians[-1] > dense.medians[-1])
+
+
+def _first_blocks(lenet: Blocks, dense: Blocks) -> Outcome:
+    early = lenet[0].early_gain()
+    chance, higher = _rank_sum(lenet[0], dense[0])
+    gained = early.named(f"{_LENET}, first tenth", "+.2f")
+    values = [*lenet[0].ends(), gained, *dense[0].ends(), chance]
+    return values, [None if lenet[0].full() else early.above(), higher]
+
+
+def _steadiness(lenet: Blocks, dense: Blocks) -> Outcome:
+    values, outcomes = [], []
+    for first, second in zip(lenet, dense, strict=True):
+        rough, smooth = first.roughness(), second.roughness()
+        values.append(rough.named(first.name, ".3f", first.remark))
+        values.append(smooth.named(second.name, ".3f", second.remark))
+        outcomes.append(None if first.full() or second.full() else rough.above(smooth))
+    return values, outcomes
+
+
+def _second_block_of_densenet(lenet: Blocks, dense: Blocks) -> Outcome:
+    block = dense[1]
+    values = [
+        *block.ends(),
+        Value("Spearman with the iteration", trend(block.medians), form="+.2f"),
+        second_half(block.medians, block.steps).named("rise in the second half", "+.3f"),
+    ]
+    return values, list(rises_all_along(block.medians, block.steps, block.ceiling))
+
+
+def _second_block_of_lenet(lenet: Blocks, dense: Blocks) -> Outcome:
+    median, steps = lenet[1].medians, lenet[1].steps
+    end, half = late(median, steps), second_half(median, steps)
+    middle = median[(steps >= steps[-1] / 4) & (steps < steps[-1] / 2)]
+    before = float(middle.mean()) if len(middle) else np.nan
+    values = [
+        Value("median in the second quarter", before),
+        end.named("in the last", remark=lenet[1].remark),
+        half.named("rise in the second half", "+.2f"),
+    ]
+    fell = [larger(before, end.value, end.spread), larger(-half.value, 0.0, half.spread)]
+    return values, [None if lenet[1].full() else all_of(fell)]
+
+
+def _low_kernels(lenet: Blocks, dense: Blocks) -> Outcome:
+    chance, higher = _rank_sum(lenet[1], dense[1])
+    values = [lenet[1].ends()[1], dense[1].ends()[1], chance]
+    return values, [None if higher is None else not higher]
+
+
+def _classes_rank_alike(lenet: Blocks, dense: Blocks) -> Outcome:
+    first, second = (block.consistency(-1) for block in lenet)
+    values = [
+        estimate.named(block.name, remark=block.remark)
+        for estimate, block in zip((first, second), lenet, strict=True)
+    ]
+    full = any(block.full() for block in lenet)
+    return values, [None if full else all_of([first.above(_CONSISTENT), first.above(second)])]
+
+
+def _specialization(lenet: Blocks, dense: Blocks) -> Outcome:
+    values, outcomes = [], []
+    for block in dense:
+        start, full = block.consistency(0), block.full() or block.full(0)
+        end = block.consistency(-1).named(f"{block.name}, end", remark=AT_CEILING if full else "")
+        values += [start.named(f"{block.name}, start"), end]
+        ordered = start.above(_ORDER) and not full
+        outcomes.append(block.consistency_lost().above() if ordered else None)
+    return values, outcomes
+
+
+def _order_over_training(lenet: Blocks, dense: Blocks) -> Outcome:
+    first, second = lenet[0].order_kept(), dense[0].order_kept()
+    values = [
+        first.named(_LENET, remark=lenet[0].remark),
+        second.named(_DENSENET, remark=dense[0].remark),
+    ]
+    full = lenet[0].full() or dense[0].full()
+    return values, [None if full else all_of([first.above(_ORDER), first.above(second)])]
+
+
+_OVER_KERNELS = "intervals of two spreads over kernels drawn with replacement; one training each"
+_BY_WIDTH: dict[Callable[[Blocks, Blocks], Outcome], Finding] = {
+    _first_blocks: Finding(
+        "the kernels of LeNet's first block gain information early, and end above those of "
+        "DenseNet's first block.",
+        "not tested",
+        "Median information, bits",
+        figure="fig. 5",
+        n="24 kernels each",
+        settings=_OVER_KERNELS,
+    ),
+    _steadiness: Finding(
+        "the mean information of kernels moves more steadily in DenseNet than in LeNet.",
+        "not tested",
+        "Standard deviation of the change between records after the first iterations, bits",
+        figure="fig. 5, 8",
+        settings=_OVER_KERNELS,
+    ),
+    _second_block_of_densenet: Finding(
+        "the median over the kernels of DenseNet's second block rises all along.",
+        "not tested",
+        "Median information, bits",
+        figure="fig. 8",
+        reported="0.46 to 1.07 bits on MNIST",
+        n="12 kernels, one training",
+        settings=f"'all along': a rise beside twice the spread of the last quarter, a correlation "
+        f"above {RISING}, and a line through the second half that rises by twice the spread about "
+        f"it; absolute values depend on the width",
+    ),
+    _second_block_of_lenet: Finding(
+        "in LeNet's second block the kernels' information falls late in the training.",
+        "not tested",
+        "Information, bits",
+        figure="fig. 8",
+        reported="after 20,000 of 50,000 iterations",
+        n="48 kernels, one training",
+        settings="beside twice the spread of the last quarter, and about a line through the second "
+        "half",
+    ),
+    _low_kernels: Finding(
+        "LeNet's second block has many kernels that know little; DenseNet's fewer.",
+        "not tested",
+        "Median information, bits",
+        figure="fig. 9, 10",
+        n="48 and 12 kernels",
+        settings="one training each",
+    ),
+    _classes_rank_alike: Finding(
+        "kernels of LeNet's first block rank alike for all classes; those of the second block less "
+        "so.",
+        "not tested",
+        "Mean Spearman correlation between the classes' orders at the end",
+        figure="fig. 9",
+        n="24 and 48 kernels",
+        settings=f"'alike' is above {_CONSISTENT}; one-vs-rest values share their images; "
+        f"{_OVER_KERNELS}",
+    ),
+    _specialization: Finding(
+        "DenseNet's kernels become specialised to classes during training.",
+        "not tested",
+        "Mean Spearman correlation between the classes' orders",
+        figure="fig. 10",
+        n="24 and 12 kernels, few for a rank correlation",
+        settings=f"counts where there is a common order to lose, above {_ORDER} at the start; "
+        f"{_OVER_KERNELS}",
+    ),
+    _order_over_training: Finding(
+        "the order of the first block's kernels changes little in LeNet, more in DenseNet.",
+        "not tested",
+        "Spearman correlation of the kernels' information at the start and at the end",
+        figure="fig. 9, 10",
+        n="24 kernels each",
+        settings=f"'little' is a correlation above {_ORDER}; {_OVER_KERNELS}",
+    ),
+}
+"""Findings about one data set; the measured values and the verdict are those of its trainings."""
+
+
+def compare(folder: Folder, data: Images, trainings: Trainings) -> None:
+    """Add one row to the table for each finding about one data set."""
+    iterations = trainings[_LENET].iterations
+    for measure, finding in _BY_WIDTH.items():
+        values, outcomes = {}, []
+        for width in WIDTHS:
+            blocks = [
+                [Block(trainings[name], width, number) for number in (0, 1)]
+                for name in (_LENET, _DENSENET)
+            ]
+            values[f"{width} width"], decided = measure(*blocks)
+            outcomes += decided
+        verdict = agreement(outcomes)
+        if measure is _second_block_of_lenet:
+            verdict = "not tested" if iterations < TOO_SHORT else verdict
+        counted = f"{iterations:,} iterations; {finding.n}".removesuffix("; ")
+        paper = f"{data.name}: {finding.paper}"
+        folder.add(replace(finding, paper=paper, verdict=verdict, values=values, n=counted))
+    folder.add(_stride(data.name, trainings, len(data.test)))
     if set(_ALIKE) <= set(data.test.classes):
-        _alike_classes(folder, data, networks)
+        folder.add(_classes_that_look_alike(data.name, trainings, data.test.classes))
 
 
-def gains(networks: dict[str, Trained]) -> Gains:
-    """What the first blocks gained, see `Gains`."""
+def gains(trainings: Trainings) -> Gains:
+    """Return the gains of the first blocks, see `Gains`."""
     return {
         width: {
-            name: None if saturated(one, width, 0) else gain(one, width, 0)
-            for name, one in networks.items()
+            name: None if block.full() else block.gain()
+            for name, block in (
+                (name, Block(training, width, 0)) for name, training in trainings.items()
+            )
         }
         for width in WIDTHS
     }
 
 
 def compare_sources(folder: Folder, gained: Mapping[str, Gains]) -> None:
-    """Fashion-MNIST beside MNIST."""
+    """Add the finding on Fashion-MNIST beside MNIST."""
     paper = "On Fashion-MNIST the first blocks' kernels gain hardly any information; on MNIST more."
     if not {DIGITS, CLOTHES} <= set(gained):
-        folder.claim(paper, "Needs both data sets.", "not tested", "one data set only")
+        missing = "Needs both data sets."
+        folder.add(Finding(paper, "not tested", remark=missing, settings="one data set only"))
         return
-    texts, outcomes = {}, []
-    for width, digits in gained[DIGITS].items():
-        told = []
-        for name, there in digits.items():
+    values: dict[str, list[Value]] = {width: [] for width in WIDTHS}
+    outcomes = []
+    for width, by_network in gained[DIGITS].items():
+        for name, there in by_network.items():
             here = gained[CLOTHES][width][name]
-            told.append(f"{name} {_gained(here)} against {_gained(there)}")
+            for source, gain in ((CLOTHES, here), (DIGITS, there)):
+                shown = gain or Estimate(np.nan, np.nan)
+                remark = "" if gain else AT_CEILING
+                values[width].append(shown.named(f"{name}, {source}", "+.2f", remark))
             if here is None or there is None:
                 outcomes.append(None)
-                continue
-            spread = float(np.hypot(here[1], there[1]))
-            little = larger(_HARDLY, here[0], here[1])
-            outcomes.append(all_of([little, larger(there[0], here[0], spread)]))
-        texts[width] = ", ".join(told)
-    folder.claim(
-        paper,
-        f"Gain of the median: {by_width(texts)}.",
-        agreement(outcomes),
-        f"'hardly any' is under {_HARDLY} bits; {_OVER_KERNELS}",
-    )
-
-
-def _gained(value: tuple[float, float] | None) -> str:
-    return "unknown (at the ceiling)" if value is None else f"{value[0]:+.2f} bits"
-
-
-def _ceiling(networks: dict[str, Trained], width: str, block: int) -> str:
-    """A remark where nothing can be said, as half of a network's kernels are at the ceiling."""
-    both = [networks[name] for name in (_LENET, _DENSENET)]
-    return _AT_CEILING if any(saturated(one, width, block) for one in both) else ""
-
-
-def _first_blocks(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes, chances = {}, [], []
-    for width in WIDTHS:
-        lenet, dense = (medians(networks[name], width, 0) for name in (_LENET, _DENSENET))
-        chance, above = rank_sum(networks[_LENET], networks[_DENSENET], width, 0)
-        early, spread = early_gain(networks[_LENET], width, 0)
-        ceiling = _ceiling(networks, width, 0)
-        texts[width] = (
-            f"LeNet's median {lenet[0]:.2f} to {lenet[-1]:.2f} bits ({early:+.2f} in the first "
-            f"tenth), DenseNet's {dense[0]:.2f} to {dense[-1]:.2f}{ceiling}"
+            else:
+                little = larger(_HARDLY, here.value, here.spread)
+                outcomes.append(all_of([little, there.above(here)]))
+    folder.add(
+        Finding(
+            paper,
+            agreement(outcomes),
+            "Gain of the median, bits",
+            {f"{width} width": several for width, several in values.items()},
+            figure="fig. 13, 16",
+            settings=f"'hardly any' is under {_HARDLY} bits; {_OVER_KERNELS}",
         )
-        own = saturated(networks[_LENET], width, 0)
-        outcomes.append(None if own else larger(early, 0.0, spread))
-        outcomes.append(above if chance < 0.05 and not ceiling else None)
-        chances.append(chance)
-    folder.claim(
-        f"{data.name}: the kernels of LeNet's first block gain information early, and end above "
-        f"those of DenseNet's first block.",
-        by_width(texts) + ".",
-        agreement(outcomes),
-        f"rank-sum test over kernels at the end: p {_chances(chances)}; the gain {_OVER_KERNELS}",
     )
 
 
-def _steadiness(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        told = []
-        for block in (0, 1):
-            (lenet, one), (dense, other) = (
-                roughness(networks[name], width, block) for name in (_LENET, _DENSENET)
-            )
-            ceiling = _ceiling(networks, width, block)
-            spread = float(np.hypot(one, other))
-            outcomes.append(None if ceiling else larger(lenet, dense, spread))
-            told.append(f"{shown(lenet, '.3f')} and {shown(dense, '.3f')}{ceiling}")
-        texts[width] = f"{told[0]} in the first block, {told[1]} in the second"
-    folder.claim(
-        f"{data.name}: the mean information of kernels moves more steadily in DenseNet than in "
-        f"LeNet.",
-        f"Standard deviation of the change between records after the first iterations, in bits, "
-        f"LeNet and DenseNet: {by_width(texts)}.",
-        agreement(outcomes),
-        f"difference {_OVER_KERNELS}",
-    )
-
-
-def _second_block_of_densenet(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    one = networks[_DENSENET]
-    for width in WIDTHS:
-        median, record = medians(one, width, 1), one.records[width]
-        ceiling = _AT_CEILING if saturated(one, width, 1) else ""
-        rise, spread = second_half(median, record.steps)
-        texts[width] = (
-            f"median {median[0]:.2f} to {median[-1]:.2f} bits, Spearman with the iteration "
-            f"{shown(trend(median), '+.2f')}, in the second half {shown(rise, '+.3f')} bits "
-            f"(spread {shown(spread, '.3f')}){ceiling}"
-        )
-        outcomes += rises_all_along(median, record.steps, record.label_ceiling)
-    folder.claim(
-        f"{data.name}: the median over the kernels of DenseNet's second block rises all along "
-        f"(0.46 to 1.07 bits there, on MNIST).",
-        by_width(texts) + ".",
-        agreement(outcomes),
-        f"'all along': a rise beside twice the spread of the last quarter, a correlation above "
-        f"{RISING}, and a line through the second half that rises by twice the spread about it; "
-        f"absolute values hang on the width",
-    )
-
-
-def _second_block_of_lenet(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    one = networks[_LENET]
-    for width in WIDTHS:
-        median, steps = medians(one, width, 1), one.records[width].steps
-        ceiling = _AT_CEILING if saturated(one, width, 1) else ""
-        end, spread = late(median, steps)
-        middle = median[(steps >= steps[-1] / 4) & (steps < steps[-1] / 2)]
-        before = float(middle.mean()) if len(middle) else np.nan
-        rise, about = second_half(median, steps)
-        texts[width] = (
-            f"median {shown(before)} bits in the second quarter, {end:.2f} in the last; in the "
-            f"second half {shown(rise, '+.2f')} bits (spread {shown(about)}){ceiling}"
-        )
-        fell = [larger(before, end, spread), larger(-rise, 0.0, about)]
-        outcomes.append(None if ceiling else all_of(fell))
-    short = one.iterations < TOO_SHORT
-    folder.claim(
-        f"{data.name}: in LeNet's second block the kernels' information falls late in the training "
-        f"(after 20,000 of 50,000 iterations there).",
-        by_width(texts) + ".",
-        "not tested" if short else agreement(outcomes),
-        f"beside twice the spread of the last quarter, and about a line through the second half; "
-        f"{one.iterations:,} iterations" + (", fewer than there" if one.iterations < _LONG else ""),
-    )
-
-
-def _low_kernels(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes, chances = {}, [], []
-    for width in WIDTHS:
-        lenet, dense = (medians(networks[name], width, 1)[-1] for name in (_LENET, _DENSENET))
-        chance, above = rank_sum(networks[_LENET], networks[_DENSENET], width, 1)
-        ceiling = _ceiling(networks, width, 1)
-        texts[width] = f"{lenet:.2f} and {dense:.2f} bits{ceiling}"
-        outcomes.append(not above if chance < 0.05 and not ceiling else None)
-        chances.append(chance)
-    folder.claim(
-        f"{data.name}: LeNet's second block has many kernels that know little; DenseNet's fewer.",
-        f"Median at the end, LeNet and DenseNet: {by_width(texts)}.",
-        agreement(outcomes),
-        f"rank-sum test over kernels: p {_chances(chances)}",
-    )
-
-
-def _across_classes(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        (first, one), (second, other) = (
-            consistency(networks[_LENET], width, block, -1) for block in (0, 1)
-        )
-        ends = [saturated(networks[_LENET], width, block) for block in (0, 1)]
-        marks = [_AT_CEILING if end else "" for end in ends]
-        texts[width] = (
-            f"{shown(first)} in the first block{marks[0]}, {shown(second)} in the second{marks[1]}"
-        )
-        parts = [
-            larger(first, _CONSISTENT, one),
-            larger(first, second, float(np.hypot(one, other))),
+def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
+    plain, strided = trainings[_LENET], trainings[_STRIDED]
+    accuracies = [
+        Estimate(training.accuracy, np.sqrt(training.accuracy * (1 - training.accuracy) / tested))
+        for training in (plain, strided, trainings[_DENSENET])
+    ]
+    names = ("stride 1", "stride 2", _DENSENET)
+    values = {
+        "accuracy, %": [
+            accuracy.named(name).named(name, 100)
+            for name, accuracy in zip(names, accuracies, strict=True)
         ]
-        outcomes.append(None if any(ends) else all_of(parts))
-    folder.claim(
-        f"{data.name}: kernels of LeNet's first block rank alike for all classes; those of the "
-        f"second block less so.",
-        f"Mean Spearman correlation between the classes' orders at the end: {by_width(texts)}.",
-        agreement(outcomes),
-        f"'alike' is above {_CONSISTENT}; one-vs-rest values share their images; {_OVER_KERNELS}",
-    )
-    texts, outcomes = {}, []
+    }
     for width in WIDTHS:
-        told = []
-        for block in (0, 1):
-            one = networks[_DENSENET]
-            start, spread = consistency(one, width, block, 0)
-            end, _ = consistency(one, width, block, -1)
-            lost = larger(*_beside(consistency_lost(one, width, block)))
-            ceiling = any(saturated(one, width, block, at) for at in (0, -1))
-            told.append(f"{shown(start)} to {shown(end)}{_AT_CEILING if ceiling else ''}")
-            ordered = larger(start, _ORDER, spread)
-            outcomes.append(lost if ordered and not ceiling else None)
-        texts[width] = f"{told[0]} in the first block, {told[1]} in the second"
-    folder.claim(
-        f"{data.name}: DenseNet's kernels become specialised to classes during training.",
-        f"Mean Spearman correlation between the classes' orders, start to end: {by_width(texts)}.",
-        agreement(outcomes),
-        f"counts where there is a common order to lose, above {_ORDER} at the start; 12 kernels in "
-        f"the second block: few for a rank correlation; {_OVER_KERNELS}",
+        records = [training.records[width] for training in (plain, strided)]
+        values[f"information of the last layer, bits, {width} width"] = [
+            Value(name, late(record["classes"].whole_label, record.steps).value)
+            for name, record in zip(names, records, strict=False)
+        ]
+    close = abs(plain.accuracy - strided.accuracy) < _LITTLE
+    return Finding(
+        f"{source}: the stride of the first layer matters little to the end.",
+        "not tested" if plain.iterations < TOO_SHORT else agreement([close]),
+        "The same LeNet with stride 1 and 2",
+        values,
+        figure="sec. 6",
+        reported="LeNet with stride 1 beside DenseNet with stride 2",
+        n=f"{tested:,} test images",
+        settings="'little' is under half a point; one training each",
     )
 
 
-def _orders_over_training(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
+def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequence[str]) -> Finding:
+    names = np.array(classes)
+    texts, outcomes = [], []
     for width in WIDTHS:
-        (lenet, one), (dense, other) = (
-            order_kept(networks[name], width, 0) for name in (_LENET, _DENSENET)
-        )
-        ceiling = _ceiling(networks, width, 0)
-        texts[width] = f"LeNet {shown(lenet)}, DenseNet {shown(dense)}{ceiling}"
-        more = larger(lenet, dense, float(np.hypot(one, other)))
-        outcomes.append(None if ceiling else all_of([larger(lenet, _ORDER, one), more]))
-    folder.claim(
-        f"{data.name}: the order of the first block's kernels changes little in LeNet, more in "
-        f"DenseNet.",
-        f"Spearman correlation of the kernels' information at the start and at the end: "
-        f"{by_width(texts)}.",
-        agreement(outcomes),
-        f"'little' is a correlation above {_ORDER}; 24 kernels each; {_OVER_KERNELS}",
-    )
-
-
-def _stride(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    plain, strided = networks[_LENET], networks[_STRIDED]
-    count = len(data.test)
-    error = float(
-        np.sqrt(sum(one.accuracy * (1 - one.accuracy) / count for one in (plain, strided)))
-    )
-    known = {}
-    for width in WIDTHS:
-        ends = []
-        for record in (one.records[width] for one in (plain, strided)):
-            ends.append(f"{late(record['classes'].whole_label, record.steps)[0]:.2f}")
-        known[width] = f"{ends[0]} and {ends[1]} bits"
-    difference = plain.accuracy - strided.accuracy
-    folder.claim(
-        f"{data.name}: the stride of the first layer matters little to the end (there: LeNet with "
-        f"stride 1 beside DenseNet with stride 2).",
-        f"The same LeNet with stride 1 and 2: accuracy {100 * plain.accuracy:.2f} and "
-        f"{100 * strided.accuracy:.2f} %; information of the last layer {by_width(known)}. "
-        f"DenseNet: {100 * networks[_DENSENET].accuracy:.2f} %.",
-        "not tested" if plain.iterations < TOO_SHORT else agreement([abs(difference) < _LITTLE]),
-        f"difference {100 * difference:+.2f} points, standard error {100 * error:.2f}; 'little' is "
-        f"under half a point; one training each",
-    )
-
-
-def _alike_classes(folder: Folder, data: Images, networks: dict[str, Trained]) -> None:
-    names = np.array(data.test.classes)
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        told = []
         for name in (_LENET, _DENSENET):
-            layer = networks[name].watched.blocks[1]
-            values = networks[name].records[width][layer].per_class[-1].mean(axis=0)
-            order = names[np.argsort(values)]
-            ceiling = saturated(networks[name], width, 1)
+            block = Block(trainings[name], width, 1)
+            order = names[np.argsort(block.per_class[-1].mean(axis=0))]
             lowest = [set(order[:5]) == set(_ALIKE), order[0] == "Shirt"]
-            outcomes += [None, None] if ceiling else lowest
-            told.append(f"{name}: {', '.join(order[:5])}{_AT_CEILING if ceiling else ''}")
-        texts[width] = "; ".join(told)
-    folder.claim(
-        f"{data.name}: T-shirt, pullover, dress, coat and shirt have the lowest information in the "
+            outcomes += [None, None] if block.full() else lowest
+            remark = f" ({block.remark})" if block.full() else ""
+            texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
+    return Finding(
+        f"{source}: T-shirt, pullover, dress, coat and shirt have the lowest information in the "
         f"second block of both networks, shirt the very lowest.",
-        f"Lowest first, mean over kernels at the end: {by_width(texts)}.",
         agreement(outcomes),
-        f"{RECORDED} images, about {RECORDED // len(names)} a class",
+        remark=f"Lowest first, mean over kernels at the end: {'; '.join(texts)}.",
+        figure="fig. 17, 18",
+        n=f"{RECORDED} images, about {RECORDED // len(names)} a class",
     )
-
-
-def _beside(value: tuple[float, float]) -> tuple[float, float, float]:
-    """A difference and its spread, as `larger` takes them to tell it from none."""
-    return value[0], 0.0, value[1]
-
-
-def _chances(values: list[float]) -> str:
-    return " and ".join("< 0.001" if value < 0.001 else f"{value:.3f}" for value in values)

@@ -17,6 +17,7 @@ from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies import oip_plots
+from oip.studies.data import Images, every_source, limited
 from oip.studies.oip_arms import (
     ALIKE,
     EQUAL,
@@ -37,7 +38,6 @@ from oip.studies.oip_arms import (
 )
 from oip.studies.oip_plots import arm_row, found_shares, mean, name_of, per_map
 from oip.studies.report import Agreement, Folder, StudySettings, agreement, slug
-from oip.studies.trained import Images, every_source, limited
 
 if TYPE_CHECKING:
     from oip.studies.report import Folder

@@ -18,6 +18,7 @@ from oip.core.images import enhanced, shown
 from oip.core.progress import Progress
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
+from oip.studies.data import limited
 from oip.studies.oip_arms import (
     ALIKE,
     EQUAL,
@@ -31,7 +32,6 @@ from oip.studies.oip_arms import (
     noises,
     share_found,
 )
-from oip.studies.trained import limited
 
 if TYPE_CHECKING:
     from oip.ascent.results import Oips

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from oip.core import plots
 from oip.core.progress import Progress
+from oip.mi.training.record import TrainingRecord
+from oip.studies import panels
 from oip.studies.curves import (
-    LATE,
     RISING,
     TOO_SHORT,
-    by_width,
+    Estimate,
     drift,
     late,
     peak,
     rises_all_along,
+    settled,
     trend,
 )
+from oip.studies.data import CLOTHES, DIGITS, every_source, load_images
 from oip.studies.report import (
+    Finding,
     Folder,
     StudySettings,
+    Value,
     agreement,
     all_of,
     at_ceiling,
     larger,
-    shown,
     slug,
 )
 from oip.studies.trained import (
-    CLOTHES,
+    AT_CEILING,
     DENSENET,
-    DIGITS,
     IP_MLP,
     LENET,
     RECORDED,
@@ -41,29 +45,36 @@ from oip.studies.trained import (
     SOURCE,
     TANH_MLP,
     WIDTHS,
-    Images,
-    Trained,
-    every_source,
+    Outcome,
+    RecordedTraining,
+    Trainings,
     how_trained,
-    images,
-    watched_training,
+    study_training,
 )
-
-if TYPE_CHECKING:
-    from oip.studies.report import Folder
 
 NAME = "plane"
 TITLE = "The information plane of whole layers during training"
 MINUTES = 3
 TAKES = ("data", "iterations")
 SCHEMA = 1
-_BINARY = "binary-12"
-
 __all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
+
+_BINARY = "binary-12"
+_REPORTED = {SHOWN[RELU_MLP]: 96.93, SHOWN[LENET]: 99.22, SHOWN[DENSENET]: 99.23}
+"""Accuracy on MNIST in the paper, after 50,000 iterations, in percent."""
+_USUAL = 10_000
+"""Iterations after which the paper says that nothing has converged."""
+_NOTABLE = 0.1
+"""Bits above which a rise or a fall counts."""
+_FIRST = next(iter(WIDTHS))
+_BY_LINE = (
+    f"above {_NOTABLE} bits, beside twice the spread about a line through the last quarter; "
+    f"highest mean of three records in a row; one training each"
+)
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """Trains the paper's five networks, draws their planes, and compares."""
+    """Train the paper's five networks, draw their planes, and compare."""
     folder.note(
         f"I(X;T) and I(T;Y) of a whole layer T by kernel estimates in bits from {RECORDED} images "
         f"of the test part: T with Gaussian noise added, without which I(X;T) would be that of the "
@@ -75,340 +86,348 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         f"both widths."
     )
     folder.note(how_trained(settings))
-    found: dict[str, dict[str, Trained]] = {}
+    by_source: dict[str, Trainings] = {}
     sources = every_source(folder, settings)
     for data in sources:
-        networks = {
-            SHOWN[network]: watched_training(folder, network, data, settings, progress)
+        trainings = {
+            SHOWN[network]: study_training(folder, network, data, settings, progress)
             for network in (RELU_MLP, LENET, DENSENET)
         }
-        planes(folder, data.name, networks)
-        last_layers(folder, data.name, networks)
-        compare(folder, data.name, networks, len(data.test))
-        found[data.name] = networks
-    compare_sources(folder, found)
-    _older(folder, sources[0], settings, progress)
-
-
-def _older(folder: Folder, digits: Images, settings: StudySettings, progress: Progress) -> None:
-    """The two networks of the first information planes."""
-    vectors = images(folder, _BINARY, settings)
+        planes(folder, data.name, trainings)
+        last_layers(folder, data.name, trainings)
+        compare(folder, data.name, trainings, len(data.test))
+        by_source[data.name] = trainings
+    compare_sources(folder, by_source)
     folder.note(
         "The tanh network learns a re-creation of its data: all 4,096 binary vectors of 12 numbers "
         "(3,277 to learn from), corners of an icosahedron that are on or off; a vector is of class "
         "'many' if more than 15 of the 30 edges join a corner that is on to one that is off. So "
         "small a network learns for as long as in the paper in the quick size too."
     )
-    networks = {
-        SHOWN[TANH_MLP]: watched_training(folder, TANH_MLP, vectors, settings, progress),
-        SHOWN[IP_MLP]: watched_training(folder, IP_MLP, digits, settings, progress),
+    vectors = load_images(folder, _BINARY, settings)
+    older = {
+        SHOWN[network]: study_training(folder, network, data, settings, progress)
+        for network, data in ((TANH_MLP, vectors), (IP_MLP, sources[0]))
     }
-    planes(folder, "older networks", networks)
-    compare_older(folder, networks)
+    planes(folder, "older networks", older)
+    compare_older(folder, older)
 
 
-_REPORTED = {SHOWN[RELU_MLP]: 96.93, SHOWN[LENET]: 99.22, SHOWN[DENSENET]: 99.23}
-"""Accuracy on MNIST in the paper, after 50,000 iterations, in percent."""
-_LONG = 50_000
-_USUAL = 10_000
-"""Iterations after which the paper says that nothing has converged."""
-_NOTABLE = 0.1
-"""Bits above which a fall is one."""
-_AT_CEILING = " (at the ceiling)"
+def last_layer_ends_high(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the last layer of DenseNet ends with the most information."""
+    ends = {name: _late(training, width) for name, training in trainings.items()}
+    full = {name: _full(training, width) for name, training in trainings.items()}
+    values = [end.named(name, remark=AT_CEILING * full[name]) for name, end in ends.items()]
+    dense = SHOWN[DENSENET]
+    outcomes = [
+        None
+        if full[name] or full[dense]
+        else larger(ends[dense].value, end.value, max(end.spread, ends[dense].spread))
+        for name, end in ends.items()
+        if name != dense
+    ]
+    return values, outcomes
 
 
-def compare(folder: Folder, source: str, networks: dict[str, Trained], count: int) -> None:
-    """One row of the table for each finding about one data set.
+def still_rises(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the last layer still gains information late."""
+    values, outcomes = [], []
+    for name, training in trainings.items():
+        steps, full = training.records[width].steps, _full(training, width)
+        some = steps >= _converged_from(training)
+        rise = drift(_last(training, width)[some], steps[some])
+        values.append(rise.named(name, "+.3f", AT_CEILING * full))
+        outcomes.append(None if full else rise.above())
+    return values, outcomes
+
+
+def _converged_from(training: RecordedTraining) -> float:
+    return _USUAL if training.iterations > _USUAL else training.iterations / 2
+
+
+def layers_grow(trainings: Trainings, width: str) -> Outcome:
+    """Measure how many layers end with more information about the label."""
+    values, outcomes = [], []
+    for name, training in trainings.items():
+        record = training.records[width]
+        curves = [
+            layer.whole_label
+            for layer in record.layers
+            if not at_ceiling(layer.whole_label[0], record.label_ceiling)
+        ]
+        rises = [late(curve, record.steps).above(curve[0]) for curve in curves]
+        pinned = len(record.layers) - len(curves)
+        remark = f"{pinned} at the ceiling from the start" if pinned else ""
+        count = sum(rise is True for rise in rises)
+        values.append(Value(f"{name}, of {len(curves)}", count, form=".0f", remark=remark))
+        outcomes.append(all_of(rises))
+    return values, outcomes
+
+
+def fits_then_compresses(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the information about the input rises, then falls."""
+    values, outcomes = [], []
+    for name, training in trainings.items():
+        record = training.records[width]
+        curve = record.layers[-1].whole_input
+        (top, index), end = peak(curve), settled(curve, record.steps)
+        values += [
+            Value(f"{name}, start", float(curve[0])),
+            Value("highest", top, remark=f"about iteration {record.steps[index]:,}"),
+            end.named("end"),
+        ]
+        rose = larger(top - curve[0], _NOTABLE, end.spread)
+        fell = larger(top - end.value, _NOTABLE, end.spread)
+        outcomes.append(None if training.iterations < TOO_SHORT else all_of([rose, fell]))
+    return values, outcomes
+
+
+def label_drops(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the last layer loses information about the label."""
+    values, outcomes = [], []
+    for name, training in trainings.items():
+        top, _ = peak(_last(training, width))
+        end = settled(_last(training, width), training.records[width].steps)
+        values += [Value(f"{name}, highest", top), end.named("end")]
+        outcomes.append(larger(top - end.value, _NOTABLE, end.spread))
+    return values, outcomes
+
+
+def rises_consistently(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the information of every layer rises in order."""
+    values, outcomes = [], []
+    for name, training in trainings.items():
+        record = training.records[width]
+        ceiling = record.label_ceiling
+        for number, layer in enumerate(record.layers):
+            remark = AT_CEILING * at_ceiling(layer.whole_label[-1], ceiling)
+            label = f"{name}, {_layer_name(training, number)}"
+            values.append(Value(label, trend(layer.whole_label), form="+.2f", remark=remark))
+            outcomes += rises_all_along(layer.whole_label, record.steps, ceiling)
+    return values, outcomes
+
+
+def by_width(
+    measure: Callable[[Trainings, str], Outcome],
+    trainings: Trainings,
+    finding: Finding,
+    short: bool = False,
+) -> Finding:
+    """Return the finding with values of both widths of the kernel estimate, and its verdict.
+
+    Args:
+        measure: the values of one width, and what they decide.
+        trainings: name of the network -> its training.
+        finding: the rest of the row.
+        short: nothing is tested if the trainings are under `TOO_SHORT` iterations.
+    """
+    results = {width: measure(trainings, width) for width in WIDTHS}
+    values = {f"{width} width": several for width, (several, _) in results.items()}
+    verdict = agreement(outcome for _, outcomes in results.values() for outcome in outcomes)
+    iterations = max(training.iterations for training in trainings.values())
+    counted = f"{iterations:,} iterations, {RECORDED} images"
+    if short and iterations < TOO_SHORT:
+        verdict = "not tested"
+    return replace(finding, verdict=verdict, values=values, n=counted)
+
+
+def compare(folder: Folder, source: str, trainings: Trainings, tested: int) -> None:
+    """Add one row to the table for each finding about one data set.
 
     Args:
         folder: of the study.
         source: name of the data.
-        networks: name -> training.
-        count: images of the test part.
+        trainings: name of the network -> its training.
+        tested: images of the test part.
     """
     if source == DIGITS:
-        _accuracies(folder, networks, count)
-    _last_layers(folder, source, networks)
-    _converged(folder, source, networks)
-    _ways(folder, source, networks)
+        folder.add(_accuracies(trainings, tested))
+    first = next(iter(trainings.values()))
+    folder.add(
+        by_width(
+            last_layer_ends_high,
+            trainings,
+            Finding(
+                f"{source}: the last layer of DenseNet ends with more information about the label "
+                f"than those of LeNet and ReLU-MLP.",
+                "not tested",
+                "I(T;Y) of the last layer, mean of the last quarter, bits",
+                figure="fig. 4",
+                settings="beside twice the spread of the last quarter; one training each",
+            ),
+            short=True,
+        )
+    )
+    folder.add(
+        by_width(
+            still_rises,
+            trainings,
+            Finding(
+                f"{source}: after 10,000 iterations no network has converged; information of the "
+                f"last layer still rises up to 50,000.",
+                "not tested",
+                f"Rise of a straight line from iteration {_converged_from(first):,.0f} to "
+                f"{first.iterations:,}, bits",
+                figure="fig. 4",
+                settings="intervals of twice the spread about the line",
+            ),
+            short=True,
+        )
+    )
+    folder.add(
+        by_width(
+            layers_grow,
+            trainings,
+            Finding(
+                f"{source}: what the layers know about the label grows during training.",
+                "not tested",
+                "Layers that end above their start",
+                figure="fig. 4",
+                settings="mean of the last quarter, beside twice its spread; a layer at the "
+                "ceiling from the start cannot grow and does not count; one training each",
+            ),
+        )
+    )
+    folder.add(_compression(source, trainings))
 
 
-def compare_sources(folder: Folder, found: dict[str, dict[str, Trained]]) -> None:
-    """Fashion-MNIST beside MNIST."""
-    paper = "On Fashion-MNIST the planes end farther from the bound H(Y) than on MNIST."
-    if not {DIGITS, CLOTHES} <= set(found):
-        folder.claim(paper, "Needs both data sets.", "not tested", "one data set only")
+def _compression(source: str, trainings: Trainings) -> Finding:
+    return by_width(
+        fits_then_compresses,
+        trainings,
+        Finding(
+            f"{source}: networks first fit, then compress: the information about the input rises, "
+            f"then falls.",
+            "not tested",
+            "I(X;T) of the last layer, bits",
+            figure="fig. 3, 4",
+            settings=f"compression is a rise and a fall, both {_BY_LINE}; trainings under "
+            f"{TOO_SHORT:,} iterations do not decide; it depends on the noise that is added",
+        ),
+    )
+
+
+def compare_sources(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
+    """Add the findings on Fashion-MNIST beside MNIST."""
+    finding = Finding(
+        "On Fashion-MNIST the planes end farther from the bound H(Y) than on MNIST.",
+        "not tested",
+        "From the last layer's information to H(Y), bits",
+        figure="fig. 12",
+        settings="beside twice the spread of the last quarter; one training each",
+    )
+    if not {DIGITS, CLOTHES} <= set(by_source):
+        missing = "Needs both data sets."
+        folder.add(replace(finding, quantity="", remark=missing, settings="one data set only"))
         return
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        told = []
-        for name in found[DIGITS]:
-            gaps = [_gap(found[source][name], width) for source in (CLOTHES, DIGITS)]
-            told.append(f"{name} {gaps[0][0]:.2f} against {gaps[1][0]:.2f}")
-            outcomes.append(larger(gaps[0][0], gaps[1][0], max(gaps[0][1], gaps[1][1])))
-        texts[width] = ", ".join(told)
-    folder.claim(
-        paper,
-        f"Bits from the last layer's information to H(Y): {by_width(texts)}.",
-        agreement(outcomes),
-        "beside twice the spread of the last quarter; one training each",
-    )
-    _drops(folder, found[CLOTHES])
+    digits, clothes = by_source[DIGITS], by_source[CLOTHES]
 
-
-def compare_older(folder: Folder, networks: dict[str, Trained]) -> None:
-    """The two networks of the first information planes."""
-    for name, one in networks.items():
-        texts, outcomes = {}, []
-        for width, record in one.records.items():
-            ceiling, told = record.label_ceiling, []
-            for layer in record.layers:
-                values = layer.whole_label
-                mark = _AT_CEILING if at_ceiling(values[-1], ceiling) else ""
-                told.append(shown(trend(values), "+.2f") + mark)
-                outcomes += rises_all_along(values, record.steps, ceiling)
-            texts[width] = ", ".join(told)
-        folder.claim(
-            f"{name}: what every layer knows about the label rises consistently.",
-            f"Spearman correlation of I(T;Y) with the iteration, first layer to last: "
-            f"{by_width(texts)}. Accuracy {100 * one.accuracy:.1f} %.",
-            agreement(outcomes),
-            f"'consistently': a rise beside twice the spread of the last quarter, a correlation "
-            f"above {RISING}, and a line through the second half that rises by twice the spread "
-            f"about it; a layer that ends at the ceiling does not decide; one training",
-        )
-    _compression(folder, "The older networks", networks)
-
-
-def _accuracies(folder: Folder, networks: dict[str, Trained], count: int) -> None:
-    iterations = next(iter(networks.values())).iterations
-    told, outcomes = [], []
-    for name, one in networks.items():
-        percent = 100 * one.accuracy
-        told.append(f"{name} {percent:.2f}")
-        outcomes.append(percent >= _REPORTED[name] - 0.5)
-    error = max(
-        100 * np.sqrt(one.accuracy * (1 - one.accuracy) / count) for one in networks.values()
-    )
-    folder.claim(
-        "Accuracy on MNIST after 50,000 iterations: "
-        + ", ".join(f"{name} {value}" for name, value in _REPORTED.items())
-        + " %.",
-        f"After {iterations:,} iterations: {', '.join(told)} %.",
-        "not tested" if iterations < TOO_SHORT else agreement(outcomes),
-        f"agrees if not half a point less; standard error up to {error:.2f}; {count:,} test images",
-    )
-
-
-def _last_layers(folder: Folder, source: str, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    dense = SHOWN[DENSENET]
-    for width in WIDTHS:
-        ends = {name: _late(one, width) for name, one in networks.items()}
-        full = {name: _full(one, width) for name, one in networks.items()}
-        texts[width] = ", ".join(
-            f"{name} {mean:.2f}{_AT_CEILING if full[name] else ''}"
-            for name, (mean, _) in ends.items()
-        )
-        for name, (mean, spread) in ends.items():
-            if name != dense:
-                more = larger(ends[dense][0], mean, max(spread, ends[dense][1]))
-                outcomes.append(None if full[name] or full[dense] else more)
-    short = networks[dense].iterations < TOO_SHORT
-    folder.claim(
-        f"{source}: the last layer of DenseNet ends with more information about the label than "
-        f"those of LeNet and ReLU-MLP.",
-        f"I(T;Y) of the last layer, mean of the last quarter, bits: {by_width(texts)}.",
-        "not tested" if short else agreement(outcomes),
-        f"beside twice the spread of the last quarter; {RECORDED} images, one training each",
-    )
-
-
-def _converged(folder: Folder, source: str, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    iterations = next(iter(networks.values())).iterations
-    first = _USUAL if iterations > _USUAL else iterations / 2
-    for width in WIDTHS:
-        told = []
-        for name, one in networks.items():
-            steps = one.records[width].steps
-            some = steps >= first
-            rise, about = drift(_last(one, width)[some], steps[some])
-            ceiling = _full(one, width)
-            told.append(
-                f"{name} {shown(rise, '+.3f')} bits (spread {shown(about, '.3f')})"
-                f"{_AT_CEILING if ceiling else ''}"
-            )
-            outcomes.append(None if ceiling else larger(rise, 0.0, about))
-        texts[width] = ", ".join(told)
-    folder.claim(
-        f"{source}: after 10,000 iterations no network has converged; information of the last "
-        f"layer still rises up to 50,000.",
-        f"Rise of a straight line from iteration {first:,.0f} to {iterations:,}: "
-        f"{by_width(texts)}.",
-        "not tested" if iterations < TOO_SHORT else agreement(outcomes),
-        f"beside twice the spread about the line; {iterations:,} iterations"
-        + ("" if iterations >= _LONG else ", the paper has 50,000"),
-    )
-
-
-def _ways(folder: Folder, source: str, networks: dict[str, Trained]) -> None:
-    """What layers know about the label over training, and whether they forget the input."""
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        told = []
-        for name, one in networks.items():
-            record = one.records[width]
-            ceiling = record.label_ceiling
-            free = [
-                layer.whole_label
-                for layer in record.layers
-                if not at_ceiling(layer.whole_label[0], ceiling)
+    def ends_farther(trainings: Trainings, width: str) -> Outcome:
+        values, outcomes = [], []
+        for name, training in trainings.items():
+            gaps = [_gap(one, width) for one in (training, digits[name])]
+            values += [
+                gap.named(f"{name}, {source}")
+                for source, gap in zip((CLOTHES, DIGITS), gaps, strict=True)
             ]
-            rises = []
-            for values in free:
-                end, spread = late(values, record.steps)
-                rises.append(larger(end, values[0], spread))
-            pinned = len(record.layers) - len(free)
-            text = f"{name} {sum(one is True for one in rises)} of {len(free)}"
-            told.append(text + (f" ({pinned} at the ceiling from the start)" if pinned else ""))
-            outcomes.append(all_of(rises))
-        texts[width] = ", ".join(told)
-    folder.claim(
-        f"{source}: what the layers know about the label grows during training.",
-        f"Layers that end above their start: {by_width(texts)}.",
-        agreement(outcomes),
-        "mean of the last quarter, beside twice its spread; a layer at the ceiling from the start "
-        "cannot grow and does not count; one training each",
-    )
-    _compression(folder, source, networks)
+            spread = max(gap.spread for gap in gaps)
+            outcomes.append(larger(gaps[0].value, gaps[1].value, spread))
+        return values, outcomes
 
-
-def _compression(folder: Folder, source: str, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        told = []
-        for name, one in networks.items():
-            record = one.records[width]
-            values = record.layers[-1].whole_input
-            top, place = peak(values)
-            end, spread = _settled(values, record.steps)
-            told.append(
-                f"{name} {values[0]:.2f} to {shown(top)} (about iteration "
-                f"{record.steps[place]:,}) to {end:.2f}"
-            )
-            short = one.iterations < TOO_SHORT
-            rose = larger(top - values[0], _NOTABLE, spread)
-            outcomes.append(None if short else all_of([rose, larger(top - end, _NOTABLE, spread)]))
-        texts[width] = ", ".join(told)
-    short = all(one.iterations < TOO_SHORT for one in networks.values())
-    folder.claim(
-        f"{source}: networks first fit, then compress: the information about the input rises, then "
-        f"falls.",
-        f"I(X;T) of the last layer, start to highest to end, bits: {by_width(texts)}.",
-        "not tested" if short else agreement(outcomes),
-        f"counts as compression if it rises by more than {_NOTABLE} bits and falls by more than "
-        f"{_NOTABLE} bits, beside twice the spread about a line through the last quarter; highest "
-        f"mean of three records in a row; trainings under {TOO_SHORT:,} iterations do not decide; "
-        f"it hangs on the noise that is added",
-    )
-
-
-def _drops(folder: Folder, networks: dict[str, Trained]) -> None:
-    texts, outcomes = {}, []
-    for width in WIDTHS:
-        told = []
-        for name, one in networks.items():
-            top, _ = peak(_last(one, width))
-            end, spread = _settled(_last(one, width), one.records[width].steps)
-            told.append(f"{name} {shown(top)} to {end:.2f}")
-            outcomes.append(larger(top - end, _NOTABLE, spread))
-        texts[width] = ", ".join(told)
-    iterations = next(iter(networks.values())).iterations
-    folder.claim(
+    folder.add(by_width(ends_farther, clothes, finding))
+    drops = Finding(
         "On Fashion-MNIST the information drops significantly during training.",
-        f"I(T;Y) of the last layer, highest to end, bits: {by_width(texts)}.",
+        "not tested",
+        "I(T;Y) of the last layer, bits",
+        figure="fig. 12",
+        settings=f"a drop is significant {_BY_LINE}",
+    )
+    folder.add(by_width(label_drops, clothes, drops, short=True))
+
+
+def compare_older(folder: Folder, trainings: Trainings) -> None:
+    """Add the findings on the two networks of the first information planes."""
+    for name, training in trainings.items():
+        finding = Finding(
+            f"{name}: what every layer knows about the label rises consistently.",
+            "not tested",
+            "Spearman correlation of I(T;Y) with the iteration",
+            remark=f"Accuracy {100 * training.accuracy:.1f} %.",
+            figure="fig. 3",
+            settings=f"'consistently': a rise beside twice the spread of the last quarter, a "
+            f"correlation above {RISING}, and a line through the second half that rises by twice "
+            f"the spread about it; a layer that ends at the ceiling does not decide; one training",
+        )
+        folder.add(by_width(rises_consistently, {name: training}, finding))
+    folder.add(_compression("The older networks", trainings))
+
+
+def _accuracies(trainings: Trainings, tested: int) -> Finding:
+    iterations = next(iter(trainings.values())).iterations
+    values, outcomes = [], []
+    for name, training in trainings.items():
+        share = training.accuracy
+        error = Estimate(share, np.sqrt(share * (1 - share) / tested))
+        values.append(error.named(name).named(name, 100))
+        outcomes.append(100 * share >= _REPORTED[name] - 0.5)
+    reported = ", ".join(f"{name} {percent}" for name, percent in _REPORTED.items())
+    return Finding(
+        "Accuracy on MNIST after 50,000 iterations.",
         "not tested" if iterations < TOO_SHORT else agreement(outcomes),
-        f"a drop is significant above {_NOTABLE} bits, beside twice the spread about a line "
-        f"through the last quarter; highest mean of three records in a row",
+        "Accuracy, %",
+        values,
+        figure="fig. 2",
+        reported=f"{reported} %",
+        n=f"{iterations:,} iterations, {tested:,} test images",
+        settings="agrees if not half a point less; intervals of two standard errors",
     )
 
 
-def _settled(values: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
-    """Mean of the last quarter, and the spread about a line through it.
-
-    What still rises there is no noise, and must not hide that nothing fell.
-    """
-    last = steps >= LATE * steps[-1]
-    return late(values, steps)[0], drift(np.asarray(values)[last], steps[last])[1]
-
-
-def _full(one: Trained, width: str) -> bool:
-    """Whether the last layer ends at the most that it can know about the label."""
-    return at_ceiling(_late(one, width)[0], one.records[width].label_ceiling)
-
-
-def _last(one: Trained, width: str) -> np.ndarray:
+def _last(training: RecordedTraining, width: str) -> np.ndarray:
     """(t,): information of the last layer about the label, in bits."""
-    return one.records[width].layers[-1].whole_label
+    return training.records[width].layers[-1].whole_label
 
 
-def _late(one: Trained, width: str) -> tuple[float, float]:
-    """Mean of the same over the last quarter of the training, and its spread."""
-    return late(_last(one, width), one.records[width].steps)
+def _late(training: RecordedTraining, width: str) -> Estimate:
+    """The same over the last quarter of the training."""
+    return late(_last(training, width), training.records[width].steps)
 
 
-def _gap(one: Trained, width: str) -> tuple[float, float]:
-    """Bits from the last layer's information to H(Y) in the last quarter, and their spread."""
-    mean, spread = _late(one, width)
-    return one.records[width].label_ceiling - mean, spread
+def _full(training: RecordedTraining, width: str) -> bool:
+    """Whether the last layer ends at the most that it can know about the label."""
+    return at_ceiling(_late(training, width).value, training.records[width].label_ceiling)
 
 
-_FIRST = next(iter(WIDTHS))
-_MARKERS = "os^Dv<>P"
+def _gap(training: RecordedTraining, width: str) -> Estimate:
+    """Bits from the last layer's information to H(Y) in the last quarter."""
+    end = _late(training, width)
+    return Estimate(training.records[width].label_ceiling - end.value, end.spread)
 
 
-def planes(folder: Folder, name: str, networks: dict[str, Trained]) -> None:
-    """The information plane of each network, coloured by iteration; a row for each width."""
-    from matplotlib.colors import SymLogNorm
-
-    most = max(one.iterations for one in networks.values())
-    norm = SymLogNorm(1.0, vmin=0, vmax=most, base=10)
-    drawing, panels = plots.figure(1.0 + 2.5 * len(networks), 5.4, len(WIDTHS), len(networks))
-    numbers: dict[str, Any] = {}
-    points: Any = None
-    for row, width in enumerate(WIDTHS):
-        for column, (network, one) in enumerate(networks.items()):
-            axes, record = panels[row, column], one.records[width]
-            for place, layer in enumerate(record.layers):
-                axes.plot(layer.whole_input, layer.whole_label, color=plots.QUIET, lw=0.5, zorder=1)
-                points = axes.scatter(
-                    layer.whole_input,
-                    layer.whole_label,
-                    c=record.steps,
-                    norm=norm,
-                    cmap=plots.SEQUENTIAL,
-                    marker=_MARKERS[place % len(_MARKERS)],
-                    s=14,
-                    label=_layer_name(one, place),
-                    zorder=2,
-                )
-                key = f"{network}, {width} width, {_layer_name(one, place)}"
-                numbers[f"{key}: I(X;T), bits"] = layer.whole_input
-                numbers[f"{key}: I(T;Y), bits"] = layer.whole_label
-            axes.axhline(record.label_ceiling, color=plots.QUIET, ls="--", lw=0.8)
-            axes.axvline(record.input_ceiling, color=plots.QUIET, ls=":", lw=0.8)
-            axes.set_title(f"{network}, {width} width", fontsize=plots.FONT)
-            axes.set_xlabel("I(X;T), bits")
-            axes.legend(fontsize=plots.SMALL - 1, loc="lower right", frameon=False)
-            if not column:
-                axes.set_ylabel("I(T;Y), bits")
+def planes(folder: Folder, name: str, trainings: Trainings) -> None:
+    """Draw the information plane of each network; a row for each width."""
+    norm = panels.step_norm(max(training.iterations for training in trainings.values()))
+    size = 1.0 + 2.5 * len(trainings), 5.4
+    drawing, axes = plots.figure(*size, len(WIDTHS), len(trainings))
+    numbers: dict[str, np.ndarray | float] = {}
+    for line, width in zip(axes, WIDTHS, strict=True):
+        for panel, (network, training) in zip(line, trainings.items(), strict=True):
+            record: TrainingRecord = training.records[width]
+            for number, layer in enumerate(record.layers):
+                label = _layer_name(training, number)
+                way = layer.whole_input, layer.whole_label
+                points = panels.plane(panel, *way, record.steps, norm, number, label)
+                key = f"{network}, {width} width, {label}"
+                numbers[f"{key}: I(X;T), bits"], numbers[f"{key}: I(T;Y), bits"] = way
+            panels.ceiling(panel, record.label_ceiling)
+            panels.ceiling(panel, record.input_ceiling, ":", upright=True)
+            panel.set(title=f"{network}, {width} width", xlabel="I(X;T), bits")
+            panel.legend(fontsize=plots.SMALL - 1, loc="lower right", frameon=False)
             numbers[f"{network}: iterations"] = record.steps
             numbers[f"{network}: H(Y), bits"] = record.label_ceiling
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
-    bar = drawing.colorbar(points, ax=panels, shrink=0.7)
-    bar.set_label("iteration", fontsize=plots.FONT)
-    bar.ax.tick_params(labelsize=plots.SMALL)
+        line[0].set_ylabel("I(T;Y), bits")
+    panels.color_bar(drawing, points, axes.flat, "iteration", shrink=0.7)
     folder.figure(
         f"plane-{slug(name)}",
         drawing,
@@ -419,31 +438,29 @@ def planes(folder: Folder, name: str, networks: dict[str, Trained]) -> None:
     )
 
 
-def last_layers(folder: Folder, name: str, networks: dict[str, Trained]) -> None:
-    """Accuracy, and information of the last layer about the label, over training."""
-    drawing, panels = plots.figure(7.2, 2.5, 1, 1 + len(WIDTHS))
-    numbers: dict[str, Any] = {}
-    for network, one in networks.items():
-        for axes, width in zip(panels[0, 1:], WIDTHS, strict=True):
-            record = one.records[width]
-            known = record.layers[-1].whole_label
-            axes.plot(record.steps, known, marker="o", ms=2, label=network)
-            axes.axhline(record.label_ceiling, color=plots.QUIET, ls="--", lw=0.8)
-            axes.set_title(f"last layer, {width} width", fontsize=plots.FONT)
-            axes.set_ylabel("I(T;Y), bits")
-            numbers[f"{network}, {width} width: I(T;Y) of the last layer, bits"] = known
-        record = one.records[_FIRST]
+def last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
+    """Draw the accuracy, and the last layer's information about the label, over training."""
+    drawing, axes = plots.figure(7.2, 2.5, 1, 1 + len(WIDTHS))
+    numbers: dict[str, np.ndarray | float] = {}
+    for network, training in trainings.items():
+        for panel, width in zip(axes[0, 1:], WIDTHS, strict=True):
+            record = training.records[width]
+            curve = _last(training, width)
+            panel.plot(record.steps, curve, marker="o", ms=2, label=network)
+            panels.ceiling(panel, record.label_ceiling)
+            panel.set(title=f"last layer, {width} width", ylabel="I(T;Y), bits")
+            numbers[f"{network}, {width} width: I(T;Y) of the last layer, bits"] = curve
+        record = training.records[_FIRST]
         if record.accuracy is not None:
-            panels[0, 0].plot(record.steps, 100 * record.accuracy, marker="o", ms=2, label=network)
+            axes[0, 0].plot(record.steps, 100 * record.accuracy, marker="o", ms=2, label=network)
             numbers[f"{network}: accuracy of the recorded images"] = record.accuracy
         numbers[f"{network}: iterations"] = record.steps
-        numbers[f"{network}: accuracy of the whole test part at the end"] = one.accuracy
-    panels[0, 0].set_ylabel(f"accuracy of {RECORDED} images, %")
-    panels[0, 0].legend(fontsize=plots.SMALL, frameon=False)
-    for axes in panels.flat:
-        axes.set_xscale("symlog", linthresh=1)
-        axes.set_xlim(left=-0.2)
-        axes.set_xlabel("iteration")
+        numbers[f"{network}: accuracy of the whole test part at the end"] = training.accuracy
+    axes[0, 0].set_ylabel(f"accuracy of {RECORDED} images, %")
+    axes[0, 0].legend(frameon=False)
+    for panel in axes.flat:
+        panels.step_axis(panel)
+        panel.set_xlim(left=-0.2)
     folder.figure(
         f"last-layers-{slug(name)}",
         drawing,
@@ -453,9 +470,8 @@ def last_layers(folder: Folder, name: str, networks: dict[str, Trained]) -> None
     )
 
 
-def _layer_name(one: Trained, place: int) -> str:
-    blocks = len(one.watched.blocks)
-    if place < blocks:
-        return f"block {place + 1}"
-    name = one.records[_FIRST].layers[place].layer
+def _layer_name(training: RecordedTraining, number: int) -> str:
+    if number < len(training.network.blocks):
+        return f"block {number + 1}"
+    name = training.records[_FIRST].layers[number].layer
     return "output" if name == "classes" else name.replace("Dense_", "dense ")

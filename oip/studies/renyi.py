@@ -12,6 +12,7 @@ from oip.core import seeds
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.studies import renyi_plots
+from oip.studies.data import Images, every_source, limited
 from oip.studies.renyi_measures import (
     BATCH,
     KERNELS,
@@ -28,7 +29,6 @@ from oip.studies.renyi_measures import (
 )
 from oip.studies.renyi_plots import Trainings, by_filters, errors_of, other_filters, stages
 from oip.studies.report import Agreement, Folder, StudySettings, agreement, base_name
-from oip.studies.trained import Images, every_source, limited
 
 _DRAWS = 1000
 _LEVEL = 0.025

@@ -137,9 +137,11 @@ class Value:
     """Such as "at the ceiling"."""
 
     @classmethod
-    def spread(cls, name: str, value: float, spread: float, form: str = ".2f") -> Value:
+    def spread(
+        cls, name: str, value: float, spread: float, form: str = ".2f", remark: str = ""
+    ) -> Value:
         """Return a value with an interval of two standard deviations to both sides."""
-        return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form)
+        return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form, remark)
 
     def named(self, name: str, scale: float = 1.0, form: str = "") -> Value:
         """Return the value times `scale` under another name."""

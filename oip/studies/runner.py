@@ -12,6 +12,7 @@ from oip.core import files
 from oip.core.errors import DataError, OipError, SettingsError, expected
 from oip.core.progress import Progress
 from oip.studies.cost import measured
+from oip.studies.data import check_both_parts, is_known
 from oip.studies.report import (
     OPTIONS,
     Folder,
@@ -22,7 +23,6 @@ from oip.studies.report import (
     slug,
     write_overview,
 )
-from oip.studies.trained import check_both_parts, is_known
 
 CRASHED = "crash.txt"
 """In a study's folder: the traceback of a defect of the program."""

@@ -12,7 +12,7 @@ import pytest
 from oip.core.errors import DataError, OipError, RunError, SettingsError
 from oip.models import Dataset, TrainSettings, train
 from oip.models.datasets import dataset
-from oip.models.training import confusion_of
+from oip.models.training import Batches, confusion_of, load_state, save_state, train_batches
 
 QUICK = TrainSettings(epochs=6, batch=16, learning_rate=0.003)
 
@@ -144,3 +144,63 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     for out in (tmp_path / "file" / "a.keras", tmp_path / "folder.keras"):
         with pytest.raises(RunError):
             train("conv-stack", TRAIN, TEST, QUICK, out)
+
+
+def test_batches_hold_each_image_once_a_pass() -> None:
+    batches = Batches(10, 3, seed=4)
+    first = np.concatenate([batches.at(done) for done in range(3)])
+    second = np.concatenate([batches.at(done) for done in range(3, 6)])
+    assert len(set(first)) == len(set(second)) == 9
+    assert first.tolist() != second.tolist()
+    fresh = Batches(10, 3, seed=4)
+    np.testing.assert_array_equal(fresh.at(4), batches.at(4))
+    assert sorted(Batches(2, 5, 0).at(7)) in ([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
+
+
+def compiled() -> Any:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((18, 18, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    )
+    optimizer = keras.optimizers.Adam(1e-3)
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def test_a_restored_training_goes_on_with_the_same_batches(tmp_path: Path) -> None:
+    whole = compiled()
+    train_batches(whole, TRAIN, 7, 16, 3)
+    first = compiled()
+    train_batches(first, TRAIN, 4, 16, 3)
+    save_state(tmp_path / "state.npz", first)
+    second = compiled()
+    load_state(tmp_path / "state.npz", second)
+    train_batches(second, TRAIN, 7, 16, 3)
+    assert int(second.optimizer.iterations) == 7
+    for weights, others in zip(second.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, others, rtol=1e-6, atol=1e-7)
+    save_state(tmp_path / "weights.npz", whole, with_optimizer=False)
+    bare = compiled()
+    load_state(tmp_path / "weights.npz", bare)
+    assert int(bare.optimizer.iterations) == 0
+    np.testing.assert_array_equal(bare.get_weights()[0], whole.get_weights()[0])
+    with pytest.raises(RunError, match="no such file"):
+        load_state(tmp_path / "none.npz", bare)
+
+
+def test_callbacks_see_every_batch_and_an_empty_training(tmp_path: Path) -> None:
+    import keras
+
+    events: list[str] = []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: events.append("begin"),
+        on_train_batch_end=lambda batch, logs: events.append("batch"),
+        on_train_end=lambda logs: events.append("end"),
+    )
+    model = compiled()
+    train_batches(model, TRAIN, 3, 16, 0, [callback])
+    train_batches(model, TRAIN, 3, 16, 0, [callback])
+    assert events == ["begin", "batch", "batch", "batch", "end", "begin", "end"]

@@ -11,7 +11,8 @@ import pytest
 from oip.core.formats import TrainingRecordFile
 from oip.mi.training.record import RecordedLayer, TrainingRecord
 from oip.studies import kernels, plane
-from oip.studies.report import Folder, StudySettings
+from oip.studies.data import Images
+from oip.studies.report import Finding, Folder, StudySettings
 from oip.studies.trained import (
     DENSENET,
     LENET,
@@ -19,9 +20,8 @@ from oip.studies.trained import (
     SHOWN,
     STRIDED,
     WIDTHS,
-    Images,
-    Trained,
-    Watched,
+    RecordedNetwork,
+    RecordedTraining,
 )
 
 STEPS = np.array([0, 10, 100, 1000, 2500, 5000, 7500, 8000, 9000, 10_000])
@@ -36,7 +36,9 @@ def layer(name: str, values: np.ndarray, kernels: int, whole: np.ndarray) -> Rec
     return RecordedLayer(name, 0, label, per_class, whole, 3 + whole[::-1])
 
 
-def planted(network: Watched, first, second, last, accuracy: float = 0.99) -> Trained:
+def planted(
+    network: RecordedNetwork, first, second, last, accuracy: float = 0.99
+) -> RecordedTraining:
     """A training whose blocks' medians and whose last layer's information are given, (t,)."""
     rows = [np.broadcast_to(np.asarray(one, float), STEPS.shape) for one in (first, second, last)]
     blocks = [
@@ -54,14 +56,14 @@ def planted(network: Watched, first, second, last, accuracy: float = 0.99) -> Tr
         steps=STEPS.tolist(),
     )
     record = TrainingRecord(STEPS, (*blocks, *ends), CLASSES, None, file)
-    return Trained(
+    return RecordedTraining(
         path=Path("unused"),
-        watched=network,
+        network=network,
         iterations=10_000,
         records=dict.fromkeys(WIDTHS, record),
         kept=(0, 5000, 10_000),
         accuracy=accuracy,
-        _data=None,
+        data=None,
     )
 
 
@@ -88,7 +90,7 @@ class _Test:
 
 
 def told(folder: Folder) -> dict[str, str]:
-    return {claim.paper: claim.agrees for claim in folder.claims}
+    return {finding.paper: finding.verdict for finding in folder.findings}
 
 
 def answer(folder: Folder, words: str) -> str:
@@ -97,7 +99,7 @@ def answer(folder: Folder, words: str) -> str:
     return found[0]
 
 
-def as_the_paper_says() -> dict[str, Trained]:
+def as_the_paper_says() -> dict[str, RecordedTraining]:
     dense = planted(DENSENET, 0.9, RISE, 2.2)
     return {
         SHOWN[LENET]: planted(LENET, RISE + 0.5, LATE_FALL, 2.0, 0.991),
@@ -136,7 +138,7 @@ def test_kernels_at_the_ceiling_are_no_ground_for_an_order(folder: Folder, data:
     networks[SHOWN[LENET]] = planted(LENET, top, LATE_FALL, 2.0)
     kernels.compare(folder, data, networks)
     assert answer(folder, "end above") == "not tested"
-    assert "ceiling" in next(one.found for one in folder.claims if "end above" in one.paper)
+    assert "ceiling" in next(one.ours for one in folder.findings if "end above" in one.paper)
 
 
 CEILING = np.linspace(1.0, np.log2(5), 10)
@@ -153,8 +155,8 @@ def test_densenet_at_the_ceiling_decides_nothing(folder: Folder, data: Images, p
     for one in words:
         assert answer(folder, one) == "not tested", one
     for one in (*words, "more steadily", "become specialised"):
-        found = next(claim.found for claim in folder.claims if one in claim.paper)
-        assert "(at the ceiling)" in found, one
+        found = next(claim.ours for claim in folder.findings if one in claim.paper)
+        assert "at the ceiling)" in found, one
     # What a network at the ceiling does not touch is judged as before.
     assert answer(folder, "falls late") == "yes"
 
@@ -167,7 +169,9 @@ def test_a_rise_of_the_first_half_alone_is_not_all_along(folder: Folder, data: I
     assert answer(folder, "rises all along") == "partly"
 
 
-def shuffled(one: Trained, block: int, record: int, *, classes: bool = False) -> Trained:
+def shuffled(
+    one: RecordedTraining, block: int, record: int, *, classes: bool = False
+) -> RecordedTraining:
     """The kernels of a block in another order at one record: for all classes, or for each."""
     random = np.random.default_rng(0)
     part = one.records["fixed"].layers[block]
@@ -190,7 +194,7 @@ def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder: Folder, data: Im
     for networks, wanted in ((kept, "yes"), (lost, "no")):
         kernels.compare(folder, data, networks)
         assert answer(folder, "order of the first block") == wanted
-        folder.claims.clear()
+        folder.findings.clear()
     # More of an order than DenseNet's, but little of it: half a finding is none.
     dense = planted(DENSENET, 0.9, RISE, 2.2)
     part = dense.records["fixed"].layers[0]
@@ -212,7 +216,7 @@ def test_only_an_order_that_was_there_can_be_lost(folder: Folder, data: Images) 
     networks[SHOWN[DENSENET]] = dense
     kernels.compare(folder, data, networks)
     assert answer(folder, words) == "yes"
-    folder.claims.clear()
+    folder.findings.clear()
     for block in (0, 1):
         dense = shuffled(dense, block, 0, classes=True)
     networks[SHOWN[DENSENET]] = dense
@@ -225,7 +229,7 @@ def test_classes_that_do_not_rank_alike_are_not_alike_less_so(folder: Folder, da
     networks[SHOWN[LENET]] = shuffled(networks[SHOWN[LENET]], 1, -1, classes=True)
     kernels.compare(folder, data, networks)
     assert answer(folder, "rank alike") == "yes"
-    folder.claims.clear()
+    folder.findings.clear()
     networks[SHOWN[LENET]] = shuffled(networks[SHOWN[LENET]], 0, -1, classes=True)
     kernels.compare(folder, data, networks)
     assert answer(folder, "rank alike") == "no"
@@ -239,16 +243,14 @@ def test_a_gain_that_comes_late_is_not_early(folder: Folder, data: Images) -> No
     assert answer(folder, "information early") == "partly"
 
 
-def test_a_layer_pinned_from_the_start_is_no_growth(folder: Folder) -> None:
+def test_a_layer_pinned_from_the_start_is_no_growth() -> None:
     top = np.log2(5)
     networks = {SHOWN[LENET]: planted(LENET, top, RISE, RISE)}
-    plane._ways(folder, "x", networks)
-    grows = folder.claims[0]
-    assert grows.agrees == "yes"
-    assert "2 of 2 (1 at the ceiling from the start)" in grows.found
-    folder.claims.clear()
-    plane._ways(folder, "x", {SHOWN[LENET]: planted(LENET, top, top, top)})
-    assert folder.claims[0].agrees == "not tested"
+    grows = plane.by_width(plane.layers_grow, networks, Finding("", "no"))
+    assert grows.verdict == "yes"
+    assert "LeNet, of 2 2 (1 at the ceiling from the start)" in grows.ours
+    networks = {SHOWN[LENET]: planted(LENET, top, top, top)}
+    assert plane.by_width(plane.layers_grow, networks, Finding("", "no")).verdict == "not tested"
 
 
 def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder) -> None:
@@ -261,9 +263,9 @@ def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder) -> None:
     plane.compare(folder, "mnist", networks, 10_000)
     assert answer(folder, "ends with more") == "not tested"
     assert answer(folder, "no network has converged") == "partly"
-    found = next(one.found for one in folder.claims if "converged" in one.paper)
-    assert found.count("(at the ceiling)") == 1
-    assert found.endswith("bits (spread 0.000) (at the ceiling).")
+    found = next(one.ours for one in folder.findings if "converged" in one.paper)
+    assert found.count("at the ceiling)") == 2
+    assert found.endswith("to +0.000, at the ceiling).")
 
 
 def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(folder: Folder) -> None:
@@ -272,33 +274,34 @@ def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(fold
     one = planted(RELU_MLP, 0, 0, late)
     record = replace(one.records["fixed"], steps=steps)
     long = replace(one, iterations=50_000, records=dict.fromkeys(WIDTHS, record))
-    plane._converged(folder, "x", {"net": long})
-    assert "from iteration 10,000 to 50,000" in folder.claims[0].found
-    assert folder.claims[0].agrees == "not tested"
+    row = Finding("", "no")
+    assert plane.by_width(plane.still_rises, {"net": long}, row).verdict == "not tested"
     rising = replace(
         record, layers=(*record.layers[:-1], replace(record.layers[-1], whole_label=RISE))
     )
     long = replace(long, records=dict.fromkeys(WIDTHS, rising))
-    plane._converged(folder, "x", {"net": long})
-    assert folder.claims[1].agrees == "yes"
+    assert plane.by_width(plane.still_rises, {"net": long}, row).verdict == "yes"
+    plane.compare(folder, "x", {"net": long, SHOWN[DENSENET]: long}, 100)
+    assert "from iteration 10,000 to 50,000" in folder.findings[1].ours
 
 
-def test_a_small_drop_or_one_of_a_single_record_is_not_significant(folder: Folder) -> None:
+def test_a_small_drop_or_one_of_a_single_record_is_not_significant() -> None:
     spike = np.array([1, 1, 1, 1.3, 1, 1, 1, 1, 1, 1.0])
     small = np.array([1, 1.04, 1.04, 1.04, 1.04, 1.04, 1, 1, 1, 1.0])
     large = np.array([1, 1.4, 1.4, 1.4, 1.4, 1.4, 1, 1, 1, 1.0])
     still = np.array([0, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5])
     cases = ((spike - 0.1 * (spike > 1), "no"), (small, "no"), (large, "yes"), (still, "no"))
     for values, wanted in cases:
-        plane._drops(folder, {"net": planted(RELU_MLP, 0, 0, values)})
-        assert folder.claims[-1].agrees == wanted, values
+        networks = {"net": planted(RELU_MLP, 0, 0, values)}
+        row = plane.by_width(plane.label_drops, networks, Finding("", "no"))
+        assert row.verdict == wanted, values
 
 
 def test_clothes_that_look_alike(folder: Folder) -> None:
     names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Bag")
     high = np.array([0.2, 0.9, 0.2, 0.2, 0.2, 0.9, 0.1, 0.9])
 
-    def dressed(one: Trained, values: np.ndarray) -> Trained:
+    def dressed(one: RecordedTraining, values: np.ndarray) -> RecordedTraining:
         record = one.records["fixed"]
         layers = [
             replace(part, per_class=np.broadcast_to(values, (*part.label.shape, 8)).copy())
@@ -312,8 +315,8 @@ def test_clothes_that_look_alike(folder: Folder) -> None:
     for values, wanted in ((high, "yes"), (1 - high, "no")):
         networks = {name: dressed(one, values) for name, one in as_the_paper_says().items()}
         kernels.compare(folder, Images("fashion-mnist", None, Clothes()), networks)
-        assert folder.claims[-1].agrees == wanted
-        folder.claims.clear()
+        assert folder.findings[-1].verdict == wanted
+        folder.findings.clear()
 
 
 def test_last_layers_and_accuracies(folder: Folder) -> None:
@@ -329,7 +332,7 @@ def test_last_layers_and_accuracies(folder: Folder) -> None:
     assert answer(folder, "ends with more") == "yes"
     assert answer(folder, "no network has converged") == "yes"
     assert answer(folder, "grows during") == "yes"
-    folder.claims.clear()
+    folder.findings.clear()
     plane.compare(folder, "mnist", networks(RISE[::-1], RISE + 0.5, 0.98), 10_000)
     assert answer(folder, "Accuracy") == "partly"
     assert answer(folder, "ends with more") == "no"
@@ -344,16 +347,17 @@ def test_fashion_ends_farther_from_the_bound(folder: Folder) -> None:
     for found, wanted in (((near, far), "yes"), ((far, near), "no")):
         plane.compare_sources(folder, dict(zip(("mnist", "fashion-mnist"), found, strict=True)))
         assert answer(folder, words) == wanted
-        folder.claims.clear()
+        folder.findings.clear()
     plane.compare_sources(folder, {"mnist": near})
     assert answer(folder, words) == "not tested"
 
 
-def test_compression_is_a_rise_and_a_fall(folder: Folder) -> None:
+def test_compression_is_a_rise_and_a_fall() -> None:
     shapes = {
         "yes": np.array([1, 2, 3, 3, 3, 2.5, 2, 2, 2, 2]),
         "no": np.array([3, 2, 2, 2, 2, 2, 2, 2, 2, 2.0]),
     }
     for wanted, values in shapes.items():
-        plane._compression(folder, "x", {"net": planted(RELU_MLP, 0, 0, values)})
-        assert folder.claims[-1].agrees == wanted
+        networks = {"net": planted(RELU_MLP, 0, 0, values)}
+        row = plane.by_width(plane.fits_then_compresses, networks, Finding("", "no"))
+        assert row.verdict == wanted

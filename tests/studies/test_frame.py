@@ -9,8 +9,8 @@ import pytest
 
 from oip.core import plots
 from oip.core.errors import DataError, RunError
+from oip.studies.data import digest, every_source, load_images, study_data
 from oip.studies.report import Folder, MissingData, StudySettings, plain_numbers, write_overview
-from oip.studies.trained import digest, every_source, images, study_data
 
 
 def counted(calls: list[int]):
@@ -62,7 +62,7 @@ def test_the_digest_of_data_is_that_of_images_and_labels(tmp_path: Path) -> None
     ):
         path = tmp_path / f"{place}.npz"
         np.savez(path, images=some, labels=known)
-        found.append(images(folder, str(path), settings).digest)
+        found.append(load_images(folder, str(path), settings).digest)
     assert found[0] == found[1]
     assert len(set(found)) == 3
     bare = study_data(tmp_path / "0.npz", settings)
@@ -239,7 +239,7 @@ def test_missing_data_say_where_they_were_looked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_source_of_one_part_is_refused(tmp_path: Path, part: str) -> None:
     settings = StudySettings(data=(f"mnist-sample:{part}",))
-    with pytest.raises(DataError, match=r"both parts.*Say mnist-sample"):
+    with pytest.raises(DataError, match=r"both parts.*Use mnist-sample"):
         every_source(Folder(tmp_path, "kernels", settings), settings)
 
 
@@ -266,9 +266,9 @@ def test_digits_that_stand_for_mnist_are_told(
             raise MissingData(source, "nowhere", "Fetch it.")
         return study_data(source, settings, part)
 
-    monkeypatch.setattr("oip.studies.trained.study_data", nowhere)
+    monkeypatch.setattr("oip.studies.data.study_data", nowhere)
     folder = Folder(tmp_path, "kernels", StudySettings())
     assert [one.name for one in every_source(folder, StudySettings())] == ["mnist-sample"]
-    images(folder, "mnist", StudySettings())
+    load_images(folder, "mnist", StudySettings())
     assert len(folder.notes) == 1
-    assert ["stand for it" in text for text in folder.lacking] == [True, False]
+    assert ["replace it" in text for text in folder.lacking] == [True, False]

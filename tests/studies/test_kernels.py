@@ -10,11 +10,13 @@ import pytest
 
 from oip.cli.main import run
 from oip.core.progress import silent
-from oip.studies.kernels import _one_a_class, compare_sources
+from oip.studies.curves import Estimate
+from oip.studies.data import load_images
+from oip.studies.kernels import compare_sources, one_a_class
 from oip.studies.kernels_plots import heat_maps
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_study
-from oip.studies.trained import LENET, WIDTHS, images, watched_training
+from oip.studies.trained import LENET, WIDTHS, study_training
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +125,9 @@ def test_a_finished_study_is_not_computed_again(reports: Path, bars: Path) -> No
 
 def test_two_sources_are_compared_by_their_gains(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "kernels", StudySettings())
+    gains = (Estimate(0.02, 0.01), Estimate(0.3, 0.02), Estimate(0.04, 0.05), None)
     less, more, noisy, full = (
-        {width: dict.fromkeys(("LeNet", "DenseNet"), value) for width in WIDTHS}
-        for value in ((0.02, 0.01), (0.3, 0.02), (0.04, 0.05), None)
+        {width: dict.fromkeys(("LeNet", "DenseNet"), gain) for width in WIDTHS} for gain in gains
     )
     compare_sources(folder, {"mnist": more, "fashion-mnist": less})
     compare_sources(folder, {"mnist": less, "fashion-mnist": more})
@@ -133,14 +135,14 @@ def test_two_sources_are_compared_by_their_gains(tmp_path: Path) -> None:
     compare_sources(folder, {"mnist": noisy, "fashion-mnist": less})
     compare_sources(folder, {"mnist": full, "fashion-mnist": less})
     wanted = ["yes", "no", "not tested", "not tested", "not tested"]
-    assert [claim.agrees for claim in folder.claims] == wanted
-    assert "LeNet +0.02 bits against +0.30 bits" in folder.claims[0].found
-    assert "at the ceiling" in folder.claims[4].found
+    assert [finding.verdict for finding in folder.findings] == wanted
+    assert "LeNet, mnist +0.30 (+0.26 to +0.34)" in folder.findings[0].ours
+    assert "at the ceiling" in folder.findings[4].ours
 
 
 def test_one_image_of_each_class() -> None:
     images = np.arange(6)[:, None]
-    assert _one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
+    assert one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
 
 
 def test_kernels_at_the_ceiling_have_no_order_in_heat_maps(
@@ -148,8 +150,8 @@ def test_kernels_at_the_ceiling_have_no_order_in_heat_maps(
 ) -> None:
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     folder = Folder(reports / "kernels", "kernels", settings, shared=reports / "shared")
-    data = images(folder, str(bars), settings)
-    one = watched_training(folder, LENET, data, settings, silent)
+    data = load_images(folder, str(bars), settings)
+    one = study_training(folder, LENET, data, settings, silent)
     record = one.records["fixed"]
     most = np.array(record.file.class_ceilings)
     layers = list(record.layers)

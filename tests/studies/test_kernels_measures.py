@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oip.mi.ranking_result import spearman
-from oip.studies.kernels import _with_spread, alike
+from oip.studies.kernels import alike, with_spread
 
 
 def test_alike_is_the_mean_of_all_rank_correlations() -> None:
@@ -25,12 +25,12 @@ def test_alike_is_the_mean_of_all_rank_correlations() -> None:
 
 def test_the_spread_over_kernels_is_that_of_the_mean() -> None:
     values = np.random.default_rng(1).normal(size=400)
-    mean, spread = _with_spread(lambda some: values[some].mean(axis=-1), 400)
+    mean, spread = with_spread(lambda some: values[some].mean(axis=-1), 400)
     assert mean == pytest.approx(values.mean())
     assert spread == pytest.approx(values.std() / 20, rel=0.15)
-    again = _with_spread(lambda some: values[some].mean(axis=-1), 400)
+    again = with_spread(lambda some: values[some].mean(axis=-1), 400)
     assert again == (mean, spread)
 
 
 def test_of_what_is_unknown_the_spread_is_too() -> None:
-    assert np.isnan(_with_spread(lambda some: np.full(some.shape[:-1], np.nan), 5)).all()
+    assert np.isnan(with_spread(lambda some: np.full(some.shape[:-1], np.nan), 5)).all()

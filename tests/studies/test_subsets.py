@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oip.models.datasets import dataset
-from oip.studies.trained import fair_order, in_random_order, limited
+from oip.studies.data import fair_order, in_random_order, limited
 
 
 def data(labels):

@@ -8,11 +8,10 @@ import pytest
 from oip import models
 from oip.core.errors import SettingsError
 from oip.core.progress import silent
-from oip.studies import trained
 from oip.studies.report import Folder, StudySettings
-from oip.studies.trained import WIDTHS, Batches, Watched, kept_at, recorded_at
+from oip.studies.trained import WIDTHS, RecordedNetwork, kept_at, recorded_at, recorded_training
 
-WATCHED = Watched(
+NETWORK = RecordedNetwork(
     "lenet", ("Conv2D_1", "Conv2D_2"), ("Dense_1", "classes"), (("filters", (2, 3)),), batch=16
 )
 
@@ -22,15 +21,9 @@ def data(bars: Path):
     return models.load(f"{bars}:train"), models.load(f"{bars}:test")
 
 
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Saved every second iteration."""
-    monkeypatch.setattr(trained, "_REGULAR", 2)
-
-
-def done(path: Path, data, iterations: int, progress=silent):
+def training(path: Path, data, iterations: int, progress=silent, regular: int = 500):
     folder = Folder(path, "kernels", StudySettings())
-    return trained.trained(folder, WATCHED, *data, iterations, 0, progress)
+    return recorded_training(folder, NETWORK, *data, iterations, 0, progress, regular)
 
 
 def test_iterations_that_are_recorded_and_kept() -> None:
@@ -43,86 +36,94 @@ def test_iterations_that_are_recorded_and_kept() -> None:
         assert set(recorded_at(iterations)[:-1]) <= set(recorded_at(4 * iterations))
 
 
-def test_a_training_is_recorded_and_not_done_again(tmp_path: Path, data) -> None:
-    told: list[str] = []
-    first = done(tmp_path, data, 12)
-    again = done(tmp_path, data, 12, lambda label, *_: told.append(label))
-    assert not told
-    for one in (first, again):
-        assert set(one.records) == set(WIDTHS)
-        for width in WIDTHS:
-            record = one.records[width]
+def test_a_training_is_recorded_and_not_repeated(tmp_path: Path, data) -> None:
+    labels: list[str] = []
+    first = training(tmp_path, data, 12)
+    second = training(tmp_path, data, 12, lambda label, *_: labels.append(label))
+    assert not labels
+    for recorded in (first, second):
+        assert set(recorded.records) == set(WIDTHS)
+        for record in recorded.records.values():
             assert record.steps.tolist() == [0, 1, 2, 5, 10, 12]
             names = [layer.layer for layer in record.layers]
             assert names == ["Conv2D_1", "Conv2D_2", "Dense_1", "classes"]
             assert [layer.label.shape[1] for layer in record.layers] == [2, 3, 0, 0]
             assert record.file.at == "block"
-    assert first.accuracy == again.accuracy
+    assert first.accuracy == second.accuracy
     model = first.model(12)
-    images, labels = data[1].images, data[1].labels
-    right = model.predict(images, verbose=0).argmax(axis=1) == labels
+    right = model.predict(data[1].images, verbose=0).argmax(axis=1) == data[1].labels
     assert first.accuracy == pytest.approx(right.mean())
     start = first.model(0).get_weights()
     assert not np.allclose(start[-2], model.get_weights()[-2])
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, data, often: None
-) -> None:
-    whole = done(tmp_path / "whole", data, 9)
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, data) -> None:
+    whole = training(tmp_path / "whole", data, 9, regular=2)
 
-    def killed(label: str, so_far: int, total: int) -> None:
-        if so_far == 6:
+    def killed(label: str, done: int, total: int) -> None:
+        if done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        done(tmp_path / "cut", data, 9, killed)
-    begun: list[int] = []
-    cut = done(tmp_path / "cut", data, 9, lambda label, so_far, total: begun.append(so_far))
-    assert begun[0] == 6
+        training(tmp_path / "cut", data, 9, killed, regular=2)
+    steps: list[int] = []
+    cut = training(tmp_path / "cut", data, 9, lambda _, done, total: steps.append(done), regular=2)
+    assert steps[0] == 6
     for width in WIDTHS:
-        assert cut.records[width].steps.tolist() == whole.records[width].steps.tolist()
-        for one, other in zip(cut.records[width].layers, whole.records[width].layers, strict=True):
-            np.testing.assert_allclose(one.label, other.label, rtol=1e-3, atol=1e-4)
-            np.testing.assert_allclose(one.whole_label, other.whole_label, rtol=1e-3, atol=1e-4)
-    for one, other in zip(cut.model(9).get_weights(), whole.model(9).get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        first, second = cut.records[width], whole.records[width]
+        assert first.steps.tolist() == second.steps.tolist()
+        for layer, other in zip(first.layers, second.layers, strict=True):
+            np.testing.assert_allclose(layer.label, other.label, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(layer.whole_label, other.whole_label, rtol=1e-3, atol=1e-4)
+    for weights, others in zip(
+        cut.model(9).get_weights(), whole.model(9).get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-5)
+
+
+def test_a_training_killed_after_its_last_iteration_is_finished(tmp_path: Path, data) -> None:
+    def killed(label: str, done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training(tmp_path, data, 2, killed)
+    finished = training(tmp_path, data, 2)
+    assert finished.records["fixed"].steps.tolist() == [0, 1, 2]
+    assert len(finished.model(2).get_weights()) == len(finished.model(0).get_weights())
 
 
 def test_more_iterations_go_on_from_fewer_and_fewer_are_read_from_more(
-    tmp_path: Path, data, often: None
+    tmp_path: Path, data
 ) -> None:
-    short = done(tmp_path, data, 4)
-    begun: list[int] = []
-    long = done(tmp_path, data, 8, lambda label, so_far, total: begun.append(so_far))
-    assert begun[0] == 4
+    short = training(tmp_path, data, 4, regular=2)
+    steps: list[int] = []
+    long = training(tmp_path, data, 8, lambda _, done, total: steps.append(done), regular=2)
+    assert steps[0] == 4
     assert long.records["fixed"].steps.tolist() == [0, 1, 2, 4, 5, 6, 8]
-    again = done(tmp_path, data, 4)
-    assert again.records["fixed"].steps.tolist() == short.records["fixed"].steps.tolist()
-    assert again.accuracy == short.accuracy
+    second = training(tmp_path, data, 4, regular=2)
+    assert second.records["fixed"].steps.tolist() == short.records["fixed"].steps.tolist()
+    assert second.accuracy == short.accuracy
     with pytest.raises(SettingsError, match="8 iterations"):
-        done(tmp_path, data, 7)
-    # What was there is still there.
-    assert done(tmp_path, data, 8).records["fixed"].steps.tolist() == [0, 1, 2, 4, 5, 6, 8]
+        training(tmp_path, data, 7, regular=2)
+    # The longer training is still there.
+    whole = training(tmp_path, data, 8, regular=2)
+    assert whole.records["fixed"].steps.tolist() == [0, 1, 2, 4, 5, 6, 8]
 
 
-def test_other_data_and_other_options_are_other_trainings(tmp_path: Path, data) -> None:
-    first = done(tmp_path, data, 1)
+def test_other_data_and_other_seeds_are_other_trainings(tmp_path: Path, data) -> None:
+    first = training(tmp_path, data, 1)
     turned = (data[0], models.load("binary-12:test"))
-    with pytest.raises(Exception):  # noqa: B017 - whatever Keras says of images that do not fit
-        done(tmp_path, turned, 1)
-    assert done(tmp_path, data, 1).path == first.path
+    with pytest.raises(Exception):  # noqa: B017 - Keras chooses the error for images of a wrong size
+        training(tmp_path, turned, 1)
+    assert training(tmp_path, data, 1).path == first.path
     folder = Folder(tmp_path, "kernels", StudySettings())
-    other = trained.trained(folder, WATCHED, *data, 1, 1, silent)
+    other = recorded_training(folder, NETWORK, *data, 1, 1, silent)
     assert other.path != first.path
 
 
-def test_batches_hold_each_image_once_a_pass() -> None:
-    batches = Batches(10, 3, seed=4)
-    first = np.concatenate([batches.at(done) for done in range(3)])
-    second = np.concatenate([batches.at(done) for done in range(3, 6)])
-    assert len(set(first)) == len(set(second)) == 9
-    assert first.tolist() != second.tolist()
-    fresh = Batches(10, 3, seed=4)
-    np.testing.assert_array_equal(fresh.at(4), batches.at(4))
-    assert sorted(Batches(2, 5, 0).at(7)) in ([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
+def test_a_training_that_diverges_says_so(tmp_path: Path, data) -> None:
+    broken = RecordedNetwork("lenet", (), ("classes",), (("filters", (2, 3)),), 16, 1e30)
+    folder = Folder(tmp_path, "kernels", StudySettings())
+    with pytest.raises(SettingsError, match="a finite loss"):
+        recorded_training(folder, broken, *data, 5, 0, silent)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oip.studies.curves import (
-    by_width,
+    Estimate,
     drift,
     late,
     peak,
@@ -13,9 +13,14 @@ from oip.studies.curves import (
     trend,
 )
 from oip.studies.report import (
+    Finding,
+    Value,
+    above,
     agreement,
     all_of,
     at_ceiling,
+    graded,
+    joined,
     larger,
     shown,
 )
@@ -118,6 +123,38 @@ def test_what_is_unknown_says_so() -> None:
     assert shown(float("nan")) == "unknown"
 
 
-def test_what_both_widths_say_is_said_once() -> None:
-    assert by_width({"a": "same", "b": "same"}) == "same"
-    assert by_width({"a": "one", "b": "two"}) == "a width: one; b width: two"
+def test_values_as_text() -> None:
+    value = Value("LeNet", 0.534, 0.5, 0.56)
+    assert value.text() == "LeNet 0.53 (0.50 to 0.56)"
+    assert value.named("all", 100, ".0f").text() == "all 53 (50 to 56)"
+    assert Value("LeNet", 1.0, remark="at the ceiling").text() == "LeNet 1.00 (at the ceiling)"
+    assert Value("LeNet", float("nan")).text() == "LeNet unknown"
+    assert Value.spread("a", 1.0, 0.25).text() == Estimate(1.0, 0.25).named("a").text()
+    assert Value.spread("a", 1.0, 0.25).text() == "a 1.00 (0.50 to 1.50)"
+
+
+def test_a_finding_as_text_and_json() -> None:
+    values = {"relative width": [Value("LeNet", 0.5), Value("DenseNet", 1.0, 0.9, 1.1)]}
+    row = Finding("It rises.", "partly", "MI, bits", values, "Slowly.", n="3 nets", settings="s")
+    assert row.ours == "MI, bits: relative width: LeNet 0.50, DenseNet 1.00 (0.90 to 1.10). Slowly."
+    record = row.to_dict()
+    assert (record["found"], record["agrees"], record["sure"]) == (row.ours, "partly", "3 nets; s")
+    first = {"group": "relative width", "name": "LeNet", "value": 0.5, "low": None, "high": None}
+    assert record["values"][0] == first
+    assert Finding("a", "no", remark="b").ours == "b"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.02, 0.1, True), (0.0, 0.005, False), (0.0, 0.02, None), (np.nan, np.nan, None)],
+)
+def test_an_effect_is_judged_by_its_interval(low, high, expected) -> None:
+    assert above(Value("x", 0.0, low, high), 0.01) is expected
+
+
+def test_verdicts_over_verdicts_and_shares() -> None:
+    assert joined(["yes", "yes"]) == "yes"
+    assert joined(["no", "not tested"]) == "no"
+    assert joined(["yes", "not tested"]) == joined(["yes", "no"]) == "partly"
+    assert joined([]) == joined(["not tested"]) == "not tested"
+    assert [graded(share, 0.75, 0.5) for share in (0.8, 0.6, 0.2)] == ["yes", "partly", "no"]
