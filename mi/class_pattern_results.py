@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from oip.core.files import Json
-    from oip.network.responses import Panel
+    from oip.network.response_plots import Panel
 
 ALPHA = 0.05
 """p-value up to which a node counts."""
@@ -217,8 +217,7 @@ class CommonPatterns(SavedResult):
             most: maps that are drawn.
             color: `grey` or `viridis`.
         """
-        from oip.network.response_plots import colour_map
-        from oip.network.responses import Panel, arranged, as_planes, scaled
+        from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled
 
         rows = np.searchsorted(self.maps, self.order[: check_whole("maps that are drawn", most)])
         values = scaled(as_planes(self.cases.values)[:, rows], "own")
@@ -233,15 +232,15 @@ class CommonPatterns(SavedResult):
             panels += _case_panels(self.cases, values, self.class_name, hard, count)
         common = as_planes(self.common[None])[0, rows]
         own = as_planes(self.own[None])[0, rows]
-        figure, axes = arranged(
+        figure, axes = panel_figure(
             panels,
             self.maps[rows],
             across=1 + count,
-            colour=color,
+            color=color,
             marks=[(common & ~own, ALSO), (own, OWN)],
         )
         label = "share of the map's largest response; first column: share of images that respond"
-        plots.colour_bar(figure, axes, colour_map(color), (0.0, 1.0), label)
+        plots.colour_bar(figure, axes, color_map(color), (0.0, 1.0), label)
         _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
         plots.titled(
             figure,
@@ -441,8 +440,14 @@ class Separation(SavedResult):
             most: maps that are drawn, the most separating first.
             color: `grey` or `viridis`.
         """
-        from oip.network.response_plots import colour_map
-        from oip.network.responses import OWN_LABEL, Panel, arranged, as_planes, scaled
+        from oip.network.response_plots import (
+            OWN_LABEL,
+            Panel,
+            as_planes,
+            color_map,
+            panel_figure,
+            scaled,
+        )
 
         rows = np.arange(len(self))[: check_whole("maps that are drawn", most)]
         means = np.stack([self.first_mean, self.second_mean]).astype(np.float32)
@@ -459,14 +464,14 @@ class Separation(SavedResult):
                 panels += [None, *_case_panels(self.cases, values, name, True, count)]
         strong = as_planes(self.strong[None])[0, rows]
         more = as_planes(np.nan_to_num(self.node_effect)[None])[0, rows] > 0
-        figure, axes = arranged(
+        figure, axes = panel_figure(
             panels,
             self.maps[rows],
             across=1 + count,
-            colour=color,
+            color=color,
             marks=[(strong & ~more, ALSO), (strong & more, OWN)],
         )
-        plots.colour_bar(figure, axes, colour_map(color), (0.0, 1.0), OWN_LABEL)
+        plots.colour_bar(figure, axes, color_map(color), (0.0, 1.0), OWN_LABEL)
         _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
         plots.titled(
             figure, f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"
@@ -518,7 +523,7 @@ def _case_panels(
     cases: Cases, values: np.ndarray, name: str, hard: bool, count: int
 ) -> list[Panel | None]:
     """Return `count` panels of the examples or hard cases of a class, filled up with None."""
-    from oip.network.responses import Panel
+    from oip.network.response_plots import Panel
 
     rows = np.flatnonzero((cases.labels == name) & (cases.hard == hard))[:count]
     titles = cases.titles

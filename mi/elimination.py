@@ -43,10 +43,10 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
         ModelError: the layer makes no maps of its own.
         SettingsError: no next layer whose kernel can be fitted.
     """
-    from oip.network.channel_graph import of_network
+    from oip.network.channel_graph import Channels
     from oip.network.surgery import LARGEST, has_patches, inputs_of
 
-    graph = of_network(sample.network)
+    graph = Channels.of(sample.network)
     identities = graph.of_layer(sample.network, sample.layer)[sample.maps]
     next_layers = [
         reader
@@ -98,12 +98,12 @@ class _FittedKernel:
         identities: np.ndarray,
         images: np.ndarray,
     ):
-        from oip.network.surgery import images_wanted, kernel_matrix
+        from oip.network.surgery import images_needed, kernel_matrix
 
         kernel = kernel_matrix(reader.layer)
         taps = len(kernel)
         weights = kernel.reshape(-1, kernel.shape[-1])
-        images = images_wanted(network, reader.layer, images)
+        images = images_needed(network, reader.layer, images)
         covariance = _input_covariance(network, reader.layer, images)
         total = float(np.einsum("io,ij,jo->", weights, covariance, weights, optimize=True))
         ridge = _RIDGE * max(np.trace(covariance) / len(covariance), np.finfo(np.float32).tiny)

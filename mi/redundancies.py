@@ -370,7 +370,7 @@ def layer_grams(sample: LayerSample, width: Bandwidth) -> tuple[np.ndarray, np.n
 
 def gram_of_input(sample: LayerSample) -> np.ndarray:
     """Return the (n, n) Gram matrix of the images, standardized, at the median distance."""
-    images = sample.network.inputs.standardised(sample.images)
+    images = sample.network.inputs.standardized(sample.images)
     return gram(images.reshape(len(images), -1), Bandwidth())
 
 

@@ -204,7 +204,7 @@ class Ascent:
         if self._data is None or not needed:
             return None
         rows = np.linspace(0, len(self._data) - 1, min(len(self._data), _STATISTICS)).astype(int)
-        return DataStatistics.of(self.network.inputs.standardised(self._data[rows]))
+        return DataStatistics.of(self.network.inputs.standardized(self._data[rows]))
 
     @cached_property
     def _provably_dead(self) -> np.ndarray:
@@ -252,7 +252,7 @@ class Ascent:
     def _climb_from_data(self, maps: np.ndarray, data: np.ndarray) -> AscentByMap:
         """Climb from the data image that excites each map most, each start with other noise."""
         count = self.settings.starts
-        images = self.network.inputs.standardised(data[self.screening.data_best[maps]])
+        images = self.network.inputs.standardized(data[self.screening.data_best[maps]])
         noise, _ = self._noise.images(
             self.settings.seed, self.targets.index, np.arange(count), "beside data"
         )

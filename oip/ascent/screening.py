@@ -16,7 +16,7 @@ from oip.network.forward import (
     batch_rows,
     compiled_for_images,
     image_batches,
-    standardised_as_input,
+    standardize_as_input,
 )
 from oip.network.network import Network
 
@@ -192,7 +192,7 @@ def _on_data(
         best = np.where(values > strongest, rows.start + top, best)
         strongest = np.fmax(strongest, values)
         for number, mask in enumerate(different):
-            alike = standardised_as_input(images, network, mask.reshape(masks.shape[1:]))
+            alike = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
             own = mask_of == number
             scores[own] = np.fmax(scores[own], reactions(alike)[0].max(0)[own])
     return _OnData(scores, excited / len(data), best, ~_constant(low, high))

@@ -9,7 +9,7 @@ import numpy as np
 from oip.ascent.results import REASONS, VERDICTS
 from oip.ascent.screening import Screening
 from oip.network import layer_types
-from oip.network.activations import activation_of, closed_below_zero, limits
+from oip.network.activations import closed_below_zero, value_range
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.tracing import Call
@@ -130,7 +130,7 @@ def _convolution(network: Network, layer: LayerInfo) -> Call | None:
     output = layer.response
     function = output.then
     if not function and output.pre_activation != "same":
-        function = activation_of(call.layer)
+        function = layer_types.activation_of(call.layer)
     if not function or not closed_below_zero(function):
         return None
     if output.pre_activation == "input":
@@ -161,7 +161,7 @@ def _input_bounds(network: Network, call: Call) -> Bounds | None:
         if not call.direct and then is None:
             return None
         call = network.calls[source]
-        ends = limits(then if then is not None else activation_of(call.layer))
+        ends = value_range(then if then is not None else layer_types.activation_of(call.layer))
         if ends is None and then is not None:
             return None
         if ends is None:

@@ -258,7 +258,7 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
         ),
         layers=tuple(layers),
         maps_layers=len(network.layers),
-        assumed=not network.inputs.known,
+        assumed=not network.inputs.is_known,
     )
 
 

@@ -108,7 +108,8 @@ def command(
     Example:  oip activations model.keras --data mnist-sample --class 4 --class 9 --out pictures
     """
     from oip.core.files import check_writable
-    from oip.network.responses import ACROSS, check_budget, responses
+    from oip.network.response_plots import ACROSS
+    from oip.network.responses import check_budget, responses
 
     if bool(names) == (numbers is not None):
         received = "both" if names else "neither"

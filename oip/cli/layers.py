@@ -48,7 +48,7 @@ def command(model: ModelOptions, as_json: bool) -> None:
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
     print_table(headings, rows, network.name, left=("layer", "class"))
     spec = network.inputs
-    if spec.known:
+    if spec.is_known:
         mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (spec.mean, spec.std))
         click.echo(f"input {_sides(spec.shape)}, mean {mean}, std {std} (from {spec.source})")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import warnings
 from typing import Any
@@ -63,6 +64,20 @@ class Commands(click.Group):
             raise
 
 
+_PARAMETERS = re.compile(r"\b(imports|input)=\[?'([^']*)'\]?|\b(input_shape)=\(h, w[^)]*\)")
+
+
+def name_options(text: str) -> str:
+    """Let a hint name options, not parameters of `oip.Network`: `input='b'` as `--input b`."""
+
+    def option(match: re.Match[str]) -> str:
+        if match[3]:
+            return "--input-size"
+        return f"--{match[1].rstrip('s')} {match[2]}"
+
+    return _PARAMETERS.sub(option, text)
+
+
 def name_option(error: OipError, command: click.Command) -> None:
     """Let a message about a setting name its option: `input std: ...` as `--input-std: ...`."""
     setting, colon, rest = str(error).partition(":")
@@ -110,7 +125,7 @@ def run(arguments: list[str] | None = None) -> int:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, Notice):
-            click.echo(f"oip: {plain_text(message)}", err=True)
+            click.echo(f"oip: {plain_text(name_options(str(message)))}", err=True)
         else:
             original(message, category, *where, **more)
 
@@ -121,7 +136,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except OipError as error:
-        click.echo(f"oip: {plain_text(error)}", err=True)
+        click.echo(f"oip: {plain_text(name_options(str(error)))}", err=True)
         return error.exit_status
     except (click.Abort, KeyboardInterrupt):
         click.echo("oip: interrupted; what was finished is kept.", err=True)

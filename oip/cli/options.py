@@ -76,7 +76,7 @@ class ModelOptions:
 
         network = open_network(self.model, self.imports, data, self.size, self.input_name)
         self.set_input(network, data)
-        if not network.inputs.known:
+        if not network.inputs.is_known:
             if output is not None:
                 output.note(
                     "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "

@@ -1,8 +1,8 @@
-"""Which channels of a model hang together: what has to go when one map of a layer goes.
+"""The channels of a model that hang together: what has to go when one map of a layer goes.
 
 Every channel of every layer that makes channels gets an identity, and identities are carried
 through the model's calls. Adding two tensors makes their channels one; flattening repeats them;
-a normalisation over channels, or the model's output, locks them. A weight axis whose places bear
+a normalization over channels, or the model's output, locks them. A weight axis whose entries bear
 identities can then be cut wherever those go.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.tracing import Call
 
+if TYPE_CHECKING:
+    import keras
+
 _SAME = frozenset(
     "Activation ActivityRegularization AlphaDropout AveragePooling1D AveragePooling2D Cropping1D "
     "Cropping2D Dropout ELU GaussianDropout GaussianNoise GlobalAveragePooling1D "
@@ -28,17 +31,19 @@ _SAME = frozenset(
     "ZeroPadding2D".split()
 )
 _ELEMENTWISE = frozenset("Add Average Maximum Minimum Multiply Subtract".split())
+_Inputs: TypeAlias = "list[np.ndarray | None]"
+"""Identities (channels,) of each tensor that a call receives; None where none are followed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """An axis of one of a layer's weights whose places belong to channels."""
+    """An axis of one of a layer's weights whose entries belong to channels."""
 
     weight: int
-    """Place in `layer.weights`."""
+    """Index in `layer.weights`."""
     axis: int
     channels: np.ndarray
-    """(places,) int: identity of the channel at each place."""
+    """(entries,) int: identity of the channel of each entry."""
     reads: bool
     """The axis is that of what the layer receives, not of what it makes."""
 
@@ -47,16 +52,16 @@ class Cut:
 class Reader:
     """A layer whose kernel mixes the channels that it receives."""
 
-    layer: Any = field(repr=False)
+    layer: keras.Layer = field(repr=False)
     path: str
     uses: int
     channels: np.ndarray
-    """(places,) int: identities on the input axis of its kernel."""
+    """(entries,) int: identities on the input axis of its kernel."""
 
 
 @dataclass(eq=False)
 class Channels:
-    """The channels of a model and what they are tied to; `of_network` finds them."""
+    """The channels of a model and what they are tied to, see `Channels.of`."""
 
     cuts: dict[int, list[Cut]]
     """id of a layer -> its axes."""
@@ -69,12 +74,17 @@ class Channels:
     locked: dict[int, str]
     """Identity -> why the channel has to stay."""
 
+    @classmethod
+    def of(cls, network: Network) -> Channels:
+        """Follow every channel of a network from where it is made to where it is read."""
+        return _Follower(network).run()
+
     def same(self, channels: np.ndarray) -> np.ndarray:
-        """One identity for all channels that only go together, of an array of identities."""
+        """Return one identity for all channels that only go together, of an array of identities."""
         return self.parents[channels]
 
     def of_layer(self, network: Network, info: LayerInfo) -> np.ndarray:
-        """(maps,) int: identities of a layer's maps; maps that go together have the same one.
+        """Return the identities (maps,) of a layer's maps; the same for maps that go together.
 
         Raises:
             ModelError: the layer makes no channels of its own.
@@ -87,11 +97,11 @@ class Channels:
         return self.same(self.makers[id(convolution_call(network, info).layer)])
 
     def owns(self, network: Network, info: LayerInfo) -> bool:
-        """The layer makes channels of its own; a depthwise convolution does not."""
+        """Return whether the layer makes its channels; a depthwise convolution does not."""
         return id(convolution_call(network, info).layer) in self.makers
 
     def why_locked(self, channels: np.ndarray) -> str | None:
-        """Why one of these channels has to stay, None where all can go."""
+        """Return why one of these channels has to stay, None where all can go."""
         for identity in self.same(channels):
             if int(identity) in self.locked:
                 return self.locked[int(identity)]
@@ -99,19 +109,23 @@ class Channels:
 
 
 def convolution_call(network: Network, info: LayerInfo) -> Call:
-    """The call of the convolution itself, whose response `info` describes."""
+    """Return the call of the convolution itself, whose response `info` describes."""
     axes = len(network.inputs.shape) - 1
-    found = [
+    calls = [
         call
         for call in network.calls
         if layer_types.is_convolution(call.layer) and len(call.output_shape) == axes + 2
     ]
-    return found[info.index]
+    return calls[info.index]
 
 
-def of_network(network: Network) -> Channels:
-    """Follows every channel from where it is made to where it is read."""
-    return _Follower(network).run()
+class _KernelAxes(NamedTuple):
+    weights: tuple[int, ...]
+    """Indices of the weights that have the input axis."""
+    reads: int
+    """The input axis."""
+    makes: int
+    """The output axis, of the last of the weights."""
 
 
 class _Follower:
@@ -125,7 +139,7 @@ class _Follower:
         self.makers: dict[int, np.ndarray] = {}
         self.outputs: dict[int, np.ndarray] = {}
         self.readers: dict[int, Reader] = {}
-        self.after: list[np.ndarray | None] = []
+        self.after: _Inputs = []
 
     def run(self) -> Channels:
         calls = self.network.calls
@@ -135,33 +149,32 @@ class _Follower:
         for call in calls:
             if call.number not in read:
                 self._lock([self.after[call.number]], "it is the model's output")
-        parents = _joined(self.count, self.ties)
-        found = Channels(
-            self.cuts, self.makers, self.outputs, list(self.readers.values()), parents, {}
-        )
-        for channels, why in self.locks:
-            for identity in found.same(channels):
-                found.locked.setdefault(int(identity), why)
-        return found
+        parents = _first_of_tied(self.count, self.ties)
+        readers = list(self.readers.values())
+        channels = Channels(self.cuts, self.makers, self.outputs, readers, parents, {})
+        for identities, why in self.locks:
+            for identity in channels.same(identities):
+                channels.locked.setdefault(int(identity), why)
+        return channels
 
     def _through(self, call: Call) -> np.ndarray | None:
         """Identities of the channels of a call's output; None where none are followed."""
         inputs = self._inputs(call)
         kind = type(call.layer).__name__
         if layer_types.is_convolution(call.layer) or kind == "Dense":
-            return self._kernel(call, inputs[0] if len(inputs) == 1 else None, inputs)
-        known = [one for one in inputs if one is not None]
-        if not known:
+            return self._kernel(call, inputs)
+        followed = _followed(inputs)
+        if not followed:
             return None
         if kind in _ELEMENTWISE:
             return self._elementwise(call, inputs)
         if kind == "Concatenate":
             return self._concatenated(call, inputs)
-        if len(inputs) != 1 or kind == "Softmax" or _normalises(call.layer):
+        if len(inputs) != 1 or kind == "Softmax" or _mixes_channels(call.layer):
             return self._lock(inputs, f"'{call.path}' ({kind}) mixes channels")
-        channels = known[0]
+        channels = followed[0]
         if kind == "BatchNormalization":
-            return self._normalised(call, channels)
+            return self._normalized(call, channels)
         if kind == "PReLU":
             return self._each_weight(call, channels)
         if kind in ("Flatten", "Reshape"):
@@ -170,29 +183,25 @@ class _Follower:
             return channels
         return self._lock(inputs, f"what '{call.path}' ({kind}) does with channels is not known")
 
-    def _inputs(self, call: Call) -> list[np.ndarray | None]:
-        """Identities of each tensor that the call receives."""
+    def _inputs(self, call: Call) -> _Inputs:
         before = [None if source < 0 else self.after[source] for source in call.sources]
         widths = [self._width(shape) for shape in call.input_shapes]
         if call.direct and len(before) == len(widths):
-            told = [None if one is None else len(one) for one in before]
-            if all(
-                width is None or width == wide for width, wide in zip(told, widths, strict=True)
-            ):
+            pairs = zip(before, widths, strict=True)
+            if all(channels is None or len(channels) == width for channels, width in pairs):
                 return before
-        known = [one for one in before if one is not None]
-        if not known:
+        followed = _followed(before)
+        if not followed:
             return [None] * len(widths)
-        if call.plain and len(widths) == 1 and all(len(one) == widths[0] for one in known):
-            if len(known) < len(before):
-                self._lock(known, f"what '{call.path}' receives is mixed with other channels")
-            return [self._tied(known)]
-        self._lock(known, f"what leads to '{call.path}' is not followed")
+        same_width = all(len(channels) == widths[0] for channels in followed)
+        if call.plain and len(widths) == 1 and same_width:
+            if len(followed) < len(before):
+                self._lock(followed, f"what '{call.path}' receives is mixed with other channels")
+            return [self._tied(followed)]
+        self._lock(followed, f"what leads to '{call.path}' is not followed")
         return [None] * len(widths)
 
-    def _kernel(
-        self, call: Call, channels: np.ndarray | None, inputs: list[np.ndarray | None]
-    ) -> np.ndarray | None:
+    def _kernel(self, call: Call, inputs: _Inputs) -> np.ndarray | None:
         layer = call.layer
         kind = type(layer).__name__
         if len(inputs) != 1:
@@ -200,22 +209,22 @@ class _Follower:
         axes = _kernel_axes(kind)
         if axes is None or getattr(layer, "groups", 1) != 1:
             return self._lock(inputs, f"'{call.path}' ({kind}) has groups or an unknown kernel")
+        channels = inputs[0]
         if kind.startswith("Depthwise"):
             return self._depthwise(call, channels)
-        weight, read, made = axes
         if channels is not None:
-            self._read(call, weight, read, channels)
+            self._read(call, axes, channels)
         elif id(layer) in self.readers:
             self._lock([self.readers[id(layer)].channels], f"'{call.path}' also reads other things")
         if id(layer) not in self.makers:
-            mine = self._new(int(layer.weights[weight[-1]].shape[made]))
-            self.makers[id(layer)] = mine
-            self._cut(layer, Cut(weight[-1], made, mine, False))
-            if getattr(layer, "bias", None) is not None:
-                self._cut(layer, Cut(len(layer.weights) - 1, 0, mine, False))
+            kernel = axes.weights[-1]
+            made = self._new(int(layer.weights[kernel].shape[axes.makes]))
+            self.makers[id(layer)] = made
+            self._cut(layer, Cut(kernel, axes.makes, made, False))
+            self._cut_bias(layer, made)
         return self.makers[id(layer)]
 
-    def _read(self, call: Call, weights: tuple[int, ...], axis: int, channels: np.ndarray) -> None:
+    def _read(self, call: Call, axes: _KernelAxes, channels: np.ndarray) -> None:
         layer = call.layer
         if id(layer) in self.readers:
             earlier = self.readers[id(layer)]
@@ -228,9 +237,9 @@ class _Follower:
             self._lock([channels], f"'{call.path}' also reads what has no maps")
             return
         self.readers[id(layer)] = Reader(layer, call.path, 1, channels)
-        for weight in weights:
-            size = int(layer.weights[weight].shape[axis])
-            self._cut(layer, Cut(weight, axis, np.repeat(channels, size // len(channels)), True))
+        for weight in axes.weights:
+            repeats = int(layer.weights[weight].shape[axes.reads]) // len(channels)
+            self._cut(layer, Cut(weight, axes.reads, np.repeat(channels, repeats), True))
 
     def _depthwise(self, call: Call, channels: np.ndarray | None) -> np.ndarray | None:
         layer = call.layer
@@ -242,25 +251,26 @@ class _Follower:
             self.readers[id(layer)] = Reader(layer, call.path, 1, channels)
             self._cut(layer, Cut(0, -2, channels, True))
         made = np.repeat(channels, int(layer.depth_multiplier))
-        if getattr(layer, "bias", None) is not None and call.use == 0:
-            self._cut(layer, Cut(len(layer.weights) - 1, 0, made, False))
+        if call.use == 0:
+            self._cut_bias(layer, made)
         return made
 
-    def _normalised(self, call: Call, channels: np.ndarray) -> np.ndarray | None:
+    def _normalized(self, call: Call, channels: np.ndarray) -> np.ndarray | None:
         rank = len(call.output_shape)
         axis = call.layer.axis
-        if (axis[0] if isinstance(axis, (list, tuple)) else axis) % rank != self._place(rank):
-            return self._lock([channels], f"'{call.path}' normalises another axis")
+        axis = axis[0] if isinstance(axis, (list, tuple)) else axis
+        if axis % rank != self._channel_axis(rank):
+            return self._lock([channels], f"'{call.path}' normalizes another axis")
         return self._each_weight(call, channels)
 
     def _each_weight(self, call: Call, channels: np.ndarray) -> np.ndarray | None:
         """A layer whose weights have the channels on their last axis."""
         if call.use > 0:
             return self._lock([channels], f"'{call.path}' is used several times")
-        for place, weight in enumerate(call.layer.weights):
+        for index, weight in enumerate(call.layer.weights):
             if not weight.shape or weight.shape[-1] != len(channels):
                 return self._lock([channels], f"weights of '{call.path}' are of another size")
-            self._cut(call.layer, Cut(place, -1, channels, False))
+            self._cut(call.layer, Cut(index, -1, channels, False))
         return channels
 
     def _reshaped(self, call: Call, channels: np.ndarray) -> np.ndarray | None:
@@ -271,87 +281,93 @@ class _Follower:
         if flat and width is not None and width % len(channels) == 0:
             moved = getattr(call.layer, "data_format", None) == "channels_first"
             repeated = np.repeat if self.axis == 1 and not moved else np.tile
-            found = repeated(channels, width // len(channels))
+            reshaped = repeated(channels, width // len(channels))
         elif self.axis == -1 and width == len(channels):
-            found = channels
+            reshaped = channels
         else:
             return self._lock([channels], f"'{call.path}' takes channels apart")
         if type(call.layer).__name__ == "Reshape":
-            self.outputs[id(call.layer)] = found
-        return found
+            self.outputs[id(call.layer)] = reshaped
+        return reshaped
 
-    def _elementwise(self, call: Call, inputs: list[np.ndarray | None]) -> np.ndarray | None:
+    def _elementwise(self, call: Call, inputs: _Inputs) -> np.ndarray | None:
         width = self._width(call.output_shape)
-        full = [one for one in inputs if one is not None and len(one) == width]
+        followed = _followed(inputs)
+        full = [channels for channels in followed if len(channels) == width]
         wide = [self._width(shape) == width for shape in call.input_shapes]
         if len(full) < sum(wide):
             return self._lock(inputs, f"'{call.path}' adds what has no maps, such as the image")
-        self._lock(
-            [one for one in inputs if one is not None and len(one) != width],
-            f"'{call.path}' spreads it over all channels",
-        )
+        narrow = [channels for channels in followed if len(channels) != width]
+        self._lock(narrow, f"'{call.path}' spreads it over all channels")
         return self._tied(full)
 
-    def _concatenated(self, call: Call, inputs: list[np.ndarray | None]) -> np.ndarray | None:
+    def _concatenated(self, call: Call, inputs: _Inputs) -> np.ndarray | None:
         rank = len(call.output_shape)
-        if call.layer.axis % rank != self._place(rank):
-            known = [one for one in inputs if one is not None]
-            if len(known) < len(inputs):
+        if call.layer.axis % rank != self._channel_axis(rank):
+            followed = _followed(inputs)
+            if len(followed) < len(inputs):
                 return self._lock(inputs, f"'{call.path}' joins it to what has no maps")
-            return self._tied(known)
+            return self._tied(followed)
         widths = [self._width(shape) for shape in call.input_shapes]
         if None in widths:
             return self._lock(inputs, f"'{call.path}' joins tensors of free size")
-        parts = [
-            self._locked(int(width or 0)) if one is None else one
-            for one, width in zip(inputs, widths, strict=True)
-        ]
-        return np.concatenate(parts)
-
-    def _locked(self, width: int) -> np.ndarray:
-        fresh = self._new(width)
-        self.locks.append((fresh, "no layer with maps makes it"))
-        return fresh
+        return np.concatenate(
+            [
+                self._new_locked(int(width or 0)) if channels is None else channels
+                for channels, width in zip(inputs, widths, strict=True)
+            ]
+        )
 
     def _tied(self, parts: list[np.ndarray]) -> np.ndarray:
-        for other in parts[1:]:
-            self.ties.extend(zip(parts[0].tolist(), other.tolist(), strict=True))
+        for part in parts[1:]:
+            self.ties.extend(zip(parts[0].tolist(), part.tolist(), strict=True))
         return parts[0]
 
     def _lock(self, parts: Iterable[np.ndarray | None], why: str) -> None:
-        self.locks.extend((one, why) for one in parts if one is not None)
+        self.locks.extend((channels, why) for channels in _followed(parts))
 
     def _new(self, width: int) -> np.ndarray:
         self.count += width
         return np.arange(self.count - width, self.count)
 
-    def _cut(self, layer: Any, cut: Cut) -> None:
+    def _new_locked(self, width: int) -> np.ndarray:
+        channels = self._new(width)
+        self._lock([channels], "no layer with maps makes it")
+        return channels
+
+    def _cut(self, layer: keras.Layer, cut: Cut) -> None:
         self.cuts.setdefault(id(layer), []).append(cut)
 
-    def _place(self, rank: int) -> int:
+    def _cut_bias(self, layer: keras.Layer, channels: np.ndarray) -> None:
+        if getattr(layer, "bias", None) is not None:
+            self._cut(layer, Cut(len(layer.weights) - 1, 0, channels, False))
+
+    def _channel_axis(self, rank: int) -> int:
         return 1 if self.axis == 1 and rank > 2 else rank - 1
 
     def _width(self, shape: tuple[int | None, ...]) -> int | None:
-        return shape[self._place(len(shape))] if shape else None
+        return shape[self._channel_axis(len(shape))] if shape else None
 
 
-def _kernel_axes(kind: str) -> tuple[tuple[int, ...], int, int] | None:
-    """Weights that hold the input axis, that axis, and the output axis (of the last of them)."""
+def _followed(inputs: Iterable[np.ndarray | None]) -> list[np.ndarray]:
+    return [channels for channels in inputs if channels is not None]
+
+
+def _kernel_axes(kind: str) -> _KernelAxes | None:
     if kind.startswith("Separable"):
-        return (0, 1), -2, -1
+        return _KernelAxes((0, 1), -2, -1)
     if kind in ("Conv1DTranspose", "Conv2DTranspose"):
-        return (0,), -1, -2
+        return _KernelAxes((0,), -1, -2)
     if kind in ("Conv1D", "Conv2D", "Dense") or kind.startswith("Depthwise"):
-        return (0,), -2, -1
+        return _KernelAxes((0,), -2, -1)
     return None
 
 
-def _normalises(layer: Any) -> bool:
-    """An activation that mixes channels, such as softmax."""
+def _mixes_channels(layer: keras.Layer) -> bool:
     return layer_types.activation_name(layer) in ("softmax", "log_softmax", "sparsemax")
 
 
-def _joined(count: int, ties: list[tuple[int, int]]) -> np.ndarray:
+def _first_of_tied(count: int, ties: list[tuple[int, int]]) -> np.ndarray:
     """(count,) int: the first identity of those that each is tied to, over any number of ties."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -1,13 +1,11 @@
-"""Convolution of few bands whose gradient is quick on a CPU.
+"""Convolution of few bands, and max pooling, with gradients that are fast on a CPU.
 
 A first layer has one or three bands in and many maps out. TensorFlow's gradient with respect to its
-input is then much slower than the arithmetic asks for. As one matrix product (maps by taps and
+input is then much slower than the arithmetic requires. As one matrix product (maps by taps and
 bands), whose columns are shifted and added, it is two to three times faster.
 
-Max pooling whose gradient is quick on a CPU.
-
-TensorFlow's gradient of max pooling looks every window up again and costs more than the convolution
-before it. Where windows do not overlap, comparing the input with its own maximum, spread over the
+TensorFlow's gradient of max pooling searches every window again and costs more than the convolution
+before it. Where windows do not overlap, comparing the input with its own maximum, repeated over the
 window, is several times faster. The two differ only in windows with several equal maxima: here all
 of them receive the gradient, there the first. Behind a ReLU such ties are zeros, whose gradient is
 zero either way.
@@ -16,14 +14,18 @@ zero either way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Tensor, Variable
 
 _FEW = 32
-"""Taps times bands, at most."""
+"""Most taps times bands."""
 
 
-def can_be_narrow(layer: Any) -> bool:
-    """Plain convolution in two dimensions, stride 1, with few taps and bands."""
+def has_fast_convolution(layer: keras.Layer) -> bool:
+    """Return whether a layer is a plain 2-D convolution of stride 1 with few taps and bands."""
     from keras import layers
 
     kernel = getattr(layer, "kernel", None)
@@ -39,53 +41,53 @@ def can_be_narrow(layer: Any) -> bool:
     )
 
 
-def narrow_convolution(layer: Any, convolve: Callable[..., Any]) -> Callable[..., Any]:
-    """The layer's `convolution_op` with the quick gradient; values are the layer's own."""
+def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the layer's `convolution_op` with the fast gradient; values are the layer's own."""
     import tensorflow as tf
 
     rows, columns = layer.kernel_size
     same = layer.padding == "same"
     above, left = ((rows - 1) // 2, (columns - 1) // 2) if same else (0, 0)
 
-    def convolved(images: Any, kernel: Any) -> Any:
+    def convolved(images: Tensor, kernel: Variable) -> Tensor:
         weights = tf.convert_to_tensor(kernel)
         bands = int(weights.shape[2] or 0)
 
         @tf.custom_gradient
-        def run(images: Any) -> Any:
-            answer = convolve(images, weights)
+        def run(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            output = convolve(images, weights)
 
-            def gradient(upstream: Any) -> Any:
-                flat = tf.reshape(upstream, [-1, upstream.shape[-1]])
-                taps = tf.reshape(weights, [rows * columns * bands, -1])
+            def gradient(upstream: Tensor) -> Tensor:
+                flat = tf.reshape(upstream, [-1, upstream.shape[-1]])  # (n h w, maps)
+                taps = tf.reshape(weights, [rows * columns * bands, -1])  # (taps bands, maps)
                 spread = tf.reshape(
                     tf.matmul(taps, flat, transpose_b=True),
                     [rows * columns, bands, -1, upstream.shape[1], upstream.shape[2]],
                 )
                 back = [
-                    _shifted(spread[place], *divmod(place, columns), rows, columns)
-                    for place in range(rows * columns)
+                    _shifted(spread[tap], *divmod(tap, columns), rows, columns)
+                    for tap in range(rows * columns)
                 ]
-                whole = tf.transpose(tf.add_n(back), [1, 2, 3, 0])
+                whole = tf.transpose(tf.add_n(back), [1, 2, 3, 0])  # (n, h', w', bands)
                 high, wide = images.shape[1], images.shape[2]
                 return whole[:, above : above + high, left : left + wide]
 
-            return answer, gradient
+            return output, gradient
 
         return run(images)
 
     return convolved
 
 
-def _shifted(values: Any, row: int, column: int, rows: int, columns: int) -> Any:
-    """(b, n, h, w) moved to where a tap looked, in the whole that all taps cover."""
+def _shifted(values: Tensor, row: int, column: int, rows: int, columns: int) -> Tensor:
+    """(bands, n, h, w) moved to where a tap looked, in the whole that all taps cover."""
     import tensorflow as tf
 
     return tf.pad(values, [[0, 0], [0, 0], [row, rows - 1 - row], [column, columns - 1 - column]])
 
 
-def can_be_quick(layer: Any) -> bool:
-    """Max pooling in two dimensions with windows side by side and nothing padded."""
+def has_fast_pooling(layer: keras.Layer) -> bool:
+    """Return whether a layer is 2-D max pooling with windows side by side and no padding."""
     from keras import layers
 
     return (
@@ -96,17 +98,17 @@ def can_be_quick(layer: Any) -> bool:
     )
 
 
-def quick_pooling(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-    """The layer's `call` with the quick gradient; values are the layer's own."""
+def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the layer's `call` with the fast gradient; values are the layer's own."""
     import tensorflow as tf
 
     rows, columns = layer.pool_size
 
     @tf.custom_gradient
-    def pooled(images: Any) -> Any:
-        top = call(images)
+    def pooled(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        top = call(images)  # (n, h, w, maps)
 
-        def gradient(upstream: Any) -> Any:
+        def gradient(upstream: Tensor) -> Tensor:
             high, wide, maps = top.shape[1], top.shape[2], top.shape[3]
             inner = images[:, : high * rows, : wide * columns]
             windows = tf.reshape(inner, [-1, high, rows, wide, columns, maps])

@@ -1,34 +1,46 @@
-"""The model cut at one layer or several: run up to there, in the graph being traced, no further.
+"""Forward passes: up to one layer or several, in the graph being traced, in batches of images.
 
-Models with NaN or infinity among their weights, so that it reaches what it reaches.
-
-Some processors compute convolution and ReLU as one operation in which NaN becomes zero, and a
-broken map then looks dead. Max pooling on them ignores NaN, and gives the lowest finite number
-where there is nothing else. In the graphs of such models NaN is handed around both.
+Models with NaN or infinity among their weights need care, so that it reaches what it reaches. Some
+processors compute convolution and ReLU as one operation in which NaN becomes zero, and a broken map
+then looks dead. Max pooling on them ignores NaN, and gives the lowest finite number where there is
+nothing else. In the graphs of such models NaN is passed on around both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oip.network.fast_gradients import (
-    can_be_narrow,
-    can_be_quick,
-    narrow_convolution,
-    quick_pooling,
+    fast_convolution,
+    fast_pooling,
+    has_fast_convolution,
+    has_fast_pooling,
 )
 from oip.network.layer_types import is_activation, is_max_pooling
 from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.tracing import arranged, leaf_layers, shadowed
+from oip.network.tracing import arrange_inputs, leaf_layers, shadowed
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Graph, Tensor, TensorSpec, Variable
+
+    TensorFunction = Callable[..., Tensor]
 
 
-def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
-    """`function` as one TensorFlow graph, which is given back when nobody holds it any more.
+class LayerActivations(NamedTuple):
+    """A layer before and after its activation, (n, *nodes, maps) float32 each."""
+
+    pre_activation: Tensor
+    response: Tensor
+
+
+def compiled(function: Callable, *signature: TensorSpec) -> Callable[..., Any]:
+    """Compile a function to one TensorFlow graph, which is freed when nothing refers to it.
 
     The graph is traced here and never again, whatever the batch size; calling it does not pass
     through TensorFlow's count of retraced functions, which takes one function for each layer for
@@ -46,8 +58,8 @@ def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any
     return concrete
 
 
-def _forget_gradients(graph: Any) -> None:
-    """Takes the custom gradients of a traced graph out of TensorFlow's registry.
+def _forget_gradients(graph: Graph) -> None:
+    """Remove the custom gradients of a traced graph from TensorFlow's registry.
 
     The registry holds each for ever, and with it the graph that it was traced in: some MiB for
     every layer of a network, also where only a Keras activation brings one along.
@@ -59,8 +71,8 @@ def _forget_gradients(graph: Any) -> None:
         return  # another TensorFlow: its graphs stay, results are the same
     definition = graph.as_graph_def()
     nodes = [*definition.node]
-    for part in definition.library.function:
-        nodes.extend(part.node_def)
+    for function in definition.library.function:
+        nodes.extend(function.node_def)
     for node in nodes:
         if "_gradient_op_type" in node.attr:
             name = node.attr["_gradient_op_type"].s.decode()
@@ -69,63 +81,62 @@ def _forget_gradients(graph: Any) -> None:
 
 
 @contextmanager
-def nan_kept(layers: Sequence[Any]) -> Iterator[None]:
-    """For the time of the block, activations and max pooling of these layers answer NaN for NaN."""
+def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
+    """Let activations and max pooling of these layers give NaN for NaN within the block."""
     fused = [layer for layer in layers if callable(vars(layer).get("activation"))]
-    own = [vars(layer)["activation"] for layer in fused]
+    activations = [layer.__dict__["activation"] for layer in fused]
     pools = [layer for layer in layers if is_max_pooling(layer)]
     plain = [layer for layer in layers if is_activation(layer)]
-    with shadowed(pools, _around_pooling), shadowed(plain, _around_call):
+    with (
+        shadowed(pools, lambda _, call: _pooling_with_nan(call)),
+        shadowed(plain, lambda _, call: _activation_with_nan(call)),
+    ):
         try:
-            for layer, activation in zip(fused, own, strict=True):
-                vars(layer)["activation"] = _around(activation)
+            for layer, activation in zip(fused, activations, strict=True):
+                layer.__dict__["activation"] = _activation_with_nan(activation)
             yield
         finally:
-            for layer, activation in zip(fused, own, strict=True):
-                vars(layer)["activation"] = activation
+            for layer, activation in zip(fused, activations, strict=True):
+                layer.__dict__["activation"] = activation
 
 
-def _around_call(_layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-    return _around(call)
-
-
-def _around_pooling(_layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+def _pooling_with_nan(call: TensorFunction) -> TensorFunction:
     """NaN where the window holds one, minus infinity where it holds nothing else."""
     import tensorflow as tf
 
-    def kept(values: Any, *args: Any, **kwargs: Any) -> Any:
-        pooled = call(values, *args, **kwargs)
+    def pooled(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result = call(values, *args, **kwargs)
         if not values.dtype.is_floating:
-            return pooled
+            return result
         broken = call(tf.cast(tf.math.is_nan(values), values.dtype), *args, **kwargs) > 0
         infinite = tf.constant(-np.inf, values.dtype)
-        pooled = tf.where(pooled > values.dtype.min, pooled, infinite)
-        return tf.where(broken, tf.constant(np.nan, values.dtype), pooled)
+        result = tf.where(result > values.dtype.min, result, infinite)
+        return tf.where(broken, tf.constant(np.nan, values.dtype), result)
 
-    return kept
+    return pooled
 
 
-def _around(activation: Callable[..., Any]) -> Callable[..., Any]:
+def _activation_with_nan(activation: TensorFunction) -> TensorFunction:
     import tensorflow as tf
 
-    def kept(values: Any, *args: Any, **kwargs: Any) -> Any:
+    def activated(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return tf.where(tf.math.is_nan(values), values, activation(values, *args, **kwargs))
 
-    return kept
+    return activated
 
 
 class _Reached(BaseException):
-    """Leaves the model when all places are reached; Keras wraps what derives from Exception."""
+    """Leaves the model when all layers are reached; Keras wraps what derives from Exception."""
 
 
 def run_to(
-    model: Any,
-    inputs: Sequence[Any],
+    model: keras.Model,
+    inputs: Sequence[Tensor],
     output: LayerOutput,
-    instead: Sequence[tuple[Any, Any]] = (),
+    instead: Sequence[tuple[Variable, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
-) -> tuple[Any, Any]:
+) -> LayerActivations:
     """Run a model up to a layer, while a `tf.function` is traced.
 
     What comes after the layer is never part of the graph. The model's layers are left as they were.
@@ -139,20 +150,20 @@ def run_to(
         spoiled: weights hold NaN or infinity, which must not be lost on the way.
 
     Returns:
-        Pre-activation and response, (n, *nodes, maps) float32 each, whatever the model's layout.
+        Pre-activation and response, with the channels last whatever the model's layout.
     """
     return run_to_all(model, inputs, [output], instead, for_gradient, spoiled)[0]
 
 
 def run_to_all(
-    model: Any,
-    inputs: Sequence[Any],
+    model: keras.Model,
+    inputs: Sequence[Tensor],
     outputs: Sequence[LayerOutput],
-    instead: Sequence[tuple[Any, Any]] = (),
+    instead: Sequence[tuple[Variable, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
-) -> list[tuple[Any, Any]]:
-    """Run a model up to the last of several layers; pre-activation and response of each.
+) -> list[LayerActivations]:
+    """Run a model up to the last of several layers, and return the activations of each.
 
     Args:
         outputs: of the layers.
@@ -160,29 +171,31 @@ def run_to_all(
     """
     import keras
 
-    reached: dict[int, tuple[Any, Any]] = {}
+    reached: dict[int, LayerActivations] = {}
     counts: dict[int, int] = {}
 
-    def stop(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    def stop(layer: keras.Layer, call: TensorFunction) -> TensorFunction:
         mine = [index for index, output in enumerate(outputs) if output.layer is layer]
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Tensor:
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
             here = [index for index in mine if outputs[index].use == use]
             if not here:
                 return call(*args, **kwargs)
-            before, given = _around_activation(layer, call, args, kwargs)
+            before, after = _around_activation(layer, call, args, kwargs)
+            sources = {
+                "input": args[0] if args else next(iter(kwargs.values()), None),
+                "fused": before,
+                "same": after,
+            }
             for index in here:
                 output = outputs[index]
-                after = given if output.then is None else output.then(given)
-                if output.pre_activation == "input":
-                    reached[index] = (args[0] if args else next(iter(kwargs.values())), after)
-                else:
-                    reached[index] = (before if output.pre_activation == "fused" else given, after)
+                response = after if output.then is None else output.then(after)
+                reached[index] = LayerActivations(sources[output.pre_activation], response)
             if len(reached) == len(outputs):
                 raise _Reached
-            return given
+            return after
 
         return counted
 
@@ -192,60 +205,61 @@ def run_to_all(
         if instead:
             stack.enter_context(keras.StatelessScope(state_mapping=list(instead)))
         if for_gradient:
-            pools = [layer for layer in rest if can_be_quick(layer)]
-            narrow = [layer for layer in rest if can_be_narrow(layer)]
-            stack.enter_context(shadowed(pools, quick_pooling))
-            stack.enter_context(shadowed(narrow, narrow_convolution, "convolution_op"))
+            pools = [layer for layer in rest if has_fast_pooling(layer)]
+            narrow = [layer for layer in rest if has_fast_convolution(layer)]
+            stack.enter_context(shadowed(pools, fast_pooling))
+            stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
         if spoiled and not instead:
             stack.enter_context(nan_kept([*rest, *ends]))
         stack.enter_context(shadowed(ends, stop))
         try:
-            model(arranged(model, inputs), training=False)
+            model(arrange_inputs(model, inputs), training=False)
         except _Reached:
             return [
-                _plain(*reached[index], output.channels_first)
+                _channels_last(reached[index], output.channels_first)
                 for index, output in enumerate(outputs)
             ]
     missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")
 
 
-def _plain(before: Any, after: Any, channels_first: bool) -> tuple[Any, Any]:
+def _channels_last(activations: LayerActivations, channels_first: bool) -> LayerActivations:
     """Both as float32 with the channels last; one tensor stays one tensor."""
     import tensorflow as tf
 
-    def plain(tensor: Any) -> Any:
+    def moved(tensor: Tensor) -> Tensor:
         tensor = tf.cast(tensor, tf.float32)
         if channels_first:
             tensor = tf.transpose(tensor, [0, *range(2, len(tensor.shape)), 1])
         return tensor
 
+    before, after = activations
     if before is after:
-        both = plain(after)
-        return both, both
-    return plain(before), plain(after)
+        both = moved(after)
+        return LayerActivations(both, both)
+    return LayerActivations(moved(before), moved(after))
 
 
 def _around_activation(
-    layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Any]:
-    """What a layer's own activation receives and returns; twice the output where it has none."""
+    layer: keras.Layer, call: TensorFunction, args: tuple, kwargs: dict[str, Any]
+) -> LayerActivations:
+    """The input and output of a layer's own activation; twice the output where it has none."""
     activation = vars(layer).get("activation")
     if not callable(activation):
         after = call(*args, **kwargs)
-        return after, after
-    received: list[Any] = []
+        return LayerActivations(after, after)
+    received: list[Tensor] = []
 
-    def noted(value: Any) -> Any:
+    def recorded(value: Tensor) -> Tensor:
         received.append(value)
         return activation(value)
 
-    vars(layer)["activation"] = noted
+    layer.__dict__["activation"] = recorded
     try:
         after = call(*args, **kwargs)
     finally:
-        vars(layer)["activation"] = activation
-    return (received[-1] if received else after), after
+        layer.__dict__["activation"] = activation
+    return LayerActivations(received[-1] if received else after, after)
 
 
 def batch_size(bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512) -> int:
@@ -284,7 +298,7 @@ def run_in_batches(
     graph: Callable[..., Any],
     images: np.ndarray,
     bytes_per_image: int,
-    *arguments: Any,
+    *arguments: Tensor | np.ndarray,
     along: Sequence[np.ndarray] = (),
     byte_budget: int = 128 << 20,
     most: int = 512,
@@ -317,7 +331,7 @@ def run_in_batches(
 
 
 def compiled_for_images(
-    network: Network, function: Callable[..., Any], *signature: Any
+    network: Network, function: Callable, *signature: TensorSpec
 ) -> Callable[..., Any]:
     """Compile a function of images (n, h, w, b) float32 and of other tensors.
 
@@ -379,7 +393,7 @@ def spatial_means(
     network: Network,
     images: np.ndarray,
     layer: LayerInfo,
-    standardise_over: np.ndarray | None = None,
+    standardize_over: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Compute the spatial mean of every map's response: (batch, maps) float32 for each batch.
 
@@ -387,37 +401,39 @@ def spatial_means(
         network: the model.
         images: (n, h, w, b) in the model's input units.
         layer: which layer.
-        standardise_over: (h, w) bool; give every image the input's own mean and deviation over
+        standardize_over: (h, w) bool; give every image the input's own mean and deviation over
             these pixels first, so that scores of data images and of OIPs can be compared.
     """
     import tensorflow as tf
 
-    def means(part: Any) -> Any:
-        fed = network.feed(part)
-        _, after = run_to(network.model, fed, layer.response, spoiled=network.spoiled)
-        return tf.reduce_mean(after, axis=list(range(1, len(after.shape) - 1)))
+    def means(part: Tensor) -> Tensor:
+        inputs = network.feed(part)
+        response = run_to(network.model, inputs, layer.response, spoiled=network.spoiled).response
+        return tf.reduce_mean(response, axis=list(range(1, len(response.shape) - 1)))
 
     graph = compiled_for_images(network, means)
     for _, part in image_batches(images, network.activation_bytes(layer)):
-        if standardise_over is not None:
-            part = standardised_as_input(part, network, standardise_over)
+        if standardize_over is not None:
+            part = standardize_as_input(part, network, standardize_over)
         yield graph(tf.constant(part)).numpy()
 
 
-def standardised_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
-    """Images (n, h, w, b) brought, each by itself, to the input's mean and standard deviation.
+def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
+    """Give each image (h, w, b) by itself the input's mean and standard deviation.
 
     Args:
+        images: (n, h, w, b) in the model's input units.
+        network: the model.
         visible: (h, w) bool: the pixels whose mean and deviation count, over all bands.
     """
     spec = network.inputs
-    flat = spec.standardised(images)
-    seen = flat[:, visible].reshape(len(flat), -1)
-    shape = (-1, *[1] * (flat.ndim - 1))
-    flat -= seen.mean(axis=1).reshape(shape)
-    spread = seen.std(axis=1).reshape(shape)
-    flat /= np.where(spread > 0, spread, 1.0)
-    return (flat * spec.std + spec.mean).astype(np.float32)
+    standardized = spec.standardized(images)
+    pixels = standardized[:, visible].reshape(len(images), -1)
+    shape = (-1, *[1] * (standardized.ndim - 1))
+    standardized -= pixels.mean(axis=1).reshape(shape)
+    spread = pixels.std(axis=1).reshape(shape)
+    standardized /= np.where(spread > 0, spread, 1.0)
+    return (standardized * spec.std + spec.mean).astype(np.float32)
 
 
 def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
@@ -429,9 +445,10 @@ def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
     """
     import tensorflow as tf
 
-    def responses(part: Any, block: Any) -> Any:
-        _, after = run_to(network.model, network.feed(part), output, spoiled=network.spoiled)
-        chosen = tf.gather(after, block, axis=-1)
+    def responses(part: Tensor, block: Tensor) -> Tensor:
+        inputs = network.feed(part)
+        response = run_to(network.model, inputs, output, spoiled=network.spoiled).response
+        chosen = tf.gather(response, block, axis=-1)
         flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])
 

@@ -1,4 +1,4 @@
-"""Where the nodes of a layer look: receptive field, jump and offset, axis by axis.
+"""The geometry of a layer's nodes: receptive field, jump and offset, axis by axis.
 
 A node of index i looks at the input pixels around `offset + i * jump`, `field` pixels wide. The
 arithmetic is that of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from oip.network import layer_types
 from oip.network.tracing import Call
+
+if TYPE_CHECKING:
+    import keras
+
+    Sizes = int | list[int] | tuple[int, ...]
+    """One number for all axes, or one for each."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +35,20 @@ Geometry = tuple[Axis, ...]
 
 
 def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
-    """The geometry of every call's output; None where no rule applies (dense layers, attention)."""
+    """Compute the geometry of every call's output; None where no rule applies, as for attention."""
     done: list[Geometry | None] = []
     start: Geometry = (Axis(),) * axes
     for call in calls:
         before = [start if source < 0 else done[source] for source in call.sources]
-        known = [one for one in before if one is not None]
-        if not known or not call.plain:
+        # A gate that was pooled over the whole image scales maps, it moves no node: left out.
+        inputs = [geometry for geometry in before if geometry is not None]
+        if not inputs or not call.plain:
             done.append(None)
             continue
-        # A gate that was pooled over the whole image scales maps, it moves no place: left aside.
-        merged = tuple(_widest(parts) for parts in zip(*known, strict=True))
-        done.append(_through(call, merged))
+        axis_inputs = zip(*inputs, strict=True)
+        widest = tuple(max(parts, key=lambda axis: axis.field) for parts in axis_inputs)
+        done.append(_through(call, widest))
     return done
-
-
-def _widest(parts: tuple[Axis, ...]) -> Axis:
-    return max(parts, key=lambda axis: axis.field)
 
 
 def _through(call: Call, geometry: Geometry) -> Geometry | None:
@@ -64,27 +67,27 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
         step = _cropped
     elif kind.startswith("UpSampling"):
         step = _enlarged
-    elif _spatial(call.output_shape, layer) == sizes and not _mixes_places(layer):
+    elif _spatial(call.output_shape, layer) == sizes and not _mixes_nodes(layer):
         return geometry
     else:
         return None
-    return tuple(step(layer, place, axis, sizes[place]) for place, axis in enumerate(geometry))
+    return tuple(step(layer, index, axis, sizes[index]) for index, axis in enumerate(geometry))
 
 
-def _mixes_places(layer: Any) -> bool:
-    return any(word in type(layer).__name__ for word in ("Attention", "LSTM", "GRU"))
+def _mixes_nodes(layer: keras.Layer) -> bool:
+    return any(name in type(layer).__name__ for name in ("Attention", "LSTM", "GRU"))
 
 
-def _spatial(shape: tuple[int | None, ...], layer: Any) -> tuple[int | None, ...]:
+def _spatial(shape: tuple[int | None, ...], layer: keras.Layer) -> tuple[int | None, ...]:
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         return tuple(shape[2:])
     return tuple(shape[1:-1])
 
 
-def _windowed(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
-    window = _per_axis(getattr(layer, "kernel_size", None) or layer.pool_size, place)
-    stride = _per_axis(layer.strides, place)
-    span = (window - 1) * _per_axis(getattr(layer, "dilation_rate", 1), place) + 1
+def _windowed(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
+    window = _per_axis(getattr(layer, "kernel_size", None) or layer.pool_size, index)
+    stride = _per_axis(layer.strides, index)
+    span = (window - 1) * _per_axis(getattr(layer, "dilation_rate", 1), index) + 1
     before = 0
     if layer.padding == "same" and size is not None:
         before = max((math.ceil(size / stride) - 1) * stride + span - size, 0) // 2
@@ -99,10 +102,10 @@ def _windowed(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
     )
 
 
-def _transposed(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
-    window = _per_axis(layer.kernel_size, place)
-    stride = _per_axis(layer.strides, place)
-    span = (window - 1) * _per_axis(layer.dilation_rate, place) + 1
+def _transposed(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
+    window = _per_axis(layer.kernel_size, index)
+    stride = _per_axis(layer.strides, index)
+    span = (window - 1) * _per_axis(layer.dilation_rate, index) + 1
     cut = max(span - stride, 0) // 2 if layer.padding == "same" else 0
     return Axis(
         field=math.ceil(axis.field + (math.ceil(span / stride) - 1) * axis.jump),
@@ -111,18 +114,18 @@ def _transposed(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
     )
 
 
-def _padded(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
-    before = _pair(layer.padding, place)[0]
+def _padded(layer: keras.Layer, index: int, axis: Axis, _size: int | None) -> Axis:
+    before = _pair(layer.padding, index)[0]
     return Axis(axis.field, axis.jump, axis.offset - before * axis.jump)
 
 
-def _cropped(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
-    before = _pair(layer.cropping, place)[0]
+def _cropped(layer: keras.Layer, index: int, axis: Axis, _size: int | None) -> Axis:
+    before = _pair(layer.cropping, index)[0]
     return Axis(axis.field, axis.jump, axis.offset + before * axis.jump)
 
 
-def _enlarged(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
-    factor = _per_axis(layer.size, place)
+def _enlarged(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
+    factor = _per_axis(layer.size, index)
     soft = getattr(layer, "interpolation", "nearest") != "nearest"
     return Axis(
         field=math.ceil(axis.field + (axis.jump if soft else 0)),
@@ -131,10 +134,10 @@ def _enlarged(layer: Any, place: int, axis: Axis, size: int | None) -> Axis:
     )
 
 
-def _per_axis(value: Any, place: int) -> int:
-    return int(value[place]) if isinstance(value, (tuple, list)) else int(value)
+def _per_axis(value: Sizes, index: int) -> int:
+    return int(value[index]) if isinstance(value, (tuple, list)) else int(value)
 
 
-def _pair(value: Any, place: int) -> tuple[int, int]:
-    part = value[place] if isinstance(value[0], (tuple, list)) else value
+def _pair(value: tuple, index: int) -> tuple[int, int]:
+    part = value[index] if isinstance(value[0], (tuple, list)) else value
     return int(part[0]), int(part[1])

@@ -1,11 +1,11 @@
-"""What a model wants to be fed: shape, mean and deviation, range; and whether images fit it."""
+"""The input of a model: shape, mean and deviation, range; and whether images fit it."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,15 +14,32 @@ from oip.core.errors import DataError, ModelError, RunError, SettingsError, expe
 from oip.core.images import plain_range
 from oip.core.warnings import notice
 from oip.network.loading import reason_of
+from oip.network.tracing import leaf_layers
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import ArrayLike
+    from tensorflow import TensorSpec
 
 SIDECAR_KIND = "oip-model"
 _FAINT = 0.02
-"""Of the range that pixels may have: images of less are not scaled as they should be."""
+"""Share of the range that pixels may have: images of less are not scaled as they should be."""
+_FREE_SIDE = 128
+"""Pixels along a side of the input that may have any length."""
+
+
+class _Preprocessing(NamedTuple):
+    """Statistics of images after `keras.applications` preprocessed them."""
+
+    std: tuple[float, float, float]
+    low: float
+    high: float
+
 
 _PREPROCESS = {
-    "caffe": ((0.0, 0.0, 0.0), (57.4, 57.1, 58.4), -123.68, 151.061),
-    "torch": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), -2.118, 2.64),
-    "tf": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5), -1.0, 1.0),
+    "caffe": _Preprocessing((57.4, 57.1, 58.4), -123.68, 151.061),
+    "torch": _Preprocessing((1.0, 1.0, 1.0), -2.118, 2.64),
+    "tf": _Preprocessing((0.5, 0.5, 0.5), -1.0, 1.0),
 }
 
 
@@ -46,22 +63,22 @@ class InputSpec:
     bounded: bool = False
     """`low` and `high` hold for all images, as the user or the model says; not only for some."""
     name: str | None = None
-    """Of a model with several inputs: which of them this is."""
+    """The input's name in a model with several inputs."""
 
     @property
-    def known(self) -> bool:
-        """The statistics were told or measured, not assumed."""
+    def is_known(self) -> bool:
+        """Whether the statistics were given or measured, not assumed."""
         return self.source != "assumed"
 
     @property
     def background(self) -> np.ndarray:
-        """(b,), standardised: what unseen pixels are set to, the range's low end or the mean."""
+        """The standardized value (b,) of unseen pixels: the range's low end, or the mean."""
         if not np.isfinite(self.low):
             return np.zeros_like(self.mean)
         return (self.low - self.mean) / self.std
 
-    def to_dict(self) -> dict[str, Any]:
-        """As run.json holds it."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the input as run.json holds it."""
         named = {} if self.name is None else {"name": self.name}
         return named | {
             "shape": list(self.shape),
@@ -73,18 +90,23 @@ class InputSpec:
             "bgr": self.bgr,
         }
 
-    def standardised(self, images: np.ndarray) -> np.ndarray:
-        """Images (n, h, w, b) in input units to band-standardised float32."""
+    def standardized(self, images: np.ndarray) -> np.ndarray:
+        """Return images (n, h, w, b) in input units as float32, each band standardized."""
         return ((images.astype(np.float32) - self.mean) / self.std).astype(np.float32)
 
-    def told(
+    def with_statistics(
         self,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         preprocess: str | None = None,
     ) -> InputSpec:
-        """The same input with statistics that the user names.
+        """Return the same input with statistics that the user gives.
+
+        Args:
+            mean, std: one number, or one a band.
+            value_range: lowest and highest value of a pixel.
+            preprocess: `caffe`, `torch` or `tf`: as `keras.applications` prepares images.
 
         Raises:
             SettingsError: numbers that do not fit the bands, or a deviation that is not positive.
@@ -92,38 +114,37 @@ class InputSpec:
         spec = self
         if preprocess is not None:
             if preprocess not in _PREPROCESS:
-                raise SettingsError(expected("--preprocess", ", ".join(_PREPROCESS), preprocess))
-            centre, spread, low, high = _PREPROCESS[preprocess]
-            if len(self.mean) != len(centre):
-                raise SettingsError(
-                    expected(f"--preprocess {preprocess}", "a model of 3 bands", len(self.mean))
-                )
+                raise SettingsError(expected("preprocess", ", ".join(_PREPROCESS), preprocess))
+            statistics = _PREPROCESS[preprocess]
+            if len(self.mean) != len(statistics.std):
+                bands = f"{len(self.mean)} for '{preprocess}'"
+                raise SettingsError(expected("preprocess", "a model of 3 bands", bands))
             spec = replace(
                 spec,
-                mean=np.array(centre, np.float32),
-                std=np.array(spread, np.float32),
-                low=low,
-                high=high,
+                mean=np.zeros(len(statistics.std), np.float32),
+                std=np.array(statistics.std, np.float32),
+                low=statistics.low,
+                high=statistics.high,
                 source=f"preprocess {preprocess}",
                 bgr=preprocess == "caffe",
                 bounded=True,
             )
         if mean is not None:
-            spec = replace(spec, mean=self._bands("--input-mean", mean), source="told")
+            spec = replace(spec, mean=self._bands("input mean", mean), source="told")
         if std is not None:
-            spread_ = self._bands("--input-std", std)
-            if not np.all(spread_ > 0):
-                raise SettingsError(expected("--input-std", "numbers above 0", std))
-            spec = replace(spec, std=spread_, source="told")
+            deviations = self._bands("input std", std)
+            if not np.all(deviations > 0):
+                raise SettingsError(expected("input std", "numbers above 0", std))
+            spec = replace(spec, std=deviations, source="told")
         if value_range is not None:
             low, high = value_range
             if not (low < high and np.isfinite([low, high]).all()):
-                raise SettingsError(expected("--input-range", "LOW below HIGH", value_range))
+                raise SettingsError(expected("input range", "LOW below HIGH", value_range))
             spec = replace(spec, low=low, high=high, bounded=True)
         return spec
 
     def measured(self, images: np.ndarray, low: float, high: float, source: str) -> InputSpec:
-        """The same input with the statistics of images (n, h, w, b)."""
+        """Return the same input with the statistics of images (n, h, w, b)."""
         axes = tuple(range(images.ndim - 1))
         total = np.zeros(images.shape[-1])
         squares = np.zeros(images.shape[-1])
@@ -150,24 +171,24 @@ class InputSpec:
 
     def measured_if_new(
         self,
-        images: Any,
+        images: ArrayLike,
         source: str = "data given",
         ends: tuple[float, float] | None = None,
     ) -> InputSpec:
-        """With the statistics of images that a user gave, where nothing else is known.
+        """Return the input with the statistics of images, where none are known yet.
 
         Images that do not fit leave everything as it is; `check_images` says what is wrong.
 
         Args:
             images: (n, h, w, b), not yet checked.
-            source: what the statistics come from, in words.
+            source: where the statistics come from, in words.
             ends: the range of plain pixels; `plain_range` of the images if None.
 
         Raises:
             DataError: images without any deviation.
         """
         values = np.asarray(images)
-        if self.known or values.dtype.kind not in "buif" or not values.size:
+        if self.is_known or values.dtype.kind not in "buif" or not values.size:
             return self
         values = with_bands(values, self.shape)
         if values.shape[1:] != self.shape or not np.isfinite(values.sum(dtype=np.float64)):
@@ -179,8 +200,8 @@ class InputSpec:
         return replace(self.measured(values, low, high, source), bounded=self.bounded)
 
     def warn_if_assumed(self) -> None:
-        """Says so where mean and deviation are neither known nor measured."""
-        if not self.known:
+        """Give a notice where mean and deviation are neither known nor measured."""
+        if not self.is_known:
             notice(
                 "the input's mean and deviation are not known; 0 and 1 are taken. Give images of "
                 "the model's data (data=...), or set Network.inputs."
@@ -196,66 +217,62 @@ class InputSpec:
 
 
 def sidecar_path(model: Path) -> Path:
-    """The file beside a model that says what it is fed."""
+    """Return the path of the file beside a model that describes its input."""
     return model.with_suffix(".oip.json")
 
 
-def read_sidecar(model: Path) -> dict[str, Any] | None:
-    """What stands beside a model file, if it belongs to it; None where there is none."""
+def read_sidecar(model: Path) -> dict | None:
+    """Read the file beside a model, if it belongs to it; None where there is none.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     path = sidecar_path(model)
     if not path.is_file():
         return None
     try:
-        told = files.read_json(path)
+        record = files.read_json(path)
     except RunError as error:
         raise ModelError(str(error)) from error
-    if not isinstance(told, dict) or told.get("kind") != SIDECAR_KIND:
+    if not isinstance(record, dict) or record.get("kind") != SIDECAR_KIND:
         return None
-    if "sha256" in told and told["sha256"] != files.sha256(model):
+    if "sha256" in record and record["sha256"] != files.sha256(model):
         warnings.warn(f"'{path.name}' is of another model file; it is not used", stacklevel=2)
         return None
-    return told
+    return record
 
 
-def input_spec(shape: tuple[int, ...], model: Any, sidecar: dict[str, Any] | None) -> InputSpec:
-    """What is known of a model's input: from its sidecar, its own first layers, or nothing.
+def input_spec(shape: tuple[int, ...], model: keras.Model, sidecar: dict | None) -> InputSpec:
+    """Collect what is known of a model's input: from its sidecar, its own first layers, or nothing.
 
     Args:
         shape: (h, w, b).
-        model: the Keras model, looked through for Normalization and Rescaling layers.
-        sidecar: what stands beside the file.
+        model: the Keras model, searched for Normalization and Rescaling layers.
+        sidecar: content of the file beside the model.
     """
     bands = shape[-1]
-    nothing = InputSpec(
-        shape,
-        np.zeros(bands, np.float32),
-        np.ones(bands, np.float32),
-        float("nan"),
-        float("nan"),
-        "assumed",
-    )
-    if sidecar is not None:
-        told = sidecar.get("input", {})
-        try:
-            low, high = float(told.get("low", "nan")), float(told.get("high", "nan"))
-            return replace(
-                nothing.told(tuple(told["mean"]), tuple(told["std"])),
-                low=low,
-                high=high,
-                source="sidecar",
-                bounded=bool(np.isfinite([low, high]).all()),
-            )
-        except (KeyError, TypeError, ValueError, SettingsError) as error:
-            raise ModelError(
-                expected("the model's sidecar", f"mean and std of {bands} bands", error)
-            ) from error
-    return _from_layers(nothing, model)
+    zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
+    assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
+    if sidecar is None:
+        return _from_layers(assumed, model)
+    statistics = sidecar.get("input", {})
+    try:
+        low, high = float(statistics.get("low", "nan")), float(statistics.get("high", "nan"))
+        return replace(
+            assumed.with_statistics(tuple(statistics["mean"]), tuple(statistics["std"])),
+            low=low,
+            high=high,
+            source="sidecar",
+            bounded=bool(np.isfinite([low, high]).all()),
+        )
+    except (KeyError, TypeError, ValueError, SettingsError) as error:
+        raise ModelError(
+            expected("the model's sidecar", f"mean and std of {bands} bands", error)
+        ) from error
 
 
-def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
+def _from_layers(spec: InputSpec, model: keras.Model) -> InputSpec:
     import keras
-
-    from oip.network.tracing import leaf_layers
 
     for _, layer in leaf_layers(model)[:4]:
         kind = type(layer).__name__
@@ -263,11 +280,11 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
             if mean is None or variance is None:
                 continue
-            centre = _line(keras.ops.convert_to_numpy(mean))
-            spread = np.sqrt(_line(keras.ops.convert_to_numpy(variance)))
-            if centre.size in (1, len(spec.mean)) and np.all(spread > 0):
+            center = np.ravel(keras.ops.convert_to_numpy(mean))
+            spread = np.sqrt(np.ravel(keras.ops.convert_to_numpy(variance)))
+            if center.size in (1, len(spec.mean)) and np.all(spread > 0):
                 return replace(
-                    spec.told(tuple(centre.tolist()), tuple(spread.tolist())),
+                    spec.with_statistics(tuple(center.tolist()), tuple(spread.tolist())),
                     source="the model's Normalization layer",
                 )
         plain = kind == "Rescaling" and np.ndim(layer.scale) == np.ndim(layer.offset) == 0
@@ -276,7 +293,7 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
             top = -bottom if bottom else 1.0
             low, high = ((end - layer.offset) / layer.scale for end in (bottom, top))
             return replace(
-                spec.told(((low + high) / 2,), ((high - low) / 4,)),
+                spec.with_statistics(((low + high) / 2,), ((high - low) / 4,)),
                 low=low,
                 high=high,
                 source="the model's Rescaling layer",
@@ -285,12 +302,8 @@ def _from_layers(spec: InputSpec, model: Any) -> InputSpec:
     return spec
 
 
-def _line(values: Any) -> np.ndarray:
-    return np.asarray(values).ravel()
-
-
 def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Images with the axes of a model's input.
+    """Give images the axes of a model's input.
 
     A missing band axis is added for models of one band. Lines, (n, length, bands), may come as
     files of images hold them: with one more axis of 1 at the end.
@@ -306,8 +319,8 @@ def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarray:
-    """Images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
+def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np.ndarray:
+    """Return images as the model can be fed with them: (n, h, w, b), numeric, finite, in range.
 
     Missing and surplus axes of 1 are mended as `with_bands` does it.
 
@@ -318,9 +331,9 @@ def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarr
     if values.dtype == object or values.dtype.kind not in "buif":
         raise DataError(expected(what, "an array of numbers", f"dtype {values.dtype}"))
     values = with_bands(values, spec.shape)
-    wanted = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
     if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
-        raise DataError(expected(what, f"shape {wanted}", f"{np.shape(images)}"))
+        shape = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
+        raise DataError(expected(what, f"shape {shape}", f"{np.shape(images)}"))
     if not len(values):
         raise DataError(expected(what, "at least one", "none"))
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
@@ -342,17 +355,14 @@ def check_images(spec: InputSpec, images: Any, what: str = "images") -> np.ndarr
     return values
 
 
-_FREE_SIDE = 128
-
-
 @dataclass(frozen=True)
 class ImageInput:
     """The inputs of a model, one of which takes the images."""
 
-    specs: list[Any]
-    """A `tf.TensorSpec` for each input, for one image."""
-    place: int
-    """Which of them takes the images."""
+    specs: list[TensorSpec]
+    """One for each input, for one image."""
+    index: int
+    """The input that takes the images."""
     free: bool
     """That input takes images of any size."""
     names: tuple[str, ...]
@@ -360,13 +370,16 @@ class ImageInput:
 
 
 def image_input(
-    model: Any, wanted: tuple[int, ...] | None, channels_first: bool, name: str | None = None
+    model: keras.Model,
+    shape: tuple[int, ...] | None,
+    channels_first: bool,
+    name: str | None = None,
 ) -> ImageInput:
-    """Finds the input of a model that takes images.
+    """Find the input of a model that takes images.
 
     Args:
         model: the Keras model. One that was never called is called, as Keras builds it.
-        wanted: (h, w, b) or (h, w); None for the model's own.
+        shape: (h, w, b) or (h, w); None for the model's own.
         channels_first: the model's layout.
         name: of the input, or `@1` for the second one; None for the first that takes images.
 
@@ -379,30 +392,28 @@ def image_input(
     if not declared:
         if name is not None:
             raise ModelError(expected("input", "a model with named inputs", f"'{name}'"))
-        shape = _subclassed_shape(model, wanted)
+        sides = _subclassed_shape(model, shape)
         if not getattr(model, "built", True):
-            _build(model, shape)
-        return ImageInput([tf.TensorSpec((1, *shape), tf.float32)], 0, False, ())
+            _build(model, sides)
+        return ImageInput([tf.TensorSpec((1, *sides), tf.float32)], 0, False, ())
     specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in declared]
     names = _names(model, declared)
-    takes = [place for place, spec in enumerate(specs) if len(spec.shape) in (3, 4)]
-    if not takes:
+    candidates = [index for index, spec in enumerate(specs) if len(spec.shape) in (3, 4)]
+    if not candidates:
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
         raise ModelError(expected("the model's input", "images (h, w, bands)", shapes))
-    place = takes[0] if name is None else _chosen(name, names, takes)
-    own = tuple(specs[place].shape[1:])
-    shape = tuple(_FREE_SIDE if side is None else int(side) for side in own)
-    if wanted is not None:
-        shape = _asked(own, tuple(int(side) for side in wanted), channels_first)
-    for other in takes:  # the others' free sides only have to be some number
-        sides = tuple(_FREE_SIDE if side is None else int(side) for side in specs[other].shape[1:])
-        specs[other] = tf.TensorSpec((1, *sides), specs[other].dtype)
-    specs[place] = tf.TensorSpec((1, *shape), specs[place].dtype)
-    return ImageInput(specs, place, None in own, names)
+    chosen = candidates[0] if name is None else _named(name, names, candidates)
+    own = tuple(specs[chosen].shape[1:])
+    for index in candidates:  # free sides of the other inputs only have to be some number
+        sides = tuple(_FREE_SIDE if side is None else int(side) for side in specs[index].shape[1:])
+        if index == chosen and shape is not None:
+            sides = _fitting(own, tuple(int(side) for side in shape), channels_first)
+        specs[index] = tf.TensorSpec((1, *sides), specs[index].dtype)
+    return ImageInput(specs, chosen, None in own, names)
 
 
-def _names(model: Any, declared: list[Any]) -> tuple[str, ...]:
-    """Keys of a dictionary of inputs, else what the inputs are called."""
+def _names(model: keras.Model, declared: list[keras.KerasTensor]) -> tuple[str, ...]:
+    """Keys of a dictionary of inputs, else the names of the tensors."""
     import keras
 
     structure = None if isinstance(model, keras.Sequential) else model.input
@@ -412,62 +423,62 @@ def _names(model: Any, declared: list[Any]) -> tuple[str, ...]:
     return tuple(str(tensor.name) for tensor in declared)
 
 
-def _chosen(name: str, names: tuple[str, ...], takes: list[int]) -> int:
-    if name.startswith("@") and name[1:].isdecimal() and int(name[1:]) in takes:
+def _named(name: str, names: tuple[str, ...], candidates: list[int]) -> int:
+    if name.startswith("@") and name[1:].isdecimal() and int(name[1:]) in candidates:
         return int(name[1:])
-    for place in takes:
-        if names[place] == name:
-            return place
-    listed = ", ".join(f"{names[place]} (@{place})" for place in takes)
+    for index in candidates:
+        if names[index] == name:
+            return index
+    listed = ", ".join(f"{names[index]} (@{index})" for index in candidates)
     raise ModelError(
         expected("input", f"one of the inputs that take images, {listed}", f"'{name}'")
     )
 
 
-def _asked(
-    own: tuple[int | None, ...], wanted: tuple[int, ...], channels_first: bool
+def _fitting(
+    own: tuple[int | None, ...], shape: tuple[int, ...], channels_first: bool
 ) -> tuple[int, ...]:
-    """The shape that is asked for in the model's own layout, if the model takes it."""
+    """The shape that the user gave, in the model's own layout, if the model takes it."""
     bands = own[0] if channels_first else own[-1]
-    if len(wanted) == len(own) - 1 and bands is not None:
-        wanted = (*wanted, bands)
-    shape = (wanted[-1], *wanted[:-1]) if channels_first else wanted
-    fits = len(shape) == len(own) and all(
-        size > 0 and side in (None, size) for side, size in zip(own, shape, strict=True)
+    if len(shape) == len(own) - 1 and bands is not None:
+        shape = (*shape, bands)
+    sides = (shape[-1], *shape[:-1]) if channels_first else shape
+    fits = len(sides) == len(own) and all(
+        size > 0 and side in (None, size) for side, size in zip(own, sides, strict=True)
     )
     if not fits:
-        raise ModelError(expected("the input's shape", f"{own}, None being free", wanted))
-    return shape
+        raise ModelError(expected("the input's shape", f"{own}, None being free", shape))
+    return sides
 
 
-def _subclassed_shape(model: Any, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-    """What is asked for, with the bands that the model was built on where they are not told."""
+def _subclassed_shape(model: keras.Model, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The user's shape, with the bands that the model was built on where they are missing."""
     built = _built_shape(model)
-    shape = built if wanted is None else tuple(int(side) for side in wanted)
-    if shape is None:
+    sides = built if shape is None else tuple(int(side) for side in shape)
+    if sides is None:
         raise ModelError(
             expected(
                 f"'{getattr(model, 'name', 'the model')}'",
                 "a model that knows its input",
                 "one that was never built",
-                "Call it once on images, or say input_shape=(h, w, bands).",
+                "Call it once on images, or give input_shape=(h, w, bands).",
             )
         )
-    if built is not None and len(shape) == len(built) - 1:
-        shape = (*shape, built[-1])
-    if any(side < 1 for side in shape) or (built is not None and len(shape) != len(built)):
-        told = "(h, w, bands)" if built is None else f"(h, w) or (h, w, {built[-1]})"
-        raise ModelError(expected("the input's shape", told, wanted))
-    return shape
+    if built is not None and len(sides) == len(built) - 1:
+        sides = (*sides, built[-1])
+    if any(side < 1 for side in sides) or (built is not None and len(sides) != len(built)):
+        form = "(h, w, bands)" if built is None else f"(h, w) or (h, w, {built[-1]})"
+        raise ModelError(expected("the input's shape", form, shape))
+    return sides
 
 
-def _build(model: Any, shape: tuple[int, ...]) -> None:
-    """Calls a model that was never called, as Keras builds it."""
+def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
+    """Call a model that was never called, as Keras builds it."""
     import tensorflow as tf
 
     try:
         model(tf.zeros((1, *shape)), training=False)
-    except Exception as error:  # a model may fail in any way on an input it does not want
+    except Exception as error:  # a model may fail in any way on an input that does not suit it
         raise ModelError(
             expected(
                 f"cannot call '{getattr(model, 'name', 'the model')}' on {(1, *shape)}",
@@ -478,8 +489,8 @@ def _build(model: Any, shape: tuple[int, ...]) -> None:
         ) from error
 
 
-def _built_shape(model: Any) -> tuple[int, ...] | None:
-    """What a subclassed model was built on, without the batch axis."""
+def _built_shape(model: keras.Model) -> tuple[int, ...] | None:
+    """The shape that a subclassed model was built on, without the batch axis."""
     try:
         shape = (model.get_build_config() or {}).get("input_shape")
     except (AttributeError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""`LAYER[:MAPS]`, as people type it."""
+"""The parser of `LAYER[:MAPS]`, as people type it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MAPS = re.compile(r"all|\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
 def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[LayerInfo, np.ndarray]]:
-    """Layers and maps from `LAYER`, `LAYER:3`, `LAYER:0-15`, `LAYER:0,4,9`, `@2:all`.
+    """Parse layers and maps: `LAYER`, `LAYER:3`, `LAYER:0-15`, `LAYER:0,4,9`, `@2:all`.
 
     Args:
         network: the model.
-        texts: what was typed; nothing means all convolutional layers with all their maps, but for
+        texts: the selections; none means all convolutional layers with all their maps, but for
             those of another input than the one that takes the images, with a notice.
 
     Returns:
@@ -32,12 +32,12 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
             not have.
     """
     if not texts:
-        kept = [layer for layer in network.convolutional if layer not in network.elsewhere]
-        if not kept:
+        layers = [layer for layer in network.convolutional if layer not in network.elsewhere]
+        if not layers:
             raise _of_another_input(network, network.elsewhere[0])
         if network.elsewhere:
             notice(_left_out(network))
-        return [(layer, np.arange(layer.maps)) for layer in kept]
+        return [(layer, np.arange(layer.maps)) for layer in layers]
     chosen: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)
@@ -49,31 +49,30 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
 
 def _left_out(network: Network) -> str:
     names = ", ".join(f"'{layer.name}'" for layer in network.elsewhere)
-    other = _names(network, network.elsewhere[0])
     return (
         f"not of the input '{network.input_name}', and left out: {names}. Choose another input for "
-        f"them: --input {other} (Network(..., input='{other}'))."
+        f"them: input='{_input_names(network, network.elsewhere[0])}'."
     )
 
 
 def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:
-    other = _names(network, layer)
+    other = _input_names(network, layer)
     return ModelError(
         expected(
             f"layer '{layer.name}'",
             f"one that depends on the input '{network.input_name}'",
             f"one of the input '{other}'",
-            f"Choose that input: --input {other} (Network(..., input='{other}')).",
+            f"Choose that input: input='{other}'.",
         )
     )
 
 
-def _names(network: Network, layer: LayerInfo) -> str:
-    return ", ".join(network.input_names[place] for place in sorted(layer.inputs)) or "none"
+def _input_names(network: Network, layer: LayerInfo) -> str:
+    return ", ".join(network.input_names[index] for index in sorted(layer.inputs)) or "none"
 
 
 def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.ndarray:
-    """Map numbers of a layer from a text, a number, or any numbers; all of them for None.
+    """Return map numbers of a layer from a text, a number, or any numbers; all of them for None.
 
     Returns:
         (m,) int, sorted, each once.
@@ -86,22 +85,21 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
     if isinstance(maps, str):
         if not _MAPS.fullmatch(maps):
             raise SettingsError(expected("maps", "all, 3, 0-15 or 0,4,9", f"'{maps}'"))
-        wanted: list[int] = []
+        values: list[int] = []
         for part in maps.split(","):
             first, _, last = part.partition("-")
             if last and int(last) < int(first):
                 raise SettingsError(expected("maps", "a range from low to high", f"'{part}'"))
             if int(last or first) >= layer.maps:
-                wanted.append(int(last or first))
+                values.append(int(last or first))
                 break
-            wanted.extend(range(int(first), int(last or first) + 1))
+            values.extend(range(int(first), int(last or first) + 1))
     else:
         try:
-            one = isinstance(maps, (int, np.integer))
-            wanted = [index(m) for m in ([maps] if one else maps)]  # type: ignore[arg-type]
+            values = [index(m) for m in (maps if isinstance(maps, Iterable) else [maps])]
         except TypeError as error:
             raise SettingsError(expected("maps", "whole numbers", maps)) from error
-    numbers = np.unique(np.array(wanted, np.int64))
+    numbers = np.unique(np.array(values, np.int64))
     if not numbers.size:
         raise SettingsError(expected("maps", "at least one", "none"))
     if numbers[0] < 0 or numbers[-1] >= layer.maps:

@@ -1,100 +1,94 @@
-"""Which Keras layers are what: convolutions, activations, normalisation, dropout, pooling."""
+"""The kinds of Keras layers: convolutions, activations, normalization, dropout, pooling."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
 
 
-def is_convolution(layer: Any) -> bool:
-    """A layer with maps of its own, made by kernels."""
-    from keras import layers
-
-    return isinstance(
-        layer,
-        (
-            layers.Conv1D,
-            layers.Conv2D,
-            layers.DepthwiseConv1D,
-            layers.DepthwiseConv2D,
-            layers.SeparableConv1D,
-            layers.SeparableConv2D,
-            layers.Conv1DTranspose,
-            layers.Conv2DTranspose,
-        ),
-    )
+def is_convolution(layer: keras.Layer) -> bool:
+    """Return whether the layer has maps of its own, made by kernels."""
+    names = "Conv1D Conv2D Conv1DTranspose Conv2DTranspose DepthwiseConv1D DepthwiseConv2D"
+    return _is_one_of(layer, f"{names} SeparableConv1D SeparableConv2D")
 
 
-def is_batch_normalization(layer: Any) -> bool:
-    """Batch normalisation: affine for each map when not in training."""
-    from keras import layers
-
-    return isinstance(layer, layers.BatchNormalization)
+def is_dense(layer: keras.Layer) -> bool:
+    """Return whether the layer is a dense one."""
+    return _is_one_of(layer, "Dense")
 
 
-def is_normalization(layer: Any) -> bool:
-    """Normalisation of any kind: over the batch, groups of maps, all maps, ..."""
-    from keras import layers
-
-    kinds = (layers.BatchNormalization, layers.GroupNormalization, layers.LayerNormalization)
-    return isinstance(layer, (*kinds, layers.RMSNormalization, layers.UnitNormalization))
+def is_batch_normalization(layer: keras.Layer) -> bool:
+    """Return whether the layer normalizes over the batch: affine for each map after training."""
+    return _is_one_of(layer, "BatchNormalization")
 
 
-def levels_maps(layer: Any) -> bool:
-    """Normalisation of each map by itself: its mean is the same for all images, no way leads up."""
-    from keras import layers
+def is_normalization(layer: keras.Layer) -> bool:
+    """Return whether the layer normalizes, over the batch, groups of maps, all maps, ..."""
+    names = "BatchNormalization GroupNormalization LayerNormalization RMSNormalization"
+    return _is_one_of(layer, f"{names} UnitNormalization")
 
-    if not isinstance(layer, layers.GroupNormalization):
+
+def levels_maps(layer: keras.Layer) -> bool:
+    """Return whether the layer normalizes each map by itself.
+
+    The mean of a map is then the same for all images, and no gradient leads up.
+    """
+    if not _is_one_of(layer, "GroupNormalization"):
         return False
     channels = layer.gamma.shape[0] if layer.gamma is not None else None
     return layer.groups in (-1, channels)
 
 
-def is_dropout(layer: Any) -> bool:
-    """A layer that does nothing when not in training."""
-    from keras import layers
-
-    kinds = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.GaussianNoise)
-    return isinstance(layer, (*kinds, layers.GaussianDropout, layers.ActivityRegularization))
+def is_dropout(layer: keras.Layer) -> bool:
+    """Return whether the layer does nothing when not in training."""
+    names = "Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise"
+    return _is_one_of(layer, f"{names} ActivityRegularization")
 
 
-def is_activation(layer: Any) -> bool:
-    """A layer that is an activation and nothing else."""
-    from keras import layers
-
-    return isinstance(
-        layer, (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU)
-    )
+def is_activation(layer: keras.Layer) -> bool:
+    """Return whether the layer is an activation and nothing else."""
+    return _is_one_of(layer, "Activation ReLU LeakyReLU PReLU ELU")
 
 
-def is_softmax(layer: Any) -> bool:
-    """A layer that is a softmax and nothing else."""
-    from keras import layers
-
-    return isinstance(layer, layers.Softmax)
+def is_softmax(layer: keras.Layer) -> bool:
+    """Return whether the layer is a softmax and nothing else."""
+    return _is_one_of(layer, "Softmax")
 
 
-def is_max_pooling(layer: Any) -> bool:
-    """Local max pooling in any number of dimensions."""
-    from keras import layers
-
-    return isinstance(layer, (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D))
+def is_max_pooling(layer: keras.Layer) -> bool:
+    """Return whether the layer is local max pooling, in any number of dimensions."""
+    return _is_one_of(layer, "MaxPooling1D MaxPooling2D MaxPooling3D")
 
 
-def is_pooling(layer: Any) -> bool:
-    """Local pooling in one or two dimensions."""
-    from keras import layers
-
-    kinds = (layers.MaxPooling1D, layers.MaxPooling2D)
-    return isinstance(layer, (*kinds, layers.AveragePooling1D, layers.AveragePooling2D))
+def is_pooling(layer: keras.Layer) -> bool:
+    """Return whether the layer is local pooling, in one or two dimensions."""
+    return _is_one_of(layer, "MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D")
 
 
-def activation_name(layer: Any) -> str:
-    """The name of a layer's activation function; `linear` where there is none."""
+def activation_of(layer: keras.Layer) -> Callable | None:
+    """Return a layer's own activation, or the layer where it is one; None where it has none."""
+    own = getattr(layer, "activation", None)
+    if callable(own):
+        return own
+    return layer if is_activation(layer) else None
+
+
+def activation_name(layer: keras.Layer) -> str:
+    """Return the name of a layer's activation function; `linear` where there is none."""
     function = getattr(layer, "activation", None)
     if function is not None and hasattr(function, "call"):
-        return activation_name(function)  # a layer in the place of a function
+        return activation_name(function)  # a layer in the role of a function
     if function is not None:
         return getattr(function, "__name__", type(function).__name__)
     return {"ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}.get(
         type(layer).__name__, "linear"
     )
+
+
+def _is_one_of(layer: keras.Layer, names: str) -> bool:
+    from keras import layers
+
+    return isinstance(layer, tuple(getattr(layers, name) for name in names.split()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from oip.core.errors import SettingsError, expected
 from oip.network import geometry, layer_types
-from oip.network.activations import Elementwise, activation_of, can_be_silent, is_nonlinear
+from oip.network.activations import Elementwise, can_be_silent, is_nonlinear
 from oip.network.tracing import Call
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
         first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
         end, output, activation, silent_possible = _response(call, calls, first)
         pool = _pooling_after(end, calls)
-        axis = located[end.number]
+        where = located[end.number]
         layers.append(
             LayerInfo(
                 index=len(layers),
@@ -132,9 +132,9 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
                 inputs=reached[end.number],
                 activation=activation,
                 silent_possible=silent_possible,
-                receptive_field=tuple(one.field for one in axis) if axis else None,
-                jump=tuple(one.jump for one in axis) if axis else None,
-                offset=tuple(one.offset for one in axis) if axis else None,
+                receptive_field=tuple(axis.field for axis in where) if where else None,
+                jump=tuple(axis.jump for axis in where) if where else None,
+                offset=tuple(axis.offset for axis in where) if where else None,
                 block=_as_it_is(pool, first) if pool else None,
                 block_size=_size(pool.output_shape, first) if pool else None,
             )
@@ -217,7 +217,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
     def response(
         end: Call,
         pre_activation: Literal["fused", "input", "same"],
-        function: Callable[..., Any] | None,
+        function: Callable | None,
     ) -> _Response:
         then = end.then if function is end.then else None
         name = "linear" if function is None else layer_types.activation_name(end.layer)
@@ -227,7 +227,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         return _Response(end, output, name, can_be_silent(function))
 
     if layer_types.activation_name(call.layer) != "linear":
-        return response(call, "fused", activation_of(call.layer))
+        return response(call, "fused", layer_types.activation_of(call.layer))
     end = rest = call
     while True:
         if end.then is not None and is_nonlinear(end.then):
@@ -237,7 +237,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
             break
         if layer_types.is_activation(following.layer):
             before = "same" if layer_types.levels_maps(end.layer) else "input"
-            return response(following, before, activation_of(following.layer))
+            return response(following, before, layer_types.activation_of(following.layer))
         if following.own is not None and is_nonlinear(following.own):
             return response(following, "input", following.own)
         if not (_keeps_maps(following.layer) or layer_types.is_normalization(following.layer)):

@@ -1,4 +1,4 @@
-"""Reads a Keras model without trusting it.
+"""The reading of a Keras model that is not trusted.
 
 The configuration is read as JSON before Keras sees the file: Lambda layers, stored functions and
 everything that is not a plain Keras object are refused, for `.keras` and `.h5` alike, because
@@ -17,9 +17,16 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from oip.core.errors import ModelError, expected
+
+if TYPE_CHECKING:
+    import keras
+
+    from oip.core.files import Json
 
 _CONFIG_LIMIT = 64 << 20
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -49,11 +56,11 @@ _UNSAFE_CLASSES = {
 }
 _NOT_USED = ("compile_config", "training_config", "optimizer_config")
 _PLAIN_NAMES = ("Sequential", "Functional", "Model", "Variable", "DTypePolicy", "KerasTensor")
-"""What may be named from `keras` itself; anything else has a module of its own."""
+"""The classes of `keras` itself; all others have a module of their own."""
 
 
-def load_model(path: str | Path, imports: Iterable[str] = ()) -> Any:
-    """Loads a `.keras` or `.h5` file, never compiled, never running what it carries.
+def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
+    """Load a `.keras` or `.h5` file, never compiled, never running what it carries.
 
     Args:
         path: the file.
@@ -75,42 +82,41 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> Any:
     try:
         return keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds; each means that the file is no good
-        reason = reason_of(error)
+        custom = "custom" in str(error).lower()
+        hint = "Name the module of its custom layers: imports=['MODULE']." if custom else ""
+        text = f"cannot load '{path.name}'"
         raise ModelError(
-            expected(
-                f"cannot load '{path.name}'",
-                "a Keras 3 model that is whole",
-                reason,
-                "Custom layers need --import MODULE." if "custom" in str(error).lower() else "",
-            )
+            expected(text, "a Keras 3 model that is whole", reason_of(error), hint)
         ) from error
 
 
-def digest(model: Any) -> str:
-    """SHA-256 over a model's configuration and weights, for models that come from no file."""
-    import numpy as np
-
-    found = hashlib.sha256()
+def digest(model: keras.Model) -> str:
+    """Return the SHA-256 of a model's configuration and weights, for models that have no file."""
+    sha256 = hashlib.sha256()
     try:
-        found.update(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+        sha256.update(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
     except NotImplementedError:  # subclassed models without a configuration
-        found.update(type(model).__name__.encode())
+        sha256.update(type(model).__name__.encode())
     for weight in model.weights:
         values = np.ascontiguousarray(weight.numpy())
-        found.update(f"{values.shape}{values.dtype}".encode())
-        found.update(values.tobytes())
-    return found.hexdigest()
+        sha256.update(f"{values.shape}{values.dtype}".encode())
+        sha256.update(values.tobytes())
+    return sha256.hexdigest()
 
 
-def read_config(path: Path) -> Any:
-    """The model's configuration as JSON, without Keras."""
+def read_config(path: Path) -> Json:
+    """Read the model's configuration as JSON, without Keras.
+
+    Raises:
+        ModelError: the file is damaged or no model.
+    """
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 entry = archive.getinfo("config.json")
                 if entry.file_size > _CONFIG_LIMIT:
                     raise ValueError(f"a configuration of {entry.file_size} bytes")
-                text: Any = archive.read(entry)
+                text = archive.read(entry)
         else:
             import h5py
 
@@ -129,8 +135,16 @@ def read_config(path: Path) -> Any:
         ) from error
 
 
-def check_config(config: Any, trusted: tuple[str, ...], name: str) -> None:
-    """Refuses what could run code: see the module's docstring."""
+def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
+    """Refuse a configuration that could run code: see the module's docstring.
+
+    Raises:
+        ModelError: it could.
+    """
+
+    def unsafe(safe: str, received: str, hint: str = "") -> ModelError:
+        return ModelError(expected(f"'{name}' is not safe to load", safe, received, hint))
+
     used = config
     if isinstance(config, dict):
         used = {key: value for key, value in config.items() if key not in _NOT_USED}
@@ -139,39 +153,23 @@ def check_config(config: Any, trusted: tuple[str, ...], name: str) -> None:
         module = part.get("module")
         if not isinstance(kind, str) or "." in kind or "." in _function_name(part):
             shown = kind if isinstance(kind, str) else type(kind).__name__
-            raise ModelError(
-                expected(
-                    f"'{name}' is not safe to load",
-                    "plain names of classes",
-                    f"'{shown}' ('{_function_name(part) or _own_name(part)}')",
-                )
-            )
+            part_name = _function_name(part) or _own_name(part)
+            raise unsafe("plain names of classes", f"'{shown}' ('{part_name}')")
         if kind in _UNSAFE_CLASSES:
-            raise ModelError(
-                expected(
-                    f"'{name}' is not safe to load",
-                    "plain Keras layers",
-                    f"a {kind} ('{_own_name(part)}'), which {_UNSAFE_CLASSES[kind]}",
-                    "Replace it by a registered custom layer and use --import.",
-                )
+            raise unsafe(
+                "plain Keras layers",
+                f"a {kind} ('{_own_name(part)}'), which {_UNSAFE_CLASSES[kind]}",
+                "Replace it by a registered custom layer and name its module: imports=['MODULE'].",
             )
         if isinstance(module, str) and not _is_safe(module, kind, part, trusted):
-            raise ModelError(
-                expected(
-                    f"'{name}' is not safe to load",
-                    "Keras layers",
-                    f"'{module}.{kind}'",
-                    f"If you trust it: --import {module.split('.')[0]}",
-                )
-            )
+            hint = f"If you trust it: imports=['{module.split('.')[0]}']."
+            raise unsafe("Keras layers", f"'{module}.{kind}'", hint)
         settings = part.get("config")
         if isinstance(settings, dict) and isinstance(settings.get("vocabulary"), str):
-            raise ModelError(
-                expected(f"'{name}' is not safe to load", "no outside files", "a vocabulary file")
-            )
+            raise unsafe("no outside files", "a vocabulary file")
 
 
-def _is_safe(module: str, kind: Any, part: dict[str, Any], trusted: tuple[str, ...]) -> bool:
+def _is_safe(module: str, kind: str, part: dict[str, Json], trusted: tuple[str, ...]) -> bool:
     if any(module == name or module.startswith(name + ".") for name in trusted):
         return True
     if module == "builtins":
@@ -184,7 +182,7 @@ def _is_safe(module: str, kind: Any, part: dict[str, Any], trusted: tuple[str, .
     return parts[1] in _SAFE_MODULES
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
+def _objects(value: Json) -> Iterator[dict[str, Json]]:
     stack = [value]
     while stack:
         item = stack.pop()
@@ -196,44 +194,33 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             stack.extend(item)
 
 
-def _function_name(part: dict[str, Any]) -> str:
-    told = part.get("config")
-    return told if isinstance(told, str) else ""
+def _function_name(part: dict[str, Json]) -> str:
+    name = part.get("config")
+    return name if isinstance(name, str) else ""
 
 
-def _own_name(part: dict[str, Any]) -> str:
+def _own_name(part: dict[str, Json]) -> str:
     settings = part.get("config")
     return str(settings.get("name", "?")) if isinstance(settings, dict) else "?"
 
 
 def _check_kind(path: Path) -> None:
+    what, files = f"model '{path}'", "a .keras or .h5 file"
     try:
-        there, folder = path.exists(), path.is_dir()
+        exists, folder = path.exists(), path.is_dir()
     except OSError as error:
-        raise ModelError(
-            expected(f"model '{path}'", "a .keras or .h5 file", error.strerror)
-        ) from error
+        raise ModelError(expected(what, files, error.strerror)) from error
+    if folder and (path / "saved_model.pb").exists():
+        hint = "Save it from where it was built with model.save('model.keras')."
+        what = f"'{path.name}' is a TensorFlow SavedModel"
+        raise ModelError(expected(what, files, "a folder with saved_model.pb", hint))
     if folder:
-        if (path / "saved_model.pb").exists():
-            raise ModelError(
-                expected(
-                    f"'{path.name}' is a TensorFlow SavedModel",
-                    "a .keras or .h5 file",
-                    "a folder with saved_model.pb",
-                    "Save it from where it was built with model.save('model.keras').",
-                )
-            )
-        raise ModelError(expected(f"'{path}'", "a .keras or .h5 file", "a folder"))
-    if not there:
-        raise ModelError(expected(f"model '{path}'", "a .keras or .h5 file", "no such file"))
+        raise ModelError(expected(f"'{path}'", files, "a folder"))
+    if not exists:
+        raise ModelError(expected(what, files, "no such file"))
     if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise ModelError(
-            expected(
-                f"model '{path.name}'",
-                "a file that ends in .keras or .h5",
-                path.suffix or "no ending",
-            )
-        )
+        what, ending = f"model '{path.name}'", path.suffix or "no ending"
+        raise ModelError(expected(what, "a file that ends in .keras or .h5", ending))
 
 
 def _import(module: str) -> None:
@@ -243,13 +230,12 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:  # the user's own module may fail in any way
-        raise ModelError(
-            expected(f"--import {module}", "a module that can be imported", reason_of(error))
-        ) from error
+        reason = f"'{module}': {reason_of(error)}"
+        raise ModelError(expected("import", "a module that can be imported", reason)) from error
 
 
 def reason_of(error: BaseException) -> str:
-    """The line of an error's text that says what was wrong; Keras puts a heading before it."""
+    """Return the line of an error's text that says what was wrong; Keras puts a heading first."""
     text = _TERMINAL_CODES.sub("", str(error)).strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines

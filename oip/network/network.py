@@ -7,16 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core import files, html
 from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, expected
 from oip.core.warnings import import_quietly
-from oip.network import inputs, loading, tracing
-from oip.network.inputs import image_input
+from oip.network import inputs, layer_types, loading, tracing
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Tensor, Variable
 
 
 class Network:
@@ -41,7 +44,7 @@ class Network:
 
     def __init__(
         self,
-        model: Any,
+        model: keras.Model | str | Path,
         imports: Iterable[str] = (),
         input_shape: tuple[int, ...] | None = None,
         input: str | None = None,
@@ -53,7 +56,7 @@ class Network:
             raise ModelError(expected("Network", "a Keras model or a path", "a Network"))
         if isinstance(model, (str, Path)):
             path = Path(model)
-            self.model: Any = loading.load_model(path, self.imports)
+            self.model: keras.Model = loading.load_model(path, self.imports)
             self.name = path.name
             self.path: Path | None = path
             sidecar = inputs.read_sidecar(path)
@@ -72,10 +75,15 @@ class Network:
 
     @classmethod
     def of(
-        cls, model: Any, imports: Iterable[str] = (), images: np.ndarray | None = None
+        cls,
+        model: keras.Model | str | Path | Network,
+        imports: Iterable[str] = (),
+        images: np.ndarray | None = None,
     ) -> Network:
-        """A view of a model as it is for some images: of their size, if it takes any, and with
-        their mean and deviation, if nothing is known of its input.
+        """Return a view of a model that fits some images.
+
+        It takes images of their size, if the model takes any, and has their mean and deviation, if
+        nothing is known of the model's input.
 
         Args:
             model: as for `Network`; a Network keeps its size, and is itself never changed.
@@ -87,35 +95,40 @@ class Network:
             return network
         try:
             spec = network.inputs.measured_if_new(images)
-        except DataError:  # images of one colour have responses, but no statistics to go by
+        except DataError:  # images of one color have responses, but no statistics to use
             return network
         if spec is network.inputs:
             return network
-        settled = copy.copy(network)
-        settled.inputs = spec
-        return settled
+        fitted = copy.copy(network)
+        fitted.inputs = spec
+        return fitted
+
+    def __repr__(self) -> str:
+        sides = " x ".join(map(str, self.inputs.shape))
+        return f"Network('{self.name}', input {sides}, {len(self.layers)} layers with maps)"
 
     def _repr_html_(self) -> str:
         rows = []
         for layer in self.layers:
-            told = (layer.size, layer.receptive_field, layer.jump)
+            columns = (layer.size, layer.receptive_field, layer.jump)
             sides = (
-                "-" if one is None else " x ".join(f"{side:g}" for side in one) for one in told
+                "-" if values is None else " x ".join(f"{side:g}" for side in values)
+                for values in columns
             )
             rows.append((f"@{layer.index}", layer.name, layer.kind, layer.maps, *sides))
         spec = self.inputs
         shape = " x ".join(map(str, spec.shape))
         mean, std = (" ".join(f"{value:.4g}" for value in part) for part in (spec.mean, spec.std))
-        known = f"mean {mean}, deviation {std} (from {spec.source})"
+        statistics = f"mean {mean}, deviation {std} (from {spec.source})"
         headings = ("index", "layer", "class", "maps", "nodes", "receptive field", "jump")
         return html.block(
             self.name,
-            html.paragraph(f"input {shape}, {known if spec.known else 'mean not known'}"),
+            html.paragraph(f"input {shape}, {statistics if spec.is_known else 'mean not known'}"),
             html.table(headings, rows),
         )
 
     def fitted_to(self, images: np.ndarray | None) -> Network:
-        """The same model on images of this size, where it takes any; else itself.
+        """Return the same model on images of this size, where it takes any; else itself.
 
         Args:
             images: (n, h, w, b), or None.
@@ -135,9 +148,9 @@ class Network:
         return other
 
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
-        found = image_input(self.model, input_shape, self.channels_first, self._input)
-        self.specs, self.image_input, self.free = found.specs, found.place, found.free
-        self.input_names = found.names
+        chosen = inputs.image_input(self.model, input_shape, self.channels_first, self._input)
+        self.specs, self.image_input, self.free = chosen.specs, chosen.index, chosen.free
+        self.input_names = chosen.names
         sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
         spec = inputs.input_spec(shape, self.model, self.sidecar)
@@ -150,36 +163,35 @@ class Network:
         return files.sha256(self.path) if self.path else loading.digest(self.model)
 
     @cached_property
-    def finite_weights(self) -> list[tuple[Any, np.ndarray]]:
-        """Variables that hold NaN or infinity, with zeros in those places.
+    def finite_weights(self) -> list[tuple[Variable, np.ndarray]]:
+        """Variables that hold NaN or infinity, with their values and zeros instead of those.
 
         A gradient multiplies every weight of a layer, also by zero; one NaN would reach all maps.
         """
         import tensorflow as tf
 
-        found = []
-        with tf.init_scope():  # it may be asked for while a function is traced
-            numbers = [(variable, variable.numpy()) for variable in self.model.weights]
-        for variable, values in numbers:
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                found.append(
-                    (variable, np.where(np.isfinite(values), values, 0).astype(values.dtype))
-                )
-        return found
+        replaced = []
+        with tf.init_scope():  # a function may be traced at the moment
+            weights = [(variable, variable.numpy()) for variable in self.model.weights]
+        for variable, values in weights:
+            finite = np.isfinite(values) if values.dtype.kind == "f" else np.True_
+            if not finite.all():
+                replaced.append((variable, np.where(finite, values, 0).astype(values.dtype)))
+        return replaced
 
     @property
     def spoiled(self) -> bool:
-        """Some weights are NaN or infinite."""
+        """Whether some weights are NaN or infinite."""
         return bool(self.finite_weights)
 
     @cached_property
     def calls(self) -> list[tracing.Call]:
-        """What runs when the model is called."""
+        """The calls of layers when the model is called."""
         try:
-            return tracing.record(self.model, self.specs)
+            return tracing.record_calls(self.model, self.specs)
         except ModelError:
             raise
-        except Exception as error:  # a model may fail in any way on an input it does not want
+        except Exception as error:  # a model may fail in any way on an input that does not suit it
             shape = tuple(self.specs[self.image_input].shape)
             raise ModelError(
                 expected(
@@ -201,12 +213,12 @@ class Network:
 
     @property
     def input_name(self) -> str:
-        """Of the input that takes the images; `@0` where it has none."""
+        """The name of the input that takes the images; `@0` where it has none."""
         return self.input_names[self.image_input] if self.input_names else "@0"
 
     @property
     def convolutional(self) -> list[LayerInfo]:
-        """The same list, or a ModelError where it is empty."""
+        """The layers with maps; a ModelError where there are none."""
         if not self.layers:
             raise self._without("a model with convolutional layers")
         return self.layers
@@ -244,7 +256,8 @@ class Network:
         """
         if at not in ("response", "block"):
             raise SettingsError(expected("at", "response or block", f"'{at}'"))
-        if (name.startswith("@") and name[1:].isdecimal()) or name in self._names:
+        with_maps = any(layer.name == name for layer in self.layers)
+        if with_maps or (name.startswith("@") and name[1:].isdecimal()):
             layer = self.find(name)
             return layer if at == "response" else self._pooling(layer)
         ranks = (2, len(self.inputs.shape) + 1)
@@ -264,7 +277,7 @@ class Network:
             ModelError: the model has none of these.
         """
         pooling = [self._pooling(layer) for layer in self.layers if layer.block is not None]
-        dense = [self._of_call(call) for call in self.calls if _is_dense(call)]
+        dense = [self._of_call(call) for call in self.calls if layer_types.is_dense(call.layer)]
         shown = [*self.layers, *pooling, *(layer for layer in dense if not layer.size)]
         if not shown:
             raise self._without("a model with convolutional or dense layers")
@@ -297,10 +310,6 @@ class Network:
             )
         return layer
 
-    @property
-    def _names(self) -> set[str]:
-        return {layer.name for layer in self.layers}
-
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
         """The pooling layer after a layer."""
         block = layer.at("block").response
@@ -311,7 +320,7 @@ class Network:
         """A layer as it is, a dense one with units after its activation."""
         layout = getattr(call.layer, "data_format", None)
         first = self.channels_first if layout is None else layout == "channels_first"
-        activated = _is_dense(call) and len(call.output_shape) == 2
+        activated = layer_types.is_dense(call.layer) and len(call.output_shape) == 2
         layer = layer_of_call(call, self.calls, first, activated)
         for other in self.layers:  # pooling has the index of the layer whose maps it pools
             block = other.block
@@ -323,10 +332,10 @@ class Network:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})
         return ModelError(expected(f"'{self.name}'", wished, ", ".join(kinds)))
 
-    def feed(self, images: Any) -> list[Any]:
-        """The model's inputs, in the graph being traced, for images (n, h, w, b) in input units.
+    def feed(self, images: Tensor) -> list[Tensor]:
+        """Return the model's inputs for images (n, h, w, b) in input units, in a graph or at once.
 
-        Inputs other than the image are fed zeros.
+        Inputs that take no images are zeros.
         """
         import tensorflow as tf
 
@@ -334,8 +343,8 @@ class Network:
             axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
             images = tf.transpose(images, axes)
         fed = []
-        for place, spec in enumerate(self.specs):
-            if place == self.image_input:
+        for index, spec in enumerate(self.specs):
+            if index == self.image_input:
                 fed.append(tf.cast(images, spec.dtype))
             else:
                 shape = [tf.shape(images)[0], *spec.shape[1:]]
@@ -343,7 +352,7 @@ class Network:
         return fed
 
     def activation_bytes(self, layer: LayerInfo | None = None) -> int:
-        """Bytes of all outputs up to a layer (None: of the model), for one image, in float32."""
+        """Return the float32 bytes of all outputs up to a layer (None: the end), for one image."""
         end = len(self.calls) if layer is None else layer.last_call + 1
         counts = [
             int(np.prod([side or 1 for side in call.output_shape[1:]])) for call in self.calls[:end]
@@ -358,13 +367,7 @@ def _no_layer(
     return ModelError(expected(what, f"one of {shown}", f"'{name}'", did_you_mean(name, names)))
 
 
-def _is_dense(call: tracing.Call) -> bool:
-    from keras import layers
-
-    return isinstance(call.layer, layers.Dense)
-
-
-def _channels_first(model: Any) -> bool:
+def _channels_first(model: keras.Model) -> bool:
     for _, layer in tracing.leaf_layers(model):
         if hasattr(layer, "data_format") and layer.data_format in (
             "channels_first",

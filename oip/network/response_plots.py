@@ -1,32 +1,46 @@
-"""Many maps of a layer as one picture: where each node lies in it, its frame, the maps' numbers."""
+"""Pictures of many maps of a layer: their layout, their scale of gray, figures of panels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from oip.core import plots
 from oip.core.errors import SettingsError, expected
+from oip.core.images import plain, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
 Colour = Literal["grey", "viridis"]
 COLOURS = {"grey": plots.GREY, "viridis": plots.SEQUENTIAL}
+Scale = Literal["shared", "own"]
+SCALES = ("shared", "own")
+OWN_LABEL = "response, share of the map's largest"
 BETWEEN = "#c3d0e2"
-"""Colour between maps: neither grey nor in viridis, so that no response looks like it."""
+"""Color between maps: neither gray nor in viridis, so that no response looks like it."""
+MARKED = plots.PALETTE[1]
+"""Color of the frame around a marked node."""
+ACROSS = 4
+"""Most images side by side."""
+_PANEL, _LARGE = 2.3, 4.6
+"""Inches that the maps of one image are wide, beside others and alone."""
+_IMAGE = 0.8
+"""Inches that an image is high."""
 _NUMBERED = 0.3
 """Inches a map has to be wide for its number to stand over it."""
 _POINTS = 5.5
 _FINE = 10
-"""Pixels that the longer side of a small map is made of at least, for gaps finer than a node."""
+"""Least pixels of the longer side of a small map, for gaps finer than a node."""
 
 
-def colour_map(colour: str) -> Any:
-    """The matplotlib colour map of a name in `COLOURS`; what is no number is drawn as `BETWEEN`.
+def colour_map(colour: str) -> Colormap:
+    """Return the matplotlib color map of a name in `COLOURS`; NaN is drawn as `BETWEEN`.
 
     Raises:
         SettingsError: another name.
@@ -38,11 +52,47 @@ def colour_map(colour: str) -> Any:
     return matplotlib.colormaps[COLOURS[colour]].with_extremes(bad=BETWEEN)
 
 
+def scale_limits(planes: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest (at most 0) and largest response of the scale, (m, 1, 1) each.
+
+    Args:
+        planes: (n, m, rows, columns).
+        scale: `shared` by all maps, or each map's `own` over these images; units and maps of one
+            node share theirs in any case: on one of its own each would be as bright as the next.
+
+    Raises:
+        SettingsError: another scale.
+    """
+    if scale not in SCALES:
+        raise SettingsError(expected("scale", " or ".join(SCALES), f"'{scale}'"))
+    finite = np.isfinite(planes)
+    axes = (0, 2, 3) if scale == "own" and planes[0, 0].size > 1 else None
+    low = np.min(planes, axis=axes, where=finite, initial=0.0, keepdims=True)
+    high = np.max(planes, axis=axes, where=finite, initial=0.0, keepdims=True)
+    shape = (1, planes.shape[1], 1, 1)
+    return np.broadcast_to(low, shape)[0], np.broadcast_to(high, shape)[0]
+
+
+def scaled(planes: np.ndarray, scale: str) -> np.ndarray:
+    """Return responses (n, m, rows, columns) as shares of their scale, 0 to 1; NaN stays NaN."""
+    low, high = scale_limits(planes, scale)
+    span = np.where(high > low, high - low, 1.0)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(planes), (planes - low) / span, np.nan)
+
+
+def as_planes(values: np.ndarray) -> np.ndarray:
+    """Return (n, m, *nodes) as (n, m, rows, columns): one row for lines, one node for units."""
+    size = values.shape[2:]
+    return values.reshape(*values.shape[:2], *(1,) * (2 - len(size)), *size)
+
+
 @dataclass(frozen=True)
 class MapGrid:
     """Maps laid out row by row."""
 
     count: int
+    """Number of maps."""
     size: tuple[int, int]
     """Nodes of a map, rows and columns."""
     columns: int
@@ -56,7 +106,7 @@ class MapGrid:
 
     @property
     def over(self) -> bool:
-        """There is room over each map for its number."""
+        """Whether there is room over each map for its number."""
         return self.inches / self.columns >= _NUMBERED
 
     @classmethod
@@ -67,10 +117,10 @@ class MapGrid:
         columns: int | None = None,
         inches: float = 0.0,
     ) -> MapGrid:
-        """A layout for some maps.
+        """Lay out some maps.
 
         Args:
-            count: of the maps.
+            count: number of maps.
             size: nodes of a map, rows and columns.
             columns: maps a row; about as many as there are rows if None.
             inches: width on paper, 0 for a plain picture; it decides where numbers stand.
@@ -101,23 +151,26 @@ class MapGrid:
         rows, (height, width) = -(-self.count // self.columns), self._tile
         return rows * (height + self.gap) - self.gap, self.columns * (width + self.gap) - self.gap
 
-    def table(self, values: np.ndarray) -> np.ndarray:
-        """Maps (m, rows, columns) as one array of `shape`, NaN between them."""
-        large = values.repeat(self.zoom, axis=1).repeat(self.zoom, axis=2)
-        return plots.tiled(large, self.columns, self.gap)
-
-    def cells(self, marked: np.ndarray) -> np.ndarray:
-        """(k, 2) int: first row and column in the picture of the marked nodes of maps
-        (m, rows, columns)."""
-        number, row, column = np.nonzero(marked)
-        return self._corners[number] + np.stack([row, column], axis=1) * self.zoom
-
     @property
     def _corners(self) -> np.ndarray:
         return plots.corners(self.count, self._tile, self.columns, self.gap)
 
+    def table(self, values: np.ndarray) -> np.ndarray:
+        """Return maps (m, rows, columns) as one array of `shape`, NaN between them."""
+        large = values.repeat(self.zoom, axis=1).repeat(self.zoom, axis=2)
+        return plots.tiled(large, self.columns, self.gap)
+
+    def cells(self, marked: np.ndarray) -> np.ndarray:
+        """Return the first row and column in the picture of each marked node, (k, 2) int.
+
+        Args:
+            marked: (m, rows, columns) bool.
+        """
+        number, row, column = np.nonzero(marked)
+        return self._corners[number] + np.stack([row, column], axis=1) * self.zoom
+
     def draw(self, axes: Axes, values: np.ndarray, colour: str = "grey") -> None:
-        """Draws maps (m, rows, columns) of values from 0 to 1; NaN stays empty."""
+        """Draw maps (m, rows, columns) of values from 0 to 1; NaN stays empty."""
         from matplotlib.patches import Rectangle
 
         scale = {"cmap": colour_map(colour), "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
@@ -126,27 +179,27 @@ class MapGrid:
         edge = {"fill": False, "edgecolor": BETWEEN, "linewidth": 0.6, "clip_on": False}
         axes.add_patch(Rectangle((-0.5, -0.5), width, height, **edge))
 
-    def number(self, axes: Axes, numbers: Sequence[Any] | np.ndarray) -> None:
-        """Writes each map's number over it, or before each row that of its first map."""
+    def number(self, axes: Axes, numbers: Sequence[object] | np.ndarray) -> None:
+        """Write each map's number over it, or before each row that of its first map."""
         height, width = self._tile
-        for place, (top, left) in enumerate(self._corners):
+        for index, (top, left) in enumerate(self._corners):
             if self.over:
                 middle = left + (width - 1) / 2
                 spot = {"x": middle, "y": top - 0.7, "ha": "center", "va": "bottom"}
-            elif place % self.columns == 0:
+            elif index % self.columns == 0:
                 middle = top + (height - 1) / 2
                 spot = {"x": -0.5 - self.shape[1] / 60, "y": middle, "ha": "right", "va": "center"}
             else:
                 continue
-            axes.text(s=plots.printable(numbers[place]), fontsize=_POINTS, **spot)
+            axes.text(s=plots.printable(numbers[index]), fontsize=_POINTS, **spot)
 
-    def mark(self, axes: Axes, marked: np.ndarray, colour: str = plots.PALETTE[1]) -> None:
-        """Frames the marked nodes of (m, rows, columns); nodes side by side share one frame."""
+    def mark(self, axes: Axes, marked: np.ndarray, colour: str = MARKED) -> None:
+        """Frame the marked nodes of (m, rows, columns); nodes side by side share one frame."""
         from matplotlib.collections import LineCollection
 
         side = self.zoom
         lines = []
-        for (top, left), inside in zip(self.cells(marked) - 0.5, _open_sides(marked), strict=True):
+        for (top, left), is_open in zip(self.cells(marked) - 0.5, _open_sides(marked), strict=True):
             bottom, right = top + side, left + side
             edges = (
                 ((left, top), (right, top)),
@@ -154,19 +207,91 @@ class MapGrid:
                 ((left, top), (left, bottom)),
                 ((right, top), (right, bottom)),
             )
-            lines += [edge for edge, drawn in zip(edges, inside, strict=True) if drawn]
+            lines += [edge for edge, drawn in zip(edges, is_open, strict=True) if drawn]
         points = 72 * self.inches / self.shape[1] * side
         width = float(np.clip(0.14 * points, 0.5, 1.1))
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
 
 
 def _open_sides(marked: np.ndarray) -> np.ndarray:
-    """(k, 4) bool: whether above, below, left and right of each marked node lies no other."""
+    """(k, 4) bool: whether above, below, left and right of each marked node lies none."""
     around = np.pad(marked, ((0, 0), (1, 1), (1, 1)))
-    neighbours = (
+    neighbors = (
         around[:, :-2, 1:-1],
         around[:, 2:, 1:-1],
         around[:, 1:-1, :-2],
         around[:, 1:-1, 2:],
     )
-    return np.stack([~one[marked] for one in neighbours], axis=1)
+    return np.stack([~neighbor[marked] for neighbor in neighbors], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Maps of one image, with the image above them."""
+
+    title: str
+    values: np.ndarray
+    """(k, rows, columns): from 0 to 1; NaN stays empty."""
+    image: np.ndarray | None = None
+    """(h, w, b), in any units."""
+    bgr: bool = False
+
+
+def panel_figure(
+    panels: Sequence[Panel | None],
+    numbers: np.ndarray,
+    *,
+    across: int,
+    columns: int | None = None,
+    colour: str = "grey",
+    marks: Sequence[tuple[np.ndarray, str]] = (),
+) -> tuple[Figure, np.ndarray]:
+    """Draw panels row by row, each an image over its maps.
+
+    Args:
+        panels: all of the same maps; None leaves a gap.
+        numbers: (k,) of the maps.
+        across: panels a row.
+        columns: maps a row; about as many as there are rows if None.
+        colour: a name in `COLOURS`.
+        marks: (k, rows, columns) bool and a color: nodes that are framed in every panel.
+
+    Returns:
+        The figure and its axes.
+    """
+    size = next(panel.values.shape[1:] for panel in panels if panel is not None)
+    down = -(-len(panels) // across)
+    side = _LARGE if across == 1 else _PANEL
+    grid = MapGrid.of(len(numbers), size, columns, side)
+    tall = float(np.clip(side * grid.shape[0] / grid.shape[1], 0.4, 2 * side))
+    titles = max(panel.title.count("\n") + 1 for panel in panels if panel is not None)
+    figure, axes = plots.figure(
+        across * (side + 0.1) + 0.3,
+        down * (tall + _IMAGE + 0.15 + 0.13 * titles + 0.1 * grid.over) + 0.9,
+        2 * down,
+        across,
+        height_ratios=(_IMAGE + 0.1, tall) * down,
+    )
+    for drawing in axes.flat:
+        drawing.set_axis_off()
+    for index, panel in enumerate(panels):
+        if panel is None:
+            continue
+        above, below = axes[index // across * 2 :, index % across][:2]
+        if panel.image is None:
+            text = plots.printable_lines(panel.title)
+            above.text(0.5, 0.5, text, ha="center", va="center", fontsize=plots.FONT)
+        else:
+            show_image(above, panel.image, panel.title, panel.bgr)
+        grid.draw(below, panel.values, colour)
+        if grid.over or index % across == 0:
+            grid.number(below, numbers)
+        for framed, edge in marks:
+            grid.mark(below, framed, edge)
+    return figure, axes
+
+
+def show_image(axes: Axes, image: np.ndarray, title: str = "", bgr: bool = False) -> None:
+    """Draw an image (h, w, b) in any units, from its lowest value to its largest."""
+    rendered = plain(image)
+    plots.image(axes, shown(rendered[..., ::-1] if bgr else rendered), title)

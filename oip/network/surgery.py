@@ -1,14 +1,12 @@
-"""Takes channels out of a model: a smaller model that computes what is left.
+"""The removal of channels from a model: a smaller model that computes what is left.
 
-A channel that is taken out is gone from the kernel and bias that make it, from batch normalisation
-on its way, and from the kernels of all that read it. The smaller model's output is that of the
-model whose readers have zeros in those places; it is compared on random input before it is given.
+A removed channel is gone from the kernel and bias that make it, from batch normalization on its
+way, and from the kernels of all that read it. The smaller model's output is that of the model whose
+readers have zeros for those channels; the two are compared on random input before it is returned.
 
-Kernels of the next layers fitted again after maps were removed, by least squares, no labels.
-
-What a layer computed before is predicted from what it still receives. Layers are taken in the
-order in which they run, each with the input that the corrected layers before it give, so that
-errors do not add up.
+Kernels of the next layers can be fitted again, by least squares and without labels: the output that
+a layer had before is predicted from what it still receives. Layers are taken in their order, each
+with the input that the corrected layers before it give, so that errors do not add up.
 
 References:
     Y. He, X. Zhang, J. Sun: Channel pruning for accelerating very deep neural networks. ICCV 2017,
@@ -18,18 +16,22 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.progress import Progress, silent
-from oip.network.channel_graph import Channels, Cut, of_network
+from oip.network.channel_graph import Channels, Cut
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.loading import reason_of
 from oip.network.network import Network
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Tensor
 
 _PROBES = 4
 _TOLERANCE = 1e-3
@@ -39,23 +41,23 @@ def without(
     network: Network,
     removed: Mapping[str, Iterable[int]],
     channels: Channels | None = None,
-) -> Any:
-    """The model without some maps; `network` is not changed.
+) -> keras.Model:
+    """Return the model without some maps; `network` is not changed.
 
     Maps that are tied to removed ones by addition or multiplication, as in residual blocks, go with
     them. Readers are convolutions, dense layers and depthwise convolutions, through activation,
-    pooling, batch normalisation, padding, flattening, concatenation.
+    pooling, batch normalization, padding, flattening, concatenation.
 
     Args:
         network: the model; Sequential or functional, nested or not.
-        removed: layer name -> map numbers to take out.
-        channels: as `of_network` gave them, if they are at hand.
+        removed: layer name -> map numbers to remove.
+        channels: `Channels.of(network)`, if it is at hand.
 
     Returns:
         A new Keras model, uncompiled, with the same names.
 
     Raises:
-        ModelError: a map that has to stay, with the layer that wants it; a model that cannot be
+        ModelError: a map that has to stay, with the layer that needs it; a model that cannot be
             built again, such as a subclassed one.
         SettingsError: a map that the layer does not have, or all of its maps.
 
@@ -64,64 +66,66 @@ def without(
         >>> from oip.network.surgery import without
         >>> smaller = without(Network("model.keras"), {"Conv2D_1": [0, 7]})  # doctest: +SKIP
     """
-    known = channels or of_network(network)
-    gone = removed_channels(network, removed, known)
-    smaller, pairs = _rebuilt(network, known, gone)
+    channels = channels or Channels.of(network)
+    gone = removed_channels(network, removed, channels)
+    smaller, pairs = _rebuilt(network, channels, gone)
     for layer, new in pairs:
-        weights = _kept(layer, known.cuts.get(id(layer), []), known, gone)
-        _give(new, weights, network)
-    _check(network, known, gone, smaller)
+        weights = _remaining(layer, channels.cuts.get(id(layer), []), channels, gone)
+        _set_weights(new, weights, network)
+    _check(network, channels, gone, smaller)
     return smaller
 
 
 def removed_channels(
-    network: Network, removed: Mapping[str, Iterable[int]], known: Channels
+    network: Network, removed: Mapping[str, Iterable[int]], channels: Channels
 ) -> np.ndarray:
-    """Identities of the channels that go, sorted; see `without`."""
-    gone: list[np.ndarray] = []
+    """Return the identities of the channels that go, sorted; see `without`."""
+    parts: list[np.ndarray] = []
     for name, maps in removed.items():
         info = network.find(name)
-        numbers = _numbers(info, maps)
-        mine = known.of_layer(network, info)[numbers]
-        why = known.why_locked(mine)
+        identities = channels.of_layer(network, info)[_numbers(info, maps)]
+        why = channels.why_locked(identities)
         if why is not None:
             raise ModelError(
                 expected(f"maps of layer '{name}' cannot be removed", "maps that may go", why)
             )
-        gone.append(mine)
-    found = np.unique(np.concatenate(gone)) if gone else np.zeros(0, int)
+        parts.append(identities)
+    gone = np.unique(np.concatenate(parts)) if parts else np.zeros(0, int)
     for info in network.layers:
-        if known.owns(network, info) and np.isin(known.of_layer(network, info), found).all():
+        if channels.owns(network, info) and np.isin(channels.of_layer(network, info), gone).all():
             raise SettingsError(
                 expected(f"maps of layer '{info.name}'", "one that stays", "all of them removed")
             )
-    return found
+    return gone
 
 
-def masked(network: Network, known: Channels, gone: np.ndarray, seed: int | None = None) -> Any:
-    """A copy of the model whose readers have zeros in the places of channels that are gone.
+def masked(
+    network: Network, channels: Channels, gone: np.ndarray, seed: int | None = None
+) -> keras.Model:
+    """Return a copy of the model whose readers have zeros for channels that are gone.
 
     Args:
         network: the model.
-        known: its channels.
+        channels: its channels.
         gone: identities of the channels.
-        seed: if told, what makes those channels is random, so that whatever still reads them shows.
+        seed: if given, the weights that make those channels are random, so that whatever still
+            reads them shows.
     """
-    copied, pairs = _rebuilt(network, known, np.zeros(0, int))
+    copied, pairs = _rebuilt(network, channels, np.zeros(0, int))
     draw = None if seed is None else seeds.generator(seed, "surgery")
     for layer, new in pairs:
         weights = [np.array(weight) for weight in layer.get_weights()]
-        for cut in known.cuts.get(id(layer), []):
-            away = np.isin(known.same(cut.channels), gone)
+        for cut in channels.cuts.get(id(layer), []):
+            away = np.isin(channels.same(cut.channels), gone)
             if not away.any():
                 continue
-            place = (*[slice(None)] * (cut.axis % weights[cut.weight].ndim), away)
+            entries = (*[slice(None)] * (cut.axis % weights[cut.weight].ndim), away)
             if cut.reads:
-                weights[cut.weight][place] = 0.0
+                weights[cut.weight][entries] = 0.0
             elif draw is not None:
-                values = weights[cut.weight][place]
-                weights[cut.weight][place] = draw.uniform(0.5, 1.5, values.shape)
-        _give(new, weights, network)
+                shape = weights[cut.weight][entries].shape
+                weights[cut.weight][entries] = draw.uniform(0.5, 1.5, shape)
+        _set_weights(new, weights, network)
     return copied
 
 
@@ -135,28 +139,31 @@ def _numbers(info: LayerInfo, maps: Iterable[int]) -> np.ndarray:
     return numbers
 
 
-def _rebuilt(
-    network: Network, known: Channels, gone: np.ndarray
-) -> tuple[Any, list[tuple[Any, Any]]]:
-    """The model built again with fewer channels, and (old layer, new layer) of what has weights."""
+class _Rebuilt(NamedTuple):
+    model: keras.Model
+    pairs: list[tuple[keras.Layer, keras.Layer]]
+    """(old layer, new layer) of those with weights."""
+
+
+def _rebuilt(network: Network, channels: Channels, gone: np.ndarray) -> _Rebuilt:
+    """The model built again with fewer channels."""
     import keras
 
-    pairs: list[tuple[Any, Any]] = []
-    made: dict[int, Any] = {}
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
+    new_layers: dict[int, keras.Layer] = {}
 
-    def built(layer: Any) -> Any:
+    def built(layer: keras.Layer) -> keras.Layer:
         if not isinstance(layer, keras.layers.Layer):  # an operation, without weights
             return layer
-        if id(layer) not in made:
-            config = layer.get_config()
-            config.update(_changes(layer, known, gone))
-            made[id(layer)] = type(layer).from_config(config)
+        if id(layer) not in new_layers:
+            config = layer.get_config() | _changes(layer, channels, gone)
+            new_layers[id(layer)] = type(layer).from_config(config)
             if layer.weights:
-                pairs.append((layer, made[id(layer)]))
-        return made[id(layer)]
+                pairs.append((layer, new_layers[id(layer)]))
+        return new_layers[id(layer)]
 
     try:
-        return _cloned(network.model, built, None), pairs
+        return _Rebuilt(_cloned(network.model, built, None), pairs)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(
             expected(
@@ -167,7 +174,11 @@ def _rebuilt(
         ) from error
 
 
-def _cloned(model: Any, built: Callable[[Any], Any], inputs: list[Any] | None) -> Any:
+def _cloned(
+    model: keras.Model,
+    built: Callable[[keras.Layer], keras.Layer],
+    inputs: list[keras.KerasTensor] | None,
+) -> keras.Model:
     """A Sequential or functional model of new layers; inner models take what comes to them.
 
     Args:
@@ -177,59 +188,65 @@ def _cloned(model: Any, built: Callable[[Any], Any], inputs: list[Any] | None) -
     """
     import keras
 
-    inner: dict[int, Any] = {}
+    inner: dict[int, keras.Model] = {}
 
-    def cloned(layer: Any, tensors: list[Any]) -> Any:
+    def cloned(layer: keras.Model, tensors: list[keras.KerasTensor]) -> keras.Model:
         if id(layer) not in inner:
             inner[id(layer)] = _cloned(layer, built, tensors)
         return inner[id(layer)]
 
     if isinstance(model, keras.Sequential):
         own = model.inputs[0] if inputs is None else inputs[0]
-        given = keras.Input(batch_shape=own.shape, dtype=own.dtype)
-        new = keras.Sequential([given], name=model.name, trainable=model.trainable)
+        first = keras.Input(batch_shape=own.shape, dtype=own.dtype)
+        new = keras.Sequential([first], name=model.name, trainable=model.trainable)
         for layer in model.layers:
             is_model = isinstance(layer, keras.Model)
             new.add(cloned(layer, new.outputs) if is_model else built(layer))
         return new
 
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.Model):
             layer = cloned(layer, keras.tree.flatten(args))
         return layer(*args, **kwargs)
 
-    given = None
+    tensors = None
     if inputs is not None:
-        fresh = [keras.Input(batch_shape=one.shape, dtype=one.dtype) for one in inputs]
-        given = keras.tree.pack_sequence_as(model.input, fresh)
+        fresh = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in inputs]
+        tensors = keras.tree.pack_sequence_as(model.input, fresh)
     return keras.models.clone_model(
         model,
-        input_tensors=given,
+        input_tensors=tensors,
         clone_function=lambda layer: layer if isinstance(layer, keras.Model) else built(layer),
         call_function=call,
     )
 
 
-def _changes(layer: Any, known: Channels, gone: np.ndarray) -> dict[str, Any]:
-    """What the layer's configuration says otherwise when channels are gone."""
-    if id(layer) in known.makers:
-        count = int((~np.isin(known.same(known.makers[id(layer)]), gone)).sum())
-        return {"units" if type(layer).__name__ == "Dense" else "filters": count}
-    if id(layer) in known.outputs:
-        count = int((~np.isin(known.same(known.outputs[id(layer)]), gone)).sum())
-        return {"target_shape": (*layer.target_shape[:-1], count)}
+def _changes(layer: keras.Layer, channels: Channels, gone: np.ndarray) -> dict[str, Any]:
+    """The entries of the layer's configuration that change when channels are gone."""
+
+    def remaining(identities: np.ndarray) -> int:
+        return int((~np.isin(channels.same(identities), gone)).sum())
+
+    if id(layer) in channels.makers:
+        name = "units" if type(layer).__name__ == "Dense" else "filters"
+        return {name: remaining(channels.makers[id(layer)])}
+    if id(layer) in channels.outputs:
+        sides = layer.target_shape[:-1]
+        return {"target_shape": (*sides, remaining(channels.outputs[id(layer)]))}
     return {}
 
 
-def _kept(layer: Any, cuts: list[Cut], known: Channels, gone: np.ndarray) -> list[np.ndarray]:
+def _remaining(
+    layer: keras.Layer, cuts: list[Cut], channels: Channels, gone: np.ndarray
+) -> list[np.ndarray]:
     weights = layer.get_weights()
     for cut in cuts:
-        stay = np.flatnonzero(~np.isin(known.same(cut.channels), gone))
+        stay = np.flatnonzero(~np.isin(channels.same(cut.channels), gone))
         weights[cut.weight] = np.take(weights[cut.weight], stay, axis=cut.axis)
     return weights
 
 
-def _give(layer: Any, weights: list[np.ndarray], network: Network) -> None:
+def _set_weights(layer: keras.Layer, weights: list[np.ndarray], network: Network) -> None:
     try:
         layer.set_weights(weights)
     except ValueError as error:
@@ -240,8 +257,8 @@ def _give(layer: Any, weights: list[np.ndarray], network: Network) -> None:
         layer.finalize_state()
 
 
-def _check(network: Network, known: Channels, gone: np.ndarray, smaller: Any) -> None:
-    """Compares the smaller model with the masked one.
+def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: keras.Model) -> None:
+    """Compare the smaller model with the masked one.
 
     Raises:
         ModelError: they differ, so the model has a part that was not understood.
@@ -251,14 +268,12 @@ def _check(network: Network, known: Channels, gone: np.ndarray, smaller: Any) ->
     pixels = draw.normal(size=(_PROBES, *spec.shape)) * spec.std + spec.mean
     fed = network.feed(pixels.astype(np.float32))
     inputs = fed if len(fed) > 1 else fed[0]
-    wanted = _outputs(masked(network, known, gone, seed=0), inputs)
-    found = _outputs(smaller, inputs)
-    for want, have in zip(wanted, found, strict=True):
-        finite = np.isfinite(want)
-        scale = np.abs(want[finite]).max(initial=1e-6)
-        if have.shape != want.shape or np.abs(have - want)[finite].max(initial=0) > (
-            _TOLERANCE * scale
-        ):
+    correct = _outputs(masked(network, channels, gone, seed=0), inputs)
+    for output, values in zip(_outputs(smaller, inputs), correct, strict=True):
+        finite = np.isfinite(values)
+        tolerance = _TOLERANCE * np.abs(values[finite]).max(initial=1e-6)
+        same = output.shape == values.shape
+        if not same or np.abs(output - values)[finite].max(initial=0) > tolerance:
             raise ModelError(
                 expected(
                     f"'{network.name}' without these maps",
@@ -269,14 +284,14 @@ def _check(network: Network, known: Channels, gone: np.ndarray, smaller: Any) ->
             )
 
 
-def _outputs(model: Any, inputs: Any) -> list[np.ndarray]:
+def _outputs(model: keras.Model, inputs: Any) -> list[np.ndarray]:
     import tensorflow as tf
 
     return [np.asarray(tensor) for tensor in tf.nest.flatten(model(inputs, training=False))]
 
 
-def has_patches(layer: Any) -> bool:
-    """A plain convolution in one or two dimensions, or a dense layer, with the channels last."""
+def has_patches(layer: keras.Layer) -> bool:
+    """Return whether a layer is a dense one, or a plain 1-D or 2-D convolution, channels last."""
     kind = type(layer).__name__
     if kind == "Dense":
         return True
@@ -288,18 +303,18 @@ def has_patches(layer: Any) -> bool:
     )
 
 
-def kernel_matrix(layer: Any) -> np.ndarray:
-    """(taps, channels, maps) float64; one tap for a dense layer."""
+def kernel_matrix(layer: keras.Layer) -> np.ndarray:
+    """Return the kernel as (taps, channels, maps) float64; one tap for a dense layer."""
     kernel = np.asarray(layer.get_weights()[0], np.float64)
     return kernel.reshape(-1, *kernel.shape[-2:])
 
 
-def patches(layer: Any, inputs: Any) -> Any:
-    """A layer's input around each of its nodes, in the graph being traced or at once.
+def patches(layer: keras.Layer, inputs: Tensor) -> Tensor:
+    """Return a layer's input around each of its nodes, in the graph being traced or at once.
 
     Args:
         layer: for which `has_patches` holds.
-        inputs: (n, *spatial, channels) tensor.
+        inputs: (n, *spatial, channels).
 
     Returns:
         (n, nodes, taps, channels) tensor; times `kernel_matrix`, over taps and channels, it is the
@@ -312,8 +327,8 @@ def patches(layer: Any, inputs: Any) -> Any:
 
     kind = type(layer).__name__
     if not has_patches(layer):
-        wanted = "a convolution without groups, or a dense layer"
-        raise ModelError(expected(f"layer '{layer.name}'", wanted, kind))
+        text = "a convolution without groups, or a dense layer"
+        raise ModelError(expected(f"layer '{layer.name}'", text, kind))
     channels = inputs.shape[-1]
     if kind == "Dense":
         nodes = int(np.prod(inputs.shape[1:-1]))
@@ -321,39 +336,39 @@ def patches(layer: Any, inputs: Any) -> Any:
     if kind == "Conv1D":
         inputs = inputs[:, None]
     sides = [(1, *side)[-2:] for side in (layer.kernel_size, layer.strides, layer.dilation_rate)]
-    found = tf.image.extract_patches(
+    windows = tf.image.extract_patches(
         inputs, *([1, *side, 1] for side in sides), padding=layer.padding.upper()
     )
-    nodes = found.shape[1] * found.shape[2]
-    return tf.reshape(found, [-1, nodes, int(np.prod(sides[0])), channels])
+    nodes = windows.shape[1] * windows.shape[2]
+    return tf.reshape(windows, [-1, nodes, int(np.prod(sides[0])), channels])
 
 
 _RIDGE = 1e-4
-"""Of the mean variance of an input: what keeps the fit from following so few images."""
+"""Of the mean variance of an input: it keeps the fit from following so few images."""
 LARGEST = 8192
 """Inputs of a kernel, taps included, for which second moments are kept (512 MiB)."""
 _ROWS = 30
-"""Samples wanted for each input of a kernel."""
+"""Samples needed for each input of a kernel."""
 _FEWEST = 512
 
 
 def corrected(
     network: Network,
-    smaller: Any,
-    known: Channels,
+    smaller: keras.Model,
+    channels: Channels,
     gone: np.ndarray,
     images: np.ndarray,
     progress: Progress = silent,
 ) -> list[str]:
-    """Fits the kernels and biases of the smaller model that read removed channels, in place.
+    """Fit the kernels and biases of the smaller model that read removed channels, in place.
 
     Args:
         network: the whole model.
-        smaller: what `without` made of it; its weights are changed.
-        known: the channels of the whole model.
+        smaller: the model that `without` made of it; its weights are changed.
+        channels: the channels of the whole model.
         gone: identities of the removed channels.
         images: (n, h, w, b) in the model's units; labels are not needed.
-        progress: told "correction" in layers.
+        progress: receives "correction", in layers.
 
     Returns:
         Names of layers that read removed channels and were left as they are: depthwise, transposed
@@ -361,39 +376,40 @@ def corrected(
     """
     changed = Network(smaller)
     changed.inputs = network.inputs
-    ends = {call.path: call.layer for call in changed.calls}
+    new_layers = {call.path: call.layer for call in changed.calls}
     left: list[str] = []
-    readers = [one for one in known.readers if np.isin(known.same(one.channels), gone).any()]
+    readers = [
+        reader for reader in channels.readers if np.isin(channels.same(reader.channels), gone).any()
+    ]
     progress("correction", 0, len(readers))
     for done, reader in enumerate(readers, 1):
-        mine = ends[reader.path]
-        if reader.uses > 1 or not has_patches(mine) or inputs_of(mine) > LARGEST:
+        new = new_layers[reader.path]
+        if reader.uses > 1 or not has_patches(new) or inputs_of(new) > LARGEST:
             left.append(reader.path)
         else:
-            stay = ~np.isin(known.same(known.makers[id(reader.layer)]), gone)
-            used = images_wanted(network, reader.layer, images)
-            _fit(network, changed, reader.layer, mine, stay, used)
+            stay = ~np.isin(channels.same(channels.makers[id(reader.layer)]), gone)
+            used = images_needed(network, reader.layer, images)
+            _fit(network, changed, reader.layer, new, stay, used)
         progress("correction", done, len(readers))
     return left
 
 
-def inputs_of(layer: Any) -> int:
-    """Inputs of one node of a layer: taps times channels."""
+def inputs_of(layer: keras.Layer) -> int:
+    """Return the number of inputs of one node of a layer: taps times channels."""
     return int(np.prod(layer.weights[0].shape[:-1]))
 
 
-def images_wanted(network: Network, layer: Any, images: np.ndarray) -> np.ndarray:
-    """As many of the images as give 30 rows of `received` for each input of the layer's kernel."""
-    wanted = max(_FEWEST, -(-_ROWS * inputs_of(layer) // _rows(network, layer)))
-    return images[:wanted]
+def images_needed(network: Network, layer: keras.Layer, images: np.ndarray) -> np.ndarray:
+    """Return so many images that `received` gives 30 rows for each input of the layer's kernel."""
+    return images[: max(_FEWEST, -(-_ROWS * inputs_of(layer) // _rows(network, layer)))]
 
 
-def bytes_received(network: Network, layer: Any) -> int:
+def bytes_received(network: Network, layer: keras.Layer) -> int:
     """Return the bytes of a run for one image that gives a layer's input as `received` does."""
     return network.activation_bytes() + 4 * _rows(network, layer) * inputs_of(layer)
 
 
-def _rows(network: Network, layer: Any) -> int:
+def _rows(network: Network, layer: keras.Layer) -> int:
     """Nodes of a layer, each of which is a row of `received`."""
     call = next(call for call in network.calls if call.layer is layer)
     dense = type(layer).__name__ == "Dense"
@@ -403,12 +419,12 @@ def _rows(network: Network, layer: Any) -> int:
 
 def received(
     network: Network,
-    layer: Any,
+    layer: keras.Layer,
     images: np.ndarray,
     bytes_per_image: int | None = None,
     byte_budget: int = 64 << 20,
 ) -> Iterator[np.ndarray]:
-    """What a layer's kernel is multiplied with: (rows, taps x channels) float32, in pieces.
+    """Compute the input of a layer's kernel: (rows, taps x channels) float32, in batches.
 
     Args:
         network: the model.
@@ -421,10 +437,10 @@ def received(
 
     source = LayerOutput(layer, pre_activation="input")
 
-    def run(part: Any) -> Any:
-        before, _ = run_to(network.model, network.feed(part), source)
-        found = patches(layer, before)
-        return tf.reshape(found, [-1, found.shape[2] * found.shape[3]])
+    def run(part: Tensor) -> Tensor:
+        inputs = run_to(network.model, network.feed(part), source).pre_activation
+        windows = patches(layer, inputs)
+        return tf.reshape(windows, [-1, windows.shape[2] * windows.shape[3]])
 
     graph = compiled_for_images(network, run)
     size = bytes_per_image or bytes_received(network, layer)
@@ -433,9 +449,14 @@ def received(
 
 
 def _fit(
-    network: Network, changed: Network, old: Any, new: Any, stay: np.ndarray, images: np.ndarray
+    network: Network,
+    changed: Network,
+    old: keras.Layer,
+    new: keras.Layer,
+    stay: np.ndarray,
+    images: np.ndarray,
 ) -> None:
-    """Fits one kernel; `stay` (maps,) bool says which of the old layer's maps there still are."""
+    """Fit one kernel; `stay` (maps,) bool says which of the old layer's maps there still are."""
     weights = new.get_weights()
     kernel = kernel_matrix(old)
     kernel = kernel.reshape(-1, kernel.shape[-1])[:, stay].astype(np.float32)
@@ -444,34 +465,34 @@ def _fit(
     # Moments about the first image's mean, so that large means cost no precision.
     first = next(received(changed, new, images[:1])).mean(axis=0)
     squares, products = np.zeros((inputs, inputs)), np.zeros((inputs, outputs))
-    total, wanted, rows = np.zeros(inputs), np.zeros(outputs), 0
+    total, target_total, rows = np.zeros(inputs), np.zeros(outputs), 0
     size = bytes_received(network, old)
-    pieces = zip(
+    batches = zip(
         received(network, old, images, size), received(changed, new, images, size), strict=True
     )
-    for before, after in pieces:
+    for before, after in batches:
         target = before @ kernel + bias
         part = after - first
         squares += part.T @ part
         products += part.T @ target
         total += part.sum(axis=0)
-        wanted += target.sum(axis=0)
+        target_total += target.sum(axis=0)
         rows += len(part)
-    mean, aim = total / rows, wanted / rows
+    mean, target_mean = total / rows, target_total / rows
     own = np.asarray(weights[0], np.float64).reshape(inputs, outputs)
     with_bias = len(weights) > 1
     if with_bias:
         squares -= rows * np.outer(mean, mean)
-        products -= rows * np.outer(mean, aim)
-        centre = mean + first
+        products -= rows * np.outer(mean, target_mean)
+        center = mean + first
     else:
         squares += rows * (np.outer(first, mean) + np.outer(mean, first) + np.outer(first, first))
-        products += rows * np.outer(first, aim)
-        centre = np.zeros(inputs)
+        products += rows * np.outer(first, target_mean)
+        center = np.zeros(inputs)
     # The ridge draws the kernel to the one it had, so that inputs without variance keep theirs.
     ridge = _RIDGE * max(np.trace(squares) / inputs, np.finfo(np.float32).tiny)
     fitted = own + np.linalg.solve(squares + ridge * np.eye(inputs), products - squares @ own)
     weights[0] = fitted.reshape(weights[0].shape).astype(weights[0].dtype)
     if with_bias:
-        weights[1] = (aim - centre @ fitted).astype(weights[1].dtype)
+        weights[1] = (target_mean - center @ fitted).astype(weights[1].dtype)
     new.set_weights(weights)

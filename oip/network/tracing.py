@@ -1,9 +1,9 @@
-"""What happens when a model is called: which layer ran, on which tensors, in which order.
+"""The calls of a model's layers: which layer runs, on which tensors, in which order.
 
 Keras models come as Sequential, Functional, nested and subclassed; a layer may run twice. Their
 graphs are kept in different places, or nowhere. Calling the model once inside a graph (no numbers
-are computed) and noting every call of every layer is the same for all of them. For the time of that
-call the layers' `call` is shadowed by a wrapper in the instance; afterwards it is as it was.
+are computed) and recording every call of every layer is the same for all of them. For the time of
+that call the layers' `call` is shadowed by a wrapper in the instance; afterwards it is as it was.
 """
 
 from __future__ import annotations
@@ -12,10 +12,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oip.core.errors import ModelError, expected
-from oip.network.activations import COPIES, OPERATIONS, Elementwise, after, inside
+from oip.network import layer_types
+from oip.network.activations import (
+    COPIES,
+    OPERATIONS,
+    Elementwise,
+    elementwise_after,
+    elementwise_between,
+)
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Graph, Tensor, TensorSpec
 
 _shadowing = threading.RLock()
 _PASSED_THROUGH = OPERATIONS | frozenset(
@@ -28,7 +39,7 @@ class Call:
     """One call of one layer."""
 
     number: int
-    layer: Any = field(repr=False)
+    layer: keras.Layer = field(repr=False)
     path: str
     """Names from the outside in, such as `encoder/conv1`."""
     use: int
@@ -43,9 +54,10 @@ class Call:
     input_shapes: tuple[tuple[int | None, ...], ...]
     output_shape: tuple[int | None, ...]
     then: Elementwise | None = field(default=None, repr=False)
-    """What is made of the output outside all layers, where nothing uses the output as it is."""
+    """The function that is applied to the output outside all layers, where nothing uses the output
+    as it is."""
     own: Elementwise | None = field(default=None, repr=False)
-    """What a layer that is none of Keras' own does, if that is elementwise."""
+    """The function of a layer that is none of Keras' own, if that is elementwise."""
 
     @property
     def name(self) -> str:
@@ -53,28 +65,28 @@ class Call:
         return f"{self.path}#{self.use}" if self.use else self.path
 
 
-def leaf_layers(model: Any) -> list[tuple[str, Any]]:
-    """Every layer without layers inside, with its path; each object once."""
-    found: list[tuple[str, Any]] = []
-    seen: set[int] = set()
+def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+    """List every layer without layers inside, with its path; each object once."""
+    leaves: list[tuple[str, keras.Layer]] = []
+    visited: set[int] = set()
 
-    def visit(layer: Any, path: str) -> None:
-        if id(layer) in seen:
+    def visit(layer: keras.Layer, path: str) -> None:
+        if id(layer) in visited:
             return
-        seen.add(id(layer))
+        visited.add(id(layer))
         inner = [part for part in _inner(layer) if type(part).__name__ != "InputLayer"]
-        if inner and not _is_kernel_layer(layer):
+        if inner and not _has_kernel(layer):
             for part in inner:
                 visit(part, f"{path}/{part.name}" if path else part.name)
         elif path:
-            found.append((path, layer))
+            leaves.append((path, layer))
 
     visit(model, "")
-    return found
+    return leaves
 
 
-def record(model: Any, specs: Sequence[Any]) -> list[Call]:
-    """The calls of one run of the model, in order.
+def record_calls(model: keras.Model, specs: Sequence[TensorSpec]) -> list[Call]:
+    """Record the calls of one run of the model, in order.
 
     Args:
         model: any built Keras model.
@@ -83,28 +95,31 @@ def record(model: Any, specs: Sequence[Any]) -> list[Call]:
     import tensorflow as tf
 
     calls: list[Call] = []
-    origin: dict[str, int] = {}
+    spans: list[_Span] = []
+    origins: dict[str, int] = {}  # name of a tensor -> number of the call that made it
     uses: dict[int, int] = {}
-    traced = _Traced()
+    results: set[str] = set()
+    failures: list[str] = []
     paths = {id(layer): path for path, layer in leaf_layers(model)}
 
-    def watch(layer: Any, call: Any) -> Any:
-        def noted(*args: Any, **kwargs: Any) -> Any:
+    def watch(layer: keras.Layer, call: Callable) -> Callable:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
             use = uses.get(id(layer), 0)
             uses[id(layer)] = use + 1
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if _is_tensor(t)]
-            sources, plain, direct = _sources(inputs, origin)
+            sources, plain, direct = _sources(inputs, origins)
             shapes = tuple(tuple(t.shape.as_list()) for t in inputs if t.shape.rank)
             begin = _operations_so_far()
             try:
                 outputs = call(*args, **kwargs)
             except Exception:
-                traced.failed = traced.failed or too_small(layer, paths[id(layer)], shapes)
+                failures.append(_too_small(layer, paths[id(layer)], shapes))
                 raise
             flat = [t for t in tf.nest.flatten(outputs) if _is_tensor(t)]
             for tensor in flat:
-                origin[tensor.name] = len(calls)
-            traced.calls.append((begin, _operations_so_far(), inputs[:1], flat[:1]))
+                origins[tensor.name] = len(calls)
+            source, target = (tensors[0] if tensors else None for tensors in (inputs, flat))
+            spans.append(_Span(begin, _operations_so_far(), source, target))
             calls.append(
                 Call(
                     number=len(calls),
@@ -120,26 +135,27 @@ def record(model: Any, specs: Sequence[Any]) -> list[Call]:
             )
             return outputs
 
-        return noted
+        return recorded
 
-    def run(*fed: Any) -> None:
-        for place, tensor in enumerate(fed):
-            origin[tensor.name] = -1 - place
+    def run(*inputs: Tensor) -> None:
+        for index, tensor in enumerate(inputs):
+            origins[tensor.name] = -1 - index
         with shadowed([layer for _, layer in leaf_layers(model)], watch):
-            outputs = model(arranged(model, fed), training=False)
-        traced.results = {t.name for t in tf.nest.flatten(outputs) if _is_tensor(t)}
+            outputs = model(arrange_inputs(model, inputs), training=False)
+        results.update(t.name for t in tf.nest.flatten(outputs) if _is_tensor(t))
 
     try:
         graph = tf.function(run, autograph=False).get_concrete_function(*specs).graph
     except Exception as error:
-        if traced.failed:
-            raise ModelError(traced.failed) from error
+        reason = next(filter(None, failures), None)
+        if reason:
+            raise ModelError(reason) from error
         raise
-    return traced.completed(calls, graph)
+    return _with_functions(calls, spans, results, graph)
 
 
-def arranged(model: Any, inputs: Sequence[Any]) -> Any:
-    """Inputs, one tensor for each of `model.inputs`, as the model wants to be called with them.
+def arrange_inputs(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
+    """Arrange inputs, one tensor for each of `model.inputs`, as the model is called with them.
 
     A model that was made of a dictionary of inputs is called with such a dictionary.
     """
@@ -150,54 +166,64 @@ def arranged(model: Any, inputs: Sequence[Any]) -> Any:
     return list(inputs) if len(inputs) > 1 else inputs[0]
 
 
-def too_small(layer: Any, path: str, shapes: tuple[tuple[int | None, ...], ...]) -> str:
-    """An error's text where a layer's window is larger than what it is laid on; else nothing."""
+def _too_small(layer: keras.Layer, path: str, shapes: tuple[tuple[int | None, ...], ...]) -> str:
+    """The error's text where a layer's window is larger than its input; else empty."""
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if not shapes or not isinstance(window, (tuple, list)) or len(shapes[0]) != len(window) + 2:
         return ""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     sides = shapes[0][2:] if first else shapes[0][1:-1]
-    spread = getattr(layer, "dilation_rate", 1)
-    spreads = spread if isinstance(spread, (tuple, list)) else (spread,) * len(window)
-    spans = [(size - 1) * step + 1 for size, step in zip(window, spreads, strict=True)]
+    dilation = getattr(layer, "dilation_rate", 1)
+    rates = dilation if isinstance(dilation, (tuple, list)) else (dilation,) * len(window)
+    spans = [(size - 1) * rate + 1 for size, rate in zip(window, rates, strict=True)]
     if all(side is None or side >= span for side, span in zip(sides, spans, strict=True)):
         return ""
-    wanted = " x ".join(map(str, spans))
+    least = " x ".join(map(str, spans))
     return expected(
         f"cannot call the model on so small an input: where layer '{path}' looks",
-        f"an input larger than its receptive field, so that at least {wanted} are left there",
+        f"an input larger than its receptive field, so that at least {least} are left there",
         " x ".join(map(str, sides)),
-        "Say larger sides (--input-size, or input_shape).",
+        "Give larger sides: input_shape=(h, w).",
     )
 
 
-class _Traced:
-    """What is known of a trace beside its calls."""
+class _Span(NamedTuple):
+    """The part of the graph that one call made."""
 
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int, list[Any], list[Any]]] = []
-        """Operations made before and after, the first input and output, call by call."""
-        self.results: set[str] = set()
-        """Names of the tensors that the model gives."""
-        self.failed = ""
+    begin: int
+    """Number of operations before the call."""
+    end: int
+    """Number of operations after it."""
+    source: Tensor | None
+    """Its first input."""
+    target: Tensor | None
+    """Its first output."""
 
-    def completed(self, calls: list[Call], graph: Any) -> list[Call]:
-        """The calls with what is elementwise after and in them."""
-        places = {one.name: place for place, one in enumerate(graph.get_operations())}
-        names = list(places)
-        outside = dict(places)
-        for begin, end, _, gives in self.calls:
-            for name in names[begin:end] if gives and gives[0].graph is graph else ():
-                outside.pop(name, None)
-        done = []
-        for call, (begin, end, given, gives) in zip(calls, self.calls, strict=True):
-            then = own = None
-            if gives and gives[0].graph is graph:
-                then = after(gives[0], outside, self.results)
-                if given and _is_unknown(call.layer):
-                    own = inside(given[0], gives[0], {n: places[n] for n in names[begin:end]})
-            done.append(replace(call, then=then, own=own))
-        return done
+
+def _with_functions(
+    calls: list[Call], spans: list[_Span], results: set[str], graph: Graph
+) -> list[Call]:
+    """The calls with the elementwise functions after and in them."""
+    operations = {operation.name: n for n, operation in enumerate(graph.get_operations())}
+    names = list(operations)
+
+    def is_here(span: _Span) -> bool:
+        return span.target is not None and span.target.graph is graph
+
+    outside = dict(operations)
+    for span in filter(is_here, spans):
+        for name in names[span.begin : span.end]:
+            outside.pop(name, None)
+    completed = []
+    for call, span in zip(calls, spans, strict=True):
+        then = own = None
+        if span.target is not None and is_here(span):
+            then = elementwise_after(span.target, outside, results)
+            if span.source is not None and _is_users_own(call.layer):
+                inside = {name: operations[name] for name in names[span.begin : span.end]}
+                own = elementwise_between(span.source, span.target, inside)
+        completed.append(replace(call, then=then, own=own))
+    return completed
 
 
 def _operations_so_far() -> int:
@@ -206,7 +232,7 @@ def _operations_so_far() -> int:
     return len(tf.compat.v1.get_default_graph().get_operations())
 
 
-def _is_unknown(layer: Any) -> bool:
+def _is_users_own(layer: keras.Layer) -> bool:
     """A layer without weights that is none of Keras' own, or runs a function of the user's."""
     kind = type(layer)
     return not layer.weights and (
@@ -216,14 +242,16 @@ def _is_unknown(layer: Any) -> bool:
 
 @contextmanager
 def shadowed(
-    layers: list[Any], wrap: Callable[[Any, Any], Any], method: str = "call"
+    layers: Sequence[keras.Layer],
+    wrap: Callable[[keras.Layer, Callable], Callable],
+    method: str = "call",
 ) -> Iterator[None]:
-    """For the time of the block, `layer.call` (or another method) is `wrap(layer, layer.call)`."""
+    """Let `layer.call` (or another method) be `wrap(layer, layer.call)` within the block."""
     with _shadowing:
         done = []
         try:
             for layer in layers:
-                vars(layer)[method] = wrap(layer, getattr(layer, method))
+                layer.__dict__[method] = wrap(layer, getattr(layer, method))
                 done.append(layer)
             yield
         finally:
@@ -231,44 +259,51 @@ def shadowed(
                 vars(layer).pop(method, None)
 
 
-def _sources(inputs: list[Any], origin: dict[str, int]) -> tuple[tuple[int, ...], bool, bool]:
-    """The calls that tensors come from; whether only elementwise operations, or nothing but
-    copies and casts, lie between."""
-    found: list[int] = []
+class _Sources(NamedTuple):
+    calls: tuple[int, ...]
+    plain: bool
+    direct: bool
+
+
+def _sources(inputs: list[Tensor], origins: dict[str, int]) -> _Sources:
+    """The calls that tensors come from, see `Call.sources`, `plain` and `direct`."""
+    calls: list[int] = []
     plain = direct = True
     waiting = list(inputs)
-    seen: set[str] = set()
+    visited: set[str] = set()
     while waiting:
         tensor = waiting.pop(0)
-        if tensor.name in origin:
-            if origin[tensor.name] not in found:
-                found.append(origin[tensor.name])
+        if tensor.name in origins:
+            if origins[tensor.name] not in calls:
+                calls.append(origins[tensor.name])
             continue
-        if tensor.name in seen or getattr(tensor, "op", None) is None:
+        if tensor.name in visited or getattr(tensor, "op", None) is None:
             continue
-        seen.add(tensor.name)
+        visited.add(tensor.name)
         if tensor.op.inputs and tensor.op.type not in _PASSED_THROUGH:
             plain = False
         if tensor.op.type not in COPIES:
             direct = False
         waiting.extend(tensor.op.inputs)
-    return tuple(found), plain, direct
+    return _Sources(tuple(calls), plain, direct)
 
 
-def _inner(layer: Any) -> list[Any]:
+def _inner(layer: keras.Layer) -> list[keras.Layer]:
     layers = getattr(layer, "layers", None)
     if layers is None:
         layers = getattr(layer, "_layers", [])
     return [part for part in layers if hasattr(part, "call") and hasattr(part, "name")]
 
 
-def _is_kernel_layer(layer: Any) -> bool:
+def _has_kernel(layer: keras.Layer) -> bool:
     """It has kernels of its own; a layer inside it is its activation."""
-    from keras import layers
+    import keras
 
-    from oip.network.layer_types import is_convolution
-
-    return is_convolution(layer) or isinstance(layer, (layers.Dense, layers.EinsumDense))
+    return (
+        layer_types.is_convolution(layer)
+        or layer_types.is_dense(layer)
+        or isinstance(layer, keras.layers.EinsumDense)
+    )
 
 
 def _is_tensor(value: Any) -> bool:

@@ -179,7 +179,7 @@ def _model_files(settings: StudySettings) -> list[Path]:
 
 def _opened(path: Path, test: Any) -> Network:
     network = Network(path).fitted_to(test.images)
-    if not network.inputs.known:
+    if not network.inputs.is_known:
         network.inputs = network.inputs.measured(test.images, test.low, test.high, test.source)
     return network
 

@@ -124,7 +124,7 @@ def set_input(
     spec = network.inputs
     if data is not None and mean is None and preprocess is None:
         spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
-    network.inputs = spec.told(mean=mean, std=std, value_range=value_range, preprocess=preprocess)
+    network.inputs = spec.with_statistics(mean, std, value_range, preprocess)
 
 
 def opened(

@@ -199,7 +199,7 @@ class Pruner:
         test: Dataset,
         progress: Progress = silent,
     ):
-        from oip.network.channel_graph import of_network
+        from oip.network.channel_graph import Channels
         from oip.network.inputs import check_images
 
         self.network, self.train, self.test = network, train, test
@@ -208,7 +208,7 @@ class Pruner:
         for data in (train, test):
             check_images(network.inputs, data.images)
             _check_labels(data, max(self.head.maps, 2))
-        self.channels: Channels = of_network(network)
+        self.channels: Channels = Channels.of(network)
         self.notices: list[str] = []
         self.layers = self._prunable(layers)
         self._orders: dict[tuple[str, int, int], dict[str, Selection]] = {}

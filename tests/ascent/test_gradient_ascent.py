@@ -122,7 +122,7 @@ def test_the_same_network_in_three_ranges_gives_the_same_picture():
             ]
         )
         network = Network(model)
-        network.inputs = network.inputs.told(mean=(0.3 * scale,), std=(0.25 * scale,))
+        network.inputs = network.inputs.with_statistics(mean=(0.3 * scale,), std=(0.25 * scale,))
         info = network.find("maps")
         climbing = GradientAscent(
             network, MapTargets(network, info), ascent_settings(steps=40), np.ones((16, 16), bool)

@@ -134,7 +134,7 @@ def test_an_objective_that_only_data_move_is_not_refused():
         oip.reconstruct(dark, objective="class:0", **QUICK)
     bright = np.random.default_rng(0).uniform(-900, 900, (12, 9, 9, 1)).astype("float32")
     network = Network(dark)
-    network.inputs = network.inputs.told(mean=(0.0,), std=(1.0,))
+    network.inputs = network.inputs.with_statistics(mean=(0.0,), std=(1.0,))
     assert len(oip.reconstruct(network, objective="class:0", data=bright, **QUICK)) == 1
 
 

@@ -237,7 +237,7 @@ def test_three_ranges_of_one_network_give_the_same_pictures():
         model.layers[0].set_weights([kernel / scale, np.zeros(6, "float32")])
         network = oip.Network(model)
         spread = (0.2 * scale,)
-        network.inputs = network.inputs.told((centre,), spread)
+        network.inputs = network.inputs.with_statistics((centre,), spread)
         shift = (centre / scale) * kernel.sum((0, 1, 2))
         model.layers[0].set_weights([kernel / scale, -shift.astype("float32")])
         found.append(oip.reconstruct(network, "last", **QUICK))

@@ -80,7 +80,7 @@ def test_verdicts_of_planted_maps(plant):
 def standard(model):
     """A view of a model that is told mean 0 and deviation 1, whatever the data."""
     network = Network(model)
-    network.inputs = network.inputs.told(mean=(0.0,), std=(1.0,))
+    network.inputs = network.inputs.with_statistics(mean=(0.0,), std=(1.0,))
     return network
 
 
@@ -249,7 +249,7 @@ def test_bands_in_blue_green_red_are_shown_the_other_way_round():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([layers.Input((10, 10, 3)), layers.Conv2D(2, 3)])
     network = Network(model)
-    network.inputs = network.inputs.told(preprocess="caffe")
+    network.inputs = network.inputs.with_statistics(preprocess="caffe")
     swapped = oip.reconstruct(network, "@0", **QUICK)
     assert swapped.bgr
     picture = np.asarray(swapped[0].show(enhance=False))

@@ -98,7 +98,7 @@ def proved(parts, shape=(9, 9, 2), value_range=None, weights=None):
         model.get_layer("maps").set_weights(weights)
     network = oip.Network(model)
     if value_range is not None:
-        network.inputs = network.inputs.told(value_range=value_range)
+        network.inputs = network.inputs.with_statistics(value_range=value_range)
     return network, provably_dead(network, network.find("maps"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.cli.main import COMMANDS, name_option, root
+from oip.cli.main import COMMANDS, name_option, name_options, root
 from oip.core.errors import SettingsError
 
 SMALL = ["--starts", "2", "--steps", "10", "--screened", "16", "--quiet"]
@@ -58,6 +58,12 @@ def test_settings_of_the_library_are_named_as_options():
         error = SettingsError(text)
         name_option(error, command)
         assert str(error) == wanted
+
+
+def test_parameters_in_hints_are_named_as_options():
+    hint = "If you trust it: imports=['mine']. Choose input='b', or input_shape=(h, w, bands)."
+    shown = "If you trust it: --import mine. Choose --input b, or --input-size."
+    assert name_options(hint) == shown
 
 
 def test_unknown_commands_and_options_are_wrong_usage(call):

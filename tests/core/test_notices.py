@@ -20,7 +20,7 @@ def test_a_notice_points_at_the_line_of_the_user():
 def test_what_is_known_gives_none():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        unknown().told(mean=(1.0,)).warn_if_assumed()
+        unknown().with_statistics(mean=(1.0,)).warn_if_assumed()
 
 
 def test_the_same_line_is_told_once():

@@ -86,7 +86,7 @@ class _Network:
 def test_command_tells_what_the_input_was_told(told):
     bands = np.zeros(3, np.float32)
     bare = InputSpec((8, 8, 3), bands, bands + 1, float("nan"), float("nan"), "assumed")
-    spec = bare.told(**told)
+    spec = bare.with_statistics(**told)
     found = _read(rerun_command(_run(input=spec.to_dict()), "run", LAYER, 0))
     network = _Network(bare)
     names = ("input_mean", "input_std", "input_range", "preprocess")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
-from oip.network.activations import can_be_silent, closed_below_zero, is_nonlinear, limits
+from oip.network.activations import can_be_silent, closed_below_zero, is_nonlinear, value_range
 from oip.network.forward import run_to
 from oip.network.network import Network
 
@@ -53,21 +53,21 @@ def test_limits_hold_and_only_keras_own_functions_have_any(name):
     from keras import activations, layers
 
     function = getattr(activations, name)
-    low, high = limits(function)
+    low, high = value_range(function)
     values = np.asarray(function(np.linspace(-50, 50, 1001, dtype="float32")))
     assert low <= values.min() < low + 0.05
     assert values.max() <= high
     assert high == np.inf or values.max() > high - 0.05
-    assert limits(layers.Activation(name)) == (low, high)
-    assert limits(lambda values: function(values)) is None
+    assert value_range(layers.Activation(name)) == (low, high)
+    assert value_range(lambda values: function(values)) is None
     assert closed_below_zero(function) == (name in ("relu", "relu6"))
 
 
 def test_limits_of_a_relu_layer_are_its_own():
     from keras import layers
 
-    assert limits(layers.ReLU(max_value=2.5)) == (0.0, 2.5)
-    assert limits(layers.ReLU(negative_slope=0.5)) is None
+    assert value_range(layers.ReLU(max_value=2.5)) == (0.0, 2.5)
+    assert value_range(layers.ReLU(negative_slope=0.5)) is None
     assert not closed_below_zero(layers.ReLU(negative_slope=0.5))
 
 

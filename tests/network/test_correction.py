@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
-from oip.network.channel_graph import of_network
+from oip.network.channel_graph import Channels
 from oip.network.network import Network
 from oip.network.surgery import (
     bytes_received,
     corrected,
-    images_wanted,
+    images_needed,
     kernel_matrix,
     patches,
     received,
@@ -46,7 +46,7 @@ def stack(bias=True, last="relu"):
 
 def pruned(model, removed, data, correct):
     network = Network(model)
-    known = of_network(network)
+    known = Channels.of(network)
     gone = removed_channels(network, removed, known)
     smaller = without(network, removed, known)
     left = corrected(network, smaller, known, gone, data) if correct else []
@@ -158,4 +158,4 @@ def test_pieces_do_not_change_what_is_received():
     parts = list(received(network, layer, data, byte_budget=7 * size))
     assert len(parts) == 5
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
-    assert len(images_wanted(network, layer, images(600))) == 512
+    assert len(images_needed(network, layer, images(600))) == 512

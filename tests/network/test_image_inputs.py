@@ -86,10 +86,10 @@ def own_built():
 
 def test_layers_of_another_input_are_left_out_with_a_notice():
     network = Network(two())
-    with pytest.warns(Notice, match=r"'right'.*--input b"):
+    with pytest.warns(Notice, match=r"'right'.*input='b'"):
         chosen = parse_selections(network, [])
     assert [layer.name for layer, _ in chosen] == ["left"]
-    with pytest.raises(ModelError, match=r"--input b"):
+    with pytest.raises(ModelError, match=r"input='b'"):
         parse_selections(network, ["right"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -5,7 +5,7 @@ import pytest
 
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.images import plain_range
-from oip.network.forward import map_blocks, spatial_means, standardised_as_input
+from oip.network.forward import map_blocks, spatial_means, standardize_as_input
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers, parse_selections
 from oip.network.network import Network
@@ -13,7 +13,7 @@ from oip.network.network import Network
 
 def test_statistics_come_from_the_models_own_layers(small_model):
     spec = Network(small_model).inputs
-    assert spec.known
+    assert spec.is_known
     np.testing.assert_allclose([spec.mean[0], spec.std[0]], [40, 80])
 
 
@@ -49,7 +49,7 @@ def test_a_sidecar_comes_first_and_a_broken_one_is_an_error(small_file, tmp_path
 
 def test_told_statistics_fit_the_bands(small_model):
     spec = Network(small_model).inputs
-    assert spec.told(mean=(3.0,)).mean[0] == 3.0
+    assert spec.with_statistics(mean=(3.0,)).mean[0] == 3.0
     for wrong in (
         {"std": (0.0,)},
         {"mean": (1.0, 2.0)},
@@ -59,7 +59,7 @@ def test_told_statistics_fit_the_bands(small_model):
         {"preprocess": "caffe"},
     ):
         with pytest.raises(SettingsError, match="expected"):
-            spec.told(**wrong)
+            spec.with_statistics(**wrong)
 
 
 def test_measured_statistics_are_those_of_the_images(small_model, small_images):
@@ -81,7 +81,7 @@ def test_measured_statistics_are_those_of_the_images(small_model, small_images):
     ],
 )
 def test_images_that_do_not_fit_are_refused(small_model, images, word):
-    spec = Network(small_model).inputs.told(value_range=(0.0, 255.0))
+    spec = Network(small_model).inputs.with_statistics(value_range=(0.0, 255.0))
     with pytest.raises(DataError, match=word):
         check_images(spec, images)
 
@@ -138,7 +138,7 @@ def test_images_are_brought_to_the_inputs_statistics(small_model, small_images):
     network = Network(small_model)
     visible = np.ones((16, 16), bool)
     visible[:, 12:] = False
-    alike = standardised_as_input(small_images[0], network, visible)[:, :, :12]
+    alike = standardize_as_input(small_images[0], network, visible)[:, :, :12]
     np.testing.assert_allclose(alike.mean((1, 2, 3)), 40, rtol=1e-4)
     np.testing.assert_allclose(alike.std((1, 2, 3)), 80, rtol=1e-4)
     means = np.concatenate(list(spatial_means(network, small_images[0], network.find("first"))))
@@ -157,12 +157,12 @@ def test_given_images_settle_what_is_not_known_and_change_no_network(small_model
         np.testing.assert_allclose(spec.mean, images.mean(), rtol=1e-5)
         assert (spec.low, spec.high, spec.source) == (0.0, 255.0, "data given")
         assert not spec.bounded
-    assert not mine.inputs.known
+    assert not mine.inputs.is_known
     assert Network.of(mine) is mine
     told = Network(plain)
-    told.inputs = told.inputs.told(value_range=(0.0, 300.0))
+    told.inputs = told.inputs.with_statistics(value_range=(0.0, 300.0))
     assert Network.of(told, images=images).inputs.high == 300.0
-    told.inputs = told.inputs.told(mean=(1.0,))
+    told.inputs = told.inputs.with_statistics(mean=(1.0,))
     assert Network.of(told, images=images) is told
     known = Network(small_model)
     assert Network.of(known, images=images) is known
@@ -176,7 +176,7 @@ def test_images_that_say_nothing_settle_nothing(images):
     from keras import layers
 
     plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
-    assert not Network.of(plain, images=images).inputs.known
+    assert not Network.of(plain, images=images).inputs.is_known
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oip.network.fast_gradients import can_be_narrow
+from oip.network.fast_gradients import has_fast_convolution
 from oip.network.forward import run_to
 from oip.network.network import Network
 
@@ -44,7 +44,8 @@ def test_the_quick_gradient_is_the_gradient(padding, window, bands):
             layers.Conv2D(4, 3),
         ]
     )
-    assert can_be_narrow(model.layers[0]) == (bands * np.prod(model.layers[0].kernel_size) <= 32)
+    taps = bands * np.prod(model.layers[0].kernel_size)
+    assert has_fast_convolution(model.layers[0]) == (taps <= 32)
     quick, slow = slopes(
         model, np.random.default_rng(0).normal(size=(3, 11, 9, bands)).astype("f4")
     )
@@ -61,7 +62,7 @@ def test_other_convolutions_are_left_to_tensorflow(settings):
 
     bands = settings.pop("bands", 1)
     model = keras.Sequential([layers.Input((9, 9, bands)), layers.Conv2D(4, 3, **settings)])
-    assert not can_be_narrow(model.layers[0])
+    assert not has_fast_convolution(model.layers[0])
 
 
 def test_the_layer_is_left_as_it_was(small_model):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oip.network.fast_gradients import can_be_quick
+from oip.network.fast_gradients import has_fast_pooling
 from oip.network.forward import nan_kept, run_to
 from oip.network.network import Network
 
@@ -43,10 +43,10 @@ def test_the_quick_gradient_is_the_slow_one(size, activation):
 def test_overlapping_and_padded_windows_are_left_alone():
     from keras import layers
 
-    assert can_be_quick(layers.MaxPooling2D(2))
-    assert not can_be_quick(layers.MaxPooling2D(3, strides=2))
-    assert not can_be_quick(layers.MaxPooling2D(2, padding="same"))
-    assert not can_be_quick(layers.AveragePooling2D(2))
+    assert has_fast_pooling(layers.MaxPooling2D(2))
+    assert not has_fast_pooling(layers.MaxPooling2D(3, strides=2))
+    assert not has_fast_pooling(layers.MaxPooling2D(2, padding="same"))
+    assert not has_fast_pooling(layers.AveragePooling2D(2))
 
 
 @pytest.mark.parametrize("axes", [1, 2])

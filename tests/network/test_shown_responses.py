@@ -7,8 +7,8 @@ import oip
 from oip.core import plots
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.network import Network
-from oip.network.response_plots import BETWEEN, COLOURS, MapGrid
-from oip.network.responses import MOST, limits, overview, scaled
+from oip.network.response_plots import BETWEEN, COLOURS, MapGrid, scale_limits, scaled
+from oip.network.responses import MOST, overview
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_scales():
     planes = np.zeros((2, 3, 2, 2))
     planes[0, 0, 0, 0] = 4.0
     planes[1, 1] = [[-1.0, 0.0], [1.0, 0.5]]
-    low, high = limits(planes, "own")
+    low, high = scale_limits(planes, "own")
     assert low.ravel().tolist() == [0.0, -1.0, 0.0]
     assert high.ravel().tolist() == [4.0, 1.0, 0.0]
     assert scaled(planes, "own")[1, 1].tolist() == [[0.0, 0.5], [1.0, 0.75]]

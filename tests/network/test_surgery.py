@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError, SettingsError
-from oip.network.channel_graph import of_network
+from oip.network.channel_graph import Channels
 from oip.network.network import Network
 from oip.network.surgery import masked, removed_channels, without
 from oip.network.tracing import shadowed
@@ -111,7 +111,7 @@ def test_pruned_network_is_the_network_with_silenced_maps(images, removed):
 
 def test_what_is_added_goes_together_and_so_does_its_gate(images):
     network = Network(residual())
-    known = of_network(network)
+    known = Channels.of(network)
     stem, two = (known.of_layer(network, network.find(name)) for name in ("stem", "two"))
     np.testing.assert_array_equal(stem, two)
     assert not np.isin(known.of_layer(network, network.find("one")), stem).any()
@@ -230,7 +230,7 @@ def test_a_layer_that_is_used_twice_reads_the_same_channels():
     values = layers.Concatenate()([shared(part) for part in parts])
     model = keras.Model(given, layers.Dense(2)(layers.GlobalMaxPooling2D()(values)))
     network = Network(shaken(model))
-    known = of_network(network)
+    known = Channels.of(network)
     a, b = (known.of_layer(network, network.find(name)) for name in "ab")
     np.testing.assert_array_equal(a, b)
     smaller = without(network, {"a": [1], "shared": [0]})
@@ -245,7 +245,7 @@ def test_a_network_of_keras_applications_loses_maps_of_a_residual_stage():
         input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=3
     )
     network = Network(model)
-    known = of_network(network)
+    known = Channels.of(network)
     projections = [layer for layer in network.layers if layer.name.endswith("project")]
     first, second = projections[1:3]
     np.testing.assert_array_equal(known.of_layer(network, first), known.of_layer(network, second))
