@@ -131,7 +131,7 @@ def command(
     titles = [_title(images, index) for index in indices]
     orders = _orders(order, network, chosen, images, seed, output)
     across = count if names and count <= ACROSS else None
-    drawing = _Drawing(out, kind, output, {"colour": colour, "scale": scale})
+    drawing = _Drawing(out, kind, output, {"color": colour, "scale": scale})
     for layer, maps in zip(chosen, orders, strict=True):
         try:
             result = responses(network, images.images[indices], layer.name, titles=titles)

@@ -264,7 +264,7 @@ class _Follower:
         return self._each_weight(call, channels)
 
     def _each_weight(self, call: Call, channels: np.ndarray) -> np.ndarray | None:
-        """A layer whose weights have the channels on their last axis."""
+        """Follow a layer whose weights have the channels on their last axis."""
         if call.use > 0:
             return self._lock([channels], f"'{call.path}' is used several times")
         for index, weight in enumerate(call.layer.weights):

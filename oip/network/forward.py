@@ -243,7 +243,7 @@ def _channels_last(activations: LayerActivations, channels_first: bool) -> Layer
 def _around_activation(
     layer: keras.Layer, call: TensorFunction, args: tuple, kwargs: dict[str, Any]
 ) -> LayerActivations:
-    """The input and output of a layer's own activation; twice the output where it has none."""
+    """Return input and output of a layer's own activation; twice the output where it has none."""
     activation = vars(layer).get("activation")
     if not callable(activation):
         after = call(*args, **kwargs)

@@ -438,7 +438,7 @@ def _named(name: str, names: tuple[str, ...], candidates: list[int]) -> int:
 def _fitting(
     own: tuple[int | None, ...], shape: tuple[int, ...], channels_first: bool
 ) -> tuple[int, ...]:
-    """The shape that the user gave, in the model's own layout, if the model takes it."""
+    """Return the user's shape in the model's own layout, if the model takes it."""
     bands = own[0] if channels_first else own[-1]
     if len(shape) == len(own) - 1 and bands is not None:
         shape = (*shape, bands)
@@ -452,7 +452,7 @@ def _fitting(
 
 
 def _subclassed_shape(model: keras.Model, shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The user's shape, with the bands that the model was built on where they are missing."""
+    """Return the user's shape, with the bands that the model was built on if they are missing."""
     built = _built_shape(model)
     sides = built if shape is None else tuple(int(side) for side in shape)
     if sides is None:
@@ -490,7 +490,7 @@ def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
 
 
 def _built_shape(model: keras.Model) -> tuple[int, ...] | None:
-    """The shape that a subclassed model was built on, without the batch axis."""
+    """Return the shape that a subclassed model was built on, without the batch axis."""
     try:
         shape = (model.get_build_config() or {}).get("input_shape")
     except (AttributeError, NotImplementedError):

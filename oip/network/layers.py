@@ -187,7 +187,7 @@ def class_layer(calls: list[Call]) -> LayerInfo | None:
 
 
 def _inputs_reached(calls: list[Call]) -> list[frozenset[int]]:
-    """The indices of the model's inputs that each call depends on."""
+    """List the indices of the model's inputs that each call depends on."""
     reached: list[frozenset[int]] = []
     for call in calls:
         parts = [

@@ -311,13 +311,13 @@ class Network:
         return layer
 
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
-        """The pooling layer after a layer."""
+        """Return the pooling layer after a layer."""
         block = layer.at("block").response
         calls = (call for call in self.calls if call.layer is block.layer and call.use == block.use)
         return self._of_call(next(calls))
 
     def _of_call(self, call: tracing.Call) -> LayerInfo:
-        """A layer as it is, a dense one with units after its activation."""
+        """Return a layer as it is, a dense one with units after its activation."""
         layout = getattr(call.layer, "data_format", None)
         first = self.channels_first if layout is None else layout == "channels_first"
         activated = layer_types.is_dense(call.layer) and len(call.output_shape) == 2

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-Colour = Literal["grey", "viridis"]
-COLOURS = {"grey": plots.GREY, "viridis": plots.SEQUENTIAL}
+Color = Literal["grey", "viridis"]
+COLORS = {"grey": plots.GREY, "viridis": plots.SEQUENTIAL}
 Scale = Literal["shared", "own"]
 SCALES = ("shared", "own")
 OWN_LABEL = "response, share of the map's largest"
@@ -39,17 +39,17 @@ _FINE = 10
 """Least pixels of the longer side of a small map, for gaps finer than a node."""
 
 
-def colour_map(colour: str) -> Colormap:
-    """Return the matplotlib color map of a name in `COLOURS`; NaN is drawn as `BETWEEN`.
+def color_map(color: str) -> Colormap:
+    """Return the matplotlib color map of a name in `COLORS`; NaN is drawn as `BETWEEN`.
 
     Raises:
         SettingsError: another name.
     """
     import matplotlib
 
-    if colour not in COLOURS:
-        raise SettingsError(expected("colour", " or ".join(COLOURS), f"'{colour}'"))
-    return matplotlib.colormaps[COLOURS[colour]].with_extremes(bad=BETWEEN)
+    if color not in COLORS:
+        raise SettingsError(expected("color", " or ".join(COLORS), f"'{color}'"))
+    return matplotlib.colormaps[COLORS[color]].with_extremes(bad=BETWEEN)
 
 
 def scale_limits(planes: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
@@ -169,11 +169,11 @@ class MapGrid:
         number, row, column = np.nonzero(marked)
         return self._corners[number] + np.stack([row, column], axis=1) * self.zoom
 
-    def draw(self, axes: Axes, values: np.ndarray, colour: str = "grey") -> None:
+    def draw(self, axes: Axes, values: np.ndarray, color: str = "grey") -> None:
         """Draw maps (m, rows, columns) of values from 0 to 1; NaN stays empty."""
         from matplotlib.patches import Rectangle
 
-        scale = {"cmap": colour_map(colour), "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
+        scale = {"cmap": color_map(color), "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
         plots.image(axes, self.table(values), **scale)
         height, width = self.shape
         edge = {"fill": False, "edgecolor": BETWEEN, "linewidth": 0.6, "clip_on": False}
@@ -193,7 +193,7 @@ class MapGrid:
                 continue
             axes.text(s=plots.printable(numbers[index]), fontsize=_POINTS, **spot)
 
-    def mark(self, axes: Axes, marked: np.ndarray, colour: str = MARKED) -> None:
+    def mark(self, axes: Axes, marked: np.ndarray, color: str = MARKED) -> None:
         """Frame the marked nodes of (m, rows, columns); nodes side by side share one frame."""
         from matplotlib.collections import LineCollection
 
@@ -210,7 +210,7 @@ class MapGrid:
             lines += [edge for edge, drawn in zip(edges, is_open, strict=True) if drawn]
         points = 72 * self.inches / self.shape[1] * side
         width = float(np.clip(0.14 * points, 0.5, 1.1))
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
+        axes.add_collection(LineCollection(lines, colors=color, linewidths=width))
 
 
 def _open_sides(marked: np.ndarray) -> np.ndarray:
@@ -243,7 +243,7 @@ def panel_figure(
     *,
     across: int,
     columns: int | None = None,
-    colour: str = "grey",
+    color: str = "grey",
     marks: Sequence[tuple[np.ndarray, str]] = (),
 ) -> tuple[Figure, np.ndarray]:
     """Draw panels row by row, each an image over its maps.
@@ -253,7 +253,7 @@ def panel_figure(
         numbers: (k,) of the maps.
         across: panels a row.
         columns: maps a row; about as many as there are rows if None.
-        colour: a name in `COLOURS`.
+        color: a name in `COLORS`.
         marks: (k, rows, columns) bool and a color: nodes that are framed in every panel.
 
     Returns:
@@ -283,7 +283,7 @@ def panel_figure(
             above.text(0.5, 0.5, text, ha="center", va="center", fontsize=plots.FONT)
         else:
             show_image(above, panel.image, panel.title, panel.bgr)
-        grid.draw(below, panel.values, colour)
+        grid.draw(below, panel.values, color)
         if grid.over or index % across == 0:
             grid.number(below, numbers)
         for framed, edge in marks:

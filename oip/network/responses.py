@@ -21,12 +21,12 @@ from oip.network.response_plots import (
     ACROSS,
     MARKED,
     OWN_LABEL,
-    Colour,
+    Color,
     MapGrid,
     Panel,
     Scale,
     as_planes,
-    colour_map,
+    color_map,
     panel_figure,
     scale_limits,
     scaled,
@@ -55,7 +55,7 @@ class Responses:
         >>> found = oip.responses("model.keras", images[:3], "Conv2D_3")  # doctest: +SKIP
         >>> found.values.shape  # doctest: +SKIP
         (3, 128, 3, 3)
-        >>> found.plot(order=ranking, colour="viridis", scale="own")  # doctest: +SKIP
+        >>> found.plot(order=ranking, color="viridis", scale="own")  # doctest: +SKIP
     """
 
     layer: str
@@ -128,7 +128,7 @@ class Responses:
         image: int = 0,
         *,
         order: object = None,
-        colour: Colour = "grey",
+        color: Color = "grey",
         scale: Scale = "shared",
         columns: int | None = None,
     ) -> np.ndarray:
@@ -136,7 +136,7 @@ class Responses:
 
         Args:
             image: index of the image.
-            order, colour, scale, columns: as for `plot`.
+            order, color, scale, columns: as for `plot`.
 
         Returns:
             (h, w, 3) uint8; maps are one pixel apart.
@@ -149,13 +149,13 @@ class Responses:
             raise SettingsError(expected("image", f"0 to {len(self) - 1}", image))
         values = scaled(self.planes[:, rows], scale)[image]
         table = MapGrid.of(len(rows), values.shape[1:], columns).table(values)
-        return colour_map(colour)(np.ma.masked_invalid(table), bytes=True)[..., :3]
+        return color_map(color)(np.ma.masked_invalid(table), bytes=True)[..., :3]
 
     def plot(
         self,
         *,
         order: object = None,
-        colour: Colour = "grey",
+        color: Color = "grey",
         scale: Scale = "shared",
         columns: int | None = None,
         marks: np.ndarray | None = None,
@@ -165,7 +165,7 @@ class Responses:
 
         Args:
             order: "index", map numbers, or a ranking of the layer; see `ordered`.
-            colour: `grey`, or `viridis`.
+            color: `grey`, or `viridis`.
             scale: `shared`: one scale for all; `own`: one for each map over these images. Both
                 begin at 0, or at the lowest response below it.
             columns: maps a row; about as many as there are rows if None.
@@ -176,7 +176,7 @@ class Responses:
             A matplotlib figure.
 
         Raises:
-            SettingsError: an unknown order, colour or scale; no column, no image side by side.
+            SettingsError: an unknown order, color or scale; no column, no image side by side.
         """
         if across is not None and across < 1:
             raise SettingsError(expected("images side by side", "a whole number from 1", across))
@@ -191,18 +191,18 @@ class Responses:
             self.maps[rows],
             across=min(len(self), across or ACROSS),
             columns=columns,
-            colour=colour,
+            color=color,
             marks=[] if marks is None else [(self._marked(marks)[rows], MARKED)],
         )
         own = scale == "own" and planes[0, 0].size > 1
         ends = (0.0, 1.0) if own else tuple(end[0].item() for end in scale_limits(planes, scale))
         label = OWN_LABEL if own else "response (in the layer's own units)"
-        plots.colour_bar(figure, panels, colour_map(colour), ends, label)
+        plots.colour_bar(figure, panels, color_map(color), ends, label)
         plots.titled(figure, f"{self.layer}: {len(rows)} {self.what}")
         return figure
 
     def _marked(self, marks: np.ndarray) -> np.ndarray:
-        """Marks (m, *nodes) as (m, rows, columns) bool."""
+        """Return marks (m, *nodes) as (m, rows, columns) bool."""
         nodes = np.asarray(marks)
         if nodes.shape != self.values.shape[1:]:
             raise SettingsError(expected("marks", f"shape {self.values.shape[1:]}", nodes.shape))
@@ -354,18 +354,18 @@ def check_budget(layer: LayerInfo, images: int, maps: int, byte_budget: int = BY
 
 
 def overview(
-    layers: Sequence[Responses], orders: Sequence[object], colour: str = "grey", scale: str = "own"
+    layers: Sequence[Responses], orders: Sequence[object], color: str = "grey", scale: str = "own"
 ) -> Figure:
     """Draw an image and below it the responses of one layer after the other.
 
     Args:
         layers: of each layer, its responses to the same image, their first one.
         orders: of each layer's maps, see `Responses.ordered`.
-        colour: `grey` or `viridis`.
+        color: `grey` or `viridis`.
         scale: `own` of each map, or `shared` by the maps of a layer.
 
     Raises:
-        SettingsError: no layer or more than 16; an unknown order, colour or scale.
+        SettingsError: no layer or more than 16; an unknown order, color or scale.
     """
     if not 1 <= len(layers) <= MOST:
         raise SettingsError(expected("layers of one page", f"1 to {MOST}", len(layers)))
@@ -383,7 +383,7 @@ def overview(
     panels[0, 0].set_axis_off()
     show_image(panels[0, 0], first.images[0], first.titles[0], first.bgr)
     for axes, (layer, rows), grid in zip(panels[1:, 0], parts, grids, strict=True):
-        grid.draw(axes, scaled(layer.planes[:1, rows], scale)[0], colour)
+        grid.draw(axes, scaled(layer.planes[:1, rows], scale)[0], color)
         grid.number(axes, layer.maps[rows])
         nodes = " x ".join(str(side) for side in layer.values.shape[2:])
         size = f" of {nodes}" if nodes else ""
@@ -391,7 +391,7 @@ def overview(
         axes.set_title(text, fontsize=plots.FONT, loc="left", pad=9 if grid.over else 3)
     of_layer = "response, share of the layer's largest"
     label = f"{OWN_LABEL}; of units, of the layer's" if scale == "own" else of_layer
-    plots.colour_bar(figure, panels, colour_map(colour), (0.0, 1.0), label)
+    plots.colour_bar(figure, panels, color_map(color), (0.0, 1.0), label)
     return figure
 
 

@@ -146,7 +146,7 @@ class _Rebuilt(NamedTuple):
 
 
 def _rebuilt(network: Network, channels: Channels, gone: np.ndarray) -> _Rebuilt:
-    """The model built again with fewer channels."""
+    """Build the model again with fewer channels."""
     import keras
 
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
@@ -179,13 +179,7 @@ def _cloned(
     built: Callable[[keras.Layer], keras.Layer],
     inputs: list[keras.KerasTensor] | None,
 ) -> keras.Model:
-    """A Sequential or functional model of new layers; inner models take what comes to them.
-
-    Args:
-        model: the model.
-        built: layer -> the new layer.
-        inputs: symbolic tensors that an inner model is called on; None for its own.
-    """
+    """Clone a Sequential or functional model; an inner one is called on the symbolic `inputs`."""
     import keras
 
     inner: dict[int, keras.Model] = {}
@@ -222,7 +216,7 @@ def _cloned(
 
 
 def _changes(layer: keras.Layer, channels: Channels, gone: np.ndarray) -> dict[str, Any]:
-    """The entries of the layer's configuration that change when channels are gone."""
+    """Return the entries of the layer's configuration that change when channels are gone."""
 
     def remaining(identities: np.ndarray) -> int:
         return int((~np.isin(channels.same(identities), gone)).sum())

@@ -167,7 +167,7 @@ def arrange_inputs(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
 
 
 def _too_small(layer: keras.Layer, path: str, shapes: tuple[tuple[int | None, ...], ...]) -> str:
-    """The error's text where a layer's window is larger than its input; else empty."""
+    """Return the error's text where a layer's window is larger than its input; else nothing."""
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if not shapes or not isinstance(window, (tuple, list)) or len(shapes[0]) != len(window) + 2:
         return ""
@@ -203,7 +203,7 @@ class _Span(NamedTuple):
 def _with_functions(
     calls: list[Call], spans: list[_Span], results: set[str], graph: Graph
 ) -> list[Call]:
-    """The calls with the elementwise functions after and in them."""
+    """Complete the calls with the elementwise functions after and in them."""
     operations = {operation.name: n for n, operation in enumerate(graph.get_operations())}
     names = list(operations)
 
@@ -233,7 +233,7 @@ def _operations_so_far() -> int:
 
 
 def _is_users_own(layer: keras.Layer) -> bool:
-    """A layer without weights that is none of Keras' own, or runs a function of the user's."""
+    """Return whether a layer without weights is none of Keras' own, or runs a user's function."""
     kind = type(layer)
     return not layer.weights and (
         not kind.__module__.startswith("keras.") or kind.__name__ == "Lambda"
@@ -266,7 +266,7 @@ class _Sources(NamedTuple):
 
 
 def _sources(inputs: list[Tensor], origins: dict[str, int]) -> _Sources:
-    """The calls that tensors come from, see `Call.sources`, `plain` and `direct`."""
+    """Find the calls that tensors come from, see `Call.sources`, `plain` and `direct`."""
     calls: list[int] = []
     plain = direct = True
     waiting = list(inputs)
@@ -296,7 +296,7 @@ def _inner(layer: keras.Layer) -> list[keras.Layer]:
 
 
 def _has_kernel(layer: keras.Layer) -> bool:
-    """It has kernels of its own; a layer inside it is its activation."""
+    """Return whether a layer has kernels of its own; one inside it is then its activation."""
     import keras
 
     return (

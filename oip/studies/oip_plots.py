@@ -380,7 +380,7 @@ def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Any) ->
         found = responses(network, test.images[same[:1]], info.name, titles=[names[one]])
         folder.figure(
             f"responses-{info.index}",
-            found.plot(colour="viridis"),
+            found.plot(color="viridis"),
             f"Responses of all maps of {info.name} to one image of class {names[one]}; one scale.",
             {"image": same[:1], "mean response": found.values.mean((0, 2, 3))},
         )

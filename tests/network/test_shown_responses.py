@@ -7,7 +7,7 @@ import oip
 from oip.core import plots
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.network import Network
-from oip.network.response_plots import BETWEEN, COLOURS, MapGrid, scale_limits, scaled
+from oip.network.response_plots import BETWEEN, COLORS, MapGrid, scale_limits, scaled
 from oip.network.responses import MOST, overview
 
 
@@ -113,19 +113,19 @@ def test_scales():
     assert scaled(planes, "shared")[0, 0, 0, 0] == 1.0
 
 
-@pytest.mark.parametrize("colour", list(COLOURS))
+@pytest.mark.parametrize("colour", list(COLORS))
 def test_figures_show_the_colours_of_the_scale_and_the_marks(found, colour):
     from matplotlib import colormaps
 
     marks = np.zeros((70, 5, 5), bool)
     marks[3, 1, 2] = True
     few = found.first(1)
-    shown = _pixels(few.plot(order=[3, 4], colour=colour, scale="own", marks=marks))
-    bare = _pixels(few.plot(order=[3, 4], colour=colour, scale="own"))
+    shown = _pixels(few.plot(order=[3, 4], color=colour, scale="own", marks=marks))
+    bare = _pixels(few.plot(order=[3, 4], color=colour, scale="own"))
     frame = (np.abs(shown - _rgb(plots.PALETTE[1])) <= 2).all(axis=2)
     assert frame.any()
     assert not (np.abs(bare - _rgb(plots.PALETTE[1])) <= 2).all(axis=2).any()
-    top = np.array(colormaps[COLOURS[colour]](1.0)[:3]) * 255
+    top = np.array(colormaps[COLORS[colour]](1.0)[:3]) * 255
     assert (np.abs(bare - top) <= 2).all(axis=2).any()
 
 
@@ -236,7 +236,7 @@ def test_bad_input(small_model, small_images, change, kind, word):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"colour": "jet"}, "grey or viridis"),
+        ({"color": "jet"}, "grey or viridis"),
         ({"scale": "log"}, "shared or own"),
         ({"columns": 0}, "columns"),
         ({"across": 0}, "side by side"),
