@@ -1,13 +1,16 @@
+"""The input of a model: statistics, shape, images that fit."""
+
 import json
+import warnings
 
 import numpy as np
 import pytest
 
+import oip
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.images import plain_range
-from oip.network.forward import map_blocks, spatial_means, standardize_as_input
+from oip.network.forward import run_to
 from oip.network.inputs import check_images
-from oip.network.layer_spec import map_numbers, parse_selections
 from oip.network.network import Network
 
 
@@ -30,16 +33,16 @@ def test_a_rescaling_layer_tells_the_range():
 def test_a_sidecar_comes_first_and_a_broken_one_is_an_error(small_file, tmp_path):
     path = tmp_path / "m.keras"
     path.write_bytes(small_file.read_bytes())
-    told = {
+    record = {
         "kind": "oip-model",
         "input": {"mean": [1.0], "std": [2.0], "low": 0.0, "high": 9.0},
         "classes": ["a"],
     }
-    (tmp_path / "m.oip.json").write_text(json.dumps(told))
+    (tmp_path / "m.oip.json").write_text(json.dumps(record))
     spec = Network(path).inputs
     assert (spec.mean[0], spec.std[0], spec.high, spec.source) == (1.0, 2.0, 9.0, "sidecar")
     assert spec.background[0] == -0.5
-    (tmp_path / "m.oip.json").write_text(json.dumps({**told, "sha256": "0" * 64}))
+    (tmp_path / "m.oip.json").write_text(json.dumps({**record, "sha256": "0" * 64}))
     with pytest.warns(UserWarning, match="another model"):
         assert Network(path).inputs.mean[0] == 40.0
     (tmp_path / "m.oip.json").write_text(json.dumps({"kind": "oip-model"}))
@@ -91,94 +94,6 @@ def test_a_missing_band_axis_is_added(small_model, small_images):
     assert check_images(spec, small_images[0][..., 0]).shape == (40, 16, 16, 1)
 
 
-def test_selections_are_parsed_as_documented(small_model):
-    network = Network(small_model)
-    chosen = parse_selections(network, ["second:0-2,7", "@0:all", "second:69"])
-    assert [layer.name for layer, _ in chosen] == ["first", "second"]
-    assert chosen[1][1].tolist() == [0, 1, 2, 7, 69]
-    assert [len(maps) for _, maps in parse_selections(network, [])] == [6, 70]
-    assert map_numbers(network.find("first"), range(2)).tolist() == [0, 1]
-    for text, word in (
-        ("first:6", "0 to 5"),
-        ("first:3-1", "low to high"),
-        ("first:x", "0-15"),
-        ("frst", "Did you mean"),
-    ):
-        with pytest.raises((SettingsError, ModelError), match=word):
-            parse_selections(network, [text])
-    for wrong in ([-1], [], ["a"], 99):
-        with pytest.raises(SettingsError):
-            map_numbers(network.find("first"), wrong)
-
-
-@pytest.mark.parametrize("at", ["response", "block"])
-def test_responses_are_the_models_own_whatever_the_budget(small_model, small_images, at):
-    import keras
-
-    network = Network(small_model)
-    layer = network.find("first")
-    images = small_images[0]
-    name = "first" if at == "response" else "pool"
-    plain = keras.Model(small_model.inputs, small_model.get_layer(name).output)
-    wanted = plain(images.astype("float32")).numpy().reshape(40, -1, 6).transpose(0, 2, 1)
-    for budget in (1, 1 << 17, 1 << 30):
-        blocks = list(map_blocks(network, images, layer, at=at, byte_budget=budget))
-        assert np.concatenate([maps for maps, _ in blocks]).tolist() == list(range(6))
-        found = np.concatenate([values for _, values in blocks], axis=1)
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
-
-
-def test_block_needs_a_pooling_layer(small_model, small_images):
-    network = Network(small_model)
-    with pytest.raises(SettingsError, match="pooling"):
-        list(map_blocks(network, small_images[0], network.find("second"), at="block"))
-
-
-def test_images_are_brought_to_the_inputs_statistics(small_model, small_images):
-    network = Network(small_model)
-    visible = np.ones((16, 16), bool)
-    visible[:, 12:] = False
-    alike = standardize_as_input(small_images[0], network, visible)[:, :, :12]
-    np.testing.assert_allclose(alike.mean((1, 2, 3)), 40, rtol=1e-4)
-    np.testing.assert_allclose(alike.std((1, 2, 3)), 80, rtol=1e-4)
-    means = np.concatenate(list(spatial_means(network, small_images[0], network.find("first"))))
-    assert means.shape == (40, 6)
-
-
-def test_given_images_settle_what_is_not_known_and_change_no_network(small_model, small_images):
-    import keras
-    from keras import layers
-
-    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
-    images = small_images[0]
-    mine = Network(plain)
-    for network in (Network.of(plain, images=images), Network.of(mine, images=images[..., 0])):
-        spec = network.inputs
-        np.testing.assert_allclose(spec.mean, images.mean(), rtol=1e-5)
-        assert (spec.low, spec.high, spec.source) == (0.0, 255.0, "data given")
-        assert not spec.bounded
-    assert not mine.inputs.is_known
-    assert Network.of(mine) is mine
-    told = Network(plain)
-    told.inputs = told.inputs.with_statistics(value_range=(0.0, 300.0))
-    assert Network.of(told, images=images).inputs.high == 300.0
-    told.inputs = told.inputs.with_statistics(mean=(1.0,))
-    assert Network.of(told, images=images) is told
-    known = Network(small_model)
-    assert Network.of(known, images=images) is known
-
-
-@pytest.mark.parametrize(
-    "images", [np.zeros((3, 16, 16, 1)), np.ones((3, 4, 4, 1)), np.full((2, 16, 16, 1), np.nan), []]
-)
-def test_images_that_say_nothing_settle_nothing(images):
-    import keras
-    from keras import layers
-
-    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
-    assert not Network.of(plain, images=images).inputs.is_known
-
-
 @pytest.mark.parametrize(
     ("values", "ends"),
     [
@@ -190,3 +105,64 @@ def test_images_that_say_nothing_settle_nothing(images):
 )
 def test_the_range_of_pixels_is_a_common_one_or_their_own(values, ends):
     assert plain_range(values) == ends
+
+
+def own():
+    import keras
+    from keras import layers
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Conv2D(3, 3, name="one")
+
+        def call(self, values):
+            return self.first(values)
+
+    return Own()
+
+
+def test_bands_of_a_subclassed_model_are_those_it_was_built_on():
+    called = own()
+    called(np.zeros((1, 12, 12, 2), "float32"))
+    assert Network(called, input_shape=(20, 15)).layers[0].size == (18, 13)
+    assert Network(called, input_shape=(20, 15, 2)).inputs.shape == (20, 15, 2)
+    for wrong in ((20,), (0, 9), (1, 20, 15, 2)):
+        with pytest.raises(ModelError, match="shape"):
+            Network(called, input_shape=wrong)
+    with pytest.raises(ModelError, match=r"\(h, w, bands\)"):
+        Network(own(), input_shape=(12, 12))
+
+
+@pytest.mark.parametrize("as_dictionary", [False, True])
+def test_any_input_can_take_the_images(two_inputs, as_dictionary):
+    model = two_inputs(as_dictionary)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = Network(model)
+        second = Network(model, input="b")
+        assert [layer.name for layer in first.elsewhere] == ["right"]
+        assert [layer.name for layer in second.elsewhere] == ["left"]
+        assert (first.input_name, first.inputs.shape) == ("a", (9, 9, 1))
+        assert second.inputs.to_dict()["name"] == "b"
+        images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+        fed = second.feed(images)
+        _, after = run_to(model, fed, second.find("right").response)
+        np.testing.assert_allclose(after, model.get_layer("right")(images), atol=1e-5)
+    assert Network(model, input="@1").input_name == "b"
+    assert "name" not in Network(own_built()).inputs.to_dict()
+    for wrong in ("n", "c", "@9"):
+        with pytest.raises(ModelError, match=r"a \(@0\), b \(@1\)"):
+            Network(model, input=wrong)
+
+
+def own_built():
+    model = own()
+    model(np.zeros((1, 12, 12, 2), "float32"))
+    return model
+
+
+def test_the_other_input_is_climbed(two_inputs):
+    oips = oip.reconstruct(Network(two_inputs(), input="b"), "right", steps=8, screened=8, starts=1)
+    assert oips.images.shape == (4, 1, 8, 8, 3)
+    assert np.all(oips.scores[:, 0] > oips.screened_scores)

@@ -1,3 +1,5 @@
+"""Models are read without trust."""
+
 import json
 import zipfile
 

@@ -1,3 +1,5 @@
+"""The view of a model: layers by name, sizes, statistics of images."""
+
 import numpy as np
 import pytest
 
@@ -11,22 +13,22 @@ def network(small_model):
 
 
 def test_all_that_a_reader_wants_to_see_in_the_order_of_the_model(network):
-    found = network.shown_layers()
-    assert [(one.kind, one.maps, one.size, one.index) for one in found] == [
+    result = network.shown_layers()
+    assert [(layer.kind, layer.maps, layer.size, layer.index) for layer in result] == [
         ("Conv2D", 6, (14, 14), 0),
         ("MaxPooling2D", 6, (7, 7), 0),
         ("Conv2D", 70, (5, 5), 1),
         ("Dense", 4, (), -1),
     ]
-    assert [one.last_call for one in found] == sorted(one.last_call for one in found)
+    assert [layer.last_call for layer in result] == sorted(layer.last_call for layer in result)
 
 
 def test_any_layer_is_found_by_its_name(network, small_model):
     assert network.find_output("@1") == network.find_output("second")
     assert network.find_output("first", "block") == network.find_output("pool")
     flat = next(layer.name for layer in small_model.layers if "flatten" in layer.name)
-    one = network.find_output(flat)
-    assert (one.maps, one.size, one.index) == (70 * 25, (), -1)
+    layer = network.find_output(flat)
+    assert (layer.maps, layer.size, layer.index) == (70 * 25, (), -1)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_nested_models_channels_first_and_second_uses():
     once = inner(given)
     twice = inner(once)
     network = Network(keras.Model(given, layers.Add(name="sum")([once, twice])))
-    names = [one.name for one in network.shown_layers()]
+    names = [layer.name for layer in network.shown_layers()]
     assert names == ["inner/shared", "inner/shared#1"]
     assert network.find_output("sum").size == (8, 8)
     assert network.find_output("inner/after#1").maps == 3
@@ -67,7 +69,7 @@ def test_a_model_of_units_alone_is_shown_and_one_of_nothing_is_refused():
     from keras import layers
 
     plain = keras.Sequential([layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(3)])
-    assert [one.maps for one in Network(plain).shown_layers()] == [3]
+    assert [layer.maps for layer in Network(plain).shown_layers()] == [3]
     empty = keras.Sequential([layers.Input((4, 4, 1)), layers.Flatten()])
     with pytest.raises(ModelError, match="convolutional"):
         Network(empty).shown_layers()
@@ -79,8 +81,109 @@ def test_values_are_those_of_the_model(network, small_model, small_images):
     from oip.network.responses import output_values
 
     images = small_images[0][:3]
-    for one, name in zip(network.shown_layers(), ["first", "pool", "second", None], strict=True):
+    for layer, name in zip(network.shown_layers(), ["first", "pool", "second", None], strict=True):
         layer = small_model.layers[-1] if name is None else small_model.get_layer(name)
-        wanted = np.asarray(keras.Model(small_model.inputs[0], layer.output)(images * 1.0))
-        values = output_values(network, images, one, np.arange(one.maps))
-        assert np.allclose(values, np.moveaxis(wanted, -1, 1), atol=1e-5)
+        correct = np.asarray(keras.Model(small_model.inputs[0], layer.output)(images * 1.0))
+        values = output_values(network, images, layer, np.arange(layer.maps))
+        assert np.allclose(values, np.moveaxis(correct, -1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["first", "@0"])
+def test_layers_are_found_by_name_and_index(small_model, name):
+    assert Network(small_model).find(name).index == 0
+
+
+def test_unknown_layers_and_models_without_any_are_named(small_model):
+    import keras
+
+    network = Network(small_model)
+    with pytest.raises(ModelError, match="Did you mean 'second'"):
+        network.find("secnd")
+    with pytest.raises(ModelError, match="@0 to @1"):
+        network.find("@7")
+    dense = keras.Sequential([keras.layers.Input((4, 4, 1)), keras.layers.Flatten()])
+    with pytest.raises(ModelError, match="convolutional"):
+        Network(dense).find("x")
+    flat = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ModelError, match="images"):
+        Network(flat)
+    with pytest.raises(ModelError, match="Keras model"):
+        Network(42)
+
+
+def free_model():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([layers.Input((None, None, 2)), layers.Conv2D(3, 5, name="conv")])
+
+
+def test_free_sides_are_told_or_those_of_the_images():
+    network = Network(free_model(), input_shape=(20, 30))
+    assert network.inputs.shape == (20, 30, 2)
+    assert network.layers[0].size == (16, 26)
+    fitted = network.fitted_to(np.zeros((4, 9, 12, 2)))
+    assert fitted.layers[0].size == (5, 8)
+    assert network.layers[0].size == (16, 26)
+    assert fitted.fitted_to(np.zeros((1, 9, 12, 2))) is fitted
+    fixed = Network(small())
+    assert fixed.fitted_to(np.zeros((4, 30, 30, 1))) is fixed
+
+
+def small():
+    import keras
+    from keras import layers
+
+    return keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(3, 5)])
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 3), (20,), (0, 30), (20, 30, 2, 1)])
+def test_a_shape_that_the_model_does_not_take_is_refused(shape):
+    with pytest.raises(ModelError, match="shape"):
+        Network(free_model(), input_shape=shape)
+    with pytest.raises(ModelError, match="shape"):
+        Network(small(), input_shape=(20, 20))
+
+
+def test_given_images_settle_what_is_not_known_and_change_no_network(small_model, small_images):
+    import keras
+    from keras import layers
+
+    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
+    images = small_images[0]
+    mine = Network(plain)
+    for network in (Network.of(plain, images=images), Network.of(mine, images=images[..., 0])):
+        spec = network.inputs
+        np.testing.assert_allclose(spec.mean, images.mean(), rtol=1e-5)
+        assert (spec.low, spec.high, spec.source) == (0.0, 255.0, "data given")
+        assert not spec.bounded
+    assert not mine.inputs.is_known
+    assert Network.of(mine) is mine
+    changed = Network(plain)
+    changed.inputs = changed.inputs.with_statistics(value_range=(0.0, 300.0))
+    assert Network.of(changed, images=images).inputs.high == 300.0
+    changed.inputs = changed.inputs.with_statistics(mean=(1.0,))
+    assert Network.of(changed, images=images) is changed
+    given = Network(small_model)
+    assert Network.of(given, images=images) is given
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((3, 16, 16, 1)), np.ones((3, 4, 4, 1)), np.full((2, 16, 16, 1), np.nan), []]
+)
+def test_images_that_say_nothing_settle_nothing(images):
+    import keras
+    from keras import layers
+
+    plain = keras.Sequential([layers.Input((16, 16, 1)), layers.Conv2D(2, 3)])
+    assert not Network.of(plain, images=images).inputs.is_known
+
+
+def test_an_input_smaller_than_the_receptive_field_is_refused():
+    with pytest.raises(ModelError, match="cannot call"):
+        assert Network(free_model(), input_shape=(3, 3)).layers
+
+
+def test_a_short_text_names_the_model_its_input_and_its_layers(network):
+    assert repr(network) == f"Network('{network.name}', input 16 x 16 x 1, 2 layers with maps)"

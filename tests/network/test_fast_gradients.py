@@ -1,7 +1,9 @@
+"""The fast gradients of convolution and pooling are the gradients."""
+
 import numpy as np
 import pytest
 
-from oip.network.fast_gradients import has_fast_convolution
+from oip.network.fast_gradients import has_fast_convolution, has_fast_pooling
 from oip.network.forward import run_to
 from oip.network.network import Network
 
@@ -12,7 +14,7 @@ def slopes(model, images):
 
     network = Network(model)
     layer = network.layers[-1]
-    found = []
+    result = []
     for quick in (True, False):
         fed = tf.constant(images)
         with tf.GradientTape() as tape:
@@ -25,8 +27,8 @@ def slopes(model, images):
             )
             mixed = tf.random.stateless_normal(tf.shape(before), (1, 2))
             total = tf.reduce_sum(before * mixed)
-        found.append(tape.gradient(total, fed).numpy())
-    return found
+        result.append(tape.gradient(total, fed).numpy())
+    return result
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -69,3 +71,46 @@ def test_the_layer_is_left_as_it_was(small_model):
     before = dict(vars(small_model.get_layer("first")))
     slopes(small_model, np.ones((1, 16, 16, 1), "f4"))
     assert vars(small_model.get_layer("first")).keys() == before.keys()
+
+
+def gradients(model, images, quick):
+    import tensorflow as tf
+
+    network = Network(model)
+    layer = network.layers[-1]
+    fed = tf.constant(images)
+    with tf.GradientTape() as tape:
+        tape.watch(fed)
+        before, _ = run_to(network.model, [fed], layer.response, for_gradient=quick)
+        value = tf.reduce_sum(tf.sin(before))
+    return tape.gradient(value, fed).numpy()
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 2)])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_quick_gradient_is_the_slow_one(size, activation):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((15, 17, 2)),
+            layers.Conv2D(5, 3, activation=activation),
+            layers.MaxPooling2D(size),
+            layers.Conv2D(4, 2, activation="relu"),
+        ]
+    )
+    images = np.random.default_rng(0).normal(size=(3, 15, 17, 2)).astype("float32")
+    slow, quick = gradients(model, images, False), gradients(model, images, True)
+    np.testing.assert_allclose(quick, slow, atol=1e-5)
+    assert np.abs(slow).max() > 0
+
+
+def test_overlapping_and_padded_windows_are_left_alone():
+    from keras import layers
+
+    assert has_fast_pooling(layers.MaxPooling2D(2))
+    assert not has_fast_pooling(layers.MaxPooling2D(3, strides=2))
+    assert not has_fast_pooling(layers.MaxPooling2D(2, padding="same"))
+    assert not has_fast_pooling(layers.AveragePooling2D(2))

@@ -1,0 +1,42 @@
+"""Layers and maps as people type them."""
+
+import warnings
+
+import pytest
+
+from oip.core.errors import ModelError, SettingsError
+from oip.core.warnings import Notice
+from oip.network.layer_spec import map_numbers, parse_selections
+from oip.network.network import Network
+
+
+def test_selections_are_parsed_as_documented(small_model):
+    network = Network(small_model)
+    chosen = parse_selections(network, ["second:0-2,7", "@0:all", "second:69"])
+    assert [layer.name for layer, _ in chosen] == ["first", "second"]
+    assert chosen[1][1].tolist() == [0, 1, 2, 7, 69]
+    assert [len(maps) for _, maps in parse_selections(network, [])] == [6, 70]
+    assert map_numbers(network.find("first"), range(2)).tolist() == [0, 1]
+    for text, word in (
+        ("first:6", "0 to 5"),
+        ("first:3-1", "low to high"),
+        ("first:x", "0-15"),
+        ("frst", "Did you mean"),
+    ):
+        with pytest.raises((SettingsError, ModelError), match=word):
+            parse_selections(network, [text])
+    for wrong in ([-1], [], ["a"], 99):
+        with pytest.raises(SettingsError):
+            map_numbers(network.find("first"), wrong)
+
+
+def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
+    network = Network(two_inputs())
+    with pytest.warns(Notice, match=r"'right'.*input='b'"):
+        chosen = parse_selections(network, [])
+    assert [layer.name for layer, _ in chosen] == ["left"]
+    with pytest.raises(ModelError, match=r"input='b'"):
+        parse_selections(network, ["right"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [layer.name for layer, _ in parse_selections(network, ["left:0"])] == ["left"]
