@@ -9,7 +9,8 @@ import tensorflow as tf
 from keras import layers
 
 import oip
-from oip.ascent.reconstruction import LayerAscent
+from oip.ascent.objectives import MapTargets
+from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import SettingsError
 from oip.network.forward import (
@@ -154,7 +155,7 @@ def test_no_graph_of_a_layer_stays_when_its_ascent_is_gone():
     settings = ascent_settings(starts=1, steps=2, screened=4)
 
     def grown():
-        LayerAscent(network, network.layers[1], settings).grow(np.arange(2))
+        Ascent(network, MapTargets(network, network.layers[1]), settings).grow(np.arange(2))
 
     grown()
     before = graphs()
