@@ -1,4 +1,4 @@
-"""What a batch would do, and about how long it would take: a few steps of a few maps are timed."""
+"""A forecast of a batch: a few steps of a few maps are timed, nothing is written."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from oip.ascent.gradient_ascent import snapshot_steps
 from oip.ascent.results import PER_MAP, Oips
-from oip.batch.executors import JOBS, found_gpus, processes
+from oip.batch.executors import JOBS, available_gpus, processes
 from oip.batch.job import Job
-from oip.batch.plan import PlannedRun, check_folder, looked_at, planned, subjects, unfinished
-from oip.batch.worker import Bench, LayerOutlook, ascent_of, outlook
+from oip.batch.plan import PlannedRun, check_folder, inspect_all, model_jobs, plan_runs, unfinished
+from oip.batch.worker import LayerInspection, Task, WorkerCache, ascent_of, inspect_model
 from oip.core.progress import Progress, silent
 
 _STEPS = 4
@@ -32,11 +32,11 @@ _WHITE = 64
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What was measured of one layer."""
+class LayerTiming:
+    """Measurements of one layer."""
 
     cost: float
-    """Of the layer; see `LayerOutlook`."""
+    """Of the layer; see `LayerInspection`."""
     step: float
     """Seconds of one step of one image."""
     fixed: float
@@ -46,15 +46,15 @@ class Pace:
 
 
 def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
-    """The plan of a batch, with seconds and bytes; nothing is written.
+    """Return the plan of a batch, with seconds and bytes; nothing is written.
 
-    Three layers of each run are timed, the cheapest, the middle and the dearest; those between them
-    are interpolated. Images that settle early make it quicker, silent maps that are tried again
-    make it slower.
+    Three layers of each run are timed, the cheapest, the middle and the most expensive; those
+    between them are interpolated. Images that settle early make it quicker, inactive maps that are
+    tried several times make it slower.
 
     Args:
         job: the job.
-        progress: is told what has been looked at.
+        progress: called with what has been read.
 
     Returns:
         shards, shards_left, maps_left, seconds (of the whole, at `workers` at once), bytes,
@@ -66,20 +66,20 @@ def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
     """
     out = Path(job.out)
     check_folder(out)
-    bench = Bench()
+    cache = WorkerCache()
     with tempfile.TemporaryDirectory() as spare:
-        folder = out / "models"
-        found = subjects(job, folder, Path(spare))
-        looked = looked_at(found, lambda one: outlook(bench, one), progress)
-        runs = planned(out, looked)
+        jobs = model_jobs(job, out / "models", Path(spare))
+        inspected = inspect_all(jobs, lambda each: inspect_model(cache, each), progress)
+        runs = plan_runs(out, inspected)
         left = unfinished(runs, progress=progress)
-        told = []
+        tables = []
         for done, run in enumerate(runs, 1):
-            open_ = [task for task in left if task.run == str(run.folder)]
-            told.append(_of_run(bench, run, open_))
+            tables.append(
+                _of_run(cache, run, [task for task in left if task.run == str(run.folder)])
+            )
             progress("runs calibrated", done, len(runs))
     workers = _at_once(job)
-    layers = [layer for run in told for layer in run["layers"]]
+    layers = [layer for table in tables for layer in table["layers"]]
     seconds = sum(layer["seconds"] for layer in layers)
     return {
         "shards": sum(layer["shards"] for layer in layers),
@@ -89,91 +89,94 @@ def forecast(job: Job, progress: Progress = silent) -> dict[str, Any]:
         "bytes": sum(layer["bytes"] for layer in layers),
         "workers": workers,
         "notices": [
-            f"{run.outlook.name}: the input's mean and deviation are not known; 0 and 1 are taken."
+            f"{run.inspection.name}: the input's mean and deviation are not known; 0 and 1 are "
+            "taken."
             for run in runs
-            if run.outlook.assumed
+            if run.inspection.assumed
         ],
-        "runs": told,
+        "runs": tables,
     }
 
 
-def _of_run(bench: Bench, run: PlannedRun, left: list[Any]) -> dict[str, Any]:
+def _of_run(cache: WorkerCache, run: PlannedRun, left: list[Task]) -> dict[str, Any]:
     open_layers = {task.layer for task in left}
-    timed = sorted(
-        (one for one in run.outlook.layers if one.index in open_layers), key=lambda one: one.cost
+    by_cost = sorted(
+        (layer for layer in run.inspection.layers if layer.index in open_layers),
+        key=lambda layer: layer.cost,
     )
-    if timed:
-        chosen = {0, len(timed) // 2, len(timed) - 1}
-        paces = [_pace(bench, run, timed[place]) for place in sorted(chosen)]
-    else:
-        paces = []
+    chosen = sorted({0, len(by_cost) // 2, len(by_cost) - 1}) if by_cost else []
+    timings = [_timing(cache, run, by_cost[index]) for index in chosen]
     layers = []
-    for layer in run.outlook.layers:
-        mine = [task for task in left if task.layer == layer.index]
-        maps = sum(len(task.maps) for task in mine)
-        seconds, size = _estimated(bench, run, layer, maps, paces) if maps else (0.0, 0)
+    for layer in run.inspection.layers:
+        tasks = [task for task in left if task.layer == layer.index]
+        maps = sum(len(task.maps) for task in tasks)
+        seconds, size = _estimate(cache, run, layer, maps, timings) if maps else (0.0, 0)
         layers.append(
             {
                 "index": layer.index,
                 "layer": layer.name,
                 "maps": len(layer.maps),
                 "shards": sum(task.layer == layer.index for task in run.tasks()),
-                "shards_left": len(mine),
+                "shards_left": len(tasks),
                 "seconds": round(seconds, 1),
                 "bytes": size,
             }
         )
-    return {"run": run.folder.name, "model": run.outlook.name, "layers": layers}
+    return {"run": run.folder.name, "model": run.inspection.name, "layers": layers}
 
 
-def _pace(bench: Bench, run: PlannedRun, layer: LayerOutlook) -> Pace:
-    """Grows the same few maps twice: the second time is the climb alone."""
-    network = bench.network(run.subject)
-    asked = run.subject.settings
-    starts = min(asked.starts, _FEWEST)
+def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> LayerTiming:
+    """Grow the same few maps twice: the second time is the ascent alone."""
+    network = cache.network(run.job)
+    settings = run.job.settings
+    starts = min(settings.starts, _FEWEST)
     images = int(np.clip(_OPERATIONS / (_PASSES * _STEPS * layer.cost), _FEWEST, _MOST))
     maps = np.array(layer.maps[: max(1, images // starts)])
     maps = maps[maps // 64 == maps[0] // 64]
     trial = msgspec.structs.replace(
-        asked,
+        settings,
         starts=starts,
         steps=_STEPS,
         screened=max(2 * starts, 8),
-        warmup=min(asked.warmup, _STEPS),
+        warmup=min(settings.warmup, _STEPS),
         climb_inactive=False,
     )
-    ascent = ascent_of(network, run.subject, layer.index, trial, None)
+    ascent = ascent_of(network, run.job, layer.index, trial, None)
     began = time.perf_counter()
     ascent.grow(maps)
     middle = time.perf_counter()
-    grown = ascent.grow(maps)
-    climb = time.perf_counter() - middle
-    step = climb / (len(maps) * starts * (_STEPS + 1))
-    return Pace(layer.cost, step, max(0.0, middle - began - climb), _packed(grown))
+    oips = ascent.grow(maps)
+    seconds = time.perf_counter() - middle
+    step = seconds / (len(maps) * starts * (_STEPS + 1))
+    return LayerTiming(layer.cost, step, max(0.0, middle - began - seconds), _packed(oips))
 
 
-def _packed(grown: Oips) -> float:
-    arrays = {name: getattr(grown, name) for name in PER_MAP}
+def _packed(oips: Oips) -> float:
+    arrays = {name: getattr(oips, name) for name in PER_MAP}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return len(buffer.getvalue()) / sum(array.nbytes for array in arrays.values())
 
 
-def _estimated(
-    bench: Bench, run: PlannedRun, layer: LayerOutlook, maps: int, paces: list[Pace]
+def _estimate(
+    cache: WorkerCache,
+    run: PlannedRun,
+    layer: LayerInspection,
+    maps: int,
+    timings: list[LayerTiming],
 ) -> tuple[float, int]:
     """Seconds of one worker, and bytes, of some maps of a layer."""
-    settings = run.subject.settings
-    costs = [pace.cost for pace in paces]
-    step = float(np.interp(layer.cost, costs, [pace.step for pace in paces]))
-    fixed = float(np.interp(layer.cost, costs, [pace.fixed for pace in paces]))
-    packed = float(np.interp(layer.cost, costs, [pace.packed for pace in paces]))
-    data = bench.data(run.subject)
+    settings = run.job.settings
+    costs = [timing.cost for timing in timings]
+    step = float(np.interp(layer.cost, costs, [timing.step for timing in timings]))
+    fixed = float(np.interp(layer.cost, costs, [timing.fixed for timing in timings]))
+    packed = float(np.interp(layer.cost, costs, [timing.packed for timing in timings]))
+    data = cache.data(run.job)
     passes = settings.screened + _WHITE + (0 if data is None else 2 * len(data.images))
     seconds = fixed + step * (maps * settings.starts * (settings.steps + 1) + passes / _PASSES)
-    pixels = int(np.prod(bench.network(run.subject).inputs.shape))
-    pictures = (settings.starts + len(snapshot_steps(settings.steps))) * pixels * 2
-    return seconds, int(packed * maps * (pictures + 4 * settings.starts * (settings.steps + 1)))
+    pixels = int(np.prod(cache.network(run.job).inputs.shape))
+    images = (settings.starts + len(snapshot_steps(settings.steps))) * pixels * 2
+    return seconds, int(packed * maps * (images + 4 * settings.starts * (settings.steps + 1)))
 
 
 def _at_once(job: Job) -> int:
@@ -183,6 +186,6 @@ def _at_once(job: Job) -> int:
         return engine.workers or JOBS
     if engine.kind == "dask":
         return engine.workers or 1
-    if engine.kind == "local" and (engine.gpus or (engine.gpus is None and found_gpus())):
+    if engine.kind == "local" and (engine.gpus or (engine.gpus is None and available_gpus())):
         return len(processes(engine)[0])
     return 1

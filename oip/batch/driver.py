@@ -1,6 +1,6 @@
-"""Runs a batch: hands its work to an engine, tries again what failed, records what failed for good.
+"""Runs a batch: hands its work to an engine, retries what failed, records what failed for good.
 
-An engine's memory is never asked what is done: work is done when its file is there and valid.
+The engine's memory does not decide what is done: work is done when its file is there and valid.
 """
 
 from __future__ import annotations
@@ -14,27 +14,42 @@ from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from oip.batch.executors import Engine, EngineLost, Pending, Seam, engine_of, planner, wrapped
-from oip.batch.job import Job, checked, job_of, read_job
-from oip.batch.plan import (
-    PlannedRun,
-    begin,
-    check_folder,
-    looked_at,
-    stable,
-    subjects,
-    there,
-    unfinished,
+from oip.batch.executors import (
+    Engine,
+    EngineLost,
+    Executor,
+    Pending,
+    engine_of,
+    planner,
+    wrapped,
 )
+from oip.batch.job import Job, checked, job_of, read_job
+from oip.batch.plan import PlannedRun, begin, check_folder, inspect_all, model_jobs, unfinished
 from oip.batch.progress import Log, Watcher
-from oip.batch.worker import LayerOutlook, Outcome, Outlook, Subject, Task, look, work
+from oip.batch.worker import (
+    LayerInspection,
+    ModelInspection,
+    ModelJob,
+    Outcome,
+    Task,
+    inspect,
+    work,
+)
 from oip.core import files, html
 from oip.core.errors import PartlyFailed, SettingsError, expected
+from oip.core.files import Json
 from oip.core.formats import FailureFile
 from oip.run.check import failure_file
 from oip.run.run import RunFolder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_SECONDS_BETWEEN_CHECKS = 5.0
+_SHOWN = 20
+"""Runs and failures that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -53,50 +68,55 @@ class Failure:
 
     @classmethod
     def of(cls, task: Task, error: str, attempts: int) -> Failure:
-        """The failure of a task."""
+        """Return the failure of a task."""
         run = Path(task.run).name
         return cls(run, task.layer, task.name, task.file, len(task.maps), error, attempts)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `oip batch --json` prints it."""
+        """Return plain values, as `oip batch --json` prints them."""
         return asdict(self)
-
-
-def write_failure(task: Task, failure: Failure) -> None:
-    """Records a failure; `oip status` shows it until the file is there."""
-    record = FailureFile(error=failure.error, attempts=failure.attempts, maps=list(task.maps))
-    record.write(_path(task))
-
-
-def clear_failure(task: Task) -> None:
-    """Takes back what was recorded of an earlier try."""
-    _path(task).unlink(missing_ok=True)
-
-
-def _path(task: Task) -> Path:
-    return failure_file(RunFolder(task.run), task.layer, task.file)
-
-
-_SECONDS_BETWEEN_CHECKS = 5.0
-_SHOWN = 20
-"""Runs and failures that a notebook shows."""
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch did."""
+    """The work that a batch did."""
 
     out: Path
     runs: list[PlannedRun]
     failures: list[Failure]
     seconds: float
     pieces: int
-    """Pieces of work that were done, not those that were there before."""
+    """Pieces of work that were done, without those that were there before."""
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each run and layer: run, model, layer, maps, failures."""
+        import pandas
+
+        failed = [(failure.run, failure.layer) for failure in self.failures]
+        rows = [
+            (
+                run.folder.name,
+                run.inspection.name,
+                layer.name,
+                len(layer.maps),
+                failed.count((run.folder.name, layer.index)),
+            )
+            for run in self.runs
+            for layer in run.inspection.layers
+        ]
+        return pandas.DataFrame(rows, columns=["run", "model", "layer", "maps", "failures"])
+
+    def __repr__(self) -> str:
+        return (
+            f"<BatchResult '{self.out}': {len(self.runs)} runs, {self.pieces} pieces of work in "
+            f"{self.seconds:.0f} s, {len(self.failures)} failures>"
+        )
 
     def _repr_html_(self) -> str:
-        rows = [(one.folder.name, Path(one.subject.path).name) for one in self.runs[:_SHOWN]]
+        rows = [(run.folder.name, Path(run.job.path).name) for run in self.runs[:_SHOWN]]
         failures = [
-            f"{one.run}, {one.name}, {one.file}: {one.error}" for one in self.failures[:_SHOWN]
+            f"{failure.run}, {failure.name}, {failure.file}: {failure.error}"
+            for failure in self.failures[:_SHOWN]
         ]
         return html.block(
             f"batch '{self.out}': {self.pieces} pieces of work in {self.seconds:.0f} s",
@@ -106,16 +126,16 @@ class BatchResult:
 
 
 def run(
-    job: Job | str | Path | Mapping[str, Any],
+    job: Job | str | Path | Mapping[str, Json],
     *,
-    engine: Engine | Seam | None = None,
+    engine: Engine | Executor | None = None,
     part: tuple[int, int] = (0, 1),
     watcher: Watcher | None = None,
 ) -> BatchResult:
-    """Does a batch: reconstructions and rankings over many models, layers and settings.
+    """Do a batch: reconstructions and rankings over many models, layers and settings.
 
-    It can be stopped or killed at any time, and goes on when it is called again. What was finished
-    is not done again, and the files are the same as those of a batch that was never stopped.
+    It can be stopped or killed at any time, and goes on when it is called another time. What is
+    finished is not done twice, and the files are those of a batch that was never stopped.
 
     Args:
         job: a `Job`, the path of a TOML file, or plain values as such a file holds them.
@@ -123,11 +143,11 @@ def run(
             an executor of `concurrent.futures`; the engine that the job names if None. It is not
             closed.
         part: (k, n): only every n-th shard from the k-th on; n calls with k from 0 to n - 1 do all.
-        watcher: is told what is done.
+        watcher: shows the progress.
 
     Returns:
-        What was done and what failed. A piece of work that failed is recorded beside the place of
-        its file, and is tried again by the next call.
+        The runs and the failures. A piece of work that failed is recorded beside its file, and is
+        tried by the next call.
 
     Raises:
         OipError: the job, a model or the data cannot be used; nothing was written but the files of
@@ -138,19 +158,19 @@ def run(
         >>> result = oip.batch.run({"models": ["model.keras"], "out": "runs/b"})  # doctest: +SKIP
     """
     began = time.monotonic()
-    chosen = _job(job)
+    job = _checked_job(job)
     if not 0 <= part[0] < part[1]:
         raise SettingsError(expected("part", "(k, n) with k from 0 to n - 1", part))
-    out = Path(chosen.out)
+    out = Path(job.out)
     watcher = watcher or Watcher()
     check_folder(out)
-    found = subjects(chosen, out / "models")
-    used = engine_of(chosen.engine, out) if engine is None else wrapped(engine)
+    jobs = model_jobs(job, out / "models")
+    used = engine_of(job.engine, out) if engine is None else wrapped(engine)
     try:
-        with _looking(used, chosen.engine.kind if engine is None else None) as look_at:
-            looked = looked_at(found, look_at, watcher.prepared)
-        runs = begin(out, looked)
-        driver = _Driver(chosen, used, runs, part, watcher, Log(out / "log.jsonl"))
+        with _inspector(used, job.engine.kind if engine is None else None) as inspect_job:
+            inspected = inspect_all(jobs, inspect_job, watcher.prepared)
+        runs = begin(out, inspected)
+        driver = _Driver(job, used, runs, part, watcher, Log(out / "log.jsonl"))
         driver.drive(unfinished(runs, part, watcher.prepared))
     finally:
         if engine is None:
@@ -160,26 +180,26 @@ def run(
 
 
 @contextmanager
-def _looking(engine: Engine, kind: str | None) -> Iterator[Callable[[Subject], Outlook]]:
-    """How models are looked at: where the work is done, if that is this machine; else in a process
-    beside this one, so that this one takes no GPU.
+def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob], ModelInspection]]:
+    """The function that inspects models: where the work is done, if that is this machine; else in
+    a process beside this one, so that this one takes no GPU.
 
     Args:
         engine: does the work.
         kind: of the job's own engine; None for one that was handed over.
     """
     if kind == "process":
-        yield look
+        yield inspect
         return
-    one = engine if kind == "local" else planner()
+    inspecting = engine if kind == "local" else planner()
     try:
-        yield lambda subject: one.submit(look, subject).result()
+        yield lambda job: inspecting.submit(inspect, job).result()
     finally:
-        if one is not engine:
-            one.close()
+        if inspecting is not engine:
+            inspecting.close()
 
 
-def _job(job: Job | str | Path | Mapping[str, Any]) -> Job:
+def _checked_job(job: Job | str | Path | Mapping[str, Json]) -> Job:
     if isinstance(job, Job):
         return checked(job)
     return read_job(job) if isinstance(job, (str, Path)) else job_of(job)
@@ -194,15 +214,18 @@ class _Unit:
 
 
 @dataclass
-class _Layer:
+class _LayerProgress:
     run: PlannedRun
-    outlook: LayerOutlook
+    inspection: LayerInspection
     left: int = 0
     """Shards that are not over yet."""
 
 
+_Answer = list[Outcome] | BaseException
+
+
 class _Driver:
-    """One call of `run`: what is ready, what is under way, what comes after what."""
+    """The state of one call of `run`: units that are ready and under way, and what follows them."""
 
     def __init__(
         self,
@@ -221,24 +244,24 @@ class _Driver:
         self._watcher = watcher
         self._log = log
         self._ready: deque[_Unit] = deque()
-        self._back: queue.SimpleQueue[tuple[_Unit, Any]] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[_Unit, _Answer]] = queue.SimpleQueue()
         self._layers = {
-            (str(one.folder), layer.index): _Layer(one, layer)
-            for one in runs
-            for layer in one.outlook.layers
+            (str(run.folder), layer.index): _LayerProgress(run, layer)
+            for run in runs
+            for layer in run.inspection.layers
         }
-        self._left_of_run = {str(one.folder): len(one.outlook.layers) for one in runs}
+        self._layers_left = {str(run.folder): len(run.inspection.layers) for run in runs}
         self._stopped = ""
 
-    def drive(self, found: list[Task]) -> None:
-        """Does what is to be done, until nothing is under way any more.
+    def drive(self, tasks: list[Task]) -> None:
+        """Do the tasks and what follows them, until nothing is under way any more.
 
         Raises:
             PartlyFailed: it had to stop before.
         """
-        for task in found:
+        for task in tasks:
             self._layers[task.run, task.layer].left += 1
-        self._add(_units(found, self._engine.together))
+        self._add(_units(tasks, self._engine.together))
         for layer in self._layers.values():
             if not layer.left:
                 self._layer_grown(layer)
@@ -284,7 +307,7 @@ class _Driver:
     def _await(self, unit: _Unit, pending: Pending) -> None:
         def come_back() -> None:
             try:
-                answer: Any = pending.result()
+                answer: _Answer = pending.result()
             except (Exception, CancelledError) as error:
                 answer = error
             self._back.put((unit, answer))
@@ -294,7 +317,7 @@ class _Driver:
         else:
             threading.Thread(target=come_back, daemon=True).start()
 
-    def _settle(self, unit: _Unit, answer: Any) -> None:
+    def _settle(self, unit: _Unit, answer: _Answer) -> None:
         if isinstance(answer, BaseException):
             lost = Outcome("again", 0.0, "", f"{type(answer).__name__}: {answer}")
             answer = [lost] * len(unit.tasks)
@@ -315,11 +338,11 @@ class _Driver:
             self._ready.append(_Unit([task], attempt + 1))
             return
         if outcome.error:
-            failure = Failure.of(task, outcome.error, attempt)
-            self.failures.append(failure)
-            write_failure(task, failure)
+            self.failures.append(Failure.of(task, outcome.error, attempt))
+            record = FailureFile(error=outcome.error, attempts=attempt, maps=list(task.maps))
+            record.write(_failure_path(task))
         else:
-            clear_failure(task)
+            _failure_path(task).unlink(missing_ok=True)  # of an earlier try
             self.done += 1
         self._watcher.ended(task, outcome)
         layer = self._layers[task.run, task.layer]
@@ -330,23 +353,23 @@ class _Driver:
         elif task.step == "stability":
             self._layer_done(layer)
 
-    def _layer_grown(self, layer: _Layer) -> None:
+    def _layer_grown(self, layer: _LayerProgress) -> None:
         """All shards of a layer are over, or all of this part."""
-        maps = set(there(layer.run, layer.outlook))
-        if self._part[1] > 1 and not maps.issuperset(layer.outlook.maps):
+        maps = set(layer.run.maps_there(layer.inspection))
+        if self._part[1] > 1 and not maps.issuperset(layer.inspection.maps):
             maps.clear()  # the part that finishes the layer measures its stability
-        if maps and not stable(layer.run, layer.outlook):
-            self._add([_Unit([layer.run.after("stability", layer.outlook)])], first=True)
+        if maps and not layer.run.is_stable(layer.inspection):
+            self._add([_Unit([layer.run.after("stability", layer.inspection)])], first=True)
         else:
             self._layer_done(layer)
 
-    def _layer_done(self, layer: _Layer) -> None:
+    def _layer_done(self, layer: _LayerProgress) -> None:
         folder = str(layer.run.folder)
-        self._left_of_run[folder] -= 1
-        if not self._left_of_run[folder] and self._job.rank is not None:
-            layers = [one for one in layer.run.outlook.layers if not one.objectives]
+        self._layers_left[folder] -= 1
+        if not self._layers_left[folder] and self._job.rank is not None:
+            layers = [each for each in layer.run.inspection.layers if not each.objectives]
             layers = layers[self._part[0] :: self._part[1]]
-            self._add([_Unit([layer.run.after("rank", one)]) for one in layers])
+            self._add([_Unit([layer.run.after("rank", each)]) for each in layers])
 
     def _add(self, units: list[_Unit], first: bool = False) -> None:
         if first:
@@ -358,12 +381,16 @@ class _Driver:
 
 def _units(tasks: list[Task], together: int) -> list[_Unit]:
     """Tasks in packets of one layer each."""
-    found: list[_Unit] = []
+    units: list[_Unit] = []
     for task in tasks:
-        last = found[-1].tasks if found else []
+        last = units[-1].tasks if units else []
         alike = last and (last[0].run, last[0].layer) == (task.run, task.layer)
         if alike and len(last) < together:
             last.append(task)
         else:
-            found.append(_Unit([task]))
-    return found
+            units.append(_Unit([task]))
+    return units
+
+
+def _failure_path(task: Task) -> Path:
+    return failure_file(RunFolder(task.run), task.layer, task.file)

@@ -1,12 +1,11 @@
-"""Where work is done. One seam: `submit(function, *arguments)` gives something with `.result()`.
+"""Engines that do the work of a batch: this process, a pool of processes, Dask, Slurm.
 
-Any `concurrent.futures` executor fits. An engine of ours also says how much it takes at once, how
-many shards it wants together, with how many threads each process shall work, and what to close.
+Any `concurrent.futures` executor can be wrapped: `submit(function, *arguments)` returns something
+with `.result()`. An `Engine` also says how much it takes at once, how many shards it takes
+together, with how many threads each process works, and what to close.
 
-A pool of processes of this machine, one a GPU, or several that share the processor's cores.
-
-Processes are spawned, and each has its device set before TensorFlow is imported in it. One that
-dies is replaced; the piece of work it had comes back as `WorkerLost`. A process ends when the one
+Processes of the pool are spawned, and each has its device set before TensorFlow is imported in it.
+One that dies is replaced; its piece of work comes back as `WorkerLost`. A process ends when the one
 that began it is gone, killed or not.
 """
 
@@ -14,36 +13,46 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import queue
 import shlex
 import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from multiprocessing.connection import Connection
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from oip.batch.job import EngineSettings
 from oip.core.errors import OipError, SettingsError, expected
+
+if TYPE_CHECKING:
+    from submitit import AutoExecutor
+    from submitit import Job as SlurmJob
+
+Result = TypeVar("Result")
 
 
 class Pending(Protocol):
     """Work that was handed over."""
 
     def result(self) -> Any:
-        """Waits, and gives what came out or raises what went wrong."""
+        """Wait, and return the result or raise what went wrong."""
         ...
 
 
-class Seam(Protocol):
-    """What any engine can do."""
+class Executor(Protocol):
+    """An executor as `concurrent.futures` has them."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
-        """Hands over a call of an importable function with arguments that can be pickled."""
+        """Hand over a call of an importable function with arguments that can be pickled."""
         ...
 
 
@@ -61,8 +70,8 @@ class Engine:
     threads: int | None = None
     """Threads of TensorFlow in one process; its own choice if None."""
 
-    def __init__(self, seam: Seam, width: int = 1):
-        self._seam = seam
+    def __init__(self, executor: Executor, width: int = 1):
+        self._executor = executor
         self._width = width
 
     @property
@@ -76,18 +85,18 @@ class Engine:
         return max(1, self.width)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
-        """Hands work over."""
-        return self._seam.submit(function, *arguments)
+        """Hand work over."""
+        return self._executor.submit(function, *arguments)
 
     def check(self) -> None:
-        """Raises EngineLost where nothing can come back any more."""
+        """Raise EngineLost where nothing can come back any more."""
 
     def close(self) -> None:
-        """Gives back what the engine holds; work that is under way is given up."""
+        """Close the engine; work that is under way is given up."""
 
 
-class _Here:
-    """Does the work at once, in this process."""
+class _InProcess:
+    """An executor that does the work at once, in this process."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
         done: Future[Any] = Future()
@@ -99,14 +108,14 @@ class _Here:
 
 
 def in_process(settings: EngineSettings) -> Engine:
-    """The engine that works in this process, one piece after the other."""
-    engine = Engine(_Here())
+    """Return the engine that works in this process, one piece after the other."""
+    engine = Engine(_InProcess())
     engine.threads = settings.threads
     return engine
 
 
 def engine_of(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engine:
-    """The engine that a job asks for.
+    """Return the engine that a job names.
 
     Args:
         settings: of the job.
@@ -124,22 +133,22 @@ def engine_of(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engin
     return in_process(settings)
 
 
-def wrapped(engine: Engine | Seam) -> Engine:
-    """An engine as it is; an executor with as many pieces under way as it has workers."""
+def wrapped(engine: Engine | Executor) -> Engine:
+    """Return an engine as it is; an executor as one with a piece under way for each worker."""
     if isinstance(engine, Engine):
         return engine
     return Engine(engine, int(getattr(engine, "_max_workers", 1)))
 
 
 def missing(package: str, extra: str) -> SettingsError:
-    """The error where an extra is not installed."""
+    """Return the error where an extra is not installed."""
     hint = f"Install it with: pip install 'oip[{extra}]'"
     return SettingsError(expected(f"engine {extra}", f"the package '{package}'", "none", hint))
 
 
 _SECONDS_TO_END = 5.0
 _MOST_PROCESSES = 4
-"""Where nothing is said: each of them holds a model and TensorFlow itself."""
+"""Without a setting: each of them holds a model and TensorFlow itself."""
 
 
 class WorkerLost(OipError):
@@ -149,6 +158,9 @@ class WorkerLost(OipError):
 class Pool:
     """Processes behind `submit`. `result()` raises what the function raised, or WorkerLost.
 
+    Each process is an executor of its own: one that dies takes no other with it, and a new one is
+    begun for the next call.
+
     Args:
         devices: for each process the value of CUDA_VISIBLE_DEVICES; empty for none, None to leave
             it as it is.
@@ -156,121 +168,100 @@ class Pool:
     """
 
     def __init__(self, devices: list[str | None], threads: int | None = None):
-        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
-        self._all = [_Slot(device, threads) for device in devices]
-        for slot in self._all:
-            self._slots.put(slot)
+        self._workers = [_Worker(device, threads) for device in devices]
+        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
         self._callers = ThreadPoolExecutor(len(devices), "oip-pool")
         self._closed = threading.Event()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Hands over a call of an importable function; the next free process takes it."""
-        return self._callers.submit(self._call, pickle.dumps((function, arguments)))
+    def submit(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Hand over a call of an importable function; the next free process takes it."""
+        return self._callers.submit(self._call, function, arguments)
 
     def close(self) -> None:
-        """Ends all processes, whatever they do."""
+        """End all processes, whatever they do."""
         self._closed.set()
         self._callers.shutdown(wait=False, cancel_futures=True)
-        for slot in self._all:
-            slot.end()
+        for worker in self._workers:
+            worker.closed = True
+            worker.end()
 
-    def _call(self, asked: bytes) -> Any:
-        if self._closed.is_set():
-            raise WorkerLost("the pool is closed")
-        slot = self._slots.get()
+    def _call(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
+        worker = self._free.get()
         try:
-            worked, value = slot.call(asked)
+            if self._closed.is_set():
+                raise WorkerLost("the pool is closed")
+            return worker.call(function, arguments)
         finally:
-            self._slots.put(slot)
-        if worked:
-            return value
-        raise value
+            self._free.put(worker)
 
 
-class _Slot:
+class _Worker:
     """One process at a time, begun when it is first needed."""
 
     def __init__(self, device: str | None, threads: int | None):
-        self._device = device
-        self._threads = threads
-        self._held: tuple[BaseProcess, Connection] | None = None
+        self._environment = _environment(device, threads)
+        self._executor: ProcessPoolExecutor | None = None
+        self._process: BaseProcess | None = None
+        self.closed = False
 
-    def call(self, asked: bytes) -> tuple[bool, Any]:
-        held = self._held
-        if held is None or not held[0].is_alive():
-            held = self._begin()
-        process, pipe = held
+    def call(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
         try:
-            pipe.send_bytes(asked)
-            return pickle.loads(pipe.recv_bytes())
-        except (EOFError, OSError) as error:
-            process.join(_SECONDS_TO_END)
-            code = process.exitcode
+            executor = self._executor or self._begin()
+            if self.closed:
+                raise CancelledError
+            return executor.submit(function, *arguments).result()
+        except (BrokenExecutor, CancelledError) as error:
+            process = self._process
             self.end()
-            why = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+            code = None if process is None else process.exitcode
+            reason = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
             raise WorkerLost(
-                f"the worker process ended in the middle of its work ({why})"
+                f"the worker process ended in the middle of its work ({reason})"
             ) from error
 
     def end(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            process, pipe = held
-            process.kill()
-            process.join(_SECONDS_TO_END)
-            pipe.close()
+        executor, self._executor = self._executor, None
+        if executor is not None and self._process is not None:
+            self._process.kill()
+            self._process.join(_SECONDS_TO_END)
+            executor.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self) -> tuple[BaseProcess, Connection]:
-        self.end()
+    def _begin(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._device, self._threads), daemon=True
-        )
-        process.start()
-        theirs.close()
-        self._held = (process, ours)
-        return self._held
+        executor = ProcessPoolExecutor(1, context, _prepare_process, (self._environment,))
+        number = executor.submit(os.getpid).result()
+        children = multiprocessing.active_children()
+        self._process = next((child for child in children if child.pid == number), None)
+        self._executor = executor
+        return executor
 
 
-def _serve(pipe: Connection, device: str | None, threads: int | None) -> None:
-    """What a process of the pool does: calls until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who began it ends it
-    if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = device
+def _environment(device: str | None, threads: int | None) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    variables = {} if threads is None else {name: str(threads) for name in names}
+    return variables if device is None else {"CUDA_VISIBLE_DEVICES": device, **variables}
+
+
+def _prepare_process(environment: dict[str, str]) -> None:
+    """Set up a process before its first call; it ends when the one that began it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if threads is not None:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[name] = str(threads)
+    os.environ.update(environment)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    while True:
-        try:
-            asked = pipe.recv_bytes()
-        except EOFError:
-            return
-        answer: tuple[bool, Any]
-        try:
-            function, arguments = pickle.loads(asked)
-            answer = (True, function(*arguments))
-        except Exception as error:
-            answer = (False, error)
-        try:
-            content = pickle.dumps(answer)
-        except Exception as error:  # a result or an error that cannot be sent
-            content = pickle.dumps((False, OipError(f"{type(error).__name__}: {error}")))
-        pipe.send_bytes(content)
 
 
-def _end_with(parent: Any) -> None:
+def _end_with(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
 
 
 class _PoolEngine(Engine):
     def __init__(self, pool: Pool, workers: int, threads: int | None):
-        super().__init__(pool, 2 * workers)  # the next piece waits where the last one is done
+        super().__init__(pool, 2 * workers)  # the next piece waits at its worker
         self._pool = pool
         self._workers = workers
         self.threads = threads
@@ -284,64 +275,65 @@ class _PoolEngine(Engine):
 
 
 def local_pool(settings: EngineSettings) -> Engine:
-    """The pool that a job asks for."""
+    """Return the pool that a job names."""
     devices, threads = processes(settings)
     return _PoolEngine(Pool(devices, threads), len(devices), threads)
 
 
 def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
-    """The device of each process and the threads of all: one a GPU, else N that share the cores."""
-    gpus = found_gpus() if settings.gpus is None else [str(number) for number in settings.gpus]
+    """Return the device of each process and the threads of all: one a GPU, else N that share the
+    cores."""
+    gpus = available_gpus() if settings.gpus is None else [str(number) for number in settings.gpus]
     cores = usable_cores()
     fair = cores // settings.threads if settings.threads else min(cores, _MOST_PROCESSES)
     count = settings.workers or len(gpus) or max(1, fair)
-    devices: list[str | None] = [gpus[place % len(gpus)] if gpus else "" for place in range(count)]
+    devices: list[str | None] = [gpus[index % len(gpus)] if gpus else "" for index in range(count)]
     return devices, settings.threads or max(1, cores // count)
 
 
 def planner() -> Engine:
-    """One process of this machine that leaves the GPUs alone, to look at models."""
+    """Return one process of this machine that leaves the GPUs alone, to inspect models."""
     return _PoolEngine(Pool([""]), 1, None)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def found_gpus() -> list[str]:
-    """Numbers of the GPUs of this machine, without TensorFlow: as told, or as nvidia-smi says."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [part.strip() for part in told.split(",") if part.strip() not in ("", "-1")]
-    asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+def available_gpus() -> list[str]:
+    """Return the numbers of the GPUs by CUDA_VISIBLE_DEVICES, else by nvidia-smi."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+        output = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return answer.stdout.split()
+    return output.stdout.split()
 
 
 JOBS = 16
-"""At once, where nothing is said."""
+"""At once, without a setting."""
 _TOGETHER = 4
 
 
 class _SlurmEngine(Engine):
     """Every piece of work is a job of the cluster."""
 
-    def __init__(self, executor: Any, settings: EngineSettings):
+    def __init__(self, executor: AutoExecutor, settings: EngineSettings):
         super().__init__(executor, settings.workers or JOBS)
+        self._slurm = executor
         self.together = settings.together or _TOGETHER
         self.threads = settings.threads or 1
-        self._jobs: list[Any] = []
+        self._jobs: list[SlurmJob] = []
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
-        job = self._seam.submit(function, *arguments)
-        self._jobs = [one for one in self._jobs if not one.done()]
-        self._jobs.append(job)
+        job = self._slurm.submit(function, *arguments)
+        self._jobs = [*(each for each in self._jobs if not each.done()), job]
         return job
 
     def close(self) -> None:
@@ -351,42 +343,42 @@ class _SlurmEngine(Engine):
 
 
 def slurm_engine(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engine:
-    """The cluster that a job asks for; its scripts and outputs are in `slurm` of the batch."""
+    """Return the cluster that a job names; its scripts and outputs are in `slurm` of the batch."""
     try:
         import submitit
     except ImportError as error:
         raise missing("submitit", "slurm") from error
     executor = submitit.AutoExecutor(folder=Path(folder) / "slurm", cluster=settings.cluster)
-    executor.update_parameters(**_asked(settings))
+    executor.update_parameters(**_parameters(settings))
     return _SlurmEngine(executor, settings)
 
 
-def _asked(settings: EngineSettings) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+def _parameters(settings: EngineSettings) -> dict[str, str | int]:
+    parameters: dict[str, str | int] = {
         "name": "oip",
         "timeout_min": settings.minutes,
         "mem_gb": settings.memory_gb,
         "cpus_per_task": settings.threads or 1,
     }
     if settings.gpus is not None:
-        asked["gpus_per_node"] = len(settings.gpus)
+        parameters["gpus_per_node"] = len(settings.gpus)
     if settings.partition is not None and settings.cluster == "slurm":
-        asked["slurm_partition"] = settings.partition
-    return asked
+        parameters["slurm_partition"] = settings.partition
+    return parameters
 
 
 def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...]) -> str:
-    """A script for `sbatch`: an array of jobs that each do a part of the batch in process.
+    """Return a script for `sbatch`: an array of jobs that each do a part of the batch in process.
 
     The parts share nothing but the batch's folder; one that is killed can be submitted again.
 
     Args:
         job: the job file.
         settings: of its engine.
-        changes: what `--set` was given.
+        changes: of the job, as `read_job` takes them.
     """
     count = settings.workers or JOBS
-    asked = {
+    values = {
         "job-name": f"oip-{job.stem}",
         "array": f"0-{count - 1}",
         "ntasks": 1,
@@ -396,22 +388,19 @@ def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...])
         "output": "oip-%A-%a.log",
     }
     if settings.partition is not None:
-        asked["partition"] = settings.partition
+        values["partition"] = settings.partition
     if settings.gpus is not None:
-        asked["gres"] = f"gpu:{len(settings.gpus)}"
-    options = "".join(f"#SBATCH --{name}={value}\n" for name, value in asked.items())
-    words = ["oip", "batch", str(job.resolve()), "--engine", "process"]
+        values["gres"] = f"gpu:{len(settings.gpus)}"
+    options = "".join(f"#SBATCH --{name}={value}\n" for name, value in values.items())
+    arguments = ["oip", "batch", str(job.resolve()), "--engine", "process"]
     for change in (*changes, f"engine.threads={settings.threads or 1}"):
-        words += ["--set", change]
-    command = " ".join(shlex.quote(word) for word in words)
+        arguments += ["--set", change]
+    command = shlex.join(arguments)
     return (
         f"#!/bin/bash\n{options}\n"
         "# The same command goes on where it was stopped.\n"
         f'srun {command} --part "$SLURM_ARRAY_TASK_ID/{count}"\n'
     )
-
-
-_SECONDS_TO_ANSWER = 10
 
 
 class _DaskEngine(Engine):
@@ -429,7 +418,7 @@ class _DaskEngine(Engine):
 
     @property
     def width(self) -> int:
-        return 2 * self.workers  # the next piece waits where the last one is done
+        return 2 * self.workers  # the next piece waits at its worker
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
         self.check()
@@ -443,14 +432,14 @@ class _DaskEngine(Engine):
         self._client.close()
 
 
-def dask_engine(settings: EngineSettings) -> Engine:
-    """Connects to the scheduler of a job."""
+def dask_engine(settings: EngineSettings, timeout: float = 10) -> Engine:
+    """Connect to the scheduler of a job, which has to answer within some seconds."""
     try:
         from distributed import Client
     except ImportError as error:
         raise missing("distributed", "dask") from error
     try:
-        client = Client(settings.scheduler, timeout=_SECONDS_TO_ANSWER, set_as_default=False)
+        client = Client(settings.scheduler, timeout=timeout, set_as_default=False)
     except (OSError, ValueError) as error:
         address = f"a scheduler at '{settings.scheduler}'"
         raise SettingsError(expected("engine dask", address, "no answer")) from error

@@ -1,8 +1,7 @@
-"""The job file: what a batch shall do, in TOML, read strictly."""
+"""The job file of a batch, in TOML, read strictly."""
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from oip.core.checks import parse_assignments
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError, did_you_mean, expected
+from oip.core.files import Json
+from oip.core.records import Parameters
 
 EngineKind = Literal["process", "local", "dask", "slurm"]
 ENGINES: tuple[str, ...] = get_args(EngineKind)
@@ -92,12 +93,12 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """`LAYER[:MAPS]` as on the command line; every convolutional layer if there are none, and no
     objectives either."""
     objectives: tuple[str, ...] = ()
-    """What to grow images for besides maps, as `oip reconstruct --objective` takes it, with the
-    layer in each term: `class:4 - class:9`, `map:Conv2D_3:17`."""
+    """Objectives that images are grown for besides maps, as `oip reconstruct --objective` takes
+    them, with the layer in each term: `class:4 - class:9`, `map:Conv2D_3:17`."""
     data: str | None = None
-    """Images that OIPs are held against and rankings are made on, as `--data` takes them."""
+    """Images that OIPs are compared with and rankings are made on, as `--data` takes them."""
     data_dir: str | None = None
-    settings: dict[str, Any] | tuple[dict[str, Any], ...] = {}
+    settings: Parameters | tuple[Parameters, ...] = msgspec.field(default_factory=dict)
     """Fields of `AscentSettings` and `preset`; several tables give several runs for each model."""
     rank: RankSettings | None = None
     engine: EngineSettings = EngineSettings()
@@ -105,22 +106,22 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """How often a piece of work that failed is tried again."""
 
     def sources(self) -> list[ModelSource]:
-        """The models as tables; a word that is no file name means keras.applications."""
-        return [_source(one) if isinstance(one, str) else one for one in self.models]
+        """Return the models as tables; a word that is no file name means keras.applications."""
+        return [_source(model) if isinstance(model, str) else model for model in self.models]
 
     def variants(self) -> list[dict[str, Any]]:
-        """The tables of settings, one at least."""
+        """Return the tables of settings, one at least."""
         tables = [self.settings] if isinstance(self.settings, dict) else list(self.settings)
         return [dict(table) for table in tables] or [{}]
 
 
 def read_job(path: str | Path, changes: Iterable[str] = ()) -> Job:
-    """Reads a job file.
+    """Read a job file.
 
     Args:
         path: the TOML file. Paths in it are taken from its folder.
         changes: `key=value`, such as `settings.steps=60` or `out="runs/more"`; values as in TOML,
-            a bare word is text. What is changed for `settings` is changed in each of its tables.
+            a bare word is text. A change of `settings` is made in each of its tables.
 
     Raises:
         SettingsError: no such file, no TOML, an unknown key (the nearest is named), a wrong value.
@@ -135,14 +136,14 @@ def read_job(path: str | Path, changes: Iterable[str] = ()) -> Job:
     return rooted(job_of(changed(table, changes)), path.parent)
 
 
-def job_of(table: Mapping[str, Any]) -> Job:
-    """A job from plain values; a SettingsError says which key or value is wrong."""
+def job_of(table: Mapping[str, Json]) -> Job:
+    """Return a job of plain values; a SettingsError says which key or value is wrong."""
     _check_keys(table, Job, "")
-    for place, one in enumerate(_tables(table.get("models"))):
-        _check_keys(one, ModelSource, f"models[{place}].")
+    for index, model in enumerate(_tables(table.get("models"))):
+        _check_keys(model, ModelSource, f"models[{index}].")
     for name, kind in (("rank", RankSettings), ("engine", EngineSettings)):
-        for one in _tables(table.get(name)):
-            _check_keys(one, kind, f"{name}.")
+        for part in _tables(table.get(name)):
+            _check_keys(part, kind, f"{name}.")
     try:
         job = msgspec.convert(dict(table), Job)
     except msgspec.ValidationError as error:
@@ -151,15 +152,15 @@ def job_of(table: Mapping[str, Any]) -> Job:
 
 
 def checked(job: Job) -> Job:
-    """The same job; a SettingsError names what does not fit together."""
+    """Return the same job; a SettingsError names values that do not fit together."""
     from oip.ascent.settings import ascent_settings
 
     if not job.models:
         raise SettingsError(expected("models", "at least one", "none"))
-    for one in job.sources():
-        if (one.path is None) == (one.application is None):
-            told = "both" if one.path else "neither"
-            raise SettingsError(expected("a model", "a path or an application", told))
+    for source in job.sources():
+        if (source.path is None) == (source.application is None):
+            received = "both" if source.path else "neither"
+            raise SettingsError(expected("a model", "a path or an application", received))
     if job.rank is not None and job.data is None:
         raise SettingsError(expected("rank", "data beside it", "no data"))
     engine = job.engine
@@ -183,7 +184,7 @@ def checked(job: Job) -> Job:
     return job
 
 
-def changed(table: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+def changed(table: Mapping[str, Json], changes: Iterable[str]) -> dict[str, Json]:
     """Return plain values with `key=value` put in."""
     result = dict(table)
     for name, value in parse_assignments(changes, "change of the job", tables=True).items():
@@ -195,25 +196,24 @@ def changed(table: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
         parts = inner if isinstance(inner, list) else [inner]
         if not all(isinstance(part, dict) for part in parts):
             raise SettingsError(expected(f"change of '{name}'", f"a table '{outer}'", "none"))
-        parts = [{**part, last: value} for part in parts]
+        parts = [{**part, last: value} for part in parts if isinstance(part, dict)]
         result[outer] = parts if isinstance(inner, list) else parts[0]
     return result
 
 
 def rooted(job: Job, folder: Path) -> Job:
-    """The same job with its paths taken from a folder."""
+    """Return the same job with its paths taken from a folder."""
 
     def under(path: str) -> str:
         return str(folder / Path(path).expanduser())
 
     models = [
-        one if one.path is None else msgspec.structs.replace(one, path=under(one.path))
-        for one in job.sources()
+        source if source.path is None else msgspec.structs.replace(source, path=under(source.path))
+        for source in job.sources()
     ]
     data = job.data
     if data is not None:
-        stem, colon, part = data.rpartition(":")
-        name, part = (stem, colon + part) if part in ("train", "test") and stem else (data, "")
+        name, part = split_part(data)
         data = under(name) + part if (folder / name).exists() else data
     return msgspec.structs.replace(
         job,
@@ -224,31 +224,36 @@ def rooted(job: Job, folder: Path) -> Job:
     )
 
 
+def split_part(source: str) -> tuple[str, str]:
+    """Return a source of data without its part, and `:train`, `:test` or nothing."""
+    stem, colon, part = source.rpartition(":")
+    return (stem, colon + part) if part in ("train", "test") and stem else (source, "")
+
+
 def _source(text: str) -> ModelSource:
     is_path = "/" in text or any(c in text for c in "*?[.\\") or Path(text).exists()
     return ModelSource(path=text) if is_path else ModelSource(application=text)
 
 
-def _tables(value: Any) -> list[Mapping[str, Any]]:
-    several = value if isinstance(value, (list, tuple)) else [value]
-    return [one for one in several if isinstance(one, Mapping)]
+def _tables(value: Json) -> list[Mapping[str, Json]]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [table for table in values if isinstance(table, Mapping)]
 
 
-def _check_keys(table: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
-    known = kind.__struct_fields__
+def _check_keys(table: Mapping[str, Json], kind: type[msgspec.Struct], prefix: str) -> None:
+    keys = kind.__struct_fields__
     for name in table:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean '{where}{near[0]}'?" if near else ""
+        if name not in keys:
+            hint = did_you_mean(name, keys, prefix)
             raise SettingsError(
-                expected("job", f"keys {', '.join(known)}", f"'{where}{name}'", hint)
+                expected("job", f"keys {', '.join(keys)}", f"'{prefix}{name}'", hint)
             )
 
 
 EXAMPLE = """\
 # A batch for `oip batch`. Paths are taken from the folder of this file.
 
-# What is looked at: files, patterns of files, names in keras.applications, or tables such as
+# The models: files, patterns of files, names in keras.applications, or tables such as
 #   { application = "VGG16", weights = "none", size = [64, 64], seed = 0 }
 #   { path = "checkpoints/*.keras", layers = ["Conv2D_3:0-63"], imports = ["my_layers"] }
 # A table may also say preprocess, input_mean, input_std, input_range, input_size and input.
@@ -260,11 +265,11 @@ out = "runs/batch"
 # LAYER or LAYER:MAPS, as `oip reconstruct` takes them. Without it: every convolutional layer.
 # layers = ["Conv2D_3:0-63", "@0"]
 
-# What else to grow images for, as `oip reconstruct --objective` takes it, with the layer in each
-# term. Maps are then grown only of the layers that are named above.
+# Objectives that images are grown for besides, as `oip reconstruct --objective` takes them, with
+# the layer in each term. Maps are then grown only of the layers that are named above.
 # objectives = ["class:4 - class:9", "map:Conv2D_3:17"]
 
-# Images that the patterns are held against. With labels they can be ranked on.
+# Images that the patterns are compared with. With labels they can be ranked on.
 # data = "mnist-sample"
 
 # How often a piece of work that failed is tried again before it is recorded and left out.
@@ -291,4 +296,4 @@ kind = "process"
 # scheduler = "tcp://127.0.0.1:8786"
 # partition = "gpu"      # slurm, also: minutes = 120, memory_gb = 8, together = 4
 """
-"""What `oip batch JOB.toml --init` writes."""
+"""The file that `oip batch JOB.toml --init` writes."""

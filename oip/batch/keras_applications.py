@@ -7,19 +7,20 @@ worker, and for the same command when it goes on.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal, TypedDict
 
 from oip.batch.job import ModelSource
-from oip.core.errors import ModelError, expected
+from oip.core.errors import ModelError, did_you_mean, expected
 
 _MARK = "oip: "
-PREPROCESS = {
+Preprocess = Literal["caffe", "torch", "tf"]
+PREPROCESS: dict[Preprocess, tuple[str, ...]] = {
     "caffe": ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"),
     "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
     "tf": (
@@ -35,16 +36,16 @@ PREPROCESS = {
         "Xception",
     ),
 }
-"""How images are prepared for an application; the others prepare them in their own layers."""
+"""Preparation of images for each application; the others prepare them in their own layers."""
 
 
-def preprocess_of(application: str) -> Any:
-    """`caffe`, `torch` or `tf` for an application; None where it prepares images by itself."""
+def preprocess_of(application: str) -> Preprocess | None:
+    """Return `caffe`, `torch` or `tf`; None where an application prepares images by itself."""
     return next((kind for kind, names in PREPROCESS.items() if application in names), None)
 
 
 def application_name(source: ModelSource) -> str:
-    """Name of the file of an application."""
+    """Return the name of the file of an application."""
     height, width = source.size
     drawn = f"seed-{source.seed}" if source.weights == "none" else source.weights
     top = "-top" if source.top else ""
@@ -52,7 +53,7 @@ def application_name(source: ModelSource) -> str:
 
 
 def application_file(source: ModelSource, folder: Path) -> Path:
-    """The file of an application; built where it is not there yet.
+    """Return the file of an application; it is built where it is not there yet.
 
     Args:
         source: with an application.
@@ -65,8 +66,8 @@ def application_file(source: ModelSource, folder: Path) -> Path:
     path = folder / application_name(source)
     if path.is_file():
         return path
-    asked = {
-        "application": source.application,
+    request: BuildRequest = {
+        "application": source.application or "",
         "weights": None if source.weights == "none" else source.weights,
         "size": source.size,
         "top": source.top,
@@ -76,7 +77,7 @@ def application_file(source: ModelSource, folder: Path) -> Path:
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     answer = subprocess.run(
-        [sys.executable, "-m", __name__, json.dumps(asked)],
+        [sys.executable, "-m", __name__, json.dumps(request)],
         capture_output=True,
         text=True,
         env={
@@ -94,37 +95,49 @@ def application_file(source: ModelSource, folder: Path) -> Path:
     return path
 
 
-def build(asked: dict[str, Any]) -> None:
-    """Builds an application and writes it."""
+class BuildRequest(TypedDict):
+    """An application and the file to write it to."""
+
+    application: str
+    weights: str | None
+    size: tuple[int, int]
+    top: bool
+    seed: int
+    path: str
+
+
+def build(request: BuildRequest) -> None:
+    """Build an application and write it."""
     import keras
 
     from oip.core import files
     from oip.network.loading import reason_of
 
-    name = asked["application"]
+    name = request["application"]
     maker = _maker(keras.applications, name)
-    keras.utils.set_random_seed(asked["seed"])
+    keras.utils.set_random_seed(request["seed"])
     try:
         model = maker(
-            include_top=asked["top"], weights=asked["weights"], input_shape=(*asked["size"], 3)
+            include_top=request["top"],
+            weights=request["weights"],
+            input_shape=(*request["size"], 3),
         )
     except Exception as error:  # Keras raises a plain Exception when it cannot download
-        hint = "" if asked["weights"] is None else 'weights = "none" needs no download.'
+        hint = "" if request["weights"] is None else 'weights = "none" needs no download.'
         raise ModelError(
             expected(f"cannot build '{name}'", "a network of that size", reason_of(error), hint)
         ) from error
-    with files.replacing(Path(asked["path"])) as temporary:
+    with files.replacing(Path(request["path"])) as temporary:
         model.save(temporary)
 
 
-def _maker(applications: Any, name: str) -> Any:
-    known = [word for word in vars(applications) if word[:1].isupper()]
-    if name in known:
+def _maker(applications: ModuleType, name: str) -> Any:
+    names = [each for each in vars(applications) if each[:1].isupper()]
+    if name in names:
         return getattr(applications, name)
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"Did you mean '{near[0]}'?" if near else ""
-    wanted = "a file, or a name in keras.applications"
-    raise ModelError(expected(f"model '{name}'", wanted, f"'{name}'", hint))
+    choices = "a file, or a name in keras.applications"
+    hint = did_you_mean(name, names)
+    raise ModelError(expected(f"model '{name}'", choices, f"'{name}'", hint))
 
 
 def _main() -> None:

@@ -1,4 +1,4 @@
-"""What a batch shows while it works: all shards, rate, time left; and a line a piece in its log."""
+"""Progress of a batch: all shards, rate, time left; and a line in its log for each try."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from oip.batch.worker import Outcome, Task
+from oip.core.formats import LogLine
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Watcher:
-    """Is told what a batch does. This one shows nothing; the others add to what it counts."""
+    """Counts of a batch's work. This one shows nothing; the others show what it counts."""
 
     def __init__(self) -> None:
         self.pieces = self.done = self.failed = 0
@@ -27,10 +34,10 @@ class Watcher:
         self._began = time.monotonic()
 
     def prepared(self, label: str, done: int, total: int) -> None:
-        """What comes before the work: reading models, checking shards."""
+        """Show the progress of the preparation: reading models, checking shards."""
 
     def planned(self, tasks: list[Task]) -> None:
-        """More work has been found."""
+        """Count further work."""
         if not self.pieces:
             self._began = time.monotonic()
         self.pieces += len(tasks)
@@ -39,7 +46,7 @@ class Watcher:
         self.show()
 
     def ended(self, task: Task, outcome: Outcome) -> None:
-        """A piece of work is over, well or not; it will not be tried again."""
+        """Count a piece of work that is over, well or not, and will not be tried another time."""
         self.done += 1
         self.failed += bool(outcome.error)
         self.maps_done += len(task.maps) if task.step == "grow" else 0
@@ -53,17 +60,17 @@ class Watcher:
 
     @property
     def seconds_left(self) -> float | None:
-        """By what the layers cost; None before the first shard is done."""
+        """Seconds by the cost of the layers; None before the first shard is done."""
         if not self._cost_done:
             return None
         passed = time.monotonic() - self._began
         return passed * (self._cost - self._cost_done) / self._cost_done
 
     def show(self) -> None:
-        """Shows how far it is."""
+        """Show the counts."""
 
     def sentence(self) -> str:
-        """How far it is, in words."""
+        """Return the counts as text."""
         left = self.seconds_left
         parts = [f"{self.done}/{self.pieces} pieces"]
         if self.maps:
@@ -81,23 +88,23 @@ class _Lines(Watcher):
         self._last = 0.0
 
     def prepared(self, label: str, done: int, total: int) -> None:
-        self._say(f"{label}: {done}/{total}", done >= total)
+        self._print(f"{label}: {done}/{total}", done >= total)
 
     def show(self) -> None:
-        self._say(f"batch: {self.sentence()}", self.done and self.done == self.pieces)
+        self._print(f"batch: {self.sentence()}", 0 < self.done == self.pieces)
 
-    def _say(self, text: str, surely: Any) -> None:
+    def _print(self, text: str, is_last: bool) -> None:
         now = time.monotonic()
-        if surely or now - self._last >= _SECONDS_BETWEEN_LINES:
+        if is_last or now - self._last >= _SECONDS_BETWEEN_LINES:
             print(text, file=sys.stderr, flush=True)
             self._last = now
 
 
 class _Bars(Watcher):
-    def __init__(self, bars: Any):
+    def __init__(self, bars: RichProgress):
         super().__init__()
         self._bars = bars
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def prepared(self, label: str, done: int, total: int) -> None:
         self._update(label, done, total, "")
@@ -113,7 +120,7 @@ class _Bars(Watcher):
 
 @contextmanager
 def watched(quiet: bool = False) -> Iterator[Watcher]:
-    """Yields a watcher: a bar on a terminal, a line now and then elsewhere, nothing if quiet."""
+    """Yield a watcher: a bar on a terminal, a line now and then elsewhere, nothing if quiet."""
     if quiet:
         yield Watcher()
     elif sys.stderr.isatty():
@@ -139,30 +146,30 @@ class Log:
         self._path = path
 
     def write(self, task: Task, outcome: Outcome, attempt: int) -> None:
-        """Appends a line, at once."""
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "run": Path(task.run).name,
-            "layer": task.layer,
-            "step": task.step,
-            "file": task.file,
-            "maps": len(task.maps),
-            "attempt": attempt,
-            "ending": outcome.ending,
-            "seconds": outcome.seconds,
-            "worker": outcome.worker,
-            "error": outcome.error,
-        }
+        """Append a line, at once."""
+        line = LogLine(
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=Path(task.run).name,
+            layer=task.layer,
+            step=task.step,
+            file=task.file,
+            maps=len(task.maps),
+            attempt=attempt,
+            ending=outcome.ending,
+            seconds=outcome.seconds,
+            worker=outcome.worker,
+            error=outcome.error,
+        )
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         handle = os.open(self._path, flags, 0o666)
         try:
-            os.write(handle, (json.dumps(line) + "\n").encode())
+            os.write(handle, (json.dumps(msgspec.to_builtins(line)) + "\n").encode())
         finally:
             os.close(handle)
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
+    """Return a time as `45 s`, `12 min`, `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What is in a batch, for the commands that take a run or a batch."""
+"""The content of a batch, for the commands that take a run or a batch."""
 
 from __future__ import annotations
 
@@ -7,44 +7,47 @@ from typing import Any
 
 from oip.batch.plan import NAME, read_batch
 from oip.core.errors import RunError, expected
+from oip.core.formats import BatchLayer
 from oip.run.check import run_status
 from oip.run.run import Run
 
 
 def runs_of(path: Path) -> list[Run]:
-    """The run that a folder is, or those of a batch that have begun.
+    """Return the run that a folder is, or those of a batch that have begun.
 
     Raises:
         RunError: neither, or a damaged run.json.
     """
     if not (path / NAME).is_file():
         return [Run.open(path)]
-    folders = [path / "runs" / one["run"] for one in read_batch(path)["runs"]]
+    folders = [path / "runs" / run.run for run in read_batch(path).runs]
     return [Run.open(folder) for folder in folders if folder.exists()]
 
 
 def batch_status(out: Path) -> dict[str, Any]:
-    """The status of every run of a batch, and how many maps were asked for.
+    """Return the status of every run of a batch, and how many maps were requested.
 
     Returns:
-        batch, and runs: as `run_status` gives them, only the layers that were asked for, each with
+        batch, and runs: as `run_status` gives them, only the layers that were requested, each with
         `asked`, the number of maps.
     """
     runs = []
-    for one in read_batch(out)["runs"]:
-        try:
-            asked = {layer["index"]: _count(layer["maps"]) for layer in one["layers"]}
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(expected(f"'{out / NAME}'", "a whole batch", repr(error))) from error
-        folder = out / "runs" / one["run"]
+    status: dict[str, Any]
+    for run in read_batch(out).runs:
+        requested = {layer.index: _count(out, layer) for layer in run.layers}
+        folder = out / "runs" / run.run
         if folder.exists():
-            told = run_status(Run.open(folder))
+            status = run_status(Run.open(folder))
         else:  # killed before it began
-            told = {"run": str(folder), "model": one["model"], "layers": []}
-            told["layers"] = [{**_NOTHING, **layer, "maps": None} for layer in one["layers"]]
-        layers = [layer for layer in told["layers"] if layer["index"] in asked]
-        told["layers"] = [{**layer, "asked": asked[layer["index"]]} for layer in layers]
-        runs.append(told)
+            layers = [{"index": layer.index, "layer": layer.layer} for layer in run.layers]
+            status = {"run": str(folder), "model": run.model, "layers": []}
+            status["layers"] = [{**layer, "maps": None, **_NOTHING} for layer in layers]
+        status["layers"] = [
+            {**layer, "asked": requested[layer["index"]]}
+            for layer in status["layers"]
+            if layer["index"] in requested
+        ]
+        runs.append(status)
     return {"batch": str(out), "runs": runs}
 
 
@@ -57,13 +60,16 @@ _NOTHING: dict[str, Any] = {
     "ranked": False,
     "failed": [],
 }
-"""What `run_status` says of a layer of which nothing is there."""
+"""The status of a layer of which nothing is there, see `run_status`."""
 
 
-def _count(maps: str) -> int:
+def _count(out: Path, layer: BatchLayer) -> int:
     """How many maps a text such as `0-15,20` names."""
     total = 0
-    for part in maps.split(","):
-        low, _, high = part.partition("-")
-        total += int(high or low) - int(low) + 1
+    try:
+        for part in layer.maps.split(","):
+            low, _, high = part.partition("-")
+            total += int(high or low) - int(low) + 1
+    except ValueError as error:
+        raise RunError(expected(f"'{out / NAME}'", "map numbers", f"'{layer.maps}'")) from error
     return total

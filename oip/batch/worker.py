@@ -1,4 +1,7 @@
-"""What one run of a batch is about, and what a process that does its work keeps ready for it."""
+"""The work of a batch: models are inspected, shards grown, layers finished and ranked.
+
+A process keeps what the next piece of work needs, see `WorkerCache`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -23,16 +26,19 @@ from oip.core.formats import RunFile, RunSettings
 
 if TYPE_CHECKING:
     from oip.ascent.reconstruction import Ascent
+    from oip.models import Dataset
     from oip.network.network import Network
     from oip.run.class_probabilities import ClassProbabilities
 
 _COST_OF_AN_OUTPUT = 20
 """Operations that an output of a layer is worth beside its multiplications."""
 
+Kept = TypeVar("Kept")
+
 
 @dataclass(frozen=True)
-class Subject:
-    """A model, what it is fed, and what is asked of it; small, and the same for any process."""
+class ModelJob:
+    """A model, its input, and the work on it; small, and the same for any process."""
 
     path: str
     imports: tuple[str, ...]
@@ -50,25 +56,17 @@ class Subject:
     input_name: str | None = None
 
     @property
-    def _of_network(self) -> tuple[Any, ...]:
+    def network_key(self) -> Hashable:
         """All that the network and its input depend on."""
         return (
-            self.path,
-            self.imports,
-            self.preprocess,
-            self.input_mean,
-            self.input_std,
-            self.input_range,
-            self.input_size,
-            self.input_name,
-            self.data,
-            self.data_dir,
+            *(self.path, self.imports, self.preprocess, self.input_mean, self.input_std),
+            *(self.input_range, self.input_size, self.input_name, self.data, self.data_dir),
         )
 
 
 @dataclass(frozen=True)
-class LayerOutlook:
-    """A layer that is asked for, or the objectives, which come after the last layer."""
+class LayerInspection:
+    """A layer that is to be done, or the objectives, which come after the last layer."""
 
     index: int
     name: str
@@ -81,8 +79,8 @@ class LayerOutlook:
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What is known of a subject before any work on it."""
+class ModelInspection:
+    """Facts about a model's job that are known before any work on it."""
 
     name: str
     """The model's file name."""
@@ -92,113 +90,111 @@ class Outlook:
     """Of all shards of maps: model, input, settings and data."""
     record: RunFile
     """For run.json."""
-    layers: tuple[LayerOutlook, ...]
+    layers: tuple[LayerInspection, ...]
     maps_layers: int
     """How many layers with maps the model has."""
     assumed: bool
     """The input's mean and deviation are not known; 0 and 1 are taken."""
 
 
-class Bench:
-    """What a process keeps from one piece of work to the next: a network, data, a layer's ascent.
+class WorkerCache:
+    """The network, the data and the ascent that a process keeps for its next piece of work.
 
     One of each, so that memory does not grow with the number of models and layers.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Any, Any]] = {}
+        self._entries: dict[str, tuple[Hashable, object]] = {}
 
-    def network(self, subject: Subject) -> Network:
-        """The subject's model with its input settled."""
-        return self._keep("network", subject._of_network, lambda: self._loaded(subject))
+    def network(self, job: ModelJob) -> Network:
+        """Return the job's model, its input settled."""
+        return self._keep("network", job.network_key, lambda: self._loaded(job))
 
-    def data(self, subject: Subject) -> Any:
-        """The subject's data, None without any."""
+    def data(self, job: ModelJob) -> Dataset | None:
+        """Return the job's data, None without any."""
         from oip.workflows.inputs import load_data
 
-        if subject.data is None:
+        if job.data is None:
             return None
-        source, folder = subject.data, subject.data_dir
+        source, folder = job.data, job.data_dir
         return self._keep("data", (source, folder), lambda: load_data(source, data_dir=folder))
 
-    def images(self, subject: Subject) -> np.ndarray | None:
-        """The data's images, checked for the subject's model."""
+    def images(self, job: ModelJob) -> np.ndarray | None:
+        """Return the data's images (n, h, w, b), checked for the job's model."""
         from oip.network.inputs import check_images
 
-        data = self.data(subject)
+        data = self.data(job)
         if data is None:
             return None
-        return check_images(self.network(subject).inputs, data.images, "data")
+        return check_images(self.network(job).inputs, data.images, "data")
 
-    def ascent(self, subject: Subject, index: int) -> Ascent:
-        """The ascent of one layer, or of the objectives; screened and traced once."""
-        network = self.network(subject)
+    def ascent(self, job: ModelJob, index: int) -> Ascent:
+        """Return the ascent of one layer, or of the objectives; screened and traced once."""
+        network = self.network(job)
         return self._keep(
             "ascent",
-            (subject._of_network, subject.objectives, subject.settings, index),
-            lambda: ascent_of(network, subject, index, subject.settings, self.images(subject)),
+            (job.network_key, job.objectives, job.settings, index),
+            lambda: ascent_of(network, job, index, job.settings, self.images(job)),
         )
 
-    def outputs(self, subject: Subject) -> ClassProbabilities:
-        """The probabilities that the subject's model ends in; traced once."""
+    def class_probabilities(self, job: ModelJob) -> ClassProbabilities:
+        """Return the probabilities that the job's model ends in; traced once."""
         from oip.run.class_probabilities import ClassProbabilities
 
-        network = self.network(subject)
-        return self._keep("outputs", subject._of_network, lambda: ClassProbabilities(network))
+        network = self.network(job)
+        return self._keep("outputs", job.network_key, lambda: ClassProbabilities(network))
 
     def forget_models(self) -> None:
-        """Gives back what belongs to a model."""
+        """Give back what belongs to a model."""
         for name in ("ascent", "outputs", "network"):
-            self._kept.pop(name, None)
+            self._entries.pop(name, None)
         gc.collect()
 
-    def _loaded(self, subject: Subject) -> Network:
+    def _loaded(self, job: ModelJob) -> Network:
         from oip.workflows.inputs import open_network, set_input
 
         self.forget_models()
-        data = self.data(subject)
-        network = open_network(
-            subject.path, subject.imports, data, subject.input_size, subject.input_name
-        )
+        data = self.data(job)
+        network = open_network(job.path, job.imports, data, job.input_size, job.input_name)
         set_input(
             network,
             data,
-            mean=subject.input_mean,
-            std=subject.input_std,
-            value_range=subject.input_range,
-            preprocess=subject.preprocess,
+            mean=job.input_mean,
+            std=job.input_std,
+            value_range=job.input_range,
+            preprocess=job.preprocess,
         )
         return network
 
-    def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != key:
-            kept = None
-            if self._kept.pop(name, None) is not None:  # not both at once
+    def _keep(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        entry = self._entries.get(name)
+        if entry is None or entry[0] != key:
+            entry = None
+            if self._entries.pop(name, None) is not None:  # not both at once
                 gc.collect()  # compiled graphs hold each other in circles
-            self._kept[name] = kept = (key, make())
-        return kept[1]
+            self._entries[name] = entry = (key, make())
+        return entry[1]  # type: ignore[return-value]
 
 
 def ascent_of(
     network: Network,
-    subject: Subject,
+    job: ModelJob,
     index: int,
     settings: AscentSettings,
     images: np.ndarray | None,
 ) -> Ascent:
-    """The ascent of one of a network's layers, or of the subject's objectives."""
+    """Return the ascent of one of a network's layers, or of the job's objectives."""
     from oip.ascent.objectives import MapTargets, objective_targets
     from oip.ascent.reconstruction import Ascent
 
     if index < len(network.layers):
         targets = MapTargets(network, network.layers[index])
         return Ascent(network, targets, settings, images)
-    return Ascent(network, objective_targets(network, subject.objectives), settings, images)
+    return Ascent(network, objective_targets(network, job.objectives), settings, images)
 
 
-def outlook(bench: Bench, subject: Subject) -> Outlook:
-    """Looks at a subject: everything that can be wrong with it is found here.
+def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
+    """Inspect a model's job, so that whatever is wrong with it is known before any work.
 
     Raises:
         OipError: the model, its layers, the data, the settings or the estimators do not fit.
@@ -212,20 +208,20 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
     from oip.run.run import run_record
     from oip.run.shards import ascent_key
 
-    network, data = bench.network(subject), bench.data(subject)
-    told = objective_targets(network, subject.objectives) if subject.objectives else None
-    chosen = parse_selections(network, subject.layers) if subject.layers or not told else []
-    Noise(network.inputs.shape, subject.settings.noise)
-    if subject.rank is not None:
+    network, data = cache.network(job), cache.data(job)
+    targets = objective_targets(network, job.objectives) if job.objectives else None
+    selections = parse_selections(network, job.layers) if job.layers or not targets else []
+    Noise(network.inputs.shape, job.settings.noise)
+    if job.rank is not None:
         if data is None or data.labels is None:
             hint = "Information is about a label: name a source that has labels."
-            raise DataError(expected(f"data '{subject.data}'", "labels", "none", hint))
-        for name in subject.rank.estimators:
+            raise DataError(expected(f"data '{job.data}'", "labels", "none", hint))
+        for name in job.rank.estimators:
             label_estimator(name)
-    settings, images = msgspec.to_builtins(subject.settings), bench.images(subject)
-    key = ascent_key(network, subject.settings, images)
+    images = cache.images(job)
+    key = ascent_key(network, job.settings, images)
     layers = [
-        LayerOutlook(
+        LayerInspection(
             index=layer.index,
             name=layer.name,
             maps=tuple(int(number) for number in maps),
@@ -233,29 +229,25 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
             objectives=False,
             cost=_cost(network, layer.last_call),
         )
-        for layer, maps in chosen
+        for layer, maps in selections
     ]
-    if told is not None:
+    if targets is not None:
         layers.append(
-            LayerOutlook(
-                index=told.index,
-                name=told.name,
-                maps=tuple(range(len(told.labels))),
-                key=ascent_key(network, subject.settings, images, told.identity),
+            LayerInspection(
+                index=targets.index,
+                name=targets.name,
+                maps=tuple(range(len(targets.labels))),
+                key=ascent_key(network, job.settings, images, targets.identity),
                 objectives=True,
                 cost=_cost(network, len(network.calls) - 1),
             )
         )
-    return Outlook(
+    settings = RunSettings(reconstruct=msgspec.to_builtins(job.settings))
+    return ModelInspection(
         name=network.name,
         digest=network.digest,
         key=key,
-        record=run_record(
-            network,
-            RunSettings(reconstruct=settings),
-            data,
-            told.labels if told is not None else (),
-        ),
+        record=run_record(network, settings, data, () if targets is None else targets.labels),
         layers=tuple(layers),
         maps_layers=len(network.layers),
         assumed=not network.inputs.is_known,
@@ -263,7 +255,7 @@ def outlook(bench: Bench, subject: Subject) -> Outlook:
 
 
 def check_model(network: Network, digest: str) -> None:
-    """Raises a ModelError where a model is not the one that the batch was planned with."""
+    """Raise a ModelError where a model is not the one that the batch was planned with."""
     if network.digest != digest:
         raise ModelError(
             expected(
@@ -292,10 +284,10 @@ Ending = Literal["done", "there", "again", "failed", "storage"]
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work. Its result is a file of the run, never what it gives back."""
+    """One piece of work. Its result is a file of the run, never a returned value."""
 
     step: Step
-    subject: Subject
+    job: ModelJob
     run: str
     """The run's folder."""
     key: str
@@ -318,43 +310,44 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a piece of work ended."""
+    """The end of a piece of work."""
 
     ending: Ending
-    """`done`; `there`: it was there already; `again`: an error that may not come again; `failed`:
-    one that will; `storage`: nothing can be written."""
+    """`done`; `there`: it was there already; `again`: an error that may not come a second time;
+    `failed`: one that will; `storage`: nothing can be written."""
     seconds: float
     worker: str
     error: str = ""
     verdicts: dict[str, int] = field(default_factory=dict)
 
 
-_BENCH = Bench()
+CACHE = WorkerCache()
+"""Of this process."""
 _ONE_AT_A_TIME = threading.Lock()
 """A worker with several threads does one piece after the other: each uses them all."""
 
 
-def look(subject: Subject) -> Outlook:
-    """What is known of a subject before any work on it; see `outlook`."""
+def inspect(job: ModelJob) -> ModelInspection:
+    """Inspect a model's job with this process's cache; see `inspect_model`."""
     with _ONE_AT_A_TIME:
-        return outlook(_BENCH, subject)
+        return inspect_model(CACHE, job)
 
 
 def work(tasks: Sequence[Task], threads: int | None = None) -> list[Outcome]:
-    """Does some tasks, one after the other, and tells how each ended.
+    """Do some tasks, one after the other, and return how each ended.
 
     Args:
-        tasks: what to do; nothing is done of those after one that could not be written.
+        tasks: the work; tasks after one that could not be written are left.
         threads: of TensorFlow, where it has not run in this process yet; its own choice if None.
     """
-    found = []
+    outcomes = []
     with _ONE_AT_A_TIME:
         _share_cores(threads)
         for task in tasks:
-            found.append(_outcome(task))
-            if found[-1].ending == "storage":
+            outcomes.append(_outcome(task))
+            if outcomes[-1].ending == "storage":
                 break
-    return found
+    return outcomes
 
 
 def _outcome(task: Task) -> Outcome:
@@ -362,59 +355,65 @@ def _outcome(task: Task) -> Outcome:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     ending: Ending = "done"
     verdicts: dict[str, int] = {}
-    error = ""
+    message = ""
     try:
-        verdicts = _STEPS[task.step](task) or {}
+        verdicts = STEPS[task.step](task)
         ending = "done" if verdicts or task.step != "grow" else "there"
-    except WriteError as wrong:
-        ending, error = "storage", str(wrong)
-    except OipError as wrong:
-        ending, error = "failed", str(wrong)
-    except Exception as wrong:  # a shard may fail in any way, and the others go on
-        ending, error = "again", f"{type(wrong).__name__}: {wrong}"
-        _BENCH.forget_models()
-    return Outcome(ending, round(time.monotonic() - began, 3), worker, error, verdicts)
+    except WriteError as error:
+        ending, message = "storage", str(error)
+    except OipError as error:
+        ending, message = "failed", str(error)
+    except Exception as error:  # a shard may fail in any way, and the others go on
+        ending, message = "again", f"{type(error).__name__}: {error}"
+        CACHE.forget_models()
+    return Outcome(ending, round(time.monotonic() - began, 3), worker, message, verdicts)
 
 
 def _grow(task: Task) -> dict[str, int]:
     from oip.run.run import RunFolder
     from oip.run.shards import grow_block
 
-    check_model(_BENCH.network(task.subject), task.digest)
-    ascent = _BENCH.ascent(task.subject, task.layer)
+    check_model(CACHE.network(task.job), task.digest)
+    ascent = CACHE.ascent(task.job, task.layer)
     run = RunFolder(task.run)
-    grown = grow_block(run, task.layer, ascent, task.block, np.array(task.maps), task.key)
-    return {} if grown is None else dict(Counter(grown.verdicts))
+    oips = grow_block(run, task.layer, ascent, task.block, np.array(task.maps), task.key)
+    return {} if oips is None else dict(Counter(oips.verdicts))
 
 
-def _stability(task: Task) -> None:
-    """What is known of a layer's OIPs together; stability, which says that all is done, is last."""
+def _finish_layer(task: Task) -> dict[str, int]:
+    """Class probabilities and stability; stability, which says that all is done, is last."""
     from oip.run.run import Run
     from oip.run.stability import measure_stability
 
     run = Run.open(task.run)
-    network = _BENCH.network(task.subject)
-    check_model(network, task.digest)
-    _BENCH.outputs(task.subject).write(run, task.layer)
-    measure_stability(run, task.layer, task.subject.settings.seed)
+    check_model(CACHE.network(task.job), task.digest)
+    CACHE.class_probabilities(task.job).write(run, task.layer)
+    measure_stability(run, task.layer, task.job.settings.seed)
+    return {}
 
 
-def _rank(task: Task) -> None:
+def _rank(task: Task) -> dict[str, int]:
     from oip.workflows.rank import RankingOptions, rank_layers
 
-    asked = task.subject.rank
-    if asked is None:
-        return
-    network = _BENCH.network(task.subject)
+    rank, data = task.job.rank, CACHE.data(task.job)
+    if rank is None or data is None:
+        return {}
+    network = CACHE.network(task.job)
     check_model(network, task.digest)
-    options = RankingOptions(asked.estimators, asked.samples, asked.at, asked.seed)
+    options = RankingOptions(rank.estimators, rank.samples, rank.at, rank.seed)
     layer = (network.convolutional[task.layer], np.array(task.maps))
-    for result in rank_layers(task.run, network, [layer], _BENCH.data(task.subject), options):
+    for result in rank_layers(task.run, network, [layer], data, options):
         if isinstance(result, OipError):
             raise result
+    return {}
 
 
-_STEPS = {"grow": _grow, "stability": _stability, "rank": _rank}
+STEPS: dict[Step, Callable[[Task], dict[str, int]]] = {
+    "grow": _grow,
+    "stability": _finish_layer,
+    "rank": _rank,
+}
+"""The work of each step; growing returns how many maps have each verdict."""
 
 
 def _share_cores(threads: int | None) -> None:

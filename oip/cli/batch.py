@@ -191,10 +191,10 @@ def _run_records(result: BatchResult, output: Output) -> list[Record]:
     runs = []
     for planned in result.runs:
         status = run_status(Run.open(planned.folder))
-        indices = {layer.index for layer in planned.outlook.layers}
+        indices = {layer.index for layer in planned.inspection.layers}
         layers = [layer for layer in status["layers"] if layer["index"] in indices]
         runs.append({"run": planned.folder.name, "model": status["model"], "layers": layers})
-        if planned.outlook.assumed:
+        if planned.inspection.assumed:
             output.note(
                 f"oip: {status['model']}: the input's mean and standard deviation are not known; "
                 "0 and 1 were used. Give data, preprocess, or input_mean and input_std."

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import oip
+from oip.batch import executors
 from oip.batch.executors import dask_engine
 from oip.batch.job import EngineSettings
 from oip.core.errors import SettingsError
@@ -91,8 +92,10 @@ def test_a_batch_of_which_one_worker_is_killed(cluster, job, contents, tmp_path)
 
 
 def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch, job):
-    monkeypatch.setattr("oip.batch.executors._SECONDS_TO_ANSWER", 1)
-    engine = {"kind": "dask", "scheduler": f"tcp://127.0.0.1:{free_port()}"}
+    address = f"tcp://127.0.0.1:{free_port()}"
+    settings = EngineSettings(kind="dask", scheduler=address)
+    dask_engine = executors.dask_engine
+    monkeypatch.setattr(executors, "dask_engine", lambda _: dask_engine(settings, timeout=1))
     with pytest.raises(SettingsError, match="no answer"):
-        oip.batch.run({**job, "engine": engine})
+        oip.batch.run({**job, "engine": {"kind": "dask", "scheduler": address}})
     assert not Path(job["out"]).exists()

@@ -56,7 +56,7 @@ def whole(plain_file, tmp_path_factory):
 
 def broken(monkeypatch, times, error):
     """The second shard raises an error the first so many times."""
-    grow = worker._STEPS["grow"]
+    grow = worker.STEPS["grow"]
     tries = []
 
     def wrong(task):
@@ -66,7 +66,7 @@ def broken(monkeypatch, times, error):
                 raise error
         return grow(task)
 
-    monkeypatch.setitem(worker._STEPS, "grow", wrong)
+    monkeypatch.setitem(worker.STEPS, "grow", wrong)
     return tries
 
 
@@ -207,7 +207,7 @@ def test_a_model_that_changes_is_not_mixed_into_the_run(job, small_file, tmp_pat
     path.write_bytes(Path(job["models"][0]).read_bytes())
 
     def trouble(tasks, _):
-        worker._BENCH.forget_models()
+        worker.CACHE.forget_models()
         if path.stat().st_size != small_file.stat().st_size:
             path.write_bytes(small_file.read_bytes())
 

@@ -11,13 +11,13 @@ import pytest
 from oip.ascent.settings import AscentSettings
 from oip.batch import progress as showing
 from oip.batch.progress import Log, Watcher, duration, watched
-from oip.batch.worker import Outcome, Subject, Task
+from oip.batch.worker import ModelJob, Outcome, Task
 
-SUBJECT = Subject("m", (), (), (), None, None, None, None, None, None, AscentSettings(), None)
+JOB = ModelJob("m", (), (), (), None, None, None, None, None, None, AscentSettings(), None)
 
 
 def task(block=0, step="grow", maps=64, cost=1.0):
-    return Task(step, SUBJECT, "runs/0000", "k", "d", 0, "conv", tuple(range(maps)), block, cost)
+    return Task(step, JOB, "runs/0000", "k", "d", 0, "conv", tuple(range(maps)), block, cost)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_what_failed_is_a_table_and_exit_1(call, job, tmp_path, monkeypatch):
         raise ValueError("bad luck")
 
     with monkeypatch.context() as patched:
-        patched.setitem(worker._STEPS, "grow", wrong)
+        patched.setitem(worker.STEPS, "grow", wrong)
         status, out, _ = call("batch", job, "--quiet", "--set", "retries=0")
         assert status == 1
         assert "1 pieces of work failed" in out

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oip.batch.job import job_of
-from oip.batch.plan import begin, map_text, planned, read_batch, subjects, unfinished
-from oip.batch.worker import Bench, outlook
+from oip.batch.plan import begin, map_text, model_jobs, plan_runs, read_batch, unfinished
+from oip.batch.worker import WorkerCache, inspect_model
 from oip.core.errors import ModelError, OipError, RunError
+from oip.core.formats import BatchLayer
 
 
 @given(st.sets(st.integers(0, 300), min_size=1))
@@ -34,7 +35,7 @@ def test_every_model_meets_every_setting(plain_file, tmp_path):
             "settings": [{"seed": 0}, {"seed": 1}],
         }
     )
-    found = subjects(job, tmp_path)
+    found = model_jobs(job, tmp_path)
     names = [one.path.rpartition("/")[2] for one in found]
     assert names == ["a.keras", "a.keras", "b.keras", "b.keras"]
     assert [one.settings.seed for one in found] == [0, 1, 0, 1]
@@ -43,31 +44,31 @@ def test_every_model_meets_every_setting(plain_file, tmp_path):
 @pytest.mark.parametrize("name", ["none.keras", "none*.keras"])
 def test_models_that_are_not_there_are_named(tmp_path, name):
     with pytest.raises(ModelError, match="none"):
-        subjects(job_of({"models": [str(tmp_path / name)], "out": "x"}), tmp_path)
+        model_jobs(job_of({"models": [str(tmp_path / name)], "out": "x"}), tmp_path)
 
 
 def test_a_run_is_known_by_its_content_whatever_the_job_says(job, tmp_path):
-    bench, out = Bench(), tmp_path / "batch"
+    cache, out = WorkerCache(), tmp_path / "batch"
 
     def looked(seeds):
         changed = {**job, "settings": [{**job["settings"], "seed": seed} for seed in seeds]}
-        return [(one, outlook(bench, one)) for one in subjects(job_of(changed), tmp_path)]
+        return [(one, inspect_model(cache, one)) for one in model_jobs(job_of(changed), tmp_path)]
 
-    assert [one.number for one in planned(out, looked([5, 7]))] == [0, 1]
+    assert [one.number for one in plan_runs(out, looked([5, 7]))] == [0, 1]
     assert not out.exists()
     begin(out, looked([5, 7]))
     found = begin(out, looked([9, 7, 7]))
-    assert [(one.number, one.subject.settings.seed) for one in found] == [(2, 9), (1, 7)]
-    told = read_batch(out)["runs"]
-    assert [one["settings"]["seed"] for one in told] == [5, 7, 9]
-    assert [one["run"] for one in told] == ["0000", "0001", "0002"]
+    assert [(one.number, one.job.settings.seed) for one in found] == [(2, 9), (1, 7)]
+    records = read_batch(out).runs
+    assert [record.settings["seed"] for record in records] == [5, 7, 9]
+    assert [record.run for record in records] == ["0000", "0001", "0002"]
     assert str(tmp_path) not in (out / "batch.json").read_text()
-    assert told[0]["layers"] == [{"index": 0, "layer": "conv", "maps": "0-149"}]
+    assert records[0].layers == [BatchLayer(index=0, layer="conv", maps="0-149")]
 
 
 def test_parts_are_a_division_of_all_shards(job, tmp_path):
-    subject = subjects(job_of({**job, "layers": ["conv:0-70,149"]}), tmp_path)[0]
-    runs = planned(tmp_path / "out", [(subject, outlook(Bench(), subject))])
+    model_job = model_jobs(job_of({**job, "layers": ["conv:0-70,149"]}), tmp_path)[0]
+    runs = plan_runs(tmp_path / "out", [(model_job, inspect_model(WorkerCache(), model_job))])
     every = unfinished(runs)
     assert [(one.block, len(one.maps)) for one in every] == [(0, 64), (1, 7), (2, 1)]
     parts = [unfinished(runs, (k, 2)) for k in range(2)]
@@ -88,12 +89,12 @@ def test_what_does_not_fit_a_model_is_found_before_any_work(job, tmp_path, label
     ]
     for more, word in wrong:
         with pytest.raises(OipError, match=word):
-            outlook(Bench(), subjects(job_of({**job, **more}), tmp_path)[0])
+            inspect_model(WorkerCache(), model_jobs(job_of({**job, **more}), tmp_path)[0])
     unlabelled = tmp_path / "images.npz"
     np.savez(unlabelled, images=np.random.default_rng(0).normal(size=(30, 8, 8, 1)))
     asked = {**job, "data": f"{unlabelled}", "rank": {}}
     with pytest.raises(OipError, match="label"):
-        outlook(Bench(), subjects(job_of(asked), tmp_path)[0])
+        inspect_model(WorkerCache(), model_jobs(job_of(asked), tmp_path)[0])
 
 
 def test_a_damaged_batch_is_refused(tmp_path):
@@ -116,7 +117,7 @@ def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):
     def looked(**table):
         model = {"path": str(tmp_path / "two.keras"), **table}
         job = job_of({"models": [model], "out": "x"})
-        return outlook(Bench(), subjects(job, tmp_path)[0])
+        return inspect_model(WorkerCache(), model_jobs(job, tmp_path)[0])
 
     first, second = looked(input_size=[12, 11]), looked(input="two")
     assert [one.name for one in first.layers] == ["left"]
