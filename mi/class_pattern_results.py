@@ -240,7 +240,7 @@ class CommonPatterns(SavedResult):
             marks=[(common & ~own, ALSO), (own, OWN)],
         )
         label = "share of the map's largest response; first column: share of images that respond"
-        plots.colour_bar(figure, axes, color_map(color), (0.0, 1.0), label)
+        plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), label)
         _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
         plots.titled(
             figure,
@@ -471,7 +471,7 @@ class Separation(SavedResult):
             color=color,
             marks=[(strong & ~more, ALSO), (strong & more, OWN)],
         )
-        plots.colour_bar(figure, axes, color_map(color), (0.0, 1.0), OWN_LABEL)
+        plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), OWN_LABEL)
         _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
         plots.titled(
             figure, f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oip.core.checks import check_drawn, plain
+from oip.core.checks import check_drawn, python_number
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, RawEstimate
 from oip.mi.estimators.results import LEVEL, Estimate
@@ -123,7 +123,7 @@ class Measurement:
         return Estimate(
             quantity=self.quantity,
             estimator=self.estimator.name,
-            parameters={name: plain(setting) for name, setting in parameters.items()},
+            parameters={name: python_number(setting) for name, setting in parameters.items()},
             nats=shown,
             n=len(self.arrays[0]),
             d=self.d,

@@ -7,7 +7,7 @@ import importlib
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple, overload
 
-from oip.core.checks import plain
+from oip.core.checks import python_number
 from oip.core.errors import SettingsError, expected
 from oip.core.warnings import notice
 from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, Quantity
@@ -162,7 +162,7 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
         if parameter not in available:
             listed = ", ".join(available) or "none"
             raise SettingsError(expected(f"parameter of '{kind.name}'", listed, f"'{parameter}'"))
-    return kind(**{name: plain(value) for name, value in parameters.items()})
+    return kind(**{name: python_number(value) for name, value in parameters.items()})
 
 
 def able(quantity: Quantity) -> list[str]:

@@ -181,8 +181,8 @@ def run(
 
 @contextmanager
 def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob], ModelInspection]]:
-    """The function that inspects models: where the work is done, if that is this machine; else in
-    a process beside this one, so that this one takes no GPU.
+    """Yield the function that inspects models: where the work is done, if that is this machine;
+    else in a process beside this one, so that this one takes no GPU.
 
     Args:
         engine: does the work.

@@ -229,7 +229,7 @@ def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list
 
 
 def _record(run: PlannedRun) -> BatchRun:
-    """A run as batch.json holds it: no paths, only names."""
+    """Return a run as batch.json holds it: no paths, only names."""
     inspection = run.inspection
     return BatchRun(
         run=run.folder.name,
@@ -262,7 +262,7 @@ def _paths(source: ModelSource, applications: Path, spare: Path) -> list[Path]:
 
 
 def _absolute(source: str | None) -> str | None:
-    """A source of data as any process of any folder understands it."""
+    """Return a source of data as any process of any folder understands it."""
     if source is None:
         return None
     name, part = split_part(source)

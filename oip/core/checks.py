@@ -8,6 +8,8 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from oip.core.errors import SettingsError, expected
 
 LARGEST = 1e100
@@ -16,8 +18,8 @@ _MOST_DRAWN = 1 << 27
 """Samples of all shuffles, or of all draws, together."""
 
 
-def check_number(what: str, value: Any, above: float = 0.0, most: float = math.inf) -> None:
-    """A number above `above`, and `most` at the most; one that is not 0 from 1e-100 to 1e100.
+def check_number(what: str, value: object, above: float = 0.0, most: float = math.inf) -> None:
+    """Check a number: above `above`, `most` at the most, and 0 or from 1e-100 to 1e100.
 
     Args:
         what: estimator and parameter, such as "kde: noise".
@@ -28,29 +30,29 @@ def check_number(what: str, value: Any, above: float = 0.0, most: float = math.i
     Raises:
         SettingsError: anything else.
     """
-    value = plain(value)
+    value = python_number(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value <= most:
         upward = f" and {most:g} or less" if math.isfinite(most) else ""
         raise SettingsError(expected(what, f"a number above {above:g}{upward}", _shown(value)))
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
-        wanted = f"a number from {1 / LARGEST:g} to {LARGEST:g}"
-        raise SettingsError(expected(what, wanted, _shown(value)))
+        limits = f"a number from {1 / LARGEST:g} to {LARGEST:g}"
+        raise SettingsError(expected(what, limits, _shown(value)))
 
 
-def check_whole(what: str, value: Any, least: int = 1) -> int:
-    """A whole number, `least` or more, of Python or of NumPy; as one of Python.
+def check_whole(what: str, value: object, least: int = 1) -> int:
+    """Return a whole number, `least` or more, of Python or of NumPy, as one of Python.
 
     Raises:
         SettingsError: anything else.
     """
-    number = plain(value)
+    number = python_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and number >= least:
         return number
     raise SettingsError(expected(what, f"a whole number, {least} or more", _shown(value)))
 
 
-def check_drawn(what: str, value: Any, n: int) -> int:
-    """How often n samples are drawn or shuffled: a whole number, 0 or more, that memory holds.
+def check_drawn(what: str, value: object, n: int) -> int:
+    """Return how often n samples are drawn or shuffled: 0 or more, as often as memory holds.
 
     Raises:
         SettingsError: anything else.
@@ -62,8 +64,8 @@ def check_drawn(what: str, value: Any, n: int) -> int:
     return count
 
 
-def check_choice(what: str, value: Any, choices: Sequence[str]) -> None:
-    """One of some words.
+def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    """Check that a value is one of some words.
 
     Raises:
         SettingsError: anything else.
@@ -72,8 +74,8 @@ def check_choice(what: str, value: Any, choices: Sequence[str]) -> None:
         raise SettingsError(expected(what, " or ".join(choices), _shown(value)))
 
 
-def check_flag(what: str, value: Any) -> None:
-    """True or False.
+def check_flag(what: str, value: object) -> None:
+    """Check that a value is True or False.
 
     Raises:
         SettingsError: anything else.
@@ -125,11 +127,12 @@ def _parsed(text: str) -> Any:
     return text
 
 
-def plain(value: Any) -> Any:
-    """A NumPy number as one of Python, so that it is shown and stored as such."""
-    item = getattr(value, "item", None)
-    return item() if item is not None and getattr(value, "ndim", None) == 0 else value
+def python_number(value: object) -> object:
+    """Return a NumPy number as one of Python, anything else as it is."""
+    if isinstance(value, (np.generic, np.ndarray)) and not value.ndim:
+        return value.item()
+    return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else f"{value}"

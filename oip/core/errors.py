@@ -1,7 +1,7 @@
 """One root for every error that the tool raises on purpose.
 
-A message says what was expected, what came, and what to do. The shell shows the message alone and
-leaves with `exit_status`.
+A message says what was expected, what was received, and what to do. The shell shows the message
+alone and leaves with `exit_status`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class OipError(Exception):
 
 
 class ModelError(OipError):
-    """A model that cannot be read, is unsafe to read, or lacks what was asked of it."""
+    """A model that cannot be read, is unsafe to read, or lacks a requested part."""
 
 
 class DataError(OipError):
@@ -38,9 +38,9 @@ class PartlyFailed(OipError):
     exit_status = 1
 
 
-def expected(what: str, wanted: object, received: object, hint: str = "") -> str:
-    """The one form of an error message: `what`, the expected, the received, the way out."""
-    text = f"{what}: expected {wanted}; received {received}."
+def expected(what: str, values: object, received: object, hint: str = "") -> str:
+    """Return an error message: `what`, the expected values, the received one, the way out."""
+    text = f"{what}: expected {values}; received {received}."
     return f"{text} {hint}" if hint else text
 
 

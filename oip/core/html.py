@@ -1,4 +1,4 @@
-"""How results show themselves in a notebook: small pieces of HTML, all text escaped.
+"""HTML of results in a notebook: small pieces, all text escaped.
 
 Names of layers, classes and data come from files that nobody has checked; whatever is passed here
 as text stays text.
@@ -21,22 +21,22 @@ _DIGITS = 3
 
 
 def block(title: str, *parts: str) -> str:
-    """A result: its title (text) above pieces of HTML made by this module."""
+    """Return a result: its title (text) above pieces of HTML made by this module."""
     return f"<div><strong>{_text(title)}</strong>{''.join(parts)}</div>"
 
 
 def paragraph(text: object) -> str:
-    """A line of text."""
+    """Return a line of text."""
     return f"<p style='margin:2px 0'>{_text(text)}</p>"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: int = 0) -> str:
-    """A table; numbers with three digits after the point, `-` for None and NaN.
+    """Return a table; numbers with three digits after the point, `-` for None and NaN.
 
     Args:
         headings: of the columns.
         rows: cells, as text or numbers.
-        left_out: rows that there are beyond those; told below.
+        left_out: how many rows there are beyond those; noted below.
     """
     head = "".join(f"<th>{_text(heading)}</th>" for heading in headings)
     body = "".join(
@@ -48,37 +48,37 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
 
 
 def picture(png: bytes, text: str, caption: str = "") -> str:
-    """A PNG inside the page.
+    """Return a PNG inside the page.
 
     Args:
         png: the file's bytes.
-        text: what it shows, for readers who cannot see it and as a tip.
+        text: its content, for readers who cannot see it and as a tip.
         caption: below it.
     """
     code = base64.b64encode(png).decode()
-    told = _text(text)
+    alternative = _text(text)
     below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
     return (
-        f"<figure style='margin:2px;font-size:10px' title='{told}'>"
-        f"<img alt='{told}' style='max-width:100%' src='data:image/png;base64,{code}'>"
+        f"<figure style='margin:2px;font-size:10px' title='{alternative}'>"
+        f"<img alt='{alternative}' style='max-width:100%' src='data:image/png;base64,{code}'>"
         f"{below}</figure>"
     )
 
 
 def row(pieces: Iterable[str]) -> str:
-    """Pieces of HTML side by side, as many a line as there is room for."""
+    """Return pieces of HTML side by side, as many a line as there is room for."""
     return f"<div style='display:flex;flex-wrap:wrap'>{''.join(pieces)}</div>"
 
 
 def drawn(figure: Figure, text: str) -> str:
-    """A figure inside the page."""
+    """Return a figure inside the page."""
     from oip.core.plots import encoded
 
     return picture(encoded(figure), text)
 
 
 def kernel_shell() -> Any:
-    """IPython's shell where this process is the kernel of a notebook, else None.
+    """Return IPython's shell where this process is the kernel of a notebook, else None.
 
     IPython is never imported here: where it is not loaded there is no notebook.
     """

@@ -1,4 +1,4 @@
-"""How an image in standardised pixels becomes one that can be shown.
+"""Renderings of images in standardized pixels.
 
 Two documented renderings of an OIP: `plain` maps its own minimum to black and maximum to white;
 `enhanced` does the same with the 2nd and 98th percentile, one stretch for all bands.
@@ -15,12 +15,12 @@ STRETCH = (2.0, 98.0)
 
 
 def plain(image: np.ndarray) -> np.ndarray:
-    """(..., h, w, bands), or (w, bands) of lines, to uint8 of the same shape, full range."""
+    """Return (..., h, w, bands), or (w, bands) of lines, as uint8 of the same shape, full range."""
     return _stretched(image, 0.0, 100.0)
 
 
 def enhanced(image: np.ndarray) -> np.ndarray:
-    """The same from the 2nd to the 98th percentile."""
+    """Return the same from the 2nd to the 98th percentile."""
     return _stretched(image, *STRETCH)
 
 
@@ -34,7 +34,7 @@ def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def shown(image: np.ndarray) -> np.ndarray:
-    """(h, w, bands) uint8 to what pillow takes: (h, w) for one band, RGB for two and more.
+    """Return (h, w, bands) uint8 as pillow takes it: (h, w) for one band, RGB for two and more.
 
     Two bands show as red and green, more than three by their first three; a line (w, bands) as one
     row.
@@ -48,22 +48,22 @@ def shown(image: np.ndarray) -> np.ndarray:
 
 
 def png(image: np.ndarray, size: int | None = None) -> bytes:
-    """PNG of a (h, w, bands) uint8 image; `size` is its longer side, unsmoothed if enlarged."""
+    """Return the PNG of a (h, w, bands) uint8 image, unsmoothed; `size` is its longer side."""
     from PIL import Image
 
     picture = Image.fromarray(shown(image))
     if size is not None:
         factor = size / max(picture.size)
-        wanted = [max(1, round(side * factor)) for side in picture.size]
+        sides = [max(1, round(side * factor)) for side in picture.size]
         kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
-        picture = picture.resize(wanted, kind)
+        picture = picture.resize(sides, kind)
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
 def plain_range(images: np.ndarray) -> tuple[float, float]:
-    """The range that pixels are meant to have: 0 to 255, 0 to 1, or what is there.
+    """Return the range that pixels are meant to have: 0 to 255, 0 to 1, or their own.
 
     Args:
         images: numbers of any shape, at least one.

@@ -9,22 +9,22 @@ from typing import Any
 
 
 def lazy_names(
-    package: str, places: Mapping[str, str]
+    package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose import shall cost nothing.
+    """Return `__getattr__` and `__dir__` of a package whose import shall cost nothing.
 
     Args:
         package: the package's `__name__`.
-        places: public name -> module that holds it, or is it.
+        modules: public name -> module that holds it, or is it.
     """
 
     def get(name: str) -> Any:
-        if name not in places:
+        if name not in modules:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        module = importlib.import_module(places[name])
-        return module if places[name] == f"{package}.{name}" else getattr(module, name)
+        module = importlib.import_module(modules[name])
+        return module if modules[name] == f"{package}.{name}" else getattr(module, name)
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *places})
+        return sorted({*vars(sys.modules[package]), *modules})
 
     return get, names

@@ -1,15 +1,16 @@
-"""One style for all figures: readable at print size, safe for the colour-blind, same bytes again.
+"""One style for all figures: readable at print size, safe for the color-blind, reproducible.
 
 Figures are plain matplotlib `Figure` objects, shown by a notebook and written by `save`; pyplot and
 its global state are never used. Sizes are those on paper: text of 8 points stays 8 points.
 
-Sources: the colours are those of Okabe and Ito, "Color Universal Design" (2008); numbers are shown
-with viridis, which grows evenly in lightness and prints well in grey.
+Sources: the colors are those of Okabe and Ito, "Color Universal Design" (2008); numbers are shown
+with viridis, which grows evenly in lightness and prints well in gray.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ from oip.core.errors import SettingsError, expected
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 PALETTE = (
     "#0072b2",
@@ -33,13 +36,13 @@ PALETTE = (
     "#000000",
     "#f0e442",
 )
-"""Blue, vermilion, green, purple, orange, sky blue, black, yellow: one colour a kind of thing."""
+"""Blue, vermilion, green, purple, orange, sky blue, black, yellow: one color a kind of thing."""
 SEQUENTIAL = "viridis"
-"""Colour map of numbers from little to much."""
+"""Color map of numbers from little to much."""
 DIVERGING = "PuOr"
-"""Colour map of numbers on both sides of zero."""
-GREY = "gray"
-"""Colour map of images, and of numbers where no colour is wanted."""
+"""Color map of numbers on both sides of zero."""
+GRAY = "gray"
+"""Color map of images, and of numbers without color."""
 QUIET = "#777777"
 """Lines that are there to compare with: zero, a ceiling, a null."""
 DPI = 200
@@ -68,7 +71,7 @@ _STYLE: dict[str, Any] = {
 def figure(
     width: float = 6.0, height: float = 4.0, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, np.ndarray]:
-    """An empty figure and its panels.
+    """Return an empty figure and its panels.
 
     Args:
         width, height: in inches, as it is printed.
@@ -77,7 +80,7 @@ def figure(
 
     Returns:
         The figure, and its axes as an array (rows, columns), also of one panel. Lines take the
-        colours of `PALETTE` in turn.
+        colors of `PALETTE` in turn.
 
     Example:
         >>> drawing, panels = figure(3.4, 2.4)
@@ -123,7 +126,7 @@ def _kinds() -> tuple[type[Figure], type[Axes]]:
 
 
 def save(drawing: Figure, path: str | Path) -> Path:
-    """Writes a figure as PNG or SVG, whichever `path` ends in, whole or not at all.
+    """Write a figure as PNG or SVG, whichever `path` ends in, whole or not at all.
 
     Neither dates nor random names are in the file: the same figure gives the same bytes.
 
@@ -140,7 +143,7 @@ def save(drawing: Figure, path: str | Path) -> Path:
 
 
 def encoded(drawing: Figure, kind: str = ".png") -> bytes:
-    """A figure as the bytes of a `.png` or `.svg` file.
+    """Return a figure as the bytes of a `.png` or `.svg` file.
 
     Raises:
         SettingsError: `kind` is something else.
@@ -161,64 +164,64 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
 
 
 def printable(text: object) -> str:
-    """A name from a model or data, to be drawn as it is: no control characters, no formulas."""
+    """Return a name from a model or data as text: no control characters, no formulas."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return shown.replace("$", r"\$")
 
 
 def printable_lines(text: str) -> str:
-    """The same for text of several lines."""
+    """Return the same for text of several lines."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def titled(drawing: Figure, text: str) -> None:
-    """Writes over a whole figure what it shows, as it is, see `printable`."""
+    """Write a title over a whole figure, as it is, see `printable`."""
     drawing.suptitle(printable(text), fontsize=FONT + 1)
 
 
-def colour_bar(
+def color_bar(
     drawing: Figure,
     panels: np.ndarray,
-    colours: Any,
+    colors: str | Colormap,
     ends: tuple[float, float],
     label: str,
 ) -> None:
-    """A colour bar below the panels.
+    """Draw a color bar below the panels.
 
     Args:
         drawing: the figure.
         panels: axes that it belongs to.
-        colours: name of a matplotlib colour map, or one.
-        ends: numbers that its first and last colour stand for.
-        label: what the colours stand for, with its unit.
+        colors: name of a matplotlib color map, or one.
+        ends: numbers that its first and last color stand for.
+        label: of the numbers, with their unit.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     scale = Normalize(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1.0)
     options: dict[str, Any] = {"location": "bottom", "aspect": 40, "shrink": 0.6, "pad": 0.03}
-    bar = drawing.colorbar(ScalarMappable(scale, colours), ax=list(panels.flat), **options)
+    bar = drawing.colorbar(ScalarMappable(scale, colors), ax=list(panels.flat), **options)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.set_label(label, fontsize=FONT)
     bar.ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)
     bar.ax.xaxis.get_offset_text().set_fontsize(SMALL)
 
 
-def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> Any:
-    """Draws an image or a table of numbers with sharp pixels, without ticks and frame.
+def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> AxesImage:
+    """Draw an image or a table of numbers with sharp pixels, without ticks and frame.
 
     Args:
         axes: the panel.
         pixels: (h, w) numbers, or (h, w, 3) uint8. A single row is drawn a quarter as high as it
-            is wide, unless `aspect` is told.
+            is wide, unless `aspect` is given.
         title: shown as it is, see `printable`.
-        options: for `Axes.imshow`, such as `cmap`, `vmin`, `vmax`; grey if there are none.
+        options: for `Axes.imshow`, such as `cmap`, `vmin`, `vmax`; gray if there are none.
 
     Returns:
-        What a colour bar is made for.
+        The drawn image, which a color bar is made for.
     """
     tall = max(1.0, pixels.shape[1] / 4) if pixels.shape[0] == 1 else 1.0
-    look = {"cmap": GREY, "interpolation": "nearest", "aspect": tall, **options}
+    look = {"cmap": GRAY, "interpolation": "nearest", "aspect": tall, **options}
     drawn = axes.imshow(pixels, **look)
     axes.set_axis_off()
     if title:
@@ -226,14 +229,16 @@ def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> An
     return drawn
 
 
-def tiled(tiles: np.ndarray, columns: int, gap: int = 1, between: Any = np.nan) -> np.ndarray:
-    """Many small images as one, row by row.
+def tiled(
+    tiles: np.ndarray, columns: int, gap: int = 1, between: float | Sequence[int] = np.nan
+) -> np.ndarray:
+    """Return many small images as one, row by row.
 
     Args:
         tiles: (n, h, w) or (n, h, w, b).
         columns: tiles a row.
         gap: pixels between them.
-        between: what the gaps and empty places hold.
+        between: value of the gaps and empty tiles.
 
     Returns:
         (rows h + (rows - 1) gap, columns w + (columns - 1) gap[, b]), of the type of `tiles`.
@@ -249,15 +254,15 @@ def tiled(tiles: np.ndarray, columns: int, gap: int = 1, between: Any = np.nan) 
 
 
 def corners(count: int, size: tuple[int, int], columns: int, gap: int = 1) -> np.ndarray:
-    """(n, 2) int: row and column of the first pixel of each tile in what `tiled` gives."""
-    place = np.arange(count)
-    return np.stack([place // columns * (size[0] + gap), place % columns * (size[1] + gap)], axis=1)
+    """Return (n, 2) int: row and column of the first pixel of each tile of `tiled`."""
+    tile = np.arange(count)
+    return np.stack([tile // columns * (size[0] + gap), tile % columns * (size[1] + gap)], axis=1)
 
 
 def grid_columns(count: int, shape: tuple[int, int] = (1, 1)) -> int:
-    """Columns that lay `count` tiles of a shape out as a block about as wide as high.
+    """Return the columns that lay `count` tiles of a shape out as a block about as wide as high.
 
-    A number that leaves no place empty is taken if it makes the block at most twice as wide.
+    A number that leaves no tile empty is taken if it makes the block at most twice as wide.
     """
     square = max(1.0, np.sqrt(count * shape[0] / shape[1]))
     least = int(np.ceil(square - 1e-9))

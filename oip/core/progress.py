@@ -1,4 +1,4 @@
-"""What long work tells about itself: a label, how much is done, how much there is."""
+"""Progress of long work: a label, how much is done, how much there is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SECONDS_BETWEEN = 0.1
 
 
 def silent(label: str, done: int, total: int) -> None:
-    """The progress nobody watches."""
+    """Show nothing."""
 
 
 def automatic(label: str, done: int, total: int) -> None:
-    """The progress of public functions: bars below a notebook's cell, nothing anywhere else."""
+    """Show bars below a notebook's cell, nothing anywhere else; the default of public functions."""
     shell = kernel_shell()
     if shell is not None:
         _bars_of(shell)(label, done, total)
@@ -36,25 +36,24 @@ class NotebookBars:
         self._show = show
         self._html = html
         self._handle: Any = None
-        self._told: dict[str, tuple[int, int]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
         self._drawn = 0.0
 
     def __call__(self, label: str, done: int, total: int) -> None:
-        new = label not in self._told
-        self._told[label] = (done, total)
+        new = label not in self._counts
+        self._counts[label] = (done, total)
         now = time.monotonic()
         if not new and done < total and now - self._drawn < _SECONDS_BETWEEN:
             return
         self._drawn = now
-        page = self._html("".join(_bar(*one) for one in self._told.items()))
+        page = self._html("".join(_bar(label, *counts) for label, counts in self._counts.items()))
         if self._handle is None:
             self._handle = self._show(page, display_id=True)
         else:
             self._handle.update(page)
 
 
-def _bar(label: str, told: tuple[int, int]) -> str:
-    done, total = told
+def _bar(label: str, done: int, total: int) -> str:
     share = 100 * min(done, total) / total if total > 0 else 100
     line = (
         "<div style='height:4px;width:300px;background:#ccc'>"
@@ -67,7 +66,7 @@ _current: tuple[Any, NotebookBars] | None = None
 
 
 def _bars_of(shell: Any) -> NotebookBars:
-    """The bars of the cell that runs now."""
+    """Return the bars of the cell that runs now."""
     global _current
     cell = (id(shell), shell.execution_count)
     if _current is None or _current[0] != cell:

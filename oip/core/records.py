@@ -201,7 +201,7 @@ def check_lengths(count: int, lists: dict[str, Any]) -> None:
 
 @cache
 def _kinds_of_fields(record: type[ArrayFile]) -> dict[str, Any]:
-    """A `Shape` for each array, a type for each single value."""
+    """Return a `Shape` for each array, a type for each single value."""
     hints = get_type_hints(record, include_extras=True)
     return {
         name: getattr(hints[name], "__metadata__", [hints[name]])[0]

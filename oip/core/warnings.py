@@ -1,4 +1,4 @@
-"""Remarks for users of the Python interface."""
+"""Notices for users of the Python interface."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from types import ModuleType
 
 
 class Notice(UserWarning):
-    """Something that was taken for granted, and what to do about it."""
+    """An assumption that was made, and the way to change it."""
 
 
 def notice(text: str) -> None:
-    """Warns of something, once for each line of the user's own code that leads to it."""
+    """Warn, once for each line of the user's own code that leads to it."""
     level = 1
     frame = inspect.currentframe()
     while (
@@ -34,7 +34,7 @@ def _is_ours(module: str) -> bool:
 
 
 def import_quietly(name: str) -> ModuleType:
-    """Imports a module while the process's stderr is shut, for native code that ignores settings.
+    """Import a module while the process's stderr is shut, for native code that ignores settings.
 
     TensorFlow's native parts report missing GPUs before any logging level applies. Errors of the
     import itself are raised as ever.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Color = Literal["grey", "viridis"]
-COLORS = {"grey": plots.GREY, "viridis": plots.SEQUENTIAL}
+COLORS = {"grey": plots.GRAY, "viridis": plots.SEQUENTIAL}
 Scale = Literal["shared", "own"]
 SCALES = ("shared", "own")
 OWN_LABEL = "response, share of the map's largest"

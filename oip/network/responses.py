@@ -197,7 +197,7 @@ class Responses:
         own = scale == "own" and planes[0, 0].size > 1
         ends = (0.0, 1.0) if own else tuple(end[0].item() for end in scale_limits(planes, scale))
         label = OWN_LABEL if own else "response (in the layer's own units)"
-        plots.colour_bar(figure, panels, color_map(color), ends, label)
+        plots.color_bar(figure, panels, color_map(color), ends, label)
         plots.titled(figure, f"{self.layer}: {len(rows)} {self.what}")
         return figure
 
@@ -391,7 +391,7 @@ def overview(
         axes.set_title(text, fontsize=plots.FONT, loc="left", pad=9 if grid.over else 3)
     of_layer = "response, share of the layer's largest"
     label = f"{OWN_LABEL}; of units, of the layer's" if scale == "own" else of_layer
-    plots.colour_bar(figure, panels, color_map(color), (0.0, 1.0), label)
+    plots.color_bar(figure, panels, color_map(color), (0.0, 1.0), label)
     return figure
 
 

@@ -85,7 +85,7 @@ def citations(run: Run) -> dict[str, str]:
 
 
 def _ascent_settings(run: Run) -> AscentSettings:
-    """The settings of the run; a blur that it does not name is none."""
+    """Return the settings of the run; a blur that it does not name is none."""
     names = {field.encode_name for field in msgspec.structs.fields(AscentSettings)}
     values = run.record.settings.reconstruct or {}
     values = {"blur": 0.0, **{name: values[name] for name in names & set(values)}}

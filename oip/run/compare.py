@@ -148,7 +148,7 @@ def compare_runs(first: Run, second: Run) -> Comparison:
 
 
 def _identity(layer: LayerRecord) -> tuple[str, ...]:
-    """A layer by its name; objectives by all of their expressions."""
+    """Return a layer's name; for objectives all of their expressions."""
     return (layer.name, *(layer.objectives or ()))
 
 
@@ -218,7 +218,7 @@ def _compare_block(
 
 
 def _first_ranking(run: Run, index: int) -> tuple[str | None, dict[int, MapInformation]]:
-    """The first estimator of a layer's ranking, and its table by map."""
+    """Return the first estimator of a layer's ranking, and its table by map."""
     ranking = run.ranking(index)
     if ranking is None or not ranking.estimators:
         return None, {}

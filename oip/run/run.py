@@ -210,7 +210,7 @@ def _is_foreign(name: str, beside: tuple[str, ...]) -> bool:
 
 
 def _merged(old: RunFile, new: RunFile) -> RunFile:
-    """The record of a run after a further command."""
+    """Return the record of a run after a further command."""
     fields = {
         name: getattr(old if getattr(new, name) is None else new, name)
         for name in RunFile.__struct_fields__

@@ -21,12 +21,11 @@ from oip.ascent.settings import AscentSettings
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.layer_formats import ShardFile, StabilityFile
-from oip.core.records import Parameters
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
 
 
-def key_of(parts: Parameters) -> str:
+def key_of(parts: Mapping[str, object]) -> str:
     """Return a hexadecimal key for what determines a file's content."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -109,7 +108,7 @@ def ascent_key(
         images: of the data, if any.
         objectives: their identity, for their shards.
     """
-    parts: Parameters = {
+    parts: dict[str, object] = {
         "model": network.digest,
         "input": network.inputs.to_dict(),
         "settings": msgspec.to_builtins(settings),

@@ -68,7 +68,7 @@ def test_names_are_drawn_as_they_are():
 
 def test_a_colour_bar_of_nothing_but_zeros_is_drawn():
     figure, panels = plots.figure(2, 2)
-    plots.colour_bar(figure, panels, plots.SEQUENTIAL, (0.0, 0.0), "response")
+    plots.color_bar(figure, panels, plots.SEQUENTIAL, (0.0, 0.0), "response")
     plots.encoded(figure)
 
 
