@@ -102,7 +102,7 @@ class LayerReader:
             tensors = []
             for maps, (_, after) in zip(numbers, reached, strict=False):
                 selected = tf.gather(after, maps, axis=-1)
-                nodes = int(np.prod(after.shape[1:-1]))
+                nodes = int(np.prod([int(side or 0) for side in after.shape[1:-1]]))
                 flat = tf.reshape(selected, [tf.shape(selected)[0], nodes, tf.shape(maps)[0]])
                 tensors.append(tf.transpose(flat, [0, 2, 1]))  # (n, m, d)
             return tensors if self._classes is None else [*tensors, reached[-1][1]]

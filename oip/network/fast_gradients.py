@@ -14,7 +14,7 @@ zero either way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +54,7 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
         bands = int(weights.shape[2] or 0)
 
         @tf.custom_gradient
-        def run(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def run(images: Tensor) -> Any:
             output = convolve(images, weights)
 
             def gradient(upstream: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
                     for tap in range(rows * columns)
                 ]
                 whole = tf.transpose(tf.add_n(back), [1, 2, 3, 0])  # (n, h', w', bands)
-                high, wide = images.shape[1], images.shape[2]
+                high, wide = (int(side or 0) for side in images.shape[1:3])
                 return whole[:, above : above + high, left : left + wide]
 
             return output, gradient
@@ -105,7 +105,7 @@ def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..
     rows, columns = layer.pool_size
 
     @tf.custom_gradient
-    def pooled(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def pooled(images: Tensor) -> Any:
         top = call(images)  # (n, h, w, maps)
 
         def gradient(upstream: Tensor) -> Tensor:

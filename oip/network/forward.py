@@ -224,7 +224,7 @@ def run_to_all(
 
 
 def _channels_last(activations: LayerActivations, channels_first: bool) -> LayerActivations:
-    """Both as float32 with the channels last; one tensor stays one tensor."""
+    """Give both tensors as float32 with the channels last; one tensor stays one tensor."""
     import tensorflow as tf
 
     def moved(tensor: Tensor) -> Tensor:
@@ -244,13 +244,13 @@ def _around_activation(
     layer: keras.Layer, call: TensorFunction, args: tuple, kwargs: dict[str, Any]
 ) -> LayerActivations:
     """Return input and output of a layer's own activation; twice the output where it has none."""
-    activation = vars(layer).get("activation")
+    activation: Any = vars(layer).get("activation")
     if not callable(activation):
         after = call(*args, **kwargs)
         return LayerActivations(after, after)
     received: list[Tensor] = []
 
-    def recorded(value: Tensor) -> Tensor:
+    def recorded(value: Tensor) -> Any:
         received.append(value)
         return activation(value)
 

@@ -79,7 +79,7 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, object]:
         """Return the input as run.json holds it."""
-        named = {} if self.name is None else {"name": self.name}
+        named: dict[str, object] = {} if self.name is None else {"name": self.name}
         return named | {
             "shape": list(self.shape),
             "mean": [float(value) for value in self.mean],
@@ -280,8 +280,8 @@ def _from_layers(spec: InputSpec, model: keras.Model) -> InputSpec:
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
             if mean is None or variance is None:
                 continue
-            center = np.ravel(keras.ops.convert_to_numpy(mean))
-            spread = np.sqrt(np.ravel(keras.ops.convert_to_numpy(variance)))
+            center = np.asarray(keras.ops.convert_to_numpy(mean)).ravel()
+            spread = np.sqrt(np.asarray(keras.ops.convert_to_numpy(variance)).ravel())
             if center.size in (1, len(spec.mean)) and np.all(spread > 0):
                 return replace(
                     spec.with_statistics(tuple(center.tolist()), tuple(spread.tolist())),

@@ -17,7 +17,7 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     import keras
 
     try:
-        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        model: Any = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds; each means that the file is no good
         custom = "custom" in str(error).lower()
         hint = "Name the module of its custom layers: imports=['MODULE']." if custom else ""
@@ -88,6 +88,7 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
         raise ModelError(
             expected(text, "a Keras 3 model that is whole", reason_of(error), hint)
         ) from error
+    return model
 
 
 def digest(model: keras.Model) -> str:
@@ -116,7 +117,7 @@ def read_config(path: Path) -> Json:
                 entry = archive.getinfo("config.json")
                 if entry.file_size > _CONFIG_LIMIT:
                     raise ValueError(f"a configuration of {entry.file_size} bytes")
-                text = archive.read(entry)
+                text: Any = archive.read(entry)
         else:
             import h5py
 

@@ -151,7 +151,7 @@ class Network:
         chosen = inputs.image_input(self.model, input_shape, self.channels_first, self._input)
         self.specs, self.image_input, self.free = chosen.specs, chosen.index, chosen.free
         self.input_names = chosen.names
-        sides = tuple(int(side) for side in self.specs[self.image_input].shape[1:])
+        sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
         spec = inputs.input_spec(shape, self.model, self.sidecar)
         several = len(self.specs) > 1

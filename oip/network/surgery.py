@@ -15,6 +15,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,8 @@ from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
-from oip.network.layers import LayerInfo, LayerOutput
+from oip.network.layer_spec import map_numbers
+from oip.network.layers import LayerOutput
 from oip.network.loading import reason_of
 from oip.network.network import Network
 
@@ -83,7 +85,9 @@ def removed_channels(
     parts: list[np.ndarray] = []
     for name, maps in removed.items():
         info = network.find(name)
-        identities = channels.of_layer(network, info)[_numbers(info, maps)]
+        numbers = [int(number) for number in maps]
+        chosen = map_numbers(info, numbers) if numbers else np.zeros(0, np.int64)
+        identities = channels.of_layer(network, info)[chosen]
         why = channels.why_locked(identities)
         if why is not None:
             raise ModelError(
@@ -127,16 +131,6 @@ def masked(
                 weights[cut.weight][entries] = draw.uniform(0.5, 1.5, shape)
         _set_weights(new, weights, network)
     return copied
-
-
-def _numbers(info: LayerInfo, maps: Iterable[int]) -> np.ndarray:
-    numbers = np.unique(np.array([int(number) for number in maps], np.int64))
-    if numbers.size and (numbers[0] < 0 or numbers[-1] >= info.maps):
-        wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
-        raise SettingsError(
-            expected(f"maps of layer '{info.name}'", f"0 to {info.maps - 1}", wrong)
-        )
-    return numbers
 
 
 class _Rebuilt(NamedTuple):
@@ -257,10 +251,12 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
     Raises:
         ModelError: they differ, so the model has a part that was not understood.
     """
+    import tensorflow as tf
+
     spec = network.inputs
     draw = seeds.generator(0, "surgery probe")
     pixels = draw.normal(size=(_PROBES, *spec.shape)) * spec.std + spec.mean
-    fed = network.feed(pixels.astype(np.float32))
+    fed = network.feed(tf.constant(pixels.astype(np.float32)))
     inputs = fed if len(fed) > 1 else fed[0]
     correct = _outputs(masked(network, channels, gone, seed=0), inputs)
     for output, values in zip(_outputs(smaller, inputs), correct, strict=True):
@@ -325,7 +321,7 @@ def patches(layer: keras.Layer, inputs: Tensor) -> Tensor:
         raise ModelError(expected(f"layer '{layer.name}'", text, kind))
     channels = inputs.shape[-1]
     if kind == "Dense":
-        nodes = int(np.prod(inputs.shape[1:-1]))
+        nodes = math.prod(int(side or 0) for side in inputs.shape[1:-1])
         return tf.reshape(inputs, [-1, nodes, 1, channels])
     if kind == "Conv1D":
         inputs = inputs[:, None]
@@ -433,8 +429,7 @@ def received(
 
     def run(part: Tensor) -> Tensor:
         inputs = run_to(network.model, network.feed(part), source).pre_activation
-        windows = patches(layer, inputs)
-        return tf.reshape(windows, [-1, windows.shape[2] * windows.shape[3]])
+        return tf.reshape(patches(layer, inputs), [-1, inputs_of(layer)])
 
     graph = compiled_for_images(network, run)
     size = bytes_per_image or bytes_received(network, layer)
