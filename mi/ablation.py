@@ -116,25 +116,17 @@ class Ablation:
         return pandas.DataFrame({"layer": self.layer, "map": columns.pop("maps"), **columns})
 
     def _repr_html_(self) -> str:
-        rows = [
-            (
-                int(self.maps[row]),
-                float(self.loss_increase[row]),
-                f"{self.low[row]:.4f} to {self.high[row]:.4f}",
-                f"{self.accuracy_drop[row]:.2%}",
-            )
-            for row in self._rows[:_ROWS]
-        ]
+        headings = {"map": "map", "loss_increase": "increase of the loss, bits"}
+        headings |= {"low": "from", "high": "to, 95 %", "accuracy_drop": "accuracy falls by"}
         split = f", {self.split}" if self.split else ""
         text = (
             f"silenced to {self.to}; {self.samples} images{split}; "
             f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
         )
-        headings = ("map", "increase of the loss, bits", "95 %", "accuracy falls")
         return html.block(
             f"{self.layer}: loss of the network without each of {len(self)} maps",
             html.paragraph(text),
-            html.table(headings, rows, len(self) - len(rows)),
+            html.frame(self.to_pandas(), headings, _ROWS),
         )
 
 
@@ -159,18 +151,11 @@ def ablate(
     changed.
 
     Args:
-        model_or_path: a Keras model, the path of one, or an `oip.Network`.
-        images: (n, h, w, bands), as the model is fed with them.
+        model_or_path, images, layer, maps, samples, split, progress, byte_budget: as for `mi.rank`.
         labels: (n,) whole numbers, the units of the model's output for the classes, or one-hot.
-        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
-        maps: map numbers; all if None.
         to: `zero`, as if the map had been cut out; `mean`, its mean over images and nodes: its
             information is lost, while the level that the next layer was trained with stays.
-        samples: most images that are used, in the shares of their classes.
         seed: of the subsample.
-        split: name of the images, such as "mnist:test"; shown with the result.
-        progress: is called with the number of maps done.
-        byte_budget: for the activations that are in memory at a time.
 
     Returns:
         The ablation; intervals are of the mean over images (paired, normal).

@@ -206,7 +206,8 @@ class CommonPatterns(SavedResult):
         """Return a row for each common point, the largest excess first."""
         import pandas
 
-        return pandas.DataFrame(self._points())
+        columns = ["map", "node", "share", "other_share", "p_value", "own"]
+        return pandas.DataFrame(self._points(), columns=columns)
 
     def plot(self, most: int = 24, color: str = "grey") -> Figure:
         """Draw the class's images on the maps with most of its own, common points framed.
@@ -266,19 +267,10 @@ class CommonPatterns(SavedResult):
         ]
 
     def _repr_html_(self) -> str:
-        points = self._points()
-        headings = ("map", "node", f"share of {self.class_name}", "share of others", "p", "own")
-        rows = [
-            (
-                point["map"],
-                _listed(point["node"]),
-                point["share"],
-                point["other_share"],
-                point["p_value"],
-                "yes" if point["own"] else "",
-            )
-            for point in points[:_ROWS]
-        ]
+        headings = {
+            **{"map": "map", "node": "node", "share": f"share of {self.class_name}"},
+            **{"other_share": "share of others", "p_value": "p", "own": "own"},
+        }
         text = (
             f"{self.own.sum()} of them its own; of {self.common.size} nodes, over {self.images} "
             f"images and {self.other_images} of other classes"
@@ -287,7 +279,7 @@ class CommonPatterns(SavedResult):
             self._title,
             html.paragraph(text),
             *(html.paragraph(notice) for notice in self.notices),
-            html.table(headings, rows, len(points) - len(rows)),
+            html.frame(self.to_pandas(), headings, _ROWS),
         )
 
 
@@ -479,18 +471,9 @@ class Separation(SavedResult):
         return figure
 
     def _repr_html_(self) -> str:
-        headings = ("map", "effect", "node", "effect of the mean", "p", "p (adjusted)")
-        rows = [
-            (
-                int(self.maps[row]),
-                float(self.effect[row]),
-                _listed(self.nodes[row]),
-                float(self.mean_effect[row]),
-                float(self.p_value[row]),
-                float(self.p_adjusted[row]),
-            )
-            for row in range(min(len(self), _ROWS))
-        ]
+        headings = {"map": "map", "effect": "effect", "node": "node"}
+        headings |= {"mean_effect": "effect of the mean", "p_value": "p"}
+        headings["p_adjusted"] = "p (adjusted)"
         text = (
             f"{self.separating.sum()} of {self.separating.size} nodes separate them, "
             f"{self.strong.sum()} of them strongly; effect: "
@@ -501,12 +484,8 @@ class Separation(SavedResult):
             self._title,
             html.paragraph(text),
             *(html.paragraph(notice) for notice in self.notices),
-            html.table(headings, rows, len(self) - len(rows)),
+            html.frame(self.to_pandas(), headings, _ROWS),
         )
-
-
-def _listed(node: Json | np.ndarray) -> str:
-    return ",".join(str(index) for index in np.asarray(node))
 
 
 def _most_in_a_row(cases: Cases) -> int:

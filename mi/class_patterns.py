@@ -202,22 +202,15 @@ def common_patterns(
     the labels are shuffled, and the largest standardized difference of any node is the null.
 
     Args:
-        model_or_path: a Keras model, the path of one, or an `oip.Network`.
+        model_or_path, labels, layer, maps, at, classes, progress, byte_budget: as for `mi.rank`.
         images: (n, h, w, bands), as the model is fed with them, of this and other classes.
-        labels: (n,) whole numbers, booleans or strings, or one-hot rows.
-        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
         of: the class, by name or number.
         level: of the threshold, from 0 (any response above zero) to below 1.
         most: share of the class's images, above 0 to 1.
-        maps: map numbers; all if None.
         samples: most images that are used: up to half of them of the class, the rest of the others
             in their shares.
         shuffles: of the labels, 19 or more.
-        at: the response after its activation, or the block output after the pooling that follows.
         seed: of the sample and the shuffles.
-        classes: names; label k is shown as `classes[k]`.
-        progress: is called with the number of maps done.
-        byte_budget: for the responses that are in memory at a time.
 
     Returns:
         Shares, p-values and common points of all nodes, with examples and hard cases.

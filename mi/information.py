@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -196,55 +197,45 @@ def _pair(
         SettingsError: an unknown estimator or parameter, or one that cannot do this.
     """
     check_same_length(y.name, len(y), len(x))
+    measurement = partial(Measurement, quantity="I(X;Y)", d=x.d, seed=seed)
     if x.is_label and y.is_label:
-        quantity = "I(X;Y) of two labels"
-        discrete = estimator_of(
-            quantity, "discrete_information", _default(estimator, "binning"), parameters
-        )
+        quantity, default = "I(X;Y) of two labels", _default(estimator, "binning")
+        discrete = estimator_of(quantity, "discrete_information", default, parameters)
 
         def of_labels(left: np.ndarray, right: np.ndarray) -> RawEstimate:
             return discrete.discrete_information(left, right, seed)
 
-        return Measurement(
-            quantity="I(X;Y)",
-            estimator=discrete,
-            arrays=(x.values, y.values),
-            d=x.d,
-            seed=seed,
-            estimate_on=of_labels,
-            null_of=lambda shuffles: joint_null(
-                lambda right: of_labels(x.values, right).nats,
-                y.values,
-                shuffles,
-                seed,
-                discrete.working_bytes(len(y)),
-            ),
+        def null_of(shuffles: int) -> np.ndarray:
+            memory = discrete.working_bytes(len(y))
+            return joint_null(
+                lambda right: of_labels(x.values, right).nats, y.values, shuffles, seed, memory
+            )
+
+        arrays = (x.values, y.values)
+        return measurement(
+            estimator=discrete, arrays=arrays, estimate_on=of_labels, null_of=null_of
         )
     if not x.is_label and not y.is_label:
         quantity = "I(X;Y) of numbers and numbers (say discrete=True if y is a label)"
         pair = estimator_of(quantity, "information", _default(estimator, "ksg"), parameters)
-        return Measurement(
-            quantity="I(X;Y)",
+        return measurement(
             estimator=pair,
             arrays=(x.values, y.values),
-            d=x.d,
-            seed=seed,
             estimate_on=lambda left, right: pair.information(left, right, seed),
             null_of=lambda shuffles: pair.information_null(x.values, y.values, shuffles, seed),
         )
     numbers, label = (y, x) if x.is_label else (x, y)
     quantity = f"I(X;Y) of numbers and a label (say discrete=False if {label.name} is numbers)"
-    about_label = estimator_of(
-        quantity, "label_information", _default(estimator, "kde"), parameters
-    )
+    default = _default(estimator, "kde")
+    about_label = estimator_of(quantity, "label_information", default, parameters)
     if label.values.any():
         check_seen_twice(label.name, label.values)
     return _LabelMeasurement(
         quantity="I(X;Y)",
-        estimator=about_label,
-        arrays=(numbers.values, label.values),
         d=x.d,
         seed=seed,
+        estimator=about_label,
+        arrays=(numbers.values, label.values),
         estimate_on=lambda left, codes: _of_classes_left(about_label, left, codes, seed),
     )
 

@@ -135,15 +135,12 @@ class KernelRanking:
         return figure
 
     def _repr_html_(self) -> str:
-        rows = [
-            (int(row), float(self.ranking.mi[row]), float(self.with_map[row]))
-            for row in self.order[:_ROWS]
-        ]
-        headings = ("input channel", "bits about the label", "bits with the map")
+        headings = {"input": "input channel", "mi": "bits about the label"}
+        headings |= {"with_map": "bits with the map"}
         return html.block(
             self._title,
             *(html.paragraph(text) for text in self.notices),
-            html.table(headings, rows, len(self) - len(rows)),
+            html.frame(self.to_pandas(), headings, _ROWS),
             html.drawn(self.plot(16), self._title),
         )
 
@@ -168,16 +165,9 @@ def rank_kernels(
     alpha 2: how much of the map is already in this kernel.
 
     Args:
-        model_or_path: a Keras model, the path of one, or an `oip.Network`.
-        images: (n, h, w, bands), as the model is fed with them.
-        labels: (n,), as for `mi.rank`.
-        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
+        model_or_path, images, labels, layer, samples, seed, classes, split: as for `mi.rank`.
         map: its number.
         estimator: of the information about the label.
-        samples: most images that are used.
-        seed: of the subsample, the folds and the shuffles.
-        classes: names of the classes.
-        split: name of the images; shown with the result.
 
     Raises:
         ModelError: a layer without 2-D kernels of its own, such as a depthwise one.

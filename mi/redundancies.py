@@ -241,15 +241,14 @@ class Redundancies:
         )
 
     def _repr_html_(self) -> str:
-        table = self.to_pandas()[:_ROWS]
-        near = [", ".join(str(map) for map in row if map >= 0) for row in self.nearest(3)[:_ROWS]]
-        rows = list(zip(table["map"], table["input"], table["label"], near, strict=True))
+        near = [", ".join(str(other) for other in row if other >= 0) for row in self.nearest(3)]
         groups = [", ".join(map(str, group)) for group in self.clusters() if len(group) > 1]
         alike = [f"share at least 90 % on average: {group}" for group in groups[:_ROWS]]
-        headings = ("map", "bits about the input", "bits about the label", "shares most with")
+        headings = {"map": "map", "input": "bits about the input", "label": "bits about the label"}
+        headings["nearest"] = "shares most with"
         return html.block(
             f"{self.layer}: shared information of {len(self)} maps, {self.samples} images",
-            html.table(headings, rows, len(self) - len(rows)),
+            html.frame(self.to_pandas().assign(nearest=near), headings, _ROWS),
             *(html.paragraph(text) for text in (*self.notices, *alike)),
         )
 
@@ -283,18 +282,12 @@ def redundancy(
     every pair; `pairs` limits them to a random sample.
 
     Args:
-        model_or_path: a Keras model, the path of one, or an `oip.Network`.
-        images: (n, h, w, bands), as the model is fed with them.
+        model_or_path, images, layer, maps, samples, at, split: as for `mi.rank`.
         labels: (n,), or None: then nothing is estimated about the label.
-        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
-        maps: map numbers; all if None.
         alpha: of the entropies; 2, or 1.01 as published.
         relative: 2 sigma^2 of the kernels as a share of the median squared distance.
         pairs: number of pairs, drawn at random; all if None.
-        samples: most images that are used.
-        at: the response, or the block output after the pooling that follows.
         seed: of the sample and the pairs.
-        split: name of the images; shown with the result.
 
     Raises:
         ModelError, SettingsError: an unknown layer or map, a setting outside its range, Gram

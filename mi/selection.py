@@ -118,13 +118,11 @@ class Selection:
         return pandas.DataFrame({**head, "map": self.order, "score": self._ordered_scores})
 
     def _repr_html_(self) -> str:
-        scores = self._ordered_scores[:_ROWS].tolist()
-        rows = list(zip(range(1, len(scores) + 1), self.order.tolist(), scores, strict=False))
         enough = [] if self.width is None else [f"enough: the first {self.width}"]
         return html.block(
             f"{self.layer}: {len(self)} maps, those to keep first first ({self.method})",
             *(html.paragraph(text) for text in (*enough, *self.notices)),
-            html.table(("place", "map", "score"), rows, len(self) - len(rows)),
+            html.frame(self.to_pandas(), {"map": "map", "score": "score"}, _ROWS),
         )
 
 
@@ -146,15 +144,12 @@ def select(
     """Order the maps of a layer by how much is lost without them.
 
     Args:
-        model_or_path: a Keras model, the path of one, or an `oip.Network`.
+        model_or_path, layer, maps, at: as for `mi.rank`.
         images: (n, h, w, bands), as the model is fed with them; not those of the final test.
         labels: (n,); None for methods that need none.
-        layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
         method: one of `METHODS`.
-        maps: those to order; all if None.
         samples: most images that are used; `elimination` uses up to twenty times as many where
             the next kernel has many inputs.
-        at: the response, or the block output after the pooling that follows.
         estimator: of `mi`.
         beta: of `ib`.
         alpha: of the entropies of `cmi`.

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import html
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 _DIGITS = 3
 
@@ -45,6 +46,18 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
     )
     more = paragraph(f"and {left_out} more") if left_out > 0 else ""
     return f"<table><tr>{head}</tr>{body}</table>{more}"
+
+
+def frame(values: DataFrame, headings: Mapping[str, str], most: int) -> str:
+    """Return the first rows of a pandas table as HTML.
+
+    Args:
+        values: the table.
+        headings: the columns that are shown, by name, and their headings.
+        most: rows.
+    """
+    rows = values[list(headings)][:most].itertuples(index=False)
+    return table(list(headings.values()), rows, len(values) - most)
 
 
 def picture(png: bytes, text: str, caption: str = "") -> str:
