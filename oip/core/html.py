@@ -56,7 +56,7 @@ def frame(values: DataFrame, headings: Mapping[str, str], most: int) -> str:
         headings: the columns that are shown, by name, and their headings.
         most: rows.
     """
-    rows = values[list(headings)][:most].itertuples(index=False)
+    rows = zip(*(values[name].head(most) for name in headings), strict=True)
     return table(list(headings.values()), rows, len(values) - most)
 
 
