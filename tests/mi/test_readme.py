@@ -17,14 +17,14 @@ README = Path(oip.__file__).parent / "mi" / "README.md"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a small digit network `model.keras`, and 400 digits as a data source."""
+    """A folder with a small digit network `model.keras`, and 240 digits as a data source."""
     import keras
     from keras import layers
 
     from oip import models
 
     data = models.load("mnist-sample:test")
-    np.savez(tmp_path / "digits.npz", images=data.images[:400], labels=data.labels[:400])
+    np.savez(tmp_path / "digits.npz", images=data.images[:240], labels=data.labels[:240])
     keras.utils.set_random_seed(0)
     keras.Sequential(
         [
@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_blocks_of_code_run(folder, capfd):
-    values = {"images": folder.images[:400], "labels": folder.labels[:400]}
+    values = {"images": folder.images[:240], "labels": folder.labels[:240]}
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) > 10
     for language, code in blocks:
