@@ -84,7 +84,7 @@ class Engine:
         """Pieces of work that are done at the same time."""
         return max(1, self.width)
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
         """Hand work over."""
         return self._executor.submit(function, *arguments)
 
@@ -98,8 +98,8 @@ class Engine:
 class _InProcess:
     """An executor that does the work at once, in this process."""
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
-        done: Future[Any] = Future()
+    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
+        done: Future[object] = Future()
         try:
             done.set_result(function(*arguments))
         except Exception as error:
@@ -331,7 +331,7 @@ class _SlurmEngine(Engine):
         self.threads = settings.threads or 1
         self._jobs: list[SlurmJob] = []
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
         job = self._slurm.submit(function, *arguments)
         self._jobs = [*(each for each in self._jobs if not each.done()), job]
         return job
@@ -420,7 +420,7 @@ class _DaskEngine(Engine):
     def width(self) -> int:
         return 2 * self.workers  # the next piece waits at its worker
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
         self.check()
         return self._client.submit(function, *arguments, pure=False)
 

@@ -11,6 +11,8 @@ from oip.core.formats import BatchLayer
 from oip.run.check import run_status
 from oip.run.run import Run
 
+Status = dict[str, Any]
+
 
 def runs_of(path: Path) -> list[Run]:
     """Return the run that a folder is, or those of a batch that have begun.
@@ -24,7 +26,7 @@ def runs_of(path: Path) -> list[Run]:
     return [Run.open(folder) for folder in folders if folder.exists()]
 
 
-def batch_status(out: Path) -> dict[str, Any]:
+def batch_status(out: Path) -> Status:
     """Return the status of every run of a batch, and how many maps were requested.
 
     Returns:
@@ -32,7 +34,7 @@ def batch_status(out: Path) -> dict[str, Any]:
         `asked`, the number of maps.
     """
     runs = []
-    status: dict[str, Any]
+    status: Status
     for run in read_batch(out).runs:
         requested = {layer.index: _count(out, layer) for layer in run.layers}
         folder = out / "runs" / run.run
@@ -51,7 +53,7 @@ def batch_status(out: Path) -> dict[str, Any]:
     return {"batch": str(out), "runs": runs}
 
 
-_NOTHING: dict[str, Any] = {
+_NOTHING: Status = {
     "oips": 0,
     "verdicts": {},
     "shards": 0,

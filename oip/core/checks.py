@@ -101,7 +101,7 @@ def parse_assignments(
     """
     form = "NAME=VALUE or TABLE.NAME=VALUE" if tables else "NAME=VALUE, each name once"
     pattern = r"[^\W\d]\w*(\.[^\W\d]\w*)?" if tables else r"[^\W\d]\w*"
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for text in texts:
         name, _, value = text.partition("=")
         name, value = name.strip(), value.strip()
@@ -111,7 +111,7 @@ def parse_assignments(
     return values
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     """Return the value that a text stands for."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"

@@ -22,6 +22,8 @@ except ImportError:  # Windows
     fcntl = None
 
 if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
+
     Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 else:
     Json = object  # msgspec, which resolves it in annotations, takes no recursive alias
@@ -132,7 +134,7 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_json(path: Path, content: Json) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write `content` as JSON (finite numbers only) to `path` at once."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -172,7 +174,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 
 @contextmanager
-def _archive(path: Path) -> Iterator[Any]:
+def _archive(path: Path) -> Iterator[NpzFile]:
     try:
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             yield archive

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
 
 PALETTE = (
     "#0072b2",
@@ -50,7 +52,7 @@ DPI = 200
 FONT, SMALL = 8.0, 7.0
 """Points of titles and labels, and of ticks and legends."""
 _KINDS = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
-_STYLE: dict[str, Any] = {
+_STYLE = {
     "font.size": FONT,
     "axes.titlesize": FONT,
     "axes.labelsize": FONT,
@@ -116,10 +118,11 @@ def _kinds() -> tuple[type[Figure], type[Axes]]:
     class Panel(Axes):
         """Axes whose titles and legends have the style's sizes, which matplotlib looks up late."""
 
-        def set_title(self, label: str, *args: Any, **options: Any) -> Any:
-            return super().set_title(label, *args, **{"fontsize": FONT, **options})
+        def set_title(self, label: str, *args: object, **options: object) -> Text:
+            options = {"fontsize": FONT, **options}
+            return super().set_title(label, *args, **options)  # pyright: ignore[reportArgumentType]
 
-        def legend(self, *args: Any, **options: Any) -> Any:
+        def legend(self, *args: object, **options: object) -> Legend:
             return super().legend(*args, **{"fontsize": SMALL, **options})
 
     return Drawing, Panel
@@ -199,8 +202,8 @@ def color_bar(
     from matplotlib.colors import Normalize
 
     scale = Normalize(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1.0)
-    options: dict[str, Any] = {"location": "bottom", "aspect": 40, "shrink": 0.6, "pad": 0.03}
-    bar = drawing.colorbar(ScalarMappable(scale, colors), ax=list(panels.flat), **options)
+    mappable, axes = ScalarMappable(scale, colors), list(panels.flat)
+    bar = drawing.colorbar(mappable, ax=axes, location="bottom", aspect=40, shrink=0.6, pad=0.03)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.set_label(label, fontsize=FONT)
     bar.ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from oip.core.html import kernel_shell, paragraph
 
@@ -24,6 +24,14 @@ def automatic(label: str, done: int, total: int) -> None:
         _bars_of(shell)(label, done, total)
 
 
+class DisplayHandle(Protocol):
+    """A piece of a notebook's output that can be changed."""
+
+    def update(self, page: object, /) -> None:
+        """Replace it."""
+        ...
+
+
 class NotebookBars:
     """Bars below a notebook's cell, one a label; they need no widgets and no thread.
 
@@ -32,10 +40,10 @@ class NotebookBars:
         html: `IPython.display.HTML`.
     """
 
-    def __init__(self, show: Callable[..., Any], html: Callable[[str], Any]):
+    def __init__(self, show: Callable[..., DisplayHandle], html: Callable[[str], object]):
         self._show = show
         self._html = html
-        self._handle: Any = None
+        self._handle: DisplayHandle | None = None
         self._counts: dict[str, tuple[int, int]] = {}
         self._drawn = 0.0
 
@@ -62,7 +70,7 @@ def _bar(label: str, done: int, total: int) -> str:
     return f"{paragraph(f'{label}: {done} of {total}')}{line}"
 
 
-_current: tuple[Any, NotebookBars] | None = None
+_current: tuple[tuple[int, int], NotebookBars] | None = None
 
 
 def _bars_of(shell: Any) -> NotebookBars:

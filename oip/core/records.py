@@ -6,7 +6,7 @@ The kinds are in `oip.core.formats`. A file that is damaged, or of something els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_type_hints
@@ -154,7 +154,7 @@ class ArrayFile(FileRecord, frozen=True, kw_only=True):
         """
         arrays = files.read_arrays(path, leave_out)
         cls._check_schema(path, arrays.get("schema", np.array(0)).tolist())
-        values: dict[str, Any] = {name: np.zeros(0, np.float32) for name in leave_out}
+        values: dict[str, object] = {name: np.zeros(0, np.float32) for name in leave_out}
         sizes: dict[str, int] = {}
         for name, kind in _kinds_of_fields(cls).items():
             if name in values or (name not in arrays and name in cls.OPTIONAL):
@@ -192,7 +192,7 @@ class PartialPart(Part, frozen=True, kw_only=True, omit_defaults=True):
     """A table that leaves out what is not known."""
 
 
-def check_lengths(count: int, lists: dict[str, Any]) -> None:
+def check_lengths(count: int, lists: Mapping[str, Sequence[object]]) -> None:
     """Raise a ValueError unless all lists of a record have a length."""
     for name, values in lists.items():
         if len(values) != count:
@@ -200,7 +200,7 @@ def check_lengths(count: int, lists: dict[str, Any]) -> None:
 
 
 @cache
-def _kinds_of_fields(record: type[ArrayFile]) -> dict[str, Any]:
+def _kinds_of_fields(record: type[ArrayFile]) -> dict[str, object]:
     """Return a `Shape` for each array, a type for each single value."""
     hints = get_type_hints(record, include_extras=True)
     return {
