@@ -48,7 +48,7 @@ def shown(image: np.ndarray) -> np.ndarray:
 
 
 def png(image: np.ndarray, size: int | None = None) -> bytes:
-    """Return the PNG of a (h, w, bands) uint8 image; `size` is its longer side, with sharp pixels."""
+    """Return the PNG of a (h, w, bands) uint8 image, enlarged to a longer side of `size`."""
     from PIL import Image
 
     picture = Image.fromarray(shown(image))
