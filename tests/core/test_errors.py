@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oip.core.errors import did_you_mean, expected
+from oip.core.errors import OipError, PartlyFailed, RunError, did_you_mean, expected
 
 
 def test_the_nearest_name_is_offered():
@@ -14,3 +14,10 @@ def test_the_nearest_name_is_offered():
 def test_one_form_for_all_messages():
     assert expected("seed", "a number", "'x'") == "seed: expected a number; received 'x'."
     assert expected("a", "b", "c", "Do d.") == "a: expected b; received c. Do d."
+
+
+def test_errors_say_expected_received_and_their_status():
+    text = expected("maps", "0 to 3", 9, "Try 'oip layers'.")
+    assert text == "maps: expected 0 to 3; received 9. Try 'oip layers'."
+    assert (RunError.exit_status, PartlyFailed.exit_status) == (2, 1)
+    assert issubclass(RunError, OipError)

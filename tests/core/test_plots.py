@@ -66,7 +66,7 @@ def test_names_are_drawn_as_they_are():
     plots.encoded(figure)  # a formula that is none would raise
 
 
-def test_a_colour_bar_of_nothing_but_zeros_is_drawn():
+def test_a_color_bar_of_nothing_but_zeros_is_drawn():
     figure, panels = plots.figure(2, 2)
     plots.color_bar(figure, panels, plots.SEQUENTIAL, (0.0, 0.0), "response")
     plots.encoded(figure)
@@ -122,3 +122,11 @@ def test_titles_and_legends_have_the_styles_sizes():
     assert title.get_fontsize() == plots.FONT
     assert [text.get_fontsize() for text in legend.get_texts()] == [plots.SMALL]
     assert axes.set_title("above", fontsize=5).get_fontsize() == 5
+
+
+def test_a_figure_shows_itself_without_pyplot():
+    drawing, panels = plots.figure(2, 1)
+    panels[0, 0].plot([0, 1])
+    content, size = drawing._repr_png_()
+    assert content.startswith(b"\x89PNG")
+    assert size == {"width": 200, "height": 100}

@@ -135,3 +135,10 @@ def test_stability_is_measured_again_when_maps_have_come(grown, copied):
     assert before.read_bytes() == after.read_bytes()
     after.write_text("{")
     assert stability_file(copied, 1) is None
+
+
+def test_a_shard_comes_back_bit_by_bit(grown, tmp_path):
+    path = grown.shard(1, 0)
+    oips, key = read_shard(path)
+    write_shard(tmp_path / "again.npz", oips, key)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()

@@ -7,13 +7,11 @@ import pytest
 
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import RunError
-from oip.core.formats import RankingSettings, RunSettings
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
-from oip.run.export import export_arrays, export_pictures
 from oip.run.reconstruct import reconstruct_layers, summary
-from oip.run.run import Run, run_record
-from oip.run.shards import layer_oips, read_shard, write_shard
+from oip.run.run import Run
+from oip.run.shards import layer_oips, read_shard
 
 SETTINGS = ascent_settings(steps=12, screened=24, starts=2)
 
@@ -56,13 +54,6 @@ def test_a_run_holds_what_was_grown(finished, network):
     told = summary(run, [1], 1.0)
     assert [one["map"] for one in told["layers"][0]["maps"]] == list(range(70))
     json.dumps(told, allow_nan=False)
-
-
-def test_a_shard_comes_back_bit_by_bit(finished, tmp_path):
-    path = Run.open(finished).shard(1, 0)
-    oips, key = read_shard(path)
-    write_shard(tmp_path / "again.npz", oips, key)
-    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(finished, network, tmp_path):
@@ -151,29 +142,3 @@ def test_what_a_killed_process_left_is_no_hindrance(network, tmp_path):
     os.utime(left, (0, 0))
     grow(tmp_path / "run", network, ["first:0"])
     assert not left.exists()
-
-
-def test_exports_hold_the_best_images(finished, tmp_path):
-    oips = layer_oips(Run.open(finished), 1)
-    export_arrays(oips, tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as arrays:
-        assert arrays["images"].shape == (70, 16, 16, 1)
-        assert arrays["verdicts"].tolist() == oips.verdicts
-        np.testing.assert_array_equal(arrays["images"], oips.pixels[:, 0])
-    from PIL import Image
-
-    for kind, frames in (("png", 1), ("webp", 5), ("gif", 5)):
-        written = export_pictures(oips, tmp_path / kind, kind, True, 64)
-        assert len(written) == 70
-        assert written[17].name == f"001-0017.{kind}"
-        with Image.open(written[17]) as picture:
-            assert picture.size == (64, 64)
-            assert getattr(picture, "n_frames", 1) >= min(frames, 2 if frames > 1 else 1)
-
-
-def test_what_was_recorded_in_training_may_lie_in_the_folder_already(small_model, tmp_path):
-    network = Network(small_model)
-    folder = tmp_path / "run"
-    (folder / "record").mkdir(parents=True)
-    run = Run.begin(folder, run_record(network, RunSettings(rank=RankingSettings())))
-    assert run.path == folder
