@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from oip.batch.worker import Outcome, Task
 from oip.core.formats import LogLine
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
-_SECONDS_BETWEEN_LINES = 10.0
+from oip.core.progress import Reporter, on_stderr
 
 
 class Watcher:
-    """Counts of a batch's work. This one shows nothing; the others show what it counts."""
+    """Counts of a batch's work, which a reporter shows; the default shows nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Reporter | None = None) -> None:
+        self._report = report or Reporter()
         self.pieces = self.done = self.failed = 0
         self.maps = self.maps_done = 0
         self._cost = self._cost_done = 0.0
@@ -35,6 +29,7 @@ class Watcher:
 
     def prepared(self, label: str, done: int, total: int) -> None:
         """Show the progress of the preparation: reading models, checking shards."""
+        self._report(label, done, total)
 
     def planned(self, tasks: list[Task]) -> None:
         """Count further work."""
@@ -68,6 +63,8 @@ class Watcher:
 
     def show(self) -> None:
         """Show the counts."""
+        if self.pieces:
+            self._report("batch", self.done, self.pieces, self.sentence())
 
     def sentence(self) -> str:
         """Return the counts as text."""
@@ -82,61 +79,11 @@ class Watcher:
         return ", ".join(parts)
 
 
-class _Lines(Watcher):
-    def __init__(self) -> None:
-        super().__init__()
-        self._last = 0.0
-
-    def prepared(self, label: str, done: int, total: int) -> None:
-        self._print(f"{label}: {done}/{total}", done >= total)
-
-    def show(self) -> None:
-        self._print(f"batch: {self.sentence()}", 0 < self.done == self.pieces)
-
-    def _print(self, text: str, is_last: bool) -> None:
-        now = time.monotonic()
-        if is_last or now - self._last >= _SECONDS_BETWEEN_LINES:
-            print(text, file=sys.stderr, flush=True)
-            self._last = now
-
-
-class _Bars(Watcher):
-    def __init__(self, bars: RichProgress):
-        super().__init__()
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def prepared(self, label: str, done: int, total: int) -> None:
-        self._update(label, done, total, "")
-
-    def show(self) -> None:
-        self._update("batch", self.done, self.pieces, self.sentence())
-
-    def _update(self, label: str, done: int, total: int, text: str) -> None:
-        if label not in self._tasks:
-            self._tasks[label] = self._bars.add_task(label, total=total, text=text)
-        self._bars.update(self._tasks[label], completed=done, total=total, text=text)
-
-
 @contextmanager
 def watched(quiet: bool = False) -> Iterator[Watcher]:
-    """Yield a watcher: a bar on a terminal, a line now and then elsewhere, nothing if quiet."""
-    if quiet:
-        yield Watcher()
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            yield _Bars(bars)
-    else:
-        yield _Lines()
+    """Yield a watcher that shows its counts on stderr, nothing if quiet."""
+    with on_stderr(quiet) as report:
+        yield Watcher(report)
 
 
 class Log:

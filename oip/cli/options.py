@@ -38,9 +38,9 @@ class Output:
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return a context that shows the progress of long work."""
-        from oip.cli.progress import shown
+        from oip.core.progress import on_stderr
 
-        return shown(self.quiet)
+        return on_stderr(self.quiet)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from oip.core.html import kernel_shell, paragraph
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(label, done, total)`; the last report of a label is its total."""
 _SECONDS_BETWEEN = 0.1
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def silent(label: str, done: int, total: int) -> None:
@@ -22,6 +29,74 @@ def automatic(label: str, done: int, total: int) -> None:
     shell = kernel_shell()
     if shell is not None:
         _bars_of(shell)(label, done, total)
+
+
+class Reporter:
+    """A progress with a text beside the numbers; this one shows nothing."""
+
+    def __call__(self, label: str, done: int, total: int, text: str = "") -> None:
+        """Show how much is done; `text` stands in place of the numbers."""
+
+
+@contextmanager
+def on_stderr(quiet: bool = False) -> Iterator[Reporter]:
+    """Yield a reporter: bars on a terminal, lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield Reporter()
+    elif sys.stderr.isatty():
+        with _rich_bars() as bars:
+            yield _TerminalBars(bars)
+    else:
+        yield _Lines()
+
+
+class _Lines(Reporter):
+    """A line for each label at its end, and every ten seconds."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def __call__(self, label: str, done: int, total: int, text: str = "") -> None:
+        now = time.monotonic()
+        last = self._last.setdefault(label, now)
+        if done >= total or now - last >= _SECONDS_BETWEEN_LINES:
+            line = _printable(f"{label}: {text or f'{done}/{total}'}")
+            print(line, file=sys.stderr, flush=True)
+            self._last[label] = now
+
+
+class _TerminalBars(Reporter):
+    def __init__(self, bars: RichProgress):
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, label: str, done: int, total: int, text: str = "") -> None:
+        from rich.markup import escape
+
+        shown = escape(text) or f"{done}/{total}"
+        if label not in self._tasks:
+            name = escape(_printable(label))
+            self._tasks[label] = self._bars.add_task(name, total=total, text=shown)
+        self._bars.update(self._tasks[label], completed=done, total=total, text=shown)
+
+
+def _rich_bars() -> RichProgress:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return RichProgress(*columns, console=Console(stderr=True))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class DisplayHandle(Protocol):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from oip.core.progress import NotebookBars, automatic, silent
+from oip.core.progress import NotebookBars, automatic, on_stderr, silent
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m&\""
 
@@ -67,3 +67,21 @@ def test_scripts_neither_show_progress_nor_import_ipython():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (out.stdout.strip(), out.stderr) == ("False", "")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_stderr_has_bars_on_a_terminal_and_lines_elsewhere(monkeypatch, capfd, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with on_stderr() as report:
+        for done in range(4):
+            report(HOSTILE, done, 3)
+        report("second", 1, 2, "one of [bold]two")
+        report("second", 2, 2, "two of [bold]two")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "3/3" in err and "two of [bold]two" in err
+    assert terminal or err.count("\n") == 2
+    assert terminal or "\x1b" not in err
+    with on_stderr(quiet=True) as report:
+        report("maps", 1, 1)
+    assert capfd.readouterr() == ("", "")
