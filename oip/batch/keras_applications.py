@@ -74,18 +74,11 @@ def application_file(source: ModelSource, folder: Path) -> Path:
         "seed": source.seed,
         "path": str(path.absolute()),
     }
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     answer = subprocess.run(
-        [sys.executable, "-m", __name__, json.dumps(request)],
+        build_command(request),
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "CUDA_VISIBLE_DEVICES": "",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        },
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     if answer.returncode:
         lines = [line for line in answer.stderr.splitlines() if line.startswith(_MARK)]
@@ -104,6 +97,19 @@ class BuildRequest(TypedDict):
     top: bool
     seed: int
     path: str
+
+
+def build_command(request: BuildRequest) -> list[str]:
+    """Return the command of a process that builds an application.
+
+    The process searches for modules where this one does, in the same order: nothing is added that
+    could hide a module of the user.
+    """
+    code = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        "from oip.batch.keras_applications import main; main(sys.argv[2])"
+    )
+    return [sys.executable, "-c", code, json.dumps(sys.path), json.dumps(request)]
 
 
 def build(request: BuildRequest) -> None:
@@ -140,14 +146,11 @@ def _maker(applications: ModuleType, name: str) -> Any:
     raise ModelError(expected(f"model '{name}'", choices, f"'{name}'", hint))
 
 
-def _main() -> None:
+def main(settings: str) -> None:
+    """Build an application in a process of its own; an error is its last line on stderr."""
     from oip.core.errors import OipError
 
     try:
-        build(json.loads(sys.argv[1]))
+        build(json.loads(settings))
     except OipError as error:
         sys.exit(f"{_MARK}{error}")
-
-
-if __name__ == "__main__":
-    _main()
