@@ -1,0 +1,126 @@
+"""Every code block of every README.md runs, in its order, in a folder with a small model and data.
+
+Python blocks of one file share their names. Lines of shell blocks that begin with `oip` are run
+in this process; `PARSED` names commands that are only parsed, and why. `TOML` blocks are written to
+`job.toml`, JSON blocks are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oip.ascent.settings import PRESETS
+from oip.cli.main import COMMANDS, root, run
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.rglob("README.md")
+    if not any(parent.is_symlink() for parent in path.parents)
+    and not {".venv", "build", "runs", "node_modules"} & set(path.parts)
+)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SOURCES = {"mnist-sample": "digits.npz", "mnist": "digits.npz", "photos/": "digits.npz"}
+"""Sources in shell blocks, and what is used in their place."""
+PARSED = {
+    "demo": "takes a minute; tests/cli/test_demo.py runs it",
+    "study": "takes minutes; tests/studies run them",
+    "train": "trains on whole data sets; tests/cli/test_train.py runs it",
+}
+OTHER_PROGRAMS = ("pip", "uv", "pytest", "python", "dask")
+"""They install the program, test it, or run something that other tests run."""
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A folder with `model.keras`, a small trained digit network, and `digits.npz`."""
+    import keras
+    from keras import layers
+
+    from oip import models
+
+    folder = tmp_path_factory.mktemp("readmes")
+    data = models.load("mnist-sample:test")
+    images, labels = data.images[:400], data.labels[:400]
+    np.savez(folder / "digits.npz", images=images, labels=labels)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 5, strides=2, activation="relu", name="Conv2D_1"),
+            layers.Conv2D(8, 3, strides=2, activation="relu", name="Conv2D_2"),
+            layers.Conv2D(16, 3, activation="relu", name="Conv2D_3"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax", name="classes"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    model.fit(images, labels, epochs=3, batch_size=32, verbose=0)
+    model.save(folder / "model.keras")
+    return folder, images, labels
+
+
+@pytest.fixture
+def workspace(material, tmp_path, monkeypatch):
+    """A working directory with the model and the data; presets take few steps."""
+    folder, images, labels = material
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for preset in PRESETS.values():
+        for name, value in {"steps": 12, "screened": 24}.items():
+            monkeypatch.setitem(preset, name, value)
+    return {"images": images, "labels": labels}
+
+
+def run_line(line, capfd):
+    """Run a line of a shell block, or parse it."""
+    program, *arguments = shlex.split(line.partition(" && ")[0], comments=True)
+    assert program == "oip" or program in OTHER_PROGRAMS, line
+    if program != "oip":
+        return
+    assert arguments[0] in COMMANDS, line
+    if arguments[0] in PARSED:
+        root.get_command(None, arguments[0]).make_context(arguments[0], arguments[1:])
+        return
+    if ">" in arguments:
+        arguments = arguments[: arguments.index(">")]
+    arguments = [SOURCES.get(argument, argument) for argument in arguments]
+    assert run(arguments) == 0, (line, capfd.readouterr())
+
+
+@pytest.mark.filterwarnings("ignore::oip.core.warnings.Notice")
+@pytest.mark.parametrize("name", READMES)
+def test_every_block_runs(name, workspace, capfd):
+    names = dict(workspace)
+    for language, code in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")):
+        if language == "python":
+            exec(compile(code, name, "exec"), names)
+        elif language == "toml":
+            Path("job.toml").write_text(code, encoding="utf-8")
+        elif language == "json":
+            json.loads(code)
+        elif language in ("", "sh"):
+            for line in code.replace("\\\n", " ").strip().splitlines():
+                run_line(line, capfd)
+        else:
+            pytest.fail(f"unknown language of a block: {language}")
+
+
+def test_the_links_of_every_readme_lead_to_files():
+    for name in READMES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)", text):
+            if "://" not in target:
+                assert ((ROOT / name).parent / target).exists(), (name, target)
+
+
+def test_the_first_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
