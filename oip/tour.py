@@ -1,8 +1,8 @@
-"""A walk through what there is, in under a minute: `python -m oip.tour [FOLDER]`.
+"""A walk through the program, in about a minute: `python -m oip.tour [FOLDER]`.
 
-Trains a small network on a part of the embedded digits, looks at its layers, grows the patterns of
-some maps, asks what they know, where they are in images and what two classes do not share, and
-builds the gallery. Every step says the call that does it.
+It trains a small network on a part of the embedded digits, lists its layers, grows the patterns of
+some maps, measures what the maps know, where they are found in images and what separates two
+classes, and builds the gallery. Each step prints the call that does it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,24 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from oip.core.errors import OipError
 from oip.core.files import check_writable
 
-IMAGES = 1500
-_MAPS = 16
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from oip.models import Dataset
+    from oip.network.network import Network
+
+_LAYER = "Conv2D_3"
+_MAPS = f"{_LAYER}:0-15"
 _SAMPLES = 300
 
 
@@ -29,158 +37,148 @@ class Tour:
 
     Args:
         folder: where everything is written.
-        tell: takes a line of text.
+        images: how many the network learns from.
+        print_line: called with each line of text.
     """
 
-    def __init__(self, folder: Path, tell: Any = print):
+    def __init__(
+        self, folder: Path, images: int = 1500, print_line: Callable[[str], object] = print
+    ):
         self.folder = folder
-        self._tell = tell
+        self._images = images
+        self._print = print_line
 
-    def go(self) -> Path:
-        """All steps; returns the page of the gallery.
+    def walk(self) -> Path:
+        """Take all steps and return the page of the gallery.
 
         Raises:
             OipError: the folder cannot be written, or a step fails.
         """
         check_writable(self.folder)
         with self._step("train", "oip train conv-stack --data mnist-sample --out model.keras"):
-            network, test = self._trained()
+            network, test = self._train()
         with self._step("layers", "oip.Network('model.keras').layers"):
             for layer in network.layers:
-                field = "x".join(map(str, layer.receptive_field))
+                field = "x".join(map(str, layer.receptive_field or ()))
                 sides = "x".join(map(str, layer.size))
                 self._say(
                     f"@{layer.index} {layer.name}: {layer.maps} maps of {sides}, field {field}"
                 )
-        with self._step("what maps react to", "oip.reconstruct(model, 'Conv2D_3', maps='0-15')"):
-            self._patterns(network, test)
-        with self._step("what maps know", "mi.rank(model, images, labels, 'Conv2D_3')"):
-            self._ranked(network, test)
-        with self._step("responses", "oip.responses(model, images[:3], 'Conv2D_3').plot()"):
-            self._responses(network, test)
-        with self._step("where patterns are", "oip.locate(model, images, 'Conv2D_3', maps=[3])"):
-            self._located(network, test)
-        with self._step("4 against 9", "mi.separating(model, images, labels, 'Conv2D_3', 4, 9)"):
-            self._separated(network, test)
+        with self._step("patterns of maps", f"oip.reconstruct_into('run', model, '{_MAPS}')"):
+            self._reconstruct(network, test)
+        with self._step("what maps know", f"oip.rank_into('run', model, '{_MAPS}', data=test)"):
+            self._rank(network, test)
+        with self._step("responses", f"oip.responses(model, images[:3], '{_LAYER}').plot()"):
+            self._draw_responses(network, test)
+        with self._step("patterns in images", f"oip.locate(model, images, '{_LAYER}', maps=[3])"):
+            self._locate(network, test)
+        with self._step("4 against 9", f"mi.separating(model, images, labels, '{_LAYER}', 4, 9)"):
+            self._separate(network, test)
         with self._step("gallery", "gallery.build('run')"):
-            page = self._gallery(test)
-        self._tell("")
-        self._tell(f"Everything is in {self.folder}; open {page}")
+            page = self._build_gallery(test)
+        self._print("")
+        self._print(f"Everything is in {self.folder}; open {page}")
         return page
 
-    def _trained(self) -> tuple[Any, Any]:
-        import numpy as np
-
+    def _train(self) -> tuple[Network, Dataset]:
         from oip import models
         from oip.models.datasets import chosen
         from oip.network.network import Network
 
         train = models.load("mnist-sample:train")
         test = models.load("mnist-sample:test")
-        part = chosen(train, np.arange(IMAGES), train.source)
-        settings = models.recipe("conv-stack").settings(IMAGES, epochs=5)
-        found = models.train("conv-stack", part, test, settings, self.folder / "model.keras")
-        self._say(f"{IMAGES} images, {100 * found.accuracy:.1f} % of the test images right")
-        return Network(found.path), test
+        part = chosen(train, np.arange(self._images), train.source)
+        settings = models.recipe("conv-stack").settings(self._images, epochs=5)
+        result = models.train("conv-stack", part, test, settings, self.folder / "model.keras")
+        self._say(f"{self._images} images, {100 * result.accuracy:.1f} % of the test images right")
+        return Network(result.path), test
 
-    def _patterns(self, network: Any, test: Any) -> None:
-        from oip.ascent.settings import ascent_settings
-        from oip.network.layer_spec import map_numbers
-        from oip.run.reconstruct import reconstruct_layers
-        from oip.run.shards import layer_oips
+    def _reconstruct(self, network: Network, test: Dataset) -> None:
+        import oip
 
-        layer = network.find("Conv2D_3")
-        settings = ascent_settings(steps=60)
-        maps = map_numbers(layer, range(_MAPS))
-        run = reconstruct_layers(self.folder / "run", network, [(layer, maps)], settings, test)
-        oips = layer_oips(run, layer.index)
-        for one in list(oips)[:4]:
-            told = one.evidence()
-            best = told["data_score"] or 0.0
-            self._say(f"{one.label}: {one.verdict}, {one.score:.2f}; best image {best:.2f}")
+        run = oip.reconstruct_into(self.folder / "run", network, _MAPS, data=test, steps=60)
+        oips = oip.layer_oips(run, network.find(_LAYER).index)
+        for pattern in list(oips)[:4]:
+            best = pattern.evidence()["data_score"] or 0.0
+            self._say(
+                f"{pattern.label}: {pattern.verdict}, {pattern.score:.2f}; best image {best:.2f}"
+            )
         self._save(oips.plot(columns=8), "patterns.png")
 
-    def _ranked(self, network: Any, test: Any) -> None:
-        from oip.network.layer_spec import map_numbers
-        from oip.workflows.rank import RankingOptions, rank_layers
+    def _rank(self, network: Network, test: Dataset) -> None:
+        import oip
 
-        layer = network.find("Conv2D_3")
-        chosen = [(layer, map_numbers(layer, range(_MAPS)))]
-        options = RankingOptions(samples=_SAMPLES)
-        for result in rank_layers(self.folder / "run", network, chosen, test, options):
-            if isinstance(result, OipError):
-                raise result
-            for row in result.best.maps[:3]:
-                self._say(
-                    f"map {row.map}: {row.mi:.2f} of {result.best.ceiling:.2f} bits "
-                    f"({row.low:.2f} to {row.high:.2f})"
-                )
+        (ranked,) = oip.rank_into(self.folder / "run", network, _MAPS, data=test, samples=_SAMPLES)
+        for row in ranked.best.maps[:3]:
+            self._say(
+                f"map {row.map}: {row.mi:.2f} of {ranked.best.ceiling:.2f} bits "
+                f"({row.low:.2f} to {row.high:.2f})"
+            )
 
-    def _responses(self, network: Any, test: Any) -> None:
-        import numpy as np
-
-        from oip.network.responses import responses
+    def _draw_responses(self, network: Network, test: Dataset) -> None:
+        import oip
 
         fours = np.flatnonzero(test.labels == 4)[:3]
-        found = responses(network, test.images[fours], "Conv2D_3", titles=["4"] * len(fours))
-        self._say(f"{found.values.shape[1]} maps for {len(found)} images of a four")
-        self._save(found.plot(), "responses.png")
+        result = oip.responses(network, test.images[fours], _LAYER, titles=["4"] * len(fours))
+        self._say(f"{result.values.shape[1]} maps for {len(result)} images of a four")
+        self._save(result.plot(), "responses.png")
 
-    def _located(self, network: Any, test: Any) -> None:
-        from oip.ascent.localization import locate
+    def _locate(self, network: Network, test: Dataset) -> None:
+        import oip
 
-        found = locate(
-            network, test.images, "Conv2D_3", [3], count=6, labels=test.labels, starts=2, steps=60
+        locations = oip.locate(
+            network, test.images, _LAYER, [3], count=6, labels=test.labels, starts=2, steps=60
         )
-        told = found.to_dict()["maps"][0]
-        labels = " ".join(place["label"] for place in told["places"])
-        self._say(f"map 3: {told['excited']:.0%} of the images excite it; most, classes {labels}")
-        self._save(found.plot(), "places.png")
+        row = locations.to_dict()["maps"][0]
+        labels = " ".join(image["label"] for image in row["places"])
+        self._say(f"map 3: {row['excited']:.0%} of the images excite it; most, classes {labels}")
+        self._save(locations.plot(), "places.png")
 
-    def _separated(self, network: Any, test: Any) -> None:
-        from oip.ascent.class_contrast import separating_oips
-        from oip.mi.class_patterns import separating
+    def _separate(self, network: Network, test: Dataset) -> None:
+        import oip
+        from oip import mi
 
-        apart = separating(
-            network, test.images, test.labels, "Conv2D_3", 4, 9, samples=_SAMPLES, shuffles=100
+        separation = mi.separating(
+            network, test.images, test.labels, _LAYER, 4, 9, samples=_SAMPLES, shuffles=100
         )
-        found = separating_oips(network, apart, 4, starts=2, steps=60)
-        for one in found.to_dict()["maps"]:
-            self._say(f"map {one['map']} responds to {one['responds_to']}: {one['effect']:+.2f}")
-        self._save(found.plot(), "separating.png")
+        patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
+        for row in patterns.to_dict()["maps"]:
+            self._say(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+.2f}")
+        self._save(patterns.plot(), "separating.png")
 
-    def _gallery(self, test: Any) -> Path:
+    def _build_gallery(self, test: Dataset) -> Path:
         from oip import gallery
 
         return gallery.build(self.folder / "run", data_images=test.images, data_labels=test.labels)
 
-    def _save(self, figure: Any, name: str) -> None:
+    def _save(self, figure: Figure, name: str) -> None:
         from oip.core import plots
 
         plots.save(figure, self.folder / name)
         self._say(f"picture: {name}")
 
     def _say(self, text: str) -> None:
-        self._tell(f"  {text}")
+        self._print(f"  {text}")
 
     @contextmanager
     def _step(self, title: str, call: str) -> Iterator[None]:
         began = time.monotonic()
-        self._tell("")
-        self._tell(f"{title}: {call}")
+        self._print("")
+        self._print(f"{title}: {call}")
         yield
-        self._tell(f"  ({time.monotonic() - began:.1f} s)")
+        self._print(f"  ({time.monotonic() - began:.1f} s)")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Takes the tour in the folder that is named, or in a new one; returns the exit status."""
+def main(arguments: list[str] | None = None, images: int = 1500) -> int:
+    """Take the tour in the folder that is named, or in a new one; return the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    told = sys.argv[1:] if arguments is None else arguments
-    if len(told) > 1 or any(one.startswith("-") for one in told):
+    arguments_given = sys.argv[1:] if arguments is None else arguments
+    if len(arguments_given) > 1 or any(word.startswith("-") for word in arguments_given):
         print(__doc__)
-        return 0 if told[0] in ("-h", "--help") else 2
+        return 0 if arguments_given[0] in ("-h", "--help") else 2
+    folder = Path(arguments_given[0] if arguments_given else tempfile.mkdtemp(prefix="oip-tour-"))
     try:
-        Tour(Path(told[0]) if told else Path(tempfile.mkdtemp(prefix="oip-tour-"))).go()
+        Tour(folder, images).walk()
     except OipError as error:
         print(f"oip: {error}", file=sys.stderr)
         return error.exit_status

@@ -220,12 +220,12 @@ def _row(
 
 def _best_class(row: MapInformation, classes: Sequence[str]) -> str:
     """Return the class that a map knows most about, with bits and the share of the ceiling."""
-    known = [value or 0.0 for value in row.per_class or ()]
-    best = max(range(len(known)), key=known.__getitem__, default=0)
-    if not known or known[best] < 0.0005:
+    information = [value or 0.0 for value in row.per_class or ()]
+    best = max(range(len(information)), key=information.__getitem__, default=0)
+    if not information or information[best] < 0.0005:
         return "-"
-    share = (row.per_class_share or known)[best] or 0.0
-    return f"{classes[best]} ({known[best]:.3f}, {share:.0%})"
+    share = (row.per_class_share or information)[best] or 0.0
+    return f"{classes[best]} ({information[best]:.3f}, {share:.0%})"
 
 
 def _print_agreement(ranked: RankedLayer) -> None:

@@ -106,14 +106,12 @@ class RankedLayer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the layer as `oip rank --json` prints it; information in bits."""
-        others = {
-            "ablation": self.ablation,
-            "kernels": self.kernels,
-            "redundancy": self.redundancy,
-        }
-        return self.ranking.public_dict() | {
-            name: record.public_dict() for name, record in others.items() if record is not None
-        }
+        result = self.ranking.public_dict()
+        for name in ("ablation", "kernels", "redundancy"):
+            record = getattr(self, name)
+            if record is not None:
+                result[name] = record.public_dict()
+        return result
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each map and estimator, best first; information in bits."""

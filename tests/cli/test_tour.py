@@ -3,11 +3,11 @@ import pytest
 from oip import tour
 
 
-def test_the_tour_shows_every_part(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tour, "IMAGES", 300)
-    assert tour.main([str(tmp_path / "tour")]) == 0
+def test_the_tour_shows_every_part(tmp_path, capsys):
+    assert tour.main([str(tmp_path / "tour")], images=300) == 0
     out, err = capsys.readouterr()
-    for call in ("oip.reconstruct(", "mi.rank(", "oip.locate(", "mi.separating(", "gallery.build("):
+    calls = "oip.reconstruct_into", "oip.rank_into", "oip.locate", "mi.separating", "gallery.build"
+    for call in calls:
         assert call in out
     assert "Everything is in" in out
     for name in ("patterns", "responses", "places", "separating"):

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+import oip
+from oip.core.errors import DataError, SettingsError
+from oip.workflows.inputs import load_both_parts, load_data, open_network, select, set_input
+
+
+def test_data_are_a_source_a_dataset_or_arrays(small_data, bars):
+    images, labels = bars
+    data = load_data(f"{small_data}:train")
+    assert load_data(data) is data
+    arrays = load_data(images, labels)
+    assert arrays.classes == ("0", "1", "2", "3") and arrays.images is images
+    names = load_data(images[:2], ["b", "a"])
+    assert (names.classes, names.labels.tolist()) == (("a", "b"), [1, 0])
+    assert load_data(images).labels is None
+    assert load_data(small_data).source.endswith(":test")
+    with pytest.raises(DataError, match="one an image"):
+        load_data(images, labels[:-1])
+
+
+def test_both_parts_are_those_of_the_source_or_a_stratified_split(small_data, bars):
+    for arguments in ((small_data,), bars):
+        train, test = load_both_parts(*arguments)
+        assert set(train.labels) == set(test.labels) == {0, 1, 2, 3}
+        assert len(train) == 4 * len(test)
+    assert [part.source for part in load_both_parts(*bars)] == ["images:train", "images:test"]
+    with pytest.raises(DataError, match="without a part"):
+        load_both_parts(f"{small_data}:test")
+
+
+def test_a_network_stays_and_other_models_are_opened(small_file, small_model):
+    network = open_network(small_file)
+    assert open_network(network) is network
+    assert [layer.name for layer in open_network(small_model).layers] == ["first", "second"]
+
+
+def test_statistics_are_given_or_known_or_measured(small_model, bars):
+    data = load_data(*bars)
+    network = open_network(small_model)
+    set_input(network, data)
+    assert network.inputs.mean.tolist() == [40.0]
+    set_input(network, data, mean=(1.0,), std=(2.0,), value_range=(0.0, 255.0))
+    spec = network.inputs
+    assert (spec.mean.tolist(), spec.std.tolist(), spec.low, spec.high) == ([1.0], [2.0], 0, 255)
+    with pytest.raises(SettingsError) as caught:
+        set_input(network, data, std=(0.0,))
+    assert "--" not in str(caught.value), "a library does not name options"
+
+
+def test_layers_are_texts_or_pairs(small_model):
+    network = oip.Network(small_model)
+    assert [(layer.name, len(maps)) for layer, maps in select(network, None)] == [
+        ("first", 6),
+        ("second", 70),
+    ]
+    ((layer, maps),) = select(network, "second:3,5")
+    assert (layer.name, maps.tolist()) == ("second", [3, 5])
+    assert select(network, [(layer, maps)]) == [(layer, maps)]
+    assert len(select(network, layer)[0][1]) == 70
+    assert len(select(network, ["first", "second:0"])) == 2
+
+
+def test_a_dataset_has_a_short_repr(bars):
+    data = load_data(*bars)
+    assert repr(data) == "Dataset images: 120 images of 16 x 16 x 1, 4 classes"
+    assert np.shares_memory(data.images, bars[0])

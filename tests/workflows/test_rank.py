@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+
+import oip
+from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.warnings import Notice
+
+
+@pytest.fixture(scope="module")
+def ranked(small_model, bars, tmp_path_factory):
+    """A run with the rankings of the first layer and three maps of the second."""
+    out = tmp_path_factory.mktemp("ranked") / "run"
+    images, labels = bars
+    layers = ["first", "second:3,5,7"]
+    options = {"estimators": ["kde"], "samples": 60, "redundancy": True, "ablate": True}
+    return out, oip.rank_into(out, small_model, layers, data=images, labels=labels, **options)
+
+
+def test_the_result_is_that_of_the_command(ranked, small_model, bars, capsys, tmp_path):
+    from oip.cli.main import run
+
+    layers = ranked[1]
+    small_model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "bars.npz", images=bars[0], labels=bars[1])
+    arguments = ["rank", tmp_path / "m.keras", "first", "--out", tmp_path / "run", "--json"]
+    data = ["--data", f"{tmp_path / 'bars.npz'}:train", "--estimator", "kde", "--samples", "60"]
+    assert run([str(argument) for argument in (*arguments, *data, "--quiet")]) == 0
+    (printed,) = json.loads(capsys.readouterr().out)["layers"]
+    assert set(printed) < set(layers[0].to_dict())
+    assert printed["estimators"][0].keys() == layers[0].to_dict()["estimators"][0].keys()
+    assert [layer.layer.name for layer in layers] == ["first", "second"]
+    assert sorted(layers[1].maps) == [3, 5, 7]
+
+
+def test_results_show_themselves(ranked):
+    first, second = ranked[1]
+    assert repr(first).startswith("RankedLayer first: 6 maps by kde; best map ")
+    assert first._repr_html_().count("<tr>") >= 6
+    table = second.to_pandas()
+    assert table["map"].tolist() == second.maps
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert first.redundancy.layer == "first" and first.ablation.agreement
+    assert first.kernels is None
+
+
+def test_the_same_call_reads_what_is_there(ranked, small_model, bars):
+    out, layers = ranked
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    images, labels = bars
+    options = {"estimators": ["kde"], "samples": 60, "redundancy": True, "ablate": True}
+    second_call = oip.rank_into(
+        out, small_model, ["first", "second:3,5,7"], data=images, labels=labels, **options
+    )
+    assert [layer.to_dict() for layer in second_call] == [layer.to_dict() for layer in layers]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == before
+
+
+def test_kernels_redundancy_and_ablation_alone(ranked, small_model, bars):
+    out, layers = ranked
+    images, labels = bars
+    data = {"data": images, "labels": labels}
+    kernels = oip.kernels_into(out, small_model, "second", [5, 3], estimator="kde", **data)
+    assert [row.map for row in kernels.maps] == [5, 3]
+    assert (out / "layers" / "001" / "kernels-0005.png").is_file()
+    assert oip.redundancy_into(out, small_model, "second", [3, 5], samples=60, **data).clusters
+    ablation = oip.ablate_into(out, small_model, layers[0], samples=60, **data)
+    assert ablation == layers[0].ablation
+    with pytest.raises(RunError, match="run directory"):
+        oip.redundancy_into(out / "none", small_model, "second", **data)
+    with pytest.raises(SettingsError, match="0 to 69"):
+        oip.kernels_into(out, small_model, "second", [70], **data)
+
+
+def test_layers_without_finite_responses_are_left_out_with_a_notice(small_model, bars, tmp_path):
+    import keras
+
+    model = keras.models.clone_model(small_model)
+    model.set_weights(small_model.get_weights())
+    kernel, bias = model.get_layer("second").get_weights()
+    model.get_layer("second").set_weights([kernel, bias * np.nan])
+    images, labels = bars
+    options = {"data": images, "labels": labels, "estimators": ["kde"], "samples": 40}
+    with pytest.warns(Notice, match="second"):
+        (layer,) = oip.rank_into(tmp_path / "run", model, ["first", "second:0-2"], **options)
+    assert layer.layer.name == "first"
+    with pytest.raises(DataError, match="finite"):
+        oip.rank_into(tmp_path / "none", model, "second:0-2", **options)
+    assert not (tmp_path / "none").exists()
+
+
+def test_bad_input_writes_nothing(small_model, bars, tmp_path):
+    images, labels = bars
+    out = tmp_path / "run"
+    with pytest.raises(DataError, match="no labels"):
+        oip.rank_into(out, small_model, data=images)
+    with pytest.raises(SettingsError, match="pooling"):
+        oip.rank_into(out, small_model, "second", data=images, labels=labels, at="block")
+    with pytest.raises(DataError, match="4 classes of the model's output"):
+        oip.rank_into(out, small_model, data=images, labels=labels % 2, ablate=True)
+    with pytest.raises(SettingsError, match="kde"):
+        oip.rank_into(out, small_model, data=images, labels=labels, estimators=["kd"])
+    assert not out.exists()
