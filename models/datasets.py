@@ -37,6 +37,14 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def required_labels(self) -> np.ndarray:
+        """Return the labels; a DataError says so where there are none."""
+        if self.labels is None:
+            hint = "Name a source that has labels."
+            source = f"data '{self.source}'"
+            raise DataError(expected(source, "images with labels", "no labels", hint))
+        return self.labels
+
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.images.shape[1:]))
         labels = "no labels" if self.labels is None else f"{len(self.classes)} classes"

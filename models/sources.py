@@ -220,6 +220,7 @@ def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -
     try:
         # Keras shows its download on stdout, which belongs to the result.
         with redirect_stdout(sys.stderr):
+            pairs: dict[str, tuple[np.ndarray, np.ndarray]]
             pairs = dict(zip(PARTS, module.load_data(), strict=True))
     except Exception as error:  # Keras raises a plain Exception when it cannot download
         looked = "no folder was named" if folder is None else f"no data files in '{folder}'"

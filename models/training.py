@@ -178,14 +178,14 @@ def fit(
         TrainingDiverged: a loss or a weight is not finite at the end.
         DataError: there are no labels.
     """
-    labels = _labels_of(data)
+    labels = data.required_labels()
     steps = settings.epochs * math.ceil(len(data) / settings.batch)
     model.compile(
         optimizer=keras_optimizer(settings, steps),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         # XLA compiles for longer than such a network trains, and is no faster on a CPU.
-        jit_compile=False,
+        jit_compile=False,  # type: ignore[arg-type]
     )
     # The pixels stay as they are stored; Keras makes floats of one batch at a time.
     history = model.fit(
@@ -194,7 +194,7 @@ def fit(
         batch_size=settings.batch,
         epochs=settings.epochs,
         callbacks=[_progress_callback(progress, steps), *callbacks],
-        verbose=0,
+        verbose=0,  # type: ignore[arg-type]
     )
     losses = tuple(float(loss) for loss in history.history["loss"])
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
@@ -211,7 +211,8 @@ def confusion_of(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, classes: int
 ) -> np.ndarray:
     """Return (classes, classes) counts of images by true (rows) and predicted class (columns)."""
-    predicted = model.predict(images, batch_size=_PREDICTION_BATCH, verbose=0).argmax(axis=1)
+    outputs = model.predict(images, batch_size=_PREDICTION_BATCH, verbose=0)  # type: ignore[arg-type]
+    predicted = outputs.argmax(axis=1)
     counts = np.bincount(labels * classes + predicted, minlength=classes**2)
     return counts.reshape(classes, classes)
 
@@ -259,7 +260,7 @@ def _check_out(out: Path) -> None:
 
 def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of both parts, which have to fit each other."""
-    labels, labels_test = _labels_of(train_), _labels_of(test)
+    labels, labels_test = train_.required_labels(), test.required_labels()
     if train_.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             expected(
@@ -283,12 +284,6 @@ def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndar
             expected(f"{train_.source}: labels", "images of every class", f"none of '{absent}'")
         )
     return labels, labels_test
-
-
-def _labels_of(data: Dataset) -> np.ndarray:
-    if data.labels is None:
-        raise DataError(expected(f"{data.source}: labels", "one an image", "none"))
-    return data.labels
 
 
 def train_batches(
@@ -316,7 +311,7 @@ def train_batches(
 
     done = batches_done(model)
     batches = Batches(len(data), batch, seed)
-    labels = _labels_of(data)
+    labels = data.required_labels()
 
     class MissingBatches(keras.utils.PyDataset):
         def __len__(self) -> int:

@@ -73,7 +73,7 @@ def keras_optimizer(settings: TrainSettings, steps: int) -> keras.Optimizer:
     """Return the Keras optimizer with its schedule, for a training of `steps` batches."""
     import keras
 
-    rate = _learning_rate(settings, steps)
+    rate: Any = _learning_rate(settings, steps)  # Keras takes schedules; its hint says float
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=settings.momentum)
     if settings.optimizer == "rmsprop":

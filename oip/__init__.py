@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from oip.workflows.prune import PrunedModel, prune
     from oip.workflows.rank import (
         RankedLayer,
+        RankingOptions,
         ablate_into,
         kernels_into,
         rank_into,
@@ -51,6 +52,7 @@ __all__ = [
     "Oips",
     "PrunedModel",
     "RankedLayer",
+    "RankingOptions",
     "Responses",
     "Run",
     "SeparatingOips",
@@ -84,6 +86,7 @@ _MODULES = {
     "Oips": "oip.ascent.results",
     "PrunedModel": "oip.workflows.prune",
     "RankedLayer": "oip.workflows.rank",
+    "RankingOptions": "oip.workflows.rank",
     "Responses": "oip.network.responses",
     "Run": "oip.run.run",
     "SeparatingOips": "oip.ascent.class_contrast",

@@ -139,7 +139,14 @@ class Tour:
         from oip import mi
 
         separation = mi.separating(
-            network, test.images, test.labels, _LAYER, 4, 9, samples=_SAMPLES, shuffles=100
+            network,
+            test.images,
+            test.required_labels(),
+            _LAYER,
+            4,
+            9,
+            samples=_SAMPLES,
+            shuffles=100,
         )
         patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
         for row in patterns.to_dict()["maps"]:

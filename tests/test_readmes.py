@@ -56,7 +56,7 @@ def material(tmp_path_factory):
             layers.Rescaling(1 / 255),
             layers.Conv2D(4, 5, strides=2, activation="relu", name="Conv2D_1"),
             layers.Conv2D(8, 3, strides=2, activation="relu", name="Conv2D_2"),
-            layers.Conv2D(16, 3, activation="relu", name="Conv2D_3"),
+            layers.Conv2D(8, 3, activation="relu", name="Conv2D_3"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax", name="classes"),
         ]

@@ -250,13 +250,12 @@ def _of_classes(data: Dataset, names: Sequence[str], count: int) -> np.ndarray:
     """Return the indices of the first images of each class."""
     from oip.mi.class_images import class_name
 
-    if data.labels is None:
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
-    present = [data.classes[code] for code in np.unique(data.labels)]
+    labels = data.required_labels()
+    present = [data.classes[code] for code in np.unique(labels)]
     indices: list[int] = []
     for text in names:
         name = class_name(text, present, data.classes)
-        rows = np.flatnonzero(data.labels == data.classes.index(name))
+        rows = np.flatnonzero(labels == data.classes.index(name))
         if len(rows) < count:
             raise DataError(expected(f"--count of class '{name}'", f"at most {len(rows)}", count))
         indices.extend(rows[:count].tolist())

@@ -125,13 +125,6 @@ class DataOptions:
         """Load the test part of the data; None where no source was given."""
         return None if self.source is None else self.load()
 
-    def load_labelled(self) -> Dataset:
-        """Load the test part of the data; a DataError where it has no labels."""
-        data = self.load()
-        if data.labels is None:
-            raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
-        return data
-
     def load_both(self, hint: str) -> tuple[Dataset, Dataset]:
         """Load the train and the test part.
 

@@ -111,12 +111,13 @@ def command(
     from oip.network.layer_spec import parse_selections
 
     files.check_writable(out)
-    images = data.load_labelled()
+    images = data.load()
+    labels = images.required_labels()
     network = model.open(images)
     ((layer, maps),) = parse_selections(network, [selection])
     results: dict[str, mi.CommonPatterns | mi.Separation] = {}
     with output.progress() as progress:
-        sample = (network, images.images, images.labels, layer)
+        sample = (network, images.images, labels, layer)
         options: dict[str, Any] = {
             "maps": maps,
             "samples": samples,

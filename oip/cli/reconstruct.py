@@ -21,9 +21,8 @@ from oip.cli.options import (
     warn,
     with_options,
 )
-from oip.cli.tables import number, print_json, print_table, print_text
+from oip.cli.tables import Record, number, print_json, print_table, print_text
 from oip.core.errors import SettingsError, expected
-from oip.core.files import Json
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
@@ -160,7 +159,7 @@ def command(
     return max(_status(result), incomplete)
 
 
-def _status(result: Json) -> int:
+def _status(result: Record) -> int:
     """Return 0, or 1 if some maps failed, or 2 if all did."""
     verdicts = [row["verdict"] for layer in result["layers"] for row in layer["maps"]]
     failed = verdicts.count("failed")
@@ -172,7 +171,7 @@ def _status(result: Json) -> int:
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
 
-def print_summary(result: Json, details: bool = False) -> None:
+def print_summary(result: Record, details: bool = False) -> None:
     """Print the maps of each layer by verdict, pixels that it does not see, and single maps.
 
     Args:
@@ -212,7 +211,7 @@ def print_summary(result: Json, details: bool = False) -> None:
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 
-def _counts(layer: Json) -> tuple[object, ...]:
+def _counts(layer: Record) -> tuple[object, ...]:
     """Return a layer's row: its maps by verdict."""
     from oip.ascent.results import VERDICTS
 
@@ -228,7 +227,7 @@ def _counts(layer: Json) -> tuple[object, ...]:
     )
 
 
-def _evidence(row: Json) -> tuple[object, ...]:
+def _evidence(row: Record) -> tuple[object, ...]:
     """Return a map's row."""
     return (
         row.get("objective", row["map"]),

@@ -86,7 +86,7 @@ def command(
 
     if unknown := [name for name in names if name not in STUDIES and name != _EVERY]:
         raise SettingsError(expected("study", ", ".join((*STUDIES, _EVERY)), f"'{unknown[0]}'"))
-    chosen = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
+    chosen: tuple[str, ...] = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
     settings = StudySettings(quick, seed, data, data_dir, models, iterations)
     with output.progress() as progress:
         if _EVERY in names or len(chosen) > 1:

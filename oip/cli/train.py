@@ -132,7 +132,7 @@ def command(
     if record is not None:
         recorder = mi.Recorder(
             test.images,
-            test.labels,
+            test.required_labels(),
             record_every,
             out=record,
             classes=test.classes,

@@ -221,7 +221,7 @@ class Pruner:
     def measure(self, model: keras.Model) -> ModelQuality:
         """Return accuracy on the test images, size and speed of a model."""
         predict = _forward(model, self.network)
-        images, labels = self.test.images, np.asarray(self.test.labels)
+        images, labels = self.test.images, self.test.required_labels()
         outputs = [predict(part) for _, part in image_batches(images, 1, most=_BATCH)]
         predicted = self._predicted_classes(np.concatenate(outputs))
         batch = np.resize(images, (_BATCH, *images.shape[1:]))
@@ -355,10 +355,10 @@ class Pruner:
         keras.utils.set_random_seed(plan.seed)
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
         optimizer = keras.optimizers.Adam(schedule)  # type: ignore[arg-type]
-        model.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)
+        model.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)  # type: ignore[arg-type]
         self.progress("fine-tuning", 0, plan.epochs)
         for epoch in range(plan.epochs):
-            labels = np.asarray(self.train.labels)
+            labels = self.train.required_labels()
             model.fit(self.train.images, labels, batch_size=128, verbose=0)  # type: ignore[arg-type]
             self.progress("fine-tuning", epoch + 1, plan.epochs)
 
@@ -456,10 +456,7 @@ def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
 
 
 def _check_labels(data: Dataset, classes: int) -> None:
-    if data.labels is None:
-        hint = "Name a source that has labels."
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels", hint))
-    labels = np.asarray(data.labels)
+    labels = data.required_labels()
     if labels.min() < 0 or labels.max() >= classes:
         classes_text = f"classes 0 to {classes - 1}, those of the model"
         raise DataError(expected(f"labels of '{data.source}'", classes_text, int(labels.max())))

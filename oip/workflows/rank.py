@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 
 from oip.core import html
@@ -146,16 +147,8 @@ def rank_into(
     *,
     data: Images,
     labels: np.ndarray | None = None,
-    estimators: Sequence[str | LabelEstimator] = (),
-    samples: int = 2000,
-    at: Literal["response", "block"] = "response",
-    seed: int = 0,
-    with_input: bool = False,
-    kernels: bool = False,
-    redundancy: bool = False,
-    ablate: bool = False,
-    silenced_to: Literal["zero", "mean"] = "zero",
     progress: Progress = automatic,
+    **options: Any,
 ) -> list[RankedLayer]:
     """Rank the maps of layers by what they know about the label, and write that into a run.
 
@@ -167,16 +160,10 @@ def rank_into(
         layers: `"Conv2D_3:0-15"` or several of these; every convolutional layer if None.
         data: a source of images with labels, or images (n, h, w, bands).
         labels: (n,) whole numbers or names, for images that are an array.
-        estimators: names or estimators; the first one gives the order.
-        samples: images used at most, in the shares of their classes.
-        at: `response`, or `block`: after the pooling that follows the layer.
-        seed: of the sample and the null.
-        with_input: also what each map knows about the input.
-        kernels: also the ranking of the 2-D kernels of each map, on 500 images at most.
-        redundancy: also what maps share, on 500 images at most.
-        ablate: also the increase of the network's loss without each map.
-        silenced_to: the value that ablation sets a map to: `zero` or `mean`.
         progress: called with the progress of each layer.
+        options: fields of `RankingOptions`: `estimators` (the first one gives the order),
+            `samples` (images at most, 2000), `at` (`response` or `block`), `seed`, and what else
+            is measured: `with_input`, `kernels`, `redundancy`, `ablate`, with `silenced_to`.
 
     Returns:
         A result for each layer. Layers without finite responses are left out, with a notice.
@@ -190,15 +177,13 @@ def rank_into(
     """
     from oip.workflows.inputs import opened, select
 
-    options = RankingOptions(
-        tuple(estimators), samples, at, seed, with_input, kernels, redundancy, ablate, silenced_to
-    )
-    options.label_estimators()
+    settings = RankingOptions(**options)
+    settings.label_estimators()  # an unknown name is refused before any work
     network, images = opened(model, data, labels)
-    selections = select(network, layers)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []
-    for result in rank_layers(out, network, selections, images, options, progress):
+    selections = select(network, layers)
+    for result in rank_layers(out, network, selections, images, settings, progress):
         if isinstance(result, OipError):
             errors.append(result)
         else:
@@ -241,7 +226,7 @@ def rank_layers(
     from oip.mi.layer_sample import NoFiniteResponses
     from oip.run.run import Run
 
-    _check_labels(data)
+    data.required_labels()
     _check_pooling(selections, options.at)
     if options.ablate:
         check_classes(network, data)
@@ -256,42 +241,22 @@ def rank_layers(
         except NoFiniteResponses as error:
             yield error
             continue
-        result = RankedLayer(layer, ranking)
+        maps = RankedLayer(layer, ranking).maps
+        shared: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
         ablation = kernels = redundancy = None
         if options.ablate:
+            to = options.silenced_to
             ablation = ablate_into(
-                out,
-                network,
-                ranking,
-                data=data,
-                silenced_to=options.silenced_to,
-                samples=options.samples,
-                seed=options.seed,
-                progress=progress,
+                out, network, ranking, silenced_to=to, progress=progress, **shared
             )
         if options.kernels:
+            by = estimators[0]
             kernels = kernels_into(
-                out,
-                network,
-                layer,
-                result.maps,
-                data=data,
-                estimator=estimators[0],
-                samples=options.samples,
-                seed=options.seed,
-                progress=progress,
+                out, network, layer, maps, estimator=by, progress=progress, **shared
             )
         if options.redundancy:
-            redundancy = redundancy_into(
-                out,
-                network,
-                layer,
-                sorted(result.maps),
-                data=data,
-                samples=options.samples,
-                at=options.at,
-                seed=options.seed,
-            )
+            numbers = sorted(maps)
+            redundancy = redundancy_into(out, network, layer, numbers, at=options.at, **shared)
         yield RankedLayer(layer, ranking, ablation, kernels, redundancy)
 
 
@@ -306,8 +271,6 @@ class _RunOfRankings:
         estimators: list[LabelEstimator],
         options: RankingOptions,
     ):
-        import msgspec
-
         from oip.run.run import own_files, run_record
         from oip.run.shards import data_digest
 
@@ -326,7 +289,7 @@ class _RunOfRankings:
         self._key = {
             "model": network.digest,
             "images": data_digest(data.images),
-            "labels": data_digest(np.asarray(data.labels)),
+            "labels": data_digest(data.required_labels()),
             "settings": settings,
         }
 
@@ -447,7 +410,7 @@ def kernels_into(
         progress(label, done, len(numbers))
     if record is None:
         raise SettingsError(expected("maps", "at least one", "none"))
-    return _with_maps(record, [rows[number] for number in numbers])
+    return msgspec.structs.replace(record, maps=[rows[number] for number in numbers])
 
 
 def redundancy_into(
@@ -542,8 +505,6 @@ def ablate_into(
     ...     "runs/mine", "model.keras", ranked[0], data="mnist-sample"
     ... )  # doctest: +SKIP
     """
-    import msgspec
-
     from oip.mi.ablation import ablate
     from oip.workflows.inputs import opened
 
@@ -609,7 +570,7 @@ def check_classes(network: Network, data: Dataset) -> None:
         DataError: no labels, or another number of classes than the model's.
     """
     outputs = max(2, network.class_layer().maps)
-    _check_labels(data)
+    data.required_labels()
     if len(data.classes) != outputs:
         raise DataError(
             expected(
@@ -632,12 +593,6 @@ def _check_pooling(selections: Iterable[Selection], at: str) -> None:
         raise SettingsError(expected("at", "layers that pooling follows, for 'block'", named))
 
 
-def _check_labels(data: Dataset) -> None:
-    if data.labels is None:
-        hint = "Information is about a label: name a source that has labels."
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels", hint))
-
-
 def _of_layer(
     model: Model,
     data: Images,
@@ -650,7 +605,7 @@ def _of_layer(
     from oip.workflows.inputs import opened
 
     network, images = opened(model, data, labels)
-    _check_labels(images)
+    images.required_labels()
     info = network.find(layer) if isinstance(layer, str) else layer
     numbers = list(range(info.maps)) if maps is None else [int(number) for number in maps]
     map_numbers(info, numbers)
@@ -675,13 +630,7 @@ def _key(network: Network, data: Dataset, index: int | None, settings: list[Any]
         {
             "model": network.digest,
             "images": data_digest(data.images),
-            "labels": data_digest(np.asarray(data.labels)),
+            "labels": data_digest(data.required_labels()),
             "settings": settings if index is None else [index, *settings],
         }
     )
-
-
-def _with_maps(record: KernelsFile, maps: list[MapKernels]) -> KernelsFile:
-    import msgspec
-
-    return msgspec.structs.replace(record, maps=maps)

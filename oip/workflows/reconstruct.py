@@ -102,10 +102,10 @@ def select_targets(
 
     if not objectives:
         return select(network, layers), None
-    names = [layers] if isinstance(layers, str) else list(layers or ())
-    if len(names) > 1:
-        raise SettingsError(expected("objective", "one layer beside it", len(names)))
-    return [], objective_targets(network, objectives, *names)
+    names = [layers] if isinstance(layers, str) else layers or ()
+    if not isinstance(names, Sequence) or len(names) > 1:
+        raise SettingsError(expected("objective", "one layer beside it", names))
+    return [], objective_targets(network, objectives, *map(str, names))
 
 
 def check_top(

@@ -187,8 +187,7 @@ def _by_separation(
     """Order the maps of each layer by how well they separate two classes."""
     from oip.mi.class_patterns import separating
 
-    if data.labels is None:
-        raise DataError(expected(f"data '{data.source}'", "images with labels", "no labels"))
+    labels = data.required_labels()
     ranked: list[tuple[LayerInfo, list[int]]] = []
     notices: list[str] = []
     errors: list[DataError] = []
@@ -197,7 +196,7 @@ def _by_separation(
             separation = separating(
                 network,
                 data.images,
-                data.labels,
+                labels,
                 layer,
                 *pair,
                 maps=maps,

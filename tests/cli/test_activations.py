@@ -19,38 +19,43 @@ def test_one_image_on_all_layers(call, small_file, bars, tmp_path):
         "activations", small_file, "--data", bars, "--images", "3", "--out", out, "--json"
     )
     assert (status, err) == (0, "")
-    told = json.loads(printed)
-    assert [one["class"] for one in told["layers"]] == ["Conv2D", "MaxPooling2D", "Conv2D", "Dense"]
-    assert [one.get("maps", one.get("units")) for one in told["layers"]] == [6, 6, 70, 4]
-    assert told["overview"] == "overview.png"
-    files = {one["file"] for one in told["layers"]} | {"overview.png"}
+    record = json.loads(printed)
+    assert [row["class"] for row in record["layers"]] == [
+        "Conv2D",
+        "MaxPooling2D",
+        "Conv2D",
+        "Dense",
+    ]
+    assert [row.get("maps", row.get("units")) for row in record["layers"]] == [6, 6, 70, 4]
+    assert record["overview"] == "overview.png"
+    files = {row["file"] for row in record["layers"]} | {"overview.png"}
     assert {path.name for path in out.iterdir()} == files
     assert all(min(_size(out / name)) > 100 for name in files)
 
 
 def test_images_of_classes_beside_each_other(call, small_file, bars, tmp_path):
     out = tmp_path / "pictures"
-    asked = ("activations", small_file, "second", "--data", bars, "--out", out)
+    arguments = ("activations", small_file, "second", "--data", bars, "--out", out)
     chosen = ("--class", "upper", "--class", "3", "--count", "2")
-    status, printed, _ = call(*asked, *chosen, "--json")
+    status, printed, _ = call(*arguments, *chosen, "--json")
     assert status == 0
     titles = json.loads(printed)["layers"][0]["images"]
     assert [title.split()[0] for title in titles] == ["upper", "upper", "bottom", "bottom"]
     assert {path.suffix for path in out.iterdir()} == {".png"}
     first = _size(next(out.iterdir()))
-    status, printed, _ = call(*asked, "--images", "1-2,0,1", "--format", "svg")
+    status, printed, _ = call(*arguments, "--images", "1-2,0,1", "--format", "svg")
     assert status == 0
     assert "\x1b" not in printed
     assert {path.suffix for path in out.iterdir()} == {".png", ".svg"}
-    call(*asked, *chosen, "--columns", "35")
+    call(*arguments, *chosen, "--columns", "35")
     assert _size(next(out.glob("*.png"))) != first
 
 
 def test_orders(call, small_file, bars, tmp_path):
     def picture(*more):
         out = tmp_path / "pictures"
-        asked = ("activations", small_file, "second", "--data", bars, "--images", "0,1")
-        status, _, err = call(*asked, "--out", out, "--quiet", *more)
+        arguments = ("activations", small_file, "second", "--data", bars, "--images", "0,1")
+        status, _, err = call(*arguments, "--out", out, "--quiet", *more)
         assert (status, err) == (0, "")
         return next(out.iterdir()).read_bytes()
 
@@ -64,23 +69,32 @@ def test_orders(call, small_file, bars, tmp_path):
     whole = json.loads(file.read_text())
     for wrong in ({}, {"estimators": [{"maps": [{"map": 70}]}]}, [1]):
         file.write_text(json.dumps(wrong))
-        asked = ("activations", small_file, "second", "--data", bars, "--images", "0")
+        arguments = ("activations", small_file, "second", "--data", bars, "--images", "0")
         status, _, err = call(
-            *asked, "--out", tmp_path / "none", "--order", tmp_path / "run", "--quiet"
+            *arguments, "--out", tmp_path / "none", "--order", tmp_path / "run", "--quiet"
         )
         assert (status, "a whole ranking of layer @1" in err) == (2, True)
         assert not (tmp_path / "none").exists()
     file.write_text(json.dumps(whole))
     # A layer without maps of its own keeps its order, and is named.
-    asked = ("activations", small_file, "--data", bars, "--images", "0", "--out", tmp_path / "all")
-    status, _, err = call(*asked, "--order", tmp_path / "run")
+    arguments = (
+        "activations",
+        small_file,
+        "--data",
+        bars,
+        "--images",
+        "0",
+        "--out",
+        tmp_path / "all",
+    )
+    status, _, err = call(*arguments, "--order", tmp_path / "run")
     assert status == 0
     assert "not ranked: first, pool, dense" in err
 
 
 def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
-    asked = ("--data", bars, "--images", "0", "--out", tmp_path / "out", "--json")
-    status, printed, err = call("activations", broken_file, "first", *asked)
+    arguments = ("--data", bars, "--images", "0", "--out", tmp_path / "out", "--json")
+    status, printed, err = call("activations", broken_file, "first", *arguments)
     assert status == 1
     assert "not finite: maps 4" in err
     assert json.loads(printed)["layers"][0]["not_finite"] == [4]
@@ -90,18 +104,18 @@ def test_layers_without_a_finite_response_are_told_and_the_rest_is_drawn(
     call, broken_file, bars, tmp_path
 ):
     out = tmp_path / "out"
-    asked = ("activations", broken_file, "--data", bars, "--out", out)
+    arguments = ("activations", broken_file, "--data", bars, "--out", out)
     for order in ("index", "mi"):
-        status, printed, err = call(*asked, "--images", "0", "--order", order, "--json")
+        status, printed, err = call(*arguments, "--images", "0", "--order", order, "--json")
         assert status == 1
-        told = json.loads(printed)["layers"]
+        record = json.loads(printed)["layers"]
         # NaN in one map of the first layer is in all maps of the second.
-        assert [one["file"] is None for one in told] == [False, False, True, True]
-        assert [one.get("not_finite") for one in told] == [[4], [4], None, None]
-        assert "finite numbers" in told[2]["error"] and "'second'" in err
-        names = {"overview.png"} | {one["file"] for one in told[:2]}
+        assert [row["file"] is None for row in record] == [False, False, True, True]
+        assert [row.get("not_finite") for row in record] == [[4], [4], None, None]
+        assert "finite numbers" in record[2]["error"] and "'second'" in err
+        names = {"overview.png"} | {row["file"] for row in record[:2]}
         assert {path.name for path in out.iterdir()} == names
-    status, printed, err = call(*asked, "--images", "0")
+    status, printed, err = call(*arguments, "--images", "0")
     assert (status, "second" in printed) == (1, False)
     alone = ("activations", broken_file, "second", "--data", bars, "--out", tmp_path / "none")
     status, _, err = call(*alone, "--images", "0")
@@ -115,10 +129,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_drawn(
     from oip.network import responses
 
     # Room for the layers before, not for `second`, the largest: 70 maps of 5 x 5 nodes.
-    wanted = 4 * 70 * 25
-    monkeypatch.setattr(responses.check_budget, "__defaults__", (wanted - 1,))
-    asked = ("activations", small_file, "--data", bars, "--images", "0", "--out", tmp_path / "out")
-    status, _, err = call(*asked)
+    expected = 4 * 70 * 25
+    monkeypatch.setattr(responses.check_budget, "__defaults__", (expected - 1,))
+    arguments = (
+        "activations",
+        small_file,
+        "--data",
+        bars,
+        "--images",
+        "0",
+        "--out",
+        tmp_path / "out",
+    )
+    status, _, err = call(*arguments)
     assert (status, "'second'" in err) == (2, True)
     assert not (tmp_path / "out").exists()
 
@@ -126,11 +149,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_drawn(
 def test_images_without_labels_have_numbers(call, small_file, small_images, tmp_path):
     np.savez(tmp_path / "bare.npz", images=small_images[0])
     source = f"{tmp_path / 'bare.npz'}:train"
-    asked = ("activations", small_file, "pool", "--data", source, "--out", tmp_path / "out")
-    status, printed, _ = call(*asked, "--images", "5", "--json")
+    arguments = ("activations", small_file, "pool", "--data", source, "--out", tmp_path / "out")
+    status, printed, _ = call(*arguments, "--images", "5", "--json")
     assert status == 0
     assert json.loads(printed)["layers"][0]["images"] == ["image 5"]
-    status, _, err = call(*asked, "--class", "1")
+    status, _, err = call(*arguments, "--class", "1")
     assert (status, "no labels" in err) == (2, True)
 
 
@@ -166,7 +189,7 @@ def test_bad_input_is_exit_2_and_nothing_written(
         made = ["rank", tmp_path / "other.keras", "--data", bars, "--out", tmp_path / "run"]
         assert run([str(part) for part in made] + ["--estimator", "kde", "--quiet"]) == 0
     names = {"OTHER": str(tmp_path / "run"), "FEW": f"{small_data}:train"}
-    arguments = [names.get(one, one) for one in arguments]
+    arguments = [names.get(row, row) for row in arguments]
     out = tmp_path / "out"
     status, _, err = call("activations", small_file, "--data", bars, "--out", out, *arguments)
     assert status == 2

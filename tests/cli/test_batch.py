@@ -40,11 +40,11 @@ def test_a_plan_has_seconds_and_bytes_and_writes_nothing(call, job, tmp_path):
     plan = json.loads(out)
     assert (plan["shards"], plan["shards_left"], plan["maps_left"]) == (3, 3, 76)
     layers = plan["runs"][0]["layers"]
-    assert [(one["layer"], one["maps"], one["shards"]) for one in layers] == [
+    assert [(row["layer"], row["maps"], row["shards"]) for row in layers] == [
         ("first", 6, 1),
         ("second", 70, 2),
     ]
-    assert plan["seconds"] == pytest.approx(sum(one["seconds"] for one in layers), abs=0.2)
+    assert plan["seconds"] == pytest.approx(sum(row["seconds"] for row in layers), abs=0.2)
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     assert call("batch", job, "--quiet")[0] == 0
     size = (tmp_path / "batch/runs/0000/layers/000/shard-0000.npz").stat().st_size
@@ -58,10 +58,10 @@ def test_a_batch_and_what_its_runs_say(call, job, tmp_path):
     status, out, err = call("batch", job, "--json", "--set", "settings.steps=4")
     assert status == 0
     assert re.search(r"2/2 pieces, 6/6 maps, [0-9.]+ maps/s", err)
-    told = json.loads(out)
-    assert told["batch"] == str(tmp_path / "batch")
-    assert (told["pieces"], told["failed"]) == (2, [])
-    assert sum(told["runs"][0]["layers"][0]["verdicts"].values()) == 6
+    record = json.loads(out)
+    assert record["batch"] == str(tmp_path / "batch")
+    assert (record["pieces"], record["failed"]) == (2, [])
+    assert sum(record["runs"][0]["layers"][0]["verdicts"].values()) == 6
     settings = json.loads((tmp_path / "batch/runs/0000/run.json").read_text())["settings"]
     assert settings["reconstruct"]["steps"] == 4
     status, out, _ = call("batch", job, "--quiet", "--set", "settings.steps=4")
@@ -98,8 +98,8 @@ def test_what_failed_is_a_table_and_exit_1(call, job, tmp_path, monkeypatch):
 
 
 def test_the_script_is_printed_and_nothing_is_done(call, job, tmp_path):
-    asked = ["--print-sbatch", "--workers", "3", "--set", "settings.steps=5", "--out"]
-    status, out, _ = call("batch", job, *asked, tmp_path / "there")
+    arguments = ["--print-sbatch", "--workers", "3", "--set", "settings.steps=5", "--out"]
+    status, out, _ = call("batch", job, *arguments, tmp_path / "there")
     assert status == 0
     assert out.startswith("#!/bin/bash\n")
     assert "--array=0-2" in out

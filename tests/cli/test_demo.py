@@ -47,15 +47,15 @@ def test_the_network_knows_its_digits(shown):
 
 
 def test_every_map_has_an_oip_or_a_verdict_with_evidence(shown):
-    folder, told, _ = shown
-    assert [layer["maps"] for layer in told["layers"]] == [32, 64, 128]
-    run = Run.open(folder / told["run"])
-    for layer in told["layers"]:
+    folder, record, _ = shown
+    assert [layer["maps"] for layer in record["layers"]] == [32, 64, 128]
+    run = Run.open(folder / record["run"])
+    for layer in record["layers"]:
         assert sum(layer["verdicts"].values()) == layer["maps"]
-        for one in layer_oips(run, layer["index"]):
-            evidence = one.evidence()
+        for row in layer_oips(run, layer["index"]):
+            evidence = row.evidence()
             assert evidence["score"] is not None
-            assert (evidence["score"] > 0) != (one.verdict == "dead")
+            assert (evidence["score"] > 0) != (row.verdict == "dead")
 
 
 def test_no_excitable_map_is_silent_and_nearly_all_beat_the_best_image(shown):
@@ -74,9 +74,9 @@ def test_maps_differ_in_what_they_know(shown):
 
 
 def test_the_gallery_is_there_with_all_maps(shown):
-    folder, told, _ = shown
-    assert (folder / told["gallery"]).is_file()
-    pages = folder / told["run"] / "gallery"
+    folder, record, _ = shown
+    assert (folder / record["gallery"]).is_file()
+    pages = folder / record["run"] / "gallery"
     listed = json.loads((pages / "maps.json").read_text())
     assert len(listed["maps"]) == 224
     assert len(list((pages / "img" / "full").rglob("*.webp"))) >= 224
@@ -94,15 +94,15 @@ def test_it_fits_into_two_gibibytes(shown):
 
 
 def test_the_same_command_goes_on_and_does_nothing_twice(shown):
-    folder, told, _ = shown
-    run = folder / told["run"]
+    folder, record, _ = shown
+    run = folder / record["run"]
     kept = [path for path in run.rglob("*") if path.suffix in (".npz", ".keras")]
     before = {path: path.stat().st_mtime_ns for path in kept}
     out = demo("--json", cwd=folder)
     assert out.returncode == 0, out.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == before
-    again = json.loads(out.stdout)
-    assert {**again, "seconds": 0} == {**told, "seconds": 0}
+    second = json.loads(out.stdout)
+    assert {**second, "seconds": 0} == {**record, "seconds": 0}
     other = demo("--seed", "1", cwd=folder)
     assert other.returncode == 2
     assert "another demo" in other.stderr

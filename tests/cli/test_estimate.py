@@ -24,8 +24,8 @@ def save(tmp_path):
 
 
 @pytest.fixture
-def told(capsys):
-    """Runs `oip estimate ... --json` and reads what it prints."""
+def record(capsys):
+    """Run `oip estimate ... --json` and return what it prints."""
 
     def ask(*arguments):
         assert run(["estimate", *arguments, "--json"]) == 0
@@ -38,70 +38,70 @@ X = np.random.default_rng(0).normal(size=(200, 2))
 LABEL = np.arange(200) % 2
 
 
-def test_the_json_is_as_agreed_and_in_bits(save, told):
+def test_the_json_is_as_agreed_and_in_bits(save, record):
     path = save(x=X[:, 0] + LABEL, y=LABEL)
-    one = told(path, "--estimator", "kde", "--set", "relative=0.05", "--seed", "3")
-    assert set(KEYS.split()) <= set(one)
-    wanted = mi.mutual_information(X[:, 0] + LABEL, LABEL, "kde", relative=0.05, seed=3)
-    assert one["value"] == pytest.approx(wanted.bits)
-    assert (one["quantity"], one["unit"], one["estimator"]) == ("I(X;Y)", "bits", "kde")
-    assert one["ceiling"] == pytest.approx(1.0)
-    assert one["low"] <= one["value"] <= one["high"]
-    assert (one["p_value"], one["n"], one["saturated"]) == (wanted.p_value, 200, False)
-    assert one["parameters"] == {"relative": 0.05, "bound": "upper"}
+    row = record(path, "--estimator", "kde", "--set", "relative=0.05", "--seed", "3")
+    assert set(KEYS.split()) <= set(row)
+    expected = mi.mutual_information(X[:, 0] + LABEL, LABEL, "kde", relative=0.05, seed=3)
+    assert row["value"] == pytest.approx(expected.bits)
+    assert (row["quantity"], row["unit"], row["estimator"]) == ("I(X;Y)", "bits", "kde")
+    assert row["ceiling"] == pytest.approx(1.0)
+    assert row["low"] <= row["value"] <= row["high"]
+    assert (row["p_value"], row["n"], row["saturated"]) == (expected.p_value, 200, False)
+    assert row["parameters"] == {"relative": 0.05, "bound": "upper"}
 
 
-def test_the_quantity_follows_from_the_arrays_or_is_said(save, told):
+def test_the_quantity_follows_from_the_arrays_or_is_said(save, record):
     path = save(x=X, y=X[:, 0], given=X[:, 1])
-    assert told(path, "--estimator", "gaussian")["quantity"] == "I(X;Y|Z)"
-    assert told(path, "--estimator", "ksg", "--quantity", "mi")["quantity"] == "I(X;Y)"
-    one = told(path, "--estimator", "gaussian", "--quantity", "total-correlation", "--null", "9")
-    assert one["quantity"] == "T(X)"
-    assert one["p_value"] >= 0.1
-    assert told(path, "--estimator", "ksg", "--quantity", "entropy")["quantity"] == "H(X)"
-    one = told(save(x=X, y=X + 3), "--estimator", "gaussian", "--quantity", "kl")
-    assert one["quantity"] == "KL(X||Y)"
-    assert one["value"] == pytest.approx(9 / math.log(2), rel=0.2)
-    one = told(save(x=X), "--estimator", "gaussian")
-    assert (one["quantity"], one["p_value"], one["ceiling"]) == ("H(X)", None, None)
+    assert record(path, "--estimator", "gaussian")["quantity"] == "I(X;Y|Z)"
+    assert record(path, "--estimator", "ksg", "--quantity", "mi")["quantity"] == "I(X;Y)"
+    row = record(path, "--estimator", "gaussian", "--quantity", "total-correlation", "--null", "9")
+    assert row["quantity"] == "T(X)"
+    assert row["p_value"] >= 0.1
+    assert record(path, "--estimator", "ksg", "--quantity", "entropy")["quantity"] == "H(X)"
+    row = record(save(x=X, y=X + 3), "--estimator", "gaussian", "--quantity", "kl")
+    assert row["quantity"] == "KL(X||Y)"
+    assert row["value"] == pytest.approx(9 / math.log(2), rel=0.2)
+    row = record(save(x=X), "--estimator", "gaussian")
+    assert (row["quantity"], row["p_value"], row["ceiling"]) == ("H(X)", None, None)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if estimator_class(n).resamples])
-def test_every_estimator_does_what_it_can(save, told, name):
-    one = mi.estimator(name)
+def test_every_estimator_does_what_it_can(save, record, name):
+    row = mi.estimator(name)
     path = save(x=X[:60], y=LABEL[:60])
-    asked = {
+    arguments = {
         "mi": "label_information",
         "entropy": "entropy",
         "total-correlation": "total_correlation",
         "input": "input_information",
     }
-    for quantity, ability in asked.items():
-        if one.can(ability):
-            found = told(path, "--estimator", name, "--quantity", quantity)
-            assert (found["estimator"], found["unit"], found["n"]) == (name, "bits", 60)
-            assert math.isfinite(found["value"])
+    for quantity, ability in arguments.items():
+        if row.can(ability):
+            result = record(path, "--estimator", name, "--quantity", quantity)
+            assert (result["estimator"], result["unit"], result["n"]) == (name, "bits", 60)
+            assert math.isfinite(result["value"])
 
 
-def test_sides_can_be_told_to_be_labels(save, told):
+def test_sides_can_be_told_to_be_labels(save, record):
     path = save(x=LABEL, y=LABEL * 1.0)
-    one = told(path, "--estimator", "binning", "--discrete", "--discrete-x")
-    assert one["saturated"]
-    assert one["value"] == pytest.approx(1.0)
+    row = record(path, "--estimator", "binning", "--discrete", "--discrete-x")
+    assert row["saturated"]
+    assert row["value"] == pytest.approx(1.0)
     path = save(x=X[:, 0], y=LABEL)
-    one = told(path, "--estimator", "ksg", "--no-discrete", "--set", "algorithm=2")
-    assert one["parameters"]["algorithm"] == 2
+    row = record(path, "--estimator", "ksg", "--no-discrete", "--set", "algorithm=2")
+    assert row["parameters"]["algorithm"] == 2
 
 
-def test_given_may_be_told_to_be_numbers_or_a_label(save, told):
+def test_given_may_be_told_to_be_numbers_or_a_label(save, record):
     given = np.arange(200) % 3
     path = save(x=X[:, 0] + given, y=X[:, 1] + given, given=given)
-    wanted = {
+    expected = {
         "--discrete-given": True,
         "--no-discrete-given": False,
     }
-    for option, discrete in wanted.items():
-        found = told(path, "--estimator", "ksg", option, "--null", "0", "--draws", "0")
+    for option, discrete in expected.items():
+        result = record(path, "--estimator", "ksg", option, "--null", "0", "--draws", "0")
         same = mi.conditional_mutual_information(
             X[:, 0] + given,
             X[:, 1] + given,
@@ -111,20 +111,20 @@ def test_given_may_be_told_to_be_numbers_or_a_label(save, told):
             null=0,
             draws=0,
         )
-        assert found["nats"] == pytest.approx(same.nats)
-        assert found["value"] == pytest.approx(same.nats / math.log(2))
+        assert result["nats"] == pytest.approx(same.nats)
+        assert result["value"] == pytest.approx(same.nats / math.log(2))
     names = save(x=np.where(LABEL, "a", "b"), y=LABEL)
     assert run(["estimate", names, "--estimator", "ksg", "--no-discrete-x"]) == 2
 
 
-def test_draws_and_negentropy(save, told):
+def test_draws_and_negentropy(save, record):
     path = save(x=np.random.default_rng(0).exponential(size=(300, 1)), y=np.arange(300) % 2)
-    one = told(path, "--estimator", "ksg", "--quantity", "mi", "--draws", "0", "--null", "0")
-    assert (one["low"], one["high"], one["p_value"]) == (None, None, None)
-    one = told(path, "--estimator", "rbig", "--quantity", "negentropy", "--draws", "5")
-    assert one["quantity"] == "J(X)"
-    assert one["low"] <= one["value"] <= one["high"]
-    assert one["nats"] == pytest.approx(0.42, abs=0.12)
+    row = record(path, "--estimator", "ksg", "--quantity", "mi", "--draws", "0", "--null", "0")
+    assert (row["low"], row["high"], row["p_value"]) == (None, None, None)
+    row = record(path, "--estimator", "rbig", "--quantity", "negentropy", "--draws", "5")
+    assert row["quantity"] == "J(X)"
+    assert row["low"] <= row["value"] <= row["high"]
+    assert row["nats"] == pytest.approx(0.42, abs=0.12)
 
 
 def test_people_read_a_line(save, capsys):

@@ -25,8 +25,8 @@ def made(tmp_path):
     data = tmp_path / "bars.npz"
     images = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 1)).astype(np.uint8)
     np.savez(data, images=images, labels=np.arange(30) % 4)
-    told = {"source": "bars.npz", "images": 30}
-    return maker.make_run(tmp_path / "run", data=told), data
+    record = {"source": "bars.npz", "images": 30}
+    return maker.make_run(tmp_path / "run", data=record), data
 
 
 def test_prints_the_page(made, capsys):
@@ -93,16 +93,16 @@ def test_with_data_as_the_run_names_them(made, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [(["--data", "mnist-sample"], "--with-data"), (["--with-data"], "bars.npz")],
 )
-def test_bad_options(made, capsys, monkeypatch, tmp_path, arguments, words):
+def test_bad_options(made, capsys, monkeypatch, tmp_path, arguments, text):
     run, _ = made
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert oip(["gallery", str(run.path), "--quiet", *arguments]) == 2
-    assert words in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
 def test_run_without_data_says_so(made, capsys):

@@ -5,22 +5,22 @@ SMALL = ["--starts", "2", "--quiet"]
 
 def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_path):
     out = tmp_path / "places"
-    asked = ["locate", small_file, "second:0-2", "--data", small_data, "--out", out, *SMALL]
-    status, printed, err = call(*asked, "--json", "--count", "3", "--translation")
+    arguments = ["locate", small_file, "second:0-2", "--data", small_data, "--out", out, *SMALL]
+    status, printed, err = call(*arguments, "--json", "--count", "3", "--translation")
     assert (status, err) == (0, "")
-    told = json.loads(printed)
-    layer = told["layers"][0]
+    record = json.loads(printed)
+    layer = record["layers"][0]
     assert (layer["layer"], layer["searched"], len(layer["maps"])) == ("second", 8, 3)
-    assert all(len(one["places"]) <= 3 for one in layer["maps"])
+    assert all(len(row["places"]) <= 3 for row in layer["maps"])
     assert {"image", "node", "field", "response", "label", "match"} <= set(
-        next(one for one in layer["maps"] if one["places"])["places"][0]
+        next(row for row in layer["maps"] if row["places"])["places"][0]
     )
     assert len(layer["translation"]["maps"]) == 3
-    assert sorted(told["files"]) == sorted(path.name for path in out.glob("*.png"))
-    assert len(told["files"]) == 6
+    assert sorted(record["files"]) == sorted(path.name for path in out.glob("*.png"))
+    assert len(record["files"]) == 6
     kept = json.loads((out / "locations.json").read_text())
-    assert kept["layers"] == told["layers"]
-    status, printed, _ = call(*asked)
+    assert kept["layers"] == record["layers"]
+    status, printed, _ = call(*arguments)
     assert status == 0
     assert "images that excite it" in printed
     assert "locations.json" in printed
@@ -43,12 +43,12 @@ def test_bad_input_is_refused_and_nothing_is_written(call, small_file, small_dat
 
 
 def test_maps_that_are_not_finite_are_named(call, broken_file, small_data, tmp_path):
-    asked = ["--data", small_data, "--out", tmp_path / "places", "--starts", "2"]
-    for maps, wanted in (("first:3-4", 1), ("first:4", 2)):
-        status, printed, err = call("locate", broken_file, maps, *asked, "--json")
-        assert status == wanted
+    arguments = ["--data", small_data, "--out", tmp_path / "places", "--starts", "2"]
+    for maps, expected in (("first:3-4", 1), ("first:4", 2)):
+        status, printed, err = call("locate", broken_file, maps, *arguments, "--json")
+        assert status == expected
         assert "not finite: maps 4" in err
-        told = json.loads(printed)["layers"][0]["maps"][-1]
-        assert (told["map"], told["excited"], told["places"]) == (4, None, [])
-    status, printed, _ = call("locate", broken_file, "first:3-4", *asked)
+        record = json.loads(printed)["layers"][0]["maps"][-1]
+        assert (record["map"], record["excited"], record["places"]) == (4, None, [])
+    status, printed, _ = call("locate", broken_file, "first:3-4", *arguments)
     assert (status, "not finite" in printed) == (1, True)

@@ -13,17 +13,17 @@ def test_json_files_and_python_say_the_same(call, small_file, bars, tmp_path):
         *("--against", "lower", "--out", out, "--json", "--quiet", "--shuffles", "99"),
     )
     assert (status, err) == (0, "")
-    told = json.loads(printed)
+    record = json.loads(printed)
     kept = json.loads((out / "patterns.json").read_text())
-    assert {name: kept[name] for name in told} == told
+    assert {name: kept[name] for name in record} == record
     assert (kept["schema"], kept["data"]) == (1, "bars.npz:train")
-    apart = mi.Separation.load(out / "separation.npz")
-    assert apart.to_dict() == told["separation"]
-    assert [one["map"] for one in told["separation"]["maps"]] == apart.maps.tolist()
-    assert told["separation"]["separating_maps"] > 10
-    assert mi.CommonPatterns.load(out / "common.npz").to_dict() == told["common"]
-    assert told["common"]["class"] == "upper"
-    assert told["common-against"]["class"] == "lower"
+    separation = mi.Separation.load(out / "separation.npz")
+    assert separation.to_dict() == record["separation"]
+    assert [row["map"] for row in record["separation"]["maps"]] == separation.maps.tolist()
+    assert record["separation"]["separating_maps"] > 10
+    assert mi.CommonPatterns.load(out / "common.npz").to_dict() == record["common"]
+    assert record["common"]["class"] == "upper"
+    assert record["common-against"]["class"] == "lower"
     assert {path.name for path in out.iterdir()} == {
         "patterns.json",
         *(
@@ -36,22 +36,24 @@ def test_json_files_and_python_say_the_same(call, small_file, bars, tmp_path):
 
 def test_tables_and_a_class_alone(call, small_file, bars, tmp_path):
     out = tmp_path / "fcp"
-    asked = ("patterns", small_file, "@0:0-3", "--data", bars, "--out", out, "--format", "svg")
-    status, printed, err = call(*asked, "--class", "[b]\x1btop", "--shuffles", "99", "--drawn", "2")
+    arguments = ("patterns", small_file, "@0:0-3", "--data", bars, "--out", out, "--format", "svg")
+    status, printed, err = call(
+        *arguments, "--class", "[b]\x1btop", "--shuffles", "99", "--drawn", "2"
+    )
     assert status == 0
     assert "\x1b" not in printed
     assert "nodes are common to" in printed
     assert "patterns: 4/4" in err
     assert {path.name for path in out.iterdir()} == {"common.npz", "common.svg", "patterns.json"}
     assert mi.CommonPatterns.load(out / "common.npz").maps.tolist() == [0, 1, 2, 3]
-    status, printed, _ = call(*asked, "--class", "0", "--against", "1", "--shuffles", "99")
+    status, printed, _ = call(*arguments, "--class", "0", "--against", "1", "--shuffles", "99")
     assert status == 0
     assert "Cliff's delta" in printed
 
 
 def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
-    asked = ("--data", bars, "--class", "1", "--out", tmp_path / "out", "--shuffles", "99")
-    status, _, err = call("patterns", broken_file, "first", *asked)
+    arguments = ("--data", bars, "--class", "1", "--out", tmp_path / "out", "--shuffles", "99")
+    status, _, err = call("patterns", broken_file, "first", *arguments)
     assert status == 1
     assert "1 maps have responses that are not finite" in err
 
@@ -79,7 +81,7 @@ def test_bad_input_is_exit_2_and_nothing_written(
 ):
     np.savez(tmp_path / "bare.npz", images=small_images[0])
     bare = f"{tmp_path / 'bare.npz'}:train"
-    arguments = [bare if one == "NOLABELS" else one for one in arguments]
+    arguments = [bare if row == "NOLABELS" else row for row in arguments]
     out = tmp_path / "out"
     status, printed, err = call("patterns", small_file, "--data", bars, "--out", out, *arguments)
     assert (status, printed) == (2, "")

@@ -43,7 +43,7 @@ def model(tmp_path_factory, bars):
         made.fit(arrays["images"], arrays["labels"], epochs=6, batch_size=16, verbose=0)
     path = tmp_path_factory.mktemp("model") / "bars.keras"
     made.save(path)
-    told = {
+    record = {
         "schema": 1,
         "kind": "oip-model",
         "sha256": files.sha256(path),
@@ -52,7 +52,7 @@ def model(tmp_path_factory, bars):
         "confusion": [[1]],
         "accuracy": 0.5,
     }
-    files.write_json(path.with_suffix(".oip.json"), told)
+    files.write_json(path.with_suffix(".oip.json"), record)
     return path
 
 
@@ -64,21 +64,21 @@ def test_a_smaller_model_is_written_with_its_sidecar(call, model, bars, tmp_path
     out = tmp_path / "new" / "smaller.keras"
     status, printed, err = call("prune", model, "--data", bars, "--out", out, "--json", "--quiet")
     assert (status, err) == (0, "")
-    told = json.loads(printed)
-    (one,) = told["methods"]
-    assert one["method"] == "elimination"
-    assert set(one["stages"]) == {"pruned", "corrected"}
-    assert one["stages"]["corrected"]["parameters"] < told["before"]["parameters"]
-    assert one["stages"]["corrected"]["accuracy"] >= told["before"]["accuracy"] - 0.1
-    assert told["before"]["accuracy"] > 0.9
+    record = json.loads(printed)
+    (row,) = record["methods"]
+    assert row["method"] == "elimination"
+    assert set(row["stages"]) == {"pruned", "corrected"}
+    assert row["stages"]["corrected"]["parameters"] < record["before"]["parameters"]
+    assert row["stages"]["corrected"]["accuracy"] >= record["before"]["accuracy"] - 0.1
+    assert record["before"]["accuracy"] > 0.9
     network = Network(out)
     assert [layer.maps for layer in network.layers] == [3, 4]
-    assert [len(kept) for kept in one["kept"].values()] == [3, 4]
+    assert [len(kept) for kept in row["kept"].values()] == [3, 4]
     sidecar = network.sidecar
     assert sidecar["classes"] == ["a", "b", "c", "d"]
     assert sidecar["input"]["std"] == [80.0]
-    assert sidecar["accuracy"] == one["stages"]["corrected"]["accuracy"]
-    assert sidecar["pruned"]["kept"] == one["kept"]
+    assert sidecar["accuracy"] == row["stages"]["corrected"]["accuracy"]
+    assert sidecar["pruned"]["kept"] == row["kept"]
     assert sidecar["pruned"]["from"]["sha256"] == before[0]
     assert "confusion" not in sidecar
     assert (files.sha256(model), model.with_suffix(".oip.json").read_bytes()) == before
@@ -106,9 +106,9 @@ def test_only_named_layers_are_pruned_and_fine_tuning_is_a_stage(call, model, ba
         *("--method", "taylor", "--no-correct", "--fine-tune", "2", "--keep", "0.3"),
     )
     assert status == 0
-    (one,) = json.loads(printed)["methods"]
-    assert {name: len(kept) for name, kept in one["kept"].items()} == {"first": 2}
-    stages = one["stages"]
+    (row,) = json.loads(printed)["methods"]
+    assert {name: len(kept) for name, kept in row["kept"].items()} == {"first": 2}
+    stages = row["stages"]
     assert list(stages) == ["pruned", "fine-tuned"]
     assert stages["fine-tuned"]["accuracy"] >= stages["pruned"]["accuracy"]
 
@@ -128,9 +128,9 @@ def test_layers_of_a_residual_block_lose_the_same_maps(call, bars, tmp_path):
         *("prune", path, "--data", bars, "--out", out, "--method", "l1", "--json", "--quiet")
     )
     assert status == 0
-    (one,) = json.loads(printed)["methods"]
-    assert one["kept"]["stem"] == one["kept"]["block"]
-    assert len(one["kept"]["stem"]) == 3
+    (row,) = json.loads(printed)["methods"]
+    assert row["kept"]["stem"] == row["kept"]["block"]
+    assert len(row["kept"]["stem"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -4,28 +4,20 @@ import numpy as np
 import pytest
 
 from oip.cli.main import run
-
-
-@pytest.fixture
-def call(capfd):
-    """Runs `oip rank` and gives its exit status, stdout and stderr."""
-
-    def command(*arguments):
-        status = run(["rank", *(str(argument) for argument in arguments)])
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return command
+from oip.gallery.read_run import layer_evidence
+from oip.run.run import Run
 
 
 def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
     out = tmp_path / "run"
-    status, printed, err = call(small_file, "--data", bars, "--out", out, "--json", "--quiet")
+    status, printed, err = call(
+        "rank", small_file, "--data", bars, "--out", out, "--json", "--quiet"
+    )
     assert (status, err) == (0, "")
-    told = json.loads(printed)["layers"]
-    assert [(layer["layer"], layer["index"]) for layer in told] == [("first", 0), ("second", 1)]
-    assert [len(layer["estimators"][0]["maps"]) for layer in told] == [6, 70]
-    for layer in told:
+    record = json.loads(printed)["layers"]
+    assert [(layer["layer"], layer["index"]) for layer in record] == [("first", 0), ("second", 1)]
+    assert [len(layer["estimators"][0]["maps"]) for layer in record] == [6, 70]
+    for layer in record:
         folder = out / "layers" / f"{layer['index']:03d}"
         kept = json.loads((folder / "ranking.json").read_text())
         assert {name: kept[name] for name in layer} == layer
@@ -37,18 +29,18 @@ def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
             assert arrays["maps"].tolist() == list(range(maps))
     info = json.loads((out / "run.json").read_text())
     assert set(info["settings"]["rank"]["estimators"]) == {"predictive", "kde"}
-    assert info["data"]["source"] == told[0]["estimators"][0]["split"]
+    assert info["data"]["source"] == record[0]["estimators"][0]["split"]
 
 
 def test_a_layer_that_was_finished_is_not_done_again(call, small_file, bars, tmp_path):
     out = tmp_path / "run"
-    asked = (small_file, "first", "--data", bars, "--out", out, "--json", "--quiet")
-    first = call(*asked)
+    arguments = ("rank", small_file, "first", "--data", bars, "--out", out, "--json", "--quiet")
+    first = call(*arguments)
     path = out / "layers" / "000" / "ranking.json"
     made = path.stat().st_mtime_ns
-    assert call(*asked) == first
+    assert call(*arguments) == first
     assert path.stat().st_mtime_ns == made
-    assert call(*asked, "--seed", "1")[0] == 0
+    assert call(*arguments, "--seed", "1")[0] == 0
     assert path.stat().st_mtime_ns > made
 
 
@@ -56,7 +48,15 @@ def test_tables_show_the_best_and_the_worst_without_control_characters(
     call, small_file, bars, tmp_path
 ):
     status, printed, err = call(
-        small_file, "second", "--data", bars, "--out", tmp_path / "run", "--estimator", "decoder"
+        "rank",
+        small_file,
+        "second",
+        "--data",
+        bars,
+        "--out",
+        tmp_path / "run",
+        "--estimator",
+        "decoder",
     )
     assert status == 0
     assert "\x1b" not in printed
@@ -65,7 +65,7 @@ def test_tables_show_the_best_and_the_worst_without_control_characters(
     assert "11 (" not in printed.split("...")[0]
     assert "ranking: 70/70" in err
     status, printed, _ = call(
-        small_file, "first:0,4", "--data", bars, "--out", tmp_path / "run", "--quiet"
+        "rank", small_file, "first:0,4", "--data", bars, "--out", tmp_path / "run", "--quiet"
     )
     assert status == 0
     assert "..." not in printed
@@ -86,20 +86,20 @@ def test_maps_that_are_not_finite_are_exit_1_and_all_of_them_exit_2(
         model.save(path)
         return path
 
-    for row, wanted in ((slice(2, 3), 1), (slice(None), 2)):
+    for row, expected in ((slice(2, 3), 1), (slice(None), 2)):
         path = broken("first", row)
-        out = tmp_path / f"run{wanted}"
-        status, printed, err = call(path, "first", "--data", bars, "--out", out, "--json")
-        assert status == wanted
+        out = tmp_path / f"run{expected}"
+        status, printed, err = call("rank", path, "first", "--data", bars, "--out", out, "--json")
+        assert status == expected
         assert "finite" in err
-        if wanted == 1:
+        if expected == 1:
             maps = json.loads(printed)["layers"][0]["estimators"][0]["maps"]
             assert (maps[-1]["map"], maps[-1]["mi"]) == (2, None)
         else:
             assert not out.exists()
     # A layer of which nothing can be told is named, and the others are kept.
-    asked = ["--data", bars, "--out", tmp_path / "run", "--json"]
-    status, printed, err = call(broken("second", slice(None)), *asked)
+    arguments = ["--data", bars, "--out", tmp_path / "run", "--json"]
+    status, printed, err = call("rank", broken("second", slice(None)), *arguments)
     assert status == 1
     assert [layer["layer"] for layer in json.loads(printed)["layers"]] == ["first"]
     assert "'second'" in err
@@ -108,12 +108,12 @@ def test_maps_that_are_not_finite_are_exit_1_and_all_of_them_exit_2(
 def test_block_leaves_out_layers_without_pooling_unless_they_are_named(
     call, small_file, bars, tmp_path
 ):
-    asked = ["--data", bars, "--out", tmp_path / "run", "--at", "block", "--json"]
-    status, printed, err = call(small_file, *asked)
+    arguments = ["--data", bars, "--out", tmp_path / "run", "--at", "block", "--json"]
+    status, printed, err = call("rank", small_file, *arguments)
     assert status == 0
     assert [layer["layer"] for layer in json.loads(printed)["layers"]] == ["first"]
     assert "second" in err
-    status, _, err = call(small_file, "second", *asked)
+    status, _, err = call("rank", small_file, "second", *arguments)
     assert status == 2
     assert "pooling" in err
 
@@ -129,7 +129,7 @@ def test_what_reconstruct_was_told_of_the_input_stays(call, bars, tmp_path):
     small = ["--starts", "1", "--steps", "2", "--screened", "8"]
     assert run([str(part) for part in (*made, *small)]) == 0
     before = json.loads((out / "run.json").read_text())["input"]
-    assert call(tmp_path / "plain.keras", "--data", bars, "--out", out, "--quiet")[0] == 0
+    assert call("rank", tmp_path / "plain.keras", "--data", bars, "--out", out, "--quiet")[0] == 0
     after = json.loads((out / "run.json").read_text())
     assert after["input"] == before
     assert set(after["settings"]) == {"reconstruct", "rank"}
@@ -166,7 +166,7 @@ def test_bad_input_is_exit_2_and_nothing_written(
         "ONECLASS": f"{tmp_path / 'oneclass.npz'}:train",
         "FEW": f"{tmp_path / 'few.npz'}:train",
     }
-    status, out, err = call(*(names.get(argument, argument) for argument in arguments))
+    status, out, err = call("rank", *(names.get(argument, argument) for argument in arguments))
     assert (status, out) == (2, "")
     assert word in err
     assert "Traceback" not in err
@@ -179,37 +179,47 @@ def test_the_effect_stands_beside_the_ranking(call, small_file, bars, tmp_path):
     from oip.gallery.read_run import layer_evidence
     from oip.run.run import Run
 
-    asked = (small_file, "first", "--data", bars, "--out", tmp_path / "run", "--ablate", "--quiet")
-    asked = (*asked, "--estimator", "kde", "--with-input")
-    status, printed, _ = call(*asked, "--json")
+    arguments = (
+        "rank",
+        small_file,
+        "first",
+        "--data",
+        bars,
+        "--out",
+        tmp_path / "run",
+        "--ablate",
+        "--quiet",
+    )
+    arguments = (*arguments, "--estimator", "kde", "--with-input")
+    status, printed, _ = call(*arguments, "--json")
     assert status == 0
     (layer,) = json.loads(printed)["layers"]
-    known = layer_evidence(Run.open(tmp_path / "run"), 0).ablation
-    assert known is not None
-    assert {name: known[name] for name in layer["ablation"]} == layer["ablation"]
-    effects = {one["map"]: one["loss_increase"] for one in known["maps"]}
+    available = layer_evidence(Run.open(tmp_path / "run"), 0).ablation
+    assert available is not None
+    assert {name: available[name] for name in layer["ablation"]} == layer["ablation"]
+    effects = {row["map"]: row["loss_increase"] for row in available["maps"]}
     assert sorted(effects) == list(range(6))
     maps = layer["estimators"][0]["maps"]
-    wanted = spearmanr([one["mi"] for one in maps], [effects[one["map"]] for one in maps])[0]
+    expected = spearmanr([row["mi"] for row in maps], [effects[row["map"]] for row in maps])[0]
     assert layer["ablation"]["agreement"] == [
-        {"estimator": "kde", "spearman": pytest.approx(wanted)}
+        {"estimator": "kde", "spearman": pytest.approx(expected)}
     ]
     path = tmp_path / "run" / "layers" / "000" / "ablation.json"
     made = path.stat().st_mtime_ns
-    status, printed, _ = call(*asked)
+    status, printed, _ = call(*arguments)
     assert status == 0
     assert path.stat().st_mtime_ns == made
     assert "loss increase without" in printed
     assert f"{effects[maps[0]['map']]:.4f}" in printed
-    assert f"kde and loss without the map: Spearman {wanted:.2f}" in printed
+    assert f"kde and loss without the map: Spearman {expected:.2f}" in printed
     assert "input, of " in printed
-    call(*asked, "--silenced-to", "mean")
+    call(*arguments, "--silenced-to", "mean")
     assert json.loads(path.read_text())["silenced_to"] == "mean"
 
 
 def test_agreement_is_printed_and_a_saturated_order_is_none(call, small_file, bars, tmp_path):
-    asked = (small_file, "first", "--data", bars, "--out", tmp_path / "run", "--quiet")
-    _, printed, _ = call(*asked, "--estimator", "decoder", "--estimator", "kde")
+    arguments = ("rank", small_file, "first", "--data", bars, "--out", tmp_path / "run", "--quiet")
+    _, printed, _ = call(*arguments, "--estimator", "decoder", "--estimator", "kde")
     assert "decoder and kde: Kendall's tau " in printed
 
 
@@ -218,7 +228,84 @@ def test_the_loss_of_other_classes_is_refused(call, small_file, small_images, tm
     path = tmp_path / "two.npz"
     np.savez(path, images=images, labels=labels % 2)
     out = tmp_path / "run"
-    status, _, err = call(small_file, "--data", f"{path}:train", "--out", out, "--ablate")
+    status, _, err = call("rank", small_file, "--data", f"{path}:train", "--out", out, "--ablate")
     assert status == 2
     assert "4 classes of the model's output" in err
+    assert not out.exists()
+
+
+def test_kernels_and_redundancies_are_as_the_gallery_reads_them(call, small_file, bars, tmp_path):
+    out = tmp_path / "run"
+    arguments = (
+        "rank",
+        small_file,
+        "second:3,7",
+        "--data",
+        bars,
+        "--out",
+        out,
+        "--quiet",
+        "--json",
+    )
+    status, printed, err = call(*arguments, "--estimator", "kde", "--kernels", "--redundancy")
+    assert (status, err) == (0, "")
+    (record,) = json.loads(printed)["layers"]
+    evidence = layer_evidence(Run.open(out), 1)
+    assert [row["map"] for row in evidence.kernels["maps"]] == [3, 7]
+    ranked = [row["map"] for row in record["estimators"][0]["maps"]]
+    assert [row["map"] for row in record["kernels"]["maps"]] == ranked
+    kernels = evidence.kernels["maps"][0]
+    assert (kernels["of"], len(kernels["kernels"])) == (6, 6)
+    values = [row["mi"] for row in kernels["kernels"]]
+    assert values == sorted(values, reverse=True)
+    assert np.shape(kernels["kernels"][0]["weights"]) == (3, 3)
+    for number in (3, 7):
+        picture = out / "layers" / "001" / f"kernels-{number:04d}.png"
+        assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert evidence.redundancy.maps.tolist() == [3, 7]
+    assert evidence.redundancy.pairs.shape == (10, 2, 2)
+    assert record["redundancy"]["samples"] == 96
+    assert call("verify", out)[0] == 0
+
+
+def test_what_was_done_is_not_done_again_and_other_maps_are_added(call, small_file, bars, tmp_path):
+    out = tmp_path / "run"
+    rest = ("--data", bars, "--out", out, "--quiet", "--estimator", "kde", "--kernels")
+    assert call("rank", small_file, "second:3", *rest)[0] == 0
+    folder = out / "layers" / "001"
+    first = (folder / "kernels-0003.png").stat().st_mtime_ns
+    assert call("rank", small_file, "second:5", *rest)[0] == 0
+    record = json.loads((folder / "kernels.json").read_text())
+    assert [row["map"] for row in record["maps"]] == [3, 5]
+    assert (folder / "kernels-0003.png").stat().st_mtime_ns == first
+    assert call("rank", small_file, "second:5", *rest, "--seed", "1")[0] == 0
+    record = json.loads((folder / "kernels.json").read_text())
+    assert [row["map"] for row in record["maps"]] == [5]
+
+
+def test_tables(call, small_file, bars, tmp_path):
+    status, printed, _ = call(
+        *("rank", small_file, "first", "--data", bars, "--out", tmp_path / "run", "--quiet"),
+        *("--estimator", "kde", "--kernels", "--redundancy"),
+    )
+    assert status == 0
+    assert "input channel" in printed
+    assert "0 of 1" in printed
+    assert "maps together" in printed
+
+
+def test_layers_without_plain_kernels_are_refused_before_anything_is_written(call, bars, tmp_path):
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [layers.Input((16, 16, 1)), layers.DepthwiseConv2D(3, depth_multiplier=2), layers.Flatten()]
+    )
+    model.save(tmp_path / "deep.keras")
+    out = tmp_path / "run"
+    status, printed, err = call(
+        "rank", tmp_path / "deep.keras", "--data", bars, "--out", out, "--kernels"
+    )
+    assert (status, printed) == (2, "")
+    assert "plain convolution" in err
     assert not out.exists()

@@ -17,8 +17,8 @@ def runs(small_file, tmp_path_factory):
     """Two runs of the small model: parts of the maps, made alike."""
     folder = tmp_path_factory.mktemp("runs")
     for name, layers in (("a", ["first", "second:0-9"]), ("b", ["second:5-69"])):
-        asked = ["reconstruct", str(small_file), *layers, "--out", str(folder / name), *SMALL]
-        assert run(asked) == 0
+        arguments = ["reconstruct", str(small_file), *layers, "--out", str(folder / name), *SMALL]
+        assert run(arguments) == 0
     return folder
 
 
@@ -26,9 +26,9 @@ def test_status(call, runs, tmp_path):
     status, out, _ = call("status", runs / "a")
     assert status == 0
     assert "10 of 70" in out
-    told = json.loads(call("status", runs / "a", "--json")[1])
-    assert [layer["oips"] for layer in told["layers"]] == [6, 10]
-    assert [layer["stability"] for layer in told["layers"]] == [True, True]
+    record = json.loads(call("status", runs / "a", "--json")[1])
+    assert [layer["oips"] for layer in record["layers"]] == [6, 10]
+    assert [layer["stability"] for layer in record["layers"]] == [True, True]
     shutil.copytree(runs / "a", tmp_path / "copy")
     (tmp_path / "copy/layers/001/shard-0000.npz").write_bytes(b"")
     status, out, _ = call("status", tmp_path / "copy")
@@ -52,19 +52,19 @@ def test_verify(call, runs, tmp_path):
 
 
 def test_merge_and_compare(call, runs, tmp_path):
-    asked = ["merge", runs / "a", runs / "b", "--out", tmp_path / "both", "--quiet"]
-    status, out, _ = call(*asked)
+    arguments = ["merge", runs / "a", runs / "b", "--out", tmp_path / "both", "--quiet"]
+    status, out, _ = call(*arguments)
     assert status == 0
     assert "76 maps of 2 layers" in out
-    assert json.loads(call(*asked, "--json")[1])["layers"] == [
+    assert json.loads(call(*arguments, "--json")[1])["layers"] == [
         {"index": 0, "maps": 6},
         {"index": 1, "maps": 70},
     ]
     status, out, _ = call("compare", tmp_path / "both", runs / "a")
     assert status == 0
     assert "10 of 10" in out
-    told = json.loads(call("compare", tmp_path / "both", runs / "b", "--json")[1])
-    assert [len(layer["maps"]) for layer in told["layers"]] == [65]
+    record = json.loads(call("compare", tmp_path / "both", runs / "b", "--json")[1])
+    assert [len(layer["maps"]) for layer in record["layers"]] == [65]
     assert call("export", tmp_path / "both", "second", "--out", tmp_path / "a.npz")[0] == 0
 
 
@@ -90,7 +90,7 @@ def test_cite(call, runs):
 )
 def test_bad_input_is_exit_2_and_nothing_written(call, runs, tmp_path, arguments):
     names = {"NONE": tmp_path / "none", "RUN": runs / "a", "OUT": tmp_path / "out"}
-    status, out, err = call(*(names.get(one, one) for one in arguments))
+    status, out, err = call(*(names.get(row, row) for row in arguments))
     assert (status, out) == (2, "")
     assert err
     assert "Traceback" not in err

@@ -46,9 +46,9 @@ def small(monkeypatch):
 
     def add(name, run):
         module = types.ModuleType(f"small_{name}")
-        told = {"NAME": name, "TITLE": f"About {name}", "SOURCE": "A paper", "MINUTES": 1}
-        told["TAKES"] = ("data", "models") if name == "counts" else ()
-        vars(module).update(told, run=run)
+        record = {"NAME": name, "TITLE": f"About {name}", "SOURCE": "A paper", "MINUTES": 1}
+        record["TAKES"] = ("data", "models") if name == "counts" else ()
+        vars(module).update(record, run=run)
         monkeypatch.setitem(sys.modules, f"small_{name}", module)
         return f"small_{name}"
 
@@ -72,11 +72,11 @@ def test_one_study_writes_its_report_and_goes_on_with_what_is_there(small, call,
     assert (status, out.strip()) == (0, str(tmp_path / "report.html"))
     assert "About counts" in (tmp_path / "report.html").read_text()
     status, out, _ = call("study", "counts", "--out", tmp_path, "--json", "--quiet")
-    told = json.loads(out)
-    took = told.pop("took")["counts"]
+    record = json.loads(out)
+    took = record.pop("took")["counts"]
     assert took == json.loads((tmp_path / "study.json").read_text())["took"]
     assert took["calls"] == 2 and took["seconds"] >= 0 and took["peak_bytes"] > 1 << 20
-    assert told == {
+    assert record == {
         "page": str(tmp_path / "report.html"),
         "studies": ["counts"],
         "stopped": {},
@@ -99,9 +99,9 @@ def test_missing_data_leave_a_report_and_status_1(small, call, tmp_path):
     status, out, err = call("study", "rocks", "--out", tmp_path, "--quiet")
     assert (status, out.strip()) == (1, str(tmp_path / "report.html"))
     assert "moon rocks" in err
-    told = json.loads((tmp_path / "study.json").read_text())
-    assert told["claims"][0]["agrees"] == "not tested"
-    assert "/moon" in told["claims"][0]["found"]
+    record = json.loads((tmp_path / "study.json").read_text())
+    assert record["claims"][0]["agrees"] == "not tested"
+    assert "/moon" in record["claims"][0]["found"]
 
 
 def test_a_study_that_cannot_be_done_leaves_with_2(small, call, tmp_path):
@@ -146,8 +146,8 @@ def test_what_was_done_without_is_told_and_leaves_with_1(small, call, tmp_path):
     status, out, err = call("study", "lacks", "--out", tmp_path, "--json", "--quiet")
     assert status == 1
     assert "lacks: done without: " in err and "far side" in err
-    told = json.loads(out)
-    assert not told["stopped"] and "far side" in told["lacking"]["lacks"][0]
+    record = json.loads(out)
+    assert not record["stopped"] and "far side" in record["lacking"]["lacks"][0]
 
 
 def test_a_defect_in_one_study_does_not_stop_the_others(small, call, tmp_path):
@@ -195,18 +195,18 @@ def test_an_option_that_a_study_does_not_use_is_refused(small, call, tmp_path, o
 
 
 def test_of_several_studies_each_uses_what_it_can(small, call, tmp_path):
-    told = ("study", "counts", "lacks", "--data", "mnist-sample", "--out", tmp_path)
-    _, _, err = call(*told)
+    record = ("study", "counts", "lacks", "--data", "mnist-sample", "--out", tmp_path)
+    _, _, err = call(*record)
     assert "lacks: the option 'data' is not for this study" in err
     assert "counts: the option" not in err
-    shown = {one: json.loads((tmp_path / one / "study.json").read_text()) for one in told[1:3]}
+    shown = {row: json.loads((tmp_path / row / "study.json").read_text()) for row in record[1:3]}
     assert shown["counts"]["settings"]["data"] == ["mnist-sample"]
     assert shown["lacks"]["settings"]["data"] == []
     assert "The option 'data' is not for this study" in shown["lacks"]["notes"][0]
 
 
 @pytest.mark.parametrize(
-    ("sources", "words"),
+    ("sources", "text"),
     [
         (["mnist-sample:test"], "both parts"),
         (["mnist-sample", "mnist-sample"], "different names"),
@@ -216,9 +216,9 @@ def test_of_several_studies_each_uses_what_it_can(small, call, tmp_path):
         (["mnits"], "Did you mean 'mnist'"),
     ],
 )
-def test_sources_that_cannot_be_told_apart_or_are_not_there(small, call, tmp_path, sources, words):
+def test_sources_that_cannot_be_told_apart_or_are_not_there(small, call, tmp_path, sources, text):
     named = [word for source in sources for word in ("--data", source)]
     status, _, err = call("study", "counts", *named, "--out", tmp_path / "out")
     assert status == 2
-    assert words in err
+    assert text in err
     assert not (tmp_path / "out").exists()

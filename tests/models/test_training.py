@@ -34,13 +34,13 @@ TRAIN, TEST = bars(96, 0, "bars:train"), bars(40, 1, "bars:test")
 def test_a_training_end_to_end(tmp_path: Path) -> None:
     import keras
 
-    told: list[tuple[str, int, int]] = []
+    record: list[tuple[str, int, int]] = []
     out = tmp_path / "new" / "bars.keras"
-    result = train("conv-stack", TRAIN, TEST, QUICK, out, lambda *args: told.append(args))
+    result = train("conv-stack", TRAIN, TEST, QUICK, out, lambda *args: record.append(args))
     assert result.accuracy > 0.9
     assert result.losses[-1] < 0.5 * result.losses[0]
     assert len(result.losses) == 6
-    assert told == [("training", step, 36) for step in range(37)]
+    assert record == [("training", step, 36) for step in range(37)]
     assert sorted(path.name for path in out.parent.iterdir()) == ["bars.keras", "bars.oip.json"]
 
     model = keras.models.load_model(out)
@@ -66,24 +66,24 @@ def test_a_training_end_to_end(tmp_path: Path) -> None:
 
 def test_the_seed_decides(tmp_path: Path) -> None:
     short = dataclasses.replace(QUICK, epochs=1)
-    first, again = (
+    first, second = (
         train("conv-stack", TRAIN, TEST, short, tmp_path / f"{name}.keras") for name in "ab"
     )
     other = train(
         "conv-stack", TRAIN, TEST, dataclasses.replace(short, seed=1), tmp_path / "c.keras"
     )
-    assert first.losses == pytest.approx(again.losses, rel=1e-4)
+    assert first.losses == pytest.approx(second.losses, rel=1e-4)
     assert first.losses != pytest.approx(other.losses, rel=1e-4)
 
 
 def test_a_callback_watches(tmp_path: Path) -> None:
     import keras
 
-    seen: list[int] = []
-    watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    visible: list[int] = []
+    watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: visible.append(epoch))
     settings = dataclasses.replace(QUICK, epochs=2)
     train("conv-stack", TRAIN, TEST, settings, tmp_path / "a.keras", record=watcher)
-    assert seen == [0, 1]
+    assert visible == [0, 1]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -49,7 +49,7 @@ def test_the_version_is_told(call):
 
 def test_settings_of_the_library_are_named_as_options():
     command = root.get_command(None, "reconstruct")
-    for text, wanted in (
+    for text, expected in (
         ("input std: expected 1; received 2.", "--input-std: expected 1; received 2."),
         ("steps: no", "--steps: no"),
         ("layer: expected one of a; received b.", "layer: expected one of a; received b."),
@@ -57,7 +57,7 @@ def test_settings_of_the_library_are_named_as_options():
     ):
         error = SettingsError(text)
         name_option(error, command)
-        assert str(error) == wanted
+        assert str(error) == expected
 
 
 def test_parameters_in_hints_are_named_as_options():
@@ -78,8 +78,8 @@ def test_layers_are_listed(call, small_file):
     assert status == 0
     layers = json.loads(out)["layers"]
     assert [layer["layer"] for layer in layers] == ["first", "second"]
-    wanted = {"index": 1, "layer": "second", "class": "Conv2D", "maps": 70, "size": [5, 5]}
-    assert wanted.items() <= layers[1].items()
+    expected = {"index": 1, "layer": "second", "class": "Conv2D", "maps": 70, "size": [5, 5]}
+    assert expected.items() <= layers[1].items()
     assert (layers[1]["receptive_field"], layers[1]["jump"]) == ([8, 8], [2, 2])
     status, out, _ = call("layers", small_file)
     assert status == 0
@@ -88,11 +88,11 @@ def test_layers_are_listed(call, small_file):
 
 def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path):
     out = tmp_path / "run"
-    asked = ["reconstruct", small_file, "second:0-3", "@0", "--out", out, "--data", small_data]
-    status, printed, err = call(*asked, *SMALL, "--json")
+    arguments = ["reconstruct", small_file, "second:0-3", "@0", "--out", out, "--data", small_data]
+    status, printed, err = call(*arguments, *SMALL, "--json")
     assert (status, err) == (0, "")
-    told = json.loads(printed)
-    assert [(layer["layer"], len(layer["maps"])) for layer in told["layers"]] == [
+    record = json.loads(printed)
+    assert [(layer["layer"], len(layer["maps"])) for layer in record["layers"]] == [
         ("first", 6),
         ("second", 4),
     ]
@@ -106,11 +106,11 @@ def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path)
         "n_null",
         "steps",
         "reason",
-    } <= set(told["layers"][0]["maps"][0])
+    } <= set(record["layers"][0]["maps"][0])
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
-    assert [layer["unseen_pixels"] for layer in told["layers"]] == [0, 0]
-    assert told["layers"][1]["pixels"] == 256
-    status, printed, _ = call(*asked, *SMALL)
+    assert [layer["unseen_pixels"] for layer in record["layers"]] == [0, 0]
+    assert record["layers"][1]["pixels"] == 256
+    status, printed, _ = call(*arguments, *SMALL)
     assert status == 0
     assert "responsive" in printed
     assert "medoids" in printed  # ten maps are few
@@ -128,8 +128,8 @@ def test_reconstruct_export_and_going_on(call, small_file, small_data, tmp_path)
 
 def test_what_the_user_has_is_not_changed(call, small_file, small_data, tmp_path):
     before = [path.read_bytes() for path in (small_file, small_data)]
-    asked = ["reconstruct", small_file, "first", "--data", small_data, "--out", tmp_path / "r"]
-    assert call(*asked, *SMALL)[0] == 0
+    arguments = ["reconstruct", small_file, "first", "--data", small_data, "--out", tmp_path / "r"]
+    assert call(*arguments, *SMALL)[0] == 0
     assert [path.read_bytes() for path in (small_file, small_data)] == before
 
 
@@ -145,13 +145,13 @@ def test_nan_in_one_map_is_done_in_part_and_nan_in_all_is_bad_input(call, small_
         path = tmp_path / f"nan{status}.keras"
         model.save(path)
         out = tmp_path / f"run{status}"
-        found, printed, err = call("reconstruct", path, "first", "--out", out, *SMALL, "--json")
-        assert found == status
+        result, printed, err = call("reconstruct", path, "first", "--out", out, *SMALL, "--json")
+        assert result == status
         if status == 2:
             assert "NaN" in err
             assert not out.exists()
             continue
-        verdicts = [one["verdict"] for one in json.loads(printed)["layers"][0]["maps"]]
+        verdicts = [item["verdict"] for item in json.loads(printed)["layers"][0]["maps"]]
         assert verdicts.count("failed") == 1
         assert "failed" in err
 

@@ -10,7 +10,7 @@ from oip.models.training_settings import keras_optimizer
 
 
 @pytest.mark.parametrize(
-    "told",
+    "record",
     [
         {"epochs": 0},
         {"epochs": 1.5},
@@ -26,9 +26,9 @@ from oip.models.training_settings import keras_optimizer
         {"seed": -1},
     ],
 )
-def test_values_outside_are_refused(told: dict[str, Any]) -> None:
+def test_values_outside_are_refused(record: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
-        TrainSettings(**{"epochs": 1, **told})
+        TrainSettings(**{"epochs": 1, **record})
 
 
 @pytest.mark.parametrize(

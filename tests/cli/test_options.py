@@ -1,4 +1,4 @@
-"""What a model is fed, as the command line settles it."""
+"""The input of a model, as the command line sets it."""
 
 import json
 
@@ -29,11 +29,11 @@ def two(tmp_path_factory):
 
 def test_layers_lists_the_inputs_and_what_depends_on_them(two, capsys):
     assert run(["layers", str(two), "--json", "--input", "b"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    names = {layer["index"]: layer["layer"] for layer in told["layers"]}
+    record = json.loads(capsys.readouterr().out)
+    names = {layer["index"]: layer["layer"] for layer in record["layers"]}
     inputs = [
-        (one["name"], one["images"], *(names[index] for index in one["layers"]))
-        for one in told["inputs"]
+        (row["name"], row["images"], *(names[index] for index in row["layers"]))
+        for row in record["inputs"]
     ]
     assert inputs == [("a", False, "left"), ("b", True, "right")]
     assert run(["layers", str(two)]) == 0
@@ -58,8 +58,8 @@ def test_the_input_that_is_told_takes_the_images(two, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)
     np.savez(data, images=images)
     out = tmp_path / "run"
-    told = ["--input", "b", "--data", str(data), "--out", str(out), "--json"]
-    assert run(["reconstruct", str(two), "right", *told, *QUICK]) == 0
+    record = ["--input", "b", "--data", str(data), "--out", str(out), "--json"]
+    assert run(["reconstruct", str(two), "right", *record, *QUICK]) == 0
     assert json.loads(capsys.readouterr().out)["layers"][0]["layer"] == "right"
     settled = json.loads((out / "run.json").read_text())["input"]
     assert (settled["name"], settled["shape"]) == ("b", [8, 8, 1])
