@@ -81,10 +81,10 @@ def test_values_are_those_of_the_model(network, small_model, small_images):
     from oip.network.responses import output_values
 
     images = small_images[0][:3]
-    for layer, name in zip(network.shown_layers(), ["first", "pool", "second", None], strict=True):
+    for info, name in zip(network.shown_layers(), ["first", "pool", "second", None], strict=True):
         layer = small_model.layers[-1] if name is None else small_model.get_layer(name)
         correct = np.asarray(keras.Model(small_model.inputs[0], layer.output)(images * 1.0))
-        values = output_values(network, images, layer, np.arange(layer.maps))
+        values = output_values(network, images, info, np.arange(info.maps))
         assert np.allclose(values, np.moveaxis(correct, -1, 1), atol=1e-5)
 
 
