@@ -56,10 +56,6 @@ class RawEstimate:
     least: float = 0.0
     """The value without any information, from which the estimate rises to its ceiling: the entropy
     of the noise where x is measured with noise added."""
-    draws: np.ndarray | None = None
-    """(draws,): the estimate from random halves; filled by the caller of the estimator."""
-    null: np.ndarray | None = None
-    """(shuffles,): the estimate from shuffled samples; filled by the caller of the estimator."""
     notices: tuple[str, ...] = ()
     """What a reader has to know before using the number: a bias, a broken assumption."""
 
