@@ -254,9 +254,10 @@ def test_bad_records_are_refused(model, bars, tmp_path):
     path = tmp_path / "record" / "layer-001.npz"
     with np.load(path) as arrays:
         told = dict(arrays)
-    np.savez(path, **{**told, "steps": told["steps"][:1]})
-    with pytest.raises(RunError, match="other steps"):
-        mi.TrainingRecord.open(tmp_path)
+    for steps, word in ((told["steps"] + 1, "other steps"), (told["steps"][:1], "layer-001.npz")):
+        np.savez(path, **{**told, "steps": steps})
+        with pytest.raises(RunError, match=word):
+            mi.TrainingRecord.open(tmp_path)
 
 
 def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(model, bars, tmp_path):
