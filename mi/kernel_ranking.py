@@ -188,7 +188,7 @@ def rank_kernels(
     call = convolution_call(sample.network, sample.layer)
     check_plain(call, sample.layer)
     _check_size(call, len(sample))
-    parts = _partial_responses(sample.network, call, sample.images, number)
+    parts = partial_responses(sample.network, call, sample.images, number)
     if not np.isfinite(parts).all():
         raise NoFiniteResponses.of(f"{sample.layer.name}:{number}")
     (block,) = sample.responses()
@@ -231,7 +231,7 @@ def _check_size(call: Call, samples: int) -> None:
         raise SettingsError(expected("partial responses", most, f"{size >> 20} MiB", hint))
 
 
-def _partial_responses(network: Network, call: Call, images: np.ndarray, number: int) -> np.ndarray:
+def partial_responses(network: Network, call: Call, images: np.ndarray, number: int) -> np.ndarray:
     """Return (n, inputs, nodes) float32: what each kernel adds to the map's pre-activation."""
     import tensorflow as tf
 
