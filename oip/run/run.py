@@ -16,10 +16,9 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -138,11 +137,6 @@ class Run(RunFolder):
     def layers(self) -> list[LayerRecord]:
         """Every layer with maps of the model, as `oip layers` prints them."""
         return self.record.layers
-
-    @cached_property
-    def info(self) -> dict[str, Any]:
-        """The content of run.json as plain values."""
-        return self.record.content()
 
     def layer(self, index: int) -> LayerRecord:
         """Return the layer of an index."""

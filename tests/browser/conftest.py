@@ -8,6 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -130,7 +131,9 @@ def objective_site(tmp_path_factory):
     """index.html of a layer and of images that were grown for other objectives."""
     run = _runs().make_run(tmp_path_factory.mktemp("objectives") / "run", ranked=(0,))
     names = [f"class:{number} - <img src=x onerror=alert(1)>" for number in range(40)]
-    run.info["layers"][1].update(layer="objectives", objectives=names)
+    first, second = run.layers
+    objectives = msgspec.structs.replace(second, name="objectives", objectives=names)
+    run.record = msgspec.structs.replace(run.record, layers=[first, objectives])
     return gallery.build(run)
 
 
