@@ -39,20 +39,11 @@ _SEPARATION = 1e-9
 
 
 def sorted_entropies(rows: np.ndarray) -> np.ndarray:
-    """Return the differential entropy of every row, in nats.
+    """Return the differential entropy (d,) of sorted rows (d, n) in nats, -inf of a constant one.
 
     A histogram of about sqrt(n) equal bins between the extremes:
-    H = -sum_k p_k ln p_k + (K - 1) / 2n + ln(width), the second term for K bins that are occupied.
-
-    Args:
-        rows: (d, n), each sorted; finite.
-
-    Returns:
-        (d,); minus infinity for a constant row.
-
-    References:
-        G. A. Miller: Note on the bias of information estimates. Information theory in psychology,
-        1955.
+    H = -sum_k p_k ln p_k + (K - 1) / 2n + ln(width), the second term (G. A. Miller, 1955) for K
+    bins that are occupied.
     """
     n = rows.shape[1]
     bins = bin_count(n)
@@ -174,13 +165,10 @@ _LEVELS = 65535
 
 
 def rotation(kind: Rotation, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return an orthogonal matrix (d, d) to be multiplied with rows (d, n) from the left.
+    """Return an orthogonal matrix (d, d) to be multiplied with Gaussian rows (d, n) from the left.
 
-    Args:
-        kind: `pca`, the principal axes; `ica`, independent components of the whitened rows
-            (FastICA); `random`, uniform over all rotations and reflections.
-        rows: (d, n), a Gaussian coordinate each.
-        rng: for `ica` and `random`.
+    `pca`: the principal axes; `ica`: independent components of the whitened rows (FastICA);
+    `random`: uniform over all rotations and reflections.
     """
     d, n = rows.shape
     if kind == "random":
@@ -213,12 +201,8 @@ def gaussianized(
     The sum is too large by about layers x d x a bias of the entropies that depends on n alone:
     `expected_sums` has it for independent coordinates.
 
-    Args:
-        x: (n, d), finite. Equal values of a coordinate are put in a random order, so that a
-            constant coordinate is independent of the others.
-        layers: 1 or more.
-        kind: of the rotations.
-        rng: for ties and rotations.
+    Equal values of a coordinate are put in a random order, so that a constant coordinate is
+    independent of the others.
 
     Returns:
         The sum over layers, and (n, d): normal scores of the coordinates after the last rotation.
@@ -322,6 +306,9 @@ class Destructor:
     N(0, I); the density of x follows from the derivative:
     log p(x) = log N(D(x); 0, I) + log |det dD/dx|.
 
+    Methods raise DataError for arrays that cannot be used or have another number of columns than
+    the fitted one, and where nothing was fitted.
+
     Attributes after `fit`:
         removed: (layers,) total correlation that each layer removed, in nats: sum_d H(before its
             rotation) - sum_d H(after).
@@ -375,17 +362,7 @@ class Destructor:
         self._fitted: list[Layer] = []
 
     def fit(self, x: np.ndarray) -> Destructor:
-        """Fit the layers to samples.
-
-        Args:
-            x: (n, d) numbers, finite; no column is constant.
-
-        Returns:
-            Itself.
-
-        Raises:
-            DataError: x cannot be used.
-        """
+        """Fit the layers to samples (n, d), finite, without constant columns; return itself."""
         rows = np.ascontiguousarray(check_numbers("x", x).T)
         flat = np.flatnonzero(np.ptp(rows, axis=1) == 0)
         if flat.size:
@@ -427,22 +404,14 @@ class Destructor:
         return float(self.removed.sum())
 
     def transform(self, x: np.ndarray) -> np.ndarray:
-        """Map data (n, d) to nearly independent N(0, 1).
-
-        Raises:
-            DataError: x cannot be used, or has another number of columns.
-        """
+        """Map data (n, d) to nearly independent N(0, 1)."""
         rows = self._rows("x", x)
         for layer in self._fitted:
             rows = layer.transform(rows)
         return rows.T
 
     def inverse(self, z: np.ndarray) -> np.ndarray:
-        """Map the results (n, d) of `transform` back to data.
-
-        Raises:
-            DataError: z cannot be used, or has another number of columns.
-        """
+        """Map the results (n, d) of `transform` back to data."""
         rows = self._rows("z", z)
         for layer in reversed(self._fitted):
             rows = layer.inverse(rows)
@@ -453,7 +422,6 @@ class Destructor:
 
         Raises:
             SettingsError: `count` is not 1 or more.
-            DataError: nothing was fitted.
         """
         check_whole("destructor: count", count)
         self._check_fitted()
@@ -461,19 +429,11 @@ class Destructor:
         return self.inverse(draw.standard_normal((count, self._columns)))
 
     def log_jacobian(self, x: np.ndarray) -> np.ndarray:
-        """Return log |det dD/dx| (n,) in nats; its mean is the second term of eq. 6.
-
-        Raises:
-            DataError: x cannot be used, or has another number of columns.
-        """
+        """Return log |det dD/dx| (n,) in nats; its mean is the second term of eq. 6."""
         return self._mapped(x)[1]
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        """Return log p(x) (n,) in nats (eq. 3).
-
-        Raises:
-            DataError: x cannot be used, or has another number of columns.
-        """
+        """Return log p(x) (n,) in nats (eq. 3)."""
         rows, slopes = self._mapped(x)
         return slopes - 0.5 * (rows * rows + math.log(2 * math.pi)).sum(axis=0)
 

@@ -159,17 +159,10 @@ def matrix_bytes(n: int) -> int:
 
 
 def squared_distances(x: np.ndarray, byte_budget: int = MATRIX_BUDGET) -> np.ndarray:
-    """Return squared Euclidean distances between the rows of x, where all are needed at once.
-
-    Args:
-        x: (n, d), finite.
-        byte_budget: bytes of the largest matrix that is allowed.
-
-    Returns:
-        (n, n) float64, symmetric, 0 or more, exactly 0 on the diagonal and between equal rows.
+    """Return the distances (n, n) between the rows of x as one matrix, see `Distances.blocks`.
 
     Raises:
-        SettingsError: n is too large for one matrix.
+        SettingsError: n is too large for one matrix of `byte_budget` bytes.
     """
     n = len(x)
     if matrix_bytes(n) > byte_budget:

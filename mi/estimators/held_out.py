@@ -108,13 +108,7 @@ class OneVsRest:
     """
 
     def __init__(self, odds: np.ndarray, codes: np.ndarray, weights: np.ndarray):
-        """Compute the values.
-
-        Args:
-            odds: (classes, n) log-probabilities, held out.
-            codes: (n,) int, the labels.
-            weights: (draws, n) how often each sample is drawn.
-        """
+        """Take log-probabilities (classes, n), labels (n,), and weights (draws, n) of samples."""
         classes, n = odds.shape
         rest = np.stack(
             [np.logaddexp.reduce(np.delete(odds, c, axis=0), axis=0) for c in range(classes)]
@@ -465,11 +459,8 @@ class Predictive(HeldOut):
 def mixture(probabilities: np.ndarray) -> np.ndarray:
     """Return weights (members,) that maximize the mean log of the mixture's probabilities, sum 1.
 
-    Steps of expectation and maximization from equal weights, with a prior of half a sample for
-    every member, so that none is 0.
-
-    Args:
-        probabilities: (members, n) of each sample's own class by each member.
+    From probabilities (members, n) of each sample's own class, by steps of expectation and
+    maximization from equal weights. A prior of half a sample a member leaves none at 0.
     """
     count, n = probabilities.shape
     weights = np.full(count, 1.0 / count)

@@ -152,45 +152,29 @@ class KernelAccumulator:
         draws = plan.halves.shape[1]
         if not draws:
             return
-        if not plan.one_vs_rest:
-            self._drawn += np.log(self._half_ratio(rows, kernel)).sum(axis=0) / plan.half_size
-            return
         step = max(1, plan.byte_budget // 8 // (4 * len(plan.counts) * draws))
         for start in range(rows.start, rows.stop, step):
             part = slice(start, min(start + step, rows.stop))
-            self._add_half_classes(part, kernel[start - rows.start : part.stop - rows.start])
+            self._add_half_rows(part, kernel[start - rows.start : part.stop - rows.start])
 
-    def _half_ratio(self, rows: slice, kernel: np.ndarray) -> np.ndarray:
-        """Return the mean over the own class in a half over the mean over all of it (rows, draws).
-
-        1 for samples that are not in the half.
-        """
-        plan = self._plan
-        everything = matmul(kernel, plan.halves)
-        own = np.empty_like(everything)
-        for code, columns, inside in plan.parts(rows):
-            if inside.start < inside.stop:
-                mean = (
-                    matmul(kernel[inside, columns], plan.halves[columns]) / plan.half_counts[code]
-                )
-                own[inside] = mean * plan.half_size
-        # Outside the half a kernel sum may be 0; its logarithm is not needed.
-        return np.divide(own, everything, out=np.ones_like(own), where=plan.halves[rows] > 0)
-
-    def _add_half_classes(self, rows: slice, kernel: np.ndarray) -> None:
-        """Do `add_halves` from the sums over every class, kept in single precision."""
+    def _add_half_rows(self, rows: slice, kernel: np.ndarray) -> None:
+        """Do `add_halves` for some rows; sums over every class are kept in single precision."""
         plan = self._plan
         size, within = plan.half_size, plan.halves[rows]
-        sums = np.empty((len(plan.counts), *within.shape), np.float32)
+        sums = np.empty((len(plan.counts) if plan.one_vs_rest else 0, *within.shape), np.float32)
         everything, own = np.zeros(within.shape), np.empty(within.shape)
         for code, columns, inside in plan.parts(rows):
             part = matmul(kernel[:, columns], plan.halves[columns])
             everything += part
-            sums[code] = part
             own[inside] = part[inside] * (size / plan.half_counts[code])
+            if plan.one_vs_rest:
+                sums[code] = part
+        # Outside the half a kernel sum may be 0; its logarithm is not needed.
         drawn = within > 0
         ratio = np.divide(own, everything, out=np.ones_like(own), where=drawn)
         self._drawn += np.log(ratio).sum(axis=0) / size
+        if not plan.one_vs_rest:
+            return
         sums *= np.divide(size, everything, out=np.zeros_like(own), where=drawn).astype(np.float32)
         _sum_of_rest(sums, size)
         rest = size - plan.half_counts

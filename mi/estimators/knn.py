@@ -413,10 +413,7 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance (n,) to the k-th neighbor, and the indices (n, k) of all k by distance.
 
-    Args:
-        x: (n, d) float64.
-        k: under n; a sample is no neighbor of its own.
-        byte_budget: of distances that are compared at once.
+    A sample is no neighbor of its own; k is under n.
     """
     if x.shape[1] <= _TREE_DIMENSIONS:
         from scipy.spatial import KDTree
@@ -450,12 +447,9 @@ def nearest_of(
 
 
 def within(x: np.ndarray, radius: np.ndarray, byte_budget: int = BLOCK_BUDGET) -> np.ndarray:
-    """Count the samples (n,) at most `radius` from each, itself among them.
+    """Count the samples (n,) at most `radius` (n,) from each, itself among them.
 
-    Args:
-        x: (n, d) float64.
-        radius: (n,); for what is nearer than r, give the float before r.
-        byte_budget: of distances that are compared at once.
+    To count those that are nearer than r, give the float before r.
     """
     n, d = x.shape
     if d == 1:

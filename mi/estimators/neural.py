@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -133,6 +132,8 @@ def _log_mean_exp(values: np.ndarray, axis: int | None = None) -> np.ndarray:
 
 
 Kind = Literal["separable", "joint"]
+Samples = tuple[np.ndarray, np.ndarray]
+"""x (n, dx) and y (n, dy) float32, pairs."""
 KINDS = ("separable", "joint")
 _EMBEDDING = 32
 _SCORES_AT_ONCE = 1 << 16
@@ -163,7 +164,7 @@ class Critic:
         """The weights that are trained."""
         return [weight for network in self._networks for weight in network.trainable_variables]
 
-    def tensor(self, x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> Tensor:
+    def tensor(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the scores (a, b) of every x (a, dx) with every y (b, dy)."""
         import tensorflow as tf
 
@@ -176,71 +177,15 @@ class Critic:
 
     def scores(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the scores (a, b) float64, computed some rows at a time."""
+        import tensorflow as tf
+
         step = max(1, _SCORES_AT_ONCE // len(y))
+        all_y = tf.constant(y)
         parts = [
-            np.asarray(self.tensor(x[start : start + step], y), np.float64)
+            self.tensor(tf.constant(x[start : start + step]), all_y).numpy()
             for start in range(0, len(x), step)
         ]
-        return np.concatenate(parts)
-
-
-def train(
-    critic: Critic,
-    x: np.ndarray,
-    y: np.ndarray,
-    check: tuple[np.ndarray, np.ndarray],
-    objective: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    value: Callable[[np.ndarray], float],
-    steps: int,
-    batch: int,
-    rate: float,
-    seed: int,
-) -> None:
-    """Train a critic (Adam) and leave it in the state that was best on other pairs.
-
-    Args:
-        critic: whose weights are changed.
-        x, y: (n, dx) and (n, dy) float32, pairs.
-        check: other pairs, by which the best state is chosen.
-        objective: scores and a state -> the value to be maximized, and the next state.
-        value: the bound, from scores of all pairs of the check.
-        steps: at the most.
-        batch: pairs a step.
-        rate: of Adam.
-        seed: of the batches.
-    """
-    import keras
-    import tensorflow as tf
-
-    adam = keras.optimizers.Adam(rate)
-    weights = critic.weights
-    adam.build(weights)
-
-    @tf.function(reduce_retracing=True)
-    def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
-        with tf.GradientTape() as tape:
-            maximized, state = objective(critic.tensor(first, second), state)
-            loss = -maximized
-        adam.apply(tape.gradient(loss, weights), weights)
-        return state
-
-    draw = seeds.generator(seed, "neural batches")
-    state = tf.constant(0.0)
-    best, best_weights, idle = -np.inf, [weight.numpy() for weight in weights], 0
-    for index in range(1, steps + 1):
-        rows = draw.permutation(len(x))[:batch]
-        state = step(tf.constant(x[rows]), tf.constant(y[rows]), state)
-        if index % _CHECK_STEPS and index < steps:
-            continue
-        checked = value(critic.scores(*check))
-        if checked > best:
-            best, best_weights, idle = checked, [weight.numpy() for weight in weights], 0
-        else:
-            idle += 1
-            if idle == _PATIENCE:
-                break
-    for weight, saved in zip(weights, best_weights, strict=True):
-        weight.assign(saved)
+        return np.concatenate(parts).astype(np.float64)
 
 
 def _network(width: int, units: int, out: int, seed: int) -> keras.Sequential:
@@ -324,22 +269,48 @@ class _Neural(LabelEstimator):
         first, second = _scaled(x, used), _scaled(y, used)
         weights_seed = seeds.derived_seed(seed, "neural critic")
         critic = Critic(self.critic, x.shape[1], y.shape[1], self.units, weights_seed)
-        train(
-            critic,
-            first[used],
-            second[used],
-            (first[check], second[check]),
-            self._objective,
-            self._measured,
-            self.steps,
-            min(self.batch, len(used)),
-            self.rate,
-            seed,
-        )
+        self._train(critic, (first[used], second[used]), (first[check], second[check]), seed)
         blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
         values = [self._measured(critic.scores(first[rows], second[rows])) for rows in blocks]
         value = float(np.average(values, weights=[len(rows) for rows in blocks]))
         return RawEstimate(value, ceiling=self._ceiling(n))
+
+    def _train(self, critic: Critic, pairs: Samples, check: Samples, seed: int) -> None:
+        """Train a critic by Adam and leave it in the state that was best on the check's pairs."""
+        import keras
+        import tensorflow as tf
+
+        adam = keras.optimizers.Adam(self.rate)
+        weights = critic.weights
+        adam.build(weights)
+
+        @tf.function(reduce_retracing=True)
+        def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
+            with tf.GradientTape() as tape:
+                maximized, state = self._objective(critic.tensor(first, second), state)
+                loss = -maximized
+            adam.apply(tape.gradient(loss, weights), weights)
+            return state
+
+        draw = seeds.generator(seed, "neural batches")
+        x, y = pairs
+        batch = min(self.batch, len(x))
+        state = tf.constant(0.0)
+        best, best_weights, idle = -np.inf, [weight.numpy() for weight in weights], 0
+        for index in range(1, self.steps + 1):
+            rows = draw.permutation(len(x))[:batch]
+            state = step(tf.constant(x[rows]), tf.constant(y[rows]), state)
+            if index % _CHECK_STEPS and index < self.steps:
+                continue
+            value = self._measured(critic.scores(*check))
+            if value > best:
+                best, best_weights, idle = value, [weight.numpy() for weight in weights], 0
+            else:
+                idle += 1
+                if idle == _PATIENCE:
+                    break
+        for weight, saved in zip(weights, best_weights, strict=True):
+            weight.assign(saved)
 
     def _measured(self, scores: np.ndarray) -> float:
         return self._bound(scores)

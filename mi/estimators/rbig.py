@@ -219,7 +219,10 @@ class Rbig(LabelEstimator):
         if not x.shape[1] or not y.shape[1]:
             return RawEstimate(0.0)
         if self.stopping == "paper":
-            both = np.concatenate([self._paper(side, seed).transform(side) for side in (x, y)], 1)
+            both = np.concatenate(
+                [self._destructor(_MOST_LAYERS, seed).fit(side).transform(side) for side in (x, y)],
+                1,
+            )
             return self._total(both, None, seed)
         together, bias = self._blocks(x, y, seed)
         return RawEstimate(together(None) - bias)
@@ -336,7 +339,7 @@ class Rbig(LabelEstimator):
         if d < 2:
             return RawEstimate(0.0)
         if self.stopping == "paper":
-            fitted = self._paper(x, seed)
+            fitted = self._destructor(_MOST_LAYERS, seed).fit(x)
             notice = (
                 f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
             )
@@ -354,9 +357,6 @@ class Rbig(LabelEstimator):
 
     def _block_layers(self, n: int) -> int:
         return self.block_layers or max(1, min(_MOST_OF_BLOCKS, n // _SAMPLES_A_LAYER))
-
-    def _paper(self, x: np.ndarray, seed: int) -> Destructor:
-        return Destructor(_MOST_LAYERS, self.rotation, "paper", seed).fit(x)
 
     def _destructor(self, layers: int, seed: int) -> Destructor:
         if self.stopping == "paper":

@@ -25,80 +25,33 @@ def _entry(location: str, *quantities: Quantity, **kinds: bool) -> Entry:
     return Entry(location, Abilities(frozenset(quantities), **kinds))
 
 
+_LABEL, _PAIR, _CONDITIONAL = "label_information", "information", "conditional_information"
+_NUMBERS = (_LABEL, _PAIR, _CONDITIONAL, "entropy", "total_correlation", "divergence")
+_LABELS = ("discrete_information", "label_entropy", "input_information")
+
 TABLE = {
-    "decoder": _entry("held_out.Decoder", "label_information", held_out=True, cheap_null=True),
-    "predictive": _entry(
-        "held_out.Predictive", "label_information", held_out=True, cheap_null=True
-    ),
-    "kde": _entry("kde.Kde", "label_information", "entropy", "input_information"),
-    "binning": _entry(
-        "binning.Binning",
-        "label_information",
-        "information",
-        "discrete_information",
-        "conditional_information",
-        "entropy",
-        "label_entropy",
-        "total_correlation",
-        "divergence",
-        "input_information",
-        cheap_null=True,
-    ),
-    "ksg": _entry(
-        "knn.Ksg",
-        "label_information",
-        "information",
-        "conditional_information",
-        "entropy",
-        "total_correlation",
-        "divergence",
-    ),
-    "gaussian": _entry(
-        "gaussian.Gaussian",
-        "label_information",
-        "information",
-        "conditional_information",
-        "entropy",
-        "total_correlation",
-        "divergence",
-    ),
-    "vme": _entry(
-        "von_mises.Vme",
-        "label_information",
-        "information",
-        "conditional_information",
-        "entropy",
-        "total_correlation",
-        "divergence",
-    ),
+    "decoder": _entry("held_out.Decoder", _LABEL, held_out=True, cheap_null=True),
+    "predictive": _entry("held_out.Predictive", _LABEL, held_out=True, cheap_null=True),
+    "kde": _entry("kde.Kde", _LABEL, "entropy", "input_information"),
+    "binning": _entry("binning.Binning", *_NUMBERS, *_LABELS, cheap_null=True),
+    "ksg": _entry("knn.Ksg", *_NUMBERS),
+    "gaussian": _entry("gaussian.Gaussian", *_NUMBERS),
+    "vme": _entry("von_mises.Vme", *_NUMBERS),
     "rbig": _entry(
-        "rbig.Rbig",
-        "label_information",
-        "information",
-        "entropy",
-        "total_correlation",
-        "negentropy",
-        "divergence",
+        "rbig.Rbig", _LABEL, _PAIR, "entropy", "total_correlation", "negentropy", "divergence"
     ),
     "renyi": _entry(
         "renyi.Renyi",
-        "label_information",
-        "information",
-        "discrete_information",
-        "conditional_information",
-        "conditional_label_information",
-        "entropy",
-        "label_entropy",
-        "total_correlation",
-        "input_information",
+        *(_LABEL, _PAIR, _CONDITIONAL, "conditional_label_information"),
+        *("entropy", "total_correlation", *_LABELS),
     ),
     "dse": _entry("diffusion.Dse", "entropy", "input_information"),
-    "dsmi": _entry("diffusion.Dsmi", "label_information", "information"),
+    "dsmi": _entry("diffusion.Dsmi", _LABEL, _PAIR),
     # SMILE may be too large, and InfoNCE has a ceiling of its own: neither counts as a bound.
-    "mine": _entry("neural.Mine", "label_information", "information", held_out=True),
-    "smile": _entry("neural.Smile", "label_information", "information"),
-    "infonce": _entry("neural.InfoNce", "label_information", "information"),
-    "nwj": _entry("neural.Nwj", "label_information", "information", held_out=True),
+    "mine": _entry("neural.Mine", _LABEL, _PAIR, held_out=True),
+    "smile": _entry("neural.Smile", _LABEL, _PAIR),
+    "infonce": _entry("neural.InfoNce", _LABEL, _PAIR),
+    "nwj": _entry("neural.Nwj", _LABEL, _PAIR, held_out=True),
 }
 """Name -> entry, in the order in which estimators are listed."""
 

@@ -22,15 +22,9 @@ from oip.mi.estimators.gram import cut
 
 
 def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
-    """Return S_alpha of matrices.
+    """Return S_alpha (...,), 0 to ln n, of symmetric, positive semidefinite matrices (..., n, n).
 
-    Args:
-        a: (..., n, n), symmetric, positive semidefinite, of any positive trace: each is divided by
-            its own.
-        alpha: above 0.
-
-    Returns:
-        (...,) in nats, 0 to ln n.
+    Each is divided by its own trace; alpha is above 0.
     """
     trace = np.trace(a, axis1=-2, axis2=-1)
     if alpha == 2:
@@ -40,14 +34,9 @@ def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
-    """Return S_alpha of eigenvalues, or of the probabilities of a discrete variable.
+    """Return S_alpha (...,), 0 to ln n, of eigenvalues or probabilities (..., n) of sum 1.
 
-    Args:
-        shares: (..., n), of sum 1; what rounding made negative counts as 0.
-        alpha: above 0.
-
-    Returns:
-        (...,) in nats, 0 to ln n.
+    Shares that rounding made negative count as 0.
     """
     from scipy.special import entr
 
@@ -76,11 +65,7 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
     """Return S_alpha of a o L with L the Gram matrix of a label, 1 for two samples of one class.
 
     In the order of the classes it is made of blocks, whose eigenvalues are those of the whole.
-
-    Args:
-        a: (n, n) with a constant diagonal.
-        codes: (n,) int.
-        alpha: above 0.
+    The diagonal of a (n, n) is constant.
     """
     members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
     blocks = [cut(a, own) for own in members]
@@ -95,12 +80,7 @@ def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
 def cached_entropies(
     matrix: np.ndarray, entropy: Callable[[np.ndarray], float]
 ) -> Callable[[np.ndarray | None], float]:
-    """Return the entropy of the part of some samples as a function of their indices, cached.
-
-    Args:
-        matrix: (n, n), of all samples.
-        entropy: of a matrix.
-    """
+    """Return the entropy of the part of some samples of a matrix by their indices, cached."""
     cache: dict[bytes, float] = {}
 
     def of_part(indices: np.ndarray | None) -> float:

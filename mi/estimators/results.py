@@ -105,16 +105,10 @@ class Estimate:
         }
 
     def __repr__(self) -> str:
-        text = f"{self.quantity} = {self.bits:.4g} bits"
-        if self.interval is not None:
-            text += " ({:.4g} to {:.4g})".format(*self.interval)
-        return f"<Estimate: {text}, {self.estimator}, n = {self.n}>"
+        return f"<Estimate: {self._value}, {self.estimator}, n = {self.n}>"
 
     def __str__(self) -> str:
-        text = f"{self.quantity} = {self.bits:.4g} bits"
-        if self.interval is not None:
-            text += " ({:.4g} to {:.4g})".format(*self.interval)
-        text += f", {self._method}, n = {self.n}"
+        text = f"{self._value}, {self._method}, n = {self.n}"
         if self.p_value is not None:
             text += f", p = {self.p_value:.2g}"
         if self.ceiling is not None:
@@ -141,6 +135,11 @@ class Estimate:
             html.table(("", ""), rows),
             *(html.paragraph(text) for text in (*warnings, *self.notices)),
         )
+
+    @property
+    def _value(self) -> str:
+        between = " ({:.4g} to {:.4g})".format(*self.interval) if self.interval else ""
+        return f"{self.quantity} = {self.bits:.4g} bits{between}"
 
     @property
     def _method(self) -> str:
