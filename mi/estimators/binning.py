@@ -32,16 +32,17 @@ class Binning(LabelEstimator):
 
     Bins, `by`
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
-        several shares, such as the 0 of a ReLU, is a bin.
-        It does not see monotone transformations of a coordinate. `width`: floor(x / width), in the
-        responses' own units. `range`: `count` equal bins from `low` to `high`, for units
-        that are bounded, such as tanh; what lies outside goes to the first or last bin.
+        several shares, such as the 0 of a ReLU, is a bin. Monotone transformations of a coordinate
+        change nothing.
+        `width`: floor(x / width), in the responses' own units.
+        `range`: `count` equal bins from `low` to `high`, for units that are bounded, such as tanh;
+        values outside go to the first or last bin.
 
     Bias
         Few samples a cell make entropies too small and informations too large. Miller and Madow's
         first-order correction adds (K - 1) / 2n nats to an entropy of K cells that are occupied;
         it may bring informations under 0. Every cell has half a sample more in a KL divergence,
-        since one that Q lacks would make it infinite, and what sampling adds to it is subtracted:
+        since one that Q lacks would make it infinite, and its bias by sampling is subtracted:
         (K_p - 1) / 2n + sum_k p_k (1 - q_k) / 2m q_k.
 
     Use it for discrete data and one or two dimensions. Not for wide responses: every sample soon

@@ -48,11 +48,11 @@ class Ksg(LabelEstimator):
     units of x all the same); coordinates with equal values are moved by a seeded 1e-10. Values are
     signed, and shown so unless `clip`. Consistent for continuous X of few dimensions with a smooth
     density, nearly unbiased for independent ones. Above some 20 dimensions far too small (14.4 nats
-    at d = 100 come out as .4), and of no meaning where many values are equal, as after a ReLU: both
-    are said in a notice, as is a value above H(Y), which error alone can make. Responses with more
-    than 20 nodes are reduced to 8 principal components for information about a label, which can
-    only lose some; with `components` they are reduced to as many, and so are both sides of I(X;Y).
-    Of many maps at once the signed values are `raw`, and `mi` is clipped.
+    at d = 100 come out as .4), and of no meaning where many values are equal, as after a ReLU. Both
+    make a notice, as does a value above H(Y), which is an error of the estimate. Responses with
+    more than 20 nodes are reduced to 8 principal components for information about a label, which
+    can only lose some; with `components` they are reduced to as many, and so are both sides of
+    I(X;Y). Of many maps at once the signed values are `raw`, and `mi` is clipped.
 
     Use it for numbers of a few dimensions with smooth densities, and for independence. Not for wide
     responses, ties, or information far above ln n.

@@ -31,10 +31,10 @@ class Vme(LabelEstimator):
       so that the ratio is finite.
 
     The kernel is Gaussian. Its width in each coordinate is `bandwidth` times Silverman's,
-    (4 / (d + 2) n)^(1 / (d + 4)) standard deviations, d the dimensions of all variables
-    together; all densities of one information share it, so that its bias mostly cancels. Responses
-    about a label have one width for the map, Silverman's for at most 8 dimensions, times half the
-    median distance.
+    (4 / (d + 2) n)^(1 / (d + 4)) standard deviations, d the dimensions of all variables together;
+    all densities of one information share it, so that its bias mostly cancels. Responses about a
+    label have one width for the map, Silverman's for at most 8 dimensions, times half the median
+    distance.
 
     Converges as 1 / n for smooth densities of few dimensions (d < 4 for a Gaussian kernel). A
     sample far from all others has a density of e^-708 at least.
