@@ -54,7 +54,7 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
 def _through(call: Call, geometry: Geometry) -> Geometry | None:
     layer = call.layer
     kind = type(layer).__name__
-    sizes = _spatial(call.input_shapes[0], layer) if call.input_shapes else ()
+    sizes = layer_types.spatial_sides(call.input_shapes[0], layer) if call.input_shapes else ()
     if len(sizes) != len(geometry):
         return None
     if layer_types.is_convolution(layer) and "Transpose" in kind:
@@ -67,7 +67,7 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
         step = _cropped
     elif kind.startswith("UpSampling"):
         step = _enlarged
-    elif _spatial(call.output_shape, layer) == sizes and not _mixes_nodes(layer):
+    elif layer_types.spatial_sides(call.output_shape, layer) == sizes and not _mixes_nodes(layer):
         return geometry
     else:
         return None
@@ -76,12 +76,6 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
 
 def _mixes_nodes(layer: keras.Layer) -> bool:
     return any(name in type(layer).__name__ for name in ("Attention", "LSTM", "GRU"))
-
-
-def _spatial(shape: tuple[int | None, ...], layer: keras.Layer) -> tuple[int | None, ...]:
-    if getattr(layer, "data_format", "channels_last") == "channels_first":
-        return tuple(shape[2:])
-    return tuple(shape[1:-1])
 
 
 def _windowed(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:

@@ -68,6 +68,16 @@ def is_pooling(layer: keras.Layer) -> bool:
     return _is_one_of(layer, "MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D")
 
 
+def spatial_sides(shape: tuple[int | None, ...], layer: keras.Layer) -> tuple[int | None, ...]:
+    """Return the sides of a layer's input or output along its spatial axes."""
+    return tuple(shape[2:] if is_channels_first(layer) else shape[1:-1])
+
+
+def is_channels_first(layer: keras.Layer) -> bool:
+    """Return whether the layer itself has its channels on the first axis after the batch."""
+    return getattr(layer, "data_format", "channels_last") == "channels_first"
+
+
 def activation_of(layer: keras.Layer) -> Callable | None:
     """Return a layer's own activation, or the layer where it is one; None where it has none."""
     own = getattr(layer, "activation", None)

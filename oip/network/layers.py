@@ -116,7 +116,7 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
     for call in calls:
         if not layer_types.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
             continue
-        first = getattr(call.layer, "data_format", "channels_last") == "channels_first"
+        first = layer_types.is_channels_first(call.layer)
         end, output, activation, silent_possible = _response(call, calls, first)
         pool = _pooling_after(end, calls)
         where = located[end.number]

@@ -52,10 +52,10 @@ class Responses:
     """The responses of a layer's maps, or of a dense layer's units, to some images.
 
     Example:
-        >>> found = oip.responses("model.keras", images[:3], "Conv2D_3")  # doctest: +SKIP
-        >>> found.values.shape  # doctest: +SKIP
+        >>> result = oip.responses("model.keras", images[:3], "Conv2D_3")  # doctest: +SKIP
+        >>> result.values.shape  # doctest: +SKIP
         (3, 128, 3, 3)
-        >>> found.plot(order=ranking, color="viridis", scale="own")  # doctest: +SKIP
+        >>> result.plot(order=ranking, color="viridis", scale="own")  # doctest: +SKIP
     """
 
     layer: str

@@ -171,8 +171,7 @@ def _too_small(layer: keras.Layer, path: str, shapes: tuple[tuple[int | None, ..
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if not shapes or not isinstance(window, (tuple, list)) or len(shapes[0]) != len(window) + 2:
         return ""
-    first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    sides = shapes[0][2:] if first else shapes[0][1:-1]
+    sides = layer_types.spatial_sides(shapes[0], layer)
     dilation = getattr(layer, "dilation_rate", 1)
     rates = dilation if isinstance(dilation, (tuple, list)) else (dilation,) * len(window)
     spans = [(size - 1) * rate + 1 for size, rate in zip(window, rates, strict=True)]
