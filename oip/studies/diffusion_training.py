@@ -1,35 +1,180 @@
-"""Networks up to the layer before their head, and three ways to train them."""
+"""Networks of the study of diffusion spectra, trained or from files, measured before the head."""
 
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import ModelError, OipError, SettingsError, expected
-from oip.core.progress import Progress
+from oip.core.progress import Progress, silent
 from oip.core.units import bits
-from oip.studies.renyi_measures import accuracy, forward, recorded_steps
+from oip.studies.callbacks import (
+    Arrays,
+    ImageBatch,
+    StepRecorder,
+    accuracy,
+    labels_of,
+    predictor,
+    recorded_steps,
+)
 from oip.studies.report import base_name, slug
+from oip.studies.simclr import contrastive
 
-_TEMPERATURE = 0.5
-_PROJECTED = 64
-_SHIFT, _ZOOM, _CONTRAST, _NOISE = 0.15, 0.2, 0.4, 0.05
+if TYPE_CHECKING:
+    import keras
+
+    from oip.mi import Estimator
+    from oip.mi.estimators.base import LabelEstimator
+    from oip.models.datasets import Dataset
+    from oip.network.network import Network
+
+QUANTITIES = {"entropy": "S(Z)", "label": "I(Z;Y)", "input": "I(Z;X)"}
+"""Name in arrays -> symbol."""
+_DRAWS = 2000
 
 
-def before_head(model: Any) -> Any:
-    """The model from its input to what its last dense layer receives: images to Z (n, d).
+@dataclass(frozen=True)
+class KernelScale:
+    """The width of the diffusion kernel, and how the difference is made."""
+
+    name: str
+    label: str
+    settings: tuple[tuple[str, float], ...]
+
+    @property
+    def entropy(self) -> Estimator:
+        """The estimator of the entropy."""
+        from oip import mi
+
+        return mi.estimator("dse", **dict(self.settings))
+
+    @property
+    def information(self) -> LabelEstimator:
+        """The estimator of the information."""
+        from oip.mi.estimators.registry import label_estimator
+
+        return label_estimator("dsmi", **dict(self.settings))
+
+
+SCALES = (
+    KernelScale("reference", "sigma 10, as in the authors' code", (("reference", True),)),
+    KernelScale("relative", "no units, as published", (("relative", 0.2),)),
+)
+"""The authors' code: sigma 10, less random subsets of a class's size. And eq. 4 and 5 with 2
+sigma^2 = 0.2 of the median squared distance."""
+
+
+def measured_images(data: Dataset, count: int, seed: int) -> ImageBatch:
+    """Return some images in the shares of their classes, two of each at least."""
+    from oip.mi.validation import stratified
+
+    codes = np.unique(labels_of(data), return_inverse=True)[1]
+    rows = stratified(codes, max(count, 2 * (int(codes.max()) + 1)), seed)
+    images = data.images[rows]
+    pixels = images.reshape(len(images), -1).astype(np.float64) / data.high
+    return ImageBatch(images, codes[rows], pixels)
+
+
+def representation_information(z: np.ndarray, batch: ImageBatch, seed: int) -> Arrays:
+    """Return all quantities of a representation, in bits.
 
     Args:
-        model: a Sequential or functional Keras model.
+        z: (n, d), finite.
+        batch: images, whose pixels are made ten spectral clusters, and classes.
+        seed: of clusters and subsets.
+
+    Returns:
+        `K entropy`, `K label`, `K input` of each scale K; 0 of a constant z.
+    """
+    z = np.asarray(z, np.float64)
+    arrays = {}
+    for scale in SCALES:
+        nats = {
+            "entropy": scale.entropy.entropy(z, seed).nats,
+            "label": class_information(scale.information, z, batch.codes, seed),
+            "input": scale.information.information(z, batch.pixels, seed).nats,
+        }
+        for name, value in nats.items():
+            arrays[f"{scale.name} {name}"] = np.array(bits(float(value)))
+    return arrays
+
+
+def class_information(
+    estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int
+) -> float:
+    """Return I of numbers x (n, d) and a label, in nats, negative values too."""
+    return float(estimator.over_maps(x[:, None], codes, seed, one_vs_rest=False).raw[0])
+
+
+def corrupted(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Return labels of which a share was replaced by random ones of the same classes."""
+    result = codes.copy()
+    rows = rng.permutation(len(codes))[: round(share * len(codes))]
+    result[rows] = rng.integers(0, codes.max() + 1, len(rows))
+    return result
+
+
+def corrupted_information(classes: int, share: float) -> float:
+    """Return I in bits of a label of equal classes and its copy with a share replaced by chance.
+
+    log2 k - H(1 - s + s/k, s/k, ..., s/k).
+    """
+    wrong = share / classes
+    odds = np.array([1 - share + wrong, *[wrong] * (classes - 1)])
+    odds = odds[odds > 0]
+    return float(np.log2(classes) + (odds * np.log2(odds)).sum())
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's and Spearman's correlation, with an interval of the latter by bootstrap."""
+
+    pearson: float = 0.0
+    pearson_p: float = 0.0
+    spearman: float = 0.0
+    spearman_p: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+def correlation(values: np.ndarray, scores: np.ndarray, seed: int) -> Correlation:
+    """Return the correlation of a quantity with accuracy over networks, both (networks,).
+
+    The seed is that of the bootstrap over networks. All numbers are 0 where one is constant.
+    """
+    from scipy.stats import pearsonr, rankdata, spearmanr
+
+    if not np.ptp(values) or not np.ptp(scores):
+        return Correlation()
+    rows = seeds.generator(seed, "networks").integers(0, len(values), (_DRAWS, len(values)))
+    first, second = (rankdata(array[rows], axis=1) for array in (values, scores))
+    first -= first.mean(axis=1, keepdims=True)
+    second -= second.mean(axis=1, keepdims=True)
+    size = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    drawn = (first * second).sum(axis=1)[size > 0] / size[size > 0]
+    tests = np.array([statistic(values, scores) for statistic in (pearsonr, spearmanr)])
+    return Correlation(*tests.ravel().tolist(), *np.quantile(drawn, [0.025, 0.975]).tolist())
+
+
+METHODS = ("supervised", "SimCLR", "random labels")
+_RATE = 1e-3
+_FITTED = 2_000
+"""Training images of which the share of learned labels is counted."""
+
+
+def before_head(model: keras.Model) -> keras.Model:
+    """Return the model from its input to the input Z (n, d) of its last dense layer.
 
     Raises:
-        ModelError: there is no dense layer, or none with one known input.
+        ModelError: there is no dense layer, or none with one input.
     """
     import keras
 
@@ -39,14 +184,13 @@ def before_head(model: Any) -> Any:
                 images = model.inputs[0] if len(model.inputs) == 1 else model.inputs
                 return keras.Model(images, layer.input)
             except (AttributeError, ValueError) as error:
-                raise ModelError(
-                    expected(f"'{model.name}'", "one path from the images to the head", error)
-                ) from error
+                path = "one path from the images to the head"
+                raise ModelError(expected(f"'{model.name}'", path, error)) from error
     raise ModelError(expected(f"'{model.name}'", "a dense layer at its end", "none"))
 
 
-def scaled_start(model: Any, deviation: float, seed: int) -> None:
-    """Draws the kernels of all convolutions from N(0, deviation^2); biases are 0."""
+def scale_kernels(model: keras.Model, deviation: float, seed: int) -> None:
+    """Draw the kernels of all convolutions from N(0, deviation^2); biases become 0."""
     import keras
 
     for number, layer in enumerate(model.layers):
@@ -57,176 +201,21 @@ def scaled_start(model: Any, deviation: float, seed: int) -> None:
             layer.set_weights([kernel, *(np.zeros(weight.shape) for weight in rest)])
 
 
-def contrastive(encoder: Any, high: float, seed: int) -> Any:
-    """SimCLR: a Keras model whose `fit(images)` teaches the encoder without labels.
-
-    Two random views of every image (shifted, zoomed, contrast and noise changed; not mirrored,
-    since digits are not) go through the encoder and a small projection; the loss is the
-    cross-entropy of telling an image's other view among all views of the batch, from cosines over a
-    temperature of 0.5.
-
-    Args:
-        encoder: images to Z; its weights are changed.
-        high: of the pixels.
-        seed: of views and projection.
-
-    References:
-        T. Chen et al.: A simple framework for contrastive learning of visual representations. ICML
-        2020.
-    """
+def _built(recipe: str, data: Dataset, seed: int) -> keras.Model:
+    """Return an untrained network whose input is standardized by the data."""
     import keras
-    import tensorflow as tf
-    from keras import layers
 
-    views = keras.Sequential(
-        [
-            layers.RandomTranslation(_SHIFT, _SHIFT, fill_mode="constant", seed=seed),
-            layers.RandomZoom((-_ZOOM, _ZOOM), fill_mode="constant", seed=seed + 1),
-            layers.RandomContrast(_CONTRAST, value_range=(0.0, high), seed=seed + 2),
-            layers.Rescaling(1.0 / high),  # the noise may not be more than 1
-            layers.GaussianNoise(_NOISE, seed=seed + 3),
-            layers.Rescaling(high),
-        ]
-    )
-    wide = int(encoder.output.shape[-1])
-    projection = keras.Sequential(
-        [layers.Input((wide,)), layers.Dense(wide, activation="relu"), layers.Dense(_PROJECTED)]
-    )
+    from oip import models
+    from oip.models.datasets import statistics
 
-    class Contrastive(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder, self.views, self.projection = encoder, views, projection
-
-        def call(self, images: Any, training: Any = None) -> Any:
-            return self.encoder(images, training=training)
-
-        def train_step(self, data: Any) -> dict[str, Any]:
-            images = tf.cast(data[0] if isinstance(data, tuple) else data, tf.float32)
-            with tf.GradientTape() as tape:
-                seen = [
-                    self.projection(
-                        self.encoder(self.views(images, training=True), training=True),
-                        training=True,
-                    )
-                    for _ in range(2)
-                ]
-                loss = contrast(tf.concat(seen, axis=0), _TEMPERATURE)
-            weights = [*self.encoder.trainable_weights, *self.projection.trainable_weights]
-            slopes = tape.gradient(loss, weights)
-            self.optimizer.apply_gradients(zip(slopes, weights, strict=True))
-            return {"contrast": loss}
-
-    return Contrastive()
-
-
-def contrast(both: Any, temperature: float) -> Any:
-    """Mean cross-entropy of finding each row's partner among the other rows, in nats.
-
-    Args:
-        both: (2 n, d) tensor; rows i and n + i belong together.
-        temperature: by which cosines are divided.
-    """
-    import tensorflow as tf
-
-    unit = tf.math.l2_normalize(both, axis=1)
-    count = tf.shape(unit)[0]
-    scores = tf.matmul(unit, unit, transpose_b=True) / temperature
-    scores = tf.linalg.set_diag(scores, tf.fill([count], -1e9))
-    partner = tf.roll(tf.range(count), count // 2, 0)
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(partner, scores))
+    keras.utils.set_random_seed(seed)
+    mean, std = statistics(data.images)
+    return models.recipe(recipe).build(data.images.shape[1:], len(data.classes), mean, std)
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How wide the diffusion kernel is, and how the difference is made."""
-
-    name: str
-    label: str
-    settings: tuple[tuple[str, Any], ...]
-
-    @property
-    def entropy(self) -> Any:
-        """The estimator of the entropy."""
-        from oip import mi
-
-        return mi.estimator("dse", **dict(self.settings))
-
-    @property
-    def information(self) -> Any:
-        """The estimator of the information."""
-        from oip import mi
-
-        return mi.estimator("dsmi", **dict(self.settings))
-
-
-SCALES = (
-    Scale("reference", "sigma 10, as in the authors' code", (("reference", True),)),
-    Scale("relative", "no units, as published", (("relative", 0.2),)),
-)
-"""The authors' code: sigma 10, less random subsets of a class's size. And eq. 4 and 5 with 2
-sigma^2 = 0.2 of the median squared distance."""
-QUANTITIES = ("entropy", "label", "input")
-"""S(Z), I(Z;Y), I(Z;X)."""
-
-
-def measure(z: np.ndarray, codes: np.ndarray, x: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """All quantities of a representation, in bits.
-
-    Args:
-        z: (n, d), finite.
-        codes: (n,) int, classes.
-        x: (n, pixels), the input, which is made ten spectral clusters.
-        seed: of clusters and subsets.
-
-    Returns:
-        `K entropy`, `K label`, `K input` of each scale K; 0 of a constant z.
-    """
-    z = np.asarray(z, np.float64)
-    found = {}
-    for scale in SCALES:
-        known = scale.information
-        values = (
-            scale.entropy.entropy(z, seed).nats,
-            known.over_maps(z[:, None], codes, seed, one_vs_rest=False).raw[0],
-            known.information(z, x, seed).nats,
-        )
-        for name, value in zip(QUANTITIES, values, strict=True):
-            found[f"{scale.name} {name}"] = np.array(bits(float(value)))
-    return found
-
-
-def corrupted(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Labels of which a share was replaced by random ones of the same classes."""
-    result = codes.copy()
-    places = rng.permutation(len(codes))[: round(share * len(codes))]
-    result[places] = rng.integers(0, codes.max() + 1, len(places))
-    return result
-
-
-def true_information(classes: int, share: float) -> float:
-    """I of a label of equal classes and the same label with a share replaced by chance, in bits.
-
-    log2 k - H(1 - s + s/k, s/k, ..., s/k): what a representation that holds the label knows of the
-    corrupted one.
-    """
-    wrong = share / classes
-    odds = np.array([1 - share + wrong, *[wrong] * (classes - 1)])
-    odds = odds[odds > 0]
-    return float(np.log2(classes) + (odds * np.log2(odds)).sum())
-
-
-METHODS = ("supervised", "SimCLR", "random labels")
-LONGER = 4
-"""Times the epochs for random labels, which are learned by heart."""
-_RATE = 1e-3
-_FITTED = 2_000
-"""Images that were learned from, of which the share of given labels is told."""
-
-
-@dataclass(frozen=True)
-class Learning:
-    """One training."""
+class TrainingPlan:
+    """One training, by Adam in batches of 128."""
 
     source: str
     recipe: str
@@ -238,139 +227,66 @@ class Learning:
 
     @property
     def name(self) -> str:
-        """For files, without anything of a path."""
+        """The name of its files, without anything of a path."""
         start = "" if self.deviation is None else f"-deviation{self.deviation:g}"
-        words = (slug(part) for part in (base_name(self.source), self.recipe, self.method))
-        return f"{'-'.join(words)}{start}-seed{self.seed}"
+        parts = (slug(part) for part in (base_name(self.source), self.recipe, self.method))
+        return f"{'-'.join(parts)}{start}-seed{self.seed}"
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """What representations are measured on."""
-
-    images: np.ndarray
-    codes: np.ndarray
-    pixels: np.ndarray
-    """(n, d) from 0 to 1."""
-
-    @classmethod
-    def of(cls, data: Any, count: int, seed: int) -> Watched:
-        """Some images of a data set, in the shares of their classes, two of each at least."""
-        from oip.mi.validation import stratified
-
-        codes = np.unique(data.labels, return_inverse=True)[1]
-        places = stratified(codes, max(count, 2 * (int(codes.max()) + 1)), seed)
-        images = data.images[places]
-        pixels = images.reshape(len(images), -1).astype(np.float64) / data.high
-        return cls(images, codes[places], pixels)
-
-
-def learned(
-    one: Learning, data: tuple[Any, Any], count: int, records: int, progress: Progress
-) -> dict[str, np.ndarray]:
-    """Trains a network and measures its representation on the way.
+def measured_training(
+    plan: TrainingPlan, data: tuple[Dataset, Dataset], count: int, records: int, progress: Progress
+) -> Arrays:
+    """Train a network and measure its representation on the way.
 
     Args:
-        one: what is trained, by Adam in batches of 128.
+        plan: the network and its training.
         data: images to learn from, and those to measure and judge by.
         count: of images that are measured.
         records: of the training, about, growing in even ratios.
-        progress: told batches.
+        progress: called with batches.
 
     Returns:
-        `steps` (t,), of each quantity of `measure` (t,), `accuracy` (t,) on all test images (NaN
-        where nothing was learned of labels); with labels `fitted`, the share of the labels that it
-        was given that it gives back.
+        `steps` (t,), of each quantity of `representation_information` (t,), `accuracy` (t,) on all
+        test images (NaN of SimCLR); with labels `fitted`, the share of them that was learned.
     """
-    import keras
-
-    from oip import models
-    from oip.models.datasets import statistics
+    from oip.models.training import TrainingDiverged, TrainSettings, fit
 
     data_train, data_test = data
-    keras.utils.set_random_seed(one.seed)
-    mean, std = statistics(data_train.images)
-    classes = len(data_train.classes)
-    model = models.recipe(one.recipe).build(data_train.images.shape[1:], classes, mean, std)
-    if one.deviation is not None:
-        scaled_start(model, one.deviation, one.seed)
+    model = _built(plan.recipe, data_train, plan.seed)
+    if plan.deviation is not None:
+        scale_kernels(model, plan.deviation, plan.seed)
     encoder = before_head(model)
-    watched = Watched.of(data_test, count, one.seed)
-    labels = data_train.labels
-    if one.method == "random labels":
-        labels = seeds.generator(one.seed, "random labels").permutation(labels)
-    an_epoch = -(-len(data_train) // 128)
-    steps = recorded_steps(an_epoch, one.epochs * an_epoch, records)
-    run = forward(model)
-    judged = None if one.method == "SimCLR" else (lambda: accuracy(run, data_test))
-    watcher: Any = _watcher(encoder, watched, set(steps), judged, one.seed, progress, max(steps))
-    optimizer = keras.optimizers.Adam(_RATE)
-    pixels = data_train.images
-    fitting: dict[str, Any] = {"batch_size": 128, "verbose": 0, "callbacks": [watcher]}
-    if one.method == "SimCLR":
-        learner = contrastive(encoder, data_train.high, one.seed)
-        learner.compile(optimizer=optimizer, jit_compile=False)
-        learner.fit(pixels, epochs=one.epochs, **fitting)
-        return watcher.found()
-    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
-    model.fit(pixels, labels, epochs=one.epochs, **fitting)
-    fitted = run(pixels[:_FITTED]).argmax(axis=1) == labels[:_FITTED]
-    return {**watcher.found(), "fitted": np.array(float(fitted.mean()))}
+    batch = measured_images(data_test, count, plan.seed)
+    predict, represent = predictor(model), predictor(encoder)
+    supervised = plan.method != "SimCLR"
+    if plan.method == "random labels":
+        rng = seeds.generator(plan.seed, "random labels")
+        data_train = replace(data_train, labels=rng.permutation(labels_of(data_train)))
 
+    def measure() -> Arrays | None:
+        z = represent(batch.images)
+        if not np.isfinite(z).all():
+            return None
+        reached = np.array(accuracy(predict, data_test) if supervised else math.nan)
+        return {**representation_information(z, batch, plan.seed), "accuracy": reached}
 
-def _watcher(
-    encoder: Any,
-    watched: Watched,
-    wanted: set[int],
-    judged: Callable[[], float] | None,
-    seed: int,
-    progress: Progress,
-    total: int,
-) -> Any:
-    """A Keras callback that measures at some steps."""
-    import keras
-
-    class Watcher(keras.callbacks.Callback):
-        def __init__(self) -> None:
-            super().__init__()
-            self._step = 0
-            self._represent = forward(encoder)
-            self._steps: list[int] = []
-            self._rows: list[dict[str, np.ndarray]] = []
-
-        def on_train_begin(self, logs: Any = None) -> None:
-            progress("training", 0, total)
-            self._measure()
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self._step += 1
-            progress("training", self._step, total)
-            if self._step in wanted:
-                self._measure()
-
-        def found(self) -> dict[str, np.ndarray]:
-            names = self._rows[0]
-            rows = {name: np.array([row[name] for row in self._rows]) for name in names}
-            return {"steps": np.array(self._steps), **rows}
-
-        def _measure(self) -> None:
-            z = self._represent(watched.images)
-            if not np.isfinite(z).all():
-                return
-            row = measure(z, watched.codes, watched.pixels, seed)
-            row["accuracy"] = np.array(np.nan if judged is None else judged())
-            self._steps.append(self._step)
-            self._rows.append(row)
-
-    return Watcher()
-
-
-_DRAWS = 2000
+    an_epoch = math.ceil(len(data_train) / 128)
+    steps = recorded_steps(an_epoch, plan.epochs * an_epoch, records)
+    recorder = StepRecorder(steps, lambda _: measure)
+    learner = model if supervised else contrastive(encoder, data_train.high, plan.seed)
+    settings = TrainSettings(plan.epochs, learning_rate=_RATE, schedule="constant")
+    with suppress(TrainingDiverged):
+        fit(learner, data_train, settings, progress, [recorder.callback])
+    if not supervised:
+        return recorder.rows()
+    guesses = predict(data_train.images[:_FITTED]).argmax(axis=1)
+    fitted = float((guesses == labels_of(data_train)[:_FITTED]).mean())
+    return {**recorder.rows(), "fitted": np.array(fitted)}
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A small network of the set that is trained here."""
+class SmallNetwork:
+    """A small network of the set that is trained here, by Adam in batches of 32."""
 
     recipe: str
     images: int
@@ -379,62 +295,60 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """For files."""
+        """The name of its files."""
         return f"{self.recipe}-{self.images}-{self.epochs}-seed{self.seed}"
 
 
-def small_network(
-    kind: Kind, data: tuple[Any, Any], watched: Watched, seed: int
-) -> dict[str, np.ndarray]:
-    """Trains one network of the set and measures it.
+def trained_small_network(
+    network: SmallNetwork, data: tuple[Dataset, Dataset], batch: ImageBatch, seed: int
+) -> Arrays:
+    """Train one network of the set on the first images, and measure it.
 
     Returns:
-        `accuracy` on the test images, `size` (weights), and the quantities of `measure`.
+        `accuracy` on the test images, `size` (weights), and the quantities of
+        `representation_information`.
     """
-    import keras
-
-    from oip import models
-    from oip.models.datasets import statistics
+    from oip.models.datasets import chosen
+    from oip.models.training import TrainSettings, fit
 
     data_train, data_test = data
-    keras.utils.set_random_seed(kind.seed)
-    images, labels = data_train.images[: kind.images], data_train.labels[: kind.images]
-    mean, std = statistics(data_train.images)
-    model = models.recipe(kind.recipe).build(images.shape[1:], len(data_train.classes), mean, std)
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    model.fit(images, labels, batch_size=32, epochs=kind.epochs, verbose=0)
-    z = forward(before_head(model))(watched.images)
+    model = _built(network.recipe, data_train, network.seed)
+    first = np.arange(min(network.images, len(data_train)))
+    settings = TrainSettings(network.epochs, batch=32, learning_rate=_RATE, schedule="constant")
+    fit(model, chosen(data_train, first, data_train.source), settings, silent)
     return {
-        "accuracy": np.array(accuracy(forward(model), data_test)),
+        "accuracy": np.array(accuracy(predictor(model), data_test)),
         "size": np.array(model.count_params()),
-        **measure(z, watched.codes, watched.pixels, seed),
+        **representation_information(predictor(before_head(model))(batch.images), batch, seed),
     }
 
 
 def model_files(pattern: str) -> list[Path]:
-    """The files of a pattern, sorted.
+    """Return the files of a pattern, sorted.
 
     Raises:
         SettingsError: it matches fewer than three.
     """
-    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    if len(found) < 3:
-        raise SettingsError(expected("--models", "a pattern of 3 model files or more", len(found)))
-    return found
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    if len(paths) < 3:
+        raise SettingsError(expected("models", "a pattern of 3 model files or more", len(paths)))
+    return paths
 
 
-def file_network(path: Path, load: Any, count: int, seed: int) -> dict[str, np.ndarray]:
-    """One trained network from a file.
+def file_network(
+    path: Path, load: Callable[[tuple[int, int], int], Dataset], count: int, seed: int
+) -> Arrays:
+    """Measure a trained network from a file.
 
     Args:
         path: of the model.
-        load: gives the data for (height, width), bands.
+        load: returns the data for (height, width), bands.
         count: of images that are measured.
         seed: of clusters and subsets.
 
     Returns:
-        As `small_network`. The accuracy is that on the data where the model has a class for each
-        of theirs, else what its sidecar says.
+        As `trained_small_network`. The accuracy is that on the data where the model has a class for
+        each of theirs, else that of its sidecar.
 
     Raises:
         MissingData: there are no data.
@@ -446,98 +360,51 @@ def file_network(path: Path, load: Any, count: int, seed: int) -> dict[str, np.n
     height, width, bands = _image_shape(network)
     data = load((height, width), bands)
     try:
-        return _measured(network, path, data, count, seed)
+        return _measured_network(network, path, data, count, seed)
     except OipError:
         raise
-    except Exception as error:  # of a network of others, which must not stop the study
+    except Exception as error:  # of a user's network, which must not stop the study
         raise ModelError(expected(path.name, "a network that runs on the images", error)) from error
 
 
-def _image_shape(network: Any) -> tuple[int, int, int]:
-    """Height, width and bands that a network takes.
-
-    Raises:
-        ModelError: it is no network from images to one row of numbers, or has NaN weights.
-    """
-    model = network.model
+def _image_shape(network: Network) -> tuple[int, ...]:
+    """Return height, width and bands; raise ModelError if it is no network of finite weights."""
+    model, shape = network.model, network.inputs.shape
     ends = len(model.inputs), len(model.outputs)
-    if ends != (1, 1):
-        found = f"{ends[0]} inputs and {ends[1]} outputs"
-        raise ModelError(expected(f"'{network.name}'", "one input and one output", found))
-    shape = network.inputs.shape
-    if len(shape) != 3 or shape[-1] not in (1, 3):
-        raise ModelError(expected(f"'{network.name}'", "an input of images of 1 or 3 bands", shape))
-    if len(model.outputs[0].shape) != 2:
-        outputs = tuple(model.outputs[0].shape)
-        raise ModelError(expected(f"'{network.name}'", "an output (n, classes)", outputs))
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise ModelError(expected(f"'{network.name}'", "finite weights", "NaN or infinity"))
-    height, width, bands = shape
-    return height, width, bands
+    counts = f"{ends[0]} inputs and {ends[1]} outputs"
+    _require(ends == (1, 1), network, "one input and one output", counts)
+    images = len(shape) == 3 and shape[-1] in (1, 3)
+    _require(images, network, "an input of images of 1 or 3 bands", shape)
+    outputs = tuple(model.outputs[0].shape)
+    _require(len(outputs) == 2, network, "an output (n, classes)", outputs)
+    finite = all(np.isfinite(weight).all() for weight in model.get_weights())
+    _require(finite, network, "finite weights", "NaN or infinity")
+    return shape
 
 
-def _measured(network: Any, path: Path, data: Any, count: int, seed: int) -> dict[str, np.ndarray]:
+def _require(holds: bool, network: Network, needs: str, received: object) -> None:
+    if not holds:
+        raise ModelError(expected(f"'{network.name}'", needs, received))
+
+
+def _measured_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:
     from oip.network.inputs import check_images, read_sidecar
 
     check_images(network.inputs, data.images)
     encoder = before_head(network.model)
-    if len(encoder.outputs[0].shape) != 2:
-        found = tuple(encoder.outputs[0].shape)
-        wanted = "a head that receives one row of numbers an image"
-        raise ModelError(expected(f"'{network.name}'", wanted, found))
-    watched = Watched.of(data, count, seed)
-    z = forward(encoder)(watched.images)
-    if not np.isfinite(z).all():
-        raise ModelError(expected(f"'{network.name}'", "finite responses", "NaN or infinity"))
+    shape = tuple(encoder.outputs[0].shape)
+    _require(len(shape) == 2, network, "a head that receives one row of numbers an image", shape)
+    batch = measured_images(data, count, seed)
+    z = predictor(encoder)(batch.images)
+    _require(bool(np.isfinite(z).all()), network, "finite responses", "NaN or infinity")
     outputs = int(network.model.outputs[0].shape[-1])
-    told = (read_sidecar(path) or {}).get("accuracy")
+    reached = (read_sidecar(path) or {}).get("accuracy")
     if outputs == len(data.classes):
-        right = accuracy(forward(network.model), data)
-    elif isinstance(told, float):
-        right = told
-    else:
-        wanted = f"{len(data.classes)} classes, or a sidecar with its accuracy"
-        raise ModelError(expected(f"'{network.name}'", wanted, f"{outputs} classes"))
+        reached = accuracy(predictor(network.model), data)
+    classes = f"{len(data.classes)} classes, or a sidecar with its accuracy"
+    _require(isinstance(reached, float), network, classes, f"{outputs} classes")
     return {
-        "accuracy": np.array(right),
+        "accuracy": np.array(reached),
         "size": np.array(network.model.count_params()),
-        **measure(z, watched.codes, watched.pixels, seed),
+        **representation_information(z, batch, seed),
     }
-
-
-def correlations(values: np.ndarray, scores: np.ndarray, seed: int) -> dict[str, float]:
-    """Pearson's and Spearman's correlation, p-values, and an interval of the latter.
-
-    Args:
-        values: (networks,), of a quantity.
-        scores: (networks,), accuracies.
-        seed: of the bootstrap over networks.
-    """
-    from scipy.stats import pearsonr, rankdata, spearmanr
-
-    from oip.core import seeds
-
-    if not np.ptp(values) or not np.ptp(scores):
-        return dict.fromkeys(("pearson", "pearson p", "spearman", "spearman p", "low", "high"), 0.0)
-    linear: Any = pearsonr(values, scores)
-    ranked: Any = spearmanr(values, scores)
-    rows = seeds.generator(seed, "networks").integers(0, len(values), (_DRAWS, len(values)))
-    first, second = (rankdata(one[rows], axis=1) for one in (values, scores))
-    first -= first.mean(axis=1, keepdims=True)
-    second -= second.mean(axis=1, keepdims=True)
-    size = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
-    drawn = (first * second).sum(axis=1)[size > 0] / size[size > 0]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {
-        "pearson": float(linear.statistic),
-        "pearson p": float(linear.pvalue),
-        "spearman": float(ranked.statistic),
-        "spearman p": float(ranked.pvalue),
-        "low": float(low),
-        "high": float(high),
-    }
-
-
-def quantity_names() -> list[str]:
-    """Keys of the quantities that are correlated."""
-    return [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]

@@ -131,7 +131,7 @@ def color_bar(
     return bar.ax
 
 
-def legend_below(drawing: Figure, axes: Axes, columns: int) -> None:
+def legend_below(drawing: Figure, axes: Axes, columns: int, title: str | None = None) -> None:
     """Write the legend of one panel below the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
     drawing.legend(
@@ -141,4 +141,13 @@ def legend_below(drawing: Figure, axes: Axes, columns: int) -> None:
         ncols=columns,
         fontsize=plots.SMALL,
         frameon=False,
+        title=title,
+        title_fontsize=plots.SMALL,
     )
+
+
+def sequence_colors(count: int) -> list[tuple[float, ...]]:
+    """Return colors from dark to light, all of them readable on white."""
+    from matplotlib import colormaps
+
+    return [tuple(shade) for shade in colormaps[plots.SEQUENTIAL](np.linspace(0, 0.85, count))]

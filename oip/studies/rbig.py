@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from oip.core import seeds
+from oip.core.plots import PALETTE, QUIET, figure
 from oip.core.progress import Progress
 from oip.core.units import bits
-from oip.mi.estimators.density_destructor import Rotation
-from oip.studies.report import Folder, StudySettings
+from oip.mi.estimators.density_destructor import Rotation, sorted_entropies
+from oip.studies.callbacks import Arrays
+from oip.studies.panels import error_bars, legend_below
+from oip.studies.report import Finding, Folder, StudySettings, Value, agreement, graded
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from oip.mi import Destructor
 
 NAME = "rbig"
@@ -28,163 +30,180 @@ SOURCE = (
 )
 MINUTES = 5
 TAKES = ()
-
-
-def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """Both experiments of the paper; no data are needed.
-
-    Args:
-        folder: for what is computed and drawn.
-        settings: `quick` has fewer samples and trials.
-        progress: told circles and trials.
-    """
-    run_rbig_circles(folder, settings, progress)
-    run_rbig_student(folder, settings, progress)
-
-
+Quantity = Literal["total", "information"]
 ROTATIONS: dict[Rotation, str] = {"pca": "PCA", "random": "random rotations"}
 """The paper's choice, and one that it names beside it."""
 RADII = (0.5, 1.0)
 NOISE = 0.05
 """Standard deviation around the circles, in each coordinate."""
-_SAMPLES, _QUICK_SAMPLES = 20_000, 5_000
-_LAYERS, _QUICK_LAYERS = 200, 100
+FREEDOMS = (3, 5)
+METHODS: dict[str, tuple[str, dict[str, str]]] = {
+    "RBIG, null subtracted": ("rbig", {}),
+    "RBIG, the paper's stopping": ("rbig", {"stopping": "paper"}),
+    "expF (Gaussian)": ("gaussian", {}),
+    "vME": ("vme", {}),
+    "kNN": ("ksg", {}),
+}
+"""Label in figures -> name and settings of the estimator; the two kinds of RBIG come first."""
+QUANTITIES: dict[Quantity, tuple[str, str]] = {
+    "total": ("T", "total correlation of d coordinates"),
+    "information": ("I", "mutual information of d and d coordinates"),
+}
 _SHOWN = 3_000
-_CHANCE = 6
-"""Runs on permuted columns, for what layers remove by chance."""
+_PERMUTED = 6
+"""Runs on permuted columns, for the information that layers remove by chance."""
 _GRID = 700
 _CELLS = 8
 """Cells along a side of the unit square, for how even it is."""
+_CLOSE = 1.5
+"""An error of up to so many times the smallest one counts as close to it."""
 
 
-def run_rbig_circles(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """The six panels, and how well each step does what the paper says of it, by rotation."""
-    samples = _QUICK_SAMPLES if settings.quick else _SAMPLES
-    layers = _QUICK_LAYERS if settings.quick else _LAYERS
+@dataclass(frozen=True)
+class RbigSize:
+    """Numbers of samples, layers and trials of the study."""
+
+    samples: int
+    """Of the circles."""
+    layers: int
+    counts: Mapping[int, tuple[int, ...]]
+    """Samples of the t distributions by their dimension."""
+    identity_counts: Mapping[int, int]
+    """The same with the identity as scatter."""
+    trials: int
+    room: int
+    """Bytes that the kernel matrices of a method may take."""
+
+
+_QUICK_COUNTS = {3: (500, 2_000, 5_000), 10: (500, 2_000, 5_000), 50: (500, 1_000)}
+_IDENTITY_COUNTS = {3: 5_000, 10: 5_000, 50: 1_000}
+QUICK = RbigSize(5_000, 100, _QUICK_COUNTS, _IDENTITY_COUNTS, trials=3, room=5 << 28)
+_COUNTS: dict[int, tuple[int, ...]] = dict.fromkeys(
+    (3, 10, 50), (500, 1_000, 5_000, 10_000, 50_000)
+)
+FULL = RbigSize(20_000, 200, _COUNTS, _IDENTITY_COUNTS, trials=5, room=4 << 30)
+
+
+def run(
+    folder: Folder, settings: StudySettings, progress: Progress, size: RbigSize | None = None
+) -> None:
+    """Run both experiments of the paper; no data are needed.
+
+    Args:
+        folder: for arrays, figures and findings.
+        settings: `quick` and `seed` are used.
+        progress: called with circles and trials.
+        size: in place of that of `settings`.
+    """
+    size = size or (QUICK if settings.quick else FULL)
+    _run_circles(folder, size, settings.seed, progress)
+    _run_student(folder, size, settings.seed, progress)
+
+
+def _run_circles(folder: Folder, size: RbigSize, seed: int, progress: Progress) -> None:
+    """Draw figure 1 and add its findings, by rotation."""
     progress("circles", 0, len(ROTATIONS))
-    for done, (rotation, name) in enumerate(ROTATIONS.items(), 1):
-        found = folder.part(
+    for done, rotation in enumerate(ROTATIONS, 1):
+        arrays = folder.part(
             f"circles-{rotation}",
-            lambda rotation=rotation: destroyed(samples, layers, rotation, settings.seed),
+            lambda rotation=rotation: destroy_circles(size.samples, size.layers, rotation, seed),
         )
         progress("circles", done, len(ROTATIONS))
-        folder.figure(
-            f"circles-{rotation}",
-            drawn(found),
-            f"Density of concentric circles by RBIG with {name}, {samples} samples, {layers} "
-            "layers. The layers end in a Gaussian; its distribution function takes it to the unit "
-            "square. Grey: mean and range of the sum for columns that were permuted, which have no "
-            "total correlation. Dashed: the true total correlation, summed over a grid.",
-            {name: values for name, values in found.items() if values.ndim < 2},
+        _draw_circles(folder, arrays, rotation, size)
+        name = ROTATIONS[rotation]
+        folder.add(
+            level_finding(arrays, size.samples, name),
+            inverse_finding(arrays, size.samples, name),
+            uniform_finding(arrays, size.samples, name),
+            jacobian_finding(arrays, name),
         )
-        _claims(folder, found, samples, name)
 
 
 def circles(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, 2): points on one of two circles, with Gaussian noise."""
+    """Return points (count, 2) on one of two circles, with Gaussian noise."""
     angle = rng.uniform(0.0, 2 * math.pi, count)
     radius = rng.choice(RADII, count)
     points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return points + NOISE * rng.standard_normal((count, 2))
 
 
-def true_total_correlation() -> float:
-    """T of `circles` in nats, by sums over a grid.
+def circle_total_correlation() -> float:
+    """Return T of `circles` in nats, by sums over a grid.
 
     p(x) = mean over the radii r of exp(-(|x|^2 + r^2) / 2 s^2) I_0(|x| r / s^2) / (2 pi s^2).
     """
-    from scipy.special import i0e
+    from scipy.special import entr, i0e
 
     edge = max(RADII) + 6 * NOISE
     side = np.linspace(-edge, edge, _GRID)
-    cell = (side[1] - side[0]) ** 2
+    step = side[1] - side[0]
     length = np.hypot(side[:, None], side[None, :])
     density = np.zeros((_GRID, _GRID))
     for radius in RADII:
-        density += (
-            np.exp(-((length - radius) ** 2) / (2 * NOISE**2)) * i0e(length * radius / NOISE**2)
-        ) / (2 * math.pi * NOISE**2 * len(RADII))
-    density /= density.sum() * cell
-    marginal = density.sum(axis=0) * math.sqrt(cell)
-    return 2 * _entropy(marginal, math.sqrt(cell)) - _entropy(density, cell)
+        bessel = i0e(length * radius / NOISE**2)
+        density += np.exp(-((length - radius) ** 2) / (2 * NOISE**2)) * bessel
+    density /= density.sum() * step**2
+    marginal = density.sum(axis=0) * step
+    return float(2 * entr(marginal).sum() * step - entr(density).sum() * step**2)
 
 
-def destroyed(samples: int, layers: int, rotation: Rotation, seed: int) -> dict[str, np.ndarray]:
-    """The circles there and back, and what the layers removed; information in bits.
+def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) -> Arrays:
+    """Return the circles there and back, and the information that layers removed, in bits.
 
-    Args:
-        samples: points that the destructor is fitted to, and as many that it has not seen.
-        layers: of the destructor.
-        rotation: of every layer.
-        seed: of points and samples.
+    The destructor is fitted to `samples` points and judged by as many fresh ones.
     """
+    from scipy.special import ndtr, ndtri
+    from scipy.stats import ks_2samp
+
     from oip import mi
 
     x = circles(samples, seeds.generator(seed, "circles"))
-    fresh = circles(samples, seeds.generator(seed, "circles", 1))
-    again = circles(samples, seeds.generator(seed, "circles", 2))
+    fresh, fresher = (circles(samples, seeds.generator(seed, "circles", n)) for n in (1, 2))
     destructor = mi.Destructor(layers, rotation, seed=seed).fit(x)
-    base = to_square(destructor.transform(x))
-    back = destructor.inverse(to_gaussian(base))
+    base = ndtr(destructor.transform(x))
+    inverse = destructor.inverse(ndtri(base))
     uniform = seeds.generator(seed, "circles base").random((samples, 2))
-    generated = destructor.inverse(to_gaussian(uniform))
+    generated = destructor.inverse(ndtri(uniform))
     chance = []
-    for place in range(_CHANCE):
-        rng = seeds.generator(seed, "circles chance", place)
+    for number in range(_PERMUTED):
+        rng = seeds.generator(seed, "circles chance", number)
         mixed = np.stack([rng.permutation(column) for column in x.T], axis=1)
-        removed = mi.Destructor(layers, rotation, seed=seed).fit(mixed).removed
-        chance.append(np.cumsum(removed))
+        chance.append(np.cumsum(mi.Destructor(layers, rotation, seed=seed).fit(mixed).removed))
+    radii = [np.hypot(*points.T) for points in (fresh, generated, fresher)]
+    shown = {
+        "data": x,
+        "base": base,
+        "inverse": inverse,
+        "uniform": uniform,
+        "generated": generated,
+    }
     return {
-        "data": x[:_SHOWN],
-        "base": base[:_SHOWN],
-        "inverse": back[:_SHOWN],
-        "uniform": uniform[:_SHOWN],
-        "generated": generated[:_SHOWN],
-        "inverse_error": np.array(np.abs(back - x).max()),
+        **{name: points[:_SHOWN] for name, points in shown.items()},
+        "inverse_error": np.array(np.abs(inverse - x).max()),
         "cumulative": bits(np.cumsum(destructor.removed)),
         "chance": bits(np.array(chance)),
-        "truth": np.array(bits(true_total_correlation())),
-        "by_jacobian": np.array(bits(by_jacobian(destructor, x))),
-        "radius_generated": np.array(_apart(_radius(generated), _radius(fresh))),
-        "radius_data": np.array(_apart(_radius(again), _radius(fresh))),
-        "evenness": np.array(evenness(to_square(destructor.transform(fresh)))),
+        "truth": np.array(bits(circle_total_correlation())),
+        "by_jacobian": np.array(bits(removed_by_jacobian(destructor, x))),
+        "radius_generated": np.array(ks_2samp(radii[1], radii[0], method="asymp")[0]),
+        "radius_data": np.array(ks_2samp(radii[2], radii[0], method="asymp")[0]),
+        "evenness": np.array(evenness(ndtr(destructor.transform(fresh)))),
         "evenness_chance": np.array(evenness(uniform)),
     }
 
 
-def by_jacobian(destructor: Destructor, x: np.ndarray) -> float:
-    """What all layers removed by eq. 6, in nats, with the sign that makes it T(x) - T(z).
+def removed_by_jacobian(destructor: Destructor, x: np.ndarray) -> float:
+    """Return T(x) - T(z) in nats of all layers by eq. 6, from entropies of histograms.
 
-    sum_d (H(x_d) - H(z_d)) + <log |det dD/dx|>, entropies being those of histograms.
-
-    Args:
-        destructor: fitted to x.
-        x: (n, d).
+    sum_d (H(x_d) - H(z_d)) + <log |det dD/dx|>.
     """
-    from oip.mi.estimators.density_destructor import sorted_entropies
-
     before, after = (
         sorted_entropies(np.sort(values.T, axis=1)).sum() for values in (x, destructor.transform(x))
     )
     return float(before - after + destructor.log_jacobian(x).mean())
 
 
-def to_square(z: np.ndarray) -> np.ndarray:
-    """Gaussian coordinates to the unit square, by the Gaussian distribution function."""
-    from scipy.special import ndtr
-
-    return ndtr(z)
-
-
-def to_gaussian(u: np.ndarray) -> np.ndarray:
-    """The unit square to Gaussian coordinates."""
-    from scipy.special import ndtri
-
-    return ndtri(u)
-
-
 def evenness(points: np.ndarray) -> float:
-    """Chi-square a degree of freedom of counts in equal cells: about 1 for a uniform square.
+    """Return chi-square a degree of freedom of counts in equal cells, about 1 if uniform.
 
     Args:
         points: (n, 2) in the unit square.
@@ -194,112 +213,120 @@ def evenness(points: np.ndarray) -> float:
     return float(((counts - mean) ** 2).sum() / mean / (_CELLS**2 - 1))
 
 
-def drawn(found: dict[str, np.ndarray]) -> Figure:
-    """The panels (a) to (f) of figure 1."""
-    from oip.core.plots import PALETTE, QUIET, figure
-
+def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: RbigSize) -> None:
+    """Draw the panels (a) to (f) of figure 1."""
     drawing, panels = figure(6.5, 4.4, 2, 3)
-    shown = (
-        ("data", "(a) data"),
-        ("base", "(b) unit square"),
-        ("inverse", "(c) inverse of b"),
-        ("uniform", "(d) uniform samples"),
-        ("generated", "(e) inverse of d"),
-    )
-    for axes, (name, title) in zip(panels.flat, shown, strict=False):
-        axes.scatter(*found[name].T, s=0.6, color=PALETTE[0], linewidths=0, rasterized=True)
+    titles = {
+        "data": "(a) data",
+        "base": "(b) unit square",
+        "inverse": "(c) inverse of b",
+        "uniform": "(d) uniform samples",
+        "generated": "(e) inverse of d",
+    }
+    for axes, (name, title) in zip(panels.flat, titles.items(), strict=False):
+        axes.scatter(*arrays[name].T, s=0.6, color=PALETTE[0], linewidths=0, rasterized=True)
         axes.set_title(title)
         axes.set_aspect("equal")
         if name not in ("base", "uniform"):
             axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
-    axes = panels[1, 2]
-    layer = np.arange(1, len(found["cumulative"]) + 1)
-    low, high = found["chance"].min(axis=0), found["chance"].max(axis=0)
-    axes.fill_between(layer, low, high, color=QUIET, alpha=0.3, lw=0)
-    axes.plot(layer, found["chance"].mean(axis=0), color=QUIET, label="permuted columns")
-    axes.plot(layer, found["cumulative"], color=PALETTE[0], label="circles")
-    axes.axhline(float(found["truth"]), color="black", ls="--", lw=0.8, label="truth")
+    axes, truth, chance = panels[1, 2], float(arrays["truth"]), arrays["chance"]
+    layer = np.arange(1, len(arrays["cumulative"]) + 1)
+    axes.fill_between(layer, chance.min(0), chance.max(0), color=QUIET, alpha=0.3, lw=0)
+    axes.plot(layer, chance.mean(axis=0), color=QUIET, label="permuted columns")
+    axes.plot(layer, arrays["cumulative"], color=PALETTE[0], label="circles")
+    axes.axhline(truth, color="black", ls="--", lw=0.8, label="truth")
     axes.set(xlabel="layer", ylabel="removed T (bits)", title="(f) sum over layers")
-    axes.set_ylim(top=1.7 * float(found["truth"]))
+    axes.set_ylim(top=1.7 * truth)
     axes.legend(frameon=False, loc="upper left", fontsize=6)
-    return drawing
-
-
-def _claims(folder: Folder, found: dict[str, np.ndarray], samples: int, name: str) -> None:
-    total, truth = float(found["cumulative"][-1]), float(found["truth"])
-    chance = found["chance"]
-    late = slice(3 * len(found["cumulative"]) // 4, None)
-    own = float(found["cumulative"][-1] - found["cumulative"][late][0])
-    by_chance = chance[:, -1] - chance[:, late][:, 0]
-    bound = float(by_chance.max())
-    removed = total - float(chance[:, -1].mean())
-    converged = own <= bound + 0.01 * truth
-    folder.claim(
-        "The sum of the removed total correlation levels off: all redundancy is gone (fig. 1 f) "
-        f"({name}).",
-        f"The last quarter of the layers adds {own:.3f} bits, where permuted columns add "
-        f"{by_chance.mean():.3f} ({by_chance.min():.3f} to {bound:.3f}). The sum is {total:.2f} "
-        f"bits, {removed:.2f} above chance; the truth is {truth:.2f} bits, so that "
-        f"{removed / truth:.0%} of it was found.",
-        "yes"
-        if converged and removed > 0.9 * truth
-        else "partly"
-        if removed > 0.75 * truth
-        else "no",
-        f"one set of {samples} points; the truth is a sum over a grid; chance from {_CHANCE} "
-        "permuted sets",
+    caption = (
+        f"Density of concentric circles by RBIG with {ROTATIONS[rotation]}, {size.samples} "
+        f"samples, {size.layers} layers. The layers end in a Gaussian; its distribution function "
+        "takes it to the unit square. Gray: mean and range of the sum for columns that were "
+        "permuted, which have no total correlation. Dashed: the true total correlation, summed "
+        "over a grid."
     )
-    error = float(found["inverse_error"])
-    folder.claim(
-        f"The destructor can be inverted (fig. 1 b to c) ({name}).",
-        f"The largest difference in a coordinate is {error:.1e} after the way there and back.",
+    numbers = {name: values for name, values in arrays.items() if values.ndim < 2}
+    folder.figure(f"circles-{rotation}", drawing, caption, numbers)
+
+
+def level_finding(arrays: Arrays, samples: int, name: str) -> Finding:
+    """Return whether the layers remove all total correlation, with the rotation of a name."""
+    total, truth, chance = float(arrays["cumulative"][-1]), float(arrays["truth"]), arrays["chance"]
+    quarter = 3 * len(arrays["cumulative"]) // 4
+    added = total - float(arrays["cumulative"][quarter])
+    by_chance = chance[:, -1] - chance[:, quarter]
+    share = (total - float(chance[:, -1].mean())) / truth
+    level = added <= by_chance.max() + 0.01 * truth
+    return Finding(
+        f"The sum of the removed total correlation levels off: all redundancy is gone ({name}).",
+        "yes" if level and share > 0.9 else "partly" if share > 0.75 else "no",
+        "Bits",
+        [
+            Value("sum", total),
+            Value("truth", truth),
+            Value("added by the last quarter of the layers", added, form=".3f"),
+            Value("by chance", by_chance.mean(), by_chance.min(), by_chance.max(), ".3f"),
+        ],
+        f"Above chance {share:.0%} of the truth was found.",
+        "fig. 1 f",
+        n=f"one set of {samples} points, {_PERMUTED} sets of permuted columns",
+        settings="the truth is a sum over a grid; the interval is the range over permuted sets",
+    )
+
+
+def inverse_finding(arrays: Arrays, samples: int, name: str) -> Finding:
+    """Return whether the destructor can be inverted."""
+    error = float(arrays["inverse_error"])
+    return Finding(
+        f"The destructor can be inverted ({name}).",
         "yes" if error < 1e-3 else "no",
-        f"all {samples} points",
-    )
-    even, expected_ = float(found["evenness"]), float(found["evenness_chance"])
-    apart, least = float(found["radius_generated"]), float(found["radius_data"])
-    good = even < 2 * max(expected_, 1.0)
-    near = apart < 2 * least
-    folder.claim(
-        "What comes out is close to a uniform square, and uniform samples through the inverse look "
-        f"like the data (fig. 1 a, b, d, e) ({name}).",
-        f"Points that were not fitted: chi-square {even:.2f} a degree of freedom over {_CELLS} x "
-        f"{_CELLS} cells ({expected_:.2f} for uniform samples). Radii of generated points differ "
-        f"from those of new data by {apart:.3f} (Kolmogorov-Smirnov), two sets of data by "
-        f"{least:.3f}.",
-        "yes" if good and near else "partly",
-        f"{samples} points each; close by eye, judged here by twice what chance makes",
-    )
-    jacobian = float(found["by_jacobian"])
-    gap = abs(jacobian - total)
-    folder.claim(
-        f"The sum over layers (eq. 7) is what the Jacobian tells (eq. 6) ({name}).",
-        f"{total:.3f} bits by layers, {jacobian:.3f} by the Jacobian. As printed, eq. 6 is the "
-        "change T(z) - T(x), the negative of it.",
-        "yes" if gap < 0.05 * total else "partly" if gap < 0.15 * total else "no",
-        "one fit; both rest on entropies of histograms, each biased by some hundredths of a bit",
+        "Largest difference after the way there and back",
+        [Value("in a coordinate", error, form=".1e")],
+        figure="fig. 1 b to c",
+        n=f"all {samples} points",
     )
 
 
-def _radius(points: np.ndarray) -> np.ndarray:
-    return np.hypot(*points.T)
+def uniform_finding(arrays: Arrays, samples: int, name: str) -> Finding:
+    """Return whether the output is uniform, and uniform samples become circles."""
+    even, even_chance, radius, radius_data = (
+        float(arrays[key])
+        for key in ("evenness", "evenness_chance", "radius_generated", "radius_data")
+    )
+    close = even < 2 * max(even_chance, 1.0) and radius < 2 * radius_data
+    cells = f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells"
+    other = Value("another set of data", radius_data, form=".3f")
+    return Finding(
+        "The output is close to a uniform square, and uniform samples through the inverse look "
+        f"like the data ({name}).",
+        "yes" if close else "partly",
+        "Distance from uniform samples and from new data",
+        {
+            cells: [Value("fresh points", even), Value("uniform samples", even_chance)],
+            "radii, Kolmogorov-Smirnov": [Value("generated points", radius, form=".3f"), other],
+        },
+        figure="fig. 1 a, b, d, e",
+        n=f"{samples} points each",
+        settings="close by eye there, judged here by twice what chance makes",
+    )
 
 
-def _apart(first: np.ndarray, second: np.ndarray) -> float:
-    """Largest difference of two distribution functions (Kolmogorov and Smirnov)."""
-    values = np.concatenate([first, second])
-    parts = (np.searchsorted(np.sort(one), values, side="right") for one in (first, second))
-    one, other = parts
-    return float(np.abs(one / len(first) - other / len(second)).max())
-
-
-def _entropy(density: np.ndarray, cell: float) -> float:
-    positive = density[density > 0]
-    return float(-(positive * np.log(positive)).sum() * cell)
+def jacobian_finding(arrays: Arrays, name: str) -> Finding:
+    """Return whether eq. 6 and eq. 7 agree."""
+    total, jacobian = float(arrays["cumulative"][-1]), float(arrays["by_jacobian"])
+    return Finding(
+        f"The sum over layers (eq. 7) is that of the Jacobian (eq. 6) ({name}).",
+        graded(-abs(jacobian - total), -0.05 * total, -0.15 * total),
+        "Bits",
+        [Value("by layers", total, form=".3f"), Value("by Jacobian", jacobian, form=".3f")],
+        "As printed, eq. 6 is the change T(z) - T(x), the negative of it.",
+        n="one fit",
+        settings="entropies of histograms, each biased by some hundredths of a bit",
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Student:
+class StudentT:
     """A multivariate t distribution about 0.
 
     References:
@@ -314,9 +341,8 @@ class Student:
     """(d, d), positive definite."""
 
     def samples(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """(n, d): Gaussian rows with covariance S, each over sqrt(chi-square / nu)."""
-        d = len(self.scatter)
-        rows = rng.standard_normal((n, d)) @ np.linalg.cholesky(self.scatter).T
+        """Return samples (n, d): Gaussian with covariance S, each over sqrt(chi-square / nu)."""
+        rows = rng.standard_normal((n, len(self.scatter))) @ np.linalg.cholesky(self.scatter).T
         return rows / np.sqrt(rng.chisquare(self.freedom, (n, 1)) / self.freedom)
 
     @property
@@ -324,94 +350,46 @@ class Student:
         """T = 1/2 ln(prod S_ii / |S|) + d h(nu, 1) - h(nu, d), in nats."""
         d = len(self.scatter)
         linear = 0.5 * (np.log(np.diagonal(self.scatter)).sum() - _log_determinant(self.scatter))
-        return float(linear + d * entropy(self.freedom, 1) - entropy(self.freedom, d))
+        return float(linear + d * self._entropy(1) - self._entropy(d))
 
     def information(self, first: int) -> float:
-        """I of the first coordinates and the others, in nats.
+        """Return I of the first d_x coordinates and the rest, in nats.
 
         1/2 ln(|S_x| |S_y| / |S|) + h(nu, d_x) + h(nu, d_y) - h(nu, d_x + d_y).
-
-        Args:
-            first: d_x, how many coordinates x has.
         """
         d, s = len(self.scatter), self.scatter
         blocks = _log_determinant(s[:first, :first]) + _log_determinant(s[first:, first:])
-        linear = 0.5 * (blocks - _log_determinant(s))
-        alone = entropy(self.freedom, first) + entropy(self.freedom, d - first)
-        return float(linear + alone - entropy(self.freedom, d))
+        alone = self._entropy(first) + self._entropy(d - first)
+        return float(0.5 * (blocks - _log_determinant(s)) + alone - self._entropy(d))
 
+    def _entropy(self, d: int) -> float:
+        """Return h(nu, d): entropy of a d-dimensional t with unit scatter, in nats.
 
-def entropy(freedom: float, d: int) -> float:
-    """h(nu, d): differential entropy of a d-dimensional t with unit scatter, in nats.
+        ln Gamma(nu/2) - ln Gamma((nu+d)/2) + (d/2) ln(nu pi)
+        + ((nu+d)/2) [psi((nu+d)/2) - psi(nu/2)].
+        """
+        from scipy.special import digamma, gammaln
 
-    ln Gamma(nu/2) - ln Gamma((nu+d)/2) + (d/2) ln(nu pi)
-    + ((nu+d)/2) [psi((nu+d)/2) - psi(nu/2)].
-    """
-    from scipy.special import digamma, gammaln
-
-    half, both = freedom / 2, (freedom + d) / 2
-    return float(
-        gammaln(half)
-        - gammaln(both)
-        + d / 2 * math.log(freedom * math.pi)
-        + both * (digamma(both) - digamma(half))
-    )
-
-
-def scatter(d: int, rng: np.random.Generator) -> np.ndarray:
-    """(d, d): 10 I + A A^T with A uniform in (0, 1), scaled to a unit diagonal."""
-    a = rng.random((d, d))
-    s = 10 * np.eye(d) + a @ a.T
-    root = np.sqrt(np.diagonal(s))
-    return s / root[:, None] / root[None, :]
+        half, both = self.freedom / 2, (self.freedom + d) / 2
+        gammas = gammaln(half) - gammaln(both) + d / 2 * math.log(self.freedom * math.pi)
+        return float(gammas + both * (digamma(both) - digamma(half)))
 
 
 def _log_determinant(matrix: np.ndarray) -> float:
     return float(np.linalg.slogdet(matrix)[1])
 
 
-Quantity = Literal["total", "information"]
-FREEDOMS = (3, 5)
-DIMENSIONS = (3, 10, 50)
-TRIALS, QUICK_TRIALS = 5, 3
-_COUNTS = (500, 1_000, 5_000, 10_000, 50_000)
-_QUICK_COUNTS = {3: (500, 2_000, 5_000), 10: (500, 2_000, 5_000), 50: (500, 1_000)}
-_BYTES, _QUICK_BYTES = 4 << 30, 5 << 28
-_CLOSE = 1.5
-"""An error of up to so many times the smallest one counts as close to it."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to estimate, as it is named in the figures."""
-
-    label: str
-    name: str
-    parameters: tuple[tuple[str, Any], ...] = ()
-
-    def estimator(self) -> Any:
-        """The estimator of `mi`."""
-        from oip import mi
-
-        return mi.estimator(self.name, **dict(self.parameters))
-
-
-METHODS = (
-    Method("RBIG, null subtracted", "rbig"),
-    Method("RBIG, the paper's stopping", "rbig", (("stopping", "paper"),)),
-    Method("expF (Gaussian)", "gaussian"),
-    Method("vME", "vme"),
-    Method("kNN", "ksg"),
-)
-SHOWN: dict[Quantity, tuple[str, str]] = {
-    "total": ("T", "total correlation of d coordinates"),
-    "information": ("I", "mutual information of d and d coordinates"),
-}
+def scatter(d: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (d, d): 10 I + A A^T with A uniform in (0, 1), scaled to a unit diagonal."""
+    a = rng.random((d, d))
+    s = 10 * np.eye(d) + a @ a.T
+    root = np.sqrt(np.diagonal(s))
+    return s / root[:, None] / root[None, :]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One panel's distribution."""
+    """The distribution of one panel."""
 
     freedom: int
     dimensions: int
@@ -420,48 +398,67 @@ class Case:
 
     @property
     def name(self) -> str:
-        """In names of files and numbers."""
-        kind = "" if self.mixed else "-identity"
-        return f"nu{self.freedom}-d{self.dimensions}{kind}"
+        """The name of its files and numbers."""
+        return f"nu{self.freedom}-d{self.dimensions}{'' if self.mixed else '-identity'}"
 
-    def student(self, quantity: Quantity, seed: int) -> Student:
-        """The distribution; its scatter is the same for all trials and degrees of freedom."""
-        wide = self.dimensions * (2 if quantity == "information" else 1)
-        if not self.mixed:
-            return Student(self.freedom, np.eye(wide))
-        return Student(self.freedom, scatter(wide, seeds.generator(seed, "scatter", wide)))
+    def student(self, quantity: Quantity, seed: int) -> StudentT:
+        """Return the distribution; trials and degrees of freedom share its scatter."""
+        d = self.dimensions * (2 if quantity == "information" else 1)
+        rng = seeds.generator(seed, "scatter", d)
+        return StudentT(self.freedom, scatter(d, rng) if self.mixed else np.eye(d))
 
     def truth(self, quantity: Quantity, seed: int) -> float:
-        """In nats."""
+        """Return the analytic value in nats."""
         student = self.student(quantity, seed)
         if quantity == "total":
             return student.total_correlation
         return student.information(self.dimensions)
 
+    def counts(self, size: RbigSize) -> tuple[int, ...]:
+        """Return the numbers of samples."""
+        d = self.dimensions
+        return size.counts[d] if self.mixed else (size.identity_counts[d],)
 
-def run_rbig_student(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """Every method on every distribution; a trial is kept as soon as it is there."""
-    trials = QUICK_TRIALS if settings.quick else TRIALS
-    room = _QUICK_BYTES if settings.quick else _BYTES
-    cases = [Case(nu, d, mixed) for mixed in (True, False) for nu in FREEDOMS for d in DIMENSIONS]
+
+def _run_student(folder: Folder, size: RbigSize, seed: int, progress: Progress) -> None:
+    """Measure every method on every distribution; each trial is a part of the folder."""
+    cases = [Case(nu, d, mixed) for mixed in (True, False) for nu in FREEDOMS for d in size.counts]
     work = [
         (case, n, trial)
         for case in cases
-        for n in counts(case, settings.quick)
-        for trial in range(trials)
+        for n in case.counts(size)
+        for trial in range(size.trials)
     ]
     progress("t distributions", 0, len(work))
-    found: dict[tuple[Case, int], list[dict[str, np.ndarray]]] = {}
+    trials: dict[tuple[Case, int], list[Arrays]] = {}
     for done, (case, n, trial) in enumerate(work, 1):
         part = folder.part(
             f"student/{case.name}-n{n}-trial{trial}",
-            lambda case=case, n=n, trial=trial: measured(case, n, trial, settings.seed, room),
+            lambda case=case, n=n, trial=trial: estimates(case, n, trial, seed, size.room),
         )
-        found.setdefault((case, n), []).append(part)
+        trials.setdefault((case, n), []).append(part)
         progress("t distributions", done, len(work))
-    for quantity in SHOWN:
-        tables = {case: table(found, case, quantity, settings) for case in cases}
-        _report(folder, quantity, tables, trials)
+    for quantity in QUANTITIES:
+        tables = {
+            case: MethodTable(
+                bits(case.truth(quantity, seed)),
+                np.array(case.counts(size)),
+                np.array([[row[quantity] for row in trials[case, n]] for n in case.counts(size)]),
+            )
+            for case in cases
+        }
+        mixed, identity = (
+            {case: table for case, table in tables.items() if case.mixed == kind}
+            for kind in (True, False)
+        )
+        _draw_student(folder, quantity, mixed, size.trials)
+        _draw_identity(folder, quantity, identity, size.trials)
+        symbol = QUANTITIES[quantity][0]
+        folder.add(
+            best_finding(symbol, mixed, size.trials),
+            best_finding(f"{symbol} (identity as scatter)", identity, size.trials),
+            negative_finding(symbol, mixed, size.trials),
+        )
     folder.note(
         "The paper does not say how the scatter of the t distributions was made. Here it is 10 I + "
         "A A^T with A uniform in (0, 1), scaled to a unit diagonal, as in the authors' code; one "
@@ -471,55 +468,39 @@ def run_rbig_student(folder: Folder, settings: StudySettings, progress: Progress
     )
     folder.note(
         f"vME holds a matrix of n x n for every coordinate; it was left out where that needs more "
-        f"than {room / 2**30:.2g} GiB. Values are shown as they come out, negative ones too; the "
-        "paper left methods with negative values out."
+        f"than {size.room / 2**30:.2g} GiB. Values are shown as they come out, negative ones too; "
+        "the paper left methods with negative values out."
     )
 
 
-def counts(case: Case, quick: bool) -> tuple[int, ...]:
-    """Numbers of samples; the identity has the largest that quick studies have."""
-    some = _QUICK_COUNTS[case.dimensions]
-    if not case.mixed:
-        return some[-1:]
-    return some if quick else _COUNTS
+def estimates(case: Case, n: int, trial: int, seed: int, room: int) -> Arrays:
+    """Return `total` and `information` (methods,) in bits, estimated from one set of n samples.
 
-
-def measured(case: Case, n: int, trial: int, seed: int, room: int) -> dict[str, np.ndarray]:
-    """All methods on one set of samples.
-
-    Args:
-        case: the distribution.
-        n: samples.
-        trial: its number.
-        seed: of the study.
-        room: bytes that the kernel matrices of a method may take.
-
-    Returns:
-        `total` and `information`, (methods,) in bits, NaN where a method was left out.
+    A method whose kernel matrices would take more than `room` bytes is left out: NaN.
     """
-    found: dict[str, np.ndarray] = {}
-    d = case.dimensions
-    for quantity in SHOWN:
+    from oip import mi
+
+    result, d = {}, case.dimensions
+    for quantity in QUANTITIES:
         rng = seeds.generator(seed, quantity, case.freedom, d, int(case.mixed), n, trial)
         x = case.student(quantity, seed).samples(n, rng)
+        matrices = d + 3 if quantity == "total" else 5
         values = []
-        for method in METHODS:
-            matrices = d + 3 if quantity == "total" else 5
-            if method.name == "vme" and 8 * matrices * n * n > room:
+        for name, parameters in METHODS.values():
+            estimator = mi.estimator(name, **parameters)
+            if name == "vme" and 8 * matrices * n * n > room:
                 values.append(np.nan)
-                continue
-            one = method.estimator()
-            if quantity == "total":
-                values.append(one.total_correlation(x, seed).nats)
+            elif quantity == "total":
+                values.append(estimator.total_correlation(x, seed).nats)
             else:
-                values.append(one.information(x[:, :d], x[:, d:], seed).nats)
-        found[quantity] = bits(np.array(values))
-    return found
+                values.append(estimator.information(x[:, :d], x[:, d:], seed).nats)
+        result[quantity] = bits(np.array(values))
+    return result
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """One panel: a truth, and what every method found. In bits."""
+class MethodTable:
+    """The truth of one panel beside the estimates of every method, in bits."""
 
     truth: float
     counts: np.ndarray
@@ -533,165 +514,103 @@ class Table:
         return np.sqrt(((self.values - self.truth) ** 2).mean(axis=1))
 
     def close(self) -> np.ndarray:
-        """(counts, methods) bool: the best or an error up to 1.5 times that of the best.
+        """Return whether errors (counts, methods) are at most 1.5 times that of the best method.
 
-        The two kinds of RBIG are each compared with the other methods, not with one another.
+        The two kinds of RBIG are each compared with the methods of other kinds only.
         """
-        errors = self.errors
-        others = np.nanmin(errors[:, 2:], axis=1)
-        result = np.empty(errors.shape, bool)
-        for place in range(errors.shape[1]):
-            if place < 2:
-                result[:, place] = errors[:, place] <= _CLOSE * others
-            else:
-                result[:, place] = errors[:, place] <= _CLOSE * np.nanmin(errors, axis=1)
-        return result
+        best = np.nanmin(self.errors, axis=1, keepdims=True)
+        best_other = np.nanmin(self.errors[:, 2:], axis=1, keepdims=True)
+        rbig = np.arange(len(METHODS)) < 2
+        return self.errors <= _CLOSE * np.where(rbig, best_other, best)
 
 
-def table(
-    found: dict[tuple[Case, int], list[dict[str, np.ndarray]]],
-    case: Case,
-    quantity: Quantity,
-    settings: StudySettings,
-) -> Table:
-    """The trials of one case."""
-    samples = counts(case, settings.quick)
-    return Table(
-        truth=bits(case.truth(quantity, settings.seed)),
-        counts=np.array(samples),
-        values=np.array([[part[quantity] for part in found[case, n]] for n in samples]),
-    )
+Tables = Mapping[Case, MethodTable]
 
 
-def drawn_rbig_student(tables: dict[Case, Table], quantity: Quantity) -> Figure:
-    """A panel for every number of degrees of freedom (rows) and dimensions (columns)."""
-    from oip.core.plots import PALETTE, figure
-
-    symbol, _ = SHOWN[quantity]
-    drawing, panels = figure(7.0, 4.4, len(FREEDOMS), len(DIMENSIONS))
-    for (case, one), axes in zip(tables.items(), panels.flat, strict=True):
-        axes.axhline(one.truth, color="black", lw=1.0, label="analytic")
-        for place, method in enumerate(METHODS):
-            mean, spread = one.values[:, :, place].mean(1), one.values[:, :, place].std(1)
-            axes.errorbar(
-                one.counts,
-                mean,
-                spread,
-                color=PALETTE[place],
-                marker="os^Dv"[place],
-                capsize=2,
-                lw=1.0,
-                label=method.label,
-            )
+def _draw_student(folder: Folder, quantity: Quantity, tables: Tables, trials: int) -> None:
+    """Draw a panel for every number of degrees of freedom (rows) and dimensions (columns)."""
+    symbol, name = QUANTITIES[quantity]
+    drawing, panels = figure(7.0, 4.4, len(FREEDOMS), len(tables) // len(FREEDOMS))
+    for (case, table), axes in zip(tables.items(), panels.flat, strict=True):
+        axes.axhline(table.truth, color="black", lw=1.0, label="analytic")
+        for index, label in enumerate(METHODS):
+            error_bars(axes, table.counts, table.values[:, :, index].T, index, label)
         axes.set_xscale("log")
-        axes.set_xticks(one.counts, [f"{n:,}" for n in one.counts])
+        axes.set_xticks(table.counts, [f"{n:,}" for n in table.counts])
         axes.minorticks_off()
         axes.set_title(f"nu = {case.freedom}, d = {case.dimensions}")
         axes.set(xlabel="samples", ylabel=f"{symbol} (bits)")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    return drawing
+    legend_below(drawing, panels[0, 0], 3)
+    caption = (
+        f"{name.capitalize()} of multivariate t distributions with nu degrees of freedom, scatter "
+        f"as in the authors' code; mean and standard deviation of {trials} trials. Black: the "
+        "analytic value."
+    )
+    folder.figure(quantity, drawing, caption, _numbers(tables))
 
 
-def drawn_errors(tables: dict[Case, Table], quantity: Quantity) -> Figure:
-    """Estimates as shares of the truth at the largest number of samples, identity scatter."""
-    from oip.core.plots import PALETTE, figure
-
-    symbol, _ = SHOWN[quantity]
+def _draw_identity(folder: Folder, quantity: Quantity, tables: Tables, trials: int) -> None:
+    """Draw estimates as shares of the truth, for the identity as scatter."""
+    symbol, name = QUANTITIES[quantity]
     drawing, panels = figure(6.0, 2.8)
-    axes = panels[0, 0]
-    places = np.arange(len(tables))
-    for place, method in enumerate(METHODS):
-        shares = np.array([one.values[-1, :, place] / one.truth for one in tables.values()])
-        axes.errorbar(
-            places + 0.12 * (place - 2),
-            shares.mean(1),
-            shares.std(1),
-            fmt="os^Dv"[place],
-            color=PALETTE[place],
-            capsize=2,
-            label=method.label,
-        )
+    axes, x = panels[0, 0], np.arange(len(tables))
+    for index, label in enumerate(METHODS):
+        shares = [table.values[-1, :, index] / table.truth for table in tables.values()]
+        error_bars(axes, x + 0.12 * (index - 2), np.transpose(shares), index, label, line="")
     axes.axhline(1.0, color="black", lw=1.0, label="analytic")
-    names = [f"nu {case.freedom}\nd {case.dimensions}\nn {one.counts[-1]}"
-             for case, one in tables.items()]  # fmt: skip
-    axes.set_xticks(places, names)
+    names = [f"nu {case.freedom}\nd {case.dimensions}" for case in tables]
+    samples = [f"n {table.counts[-1]}" for table in tables.values()]
+    axes.set_xticks(x, map("\n".join, zip(names, samples, strict=True)))
     axes.set_ylabel(f"{symbol} / truth")
-    drawing.legend(loc="outside lower center", ncols=3, frameon=False)
-    return drawing
-
-
-def _report(folder: Folder, quantity: Quantity, tables: dict[Case, Table], trials: int) -> None:
-    symbol, what = SHOWN[quantity]
-    mixed = {case: one for case, one in tables.items() if case.mixed}
-    plain = {case: one for case, one in tables.items() if not case.mixed}
-    spread = f"mean and standard deviation of {trials} trials"
-    folder.figure(
-        quantity,
-        drawn_rbig_student(mixed, quantity),
-        f"{what.capitalize()} of multivariate t distributions with nu degrees of freedom, scatter "
-        f"as in the authors' code; {spread}. Black: the analytic value.",
-        _numbers(mixed),
+    legend_below(drawing, axes, 3)
+    caption = (
+        f"{name.capitalize()} with the identity as scatter, as a share of the analytic value; "
+        f"mean and standard deviation of {trials} trials."
     )
-    folder.figure(
-        f"{quantity}-identity",
-        drawn_errors(plain, quantity),
-        f"{what.capitalize()} with the identity as scatter, as a share of the analytic value; "
-        f"{spread}.",
-        _numbers(plain),
-    )
-    _claim(folder, symbol, mixed, f"{trials} trials a setting", "")
-    _claim(folder, symbol, plain, f"{trials} trials a setting", " (identity as scatter)")
-    under = [
-        f"{method.label} at {case.name}, n {n}"
-        for case, one in mixed.items()
-        for row, n in enumerate(one.counts)
-        for place, method in enumerate(METHODS)
-        if (one.values[row, :, place] < 0).any()
-    ]
-    by_method = {
-        method.label: sum(text.startswith(method.label) for text in under) for method in METHODS
-    }
-    told = ", ".join(f"{name}: {count}" for name, count in by_method.items() if count)
-    folder.claim(
-        f"Some methods had negative values of {symbol} and were left out of the figures.",
-        f"Settings of {sum(len(one.counts) for one in mixed.values())} with a negative trial: "
-        f"{told or 'none'}.",
-        "yes" if under else "no",
-        f"{trials} trials a setting; every value is shown here",
-    )
+    folder.figure(f"{quantity}-identity", drawing, caption, _numbers(tables))
 
 
-def _claim(folder: Folder, symbol: str, tables: dict[Case, Table], sure: str, where: str) -> None:
-    close = np.concatenate([one.close() for one in tables.values()])
-    errors = np.concatenate([one.errors / one.truth for one in tables.values()])
-    # Where a method was left out for want of memory it neither hit nor missed.
-    measured = np.isfinite(errors)
-    shares = close.sum(axis=0) / np.maximum(measured.sum(axis=0), 1)
-    parts = [
-        f"{method.label}: {hits.sum()} of {there.sum()}, median error {_median(error)}"
-        for method, hits, there, error in zip(METHODS, close.T, measured.T, errors.T, strict=True)
-    ]
-    best = max(shares[0], shares[1])
-    folder.claim(
-        f"RBIG is always the best or close to the best for {symbol}{where}.",
+def best_finding(quantity: str, tables: Tables, trials: int) -> Finding:
+    """Return whether RBIG is always the best method or close to it."""
+    close = np.concatenate([table.close() for table in tables.values()])
+    errors = np.concatenate([table.errors / table.truth for table in tables.values()])
+    values, shares = {}, []
+    for label, hits, error in zip(METHODS, close.sum(axis=0), errors.T, strict=True):
+        # A method that was left out for want of memory neither hit nor missed.
+        error = error[np.isfinite(error)]
+        median = 100 * float(np.median(error)) if len(error) else math.nan
+        shares.append(hits / max(len(error), 1))
+        hit = Value("close", hits, form=".0f", remark=f"of {len(error)}")
+        values[label] = [hit, Value("median error", median, form=".0f")]
+    return Finding(
+        f"RBIG is always the best or close to the best for {quantity}.",
+        graded(max(shares[:2]), 1.0, 0.5),
         f"Settings in which a method is best, or has at most {_CLOSE} times the smallest error, "
-        f"of those in which it could be measured, "
-        f"and its error as a share of the truth: {'; '.join(parts)}.",
-        "yes" if best == 1.0 else "partly" if best >= 0.5 else "no",
-        f"{sure}; errors are root mean squares over trials",
+        "and its error in % of the truth",
+        values,
+        n=f"{trials} trials a setting",
+        settings="errors are root mean squares over trials",
     )
 
 
-def _median(errors: np.ndarray) -> str:
-    known = errors[np.isfinite(errors)]
-    return f"{np.median(known):.0%}" if len(known) else "unknown"
+def negative_finding(quantity: str, tables: Tables, trials: int) -> Finding:
+    """Return in how many settings a method had a negative trial."""
+    negative = np.concatenate([(table.values < 0).any(axis=1) for table in tables.values()])
+    counts = zip(METHODS, negative.sum(axis=0), strict=True)
+    return Finding(
+        f"Some methods had negative values of {quantity} and were left out of the figures.",
+        agreement([bool(negative.any())]),
+        f"Settings of {len(negative)} with a negative trial",
+        [Value(label, count, form=".0f") for label, count in counts],
+        n=f"{trials} trials a setting",
+        settings="every value is shown here",
+    )
 
 
-def _numbers(tables: dict[Case, Table]) -> dict[str, Any]:
-    told: dict[str, Any] = {"methods": np.array([method.label for method in METHODS])}
-    for case, one in tables.items():
-        told[f"{case.name} truth"] = one.truth
-        told[f"{case.name} n"] = one.counts
-        told[f"{case.name} values"] = one.values
-    return told
+def _numbers(tables: Tables) -> dict[str, np.ndarray | float]:
+    numbers: dict[str, np.ndarray | float] = {"methods": np.array(list(METHODS))}
+    for case, table in tables.items():
+        numbers[f"{case.name} truth"] = table.truth
+        numbers[f"{case.name} n"] = table.counts
+        numbers[f"{case.name} values"] = table.values
+    return numbers

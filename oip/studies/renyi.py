@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,245 +11,36 @@ from oip.core import seeds
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.studies import renyi_plots
+from oip.studies.callbacks import Arrays, labels_of
 from oip.studies.data import Images, every_source, limited
 from oip.studies.renyi_measures import (
     BATCH,
     KERNELS,
     LINE,
     MANY,
+    ORDINALS,
     SHARES,
-    Amount,
-    Kernel,
-    Plan,
-    Pruning,
-    label_ceiling,
-    trained,
-    widths,
+    NetworkPlan,
+    RenyiSize,
+    Trainings,
+    by_filters,
+    earlier_errors,
+    map_selection,
+    mean_label_entropy,
+    other_filters,
+    stages,
+    train_and_measure,
 )
-from oip.studies.renyi_plots import Trainings, by_filters, errors_of, other_filters, stages
-from oip.studies.report import Agreement, Folder, StudySettings, agreement, base_name
-
-_DRAWS = 1000
-_LEVEL = 0.025
-NEAR = 0.02
-"""Share of a ceiling within which a value is at it, or at zero."""
-_CHANGE = 0.05
-"""Share of a curve's largest value that counts as a rise or as a compression."""
-_SIDES = {"X": "input", "Y": "label"}
-
-
-def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, int]:
-    """Neighbouring layers whose information goes against the inequality, and how many there are.
-
-    Args:
-        values: (batches, layers): I with the input, that may not rise (`forward`); or with the
-            last layer's error, that may not fall.
-        forward: which of them.
-        seed: of the bootstrap over batches.
-
-    Returns:
-        Pairs of which 97.5 % of the bootstrap means are on the wrong side, and all pairs.
-    """
-    wrong = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
-    rows = seeds.generator(seed, "renyi bootstrap").integers(0, len(wrong), (_DRAWS, len(wrong)))
-    low = np.quantile(wrong[rows].mean(axis=1), _LEVEL, axis=0)
-    # Eigenvalues carry rounding; less than a millionth of a bit is none.
-    return int((low > 1e-6).sum()), wrong.shape[1]
-
-
-def inequalities(folder: Folder, key: str, watched: Trainings) -> None:
-    """Whether the two data processing inequalities hold."""
-    for measure, paper, left_out in (
-        ("input", "The forward inequality I(X;T1) >= I(X;T2) >= ... holds in most cases", ""),
-        (
-            "backward",
-            "The backward inequality of the errors, I(dK;dK-1) >= ... >= I(dK;d1), holds, with a "
-            "few disruptions",
-            " The last layer's error with itself is its entropy, not a step.",
-        ),
-    ):
-        counted, parts = [], []
-        for kernel in KERNELS:
-            wrong, every = 0, 0
-            where = []
-            for plan, found in watched.items():
-                for stage, record in stages(found):
-                    if measure == "input":
-                        values = found[f"{kernel.name} {measure}"][record]
-                    else:
-                        values = errors_of(found, kernel, record)
-                    bad, pairs = violations(values, measure == "input")
-                    wrong, every = wrong + bad, every + pairs
-                    if bad:
-                        where.append(f"{plan.activation} {stage} {bad}")
-            told = f" ({', '.join(where)})" if where else ""
-            parts.append(f"{kernel.label}: {wrong} of {every}{told}")
-            counted.append(wrong / max(every, 1))
-        folder.claim(
-            f"{paper} ({key}).",
-            f"Steps from layer to layer against it, at the start, after an epoch and at the end: "
-            f"{'; '.join(parts)}.{left_out}",
-            together([graded(1 - share, 0.75, 0.5) for share in counted]),
-            f"{batch_count(watched)} batches of 128; a step counts if its bootstrap interval over "
-            "batches leaves out 0; one training each",
-        )
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What one quantity of a layer did over a training."""
-
-    rises: bool
-    """It ends above its start."""
-    falls: bool
-    """It ends below its largest value."""
-    drop: float
-    """By what share of it."""
-
-
-def planes(folder: Folder, key: str, watched: Trainings, known: float) -> None:
-    """Whether curves rise and turn back in the planes, those of X and of Y apart.
-
-    Args:
-        folder: for the findings.
-        key: name of the source.
-        watched: the trainings.
-        known: S(Y) of the batches in bits, the ceiling of I(T;Y).
-    """
-    rules = (
-        f"A rise or a fall is one of more than {_CHANGE:.0%} of the largest value and two standard "
-        f"errors over batches; curves within {_CHANGE:.0%} of the ceiling, or {NEAR:.0%} of zero, "
-        "all the time cannot move and are left out"
-    )
-    sure = f"{batch_count(watched)} batches, one training each"
-    parts, verdicts = [], []
-    for kernel in KERNELS:
-        for side, name in _SIDES.items():
-            told, outcomes = [], []
-            for plan, found in watched.items():
-                curves, still = _curves(found, kernel, name, name, known)
-                outcomes += [one.rises and not one.falls for one in curves]
-                told.append(
-                    f"{plan.activation} {sum(one.rises for one in curves)} of {len(curves)} rise, "
-                    f"{sum(one.falls for one in curves)} fall back ({still} cannot move)"
-                )
-            parts.append(f"{side}, {kernel.label}: {', '.join(told)}")
-            share = float(np.mean(outcomes)) if outcomes else np.nan
-            verdicts.append(graded(share, 0.75, 0.4) if outcomes else "not tested")
-    folder.claim(
-        f"In the information plane both rise, without compression ({key}).",
-        f"Layers' information about X and about Y: {'; '.join(parts)}. {rules}.",
-        together(verdicts),
-        sure,
-    )
-    parts, verdicts = [], []
-    for kernel in KERNELS:
-        for side, name in _SIDES.items():
-            told, sums = [], {}
-            for plan, found in watched.items():
-                curves, still = _curves(found, kernel, f"plane {name}", name, known)
-                if curves:
-                    share = float(np.mean([one.falls for one in curves]))
-                    drop = float(np.mean([max(one.drop, 0.0) for one in curves]))
-                    sums[plan.activation] = (share, drop)
-                    fell = sum(one.falls for one in curves)
-                    told.append(
-                        f"{plan.activation} {fell} of {len(curves)} fall back, mean drop {drop:.0%}"
-                    )
-                else:
-                    told.append(f"{plan.activation} none can move")
-            parts.append(f"{side}, {kernel.label}: {', '.join(told)}")
-            verdicts.append(_turned(sums))
-    folder.claim(
-        "In the modified plane (non-redundant information) there is compression, more with "
-        f"sigmoid than with ReLU ({key}).",
-        f"Convolutions' non-redundant information about X and about Y: {'; '.join(parts)}. "
-        f"{rules}.{other_filters(watched)}",
-        together(verdicts),
-        sure,
-    )
-
-
-def curve(values: np.ndarray) -> Curve:
-    """What a curve (t, batches) did, beyond 5 % of its largest value and two standard errors."""
-    mean = values.mean(axis=1)
-    top = int(np.argmax(mean))
-    least = _CHANGE * max(float(mean[top]), 1e-12)
-
-    def clear(change: np.ndarray) -> bool:
-        error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else 0.0
-        return bool(change.mean() > max(least, 2 * float(error)))
-
-    fall = values[top] - values[-1]
-    drop = float(fall.mean() / max(float(mean[top]), 1e-12))
-    return Curve(clear(values[-1] - values[0]), clear(fall), drop)
-
-
-def _curves(
-    found: dict[str, np.ndarray], kernel: Kernel, name: str, side: str, known: float
-) -> tuple[list[Curve], int]:
-    """Curves of the layers that have one and can move, and how many cannot."""
-    most = known if side == "label" else float(found[f"{kernel.name} x"].mean())
-    every = found[f"{kernel.name} {name}"]
-    rows = [every[:, :, place] for place in range(every.shape[2])]
-    rows = [row for row in rows if np.isfinite(row).all()]
-    moving = [row for row in rows if not _still(row.mean(axis=1) / most)]
-    return [curve(row) for row in moving], len(rows) - len(moving)
-
-
-def _still(shares: np.ndarray) -> bool:
-    """Whether a curve, as shares of its ceiling, is at the ceiling or at zero all the time."""
-    return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= NEAR).all())
-
-
-def _turned(sums: dict[str, tuple[float, float]]) -> Agreement:
-    """Of the share of curves that fall and their mean drop, by activation."""
-    if not sums:
-        return "not tested"
-    if not any(share for share, _ in sums.values()):
-        return "no"
-    if len(sums) < 2:
-        return "partly"
-    often = float(np.mean([share for share, _ in sums.values()])) >= 0.5
-    return "yes" if often and sums.get("sigmoid", ()) > sums.get("relu", ()) else "partly"
-
-
-def together(verdicts: Sequence[Agreement]) -> Agreement:
-    """What all looks that decide say; partly where they differ, or say yes but not all decide."""
-    told: list[Agreement] = [one for one in verdicts if one != "not tested"]
-    if not told:
-        return "not tested"
-    if len(set(told)) > 1 or (told[0] == "yes" and len(told) < len(verdicts)):
-        return "partly"
-    return told[0]
-
-
-def graded(share: float, yes: float, partly: float) -> Agreement:
-    """Yes from a share on, partly from a smaller one on."""
-    return "yes" if share >= yes else "partly" if share >= partly else "no"
-
-
-def batch_count(trainings: Trainings) -> int:
-    """Batches that each network was measured with."""
-    return int(next(iter(trainings.values()))[f"{KERNELS[0].name} input"].shape[1])
-
-
-Wanted = tuple[tuple[str, str, str], ...]
-"""Of each data set of a paper: what the name of its source holds, its name, and what to say."""
-
-
-def not_given(folder: Folder, settings: StudySettings, wanted: Wanted) -> None:
-    """Says of the paper's data that are not among the sources how they can be."""
-    named = " ".join(base_name(source) for source in settings.data).lower()
-    for word, what, command in wanted:
-        if word not in named:
-            folder.claim(
-                f"Its findings on {what}.",
-                f"Not among the data of this study: {command}",
-                "not tested",
-                "no data",
-            )
-
+from oip.studies.report import (
+    Agreement,
+    Finding,
+    Folder,
+    StudySettings,
+    Value,
+    agreement,
+    graded,
+    joined,
+)
 
 NAME = "renyi"
 TITLE = "Matrix Renyi information: data processing, redundancy and synergy, width, planes"
@@ -262,43 +52,30 @@ MINUTES = 5
 TAKES = ("data",)
 SCHEMA = 2
 """1 had the paper's rate of 0.1 for networks of ReLU, too."""
-_BASE = (6, 12)
+_PLANE_FILTERS = (6, 12)
 _RATES = {"sigmoid": 0.1, "relu": 0.02}
 """The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
 with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
-standardised. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
-_SMALL = 32
+standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
+_LARGE = 32
 """Images of at least so many pixels a side are for the AlexNet-like network, as in the paper."""
-
-_WANTED = (
+PAPER_DATA = (
     ("hasy", "HASYv2", "oip study renyi --data FOLDER/hasy-data-labels.csv"),
     ("fruits", "Fruits 360", "oip study renyi --data FOLDER/fruits-360, with train and test in it"),
     ("cifar10", "CIFAR-10 by VGG-16", "oip study renyi --data cifar10"),
 )
-"""In the name of a source, the data, and what to say to have them."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large the study is."""
-
-    first: tuple[int, ...]
-    """Filters of the first convolution, 12 in the second."""
-    second: tuple[int, ...]
-    """Filters of the second convolution, 6 in the first."""
-    wide: int
-    """Filters of the second convolution where maps are chosen."""
-    images: int | None
-    """That are learned from; all if None."""
-    tested: int | None
-    epochs: int
-    seeds: int
-    """Trainings of a network in the comparison of widths."""
-    amount: Amount
-    pruning: Pruning
-
-
-QUICK = Size(
+"""In the name of a source, the data, and the command that uses them."""
+NEAR = 0.02
+"""Share of a ceiling within which a value is at it, or at zero."""
+_CHANGE = 0.05
+"""Share of a curve's largest value that counts as a rise or as a compression."""
+_DRAWS, _LEVEL = 1000, 0.025
+_RULES = (
+    f"a rise or a fall is more than {_CHANGE:.0%} of the largest value and two standard errors "
+    f"over batches; curves within {_CHANGE:.0%} of the ceiling, or {NEAR:.0%} of zero, all the "
+    "time cannot move and are left out; one training each"
+)
+QUICK = RenyiSize(
     first=(2, 6, 24),
     second=(3, 12, 48),
     wide=128,
@@ -306,10 +83,13 @@ QUICK = Size(
     tested=2_000,
     epochs=5,
     seeds=1,
-    amount=Amount(batches=3, pairs=20, steps=9),
-    pruning=Pruning(shares=(0.25, 0.55, 0.8), chances=3),
+    batches=3,
+    pairs=20,
+    records=9,
+    removed=(0.25, 0.55, 0.8),
+    random_orders=3,
 )
-FULL = Size(
+FULL = RenyiSize(
     first=(1, 2, 4, 6, 12, 24),
     second=(3, 6, 12, 32, 64, 128),
     wide=128,
@@ -317,210 +97,338 @@ FULL = Size(
     tested=None,
     epochs=10,
     seeds=10,
-    amount=Amount(batches=10, pairs=66, steps=24),
-    pruning=Pruning(shares=(0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9), chances=10),
+    batches=10,
+    pairs=66,
+    records=24,
+    removed=(0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9),
+    random_orders=10,
+)
+_NOTES = (
+    "The paper's kernel width, sigma = 5 n^(-1 / (4 + d)) for responses and 0.1 n^(-1 / (4 + d)) "
+    "for errors, is in the units of the values, so that it depends on how the network's input is "
+    "scaled, which the paper does not say. Here networks standardize their input, and the input's "
+    "own Gram matrix is that of pixels from 0 to 1. Everything was measured with a second kernel "
+    "as well, 2 sigma^2 = the median squared distance, which has no units. Errors are derivatives "
+    "of each image's own loss by the pre-activation.",
+    f"Networks of sigmoids learn at the paper's rate of {_RATES['sigmoid']}, those of ReLU at "
+    f"{_RATES['relu']}: with a standardized input the first layer learns about ten times as fast "
+    "as with pixels from 0 to 1. At the paper's rate three of seven stayed at chance (6, 12; 24, "
+    "12; 6, 3 filters on MNIST, quick size), and the finding about redundancy over the number of "
+    "filters was another: the rate was changed after that run.",
+    "The Hadamard product of many Gram matrices goes to the identity whatever the maps hold: S(T) "
+    "to log2 n = 7 bits, I(X;T) to S(X) and I(T;Y) to S(Y). Information of a layer that is at "
+    "these ceilings says nothing of the layer.",
 )
 
 
-def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """Everything for each source of images.
+def run(
+    folder: Folder, settings: StudySettings, progress: Progress, size: RenyiSize | None = None
+) -> None:
+    """Run the study on each source of images.
 
     Args:
-        folder: for what is computed and drawn.
+        folder: for arrays, figures and findings.
         settings: `data` names images in place of MNIST and Fashion-MNIST. Those of 32 x 32 pixels
             and more, such as HASYv2 and Fruits 360, are learned by the AlexNet-like network;
             `cifar10` by VGG-16.
-        progress: told trainings.
+        progress: called with the batches of each training.
+        size: in place of that of `settings`.
 
     Raises:
-        MissingData: no images at all can be had.
+        MissingData: no images at all are available.
     """
-    run_sized(folder, settings, progress, QUICK if settings.quick else FULL)
+    size = size or (QUICK if settings.quick else FULL)
+    for number, images in enumerate(every_source(folder, settings)):
+        _run_on(folder, images, settings.seed, size, progress, number == 0)
+    folder.not_given(PAPER_DATA)
+    for text in _NOTES:
+        folder.note(text)
 
 
-def run_sized(folder: Folder, settings: StudySettings, progress: Progress, size: Size) -> None:
-    """See `run`; of any size."""
-    for place, found in enumerate(every_source(folder, settings)):
-        _of_source(folder, found, settings.seed, size, progress, place == 0)
-    not_given(folder, settings, _WANTED)
-    folder.note(
-        "The paper's kernel width, sigma = 5 n^(-1 / (4 + d)) for responses and 0.1 n^(-1 / (4 + "
-        "d)) for errors, is in the units of the values, so that it depends on how the network's "
-        "input is scaled, which the paper does not say. Here networks standardise their input, and "
-        "the input's own Gram matrix is that of pixels from 0 to 1. Everything was measured with "
-        "a second kernel as well, 2 sigma^2 = the median squared distance, which has no units. "
-        "Errors are derivatives of each image's own loss by the pre-activation."
-    )
-    folder.note(
-        f"Networks of sigmoids learn at the paper's rate of {_RATES['sigmoid']}, those of ReLU at "
-        f"{_RATES['relu']}: with a standardised input the first layer learns about ten times as "
-        "fast as with pixels from 0 to 1. At the paper's rate three of seven stayed at chance (6, "
-        "12; 24, 12; 6, 3 filters on MNIST, quick size), and what was found about redundancy over "
-        "the number of filters was another: the rate was changed after that run."
-    )
-    folder.note(
-        "The Hadamard product of many Gram matrices goes to the identity whatever the maps know: "
-        "S(T) to log2 n = 7 bits, I(X;T) to S(X) and I(T;Y) to S(Y). Information of a layer that "
-        "is at these ceilings says nothing of the layer."
-    )
-
-
-def _of_source(
-    folder: Folder, images: Images, seed: int, size: Size, progress: Progress, first: bool
+def _run_on(
+    folder: Folder, images: Images, seed: int, size: RenyiSize, progress: Progress, first: bool
 ) -> None:
-    """Trainings on one source, their figures and findings."""
+    """Train the networks on one source; draw their figures and add their findings."""
     key = images.name
     data = limited(images.train, size.images), limited(images.test, size.tested)
     plans = plans_for(key, data[0].images.shape[1:], seed, size, first)
-    # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
-    deep = any(plan.recipe == "vgg16-cifar" for plan in plans["watched"])
-    amount = replace(size.amount, batches=2, steps=4) if deep else size.amount
-    found: dict[Plan, dict[str, np.ndarray]] = {}
+    if any(plan.recipe == "vgg16-cifar" for plan in plans["planes"]):
+        # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
+        size = replace(size, batches=2, records=4)
+    arrays = {}
     for plan in dict.fromkeys(plan for group in plans.values() for plan in group):
         out = folder.file(f"models/{plan.name}.keras")
-        found[plan] = folder.part(
+        arrays[plan] = folder.part(
             f"trainings/{plan.name}",
-            lambda plan=plan, out=out: trained(plan, data, amount, out, progress),
+            lambda plan=plan, out=out: train_and_measure(plan, data, size, out, progress),
             of=images.digest,
         )
-    watched = {plan: found[plan] for plan in plans["watched"]}
-    told = (
-        f"{len(data[0])} images learned from for {next(iter(watched)).epochs} epochs, "
-        f"{batch_count(watched)} batches of {min(BATCH, len(data[1]))} test images, "
+    networks = {plan: arrays[plan] for plan in plans["planes"]}
+    plan, measured = next(iter(networks.items()))
+    setting = (
+        f"{len(data[0])} images learned from for {plan.epochs} epochs, "
+        f"{measured['paper input'].shape[1]} batches of {min(BATCH, len(data[1]))} test images, "
         "alpha 1.01"
     )
-    known = label_ceiling(data[1].labels, amount.batches, seed)
+    label_entropy = mean_label_entropy(labels_of(data[1]), size.batches, seed)
     for kernel in KERNELS:
-        folder.figure(*renyi_plots.inequalities(key, watched, kernel, told))
-        folder.figure(*renyi_plots.planes(key, watched, kernel, known, told))
-    inequalities(folder, key, watched)
-    planes(folder, key, watched, known)
-    for group in ("first", "second"):
-        if plans[group]:
-            swept = {plan: found[plan] for plan in plans[group]}
-            layer = ("first", "second").index(group)
-            folder.figure(*renyi_plots.amounts(key, swept, layer, told))
-            folder.figure(*renyi_plots.shares(key, swept, layer, told))
-            amounts(folder, key, swept, layer)
-            shares(folder, key, swept, layer)
-    for plan in plans["chosen"]:
-        if not np.isfinite(found[plan]["accuracy"]):
+        renyi_plots.draw_inequalities(folder, key, networks, kernel, setting)
+        renyi_plots.draw_planes(folder, key, networks, kernel, label_entropy, setting)
+    folder.add(
+        inequality_finding(key, networks, forward=True),
+        inequality_finding(key, networks, forward=False),
+        plane_finding(key, networks, label_entropy),
+        compression_finding(key, networks, label_entropy),
+    )
+    for layer, group in enumerate(ORDINALS):
+        varied = {plan: arrays[plan] for plan in plans[group]}
+        if varied:
+            renyi_plots.draw_amounts(folder, key, varied, layer, setting)
+            renyi_plots.draw_pairs(folder, key, varied, layer, setting)
+            for finding in (amount_finding, accuracy_finding, redundancy_finding, synergy_finding):
+                folder.add(finding(key, varied, layer))
+    for plan in plans["selection"]:
+        if not np.isfinite(arrays[plan]["accuracy"]):
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
-        chosen = folder.part(
+        selection = folder.part(
             f"widths/{plan.name}",
-            lambda model=model: widths(model, data, size.pruning, seed),
+            lambda model=model: map_selection(model, data, size, seed),
             of=f"{images.digest} {sha256(model)}",
         )
-        folder.figure(*renyi_plots.width(key, chosen, told))
-        where = f"{chosen['layer']} of {plan.recipe} on {key}"
-        width(folder, where, chosen, len(data[1]))
+        renyi_plots.draw_selection(folder, key, selection, setting)
+        where = f"{selection['layer']} of {plan.recipe} on {key}"
+        folder.add(width_finding(where, selection, len(data[1])))
+        folder.add(pruning_finding(where, selection, len(data[1])))
 
 
 def plans_for(
-    source: str, shape: tuple[int, ...], seed: int, size: Size, first: bool
-) -> dict[str, list[Plan]]:
-    """Networks by what they are for.
+    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
+) -> dict[str, list[NetworkPlan]]:
+    """Return the networks by their purpose.
 
     Args:
-        source: of images.
-        shape: (h, w, bands).
-        seed: of the study.
-        size: of the study.
+        source, shape: of images (h, w, bands).
+        seed, size: of the study.
         first: the source on which widths are compared; all are in a study that is not quick.
 
     Returns:
-        `watched` (inequalities and planes), `first` and `second` (filters of a convolution),
-        `chosen` (which of its maps are needed).
+        `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection`
+        (which of its maps are needed).
     """
+    plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": [], "selection": []}
     if source.startswith("cifar10"):
         epochs = 3 * size.epochs if size.images is None else 2
-        vgg = Plan(source, "vgg16-cifar", (), "relu", None, epochs, seed)
-        return {"watched": [vgg], "first": [], "second": [], "chosen": [vgg]}
-    if min(shape[:2]) >= _SMALL:
-        nets = [
-            Plan(source, "alexnet-small", (), activation, 0.01, round(1.5 * size.epochs), seed)
+        plans["planes"] = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
+        return plans | {"selection": plans["planes"]}
+    if min(shape[:2]) >= _LARGE:
+        epochs = round(1.5 * size.epochs)
+        plans["planes"] = [
+            NetworkPlan(source, "alexnet-small", (), activation, 0.01, epochs, seed)
             for activation in ("relu", "sigmoid")
         ]
-        return {"watched": nets, "first": [], "second": [], "chosen": nets[:1]}
+        return plans | {"selection": plans["planes"][:1]}
 
-    def net(filters: tuple[int, ...], activation: str = "relu", place: int = 0) -> Plan:
+    def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
         rate = _RATES[activation]
-        return Plan(source, "lenet5", filters, activation, rate, size.epochs, seed + place)
+        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + number)
 
-    watched = [net(_BASE), net(_BASE, "sigmoid")]
-    if not (first or size is FULL):
-        return {"watched": watched, "first": [], "second": [], "chosen": []}
-    several = range(size.seeds)
-    return {
-        "watched": watched,
-        "first": [net((count, 12), place=place) for count in size.first for place in several],
-        "second": [net((6, count), place=place) for count in size.second for place in several],
-        "chosen": [net((6, size.wide))],
-    }
+    plans["planes"] = [lenet(_PLANE_FILTERS), lenet(_PLANE_FILTERS, "sigmoid")]
+    if first or size is FULL:
+        for number in range(size.seeds):
+            plans["first"] += [lenet((count, 12), number=number) for count in size.first]
+            plans["second"] += [lenet((6, count), number=number) for count in size.second]
+        plans["selection"] = [lenet((6, size.wide))]
+    return plans
 
 
-_ORDINAL = ("first", "second")
-
-
-def amounts(folder: Folder, key: str, swept: Trainings, layer: int) -> None:
-    """Whether information grows with filters and is soon at its ceiling; accuracy."""
-    grouped = by_filters(swept, layer)
-    counts = list(grouped)
-    parts, outcomes = [], []
+def inequality_finding(key: str, trainings: Trainings, forward: bool) -> Finding:
+    """Return whether the data processing inequality holds, forward or backward."""
+    paper = "The forward inequality I(X;T1) >= I(X;T2) >= ... holds in most cases"
+    remark = ""
+    if not forward:
+        paper = "The backward inequality of the errors, I(dK;dK-1) >= ... >= I(dK;d1), holds, with "
+        paper += "a few disruptions"
+        remark = "The last layer's error with itself is its entropy, not a step."
+    values, verdicts = {}, []
     for kernel in KERNELS:
-        values, starts, most = (
-            np.array(
-                [np.mean([select(one, kernel) for one in several]) for several in grouped.values()]
-            )
-            for select in (
-                lambda one, kernel: one[f"{kernel.name} input"][-1, :, layer],
-                lambda one, kernel: one[f"{kernel.name} input"][0, :, layer],
-                lambda one, kernel: one[f"{kernel.name} x"],
-            )
-        )
-        first = _first_full(counts, values, most)
-        before = _first_full(counts, starts, most)
-        parts.append(
-            f"{kernel.label}: {_row(values)} of {most.mean():.2f} bits for {_row(counts, 0)} "
-            f"filters, at the ceiling from {first or 'none of them'} on; untrained "
-            f"{_row(starts)}, from {before or 'none of them'} on"
-        )
-        outcomes.append(saturates(values, most))
-    folder.claim(
-        f"Information about the input grows with the filters of the {_ORDINAL[layer]} convolution "
-        f"and is at its maximum with few ({key}).",
-        f"{'; '.join(parts)}. The product of many Gram matrices goes to the ceiling by "
-        "construction. Where the fewest filters are at it already, nothing can grow.",
-        "not tested" if all(one is None for one in outcomes) else agreement(outcomes),
-        f"{batch_count(swept)} batches, {_trainings(grouped)}",
+        wrong, steps, values[kernel.label] = 0, 0, []
+        for plan, arrays in trainings.items():
+            for stage, record in stages(arrays):
+                curve = arrays[f"{kernel.name} input"][record]
+                curve = curve if forward else earlier_errors(arrays, kernel, record)
+                bad, count = violations(curve, forward)
+                wrong, steps = wrong + bad, steps + count
+                name = f"{plan.activation} {stage}"
+                values[kernel.label].append(Value(name, bad, form=".0f", remark=f"of {count}"))
+        verdicts.append(graded(1 - wrong / max(steps, 1), 0.75, 0.5))
+    return Finding(
+        f"{paper} ({key}).",
+        joined(verdicts),
+        "Steps from layer to layer against it",
+        values,
+        remark,
+        "fig. 2",
+        n=f"{_batches(trainings)} of 128, one training each",
+        settings="a step counts if its bootstrap interval over batches leaves out 0",
     )
-    scores = [np.array([float(one["accuracy"]) for one in several]) for several in grouped.values()]
-    tested = int(next(iter(swept.values()))["tested"])
-    means = np.array([np.nanmean(one) if np.isfinite(one).any() else np.nan for one in scores])
-    half = 1.96 * np.sqrt(np.maximum(means * (1 - means), 1e-4) / tested)
-    best = int(np.nanargmax(means))
-    last = means[-1] + half[-1] < means[best] - half[best]
-    rises = means[best] - half[best] > means[0] + half[0]
-    bad = sum(int((~np.isfinite(one)).sum()) for one in scores)
-    folder.claim(
-        f"More filters of the {_ORDINAL[layer]} convolution raise accuracy at first, and need not "
-        f"later ({key}).",
-        f"Accuracy in % for {_row(counts, 0)} filters: {_row(100 * means, 1)}; best with "
-        f"{counts[best]}"
-        + (f"; {bad} trainings diverged" if bad else "")
-        + (", significantly better than the most filters" if last else "")
-        + ("" if rises else "; no difference is beyond sampling")
-        + ".",
-        "yes" if rises and (last or best < len(counts) - 1) else "partly" if best else "no",
-        f"{_trainings(grouped)}; 95 % of sampling on {tested} images is +-{100 * half[best]:.1f} "
-        "points at the best",
+
+
+def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, int]:
+    """Return the steps between layers that go against the inequality, and how many there are.
+
+    Args:
+        values: (batches, layers): I with the input, that may not rise (`forward`); or with the
+            last layer's error, that may not fall.
+        forward: which of them.
+        seed: of the bootstrap over batches.
+
+    Returns:
+        Steps of which 97.5 % of the bootstrap means are on the wrong side, and all steps.
+    """
+    wrong = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
+    rows = seeds.generator(seed, "renyi bootstrap").integers(0, len(wrong), (_DRAWS, len(wrong)))
+    low = np.quantile(wrong[rows].mean(axis=1), _LEVEL, axis=0)
+    # Eigenvalues carry rounding; less than a millionth of a bit is none.
+    return int((low > 1e-6).sum()), wrong.shape[1]
+
+
+@dataclass(frozen=True)
+class CurveShape:
+    """The course of one quantity of a layer over a training."""
+
+    rises: bool
+    """It ends above its start."""
+    falls: bool
+    """It ends below its largest value."""
+    drop: float
+    """By what share of it."""
+
+
+def curve_shape(values: np.ndarray) -> CurveShape:
+    """Return the course of a curve (t, batches), beyond 5 % of its peak and two standard errors."""
+    mean = values.mean(axis=1)
+    top = int(np.argmax(mean))
+    highest = max(float(mean[top]), 1e-12)
+
+    def clear(change: np.ndarray) -> bool:
+        error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else 0.0
+        return bool(change.mean() > max(_CHANGE * highest, 2 * float(error)))
+
+    fall = values[top] - values[-1]
+    return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))
+
+
+def _plane_curves(
+    trainings: Trainings, label_entropy: float, kind: str
+) -> dict[str, dict[str, tuple[list[CurveShape], int]]]:
+    """Return curves of layers that can move, and how many cannot, by side, kernel and activation.
+
+    A curve that is at its ceiling, or at zero, all the time cannot move.
+    """
+    groups = {}
+    for kernel in KERNELS:
+        for side, measure in (("X", "input"), ("Y", "label")):
+            group = groups[f"{side}, {kernel.label}"] = {}
+            for plan, arrays in trainings.items():
+                most = label_entropy if side == "Y" else float(arrays[f"{kernel.name} x"].mean())
+                rows = np.moveaxis(arrays[f"{kernel.name} {kind}{measure}"], 2, 0)
+                rows = [row for row in rows if np.isfinite(row).all()]
+                moving = [row for row in rows if not _still(row.mean(axis=1) / most)]
+                shapes = [curve_shape(row) for row in moving]
+                group[plan.activation] = shapes, len(rows) - len(moving)
+    return groups
+
+
+def _still(shares: np.ndarray) -> bool:
+    return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= NEAR).all())
+
+
+def plane_finding(key: str, trainings: Trainings, label_entropy: float) -> Finding:
+    """Return whether information about X and Y rises without compression; S(Y) is in bits."""
+    values, verdicts = {}, []
+    for group, networks in _plane_curves(trainings, label_entropy, "").items():
+        values[group], steady = [], []
+        for activation, (curves, still) in networks.items():
+            rises = sum(curve.rises for curve in curves)
+            falls = sum(curve.falls for curve in curves)
+            remark = f"of {len(curves)}, {still} cannot move"
+            rise = Value(f"{activation} rise", rises, form=".0f", remark=remark)
+            values[group] += [rise, Value(f"{activation} fall back", falls, form=".0f")]
+            steady += [curve.rises and not curve.falls for curve in curves]
+        verdicts.append(graded(float(np.mean(steady)), 0.75, 0.4) if steady else "not tested")
+    paper = f"In the information plane both rise, without compression ({key})."
+    quantity = "Layers whose information about X and about Y rises or falls back"
+    n = _batches(trainings)
+    return Finding(paper, joined(verdicts), quantity, values, "", "fig. 7", n=n, settings=_RULES)
+
+
+def compression_finding(key: str, trainings: Trainings, label_entropy: float) -> Finding:
+    """Return whether non-redundant information is compressed; S(Y) is in bits."""
+    values, verdicts = {}, []
+    for group, networks in _plane_curves(trainings, label_entropy, "plane ").items():
+        values[group], drops = [], {}
+        for activation, (curves, _) in networks.items():
+            drop, remark = math.nan, "none can move"
+            if curves:
+                falls = sum(curve.falls for curve in curves)
+                drop = float(np.mean([max(curve.drop, 0.0) for curve in curves]))
+                drops[activation] = falls / len(curves), drop
+                remark = f"{falls} of {len(curves)} fall back"
+            values[group].append(Value(activation, 100 * drop, form=".0f", remark=remark))
+        verdicts.append(_compressed(drops))
+    paper = "In the modified plane (non-redundant information) there is compression, more with "
+    paper += f"sigmoid than with ReLU ({key})."
+    quantity = "Mean drop in % of convolutions' non-redundant information about X and about Y"
+    remark, n = other_filters(trainings), _batches(trainings)
+    verdict = joined(verdicts)
+    return Finding(paper, verdict, quantity, values, remark, "fig. 7", n=n, settings=_RULES)
+
+
+def _compressed(drops: dict[str, tuple[float, float]]) -> Agreement:
+    """Return the verdict over the share of curves that fall and their mean drop, by activation."""
+    if not drops:
+        return "not tested"
+    if not any(share for share, _ in drops.values()):
+        return "no"
+    often = float(np.mean([share for share, _ in drops.values()])) >= 0.5
+    more = len(drops) > 1 and drops.get("sigmoid", ()) > drops.get("relu", ())
+    return "yes" if often and more else "partly"
+
+
+def amount_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+    """Return whether information grows with the filters of a convolution and is soon maximal."""
+    grouped = by_filters(trainings, layer)
+    values, outcomes = {}, []
+    for kernel in KERNELS:
+        most = _means(grouped, f"{kernel.name} x", ())
+        for record, name in ((-1, kernel.label), (0, f"{kernel.label}, untrained")):
+            row = _means(grouped, f"{kernel.name} input", (record, slice(None), layer))
+            remarks = np.where(row >= (1 - NEAR) * most, "at the ceiling", "")
+            values[name] = [
+                Value(f"{count} filters", value, remark=str(remark))
+                for count, value, remark in zip(grouped, row, remarks, strict=True)
+            ]
+            if record == -1:
+                outcomes.append(saturates(row, most))
+                values[name].append(Value("ceiling", float(most.mean())))
+    undecided = all(outcome is None for outcome in outcomes)
+    return Finding(
+        f"Information about the input grows with the filters of the {ORDINALS[layer]} convolution "
+        f"and is at its maximum with few ({key}).",
+        "not tested" if undecided else agreement(outcomes),
+        "I(X;T) in bits",
+        values,
+        "The product of many Gram matrices goes to the ceiling by construction. Where the fewest "
+        "filters are at it already, nothing can grow.",
+        "fig. 4",
+        n=f"{_batches(trainings)}, {_trainings(grouped)}",
     )
 
 
 def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
-    """Whether information grows with the filters and is at its ceiling before the most of them.
+    """Return whether information grows and is at its ceiling before the most filters.
 
     Args:
         values: (counts,) bits, from few filters to many.
@@ -536,128 +444,157 @@ def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
     return bool(grows and full[:-1].any())
 
 
-def _first_full(counts: list[int], values: np.ndarray, most: np.ndarray) -> int | None:
-    """The fewest filters whose information is at the ceiling."""
-    full = values >= (1 - NEAR) * most
-    return next((count for count, hit in zip(counts, full, strict=True) if hit), None)
-
-
-def shares(folder: Folder, key: str, swept: Trainings, layer: int) -> None:
-    """Whether redundancy gives way to synergy with more filters, and stays above it."""
-    grouped = by_filters(swept, layer)
-    several_maps = {count: several for count, several in grouped.items() if count > 1}
-    counts = list(several_maps)
-    parts, falls, signs = [], [], []
-    for kernel in KERNELS:
-        rows = {}
-        for name in SHARES:
-            rows[name] = np.array(
-                [
-                    np.mean([one[f"{kernel.name} {name}"][-1, :, layer] for one in several])
-                    for several in several_maps.values()
-                ]
-            )
-        own = np.array(
-            [
-                one[f"{kernel.name} redundant"][-1, :, layer].mean()
-                for several in several_maps.values()
-                for one in several
-            ]
-        )
-        falls.append(_trend(counts, rows["redundant"]))
-        signs.append(bool((own > 0).all()))
-        parts.append(
-            f"{kernel.label}: redundancy less synergy {_row(100 * rows['redundant'], 0)} %, "
-            f"non-redundant {_row(100 * rows['non-redundant'], 0)} %, rank correlation of the "
-            f"first with filters {falls[-1]:+.2f}"
-        )
-    folder.claim(
-        f"With more filters of the {_ORDINAL[layer]} convolution pairs of maps are less redundant "
-        f"and more synergistic ({key}).",
-        f"At the end, for {_row(counts, 0)} filters: {'; '.join(parts)}.",
-        "yes" if all(one < -0.5 for one in falls) else "partly" if min(falls) < -0.5 else "no",
-        f"{batch_count(swept)} batches, {_trainings(grouped)}; a rank correlation of {len(counts)} "
-        "points",
+def accuracy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+    """Return whether more filters of a convolution raise accuracy at first, and later do not."""
+    grouped = by_filters(trainings, layer)
+    scores = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
+    tested = int(next(iter(trainings.values()))["tested"])
+    means = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in scores])
+    half = 1.96 * np.sqrt(np.maximum(means * (1 - means), 1e-4) / tested)
+    best = int(np.nanargmax(means))
+    falls = means[-1] + half[-1] < means[best] - half[best]
+    rises = means[best] - half[best] > means[0] + half[0]
+    diverged = sum(int((~np.isfinite(row)).sum()) for row in scores)
+    remarks = {
+        f"Best with {list(grouped)[best]}.": True,
+        f"{diverged} trainings diverged.": diverged,
+        "The best is significantly better than the most filters.": falls,
+        "No difference is beyond sampling.": not rises,
+    }
+    return Finding(
+        f"More filters of the {ORDINALS[layer]} convolution raise accuracy at first, and need not "
+        f"later ({key}).",
+        "yes" if rises and (falls or best < len(means) - 1) else "partly" if best else "no",
+        "Accuracy in %",
+        [
+            Value(f"{count} filters", 100 * mean, 100 * (mean - side), 100 * (mean + side), ".1f")
+            for count, mean, side in zip(grouped, means, half, strict=True)
+        ],
+        " ".join(remark for remark, holds in remarks.items() if holds),
+        "fig. 4",
+        n=f"{_trainings(grouped)}, {tested} test images",
+        settings="intervals of sampling the test images",
     )
-    folder.claim(
+
+
+def redundancy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+    """Return whether redundancy gives way to synergy with more filters."""
+    grouped = _several_maps(trainings, layer)
+    values, trends = {}, []
+    for kernel in KERNELS:
+        for name in SHARES:
+            row = _means(grouped, f"{kernel.name} {name}", (-1, slice(None), layer))
+            group = values[f"{kernel.label}, {name}"] = [
+                Value(f"{count} filters", 100 * value, form=".0f")
+                for count, value in zip(grouped, row, strict=True)
+            ]
+            if name == "redundant":
+                trends.append(_trend(list(grouped), row))
+                group.append(Value("rank correlation with filters", trends[-1], form="+.2f"))
+    return Finding(
+        f"With more filters of the {ORDINALS[layer]} convolution pairs of maps are less redundant "
+        f"and more synergistic ({key}).",
+        "yes" if max(trends) < -0.5 else "partly" if min(trends) < -0.5 else "no",
+        "Redundancy less synergy, and non-redundant information, at the end, in % of I(X; both)",
+        values,
+        figure="fig. 5",
+        n=f"{_batches(trainings)}, {_trainings(grouped)}",
+    )
+
+
+def synergy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+    """Return whether redundancy stays above synergy in every network."""
+    grouped = _several_maps(trainings, layer)
+    networks = [arrays for rows in grouped.values() for arrays in rows]
+    values = []
+    for kernel in KERNELS:
+        ends = [arrays[f"{kernel.name} redundant"][-1, :, layer].mean() for arrays in networks]
+        values.append(Value(kernel.label, 100 * min(ends), form=".1f"))
+    return Finding(
         f"Redundancy stays above synergy, for all pairs on average (convolution {layer + 1}, "
         f"{key}).",
-        "; ".join(
-            f"{kernel.label}: {'above 0 in every network' if sign else 'not above 0 in all'}"
-            for kernel, sign in zip(KERNELS, signs, strict=True)
-        )
-        + ".",
-        "yes" if all(signs) else "partly" if any(signs) else "no",
-        f"{batch_count(swept)} batches, {_trainings(grouped)}",
+        agreement(least.value > 0 for least in values),
+        "Redundancy less synergy of the network with the least, in % of I(X; both)",
+        values,
+        figure="fig. 5",
+        n=f"{_batches(trainings)}, {_trainings(grouped)}",
     )
 
 
-def width(folder: Folder, where: str, chosen: dict[str, np.ndarray], tested: int) -> None:
-    """How many maps are enough, and what the objective's order is worth.
+def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
+    """Return how many maps are enough by CMI-permutation, and whether they are too few.
 
-    Args:
-        folder: for the findings.
-        where: layer, network and source, which are not always the paper's.
-        chosen: see `renyi_width.widths`.
-        tested: images.
+    `where` names layer, network and source, which are not always the paper's.
     """
-    whole = 100 * float(chosen["accuracy"])
-    maps = len(chosen[f"{KERNELS[0].name} objective"])
-    parts, told = [], []
-    looks = {kernel.name: f"{kernel.label}, 128 samples" for kernel in KERNELS}
-    for name, label in {**looks, "many": f"the median distance, {MANY} samples, alpha 2"}.items():
-        enough, kept = int(chosen[f"{name} width"]), float(chosen[f"{name} kept"])
-        if enough < 0:
-            parts.append(f"{label}: no conclusion, the maps together are soon at log2 n")
-            continue
-        lost = f", accuracy {100 * kept:.1f} % with these alone" if np.isfinite(kept) else ""
-        parts.append(f"{label}: {enough}{lost}")
-        told.append((enough, kept))
-    short = [enough < 0.3 * maps and 100 * kept < whole - 1 for enough, kept in told]
-    verdict: Agreement = "not tested"
-    if told:
-        verdict = "yes" if all(short) else "partly" if any(short) else "no"
-    folder.claim(
-        "CMI-permutation finds few maps enough (the paper: 5 of 128 of LeNet-5 on MNIST, 21 of "
-        "512 of CONV5-3 of VGG-16 on CIFAR-10), and is likely to find too few (here: "
-        f"{where}).",
-        f"Of {maps} maps: {'; '.join(parts)}. The whole network: {whole:.1f} %.",
-        verdict,
-        f"one training, 100 permutations, level 0.05; {tested} test images",
+    whole = 100 * float(selection["accuracy"])
+    maps = len(selection[f"{KERNELS[0].name} objective"])
+    labels = {kernel.name: f"{kernel.label}, 128 samples" for kernel in KERNELS}
+    labels["many"] = f"the median distance, {MANY} samples, alpha 2"
+    values, short = {}, []
+    for name, label in labels.items():
+        enough, kept = int(selection[f"{name} width"]), 100 * float(selection[f"{name} kept"])
+        remark = f"accuracy {kept:.1f} % with these alone" if np.isfinite(kept) else ""
+        if enough >= 0:
+            short.append(enough < 0.3 * maps and kept < whole - 1)
+        else:
+            enough, remark = math.nan, "no conclusion, the maps together are soon at log2 n"
+        values[label] = [Value("maps", enough, form=".0f", remark=remark)]
+    return Finding(
+        f"CMI-permutation finds few maps enough, and is likely to find too few (here: {where}).",
+        agreement(short),
+        f"Maps of {maps} that are enough",
+        values,
+        f"The whole network: {whole:.1f} %.",
+        reported="5 of 128 of LeNet-5 on MNIST, 21 of 512 of CONV5-3 of VGG-16 on CIFAR-10",
+        n=f"one training, {tested} test images",
+        settings="100 permutations, level 0.05",
     )
-    near = int(np.argmin(np.abs(chosen["shares"] - LINE)))
-    share = float(chosen["shares"][near])
+
+
+def pruning_finding(where: str, selection: Arrays, tested: int) -> Finding:
+    """Return whether maps with a high objective can be removed; see `width_finding`."""
+    nearest = int(np.argmin(np.abs(selection["shares"] - LINE)))
     losses = {
-        str(name): whole - 100 * float(np.nanmean(values[near]))
-        for name, values in zip(chosen["methods"], chosen["pruned"], strict=True)
+        str(name): 100 * float(selection["accuracy"] - np.nanmean(values[nearest]))
+        for name, values in zip(selection["methods"], selection["pruned"], strict=True)
     }
-    small = [losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS]
-    others = ", ".join(f"{name} {value:+.1f}" for name, value in losses.items())
-    folder.claim(
+    return Finding(
         "More than half of the maps, those with a high objective I(X;T) - 2 I(T;Y), can be "
-        f"removed with negligible loss, as by APoZ (the paper: CONV5-3 of VGG-16 on CIFAR-10; "
-        f"here: {where}).",
-        f"Accuracy lost in points when {share:.0%} of {maps} maps are removed, without "
-        f"retraining: {others}.",
-        agreement(small),
-        f"one training, {tested} test images; random: mean of {chosen['pruned'].shape[2]} orders",
+        f"removed with negligible loss, as by APoZ (here: {where}).",
+        agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS),
+        f"Accuracy lost in points when {selection['shares'][nearest]:.0%} of the maps are removed, "
+        "without retraining",
+        [Value(name, loss, form="+.1f") for name, loss in losses.items()],
+        reported="CONV5-3 of VGG-16 on CIFAR-10",
+        n=f"one training, {tested} test images; {selection['pruned'].shape[2]} random orders",
+    )
+
+
+def _several_maps(trainings: Trainings, layer: int) -> dict[int, list[Arrays]]:
+    """Return the trainings by number of filters, without those of one filter."""
+    return {count: rows for count, rows in by_filters(trainings, layer).items() if count > 1}
+
+
+def _means(grouped: dict[int, list[Arrays]], name: str, part: tuple) -> np.ndarray:
+    """Return the mean (groups,) of a part of an array over the trainings of each group."""
+    return np.array(
+        [np.mean([arrays[name][part].mean() for arrays in rows]) for rows in grouped.values()]
     )
 
 
 def _trend(counts: list[int], values: np.ndarray) -> float:
-    """Rank correlation of values with the number of filters; 0 where there is none."""
-    if len(counts) < 2 or not np.ptp(values):
-        return 0.0
+    """Return the rank correlation of values with the number of filters; 0 where there is none."""
     from scipy.stats import spearmanr
 
-    rank: Any = spearmanr(counts, values)
-    return float(rank.statistic)
+    if len(counts) < 2 or not np.ptp(values):
+        return 0.0
+    return float(np.array(spearmanr(counts, values))[0])
 
 
-def _row(values: Any, digits: int = 2) -> str:
-    return ", ".join(f"{value:.{digits}f}" for value in values)
+def _batches(trainings: Trainings) -> str:
+    return f"{next(iter(trainings.values()))[f'{KERNELS[0].name} input'].shape[1]} batches"
 
 
-def _trainings(grouped: dict[int, list[Any]]) -> str:
+def _trainings(grouped: dict[int, list[Arrays]]) -> str:
     count = max(len(several) for several in grouped.values())
     return f"{count} training{'s' if count > 1 else ''} of each network"

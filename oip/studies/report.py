@@ -425,18 +425,19 @@ class Folder:
         caption = self.settings.without_folders(caption)
         self.figures.append(ReportFigure(name, caption, width, height))
 
-    def add(self, finding: Finding) -> None:
-        """Add a row to the report's table.
+    def add(self, *findings: Finding) -> None:
+        """Add rows to the report's table.
 
         Raises:
-            RunError: the verdict is none of `AGREEMENTS`.
+            RunError: a verdict is none of `AGREEMENTS`.
         """
-        if finding.verdict not in AGREEMENTS:
-            raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'"))
         texts = ("paper", "quantity", "remark", "figure", "reported", "n", "settings")
         clean = self.settings.without_folders
-        cleaned = {name: clean(getattr(finding, name)) for name in texts}
-        self.findings.append(replace(finding, **cleaned))
+        for finding in findings:
+            if finding.verdict not in AGREEMENTS:
+                raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'"))
+            cleaned = {name: clean(getattr(finding, name)) for name in texts}
+            self.findings.append(replace(finding, **cleaned))
 
     # Until all studies make rows of their own.
     def claim(self, paper: str, found: str, agrees: Agreement, sure: str) -> None:
@@ -460,6 +461,19 @@ class Folder:
         self.lacks(str(error))
         looked = f"Needs {error.needs}; looked in {error.looked}. {error.provide}"
         self.add(Finding(paper, "not tested", remark=looked, settings="no data"))
+
+    def not_given(self, data: Iterable[tuple[str, str, str]]) -> None:
+        """Add a finding "not tested" for each data set of the paper that is not a source.
+
+        Args:
+            data: part of the source's name in lower case, the data, the command that uses them.
+        """
+        sources = " ".join(base_name(source) for source in self.settings.data).lower()
+        for word, name, command in data:
+            if word not in sources:
+                remark = f"Not among the data of this study: {command}"
+                paper = f"Its findings on {name}."
+                self.add(Finding(paper, "not tested", remark=remark, settings="no data"))
 
     def finish(self, title: str, source: str) -> Path:
         """Write numbers.json, study.json and report.html, the last one last; return its path."""

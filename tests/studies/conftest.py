@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+from oip.core import plots
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +39,17 @@ def net():
             layers.Dense(3, activation="softmax"),
         ]
     )
+
+
+@pytest.fixture
+def laid_out_figures(monkeypatch):
+    """Figures that are drawn and laid out, but not written as pixels and paths."""
+
+    def save(drawing, path):
+        if Path(path).suffix == ".png":
+            drawing.draw_without_rendering()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+        return Path(path)
+
+    monkeypatch.setattr(plots, "save", save)

@@ -10,24 +10,26 @@ from keras import layers
 from oip import mi
 from oip.core.errors import ModelError
 from oip.core.progress import silent
-from oip.studies import diffusion, diffusion_toy
-from oip.studies.diffusion_toy import Blobs, Toys
+from oip.studies import diffusion, diffusion_toy, diffusion_training
+from oip.studies.callbacks import ImageBatch
+from oip.studies.diffusion_toy import BlobSize, ToySize
 from oip.studies.diffusion_training import (
     METHODS,
     QUANTITIES,
     SCALES,
-    Kind,
-    Learning,
+    SmallNetwork,
+    TrainingPlan,
     before_head,
-    contrast,
-    contrastive,
-    correlations,
+    correlation,
     corrupted,
-    measure,
-    scaled_start,
-    true_information,
+    corrupted_information,
+    measured_training,
+    representation_information,
+    scale_kernels,
+    trained_small_network,
 )
 from oip.studies.report import Folder, StudySettings
+from oip.studies.simclr import contrast, contrastive
 
 
 def test_corrupted_labels():
@@ -39,25 +41,26 @@ def test_corrupted_labels():
 
 
 @pytest.mark.parametrize("classes", [2, 5, 10])
-def test_true_information_of_corrupted_labels(classes):
-    assert true_information(classes, 0.0) == pytest.approx(np.log2(classes))
-    assert true_information(classes, 1.0) == pytest.approx(0.0, abs=1e-12)
+def test_information_of_corrupted_labels(classes):
+    assert corrupted_information(classes, 0.0) == pytest.approx(np.log2(classes))
+    assert corrupted_information(classes, 1.0) == pytest.approx(0.0, abs=1e-12)
     table = np.full((classes, classes), 0.3 / classes**2) + np.eye(classes) * 0.7 / classes
     brute = (table * np.log2(table * classes**2)).sum()
-    assert true_information(classes, 0.3) == pytest.approx(brute)
+    assert corrupted_information(classes, 0.3) == pytest.approx(brute)
 
 
 def test_clusters_are_counted():
     """Four far points, forty samples each: two bits of entropy, all of it about the label."""
     codes = np.arange(160) % 4
     z = 1000.0 * np.eye(4)[codes]
-    found = measure(z, codes, z + np.random.default_rng(0).normal(size=z.shape), 0)
+    pixels = z + np.random.default_rng(0).normal(size=z.shape)
+    arrays = representation_information(z, ImageBatch(pixels, codes, pixels), 0)
     # Random subsets of forty points hold ten of each cluster but for chance.
-    assert found["reference entropy"] == pytest.approx(2.0, abs=1e-3)
-    assert found["reference label"] == pytest.approx(2.0, abs=0.1) == found["reference input"]
+    assert arrays["reference entropy"] == pytest.approx(2.0, abs=1e-3)
+    assert arrays["reference label"] == pytest.approx(2.0, abs=0.1) == arrays["reference input"]
     # A kernel as wide as a share of the distances lets the clusters meet a little.
-    assert found["relative entropy"] == pytest.approx(2.0, abs=0.1) == found["relative label"]
-    still = measure(np.ones((160, 3)), codes, z, 0)
+    assert arrays["relative entropy"] == pytest.approx(2.0, abs=0.1) == arrays["relative label"]
+    still = representation_information(np.ones((160, 3)), ImageBatch(z, codes, z), 0)
     assert all(abs(value) < 1e-9 for value in still.values())
 
 
@@ -73,15 +76,15 @@ def test_matrices_and_manifolds():
 
 
 def test_blobs_keep_their_information_in_all_dimensions():
-    held = []
+    truths = []
     for d in (2, 300):
-        x, codes, centres = diffusion_toy.sample("noise", d, 2000, np.random.default_rng(5))
+        x, codes, centers = diffusion_toy.blobs("noise", d, 2000, np.random.default_rng(5))
         assert x.shape == (2000, d) and set(codes) == set(range(10))
-        held.append(diffusion_toy.held_information(x, centres, 0.0))
-        assert diffusion_toy.held_information(x, centres, 1.0) == pytest.approx(0.0, abs=1e-9)
-    x, _, centres = diffusion_toy.sample("spread", 300, 200, np.random.default_rng(5))
-    assert diffusion_toy.held_information(x, centres, 0.0) == pytest.approx(np.log(10), abs=1e-6)
-    assert held[0] == pytest.approx(held[1], abs=0.08) and 0.5 < held[0] <= np.log(10)
+        truths.append(diffusion_toy.blob_truth(x, centers, 0.0))
+        assert diffusion_toy.blob_truth(x, centers, 1.0) == pytest.approx(0.0, abs=1e-9)
+    x, _, centers = diffusion_toy.blobs("spread", 300, 200, np.random.default_rng(5))
+    assert diffusion_toy.blob_truth(x, centers, 0.0) == pytest.approx(np.log(10), abs=1e-6)
+    assert truths[0] == pytest.approx(truths[1], abs=0.08) and 0.5 < truths[0] <= np.log(10)
 
 
 def test_the_layer_before_the_head(net):
@@ -95,10 +98,10 @@ def test_the_layer_before_the_head(net):
 
 def test_starts_have_their_deviation():
     model = keras.Sequential([layers.Input((9, 9, 3)), layers.Conv2D(64, 5), layers.Flatten()])
-    scaled_start(model, 0.3, 0)
+    scale_kernels(model, 0.3, 0)
     kernel, bias = model.layers[0].get_weights()
     assert kernel.std() == pytest.approx(0.3, rel=0.05) and not bias.any()
-    scaled_start(model, 0.6, 0)
+    scale_kernels(model, 0.6, 0)
     assert np.allclose(model.layers[0].get_weights()[0], 2 * kernel, atol=1e-6)
 
 
@@ -130,11 +133,11 @@ def test_views_are_told_apart_better_after_some_steps():
 def test_correlations():
     rng = np.random.default_rng(0)
     values = rng.normal(size=40)
-    found = correlations(values, np.exp(values), 0)
-    assert found["spearman"] == pytest.approx(1.0) and found["low"] > 0.9
-    chance = correlations(values, rng.normal(size=40), 0)
-    assert chance["spearman p"] > 0.01 and chance["low"] < 0 < chance["high"]
-    assert correlations(np.ones(5), np.arange(5.0), 0)["spearman"] == 0.0
+    whole = correlation(values, np.exp(values), 0)
+    assert whole.spearman == pytest.approx(1.0) and whole.low > 0.9
+    chance = correlation(values, rng.normal(size=40), 0)
+    assert chance.spearman_p > 0.01 and chance.low < 0 < chance.high
+    assert correlation(np.ones(5), np.arange(5.0), 0).spearman == 0.0
 
 
 def test_changes_beside_their_spread():
@@ -143,17 +146,17 @@ def test_changes_beside_their_spread():
     assert diffusion.grown(np.array([1.0, -0.5])) is None
     assert diffusion_toy.rising(np.array([0.0, 1.0, 1.0, 2.0]))
     assert not diffusion_toy.rising(np.array([0.0, 1.0, 0.5, 2.0]))
-    one = {"steps": np.array([0, 10, 20]), "accuracy": np.array([0.0, 1.0, 1.0])}
-    assert diffusion.area(one) == pytest.approx(0.75)
+    arrays = {"steps": np.array([0, 10, 20]), "accuracy": np.array([0.0, 1.0, 1.0])}
+    assert diffusion.mean_accuracy(arrays) == pytest.approx(0.75)
 
 
 def test_names_hold_nothing_of_a_path():
-    assert "/" not in Learning("a/b:test", "lenet5", "SimCLR", 0, 1, 0.5).name
+    assert "/" not in TrainingPlan("a/b:test", "lenet5", "SimCLR", 0, 1, 0.5).name
 
 
-TINY = diffusion.Size(
-    toys=Toys((5,), (0.0, 1.0), (1, 4), (0.0, 1.0), 1),
-    blobs=Blobs(200, (0.0, 1.0), (2, 20), 1, 5, 1),
+TINY = diffusion.DiffusionSize(
+    ToySize(60, (5,), (0.0, 1.0), (1, 4), (0.0, 1.0), runs=1),
+    BlobSize(200, (0.0, 1.0), (2, 20), runs=1, steps=5, timings=1),
     images=150,
     tested=80,
     measured=60,
@@ -164,31 +167,77 @@ TINY = diffusion.Size(
     deviations=(0.05, 0.5),
     start_recipe="lenet5",
     start_epochs=1,
-    kinds=tuple(Kind("relu-mlp", count, 1, 0) for count in (20, 50, 100)),
+    networks=tuple(SmallNetwork("relu-mlp", count, 1, 0) for count in (20, 50, 100)),
 )
 
 
-@pytest.fixture(autouse=True)
-def few(monkeypatch):
-    monkeypatch.setattr(diffusion_toy, "SAMPLES", 60)
+@pytest.fixture(scope="module")
+def digits():
+    from oip import models
+    from oip.models.datasets import chosen
+
+    return [
+        chosen(models.load(f"mnist-sample:{part}"), np.arange(100), part)
+        for part in ("train", "test")
+    ]
 
 
-def test_the_whole_study(tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_is_measured_on_its_way(digits, method):
+    plan = TrainingPlan("digits", "lenet5", method, 0, 2, 0.1)
+    arrays = measured_training(plan, digits, 30, 3, silent)
+    assert arrays["steps"].tolist() == [0, 1, 2] and arrays["reference label"].shape == (3,)
+    assert ("fitted" in arrays) == (method != "SimCLR")
+    assert np.isnan(arrays["accuracy"]).all() == (method == "SimCLR")
+    moved = arrays["relative entropy"]
+    assert np.isfinite(moved).all() and np.ptp(moved) > 0
+
+
+def test_a_small_network_of_more_images_than_there_are(digits):
+    network = SmallNetwork("relu-mlp", 500, 1, 0)
+    batch = diffusion_training.measured_images(digits[1], 30, 0)
+    arrays = trained_small_network(network, digits, batch, 0)
+    assert 0 <= arrays["accuracy"] <= 1 and arrays["size"] > 1000
+    repeated = trained_small_network(network, digits, batch, 0)
+    assert repeated["relative entropy"] == pytest.approx(
+        float(arrays["relative entropy"]), abs=1e-6
+    )
+
+
+def made_up_training(plan, data, count, records, progress):
+    """A training whose every quantity rises, without a network."""
+    rise = np.linspace(0.5, 1.0, 4) + 0.001 * plan.seed + (plan.deviation or 0)
+    names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
+    arrays = {name: rise for name in names} | {"steps": np.arange(4), "accuracy": rise / 2}
+    return arrays | {"fitted": np.array(1.0)}
+
+
+def made_up_network(network, data, batch, seed):
+    names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
+    share = network.images / 200
+    return {"accuracy": np.array(share), "size": np.array(100)} | dict.fromkeys(names, share)
+
+
+def test_the_whole_study_on_made_up_trainings(laid_out_figures, tmp_path, monkeypatch):
     settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
-    original, calls = diffusion.learned, []
+    calls = []
 
-    def stops(*arguments):
-        calls.append(arguments[0].name)
+    def stops(plan, *arguments):
+        calls.append(plan.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return made_up_training(plan, *arguments)
 
-    monkeypatch.setattr(diffusion, "learned", stops)
+    monkeypatch.setattr(diffusion, "measured_training", stops)
+    monkeypatch.setattr(diffusion, "trained_small_network", made_up_network)
+    labels = diffusion_toy.blob_estimators(1)
+    quick = dict.fromkeys(labels, mi.estimator("binning"))
+    monkeypatch.setattr(diffusion_toy, "blob_estimators", lambda steps: quick)
     folder = Folder(tmp_path, diffusion.NAME, settings)
     with pytest.raises(KeyboardInterrupt):
-        diffusion.run_sized(folder, settings, silent, TINY)
+        diffusion.run(folder, settings, silent, TINY)
     folder = Folder(tmp_path, diffusion.NAME, settings)
-    diffusion.run_sized(folder, settings, silent, TINY)
+    diffusion.run(folder, settings, silent, TINY)
     # Three ways to train, two starts; one was stopped.
     assert len(calls) == 5 + 1 and len(set(calls)) == 5
     assert folder.finish(diffusion.TITLE, diffusion.SOURCE).is_file()
@@ -196,19 +245,22 @@ def test_the_whole_study(tmp_path, monkeypatch):
     assert set(numbers) == {
         "toys", "blobs", "trainings-mnist-sample-lenet5", "starts-mnist-sample", "networks"
     }  # fmt: skip
-    told = [claim.paper for claim in folder.claims if claim.agrees == "not tested"]
-    assert any("no-such-images" in text for text in told) and any("STL-10" in text for text in told)
+    missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
+    assert any("no-such-images" in text for text in missing)
+    assert any("STL-10" in text for text in missing)
+    assert len(folder.findings) == 4 + 4 + 4 + 2 + 3 + len(missing)
 
 
 def test_a_peak_is_a_rise_and_a_fall():
     curve = np.array([0.2, 1.0, 0.7, 0.5])
     spread = np.array([[0.0], [0.01]])
-    assert diffusion.peaked(curve + spread) is True
-    assert diffusion.peaked(curve[::-1] + spread) is True
-    assert diffusion.peaked(np.sort(curve) + spread) is False
-    assert diffusion.peaked(np.sort(curve)[::-1] + spread) is False
-    assert diffusion.peaked(np.array([0.2, 1.0, 0.99, 0.98]) + spread) is False
-    assert diffusion.peaked(np.array([curve, [0.2, 1.0, 0.9, 0.99]])) is None
+    peaked = diffusion.peaked
+    assert peaked(curve + spread) is True
+    assert peaked(curve[::-1] + spread) is True
+    assert peaked(np.sort(curve) + spread) is False
+    assert peaked(np.sort(curve)[::-1] + spread) is False
+    assert peaked(np.array([0.2, 1.0, 0.99, 0.98]) + spread) is False
+    assert peaked(np.array([curve, [0.2, 1.0, 0.9, 0.99]])) is None
 
 
 def grown_like(values):
@@ -220,7 +272,7 @@ def grown_like(values):
 
 
 @pytest.mark.parametrize(
-    ("source", "values", "wanted"),
+    ("source", "values", "verdict"),
     [
         ("mnist", [0.2, 1.0, 1.5], "yes"),
         ("mnist-sample", [1.5, 1.0, 0.2], "no"),
@@ -229,29 +281,55 @@ def grown_like(values):
         ("fashion-mnist", [0.2, 1.0, 1.5], "not tested"),
     ],
 )
-def test_what_the_paper_says_of_the_input_depends_on_the_data(tmp_path, source, values, wanted):
-    folder = Folder(tmp_path, "diffusion", StudySettings())
-    found = {method: grown_like(values) for method in METHODS}
-    diffusion.trainings(folder, source, f"net, {source}", found)
-    first, second = (one for one in folder.claims if "I(Z;X)" in one.paper)
-    assert first.agrees == wanted and "random labels" not in first.paper
-    assert second.agrees == ("yes" if values[-1] > values[0] else "no")
+def test_the_paper_s_statement_on_the_input_depends_on_the_data(source, values, verdict):
+    trainings = {method: grown_like(values) for method in METHODS}
+    findings = diffusion.training_findings(source, f"net, {source}", trainings)
+    first, second = (finding for finding in findings if "I(Z;X)" in finding.paper)
+    assert first.verdict == verdict and "random labels" not in first.paper
+    assert second.verdict == ("yes" if values[-1] > values[0] else "no")
+    assert ("says nothing" in first.ours) == (verdict == "not tested")
 
 
-def test_all_methods_near_zero_is_judged_by_all(tmp_path):
-    folder = Folder(tmp_path, "diffusion", StudySettings())
+def test_starts_and_networks_as_the_paper_has_them():
+    trainings = {deviation: grown_like([deviation, 1.0]) for deviation in (0.1, 0.2, 0.4)}
+    for deviation, several in trainings.items():
+        for arrays in several:
+            arrays["accuracy"] = np.array([0.1, 1.0 - deviation])
+    first, second = diffusion.start_findings("net", trainings)
+    assert first.verdict == second.verdict == "yes"
+    assert "deviation 0.4 60.0" in second.ours
+    names = [f"{scale.name} {quantity}" for scale in SCALES for quantity in QUANTITIES]
+    networks = {}
+    for number, noise in enumerate(np.random.default_rng(0).normal(size=30)):
+        networks[str(number)] = dict.fromkeys(names, noise) | {"accuracy": number / 30}
+        networks[str(number)] |= {name: number for name in names if name.endswith("label")}
+    findings = diffusion.network_findings(networks, "30 networks", 0)
+    assert [finding.verdict for finding in findings] == ["yes", "yes", "yes"]
+    assert findings[0].groups["reference"][1].text().startswith("rank +1.00 (+1.00 to +1.00, p 0")
+
+
+def test_all_methods_near_zero_is_judged_by_all():
     values = np.array([[[2.0, 0.05], [2.0, 0.1]], [[1.0, -0.01], [1.0, 0.05]]])
-    diffusion_toy._over_corruption(folder, ["one", "other"], values, TINY.blobs)
+    finding = diffusion_toy.corruption_finding
+    first = finding(["ours", "theirs"], values, TINY.blobs).verdict
     values[1, 1, 1] = 0.9
-    diffusion_toy._over_corruption(folder, ["one", "other"], values, TINY.blobs)
-    assert [one.agrees for one in folder.claims] == ["yes", "partly"]
+    assert (first, finding(["ours", "theirs"], values, TINY.blobs).verdict) == ("yes", "partly")
+
+
+def test_estimators_of_blobs():
+    x, codes, _ = diffusion_toy.blobs("noise", 2, 60, np.random.default_rng(0))
+    for label, estimator in diffusion_toy.blob_estimators(5).items():
+        assert np.isfinite(diffusion_training.class_information(estimator, x, codes, 0)), label
 
 
 def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
-    sizes = Blobs(200, (0.0, 1.0), (2, 20), 2, 5, 1)
-    monkeypatch.setattr(diffusion_toy, "methods", lambda steps: {"binned": mi.estimator("binning")})
-    whole = diffusion_toy.blobs(sizes, 0, silent, Folder(tmp_path / "a", "x", StudySettings()))
-    original, calls = diffusion_toy.information, []
+    size = BlobSize(200, (0.0, 1.0), (2, 20), runs=2, steps=5, timings=1)
+    monkeypatch.setattr(
+        diffusion_toy, "blob_estimators", lambda steps: {"binned": mi.estimator("binning")}
+    )
+    blob_information = diffusion_toy.blob_information
+    whole = blob_information(size, 0, silent, Folder(tmp_path / "a", "x", StudySettings()))
+    original, calls = diffusion_toy.class_information, []
 
     def stops(*arguments):
         calls.append(1)
@@ -259,18 +337,25 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(diffusion_toy, "information", stops)
+    monkeypatch.setattr(diffusion_toy, "class_information", stops)
     folder = Folder(tmp_path / "b", "x", StudySettings())
     with pytest.raises(KeyboardInterrupt):
-        diffusion_toy.blobs(sizes, 0, silent, folder)
-    found = diffusion_toy.blobs(sizes, 0, silent, folder)
+        blob_information(size, 0, silent, folder)
+    arrays = blob_information(size, 0, silent, folder)
     # Two runs of two panels and two kinds, two values each; the fifth part was stopped at once.
     assert len(calls) == 16 + 1
     for name in set(whole) - {"seconds"}:
-        assert (found[name] == whole[name]).all(), name
-    assert found["corruption"].shape == (2, 2, 1, 2) and found["noise dimension"].shape == (2, 1, 2)
-    monkeypatch.setattr(diffusion_toy, "SAMPLES", 200)
-    toys = Toys((5,), (0.0, 1.0), (1,), (0.0, 1.0), 2)
-    found = diffusion_toy.toys(toys, 0, silent, folder)
-    assert found["identity"].shape == (2, 1, 2) and found["tree binned"].shape == (2, 3, 2)
+        assert (arrays[name] == whole[name]).all(), name
+    assert arrays["corruption"].shape == (2, 2, 1, 2)
+    assert arrays["noise dimension"].shape == (2, 1, 2)
+    toys = ToySize(200, (5,), (0.0, 1.0), (1,), (0.0, 1.0), runs=2)
+    arrays = diffusion_toy.toy_information(toys, 0, silent, folder)
+    assert arrays["identity"].shape == (2, 1, 2) and arrays["tree binned"].shape == (2, 3, 2)
     assert sorted(path.name for path in folder.file("toys").iterdir()) == ["run-0.npz", "run-1.npz"]
+
+
+def test_sizes_of_the_study():
+    assert diffusion.QUICK.toys.dimensions == (1, 4, 16, 64, 256, 1024)
+    assert diffusion.QUICK.toys.weights == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    assert diffusion.FULL.blobs.corruptions == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    assert len(diffusion.FULL.networks) == 6 * 4 * 2 * 3 and len(diffusion.QUICK.networks) == 12

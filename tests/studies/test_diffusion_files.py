@@ -10,7 +10,7 @@ from keras import layers
 from oip.core.errors import ModelError, OipError, SettingsError
 from oip.core.progress import silent
 from oip.studies import diffusion, diffusion_training
-from oip.studies.diffusion import of_files
+from oip.studies.diffusion import compare_files
 from oip.studies.diffusion_training import file_network, model_files
 from oip.studies.report import Folder, MissingData, StudySettings
 
@@ -36,8 +36,8 @@ def test_networks_from_files(net, tmp_path):
     wider = keras.Sequential([*net.layers[:-1], layers.Dense(10, activation="softmax")])
     wider.build((None, 12, 12, 1))
     wider.save(tmp_path / "wider.keras")
-    found = file_network(tmp_path / "wider.keras", digits, 40, 0)
-    assert 0 <= float(found["accuracy"]) <= 1 and "relative label" in found
+    arrays = file_network(tmp_path / "wider.keras", digits, 40, 0)
+    assert 0 <= float(arrays["accuracy"]) <= 1 and "relative label" in arrays
     (tmp_path / "broken.keras").write_bytes(b"no model")
     with pytest.raises(OipError, match=r"broken\.keras"):
         file_network(tmp_path / "broken.keras", digits, 40, 0)
@@ -91,11 +91,7 @@ def test_missing_data_are_no_fault_of_a_network(net, tmp_path):
 @pytest.fixture
 def without_toys(monkeypatch):
     """The study of files alone; the names of the figures that are drawn."""
-    monkeypatch.setattr(diffusion, "toys", lambda *arguments: {})
-    monkeypatch.setattr(diffusion, "blobs", lambda *arguments: {})
-    for room in (diffusion.diffusion_figures, diffusion.diffusion_toy_claims):
-        monkeypatch.setattr(room, "toys", lambda *arguments: ("toys", None, "", {}))
-        monkeypatch.setattr(room, "over_blobs", lambda *arguments: ("blobs", None, "", {}))
+    monkeypatch.setattr(diffusion, "run_toys", lambda *arguments: None)
     drawn = []
     monkeypatch.setattr(Folder, "figure", lambda self, name, *rest: drawn.append(name))
     return drawn
@@ -126,12 +122,12 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
         quick=True, data=(str(data), "no-such-images"), models=str(tmp_path / "*.keras")
     )
     folder = Folder(tmp_path / "out", diffusion.NAME, settings)
-    diffusion.run_sized(folder, settings, silent, TINY)
-    assert without_toys == ["toys", "blobs", "networks-imagenette"]
+    diffusion.run(folder, settings, silent, TINY)
+    assert without_toys == ["networks-imagenette"]
     assert any("1 of 4 models were left out" in text for text in folder.notes)
     assert any("Nothing was trained" in text for text in folder.notes)
-    first, *_, last = [one for one in folder.claims if "I(Z;Y) is strongly" in one.paper]
-    assert "3 models on imagenette" in first.sure and last.agrees == "not tested"
+    rows = [finding for finding in folder.findings if "I(Z;Y) is strongly" in finding.paper]
+    assert "3 models on imagenette" in rows[0].n and rows[-1].verdict == "not tested"
     assert len(folder.lacking) == 2  # the model that was left out, and the data that are not there
     parts = sorted(folder.file("models").iterdir())
     assert len(parts) == 3  # what was left out is looked at again another time
@@ -139,17 +135,17 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     def never(*arguments):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(diffusion_training, "_measured", never)
+    monkeypatch.setattr(diffusion_training, "_measured_network", never)
     (tmp_path / "net-3.keras").unlink()
-    again = Folder(tmp_path / "out", diffusion.NAME, settings)
-    diffusion.run_sized(again, settings, silent, TINY)
-    assert [one.found for one in again.claims] == [one.found for one in folder.claims]
+    repeated = Folder(tmp_path / "out", diffusion.NAME, settings)
+    diffusion.run(repeated, settings, silent, TINY)
+    assert [row.ours for row in repeated.findings] == [row.ours for row in folder.findings]
     # Other images: measured anew.
     (data / "val" / "n01" / "0.JPEG").unlink()
     monkeypatch.undo()
-    monkeypatch.setattr(diffusion_training, "_measured", stopped)
+    monkeypatch.setattr(diffusion_training, "_measured_network", stopped)
     with pytest.raises(KeyboardInterrupt):
-        of_files(again, settings, 60, model_files(settings.models or ""), silent)
+        compare_files(repeated, settings, 60, model_files(settings.models or ""), silent)
 
 
 def stopped(*arguments):

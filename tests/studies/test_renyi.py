@@ -9,19 +9,20 @@ from keras import layers
 
 from oip.core.errors import ModelError
 from oip.core.progress import silent
+from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures, renyi_plots
+from oip.studies.callbacks import ImageBatch, complete, predictor, recorded_steps
+from oip.studies.renyi import CurveShape, curve_shape
 from oip.studies.renyi_measures import (
     ALPHA,
     KERNELS,
-    Amount,
-    Batch,
-    Plan,
+    LayerReadings,
+    NetworkPlan,
     Probe,
-    Pruning,
-    Reading,
-    forward,
-    measure,
+    RenyiSize,
+    batch_information,
+    mean_label_entropy,
 )
 from oip.studies.report import Folder, StudySettings
 
@@ -45,15 +46,15 @@ def net():
 def batch():
     rng = np.random.default_rng(0)
     images = rng.random((40, 8, 8, 1))
-    return Batch(images, np.arange(40) % 4, images.reshape(40, -1))
+    return ImageBatch(images, np.arange(40) % 4, images.reshape(40, -1))
 
 
 def test_errors_are_derivatives_of_the_loss(net, batch):
     probe = Probe(net)
     assert probe.names == ["conv", "hidden", "classes"] and probe.maps == [3, 1, 1]
     read = probe.read(batch.images, batch.codes)
-    assert [one.shape for one in read.responses] == [(40, 3, 36), (40, 1, 5), (40, 1, 4)]
-    assert [one.shape for one in read.errors] == [one.shape for one in read.responses]
+    assert [values.shape for values in read.responses] == [(40, 3, 36), (40, 1, 5), (40, 1, 4)]
+    assert [values.shape for values in read.errors] == [values.shape for values in read.responses]
     # The derivative by a bias is the sum of errors over images and nodes.
     import tensorflow as tf
 
@@ -77,7 +78,7 @@ def test_an_activation_without_a_known_derivative_is_told():
 
 def test_forward_sees_weights_as_they_are(net):
     images = np.ones((3, 8, 8, 1))
-    run = forward(net)
+    run = predictor(net)
     before = run(images)
     weights = net.get_weights()
     net.set_weights([weight + 0.5 for weight in weights])
@@ -87,7 +88,7 @@ def test_forward_sees_weights_as_they_are(net):
 
 
 def reading(*responses):
-    return Reading(list(responses), list(responses))
+    return LayerReadings(list(responses), list(responses))
 
 
 def test_planted_layers(batch):
@@ -95,22 +96,22 @@ def test_planted_layers(batch):
     one_hot = 100.0 * np.eye(4)[batch.codes][:, None]
     still = np.ones((40, 1, 6))
     twins = np.repeat(one_hot, 2, axis=1)
-    found = measure(batch, reading(one_hot, still, twins), KERNELS[0], 10, 0)
-    assert found["label"][0] == pytest.approx(2.0, abs=1e-6)  # log2 of four equal classes
-    assert found["entropy"][0] == pytest.approx(2.0, abs=1e-6)
-    assert found["label"][1] == pytest.approx(0.0, abs=1e-6) == found["input"][1]
+    arrays = batch_information(batch, reading(one_hot, still, twins), KERNELS[0], 10, 0)
+    assert arrays["label"][0] == pytest.approx(2.0, abs=1e-6)  # log2 of four equal classes
+    assert arrays["entropy"][0] == pytest.approx(2.0, abs=1e-6)
+    assert arrays["label"][1] == pytest.approx(0.0, abs=1e-6) == arrays["input"][1]
     # Blocks of ones times themselves stay what they are: a copy tells nothing more.
-    assert found["redundant"][2] == pytest.approx(1.0, abs=1e-6)
-    assert found["non-redundant"][2] == pytest.approx(0.0, abs=1e-6)
-    assert np.isnan(found["redundant"][:2]).all()
-    assert found["backward"][2] == pytest.approx(2.0, abs=1e-6)  # with itself: its entropy
+    assert arrays["redundant"][2] == pytest.approx(1.0, abs=1e-6)
+    assert arrays["non-redundant"][2] == pytest.approx(0.0, abs=1e-6)
+    assert np.isnan(arrays["redundant"][:2]).all()
+    assert arrays["backward"][2] == pytest.approx(2.0, abs=1e-6)  # with itself: its entropy
 
 
 def test_many_maps_are_at_the_ceiling(batch):
     noise = np.random.default_rng(1).normal(size=(40, 64, 30))
-    found = measure(batch, reading(noise), KERNELS[1], 10, 0)
-    assert found["input"][0] == pytest.approx(float(found["x"]), abs=1e-3)
-    assert found["entropy"][0] == pytest.approx(np.log2(40), abs=1e-3)
+    arrays = batch_information(batch, reading(noise), KERNELS[1], 10, 0)
+    assert arrays["input"][0] == pytest.approx(float(arrays["x"]), abs=1e-3)
+    assert arrays["entropy"][0] == pytest.approx(np.log2(40), abs=1e-3)
 
 
 def test_pairs_beside_the_estimator(batch):
@@ -118,13 +119,17 @@ def test_pairs_beside_the_estimator(batch):
 
     values = np.random.default_rng(2).normal(size=(40, 4, 3))
     grams = renyi_measures.map_grams(values, Bandwidth())
-    pairs = renyi_measures.chosen_pairs(4, 100, np.random.default_rng(0))
+    pairs = renyi_measures.drawn_pairs(4, 100, np.random.default_rng(0))
     assert len(pairs) == 6
-    found = renyi_measures.pair_measures(grams, gram(batch.pixels, Bandwidth()), batch.codes, pairs)
-    known = mi.estimator("renyi", alpha=ALPHA).pairs(values, batch.codes)
+    arrays = renyi_measures.pair_information(
+        grams, gram(batch.pixels, Bandwidth()), batch.codes, pairs
+    )
+    expected_pairs = mi.estimator("renyi", alpha=ALPHA).pairs(values, batch.codes)
     upper = np.triu_indices(4, 1)
-    assert found["plane label"] == pytest.approx(known.non_redundant[upper].mean(), abs=1e-9)
-    some = renyi_measures.chosen_pairs(9, 5, np.random.default_rng(0))
+    assert arrays["plane label"] == pytest.approx(
+        bits(expected_pairs.non_redundant[upper].mean()), abs=1e-9
+    )
+    some = renyi_measures.drawn_pairs(9, 5, np.random.default_rng(0))
     assert len(some) == 5 == len(np.unique(some, axis=0)) and (some[:, 0] < some[:, 1]).all()
 
 
@@ -141,20 +146,20 @@ def test_violations_are_counted_beyond_the_spread():
 
 def test_curves_rise_and_fall_beyond_their_spread():
     rise = np.linspace(0, 1, 6)[:, None] + np.zeros(3)
-    assert renyi.curve(rise) == renyi.Curve(True, False, 0.0)
+    assert curve_shape(rise) == CurveShape(True, False, 0.0)
     back = rise.copy()
     back[-1] = 0.5
-    assert renyi.curve(back) == renyi.Curve(True, True, pytest.approx(0.375))
+    assert curve_shape(back) == CurveShape(True, True, pytest.approx(0.375))
     noisy = back + np.array([-3.0, 0.0, 3.0]) * np.eye(6)[-1][:, None]
-    found = renyi.curve(noisy)
-    assert not found.falls and not found.rises
-    assert renyi.curve(rise[::-1]) == renyi.Curve(False, True, 1.0)
+    arrays = curve_shape(noisy)
+    assert not arrays.falls and not arrays.rises
+    assert curve_shape(rise[::-1]) == CurveShape(False, True, 1.0)
     still = 1 + 0.01 * rise
-    assert renyi.curve(still) == renyi.Curve(False, False, 0.0)
+    assert curve_shape(still) == CurveShape(False, False, 0.0)
 
 
-PLANES = Plan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
-OTHER = Plan("x", "lenet5", (6, 12), "sigmoid", 0.1, 1, 0)
+PLANES = NetworkPlan("x", "lenet5", (6, 12), "relu", 0.1, 1, 0)
+OTHER = NetworkPlan("x", "lenet5", (6, 12), "sigmoid", 0.1, 1, 0)
 
 
 def planted(about_x, about_y, pair_x=(1.0, 1.0), pair_y=(1.0, 1.0)):
@@ -165,21 +170,21 @@ def planted(about_x, about_y, pair_x=(1.0, 1.0), pair_y=(1.0, 1.0)):
         moving = first + (last - first) * t + np.zeros((5, 3, 1))
         return moving
 
-    found = {"steps": np.arange(5), "epoch": np.array(1), "tested": np.array(400)}
-    found["names"] = np.array(["conv", "dense"])
+    arrays = {"steps": np.arange(5), "epoch": np.array(1), "tested": np.array(400)}
+    arrays["names"] = np.array(["conv", "dense"])
     for kernel in KERNELS:
         at_top = np.full((5, 3, 1), 6.0)
-        found[f"{kernel.name} x"] = np.full((5, 3), 6.0)
-        found[f"{kernel.name} input"] = np.concatenate([at_top, rows(*about_x)], axis=2)
-        found[f"{kernel.name} label"] = np.concatenate([at_top / 2, rows(*about_y)], axis=2)
+        arrays[f"{kernel.name} x"] = np.full((5, 3), 6.0)
+        arrays[f"{kernel.name} input"] = np.concatenate([at_top, rows(*about_x)], axis=2)
+        arrays[f"{kernel.name} label"] = np.concatenate([at_top / 2, rows(*about_y)], axis=2)
         for name, ends in (("plane input", pair_x), ("plane label", pair_y)):
             gone = np.full((5, 3, 1), np.nan)
-            found[f"{kernel.name} {name}"] = np.concatenate([rows(*ends), gone], axis=2)
-    return found
+            arrays[f"{kernel.name} {name}"] = np.concatenate([rows(*ends), gone], axis=2)
+    return arrays
 
 
 @pytest.mark.parametrize(
-    ("about_x", "about_y", "wanted"),
+    ("about_x", "about_y", "verdict"),
     [
         ((1.0, 2.0), (1.0, 2.0), "yes"),
         ((2.5, 1.8), (1.0, 2.0), "partly"),
@@ -188,17 +193,16 @@ def planted(about_x, about_y, pair_x=(1.0, 1.0), pair_y=(1.0, 1.0)):
         ((6.0, 6.0), (3.0, 3.0), "not tested"),
     ],
 )
-def test_both_must_rise_in_the_plane_and_what_is_at_the_ceiling_does_not_count(
-    tmp_path, about_x, about_y, wanted
+def test_both_must_rise_in_the_plane_and_curves_at_the_ceiling_do_not_count(
+    about_x, about_y, verdict
 ):
-    folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi.planes(folder, "x", {PLANES: planted(about_x, about_y)}, 3.0)
-    assert folder.claims[0].agrees == wanted
-    assert "6 and 32" in folder.claims[1].found
+    nets = {PLANES: planted(about_x, about_y)}
+    assert renyi.plane_finding("x", nets, 3.0).verdict == verdict
+    assert "6 and 32" in renyi.compression_finding("x", nets, 3.0).ours
 
 
 @pytest.mark.parametrize(
-    ("relu", "sigmoid", "wanted"),
+    ("relu", "sigmoid", "verdict"),
     [
         ((2.0, 2.0), (2.0, 1.0), "yes"),
         ((2.0, 1.0), (2.0, 2.0), "partly"),
@@ -206,30 +210,31 @@ def test_both_must_rise_in_the_plane_and_what_is_at_the_ceiling_does_not_count(
         ((0.0, 0.01), (0.0, 0.0), "not tested"),
     ],
 )
-def test_the_modified_plane(tmp_path, relu, sigmoid, wanted):
-    folder = Folder(tmp_path, "renyi", StudySettings())
+def test_the_modified_plane(relu, sigmoid, verdict):
     nets = {
         PLANES: planted((1.0, 2.0), (1.0, 2.0), relu, relu),
         OTHER: planted((1.0, 2.0), (1.0, 2.0), sigmoid, sigmoid),
     }
-    renyi.planes(folder, "x", nets, 3.0)
-    assert folder.claims[1].agrees == wanted
+    assert renyi.compression_finding("x", nets, 3.0).verdict == verdict
 
 
 def test_the_last_error_with_itself_is_no_step(tmp_path):
     """Falling backward, but for the entropy at the end: one step of two goes against it."""
-    found = planted((1.0, 2.0), (1.0, 2.0))
+    arrays = planted((1.0, 2.0), (1.0, 2.0))
     rows = np.array([3.0, 1.0, 2.0, 0.5])
     for kernel in KERNELS:
-        found[f"{kernel.name} input"] = np.tile(rows[::-1], (5, 3, 1))
-        found[f"{kernel.name} backward"] = np.tile(rows, (5, 3, 1))
-    found["names"] = np.array(["conv", "b", "c", "classes"])
+        arrays[f"{kernel.name} input"] = np.tile(rows[::-1], (5, 3, 1))
+        arrays[f"{kernel.name} backward"] = np.tile(rows, (5, 3, 1))
+    arrays["names"] = np.array(["conv", "b", "c", "classes"])
+    finding = renyi.inequality_finding("x", {PLANES: arrays}, forward=False)
+    assert all(value.text().endswith("1 (of 2)") for value in finding.groups[KERNELS[0].label])
+    forward = renyi.inequality_finding("x", {PLANES: arrays}, forward=True)
+    assert all("(of 3)" in value.text() for value in forward.groups[KERNELS[0].label])
     folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi.inequalities(folder, "x", {PLANES: found})
-    assert "3 of 6" in folder.claims[1].found and "of 9" in folder.claims[0].found
-    _, _, _, numbers = renyi_plots.inequalities("x", {PLANES: found}, KERNELS[0], "")
-    assert numbers[f"{PLANES.name} end backward"].shape == (3, 3)
-    assert numbers[f"{PLANES.name} end input"].shape == (3, 4)
+    renyi_plots.draw_inequalities(folder, "x", {PLANES: arrays}, KERNELS[0], "")
+    numbers = folder.numbers["dpi-x-paper"]
+    assert np.shape(numbers[f"{PLANES.name} end backward"]) == (3, 3)
+    assert np.shape(numbers[f"{PLANES.name} end input"]) == (3, 4)
 
 
 def test_information_that_is_at_the_ceiling_from_the_start_does_not_grow():
@@ -241,48 +246,102 @@ def test_information_that_is_at_the_ceiling_from_the_start_does_not_grow():
     assert saturates(np.array([5.0, 4.0, 3.0]), most) is False
 
 
-def test_amounts_of_saturated_networks_are_not_tested(tmp_path):
-    swept = {}
-    for count in (2, 4, 8):
-        found = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
-        swept[Plan("x", "lenet5", (count, 12), "relu", 0.1, 1, 0)] = found
-    folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi.amounts(folder, "x", swept, 0)
-    assert folder.claims[0].agrees == "not tested"
-    assert "from 2 on" in folder.claims[0].found
+def widths(accuracies, redundant=(0.5, 0.4, 0.3)):
+    """Trainings of 2, 4 and 8 filters whose accuracy and redundancy are given."""
+    trainings = {}
+    for count, accuracy, share in zip((2, 4, 8), accuracies, redundant, strict=True):
+        arrays = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(accuracy)}
+        for kernel in KERNELS:
+            arrays[f"{kernel.name} redundant"] = np.full((5, 3, 2), share)
+            arrays[f"{kernel.name} non-redundant"] = np.full((5, 3, 2), 1 - share)
+        trainings[NetworkPlan("x", "lenet5", (count, 12), "relu", 0.1, 1, 0)] = arrays
+    return trainings
+
+
+def test_amounts_of_saturated_networks_are_not_tested():
+    finding = renyi.amount_finding("x", widths((0.9, 0.9, 0.9)), 0)
+    assert finding.verdict == "not tested"
+    assert "2 filters 6.00 (at the ceiling)" in finding.ours
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict", "remark"),
+    [
+        ((0.5, 0.9, 0.6), "yes", "significantly better than the most filters"),
+        ((0.5, 0.8, 0.9), "partly", "Best with 8."),
+        ((0.9, 0.9, 0.9), "no", "No difference is beyond sampling"),
+        ((0.5, np.nan, 0.9), "partly", "1 trainings diverged"),
+    ],
+)
+def test_accuracy_over_filters(accuracies, verdict, remark):
+    finding = renyi.accuracy_finding("x", widths(accuracies), 0)
+    assert finding.verdict == verdict and remark in finding.remark
+
+
+@pytest.mark.parametrize(
+    ("redundant", "trend", "above"),
+    [((0.5, 0.4, 0.3), "yes", "yes"), ((0.3, 0.4, 0.5), "no", "yes"),
+     ((0.2, 0.1, -0.1), "yes", "no")],
+)  # fmt: skip
+def test_redundancy_over_filters(redundant, trend, above):
+    trainings = widths((0.9, 0.9, 0.9), redundant)
+    assert renyi.redundancy_finding("x", trainings, 0).verdict == trend
+    assert renyi.synergy_finding("x", trainings, 0).verdict == above
+
+
+def test_maps_that_are_enough_and_maps_that_can_go():
+    selection = {"accuracy": np.array(0.9), "shares": np.array([0.25, 0.5]), "many kept": 0.5}
+    for kernel in KERNELS:
+        selection[f"{kernel.name} objective"] = np.zeros(20)
+    selection |= {"paper width": -1, "paper kept": np.nan, "relative width": 3, "many width": 2}
+    selection |= {"relative kept": 0.4}
+    finding = renyi.width_finding("layer of net on x", selection, 100)
+    assert finding.verdict == "yes" and "maps unknown (no conclusion" in finding.ours
+    assert renyi.width_finding("", selection | {"many width": 19}, 9).verdict == "partly"
+    labels = [f"IB, {kernel.label}" for kernel in KERNELS]
+    selection |= {"methods": np.array([*labels, "random"])}
+    selection["pruned"] = np.array([[[0.9], [0.895]], [[0.9], [0.5]], [[0.9], [0.3]]])
+    finding = renyi.pruning_finding("here", selection, 100)
+    assert finding.verdict == "partly" and "random +60.0" in finding.ours
 
 
 def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     labels = np.arange(3000) % 30
-    assert renyi_measures.label_ceiling(labels[:60], 3, 0) == pytest.approx(np.log2(30))
-    known = renyi_measures.label_ceiling(labels, 3, 0)
-    assert 4.5 < known < np.log2(30)
-    told = renyi_plots.planes("x", {PLANES: planted((1, 2), (1, 2))}, KERNELS[0], known, "")
-    assert f"S(Y), {known:.2f} bits" in told[2] and told[3]["S(Y)"] == known
-    drawn = [line.get_ydata()[0] for line in told[1].axes[0].lines if line.get_linestyle() == ":"]
-    assert known in drawn and np.log2(10) not in drawn
+    assert mean_label_entropy(labels[:60], 3, 0) == pytest.approx(np.log2(30))
+    entropy = mean_label_entropy(labels, 3, 0)
+    assert 4.5 < entropy < np.log2(30)
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    nets = {PLANES: planted((1, 2), (1, 2))}
+    renyi_plots.draw_planes(folder, "x", nets, KERNELS[0], entropy, "")
+    assert f"S(Y), {entropy:.2f} bits" in folder.figures[0].caption
+    assert folder.numbers["planes-x-paper"]["S(Y)"] == entropy
 
 
 def test_steps_that_are_recorded():
-    steps = renyi_measures.recorded_steps(10, 100, 6)
+    steps = recorded_steps(10, 100, 6)
     assert {0, 1, 10, 100} <= set(steps) and steps == sorted(steps) and len(steps) <= 7
-    assert renyi_measures.recorded_steps(5, 5, 4)[-1] == 5
+    assert recorded_steps(5, 5, 4)[-1] == 5
 
 
 def test_networks_by_source():
     plans = renyi.plans_for("mnist", (28, 28, 1), 0, renyi.FULL, False)
-    assert {plan.activation for plan in plans["watched"]} == {"relu", "sigmoid"}
+    assert {plan.activation for plan in plans["planes"]} == {"relu", "sigmoid"}
     assert len(plans["first"]) == 10 * len(renyi.FULL.first)
     assert renyi.plans_for("mnist", (28, 28, 1), 0, renyi.QUICK, False)["first"] == []
-    large = renyi.plans_for("fruits", (100, 100, 3), 0, renyi.FULL, False)["watched"][0]
+    large = renyi.plans_for("fruits", (100, 100, 3), 0, renyi.FULL, False)["planes"][0]
     assert (large.recipe, large.rate, large.epochs) == ("alexnet-small", 0.01, 15)
     assert "/" not in large.name
-    assert renyi.plans_for("cifar10", (32, 32, 3), 0, renyi.FULL, True)["chosen"][0].recipe == (
+    assert renyi.plans_for("cifar10", (32, 32, 3), 0, renyi.FULL, True)["selection"][0].recipe == (
         "vgg16-cifar"
     )
 
 
-TINY = renyi.Size(
+def test_trainings_of_which_every_step_was_measured():
+    short, long = ({"steps": np.arange(count)} for count in (2, 3))
+    assert complete([short, long, long]) == [long, long]
+
+
+TINY = RenyiSize(
     first=(2, 3),
     second=(3, 4),
     wide=5,
@@ -290,34 +349,85 @@ TINY = renyi.Size(
     tested=150,
     epochs=1,
     seeds=1,
-    amount=Amount(batches=2, pairs=3, steps=4),
-    pruning=Pruning(shares=(0.5,), chances=2),
+    batches=2,
+    pairs=3,
+    records=4,
+    removed=(0.5,),
+    random_orders=2,
 )
 
 
-def test_the_whole_study(tmp_path, monkeypatch):
-    settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
-    original, calls = renyi.trained, []
+def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
+    from oip import models
+    from oip.models.datasets import chosen
 
-    def stops(*arguments):
-        calls.append(arguments[0].name)
+    data = [
+        chosen(part, np.arange(150), "some digits")
+        for part in (models.load(f"mnist-sample:{name}") for name in ("train", "test"))
+    ]
+    plan = NetworkPlan("digits", "lenet5", (2, 3), "relu", 0.02, 1, 0)
+    path = tmp_path / "net.keras"
+    arrays = renyi_measures.train_and_measure(plan, data, TINY, path, silent)
+    assert arrays["steps"].tolist() == [0, 1, 2] and arrays["names"][0] == "Conv2D_1"
+    assert arrays["paper input"].shape == (3, 1, 4) and 0 <= arrays["accuracy"] <= 1
+    assert np.isnan(arrays["relative redundant"][:, :, 2:]).all()
+    selection = renyi_measures.map_selection(path, data, TINY, 0)
+    assert selection["layer"] == "Conv2D_2" and selection["pruned"].shape == (6, 1, 2)
+    assert np.isfinite(selection["pruned"][-1]).all()
+    # A rate at which the training diverges: what was measured before is kept.
+    wild = NetworkPlan("digits", "lenet5", (2, 3), "relu", 1e18, 2, 0)
+    arrays = renyi_measures.train_and_measure(wild, data, TINY, tmp_path / "wild.keras", silent)
+    assert np.isnan(arrays["accuracy"]) and 1 <= len(arrays["steps"]) < 4
+
+
+def made_up_training(plan, data, size, out, progress):
+    """A training with the arrays that the study needs, without a network."""
+    rng = np.random.default_rng(plan.seed)
+    arrays = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
+    arrays["steps"] = np.arange(5)
+    arrays["names"], arrays["maps"] = np.array(["Conv2D_1", "Conv2D_2"]), np.array([6, 12])
+    for kernel in KERNELS:
+        for name in ("entropy", "backward", "redundant", "non-redundant"):
+            arrays[f"{kernel.name} {name}"] = rng.random((5, 3, 2))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("a network")
+    return arrays
+
+
+def made_up_selection(path, data, size, seed):
+    labels = [f"IB, {kernel.label}" for kernel in KERNELS]
+    arrays = {"layer": np.array("Conv2D_2"), "accuracy": np.array(0.9), "shares": np.array([0.5])}
+    arrays |= {"methods": np.array([*labels, "random"]), "pruned": np.full((3, 1, 2), 0.8)}
+    for name in ("paper", "relative", "many"):
+        arrays |= {f"{name} width": np.array(2), f"{name} kept": np.array(0.5)}
+        arrays |= {f"{name} objective": np.arange(5.0), f"{name} p": np.array([0.0, 0.2])}
+    return arrays
+
+
+def test_the_whole_study_on_made_up_trainings(laid_out_figures, tmp_path, monkeypatch):
+    settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
+    calls = []
+
+    def stops(plan, *arguments):
+        calls.append(plan.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return made_up_training(plan, *arguments)
 
-    monkeypatch.setattr(renyi, "trained", stops)
+    monkeypatch.setattr(renyi, "train_and_measure", stops)
+    monkeypatch.setattr(renyi, "map_selection", made_up_selection)
     folder = Folder(tmp_path, renyi.NAME, settings)
     with pytest.raises(KeyboardInterrupt):
-        renyi.run_sized(folder, settings, silent, TINY)
+        renyi.run(folder, settings, silent, TINY)
     folder = Folder(tmp_path, renyi.NAME, settings)
-    renyi.run_sized(folder, settings, silent, TINY)
-    # Two watched, four of the widths, one to choose from, of which one was stopped.
+    renyi.run(folder, settings, silent, TINY)
+    # Two of the planes, four widths, one to choose from, of which one was stopped.
     assert len(calls) == 7 + 1 and len(set(calls)) == 7
     assert folder.finish(renyi.TITLE, renyi.SOURCE).is_file()
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert {"dpi-mnist-sample-paper", "planes-mnist-sample-relative", "width-mnist-sample",
             "mmi-mnist-sample-first", "pairs-mnist-sample-second"} <= set(numbers)  # fmt: skip
-    told = [claim for claim in folder.claims if claim.agrees == "not tested"]
-    assert any("no-such-images" in claim.paper for claim in told)
-    assert any("Fruits 360" in claim.paper for claim in told)
-    assert len(folder.claims) - len(told) >= 11
+    missing = [finding.paper for finding in folder.findings if finding.verdict == "not tested"]
+    assert any("no-such-images" in paper for paper in missing)
+    assert any("Fruits 360" in paper for paper in missing)
+    assert len(folder.findings) == 4 + 2 * 4 + 2 + 4
