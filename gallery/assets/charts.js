@@ -1,9 +1,9 @@
 /* Pictures cut out of strips, and charts, as SVG. */
 
 /** One image of a strip with `columns` x `rows` images of one size. */
-function cut(url, place, label, options) {
+function cut(url, position, label, options) {
   const [high, wide] = site.input;
-  const { columns, rows, column, row } = place;
+  const { columns, rows, column, row } = position;
   const edge = 0.004 * wide; // keeps the neighbour's first pixels out where the scale is not whole
   return drawn(
     "svg",
@@ -34,7 +34,7 @@ function line(points, attributes) {
 function traceChart(steps, traces, reference) {
   const best = Math.max(...traces[0].filter((value) => value !== null));
   return stepChart(steps, traces, {
-    words:
+    wording:
       "Score of " + plural(traces.length, "start") + "; best " + figure(isFinite(best) ? best : null) +
       (reference === null ? "" : "; best data image " + figure(reference)),
     ends: ["step", "steps"],
@@ -50,10 +50,10 @@ function traceChart(steps, traces, reference) {
 function stepChart(steps, traces, options) {
   const [wide, high, left, right, top, bottom] = [460, 190, 44, 12, 12, 30];
   const reference = options.reference === undefined ? null : options.reference;
-  const known = traces.flat().filter((value) => value !== null);
-  if (reference !== null) known.push(reference);
-  if (!known.length) return null;
-  const [low, most] = [Math.min(0, ...known), Math.max(...known)];
+  const finite = traces.flat().filter((value) => value !== null);
+  if (reference !== null) finite.push(reference);
+  if (!finite.length) return null;
+  const [low, most] = [Math.min(0, ...finite), Math.max(...finite)];
   const span = most - low || 1;
   const last = steps[steps.length - 1] || 1;
   const x = (step) => left + ((wide - left - right) * step) / last;
@@ -69,24 +69,24 @@ function stepChart(steps, traces, options) {
   }
   for (const step of new Set([0, Math.round(last / 2), last])) {
     const side = step === last ? " end" : step === 0 ? "" : " middle";
-    const words = step === last ? step + " " + options.ends[step === 1 ? 0 : 1] : String(step);
-    chart.append(drawn("text", { class: "tick" + side, x: x(step), y: high - 8 }, words));
+    const wording = step === last ? step + " " + options.ends[step === 1 ? 0 : 1] : String(step);
+    chart.append(drawn("text", { class: "tick" + side, x: x(step), y: high - 8 }, wording));
   }
   if (reference !== null) {
     const above = y(reference) < top + 16;
-    const place = { x1: left, x2: wide - right, y1: y(reference), y2: y(reference) };
-    const words = options.note + figure(reference);
+    const position = { x1: left, x2: wide - right, y1: y(reference), y2: y(reference) };
+    const wording = options.note + figure(reference);
     const text = { class: "tick end over", x: wide - right, y: y(reference) + (above ? 13 : -5) };
-    chart.append(drawn("line", { class: "reference", ...place }), drawn("text", text, words));
+    chart.append(drawn("line", { class: "reference", ...position }), drawn("text", text, wording));
   }
-  [...traces.keys()].reverse().forEach((place) => {
+  [...traces.keys()].reverse().forEach((position) => {
     const points = [];
-    traces[place].forEach((value, i) => {
+    traces[position].forEach((value, i) => {
       if (value !== null) points.push([x(steps[i]).toFixed(1), y(value).toFixed(1)]);
     });
     if (!points.length) return;
     const [endX, endY] = points[points.length - 1];
-    const best = place === 0 ? " best" : "";
+    const best = position === 0 ? " best" : "";
     chart.append(
       line(points, { class: "trace" + best }),
       drawn("circle", { class: "end-point" + best, cx: endX, cy: endY, r: 2.5 })
@@ -105,9 +105,9 @@ function ridges(edges, rows) {
     role: "img",
     "aria-label":
       "Histograms of the mean response to images of " +
-      rows.map(([place]) => className(place)).join(", "),
+      rows.map(([position]) => className(position)).join(", "),
   });
-  rows.forEach(([place, counts], row) => {
+  rows.forEach(([position, counts], row) => {
     const base = row * step + tall + 2;
     const most = Math.max(1, ...counts);
     const width = (wide - left - 12) / counts.length;
@@ -119,8 +119,8 @@ function ridges(edges, rows) {
     });
     points.push([wide - 12, base]);
     const label = drawn("text", { class: "tick end class-label", x: left - 8, y: base - 4 });
-    label.textContent = shortened(className(place), 12);
-    label.append(drawn("title", {}, className(place)));
+    label.textContent = shortened(className(position), 12);
+    label.append(drawn("title", {}, className(position)));
     chart.append(
       label,
       line(points, { class: "ridge" }),
@@ -140,7 +140,7 @@ function shortened(text, length) {
   return letters.length <= length ? text : letters.slice(0, length - 1).join("") + "…";
 }
 
-/** A bar with its interval and, if told, its ceiling; all in bits, `most` being the full width. */
+/** A bar with its interval and, if known, its ceiling; all in bits, `most` being the full width. */
 function bar(value, low, high, most, ceiling) {
   const node = element("span", { class: "bar", "aria-hidden": "true" });
   const share = (bitsValue) => (100 * Math.max(0, Math.min(bitsValue, most))) / most + "%";

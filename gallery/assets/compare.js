@@ -8,11 +8,11 @@ function showTray(state, take, open) {
   const keys = pickedOf(state.c);
   tray.hidden = !keys.length;
   const maps = keys.map((key) => site.byKey.get(key));
-  const items = maps.map((one) => {
-    const words = "Do not compare " + wordsOf(one);
-    const button = element("button", { type: "button", class: "near", title: "Take out", "aria-label": words },
-      miniature(one), element("span", { "aria-hidden": "true" }, one.map + " ✕"));
-    button.addEventListener("click", () => take(one.key));
+  const items = maps.map((entry) => {
+    const label = "Do not compare " + nameOf(entry);
+    const button = element("button", { type: "button", class: "near", title: "Take out", "aria-label": label },
+      miniature(entry), element("span", { "aria-hidden": "true" }, entry.map + " ✕"));
+    button.addEventListener("click", () => take(entry.key));
     return button;
   });
   const compare = element("button", { type: "button", class: "main" }, "Compare " + plural(keys.length, "map"));
@@ -36,64 +36,64 @@ function showComparison(state, open, take) {
   node.replaceChildren(head, body);
   if (!node.open) node.showModal();
   title.focus({ preventScroll: true });
-  Promise.all(maps.map(detailOf)).then((told) => {
+  Promise.all(maps.map(detailOf)).then((estimate) => {
     if (comparison.shown !== state.c || !node.open) return;
-    const most = widestMeasure(maps, told);
-    const classMost = widestClass(told);
+    const most = widestMeasure(maps, estimate);
+    const classMost = widestClass(estimate);
     body.replaceChildren(
-      ...maps.map((one, place) => column(one, told[place], maps, { most, classMost, state, open, take }))
+      ...maps.map((entry, position) => column(entry, estimate[position], maps, { most, classMost, state, open, take }))
     );
   });
 }
 
 /** The full width of the bars of all maps, in bits. */
-function widestMeasure(maps, told) {
+function widestMeasure(maps, estimate) {
   let most = 0.001;
-  maps.forEach((one, place) => {
-    for (const measure of told[place].shared ? told[place].shared.measures : []) {
-      const known = information(one, measure.key);
-      most = Math.max(most, measure.ceiling || 0, (known && (known.high || known.mi)) || 0);
+  maps.forEach((entry, position) => {
+    for (const measure of estimate[position].shared ? estimate[position].shared.measures : []) {
+      const measured = information(entry, measure.key);
+      most = Math.max(most, measure.ceiling || 0, (measured && (measured.high || measured.mi)) || 0);
     }
   });
   return most;
 }
 
-function widestClass(told) {
-  const every = told.flatMap(({ detail }) =>
-    detail && detail.per_class ? detail.per_class.flatMap((one) => (one ? one.mi : [])) : []
+function widestClass(estimate) {
+  const every = estimate.flatMap(({ detail }) =>
+    detail && detail.per_class ? detail.per_class.flatMap((entry) => (entry ? entry.mi : [])) : []
   );
   return Math.max(0.001, ...every.map((value) => value || 0));
 }
 
-function column(one, { name, shared, detail }, maps, { most, classMost, state, open, take }) {
-  const show = element("button", { type: "button", class: "link" }, titleOf(one));
-  show.addEventListener("click", () => open(one));
-  const out = element("button", { type: "button", class: "link", "aria-label": "Take out map " + one.map }, "take out");
-  out.addEventListener("click", () => take(one.key));
+function column(entry, { name, shared, detail }, maps, { most, classMost, state, open, take }) {
+  const show = element("button", { type: "button", class: "link" }, titleOf(entry));
+  show.addEventListener("click", () => open(entry));
+  const out = element("button", { type: "button", class: "link", "aria-label": "Take out map " + entry.map }, "take out");
+  out.addEventListener("click", () => take(entry.key));
   const head = element("div", { class: "column-head" }, element("h3", {}, show), out);
   if (!detail) return element("article", {}, head, paragraph("data/" + name + ".js cannot be read.", "notice"));
-  const told = information(one, measureOf(one, state));
-  const marks = badges(one, told).map(badge);
+  const estimate = information(entry, measureOf(entry, state));
+  const marks = badges(entry, estimate).map(badge);
   const measures = shared.measures.map((measure) => {
-    const known = information(one, measure.key);
-    if (!known) return null;
+    const measured = information(entry, measure.key);
+    if (!measured) return null;
     return element("div", { class: "measure" },
       element("div", { class: "measure-name" }, element("code", {}, measure.key),
-        element("span", { class: "quiet" }, known.ordered ? "#" + known.rank : "no order")),
-      element("div", { class: "measure-value" }, element("strong", {}, bits(known.mi) + " bits")),
-      bar(known.mi, known.low, known.high, most, measure.ceiling));
+        element("span", { class: "quiet" }, measured.ordered ? "#" + measured.rank : "no order")),
+      element("div", { class: "measure-value" }, element("strong", {}, bits(measured.mi) + " bits")),
+      bar(measured.mi, measured.low, measured.high, most, measure.ceiling));
   });
-  const wanted = shared.measures.findIndex((each) => each.key === measureOf(one, state));
-  const values = detail.per_class ? detail.per_class[Math.max(0, wanted)] : null;
-  const classes = values ? classPanel(shared.measures[Math.max(0, wanted)].key, values, detail.classes, classMost) : null;
+  const target = shared.measures.findIndex((each) => each.key === measureOf(entry, state));
+  const values = detail.per_class ? detail.per_class[Math.max(0, target)] : null;
+  const classes = values ? classPanel(shared.measures[Math.max(0, target)].key, values, detail.classes, classMost) : null;
   const facts = [
-    ["Score", figure(one.score)],
+    ["Score", figure(entry.score)],
     ["Best data image", figure(detail.data_score === undefined ? null : detail.data_score)],
-    ["Stability", figure(one.stability)],
-    ...sharedWith(one, detail, shared, maps),
+    ["Stability", figure(entry.stability)],
+    ...sharedWith(entry, detail, shared, maps),
   ];
-  return element("article", {}, head, portrait(one, detail),
-    element("p", { class: "verdict" }, one.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
+  return element("article", {}, head, portrait(entry, detail),
+    element("p", { class: "verdict" }, entry.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
     element("div", {}, measures), classes || element("div"),
     (detail.traces && traceChart(shared.steps, detail.traces, detail.data_score)) || element("div"),
     element("dl", { class: "facts" }, facts.map(([term, value]) =>
@@ -101,11 +101,11 @@ function column(one, { name, shared, detail }, maps, { most, classMost, state, o
 }
 
 /** What a map shares with the others that are shown, as far as it is among its nearest. */
-function sharedWith(one, detail, shared, maps) {
-  const found = [];
+function sharedWith(entry, detail, shared, maps) {
+  const result = [];
   for (const { map, values } of detail.neighbours || []) {
-    const other = maps.some((each) => each.layer === one.layer && each.map === map);
-    if (other) found.push([shared.redundancy.names[0] + " with " + map, figure(values[0])]);
+    const other = maps.some((each) => each.layer === entry.layer && each.map === map);
+    if (other) result.push([shared.redundancy.names[0] + " with " + map, figure(values[0])]);
   }
-  return found;
+  return result;
 }

@@ -10,7 +10,7 @@ function byId(name) {
   return document.getElementById(name);
 }
 
-/** Fills the menus; `change(part)` is told what the user wants of the state. */
+/** Fills the menus; `change(part)` receives the part of the state that the user chose. */
 function wireControls(change) {
   const menus = {
     sort: (value) => ({ sort: value }),
@@ -23,16 +23,16 @@ function wireControls(change) {
   };
   byId("by").append(
     option("", "as ranked"),
-    ...site.estimators.map((one) => option(one.key, one.key === one.label ? one.key : one.key + ": " + one.label))
+    ...site.estimators.map((entry) => option(entry.key, entry.key === entry.label ? entry.key : entry.key + ": " + entry.label))
   );
   byId("by-label").hidden = site.estimators.length < 2;
   byId("layer").append(
     option("", "all"),
-    ...site.layers.map((one) => option(String(one.index), one.layer))
+    ...site.layers.map((entry) => option(String(entry.index), entry.layer))
   );
   byId("class").append(
     option("", "any class"),
-    ...site.classes.map((name, place) => option(String(place), name))
+    ...site.classes.map((name, position) => option(String(position), name))
   );
   byId("class-label").hidden = !site.classes.length || !site.estimators.length;
   byId("verdict").append(
@@ -82,7 +82,7 @@ function sortOptions() {
   if (site.columns.redundancy !== null) sorts.push(option("redundancy", "redundancy"));
   sorts.push(option("index", "map number"));
   if (site.estimators.length && site.classes.length) {
-    const about = site.classes.map((name, place) => option("class-" + place, "about " + name));
+    const about = site.classes.map((name, position) => option("class-" + position, "about " + name));
     sorts.push(element("optgroup", { label: "information about a class" }, about));
   }
   return sorts;

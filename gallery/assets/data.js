@@ -33,8 +33,8 @@ function loaded(name, file) {
 
 /** Address of an image file; a single file brings its images along. */
 function addressOf(name) {
-  const held = arrived.get("images");
-  return held === undefined ? name : held[name] || "data:,";
+  const addresses = arrived.get("images");
+  return addresses === undefined ? name : addresses[name] || "data:,";
 }
 
 function padded(number, length) {
@@ -44,37 +44,37 @@ function padded(number, length) {
 /** What the page knows; set once by start(). */
 let site = null;
 
-/** Reads maps.js into `site`: the maps as objects, `place` being their place in default order. */
+/** Reads maps.js into `site`: the maps as objects, `position` being that in the default order. */
 function readSite(content) {
   const columns = content.columns;
-  const maps = columns.map.map((map, place) => {
-    const layer = content.layers[columns.layer[place]];
+  const maps = columns.map.map((map, position) => {
+    const layer = content.layers[columns.layer[position]];
     return {
-      place,
+      position,
       map,
       layer,
-      depth: columns.layer[place],
-      verdict: content.verdicts[columns.verdict[place]],
-      open: columns.open[place] === 1,
-      proved: columns.proved[place] === 1,
-      score: columns.score[place],
-      stability: columns.stability[place],
-      redundancy: columns.redundancy === null ? null : columns.redundancy[place],
+      depth: columns.layer[position],
+      verdict: content.verdicts[columns.verdict[position]],
+      open: columns.open[position] === 1,
+      proved: columns.proved[position] === 1,
+      score: columns.score[position],
+      stability: columns.stability[position],
+      redundancy: columns.redundancy === null ? null : columns.redundancy[position],
       objective: layer.objectives ? layer.objectives[map] : null,
       key: layer.index + "." + map,
     };
   });
-  const byKey = new Map(maps.map((one) => [one.key, one]));
-  const read = Object.entries(content.information).map(([key, told]) => [key, inBits(told)]);
+  const byKey = new Map(maps.map((entry) => [entry.key, entry]));
+  const read = Object.entries(content.information).map(([key, numbers]) => [key, inBits(numbers)]);
   return { ...content, maps, byKey, information: Object.fromEntries(read) };
 }
 
 /** An estimator's columns in bits: files hold thousandths, and ends by their distance. */
-function inBits(told) {
+function inBits(numbers) {
   const moved = (by, side) =>
-    by.map((value, place) => (value === null ? null : (told.mi[place] + side * value) / 1000));
-  const mi = told.mi.map((value) => (value === null ? null : value / 1000));
-  return { ...told, mi, low: moved(told.below, -1), high: moved(told.above, 1) };
+    by.map((value, position) => (value === null ? null : (numbers.mi[position] + side * value) / 1000));
+  const mi = numbers.mi.map((value) => (value === null ? null : value / 1000));
+  return { ...numbers, mi, low: moved(numbers.below, -1), high: moved(numbers.above, 1) };
 }
 
 /** Whether an estimator's numbers are there: those that no layer is ordered by come when asked. */
@@ -86,43 +86,43 @@ function isRead(key) {
 function measured(keys) {
   return Promise.all(
     keys.filter((key) => !isRead(key)).map((key) => {
-      const place = site.estimators.findIndex((one) => one.key === key);
-      return loaded("by-" + place, "by-" + padded(place, 2)).then((told) => {
-        if (told) site.information[key] = inBits(told);
+      const position = site.estimators.findIndex((entry) => entry.key === key);
+      return loaded("by-" + position, "by-" + padded(position, 2)).then((numbers) => {
+        if (numbers) site.information[key] = inBits(numbers);
       });
     })
   );
 }
 
 /** Which estimator a map is shown by: the chosen one, or the first of its layer. */
-function measureOf(one, state) {
-  return state.by || one.layer.measure;
+function measureOf(entry, state) {
+  return state.by || entry.layer.measure;
 }
 
 /** A map's numbers by an estimator; null where it says nothing. */
-function information(one, measure) {
+function information(entry, measure) {
   const columns = measure === null ? undefined : site.information[measure];
-  if (!columns || columns.rank[one.place] === null) return null;
-  const found = {
-    saturated: columns.saturated[one.place] === 1,
-    ordered: !one.layer.unordered.includes(measure),
+  if (!columns || columns.rank[entry.position] === null) return null;
+  const result = {
+    saturated: columns.saturated[entry.position] === 1,
+    ordered: !entry.layer.unordered.includes(measure),
   };
   for (const name of ["mi", "low", "high", "rank", "p_adjusted", "best"]) {
-    found[name] = columns[name][one.place];
+    result[name] = columns[name][entry.position];
   }
-  return found;
+  return result;
 }
 
 /** The file that holds what a map's page shows: one for 64 maps of a layer. */
-function detailOf(one) {
-  const name = "detail-" + padded(one.layer.index, 3) + "-" + padded(Math.floor(one.map / 64), 4);
+function detailOf(entry) {
+  const name = "detail-" + padded(entry.layer.index, 3) + "-" + padded(Math.floor(entry.map / 64), 4);
   return loaded(name, name).then((shared) => {
-    const detail = shared && shared.maps[String(one.map)];
+    const detail = shared && shared.maps[String(entry.map)];
     const keys = shared ? shared.measures.map((measure) => measure.key) : [];
     return measured(keys).then(() => ({ name, shared, detail: detail || null }));
   });
 }
 
-function className(place) {
-  return place < site.classes.length ? site.classes[place] : String(place);
+function className(position) {
+  return position < site.classes.length ? site.classes[position] : String(position);
 }

@@ -3,20 +3,20 @@
 const dialog = { node: null, key: null, picked: "" };
 
 /** Shows a map; `turn` leads to another one: turn(map), `pick` to comparison: pick(key). */
-function showMap(one, state, list, turn, pick) {
+function showMap(entry, state, list, turn, pick) {
   const { node } = dialog;
-  const again = node.open && node.contains(document.activeElement);
-  const held = again ? document.activeElement.dataset.turn : null;
-  dialog.key = one.key;
-  const told = information(one, measureOf(one, state));
+  const focused = node.open && node.contains(document.activeElement);
+  const pressed = focused ? document.activeElement.dataset.turn : null;
+  dialog.key = entry.key;
+  const estimate = information(entry, measureOf(entry, state));
   const body = element("div", { class: "map-body" }, paragraph("…", "quiet"));
-  node.replaceChildren(mapHead(one, told, list, turn, pickButton(one, state, pick)), body);
+  node.replaceChildren(mapHead(entry, estimate, list, turn, pickButton(entry, state, pick)), body);
   if (!node.open) node.showModal();
-  const kept = held ? node.querySelector('[data-turn="' + held + '"]:not(:disabled)') : null;
+  const kept = pressed ? node.querySelector('[data-turn="' + pressed + '"]:not(:disabled)') : null;
   (kept || node.querySelector("h2")).focus({ preventScroll: true });
   node.scrollTop = 0;
-  detailOf(one).then(({ name, shared, detail }) => {
-    if (dialog.key !== one.key) return;
+  detailOf(entry).then(({ name, shared, detail }) => {
+    if (dialog.key !== entry.key) return;
     if (!detail) {
       body.replaceChildren(paragraph("data/" + name + ".js cannot be read.", "notice"));
       return;
@@ -25,26 +25,26 @@ function showMap(one, state, list, turn, pick) {
       element(
         "div",
         { class: "images" },
-        portrait(one, detail),
-        verdictPart(one, told, detail),
-        startsPart(one, detail),
-        evolutionPart(one, detail, shared),
+        portrait(entry, detail),
+        verdictPart(entry, estimate, detail),
+        startsPart(entry, detail),
+        evolutionPart(entry, detail, shared),
         bestPart(detail),
-        neighboursPart(one, detail, shared, turn),
+        neighboursPart(entry, detail, shared, turn),
         kernelsPart(detail, shared)
       ),
       element(
         "div",
         { class: "numbers" },
-        measuresPart(one, detail, shared),
-        classesPart(detail, shared, state, one),
+        measuresPart(entry, detail, shared),
+        classesPart(detail, shared, state, entry),
         tracePart(detail, shared),
         besidePart(detail),
         responsesPart(detail),
         softmaxPart(detail),
         ablationPart(detail, shared),
         recordPart(detail, shared),
-        factsPart(one),
+        factsPart(entry),
         commandPart(detail)
       )
     );
@@ -52,58 +52,58 @@ function showMap(one, state, list, turn, pick) {
 }
 
 /** Picks the open map for comparison, or puts it back. */
-function pickButton(one, state, pick) {
-  const words = () => (pickedOf(dialog.picked).includes(one.key) ? "✓ Compared" : "+ Compare");
+function pickButton(entry, state, pick) {
+  const label = () => (pickedOf(dialog.picked).includes(entry.key) ? "✓ Compared" : "+ Compare");
   dialog.picked = state.c;
-  const button = element("button", { type: "button", class: "pick-open", "aria-keyshortcuts": "c" }, words());
-  const pressed = () => button.setAttribute("aria-pressed", String(pickedOf(dialog.picked).includes(one.key)));
+  const button = element("button", { type: "button", class: "pick-open", "aria-keyshortcuts": "c" }, label());
+  const pressed = () => button.setAttribute("aria-pressed", String(pickedOf(dialog.picked).includes(entry.key)));
   pressed();
   button.addEventListener("click", () => {
-    dialog.picked = pick(one.key);
-    button.textContent = words();
+    dialog.picked = pick(entry.key);
+    button.textContent = label();
     pressed();
   });
   return button;
 }
 
-function verdictPart(one, told, detail) {
-  const marks = badges(one, told).map(badge);
+function verdictPart(entry, estimate, detail) {
+  const marks = badges(entry, estimate).map(badge);
   return element(
     "section",
     { class: "verdict" },
-    element("h3", {}, one.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
+    element("h3", {}, entry.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
     detail.sentences.map((text) => paragraph(text))
   );
 }
 
-function mapHead(one, told, list, turn, compared) {
-  const place = list.indexOf(one);
+function mapHead(entry, estimate, list, turn, compared) {
+  const position = list.indexOf(entry);
   const order = element(
     "div",
     { class: "turn", role: "group", "aria-label": "In this order" },
-    turner("‹", "Previous in this order", "[", list[place - 1], turn),
-    element("span", { class: "quiet" }, place < 0 ? "–" : place + 1 + " of " + list.length),
-    turner("›", "Next in this order", "]", place < 0 ? undefined : list[place + 1], turn)
+    turner("‹", "Previous in this order", "[", list[position - 1], turn),
+    element("span", { class: "quiet" }, position < 0 ? "–" : position + 1 + " of " + list.length),
+    turner("›", "Next in this order", "]", position < 0 ? undefined : list[position + 1], turn)
   );
-  const layer = one.layer.index;
-  const near = (step) => nearest(layer, one.map, step);
+  const layer = entry.layer.index;
+  const near = (step) => nearest(layer, entry.map, step);
   const numbers = element(
     "div",
     { class: "turn", role: "group", "aria-label": "By number" },
     turner("‹", "Previous number", null, near(-1), turn),
-    element("span", { class: "quiet" }, "map " + one.map),
+    element("span", { class: "quiet" }, "map " + entry.map),
     turner("›", "Next number", null, near(1), turn)
   );
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", () => dialog.node.close());
-  const rank = told && told.ordered ? "rank " + told.rank + " in its layer" : "no rank";
+  const rank = estimate && estimate.ordered ? "rank " + estimate.rank + " in its layer" : "no rank";
   return element(
     "header",
     { class: "map-head" },
     element(
       "div",
       { class: "map-name" },
-      element("h2", { id: "map-title", tabindex: "-1" }, titleOf(one)),
+      element("h2", { id: "map-title", tabindex: "-1" }, titleOf(entry)),
       element("span", { class: "quiet" }, rank)
     ),
     order,
@@ -113,10 +113,10 @@ function mapHead(one, told, list, turn, compared) {
   );
 }
 
-function turner(sign, words, key, to, turn) {
+function turner(sign, label, key, to, turn) {
   const button = element(
     "button",
-    { type: "button", "aria-label": words, title: words, "aria-keyshortcuts": key, "data-turn": words },
+    { type: "button", "aria-label": label, title: label, "aria-keyshortcuts": key, "data-turn": label },
     sign
   );
   button.disabled = !to;
@@ -126,8 +126,8 @@ function turner(sign, words, key, to, turn) {
 
 /** The nearest map of a layer that is shown, by number. */
 function nearest(layer, map, step) {
-  const found = site.maps
-    .filter((one) => one.layer.index === layer && step * (one.map - map) > 0)
+  const result = site.maps
+    .filter((entry) => entry.layer.index === layer && step * (entry.map - map) > 0)
     .sort((a, b) => step * (a.map - b.map));
-  return found[0];
+  return result[0];
 }

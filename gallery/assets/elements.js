@@ -29,14 +29,14 @@ function named(text, attributes) {
 }
 
 /** What an image was grown for, in words. */
-function wordsOf(one) {
-  return one.objective || "map " + one.map + " of " + one.layer.layer;
+function nameOf(entry) {
+  return entry.objective || "map " + entry.map + " of " + entry.layer.layer;
 }
 
-function titleOf(one) {
-  if (one.objective) return [named(one.objective, { class: "layer-name" })];
-  const name = named(one.layer.layer, { class: "layer-name" });
-  return [name, element("span", { class: "map-number" }, "\u00a0:\u00a0" + one.map)];
+function titleOf(entry) {
+  if (entry.objective) return [named(entry.objective, { class: "layer-name" })];
+  const name = named(entry.layer.layer, { class: "layer-name" });
+  return [name, element("span", { class: "map-number" }, "\u00a0:\u00a0" + entry.map)];
 }
 
 /** A number for people: three significant digits, no exponent in the usual range. */

@@ -19,35 +19,35 @@ function kernelsPart(detail, shared) {
   if (!detail.kernels) return null;
   const { of, shown } = detail.kernels;
   const about = shared.kernels;
-  const most = Math.max(0.001, ...shown.map((one) => one.high || one.mi || 0));
-  const rows = shown.map((one, place) =>
+  const most = Math.max(0.001, ...shown.map((entry) => entry.high || entry.mi || 0));
+  const rows = shown.map((entry, position) =>
     element(
       "li",
-      { title: one.with_map === null ? null : bits(one.with_map) + " bits about the map's response" },
-      element("span", { class: "quiet" }, "#" + (place + 1)),
-      one.weights ? kernelPicture(one.weights) : null,
-      element("span", {}, "input " + one.input),
-      bar(one.mi, one.low, one.high, most),
-      element("span", { class: "bits" }, bits(one.mi))
+      { title: entry.with_map === null ? null : bits(entry.with_map) + " bits about the map's response" },
+      element("span", { class: "quiet" }, "#" + (position + 1)),
+      entry.weights ? kernelPicture(entry.weights) : null,
+      element("span", {}, "input " + entry.input),
+      bar(entry.mi, entry.low, entry.high, most),
+      element("span", { class: "bits" }, bits(entry.mi))
     )
   );
   const cutWords = shown.length < of ? shown.length + " of " + of + " kernels; " : "";
-  const words = cutWords + "bits of the partial response about the label" + (about.name ? ", " + about.name : "") +
-    (shown.some((one) => one.weights) ? "; filled squares are weights above 0, hollow ones below" : "");
-  return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(words + ".", "quiet"));
+  const wording = cutWords + "bits of the partial response about the label" + (about.name ? ", " + about.name : "") +
+    (shown.some((entry) => entry.weights) ? "; filled squares are weights above 0, hollow ones below" : "");
+  return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(wording + ".", "quiet"));
 }
 
 /** The other maps that share most with this one. */
-function neighboursPart(one, detail, shared, turn) {
+function neighboursPart(entry, detail, shared, turn) {
   if (!detail.neighbours || !detail.neighbours.length) return null;
   const { names, units } = shared.redundancy;
   const cells = detail.neighbours.map(({ map, values }) => {
-    const other = site.byKey.get(one.layer.index + "." + map);
-    const words = values.map((value, i) => names[i] + " " + figure(value) + (units[i] ? " " + units[i] : ""));
+    const other = site.byKey.get(entry.layer.index + "." + map);
+    const wording = values.map((value, i) => names[i] + " " + figure(value) + (units[i] ? " " + units[i] : ""));
     const caption = element("span", {}, element("b", {}, String(map)), " " + figure(values[0]));
-    if (!other) return element("div", { title: words.join(", ") }, caption);
-    const label = "Map " + map + ", " + words.join(", ");
-    const button = element("button", { type: "button", class: "near", title: words.join(", "), "aria-label": label }, miniature(other), caption);
+    if (!other) return element("div", { title: wording.join(", ") }, caption);
+    const label = "Map " + map + ", " + wording.join(", ");
+    const button = element("button", { type: "button", class: "near", title: wording.join(", "), "aria-label": label }, miniature(other), caption);
     button.addEventListener("click", () => turn(other));
     return button;
   });
@@ -67,11 +67,11 @@ function percent(share) {
 /** The model's output for the OIP. */
 function softmaxPart(detail) {
   if (!detail.softmax) return null;
-  const rows = detail.softmax.map(([place, share]) =>
+  const rows = detail.softmax.map(([position, share]) =>
     element(
       "div",
       { class: "class-bar" },
-      named(className(place), { class: "class-name", title: className(place) }),
+      named(className(position), { class: "class-name", title: className(position) }),
       bar(share, null, null, 1),
       element("span", { class: "bits" }, percent(share))
     )
@@ -88,8 +88,8 @@ function ablationPart(detail, shared) {
   const { loss_increase, low, high, accuracy_drop } = detail.ablation;
   const about = shared.ablation;
   const span = low === null || high === null ? "" : " (" + figure(low) + " to " + figure(high) + ")";
-  const told = ["The loss rises by " + figure(loss_increase) + " bits" + span];
-  if (accuracy_drop !== null) told.push("the accuracy falls by " + figure(100 * accuracy_drop) + " points");
+  const sentences = ["The loss rises by " + figure(loss_increase) + " bits" + span];
+  if (accuracy_drop !== null) sentences.push("the accuracy falls by " + figure(100 * accuracy_drop) + " points");
   const whole = [
     about.loss === null ? null : "loss " + figure(about.loss) + " bits",
     about.accuracy === null ? null : "accuracy " + figure(100 * about.accuracy) + " %",
@@ -97,7 +97,7 @@ function ablationPart(detail, shared) {
   ].filter(Boolean);
   return section(
     "When the map is silenced",
-    paragraph(told.join("; ") + "."),
+    paragraph(sentences.join("; ") + "."),
     whole.length ? paragraph("The whole model: " + whole.join(", ") + ".", "quiet") : null
   );
 }
@@ -106,21 +106,21 @@ function ablationPart(detail, shared) {
 function recordPart(detail, shared) {
   if (!detail.record || detail.record.every((value) => value === null)) return null;
   const chart = stepChart(shared.record.steps, [detail.record], {
-    words: "Information about the label, in bits, over training", ends: ["batch", "batches"],
+    wording: "Information about the label, in bits, over training", ends: ["batch", "batches"],
   });
   return chart ? section("Information during training", chart, paragraph("Bits about the label.", "quiet")) : null;
 }
 
-function factsPart(one) {
-  const { layer } = one;
+function factsPart(entry) {
+  const { layer } = entry;
   const rows = [
     ["Layer", named(layer.layer)],
     ["Kind", layer.class || null],
     ["Receptive field", layer.receptive_field ? layer.receptive_field.join(" × ") + " px" : "unknown"],
     ["Jump", layer.jump ? layer.jump.join(" × ") + " px" : "unknown"],
     ["Nodes", layer.size ? layer.size.join(" × ") : "unknown"],
-    ["Stability", one.stability === null ? null : figure(one.stability)],
-    ["Redundancy", one.redundancy === null ? null : figure(one.redundancy)],
+    ["Stability", entry.stability === null ? null : figure(entry.stability)],
+    ["Redundancy", entry.redundancy === null ? null : figure(entry.redundancy)],
   ];
   const page = "layers/" + padded(layer.index, 3) + ".html";
   return section(

@@ -10,18 +10,18 @@ function cell(value) {
 
 /** Maps as CSV, one a row, in the order that is given. */
 function tableOf(maps) {
-  const keys = site.estimators.map((one) => one.key);
+  const keys = site.estimators.map((entry) => entry.key);
   const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy"];
   const parts = [["mi", " (bits)"], ["low", " (bits)"], ["high", " (bits)"], ["rank", ""], ["p_adjusted", ""]];
   for (const key of keys) {
     names.push(...parts.map(([name, unit]) => key + " " + name + unit), key + " best class");
   }
-  const rows = maps.map((one) => {
-    const cells = [one.layer.layer, one.layer.index, one.map, one.verdict, one.open, one.score, one.stability, one.redundancy];
+  const rows = maps.map((entry) => {
+    const cells = [entry.layer.layer, entry.layer.index, entry.map, entry.verdict, entry.open, entry.score, entry.stability, entry.redundancy];
     for (const key of keys) {
-      const told = information(one, key);
-      cells.push(...parts.map(([name]) => (told ? told[name] : null)));
-      cells.push(told && told.best !== null ? className(told.best) : null);
+      const estimate = information(entry, key);
+      cells.push(...parts.map(([name]) => (estimate ? estimate[name] : null)));
+      cells.push(estimate && estimate.best !== null ? className(estimate.best) : null);
     }
     return cells;
   });
@@ -49,10 +49,10 @@ function copyLink(say) {
 /** `list()` are the maps that are shown, `open(key)` opens one. */
 function wireActions(list, open) {
   let fading = 0;
-  const say = (words) => {
-    byId("told").textContent = words;
+  const say = (message) => {
+    byId("message").textContent = message;
     clearTimeout(fading);
-    fading = setTimeout(() => byId("told").replaceChildren(), 4000);
+    fading = setTimeout(() => byId("message").replaceChildren(), 4000);
   };
   byId("random").addEventListener("click", () => {
     const maps = list();
@@ -60,7 +60,7 @@ function wireActions(list, open) {
   });
   byId("copy").addEventListener("click", () => copyLink(say));
   byId("export").addEventListener("click", () => {
-    measured(site.estimators.map((one) => one.key)).then(() => {
+    measured(site.estimators.map((entry) => entry.key)).then(() => {
       download("maps.csv", tableOf(list()));
       say(plural(list().length, "row") + " saved.");
     });

@@ -92,8 +92,8 @@ function measureRows() {
 function moreLines(maps, from, to) {
   if (grid.view.size === "s") return 0;
   let most = 1;
-  for (let place = from; place < to; place += 1) {
-    most = Math.max(most, badgeLines(maps[place], grid.view.state));
+  for (let position = from; position < to; position += 1) {
+    most = Math.max(most, badgeLines(maps[position], grid.view.state));
   }
   return 16 * (most - 1);
 }
@@ -105,18 +105,18 @@ function drawRows() {
   const first = firstRowBelow(start);
   let last = first;
   while (last < rows.length && rows[last].top < start + window.innerHeight) last += 1;
-  const wanted = new Set();
+  const visible = new Set();
   const end = Math.min(rows.length, last + OVERSCAN);
-  for (let i = Math.max(0, first - OVERSCAN); i < end; i += 1) wanted.add(i);
+  for (let i = Math.max(0, first - OVERSCAN); i < end; i += 1) visible.add(i);
   const home = rowOf(grid.active);
-  if (home >= 0) wanted.add(home);
+  if (home >= 0) visible.add(home);
   for (const [i, row] of there) {
-    if (!wanted.has(i) && !row.contains(document.activeElement)) {
+    if (!visible.has(i) && !row.contains(document.activeElement)) {
       row.remove();
       there.delete(i);
     }
   }
-  for (const i of [...wanted].sort((a, b) => a - b)) {
+  for (const i of [...visible].sort((a, b) => a - b)) {
     if (there.has(i)) continue;
     const made = rows[i].layer ? layerRow(rows[i], i) : tileRow(rows[i], i);
     there.set(i, made);
@@ -136,8 +136,8 @@ function firstRowBelow(height) {
   return low;
 }
 
-function rowOf(place) {
-  return grid.rows.findIndex((row) => !row.layer && row.from <= place && place < row.to);
+function rowOf(position) {
+  return grid.rows.findIndex((row) => !row.layer && row.from <= position && position < row.to);
 }
 
 function placed(node, row, number) {
@@ -150,10 +150,10 @@ function placed(node, row, number) {
 
 function layerRow(row, number) {
   const { layer } = row;
-  const told = [plural(row.count, "map")];
-  if (row.count < layer.shown) told[0] += " of " + layer.shown;
-  if (layer.receptive_field) told.push("field " + layer.receptive_field.join(" × ") + " px");
-  if (layer.size) told.push(layer.size.join(" × ") + " nodes");
+  const facts = [plural(row.count, "map")];
+  if (row.count < layer.shown) facts[0] += " of " + layer.shown;
+  if (layer.receptive_field) facts.push("field " + layer.receptive_field.join(" × ") + " px");
+  if (layer.size) facts.push(layer.size.join(" × ") + " nodes");
   const measure = measureOf(grid.maps[row.first], grid.view.state);
   const notices = [...layer.notices, ...(layer.said[measure] || [])];
   const heading = element(
@@ -161,7 +161,7 @@ function layerRow(row, number) {
     { role: "rowheader", "aria-colspan": grid.columns },
     element("h2", {}, named(layer.layer)),
     layerLink(layer),
-    element("span", { class: "quiet" }, told.join(" · ")),
+    element("span", { class: "quiet" }, facts.join(" · ")),
     notices.length ? element("span", { class: "notice", title: notices.join(" ") }, notices) : null
   );
   return placed(element("div", { class: "layer-row" }, heading), row, number);
@@ -186,11 +186,11 @@ function layerLink(layer) {
 function tileRow(row, number) {
   const node = element("div", { class: "row size-" + grid.view.size });
   node.style.gridTemplateColumns = "repeat(" + grid.columns + ", minmax(0, 1fr))";
-  for (let place = row.from; place < row.to; place += 1) {
-    const link = tile(grid.maps[place], grid.view);
-    link.dataset.place = String(place);
-    const column = place - row.from + 1;
-    const pick = picker(grid.maps[place], grid.view.picked.includes(grid.maps[place].key));
+  for (let position = row.from; position < row.to; position += 1) {
+    const link = tile(grid.maps[position], grid.view);
+    link.dataset.position = String(position);
+    const column = position - row.from + 1;
+    const pick = picker(grid.maps[position], grid.view.picked.includes(grid.maps[position].key));
     node.append(element("div", { role: "gridcell", "aria-colindex": column }, link, pick));
   }
   return placed(node, row, number);
@@ -203,14 +203,14 @@ function rove() {
   if (link) link.tabIndex = 0;
 }
 
-function tileAt(place) {
-  return grid.node.querySelector('a.tile[data-place="' + place + '"]');
+function tileAt(position) {
+  return grid.node.querySelector('a.tile[data-position="' + position + '"]');
 }
 
 /** Scrolls a map into the window and gives it the focus. */
-function focusMap(place) {
+function focusMap(position) {
   if (!grid.maps.length) return;
-  grid.active = Math.max(0, Math.min(place, grid.maps.length - 1));
+  grid.active = Math.max(0, Math.min(position, grid.maps.length - 1));
   const row = grid.rows[rowOf(grid.active)];
   const origin = grid.node.getBoundingClientRect().top + window.scrollY;
   const header = document.querySelector(".top").getBoundingClientRect();
@@ -251,10 +251,10 @@ function keyTarget(key) {
 function showPicked(picked) {
   if (grid.view) grid.view.picked = picked;
   for (const button of grid.node.querySelectorAll("button.pick")) {
-    const one = site.byKey.get(button.dataset.pick);
-    const now = picked.includes(one.key);
+    const entry = site.byKey.get(button.dataset.pick);
+    const now = picked.includes(entry.key);
     if ((button.getAttribute("aria-pressed") === "true") !== now) {
-      button.replaceWith(picker(one, now));
+      button.replaceWith(picker(entry, now));
     }
   }
 }
@@ -275,7 +275,7 @@ function wireGrid(node, open, pick) {
   node.addEventListener("focusin", (event) => {
     const link = event.target.closest("a.tile");
     if (!link) return;
-    grid.active = Number(link.dataset.place);
+    grid.active = Number(link.dataset.position);
     rove();
   });
   node.addEventListener("click", (event) => {
@@ -287,7 +287,7 @@ function wireGrid(node, open, pick) {
     const link = event.target.closest("a.tile");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
-    grid.active = Number(link.dataset.place);
+    grid.active = Number(link.dataset.position);
     open(link.dataset.key);
   });
   node.addEventListener("keydown", (event) => {

@@ -5,8 +5,8 @@ let list = [];
 /** Whether a dialog is being shut by the page, not by the user. */
 let closing = false;
 
-function sizeOf(wanted) {
-  if (wanted) return wanted;
+function sizeOf(requested) {
+  if (requested) return requested;
   return window.innerWidth >= 1800 ? "l" : "m";
 }
 
@@ -14,9 +14,9 @@ function sizeOf(wanted) {
 function widest(about) {
   if (about) return Math.max(0.01, ...about.map((value) => value || 0));
   let most = 0.01;
-  for (const one of site.maps) {
-    const told = information(one, measureOf(one, state));
-    if (told) most = Math.max(most, told.mi || 0, told.high || 0);
+  for (const entry of site.maps) {
+    const estimate = information(entry, measureOf(entry, state));
+    if (estimate) most = Math.max(most, estimate.mi || 0, estimate.high || 0);
   }
   return most;
 }
@@ -38,25 +38,25 @@ function show() {
   }
   const { sort, by } = state;
   const classBits = about === null ? null : loaded("class-" + about, "class-" + padded(about, 3));
-  Promise.all([classBits, measured([by])]).then(([told]) => {
-    if (state.sort === sort && state.by === by) arrange(told);
+  Promise.all([classBits, measured([by])]).then(([estimate]) => {
+    if (state.sort === sort && state.by === by) arrange(estimate);
   });
 }
 
-function arrange(told) {
-  list = ordered(state, told);
+function arrange(estimate) {
+  list = ordered(state, estimate);
   const mixed = mixes(state);
-  const keys = [...new Set(list.map((one) => measureOf(one, state)))];
+  const keys = [...new Set(list.map((entry) => measureOf(entry, state)))];
   let about = null;
-  if (told) {
-    about = site.maps.map((one) => {
-      const values = told[measureOf(one, state)];
-      return values ? values[one.place] : null;
+  if (estimate) {
+    about = site.maps.map((entry) => {
+      const values = estimate[measureOf(entry, state)];
+      return values ? values[entry.position] : null;
     });
   }
   const most = widest(about);
   const size = sizeOf(state.size);
-  const usual = list.every((one, i) => i === 0 || one.place > list[i - 1].place);
+  const usual = list.every((entry, i) => i === 0 || entry.position > list[i - 1].position);
   const view = {
     state: { ...state, m: null, v: false },
     picked: pickedOf(state.c),
@@ -74,14 +74,14 @@ function arrange(told) {
 
 function showDialog() {
   showTray(state, pick, openComparison);
-  const one = state.m === null ? null : site.byKey.get(state.m);
-  if (!one && dialog.node.open) shut(dialog.node);
+  const entry = state.m === null ? null : site.byKey.get(state.m);
+  if (!entry && dialog.node.open) shut(dialog.node);
   if (!state.v && comparison.node.open) shut(comparison.node);
-  if (one && dialog.key !== state.m) showMap(one, state, list, (to) => turnTo(to.key), pick);
+  if (entry && dialog.key !== state.m) showMap(entry, state, list, (to) => turnTo(to.key), pick);
   if (state.v && !(comparison.node.open && comparison.shown === state.c)) {
     showComparison(state, (to) => openMap(to.key), pick);
   }
-  if (one) document.title = (one.objective || one.layer.layer + " : " + one.map) + " – " + site.model;
+  if (entry) document.title = (entry.objective || entry.layer.layer + " : " + entry.map) + " – " + site.model;
   else document.title = site.model + (state.v ? ": maps side by side" : ": original input patterns");
 }
 
@@ -115,13 +115,13 @@ function pick(key) {
   if (key === null) keys = [];
   else if (keys.includes(key)) keys = keys.filter((other) => other !== key);
   else keys = [...keys, key].slice(-MOST_COMPARED);
-  const held = document.activeElement && document.activeElement.dataset.pick;
+  const pressed = document.activeElement && document.activeElement.dataset.pick;
   const inTray = byId("tray").contains(document.activeElement);
   state = { ...state, c: keys.join("_"), v: state.v && keys.length > 0 };
   history.replaceState(history.state, "", fragmentOf(state));
   showPicked(keys);
   showDialog();
-  const button = held ? grid.node.querySelector('[data-pick="' + held + '"]') : null;
+  const button = pressed ? grid.node.querySelector('[data-pick="' + pressed + '"]') : null;
   if (button) button.focus({ preventScroll: true });
   else if (inTray && keys.length) byId("tray").querySelector("button").focus();
   else if (inTray) focusMap(grid.active);
@@ -137,7 +137,7 @@ function turnTo(key) {
 
 /** After a dialog is shut, by whatever means: the address follows, the focus returns. */
 function closed(event) {
-  const place = list.findIndex((one) => one.key === dialog.key);
+  const position = list.findIndex((entry) => entry.key === dialog.key);
   if (event.target === dialog.node) dialog.key = null;
   event.target.replaceChildren();
   if (!closing && (state.m !== null || state.v)) {
@@ -147,7 +147,7 @@ function closed(event) {
     else history.replaceState({ opened: false }, "", fragmentOf(state));
   }
   closing = false;
-  if (!document.querySelector("dialog[open]")) focusMap(place < 0 ? grid.active : place);
+  if (!document.querySelector("dialog[open]")) focusMap(position < 0 ? grid.active : position);
 }
 
 function onKey(event) {
@@ -156,8 +156,8 @@ function onKey(event) {
   if (dialog.node.open) {
     if (event.key === "c") document.querySelector(".pick-open").click();
     if (event.key !== "[" && event.key !== "]") return;
-    const place = list.findIndex((one) => one.key === dialog.key);
-    const to = place < 0 ? undefined : list[place + (event.key === "]" ? 1 : -1)];
+    const position = list.findIndex((entry) => entry.key === dialog.key);
+    const to = position < 0 ? undefined : list[position + (event.key === "]" ? 1 : -1)];
     if (to) turnTo(to.key);
   } else if (event.key === "Escape" && event.target === byId("search")) {
     focusMap(grid.active);

@@ -1,21 +1,21 @@
 /* The numbers of a map's page: information, score, responses. */
 
 /** What one estimator says, with interval, ceiling and p. */
-function measureRow(measure, detail, told, most) {
+function measureRow(measure, detail, estimate, most) {
   const label = site.estimators.find((each) => each.key === measure.key).label;
-  const span = told.low === null ? "" : bits(told.low) + " to " + bits(told.high);
+  const span = estimate.low === null ? "" : bits(estimate.low) + " to " + bits(estimate.high);
   const { p, ranks, raw } = detail;
   const spread = ranks[0] === null ? "" : " (" + ranks[0] + " to " + ranks[1] + ")";
   const remarks = [];
-  if (told.p_adjusted !== null && told.p_adjusted > 0.05) remarks.push("≈ not above null");
-  if (told.saturated) remarks.push("▲ saturated: at its ceiling, no ground for an order");
+  if (estimate.p_adjusted !== null && estimate.p_adjusted > 0.05) remarks.push("≈ not above null");
+  if (estimate.saturated) remarks.push("▲ saturated: at its ceiling, no ground for an order");
   if (raw !== null && raw < 0) remarks.push("estimated as " + figure(raw) + ", shown as 0");
-  else if (told.mi === 0) remarks.push("estimated as 0 or less, shown as 0");
+  else if (estimate.mi === 0) remarks.push("estimated as 0 or less, shown as 0");
   const facts = [
-    told.ordered ? "rank " + told.rank + spread : "no order",
+    estimate.ordered ? "rank " + estimate.rank + spread : "no order",
     measure.ceiling === null ? null : "ceiling " + bits(measure.ceiling),
     p === null ? null : "p " + figure(p),
-    told.p_adjusted === null ? null : "adjusted " + figure(told.p_adjusted),
+    estimate.p_adjusted === null ? null : "adjusted " + figure(estimate.p_adjusted),
     measure.samples === null ? null : measure.samples + " images",
   ];
   return element(
@@ -25,25 +25,25 @@ function measureRow(measure, detail, told, most) {
     element(
       "div",
       { class: "measure-value" },
-      element("strong", {}, bits(told.mi) + " bits"),
+      element("strong", {}, bits(estimate.mi) + " bits"),
       span ? element("span", { class: "quiet" }, span) : null
     ),
-    bar(told.mi, told.low, told.high, most, measure.ceiling),
+    bar(estimate.mi, estimate.low, estimate.high, most, measure.ceiling),
     paragraph(facts.filter(Boolean).join(" · "), "quiet"),
     remarks.length ? paragraph(remarks.join(" · "), "notice") : null,
     measure.parameters ? paragraph(measure.parameters, "quiet") : null
   );
 }
 
-function measuresPart(one, detail, shared) {
-  const known = shared.measures
-    .map((measure, place) => ({ measure, said: detail.measures[place], told: information(one, measure.key) }))
-    .filter((row) => row.told && row.said);
-  if (!known.length) return null;
-  const most = Math.max(...known.map(({ measure, told }) => measure.ceiling || told.high || told.mi || 1));
+function measuresPart(entry, detail, shared) {
+  const finite = shared.measures
+    .map((measure, position) => ({ measure, said: detail.measures[position], estimate: information(entry, measure.key) }))
+    .filter((row) => row.estimate && row.said);
+  if (!finite.length) return null;
+  const most = Math.max(...finite.map(({ measure, estimate }) => measure.ceiling || estimate.high || estimate.mi || 1));
   return section(
     "Information",
-    known.map(({ measure, said, told }) => measureRow(measure, said, told, most))
+    finite.map(({ measure, said, estimate }) => measureRow(measure, said, estimate, most))
   );
 }
 
@@ -65,23 +65,23 @@ function classPanel(key, values, classes, most) {
 }
 
 /** Bits about each class, by every estimator; the one that the page is shown by stands first. */
-function classesPart(detail, shared, state, one) {
+function classesPart(detail, shared, state, entry) {
   if (!detail.per_class) return null;
-  const wanted = measureOf(one, state);
-  const known = shared.measures
-    .map((measure, place) => ({ key: measure.key, values: detail.per_class[place] }))
+  const target = measureOf(entry, state);
+  const finite = shared.measures
+    .map((measure, position) => ({ key: measure.key, values: detail.per_class[position] }))
     .filter((each) => each.values)
-    .sort((a, b) => (b.key === wanted) - (a.key === wanted));
-  if (!known.length) return null;
-  const every = known.flatMap(({ values }) => [...values.mi, ...(values.high || [])]);
+    .sort((a, b) => (b.key === target) - (a.key === target));
+  if (!finite.length) return null;
+  const every = finite.flatMap(({ values }) => [...values.mi, ...(values.high || [])]);
   const most = Math.max(0.001, ...every.map((value) => value || 0));
-  const panels = known.map(({ key, values }) => classPanel(key, values, detail.classes, most));
+  const panels = finite.map(({ key, values }) => classPanel(key, values, detail.classes, most));
   const partly = detail.classes.length < site.classes.length;
-  const tested = known.some(({ values }) => values.p);
-  const words = "One class against the rest, in bits" +
+  const tested = finite.some(({ values }) => values.p);
+  const wording = "One class against the rest, in bits" +
     (tested ? "; ≈ not above null" : "") +
     (partly ? "; " + detail.classes.length + " of " + site.classes.length + " classes" : "");
-  return section("About each class", element("div", { class: "class-panels" }, panels), paragraph(words + ".", "quiet"));
+  return section("About each class", element("div", { class: "class-panels" }, panels), paragraph(wording + ".", "quiet"));
 }
 
 /** The OIP's score beside what noise and the data reach. */
@@ -116,8 +116,8 @@ function tracePart(detail, shared) {
   if (!detail.traces) return null;
   const chart = traceChart(shared.steps, detail.traces, detail.data_score);
   if (!chart) return null;
-  const words = detail.traces.length > 1 ? "Every start; the best one in front." : "";
-  return section("Score", chart, words ? paragraph(words, "quiet") : null);
+  const wording = detail.traces.length > 1 ? "Every start; the best one in front." : "";
+  return section("Score", chart, wording ? paragraph(wording, "quiet") : null);
 }
 
 function responsesPart(detail) {

@@ -5,8 +5,8 @@ function mayMix(state) {
   const about = state.sort === "mi" || sortClass(state) !== null;
   const chosen = state.by
     ? [state.by]
-    : [...new Set(site.layers.map((one) => one.measure).filter((key) => key !== null))];
-  const bounds = site.estimators.filter((one) => one.held_out).map((one) => one.key);
+    : [...new Set(site.layers.map((entry) => entry.measure).filter((key) => key !== null))];
+  const bounds = site.estimators.filter((entry) => entry.held_out).map((entry) => entry.key);
   return about && chosen.length === 1 && bounds.includes(chosen[0]) && site.layers.length > 1;
 }
 
@@ -16,19 +16,19 @@ function mixes(state) {
 
 /** The maps that pass the filters, in default order. */
 function filtered(state) {
-  const asked = [wordsIn(state.q), wordsIn(asListed(state.q))];
-  return site.maps.filter((one) => {
-    if (state.layer !== null && one.layer.index !== state.layer) return false;
-    if (state.verdict !== null && one.verdict !== state.verdict) return false;
+  const queries = [wordsIn(state.q), wordsIn(asListed(state.q))];
+  return site.maps.filter((entry) => {
+    if (state.layer !== null && entry.layer.index !== state.layer) return false;
+    if (state.verdict !== null && entry.verdict !== state.verdict) return false;
     if (state.class !== null || state.lo !== null || state.hi !== null) {
-      const told = site.information[measureOf(one, state)];
-      if (told === undefined) return false;
-      if (state.class !== null && told.best[one.place] !== state.class) return false;
-      const mi = told.mi[one.place];
+      const estimate = site.information[measureOf(entry, state)];
+      if (estimate === undefined) return false;
+      if (state.class !== null && estimate.best[entry.position] !== state.class) return false;
+      const mi = estimate.mi[entry.position];
       if (state.lo !== null && !(mi !== null && mi >= state.lo)) return false;
       if (state.hi !== null && !(mi !== null && mi <= state.hi)) return false;
     }
-    return asked.some((words) => words.every((word) => fits(one, word)));
+    return queries.some((terms) => terms.every((word) => fits(entry, word)));
   });
 }
 
@@ -42,37 +42,37 @@ function asListed(text) {
 }
 
 /** Whether a word of a search means a map: its number, or a part of its name. */
-function fits(one, word) {
-  if (/^\d+$/.test(word)) return String(one.map) === word;
-  const name = one.layer.layer.toLowerCase();
-  if (one.objective && one.objective.toLowerCase().includes(word)) return true;
-  return name.includes(word) || (name + ":" + one.map).includes(word);
+function fits(entry, word) {
+  if (/^\d+$/.test(word)) return String(entry.map) === word;
+  const name = entry.layer.layer.toLowerCase();
+  if (entry.objective && entry.objective.toLowerCase().includes(word)) return true;
+  return name.includes(word) || (name + ":" + entry.map).includes(word);
 }
 
 /** What a map is ordered by, greater first; null comes last. */
-function valueOf(one, state, about) {
-  if (state.sort === "score") return one.score;
-  if (state.sort === "stability") return one.stability;
-  if (state.sort === "redundancy") return one.redundancy;
-  if (state.sort === "index") return -one.map;
-  const measure = measureOf(one, state);
+function valueOf(entry, state, about) {
+  if (state.sort === "score") return entry.score;
+  if (state.sort === "stability") return entry.stability;
+  if (state.sort === "redundancy") return entry.redundancy;
+  if (state.sort === "index") return -entry.map;
+  const measure = measureOf(entry, state);
   if (sortClass(state) !== null) {
-    const told = about && measure !== null ? about[measure] : null;
-    return told ? told[one.place] : null;
+    const estimate = about && measure !== null ? about[measure] : null;
+    return estimate ? estimate[entry.position] : null;
   }
-  const told = information(one, measure);
-  if (!told || told.mi === null) return null;
-  return mixes(state) ? told.mi : -told.rank;
+  const estimate = information(entry, measure);
+  if (!estimate || estimate.mi === null) return null;
+  return mixes(state) ? estimate.mi : -estimate.rank;
 }
 
 /** The maps of a state, in order. `about`: bits about the class of the order, where it has one. */
 function ordered(state, about) {
-  const found = filtered(state);
-  const values = new Map(found.map((one) => [one, valueOf(one, state, about)]));
+  const result = filtered(state);
+  const values = new Map(result.map((entry) => [entry, valueOf(entry, state, about)]));
   const turn = state.rev ? -1 : 1;
   const mixed = mixes(state);
   const deep = state.group === "shallow" ? -1 : 1;
-  return found.sort((a, b) => {
+  return result.sort((a, b) => {
     if (!mixed && a.depth !== b.depth) return deep * (a.depth - b.depth);
     const first = values.get(a);
     const second = values.get(b);
@@ -81,6 +81,6 @@ function ordered(state, about) {
     } else if (first !== second) {
       return turn * (second - first);
     }
-    return a.place - b.place;
+    return a.position - b.position;
   });
 }

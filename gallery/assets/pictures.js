@@ -6,8 +6,8 @@ function section(title, ...children) {
   return element("section", {}, element("h3", {}, title), ...shown);
 }
 
-function fileOf(one, folder, ending) {
-  const name = padded(one.layer.index, 3) + "/" + padded(one.map, 4);
+function fileOf(entry, folder, ending) {
+  const name = padded(entry.layer.index, 3) + "/" + padded(entry.map, 4);
   return addressOf("img/" + folder + "/" + name + (ending || "") + ".webp");
 }
 
@@ -16,35 +16,35 @@ function paragraph(text, kind) {
 }
 
 /** The best start, large, enhanced. */
-function portrait(one, detail) {
+function portrait(entry, detail) {
   if (!detail.traces) return element("div", { class: "portrait none" }, "no OIP");
-  const place = { columns: detail.traces.length, rows: 2, column: 0, row: 1 };
-  const label = "Reconstructed input of " + wordsOf(one) + ", enhanced";
-  return element("div", { class: "portrait" }, cut(fileOf(one, "full"), place, label));
+  const position = { columns: detail.traces.length, rows: 2, column: 0, row: 1 };
+  const label = "Reconstructed input of " + nameOf(entry) + ", enhanced";
+  return element("div", { class: "portrait" }, cut(fileOf(entry, "full"), position, label));
 }
 
 /** A map's best start as a small picture. */
-function miniature(one) {
+function miniature(entry) {
   const image = element("span", { class: "picture" + (site.exact ? " exact" : ""), "aria-hidden": "true" });
-  picture(image, one, site.exact ? Math.max(...site.input) * 2 : 64, true);
+  picture(image, entry, site.exact ? Math.max(...site.input) * 2 : 64, true);
   return image;
 }
 
 const CLUSTERS = "ABCDEFGHIJKLMNOP";
 
-/** What is told under a start: its score, its cluster and whether it stands for it. */
+/** The caption of a start: its score, its cluster and whether it stands for it. */
 function startWords(start, several) {
-  const told = [element("span", {}, figure(start.score))];
+  const estimate = [element("span", {}, figure(start.score))];
   if (several && start.cluster >= 0) {
     const letter = CLUSTERS[start.cluster] || String(start.cluster + 1);
-    const words = "cluster " + letter + (start.medoid ? ", its medoid" : "");
-    told.push(element("span", { class: "cluster", title: words }, " " + letter + (start.medoid ? " ◆" : "")));
+    const wording = "cluster " + letter + (start.medoid ? ", its medoid" : "");
+    estimate.push(element("span", { class: "cluster", title: wording }, " " + letter + (start.medoid ? " ◆" : "")));
   }
-  return told;
+  return estimate;
 }
 
 /** Every start, plain above enhanced, best first; the medoid of each cluster is marked. */
-function startsPart(one, detail) {
+function startsPart(entry, detail) {
   if (!detail.starts) return null;
   const columns = detail.starts.length;
   const clusters = new Set(detail.starts.map((start) => start.cluster)).size;
@@ -53,7 +53,7 @@ function startsPart(one, detail) {
   const cells = detail.starts.map((start, column) => {
     const images = ["plain", "enhanced"].map((kind, row) => {
       const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
-      return cut(fileOf(one, "full"), { columns, rows: 2, column, row }, label);
+      return cut(fileOf(entry, "full"), { columns, rows: 2, column, row }, label);
     });
     const kind = several && start.medoid ? "medoid" : null;
     return element("figure", { class: kind }, images, element("figcaption", {}, startWords(start, several)));
@@ -79,16 +79,16 @@ function noiseWords(detail) {
 }
 
 /** From noise to the OIP: moving, and as a row of stills. */
-function evolutionPart(one, detail, shared) {
+function evolutionPart(entry, detail, shared) {
   if (!detail.traces || !shared.stages.length) return null;
   const columns = shared.stages.length;
-  const still = fileOf(one, "evolution", "-still");
+  const still = fileOf(entry, "evolution", "-still");
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const moving = calm
     ? null
     : element("img", {
         class: "moving" + (site.exact ? " exact" : ""),
-        src: fileOf(one, "evolution"),
+        src: fileOf(entry, "evolution"),
         alt: "The best start growing from noise",
       });
   const cells = shared.stages.map((step, column) =>

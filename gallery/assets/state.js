@@ -44,20 +44,20 @@ function pickedOf(text) {
 
 /** The state that a fragment names. */
 function parsed(fragment) {
-  const told = new URLSearchParams(fragment.replace(/^#/, ""));
-  const text = (name) => told.get(name) || "";
+  const given = new URLSearchParams(fragment.replace(/^#/, ""));
+  const text = (name) => given.get(name) || "";
   const state = { ...DEFAULTS };
   state.m = site.byKey.has(text("m")) ? text("m") : null;
   state.c = pickedOf(text("c").slice(0, 200)).join("_");
   state.v = text("v") === "1" && state.c !== "" && state.m === null;
-  state.by = oneOf(text("by"), site.estimators.map((one) => one.key));
+  state.by = oneOf(text("by"), site.estimators.map((entry) => entry.key));
   state.sort = sortable(text("sort")) || "mi";
   state.group = oneOf(text("group"), ["deep", "shallow", "all"]) || "deep";
   state.rev = text("rev") === "1";
-  const layers = site.layers.map((one) => String(one.index));
+  const layers = site.layers.map((entry) => String(entry.index));
   state.layer = oneOf(text("layer"), layers) === null ? null : Number(text("layer"));
   state.class = classNumber(text("class"));
-  state.verdict = told.has("verdict") ? oneOf(told.get("verdict"), site.verdicts) : null;
+  state.verdict = given.has("verdict") ? oneOf(given.get("verdict"), site.verdicts) : null;
   state.lo = amountOf(text("lo"));
   state.hi = amountOf(text("hi"));
   state.q = text("q").slice(0, 200);
@@ -68,8 +68,8 @@ function parsed(fragment) {
 function sortable(text) {
   if (["mi", "score", "stability", "index"].includes(text)) return text;
   if (text === "redundancy") return site.columns.redundancy === null ? null : text;
-  const told = /^class-(\d{1,6})$/.exec(text);
-  return told && classNumber(told[1]) !== null ? text : null;
+  const given = /^class-(\d{1,6})$/.exec(text);
+  return given && classNumber(given[1]) !== null ? text : null;
 }
 
 /** The class that the order is about, or null. */
@@ -79,10 +79,10 @@ function sortClass(state) {
 
 /** The fragment that names a state; what is as by default is left out. */
 function fragmentOf(state) {
-  const told = new URLSearchParams();
+  const given = new URLSearchParams();
   for (const [name, usual] of Object.entries(DEFAULTS)) {
     const value = state[name];
-    if (value !== usual) told.set(name, value === true ? "1" : String(value));
+    if (value !== usual) given.set(name, value === true ? "1" : String(value));
   }
-  return "#" + told.toString();
+  return "#" + given.toString();
 }

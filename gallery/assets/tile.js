@@ -2,29 +2,29 @@
 
 /** Sides that tiles can have, in CSS pixels; small inputs grow by whole pixels. */
 function sideOf(size) {
-  const wanted = { s: 60, m: site.exact ? 108 : 96, l: 144, xl: 224 }[size];
+  const target = { s: 60, m: site.exact ? 108 : 96, l: 144, xl: 224 }[size];
   const longest = Math.max(...site.input);
-  return site.exact ? Math.max(1, Math.round(wanted / longest)) * longest : wanted;
+  return site.exact ? Math.max(1, Math.round(target / longest)) * longest : target;
 }
 
 /** Puts a map's picture behind `node`, `side` CSS pixels along its longer side. */
-function picture(node, one, side, usual) {
+function picture(node, entry, side, usual) {
   const [high, wide] = site.cell;
   const scale = side / Math.max(high, wide);
   node.style.width = wide * scale + "px";
   node.style.height = high * scale + "px";
-  if (one.verdict === "") {
+  if (entry.verdict === "") {
     node.classList.add("none");
     node.textContent = "no OIP";
     return;
   }
-  const name = padded(one.layer.index, 3) + "/" + padded(one.map, 4) + ".webp";
+  const name = padded(entry.layer.index, 3) + "/" + padded(entry.map, 4) + ".webp";
   const shown = (file) => 'url("' + addressOf("img/" + file) + '")';
   if (site.exact || (usual && scale <= 1.1)) {
     const [columns, each] = site.sheet;
-    const spot = one.place % each;
+    const spot = entry.position % each;
     const [row, column] = [Math.floor(spot / columns), spot % columns];
-    node.style.backgroundImage = shown("sheet-" + padded(Math.floor(one.place / each), 3) + ".webp");
+    node.style.backgroundImage = shown("sheet-" + padded(Math.floor(entry.position / each), 3) + ".webp");
     node.style.backgroundSize = columns * wide * scale + "px auto";
     node.style.backgroundPosition = -column * wide * scale + "px " + -row * high * scale + "px";
   } else if (scale <= 1.1) {
@@ -40,95 +40,95 @@ function picture(node, one, side, usual) {
 }
 
 /** What qualifies a map: [shape, words, kind, words on a tile]. */
-function badges(one, told) {
-  const found = [];
-  const add = (shape, words, kind, short) => found.push([shape, words, kind, short || words]);
-  if (one.verdict === "failed") add("✕", "failed", "grave");
-  if (one.verdict === "dead") add("○", one.proved ? "silent: dead (proved)" : "silent: dead", "grave", "silent");
-  if (one.verdict === "reachable-only") add("◇", "reachable-only", "grave");
-  if (told && told.p_adjusted !== null && told.p_adjusted > 0.05) add("≈", "not above null", "quiet");
-  if (told && told.saturated) add("▲", "saturated", "quiet");
-  if (one.open) add("◔", "not converged", "quiet");
-  return found;
+function badges(entry, estimate) {
+  const result = [];
+  const add = (shape, label, kind, short) => result.push([shape, label, kind, short || label]);
+  if (entry.verdict === "failed") add("✕", "failed", "grave");
+  if (entry.verdict === "dead") add("○", entry.proved ? "silent: dead (proved)" : "silent: dead", "grave", "silent");
+  if (entry.verdict === "reachable-only") add("◇", "reachable-only", "grave");
+  if (estimate && estimate.p_adjusted !== null && estimate.p_adjusted > 0.05) add("≈", "not above null", "quiet");
+  if (estimate && estimate.saturated) add("▲", "saturated", "quiet");
+  if (entry.open) add("◔", "not converged", "quiet");
+  return result;
 }
 
-function badge([shape, words, kind]) {
+function badge([shape, label, kind]) {
   const mark = element("span", { class: "shape", "aria-hidden": "true" }, shape);
-  return element("span", { class: "badge " + kind, title: words }, mark, " " + words);
+  return element("span", { class: "badge " + kind, title: label }, mark, " " + label);
 }
 
 /** The same on a tile, which says what it is in a label of its own. */
-function tileBadge([shape, words, kind, short]) {
-  return element("span", { class: "badge " + kind, title: words }, shape + " " + short);
+function tileBadge([shape, label, kind, short]) {
+  return element("span", { class: "badge " + kind, title: label }, shape + " " + short);
 }
 
 /** Lines of quiet badges under a tile. */
-function badgeLines(one, state) {
-  const told = information(one, measureOf(one, state));
-  return badges(one, told).filter((each) => each[2] === "quiet").length;
+function badgeLines(entry, state) {
+  const estimate = information(entry, measureOf(entry, state));
+  return badges(entry, estimate).filter((each) => each[2] === "quiet").length;
 }
 
 /** Orders by what a tile does not show otherwise. */
 const OTHER_SORTS = ["score", "stability", "redundancy"];
 
 /** What the order is by, where it is not the information that each tile shows: [what, how much]. */
-function sortedBy(one, view) {
+function sortedBy(entry, view) {
   const { sort } = view.state;
-  if (OTHER_SORTS.includes(sort)) return [sort, figure(one[sort])];
+  if (OTHER_SORTS.includes(sort)) return [sort, figure(entry[sort])];
   return null;
 }
 
 /** A map in a sentence, for those who do not see it. */
-function described(one, told, view) {
-  const parts = ["Reconstructed input of " + wordsOf(one)];
-  const other = sortedBy(one, view);
+function described(entry, estimate, view) {
+  const parts = ["Reconstructed input of " + nameOf(entry)];
+  const other = sortedBy(entry, view);
   if (other) parts.push(other.join(" "));
   if (view.about) {
-    parts.push(bits(view.about[one.place]) + " bits about " + className(sortClass(view.state)));
+    parts.push(bits(view.about[entry.position]) + " bits about " + className(sortClass(view.state)));
   }
-  if (told && told.ordered) parts.push("rank " + told.rank);
-  if (told && told.mi !== null) parts.push(bits(told.mi) + " bits");
-  if (told && told.best !== null) parts.push("tells most about " + className(told.best));
-  return parts.concat(badges(one, told).map((each) => each[1])).join(", ");
+  if (estimate && estimate.ordered) parts.push("rank " + estimate.rank);
+  if (estimate && estimate.mi !== null) parts.push(bits(estimate.mi) + " bits");
+  if (estimate && estimate.best !== null) parts.push("tells most about " + className(estimate.best));
+  return parts.concat(badges(entry, estimate).map((each) => each[1])).join(", ");
 }
 
 /** The tile of a map. `view`: what the grid is showing (state, side, most, usual, about). */
-function tile(one, view) {
-  const told = information(one, measureOf(one, view.state));
+function tile(entry, view) {
+  const estimate = information(entry, measureOf(entry, view.state));
   const image = element("span", { class: "picture" + (site.exact ? " exact" : "") });
-  picture(image, one, view.side, view.usual);
-  const all = badges(one, told);
+  picture(image, entry, view.side, view.usual);
+  const all = badges(entry, estimate);
   const over = all.filter((each) => each[2] === "grave").map(tileBadge);
   const link = element(
     "a",
     {
       class: "tile",
-      href: fragmentOf({ ...view.state, m: one.key }),
+      href: fragmentOf({ ...view.state, m: entry.key }),
       tabindex: "-1",
-      "aria-label": described(one, told, view),
-      "data-key": one.key,
+      "aria-label": described(entry, estimate, view),
+      "data-key": entry.key,
     },
     over.length ? element("span", { class: "frame" }, image, element("span", { class: "over" }, over)) : image,
-    element("span", { class: "name", title: one.objective || one.layer.layer + " : " + one.map }, titleOf(one)),
-    amountLine(one, told, view)
+    element("span", { class: "name", title: entry.objective || entry.layer.layer + " : " + entry.map }, titleOf(entry)),
+    amountLine(entry, estimate, view)
   );
   if (view.size === "s") return link;
-  link.append(...rankLine(told, view, sortedBy(one, view)));
+  link.append(...rankLine(estimate, view, sortedBy(entry, view)));
   const under = all.filter((each) => each[2] === "quiet").map(tileBadge);
   if (under.length) link.append(element("span", { class: "under" }, under));
   return link;
 }
 
 /** What the order is by: bits as a bar with their interval, or another quantity. */
-function amountLine(one, told, view) {
-  const other = sortedBy(one, view);
+function amountLine(entry, estimate, view) {
+  const other = sortedBy(entry, view);
   if (other) {
     const [what, much] = other;
     return element("span", { class: "amount other" }, what, element("span", { class: "bits" }, much));
   }
-  const amount = view.about ? view.about[one.place] : told && told.mi;
-  if (!told || amount === null) return null;
-  const [low, high] = view.about ? [null, null] : [told.low, told.high];
+  const amount = view.about ? view.about[entry.position] : estimate && estimate.mi;
+  if (!estimate || amount === null) return null;
+  const [low, high] = view.about ? [null, null] : [estimate.low, estimate.high];
   return element(
     "span",
     { class: "amount" },
@@ -137,23 +137,23 @@ function amountLine(one, told, view) {
   );
 }
 
-function rankLine(told, view, other) {
-  if (!told || told.mi === null) return [];
-  const best = view.about ? sortClass(view.state) : told.best;
-  const place = told.ordered ? "#" + told.rank : "no order";
+function rankLine(estimate, view, other) {
+  if (!estimate || estimate.mi === null) return [];
+  const best = view.about ? sortClass(view.state) : estimate.best;
+  const position = estimate.ordered ? "#" + estimate.rank : "no order";
   return [
     element(
       "span",
       { class: "rank" },
-      other || view.about ? bits(told.mi) + " bits" : place,
+      other || view.about ? bits(estimate.mi) + " bits" : position,
       best === null ? null : bestClass(best, view.about ? "bits about " : "tells most about ")
     ),
   ];
 }
 
 /** The button that picks a map for comparison. */
-function picker(one, picked) {
-  const words = (picked ? "Do not compare " : "Compare ") + wordsOf(one);
+function picker(entry, picked) {
+  const label = (picked ? "Do not compare " : "Compare ") + nameOf(entry);
   return element(
     "button",
     {
@@ -161,15 +161,15 @@ function picker(one, picked) {
       class: "pick",
       tabindex: "-1",
       title: picked ? "Do not compare" : "Compare",
-      "aria-label": words,
+      "aria-label": label,
       "aria-pressed": String(picked),
-      "data-pick": one.key,
+      "data-pick": entry.key,
     },
     picked ? "✓" : "+"
   );
 }
 
-function bestClass(place, words) {
-  const name = className(place);
-  return named("→ " + name, { class: "best", title: words + name });
+function bestClass(position, label) {
+  const name = className(position);
+  return named("→ " + name, { class: "best", title: label + name });
 }

@@ -16,7 +16,7 @@ def keys(page):
     """Keys of the tiles in the page, from top to bottom."""
     return page.eval_on_selector_all(
         "a.tile",
-        "tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place).map(t => t.dataset.key)",
+        "tiles => tiles.sort((a, b) => a.dataset.position - b.dataset.position).map(t => t.dataset.key)",
     )
 
 
@@ -45,7 +45,7 @@ def test_only_tiles_near_the_window_are_in_the_page(look, site):
     page.wait_for_selector("a.tile")
     assert page.locator("a.tile").count() < 150
     page.mouse.wheel(0, 100_000)
-    page.wait_for_selector('a.tile[data-place="311"]')
+    page.wait_for_selector('a.tile[data-position="311"]')
     assert page.locator("a.tile").count() < 150
     assert page.get_attribute("#grid", "role") == "grid"
     assert int(page.get_attribute("#grid", "aria-rowcount")) > 30
@@ -296,7 +296,7 @@ def test_keys_go_from_map_to_map(look, site):
     page = look(site.as_uri())
     page.wait_for_selector("a.tile")
     columns = int(page.get_attribute("#grid", "aria-colcount"))
-    place = "Number(document.activeElement.dataset.place)"
+    place = "Number(document.activeElement.dataset.position)"
     page.focus("#skip")
     page.keyboard.press("Enter")
     assert page.evaluate(place) == 0
