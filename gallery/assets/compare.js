@@ -100,7 +100,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
       element("div", {}, element("dt", {}, term), element("dd", {}, value)))));
 }
 
-/** What a map shares with the others that are shown, as far as it is among its nearest. */
+/** The values that a map shares with the other shown maps, where they are among its nearest. */
 function sharedWith(entry, detail, shared, maps) {
   const result = [];
   for (const { map, values } of detail.neighbours || []) {

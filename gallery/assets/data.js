@@ -41,7 +41,7 @@ function padded(number, length) {
   return String(number).padStart(length, "0");
 }
 
-/** What the page knows; set once by start(). */
+/** The data of the page; set once by start(). */
 let site = null;
 
 /** Reads maps.js into `site`: the maps as objects, `position` being that in the default order. */

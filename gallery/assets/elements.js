@@ -28,7 +28,7 @@ function named(text, attributes) {
   return element("bdi", attributes || {}, text);
 }
 
-/** What an image was grown for, in words. */
+/** The name of the map or objective that an image was grown for. */
 function nameOf(entry) {
   return entry.objective || "map " + entry.map + " of " + entry.layer.layer;
 }

@@ -1,6 +1,6 @@
 /* The numbers of a map's page: information, score, responses. */
 
-/** What one estimator says, with interval, ceiling and p. */
+/** The estimate of one estimator, with interval, ceiling and p. */
 function measureRow(measure, detail, estimate, most) {
   const label = site.estimators.find((each) => each.key === measure.key).label;
   const span = estimate.low === null ? "" : bits(estimate.low) + " to " + bits(estimate.high);

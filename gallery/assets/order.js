@@ -49,7 +49,7 @@ function fits(entry, word) {
   return name.includes(word) || (name + ":" + entry.map).includes(word);
 }
 
-/** What a map is ordered by, greater first; null comes last. */
+/** The value that a map is ordered by, greater first; null comes last. */
 function valueOf(entry, state, about) {
   if (state.sort === "score") return entry.score;
   if (state.sort === "stability") return entry.stability;

@@ -18,7 +18,7 @@ const DEFAULTS = {
   q: "",
   size: null,
 };
-/** What does not change which maps are shown. */
+/** Parts of the state that do not change which maps are shown. */
 const BESIDE = { m: null, c: "", v: false, size: null };
 
 function oneOf(value, allowed) {

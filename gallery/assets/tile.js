@@ -39,7 +39,7 @@ function picture(node, entry, side, usual) {
   }
 }
 
-/** What qualifies a map: [shape, words, kind, words on a tile]. */
+/** Badges that qualify a map: [shape, label, kind, label on a tile]. */
 function badges(entry, estimate) {
   const result = [];
   const add = (shape, label, kind, short) => result.push([shape, label, kind, short || label]);
@@ -71,7 +71,7 @@ function badgeLines(entry, state) {
 /** Orders by what a tile does not show otherwise. */
 const OTHER_SORTS = ["score", "stability", "redundancy"];
 
-/** What the order is by, where it is not the information that each tile shows: [what, how much]. */
+/** The quantity of the order where it is not the information on each tile: [name, value]. */
 function sortedBy(entry, view) {
   const { sort } = view.state;
   if (OTHER_SORTS.includes(sort)) return [sort, figure(entry[sort])];
@@ -119,7 +119,7 @@ function tile(entry, view) {
   return link;
 }
 
-/** What the order is by: bits as a bar with their interval, or another quantity. */
+/** The quantity of the order: bits as a bar with their interval, or another quantity. */
 function amountLine(entry, estimate, view) {
   const other = sortedBy(entry, view);
   if (other) {

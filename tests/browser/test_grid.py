@@ -225,7 +225,7 @@ def test_copied_link_leads_back(look, site):
     page = look(f"{site.as_uri()}#sort=score")
     page.evaluate("navigator.clipboard.writeText = async text => { window.held = text }")
     page.click("#copy")
-    page.wait_for_function("document.querySelector('#told').textContent === 'Copied.'")
+    page.wait_for_function("document.querySelector('#message').textContent === 'Copied.'")
     assert page.evaluate("window.held") == page.url
 
 
