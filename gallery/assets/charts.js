@@ -34,7 +34,7 @@ function line(points, attributes) {
 function traceChart(steps, traces, reference) {
   const best = Math.max(...traces[0].filter((value) => value !== null));
   return stepChart(steps, traces, {
-    wording:
+    description:
       "Score of " + plural(traces.length, "start") + "; best " + figure(isFinite(best) ? best : null) +
       (reference === null ? "" : "; best data image " + figure(reference)),
     ends: ["step", "steps"],
@@ -44,7 +44,7 @@ function traceChart(steps, traces, reference) {
 }
 
 /**
- * Lines over steps, the first one in front. `options`: words for those who do not see it, the
+ * Lines over steps, the first one in front. `options`: a description for those who do not see it, the
  * unit of the steps (one, several), a value to hold the lines against and what it is.
  */
 function stepChart(steps, traces, options) {
@@ -59,7 +59,7 @@ function stepChart(steps, traces, options) {
   const x = (step) => left + ((wide - left - right) * step) / last;
   const y = (value) => top + (high - top - bottom) * (1 - (value - low) / span);
   const chart = drawn("svg", {
-    class: "chart", viewBox: "0 0 " + wide + " " + high, role: "img", "aria-label": options.words,
+    class: "chart", viewBox: "0 0 " + wide + " " + high, role: "img", "aria-label": options.description,
   });
   for (const value of [low, low + span / 2, most]) {
     chart.append(

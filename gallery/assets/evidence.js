@@ -106,7 +106,7 @@ function ablationPart(detail, shared) {
 function recordPart(detail, shared) {
   if (!detail.record || detail.record.every((value) => value === null)) return null;
   const chart = stepChart(shared.record.steps, [detail.record], {
-    wording: "Information about the label, in bits, over training", ends: ["batch", "batches"],
+    description: "Information about the label, in bits, over training", ends: ["batch", "batches"],
   });
   return chart ? section("Information during training", chart, paragraph("Bits about the label.", "quiet")) : null;
 }

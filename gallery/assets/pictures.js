@@ -34,13 +34,13 @@ const CLUSTERS = "ABCDEFGHIJKLMNOP";
 
 /** The caption of a start: its score, its cluster and whether it stands for it. */
 function startWords(start, several) {
-  const estimate = [element("span", {}, figure(start.score))];
+  const caption = [element("span", {}, figure(start.score))];
   if (several && start.cluster >= 0) {
     const letter = CLUSTERS[start.cluster] || String(start.cluster + 1);
     const wording = "cluster " + letter + (start.medoid ? ", its medoid" : "");
-    estimate.push(element("span", { class: "cluster", title: wording }, " " + letter + (start.medoid ? " ◆" : "")));
+    caption.push(element("span", { class: "cluster", title: wording }, " " + letter + (start.medoid ? " ◆" : "")));
   }
-  return estimate;
+  return caption;
 }
 
 /** Every start, plain above enhanced, best first; the medoid of each cluster is marked. */

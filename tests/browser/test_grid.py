@@ -16,7 +16,8 @@ def keys(page):
     """Keys of the tiles in the page, from top to bottom."""
     return page.eval_on_selector_all(
         "a.tile",
-        "tiles => tiles.sort((a, b) => a.dataset.position - b.dataset.position).map(t => t.dataset.key)",
+        "tiles => tiles.sort((a, b) => a.dataset.position - b.dataset.position)"
+        ".map(tile => tile.dataset.key)",
     )
 
 
