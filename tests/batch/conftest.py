@@ -51,7 +51,8 @@ class Commands:
     def begin(self, *arguments: object) -> int:
         """Begins a command and gives the number of its process."""
         assert self._server.stdin is not None
-        print(json.dumps([str(one) for one in arguments]), file=self._server.stdin, flush=True)
+        line = json.dumps([str(argument) for argument in arguments])
+        print(line, file=self._server.stdin, flush=True)
         return int(self._line())
 
     def end(self) -> int:
@@ -69,9 +70,9 @@ class Commands:
 @pytest.fixture(scope="session")
 def commands():
     """A `Commands`."""
-    found = Commands()
-    yield found
-    found.close()
+    server = Commands()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +101,9 @@ def labelled(small_images, tmp_path_factory):
     """Enough labelled images for a ranking, as an .npz source without parts of its own."""
     images, labels = small_images
     random = np.random.default_rng(1)
-    places = random.integers(0, len(images), 120)
+    rows = random.integers(0, len(images), 120)
     path = tmp_path_factory.mktemp("labelled") / "bars.npz"
-    np.savez(path, images=images[places], labels=labels[places])
+    np.savez(path, images=images[rows], labels=labels[rows])
     return f"{path}:train"
 
 

@@ -23,9 +23,9 @@ pytest.importorskip("distributed")
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_a_batch_of_which_one_worker_is_killed(cluster, job, contents, tmp_path)
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    asked = {**job, "engine": {"kind": "dask", "scheduler": address}}
+    request = {**job, "engine": {"kind": "dask", "scheduler": address}}
     try:
         assert engine.width == 4
-        result = oip.batch.run(asked)
+        result = oip.batch.run(request)
     finally:
         engine.close()
     killer.join(10)

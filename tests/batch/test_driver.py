@@ -40,7 +40,7 @@ class Troubled(Engine):
     def submit(self, function, *arguments):
         tasks = arguments[0]
         self.handed_over += [(task.step, task.block) for task in tasks]
-        self._trouble(tasks, sum(one == ("grow", tasks[0].block) for one in self.handed_over))
+        self._trouble(tasks, sum(each == ("grow", tasks[0].block) for each in self.handed_over))
         return super().submit(function, *arguments)
 
 
@@ -75,7 +75,7 @@ def test_a_batch_ends_with_what_a_single_command_makes(job, whole, contents):
     assert (result.failures, result.pieces) == ([], 4)
     assert contents(result.out / "runs/0000") == contents(whole)
     lines = [json.loads(line) for line in (result.out / "log.jsonl").read_text().splitlines()]
-    assert [(one["step"], one["ending"]) for one in lines] == [
+    assert [(each["step"], each["ending"]) for each in lines] == [
         ("grow", "done"),
         ("grow", "done"),
         ("grow", "done"),
@@ -88,8 +88,8 @@ def test_a_batch_ends_with_what_a_single_command_makes(job, whole, contents):
 def test_damaged_shards_are_found_and_done_again(job, whole, contents, harm):
     run(job)
     path = Path(job["out"]) / "runs/0000/layers/000/shard-0001.npz"
-    others = [path.with_name(f"shard-000{number}.npz") for number in (0, 2)]
-    times = [one.stat().st_mtime_ns for one in others]
+    untouched = [path.with_name(f"shard-000{number}.npz") for number in (0, 2)]
+    times = [each.stat().st_mtime_ns for each in untouched]
     content = bytearray(path.read_bytes())
     path.unlink()
     if harm == "cut":
@@ -99,7 +99,7 @@ def test_damaged_shards_are_found_and_done_again(job, whole, contents, harm):
         path.write_bytes(content)
     assert run(job).pieces == 1
     assert contents(path.parents[2]) == contents(whole)
-    assert [one.stat().st_mtime_ns for one in others] == times
+    assert [each.stat().st_mtime_ns for each in untouched] == times
 
 
 def test_what_fails_is_tried_again(job, whole, contents, monkeypatch):
@@ -128,7 +128,7 @@ def test_what_fails_for_good_is_recorded_and_the_others_go_on(
 
 def test_an_error_that_will_come_again_is_not_tried_again(job, monkeypatch):
     tries = broken(monkeypatch, 9, ModelError("no such thing"))
-    assert [one.attempts for one in run(job).failures] == [1]
+    assert [each.attempts for each in run(job).failures] == [1]
     assert len(tries) == 1
 
 
@@ -147,7 +147,7 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_was_done(job, whole, contents
         patched.setattr(files, "write_bytes", full)
         with pytest.raises(PartlyFailed, match=r"No space left.*kept"):
             run(job)
-    assert [one.name for one in Path(job["out"]).rglob("shard-*")] == ["shard-0000.npz"]
+    assert [each.name for each in Path(job["out"]).rglob("shard-*")] == ["shard-0000.npz"]
     run(job)
     assert contents(Path(job["out"]) / "runs/0000") == contents(whole)
 
@@ -197,7 +197,7 @@ def test_a_model_that_vanishes_fails_alone(job, small_file, tmp_path):
         path.unlink(missing_ok=True)
 
     result = run({**job, "models": models}, engine=Troubled(trouble))
-    assert [(one.run, one.layer) for one in result.failures] == [("0001", 0)]
+    assert [(each.run, each.layer) for each in result.failures] == [("0001", 0)]
     assert "no such file" in result.failures[0].error
     assert (result.out / "runs/0000/layers/000/stability.json").exists()
 
@@ -212,7 +212,7 @@ def test_a_model_that_changes_is_not_mixed_into_the_run(job, small_file, tmp_pat
             path.write_bytes(small_file.read_bytes())
 
     result = run({**job, "models": [str(path)]}, engine=Troubled(trouble))
-    assert all("has changed" in one.error for one in result.failures)
+    assert all("has changed" in each.error for each in result.failures)
     assert len(result.failures) == 3
     assert not list(result.out.rglob("*.npz"))
 
@@ -259,8 +259,8 @@ def test_two_batches_on_one_folder_at_once(commands, plain_file, whole, contents
     commands.begin("batch", path, "--quiet", "--set", 'layers=["conv:0-120"]')
     assert (other.wait(), commands.end()) == (0, 0)
     folder = tmp_path / "batch/runs/0000"
-    found = oip.layer_oips(oip.Run.open(folder), 0)
-    assert found.maps.tolist() == list(range(150))
+    merged = oip.layer_oips(oip.Run.open(folder), 0)
+    assert merged.maps.tolist() == list(range(150))
     run(oip.batch.read_job(path))
     alone = contents(whole)
     both = contents(folder)
@@ -269,7 +269,7 @@ def test_two_batches_on_one_folder_at_once(commands, plain_file, whole, contents
 
 
 def test_objectives_and_rankings(job, small_file, labelled):
-    asked = {
+    request = {
         **job,
         "models": [str(small_file)],
         "layers": ["first"],
@@ -277,14 +277,14 @@ def test_objectives_and_rankings(job, small_file, labelled):
         "data": labelled,
         "rank": {"estimators": ["decoder"], "samples": 60},
     }
-    result = run(asked)
+    result = run(request)
     assert result.failures == []
-    found = oip.Run.open(result.out / "runs/0000")
-    assert found.reconstructed() == [0, 2]
-    assert found.ranked() == [0]
-    oips = oip.layer_oips(found, 2)
+    batch_run = oip.Run.open(result.out / "runs/0000")
+    assert batch_run.reconstructed() == [0, 2]
+    assert batch_run.ranked() == [0]
+    oips = oip.layer_oips(batch_run, 2)
     assert oips.objectives[0].replace(" ", "") == "class:1-class:2"
-    assert run(asked).pieces == 1  # the ranking is asked for again, and is there
+    assert run(request).pieces == 1  # the ranking is asked for again, and is there
 
 
 def test_a_folder_of_other_files_is_refused(job):
@@ -293,7 +293,7 @@ def test_a_folder_of_other_files_is_refused(job):
     (out / "letter.txt").write_text("dear")
     with pytest.raises(RunError, match="other files"):
         run(job)
-    assert [one.name for one in out.iterdir()] == ["letter.txt"]
+    assert [each.name for each in out.iterdir()] == ["letter.txt"]
 
 
 def test_bad_input_leaves_nothing_behind(job):
@@ -312,6 +312,6 @@ def test_what_the_model_says_of_the_oips_is_kept(tmp_path):
     keras.Sequential([*parts, layers.Dense(4, activation="softmax")]).save(path)
     settings = {"starts": 2, "steps": 4, "screened": 4}
     result = run({"models": [str(path)], "out": str(tmp_path / "batch"), "settings": settings})
-    told = files.read_arrays(result.out / "runs/0000/layers/000/softmax.npz")
-    assert told["maps"].tolist() == [0, 1, 2]
-    assert np.allclose(told["probabilities"].sum(axis=1), 1, atol=1e-5)
+    arrays = files.read_arrays(result.out / "runs/0000/layers/000/softmax.npz")
+    assert arrays["maps"].tolist() == [0, 1, 2]
+    assert np.allclose(arrays["probabilities"].sum(axis=1), 1, atol=1e-5)

@@ -39,16 +39,16 @@ def about(pool):
 
 @pytest.fixture(scope="module")
 def pool():
-    found = Pool(["5", "7"], 3)
-    yield found
-    found.close()
+    workers = Pool(["5", "7"], 3)
+    yield workers
+    workers.close()
 
 
 def test_each_process_has_its_device_before_tensorflow_is_imported(pool):
-    told = about(pool)
-    devices = {pid: environment for pid, environment, _ in told}
+    answers = about(pool)
+    devices = {pid: environment for pid, environment, _ in answers}
     assert sorted(devices.values()) == [["5", "3"], ["7", "3"]]
-    assert not any(imported for _, _, imported in told)
+    assert not any(imported for _, _, imported in answers)
     assert os.getpid() not in devices
 
 

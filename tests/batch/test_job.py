@@ -51,10 +51,10 @@ def test_what_is_missing_is_named():
 
 
 def test_words_are_files_or_applications():
-    words = ["a.keras", "nets/VGG16", "*.h5", "VGG16"]
-    found = job_of({**PLAIN, "models": words}).sources()
-    assert [one.path for one in found] == [*words[:3], None]
-    assert found[3] == ModelSource(application="VGG16")
+    models = ["a.keras", "nets/VGG16", "*.h5", "VGG16"]
+    sources = job_of({**PLAIN, "models": models}).sources()
+    assert [source.path for source in sources] == [*models[:3], None]
+    assert sources[3] == ModelSource(application="VGG16")
 
 
 def test_several_settings_are_several_variants():
@@ -65,12 +65,12 @@ def test_several_settings_are_several_variants():
 
 def test_values_are_put_in_as_toml_or_as_words():
     table = {**PLAIN, "settings": [{"steps": 5}, {"steps": 6}], "engine": {"kind": "local"}}
-    found = changed(
+    job = changed(
         table, ["settings.steps=7", "data=mnist", "engine.workers=3", 'layers=["a", "b:0-3"]']
     )
-    assert found["settings"] == [{"steps": 7}, {"steps": 7}]
-    assert found["engine"] == {"kind": "local", "workers": 3}
-    assert (found["data"], found["layers"]) == ("mnist", ["a", "b:0-3"])
+    assert job["settings"] == [{"steps": 7}, {"steps": 7}]
+    assert job["engine"] == {"kind": "local", "workers": 3}
+    assert (job["data"], job["layers"]) == ("mnist", ["a", "b:0-3"])
     assert table["settings"] == [{"steps": 5}, {"steps": 6}]
     assert changed(PLAIN, ["rank.samples=50"])["rank"] == {"samples": 50}
 
@@ -88,15 +88,15 @@ def test_paths_are_taken_from_the_folder_of_the_job(tmp_path):
         'models = ["nets/*.keras", "VGG16"]\nout = "runs/a"\ndata = "bars.npz:train"\n'
         'data_dir = "data"\n'
     )
-    found = read_job(path)
-    assert found.sources()[0].path == str(tmp_path / "nets/*.keras")
-    assert found.sources()[1].application == "VGG16"
-    assert Path(found.out) == tmp_path / "runs/a"
-    assert found.data == f"{tmp_path / 'bars.npz'}:train"
-    assert found.data_dir == str(tmp_path / "data")
+    job = read_job(path)
+    assert job.sources()[0].path == str(tmp_path / "nets/*.keras")
+    assert job.sources()[1].application == "VGG16"
+    assert Path(job.out) == tmp_path / "runs/a"
+    assert job.data == f"{tmp_path / 'bars.npz'}:train"
+    assert job.data_dir == str(tmp_path / "data")
     path.write_text('models = ["/a/b.keras"]\nout = "/c"\ndata = "mnist:test"\n')
-    found = read_job(path)
-    assert (found.sources()[0].path, found.out, found.data) == ("/a/b.keras", "/c", "mnist:test")
+    job = read_job(path)
+    assert (job.sources()[0].path, job.out, job.data) == ("/a/b.keras", "/c", "mnist:test")
 
 
 @pytest.mark.parametrize("content", [b"models = [", b"\xff\xfe", None])
@@ -110,14 +110,14 @@ def test_what_is_no_toml_is_refused(tmp_path, content):
 
 def test_the_example_is_a_job_and_so_is_all_that_it_leaves_out():
     job_of(tomllib.loads(EXAMPLE))
-    known = ("layers", "objectives", "data", "[rank]", "estimators", "samples")
+    names = ("layers", "objectives", "data", "[rank]", "estimators", "samples")
     shown = "\n".join(
-        line.removeprefix("# ") if line.removeprefix("# ").startswith(known) else line
+        line.removeprefix("# ") if line.removeprefix("# ").startswith(names) else line
         for line in EXAMPLE.splitlines()
     )
-    found = job_of(tomllib.loads(shown))
-    assert found.layers and found.objectives and found.rank is not None
-    assert found.rank.samples == 2000
+    job = job_of(tomllib.loads(shown))
+    assert job.layers and job.objectives and job.rank is not None
+    assert job.rank.samples == 2000
 
 
 def test_the_call_brings_no_tensorflow():

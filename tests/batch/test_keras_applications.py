@@ -15,8 +15,9 @@ from oip.network.network import Network
 def test_how_images_are_prepared_is_what_keras_does():
     import keras
 
-    rooms = [one for one in vars(keras.applications).values() if hasattr(one, "preprocess_input")]
-    seen = {}
+    modules = vars(keras.applications).values()
+    rooms = [each for each in modules if hasattr(each, "preprocess_input")]
+    kinds_by_name = {}
     for room in rooms:
         ends = np.stack([np.zeros((1, 1, 3)), np.full((1, 1, 3), 255.0)])
         low, high = np.asarray(room.preprocess_input(ends.copy()))[:, 0, 0]
@@ -24,27 +25,27 @@ def test_how_images_are_prepared_is_what_keras_does():
         torch, caffe = (-2.118, 2.249), (-103.939, 151.061)
         pair = (round(float(low[0]), 3), round(float(high[0]), 3))
         kind = {**kinds, torch: "torch", caffe: "caffe"}[pair]
-        seen |= {name: kind for name in vars(room) if name[:1].isupper()}
-    assert {"VGG16", "EfficientNetB0", "MobileNetV2", "DenseNet121"} <= set(seen)
-    assert {name: preprocess_of(name) for name in seen} == seen
-    assert {name for names in PREPROCESS.values() for name in names} <= set(seen)
+        kinds_by_name |= {name: kind for name in vars(room) if name[:1].isupper()}
+    assert {"VGG16", "EfficientNetB0", "MobileNetV2", "DenseNet121"} <= set(kinds_by_name)
+    assert {name: preprocess_of(name) for name in kinds_by_name} == kinds_by_name
+    assert {name for names in PREPROCESS.values() for name in names} <= set(kinds_by_name)
 
 
 def test_an_application_is_built_once_and_known_again(job, tmp_path):
     source = {"application": "VGG16", "weights": "none", "size": [32, 32], "seed": 3}
-    asked = {**job, "models": [{**source, "layers": ["block1_conv1:0-3"]}]}
-    result = oip.batch.run(asked)
+    request = {**job, "models": [{**source, "layers": ["block1_conv1:0-3"]}]}
+    result = oip.batch.run(request)
     (path,) = (result.out / "models").glob("*.keras")
     assert path.name == "VGG16-32x32-seed-3.keras"
     made = path.stat().st_mtime_ns
     assert result.runs[0].job.preprocess == "caffe"
     assert oip.Run.open(result.runs[0].folder).record.input.bgr is True
-    assert oip.batch.run(asked).pieces == 0
+    assert oip.batch.run(request).pieces == 0
     assert path.stat().st_mtime_ns == made
-    again = application_file(
+    rebuilt = application_file(
         ModelSource(application="VGG16", weights="none", size=(32, 32), seed=3), tmp_path
     )
-    first, second = (Network(one).model.get_weights() for one in (path, again))
+    first, second = (Network(each).model.get_weights() for each in (path, rebuilt))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 

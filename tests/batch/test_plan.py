@@ -18,11 +18,11 @@ from oip.core.formats import BatchLayer
 
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_map_numbers_come_back_from_their_text(maps):
-    found = []
+    numbers = []
     for part in map_text(tuple(sorted(maps))).split(","):
         low, _, high = part.partition("-")
-        found += range(int(low), int(high or low) + 1)
-    assert found == sorted(maps)
+        numbers += range(int(low), int(high or low) + 1)
+    assert numbers == sorted(maps)
 
 
 def test_every_model_meets_every_setting(plain_file, tmp_path):
@@ -35,10 +35,10 @@ def test_every_model_meets_every_setting(plain_file, tmp_path):
             "settings": [{"seed": 0}, {"seed": 1}],
         }
     )
-    found = model_jobs(job, tmp_path)
-    names = [one.path.rpartition("/")[2] for one in found]
+    jobs = model_jobs(job, tmp_path)
+    names = [each.path.rpartition("/")[2] for each in jobs]
     assert names == ["a.keras", "a.keras", "b.keras", "b.keras"]
-    assert [one.settings.seed for one in found] == [0, 1, 0, 1]
+    assert [each.settings.seed for each in jobs] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("name", ["none.keras", "none*.keras"])
@@ -52,13 +52,14 @@ def test_a_run_is_known_by_its_content_whatever_the_job_says(job, tmp_path):
 
     def looked(seeds):
         changed = {**job, "settings": [{**job["settings"], "seed": seed} for seed in seeds]}
-        return [(one, inspect_model(cache, one)) for one in model_jobs(job_of(changed), tmp_path)]
+        jobs = model_jobs(job_of(changed), tmp_path)
+        return [(each, inspect_model(cache, each)) for each in jobs]
 
-    assert [one.number for one in plan_runs(out, looked([5, 7]))] == [0, 1]
+    assert [each.number for each in plan_runs(out, looked([5, 7]))] == [0, 1]
     assert not out.exists()
     begin(out, looked([5, 7]))
-    found = begin(out, looked([9, 7, 7]))
-    assert [(one.number, one.job.settings.seed) for one in found] == [(2, 9), (1, 7)]
+    runs = begin(out, looked([9, 7, 7]))
+    assert [(each.number, each.job.settings.seed) for each in runs] == [(2, 9), (1, 7)]
     records = read_batch(out).runs
     assert [record.settings["seed"] for record in records] == [5, 7, 9]
     assert [record.run for record in records] == ["0000", "0001", "0002"]
@@ -70,9 +71,9 @@ def test_parts_are_a_division_of_all_shards(job, tmp_path):
     model_job = model_jobs(job_of({**job, "layers": ["conv:0-70,149"]}), tmp_path)[0]
     runs = plan_runs(tmp_path / "out", [(model_job, inspect_model(WorkerCache(), model_job))])
     every = unfinished(runs)
-    assert [(one.block, len(one.maps)) for one in every] == [(0, 64), (1, 7), (2, 1)]
+    assert [(each.block, len(each.maps)) for each in every] == [(0, 64), (1, 7), (2, 1)]
     parts = [unfinished(runs, (k, 2)) for k in range(2)]
-    assert [one.block for part in parts for one in part] == [0, 2, 1]
+    assert [each.block for part in parts for each in part] == [0, 2, 1]
 
 
 def test_what_does_not_fit_a_model_is_found_before_any_work(job, tmp_path, labelled):
@@ -92,9 +93,9 @@ def test_what_does_not_fit_a_model_is_found_before_any_work(job, tmp_path, label
             inspect_model(WorkerCache(), model_jobs(job_of({**job, **more}), tmp_path)[0])
     unlabelled = tmp_path / "images.npz"
     np.savez(unlabelled, images=np.random.default_rng(0).normal(size=(30, 8, 8, 1)))
-    asked = {**job, "data": f"{unlabelled}", "rank": {}}
+    request = {**job, "data": f"{unlabelled}", "rank": {}}
     with pytest.raises(OipError, match="label"):
-        inspect_model(WorkerCache(), model_jobs(job_of(asked), tmp_path)[0])
+        inspect_model(WorkerCache(), model_jobs(job_of(request), tmp_path)[0])
 
 
 def test_a_damaged_batch_is_refused(tmp_path):
@@ -108,11 +109,12 @@ def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):
     import keras
     from keras import layers
 
-    one, two = keras.Input((None, None, 1), name="one"), keras.Input((9, 8, 1), name="two")
-    left = layers.Conv2D(2, 3, name="left")(one)
-    right = layers.Conv2D(3, 3, name="right")(two)
+    left_input = keras.Input((None, None, 1), name="one")
+    right_input = keras.Input((9, 8, 1), name="two")
+    left = layers.Conv2D(2, 3, name="left")(left_input)
+    right = layers.Conv2D(3, 3, name="right")(right_input)
     sums = layers.Add()([layers.GlobalMaxPooling2D()(left), layers.Dense(2)(right[:, 0, 0])])
-    keras.Model([one, two], sums).save(tmp_path / "two.keras")
+    keras.Model([left_input, right_input], sums).save(tmp_path / "two.keras")
 
     def looked(**table):
         model = {"path": str(tmp_path / "two.keras"), **table}
@@ -120,9 +122,9 @@ def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):
         return inspect_model(WorkerCache(), model_jobs(job, tmp_path)[0])
 
     first, second = looked(input_size=[12, 11]), looked(input="two")
-    assert [one.name for one in first.layers] == ["left"]
+    assert [each.name for each in first.layers] == ["left"]
     assert first.record.input.shape == [12, 11, 1]
-    assert [one.name for one in second.layers] == ["right"]
+    assert [each.name for each in second.layers] == ["right"]
     assert second.record.input.shape == [9, 8, 1]
     assert first.key != second.key
     with pytest.raises(ModelError, match="input"):

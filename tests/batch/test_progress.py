@@ -1,4 +1,4 @@
-"""What is shown while a batch works."""
+"""Progress of a batch and its log."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def test_several_write_to_one_log(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(told) == 200
-    assert {one["file"] for one in told} == {f"shard-000{block}.npz" for block in range(4)}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 200
+    assert {line["file"] for line in lines} == {f"shard-000{block}.npz" for block in range(4)}
 
 
 def test_durations():

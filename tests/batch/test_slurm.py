@@ -42,10 +42,10 @@ def test_the_script_is_one_and_asks_for_what_the_job_asks_for(tmp_path):
         "mem=6G",
         "job-name=oip-a job",
     } <= set(options)
-    words = shlex.split(text.splitlines()[-1])
-    assert words[:4] == ["srun", "oip", "batch", str((tmp_path / "a job.toml").resolve())]
-    assert words[-2:] == ["--part", "$SLURM_ARRAY_TASK_ID/3"]
-    assert "settings.steps=5" in words
+    arguments = shlex.split(text.splitlines()[-1])
+    assert arguments[:4] == ["srun", "oip", "batch", str((tmp_path / "a job.toml").resolve())]
+    assert arguments[-2:] == ["--part", "$SLURM_ARRAY_TASK_ID/3"]
+    assert "settings.steps=5" in arguments
     assert "gres" not in text
     assert "gres=gpu:1" in sbatch_script(path, EngineSettings(gpus=(0,)), ())
 
@@ -70,5 +70,5 @@ def test_the_script_does_the_batch(job, contents, tmp_path):
         )
         for k in range(2)
     ]
-    assert [one.wait() for one in begun] == [0, 0]
+    assert [process.wait() for process in begun] == [0, 0]
     assert oip.batch.run({**job, "out": str(tmp_path / "batch")}).pieces == 0

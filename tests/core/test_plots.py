@@ -109,8 +109,10 @@ def test_columns_leave_no_place_empty_where_they_can():
 
 def test_importing_the_style_imports_no_matplotlib():
     code = "import oip.core.plots, sys; print('matplotlib' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
 
 
 def test_titles_and_legends_have_the_styles_sizes():

@@ -33,14 +33,14 @@ class Grid(ArrayFile, frozen=True, kw_only=True):
     OPTIONAL: ClassVar[tuple[str, ...]] = ("extra",)
 
     name: str
-    words: tuple[str, ...]
+    labels: tuple[str, ...]
     rows: Annotated[np.ndarray, Shape("iu", "m")]
     values: Annotated[np.ndarray, Shape("f", "m 2 ...")]
     extra: Annotated[np.ndarray | None, Shape("f", "m")] = None
 
 
 def _grid(**changes):
-    values = {"name": "g", "words": (), "rows": np.arange(3), "values": np.ones((3, 2, 5, 4))}
+    values = {"name": "g", "labels": (), "rows": np.arange(3), "values": np.ones((3, 2, 5, 4))}
     return Grid(**{**values, **changes})
 
 
@@ -94,9 +94,9 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_arrays_come_back(tmp_path):
     path = tmp_path / "grid.npz"
-    _grid(words=("a", "b")).write(path)
+    _grid(labels=("a", "b")).write(path)
     back = Grid.read(path)
-    assert (back.name, back.words, back.extra) == ("g", ("a", "b"), None)
+    assert (back.name, back.labels, back.extra) == ("g", ("a", "b"), None)
     assert np.array_equal(back.values, np.ones((3, 2, 5, 4)))
     assert Grid.read(path, leave_out=("values",)).values.size == 0
     _grid(extra=np.zeros(3)).write(path)
@@ -115,7 +115,7 @@ def test_arrays_come_back(tmp_path):
         ("values", np.ones((3, 3)), "'values'"),
         ("extra", np.zeros(2), "'extra'"),
         ("name", np.array(3), "'name' of another form"),
-        ("words", np.array([1, 2]), "'words' of another form"),
+        ("labels", np.array([1, 2]), "'labels' of another form"),
     ],
 )
 def test_arrays_of_another_form_are_named(tmp_path, name, value, reason):

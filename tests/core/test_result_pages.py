@@ -1,4 +1,4 @@
-"""What a notebook shows of every result: names from models and data stay text."""
+"""Results in a notebook: their HTML, with all text escaped."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ HOSTILE = "<script>alert(1)</script>&'\""
 QUICK = {"steps": 8, "screened": 16, "starts": 2}
 
 
-def checked(result, *words):
+def checked(result, *texts):
     """The page of a result: it holds these words and no markup from names."""
     page = result._repr_html_()
     assert page.startswith("<div>")
     assert page.endswith("</div>")
     assert "<script" not in page
-    for word in words:
+    for word in texts:
         assert word in page
     return page
 
@@ -69,8 +69,8 @@ def test_kernels_ablation_selection_and_redundancy(small_model, bars):
     selection = mi.select(small_model, images, labels, "second", method="l1")
     shown = replace(selection, layer=HOSTILE, method=HOSTILE, notices=(HOSTILE,), width=7)
     checked(shown, "70 maps", "the first 7", "and 50 more")
-    found = mi.redundancy(small_model, images, labels, "second", maps="0-9", samples=60)
-    checked(replace(found, layer=HOSTILE, notices=(HOSTILE,)), "10 maps", "shares most with")
+    redundancy = mi.redundancy(small_model, images, labels, "second", maps="0-9", samples=60)
+    checked(replace(redundancy, layer=HOSTILE, notices=(HOSTILE,)), "10 maps", "shares most with")
 
 
 def test_networks_runs_and_comparisons(small_file, tmp_path):

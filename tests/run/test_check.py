@@ -17,20 +17,20 @@ def problems(run):
 
 
 def test_a_whole_run_has_no_problems(grown):
-    found = verify_run(grown)
+    results = verify_run(grown)
     assert not problems(grown)
-    assert {one.file for one in found} == {
+    assert {each.file for each in results} == {
         path.relative_to(grown.path).as_posix() for path in grown.path.rglob("*") if path.is_file()
     }
-    assert all(one.read for one in found)
+    assert all(each.read for each in results)
 
 
-@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("harm", ["cut", "flip"])
-def test_damage_is_found(copied, harm, place):
+def test_damage_is_found(copied, harm, share):
     path = copied.shard(1, 0)
     content = bytearray(path.read_bytes())
-    where = int(place * len(content))
+    where = int(share * len(content))
     if harm == "cut":
         content = content[:where]
     else:
@@ -66,12 +66,12 @@ def test_shards_that_do_not_fit_the_run_are_named(copied):
 def test_other_files_are_held_against_the_run_too(copied):
     folder = copied.folder(1)
     stable = folder / "stability.json"
-    told = json.loads(stable.read_text())
-    stable.write_text(json.dumps({**told, "maps": told["maps"][:-1]}))
+    record = json.loads(stable.read_text())
+    stable.write_text(json.dumps({**record, "maps": record["maps"][:-1]}))
     assert "values of" in problems(copied)["layers/001/stability.json"]
     stable.write_text("{}")
     assert "schema 1" in problems(copied)["layers/001/stability.json"]
-    stable.write_text(json.dumps(told))
+    stable.write_text(json.dumps(record))
     (folder / "ranking.json").write_text('{"index": 0, "estimators": []}')
     (folder / "responses.npz").write_bytes(b"no archive")
     (folder / "kernels.json").write_text("{")
@@ -80,5 +80,5 @@ def test_other_files_are_held_against_the_run_too(copied):
     assert set(problems(copied)) == {
         f"layers/001/{name}" for name in ("ranking.json", "responses.npz", "kernels.json")
     }
-    unread = {one.file for one in verify_run(copied) if not one.read}
+    unread = {each.file for each in verify_run(copied) if not each.read}
     assert unread == {"letter.txt", "layers/001/.writing-abc.npz"}

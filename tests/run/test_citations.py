@@ -1,4 +1,4 @@
-"""What is cited is what was used."""
+"""Citations of the methods that a run used."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ def test_probabilities_are_those_of_the_best_images(small_model, tmp_path):
     network = Network(small_model)
     chosen = parse_selections(network, ["second:0-5,68"])
     run = reconstruct_layers(tmp_path / "run", network, chosen, QUICK)
-    told = files.read_arrays(run.folder(1) / "softmax.npz")
+    arrays = files.read_arrays(run.folder(1) / "softmax.npz")
     oips = layer_oips(run, 1)
-    assert told["maps"].tolist() == oips.maps.tolist() == [0, 1, 2, 3, 4, 5, 68]
+    assert arrays["maps"].tolist() == oips.maps.tolist() == [0, 1, 2, 3, 4, 5, 68]
     np.testing.assert_allclose(
-        told["probabilities"], small_model(oips.pixels[:, 0]).numpy(), atol=1e-4
+        arrays["probabilities"], small_model(oips.pixels[:, 0]).numpy(), atol=1e-4
     )
     assert gallery.build(run.path).exists()
 
@@ -30,8 +30,8 @@ def test_models_that_end_in_something_else_have_none(tmp_path):
 
     keras.utils.set_random_seed(0)
     inputs = [layers.Input((9, 9, 1)), layers.Conv2D(3, 3, activation="relu", name="conv")]
-    for place, tail in enumerate(([], [layers.Flatten(), layers.Dense(4)])):
+    for index, tail in enumerate(([], [layers.Flatten(), layers.Dense(4)])):
         network = Network(keras.Sequential([*inputs, *tail]))
-        out = tmp_path / str(place)
+        out = tmp_path / str(index)
         run = reconstruct_layers(out, network, parse_selections(network, []), QUICK)
         assert not (run.folder(0) / "softmax.npz").exists()

@@ -16,9 +16,9 @@ sys.exit(run(sys.argv[1:]))
 
 
 def command(model, out):
-    asked = ["reconstruct", str(model), "second", "--out", str(out), "--quiet"]
+    arguments = ["reconstruct", str(model), "second", "--out", str(out), "--quiet"]
     small = ["--starts", "2", "--steps", "20", "--screened", "32"]
-    return [sys.executable, "-c", CODE, *asked, *small]
+    return [sys.executable, "-c", CODE, *arguments, *small]
 
 
 def contents(folder):
@@ -46,10 +46,10 @@ def test_kill_9_at_random_moments(small_file, tmp_path):
 
 
 def test_an_interrupt_is_one_line_and_exit_1(small_file, tmp_path):
-    asked = command(small_file, tmp_path / "run")
-    asked[asked.index("--steps") + 1] = "100000"
-    asked += ["--set", "patience=100000"]  # nobody retires, so that it is there to be interrupted
-    process = subprocess.Popen(asked, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    arguments = command(small_file, tmp_path / "run")
+    arguments[arguments.index("--steps") + 1] = "100000"
+    arguments += ["--set", "patience=100000"]  # no image retires before the interrupt
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (tmp_path / "run" / "run.json").exists():
         time.sleep(0.1)
     time.sleep(1.0)

@@ -31,23 +31,23 @@ def test_parts_make_the_whole(grown, make_run, tmp_path):
     assert merged.maps == {0: 6, 1: 70}
     assert contents(merged.run) == contents(grown)
     assert [contents(run) for run in runs] == before
-    again = {path: path.stat().st_mtime_ns for path in merged.run.path.rglob("shard-*")}
+    times = {path: path.stat().st_mtime_ns for path in merged.run.path.rglob("shard-*")}
     merge_runs([run.path for run in runs], tmp_path / "out")
-    assert again == {path: path.stat().st_mtime_ns for path in again}
+    assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
 def test_maps_of_one_shard_are_put_together_the_first_run_first(make_run, tmp_path):
     first = make_run(tmp_path / "a", "second:1,3,5")
     second = make_run(tmp_path / "b", "second:0,3")
     merged = merge_runs([first.path, second.path], tmp_path / "out")
-    found = layer_oips(merged.run, 1)
-    assert found.maps.tolist() == [0, 1, 3, 5]
+    merged_oips = layer_oips(merged.run, 1)
+    assert merged_oips.maps.tolist() == [0, 1, 3, 5]
     for run, rows in ((first, [1, 2, 3]), (second, [0])):
         oips = layer_oips(run, 1)
         np.testing.assert_array_equal(
-            found.images[rows], oips.images[np.isin(oips.maps, found.maps[rows])]
+            merged_oips.images[rows], oips.images[np.isin(oips.maps, merged_oips.maps[rows])]
         )
-    assert np.isfinite(found.stability).all()
+    assert np.isfinite(merged_oips.stability).all()
 
 
 def test_what_was_left_of_a_merge_is_used_and_damage_in_it_is_mended(copied, tmp_path):
@@ -67,8 +67,8 @@ def test_rankings_come_along_and_the_first_one_stands(copied, grown, tmp_path):
         (run.path / "record" / f"{text}.json").write_text("{}")
         (run.folder(1) / "shard-0000.error.json").write_text("{}")
     merged = merge_runs([copied.path, tmp_path / "b"], tmp_path / "out")
-    told = json.loads((merged.run.folder(1) / "ranking.json").read_text())
-    assert told == {"who": "first"}
+    ranking = json.loads((merged.run.folder(1) / "ranking.json").read_text())
+    assert ranking == {"who": "first"}
     assert len(merged.notices) == 1 and "ranking.json" in merged.notices[0]
     assert {path.name for path in (tmp_path / "out/record").iterdir()} == {
         "first.json",

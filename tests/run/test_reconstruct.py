@@ -51,9 +51,9 @@ def test_a_run_holds_what_was_grown(finished, network):
     assert np.isfinite(oips.null_percentile).any()
     assert run.record.model.name == "small.keras"
     assert str(finished) not in (finished / "run.json").read_text()
-    told = summary(run, [1], 1.0)
-    assert [one["map"] for one in told["layers"][0]["maps"]] == list(range(70))
-    json.dumps(told, allow_nan=False)
+    report = summary(run, [1], 1.0)
+    assert [row["map"] for row in report["layers"][0]["maps"]] == list(range(70))
+    json.dumps(report, allow_nan=False)
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(finished, network, tmp_path):
