@@ -415,16 +415,16 @@ _SHAPE = (3, 4, 1)
 def vectors(source: str = BINARY) -> Dataset:
     """Return the 4,096 vectors as images of 3 x 4 pixels of 0 and 1, in counting order.
 
-    The corners are the pixels, row by row, in the order of `corners`.
+    The corners are the pixels, row by row, in the order of `icosahedron_corners`.
     """
     on = np.array(list(itertools.product((0, 1), repeat=12)), np.uint8)
-    ends = edges()
+    ends = icosahedron_edges()
     changes = (on[:, ends[:, 0]] != on[:, ends[:, 1]]).sum(axis=1)
     labels = (changes > THRESHOLD).astype(np.int64)
     return dataset(on.reshape(-1, *_SHAPE).astype(np.float32), labels, CLASSES_BINARY, source)
 
 
-def corners() -> np.ndarray:
+def icosahedron_corners() -> np.ndarray:
     """Return (12, 3): the corners of an icosahedron with edges of length 2."""
     golden = (1 + 5**0.5) / 2
     return np.array(
@@ -437,8 +437,8 @@ def corners() -> np.ndarray:
     )
 
 
-def edges() -> np.ndarray:
+def icosahedron_edges() -> np.ndarray:
     """Return (30, 2): numbers of the corners that an edge joins."""
-    points = corners()
+    points = icosahedron_corners()
     distances = np.linalg.norm(points[:, None] - points[None, :], axis=-1)
     return np.argwhere(np.triu(np.isclose(distances, 2.0)))

@@ -322,7 +322,7 @@ def train_batches(
             return data.images[rows].astype(np.float32), labels[rows]
 
     if done < iterations:
-        model.fit(MissingBatches(), shuffle=False, verbose=0, callbacks=list(callbacks))
+        model.fit(MissingBatches(), shuffle=False, verbose=0, callbacks=list(callbacks))  # type: ignore[arg-type]
         return
     for callback in callbacks:  # Keras refuses an epoch without batches.
         callback.set_model(model)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,7 +129,8 @@ class Tour:
         locations = oip.locate(
             network, test.images, _LAYER, [3], count=6, labels=test.labels, starts=2, steps=60
         )
-        row = locations.to_dict()["maps"][0]
+        record: dict[str, Any] = locations.to_dict()
+        row = record["maps"][0]
         labels = " ".join(image["label"] for image in row["places"])
         self._say(f"map 3: {row['excited']:.0%} of the images excite it; most, classes {labels}")
         self._save(locations.plot(), "places.png")
@@ -149,7 +150,8 @@ class Tour:
             shuffles=100,
         )
         patterns = oip.separating_oips(network, separation, 4, starts=2, steps=60)
-        for row in patterns.to_dict()["maps"]:
+        record: dict[str, Any] = patterns.to_dict()
+        for row in record["maps"]:
             self._say(f"map {row['map']} responds to {row['responds_to']}: {row['effect']:+.2f}")
         self._save(patterns.plot(), "separating.png")
 

@@ -47,7 +47,7 @@ def material(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("readmes")
     data = models.load("mnist-sample:test")
-    images, labels = data.images[:400], data.labels[:400]
+    images, labels = data.images[:240], data.labels[:240]
     np.savez(folder / "digits.npz", images=images, labels=labels)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

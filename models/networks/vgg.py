@@ -37,4 +37,5 @@ class Vgg16(Recipe):
             weights=None,  # type: ignore[arg-type]
             input_tensor=inputs,
         )
-        return classified(hidden(body.output, (512,), "relu"), classes)
+        values = hidden(body.output, (512,), "relu")  # type: ignore[arg-type]
+        return classified(values, classes)

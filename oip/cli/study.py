@@ -92,7 +92,7 @@ def command(
         if _EVERY in names or len(chosen) > 1:
             done = run_several(chosen, out, settings, progress, output.note)
         else:
-            done = run_study(chosen[0], out, settings, progress, say=output.note)
+            done = run_study(next(iter(chosen)), out, settings, progress, say=output.note)
     for name, reason in done.stopped.items():
         warn(f"{name}: {reason}")
     for name, reasons in done.lacking.items():

@@ -229,7 +229,7 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
 
 def symmetries() -> list[np.ndarray]:
     """Every permutation of the corners that keeps all distances."""
-    indices = sources.corners()
+    indices = sources.icosahedron_corners()
     distances = np.linalg.norm(indices[:, None] - indices[None, :], axis=-1).round(6)
     result: list[tuple[int, ...]] = [()]
     for _ in range(12):
@@ -244,10 +244,12 @@ def symmetries() -> list[np.ndarray]:
 
 
 def test_the_corners_are_those_of_an_icosahedron() -> None:
-    edges = sources.edges()
+    edges = sources.icosahedron_edges()
     assert len(edges) == 30
     assert np.bincount(edges.ravel()).tolist() == [5] * 12
-    np.testing.assert_allclose(np.linalg.norm(sources.corners(), axis=1), 1.902113, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.linalg.norm(sources.icosahedron_corners(), axis=1), 1.902113, rtol=1e-6
+    )
 
 
 def test_every_vector_is_there_once_and_the_rule_is_symmetric() -> None:
@@ -269,7 +271,7 @@ def test_the_classes_are_even_and_the_rule_counts_edges() -> None:
     assert data.labels is not None
     assert np.bincount(data.labels).tolist() == [2094, 2002]
     assert data.labels[0] == data.labels[1] == 0
-    ends = sources.edges()
+    ends = sources.icosahedron_edges()
     on = data.images.reshape(4096, 12)
     counted = [sum(row[a] != row[b] for a, b in ends) for row in on[:300]]
     assert (np.array(counted) > 15).tolist() == (data.labels[:300] == 1).tolist()
