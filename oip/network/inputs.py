@@ -257,7 +257,8 @@ def input_spec(shape: tuple[int, ...], model: keras.Model, sidecar: dict | None)
         return _from_layers(assumed, model)
     statistics = sidecar.get("input", {})
     try:
-        low, high = float(statistics.get("low", "nan")), float(statistics.get("high", "nan"))
+        ends = [statistics.get(name) for name in ("low", "high")]  # None where not known
+        low, high = (float("nan") if end is None else float(end) for end in ends)
         return replace(
             assumed.with_statistics(tuple(statistics["mean"]), tuple(statistics["std"])),
             low=low,
