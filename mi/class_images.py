@@ -167,7 +167,7 @@ def _outputs(
         count = max(2, network.class_layer().maps)
     except ModelError:
         return None, ()
-    unit_names = classes if classes is not None else (network.sidecar or {}).get("classes")
+    unit_names = classes if classes is not None else network.sidecar and network.sidecar.classes
     if unit_names is not None and len(unit_names) != count:
         return None, ()
     values = validation.label_column("labels", labels)[indices]

@@ -27,6 +27,10 @@ _HINT = "Make it again with this version of oip, or remove it."
 Record = TypeVar("Record", bound="FileRecord")
 
 
+class ForeignFile(RunError):
+    """A JSON file of something else, by its field `kind`."""
+
+
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of one file."""
 
@@ -90,10 +94,12 @@ class JsonFile(FileRecord, frozen=True, kw_only=True):
     @classmethod
     def read(cls, path: Path) -> Self:
         values = files.read_json(path)
+        if cls.KIND is not None and (
+            not isinstance(values, dict) or values.get("kind") != cls.KIND
+        ):
+            raise ForeignFile(str(cls._odd(path, "a file of something else")))
         if not isinstance(values, dict):
             raise cls._odd(path, f"a {type(values).__name__}")
-        if cls.KIND is not None and values.get("kind") != cls.KIND:
-            raise cls._odd(path, "a file of something else")
         cls._check_schema(path, values.get("schema", 0))
         try:
             return cls.of(values)

@@ -11,7 +11,9 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
+from oip.core.formats import SidecarFile
 from oip.core.images import plain_range
+from oip.core.records import ForeignFile
 from oip.core.warnings import notice
 from oip.network.loading import reason_of
 from oip.network.tracing import leaf_layers
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from tensorflow import TensorSpec
 
-SIDECAR_KIND = "oip-model"
 _FAINT = 0.02
 """Share of the range that pixels may have: images of less are not scaled as they should be."""
 _FREE_SIDE = 128
@@ -221,7 +222,7 @@ def sidecar_path(model: Path) -> Path:
     return model.with_suffix(".oip.json")
 
 
-def read_sidecar(model: Path) -> dict | None:
+def read_sidecar(model: Path) -> SidecarFile | None:
     """Read the file beside a model, if it belongs to it; None where there is none.
 
     Raises:
@@ -231,18 +232,20 @@ def read_sidecar(model: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        record = files.read_json(path)
+        record = SidecarFile.read(path)
+    except ForeignFile:
+        return None
     except RunError as error:
         raise ModelError(str(error)) from error
-    if not isinstance(record, dict) or record.get("kind") != SIDECAR_KIND:
-        return None
-    if "sha256" in record and record["sha256"] != files.sha256(model):
+    if record.sha256 is not None and record.sha256 != files.sha256(model):
         warnings.warn(f"'{path.name}' is of another model file; it is not used", stacklevel=2)
         return None
     return record
 
 
-def input_spec(shape: tuple[int, ...], model: keras.Model, sidecar: dict | None) -> InputSpec:
+def input_spec(
+    shape: tuple[int, ...], model: keras.Model, sidecar: SidecarFile | None
+) -> InputSpec:
     """Collect what is known of a model's input: from its sidecar, its own first layers, or nothing.
 
     Args:
@@ -255,21 +258,23 @@ def input_spec(shape: tuple[int, ...], model: keras.Model, sidecar: dict | None)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
         return _from_layers(assumed, model)
-    statistics = sidecar.get("input", {})
+    statistics = sidecar.input
+    form = f"mean and std of {bands} bands"
+    if statistics is None or statistics.mean is None or statistics.std is None:
+        raise ModelError(expected("the model's sidecar", form, "none"))
     try:
-        ends = [statistics.get(name) for name in ("low", "high")]  # None where not known
-        low, high = (float("nan") if end is None else float(end) for end in ends)
-        return replace(
-            assumed.with_statistics(tuple(statistics["mean"]), tuple(statistics["std"])),
-            low=low,
-            high=high,
-            source="sidecar",
-            bounded=bool(np.isfinite([low, high]).all()),
-        )
-    except (KeyError, TypeError, ValueError, SettingsError) as error:
-        raise ModelError(
-            expected("the model's sidecar", f"mean and std of {bands} bands", error)
-        ) from error
+        stated = assumed.with_statistics(tuple(statistics.mean), tuple(statistics.std))
+    except SettingsError as error:
+        received = str(error).rstrip(".")
+        raise ModelError(expected("the model's sidecar", form, received)) from error
+    low, high = (float("nan") if end is None else end for end in (statistics.low, statistics.high))
+    return replace(
+        stated,
+        low=low,
+        high=high,
+        source="sidecar",
+        bounded=bool(np.isfinite([low, high]).all()),
+    )
 
 
 def _from_layers(spec: InputSpec, model: keras.Model) -> InputSpec:

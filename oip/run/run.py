@@ -33,6 +33,7 @@ from oip.core.formats import (
     ModelRecord,
     RunFile,
     RunSettings,
+    SidecarFile,
 )
 from oip.core.layer_formats import RankingFile, ResponsesFile, StabilityFile
 from oip.network.inputs import sidecar_path
@@ -267,9 +268,8 @@ def run_record(
     layers = [msgspec.convert(info.to_dict(), LayerRecord) for info in infos]
     if objectives:
         layers.append(_objectives_layer(len(layers), objectives))
-    sidecar = network.sidecar or {}
-    classes = (data.classes if data is not None else None) or sidecar.get("classes")
-    accuracy = sidecar.get("accuracy")
+    sidecar = network.sidecar or SidecarFile()
+    classes = (data.classes if data is not None else None) or sidecar.classes
     loading = LoadingRecord(
         imports=list(network.imports) if network.imports else None,
         input_size=list(network.inputs.shape[:-1]) if network.free else None,
@@ -283,7 +283,7 @@ def run_record(
         loading=loading if loading != LoadingRecord() else None,
         classes=[str(name) for name in classes] if classes else None,
         data=None if data is None else DataRecord(source=data.source, images=len(data.images)),
-        accuracy=accuracy if isinstance(accuracy, float) else None,
+        accuracy=sidecar.accuracy,
     )
 
 

@@ -398,7 +398,8 @@ def _measured_network(network: Network, path: Path, data: Dataset, count: int, s
     z = predictor(encoder)(batch.images)
     _require(bool(np.isfinite(z).all()), network, "finite responses", "NaN or infinity")
     outputs = int(network.model.outputs[0].shape[-1])
-    reached = (read_sidecar(path) or {}).get("accuracy")
+    sidecar = read_sidecar(path)
+    reached = None if sidecar is None else sidecar.accuracy
     if outputs == len(data.classes):
         reached = accuracy(predictor(network.model), data)
     classes = f"{len(data.classes)} classes, or a sidecar with its accuracy"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oip.core.errors import DataError, OipError, RunError, expected
 from oip.core.files import check_writable
+from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
 
 if TYPE_CHECKING:
@@ -97,10 +98,9 @@ def _trained_model(
 
     path = folder / "model.keras"
     if path.exists():
-        sidecar = read_sidecar(path) or {}
+        sidecar = read_sidecar(path) or SidecarFile()
         expected_model = (RECIPE, f"{test.source.rpartition(':')[0]}:train", seed)
-        settings = sidecar.get("settings", {})
-        model = (sidecar.get("recipe"), sidecar.get("data"), settings.get("seed"))
+        model = (sidecar.recipe, sidecar.data, (sidecar.settings or {}).get("seed"))
         if model == expected_model:
             return path
         text = "recipe {}, data {}, seed {}"

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from oip.core import html
@@ -427,19 +428,21 @@ def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
         network: the whole model.
     """
     from oip.core import files
-    from oip.network.inputs import SIDECAR_KIND, sidecar_path
+    from oip.core.formats import SidecarFile, SidecarInput
+    from oip.network.inputs import sidecar_path
 
-    spec = network.inputs.to_dict()
-    sidecar = dict(network.sidecar or {"schema": 1, "kind": SIDECAR_KIND, "input": spec})
-    for stale in ("confusion", "losses", "seconds"):
-        sidecar.pop(stale, None)
+    spec = msgspec.convert(network.inputs.to_dict(), SidecarInput)
     with files.replacing(out, ENDING) as temporary:
         pruned.model.save(temporary)
-        sidecar |= {
-            "model": out.name,
-            "sha256": files.sha256(temporary),
-            "accuracy": pruned.quality.accuracy,
-            "pruned": {
+        sidecar = msgspec.structs.replace(
+            network.sidecar or SidecarFile(input=spec),
+            model=out.name,
+            sha256=files.sha256(temporary),
+            accuracy=pruned.quality.accuracy,
+            confusion=None,  # as losses and seconds, of the whole model
+            losses=None,
+            seconds=None,
+            pruned={
                 "from": {"name": network.name, "sha256": network.digest, **pruned.before.to_dict()},
                 "judged_by": pruned.split,
                 "method": pruned.plan.method,
@@ -450,9 +453,9 @@ def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
                 "fine_tuned_epochs": pruned.plan.epochs,
                 "kept": pruned.kept,
             },
-        }
+        )
         # Written before the model replaces `out`: a sidecar that fits no model is not used.
-        files.write_json(sidecar_path(out), sidecar)
+        sidecar.write(sidecar_path(out))
 
 
 def _check_labels(data: Dataset, classes: int) -> None:

@@ -75,12 +75,13 @@ def test_a_smaller_model_is_written_with_its_sidecar(call, model, bars, tmp_path
     assert [layer.maps for layer in network.layers] == [3, 4]
     assert [len(kept) for kept in row["kept"].values()] == [3, 4]
     sidecar = network.sidecar
-    assert sidecar["classes"] == ["a", "b", "c", "d"]
-    assert sidecar["input"]["std"] == [80.0]
-    assert sidecar["accuracy"] == row["stages"]["corrected"]["accuracy"]
-    assert sidecar["pruned"]["kept"] == row["kept"]
-    assert sidecar["pruned"]["from"]["sha256"] == before[0]
-    assert "confusion" not in sidecar
+    assert sidecar is not None
+    assert sidecar.classes == ["a", "b", "c", "d"]
+    assert sidecar.input is not None and sidecar.input.std == [80.0]
+    assert sidecar.accuracy == row["stages"]["corrected"]["accuracy"]
+    assert sidecar.pruned["kept"] == row["kept"]
+    assert sidecar.pruned["from"]["sha256"] == before[0]
+    assert sidecar.confusion is None
     assert (files.sha256(model), model.with_suffix(".oip.json").read_bytes()) == before
 
 

@@ -65,7 +65,7 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     ("text", "reason"),
     [
         ("{", "a JSON file"),
-        ("[]", "received a list"),
+        ("[]", "something else"),
         ("{}", "something else"),
         ('{"kind": "test", "key": "k", "values": []}', "schema 2 or 3; received none"),
         ('{"kind": "test", "schema": 4}', "schema 2 or 3; received 4"),
