@@ -14,7 +14,7 @@ from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
-from oip.mi.estimators.registry import estimator_of
+from oip.mi.estimators.registry import estimator_of, label_estimator
 from oip.mi.measurement import Measurement, Resampled
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (
@@ -227,7 +227,7 @@ def _pair(
     numbers, label = (y, x) if x.is_label else (x, y)
     quantity = f"I(X;Y) of numbers and a label (say discrete=False if {label.name} is numbers)"
     default = _default(estimator, "kde")
-    about_label = estimator_of(quantity, "label_information", default, parameters)
+    about_label = label_estimator(default, quantity, **parameters)
     if label.values.any():
         check_seen_twice(label.name, label.values)
     return _LabelMeasurement(
@@ -305,7 +305,7 @@ def _given(
         )
         return direct, lambda a, b, c: direct.conditional_information(a, b, c, seed)
     quantity = "I(X;Y|Z) of a label, given numbers"
-    chain = estimator_of(quantity, "label_information", _default(estimator, "kde"), parameters)
+    chain = label_estimator(_default(estimator, "kde"), quantity, **parameters)
     check_seen_twice(y.name, y.values)
     if chain.can("conditional_label_information"):
         return chain, lambda a, b, c: chain.conditional_label_information(a, b, c, seed)

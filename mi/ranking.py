@@ -12,7 +12,7 @@ from oip.core.progress import Progress, automatic
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator
 from oip.mi.estimators.registry import able, label_estimator
-from oip.mi.estimators.results import MapEstimates, joined
+from oip.mi.estimators.results import MapEstimates, join_blocks
 from oip.mi.layer_sample import BYTE_BUDGET, At, LayerSample
 from oip.mi.permutation_test import ENOUGH
 from oip.mi.ranking_result import EstimatorRanking, Ranking
@@ -123,7 +123,7 @@ def rank(
         classes=sample.classes,
         estimators=tuple(
             EstimatorRanking.of(
-                estimator, joined(estimates).spread(usable), _spread(about_input, usable)
+                estimator, join_blocks(estimates).spread(usable), _spread(about_input, usable)
             )
             for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True)
         ),

@@ -57,7 +57,7 @@ def varied(x: np.ndarray) -> np.ndarray:
     return x[:, np.ptp(x, axis=0) > 8 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)]
 
 
-def label_information(x: np.ndarray, codes: np.ndarray) -> float:
+def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
     """Return I(X;Y) = sum_y p_y KL(N_y||N), N_y the Gaussian of a class, N that of all samples.
 
     KL(N_y||N) = 1/2 [<(x - m)' S^-1 (x - m)>_y - d + ln|S| - ln|S_y|], which sums to H(X) - H(X|Y)
@@ -182,7 +182,9 @@ class Gaussian(LabelEstimator):
             scores = varied(scores.astype(np.float64))
 
             def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
-                return label_information(scores if indices is None else scores[indices], labels)
+                return gaussian_label_information(
+                    scores if indices is None else scores[indices], labels
+                )
 
             return Prepared(information) if scores.shape[1] else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple, cast
 
 from oip.core.checks import python_number
 from oip.core.errors import SettingsError, expected
@@ -123,21 +123,6 @@ def able(quantity: Quantity) -> list[str]:
     return [name for name, entry in TABLE.items() if quantity in entry.abilities.quantities]
 
 
-@overload
-def estimator_of(
-    description: str,
-    quantity: Literal["label_information"],
-    name: str | Estimator,
-    parameters: dict[str, Any],
-) -> LabelEstimator: ...
-
-
-@overload
-def estimator_of(
-    description: str, quantity: Quantity, name: str | Estimator, parameters: dict[str, Any]
-) -> Estimator: ...
-
-
 def estimator_of(
     description: str, quantity: Quantity, name: str | Estimator, parameters: dict[str, Any]
 ) -> Estimator:
@@ -159,10 +144,12 @@ def estimator_of(
     return result
 
 
-def label_estimator(name: str | Estimator, **parameters: Any) -> LabelEstimator:
+def label_estimator(
+    name: str | Estimator, description: str = "information about a label", /, **parameters: Any
+) -> LabelEstimator:
     """Return the estimator of a name, if it can estimate the information about a label.
 
     Raises:
         SettingsError: as `estimator_of`.
     """
-    return estimator_of("information about a label", "label_information", name, parameters)
+    return cast(LabelEstimator, estimator_of(description, "label_information", name, parameters))

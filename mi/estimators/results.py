@@ -292,7 +292,7 @@ _MAP_AXES = {
 }
 
 
-def joined(parts: list[MapEstimates]) -> MapEstimates:
+def join_blocks(parts: list[MapEstimates]) -> MapEstimates:
     """Return blocks of maps as one, in the order given."""
     values: dict[str, Any] = {}
     for name in (item.name for item in fields(MapEstimates)):

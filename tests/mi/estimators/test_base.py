@@ -10,7 +10,7 @@ from oip.core.warnings import Notice
 from oip.mi.estimators.base import Estimator, LabelEstimator, Quantity
 from oip.mi.estimators.kde import Kde
 from oip.mi.estimators.registry import NAMES, able, estimator, estimator_class
-from oip.mi.estimators.results import Estimate, joined
+from oip.mi.estimators.results import Estimate, join_blocks
 
 NAT = 1 / math.log(2)
 
@@ -53,8 +53,8 @@ def test_blocks_join_and_unusable_maps_are_nan(layer_like):
     one = Kde()
     whole = one.over_maps(responses, codes, 0, 10, 10)
     parts = [one.over_maps(responses[:, part], codes, 0, 10, 10) for part in ([0, 1], [2, 3, 4, 5])]
-    assert (joined(parts).raw == whole.raw).all()
-    assert (joined(parts).null == whole.null).all()
+    assert (join_blocks(parts).raw == whole.raw).all()
+    assert (join_blocks(parts).null == whole.null).all()
     usable = np.array([True, False, True, True, True, True, True])
     wider = whole.spread(usable)
     assert np.isnan(wider.mi[1])
@@ -69,7 +69,7 @@ def test_notices_stay_with_their_maps(layer_like):
     silent = np.maximum(responses, 0)
     one = estimator_class("ksg")()
     parts = [one.over_maps(values, codes) for values in (responses[:, 2:3], silent[:, [3, 5]])]
-    notices = joined(parts).spread(np.array([True, False, True, True])).notices
+    notices = join_blocks(parts).spread(np.array([True, False, True, True])).notices
     assert [len(told) for told in notices] == [0, 0, 1, 0]
     assert "ties" in notices[2][0]
 
@@ -164,7 +164,7 @@ def test_estimates_of_maps_say_what_they_are(layer_like):
         assert found.parameters == {"noise": 0.5, "bound": "upper"}
         assert found.unit == "bits"
         assert np.allclose(found.bits, found.mi * NAT)
-        assert joined([found, found]).parameters == found.parameters
+        assert join_blocks([found, found]).parameters == found.parameters
         assert found.spread(np.array([True] * 6 + [False])).estimator == "kde"
 
 
@@ -189,3 +189,16 @@ def test_numbers_of_numpy_are_numbers():
         assert estimator(name, **settings) == estimator(name, **plain)
         told = estimator(name, **settings).parameters
         assert json.dumps(told) == json.dumps(estimator(name, **plain).parameters)
+
+
+def test_results_have_a_short_repr_and_a_table(layer_like):
+    one = Estimate("I(X;Y)", "kde", {"noise": 0.1}, 0.5, 100, 3, low=0.4, high=0.6)
+    assert repr(one) == "<Estimate: I(X;Y) = 0.7213 bits (0.5771 to 0.8656), kde, n = 100>"
+    responses, codes = layer_like
+    estimates = Kde().over_maps(responses, codes, 0, 10, 10)
+    assert repr(estimates).startswith("<MapEstimates: 6 maps by kde, n = 150; 0 (")
+    assert len(repr(estimates)) < 120
+    table = estimates.to_pandas()
+    assert np.allclose(table["mi"], estimates.bits)
+    assert len(table) == 6
+    assert "saturated" in estimates._repr_html_()

@@ -19,7 +19,7 @@ from oip.mi.estimators.held_out import (
     mixture,
     untrained_members,
 )
-from oip.mi.estimators.results import joined
+from oip.mi.estimators.results import join_blocks
 from oip.mi.validation import class_entropies, label_entropy
 
 
@@ -401,11 +401,11 @@ def test_estimates_carry_them(estimates):
 
 
 def test_blocks_are_joined_and_spread_with_them(estimates):
-    both = joined([estimates, estimates]).spread(np.array([True, False, *[True] * 5]))
+    both = join_blocks([estimates, estimates]).spread(np.array([True, False, *[True] * 5]))
     assert both.per_class_p.shape == (7, 3) and both.per_class_ends.shape == (7, 3, 2)
     assert np.isnan(both.per_class_p[1]).all() and np.isnan(both.per_class_low[1]).all()
     assert np.array_equal(both.per_class_p[4:], estimates.per_class_p)
     bare = mi.estimator("kde").over_maps(
         np.random.default_rng(0).normal(size=(60, 2, 2)), np.arange(60) % 2, one_vs_rest=False
     )
-    assert joined([bare, bare]).per_class_low is bare.per_class_low
+    assert join_blocks([bare, bare]).per_class_low is bare.per_class_low
