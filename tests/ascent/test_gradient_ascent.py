@@ -34,28 +34,28 @@ def starts(count, shape=(16, 16, 1)):
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 120, 1000])
 def test_snapshots_begin_at_the_noise_and_end_at_the_last_step(steps):
-    found = snapshot_steps(steps)
-    assert (found[0], found[-1]) == (0, steps)
-    assert found == sorted(set(found))
-    assert len(found) <= 8
+    result = snapshot_steps(steps)
+    assert (result[0], result[-1]) == (0, steps)
+    assert result == sorted(set(result))
+    assert len(result) <= 8
 
 
 def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_model):
     climbing = climber(small_model, "second", steps=60, tolerance=0.0)
-    found = climbing.climb(starts(10), np.arange(10))
-    assert np.all(found.scores > found.traces[:, 0])
-    np.testing.assert_allclose(found.scores, np.nanmax(found.traces, 1), rtol=1e-6)
-    again = climbing.climb(found.images, np.arange(10))
-    np.testing.assert_allclose(again.traces[:, 0], found.scores, rtol=2e-3)
-    assert np.array_equal(found.snapshots[:, -1], found.images.astype(np.float16))
+    result = climbing.climb(starts(10), np.arange(10))
+    assert np.all(result.scores > result.traces[:, 0])
+    np.testing.assert_allclose(result.scores, np.nanmax(result.traces, 1), rtol=1e-6)
+    repeated = climbing.climb(result.images, np.arange(10))
+    np.testing.assert_allclose(repeated.traces[:, 0], result.scores, rtol=2e-3)
+    assert np.array_equal(result.snapshots[:, -1], result.images.astype(np.float16))
 
 
 def test_images_keep_mean_and_deviation_over_visible_pixels(small_model):
     climbing = climber(small_model, "second", steps=20)
-    found = climbing.climb(starts(4), np.arange(4))
-    seen = found.images[:, climbing.visible]
-    np.testing.assert_allclose(seen.mean((1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(seen.std((1, 2)), 1, rtol=1e-4)
+    result = climbing.climb(starts(4), np.arange(4))
+    view = result.images[:, climbing.visible]
+    np.testing.assert_allclose(view.mean((1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(view.std((1, 2)), 1, rtol=1e-4)
 
 
 def test_pixels_that_the_layer_never_sees_are_found(small_model):
@@ -70,12 +70,12 @@ def test_pixels_that_the_layer_never_sees_are_found(small_model):
 
     parts = [layers.Input((15, 15, 1)), layers.Conv2D(2, 3), layers.MaxPooling2D()]
     odd = Network(keras.Sequential([*parts, layers.Conv2D(2, 3)]))
-    seen = visible_pixels(
+    view = visible_pixels(
         odd, MapTargets(odd, odd.layers[-1])
     )  # 15 -> 13 -> 6: pooling drops a row
-    assert seen[:14, :14].all()
-    assert not seen[14:].any()
-    assert not seen[:, 14:].any()
+    assert view[:14, :14].all()
+    assert not view[14:].any()
+    assert not view[:, 14:].any()
 
 
 def test_images_do_not_mix(small_model):
@@ -95,23 +95,23 @@ def test_a_climb_repeats_bit_by_bit(small_model):
 
 def test_images_retire_when_they_gain_no_more(small_model):
     climbing = climber(small_model, "first", steps=400, blur=0.0, tolerance=0.01)
-    found = climbing.climb(starts(12), np.arange(12) % 6)
-    ended = found.reasons == REASONS.index("converged")
+    result = climbing.climb(starts(12), np.arange(12) % 6)
+    ended = result.reasons == REASONS.index("converged")
     assert ended.any()
-    assert np.all(found.steps[ended] < 400)
+    assert np.all(result.steps[ended] < 400)
     for row in np.flatnonzero(ended):
-        assert np.isnan(found.traces[row, found.steps[row] :]).all()
-        assert np.isfinite(found.traces[row, : found.steps[row]]).all()
+        assert np.isnan(result.traces[row, result.steps[row] :]).all()
+        assert np.isfinite(result.traces[row, : result.steps[row]]).all()
     full = climber(small_model, "first", steps=400, blur=0.0, tolerance=0.0)
     longer = full.climb(starts(12), np.arange(12) % 6)
-    assert np.all(found.scores >= 0.95 * longer.scores)
+    assert np.all(result.scores >= 0.95 * longer.scores)
 
 
 def test_the_same_network_in_three_ranges_gives_the_same_picture():
     import keras
     from keras import layers
 
-    found = []
+    result = []
     for scale in (1.0, 255.0, 0.02):
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
@@ -127,10 +127,10 @@ def test_the_same_network_in_three_ranges_gives_the_same_picture():
         climbing = GradientAscent(
             network, MapTargets(network, info), ascent_settings(steps=40), np.ones((16, 16), bool)
         )
-        found.append(climbing.climb(starts(6), np.arange(6)))
-    for other in found[1:]:
-        np.testing.assert_allclose(other.scores, found[0].scores, rtol=1e-3)
-        flat = [one.images.reshape(6, -1) for one in (found[0], other)]
+        result.append(climbing.climb(starts(6), np.arange(6)))
+    for other in result[1:]:
+        np.testing.assert_allclose(other.scores, result[0].scores, rtol=1e-3)
+        flat = [item.images.reshape(6, -1) for item in (result[0], other)]
         likeness = (flat[0] * flat[1]).mean(1)
         assert likeness.min() > 0.99
 
@@ -142,11 +142,11 @@ def test_a_map_without_gradient_stalls_and_nan_fails(plant):
     kernel[..., 2] = np.nan
     model.get_layer("maps").set_weights([kernel, bias])
     climbing = climber(model, "maps", steps=30)
-    found = climbing.climb(starts(3, (12, 12, 1)), np.arange(3))
-    words = [REASONS[code] for code in found.reasons]
-    assert words[1] == "stalled"
-    assert words[0] in ("budget", "converged")
-    assert np.isfinite(found.scores[0])
+    result = climbing.climb(starts(3, (12, 12, 1)), np.arange(3))
+    message = [REASONS[code] for code in result.reasons]
+    assert message[1] == "stalled"
+    assert message[0] in ("budget", "converged")
+    assert np.isfinite(result.scores[0])
     oips = reconstruct(model, "maps", steps=30, screened=16)
     assert oips.verdicts == ["responsive", "dead", "failed"]
 
@@ -167,15 +167,15 @@ def test_inactive_maps_are_reached_by_their_pre_activation_only(plant):
 @pytest.fixture
 def traces(monkeypatch):
     """One entry for each time that a step of the ascent is traced."""
-    found = []
+    result = []
     own = MapTargets.own_items
 
     def counted(*arguments):
-        found.append(1)
+        result.append(1)
         return own(*arguments)
 
     monkeypatch.setattr(MapTargets, "own_items", counted)
-    return found
+    return result
 
 
 def test_a_batch_that_shrinks_is_not_traced_again(small_model, traces):
@@ -186,9 +186,9 @@ def test_a_batch_that_shrinks_is_not_traced_again(small_model, traces):
     once = len(traces)
     assert once > 0
     noise, _ = Noise((16, 16, 1)).images(0, 0, np.arange(12))
-    found = climber.climb(noise, np.arange(12) % 6)
-    assert len(np.unique(found.steps)) > 2
-    assert (found.reasons == REASONS.index("converged")).any()
+    result = climber.climb(noise, np.arange(12) % 6)
+    assert len(np.unique(result.steps)) > 2
+    assert (result.reasons == REASONS.index("converged")).any()
     climber.climb(noise[:5], np.arange(5), "peak")
     assert len(traces) == once
 

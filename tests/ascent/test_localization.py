@@ -28,45 +28,45 @@ def planted():
 @pytest.fixture(scope="module")
 def images():
     """Faint noise; images 4 and 7 hold the pattern, 4 the stronger one."""
-    found = np.random.default_rng(0).normal(0, 0.05, (20, 14, 12, 1)).astype("float32")
-    found[4, 2:5, 6:9, 0] += 3 * PATTERN
-    found[7, 9:12, 1:4, 0] += 2 * PATTERN
-    return found
+    outcome = np.random.default_rng(0).normal(0, 0.05, (20, 14, 12, 1)).astype("float32")
+    outcome[4, 2:5, 6:9, 0] += 3 * PATTERN
+    outcome[7, 9:12, 1:4, 0] += 2 * PATTERN
+    return outcome
 
 
 def test_the_planted_pattern_is_found_where_it_is(planted, images):
-    found = oip.locate(planted, images, "maps", count=3, labels=np.arange(20) % 2, **QUICK)
-    assert found.images[0].tolist() == [4, 7, -1]
-    assert found.nodes[0, :2].tolist() == [[2, 6], [9, 1]]
-    assert found.boxes[0, 0].tolist() == [[2, 5], [6, 9]]
-    assert found.excited.tolist() == pytest.approx([0.1, 0.0, 0.1])
-    assert found.where[0, 2, 6] == found.where[0, 9, 1] == 0.5
-    assert np.isnan(found.responses[0, 2])
-    assert found.images[1].tolist() == [-1, -1, -1]
-    assert found.labels[0].tolist() == ["0", "1", ""]
-    assert found.match[0, 0] > 0.9
-    assert found.match_percentile[0, 0] == 100.0
-    assert np.isnan(found.match[1]).all()
-    np.testing.assert_array_equal(found.pixels[0, 0], images[4])
+    outcome = oip.locate(planted, images, "maps", count=3, labels=np.arange(20) % 2, **QUICK)
+    assert outcome.images[0].tolist() == [4, 7, -1]
+    assert outcome.nodes[0, :2].tolist() == [[2, 6], [9, 1]]
+    assert outcome.boxes[0, 0].tolist() == [[2, 5], [6, 9]]
+    assert outcome.excited.tolist() == pytest.approx([0.1, 0.0, 0.1])
+    assert outcome.where[0, 2, 6] == outcome.where[0, 9, 1] == 0.5
+    assert np.isnan(outcome.responses[0, 2])
+    assert outcome.images[1].tolist() == [-1, -1, -1]
+    assert outcome.labels[0].tolist() == ["0", "1", ""]
+    assert outcome.match[0, 0] > 0.9
+    assert outcome.match_percentile[0, 0] == 100.0
+    assert np.isnan(outcome.match[1]).all()
+    np.testing.assert_array_equal(outcome.pixels[0, 0], images[4])
 
 
 def test_the_strongest_are_those_of_all_responses(small_model, small_images):
     images = small_images[0]
-    found = oip.locate(small_model, images, "second", "0-20", count=5, patterns=False)
+    outcome = oip.locate(small_model, images, "second", "0-20", count=5, patterns=False)
     network = Network(small_model)
     layer = network.find("second")
     values = np.concatenate([part for _, part in map_blocks(network, images, layer)], 1)
-    for row, number in enumerate(found.maps):
+    for row, number in enumerate(outcome.maps):
         best = values[:, number].max(1)
-        wanted = np.argsort(-best, kind="stable")[:5]
-        wanted = [one if best[one] > 0 else -1 for one in wanted]
-        assert found.images[row].tolist() == wanted
-        for place, image in enumerate(wanted):
+        expected = np.argsort(-best, kind="stable")[:5]
+        expected = [item if best[item] > 0 else -1 for item in expected]
+        assert outcome.images[row].tolist() == expected
+        for index, image in enumerate(expected):
             if image >= 0:
                 node = np.unravel_index(values[image, number].argmax(), layer.size)
-                assert tuple(found.nodes[row, place]) == node
-        assert found.excited[row] == pytest.approx((best > 0).mean())
-        total = found.where[row].sum()
+                assert tuple(outcome.nodes[row, index]) == node
+        assert outcome.excited[row] == pytest.approx((best > 0).mean())
+        total = outcome.where[row].sum()
         assert total == pytest.approx(1.0 if (best > 0).any() else 0.0)
 
 
@@ -87,31 +87,31 @@ def test_maps_that_are_never_silent_have_places_below_zero():
     model.get_layer("maps").set_weights(
         [np.ones((3, 3, 1, 1), "float32"), np.array([-99.0], "float32")]
     )
-    found = oip.locate(
+    outcome = oip.locate(
         model, np.random.default_rng(0).random((4, 6, 6, 1)), "maps", count=2, **QUICK
     )
-    assert (found.images >= 0).all()
-    assert (found.responses < 0).all()
-    assert found.excited[0] == 0.0
+    assert (outcome.images >= 0).all()
+    assert (outcome.responses < 0).all()
+    assert outcome.excited[0] == 0.0
 
 
 def test_results_show_themselves_and_names_stay_text(planted, images):
-    found = oip.locate(
+    outcome = oip.locate(
         planted, images, "maps", count=2, labels=[0] * 20, classes=[HOSTILE], **QUICK
     )
     from dataclasses import replace
 
-    page = replace(found, layer=HOSTILE)._repr_html_()
+    page = replace(outcome, layer=HOSTILE)._repr_html_()
     assert HOSTILE not in page
     assert "&lt;img" in page
     assert "data:image/png" in page
-    assert len(found[2].plot().axes) == 3
-    assert [one.maps[0] for one in found] == [0, 1, 2]
-    told = found.to_dict()
-    assert told["maps"][0]["places"][0]["image"] == 4
-    assert told["maps"][1]["places"] == []
+    assert len(outcome[2].plot().axes) == 3
+    assert [item.maps[0] for item in outcome] == [0, 1, 2]
+    record = outcome.to_dict()
+    assert record["maps"][0]["places"][0]["image"] == 4
+    assert record["maps"][1]["places"] == []
     with pytest.raises(SettingsError, match="map of"):
-        found[9]
+        outcome[9]
 
 
 def test_maps_that_are_not_finite_are_no_silent_ones(planted, images):
@@ -120,35 +120,35 @@ def test_maps_that_are_not_finite_are_no_silent_ones(planted, images):
     model = keras.models.clone_model(planted)
     kernel, bias = planted.get_layer("maps").get_weights()
     model.get_layer("maps").set_weights([kernel, np.array([bias[0], bias[1], np.nan])])
-    found = oip.locate(model, images, "maps", count=2, **QUICK)
-    assert found.unusable.tolist() == [2]
-    assert np.isnan(found.excited).tolist() == [False, False, True]
-    assert found.images.tolist() == [[4, 7], [-1, -1], [-1, -1]]
-    told = found.to_dict()["maps"][2]
-    assert (told["excited"], told["where"], told["places"]) == (None, None, [])
-    assert "not finite" in found._repr_html_()
-    titles = [axes.get_title(loc="left") for axes in found.plot().axes]
+    outcome = oip.locate(model, images, "maps", count=2, **QUICK)
+    assert outcome.unusable.tolist() == [2]
+    assert np.isnan(outcome.excited).tolist() == [False, False, True]
+    assert outcome.images.tolist() == [[4, 7], [-1, -1], [-1, -1]]
+    record = outcome.to_dict()["maps"][2]
+    assert (record["excited"], record["where"], record["places"]) == (None, None, [])
+    assert "not finite" in outcome._repr_html_()
+    titles = [axes.get_title(loc="left") for axes in outcome.plot().axes]
     assert {"map 1: no image excites it", "map 2: responses are not finite"} <= set(titles)
-    titles = [axes.get_title() for axes in found.plot().axes]
+    titles = [axes.get_title() for axes in outcome.plot().axes]
     assert [f"maps:{number}, one node" in titles for number in range(3)] == [True, True, False]
 
 
 def test_lines_have_places_and_oips_of_nodes(lines):
     model, data = lines
-    found = oip.locate(model, data, "maps", [0, 1], count=2, **QUICK)
-    assert found.boxes.shape == (2, 2, 1, 2)
-    assert len(found.plot().axes) == 6
-    assert "data:image/png" in found._repr_html_()
-    assert "data:image/png" in found.patterns._repr_html_()
+    outcome = oip.locate(model, data, "maps", [0, 1], count=2, **QUICK)
+    assert outcome.boxes.shape == (2, 2, 1, 2)
+    assert len(outcome.plot().axes) == 6
+    assert "data:image/png" in outcome._repr_html_()
+    assert "data:image/png" in outcome.patterns._repr_html_()
     moved = oip.translation(model, "maps", [0], most=3, **QUICK)
     assert len(moved.plot().axes) == 3
-    for drawing in (found.plot(), moved.plot()):
+    for drawing in (outcome.plot(), moved.plot()):
         drawing.draw_without_rendering()
         for axes in drawing.axes:  # high enough to be seen
             assert axes.get_window_extent().height > 0.2 * axes.get_window_extent().width
-        told = drawing.get_suptitle()
-        assert told.count("\n") == 1
-        text = next(one for one in drawing.texts if one.get_text() == told)
+        record = drawing.get_suptitle()
+        assert record.count("\n") == 1
+        text = next(item for item in drawing.texts if item.get_text() == record)
         extent = text.get_window_extent()
         assert extent.x0 >= 0 and extent.x1 <= drawing.bbox.width
 
@@ -167,7 +167,7 @@ def lines():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "error", "message"),
     [
         ({"layer": "none"}, ModelError, "one of"),
         ({"maps": [3]}, SettingsError, "0 to 2"),
@@ -178,10 +178,10 @@ def lines():
         ({"steps": 0}, SettingsError, "steps"),
     ],
 )
-def test_bad_input_is_named(planted, images, change, error, words):
-    asked = {"images": images, "layer": "maps", **QUICK, **change}
-    with pytest.raises(error, match=words):
-        oip.locate(planted, asked.pop("images"), asked.pop("layer"), **asked)
+def test_bad_input_is_named(planted, images, change, error, message):
+    arguments = {"images": images, "layer": "maps", **QUICK, **change}
+    with pytest.raises(error, match=message):
+        oip.locate(planted, arguments.pop("images"), arguments.pop("layer"), **arguments)
 
 
 def test_more_images_than_fit_are_refused():

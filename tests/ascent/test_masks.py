@@ -38,10 +38,10 @@ def test_a_field_is_where_the_gradient_of_the_node_is(padding):
         with tf.GradientTape() as tape:
             tape.watch(images)
             value = tf.reduce_sum(model(images)[0, node[0], node[1]])
-        seen = tape.gradient(value, images).numpy()[0, ..., 0] != 0
-        wanted = np.zeros((20, 18), bool)
-        wanted[box_pixels(box, (20, 18))] = True
-        assert np.array_equal(seen, wanted)
+        visible = tape.gradient(value, images).numpy()[0, ..., 0] != 0
+        expected = np.zeros((20, 18), bool)
+        expected[box_pixels(box, (20, 18))] = True
+        assert np.array_equal(visible, expected)
 
 
 def test_a_layer_of_unknown_geometry_sees_the_whole_image():
@@ -52,11 +52,11 @@ def test_a_layer_of_unknown_geometry_sees_the_whole_image():
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30))
 def test_nodes_are_spread_with_the_centre_among_them(rows, columns, most):
     layer = SimpleNamespace(size=(rows, columns), name="layer")
-    found = spread_nodes(layer, most)
-    assert len(found) <= max(most, 1)
-    assert len({tuple(node) for node in found.tolist()}) == len(found)
-    assert list(central_node(layer)) in found.tolist()
-    assert np.array_equal(checked_nodes(layer, found.tolist()), found)
+    result = spread_nodes(layer, most)
+    assert len(result) <= max(most, 1)
+    assert len({tuple(node) for node in result.tolist()}) == len(result)
+    assert list(central_node(layer)) in result.tolist()
+    assert np.array_equal(checked_nodes(layer, result.tolist()), result)
 
 
 @pytest.mark.parametrize("nodes", [[[3, 0]], [[0]], [], [[0, -1]], [[0.5, 1]], [[0, 1], [2]]])
@@ -70,10 +70,10 @@ def two_inputs():
     from keras import layers
 
     keras.utils.set_random_seed(0)
-    pictures, others = layers.Input((9, 9, 1)), layers.Input((9, 9, 1))
+    pictures, rest = layers.Input((9, 9, 1)), layers.Input((9, 9, 1))
     left = layers.Conv2D(2, 3, name="left")(pictures)
-    right = layers.Conv2D(2, 3, name="right")(others)
-    return keras.Model([pictures, others], layers.Concatenate()([left, right]))
+    right = layers.Conv2D(2, 3, name="right")(rest)
+    return keras.Model([pictures, rest], layers.Concatenate()([left, right]))
 
 
 def with_classes(bias=0.0):
@@ -108,9 +108,9 @@ def test_an_objective_of_another_input_is_refused_also_beside_others():
 
 
 def test_an_objective_with_weights_of_zero_is_refused_also_beside_others():
-    for asked in (["class:1"], ["class:0", "class:1"], ["2*class:1"]):
+    for arguments in (["class:1"], ["class:0", "class:1"], ["2*class:1"]):
         with pytest.raises(SettingsError, match=r"class:1.*no gradient"):
-            oip.reconstruct(with_classes(), objective=asked, **QUICK)
+            oip.reconstruct(with_classes(), objective=arguments, **QUICK)
     assert len(oip.reconstruct(with_classes(), objective="class:0 - class:1", **QUICK)) == 1
 
 
@@ -123,8 +123,8 @@ def test_a_dead_map_keeps_no_other_from_being_located():
     with pytest.raises(SettingsError, match="node:0@3,3"):
         oip.reconstruct(model, "maps", objective=["node:1@3,3", "node:0@3,3"], **QUICK)
     images = np.random.default_rng(0).normal(size=(8, 9, 9, 1)).astype("float32")
-    found = oip.locate(model, images, "maps", count=2, **QUICK)
-    assert found.patterns.verdicts == ["dead", "responsive"]
+    result = oip.locate(model, images, "maps", count=2, **QUICK)
+    assert result.patterns.verdicts == ["dead", "responsive"]
 
 
 def test_an_objective_that_only_data_move_is_not_refused():
@@ -140,32 +140,32 @@ def test_an_objective_that_only_data_move_is_not_refused():
 
 def test_each_node_has_a_field_of_its_own(small_model):
     network = Network(small_model)
-    asked = ["node:3@0,0", "node:5@4,4", "map:3", "node:3@0,0 + node:5@0,0", "node:5@0,0"]
-    targets = ObjectiveTargets(network, [objective(one) for one in asked], "second")
-    seen = visible_masks(network, targets, 0)
-    assert seen.shape == (5, 16, 16)
+    arguments = ["node:3@0,0", "node:5@4,4", "map:3", "node:3@0,0 + node:5@0,0", "node:5@0,0"]
+    targets = ObjectiveTargets(network, [objective(item) for item in arguments], "second")
+    visible = visible_masks(network, targets, 0)
+    assert visible.shape == (5, 16, 16)
     corner = np.zeros((16, 16), bool)
     corner[:8, :8] = True  # 3 x 3, pooled, 3 x 3: a field of 8
-    for row, wanted in enumerate((corner, corner[::-1, ::-1], np.ones((16, 16), bool))):
-        assert np.array_equal(seen[row], wanted), asked[row]
-    assert np.array_equal(seen[3], corner)
-    assert np.array_equal(seen[4], corner)
+    for row, expected in enumerate((corner, corner[::-1, ::-1], np.ones((16, 16), bool))):
+        assert np.array_equal(visible[row], expected), arguments[row]
+    assert np.array_equal(visible[3], corner)
+    assert np.array_equal(visible[4], corner)
     maps = visible_masks(network, MapTargets(network, network.find("second")), 0)
     assert maps.shape == (1, 16, 16)
 
 
 def test_nodes_grown_together_keep_no_noise_outside_their_fields(small_model, small_images):
-    asked = ["node:3@0,0", "node:5@4,4"]
+    arguments = ["node:3@0,0", "node:5@4,4"]
     data = small_images[0][:40]
-    both = oip.reconstruct(small_model, "second", objective=asked, data=data, **QUICK)
+    both = oip.reconstruct(small_model, "second", objective=arguments, data=data, **QUICK)
     background = Network.of(small_model, images=data).inputs.background
     outside = np.ones((16, 16), bool)
     outside[:8, :8] = False
-    for one, unseen in zip(both, (outside, outside[::-1, ::-1]), strict=True):
-        kept = one.images[:, ~unseen].astype(float)
-        np.testing.assert_allclose(one.images[:, unseen] - background, 0, atol=1e-3)
+    for item, unseen in zip(both, (outside, outside[::-1, ::-1]), strict=True):
+        kept = item.images[:, ~unseen].astype(float)
+        np.testing.assert_allclose(item.images[:, unseen] - background, 0, atol=1e-3)
         np.testing.assert_allclose(kept.mean((1, 2)), 0, atol=2e-3)
         np.testing.assert_allclose(kept.std((1, 2)), 1, atol=2e-3)
-    for row, expression in enumerate(asked):
+    for row, expression in enumerate(arguments):
         alone = oip.reconstruct(small_model, "second", objective=expression, data=data, **QUICK)
         assert both.data_scores[row] == pytest.approx(alone.data_scores[0], rel=1e-4)

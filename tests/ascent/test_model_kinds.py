@@ -115,7 +115,7 @@ def test_every_kind_of_model_is_climbed_and_left_as_it_was(name):
     model = build(name)
     before = [np.array(weight) for weight in model.get_weights()]
     network = oip.Network(model)
-    layer = next(one for one in reversed(network.layers) if "last" in one.name)
+    layer = next(item for item in reversed(network.layers) if "last" in item.name)
     oips = oip.reconstruct(network, layer.name, **QUICK)
     assert len(oips) == layer.maps
     assert set(oips.verdicts) <= {"responsive", "revived", "dead"}
@@ -155,13 +155,13 @@ def test_channels_first_is_the_same_network():
     from keras import layers
 
     def build(shape, layout):
-        told = {"activation": "relu", "data_format": layout}
+        record = {"activation": "relu", "data_format": layout}
         return keras.Sequential(
             [
                 layers.Input(shape),
-                layers.Conv2D(4, 3, **told),
+                layers.Conv2D(4, 3, **record),
                 layers.MaxPooling2D(data_format=layout),
-                layers.Conv2D(4, 3, name="last", **told),
+                layers.Conv2D(4, 3, name="last", **record),
             ]
         )
 
@@ -173,9 +173,9 @@ def test_channels_first_is_the_same_network():
         first(np.zeros((1, 2, 12, 15), "float32"))
     except (tf.errors.OpError, NotImplementedError):
         pytest.skip("this TensorFlow convolves channels first on other devices only")
-    found = [oip.reconstruct(model, "last", **QUICK) for model in (plain, first)]
-    assert found[0].images.shape == found[1].images.shape == (4, 2, 12, 15, 2)
-    np.testing.assert_allclose(found[1].scores, found[0].scores, rtol=1e-3)
+    result = [oip.reconstruct(model, "last", **QUICK) for model in (plain, first)]
+    assert result[0].images.shape == result[1].images.shape == (4, 2, 12, 15, 2)
+    np.testing.assert_allclose(result[1].scores, result[0].scores, rtol=1e-3)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
@@ -229,7 +229,7 @@ def test_three_ranges_of_one_network_give_the_same_pictures():
 
     keras.utils.set_random_seed(4)
     kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 6)).astype("float32")
-    found = []
+    result = []
     for scale, centre in ((255.0, 0.3 * 255), (1.0, 0.3), (1 / 0.2, 0.0)):
         model = keras.Sequential(
             [layers.Input((15, 15, 1)), layers.Conv2D(6, 3, activation="relu", name="last")]
@@ -240,10 +240,12 @@ def test_three_ranges_of_one_network_give_the_same_pictures():
         network.inputs = network.inputs.with_statistics((centre,), spread)
         shift = (centre / scale) * kernel.sum((0, 1, 2))
         model.layers[0].set_weights([kernel / scale, -shift.astype("float32")])
-        found.append(oip.reconstruct(network, "last", **QUICK))
-    for other in found[1:]:
-        np.testing.assert_allclose(other.scores, found[0].scores, rtol=5e-3)
-        left, right = (one.images[:, 0].astype(float).reshape(6, -1) for one in (found[0], other))
+        result.append(oip.reconstruct(network, "last", **QUICK))
+    for other in result[1:]:
+        np.testing.assert_allclose(other.scores, result[0].scores, rtol=5e-3)
+        left, right = (
+            item.images[:, 0].astype(float).reshape(6, -1) for item in (result[0], other)
+        )
         assert ((left * right).mean(1)).min() > 0.99
 
 
@@ -256,7 +258,7 @@ def test_data_alone_settle_mean_and_deviation():
     kernel = random.normal(size=(3, 3, 1, 4)).astype("float32")
     base = random.random((40, 12, 12, 1)).astype("float32")
     base *= np.linspace(0, 1, 12, dtype="float32")[:, None]
-    found = []
+    result = []
     for scale, centre in ((1.0, 0.0), (255.0, 0.0), (5.0, 0.3)):
         model = keras.Sequential(
             [layers.Input((12, 12, 1)), layers.Conv2D(4, 3, activation="relu", name="last")]
@@ -264,13 +266,13 @@ def test_data_alone_settle_mean_and_deviation():
         bias = centre * kernel.sum((0, 1, 2)) - 0.3
         model.layers[0].set_weights([kernel / scale, bias])
         data = (base - centre) * scale
-        found.append(oip.reconstruct(model, "last", data=data, **QUICK))
-    for oips in found:
-        assert oips.verdicts == found[0].verdicts
+        result.append(oip.reconstruct(model, "last", data=data, **QUICK))
+    for oips in result:
+        assert oips.verdicts == result[0].verdicts
         assert "failed" not in oips.verdicts
-        np.testing.assert_allclose(oips.scores, found[0].scores, rtol=5e-3)
-        np.testing.assert_allclose(oips.data_scores, found[0].data_scores, rtol=5e-3)
-        left, right = (one.images[:, 0].astype(float).reshape(4, -1) for one in (found[0], oips))
+        np.testing.assert_allclose(oips.scores, result[0].scores, rtol=5e-3)
+        np.testing.assert_allclose(oips.data_scores, result[0].data_scores, rtol=5e-3)
+        left, right = (item.images[:, 0].astype(float).reshape(4, -1) for item in (result[0], oips))
         assert ((left * right).mean(1)).min() > 0.99
 
 
@@ -286,10 +288,10 @@ def test_a_layer_that_belongs_to_another_input_is_refused():
     import keras
     from keras import layers
 
-    pictures, others = layers.Input((9, 9, 1)), layers.Input((9, 9, 1))
+    pictures, rest = layers.Input((9, 9, 1)), layers.Input((9, 9, 1))
     left = layers.Conv2D(2, 3, name="left")(pictures)
-    right = layers.Conv2D(2, 3, name="right")(others)
-    model = keras.Model([pictures, others], layers.Concatenate()([left, right]))
+    right = layers.Conv2D(2, 3, name="right")(rest)
+    model = keras.Model([pictures, rest], layers.Concatenate()([left, right]))
     assert len(oip.reconstruct(model, "left", **QUICK)) == 2
     with pytest.raises(ModelError, match="gradient"):
         oip.reconstruct(model, "right", **QUICK)
@@ -320,12 +322,12 @@ def test_memory_does_not_grow_with_the_maps():
 
     targets = MapTargets(network, network.find("last"))
     ascent = Ascent(network, targets, ascent_settings(steps=4, screened=16))
-    held = []
+    memory = []
     for first in range(0, 1088, 64):
         ascent.grow(np.arange(first, first + 64))
         gc.collect()
-        held.append(resident())
-    assert max(held[2:]) - held[1] < 60
+        memory.append(resident())
+    assert max(memory[2:]) - memory[1] < 60
 
 
 SIDES = {
@@ -358,8 +360,8 @@ def test_networks_of_keras_are_listed_and_climbed(name):
         keras.layers.DepthwiseConv2D,
         keras.layers.SeparableConv2D,
     )
-    wanted = [layer.name for layer in flat(model) if isinstance(layer, kernels)]
-    assert sorted(layer.name.split("/")[-1] for layer in network.layers) == sorted(wanted)
+    expected = [layer.name for layer in flat(model) if isinstance(layer, kernels)]
+    assert sorted(layer.name.split("/")[-1] for layer in network.layers) == sorted(expected)
     for index in (0, len(network.layers) // 2, len(network.layers) - 1):
         layer = network.layers[index]
         oips = oip.reconstruct(

@@ -38,18 +38,18 @@ def test_noise_that_is_kept_is_the_same_noise_drawn_once(monkeypatch):
     drawn = []
     draw = Noise.images
 
-    def counted(self, seed, layer, starts, *others):
+    def counted(self, seed, layer, starts, *rest):
         drawn.extend(starts.tolist())
-        return draw(self, seed, layer, starts, *others)
+        return draw(self, seed, layer, starts, *rest)
 
     monkeypatch.setattr(Noise, "images", counted)
-    asked = np.array([5, 0, 5, 2, 0])
+    arguments = np.array([5, 0, 5, 2, 0])
     for budget, times in ((1 << 20, 3), (2 * 4 * 144, 4), (1, 5)):
         kept = NoiseCache(noise, 3, 1, budget)
         drawn.clear()
-        assert np.array_equal(kept.images(asked), images[asked])
+        assert np.array_equal(kept.images(arguments), images[arguments])
         assert len(drawn) == times
-        assert np.array_equal(kept.weights(asked), weights[asked])
+        assert np.array_equal(kept.weights(arguments), weights[arguments])
     assert len(NoiseCache(noise, 3, 1).images(np.array([], int))) == 0
 
 
@@ -75,13 +75,13 @@ def test_no_white_and_tilt_weigh_as_they_say():
 
 def test_weights_can_be_written_out():
     grids, random = (28, 14, 7, 3), np.random.default_rng(0)
-    found = octave_weights("weights:1,0.5,0,0.5", grids, random)
-    assert found.tolist() == [0.5, 0.25, 0.0, 0.25]
+    result = octave_weights("weights:1,0.5,0,0.5", grids, random)
+    assert result.tolist() == [0.5, 0.25, 0.0, 0.25]
     assert octave_weights("weights:1e308,1e308,0,0", grids, random).tolist() == [0.5, 0.5, 0, 0]
     written = Noise((28, 28, 1), "weights:0,0,2,0").images(0, 0, np.arange(3))
     single = Noise((28, 28, 1), "single:7").images(0, 0, np.arange(3))
-    for one, other in zip(written, single, strict=True):
-        assert np.array_equal(one, other)
+    for item, other in zip(written, single, strict=True):
+        assert np.array_equal(item, other)
 
 
 @pytest.mark.parametrize(

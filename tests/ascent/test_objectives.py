@@ -33,7 +33,7 @@ def values(network, images, *expressions, layer=None):
     """(n, objectives) after the activation."""
     import tensorflow as tf
 
-    targets = ObjectiveTargets(network, [objective(one) for one in expressions], layer)
+    targets = ObjectiveTargets(network, [objective(item) for item in expressions], layer)
     return targets.all_items(network.feed(tf.constant(images))).post.numpy()
 
 
@@ -101,13 +101,13 @@ def test_arithmetic_is_that_of_sums(parts, factor):
 
 
 def test_sum_takes_objectives_and_other_things_are_no_operands():
-    one, other = objective("map:1"), objective("map:2")
-    assert str(sum([one, other])) == "map:1 + map:2"
-    for wrong in (lambda: one / "a", lambda: one - 1, lambda: 1 + one, lambda: one + "map:2"):
+    item, other = objective("map:1"), objective("map:2")
+    assert str(sum([item, other])) == "map:1 + map:2"
+    for wrong in (lambda: item / "a", lambda: item - 1, lambda: 1 + item, lambda: item + "map:2"):
         with pytest.raises(TypeError, match="unsupported operand"):
             wrong()
     with pytest.raises(SettingsError, match="zero"):
-        one / 0
+        item / 0
 
 
 def test_values_obey_the_identities(network, images):
@@ -138,7 +138,7 @@ def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
     weights = np.zeros(70)
     weights[4], weights[6] = 3.0, 4.0
     np.save(tmp_path / "d.npy", weights)
-    found = values(
+    result = values(
         network,
         images,
         "map:4",
@@ -146,24 +146,24 @@ def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
         f"direction:{tmp_path / 'd.npy'}",
         layer="second",
     )
-    np.testing.assert_allclose(found[:, 0], second[..., 4].mean((1, 2)), rtol=1e-4)
-    np.testing.assert_allclose(found[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result[:, 0], second[..., 4].mean((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(result[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
     along = 0.6 * second[..., 4] + 0.8 * second[..., 6]
-    np.testing.assert_allclose(found[:, 2], along.mean((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(result[:, 2], along.mean((1, 2)), rtol=1e-4)
     everything = MapTargets(network, network.find("second")).all_items(
         network.feed(tf.constant(images))
     )
-    np.testing.assert_allclose(found[:, 0], everything.post.numpy()[:, 4], rtol=1e-5)
+    np.testing.assert_allclose(result[:, 0], everything.post.numpy()[:, 4], rtol=1e-5)
 
 
 def test_softmax_is_undone_in_a_class_and_kept_in_a_unit(network, images, small_model):
     dense = small_model.layers[-1]
     logits = values(network, images, *(f"class:{k}" for k in range(4)))
     probabilities = values(network, images, *(f"unit:{k}" for k in range(4)), layer=dense.name)
-    wanted = small_model(images).numpy()
-    np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
+    expected = small_model(images).numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     powers = np.exp(logits - logits.max(1, keepdims=True))
-    np.testing.assert_allclose(powers / powers.sum(1, keepdims=True), wanted, atol=1e-5)
+    np.testing.assert_allclose(powers / powers.sum(1, keepdims=True), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("end", ["softmax layer", "activation layer", "sigmoid", "linear"])
@@ -182,29 +182,29 @@ def test_logits_of_any_ending(end):
     batch = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
     dense = next(layer for layer in model.layers if isinstance(layer, layers.Dense))
     kernel, bias = dense.get_weights()
-    wanted = batch.reshape(4, -1) @ kernel + bias
-    found = values(Network(model), batch, "class:0", "class:1", "class:2")
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    expected = batch.reshape(4, -1) @ kernel + bias
+    result = values(Network(model), batch, "class:0", "class:1", "class:2")
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_images_grow_for_objectives(small_model, small_images):
     data = small_images[0]
-    found = oip.reconstruct(
+    result = oip.reconstruct(
         small_model,
         "second",
         objective=["map:3 - map:5", "class:1", "-class:1"],
         data=data,
         **QUICK,
     )
-    assert found.objectives == ("map:3 - map:5", "class:1", "-class:1")
-    assert found.images.shape == (3, 2, 16, 16, 1)
-    assert found[1].label == "class:1"
-    assert found[1].evidence()["objective"] == "class:1"
-    assert np.all(found.scores[:, 0] > found.screened_scores)
-    assert found.verdicts == ["responsive"] * 3
+    assert result.objectives == ("map:3 - map:5", "class:1", "-class:1")
+    assert result.images.shape == (3, 2, 16, 16, 1)
+    assert result[1].label == "class:1"
+    assert result[1].evidence()["objective"] == "class:1"
+    assert np.all(result.scores[:, 0] > result.screened_scores)
+    assert result.verdicts == ["responsive"] * 3
     network = Network(small_model)
-    again = values(network, found.pixels[:, 0], *found.objectives, layer="second")
-    np.testing.assert_allclose(np.diagonal(again), found.scores[:, 0], rtol=0.02, atol=0.02)
+    repeated = values(network, result.pixels[:, 0], *result.objectives, layer="second")
+    np.testing.assert_allclose(np.diagonal(repeated), result.scores[:, 0], rtol=0.02, atol=0.02)
 
 
 def test_what_is_not_finite_fails_alone(small_model, images):
@@ -216,11 +216,11 @@ def test_what_is_not_finite_fails_alone(small_model, images):
     for wrong in (np.nan, np.inf):
         bias[4] = wrong
         broken.get_layer("first").set_weights([kernel, bias])
-        asked = ("map:3", "map:4", "map:3 - map:4", "2 * map:5 + map:3")
-        found = values(Network(broken), images, *asked, layer="first")
-        plain = values(Network(small_model), images, *asked, layer="first")
-        assert np.isnan(found[:, [1, 2]]).all()
-        np.testing.assert_allclose(found[:, [0, 3]], plain[:, [0, 3]], rtol=1e-5)
+        arguments = ("map:3", "map:4", "map:3 - map:4", "2 * map:5 + map:3")
+        result = values(Network(broken), images, *arguments, layer="first")
+        plain = values(Network(small_model), images, *arguments, layer="first")
+        assert np.isnan(result[:, [1, 2]]).all()
+        np.testing.assert_allclose(result[:, [0, 3]], plain[:, [0, 3]], rtol=1e-5)
 
 
 def test_one_map_as_an_objective_is_that_map(small_model):
@@ -237,13 +237,13 @@ def test_one_map_as_an_objective_is_that_map(small_model):
 
 
 def test_minimising_ends_below_every_start(small_model):
-    found = oip.reconstruct(small_model, "first", objective="-map:2", **QUICK)
-    assert found.scores[0, 0] >= found.screened_scores[0]
-    assert found.scores[0, 0] <= 0
+    result = oip.reconstruct(small_model, "first", objective="-map:2", **QUICK)
+    assert result.scores[0, 0] >= result.screened_scores[0]
+    assert result.scores[0, 0] <= 0
 
 
 @pytest.mark.parametrize(
-    ("expression", "layer", "error", "words"),
+    ("expression", "layer", "error", "message"),
     [
         ("map:3", None, SettingsError, "name of a layer"),
         ("map:70", "second", SettingsError, "0 to 69"),
@@ -260,8 +260,8 @@ def test_minimising_ends_below_every_start(small_model):
         ("map:3 - map:3", "second", SettingsError, "depends on the input"),
     ],
 )
-def test_objectives_that_do_not_fit_the_model(small_model, expression, layer, error, words):
-    with pytest.raises(error, match=words):
+def test_objectives_that_do_not_fit_the_model(small_model, expression, layer, error, message):
+    with pytest.raises(error, match=message):
         oip.reconstruct(small_model, layer, objective=expression, **QUICK)
 
 

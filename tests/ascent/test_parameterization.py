@@ -37,9 +37,9 @@ def test_a_fourier_step_is_the_gradient_with_respect_to_scaled_coefficients(shap
     axes = tuple(range(1, len(shape) - 1))
     full = np.sqrt(sum(f**2 for f in np.meshgrid(*map(np.fft.fftfreq, sides), indexing="ij")))
     full = np.maximum(full, 1 / max(sides)) ** -1.0
-    wanted = np.fft.ifftn(np.fft.fftn(slope, axes=axes) * full[..., None], axes=axes).real
-    wanted /= np.sqrt((wanted**2).mean(axis=tuple(range(1, len(shape))), keepdims=True))
-    np.testing.assert_allclose(moved.numpy() - images, wanted, atol=1e-4)
+    expected = np.fft.ifftn(np.fft.fftn(slope, axes=axes) * full[..., None], axes=axes).real
+    expected /= np.sqrt((expected**2).mean(axis=tuple(range(1, len(shape))), keepdims=True))
+    np.testing.assert_allclose(moved.numpy() - images, expected, atol=1e-4)
 
 
 def test_phases_keep_the_magnitudes_and_follow_the_gradient():
@@ -93,22 +93,22 @@ def test_the_fourier_preset_does_without_data_once_bands_stay_as_they_are():
 
 def test_presets_do_what_they_are_for(small_model, small_images):
     data = small_images[0]
-    found = {
+    result = {
         preset: oip.reconstruct(
             small_model, "second", maps=range(12), data=data, preset=preset, **QUICK
         )
         for preset in ("default", "author", "fourier", "maco")
     }
-    for oips in found.values():
-        seen = oips.images[:, 0].astype(float)[:, oips.visible]
-        np.testing.assert_allclose(seen.std((1, 2)), 1, rtol=0.01)
+    for oips in result.values():
+        view = oips.images[:, 0].astype(float)[:, oips.visible]
+        np.testing.assert_allclose(view.std((1, 2)), 1, rtol=0.01)
         alive = oips.scores[:, 0] > 0
         assert np.all(oips.scores[alive, 0] >= oips.screened_scores[alive] * 0.99)
-    power = {name: power_above(oips.images[:, 0], 0.25) for name, oips in found.items()}
+    power = {name: power_above(oips.images[:, 0], 0.25) for name, oips in result.items()}
     assert power["fourier"] < 0.5 * power["author"]
     assert power["default"] < power["author"]
-    spectra = np.abs(np.fft.fft2(found["maco"].images[:, 0, ..., 0].astype(float)))
+    spectra = np.abs(np.fft.fft2(result["maco"].images[:, 0, ..., 0].astype(float)))
     spread = spectra.std(0) / spectra.mean(0)
     assert np.median(spread) < 0.2  # all of them have the magnitudes of the data
-    wide = np.abs(np.fft.fft2(found["default"].images[:, 0, ..., 0].astype(float)))
+    wide = np.abs(np.fft.fft2(result["default"].images[:, 0, ..., 0].astype(float)))
     assert np.median(wide.std(0) / wide.mean(0)) > 0.3

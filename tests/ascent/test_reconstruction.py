@@ -19,12 +19,12 @@ def test_every_map_of_a_layer_has_an_oip_with_evidence(small_model, small_images
     assert oips.images.shape == (70, 4, 16, 16, 1)
     assert oips.maps.tolist() == list(range(70))
     assert np.all(np.diff(oips.scores, axis=1) <= 0)
-    for one in oips:
-        told = one.evidence()
-        assert told["verdict"] == one.verdict
-        assert (told["score"] > 0) == (one.verdict != "dead")
-        if one.verdict == "reachable-only":
-            assert told["data_active"] == 0
+    for item in oips:
+        record = item.evidence()
+        assert record["verdict"] == item.verdict
+        assert (record["score"] > 0) == (item.verdict != "dead")
+        if item.verdict == "reachable-only":
+            assert record["data_active"] == 0
     excitable = oips.data_active > 0
     assert np.mean(oips.scores[excitable, 0] > oips.data_scores[excitable]) > 0.95
 
@@ -39,9 +39,9 @@ def test_pixels_are_in_the_models_units(small_model):
 
 def test_a_part_agrees_with_the_whole(small_model):
     whole = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
-    again = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
+    repeated = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
     part = oip.reconstruct(small_model, "second", maps=[66, 69], **QUICK)
-    assert np.array_equal(whole.images, again.images)
+    assert np.array_equal(whole.images, repeated.images)
     for number in (66, 69):
         assert part[number].verdict == whole[number].verdict
         assert part[number].score == pytest.approx(whole[number].score, rel=0.01)
@@ -52,14 +52,14 @@ def test_a_map_is_converged_when_its_last_steps_gain_little():
     rising, flat, zero = steps / 60.0, 1 - 0.5 ** (steps / 2), 0.0 * steps
     retired = np.where(steps < 40, flat, np.nan)
     traces = np.stack([rising, flat, zero, retired])
-    found = converged(traces, np.array([60, 60, 60, 40]), 20, np.ones(4, bool))
-    assert found.tolist() == [False, True, False, True]
+    result = converged(traces, np.array([60, 60, 60, 40]), 20, np.ones(4, bool))
+    assert result.tolist() == [False, True, False, True]
     assert not converged(traces[:, :11], np.full(4, 10), 20, np.ones(4, bool)).any()
 
 
 def test_shards_are_aligned():
-    found = dict(aligned_blocks(np.array([0, 5, 63, 64, 200])))
-    assert {number: maps.tolist() for number, maps in found.items()} == {
+    result = dict(aligned_blocks(np.array([0, 5, 63, 64, 200])))
+    assert {number: maps.tolist() for number, maps in result.items()} == {
         0: [0, 5, 63],
         1: [64],
         3: [200],
@@ -122,9 +122,9 @@ def test_a_map_that_starts_do_not_reach_grows_from_the_data():
     )
     pattern = np.random.default_rng(1).normal(size=(8, 8)).astype("float32")
     pattern = (pattern - pattern.mean()) / pattern.std()
-    one = np.ones((1, 1, 1, 1), "float32")
+    item = np.ones((1, 1, 1, 1), "float32")
     model.get_layer("gate").set_weights([pattern[..., None, None], np.array([-50.0], "float32")])
-    model.get_layer("map").set_weights([one, np.array([-0.1], "float32")])
+    model.get_layer("map").set_weights([item, np.array([-0.1], "float32")])
     oips = oip.reconstruct(model, "map", data=pattern[None, ..., None], **QUICK)
     assert oips.scores[0, 0] > 0
     assert (oips.starts == -1).all()
@@ -209,9 +209,9 @@ def test_a_saturated_sigmoid_is_flagged():
     ],
 )
 def test_bad_input_is_named(small_model, change, error, word):
-    asked = {"model": small_model, "layer": "second", "maps": [1], **change}
+    arguments = {"model": small_model, "layer": "second", "maps": [1], **change}
     with pytest.raises(error, match=word):
-        oip.reconstruct(asked.pop("model"), asked.pop("layer"), **asked)
+        oip.reconstruct(arguments.pop("model"), arguments.pop("layer"), **arguments)
     assert issubclass(error, OipError)
 
 
@@ -253,8 +253,8 @@ def test_bands_in_blue_green_red_are_shown_the_other_way_round():
     swapped = oip.reconstruct(network, "@0", **QUICK)
     assert swapped.bgr
     picture = np.asarray(swapped[0].show(enhance=False))
-    wanted = (swapped[0].image - swapped[0].image.min()) / np.ptp(swapped[0].image) * 255
-    np.testing.assert_allclose(picture, wanted[..., ::-1], atol=1)
+    expected = (swapped[0].image - swapped[0].image.min()) / np.ptp(swapped[0].image) * 255
+    np.testing.assert_allclose(picture, expected[..., ::-1], atol=1)
 
 
 def test_a_network_is_used_as_it_is(small_model):

@@ -30,10 +30,10 @@ def test_slopes_are_gradients(shape):
 
 def test_likeness_is_one_for_moved_copies_and_less_for_others():
     random = np.random.default_rng(0)
-    one, other = (np.abs(random.normal(size=(1, 12, 5))) for _ in range(2))
+    item, other = (np.abs(random.normal(size=(1, 12, 5))) for _ in range(2))
     other[..., :3] = 0
-    moved = np.roll(one, 3, axis=1)
-    features = np.concatenate([one, moved, other, one]).astype("float32")
+    moved = np.roll(item, 3, axis=1)
+    features = np.concatenate([item, moved, other, item]).astype("float32")
     alike = likeness(features, np.array([0, 0, 1, 2])).numpy()
     assert alike[:2] == pytest.approx([1, 1], abs=1e-5)
     assert alike[2:] == pytest.approx([0, 0])  # alone in their group
@@ -86,18 +86,18 @@ def test_blur_is_scipys(sigma):
     from scipy.ndimage import gaussian_filter
 
     images = np.random.default_rng(0).normal(size=(2, 14, 11, 3)).astype("float32")
-    found = blurred(images, sigma, blur_radius(sigma)).numpy()
-    wanted = gaussian_filter(
+    result = blurred(images, sigma, blur_radius(sigma)).numpy()
+    expected = gaussian_filter(
         images, (0, sigma, sigma, 0), mode="reflect", radius=blur_radius(sigma)
     )
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_blur_of_nothing_and_of_short_sides_leaves_images_as_they_are():
     images = np.random.default_rng(0).normal(size=(2, 2, 11, 1)).astype("float32")
     np.testing.assert_allclose(blurred(images, 0.0, 2).numpy(), images, atol=1e-6)
-    seen = blurred(images, 0.5, 2).numpy()
-    np.testing.assert_allclose(seen.mean(2), images.mean(2), atol=0.2)
+    visible = blurred(images, 0.5, 2).numpy()
+    np.testing.assert_allclose(visible.mean(2), images.mean(2), atol=0.2)
 
 
 def test_a_blur_that_ends_leaves_finer_images(small_model):

@@ -29,7 +29,7 @@ def test_files_keep_the_names_that_they_have(preset):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"parametrization": "fourier"}, "Did you mean 'parameterization'"),
         ({"parameterization": "wavelets"}, "pixels, fourier, phase"),
@@ -37,6 +37,6 @@ def test_files_keep_the_names_that_they_have(preset):
         ({"rate": 0.0}, "rate"),
     ],
 )
-def test_bad_settings_are_named(changes, words):
-    with pytest.raises(SettingsError, match=words):
+def test_bad_settings_are_named(changes, message):
+    with pytest.raises(SettingsError, match=message):
         ascent_settings(**changes)

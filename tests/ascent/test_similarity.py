@@ -26,27 +26,27 @@ def brute(left, right, reach):
 def test_similarity_is_that_of_the_plain_loops():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(3, 7, 6, 2)), random.normal(size=(2, 7, 6, 2))
-    found = image_similarity(left, right, (2, 2))
+    result = image_similarity(left, right, (2, 2))
     for row in range(3):
         for column in range(2):
-            wanted = brute(left[row], right[column], 2)
-            assert found[row, column] == pytest.approx(wanted, abs=1e-5)
+            expected = brute(left[row], right[column], 2)
+            assert result[row, column] == pytest.approx(expected, abs=1e-5)
 
 
 def test_far_shifts_are_all_tried_and_agree_with_the_plain_loops():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(2, 3, 11, 9, 2)), random.normal(size=(2, 4, 11, 9, 2))
-    found = image_similarity(left, right, (7, 5))
-    assert found.shape == (2, 3, 4)
-    for group, row, column in np.ndindex(found.shape):
+    result = image_similarity(left, right, (7, 5))
+    assert result.shape == (2, 3, 4)
+    for group, row, column in np.ndindex(result.shape):
         shifted = [
             (np.pad(left[group, row], ((7, 7), (5, 5), (0, 0)))[y : y + 11, x : x + 9])
             for y in range(15)
             for x in range(11)
         ]
         norms = np.linalg.norm(left[group, row]) * np.linalg.norm(right[group, column])
-        wanted = max(float((one * right[group, column]).sum()) for one in shifted) / norms
-        assert found[group, row, column] == pytest.approx(wanted, abs=1e-5)
+        expected = max(float((item * right[group, column]).sum()) for item in shifted) / norms
+        assert result[group, row, column] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_patch_moved_by_any_shift_within_a_far_reach_is_the_same_patch():
@@ -54,17 +54,17 @@ def test_a_patch_moved_by_any_shift_within_a_far_reach_is_the_same_patch():
     image[0, 30:60, 30:60] = np.random.default_rng(0).normal(size=(30, 30, 1))
     for axis in (1, 2):
         moved = np.concatenate([np.roll(image, step, axis) for step in range(18)])
-        found = image_similarity(image, moved, (16, 16))[0]
-        assert found[:17].min() > 0.99
-        assert found[17] < 0.5
+        result = image_similarity(image, moved, (16, 16))[0]
+        assert result[:17].min() > 0.99
+        assert result[17] < 0.5
     assert image_similarity(image, np.roll(image, (-13, 16), (1, 2)), (16, 16))[0, 0] > 0.99
 
 
 def test_far_shifts_of_lines_and_of_images_that_are_empty():
     line = np.random.default_rng(0).normal(size=(3, 40, 2))
     line[:, 30:] = 0.0
-    found = image_similarity(line, np.roll(line, 7, 1), (9,))
-    np.testing.assert_allclose(np.diagonal(found), 1.0, atol=1e-5)
+    result = image_similarity(line, np.roll(line, 7, 1), (9,))
+    np.testing.assert_allclose(np.diagonal(result), 1.0, atol=1e-5)
     assert image_similarity(line, np.zeros_like(line), (9,)).max() == 0.0
 
 
@@ -92,16 +92,16 @@ def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
     images[1, 2:] = images[1, 2] + 0.05 * images[1, 2:]
     alive = np.ones(20, bool)
     alive[7] = False
-    found = start_stability(images, alive, (1, 1), seed=0, layer=0)
-    assert found.within[0] > 0.9
-    assert found.percentile[0] == 100.0
-    assert 20 < np.median(found.percentile[2:][alive[2:]]) <= 100
-    assert found.within[2:][alive[2:]].max() < 0.5
-    assert np.isnan(found.within[7])
-    assert found.n_null.tolist() == [18 if one else 0 for one in alive]
-    assert found.clusters[0].tolist() == [0, 0, 0, 0]
-    assert found.clusters[1][2] == found.clusters[1][3] == 0
-    assert found.medoids[0].sum() == 1
+    result = start_stability(images, alive, (1, 1), seed=0, layer=0)
+    assert result.within[0] > 0.9
+    assert result.percentile[0] == 100.0
+    assert 20 < np.median(result.percentile[2:][alive[2:]]) <= 100
+    assert result.within[2:][alive[2:]].max() < 0.5
+    assert np.isnan(result.within[7])
+    assert result.n_null.tolist() == [18 if item else 0 for item in alive]
+    assert result.clusters[0].tolist() == [0, 0, 0, 0]
+    assert result.clusters[1][2] == result.clusters[1][3] == 0
+    assert result.medoids[0].sum() == 1
     few = start_stability(images[:5], alive[:5], (1, 1), seed=0, layer=0)
     assert np.isnan(few.percentile).all()
     single = start_stability(images[:, :1], alive, (1, 1), seed=0, layer=0)
@@ -111,12 +111,12 @@ def test_stable_maps_stand_out_from_the_null_and_unstable_ones_do_not():
 def test_one_start_is_compared_with_nothing():
     images = np.random.default_rng(0).normal(size=(12, 1, 6, 6, 1))
     alive = np.arange(12) > 0
-    found = start_stability(images, alive, (1, 1), 0, 0)
-    assert np.isnan(found.within).all()
-    assert np.isnan(found.percentile).all()
-    assert not found.n_null.any()
-    assert found.clusters[:, 0].tolist() == [-1] + [0] * 11
-    assert found.medoids[:, 0].tolist() == alive.tolist()
+    result = start_stability(images, alive, (1, 1), 0, 0)
+    assert np.isnan(result.within).all()
+    assert np.isnan(result.percentile).all()
+    assert not result.n_null.any()
+    assert result.clusters[:, 0].tolist() == [-1] + [0] * 11
+    assert result.medoids[:, 0].tolist() == alive.tolist()
 
 
 def brute_surface(left, right):
@@ -145,9 +145,9 @@ def test_the_peak_is_the_shift(shift):
     image[6:9, 5:9, 0] = np.random.default_rng(1).normal(size=(3, 4))
     moved = np.roll(image, shift, (0, 1))
     surface = correlations(image, moved)
-    value, found = peak(surface)
+    value, result = peak(surface)
     assert value == pytest.approx(1.0)
-    assert tuple(found) == shift
+    assert tuple(result) == shift
     assert peak_near(surface, np.array(shift) + 1, 1) == pytest.approx(1.0)
     assert peak_near(surface, np.array(shift) + 3, 1) < 0.99
 

@@ -25,12 +25,12 @@ def test_without_transforms_there_is_none():
 
 
 def test_jitter_has_mean_zero_and_reaches_its_bounds():
-    seen = look(60, jitter=2)
-    places = np.array([np.unravel_index(one[..., 0].argmax(), (20, 20)) for one in seen]) - 10
-    assert np.array_equal(places[::2], -places[1::2])
-    assert places.min() == -2
-    assert places.max() == 2
-    assert np.allclose(seen.sum((1, 2, 3)), 1)
+    visible = look(60, jitter=2)
+    indices = np.array([np.unravel_index(item[..., 0].argmax(), (20, 20)) for item in visible]) - 10
+    assert np.array_equal(indices[::2], -indices[1::2])
+    assert indices.min() == -2
+    assert indices.max() == 2
+    assert np.allclose(visible.sum((1, 2, 3)), 1)
 
 
 def test_jitter_of_lines_and_of_several_bands():
@@ -46,9 +46,12 @@ def test_turns_and_scales_are_about_the_middle_and_bounded():
     transform = transform_of(ascent_settings(rotation=10, scale=0.1), (41, 41, 1), 1)
     angles, radii = [], []
     for step in range(40):
-        seen = transform(tf.constant(images), tf.constant(step)).numpy()[0, ..., 0]
+        visible = transform(tf.constant(images), tf.constant(step)).numpy()[0, ..., 0]
         rows, columns = np.mgrid[:41, :41] - 20.0
-        row, column = (seen * rows).sum() / seen.sum(), (seen * columns).sum() / seen.sum()
+        row, column = (
+            (visible * rows).sum() / visible.sum(),
+            (visible * columns).sum() / visible.sum(),
+        )
         angles.append(np.rad2deg(np.arctan2(row, column)))
         radii.append(np.hypot(row, column))
     assert 4 < np.abs(angles).max() < 10.5

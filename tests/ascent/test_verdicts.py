@@ -1,4 +1,4 @@
-"""What is said of maps that are shut, and what is proved of them."""
+"""Verdicts on maps that are shut, and proofs of death."""
 
 from types import SimpleNamespace
 
@@ -76,10 +76,10 @@ def test_a_shut_map_is_revived_whatever_form_its_relu_has():
         shut(lambda values: keras.ops.relu(values)),
         shut(None, keras.ops.relu),
     ]
-    found = [oip.reconstruct(model, "maps", **QUICK) for model in models]
-    for oips in found:
+    result = [oip.reconstruct(model, "maps", **QUICK) for model in models]
+    for oips in result:
         assert oips.verdicts == ["revived", "responsive"]
-        np.testing.assert_allclose(oips.scores, found[0].scores, rtol=1e-3)
+        np.testing.assert_allclose(oips.scores, result[0].scores, rtol=1e-3)
 
 
 @pytest.mark.parametrize("activation", ["hard_silu", "gelu", "tanh"])
@@ -128,8 +128,8 @@ def test_bounds_are_those_of_the_activation_before(name):
     highest = up + np.minimum(rows, 0).sum(0) * low
     bias = -highest + np.array([-1e-3, 1e-3, -1e-3, 1e-3])
     maps = layers.Conv2D(4, 3, activation="relu", name="maps")
-    _, found = proved([*before, maps], weights=[kernel, bias.astype("float32")])
-    assert found.tolist() == [True, False, True, False]
+    _, result = proved([*before, maps], weights=[kernel, bias.astype("float32")])
+    assert result.tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -147,11 +147,11 @@ def test_the_first_layer_is_bound_by_the_declared_range(padding):
         extremes = np.where(kernel > 0, high, low)
     highest = (kernel * extremes).sum((0, 1, 2)) + bias
     layer = layers.Conv2D(40, 3, padding=padding, activation="relu", name="maps")
-    network, found = proved([layer], value_range=(low, high), weights=[kernel, bias])
-    assert found.tolist() == (highest <= 0).tolist()
-    assert 0 < found.sum() < 40
+    network, result = proved([layer], value_range=(low, high), weights=[kernel, bias])
+    assert result.tolist() == (highest <= 0).tolist()
+    assert 0 < result.sum() < 40
     images = random.uniform(low, high, (500, 9, 9, 2)).astype("float32")
-    assert not np.asarray(network.model(images))[..., found].any()
+    assert not np.asarray(network.model(images))[..., result].any()
     undeclared = layers.Conv2D(40, 3, activation="relu", name="maps")
     assert not proved([undeclared], weights=[kernel, bias])[1].any()
 
@@ -166,8 +166,8 @@ def test_range_and_normalisation_of_the_input_count():
         layers.Normalization(mean=[0.0, 0.0], variance=[127.5**2, 127.5**2]),
     ):
         maps = layers.Conv2D(2, 1, activation="relu", name="maps")
-        _, found = proved([scale, maps], value_range=(0.0, 255.0), weights=[kernel, bias])
-        assert found.tolist() == [True, False]
+        _, result = proved([scale, maps], value_range=(0.0, 255.0), weights=[kernel, bias])
+        assert result.tolist() == [True, False]
 
 
 def test_nothing_is_proved_of_other_activations_or_broken_weights():
@@ -180,6 +180,6 @@ def test_nothing_is_proved_of_other_activations_or_broken_weights():
         maps = layers.Conv2D(2, 3, activation=activation, name="maps")
         broken = kernel.copy()
         broken[0, 0, 0, 0] += shift
-        _, found = proved([before, maps], weights=[broken, bias])
-        assert found.tolist() == ([False, True] if activation == "relu" else [False, False])
+        _, result = proved([before, maps], weights=[broken, bias])
+        assert result.tolist() == ([False, True] if activation == "relu" else [False, False])
         before = layers.Conv2D(3, 3, activation="relu")
