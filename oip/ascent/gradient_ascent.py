@@ -279,7 +279,7 @@ class AscentStep:
         return mask.restored(images) if self._parameterization.keeps_spectrum else images
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class AscentResult:
     """Images after the ascent, with the evidence for each. Fields as in `Oips`, one row an image.
 
@@ -398,7 +398,7 @@ class GradientAscent:
         return little & ((score > 0) | ~self.targets.can_be_inactive[items])
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class AscentByMap(AscentResult):
     """Results of an ascent by map and start: every array (m, k, ...)."""
 

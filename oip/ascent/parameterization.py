@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TINY = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataStatistics:
     """Statistics of data images, standardized as in the ascent, that parameterizations need."""
 

@@ -29,7 +29,7 @@ _ALIKE = 0.5
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Screening:
     """Reactions of all c items of the targets to s screened starts, white noise, and data."""
 

@@ -172,7 +172,7 @@ def _inverse_transform(length: int, far: int, half: bool) -> np.ndarray:
     return (weights[:, None] * np.exp(2j * np.pi * turns) / length).astype(np.complex64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stability:
     """Stability of m maps with k starts each."""
 
