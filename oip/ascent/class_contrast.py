@@ -144,19 +144,16 @@ class SeparatingOips:
         return f"SeparatingOips('{self.oips.layer}': {sizes}{best})"
 
     def _repr_html_(self) -> str:
-        rows = [
-            (
-                record["map"],
-                record["responds_to"],
-                record["effect"],
-                f"{record['p_adjusted']:.2g}",
-                record["score"],
-            )
-            for record in self._records()
-        ]
         title = f"{self.oips.layer}: OIPs of maps that separate {self.first} and {self.second}"
-        headings = ("map", "responds more to", "effect", "p (adjusted)", "score of the OIP")
-        return html.block(title, html.table(headings, rows), html.drawn(self.plot(), title))
+        headings = {
+            "map": "map",
+            "responds_to": "responds more to",
+            "effect": "effect",
+            "p_adjusted": "p (adjusted)",
+            "score": "score of the OIP",
+        }
+        table = html.frame(self.to_pandas(), headings, len(self))
+        return html.block(title, table, html.drawn(self.plot(), title))
 
 
 def separating_oips(
