@@ -197,7 +197,7 @@ def test_more_images_than_fit_are_refused():
 
 def test_locations_have_a_short_representation_and_a_table(planted, images):
     result = oip.locate(planted, images, "maps", count=3, patterns=False)
-    assert repr(result) == "Locations('maps': 3 maps, 3 of 20 images each; best: 0 (34), 2 (12.1))"
+    assert repr(result) == "Locations('maps': 3 maps, 3 of 20 images each; best: 0 (33.7), 2 (22))"
     table = result.to_pandas()
     assert table["map"].tolist() == [0, 0, 2, 2]
     assert table["image"].tolist()[:2] == [4, 7]
