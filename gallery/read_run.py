@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oip.ascent.results import PER_MAP, SHARED, Oips, joined
+from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.formats import InputRecord, LayerRecord, RecordedMapsFile, TrainingRecordFile
@@ -410,7 +410,7 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Block
         parts.append(Oips(**values | dict.fromkeys(_PICTURES, pixels)))
         number = int(path.stem.rpartition("-")[2])
         blocks.append(Block(index, number, path, maps, _content_key(path)))
-    return (joined(parts) if parts else None), tuple(blocks)
+    return (join_oips(parts) if parts else None), tuple(blocks)
 
 
 def _content_key(path: Path) -> str:

@@ -19,7 +19,7 @@ from oip.ascent.gradient_ascent import (
 from oip.ascent.noise import Noise, NoiseCache
 from oip.ascent.objectives import MapTargets, Objective, Targets, objective_targets
 from oip.ascent.parameterization import DataStatistics, parameterization_of
-from oip.ascent.results import Oips, check_memory, joined
+from oip.ascent.results import Oips, check_memory, join_oips
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.ascent.similarity import shift_reach, start_stability
@@ -138,7 +138,7 @@ def grow_oips(
         parts.append(ascent.grow(numbers))
         done += len(numbers)
         progress(f"{targets.name}: maps", done, len(items))
-    oips = joined(parts)
+    oips = join_oips(parts)
     reach = shift_reach(targets.jump, shape[:-1])
     return oips.with_stability(
         **vars(start_stability(oips.images, oips.alive, reach, settings.seed, targets.index))
@@ -217,7 +217,7 @@ class Ascent:
         """Grow OIPs of some items, all of one aligned block; their stability is not computed."""
         images = images_at_once(self._gradient_ascent, self._byte_budget)
         room = max(1, images // self.settings.starts)
-        return joined([self._grow_chunk(maps[i : i + room]) for i in range(0, len(maps), room)])
+        return join_oips([self._grow_chunk(maps[i : i + room]) for i in range(0, len(maps), room)])
 
     def _grow_chunk(self, maps: np.ndarray) -> Oips:
         starts = [self._best_starts(number, 0) for number in maps]

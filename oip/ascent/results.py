@@ -381,7 +381,7 @@ class MapOip:
         return html.block(title, html.row(pictures), evidence)
 
 
-def joined(parts: Sequence[Oips]) -> Oips:
+def join_oips(parts: Sequence[Oips]) -> Oips:
     """Return parts of one layer as one, ordered by map."""
     order = np.argsort(np.concatenate([part.maps for part in parts]), kind="stable")
     arrays = {

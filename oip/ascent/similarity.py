@@ -47,7 +47,7 @@ def correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return surface / scale if scale > 0 else np.zeros(shape)
 
 
-def peak(surface: np.ndarray) -> tuple[float, np.ndarray]:
+def correlation_peak(surface: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the largest of the `correlations`, and its shift in pixels, (axes,) int."""
     index = np.unravel_index(int(surface.argmax()), surface.shape)
     return float(surface[index]), np.array(index) - (np.array(surface.shape) - 1) // 2

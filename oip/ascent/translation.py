@@ -12,7 +12,7 @@ import numpy as np
 from oip.ascent.localization import draw_box, node_oips, picture_grid
 from oip.ascent.masks import central_node, checked_nodes, field_boxes, spread_nodes
 from oip.ascent.results import ByMap, Oips, check_memory
-from oip.ascent.similarity import LEAST_PEERS, correlations, peak, peak_near
+from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, peak_near
 from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import ModelError, expected
@@ -291,7 +291,7 @@ def _compared(
             if (same and column <= row) or not (left.any() and right.any()):
                 continue
             surface = correlations(left, right)
-            top, shift = peak(surface)
+            top, shift = correlation_peak(surface)
             shifts.append(shift)
             tops.append(top)
             unmoved.append(peak_near(surface, np.zeros(len(expected_shift)), 0))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oip.ascent.results import Oips, joined
+from oip.ascent.results import Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.progress import Progress, silent
@@ -125,7 +125,7 @@ def _merge_shard(paths: list[Path]) -> None:
         if parts[0][0] is not target:
             files.write_bytes(target, parts[0][0].read_bytes())
         return
-    write_shard(target, joined([oips.rows(rows) for _, oips, rows in parts]), shards[0][2])
+    write_shard(target, join_oips([oips.rows(rows) for _, oips, rows in parts]), shards[0][2])
 
 
 def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from oip.ascent.reconstruction import aligned_blocks
-from oip.ascent.results import PER_MAP, SHARED, Oips, joined
+from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings
 from oip.core import files
 from oip.core.errors import RunError, expected
@@ -209,7 +209,7 @@ def layer_oips(run: Run, index: int) -> Oips:
     Raises:
         RunError: the run has no OIPs of the layer, or a shard is damaged.
     """
-    return joined(list(layer_parts(run, index)))
+    return join_oips(list(layer_parts(run, index)))
 
 
 def layer_parts(run: Run, index: int, snapshots: bool = True) -> Iterator[Oips]:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from oip.ascent.similarity import (
+    correlation_peak,
     correlations,
     image_similarity,
-    peak,
     peak_near,
     start_stability,
 )
@@ -145,7 +145,7 @@ def test_the_peak_is_the_shift(shift):
     image[6:9, 5:9, 0] = np.random.default_rng(1).normal(size=(3, 4))
     moved = np.roll(image, shift, (0, 1))
     surface = correlations(image, moved)
-    value, result = peak(surface)
+    value, result = correlation_peak(surface)
     assert value == pytest.approx(1.0)
     assert tuple(result) == shift
     assert peak_near(surface, np.array(shift) + 1, 1) == pytest.approx(1.0)
@@ -160,7 +160,7 @@ def test_nothing_is_like_nothing_and_far_shifts_have_no_value():
 
 def test_large_images_in_half_precision_are_like_themselves():
     image = np.random.default_rng(0).normal(size=(300, 300, 1)).astype(np.float16)
-    value, shift = peak(correlations(image, image))
+    value, shift = correlation_peak(correlations(image, image))
     assert value == pytest.approx(1.0)
     assert shift.tolist() == [0, 0]
 
@@ -168,4 +168,4 @@ def test_large_images_in_half_precision_are_like_themselves():
 def test_lines_of_one_dimension_are_aligned_too():
     line = np.zeros((12, 1))
     line[3:5, 0] = (1.0, -2.0)
-    assert peak(correlations(line, np.roll(line, 4, 0)))[1].tolist() == [4]
+    assert correlation_peak(correlations(line, np.roll(line, 4, 0)))[1].tolist() == [4]
