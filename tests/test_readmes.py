@@ -33,6 +33,7 @@ PARSED = {
     "study": "takes minutes; tests/studies run them",
     "train": "trains on whole data sets; tests/cli/test_train.py runs it",
 }
+"""So are lines with --dry-run, which measures for seconds; tests/batch runs them."""
 OTHER_PROGRAMS = ("pip", "uv", "pytest", "python", "dask")
 """They install the program, test it, or run something that other tests run."""
 
@@ -87,7 +88,7 @@ def run_line(line, capfd):
     if program != "oip":
         return
     assert arguments[0] in COMMANDS, line
-    if arguments[0] in PARSED:
+    if arguments[0] in PARSED or "--dry-run" in arguments:
         root.get_command(None, arguments[0]).make_context(arguments[0], arguments[1:])
         return
     if ">" in arguments:
