@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import ClassVar, Literal, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from oip.core import seeds
 from oip.core.checks import check_drawn, check_whole
+from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import joint_null
@@ -82,7 +84,7 @@ class Estimator(ABC):
     """Default random halves of an interval; 0: no interval."""
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The settings that the value depends on, for the reader; without those of `repr=False`."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
         return {name: value for name, value in values.items() if value is not None}
@@ -198,7 +200,7 @@ class LabelEstimator(Estimator):
     def over_maps(
         self,
         responses: np.ndarray,
-        labels: Any,
+        labels: ArrayLike,
         seed: int = 0,
         shuffles: int = 0,
         draws: int = 0,

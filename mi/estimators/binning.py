@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.core.errors import SettingsError, expected
+from oip.core.records import Parameters
 from oip.core.units import bits
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.registry import TABLE
@@ -95,9 +96,9 @@ class Binning(LabelEstimator):
         check_flag("binning: corrected", self.corrected)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The bins and the correction."""
-        bins: dict[str, Any] = {"by": self.by}
+        bins: Parameters = {"by": self.by}
         if self.by == "width":
             bins["width"] = self.width
         else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
+from oip.core.records import Parameters
 from oip.mi.backend import eigenvalues, thread_map
 from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import Bandwidth, cut, gram, matrix_bytes
@@ -82,7 +83,7 @@ class _Diffusion(Estimator):
         check_flag(f"{self.name}: reference", self.reference)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The width in use, time, matrix."""
         width = {"relative": self.relative} if self._sigma is None else {"sigma": self._sigma}
         settings = {**width, "time": self.time, "normalization": self.normalization}

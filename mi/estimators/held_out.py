@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_whole
+from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
 from oip.mi.estimators.base import Abilities, LabelEstimator
@@ -280,7 +281,7 @@ class Decoder(HeldOut):
         check_whole("decoder: components", self.components)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The parts of the decoder."""
         return {
             "predictor": "logistic",
@@ -405,7 +406,7 @@ class Predictive(HeldOut):
         return 24 * n * n
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The parts of the mixture."""
         return {
             "predictor": "mixture",

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import SettingsError, expected
+from oip.core.records import Parameters
 from oip.mi.backend import matmul, thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
@@ -326,7 +328,7 @@ class Kde(LabelEstimator):
         check_whole("kde: byte_budget", self.byte_budget)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The variance and the bound."""
         variance = {"relative": self.relative} if self.noise is None else {"noise": self.noise}
         return {**variance, "bound": self.bound}
@@ -370,7 +372,7 @@ class Kde(LabelEstimator):
     def over_variances(
         self,
         responses: np.ndarray,
-        labels: Any,
+        labels: ArrayLike,
         relative: Sequence[float] = (),
         noise: Sequence[float] = (),
     ) -> np.ndarray:

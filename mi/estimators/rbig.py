@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
+from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.density_destructor import (
@@ -142,7 +143,7 @@ class Rbig(LabelEstimator):
         check_choice("rbig: stopping", self.stopping, ("fixed", "paper"))
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """The settings that the value depends on."""
         if self.stopping == "fixed":
             own = f"by dimensions and samples, {_MOST_FIXED} at the most"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from oip.core.checks import check_choice, check_number, check_whole
+from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import Bandwidth, cut, gram, label_gram, matrix_bytes
@@ -107,7 +109,7 @@ class Renyi(LabelEstimator):
         return Bandwidth(self.relative, self.silverman, self.sigma)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """Alpha, the width in use, the joint matrix."""
         if self.sigma is not None:
             width = {"sigma": self.sigma}
@@ -219,7 +221,7 @@ class Renyi(LabelEstimator):
     def group_information(
         self,
         responses: np.ndarray,
-        y: Any,
+        y: ArrayLike,
         discrete: bool | None = None,
         seed: int = 0,
         null: int = 0,
@@ -274,7 +276,7 @@ class Renyi(LabelEstimator):
             null_of=null_of,
         ).estimate(null, draws)
 
-    def pairs(self, responses: np.ndarray, labels: Any) -> Pairs:
+    def pairs(self, responses: np.ndarray, labels: ArrayLike) -> Pairs:
         """Estimate the information of every two maps about a label: redundancy and synergy.
 
         At alpha 2 all pairs are two matrix products; other alphas need eigenvalues for each.

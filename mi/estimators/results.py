@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import html
+from oip.core.records import Parameters
 from oip.core.units import bits
 from oip.mi.permutation_test import p_values
 
@@ -174,7 +175,7 @@ class MapEstimates:
     notices: tuple[tuple[str, ...], ...] = ()
     """(m,): what a reader has to know of each map's number; empty where an estimator has none."""
     estimator: str = ""
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
     """The settings that the values depend on."""
     n: int = 0
     """Samples."""
