@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,20 +27,28 @@ from oip.studies.oip_arms import (
     REQUIRED,
     WARM,
     WHITE,
-    Interval,
+    Measured,
     Sizes,
-    arms,
-    bootstrap,
+    finite_median,
     holm,
     mcnemar,
-    measured,
+    measure_layer,
     noises,
 )
-from oip.studies.oip_plots import arm_row, found_shares, mean, name_of, per_map
-from oip.studies.report import Agreement, Folder, StudySettings, agreement, slug
+from oip.studies.oip_plots import name_of
+from oip.studies.report import (
+    Agreement,
+    Finding,
+    Folder,
+    StudySettings,
+    Value,
+    above,
+    agreement,
+    slug,
+)
 
 if TYPE_CHECKING:
-    from oip.studies.report import Folder
+    from oip.models import Dataset
 
 NAME = "oip"
 TITLE = "Original input patterns: noise of several wavelengths, and what maps react to"
@@ -52,118 +60,110 @@ MINUTES = 5
 TAKES = ("data", "models")
 SCHEMA = 1
 RECIPE = "conv-stack"
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What was measured on one source of data: an entry a network in every list."""
-
-    source: str
-    layers: tuple[LayerInfo, ...]
-    """Those that were measured; the first is the negative control, the last the target."""
-    found: dict[int, list[dict[str, np.ndarray]]]
-    """Index of the layer -> `measured` of each network."""
-    accuracy: list[float]
-    side: int
+_SEVERAL = (1, 4, 16)
+"""Numbers of starts that findings speak of."""
+_NOTHING = 0.01
+"""An effect that is below it as a whole interval is none."""
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
-    """Trains networks, measures every arm, draws the articles' pictures, and compares.
+    """Train networks, measure every arm, draw the articles' pictures, and compare.
 
     Args:
         folder: for what is computed and drawn.
         settings: `data` names other images, `models` a pattern of model files that take them (they
-            stand for the networks of the first source, and none is trained for it).
-        progress: told trainings, screenings and arms.
+            replace the networks of the first source, and none is trained for it).
+        progress: receives trainings, screenings and arms.
 
     Raises:
-        MissingData: none of the data can be had.
+        MissingData: none of the data is available.
     """
-    sizes = QUICK if settings.quick else REQUIRED
-    done: list[Measured] = []
-    for place, images in enumerate(every_source(folder, settings)):
-        files = _model_files(settings) if settings.models and not place else None
-        paths = files or _trained(folder, images, settings, sizes, progress)
-        result, network = _source(folder, place, images, paths, sizes, settings, progress)
-        if not place:
-            oip_plots.draw_oip_pictures(
-                folder, network, images.test, sizes, settings.seed, progress
-            )
-        oip_plots.draw(folder, f"{place}", result, sizes, settings.seed)
-        done.append(result)
-    make(folder, done, sizes, settings.seed)
-    _notes(folder, done, sizes)
+    run_sized(folder, settings, progress, QUICK if settings.quick else REQUIRED)
 
 
-def _source(
+def run_sized(
+    folder: Folder, settings: StudySettings, progress: Progress, sizes: Sizes, pictures: bool = True
+) -> None:
+    """Run the study in other sizes, or without the pictures of the articles."""
+    results: list[Measured] = []
+    for number, data in enumerate(every_source(folder, settings)):
+        own = _model_files(settings) if settings.models and not number else None
+        paths = own or _trained(folder, data, settings, sizes, progress)
+        networks = [_opened(path, data.test) for path in paths]
+        digests = [f"{data.digest} {sha256(path)}" for path in paths]
+        part = f"source-{number}"
+        results.append(
+            _measured(folder, part, data, networks, digests, sizes, settings.seed, progress)
+        )
+        if not number and pictures:
+            oip_plots.draw_pictures(folder, networks[0], data.test, sizes, settings.seed, progress)
+        oip_plots.draw(folder, str(number), results[-1])
+    add_findings(folder, results)
+    _notes(folder, results, sizes)
+
+
+def _measured(
     folder: Folder,
-    place: int,
+    part: str,
     data: Images,
-    paths: list[Path],
+    networks: Sequence[Network],
+    digests: Sequence[str],
     sizes: Sizes,
-    settings: StudySettings,
+    seed: int,
     progress: Progress,
-) -> tuple[Measured, Network]:
-    """Measures all networks of one source; also returns the first of them, ready to be used."""
-    test, source = data.test, data.name
-    networks = [_opened(path, test) for path in paths]
-    images = check_images(networks[0].inputs, limited(test, sizes.judged).images)
+) -> Measured:
+    """The measurements of the first, the middle and the last convolution of all networks."""
     layers = _layers(networks[0])
-    found: dict[int, list[dict[str, np.ndarray]]] = {layer.index: [] for layer in layers}
-    accuracy = []
-    for number, (path, network) in enumerate(zip(paths, networks, strict=True)):
-        of = f"{data.digest} {sha256(path)}"
-        if [one.name for one in _layers(network)] != [one.name for one in layers]:
-            names = ", ".join(one.name for one in layers)
-            raise DataError(expected(f"'{network.name}'", f"a network with {names}", "another"))
-        accuracy.append(_accuracy(network, test))
+    names = [layer.name for layer in layers]
+    images = check_images(networks[0].inputs, limited(data.test, sizes.judged).images)
+    parts: dict[int, list[dict[str, np.ndarray]]] = {layer.index: [] for layer in layers}
+    for number, (network, digest) in enumerate(zip(networks, digests, strict=True)):
+        if [layer.name for layer in _layers(network)] != names:
+            wanted = f"a network with {', '.join(names)}"
+            raise DataError(expected(f"'{network.name}'", wanted, "another"))
+        report = _labelled(progress, f"{data.name}, network {number + 1}")
         for layer in _layers(network):
-            climbed = layer.index in (layers[0].index, layers[-1].index)
-
-            def told(label: str, done: int, total: int, number: int = number) -> None:
-                progress(f"{source}, network {number + 1}: {label}", done, total)
+            with_ascent = layer.index in (layers[0].index, layers[-1].index)
 
             def compute(
                 network: Network = network,
                 layer: LayerInfo = layer,
-                climbed: bool = climbed,
-                told: Progress = told,
+                with_ascent: bool = with_ascent,
+                report: Progress = report,
             ) -> dict[str, np.ndarray]:
-                return measured(network, layer, images, sizes, settings.seed, climbed, told)
+                return measure_layer(network, layer, images, sizes, seed, with_ascent, report)
 
-            part = f"source-{place}/network-{number}-layer-{layer.index}"
-            found[layer.index].append(folder.part(part, compute, of))
+            name = f"{part}/network-{number}-layer-{layer.index}"
+            parts[layer.index].append(folder.part(name, compute, digest))
+    accuracy = [_accuracy(network, data.test) for network in networks]
     side = max(networks[0].inputs.shape[:-1])
-    return Measured(source, layers, found, accuracy, side), networks[0]
+    return Measured(data.name, layers, parts, accuracy, side, sizes, seed)
+
+
+def _labelled(progress: Progress, prefix: str) -> Progress:
+    return lambda label, done, total: progress(f"{prefix}: {label}", done, total)
 
 
 def _trained(
     folder: Folder, data: Images, settings: StudySettings, sizes: Sizes, progress: Progress
 ) -> list[Path]:
     """Networks of one recipe, one a seed; those that are there are not trained again."""
-
     from oip import models
-
-    models = models
     from oip.models.datasets import chosen
 
     train = data.train
     count = min(sizes.images, len(train))
     drawn = generator(settings.seed, "study images").permutation(len(train))[:count]
     part = chosen(train, np.sort(drawn), train.source)
-    known = f"{slug(data.name)}-{data.digest[:8]}"
     paths = []
     for number in range(sizes.nets):
         seed = settings.seed + number
-        name = f"oip-{known}-{RECIPE}-{count}-{sizes.epochs}-seed-{seed}.keras"
-        path = folder.common(name)
+        known = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
+        path = folder.common(f"{known}-seed-{seed}.keras")
         if not path.with_suffix(".oip.json").exists():
-            wanted = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)
-
-            def told(label: str, done: int, total: int, number: int = number) -> None:
-                progress(f"{data.name}, network {number + 1}: {label}", done, total)
-
-            models.train(RECIPE, part, data.test, wanted, path, told)
+            training = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)
+            report = _labelled(progress, f"{data.name}, network {number + 1}")
+            models.train(RECIPE, part, data.test, training, path, report)
         paths.append(path)
     return paths
 
@@ -171,13 +171,13 @@ def _trained(
 def _model_files(settings: StudySettings) -> list[Path]:
     pattern = Path(str(settings.models))
     anchor = Path(pattern.anchor) if pattern.is_absolute() else Path()
-    found = sorted(anchor.glob(str(pattern.relative_to(anchor))))
-    if not found:
+    paths = sorted(anchor.glob(str(pattern.relative_to(anchor))))
+    if not paths:
         raise DataError(expected(f"models '{pattern.name}'", "files of trained networks", "none"))
-    return found
+    return paths
 
 
-def _opened(path: Path, test: Any) -> Network:
+def _opened(path: Path, test: Dataset) -> Network:
     network = Network(path).fitted_to(test.images)
     if not network.inputs.is_known:
         network.inputs = network.inputs.measured(test.images, test.low, test.high, test.source)
@@ -187,11 +187,10 @@ def _opened(path: Path, test: Any) -> Network:
 def _layers(network: Network) -> tuple[LayerInfo, ...]:
     """The first, the middle and the last convolutional layer."""
     layers = network.convolutional
-    places = sorted({0, len(layers) // 2, len(layers) - 1})
-    return tuple(layers[place] for place in places)
+    return tuple(layers[index] for index in sorted({0, len(layers) // 2, len(layers) - 1}))
 
 
-def _accuracy(network: Network, test: Any) -> float:
+def _accuracy(network: Network, test: Dataset) -> float:
     """Share of the test images whose class is predicted; NaN for what is no classifier of them."""
     if test.labels is None:
         return float("nan")
@@ -201,23 +200,24 @@ def _accuracy(network: Network, test: Any) -> float:
     return float((predicted.argmax(1) == test.labels).mean())
 
 
-def _notes(folder: Folder, done: list[Measured], sizes: Sizes) -> None:
-    for one in done:
-        rates = ", ".join(f"{100 * rate:.1f} %" for rate in one.accuracy)
+def _notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> None:
+    for result in results:
+        rates = ", ".join(f"{100 * rate:.1f} %" for rate in result.accuracy)
         counts = "; ".join(
             f"{layer.name}: "
-            + ", ".join(str(int(part["excitable"].sum())) for part in one.found[layer.index])
+            + ", ".join(str(int(part["excitable"].sum())) for part in result.parts[layer.index])
             + f" of {layer.maps}"
-            for layer in one.layers
+            for layer in result.layers
         )
         folder.note(
-            f"{one.source}: {len(one.accuracy)} networks, accuracy on the test images {rates}. "
-            f"Maps that at least one of {sizes.judged} test images excites (excitable): {counts}."
+            f"{result.source}: {len(result.accuracy)} networks, accuracy on the test images "
+            f"{rates}. Maps that at least one of {sizes.judged} test images excites (excitable): "
+            f"{counts}."
         )
     folder.note(
         f"Noise: {sizes.seeds} seeds, {sizes.screened} starts each, the same random numbers in "
         "every arm, all images at one mean and deviation. 'post' climbs the response alone, as the "
-        "articles do; 'warm' climbs the pre-activation for 8 steps and while a map is silent. "
+        "articles do; 'warm' climbs the pre-activation for 8 steps and while a map is inactive. "
         f"Grown: {sizes.starts} starts of up to {sizes.maps} excitable maps of the first and the "
         f"last layer, at most {sizes.steps} steps, steps that adapt, no blur."
     )
@@ -228,292 +228,229 @@ def _notes(folder: Folder, done: list[Measured], sizes: Sizes) -> None:
     )
 
 
-_SEVERAL = (1, 4, 16)
-"""Numbers of starts that claims speak of."""
-_NOTHING = 0.01
-"""An effect that is below it as a whole interval is none."""
+Effects = tuple[dict[str, list[Value]], Value]
+"""Layer -> measured values of one source; and the effect that decides."""
 
 
-def make(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Adds the rows of the report's table; the intervals decide what agrees, see `judged`."""
-    _silent_for_noise(folder, done, sizes, seed)
-    _white_beside_octaves(folder, done, sizes, seed)
-    _several_starts(folder, done, sizes, seed)
-    _single_octaves(folder, done, sizes, seed)
-    _warm_up(folder, done, sizes, seed)
-    _what_grows(folder, done, sizes, seed)
-    _stable(folder, done, sizes, seed)
+def _inactive_for_noise(result: Measured) -> Effects:
+    shares = {
+        layer.name: result.interval([1 - share for share in result.shares(layer, WHITE, 1)])
+        for layer in result.ends
+    }
+    values = {name: [share.named("maps", 100, ".1f")] for name, share in shares.items()}
+    return values, shares[result.layers[-1].name]
 
 
-def _silent_for_noise(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Do some maps not react to noise?"""
-    texts, found = [], []
-    for one in done:
-        for layer in (one.layers[0], one.layers[-1]):
-            share = _silent(one, layer.index, sizes, seed)
-            texts.append(f"{one.source}, {layer.name}: {share.text(100)} %")
-        found.append(share)
-    folder.claim(
-        "Some maps do not react to certain random patterns at all; short-range noise often leads "
-        "to zero gradients for maps at high layers.",
-        "Excitable maps that one white start leaves silent: " + "; ".join(texts) + ".",
-        judged(found, _NOTHING),
-        _sure(done, sizes),
+def _octaves_beside_white(result: Measured) -> Effects:
+    values = {}
+    for layer in result.ends:
+        gains = {kind: result.gain(layer, kind, 1) for kind in (EQUAL, RED)}
+        values[layer.name] = [
+            *(gain.named(name_of(kind, result.side), 100, ".1f") for kind, gain in gains.items()),
+            *_paired_test(result, layer),
+        ]
+    return values, gains[EQUAL]
+
+
+def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
+    """McNemar of equal octaves beside white noise, one start a map of the first seed."""
+    parts, kinds = result.parts[layer.index], noises(result.side)
+    white, *others = (
+        np.concatenate([part["first"][row, 0][part["excitable"]] for part in parts])
+        for row in range(len(kinds))
     )
-
-
-def _silent(one: Measured, index: int, sizes: Sizes, seed: int) -> Interval:
-    groups = [1 - share for share in found_shares(one, index, 0, sizes.screened, 1)]
-    return bootstrap(groups, mean, seed)
-
-
-def _gains(one: Measured, index: int, kind: str, starts: int, sizes: Sizes, seed: int) -> Interval:
-    """Share of maps found by a kind of noise less that found by white noise, paired by map."""
-    kinds = noises(one.side)
-    pairs = zip(
-        found_shares(one, index, kinds.index(kind), sizes.screened, starts),
-        found_shares(one, index, kinds.index(WHITE), sizes.screened, starts),
-        strict=True,
-    )
-    return bootstrap([first - second for first, second in pairs], mean, seed)
-
-
-def _white_beside_octaves(
-    folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int
-) -> None:
-    """Does noise of several wavelengths excite more maps, and is that so in the control?"""
-    texts, tests, gains = [], [], []
-    for one in done:
-        for layer in (one.layers[0], one.layers[-1]):
-            gain = {kind: _gains(one, layer.index, kind, 1, sizes, seed) for kind in (EQUAL, RED)}
-            told = ", ".join(f"{name_of(k, one.side)} {v.text(100)}" for k, v in gain.items())
-            texts.append(f"{one.source}, {layer.name}: {told} percentage points")
-            tests.append(_tested(one, layer.index, layer.name))
-        gains.append(gain[EQUAL])
-    folder.claim(
-        "Independent random pixels suppress long-range variations; several wavelengths find "
-        "patterns of more maps of deep layers (Conv2D_1 is the negative control).",
-        "Excited by one start, less what white noise excites: " + "; ".join(texts) + ".",
-        judged(gains),
-        f"{_sure(done, sizes)} McNemar, one start a map: {'; '.join(tests)}.",
-    )
-
-
-def _tested(one: Measured, index: int, name: str) -> str:
-    """McNemar of every kind of noise beside white, one start a map of the first seed."""
-    kinds = noises(one.side)
-    white = np.concatenate([part["first"][0, 0][part["excitable"]] for part in one.found[index]])
-    results = []
-    for row in range(1, len(kinds)):
-        other = np.concatenate(
-            [part["first"][row, 0][part["excitable"]] for part in one.found[index]]
-        )
-        results.append(mcnemar(other, white))
-    adjusted = holm([p for _, _, p in results])
+    tests = [mcnemar(other, white) for other in others]
     row = kinds.index(EQUAL) - 1
-    only, white_only, _ = results[row]
-    return (
-        f"{one.source}, {name}: equal octaves alone {only}, white alone {white_only} of "
-        f"{len(white)}, p = {adjusted[row]:.2g} (Holm)"
-    )
+    only_octaves, only_white, _ = tests[row]
+    return [
+        Value("maps that only equal octaves excite", only_octaves, form=".0f"),
+        Value(f"that only white noise does, of {len(white)}", only_white, form=".0f"),
+        Value("McNemar p (Holm)", holm([p for _, _, p in tests])[row], form=".2g"),
+    ]
 
 
-def _several_starts(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Does the difference remain where several starts are tried?"""
-    texts, last = [], []
-    for one in done:
-        layer = one.layers[-1]
-        counts = sorted({*_SEVERAL, sizes.screened} - {1})
-        gains = [_gains(one, layer.index, EQUAL, count, sizes, seed) for count in counts]
-        told = ", ".join(
-            f"{count} starts {gain.text(100)}" for count, gain in zip(counts, gains, strict=True)
-        )
-        texts.append(f"{one.source}, {layer.name}: {told} percentage points")
-        last.append(gains[-1])
-    folder.claim(
-        "Being able to vary the length scale helps to find patterns for sensitive maps, too.",
-        "Equal octaves less white noise, best of several starts: " + "; ".join(texts) + ".",
-        judged(last),
-        _sure(done, sizes) + f" Judged by the best of {sizes.screened} starts.",
-    )
+def _several_starts(result: Measured) -> Effects:
+    layer = result.layers[-1]
+    counts = sorted({*_SEVERAL, result.sizes.screened} - {1})
+    gains = [result.gain(layer, EQUAL, count) for count in counts]
+    values = [
+        gain.named(f"{count} starts", 100, ".1f") for count, gain in zip(counts, gains, strict=True)
+    ]
+    return {layer.name: values}, gains[-1]
 
 
-def _single_octaves(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Do deep layers want long waves, and the first layer short ones?"""
-    texts, deep = [], []
-    for one in done:
-        kinds = [kind for kind in noises(one.side) if kind == WHITE or kind.startswith("single:")]
-        for layer in (one.layers[0], one.layers[-1]):
-            shares = [
-                bootstrap(found_shares(one, layer.index, row, sizes.screened, 1), mean, seed)
-                for row in range(len(kinds))
-            ]
-            told = ", ".join(
-                f"{name_of(kind, one.side)} {share.text(100)}"
-                for kind, share in zip(kinds, shares, strict=True)
+def _single_octaves(result: Measured) -> Effects:
+    kinds = [kind for kind in noises(result.side) if kind == WHITE or kind.startswith("single:")]
+    values = {
+        layer.name: [
+            result.interval(result.shares(layer, kind, 1)).named(
+                name_of(kind, result.side), 100, ".1f"
             )
-            texts.append(f"{one.source}, {layer.name}: {told} %")
-        gains = [_gains(one, layer.index, kind, 1, sizes, seed) for kind in kinds[1:]]
-        deep.append(max(gains, key=lambda gain: gain.value))
-    folder.claim(
-        "Pooling doubles the wavelength that matters: filters of deep layers may exclude patterns "
-        "without long-range characteristics.",
-        "Excited by one start of a single octave: " + "; ".join(texts) + ".",
-        judged(deep),
-        _sure(done, sizes) + " Judged by the best longer octave less white noise, last layer.",
-    )
+            for kind in kinds
+        ]
+        for layer in result.ends
+    }
+    gains = [result.gain(result.layers[-1], kind, 1) for kind in kinds[1:]]
+    return values, max(gains, key=lambda gain: gain.value)
 
 
-def _warm_up(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """How many of the silent maps does climbing the pre-activation reach?"""
-    texts, differences = [], []
-    for one in done:
-        layer = one.layers[-1]
-        lives = {
-            (noise, objective): bootstrap(
-                _lives(one, layer.index, arm_row(one.side, noise, objective)), mean, seed
-            )
-            for noise in (WHITE, EQUAL)
-            for objective in (POST, WARM)
+def _warm_up(result: Measured) -> Effects:
+    layer = result.layers[-1]
+    lives = {
+        (noise, objective): result.lives(layer, noise, objective)
+        for noise in (WHITE, EQUAL)
+        for objective in (POST, WARM)
+    }
+    pairs = zip(lives[EQUAL, POST], lives[WHITE, WARM], strict=True)
+    gap = result.interval([first - second for first, second in pairs])
+    values = [
+        result.interval(shares).named(f"{name_of(noise, result.side)} {objective}", 100, ".1f")
+        for (noise, objective), shares in lives.items()
+    ]
+    name = "octaves without warm-up less white with it, percentage points"
+    return {layer.name: [*values, gap.named(name, 100, ".1f")]}, gap
+
+
+def _growth(result: Measured) -> Effects:
+    values = {}
+    for layer in result.ends:
+        ratios = {
+            name: _ratio(result, layer, measure)
+            for measure, name in (("scores", "score"), ("steps", "steps"), ("power", "power"))
         }
-        told = ", ".join(
-            f"{name_of(noise, one.side)} {objective} {value.text(100)}"
-            for (noise, objective), value in lives.items()
-        )
-        texts.append(f"{one.source}, {layer.name}: {told} %")
-        pairs = zip(
-            _lives(one, layer.index, arm_row(one.side, EQUAL, POST)),
-            _lives(one, layer.index, arm_row(one.side, WHITE, WARM)),
-            strict=True,
-        )
-        differences.append(bootstrap([first - second for first, second in pairs], mean, seed))
-    gaps = "; ".join(
-        f"{one.source} {gap.text(100)}" for one, gap in zip(done, differences, strict=True)
-    )
-    folder.claim(
-        "Short-range noise is what leaves maps without a pattern (the articles climb the response "
-        "alone).",
-        f"Images that live after the ascent, of one start: {'; '.join(texts)}. Equal octaves "
-        f"without warm-up less white noise with it: {gaps} percentage points.",
-        judged(differences),
-        f"{_sure(done, sizes)} Agreement would mean that the spectrum reaches maps that the "
-        "warm-up does not.",
-    )
+        values[layer.name] = [ratio.named(name, 100, ".0f") for name, ratio in ratios.items()]
+    score = ratios["score"]
+    return values, Value("", score.value - 1, score.low - 1, score.high - 1)
 
 
-def _lives(one: Measured, index: int, arm: int) -> list[np.ndarray]:
-    """Of each network (maps,): share of the starts, over all seeds, that live in the end."""
-    return [(part["scores"][arm] > 0).mean(axis=(0, 2)) for part in one.found[index]]
-
-
-def _what_grows(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Does the spectrum change what grows: score, speed, short waves?"""
-    texts, better = [], []
-    for one in done:
-        for layer in (one.layers[0], one.layers[-1]):
-            told = []
-            for measure, word in (("scores", "score"), ("steps", "steps"), ("power", "power")):
-                ratio = _ratio(one, layer.index, measure, seed)
-                told.append(f"{word} {ratio.text(100, '', 0)} %")
-                if measure == "scores" and layer is one.layers[-1]:
-                    better.append(Interval(ratio.value - 1, ratio.low - 1, ratio.high - 1))
-            texts.append(f"{one.source}, {layer.name}: {', '.join(told)}")
-    folder.claim(
-        "High-frequency components may guide the ascent into side maxima; long-range variations in "
-        "the start avoid that.",
-        "Equal octaves as a share of white noise, maps that live in both arms (final score; steps "
-        "to 95 % of it; power above 0.25 cycles/px): " + "; ".join(texts) + ".",
-        judged(better),
-        _sure(done, sizes)
-        + " Judged by the final score in the last layer; response alone climbed.",
-    )
-
-
-def _ratio(one: Measured, index: int, measure: str, seed: int) -> Interval:
+def _ratio(result: Measured, layer: LayerInfo, measure: str) -> Value:
     """Median over maps of equal octaves over white noise, both without warm-up."""
     pairs = zip(
-        per_map(one, index, arm_row(one.side, EQUAL), measure),
-        per_map(one, index, arm_row(one.side, WHITE), measure),
+        result.per_map(layer, EQUAL, POST, measure),
+        result.per_map(layer, WHITE, POST, measure),
         strict=True,
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         groups = [np.where(white > 0, equal / white, np.nan) for equal, white in pairs]
-    return bootstrap(groups, _median, seed)
+    return result.interval(groups, finite_median)
 
 
-def _stable(folder: Folder, done: Sequence[Measured], sizes: Sizes, seed: int) -> None:
-    """Do different starts end in one pattern?"""
-    texts, found, alike = [], [], []
-    for one in done:
-        layer = one.layers[-1]
-        row = arms(one.side).index((EQUAL, WARM))
-        own = bootstrap(per_map(one, layer.index, row, "stability"), _median, seed)
-        pairs = zip(
-            per_map(one, layer.index, row, "stability"),
-            per_map(one, layer.index, row, "null"),
-            strict=True,
-        )
-        gap = bootstrap([first - second for first, second in pairs], _median, seed)
-        texts.append(
-            f"{one.source}, {layer.name}: starts of one map {own.text(1, '', 2)}, more than its "
-            f"likeness to other maps by {gap.text(1, '', 2)}"
-        )
-        found.append(gap)
-        alike.append(own)
-    folder.claim(
-        "For a specific map the same pattern is reconstructed consistently out of different noise.",
-        "Median similarity (largest cross-correlation within a pooled cell): "
-        + "; ".join(texts)
-        + ".",
-        steady(alike, found),
-        f"{_sure(done, sizes)} One pattern is a median similarity of {ALIKE:g} and more, at which "
-        "the figure of one map's starts parts patterns; less, but more than that to other maps, is "
-        "agreement in part. Single maps differ.",
+def _stable(result: Measured) -> Effects:
+    layer = result.layers[-1]
+    own, null = (result.per_map(layer, EQUAL, WARM, measure) for measure in ("stability", "null"))
+    gap = result.interval(
+        [first - second for first, second in zip(own, null, strict=True)], finite_median
     )
+    alike = result.interval(own, finite_median)
+    values = [alike.named(_OWN), gap.named("more than the likeness to other maps by")]
+    return {layer.name: values}, gap
 
 
-def steady(alike: Sequence[Interval], gaps: Sequence[Interval]) -> Agreement:
-    """Whether starts of a map end in one pattern.
+_OWN = "starts of one map"
+_ROWS: dict[Callable[[Measured], Effects], Finding] = {
+    _inactive_for_noise: Finding(
+        "Some maps do not react to certain random patterns at all; short-range noise often leads "
+        "to zero gradients for maps at high layers.",
+        "not tested",
+        "Excitable maps that one white start leaves inactive, %",
+    ),
+    _octaves_beside_white: Finding(
+        "Independent random pixels suppress long-range variations; several wavelengths find "
+        "patterns of more maps of deep layers (Conv2D_1 is the negative control).",
+        "not tested",
+        "Excited by one start, less what white noise excites, percentage points",
+    ),
+    _several_starts: Finding(
+        "Being able to vary the length scale helps to find patterns for sensitive maps, too.",
+        "not tested",
+        "Equal octaves less white noise, best of several starts, percentage points",
+        settings="judged by the most starts",
+    ),
+    _single_octaves: Finding(
+        "Pooling doubles the wavelength that matters: filters of deep layers may exclude patterns "
+        "without long-range characteristics.",
+        "not tested",
+        "Excited by one start of a single octave, %",
+        settings="judged by the best longer octave less white noise, last layer",
+    ),
+    _warm_up: Finding(
+        "Short-range noise is what leaves maps without a pattern (the articles climb the response "
+        "alone).",
+        "not tested",
+        "Images that live after the ascent, of one start, %",
+        settings="agreement would mean that the spectrum reaches maps that the warm-up does not",
+    ),
+    _growth: Finding(
+        "High-frequency components may guide the ascent into side maxima; long-range variations in "
+        "the start avoid that.",
+        "not tested",
+        "Equal octaves as a share of white noise, maps that live in both arms (final score; steps "
+        "to 95 % of it; power above 0.25 cycles/px), %",
+        settings="judged by the final score in the last layer; response alone climbed",
+    ),
+    _stable: Finding(
+        "For a specific map the same pattern is reconstructed consistently out of different noise.",
+        "not tested",
+        "Median similarity (largest cross-correlation within a pooled cell)",
+        settings=f"one pattern is a median similarity of {ALIKE:g} and more, at which the figure "
+        "of one map's starts parts patterns; less, but more than that to other maps, is agreement "
+        "in part; single maps differ",
+    ),
+}
+"""Findings; the measured values and the verdict are those of all sources."""
+
+
+def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
+    """Add the rows of the report's table; the intervals decide what agrees, see `judged`."""
+    sizes = results[0].sizes
+    nets = " and ".join(f"{len(result.accuracy)} networks on {result.source}" for result in results)
+    n = f"{nets}, {sizes.seeds} noise seeds"
+    for measure, finding in _ROWS.items():
+        effects = [measure(result) for result in results]
+        values = {
+            f"{result.source}, {layer}": several
+            for result, (by_layer, _) in zip(results, effects, strict=True)
+            for layer, several in by_layer.items()
+        }
+        decisive = [effect for _, effect in effects]
+        if measure is _stable:
+            alike = [
+                value for several in values.values() for value in several if value.name == _OWN
+            ]
+            verdict = steady(alike, decisive)
+        else:
+            verdict = judged(decisive, _NOTHING if measure is _inactive_for_noise else 0.0)
+        settings = "; ".join(
+            part for part in ("95 % intervals over maps", finding.settings) if part
+        )
+        folder.add(replace(finding, verdict=verdict, values=values, n=n, settings=settings))
+
+
+def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
+    """Return the verdict over the effects of all sources.
 
     Args:
-        alike: of each source, the median similarity of a map's starts.
-        gaps: by how much it is above the similarity to other maps.
-    """
-    likely = judged(gaps)
-    if likely == "yes" and not all(one.value >= ALIKE for one in alike):
-        return "partly"
-    return likely
-
-
-def _median(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else float("nan")
-
-
-def judged(intervals: Sequence[Interval], least: float = 0.0) -> Agreement:
-    """What the intervals of all sources say of an effect.
-
-    Args:
-        intervals: of the effect, a share or a similarity; NaN where there was nothing to measure.
-        least: what it must be above.
+        effects: a share or a similarity; NaN where there was nothing to measure.
+        least: what the effect must be above.
 
     Returns:
         Yes where all of them are above `least`, no where all are below a hundredth, which is no
         effect; an interval that holds both does not decide, and partly where none does.
     """
-    outcomes = [_decides(one, least) for one in intervals]
-    if not any(np.isfinite(one.low) for one in intervals):
+    if not any(np.isfinite(effect.low) for effect in effects):
         return "not tested"
-    measured = agreement(outcomes)
-    return "partly" if measured == "not tested" else measured
+    verdict = agreement(above(effect, least, _NOTHING) for effect in effects)
+    return "partly" if verdict == "not tested" else verdict
 
 
-def _decides(one: Interval, least: float) -> bool | None:
-    if one.low > least:
-        return True
-    return False if one.high < _NOTHING else None
+def steady(alike: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
+    """Return whether starts of a map end in one pattern.
 
-
-def _sure(done: Sequence[Measured], sizes: Sizes) -> str:
-    nets = " and ".join(f"{len(one.accuracy)} on {one.source}" for one in done)
-    return f"Networks: {nets}; {sizes.seeds} noise seeds; 95 % intervals over maps."
+    Args:
+        alike: of each source, the median similarity of a map's starts.
+        gaps: by how much it is above the similarity to other maps.
+    """
+    verdict = judged(gaps)
+    if verdict == "yes" and not all(value.value >= ALIKE for value in alike):
+        return "partly"
+    return verdict

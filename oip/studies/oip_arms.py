@@ -1,10 +1,9 @@
-"""Numbers that the study of the noise's spectrum rests on: shares, pairs, intervals."""
+"""Arms of the study of the noise's spectrum: what is measured of a layer, and its statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,55 +18,82 @@ from oip.core.seeds import generator
 from oip.network.forward import spatial_means
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
+from oip.studies.report import Value
 
 DRAWS = 2000
 LEVEL = 0.95
 ALIKE = 0.5
 """Similarity from which images are one pattern; clusters of starts are cut there, too."""
+WHITE, EQUAL, RED = "white", "equal", "tilt:1"
+POST, WARM = "post", "warm"
+_ASCENT_BATCH = 128
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval."""
+class Sizes:
+    """Numbers of networks, seeds, starts, steps and images."""
 
-    value: float
-    low: float
-    high: float
+    nets: int
+    seeds: int
+    images: int
+    """Images that a network learns from."""
+    epochs: int
+    screened: int
+    starts: int
+    """Starts of the ascent for each map."""
+    steps: int
+    maps: int
+    """Most maps of a layer whose images are grown."""
+    judged: int
+    """Test images that decide which maps are excitable."""
 
-    def text(self, scale: float = 1.0, unit: str = "", digits: int = 1) -> str:
-        """`3.1 (2.0 to 4.2) %`; in words where there was nothing to measure."""
-        if not np.isfinite(self.value):
-            return "unknown (nothing to measure)"
-        value, low, high = (
-            f"{scale * one:.{digits}f}" for one in (self.value, self.low, self.high)
-        )
-        return f"{value} ({low} to {high}){unit}"
+
+REQUIRED = Sizes(3, 5, 20_000, 4, 256, 4, 120, 48, 10_000)
+QUICK = Sizes(3, 2, 6_000, 3, 256, 4, 60, 16, 2_000)
+
+
+def noises(side: int) -> tuple[str, ...]:
+    """Return the kinds of noise for images of so many pixels: white, single octaves, equal, red.
+
+    >>> noises(28)
+    ('white', 'single:14', 'single:7', 'single:3', 'equal', 'tilt:1')
+    """
+    return (WHITE, *(f"single:{grid}" for grid in octave_grids(side)[1:]), EQUAL, RED)
+
+
+def arms(side: int) -> tuple[tuple[str, str], ...]:
+    """Return (noise, objective) of each arm.
+
+    Every noise as the articles use it, and the three broad ones with the pre-activation where a map
+    is inactive.
+    """
+    plain = tuple((noise, POST) for noise in noises(side))
+    return (*plain, *((noise, WARM) for noise in (WHITE, EQUAL, RED)))
 
 
 def share_found(opened: np.ndarray, tried: int, starts: int) -> np.ndarray:
-    """Probability that at least one of some starts opens a map.
+    """Return the probability that at least one of some starts excites a map.
 
     The starts are drawn without replacement from those that were tried: 1 less the hypergeometric
     probability that none of them is among the `opened`.
 
     Args:
-        opened: (...,) int: how many of the tried starts open the map.
+        opened: (...,) int: how many of the tried starts excite the map.
         tried: starts in all.
         starts: how many are drawn, up to `tried`.
 
     >>> share_found(np.array([0, 1, 2]), 2, 1).tolist()
     [0.0, 0.5, 1.0]
     """
-    opened = np.asarray(opened, float)
-    closed = tried - opened
-    none = np.ones(opened.shape)
-    for place in range(starts):
-        none *= np.clip(closed - place, 0, None) / (tried - place)
+    closed = tried - np.asarray(opened, float)
+    none = np.ones(closed.shape)
+    for number in range(starts):
+        none *= np.clip(closed - number, 0, None) / (tried - number)
     return 1.0 - none
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Exact McNemar test of two paired outcomes.
+    """Compute the exact McNemar test of two paired outcomes.
 
     Args:
         first, second: (n,) bool.
@@ -88,18 +114,16 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number, by Holm's step-down rule.
+    """Return p-values adjusted for their number, by Holm's step-down rule.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
     order = np.argsort(values, kind="stable")
-    found = np.empty(len(values))
-    largest = 0.0
-    for place, row in enumerate(order):
-        largest = max(largest, (len(values) - place) * values[row])
-        found[row] = min(1.0, largest)
-    return [round(float(one), 12) for one in found]
+    factors = len(values) - np.arange(len(values))
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * np.asarray(values)[order]), 1.0)
+    return [round(float(value), 12) for value in adjusted]
 
 
 def bootstrap(
@@ -107,38 +131,52 @@ def bootstrap(
     statistic: Callable[[np.ndarray], float],
     seed: int,
     draws: int = DRAWS,
-) -> Interval:
-    """A statistic of all rows with its percentile interval, rows drawn within their groups.
+) -> Value:
+    """Return a statistic of all rows with its percentile interval, rows drawn within their groups.
 
     Args:
         groups: one array a network, (maps, ...): a row belongs to one map, whatever was repeated
             with it, so that repetitions do not pass for independent maps.
         statistic: of the joined rows; may be NaN where nothing is left.
         seed: of the draws.
-        draws: that are made.
+        draws: number of draws.
     """
     groups = [group for group in groups if len(group)]
     if not groups:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return Value("", np.nan)
     random = generator(seed, "bootstrap")
-    found = np.array(
+    drawn = np.array(
         [
             statistic(
-                np.concatenate([one[random.integers(len(one), size=len(one))] for one in groups])
+                np.concatenate(
+                    [rows[random.integers(len(rows), size=len(rows))] for rows in groups]
+                )
             )
             for _ in range(draws)
         ]
     )
-    found = found[np.isfinite(found)]
+    drawn = drawn[np.isfinite(drawn)]
     value = float(statistic(np.concatenate(groups)))
-    if not len(found):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value, float(low), float(high))
+    if not len(drawn):
+        return Value("", value)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Value("", value, float(low), float(high))
+
+
+def finite_mean(values: np.ndarray) -> float:
+    """Return the mean of what is finite; NaN where nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
+
+
+def finite_median(values: np.ndarray) -> float:
+    """Return the median of what is finite; NaN where nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")
 
 
 def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
-    """Share of an image's power at spatial frequencies above a limit; its mean is left out.
+    """Return the share of an image's power at spatial frequencies above a limit, mean left out.
 
     Args:
         images: (..., h, w, b).
@@ -158,7 +196,7 @@ def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
 
 
 def steps_to(traces: np.ndarray, share: float = 0.95) -> np.ndarray:
-    """Step at which the best score so far first reaches a share of the final one.
+    """Return the step at which the best score so far first reaches a share of the final one.
 
     Args:
         traces: (n, t + 1): score over steps, NaN after the end.
@@ -173,127 +211,148 @@ def steps_to(traces: np.ndarray, share: float = 0.95) -> np.ndarray:
     return np.where(final[:, 0] > 0, reached, np.nan)
 
 
-WHITE, EQUAL, RED = "white", "equal", "tilt:1"
-POST, WARM = "post", "warm"
-_TOGETHER = 128
-"""Images that climb at once."""
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All measurements on one source of data."""
+
+    source: str
+    layers: tuple[LayerInfo, ...]
+    """Those that were measured; the first is the negative control, the last the target."""
+    parts: dict[int, list[dict[str, np.ndarray]]]
+    """Index of the layer -> `measure_layer` of each network."""
+    accuracy: list[float]
+    """Of each network."""
+    side: int
+    """Larger side of the images, in pixels."""
+    sizes: Sizes
+    seed: int
+
+    @property
+    def ends(self) -> tuple[LayerInfo, LayerInfo]:
+        """The control and the target."""
+        return self.layers[0], self.layers[-1]
+
+    def shares(self, layer: LayerInfo, noise: str, starts: int) -> list[np.ndarray]:
+        """Return, of each network, (maps,): probability that some starts excite the map."""
+        row = noises(self.side).index(noise)
+        return [
+            share_found(
+                part["opened"][row][:, part["excitable"]], self.sizes.screened, starts
+            ).mean(0)
+            for part in self.parts[layer.index]
+        ]
+
+    def gain(self, layer: LayerInfo, noise: str, starts: int) -> Value:
+        """Return the share of maps that a noise excites less that of white noise, paired by map."""
+        pairs = zip(
+            self.shares(layer, noise, starts), self.shares(layer, WHITE, starts), strict=True
+        )
+        return self.interval([first - second for first, second in pairs])
+
+    def lives(self, layer: LayerInfo, noise: str, objective: str) -> list[np.ndarray]:
+        """Return, of each network, (maps,): share of the starts that live in the end."""
+        arm = arms(self.side).index((noise, objective))
+        return [(part["scores"][arm] > 0).mean(axis=(0, 2)) for part in self.parts[layer.index]]
+
+    def per_map(
+        self, layer: LayerInfo, noise: str, objective: str, measure: str
+    ) -> list[np.ndarray]:
+        """Return, of each network, (maps,): mean of a measure over seeds and live starts."""
+        arm, means = arms(self.side).index((noise, objective)), []
+        for part in self.parts[layer.index]:
+            values = part[measure][arm].astype(float)
+            if measure == "scores":
+                values = np.where(values > 0, values, np.nan)
+            axes = (0, 2) if values.ndim == 3 else (0,)
+            finite = np.isfinite(values)
+            total, count = np.where(finite, values, 0.0).sum(axes), finite.sum(axes)
+            means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        return means
+
+    def interval(
+        self,
+        groups: Sequence[np.ndarray],
+        statistic: Callable[[np.ndarray], float] = finite_mean,
+        draws: int = DRAWS,
+    ) -> Value:
+        """Return a statistic over maps with its `bootstrap` interval."""
+        return bootstrap(groups, statistic, self.seed, draws)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured."""
-
-    nets: int
-    seeds: int
-    images: int
-    """That a network learns from."""
-    epochs: int
-    screened: int
-    starts: int
-    """That are climbed for each map."""
-    steps: int
-    maps: int
-    """That are climbed in a layer, at most."""
-    judged: int
-    """Test images that tell which maps are excitable."""
-
-
-REQUIRED = Sizes(3, 5, 20_000, 4, 256, 4, 120, 48, 10_000)
-QUICK = Sizes(3, 2, 6_000, 3, 256, 4, 60, 16, 2_000)
-
-
-def noises(side: int) -> tuple[str, ...]:
-    """Kinds of noise for images of so many pixels: white, single octaves, all alike, red.
-
-    >>> noises(28)
-    ('white', 'single:14', 'single:7', 'single:3', 'equal', 'tilt:1')
-    """
-    return (WHITE, *(f"single:{grid}" for grid in octave_grids(side)[1:]), EQUAL, RED)
-
-
-def arms(side: int) -> tuple[tuple[str, str], ...]:
-    """(noise, objective) of what is climbed: every noise as the articles climb it, and the three
-    broad ones with the pre-activation where a map is silent."""
-    plain = tuple((noise, POST) for noise in noises(side))
-    return (*plain, *((noise, WARM) for noise in (WHITE, EQUAL, RED)))
-
-
-def measured(
+def measure_layer(
     network: Network,
     layer: LayerInfo,
     images: np.ndarray,
     sizes: Sizes,
     seed: int,
-    climbed: bool,
+    with_ascent: bool,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """Everything that is measured of one layer of one network.
+    """Measure one layer of one network.
 
     Args:
         network: the model, its input settled.
-        layer: of which.
+        layer: the layer.
         images: of the data: a map that one of them excites is excitable.
         sizes: how much.
         seed: of all noise.
-        climbed: images are grown, too; otherwise starts are only screened.
-        progress: told arms.
+        with_ascent: images are grown, too; otherwise starts are only screened.
+        progress: receives starts and arms.
 
     Returns:
         `excitable` (c,) bool. `opened` (noises, seeds, c) int: starts of `sizes.screened` that
         excite the map. `first` (noises, seeds, c) bool: whether one start does, another one for
-        every map. With `climbed`, for a arms, s seeds, m maps and k starts: `maps` (m,) int,
+        every map. With `with_ascent`, for a arms, s seeds, m maps and k starts: `maps` (m,) int,
         `scores`, `steps`, `power` (a, s, m, k); `stability` and `null` (a, s, m): the median
         similarity of a map's live starts, and of one of them to the other maps'.
     """
-    side = max(network.inputs.shape[:-1])
-    kinds = noises(side)
-    active = np.zeros(layer.maps, bool)
+    kinds = noises(max(network.inputs.shape[:-1]))
+    excitable = np.zeros(layer.maps, bool)
     for means in spatial_means(network, images, layer):
-        active |= (means > 0).any(0)
+        excitable |= (means > 0).any(0)
     opened = np.zeros((len(kinds), sizes.seeds, layer.maps), np.int64)
     first = np.zeros((len(kinds), sizes.seeds, layer.maps), bool)
     own = np.arange(layer.maps) % sizes.screened
-    starts: Any = _Starts(network, layer, kinds, sizes, seed)
-    before = 0
+    starts = Starts(network, layer, kinds, sizes, seed)
+    done = 0
     for means in spatial_means(network, starts, layer):
-        for place, heard in enumerate(means > 0, before):
-            row, number, start = np.unravel_index(place, starts.shape)
-            opened[row, number] += heard
-            first[row, number][own == start] = heard[own == start]
-        before += len(means)
-        progress(f"{layer.name}: screening", before, len(starts))
-    told: dict[str, np.ndarray] = {"excitable": active, "opened": opened, "first": first}
-    if climbed:
-        told |= _climbed(network, layer, np.flatnonzero(active), sizes, seed, progress)
-    return told
+        for index, active in enumerate(means > 0, done):
+            row, number, start = np.unravel_index(index, starts.dimensions)
+            opened[row, number] += active
+            first[row, number][own == start] = active[own == start]
+        done += len(means)
+        progress(f"{layer.name}: screening", done, len(starts))
+    arrays = {"excitable": excitable, "opened": opened, "first": first}
+    if with_ascent:
+        arrays |= _grow(network, layer, np.flatnonzero(excitable), sizes, seed, progress)
+    return arrays
 
 
-class _Starts:
-    """Starts of all kinds of noise and all seeds in one row, drawn when they are looked at."""
+class Starts:
+    """Starts of all kinds of noise and all seeds in one row, drawn when they are read."""
 
     def __init__(
         self, network: Network, layer: LayerInfo, kinds: tuple[str, ...], sizes: Sizes, seed: int
     ):
-        self.shape = (len(kinds), sizes.seeds, sizes.screened)
+        self.dimensions = (len(kinds), sizes.seeds, sizes.screened)
         self._noises = [Noise(network.inputs.shape, kind) for kind in kinds]
         self._spec, self._index, self._seed = network.inputs, layer.index, seed
 
     def __len__(self) -> int:
-        return int(np.prod(self.shape))
+        return int(np.prod(self.dimensions))
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        places = np.arange(len(self))[part]
-        kinds, seeds, starts = np.unravel_index(places, self.shape)
-        pixels = np.empty((len(places), *self._spec.shape), np.float32)
+        indices = np.arange(len(self))[part]
+        kinds, seeds, starts = np.unravel_index(indices, self.dimensions)
+        pixels = np.empty((len(indices), *self._spec.shape), np.float32)
         for kind, seed in set(zip(kinds.tolist(), seeds.tolist(), strict=True)):
             rows = (kinds == kind) & (seeds == seed)
-            pixels[rows] = self._noises[kind].images(self._seed + seed, self._index, starts[rows])[
-                0
-            ]
+            images, _ = self._noises[kind].images(self._seed + seed, self._index, starts[rows])
+            pixels[rows] = images
         return (pixels * self._spec.std + self._spec.mean).astype(np.float32)
 
 
-def _climbed(
+def _grow(
     network: Network,
     layer: LayerInfo,
     excitable: np.ndarray,
@@ -301,93 +360,87 @@ def _climbed(
     seed: int,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    drawn = generator(seed, "study maps", layer.index).permutation(excitable)
-    maps = np.sort(drawn[: sizes.maps])
-    chosen = arms(max(network.inputs.shape[:-1]))
-    shape = (len(chosen), sizes.seeds, len(maps), sizes.starts)
-    found = {name: np.full(shape, np.nan, np.float32) for name in ("scores", "steps", "power")}
-    stable = np.full(shape[:-1], np.nan, np.float32)
-    null = np.full((len(chosen), sizes.seeds, len(maps)), np.nan, np.float32)
-    climbers = {kind: climber(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM)}
-    steps = shift_reach(layer.jump, network.inputs.shape[:-1])
-    for row, (kind, objective) in enumerate(chosen):
-        noise = Noise(network.inputs.shape, kind)
-        visible = climbers[objective].visible
+    """Images of every arm, grown for some of the excitable maps; see `measure_layer`."""
+    maps = np.sort(generator(seed, "study maps", layer.index).permutation(excitable)[: sizes.maps])
+    every = arms(max(network.inputs.shape[:-1]))
+    shape = (len(every), sizes.seeds, len(maps), sizes.starts)
+    arrays = {name: np.full(shape, np.nan, np.float32) for name in ("scores", "steps", "power")}
+    for name in ("stability", "null"):
+        arrays[name] = np.full(shape[:-1], np.nan, np.float32)
+    ascents = {kind: _ascent(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM)}
+    reach = shift_reach(layer.jump, network.inputs.shape[:-1])
+    for arm, (kind, objective) in enumerate(every):
+        noise, ascent = Noise(network.inputs.shape, kind), ascents[objective]
+        rows, columns = (np.flatnonzero(ascent.visible.any(axis)) for axis in (1, 0))
         for number in range(sizes.seeds):
             starts, _ = noise.images(seed + number, layer.index, np.arange(sizes.starts))
-            images, scores, traces = grown(climbers[objective], starts, maps)
-            found["scores"][row, number] = scores
-            flat = traces.reshape(-1, traces.shape[-1])
-            found["steps"][row, number] = steps_to(flat).reshape(scores.shape)
-            power = high_power(_cut(images, visible))
-            found["power"][row, number] = np.where(scores > 0, power, np.nan)
-            stable[row, number], null[row, number] = _stability(images, scores > 0, steps)
-        progress(f"{layer.name}: arms", row + 1, len(chosen))
-    return {"maps": maps, **found, "stability": stable, "null": null}
+            images, scores, traces = climb_every_map(ascent, starts, maps)
+            # The part of the images that holds all visible pixels.
+            seen = images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :]
+            steps = steps_to(traces.reshape(-1, traces.shape[-1])).reshape(scores.shape)
+            power = np.where(scores > 0, high_power(seen), np.nan)
+            measured = (scores, steps, power, *_stability(images, scores > 0, reach))
+            for array, values in zip(arrays.values(), measured, strict=True):
+                array[arm, number] = values
+        progress(f"{layer.name}: arms", arm + 1, len(every))
+    return {"maps": maps, **arrays}
 
 
-def climber(
+def _ascent(
     network: Network, layer: LayerInfo, objective: str, steps: int, seed: int
 ) -> GradientAscent:
-    """The ascent of an arm: without any blur, so that what the noise leaves can be seen."""
-    changes: dict[str, Any] = {"steps": steps, "seed": seed, "blur": 0.0}
-    if objective == POST:
-        changes |= {"warmup": 0, "climb_inactive": False}
-    settings = ascent_settings(**changes)
+    """The ascent of an arm: without any blur, so that the effect of the noise is visible."""
+    own = {"warmup": 0, "climb_inactive": False} if objective == POST else {}
+    settings = ascent_settings(steps=steps, seed=seed, blur=0.0, **own)
     targets = MapTargets(network, layer)
     probe = ascent_settings(screened=4, starts=1, seed=seed)
-    visible = screen(network, targets, probe).visible
-    return GradientAscent(network, targets, settings, visible)
+    return GradientAscent(network, targets, settings, screen(network, targets, probe).visible)
 
 
-def grown(
-    climber: GradientAscent, starts: np.ndarray, maps: np.ndarray
+def climb_every_map(
+    ascent: GradientAscent, starts: np.ndarray, maps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same starts climbed for every map.
+    """Climb the same starts for every map.
 
     Args:
-        climber: of the layer and arm.
+        ascent: of the layer and arm.
         starts: (k, h, w, b).
         maps: (m,).
 
     Returns:
         Images (m, k, h, w, b), scores (m, k), traces (m, k, t + 1).
     """
-    count = len(starts)
-    items = np.repeat(maps, count)
-    which = np.tile(np.arange(count), len(maps))
-    parts = [
-        climber.climb(starts[which[first : first + _TOGETHER]], items[first : first + _TOGETHER])
-        for first in range(0, len(items), _TOGETHER)
+    owners = np.repeat(maps, len(starts))
+    which = np.tile(np.arange(len(starts)), len(maps))
+    batches = [
+        slice(first, first + _ASCENT_BATCH) for first in range(0, len(owners), _ASCENT_BATCH)
     ]
-    arrays = [
-        np.concatenate([getattr(part, name) for part in parts])
+    results = [ascent.climb(starts[which[batch]], owners[batch]) for batch in batches]
+    images, scores, traces = (
+        np.concatenate([getattr(result, name) for result in results])
         for name in ("images", "scores", "traces")
-    ]
-    images, scores, traces = (one.reshape(len(maps), count, *one.shape[1:]) for one in arrays)
-    return images, scores, traces
-
-
-def _cut(images: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """The part of images (..., h, w, b) that holds all visible pixels."""
-    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    return images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :]
+    )
+    shape = (len(maps), len(starts))
+    return (
+        images.reshape(*shape, *images.shape[1:]),
+        scores.reshape(shape),
+        traces.reshape(*shape, -1),
+    )
 
 
 def _stability(
-    images: np.ndarray, alive: np.ndarray, steps: tuple[int, ...]
+    images: np.ndarray, alive: np.ndarray, reach: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Median similarity of a map's live starts, and of its first one to those of other maps."""
-    within = np.full(len(images), np.nan)
-    beside = np.full(len(images), np.nan)
-    lively = [images[row][alive[row]] for row in range(len(images))]
-    firsts = [(row, one[0]) for row, one in enumerate(lively) if len(one)]
-    peers = np.stack([one for _, one in firsts]) if firsts else images[:0, 0]
-    mutual = image_similarity(peers, peers, steps) if len(peers) else np.zeros((0, 0))
-    for place, (row, _) in enumerate(firsts):
-        others = np.delete(mutual[place], place)
-        beside[row] = np.median(others) if len(others) else np.nan
-        if len(lively[row]) > 1:
-            alike = image_similarity(lively[row], lively[row], steps)
+    within, beside = np.full(len(images), np.nan), np.full(len(images), np.nan)
+    live = [starts[lives] for starts, lives in zip(images, alive, strict=True)]
+    rows = [row for row, starts in enumerate(live) if len(starts)]
+    firsts = np.stack([live[row][0] for row in rows]) if rows else images[:0, 0]
+    mutual = image_similarity(firsts, firsts, reach) if rows else np.zeros((0, 0))
+    for index, row in enumerate(rows):
+        other_maps = np.delete(mutual[index], index)
+        beside[row] = np.median(other_maps) if len(other_maps) else np.nan
+        if len(live[row]) > 1:
+            alike = image_similarity(live[row], live[row], reach)
             within[row] = np.median(alike[np.triu_indices(len(alike), 1)])
     return within, beside

@@ -4,13 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oip.core.errors import DataError
 from oip.core.progress import silent
-from oip.studies import oip, oip_arms
-from oip.studies.oip_arms import QUICK, Interval, _Starts, arms, measured, noises
-from oip.studies.report import AGREEMENTS, Folder, StudySettings
-from oip.studies.runner import run_study
+from oip.studies import oip, oip_plots
+from oip.studies.oip_arms import QUICK, Starts, arms, measure_layer, noises
+from oip.studies.report import AGREEMENTS, Folder, StudySettings, Value
 
-TINY = replace(QUICK, nets=1, seeds=2, screened=16, starts=2, steps=6, maps=5, judged=40)
+TINY = replace(
+    QUICK, nets=1, seeds=2, screened=16, starts=2, steps=6, maps=5, judged=40, images=400, epochs=1
+)
 
 
 @pytest.fixture
@@ -22,14 +24,14 @@ def network(small_model):
 
 def test_the_arms_are_those_of_the_study():
     assert noises(28) == ("white", "single:14", "single:7", "single:3", "equal", "tilt:1")
-    found = arms(28)
-    assert len(found) == len(set(found)) == 9
-    assert {objective for noise, objective in found if noise.startswith("single")} == {"post"}
+    every = arms(28)
+    assert len(every) == len(set(every)) == 9
+    assert {objective for noise, objective in every if noise.startswith("single")} == {"post"}
 
 
 def test_starts_are_the_same_in_pieces(network):
     layer = network.find("second")
-    starts = _Starts(network, layer, ("white", "equal"), TINY, 3)
+    starts = Starts(network, layer, ("white", "equal"), TINY, 3)
     whole = starts[0 : len(starts)]
     parts = np.concatenate([starts[first : first + 7] for first in range(0, len(starts), 7)])
     np.testing.assert_array_equal(whole, parts)
@@ -38,72 +40,74 @@ def test_starts_are_the_same_in_pieces(network):
     np.testing.assert_allclose(whole.std((1, 2, 3)), 80, atol=0.1)
 
 
-def test_what_is_counted_is_what_the_network_does(network, small_images):
+def test_counts_are_those_of_the_network(network, small_images):
     from oip.ascent.noise import Noise
 
     layer = network.find("second")
-    found = measured(network, layer, small_images[0], TINY, 3, True, silent)
-    kinds = noises(16)
+    measured = measure_layer(network, layer, small_images[0], TINY, 3, True, silent)
     images, _ = Noise((16, 16, 1), "equal").images(4, layer.index, np.arange(16))
-    values = network.model.layers[1]((images * 80 + 40 - 40) / 80)
-    second = network.model.get_layer("second")(network.model.get_layer("pool")(values)).numpy()
-    heard = second.mean((1, 2)) > 0
-    row = kinds.index("equal")
-    assert found["opened"][row, 1].tolist() == heard.sum(0).tolist()
+    first = network.model.layers[1]((images * 80 + 40 - 40) / 80)
+    second = network.model.get_layer("second")(network.model.get_layer("pool")(first)).numpy()
+    active = second.mean((1, 2)) > 0
+    row = noises(16).index("equal")
+    assert measured["opened"][row, 1].tolist() == active.sum(0).tolist()
     own = np.arange(70) % 16
-    assert found["first"][row, 1].tolist() == heard[own, np.arange(70)].tolist()
+    assert measured["first"][row, 1].tolist() == active[own, np.arange(70)].tolist()
     shape = (len(arms(16)), 2, 5, 2)
-    assert found["scores"].shape == found["steps"].shape == found["power"].shape == shape
-    assert found["excitable"][found["maps"]].all()
-    lives = (found["scores"] > 0).mean((1, 2, 3))
+    assert measured["scores"].shape == measured["steps"].shape == measured["power"].shape == shape
+    assert measured["excitable"][measured["maps"]].all()
+    lives = (measured["scores"] > 0).mean((1, 2, 3))
     assert lives[arms(16).index(("equal", "warm"))] >= lives[arms(16).index(("white", "post"))]
 
 
-def test_a_whole_study_on_the_embedded_digits_and_again_from_its_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(oip, "QUICK", replace(TINY, images=400, epochs=1))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The study on the embedded digits, of networks that it trains itself."""
+    path = tmp_path_factory.mktemp("study") / "out"
     settings = StudySettings(quick=True, data=("mnist-sample",))
-    outcome = run_study("oip", tmp_path / "out", settings, silent)
-    assert not outcome.stopped
-    assert outcome.page.is_file()
-    told = json.loads((tmp_path / "out" / "oip.json").read_text())
-    names = {figure["name"] for figure in told["figures"]}
+    folder = Folder(path, "oip", settings)
+    oip.run_sized(folder, settings, silent, TINY)
+    folder.finish(oip.TITLE, oip.SOURCE)
+    return path
+
+
+def test_a_whole_study_has_its_figures_and_findings(whole):
+    record = json.loads((whole / "study.json").read_text())
+    names = {figure["name"] for figure in record["figures"]}
     assert {"starts-0", "arms-0", "evolution", "layer", "starts-of-one-map", "dense"} <= names
     assert {"plain-and-enhanced", "common-points", "responses-0", "classes-of-oips"} <= names
-    assert (tmp_path / "out" / "figures" / "evolution.webp").read_bytes()[8:12] == b"WEBP"
-    assert len(told["claims"]) == 7
-    assert all(claim["agrees"] in AGREEMENTS for claim in told["claims"])
-    assert all("nan" not in claim["found"] for claim in told["claims"])
-    numbers = json.loads((tmp_path / "out" / "numbers.json").read_text())
+    assert (whole / "figures" / "evolution.webp").read_bytes()[8:12] == b"WEBP"
+    assert len(record["claims"]) == 7
+    assert all(claim["agrees"] in AGREEMENTS for claim in record["claims"])
+    assert all("nan" not in claim["found"] for claim in record["claims"])
+    assert all(claim["values"] and claim["n"] for claim in record["claims"])
+    numbers = json.loads((whole / "numbers.json").read_text())
     assert numbers["starts-0"]["starts"] == [1, 2, 4, 8, 16]
 
+
+def test_a_finished_study_is_read_from_its_parts(whole, monkeypatch):
     def never(*_: object) -> None:
-        raise RuntimeError("measured again")
+        raise RuntimeError("measured a second time")
 
-    monkeypatch.setattr(oip_arms, "spatial_means", never)
-    monkeypatch.setattr(oip.oip_pictures, "draw", lambda *_: None)  # they take the longest
-    again = run_study("oip", tmp_path / "out", settings, silent)
-    assert not again.stopped
-    assert json.loads((again.page.parent / "oip.json").read_text())["claims"] == told["claims"]
+    monkeypatch.setattr(oip, "measure_layer", never)
+    settings = StudySettings(quick=True, data=("mnist-sample",))
+    folder = Folder(whole, "oip", settings)
+    oip.run_sized(folder, settings, silent, TINY, pictures=False)
+    record = json.loads((whole / "study.json").read_text())
+    assert [finding.to_dict() for finding in folder.findings] == record["claims"]
 
 
-def test_models_of_the_user_stand_for_the_trained_ones(
-    tmp_path, small_file, small_data, monkeypatch
-):
-    monkeypatch.setattr(oip, "QUICK", TINY)
+def test_models_of_the_user_replace_the_trained_ones(tmp_path, small_file, small_data):
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(small_file))
     folder = Folder(tmp_path / "out", "oip", settings)
-    oip.run(folder, settings, silent)
+    oip.run_sized(folder, settings, silent, TINY)
     assert not list((tmp_path / "out").rglob("*.keras"))
     assert any("1 networks" in note for note in folder.notes)
     assert any("No common points" in note for note in folder.notes)
 
 
-def interval(value, low, high):
-    return Interval(value, low, high)
-
-
 @pytest.mark.parametrize(
-    ("intervals", "wanted"),
+    ("effects", "verdict"),
     [
         ([(0.1, 0.05, 0.2), (0.2, 0.1, 0.3)], "yes"),
         ([(-0.1, -0.2, -0.05), (0.0, -0.001, 0.001)], "no"),
@@ -113,38 +117,36 @@ def interval(value, low, high):
         ([(np.nan, np.nan, np.nan), (0.2, 0.1, 0.3)], "partly"),
     ],
 )
-def test_an_interval_that_holds_both_decides_nothing(intervals, wanted):
-    assert oip.judged([interval(*one) for one in intervals]) == wanted
+def test_an_interval_that_holds_both_decides_nothing(effects, verdict):
+    assert oip.judged([Value("", *effect) for effect in effects]) == verdict
 
 
 def test_one_pattern_is_one_above_the_cut():
-    gap = [interval(0.2, 0.15, 0.25)]
-    assert oip.steady([interval(0.6, 0.55, 0.65)], gap) == "yes"
-    assert oip.steady([interval(0.41, 0.4, 0.43)], gap) == "partly"
-    assert oip.steady([interval(0.1, 0.0, 0.2)], [interval(-0.1, -0.2, -0.05)]) == "no"
-    nothing = [interval(np.nan, np.nan, np.nan)]
+    gap = [Value("", 0.2, 0.15, 0.25)]
+    assert oip.steady([Value("", 0.6, 0.55, 0.65)], gap) == "yes"
+    assert oip.steady([Value("", 0.41, 0.4, 0.43)], gap) == "partly"
+    assert oip.steady([Value("", 0.1, 0.0, 0.2)], [Value("", -0.1, -0.2, -0.05)]) == "no"
+    nothing = [Value("", np.nan)]
     assert oip.steady(nothing, nothing) == "not tested"
-    assert "unknown" in nothing[0].text(100)
 
 
 def test_parts_are_of_their_models_and_images(tmp_path, small_file, small_data, monkeypatch):
     """Another file under the same name is measured anew."""
     calls = []
-    monkeypatch.setattr(oip, "QUICK", TINY)
-    monkeypatch.setattr(oip.oip_pictures, "draw", lambda *_: None)
-    original = oip.measured
+    arrays = measured_arrays()
 
-    def counted(network, layer, *rest):
+    def counted(network, layer, *_):
         calls.append(layer.name)
-        return original(network, layer, *rest)
+        return arrays[layer.name]
 
-    monkeypatch.setattr(oip, "measured", counted)
+    monkeypatch.setattr(oip, "measure_layer", counted)
     path = tmp_path / "net.keras"
     path.write_bytes(small_file.read_bytes())
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(path))
 
     def run():
-        oip.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
+        folder = Folder(tmp_path / "out", "oip", settings)
+        oip.run_sized(folder, settings, silent, TINY, pictures=False)
 
     run()
     first = len(calls)
@@ -159,9 +161,32 @@ def test_parts_are_of_their_models_and_images(tmp_path, small_file, small_data, 
     assert len(calls) == 2 * first
 
 
-def test_a_pattern_of_no_models_is_named(tmp_path, small_data):
-    from oip.core.errors import DataError
+def measured_arrays():
+    """Made-up measurements of the small model's layers, as `measure_layer` returns them."""
+    random = np.random.default_rng(0)
+    every, kinds = len(arms(16)), len(noises(16))
+    result = {}
+    for name, maps in (("first", 6), ("second", 70)):
+        own = np.arange(min(maps, 5))
+        shape = (every, 2, len(own), 2)
+        result[name] = {
+            "excitable": np.ones(maps, bool),
+            "opened": random.integers(0, 17, (kinds, 2, maps)),
+            "first": random.random((kinds, 2, maps)) < 0.5,
+            "maps": own,
+            **{key: random.random(shape) for key in ("scores", "steps", "power")},
+            **{key: random.random(shape[:-1]) for key in ("stability", "null")},
+        }
+    return result
 
+
+def test_a_pattern_of_no_models_is_named(tmp_path, small_data):
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(tmp_path / "*.keras"))
     with pytest.raises(DataError, match="trained networks"):
         oip.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
+
+
+def test_names_of_noises_in_figures():
+    assert oip_plots.name_of("white", 28) == "white"
+    assert oip_plots.name_of("single:7", 28) == "8 px and more"
+    assert oip_plots.counts_of(8) == [1, 2, 4, 8]

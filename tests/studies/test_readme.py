@@ -1,0 +1,50 @@
+"""The code of oip/studies/README.md, block by block, with studies that take no time."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import types
+from pathlib import Path
+
+from oip import studies
+from oip.cli.main import run
+from oip.studies.report import Finding
+
+README = Path(studies.__file__).parent / "README.md"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in studies.STUDIES:
+        module = types.ModuleType(f"quick_{name}")
+        vars(module).update(NAME=name, TITLE=name, SOURCE="A paper", MINUTES=1)
+        vars(module).update(
+            TAKES=("data", "iterations"),
+            run=lambda folder, settings, progress: folder.add(Finding("It says.", "yes")),
+        )
+        monkeypatch.setitem(sys.modules, f"quick_{name}", module)
+        monkeypatch.setitem(studies.STUDIES, name, f"quick_{name}")
+    kinds = []
+    for kind, block in BLOCK.findall(README.read_text(encoding="utf-8")):
+        kinds.append(kind)
+        if kind == "python":
+            exec(compile(block, "README", "exec"), {})
+        else:
+            for line in block.splitlines():
+                program, *arguments = shlex.split(line)
+                assert program == "oip"
+                assert run([*arguments, "--quiet"]) == 0, line
+    assert kinds == ["sh", "sh", "python"]
+    assert (tmp_path / "reports" / "index.html").is_file()
+    assert str(Path("reports/ten-iterations/report.html")) in capsys.readouterr().out
+
+
+def test_pictures_and_studies_are_there():
+    text = README.read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[.+\]\((.+?)\)", text)
+    assert len(pictures) == len(studies.STUDIES)
+    assert all((README.parent / picture).resolve().is_file() for picture in pictures)
+    assert all(f"`{name}`" in text for name in studies.STUDIES)
