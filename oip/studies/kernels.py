@@ -30,6 +30,7 @@ from oip.studies.report import (
     all_of,
     at_ceiling,
     larger,
+    statement,
 )
 from oip.studies.trained import (
     AT_CEILING,
@@ -44,6 +45,7 @@ from oip.studies.trained import (
     Outcome,
     RecordedTraining,
     Trainings,
+    finding_by_width,
     how_trained,
     study_training,
 )
@@ -99,17 +101,18 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         }
         shown = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
-            kernels_plots.boxes(folder, data, shown, width)
+            kernels_plots.draw_boxes(folder, data, shown, width)
         for name, training in shown.items():
             for width in WIDTHS:
-                kernels_plots.heat_maps(folder, data, name, training, width)
-            kernels_plots.responses(folder, data, name, responses(folder, data, training))
-        compare(folder, data, trainings)
+                kernels_plots.draw_heat_maps(folder, data, name, training, width)
+            shown_responses = first_block_responses(folder, data, training)
+            kernels_plots.draw_responses(folder, data, name, shown_responses)
+        add_kernel_findings(folder, data, trainings)
         gains_by_source[data.name] = gains(shown)
-    compare_sources(folder, gains_by_source)
+    add_gains_by_source(folder, gains_by_source)
 
 
-def responses(
+def first_block_responses(
     folder: Folder, data: Images, training: RecordedTraining
 ) -> kernels_plots.ShownResponses:
     """Return responses of the first block's kernels at the end of a training."""
@@ -254,12 +257,14 @@ def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Es
     return Estimate(float(statistic(np.arange(count))), spread)
 
 
-Blocks = Sequence[Block]
-"""The first and the second block of a network."""
+def _blocks(trainings: Trainings, width: str) -> list[list[Block]]:
+    """Return both blocks of LeNet, and both of DenseNet."""
+    networks = (trainings[_LENET], trainings[_DENSENET])
+    return [[Block(network, width, number) for number in (0, 1)] for network in networks]
 
 
 def _rank_sum(lenet: Block, dense: Block) -> tuple[Value, bool | None]:
-    """The p-value that two blocks' kernels end alike, and whether LeNet's end higher."""
+    """Return the p-value that two blocks' kernels end alike, and whether LeNet's end higher."""
     from scipy.stats import mannwhitneyu
 
     chance = float(mannwhitneyu(lenet.label[-1], dense.label[-1]).pvalue)
@@ -269,7 +274,8 @@ def _rank_sum(lenet: Block, dense: Block) -> tuple[Value, bool | None]:
     return value, bool(lenet.medians[-1] > dense.medians[-1])
 
 
-def _first_blocks(lenet: Blocks, dense: Blocks) -> Outcome:
+def first_blocks(trainings: Trainings, width: str) -> Outcome:
+    lenet, dense = _blocks(trainings, width)
     early = lenet[0].early_gain()
     chance, higher = _rank_sum(lenet[0], dense[0])
     gained = early.named(f"{_LENET}, first tenth", "+.2f")
@@ -277,7 +283,8 @@ def _first_blocks(lenet: Blocks, dense: Blocks) -> Outcome:
     return values, [None if lenet[0].full() else early.above(), higher]
 
 
-def _steadiness(lenet: Blocks, dense: Blocks) -> Outcome:
+def steadiness(trainings: Trainings, width: str) -> Outcome:
+    lenet, dense = _blocks(trainings, width)
     values, outcomes = [], []
     for first, second in zip(lenet, dense, strict=True):
         rough, smooth = first.roughness(), second.roughness()
@@ -287,8 +294,8 @@ def _steadiness(lenet: Blocks, dense: Blocks) -> Outcome:
     return values, outcomes
 
 
-def _second_block_of_densenet(lenet: Blocks, dense: Blocks) -> Outcome:
-    block = dense[1]
+def second_block_of_densenet(trainings: Trainings, width: str) -> Outcome:
+    _, (_, block) = _blocks(trainings, width)
     values = [
         *block.ends(),
         Value("Spearman with the iteration", trend(block.medians), form="+.2f"),
@@ -297,27 +304,30 @@ def _second_block_of_densenet(lenet: Blocks, dense: Blocks) -> Outcome:
     return values, list(rises_all_along(block.medians, block.steps, block.ceiling))
 
 
-def _second_block_of_lenet(lenet: Blocks, dense: Blocks) -> Outcome:
-    median, steps = lenet[1].medians, lenet[1].steps
+def second_block_of_lenet(trainings: Trainings, width: str) -> Outcome:
+    (_, block), _ = _blocks(trainings, width)
+    median, steps = block.medians, block.steps
     end, half = late(median, steps), second_half(median, steps)
     middle = median[(steps >= steps[-1] / 4) & (steps < steps[-1] / 2)]
     before = float(middle.mean()) if len(middle) else np.nan
     values = [
         Value("median in the second quarter", before),
-        end.named("in the last", remark=lenet[1].remark),
+        end.named("in the last", remark=block.remark),
         half.named("rise in the second half", "+.2f"),
     ]
     fell = [larger(before, end.value, end.spread), larger(-half.value, 0.0, half.spread)]
-    return values, [None if lenet[1].full() else all_of(fell)]
+    return values, [None if block.full() else all_of(fell)]
 
 
-def _low_kernels(lenet: Blocks, dense: Blocks) -> Outcome:
+def low_kernels(trainings: Trainings, width: str) -> Outcome:
+    lenet, dense = _blocks(trainings, width)
     chance, higher = _rank_sum(lenet[1], dense[1])
     values = [lenet[1].ends()[1], dense[1].ends()[1], chance]
     return values, [None if higher is None else not higher]
 
 
-def _classes_rank_alike(lenet: Blocks, dense: Blocks) -> Outcome:
+def classes_rank_alike(trainings: Trainings, width: str) -> Outcome:
+    lenet, _ = _blocks(trainings, width)
     first, second = (block.consistency(-1) for block in lenet)
     values = [
         estimate.named(block.name, remark=block.remark)
@@ -327,7 +337,8 @@ def _classes_rank_alike(lenet: Blocks, dense: Blocks) -> Outcome:
     return values, [None if full else all_of([first.above(_CONSISTENT), first.above(second)])]
 
 
-def _specialization(lenet: Blocks, dense: Blocks) -> Outcome:
+def specialization(trainings: Trainings, width: str) -> Outcome:
+    _, dense = _blocks(trainings, width)
     values, outcomes = [], []
     for block in dense:
         start, full = block.consistency(0), block.full() or block.full(0)
@@ -338,7 +349,8 @@ def _specialization(lenet: Blocks, dense: Blocks) -> Outcome:
     return values, outcomes
 
 
-def _order_over_training(lenet: Blocks, dense: Blocks) -> Outcome:
+def order_over_training(trainings: Trainings, width: str) -> Outcome:
+    lenet, dense = _blocks(trainings, width)
     first, second = lenet[0].order_kept(), dense[0].order_kept()
     values = [
         first.named(_LENET, remark=lenet[0].remark),
@@ -349,101 +361,32 @@ def _order_over_training(lenet: Blocks, dense: Blocks) -> Outcome:
 
 
 _OVER_KERNELS = "intervals of two spreads over kernels drawn with replacement; one training each"
-_BY_WIDTH: dict[Callable[[Blocks, Blocks], Outcome], Finding] = {
-    _first_blocks: Finding(
-        "the kernels of LeNet's first block gain information early, and end above those of "
-        "DenseNet's first block.",
-        "not tested",
-        "Median information, bits",
-        figure="fig. 5",
-        n="24 kernels each",
-        settings=_OVER_KERNELS,
-    ),
-    _steadiness: Finding(
-        "the mean information of kernels moves more steadily in DenseNet than in LeNet.",
-        "not tested",
-        "Standard deviation of the change between records after the first iterations, bits",
-        figure="fig. 5, 8",
-        settings=_OVER_KERNELS,
-    ),
-    _second_block_of_densenet: Finding(
-        "the median over the kernels of DenseNet's second block rises all along.",
-        "not tested",
-        "Median information, bits",
-        figure="fig. 8",
-        reported="0.46 to 1.07 bits on MNIST",
-        n="12 kernels, one training",
-        settings=f"'all along': a rise beside twice the spread of the last quarter, a correlation "
-        f"above {RISING}, and a line through the second half that rises by twice the spread about "
-        f"it; absolute values depend on the width",
-    ),
-    _second_block_of_lenet: Finding(
-        "in LeNet's second block the kernels' information falls late in the training.",
-        "not tested",
-        "Information, bits",
-        figure="fig. 8",
-        reported="after 20,000 of 50,000 iterations",
-        n="48 kernels, one training",
-        settings="beside twice the spread of the last quarter, and about a line through the second "
-        "half",
-    ),
-    _low_kernels: Finding(
-        "LeNet's second block has many kernels that know little; DenseNet's fewer.",
-        "not tested",
-        "Median information, bits",
-        figure="fig. 9, 10",
-        n="48 and 12 kernels",
-        settings="one training each",
-    ),
-    _classes_rank_alike: Finding(
-        "kernels of LeNet's first block rank alike for all classes; those of the second block less "
-        "so.",
-        "not tested",
-        "Mean Spearman correlation between the classes' orders at the end",
-        figure="fig. 9",
-        n="24 and 48 kernels",
-        settings=f"'alike' is above {_CONSISTENT}; one-vs-rest values share their images; "
-        f"{_OVER_KERNELS}",
-    ),
-    _specialization: Finding(
-        "DenseNet's kernels become specialised to classes during training.",
-        "not tested",
-        "Mean Spearman correlation between the classes' orders",
-        figure="fig. 10",
-        n="24 and 12 kernels, few for a rank correlation",
-        settings=f"counts where there is a common order to lose, above {_ORDER} at the start; "
-        f"{_OVER_KERNELS}",
-    ),
-    _order_over_training: Finding(
-        "the order of the first block's kernels changes little in LeNet, more in DenseNet.",
-        "not tested",
-        "Spearman correlation of the kernels' information at the start and at the end",
-        figure="fig. 9, 10",
-        n="24 kernels each",
-        settings=f"'little' is a correlation above {_ORDER}; {_OVER_KERNELS}",
-    ),
+_CONSTANTS = {
+    "over_kernels": _OVER_KERNELS,
+    "rising": RISING,
+    "consistent": _CONSISTENT,
+    "order": _ORDER,
+    "hardly": _HARDLY,
 }
-"""Findings about one data set; the measured values and the verdict are those of its trainings."""
+_MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
+    first_blocks,
+    steadiness,
+    second_block_of_densenet,
+    second_block_of_lenet,
+    low_kernels,
+    classes_rank_alike,
+    specialization,
+    order_over_training,
+)
+"""Findings about one data set, by width of the kernel estimate."""
 
 
-def compare(folder: Folder, data: Images, trainings: Trainings) -> None:
+def add_kernel_findings(folder: Folder, data: Images, trainings: Trainings) -> None:
     """Add one row to the table for each finding about one data set."""
-    iterations = trainings[_LENET].iterations
-    for measure, finding in _BY_WIDTH.items():
-        values, outcomes = {}, []
-        for width in WIDTHS:
-            blocks = [
-                [Block(trainings[name], width, number) for number in (0, 1)]
-                for name in (_LENET, _DENSENET)
-            ]
-            values[f"{width} width"], decided = measure(*blocks)
-            outcomes += decided
-        verdict = agreement(outcomes)
-        if measure is _second_block_of_lenet:
-            verdict = "not tested" if iterations < TOO_SHORT else verdict
-        counted = f"{iterations:,} iterations; {finding.n}".removesuffix("; ")
-        paper = f"{data.name}: {finding.paper}"
-        folder.add(replace(finding, paper=paper, verdict=verdict, values=values, n=counted))
+    for measure in _MEASURES:
+        late = measure is second_block_of_lenet
+        row = finding_by_width(NAME, measure, trainings, data.name, late, **_CONSTANTS)
+        folder.add(row)
     folder.add(_stride(data.name, trainings, len(data.test)))
     if set(_ALIKE) <= set(data.test.classes):
         folder.add(_classes_that_look_alike(data.name, trainings, data.test.classes))
@@ -462,12 +405,11 @@ def gains(trainings: Trainings) -> Gains:
     }
 
 
-def compare_sources(folder: Folder, gained: Mapping[str, Gains]) -> None:
+def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
     """Add the finding on Fashion-MNIST beside MNIST."""
-    paper = "On Fashion-MNIST the first blocks' kernels gain hardly any information; on MNIST more."
+    row = statement(NAME, "gain_by_source", **_CONSTANTS)
     if not {DIGITS, CLOTHES} <= set(gained):
-        missing = "Needs both data sets."
-        folder.add(Finding(paper, "not tested", remark=missing, settings="one data set only"))
+        folder.add(Finding(row.paper, remark="Needs both data sets.", settings="one data set only"))
         return
     values: dict[str, list[Value]] = {width: [] for width in WIDTHS}
     outcomes = []
@@ -483,16 +425,8 @@ def compare_sources(folder: Folder, gained: Mapping[str, Gains]) -> None:
             else:
                 little = larger(_HARDLY, here.value, here.spread)
                 outcomes.append(all_of([little, there.above(here)]))
-    folder.add(
-        Finding(
-            paper,
-            agreement(outcomes),
-            "Gain of the median, bits",
-            {f"{width} width": several for width, several in values.items()},
-            figure="fig. 13, 16",
-            settings=f"'hardly any' is under {_HARDLY} bits; {_OVER_KERNELS}",
-        )
-    )
+    by_width = {f"{width} width": several for width, several in values.items()}
+    folder.add(replace(row, verdict=agreement(outcomes), values=by_width))
 
 
 def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
@@ -515,16 +449,9 @@ def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
             for name, record in zip(names, records, strict=False)
         ]
     close = abs(plain.accuracy - strided.accuracy) < _LITTLE
-    return Finding(
-        f"{source}: the stride of the first layer matters little to the end.",
-        "not tested" if plain.iterations < TOO_SHORT else agreement([close]),
-        "The same LeNet with stride 1 and 2",
-        values,
-        figure="sec. 6",
-        reported="LeNet with stride 1 beside DenseNet with stride 2",
-        n=f"{tested:,} test images",
-        settings="'little' is under half a point; one training each",
-    )
+    verdict = "not tested" if plain.iterations < TOO_SHORT else agreement([close])
+    n = f"{plain.iterations:,} iterations, {tested:,} test images"
+    return replace(statement(NAME, "stride", source), verdict=verdict, values=values, n=n)
 
 
 def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequence[str]) -> Finding:
@@ -538,11 +465,9 @@ def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequenc
             outcomes += [None, None] if block.full() else lowest
             remark = f" ({block.remark})" if block.full() else ""
             texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
-    return Finding(
-        f"{source}: T-shirt, pullover, dress, coat and shirt have the lowest information in the "
-        f"second block of both networks, shirt the very lowest.",
-        agreement(outcomes),
+    return replace(
+        statement(NAME, "classes_that_look_alike", source),
+        verdict=agreement(outcomes),
         remark=f"Lowest first, mean over kernels at the end: {'; '.join(texts)}.",
-        figure="fig. 17, 18",
         n=f"{RECORDED} images, about {RECORDED // len(names)} a class",
     )

@@ -34,7 +34,7 @@ class ShownResponses(NamedTuple):
     """(2 k, classes, h', w') block output."""
 
 
-def boxes(
+def draw_boxes(
     folder: Folder, data: Images, trainings: Mapping[str, RecordedTraining], width: str
 ) -> None:
     """Draw the kernels' information over training as boxes, and the mean's first difference."""
@@ -72,7 +72,7 @@ def boxes(
     )
 
 
-def heat_maps(
+def draw_heat_maps(
     folder: Folder, data: Images, name: str, training: RecordedTraining, width: str
 ) -> None:
     """Draw kernel by class: one-vs-rest information and rank orders, at the kept iterations.
@@ -139,7 +139,7 @@ def heat_maps(
     )
 
 
-def responses(folder: Folder, data: Images, name: str, shown: ShownResponses) -> None:
+def draw_responses(folder: Folder, data: Images, name: str, shown: ShownResponses) -> None:
     """Draw block outputs of the kernels with the highest and the lowest information."""
     half = len(shown.kernels) // 2
     shape = 1 + len(shown.kernels), len(shown.images)

@@ -38,13 +38,13 @@ from oip.studies.oip_arms import (
 from oip.studies.oip_plots import name_of
 from oip.studies.report import (
     Agreement,
-    Finding,
     Folder,
     StudySettings,
     Value,
     above,
     agreement,
     slug,
+    statement,
 )
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ def _measured(
     seed: int,
     progress: Progress,
 ) -> Measured:
-    """The measurements of the first, the middle and the last convolution of all networks."""
+    """Measure the first, the middle and the last convolution of all networks."""
     layers = _layers(networks[0])
     names = [layer.name for layer in layers]
     images = check_images(networks[0].inputs, limited(data.test, sizes.judged).images)
     parts: dict[int, list[dict[str, np.ndarray]]] = {layer.index: [] for layer in layers}
     for number, (network, digest) in enumerate(zip(networks, digests, strict=True)):
         if [layer.name for layer in _layers(network)] != names:
-            wanted = f"a network with {', '.join(names)}"
-            raise DataError(expected(f"'{network.name}'", wanted, "another"))
+            same = f"a network with {', '.join(names)}"
+            raise DataError(expected(f"'{network.name}'", same, "another"))
         report = _labelled(progress, f"{data.name}, network {number + 1}")
         for layer in _layers(network):
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
@@ -158,8 +158,8 @@ def _trained(
     paths = []
     for number in range(sizes.nets):
         seed = settings.seed + number
-        known = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
-        path = folder.common(f"{known}-seed-{seed}.keras")
+        name = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
+        path = folder.common(f"{name}-seed-{seed}.keras")
         if not path.with_suffix(".oip.json").exists():
             training = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)
             report = _labelled(progress, f"{data.name}, network {number + 1}")
@@ -185,7 +185,7 @@ def _opened(path: Path, test: Dataset) -> Network:
 
 
 def _layers(network: Network) -> tuple[LayerInfo, ...]:
-    """The first, the middle and the last convolutional layer."""
+    """Return the first, the middle and the last convolutional layer."""
     layers = network.convolutional
     return tuple(layers[index] for index in sorted({0, len(layers) // 2, len(layers) - 1}))
 
@@ -232,7 +232,7 @@ Effects = tuple[dict[str, list[Value]], Value]
 """Layer -> measured values of one source; and the effect that decides."""
 
 
-def _inactive_for_noise(result: Measured) -> Effects:
+def inactive_for_noise(result: Measured) -> Effects:
     shares = {
         layer.name: result.interval([1 - share for share in result.shares(layer, WHITE, 1)])
         for layer in result.ends
@@ -241,7 +241,7 @@ def _inactive_for_noise(result: Measured) -> Effects:
     return values, shares[result.layers[-1].name]
 
 
-def _octaves_beside_white(result: Measured) -> Effects:
+def octaves_beside_white(result: Measured) -> Effects:
     values = {}
     for layer in result.ends:
         gains = {kind: result.gain(layer, kind, 1) for kind in (EQUAL, RED)}
@@ -255,11 +255,11 @@ def _octaves_beside_white(result: Measured) -> Effects:
 def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
     """McNemar of equal octaves beside white noise, one start a map of the first seed."""
     parts, kinds = result.parts[layer.index], noises(result.side)
-    white, *others = (
+    white, *other_noises = (
         np.concatenate([part["first"][row, 0][part["excitable"]] for part in parts])
         for row in range(len(kinds))
     )
-    tests = [mcnemar(other, white) for other in others]
+    tests = [mcnemar(other, white) for other in other_noises]
     row = kinds.index(EQUAL) - 1
     only_octaves, only_white, _ = tests[row]
     return [
@@ -269,7 +269,7 @@ def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
     ]
 
 
-def _several_starts(result: Measured) -> Effects:
+def several_starts(result: Measured) -> Effects:
     layer = result.layers[-1]
     counts = sorted({*_SEVERAL, result.sizes.screened} - {1})
     gains = [result.gain(layer, EQUAL, count) for count in counts]
@@ -279,7 +279,7 @@ def _several_starts(result: Measured) -> Effects:
     return {layer.name: values}, gains[-1]
 
 
-def _single_octaves(result: Measured) -> Effects:
+def single_octaves(result: Measured) -> Effects:
     kinds = [kind for kind in noises(result.side) if kind == WHITE or kind.startswith("single:")]
     values = {
         layer.name: [
@@ -294,7 +294,7 @@ def _single_octaves(result: Measured) -> Effects:
     return values, max(gains, key=lambda gain: gain.value)
 
 
-def _warm_up(result: Measured) -> Effects:
+def warm_up(result: Measured) -> Effects:
     layer = result.layers[-1]
     lives = {
         (noise, objective): result.lives(layer, noise, objective)
@@ -311,7 +311,7 @@ def _warm_up(result: Measured) -> Effects:
     return {layer.name: [*values, gap.named(name, 100, ".1f")]}, gap
 
 
-def _growth(result: Measured) -> Effects:
+def growth(result: Measured) -> Effects:
     values = {}
     for layer in result.ends:
         ratios = {
@@ -335,7 +335,7 @@ def _ratio(result: Measured, layer: LayerInfo, measure: str) -> Value:
     return result.interval(groups, finite_median)
 
 
-def _stable(result: Measured) -> Effects:
+def stable(result: Measured) -> Effects:
     layer = result.layers[-1]
     own, null = (result.per_map(layer, EQUAL, WARM, measure) for measure in ("stability", "null"))
     gap = result.interval(
@@ -347,57 +347,15 @@ def _stable(result: Measured) -> Effects:
 
 
 _OWN = "starts of one map"
-_ROWS: dict[Callable[[Measured], Effects], Finding] = {
-    _inactive_for_noise: Finding(
-        "Some maps do not react to certain random patterns at all; short-range noise often leads "
-        "to zero gradients for maps at high layers.",
-        "not tested",
-        "Excitable maps that one white start leaves inactive, %",
-    ),
-    _octaves_beside_white: Finding(
-        "Independent random pixels suppress long-range variations; several wavelengths find "
-        "patterns of more maps of deep layers (Conv2D_1 is the negative control).",
-        "not tested",
-        "Excited by one start, less what white noise excites, percentage points",
-    ),
-    _several_starts: Finding(
-        "Being able to vary the length scale helps to find patterns for sensitive maps, too.",
-        "not tested",
-        "Equal octaves less white noise, best of several starts, percentage points",
-        settings="judged by the most starts",
-    ),
-    _single_octaves: Finding(
-        "Pooling doubles the wavelength that matters: filters of deep layers may exclude patterns "
-        "without long-range characteristics.",
-        "not tested",
-        "Excited by one start of a single octave, %",
-        settings="judged by the best longer octave less white noise, last layer",
-    ),
-    _warm_up: Finding(
-        "Short-range noise is what leaves maps without a pattern (the articles climb the response "
-        "alone).",
-        "not tested",
-        "Images that live after the ascent, of one start, %",
-        settings="agreement would mean that the spectrum reaches maps that the warm-up does not",
-    ),
-    _growth: Finding(
-        "High-frequency components may guide the ascent into side maxima; long-range variations in "
-        "the start avoid that.",
-        "not tested",
-        "Equal octaves as a share of white noise, maps that live in both arms (final score; steps "
-        "to 95 % of it; power above 0.25 cycles/px), %",
-        settings="judged by the final score in the last layer; response alone climbed",
-    ),
-    _stable: Finding(
-        "For a specific map the same pattern is reconstructed consistently out of different noise.",
-        "not tested",
-        "Median similarity (largest cross-correlation within a pooled cell)",
-        settings=f"one pattern is a median similarity of {ALIKE:g} and more, at which the figure "
-        "of one map's starts parts patterns; less, but more than that to other maps, is agreement "
-        "in part; single maps differ",
-    ),
-}
-"""Findings; the measured values and the verdict are those of all sources."""
+_MEASURES: tuple[Callable[[Measured], Effects], ...] = (
+    inactive_for_noise,
+    octaves_beside_white,
+    several_starts,
+    single_octaves,
+    warm_up,
+    growth,
+    stable,
+)
 
 
 def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
@@ -405,7 +363,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
     sizes = results[0].sizes
     nets = " and ".join(f"{len(result.accuracy)} networks on {result.source}" for result in results)
     n = f"{nets}, {sizes.seeds} noise seeds"
-    for measure, finding in _ROWS.items():
+    for measure in _MEASURES:
         effects = [measure(result) for result in results]
         values = {
             f"{result.source}, {layer}": several
@@ -413,17 +371,15 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
             for layer, several in by_layer.items()
         }
         decisive = [effect for _, effect in effects]
-        if measure is _stable:
+        if measure is stable:
             alike = [
                 value for several in values.values() for value in several if value.name == _OWN
             ]
             verdict = steady(alike, decisive)
         else:
-            verdict = judged(decisive, _NOTHING if measure is _inactive_for_noise else 0.0)
-        settings = "; ".join(
-            part for part in ("95 % intervals over maps", finding.settings) if part
-        )
-        folder.add(replace(finding, verdict=verdict, values=values, n=n, settings=settings))
+            verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
+        row = statement(NAME, measure.__name__, alike=ALIKE)
+        folder.add(replace(row, verdict=verdict, values=values, n=n))
 
 
 def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:

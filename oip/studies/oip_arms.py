@@ -376,9 +376,9 @@ def _grow(
             starts, _ = noise.images(seed + number, layer.index, np.arange(sizes.starts))
             images, scores, traces = climb_every_map(ascent, starts, maps)
             # The part of the images that holds all visible pixels.
-            seen = images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :]
+            visible = images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :]
             steps = steps_to(traces.reshape(-1, traces.shape[-1])).reshape(scores.shape)
-            power = np.where(scores > 0, high_power(seen), np.nan)
+            power = np.where(scores > 0, high_power(visible), np.nan)
             measured = (scores, steps, power, *_stability(images, scores > 0, reach))
             for array, values in zip(arrays.values(), measured, strict=True):
                 array[arm, number] = values
@@ -389,7 +389,7 @@ def _grow(
 def _ascent(
     network: Network, layer: LayerInfo, objective: str, steps: int, seed: int
 ) -> GradientAscent:
-    """The ascent of an arm: without any blur, so that the effect of the noise is visible."""
+    """Prepare the ascent of an arm, without any blur that would hide the effect of the noise."""
     own = {"warmup": 0, "climb_inactive": False} if objective == POST else {}
     settings = ascent_settings(steps=steps, seed=seed, blur=0.0, **own)
     targets = MapTargets(network, layer)

@@ -341,7 +341,7 @@ def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Dataset
 
 
 def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset) -> None:
-    """The network's classes for the OIPs themselves, far outside the data."""
+    """Draw the network's classes for the OIPs themselves, far outside the data."""
     outputs = np.asarray(network.model.predict(oips.pixels[:, 0], batch_size=256, verbose=0))
     if outputs.ndim != 2 or outputs.shape[1] != len(test.classes):
         return

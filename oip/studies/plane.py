@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from oip.studies.report import (
     at_ceiling,
     larger,
     slug,
+    statement,
 )
 from oip.studies.trained import (
     AT_CEILING,
@@ -48,6 +49,7 @@ from oip.studies.trained import (
     Outcome,
     RecordedTraining,
     Trainings,
+    finding_by_width,
     how_trained,
     study_training,
 )
@@ -67,10 +69,11 @@ _USUAL = 10_000
 _NOTABLE = 0.1
 """Bits above which a rise or a fall counts."""
 _FIRST = next(iter(WIDTHS))
-_BY_LINE = (
-    f"above {_NOTABLE} bits, beside twice the spread about a line through the last quarter; "
-    f"highest mean of three records in a row; one training each"
-)
+_CONSTANTS: dict[str, float | str] = {
+    "too_short": TOO_SHORT,
+    "by_line": f"above {_NOTABLE} bits, beside twice the spread about a line through the last "
+    f"quarter; highest mean of three records in a row; one training each",
+}
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
@@ -93,11 +96,11 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
             SHOWN[network]: study_training(folder, network, data, settings, progress)
             for network in (RELU_MLP, LENET, DENSENET)
         }
-        planes(folder, data.name, trainings)
-        last_layers(folder, data.name, trainings)
-        compare(folder, data.name, trainings, len(data.test))
+        draw_planes(folder, data.name, trainings)
+        draw_last_layers(folder, data.name, trainings)
+        add_plane_findings(folder, data.name, trainings, len(data.test))
         by_source[data.name] = trainings
-    compare_sources(folder, by_source)
+    add_bounds_by_source(folder, by_source)
     folder.note(
         "The tanh network learns a re-creation of its data: all 4,096 binary vectors of 12 numbers "
         "(3,277 to learn from), corners of an icosahedron that are on or off; a vector is of class "
@@ -109,8 +112,8 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         SHOWN[network]: study_training(folder, network, data, settings, progress)
         for network, data in ((TANH_MLP, vectors), (IP_MLP, sources[0]))
     }
-    planes(folder, "older networks", older)
-    compare_older(folder, older)
+    draw_planes(folder, "older networks", older)
+    add_older_findings(folder, older)
 
 
 def last_layer_ends_high(trainings: Trainings, width: str) -> Outcome:
@@ -207,31 +210,7 @@ def rises_consistently(trainings: Trainings, width: str) -> Outcome:
     return values, outcomes
 
 
-def by_width(
-    measure: Callable[[Trainings, str], Outcome],
-    trainings: Trainings,
-    finding: Finding,
-    short: bool = False,
-) -> Finding:
-    """Return the finding with values of both widths of the kernel estimate, and its verdict.
-
-    Args:
-        measure: the values of one width, and what they decide.
-        trainings: name of the network -> its training.
-        finding: the rest of the row.
-        short: nothing is tested if the trainings are under `TOO_SHORT` iterations.
-    """
-    results = {width: measure(trainings, width) for width in WIDTHS}
-    values = {f"{width} width": several for width, (several, _) in results.items()}
-    verdict = agreement(outcome for _, outcomes in results.values() for outcome in outcomes)
-    iterations = max(training.iterations for training in trainings.values())
-    counted = f"{iterations:,} iterations, {RECORDED} images"
-    if short and iterations < TOO_SHORT:
-        verdict = "not tested"
-    return replace(finding, verdict=verdict, values=values, n=counted)
-
-
-def compare(folder: Folder, source: str, trainings: Trainings, tested: int) -> None:
+def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested: int) -> None:
     """Add one row to the table for each finding about one data set.
 
     Args:
@@ -243,123 +222,40 @@ def compare(folder: Folder, source: str, trainings: Trainings, tested: int) -> N
     if source == DIGITS:
         folder.add(_accuracies(trainings, tested))
     first = next(iter(trainings.values()))
-    folder.add(
-        by_width(
-            last_layer_ends_high,
-            trainings,
-            Finding(
-                f"{source}: the last layer of DenseNet ends with more information about the label "
-                f"than those of LeNet and ReLU-MLP.",
-                "not tested",
-                "I(T;Y) of the last layer, mean of the last quarter, bits",
-                figure="fig. 4",
-                settings="beside twice the spread of the last quarter; one training each",
-            ),
-            short=True,
-        )
-    )
-    folder.add(
-        by_width(
-            still_rises,
-            trainings,
-            Finding(
-                f"{source}: after 10,000 iterations no network has converged; information of the "
-                f"last layer still rises up to 50,000.",
-                "not tested",
-                f"Rise of a straight line from iteration {_converged_from(first):,.0f} to "
-                f"{first.iterations:,}, bits",
-                figure="fig. 4",
-                settings="intervals of twice the spread about the line",
-            ),
-            short=True,
-        )
-    )
-    folder.add(
-        by_width(
-            layers_grow,
-            trainings,
-            Finding(
-                f"{source}: what the layers know about the label grows during training.",
-                "not tested",
-                "Layers that end above their start",
-                figure="fig. 4",
-                settings="mean of the last quarter, beside twice its spread; a layer at the "
-                "ceiling from the start cannot grow and does not count; one training each",
-            ),
-        )
-    )
-    folder.add(_compression(source, trainings))
+    span = {"first": _converged_from(first), "last": first.iterations}
+    folder.add(finding_by_width(NAME, last_layer_ends_high, trainings, source, late=True))
+    folder.add(finding_by_width(NAME, still_rises, trainings, source, late=True, **span))
+    folder.add(finding_by_width(NAME, layers_grow, trainings, source))
+    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, source, **_CONSTANTS))
 
 
-def _compression(source: str, trainings: Trainings) -> Finding:
-    return by_width(
-        fits_then_compresses,
-        trainings,
-        Finding(
-            f"{source}: networks first fit, then compress: the information about the input rises, "
-            f"then falls.",
-            "not tested",
-            "I(X;T) of the last layer, bits",
-            figure="fig. 3, 4",
-            settings=f"compression is a rise and a fall, both {_BY_LINE}; trainings under "
-            f"{TOO_SHORT:,} iterations do not decide; it depends on the noise that is added",
-        ),
-    )
-
-
-def compare_sources(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
+def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
     """Add the findings on Fashion-MNIST beside MNIST."""
-    finding = Finding(
-        "On Fashion-MNIST the planes end farther from the bound H(Y) than on MNIST.",
-        "not tested",
-        "From the last layer's information to H(Y), bits",
-        figure="fig. 12",
-        settings="beside twice the spread of the last quarter; one training each",
-    )
     if not {DIGITS, CLOTHES} <= set(by_source):
-        missing = "Needs both data sets."
-        folder.add(replace(finding, quantity="", remark=missing, settings="one data set only"))
+        paper = statement(NAME, "ends_farther").paper
+        folder.add(Finding(paper, remark="Needs both data sets.", settings="one data set only"))
         return
     digits, clothes = by_source[DIGITS], by_source[CLOTHES]
 
     def ends_farther(trainings: Trainings, width: str) -> Outcome:
         values, outcomes = [], []
         for name, training in trainings.items():
-            gaps = [_gap(one, width) for one in (training, digits[name])]
-            values += [
-                gap.named(f"{name}, {source}")
-                for source, gap in zip((CLOTHES, DIGITS), gaps, strict=True)
-            ]
-            spread = max(gap.spread for gap in gaps)
-            outcomes.append(larger(gaps[0].value, gaps[1].value, spread))
+            here, there = _gap(training, width), _gap(digits[name], width)
+            values += [here.named(f"{name}, {CLOTHES}"), there.named(f"{name}, {DIGITS}")]
+            outcomes.append(larger(here.value, there.value, max(here.spread, there.spread)))
         return values, outcomes
 
-    folder.add(by_width(ends_farther, clothes, finding))
-    drops = Finding(
-        "On Fashion-MNIST the information drops significantly during training.",
-        "not tested",
-        "I(T;Y) of the last layer, bits",
-        figure="fig. 12",
-        settings=f"a drop is significant {_BY_LINE}",
-    )
-    folder.add(by_width(label_drops, clothes, drops, short=True))
+    folder.add(finding_by_width(NAME, ends_farther, clothes))
+    folder.add(finding_by_width(NAME, label_drops, clothes, late=True, **_CONSTANTS))
 
 
-def compare_older(folder: Folder, trainings: Trainings) -> None:
+def add_older_findings(folder: Folder, trainings: Trainings) -> None:
     """Add the findings on the two networks of the first information planes."""
     for name, training in trainings.items():
-        finding = Finding(
-            f"{name}: what every layer knows about the label rises consistently.",
-            "not tested",
-            "Spearman correlation of I(T;Y) with the iteration",
-            remark=f"Accuracy {100 * training.accuracy:.1f} %.",
-            figure="fig. 3",
-            settings=f"'consistently': a rise beside twice the spread of the last quarter, a "
-            f"correlation above {RISING}, and a line through the second half that rises by twice "
-            f"the spread about it; a layer that ends at the ceiling does not decide; one training",
-        )
-        folder.add(by_width(rises_consistently, {name: training}, finding))
-    folder.add(_compression("The older networks", trainings))
+        row = finding_by_width(NAME, rises_consistently, {name: training}, name, rising=RISING)
+        folder.add(replace(row, remark=f"Accuracy {100 * training.accuracy:.1f} %."))
+    where = "The older networks"
+    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
 
 
 def _accuracies(trainings: Trainings, tested: int) -> Finding:
@@ -370,16 +266,12 @@ def _accuracies(trainings: Trainings, tested: int) -> Finding:
         error = Estimate(share, np.sqrt(share * (1 - share) / tested))
         values.append(error.named(name).named(name, 100))
         outcomes.append(100 * share >= _REPORTED[name] - 0.5)
-    reported = ", ".join(f"{name} {percent}" for name, percent in _REPORTED.items())
-    return Finding(
-        "Accuracy on MNIST after 50,000 iterations.",
-        "not tested" if iterations < TOO_SHORT else agreement(outcomes),
-        "Accuracy, %",
-        values,
-        figure="fig. 2",
-        reported=f"{reported} %",
+    return replace(
+        statement(NAME, "accuracies"),
+        verdict="not tested" if iterations < TOO_SHORT else agreement(outcomes),
+        values=values,
+        reported=", ".join(f"{name} {percent}" for name, percent in _REPORTED.items()) + " %",
         n=f"{iterations:,} iterations, {tested:,} test images",
-        settings="agrees if not half a point less; intervals of two standard errors",
     )
 
 
@@ -389,7 +281,7 @@ def _last(training: RecordedTraining, width: str) -> np.ndarray:
 
 
 def _late(training: RecordedTraining, width: str) -> Estimate:
-    """The same over the last quarter of the training."""
+    """Return the same over the last quarter of the training."""
     return late(_last(training, width), training.records[width].steps)
 
 
@@ -404,7 +296,7 @@ def _gap(training: RecordedTraining, width: str) -> Estimate:
     return Estimate(training.records[width].label_ceiling - end.value, end.spread)
 
 
-def planes(folder: Folder, name: str, trainings: Trainings) -> None:
+def draw_planes(folder: Folder, name: str, trainings: Trainings) -> None:
     """Draw the information plane of each network; a row for each width."""
     norm = panels.step_norm(max(training.iterations for training in trainings.values()))
     size = 1.0 + 2.5 * len(trainings), 5.4
@@ -438,7 +330,7 @@ def planes(folder: Folder, name: str, trainings: Trainings) -> None:
     )
 
 
-def last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
+def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
     """Draw the accuracy, and the last layer's information about the label, over training."""
     drawing, axes = plots.figure(7.2, 2.5, 1, 1 + len(WIDTHS))
     numbers: dict[str, np.ndarray | float] = {}

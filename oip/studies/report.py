@@ -18,8 +18,10 @@ import importlib.metadata
 import json
 import math
 import os
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -163,7 +165,7 @@ class Finding:
 
     paper: str
     """The paper's statement, and on which data."""
-    verdict: Agreement
+    verdict: Agreement = "not tested"
     quantity: str = ""
     """Name of the measured quantity, with its unit."""
     values: Mapping[str, Sequence[Value]] | Sequence[Value] = ()
@@ -220,10 +222,25 @@ class Finding:
             "settings": self.settings,
         }
 
-    # Until all studies make rows of their own.
-    found = ours
-    agrees = property(lambda self: self.verdict)
-    sure = property(lambda self: self.settings)
+
+def statement(study: str, name: str, where: str = "", **constants: float | str) -> Finding:
+    """Return a row of `findings.toml`: what a paper says, before anything was measured.
+
+    Args:
+        study: its name.
+        name: of the row.
+        where: data or network that the row is about.
+        constants: values of the names in braces.
+    """
+    row = _statements()[study][name]
+    texts = {field: text.format(**constants) for field, text in row.items()}
+    prefix = f"{where}: " if where else ""
+    return Finding(**{**texts, "paper": f"{prefix}{texts['paper']}"})
+
+
+@cache
+def _statements() -> dict[str, dict[str, dict[str, str]]]:
+    return tomllib.loads((Path(__file__).parent / "findings.toml").read_text(encoding="utf-8"))
 
 
 def larger(first: float, second: float, spread: float) -> bool | None:
@@ -352,8 +369,8 @@ class Folder:
             files.write_json(mark, own)
         elif (there := files.read_json(mark)) != own:
             hint = "Choose another folder, or remove it."
-            wanted = f"the study {_described(own)}"
-            raise RunError(expected(f"'{self.path}'", wanted, _described(there), hint))
+            this = f"the study {_described(own)}"
+            raise RunError(expected(f"'{self.path}'", this, _described(there), hint))
 
     def part(
         self, name: str, compute: Callable[[], Mapping[str, ArrayLike]], of: str = ""
@@ -438,14 +455,6 @@ class Folder:
                 raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'"))
             cleaned = {name: clean(getattr(finding, name)) for name in texts}
             self.findings.append(replace(finding, **cleaned))
-
-    # Until all studies make rows of their own.
-    def claim(self, paper: str, found: str, agrees: Agreement, sure: str) -> None:
-        self.add(Finding(paper, agrees, remark=found, settings=sure))
-
-    @property
-    def claims(self) -> list[Finding]:
-        return self.findings
 
     def note(self, text: str) -> None:
         """Add a paragraph to the report: a setting, a limit, something that was left out."""
@@ -537,7 +546,7 @@ def plain_numbers(values: ArrayLike | str) -> object:
 
 
 def _key(settings: StudySettings) -> dict[str, object]:
-    """Settings that change the results; more iterations continue from fewer."""
+    """Return the settings that change the results; more iterations continue from fewer."""
     return {name: value for name, value in settings.to_dict().items() if name != "iterations"}
 
 

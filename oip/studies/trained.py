@@ -17,8 +17,9 @@ from oip.core import files, seeds
 from oip.core.errors import RunError, SettingsError, expected
 from oip.core.progress import Progress
 from oip.core.warnings import import_quietly
+from oip.studies.curves import TOO_SHORT
 from oip.studies.data import Images, digest
-from oip.studies.report import Folder, StudySettings, Value
+from oip.studies.report import Finding, Folder, StudySettings, Value, agreement, statement
 
 if TYPE_CHECKING:
     import keras
@@ -126,6 +127,35 @@ Trainings = Mapping[str, RecordedTraining]
 """Name of the network -> its training."""
 Outcome = tuple[list[Value], list[bool | None]]
 """The measured values of one width, and what they decide."""
+
+
+def finding_by_width(
+    study: str,
+    measure: Callable[[Trainings, str], Outcome],
+    trainings: Trainings,
+    where: str = "",
+    late: bool = False,
+    **constants: float | str,
+) -> Finding:
+    """Return a row of a report with the values of both widths of the kernel estimate.
+
+    Args:
+        study: its name.
+        measure: the values of one width, and what they decide; its name is that of the row.
+        trainings: name of the network -> its training.
+        where: data or network that the row is about.
+        late: it speaks of the late training: trainings under `TOO_SHORT` iterations test nothing.
+        constants: see `statement`.
+    """
+    row = statement(study, measure.__name__, where, **constants)
+    results = {width: measure(trainings, width) for width in WIDTHS}
+    values = {f"{width} width": several for width, (several, _) in results.items()}
+    verdict = agreement(outcome for _, outcomes in results.values() for outcome in outcomes)
+    iterations = max(training.iterations for training in trainings.values())
+    if late and iterations < TOO_SHORT:
+        verdict = "not tested"
+    n = f"{iterations:,} iterations, {RECORDED} images; {row.n}".removesuffix("; ")
+    return replace(row, verdict=verdict, values=values, n=n)
 
 
 def recorded_at(iterations: int, regular: int = _REGULAR) -> list[int]:
@@ -325,7 +355,7 @@ def _state_saver(
     label: str,
     report: Callable[[int], None],
 ) -> keras.callbacks.Callback:
-    """The callback that saves states, after the recorders have written theirs."""
+    """Return the callback that saves states, after the recorders have written theirs."""
     import keras
 
     from oip.models.training import batches_done, save_state
@@ -367,7 +397,7 @@ def _check_passed(path: Path, steps: list[int], done: int) -> None:
 
 
 def _record_at(path: Path, steps: list[int]) -> TrainingRecord:
-    """The record at some of its steps."""
+    """Return the record at some of its steps."""
     from oip.mi.training.record import TrainingRecord
 
     whole = TrainingRecord.open(path)

@@ -12,7 +12,7 @@ from oip import studies
 from oip.cli import study as study_command
 from oip.core import plots
 from oip.core.errors import SettingsError
-from oip.studies.report import MissingData
+from oip.studies.report import Finding, MissingData
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def small(monkeypatch):
         drawing, panels = plots.figure(3, 2)
         panels[0, 0].plot(values)
         folder.figure("counted", drawing, "Counted", {"y": values})
-        folder.claim("Three", f"{len(values)}", "yes", "counted")
+        folder.add(Finding("Three", "yes", remark=f"{len(values)}"))
 
     def without(folder, settings, progress):
         raise MissingData("moon rocks", "'/moon'", "Fetch some.")

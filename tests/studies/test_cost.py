@@ -29,9 +29,9 @@ def test_calls_add_up_and_one_that_fails_counts_too(tmp_path: Path) -> None:
 def test_the_peak_is_that_of_the_block(tmp_path: Path) -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system does not tell it anew")
-    held = np.ones(60 << 17)
+    block = np.ones(60 << 17)
     before = peak_bytes()
-    del held
+    del block
     with measured(tmp_path / "small.json") as small:
         pass
     with measured(tmp_path / "large.json") as large:
@@ -47,10 +47,10 @@ def test_damaged_or_unknown_costs_are_no_hindrance(
     path = tmp_path / "took.json"
     path.write_text("half")
     monkeypatch.setattr(cost, "peak_bytes", lambda: None)
-    with measured(path) as found:
+    with measured(path) as total:
         pass
-    assert found.calls == 1
-    assert found.peak_bytes is None
+    assert total.calls == 1
+    assert total.peak_bytes is None
     assert Cost(0.4, None, 1).text() == "0 s"
 
 

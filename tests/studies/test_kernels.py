@@ -1,44 +1,272 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oip.cli.main import run
 from oip.core.progress import silent
+from oip.mi.ranking_result import spearman
+from oip.studies import kernels
 from oip.studies.curves import Estimate
-from oip.studies.data import load_images
-from oip.studies.kernels import compare_sources, one_a_class
-from oip.studies.kernels_plots import heat_maps
+from oip.studies.data import Images, load_images
+from oip.studies.kernels import add_gains_by_source, alike, one_a_class, with_spread
+from oip.studies.kernels_plots import draw_heat_maps
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_study
-from oip.studies.trained import LENET, WIDTHS, study_training
+from oip.studies.trained import DENSENET, LENET, SHOWN, STRIDED, WIDTHS
+
+RISE = np.linspace(0.5, 1.5, 10)
+LATE_FALL = np.array([0.5, 0.8, 1.2, 1.6, 1.8, 1.7, 1.2, 1.2, 1.2, 1.2])
+CEILING = np.linspace(1.0, np.log2(5), 10)
+
+
+class _Test:
+    classes = tuple("abcde")
+    source = "mnist:test"
+
+    def __len__(self) -> int:
+        return 10_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path, "kernels", StudySettings())
+
+
+@pytest.fixture
+def data() -> Images:
+    return Images("mnist", None, _Test())
+
+
+@pytest.fixture
+def trainings(planted):
+    """Records as the paper has them."""
+    return {
+        SHOWN[LENET]: planted(LENET, RISE + 0.5, LATE_FALL, 2.0, 0.991),
+        SHOWN[DENSENET]: planted(DENSENET, 0.9, RISE, 2.2),
+        SHOWN[STRIDED]: planted(STRIDED, RISE, LATE_FALL, 2.0, 0.990),
+    }
+
+
+def finding(folder: Folder, text: str):
+    """The one finding whose statement holds a text."""
+    findings = [row for row in folder.findings if text in row.paper]
+    assert len(findings) == 1
+    return findings[0]
+
+
+def verdict(folder: Folder, data: Images, trainings, text: str) -> str:
+    folder.findings.clear()
+    kernels.add_kernel_findings(folder, data, trainings)
+    return finding(folder, text).verdict
+
+
+def shuffled(training, block: int, record: int, *, classes: bool = False):
+    """The kernels of a block in another order at one record: for all classes, or for each."""
+    random = np.random.default_rng(0)
+    layers = list(training.records["fixed"].layers)
+    label, per_class = layers[block].label.copy(), layers[block].per_class.copy()
+    if classes:
+        for column in per_class[record].T:
+            random.shuffle(column)
+    else:
+        random.shuffle(label[record])
+    layers[block] = replace(layers[block], label=label, per_class=per_class)
+    changed = replace(training.records["fixed"], layers=tuple(layers))
+    return replace(training, records=dict.fromkeys(WIDTHS, changed))
+
+
+def test_records_as_the_paper_has_them_agree(folder, data, trainings) -> None:
+    for text in ("end above", "rises all along", "falls late", "matters little"):
+        assert verdict(folder, data, trainings, text) == "yes", text
+    first = finding(folder, "end above")
+    assert (first.figure, first.n) == ("fig. 5", "10,000 iterations, 500 images; 24 kernels each")
+
+
+def test_the_opposite_does_not_agree(folder, data, trainings, planted) -> None:
+    trainings[SHOWN[LENET]] = planted(LENET, 1.0 - RISE / 2, RISE + 0.5, 2.0, 0.991)
+    trainings[SHOWN[DENSENET]] = planted(DENSENET, 2.0, 2 - RISE, 2.2)
+    trainings[SHOWN[STRIDED]] = planted(STRIDED, 1.0, 1.0, 2.0, 0.95)
+    for text in ("end above", "rises all along", "matters little", "know little"):
+        assert verdict(folder, data, trainings, text) == "no", text
+    # All classes rank the kernels in one order, in both blocks: alike, but the second not less so.
+    assert finding(folder, "rank alike").verdict == "not tested"
+
+
+def test_a_short_training_says_nothing_of_late_things(folder, data, trainings) -> None:
+    short = {name: replace(training, iterations=500) for name, training in trainings.items()}
+    assert verdict(folder, data, short, "falls late") == "not tested"
+    assert finding(folder, "matters little").verdict == "not tested"
+
+
+def test_kernels_at_the_ceiling_have_no_order(folder, data, trainings, planted) -> None:
+    trainings[SHOWN[LENET]] = planted(LENET, CEILING, LATE_FALL, 2.0)
+    assert verdict(folder, data, trainings, "end above") == "not tested"
+    assert "at the ceiling" in finding(folder, "end above").ours
+
+
+@pytest.mark.parametrize(
+    ("block", "undecided"),
+    [(0, ("order of the first block",)), (1, ("rises all along", "know little"))],
+)
+def test_densenet_at_the_ceiling_decides_nothing(
+    folder, data, trainings, planted, block, undecided
+) -> None:
+    medians = [np.full(10, 0.9), RISE]
+    medians[block] = CEILING
+    trainings[SHOWN[DENSENET]] = planted(DENSENET, *medians, 2.2)
+    for text in undecided:
+        assert verdict(folder, data, trainings, text) == "not tested", text
+    for text in (*undecided, "more steadily", "become specialised"):
+        assert "at the ceiling)" in finding(folder, text).ours, text
+    # Findings on the other network are judged as before.
+    assert finding(folder, "falls late").verdict == "yes"
+
+
+def test_a_rise_of_the_first_half_alone_is_not_all_along(folder, data, trainings, planted) -> None:
+    early = np.array([0.3, 0.5, 0.8, 1.1, 1.3, 1.5, 1.501, 1.502, 1.5, 1.501])
+    trainings[SHOWN[DENSENET]] = planted(DENSENET, 0.9, early, 2.2)
+    assert verdict(folder, data, trainings, "rises all along") == "partly"
+
+
+def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder, data, trainings, planted) -> None:
+    text = "order of the first block"
+    kept = {**trainings, SHOWN[DENSENET]: shuffled(trainings[SHOWN[DENSENET]], 0, -1)}
+    lost = {**trainings, SHOWN[LENET]: shuffled(trainings[SHOWN[LENET]], 0, -1)}
+    assert verdict(folder, data, kept, text) == "yes"
+    assert verdict(folder, data, lost, text) == "no"
+    # More of an order than DenseNet's, but little of it: half a finding is none.
+    dense = planted(DENSENET, 0.9, RISE, 2.2)
+    layers = list(dense.records["fixed"].layers)
+    turned = layers[0].label.copy()
+    turned[-1] = turned[-1, ::-1]
+    layers[0] = replace(layers[0], label=turned)
+    record = replace(dense.records["fixed"], layers=tuple(layers))
+    lost[SHOWN[DENSENET]] = replace(dense, records=dict.fromkeys(WIDTHS, record))
+    assert verdict(folder, data, lost, text) != "yes"
+
+
+def test_only_an_order_that_was_there_can_be_lost(folder, data, trainings) -> None:
+    dense = trainings[SHOWN[DENSENET]]
+    for block in (0, 1):
+        dense = shuffled(dense, block, -1, classes=True)
+    trainings[SHOWN[DENSENET]] = dense
+    assert verdict(folder, data, trainings, "become specialised") == "yes"
+    for block in (0, 1):
+        dense = shuffled(dense, block, 0, classes=True)
+    trainings[SHOWN[DENSENET]] = dense
+    assert verdict(folder, data, trainings, "become specialised") == "not tested"
+
+
+def test_classes_that_do_not_rank_alike_are_not_alike_less_so(folder, data, trainings) -> None:
+    lenet = trainings[SHOWN[LENET]]
+    trainings[SHOWN[LENET]] = lenet = shuffled(lenet, 1, -1, classes=True)
+    assert verdict(folder, data, trainings, "rank alike") == "yes"
+    trainings[SHOWN[LENET]] = shuffled(lenet, 0, -1, classes=True)
+    assert verdict(folder, data, trainings, "rank alike") == "no"
+
+
+def test_a_gain_that_comes_late_is_not_early(folder, data, trainings, planted) -> None:
+    flat = np.array([1.0, 1.0, 1.0, 1.0, 1.2, 1.4, 1.6, 1.8, 1.9, 2.0])
+    trainings[SHOWN[LENET]] = planted(LENET, flat, LATE_FALL, 2.0)
+    assert verdict(folder, data, trainings, "information early") == "partly"
+
+
+def test_clothes_that_look_alike(folder, trainings) -> None:
+    names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Bag")
+    high = np.array([0.2, 0.9, 0.2, 0.2, 0.2, 0.9, 0.1, 0.9])
+
+    def dressed(training, values):
+        record = training.records["fixed"]
+        layers = [
+            replace(layer, per_class=np.broadcast_to(values, (*layer.label.shape, 8)).copy())
+            for layer in record.layers
+        ]
+        record = replace(record, layers=tuple(layers))
+        return replace(training, records=dict.fromkeys(WIDTHS, record))
+
+    class Clothes(_Test):
+        classes = names
+
+    images = Images("fashion-mnist", None, Clothes())
+    for values, expected in ((high, "yes"), (1 - high, "no")):
+        changed = {name: dressed(training, values) for name, training in trainings.items()}
+        assert verdict(folder, images, changed, "shirt the very lowest") == expected
+    assert "Lowest first" in finding(folder, "shirt the very lowest").ours
+
+
+def test_two_sources_are_compared_by_their_gains(folder) -> None:
+    gains = (Estimate(0.02, 0.01), Estimate(0.3, 0.02), Estimate(0.04, 0.05), None)
+    less, more, noisy, full = (
+        {width: dict.fromkeys(("LeNet", "DenseNet"), gain) for width in WIDTHS} for gain in gains
+    )
+    for digits, clothes in ((more, less), (less, more), (noisy, less), (full, less)):
+        add_gains_by_source(folder, {"mnist": digits, "fashion-mnist": clothes})
+    add_gains_by_source(folder, {"mnist": less})
+    verdicts = ["yes", "no", "not tested", "not tested", "not tested"]
+    assert [row.verdict for row in folder.findings] == verdicts
+    assert "LeNet, mnist +0.30 (+0.26 to +0.34)" in folder.findings[0].ours
+    assert "at the ceiling" in folder.findings[3].ours
+
+
+def test_alike_is_the_mean_of_all_rank_correlations() -> None:
+    table = np.random.default_rng(0).normal(size=(24, 6)).round(1)
+    pairs = combinations(range(6), 2)
+    mean = np.mean([spearman(table[:, a], table[:, b]) for a, b in pairs])
+    assert alike(table) == pytest.approx(mean)
+    ranked = np.repeat(np.arange(9.0)[:, None], 4, axis=1)
+    assert alike(ranked) == pytest.approx(1.0)
+    # Classes in which all kernels are equal have no order.
+    assert alike(np.column_stack([ranked[:, :2], np.ones(9)])) == pytest.approx(1.0)
+    assert np.isnan(alike(np.ones((9, 4))))
+    several = np.random.default_rng(3).normal(size=(5, 24, 6)).round(1)
+    assert alike(several) == pytest.approx([float(alike(table)) for table in several])
+
+
+def test_the_spread_over_kernels_is_that_of_the_mean() -> None:
+    values = np.random.default_rng(1).normal(size=400)
+    first, second = (with_spread(lambda some: values[some].mean(axis=-1), 400) for _ in range(2))
+    assert first.value == pytest.approx(values.mean())
+    assert first.spread == pytest.approx(values.std() / 20, rel=0.15)
+    assert first == second
+    assert np.isnan(with_spread(lambda some: np.full(some.shape[:-1], np.nan), 5)).all()
+
+
+def test_one_image_of_each_class() -> None:
+    images = np.arange(6)[:, None]
+    assert one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
 
 
 @pytest.fixture(scope="module")
-def reports(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both studies of a few iterations, with what they share."""
-    out = tmp_path_factory.mktemp("reports")
-    told = ["--quick", "--quiet", "--iterations", "3", "--data", str(bars), "--out", str(out)]
-    assert run(["study", "kernels", "plane", *told]) == 0
+def report(bars: Path, made_up, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of made-up trainings."""
+    out = tmp_path_factory.mktemp("kernels")
+    settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "study_training", made_up)
+        assert run_study("kernels", out, settings, silent).whole
     return out
 
 
-def test_the_kernels_report_has_the_papers_figures(reports: Path) -> None:
-    numbers = json.loads((reports / "kernels" / "numbers.json").read_text())
-    shown = {name.rpartition("bars-npz")[0] for name in numbers}
-    assert shown == {
+@pytest.fixture(scope="module")
+def numbers(report: Path) -> dict:
+    return json.loads((report / "numbers.json").read_text())
+
+
+def test_the_report_has_the_papers_figures(report: Path, numbers: dict) -> None:
+    names = {name.rpartition("bars-npz")[0] for name in numbers}
+    assert names == {
         "boxes-relative-",
         "boxes-fixed-",
         "classes-relative-",
         "classes-fixed-",
         "responses-",
     }
-    assert all((reports / "kernels" / "figures" / f"{name}.svg").is_file() for name in numbers)
+    assert all((report / "figures" / f"{name}.svg").is_file() for name in numbers)
     boxes = numbers["boxes-relative-bars-npz"]
     first = np.array(boxes["LeNet, first block: bits by iteration and kernel"])
     assert first.shape == (4, 24)
@@ -47,15 +275,14 @@ def test_the_kernels_report_has_the_papers_figures(reports: Path) -> None:
     np.testing.assert_allclose(change, np.diff(first.mean(axis=1)), atol=1e-6)
 
 
-def test_heat_maps_are_in_the_order_of_the_start(reports: Path) -> None:
-    numbers = json.loads((reports / "kernels" / "numbers.json").read_text())
+def test_heat_maps_are_in_the_order_of_the_start(numbers: dict) -> None:
     maps = numbers["classes-relative-bars-npz-densenet"]
     assert maps["iterations"] == [0, 1, 3]
     bits = np.array(maps["second block: bits by iteration, kernel and class"])
     ranks = np.array(maps["second block: ranks by iteration, kernel and class"])
     assert bits.shape == ranks.shape == (3, 12, 3)
-    for table, places in zip(bits, ranks, strict=True):
-        for column, order in zip(table.T, places.T, strict=True):
+    for values, orders in zip(bits, ranks, strict=True):
+        for column, order in zip(values.T, orders.T, strict=True):
             assert sum(order) == sum(range(1, 13))
             assert (np.diff(column[np.argsort(order)]) <= 1e-9).all()
             for value in set(column):
@@ -66,117 +293,46 @@ def test_heat_maps_are_in_the_order_of_the_start(reports: Path) -> None:
     assert (np.diff(start[order]) <= 1e-9).all()
 
 
-def test_responses_are_those_of_the_best_and_the_worst(reports: Path) -> None:
-    numbers = json.loads((reports / "kernels" / "numbers.json").read_text())
-    found = numbers["responses-bars-npz-lenet"]
-    end = np.array(
-        numbers["boxes-relative-bars-npz"]["LeNet, first block: bits by iteration and kernel"]
-    )[-1]
+def test_responses_are_those_of_the_best_and_the_worst(numbers: dict) -> None:
+    responses = numbers["responses-bars-npz-lenet"]
+    boxes = numbers["boxes-relative-bars-npz"]
+    end = np.array(boxes["LeNet, first block: bits by iteration and kernel"])[-1]
     order = np.argsort(-end, kind="stable")
-    assert found["kernels"] == [*order[:4], *order[-4:]]
-    values = np.array(found["block outputs by kernel and class"])
+    assert responses["kernels"] == [*order[:4], *order[-4:]]
+    values = np.array(responses["block outputs by kernel and class"])
     assert values.shape == (8, 3, 6, 6)
     assert values.min() >= 0
 
 
-def test_claims_are_made_and_late_ones_are_not_tested(reports: Path) -> None:
-    told = json.loads((reports / "kernels" / "study.json").read_text())
-    rows = {claim["paper"]: claim for claim in told["claims"]}
+def test_findings_are_reported_and_late_ones_are_not_tested(report: Path) -> None:
+    record = json.loads((report / "study.json").read_text())
+    rows = {claim["paper"]: claim for claim in record["claims"]}
     late = next(claim for paper, claim in rows.items() if "falls late" in paper)
     assert late["agrees"] == "not tested"
+    assert late["reported"] == "after 20,000 of 50,000 iterations"
     assert "3 iterations" in late["sure"]
     assert sum("Fashion-MNIST" in paper for paper in rows) == 1
-    assert "nan" not in json.dumps([claim["found"] for claim in told["claims"]]).lower()
+    assert "nan" not in json.dumps([claim["found"] for claim in record["claims"]]).lower()
 
 
-def test_the_plane_report_has_every_network(reports: Path) -> None:
-    numbers = json.loads((reports / "plane" / "numbers.json").read_text())
-    assert set(numbers) == {"plane-bars-npz", "last-layers-bars-npz", "plane-older-networks"}
-    plane = numbers["plane-bars-npz"]
-    assert len(plane["LeNet, fixed width, block 1: I(T;Y), bits"]) == 4
-    for name, values in plane.items():
-        if "I(X;T)" in name:
-            assert max(values) <= plane["LeNet: log2 of the images"] + 1e-9
-    older = numbers["plane-older-networks"]
-    assert len([name for name in older if name.startswith("tanh-MLP, fixed")]) == 12
-    told = json.loads((reports / "plane" / "study.json").read_text())
-    papers = [claim["paper"] for claim in told["claims"]]
-    assert any("tanh-MLP" in paper for paper in papers)
-    assert "icosahedron" in " ".join(told["notes"])
-
-
-def test_both_studies_share_their_trainings_and_are_linked(reports: Path) -> None:
-    trainings = [path.name for path in (reports / "shared").iterdir()]
-    assert len(trainings) == 6
-    assert not any((reports / "kernels" / "parts").glob("bars*"))
-    text = (reports / "index.html").read_text()
-    assert "kernels/report.html" in text and "plane/report.html" in text
-
-
-def test_a_finished_study_is_not_computed_again(reports: Path, bars: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in reports.rglob("*.npz")}
-    kept = [reports / "plane" / name for name in ("numbers.json", "figures/plane-bars-npz.svg")]
-    whole = [path.read_bytes() for path in kept]
-    settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
-    run_study("plane", reports / "plane", settings, silent, reports / "shared")
-    assert {path: path.stat().st_mtime_ns for path in reports.rglob("*.npz")} == before
-    assert [path.read_bytes() for path in kept] == whole
-
-
-def test_two_sources_are_compared_by_their_gains(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, "kernels", StudySettings())
-    gains = (Estimate(0.02, 0.01), Estimate(0.3, 0.02), Estimate(0.04, 0.05), None)
-    less, more, noisy, full = (
-        {width: dict.fromkeys(("LeNet", "DenseNet"), gain) for width in WIDTHS} for gain in gains
-    )
-    compare_sources(folder, {"mnist": more, "fashion-mnist": less})
-    compare_sources(folder, {"mnist": less, "fashion-mnist": more})
-    compare_sources(folder, {"mnist": less})
-    compare_sources(folder, {"mnist": noisy, "fashion-mnist": less})
-    compare_sources(folder, {"mnist": full, "fashion-mnist": less})
-    wanted = ["yes", "no", "not tested", "not tested", "not tested"]
-    assert [finding.verdict for finding in folder.findings] == wanted
-    assert "LeNet, mnist +0.30 (+0.26 to +0.34)" in folder.findings[0].ours
-    assert "at the ceiling" in folder.findings[4].ours
-
-
-def test_one_image_of_each_class() -> None:
-    images = np.arange(6)[:, None]
-    assert one_a_class(images, np.array([2, 0, 2, 0, 1, 1]), 4).ravel().tolist() == [1, 4, 0]
-
-
-def test_kernels_at_the_ceiling_have_no_order_in_heat_maps(
-    reports: Path, tmp_path: Path, bars: Path
+def test_kernels_at_the_ceiling_have_no_rank_in_heat_maps(
+    tmp_path: Path, bars: Path, made_up
 ) -> None:
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
-    folder = Folder(reports / "kernels", "kernels", settings, shared=reports / "shared")
+    folder = Folder(tmp_path, "kernels", settings)
     data = load_images(folder, str(bars), settings)
-    one = study_training(folder, LENET, data, settings, silent)
-    record = one.records["fixed"]
-    most = np.array(record.file.class_ceilings)
+    training = made_up(folder, LENET, data, settings, silent)
+    record = training.records["fixed"]
     layers = list(record.layers)
+    most = np.array(record.file.class_ceilings)
     values = np.broadcast_to(most, layers[0].per_class.shape).copy()
     values[:, 3] = 0.1
     layers[0] = replace(layers[0], per_class=values)
-    planted = replace(one, records={"fixed": replace(record, layers=tuple(layers))})
-    drawn = Folder(tmp_path, "kernels", settings)
-    heat_maps(drawn, data, "LeNet", planted, "fixed")
-    numbers = next(iter(drawn.numbers.values()))
+    changed = replace(training, records={"fixed": replace(record, layers=tuple(layers))})
+    draw_heat_maps(folder, data, "LeNet", changed, "fixed")
+    numbers = next(iter(folder.numbers.values()))
     ranks = np.array(numbers["first block: ranks by iteration, kernel and class"])
     assert set(ranks.ravel()) == {12.0, 24.0}
-    assert (
-        np.mean(numbers["first block: at the ceiling, by iteration, kernel and class"]) == 23 / 24
-    )
-    assert "first block 96%, 96%, 96%" in drawn.figures[0].caption
-
-
-def test_plane_goes_on_without_the_first_source(reports: Path, bars: Path, capsys) -> None:
-    out = reports.parent / "second"
-    sources = ("--data", "nowhere.npz", "--data", str(bars))
-    told = ("--quick", "--quiet", "--iterations", "3", *sources, "--out", str(out))
-    shutil.copytree(reports / "shared", out / "shared")
-    assert run(["study", "plane", "kernels", *told]) == 1
-    assert "plane: done without" in capsys.readouterr().err
-    study = json.loads((out / "plane" / "study.json").read_text())
-    assert sum("no data" in claim["sure"] for claim in study["claims"]) == 1
-    assert any("IP-MLP" in claim["paper"] for claim in study["claims"])
+    full = numbers["first block: at the ceiling, by iteration, kernel and class"]
+    assert np.mean(full) == 23 / 24
+    assert "first block 96%, 96%, 96%" in folder.figures[0].caption

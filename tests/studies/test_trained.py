@@ -72,13 +72,11 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, da
     for width in WIDTHS:
         first, second = cut.records[width], whole.records[width]
         assert first.steps.tolist() == second.steps.tolist()
-        for layer, other in zip(first.layers, second.layers, strict=True):
-            np.testing.assert_allclose(layer.label, other.label, rtol=1e-3, atol=1e-4)
-            np.testing.assert_allclose(layer.whole_label, other.whole_label, rtol=1e-3, atol=1e-4)
-    for weights, others in zip(
-        cut.model(9).get_weights(), whole.model(9).get_weights(), strict=True
-    ):
-        np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-5)
+        for layer, same in zip(first.layers, second.layers, strict=True):
+            np.testing.assert_allclose(layer.label, same.label, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(layer.whole_label, same.whole_label, rtol=1e-3, atol=1e-4)
+    for weights, same in zip(cut.model(9).get_weights(), whole.model(9).get_weights(), strict=True):
+        np.testing.assert_allclose(weights, same, rtol=1e-3, atol=1e-5)
 
 
 def test_a_training_killed_after_its_last_iteration_is_finished(tmp_path: Path, data) -> None:
@@ -127,3 +125,11 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, data) -> None:
     folder = Folder(tmp_path, "kernels", StudySettings())
     with pytest.raises(SettingsError, match="a finite loss"):
         recorded_training(folder, broken, *data, 5, 0, silent)
+
+
+def test_two_studies_share_a_training(tmp_path: Path, data) -> None:
+    paths = set()
+    for study in ("kernels", "plane"):
+        folder = Folder(tmp_path / study, study, StudySettings(), shared=tmp_path / "shared")
+        paths.add(recorded_training(folder, NETWORK, *data, 1, 0, silent).path)
+    assert [path.parent for path in paths] == [tmp_path / "shared"]

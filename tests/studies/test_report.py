@@ -8,9 +8,25 @@ import numpy as np
 import pytest
 
 from oip.core import plots
-from oip.core.errors import DataError, RunError
-from oip.studies.data import digest, every_source, load_images, study_data
-from oip.studies.report import Folder, MissingData, StudySettings, plain_numbers, write_overview
+from oip.core.errors import RunError
+from oip.studies.curves import Estimate
+from oip.studies.report import (
+    Finding,
+    Folder,
+    MissingData,
+    StudySettings,
+    Value,
+    above,
+    agreement,
+    all_of,
+    at_ceiling,
+    graded,
+    joined,
+    larger,
+    plain_numbers,
+    shown,
+    write_overview,
+)
 
 
 def counted(calls: list[int]):
@@ -25,11 +41,11 @@ def test_a_part_is_computed_once(tmp_path: Path) -> None:
     calls: list[int] = []
     settings = StudySettings(quick=True, data=("mnist",))
     first = Folder(tmp_path, "rbig", settings).part("deep/one", counted(calls))
-    again = Folder(tmp_path, "rbig", settings).part("deep/one", counted(calls))
+    second = Folder(tmp_path, "rbig", settings).part("deep/one", counted(calls))
     assert len(calls) == 1
-    assert sorted(again) == ["names", "x"]
-    np.testing.assert_array_equal(first["x"], again["x"])
-    assert again["names"].tolist() == ["a", "b"]
+    assert sorted(second) == ["names", "x"]
+    np.testing.assert_array_equal(first["x"], second["x"])
+    assert second["names"].tolist() == ["a", "b"]
 
 
 def test_a_part_of_another_schema_or_a_damaged_one_is_computed_again(tmp_path: Path) -> None:
@@ -50,23 +66,6 @@ def test_a_part_of_other_data_is_computed_again(tmp_path: Path) -> None:
     for of in ("", "one", "one", "other", ""):
         folder.part("part", counted(calls), of)
     assert len(calls) == 4
-
-
-def test_the_digest_of_data_is_that_of_images_and_labels(tmp_path: Path) -> None:
-    values = np.arange(20 * 4 * 4, dtype=np.uint8).reshape(20, 4, 4) % 250
-    labels = np.arange(20) % 2
-    folder, settings = Folder(tmp_path / "out", "rbig", StudySettings()), StudySettings()
-    found = []
-    for place, (some, known) in enumerate(
-        [(values, labels), (values, labels), (values + 1, labels), (values, 1 - labels)]
-    ):
-        path = tmp_path / f"{place}.npz"
-        np.savez(path, images=some, labels=known)
-        found.append(load_images(folder, str(path), settings).digest)
-    assert found[0] == found[1]
-    assert len(set(found)) == 3
-    bare = study_data(tmp_path / "0.npz", settings)
-    assert len(digest(bare)) == 64
 
 
 def test_what_fails_leaves_no_part(tmp_path: Path) -> None:
@@ -113,7 +112,7 @@ def test_the_report_holds_figures_claims_and_notes(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "rbig", StudySettings(quick=True))
     values = np.array([1.5, np.nan, np.inf], np.float32)
     folder.figure("first", line([1, 2]), "What <is> shown", {"values": values, "name": "x & y"})
-    folder.claim("It says <b>", "0.1 bits", "partly", "one seed")
+    folder.add(Finding("It says <b>", "partly", "Bits", [Value("all", 0.1)], n="one seed"))
     error = MissingData("STL-10", "'/data'", "Name its folder with --data.")
     folder.missing("It also says.", error)
     folder.note("A note & more")
@@ -126,21 +125,21 @@ def test_the_report_holds_figures_claims_and_notes(tmp_path: Path) -> None:
     assert all((tmp_path / link).is_file() for link in links)
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers == {"first": {"values": [1.5, None, None], "name": "x & y"}}
-    told = json.loads((tmp_path / "study.json").read_text())
-    assert [claim["agrees"] for claim in told["claims"]] == ["partly", "not tested"]
-    assert told["settings"]["quick"] is True
-    assert "data_dir" not in told["settings"]
+    record = json.loads((tmp_path / "study.json").read_text())
+    assert [claim["agrees"] for claim in record["claims"]] == ["partly", "not tested"]
+    assert record["settings"]["quick"] is True
+    assert "data_dir" not in record["settings"]
 
 
 def linked(text: str) -> set[str]:
-    found: set[str] = set()
+    links: set[str] = set()
 
     class Links(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            found.update(value for name, value in attrs if name in ("href", "src") and value)
+            links.update(value for name, value in attrs if name in ("href", "src") and value)
 
     Links().feed(text)
-    return found
+    return links
 
 
 def test_no_folder_of_the_user_is_in_the_results(tmp_path: Path) -> None:
@@ -156,7 +155,7 @@ def test_no_folder_of_the_user_is_in_the_results(tmp_path: Path) -> None:
     texts = {path: path.read_text() for path in folder.path.rglob("*.*") if path.suffix != ".png"}
     assert len(texts) == 5
     assert not [path for path, text in texts.items() if "secret" in text]
-    assert "looked in 'a.npz'" in folder.claims[0].found
+    assert "looked in 'a.npz'" in folder.findings[0].ours
     assert folder.notes == ["Read from *.keras and data/mnist"]
     # The user is told where, on stderr.
     assert str(secret) in folder.lacking[0]
@@ -187,11 +186,11 @@ def test_a_name_is_used_once_and_an_agreement_is_one_of_four(tmp_path: Path) -> 
     with pytest.raises(RunError, match="'one' again"):
         folder.figure("one", line([1]), "", {})
     with pytest.raises(RunError, match="yes, partly"):
-        folder.claim("a", "b", "perhaps", "c")  # pyright: ignore[reportArgumentType]
+        folder.add(Finding("a", "perhaps"))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "plain"),
     [
         (np.float32(0.1), 0.1),
         (np.array([[0.1, -np.inf]], np.float32), [[0.1, None]]),
@@ -204,8 +203,8 @@ def test_a_name_is_used_once_and_an_agreement_is_one_of_four(tmp_path: Path) -> 
         ("text", "text"),
     ],
 )
-def test_numbers_are_short_and_plain(given: object, wanted: object) -> None:
-    assert plain_numbers(given) == wanted
+def test_numbers_are_short_and_plain(given: object, plain: object) -> None:
+    assert plain_numbers(given) == plain
     json.dumps(plain_numbers(given), allow_nan=False)
 
 
@@ -216,59 +215,96 @@ def test_numbers_of_another_kind_are_refused() -> None:
 
 def test_the_overview_links_reports_and_tells_what_stopped(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "rbig", "rbig", StudySettings())
-    folder.claim("Says", "Found", "no", "sure")
+    folder.add(Finding("Says", "no"))
     folder.finish("About rbig", "Paper")
     text = write_overview(tmp_path, ["rbig", "renyi", "oip"], {"renyi": "no <data>"}).read_text()
     assert linked(text) == {"rbig/report.html"}
     assert "About rbig" in text and "no &lt;data&gt;" in text and ">oip<" not in text
 
 
-def test_missing_data_say_where_they_were_looked_for(tmp_path: Path) -> None:
-    settings = StudySettings(data_dir=tmp_path)
-    with pytest.raises(MissingData, match="nothing in") as caught:
-        study_data("mnist", settings, "no-such-part")
-    assert str(tmp_path) in caught.value.looked and "Keras" in caught.value.looked
-    assert "mnist" in caught.value.needs
-    with pytest.raises(MissingData, match="nothing in") as caught:
-        study_data("somewhere/nope.npz", settings)
-    assert caught.value.looked == f"'{Path('somewhere/nope.npz').absolute()}'"
-    assert "'nope.npz'" in caught.value.needs
-    assert len(study_data("binary-12", settings, "test")) == 819
+@pytest.mark.parametrize(
+    ("outcomes", "result"),
+    [
+        ([], "not tested"),
+        ([True, True], "yes"),
+        ([np.True_, True], "yes"),
+        ([False, False], "no"),
+        ([True, False], "partly"),
+        ([True, None], "partly"),
+        ([None], "not tested"),
+        ([None, None], "not tested"),
+        ([False, None], "partly"),
+    ],
+)
+def test_agreement(outcomes: list[bool | None], result: str) -> None:
+    assert agreement(outcomes) == result
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_a_source_of_one_part_is_refused(tmp_path: Path, part: str) -> None:
-    settings = StudySettings(data=(f"mnist-sample:{part}",))
-    with pytest.raises(DataError, match=r"both parts.*Use mnist-sample"):
-        every_source(Folder(tmp_path, "kernels", settings), settings)
+def test_a_difference_counts_beyond_two_spreads() -> None:
+    assert larger(1.0, 0.5, 0.2) is True
+    assert larger(0.5, 1.0, 0.2) is False
+    assert larger(1.0, 0.7, 0.2) is None
+    assert larger(1.0, 1.0, 0.0) is None
+    assert larger(float("nan"), 1.0, 0.0) is None
+    assert larger(2.0, 1.0, float("nan")) is None
 
 
-def test_data_without_labels_are_told_and_the_others_used(tmp_path: Path) -> None:
-    path = tmp_path / "bare.npz"
-    np.savez(
-        path, images=np.zeros((20, 4, 4), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None]
-    )
-    settings = StudySettings(data=(str(path), "mnist-sample"))
-    folder = Folder(tmp_path / "out", "kernels", settings)
-    assert [one.name for one in every_source(folder, settings)] == ["mnist-sample"]
-    assert [claim.agrees for claim in folder.claims] == ["not tested"]
-    assert "labels of the data 'bare.npz'" in folder.lacking[0]
-    alone = StudySettings(data=(str(path),))
-    with pytest.raises(MissingData, match="labels"):
-        every_source(Folder(tmp_path / "alone", "kernels", alone), alone)
+@pytest.mark.parametrize(
+    ("outcomes", "result"),
+    [
+        ([True, True], True),
+        ([True, None], None),
+        ([False, None], False),
+        ([True, False], False),
+        ([], None),
+    ],
+)
+def test_a_finding_in_parts_holds_if_all_do(outcomes: list[bool | None], result: object) -> None:
+    assert all_of(outcomes) is result
 
 
-def test_digits_that_stand_for_mnist_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def nowhere(source, settings, part):
-        if source != "mnist-sample":
-            raise MissingData(source, "nowhere", "Fetch it.")
-        return study_data(source, settings, part)
+def test_the_ceiling_begins_two_percent_below_it() -> None:
+    assert at_ceiling(0.98, 1.0) and not at_ceiling(0.979, 1.0)
 
-    monkeypatch.setattr("oip.studies.data.study_data", nowhere)
-    folder = Folder(tmp_path, "kernels", StudySettings())
-    assert [one.name for one in every_source(folder, StudySettings())] == ["mnist-sample"]
-    load_images(folder, "mnist", StudySettings())
-    assert len(folder.notes) == 1
-    assert ["replace it" in text for text in folder.lacking] == [True, False]
+
+def test_what_is_unknown_says_so() -> None:
+    assert shown(1 / 3) == "0.33"
+    assert shown(0.5, "+.1f") == "+0.5"
+    assert shown(float("nan")) == "unknown"
+
+
+def test_values_as_text() -> None:
+    value = Value("LeNet", 0.534, 0.5, 0.56)
+    assert value.text() == "LeNet 0.53 (0.50 to 0.56)"
+    assert value.named("all", 100, ".0f").text() == "all 53 (50 to 56)"
+    assert Value("LeNet", 1.0, remark="at the ceiling").text() == "LeNet 1.00 (at the ceiling)"
+    assert Value("LeNet", float("nan")).text() == "LeNet unknown"
+    assert Value.spread("a", 1.0, 0.25).text() == Estimate(1.0, 0.25).named("a").text()
+    assert Value.spread("a", 1.0, 0.25).text() == "a 1.00 (0.50 to 1.50)"
+
+
+def test_a_finding_as_text_and_json() -> None:
+    values = {"relative width": [Value("LeNet", 0.5), Value("DenseNet", 1.0, 0.9, 1.1)]}
+    row = Finding("It rises.", "partly", "MI, bits", values, "Slowly.", n="3 nets", settings="s")
+    assert row.ours == "MI, bits: relative width: LeNet 0.50, DenseNet 1.00 (0.90 to 1.10). Slowly."
+    record = row.to_dict()
+    assert (record["found"], record["agrees"], record["sure"]) == (row.ours, "partly", "3 nets; s")
+    first = {"group": "relative width", "name": "LeNet", "value": 0.5, "low": None, "high": None}
+    assert record["values"][0] == first
+    assert Finding("a", "no", remark="b").ours == "b"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.02, 0.1, True), (0.0, 0.005, False), (0.0, 0.02, None), (np.nan, np.nan, None)],
+)
+def test_an_effect_is_judged_by_its_interval(low, high, expected) -> None:
+    assert above(Value("x", 0.0, low, high), 0.01) is expected
+
+
+def test_verdicts_over_verdicts_and_shares() -> None:
+    assert joined(["yes", "yes"]) == "yes"
+    assert joined(["no", "not tested"]) == "no"
+    assert joined(["yes", "not tested"]) == joined(["yes", "no"]) == "partly"
+    assert joined([]) == joined(["not tested"]) == "not tested"
+    assert [graded(share, 0.75, 0.5) for share in (0.8, 0.6, 0.2)] == ["yes", "partly", "no"]

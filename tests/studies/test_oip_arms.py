@@ -10,8 +10,8 @@ from oip.studies.oip_arms import bootstrap, high_power, holm, mcnemar, share_fou
 
 @given(st.integers(0, 7), st.integers(1, 7))
 def test_shares_are_those_of_all_draws(opened, starts):
-    heard = np.arange(7) < opened
-    draws = [any(heard[place] for place in draw) for draw in combinations(range(7), starts)]
+    active = np.arange(7) < opened
+    draws = [any(active[start] for start in draw) for draw in combinations(range(7), starts)]
     assert share_found(np.array(opened), 7, starts) == pytest.approx(np.mean(draws))
 
 
@@ -27,28 +27,28 @@ def test_mcnemar_counts_the_discordant_and_is_a_coin_toss():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_keeps_the_order_and_never_lowers(values):
-    found = np.array(holm(values))
-    assert (found >= np.round(values, 12)).all()
-    assert (found <= 1).all()
+    adjusted = np.array(holm(values))
+    assert (adjusted >= np.round(values, 12)).all()
+    assert (adjusted <= 1).all()
     order = np.argsort(values, kind="stable")
-    assert (np.diff(found[order]) >= 0).all()
+    assert (np.diff(adjusted[order]) >= 0).all()
 
 
 def test_intervals_hold_the_value_and_know_their_groups():
     random = np.random.default_rng(0)
     groups = [random.normal(3.0, 1.0, 200), random.normal(3.0, 1.0, 100)]
-    found = bootstrap(groups, lambda values: float(values.mean()), 0)
-    assert found.low < found.value < found.high
-    assert found.low < 3.0 < found.high
-    assert 0.1 < found.high - found.low < 0.5
-    assert found.low > 0
+    interval = bootstrap(groups, lambda values: float(values.mean()), 0)
+    assert interval.low < interval.value < interval.high
+    assert interval.low < 3.0 < interval.high
+    assert 0.1 < interval.high - interval.low < 0.5
+    assert interval.low > 0
     spread = 2 * 1.96 / np.sqrt(300)
-    assert found.high - found.low == pytest.approx(spread, rel=0.3)
-    again = bootstrap(groups, lambda values: float(values.mean()), 0)
-    assert found == again
+    assert interval.high - interval.low == pytest.approx(spread, rel=0.3)
+    second = bootstrap(groups, lambda values: float(values.mean()), 0)
+    assert interval == second
     # Groups far apart: rows drawn within them, so that their distance is not in the interval.
-    apart = [np.zeros(50), np.full(50, 10.0)]
-    assert bootstrap(apart, lambda values: float(values.mean()), 0).low == 5.0
+    distant = [np.zeros(50), np.full(50, 10.0)]
+    assert bootstrap(distant, lambda values: float(values.mean()), 0).low == 5.0
     assert np.isnan(bootstrap([], lambda values: 0.0, 0).value)
 
 
@@ -56,9 +56,9 @@ def test_power_is_where_the_wave_is():
     columns = np.arange(32)
     slow = np.tile(np.sin(2 * np.pi * columns / 16), (32, 1))[..., None]
     fast = np.tile(np.sin(2 * np.pi * columns * 12 / 32), (32, 1))[..., None]
-    found = high_power(np.stack([slow, fast, slow + fast, slow + 7.0, np.ones_like(slow)]))
-    assert found[:4] == pytest.approx([0.0, 1.0, 0.5, 0.0], abs=1e-9)
-    assert np.isnan(found[4])
+    power = high_power(np.stack([slow, fast, slow + fast, slow + 7.0, np.ones_like(slow)]))
+    assert power[:4] == pytest.approx([0.0, 1.0, 0.5, 0.0], abs=1e-9)
+    assert np.isnan(power[4])
     white = np.random.default_rng(0).normal(size=(200, 28, 28, 1))
     assert high_power(white).mean() == pytest.approx(1 - np.pi / 16, abs=0.02)
 
@@ -71,6 +71,6 @@ def test_steps_to_a_share_of_the_best_score():
             [10.0, 1.0, 1.0, 1.0, np.nan, np.nan],
         ]
     )
-    found = steps_to(traces)
-    assert found[[0, 2]].tolist() == [3.0, 0.0]
-    assert np.isnan(found[1])
+    steps = steps_to(traces)
+    assert steps[[0, 2]].tolist() == [3.0, 0.0]
+    assert np.isnan(steps[1])
