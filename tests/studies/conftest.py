@@ -59,7 +59,7 @@ STEPS = np.array([0, 10, 100, 1000, 2500, 5000, 7500, 8000, 9000, 10_000])
 CLASSES = tuple("abcde")
 
 
-def made_up_record(steps, layers, classes=CLASSES):
+def made_up_record(steps, layers, classes=CLASSES, accuracy=None):
     """A training record of given layers over given steps."""
     from oip.core.formats import TrainingRecordFile
     from oip.mi.training.record import TrainingRecord
@@ -75,7 +75,7 @@ def made_up_record(steps, layers, classes=CLASSES):
         steps=steps.tolist(),
         class_ceilings=[1.0] * len(classes),
     )
-    return TrainingRecord(steps, tuple(layers), tuple(classes), None, file)
+    return TrainingRecord(steps, tuple(layers), tuple(classes), accuracy, file)
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +119,7 @@ def made_up(tmp_path_factory):
     """A function in place of `study_training`: random records, and weights at the start."""
     from oip.mi.training.record import RecordedLayer
     from oip.models.training import save_state
-    from oip.studies.trained import LENET, WIDTHS, RecordedTraining, weights_file
+    from oip.studies.trained import DENSENET, LENET, WIDTHS, RecordedTraining, weights_file
 
     steps, kernels = np.array([0, 1, 2, 3]), {"Conv2D_1": 24, "Conv2D_2": 48}
     path = tmp_path_factory.mktemp("trainings")
@@ -127,7 +127,7 @@ def made_up(tmp_path_factory):
     def study_training(folder, network, data, settings, progress):
         random = np.random.default_rng(len(network.name))
         own = path / network.name
-        if network == LENET and not own.exists():
+        if network in (LENET, DENSENET) and not own.exists():
             save_state(weights_file(own, 3), network.build(data.train), with_optimizer=False)
         classes = data.test.classes
 
@@ -139,7 +139,7 @@ def made_up(tmp_path_factory):
             return RecordedLayer(name, 0, label, per_class, *whole)
 
         layers = [recorded(name) for name in (*network.blocks, *network.dense)]
-        record = made_up_record(steps, layers, classes)
+        record = made_up_record(steps, layers, classes, np.linspace(0.3, 0.9, 4))
         records = dict.fromkeys(WIDTHS, record)
         return RecordedTraining(own, network, 3, records, (0, 1, 3), 0.9, data.train)
 
