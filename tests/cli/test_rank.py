@@ -194,10 +194,10 @@ def test_the_effect_stands_beside_the_ranking(call, small_file, bars, tmp_path):
     status, printed, _ = call(*arguments, "--json")
     assert status == 0
     (layer,) = json.loads(printed)["layers"]
-    available = layer_evidence(Run.open(tmp_path / "run"), 0).ablation
-    assert available is not None
-    assert {name: available[name] for name in layer["ablation"]} == layer["ablation"]
-    effects = {row["map"]: row["loss_increase"] for row in available["maps"]}
+    ablation = layer_evidence(Run.open(tmp_path / "run"), 0).ablation
+    assert ablation is not None
+    assert ablation.public_dict() == layer["ablation"]
+    effects = {row.map: row.loss_increase for row in ablation.maps}
     assert sorted(effects) == list(range(6))
     maps = layer["estimators"][0]["maps"]
     expected = spearmanr([row["mi"] for row in maps], [effects[row["map"]] for row in maps])[0]
@@ -251,14 +251,14 @@ def test_kernels_and_redundancies_are_as_the_gallery_reads_them(call, small_file
     assert (status, err) == (0, "")
     (record,) = json.loads(printed)["layers"]
     evidence = layer_evidence(Run.open(out), 1)
-    assert [row["map"] for row in evidence.kernels["maps"]] == [3, 7]
+    assert [row.map for row in evidence.kernels.maps] == [3, 7]
     ranked = [row["map"] for row in record["estimators"][0]["maps"]]
     assert [row["map"] for row in record["kernels"]["maps"]] == ranked
-    kernels = evidence.kernels["maps"][0]
-    assert (kernels["of"], len(kernels["kernels"])) == (6, 6)
-    values = [row["mi"] for row in kernels["kernels"]]
+    kernels = evidence.kernels.maps[0]
+    assert (kernels.of, len(kernels.kernels)) == (6, 6)
+    values = [row.mi for row in kernels.kernels]
     assert values == sorted(values, reverse=True)
-    assert np.shape(kernels["kernels"][0]["weights"]) == (3, 3)
+    assert np.shape(kernels.kernels[0].weights) == (3, 3)
     for number in (3, 7):
         picture = out / "layers" / "001" / f"kernels-{number:04d}.png"
         assert picture.read_bytes()[:4] == b"\x89PNG"
