@@ -385,7 +385,7 @@ def add_kernel_findings(folder: Folder, data: Images, trainings: Trainings) -> N
     """Add one row to the table for each finding about one data set."""
     for measure in _MEASURES:
         late = measure is second_block_of_lenet
-        row = finding_by_width(NAME, measure, trainings, data.name, late, **_CONSTANTS)
+        row = finding_by_width(NAME, measure, trainings, data.name, late, _CONSTANTS)
         folder.add(row)
     folder.add(_stride(data.name, trainings, len(data.test)))
     if set(_ALIKE) <= set(data.test.classes):
@@ -407,7 +407,7 @@ def gains(trainings: Trainings) -> Gains:
 
 def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
     """Add the finding on Fashion-MNIST beside MNIST."""
-    row = statement(NAME, "gain_by_source", **_CONSTANTS)
+    row = statement(NAME, "gain_by_source", constants=_CONSTANTS)
     if not {DIGITS, CLOTHES} <= set(gained):
         folder.add(Finding(row.paper, remark="Needs both data sets.", settings="one data set only"))
         return

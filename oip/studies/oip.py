@@ -378,7 +378,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
             verdict = steady(alike, decisive)
         else:
             verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
-        row = statement(NAME, measure.__name__, alike=ALIKE)
+        row = statement(NAME, measure.__name__, constants={"alike": ALIKE})
         folder.add(replace(row, verdict=verdict, values=values, n=n))
 
 

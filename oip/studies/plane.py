@@ -224,9 +224,11 @@ def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested
     first = next(iter(trainings.values()))
     span = {"first": _converged_from(first), "last": first.iterations}
     folder.add(finding_by_width(NAME, last_layer_ends_high, trainings, source, late=True))
-    folder.add(finding_by_width(NAME, still_rises, trainings, source, late=True, **span))
+    folder.add(finding_by_width(NAME, still_rises, trainings, source, late=True, constants=span))
     folder.add(finding_by_width(NAME, layers_grow, trainings, source))
-    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, source, **_CONSTANTS))
+    folder.add(
+        finding_by_width(NAME, fits_then_compresses, trainings, source, constants=_CONSTANTS)
+    )
 
 
 def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
@@ -246,16 +248,18 @@ def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> 
         return values, outcomes
 
     folder.add(finding_by_width(NAME, ends_farther, clothes))
-    folder.add(finding_by_width(NAME, label_drops, clothes, late=True, **_CONSTANTS))
+    folder.add(finding_by_width(NAME, label_drops, clothes, late=True, constants=_CONSTANTS))
 
 
 def add_older_findings(folder: Folder, trainings: Trainings) -> None:
     """Add the findings on the two networks of the first information planes."""
     for name, training in trainings.items():
-        row = finding_by_width(NAME, rises_consistently, {name: training}, name, rising=RISING)
+        row = finding_by_width(
+            NAME, rises_consistently, {name: training}, name, constants={"rising": RISING}
+        )
         folder.add(replace(row, remark=f"Accuracy {100 * training.accuracy:.1f} %."))
     where = "The older networks"
-    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
+    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, constants=_CONSTANTS))
 
 
 def _accuracies(trainings: Trainings, tested: int) -> Finding:
@@ -319,7 +323,7 @@ def draw_planes(folder: Folder, name: str, trainings: Trainings) -> None:
             numbers[f"{network}: H(Y), bits"] = record.label_ceiling
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
         line[0].set_ylabel("I(T;Y), bits")
-    panels.color_bar(drawing, points, axes.flat, "iteration", shrink=0.7)
+    panels.color_bar(drawing, points, list(axes.flat), "iteration", shrink=0.7)
     folder.figure(
         f"plane-{slug(name)}",
         drawing,

@@ -223,7 +223,9 @@ class Finding:
         }
 
 
-def statement(study: str, name: str, where: str = "", **constants: float | str) -> Finding:
+def statement(
+    study: str, name: str, where: str = "", constants: Mapping[str, float | str] | None = None
+) -> Finding:
     """Return a row of `findings.toml`: what a paper says, before anything was measured.
 
     Args:
@@ -233,9 +235,9 @@ def statement(study: str, name: str, where: str = "", **constants: float | str) 
         constants: values of the names in braces.
     """
     row = _statements()[study][name]
-    texts = {field: text.format(**constants) for field, text in row.items()}
+    texts = {field: text.format(**(constants or {})) for field, text in row.items()}
     prefix = f"{where}: " if where else ""
-    return Finding(**{**texts, "paper": f"{prefix}{texts['paper']}"})
+    return replace(Finding(""), **{**texts, "paper": f"{prefix}{texts['paper']}"})
 
 
 @cache
@@ -307,7 +309,7 @@ def joined(verdicts: Sequence[Agreement]) -> Agreement:
 
     "partly" where those that decide differ, or say "yes" and some do not decide.
     """
-    decided = [verdict for verdict in verdicts if verdict != "not tested"]
+    decided: list[Agreement] = [verdict for verdict in verdicts if verdict != "not tested"]
     if not decided:
         return "not tested"
     if len(set(decided)) > 1 or (decided[0] == "yes" and len(decided) < len(verdicts)):

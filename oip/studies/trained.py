@@ -135,7 +135,7 @@ def finding_by_width(
     trainings: Trainings,
     where: str = "",
     late: bool = False,
-    **constants: float | str,
+    constants: Mapping[str, float | str] | None = None,
 ) -> Finding:
     """Return a row of a report with the values of both widths of the kernel estimate.
 
@@ -147,7 +147,7 @@ def finding_by_width(
         late: it speaks of the late training: trainings under `TOO_SHORT` iterations test nothing.
         constants: see `statement`.
     """
-    row = statement(study, measure.__name__, where, **constants)
+    row = statement(study, measure.__name__, where, constants)
     results = {width: measure(trainings, width) for width in WIDTHS}
     values = {f"{width} width": several for width, (several, _) in results.items()}
     verdict = agreement(outcome for _, outcomes in results.values() for outcome in outcomes)
