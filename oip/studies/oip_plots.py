@@ -84,7 +84,9 @@ def _excited_by_starts(folder: Folder, name: str, result: Measured) -> None:
                 for count in counts
             ]
             values = np.array([[share.value, share.low, share.high] for share in intervals]).T
-            panels.line_with_band(panel, counts, *values, index, name_of(noise, result.side))
+            middle, low, high = values
+            label = name_of(noise, result.side)
+            panels.line_with_band(panel, counts, middle, low, high, index, label)
             numbers[f"{layer.name}: {noise}"] = values
             lowest = min(lowest, float(np.nanmin(values)))
         panel.set_xscale("log", base=2)

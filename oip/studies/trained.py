@@ -342,13 +342,14 @@ def _trained_model(
     def report(step: int) -> None:
         progress(label, step, iterations)
 
-    saver = _state_saver(path, set(steps), set(kept_at(iterations)), regular, label, report)
+    saver = _state_saver(path, model, set(steps), set(kept_at(iterations)), regular, label, report)
     train_batches(model, train, iterations, network.batch, seed, [*recorders, saver])
     return model
 
 
 def _state_saver(
     path: Path,
+    model: keras.Model,
     recorded: set[int],
     kept: set[int],
     regular: int,
@@ -372,16 +373,16 @@ def _state_saver(
                 if not math.isfinite(loss):
                     raise SettingsError(expected(f"training of {label}", "a finite loss", loss))
                 if step >= regular or step == max(recorded):
-                    save_state(path / "last.npz", self.model)
+                    save_state(path / "last.npz", model)
                 report(step)
             self.keep()
 
         def keep(self) -> None:
             if self.step() in kept:
-                save_state(weights_file(path, self.step()), self.model, with_optimizer=False)
+                save_state(weights_file(path, self.step()), model, with_optimizer=False)
 
         def step(self) -> int:
-            return batches_done(self.model)
+            return batches_done(model)
 
     return StateSaver()
 
