@@ -75,12 +75,13 @@ def test_a_record_says_what_the_estimator_says_of_the_trained_network(model, bar
     assert record.accuracy[-1] == pytest.approx((predicted == codes).mean())
     # As the gallery reads it.
     run = Run(tmp_path, {})
-    told = training_record(run)
-    assert told is not None
-    assert told["steps"] == record.steps.tolist()
-    assert (told["samples"], told["split"], told["unit"]) == (60, "bars:test", "bits")
-    assert told["label_ceiling"] == pytest.approx(2.0)
-    assert told["input_ceiling"] == pytest.approx(np.log2(60))
+    file = training_record(run)
+    assert file is not None
+    assert file == record.file
+    assert file.steps == record.steps.tolist()
+    assert (file.samples, file.split, file.unit) == (60, "bars:test", "bits")
+    assert (file.label_ceiling, record.label_ceiling) == (pytest.approx(2.0), file.label_ceiling)
+    assert record.input_ceiling == file.input_ceiling == pytest.approx(np.log2(60))
     known = layer_evidence(run, 1).record
     assert known is not None
     assert (known.label == record["second"].label).all()
