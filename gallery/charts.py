@@ -108,7 +108,7 @@ def distribution(values: Sequence[float], ceiling: float | None) -> PageValues |
     }
 
 
-def boxes(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> PageValues | None:
+def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> PageValues | None:
     """Return quartiles of groups of values side by side: box, median, whiskers from least to most.
 
     Args:
@@ -155,7 +155,7 @@ def boxes(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> PageVal
     }
 
 
-def plane(
+def plane_chart(
     layers: Sequence[tuple[str, Sequence[float | None], Sequence[float | None]]],
     steps: Sequence[int],
     ceilings: tuple[float | None, float | None],

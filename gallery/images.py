@@ -16,7 +16,7 @@ from oip.core.images import enhanced, plain, shown
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import rounded
-from oip.gallery.read_run import Block, LayerEntry, Redundancy
+from oip.gallery.read_run import LayerEntry, Redundancy, ShardBlock
 from oip.network.inputs import with_bands
 from oip.run.shards import read_shard
 
@@ -52,7 +52,7 @@ def factor(size: tuple[int, int], limit: int) -> float:
     return float(max(1, limit // longest)) if longest <= limit else limit / longest
 
 
-def fitted(image: np.ndarray, limit: int) -> np.ndarray:
+def resized(image: np.ndarray, limit: int) -> np.ndarray:
     """Resize (h, w, b) uint8 to (h', w') or (h', w', 3) uint8 whose longer side fits into `limit`.
 
     Small images grow by whole pixels without smoothing, large ones are smoothed down. One row grows
@@ -89,7 +89,7 @@ def webp(picture: np.ndarray, lossless: bool) -> bytes:
     return _encoded([picture], lossless)
 
 
-def animation(frames: Sequence[np.ndarray], lossless: bool) -> bytes:
+def webp_animation(frames: Sequence[np.ndarray], lossless: bool) -> bytes:
     """Encode frames as an endless animation; the last one stays longest."""
     durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     return _encoded(
@@ -121,7 +121,7 @@ def fitted_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """Return (h, w, b) uint8 as a tile of a sheet."""
     if image.shape[:2] == cell:
         return shown(image)
-    return fitted(image, max(cell))
+    return resized(image, max(cell))
 
 
 def with_rows(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -248,13 +248,13 @@ class MapImages:
             max(self._positions[layer.index, entry.map] for entry in layer.maps)
         )
 
-    def _kept(self, layer: LayerEntry, block: Block) -> bool:
+    def _kept(self, layer: LayerEntry, block: ShardBlock) -> bool:
         """Keep all pictures of a block; return False if one is missing."""
         moving = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
         paths = [path for number in block.maps for path in _paths(block.layer, number, moving)]
         return all(map(self._store.has, paths)) and all(map(self._store.keep, paths))
 
-    def _draw(self, block: Block, pool: ThreadPoolExecutor) -> None:
+    def _draw(self, block: ShardBlock, pool: ThreadPoolExecutor) -> None:
         oips, _ = read_shard(block.path)
 
         def draw_map(row: int) -> None:
@@ -262,19 +262,19 @@ class MapImages:
             starts = self._bands(oips.images[row, :MOST_IN_A_ROW])
             bright = enhanced(starts)
             tile, full, moving, still = _paths(block.layer, number, True)
-            self._store.write(tile, webp(fitted(bright[0], TILE), self.lossless))
+            self._store.write(tile, webp(resized(bright[0], TILE), self.lossless))
             rows = [self._fitted(plain(starts)), self._fitted(bright)]
             self._store.write(full, webp(strip(rows), self.lossless))
             self.sheets.put(self._positions[block.layer, number], bright[0])
             if len(oips.snapshot_steps):
                 stages = enhanced(self._bands(oips.snapshots[row]))
-                frames = [fitted(stage, min(self.limit, STAGE)) for stage in stages]
-                self._store.write(moving, animation(frames, self.lossless))
+                frames = [resized(stage, min(self.limit, STAGE)) for stage in stages]
+                self._store.write(moving, webp_animation(frames, self.lossless))
                 self._store.write(still, webp(strip([frames[-MOST_IN_A_ROW:]]), self.lossless))
 
         list(pool.map(draw_map, range(len(oips.maps))))
 
-    def _fill(self, block: Block) -> None:
+    def _fill(self, block: ShardBlock) -> None:
         """Draw the tiles of a block that new sheets need."""
         positions = [self._positions[block.layer, number] for number in block.maps]
         rows = [row for row, position in enumerate(positions) if self.sheets.wants(position)]
@@ -288,7 +288,7 @@ class MapImages:
         return bands[..., ::-1] if self._swap and bands.shape[-1] == 3 else bands
 
     def _fitted(self, images: np.ndarray) -> list[np.ndarray]:
-        return [fitted(image, self.limit) for image in images]
+        return [resized(image, self.limit) for image in images]
 
 
 def _paths(layer: int, number: int, moving: bool) -> list[str]:
@@ -357,7 +357,7 @@ class DataImages:
         values = (self._images[index].astype(np.float32) - low) / (high - low)
         pixels = (np.clip(values, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
         limit = FULL // 2 if self.lossless else min(FULL, max(pixels.shape[:2]))
-        return webp(fitted(pixels, limit), self.lossless)
+        return webp(resized(pixels, limit), self.lossless)
 
     def caption(self, index: int) -> str:
         """Return the name of the image's class, empty without labels."""

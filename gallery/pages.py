@@ -14,7 +14,7 @@ import numpy as np
 
 from oip.core.formats import RunFile, TrainingRecordFile
 from oip.gallery.cache import Store
-from oip.gallery.charts import boxes, distribution, plane
+from oip.gallery.charts import box_chart, distribution, plane_chart
 from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded
 from oip.gallery.images import MapImages, redundancy_picture, webp
 from oip.gallery.map_table import PER_PAGE
@@ -82,7 +82,7 @@ def model_overview(layers: Sequence[LayerEntry], record: TrainingRecordFile | No
     panels = []
     for key, column in first.items():
         groups = [(layer.name, _bits(layer, key)) for layer in shallow_first]
-        chart = boxes(groups)
+        chart = box_chart(groups)
         if chart is not None:
             panels.append(
                 {
@@ -108,7 +108,7 @@ def _plane(record: TrainingRecordFile | None) -> PageValues | None:
         )
         for layer in record.layers
     ]
-    chart = plane(paths, record.steps, ceilings)
+    chart = plane_chart(paths, record.steps, ceilings)
     if chart is None:
         return None
     return {
@@ -221,7 +221,7 @@ def _training(layer: LayerEntry) -> PageValues | None:
         return None
     count = len(record.steps)
     steps = np.unique(np.linspace(0, count - 1, min(count, _MOST_BOXES)).astype(int))
-    return boxes([(str(int(record.steps[step])), record.label[step]) for step in steps])
+    return box_chart([(str(int(record.steps[step])), record.label[step]) for step in steps])
 
 
 def remarks(entry: MapEntry) -> list[str]:

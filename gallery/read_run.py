@@ -42,7 +42,7 @@ _PICTURES = ("images", "snapshots")
 
 
 @dataclass(frozen=True)
-class Block:
+class ShardBlock:
     """A shard of a layer."""
 
     layer: int
@@ -271,7 +271,7 @@ class LayerEntry:
     info: LayerRecord
     oips: Oips | None
     """Without the pixels of images and snapshots."""
-    blocks: tuple[Block, ...]
+    blocks: tuple[ShardBlock, ...]
     """The shards."""
     estimators: tuple[EstimatorColumn, ...]
     responses: ResponsesFile | None
@@ -400,7 +400,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
     )
 
 
-def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Block, ...]]:
+def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[ShardBlock, ...]]:
     parts, blocks = [], []
     for path in run.shards(index):
         shard = ShardFile.read(path, _PICTURES)
@@ -409,7 +409,7 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Block
         pixels = np.zeros((len(maps), 0, 0, 0, 0))
         parts.append(Oips(**values | dict.fromkeys(_PICTURES, pixels)))
         number = int(path.stem.rpartition("-")[2])
-        blocks.append(Block(index, number, path, maps, _content_key(path)))
+        blocks.append(ShardBlock(index, number, path, maps, _content_key(path)))
     return (join_oips(parts) if parts else None), tuple(blocks)
 
 

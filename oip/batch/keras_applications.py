@@ -112,7 +112,7 @@ def build_command(request: BuildRequest) -> list[str]:
     return [sys.executable, "-c", code, json.dumps(sys.path), json.dumps(request)]
 
 
-def build(request: BuildRequest) -> None:
+def build_application(request: BuildRequest) -> None:
     """Build an application and write it."""
     import keras
 
@@ -151,6 +151,6 @@ def main(settings: str) -> None:
     from oip.core.errors import OipError
 
     try:
-        build(json.loads(settings))
+        build_application(json.loads(settings))
     except OipError as error:
         sys.exit(f"{_MARK}{error}")

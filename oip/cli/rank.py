@@ -114,7 +114,7 @@ def command(
     """
     from oip.core.errors import OipError
     from oip.core.files import check_writable
-    from oip.workflows.inputs import select
+    from oip.workflows.inputs import select_maps
     from oip.workflows.rank import RankingOptions, rank_layers
 
     began = time.monotonic()
@@ -125,7 +125,7 @@ def command(
     check_writable(out)
     images = data.load()
     network = model.open(images)
-    chosen = select(network, selections)
+    chosen = select_maps(network, selections)
     if at == "block":
         chosen = _with_pooling(chosen, bool(selections), output)
     ranked: list[RankedLayer] = []

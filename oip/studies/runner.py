@@ -78,7 +78,7 @@ def _check_sources(sources: Sequence[str]) -> None:
 
 
 @dataclass
-class Outcome:
+class StudyOutcome:
     """The results of one or several studies."""
 
     page: Path
@@ -103,7 +103,7 @@ def run_study(
     progress: Progress,
     shared: Path | None = None,
     say: Say = lambda text: None,
-) -> Outcome:
+) -> StudyOutcome:
     """Run one study and write its report.
 
     Args:
@@ -131,7 +131,7 @@ def run_several(
     settings: StudySettings,
     progress: Progress,
     say: Say = lambda text: None,
-) -> Outcome:
+) -> StudyOutcome:
     """Run studies in OUT/NAME, and write a page that links the reports of all that are there.
 
     Trainings that several need are kept in OUT/shared. A study that fails does not stop the others,
@@ -141,7 +141,7 @@ def run_several(
         OipError: none of the studies can use the settings.
     """
     check(names, settings)
-    total = Outcome(out / "index.html")
+    total = StudyOutcome(out / "index.html")
     for name in names:
         (out / name / CRASHED).unlink(missing_ok=True)
         try:
@@ -171,12 +171,12 @@ def _run(
     progress: Progress,
     shared: Path | None,
     say: Say,
-) -> Outcome:
+) -> StudyOutcome:
     """Run one study without the options that it does not use."""
     module = studies.study(name)
     unused = ignored(module, settings)
     settings = replace(settings, **{option: getattr(StudySettings(), option) for option in unused})
-    outcome = Outcome(out / "report.html")
+    outcome = StudyOutcome(out / "report.html")
     folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared)
     for option in unused:
         folder.note(f"The option '{option}' is not for this study, which has nothing of the kind.")

@@ -131,11 +131,11 @@ def _measure(
     from oip.ascent.settings import ascent_settings
     from oip.network.network import Network
     from oip.run.reconstruct import reconstruct_layers
-    from oip.workflows.inputs import select
+    from oip.workflows.inputs import select_maps
     from oip.workflows.rank import RankingOptions, rank_layers
 
     network = Network(model)
-    selections = select(network, None)
+    selections = select_maps(network, None)
     with _timed(seconds, "reconstruct"):
         settings = ascent_settings(starts=_STARTS, seed=seed)
         run = reconstruct_layers(folder, network, selections, settings, test, progress)

@@ -142,7 +142,7 @@ def opened(
     return network, images
 
 
-def select(network: Network, layers: Layers) -> list[Selection]:
+def select_maps(network: Network, layers: Layers) -> list[Selection]:
     """Return the layers and maps that a caller names.
 
     Args:

@@ -175,14 +175,14 @@ def rank_into(
     >>> oip.rank_into("runs/mine", "model.keras", data="mnist-sample")  # doctest: +SKIP
     [RankedLayer Conv2D_1: 32 maps by predictive; best map 4 (1.21 bits), ...]
     """
-    from oip.workflows.inputs import opened, select
+    from oip.workflows.inputs import opened, select_maps
 
     settings = RankingOptions(**options)
     settings.label_estimators()  # an unknown name is refused before any work
     network, images = opened(model, data, labels)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []
-    selections = select(network, layers)
+    selections = select_maps(network, layers)
     for result in rank_layers(out, network, selections, images, settings, progress):
         if isinstance(result, OipError):
             errors.append(result)

@@ -98,10 +98,10 @@ def select_targets(
         SettingsError: several layers beside objectives.
     """
     from oip.ascent.objectives import objective_targets
-    from oip.workflows.inputs import select
+    from oip.workflows.inputs import select_maps
 
     if not objectives:
-        return select(network, layers), None
+        return select_maps(network, layers), None
     names = [layers] if isinstance(layers, str) else layers or ()
     if not isinstance(names, Sequence) or len(names) > 1:
         raise SettingsError(expected("objective", "one layer beside it", names))

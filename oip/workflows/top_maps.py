@@ -102,11 +102,11 @@ def top_maps(
     >>> oip.top_maps("runs/best", "model.keras", data="mnist-sample", top=3)  # doctest: +SKIP
     TopMaps by mi; Conv2D_1: 3 maps, best 4, 17, 30; ...
     """
-    from oip.workflows.inputs import opened, select
+    from oip.workflows.inputs import opened, select_maps
 
     parse_by(by)
     network, images = opened(model, data, labels)
-    selections = select(network, layers)
+    selections = select_maps(network, layers)
     return find_top_maps(
         out, network, selections, images, top=top, by=by, seed=seed, progress=progress
     )

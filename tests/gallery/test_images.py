@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from oip.gallery.cache import PictureKeys, Store
-from oip.gallery.images import Sheets, animation, cell_of, exact, factor, fitted, strip, webp
+from oip.gallery.images import Sheets, cell_of, exact, factor, resized, strip, webp, webp_animation
 
 
 @pytest.mark.parametrize(
@@ -28,19 +28,19 @@ def test_factor(size, limit, wanted):
 
 def test_small_images_grow_without_new_values():
     image = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
-    grown = fitted(image, 24)
+    grown = resized(image, 24)
     assert grown.shape == (21, 15, 3)
     assert np.array_equal(grown[1::3, 1::3], image)
     assert np.array_equal(grown[::3, 2::3], image)
 
 
 def test_large_images_shrink_to_the_limit():
-    assert fitted(np.zeros((300, 150, 3), np.uint8), 96).shape == (96, 48, 3)
+    assert resized(np.zeros((300, 150, 3), np.uint8), 96).shape == (96, 48, 3)
 
 
 def test_animation_shows_every_stage_and_holds_the_last():
     frames = [np.full((8, 8), value, np.uint8) for value in (0, 120, 250)]
-    with Image.open(io.BytesIO(animation(frames, True))) as found:
+    with Image.open(io.BytesIO(webp_animation(frames, True))) as found:
         assert found.n_frames == 3
         shown, durations = [], []
         for place in range(3):

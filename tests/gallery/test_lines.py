@@ -13,7 +13,7 @@ from oip import gallery
 from oip.cli.main import root
 from oip.core.errors import DataError
 from oip.core.files import read_json
-from oip.gallery.images import cell_of, fitted, fitted_cell, size_of
+from oip.gallery.images import cell_of, fitted_cell, resized, size_of
 from oip.network.inputs import with_bands
 
 LENGTH = 64
@@ -27,7 +27,7 @@ def test_lines_are_strips_of_the_size_that_is_told():
         image = np.random.default_rng(0).integers(0, 256, (1, length, bands)).astype(np.uint8)
         cell = cell_of(size)
         assert fitted_cell(image, cell[:2]).shape[:2] == cell[:2]
-        strip = fitted(image, 96)
+        strip = resized(image, 96)
         assert (strip == strip[:1]).all() and strip.shape[0] >= strip.shape[1] // 5
     assert size_of([28, 20, 3]) == (28, 20)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oip import gallery
-from oip.gallery.charts import Frame, boxes, distribution, plane, ticks
+from oip.gallery.charts import Frame, box_chart, distribution, plane_chart, ticks
 from oip.gallery.images import cluster_order, redundancy_picture
 from oip.gallery.pages import layer_overview, model_overview
 from oip.gallery.prune_advice import prune_advice
@@ -130,12 +130,12 @@ def test_frame_maps_its_range_onto_the_plot():
 
 def test_charts_of_nothing_are_none():
     assert distribution([], 2.0) is None
-    assert boxes([("a", []), ("b", [float("nan")])]) is None
-    assert plane([("a", [None], [1.0])], [0], (None, None)) is None
+    assert box_chart([("a", []), ("b", [float("nan")])]) is None
+    assert plane_chart([("a", [None], [1.0])], [0], (None, None)) is None
 
 
 def test_boxes_are_quartiles():
-    found = boxes([("a", [0.0, 1.0, 2.0, 3.0, 4.0]), ("b", [])])
+    found = box_chart([("a", [0.0, 1.0, 2.0, 3.0, 4.0]), ("b", [])])
     first, second = found["boxes"]
     heights = [first["values"][name] for name in ("low", "first", "median", "third", "high")]
     assert heights == sorted(heights, reverse=True)

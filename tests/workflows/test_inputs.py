@@ -3,7 +3,7 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, SettingsError
-from oip.workflows.inputs import load_both_parts, load_data, open_network, select, set_input
+from oip.workflows.inputs import load_both_parts, load_data, open_network, select_maps, set_input
 
 
 def test_data_are_a_source_a_dataset_or_arrays(small_data, bars):
@@ -51,15 +51,15 @@ def test_statistics_are_given_or_known_or_measured(small_model, bars):
 
 def test_layers_are_texts_or_pairs(small_model):
     network = oip.Network(small_model)
-    assert [(layer.name, len(maps)) for layer, maps in select(network, None)] == [
+    assert [(layer.name, len(maps)) for layer, maps in select_maps(network, None)] == [
         ("first", 6),
         ("second", 70),
     ]
-    ((layer, maps),) = select(network, "second:3,5")
+    ((layer, maps),) = select_maps(network, "second:3,5")
     assert (layer.name, maps.tolist()) == ("second", [3, 5])
-    assert select(network, [(layer, maps)]) == [(layer, maps)]
-    assert len(select(network, layer)[0][1]) == 70
-    assert len(select(network, ["first", "second:0"])) == 2
+    assert select_maps(network, [(layer, maps)]) == [(layer, maps)]
+    assert len(select_maps(network, layer)[0][1]) == 70
+    assert len(select_maps(network, ["first", "second:0"])) == 2
 
 
 def test_a_dataset_has_a_short_repr(bars):
