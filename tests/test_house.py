@@ -17,7 +17,6 @@ PRIVATE_NOUNS = frozenset(
         *("again", "words", "apart", "others", "place", "places"),
     )
 )
-)
 """Words that say nothing of what a variable holds."""
 MOST_ANY = 200
 
@@ -91,7 +90,7 @@ def test_no_public_function_name_means_two_things():
             public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
             if public and str(path) not in homes[node.name]:  # overloads stand in one file
                 homes[node.name].append(str(path))
-    shared = {"command", "main", "run"}  # of each command, each program, each study
+    shared = {"command", "main", "run", "build"}  # of each command, program, study, package
     twice = {name: p for name, p in homes.items() if len(p) > 1 and name not in shared}
     assert not twice
 
