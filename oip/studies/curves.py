@@ -17,15 +17,15 @@ LATE = 0.75
 """Share of a training after which it is late."""
 
 
-class Estimate(NamedTuple):
+class MeasuredValue(NamedTuple):
     """A number and its standard deviation."""
 
     value: float
     spread: float
 
-    def above(self, least: float | Estimate = 0.0) -> bool | None:
+    def above(self, least: float | MeasuredValue = 0.0) -> bool | None:
         """Return whether it is above a number or another estimate, see `larger`."""
-        if isinstance(least, Estimate):
+        if isinstance(least, MeasuredValue):
             return larger(self.value, least.value, float(np.hypot(self.spread, least.spread)))
         return larger(self.value, least, self.spread)
 
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
         return Value.spread(name, self.value, self.spread, form, remark)
 
 
-def late(values: np.ndarray, steps: np.ndarray) -> Estimate:
+def late(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
     """Return mean and standard deviation over the last quarter of a training.
 
     Args:
@@ -42,16 +42,18 @@ def late(values: np.ndarray, steps: np.ndarray) -> Estimate:
         steps: (t,) rising iterations of the records; of one record alone the deviation is 0.
     """
     last = np.asarray(values, float)[steps >= LATE * steps[-1]]
-    return Estimate(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
+    return MeasuredValue(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
 
 
-def settled(values: np.ndarray, steps: np.ndarray) -> Estimate:
+def settled(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
     """Return the mean of the last quarter, and the spread about a line through it.
 
     What still rises there is no noise, and must not hide that nothing fell.
     """
     last = steps >= LATE * steps[-1]
-    return Estimate(late(values, steps).value, drift(np.asarray(values)[last], steps[last]).spread)
+    return MeasuredValue(
+        late(values, steps).value, drift(np.asarray(values)[last], steps[last]).spread
+    )
 
 
 def trend(values: np.ndarray) -> float:
@@ -61,7 +63,7 @@ def trend(values: np.ndarray) -> float:
     return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
 
 
-def drift(values: np.ndarray, steps: np.ndarray) -> Estimate:
+def drift(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
     """Return the rise of a straight line through some records, and their deviation about it.
 
     Args:
@@ -73,14 +75,14 @@ def drift(values: np.ndarray, steps: np.ndarray) -> Estimate:
         records.
     """
     if len(values) < 3:
-        return Estimate(math.nan, math.nan)
+        return MeasuredValue(math.nan, math.nan)
     times = (steps - steps[0]) / (steps[-1] - steps[0])
     slope, start = np.polyfit(times, np.asarray(values, float), 1)
     about = np.asarray(values, float) - (start + slope * times)
-    return Estimate(float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2))))
+    return MeasuredValue(float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2))))
 
 
-def second_half(values: np.ndarray, steps: np.ndarray) -> Estimate:
+def second_half(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
     """Return the `drift` of the records from the middle of a training on."""
     some = steps >= steps[-1] / 2
     return drift(np.asarray(values)[some], steps[some])

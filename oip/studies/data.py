@@ -35,9 +35,9 @@ class Images:
     test: Dataset
 
     @cached_property
-    def digest(self) -> str:
+    def data_key(self) -> str:
         """SHA-256 of both parts, for `Folder.part` and for names of what is made from them."""
-        both = f"{digest(self.train)} {digest(self.test)}"
+        both = f"{data_key(self.train)} {data_key(self.test)}"
         return hashlib.sha256(both.encode()).hexdigest()
 
 
@@ -143,7 +143,7 @@ def is_known(source: str) -> bool:
     return models.split_source(source)[0] in NAMES
 
 
-def digest(data: Dataset) -> str:
+def data_key(data: Dataset) -> str:
     """Return the SHA-256 of the images and labels, in hexadecimal."""
     result = hashlib.sha256(np.ascontiguousarray(data.images).tobytes())
     if data.labels is not None:

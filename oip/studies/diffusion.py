@@ -17,7 +17,7 @@ from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.studies import diffusion_plots
 from oip.studies.callbacks import Arrays, complete
-from oip.studies.data import DIGITS, Images, digest, every_source, limited, study_data
+from oip.studies.data import DIGITS, Images, data_key, every_source, limited, study_data
 from oip.studies.diffusion_toy import (
     BlobSize,
     ToySize,
@@ -317,7 +317,7 @@ def _compare_on(
             raise MissingData(f"labels of the data '{key}'", f"'{source}'", hint)
         return data
 
-    data_digest = digest(load(_SMALL_IMAGE, 3))
+    data_digest = data_key(load(_SMALL_IMAGE, 3))
     networks: dict[str, Arrays] = {}
     left_out = []
     progress(f"models on {key}", 0, len(paths))

@@ -14,7 +14,7 @@ from oip.studies.curves import (
     LATE,
     RISING,
     TOO_SHORT,
-    Estimate,
+    MeasuredValue,
     late,
     rises_all_along,
     second_half,
@@ -76,7 +76,7 @@ _HARDLY = 0.1
 _LITTLE = 0.005
 """Share of the test part under which two accuracies differ little."""
 
-Gains = Mapping[str, Mapping[str, Estimate | None]]
+Gains = Mapping[str, Mapping[str, MeasuredValue | None]]
 """By width and network: rise of the median of the first block in bits; None at the ceiling."""
 
 
@@ -168,16 +168,16 @@ class Block:
         """A remark on its values where nothing can be said of them."""
         return AT_CEILING if self.full() else ""
 
-    def early_gain(self) -> Estimate:
+    def early_gain(self) -> MeasuredValue:
         """Return the rise of the median over the first tenth of a training; bits."""
         until = int(np.flatnonzero(self.steps <= _EARLY * self.training.iterations)[-1])
         return self._gain(self.label[until : until + 1])
 
-    def gain(self) -> Estimate:
+    def gain(self) -> MeasuredValue:
         """Return the rise of the median from the start to the last quarter; bits."""
         return self._gain(self.label[self.steps >= LATE * self.steps[-1]])
 
-    def _gain(self, last: np.ndarray) -> Estimate:
+    def _gain(self, last: np.ndarray) -> MeasuredValue:
         first = self.label[0]
 
         def rise(some: np.ndarray) -> np.ndarray:
@@ -185,28 +185,28 @@ class Block:
 
         return with_spread(rise, len(first))
 
-    def roughness(self) -> Estimate:
+    def roughness(self) -> MeasuredValue:
         """Return the standard deviation of the mean's change between settled records; bits."""
         values = self.label[self.steps >= _SETTLED]
         if len(values) < 3:
-            return Estimate(np.nan, np.nan)
+            return MeasuredValue(np.nan, np.nan)
 
         def rough(some: np.ndarray) -> np.ndarray:
             return np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0)
 
         return with_spread(rough, values.shape[1])
 
-    def order_kept(self) -> Estimate:
+    def order_kept(self) -> MeasuredValue:
         """Return Spearman's correlation of the kernels at the start and at the end."""
         ends = self.label[[0, -1]].T
         return with_spread(lambda some: alike(ends[some]), len(ends))
 
-    def consistency(self, record: int) -> Estimate:
+    def consistency(self, record: int) -> MeasuredValue:
         """Return the mean rank correlation between the classes' orders of the kernels."""
         table = self.per_class[record]
         return with_spread(lambda some: alike(table[some]), len(table))
 
-    def consistency_lost(self) -> Estimate:
+    def consistency_lost(self) -> MeasuredValue:
         """Return by how much `consistency` fell from the start to the end."""
         first, last = self.per_class[0], self.per_class[-1]
         return with_spread(lambda some: alike(first[some]) - alike(last[some]), len(first))
@@ -243,7 +243,7 @@ def alike(table: np.ndarray) -> np.ndarray:
     return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
 
 
-def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Estimate:
+def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> MeasuredValue:
     """Return a statistic of kernels, and its deviation over kernels drawn with replacement.
 
     Args:
@@ -254,7 +254,7 @@ def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Es
     drawn = np.asarray(statistic(rng.integers(0, count, (_DRAWS, count))))
     finite = drawn[np.isfinite(drawn)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
-    return Estimate(float(statistic(np.arange(count))), spread)
+    return MeasuredValue(float(statistic(np.arange(count))), spread)
 
 
 def _blocks(trainings: Trainings, width: str) -> list[list[Block]]:
@@ -417,7 +417,7 @@ def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
         for name, there in by_network.items():
             here = gained[CLOTHES][width][name]
             for source, gain in ((CLOTHES, here), (DIGITS, there)):
-                shown = gain or Estimate(np.nan, np.nan)
+                shown = gain or MeasuredValue(np.nan, np.nan)
                 remark = "" if gain else AT_CEILING
                 values[width].append(shown.named(f"{name}, {source}", "+.2f", remark))
             if here is None or there is None:
@@ -432,7 +432,9 @@ def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
 def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
     plain, strided = trainings[_LENET], trainings[_STRIDED]
     accuracies = [
-        Estimate(training.accuracy, np.sqrt(training.accuracy * (1 - training.accuracy) / tested))
+        MeasuredValue(
+            training.accuracy, np.sqrt(training.accuracy * (1 - training.accuracy) / tested)
+        )
         for training in (plain, strided, trainings[_DENSENET])
     ]
     names = ("stride 1", "stride 2", _DENSENET)

@@ -119,7 +119,7 @@ def draw_heat_maps(
                 elif label != "MI, bits":
                     panel.set_xlabel(f"{block}: {len(order)} kernels")
             line[0].set_yticks(range(len(classes)), classes, fontsize=plots.SMALL - 1)
-            bar = panels.color_bar(drawing, image, line, label)
+            bar = panels.side_color_bar(drawing, image, line, label)
             if label != "MI, bits":
                 bar.invert_yaxis()
         numbers[f"{block}: kernels in this order"] = order

@@ -354,7 +354,7 @@ def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset
     names = [plots.printable(name[:14]) for name in test.classes]
     panel.set_yticks(range(len(names)), names)
     panel.set_xlabel(f"map of {plots.printable(oips.layer)}")
-    panels.color_bar(drawing, drawn, [panel], "output")
+    panels.side_color_bar(drawing, drawn, [panel], "output")
     folder.figure(
         "classes-of-oips",
         drawing,

@@ -121,7 +121,7 @@ def ceiling(axes: Axes, value: float, style: str = "--", upright: bool = False) 
     draw(value, color=plots.QUIET, ls=style, lw=0.8)
 
 
-def color_bar(
+def side_color_bar(
     drawing: Figure, image: ScalarMappable, panels: Sequence[Axes], label: str, shrink: float = 1.0
 ) -> Axes:
     """Add a color bar beside some panels; return its axes."""

@@ -14,7 +14,7 @@ from oip.studies import panels
 from oip.studies.curves import (
     RISING,
     TOO_SHORT,
-    Estimate,
+    MeasuredValue,
     drift,
     late,
     peak,
@@ -96,7 +96,7 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
             SHOWN[network]: study_training(folder, network, data, settings, progress)
             for network in (RELU_MLP, LENET, DENSENET)
         }
-        draw_planes(folder, data.name, trainings)
+        draw_information_planes(folder, data.name, trainings)
         draw_last_layers(folder, data.name, trainings)
         add_plane_findings(folder, data.name, trainings, len(data.test))
         by_source[data.name] = trainings
@@ -112,7 +112,7 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         SHOWN[network]: study_training(folder, network, data, settings, progress)
         for network, data in ((TANH_MLP, vectors), (IP_MLP, sources[0]))
     }
-    draw_planes(folder, "older networks", older)
+    draw_information_planes(folder, "older networks", older)
     add_older_findings(folder, older)
 
 
@@ -267,7 +267,7 @@ def _accuracies(trainings: Trainings, tested: int) -> Finding:
     values, outcomes = [], []
     for name, training in trainings.items():
         share = training.accuracy
-        error = Estimate(share, np.sqrt(share * (1 - share) / tested))
+        error = MeasuredValue(share, np.sqrt(share * (1 - share) / tested))
         values.append(error.named(name).named(name, 100))
         outcomes.append(100 * share >= _REPORTED[name] - 0.5)
     return replace(
@@ -284,7 +284,7 @@ def _last(training: RecordedTraining, width: str) -> np.ndarray:
     return training.records[width].layers[-1].whole_label
 
 
-def _late(training: RecordedTraining, width: str) -> Estimate:
+def _late(training: RecordedTraining, width: str) -> MeasuredValue:
     """Return the same over the last quarter of the training."""
     return late(_last(training, width), training.records[width].steps)
 
@@ -294,13 +294,13 @@ def _full(training: RecordedTraining, width: str) -> bool:
     return at_ceiling(_late(training, width).value, training.records[width].label_ceiling)
 
 
-def _gap(training: RecordedTraining, width: str) -> Estimate:
+def _gap(training: RecordedTraining, width: str) -> MeasuredValue:
     """Bits from the last layer's information to H(Y) in the last quarter."""
     end = _late(training, width)
-    return Estimate(training.records[width].label_ceiling - end.value, end.spread)
+    return MeasuredValue(training.records[width].label_ceiling - end.value, end.spread)
 
 
-def draw_planes(folder: Folder, name: str, trainings: Trainings) -> None:
+def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> None:
     """Draw the information plane of each network; a row for each width."""
     norm = panels.step_norm(max(training.iterations for training in trainings.values()))
     size = 1.0 + 2.5 * len(trainings), 5.4
@@ -323,7 +323,7 @@ def draw_planes(folder: Folder, name: str, trainings: Trainings) -> None:
             numbers[f"{network}: H(Y), bits"] = record.label_ceiling
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
         line[0].set_ylabel("I(T;Y), bits")
-    panels.color_bar(drawing, points, list(axes.flat), "iteration", shrink=0.7)
+    panels.side_color_bar(drawing, points, list(axes.flat), "iteration", shrink=0.7)
     folder.figure(
         f"plane-{slug(name)}",
         drawing,

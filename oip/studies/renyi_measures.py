@@ -167,7 +167,7 @@ def _batch_rows(images: int, count: int, seed: int) -> list[np.ndarray]:
     return [order[number * BATCH : (number + 1) * BATCH] for number in range(count)]
 
 
-def image_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
+def probe_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
     """Return disjoint random batches of 128 images, as many as there are images for at the most."""
     return [
         ImageBatch(
@@ -180,7 +180,7 @@ def image_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
 
 
 def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
-    """Return the mean S(Y) in bits of the batches of `image_batches`, the most I(T;Y) can be."""
+    """Return the mean S(Y) in bits of the batches of `probe_batches`, the most I(T;Y) can be."""
     codes = np.unique(labels, return_inverse=True)[1]
     rows = _batch_rows(len(codes), count, seed)
     return float(np.mean([bits(renyi_label_entropy(codes[some], ALPHA)) for some in rows]))
@@ -425,7 +425,7 @@ def train_and_measure(
         options |= {**sgd, "schedule": "constant"}
     settings = recipe.settings(len(data_train), **options)
     an_epoch = math.ceil(len(data_train) / settings.batch)
-    batches = image_batches(data_test, size.batches, plan.seed)
+    batches = probe_batches(data_test, size.batches, plan.seed)
     result = {"epoch": np.array(an_epoch), "tested": np.array(len(data_test))}
 
     def prepare(model: keras.Model) -> Callable[[], Arrays | None]:
@@ -506,7 +506,7 @@ def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, se
 
     whole = accuracy(predictor(network.model), data_test)
     result = {"layer": np.array(layer), "accuracy": np.array(whole)}
-    batches = image_batches(data_train, _OBJECTIVE_BATCHES, seed)
+    batches = probe_batches(data_train, _OBJECTIVE_BATCHES, seed)
     responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]
     orders: dict[str, list[np.ndarray]] = {}
     for kernel in KERNELS:

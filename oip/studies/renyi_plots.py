@@ -12,12 +12,12 @@ from oip.studies.callbacks import Arrays, complete
 from oip.studies.panels import (
     ceiling,
     color,
-    color_bar,
     error_bars,
     legend_below,
     marker,
     plane,
     sequence_colors,
+    side_color_bar,
     step_axis,
     step_norm,
 )
@@ -103,7 +103,7 @@ def draw_planes(
         ceiling(row[0], arrays[f"{kernel.name} x"].mean(), ":", upright=True)
         ceiling(row[0], label_entropy, ":")
         row[0].set(xlabel="I(X;T) (bits)", ylabel="I(T;Y) (bits)")
-    color_bar(drawing, points, list(panels.flat), "iterations", 0.7)
+    side_color_bar(drawing, points, list(panels.flat), "iterations", 0.7)
     for name, index in names.items():
         panels[0, 0].plot([], [], marker(index), color=QUIET, mfc="none", label=name)
     legend_below(drawing, panels[0, 0], min(6, len(names)))

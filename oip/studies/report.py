@@ -156,7 +156,9 @@ class Value:
         if math.isfinite(self.low) and math.isfinite(self.high):
             interval = f"{self.low:{self.form}} to {self.high:{self.form}}"
         inside = ", ".join(part for part in (interval, self.remark) if part)
-        return f"{self.name} {shown(self.value, self.form)}" + (f" ({inside})" if inside else "")
+        return f"{self.name} {number_text(self.value, self.form)}" + (
+            f" ({inside})" if inside else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,7 @@ def joined(verdicts: Sequence[Agreement]) -> Agreement:
     return decided[0]
 
 
-def shown(value: float, form: str = ".2f") -> str:
+def number_text(value: float, form: str = ".2f") -> str:
     """Return a number as text; "unknown" for what could not be computed."""
     return format(value, form) if np.isfinite(value) else "unknown"
 

@@ -18,7 +18,7 @@ from oip.core.errors import RunError, SettingsError, expected
 from oip.core.progress import Progress
 from oip.core.warnings import import_quietly
 from oip.studies.curves import TOO_SHORT
-from oip.studies.data import Images, digest
+from oip.studies.data import Images, data_key
 from oip.studies.report import Finding, Folder, StudySettings, Value, agreement, statement
 
 if TYPE_CHECKING:
@@ -248,8 +248,8 @@ def recorded_training(
     key = {
         "schema": _SCHEMA,
         **asdict(network),
-        "train": [train.source, digest(train)],
-        "test": [test.source, digest(test)],
+        "train": [train.source, data_key(train)],
+        "test": [test.source, data_key(test)],
         "seed": seed,
         "recorded": RECORDED,
         "widths": WIDTHS,

@@ -6,7 +6,7 @@ import pytest
 from oip.core.errors import DataError
 from oip.models.datasets import dataset
 from oip.studies.data import (
-    digest,
+    data_key,
     every_source,
     fair_order,
     in_random_order,
@@ -83,11 +83,11 @@ def test_the_digest_of_data_is_that_of_images_and_labels(tmp_path: Path) -> None
     ):
         path = tmp_path / f"{number}.npz"
         np.savez(path, images=pixels, labels=codes)
-        digests.append(load_images(folder, str(path), settings).digest)
+        digests.append(load_images(folder, str(path), settings).data_key)
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
     bare = study_data(tmp_path / "0.npz", settings)
-    assert len(digest(bare)) == 64
+    assert len(data_key(bare)) == 64
 
 
 def test_missing_data_say_where_they_were_looked_for(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from oip.core.progress import silent
 from oip.mi.ranking_result import spearman
 from oip.studies import kernels
-from oip.studies.curves import Estimate
+from oip.studies.curves import MeasuredValue
 from oip.studies.data import Images, load_images
 from oip.studies.kernels import add_gains_by_source, alike, one_a_class, with_spread
 from oip.studies.kernels_plots import draw_heat_maps
@@ -200,7 +200,7 @@ def test_clothes_that_look_alike(folder, trainings) -> None:
 
 
 def test_two_sources_are_compared_by_their_gains(folder) -> None:
-    gains = (Estimate(0.02, 0.01), Estimate(0.3, 0.02), Estimate(0.04, 0.05), None)
+    gains = (MeasuredValue(0.02, 0.01), MeasuredValue(0.3, 0.02), MeasuredValue(0.04, 0.05), None)
     less, more, noisy, full = (
         {width: dict.fromkeys(("LeNet", "DenseNet"), gain) for width in WIDTHS} for gain in gains
     )

@@ -9,7 +9,7 @@ import pytest
 
 from oip.core import plots
 from oip.core.errors import RunError
-from oip.studies.curves import Estimate
+from oip.studies.curves import MeasuredValue
 from oip.studies.report import (
     Finding,
     Folder,
@@ -23,8 +23,8 @@ from oip.studies.report import (
     graded,
     joined,
     larger,
+    number_text,
     plain_numbers,
-    shown,
     write_overview,
 )
 
@@ -268,9 +268,9 @@ def test_the_ceiling_begins_two_percent_below_it() -> None:
 
 
 def test_what_is_unknown_says_so() -> None:
-    assert shown(1 / 3) == "0.33"
-    assert shown(0.5, "+.1f") == "+0.5"
-    assert shown(float("nan")) == "unknown"
+    assert number_text(1 / 3) == "0.33"
+    assert number_text(0.5, "+.1f") == "+0.5"
+    assert number_text(float("nan")) == "unknown"
 
 
 def test_values_as_text() -> None:
@@ -279,7 +279,7 @@ def test_values_as_text() -> None:
     assert value.named("all", 100, ".0f").text() == "all 53 (50 to 56)"
     assert Value("LeNet", 1.0, remark="at the ceiling").text() == "LeNet 1.00 (at the ceiling)"
     assert Value("LeNet", float("nan")).text() == "LeNet unknown"
-    assert Value.spread("a", 1.0, 0.25).text() == Estimate(1.0, 0.25).named("a").text()
+    assert Value.spread("a", 1.0, 0.25).text() == MeasuredValue(1.0, 0.25).named("a").text()
     assert Value.spread("a", 1.0, 0.25).text() == "a 1.00 (0.50 to 1.50)"
 
 
