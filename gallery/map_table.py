@@ -163,8 +163,10 @@ class MapTable:
         column: list[float | None] = []
         for row in self._rows:
             bits = row.information[key].per_class if key in row.information else None
-            missing = bits is None or class_index >= len(bits)
-            column.append(None if missing else rounded(bits[class_index], 3))
+            if bits is None or class_index >= len(bits):
+                column.append(None)
+            else:
+                column.append(rounded(bits[class_index], 3))
         return column
 
     def json(self) -> PageValues:

@@ -258,8 +258,8 @@ class MapEntry:
     def order(self) -> tuple[float, int]:
         """Key of the default order: by rank of the first estimator, maps without one last."""
         first = self.first
-        ranked = first is not None and first.mi is not None and first.rank is not None
-        return (first.rank if ranked else np.inf, self.map)  # pyright: ignore[reportReturnType]
+        rank = None if first is None or first.mi is None else first.rank
+        return (np.inf if rank is None else rank, self.map)
 
 
 @dataclass(frozen=True)
@@ -404,7 +404,7 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Shard
     parts, blocks = [], []
     for path in run.shards(index):
         shard = ShardFile.read(path, _PICTURES)
-        values = {name: getattr(shard, name) for name in (*SHARED, *PER_MAP)}
+        values: PageValues = {name: getattr(shard, name) for name in (*SHARED, *PER_MAP)}
         maps = tuple(shard.maps.tolist())
         pixels = np.zeros((len(maps), 0, 0, 0, 0))
         parts.append(Oips(**values | dict.fromkeys(_PICTURES, pixels)))

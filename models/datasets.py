@@ -13,7 +13,6 @@ from oip.core.images import plain_range
 
 TEST_SHARE = 0.2
 """Share of the images that is held out from a source without a test part."""
-_CHUNK_BYTES = 32 << 20
 _SPLIT_SEED = 0
 _MOST_BANDS_FIRST = 4
 
@@ -154,15 +153,19 @@ def split(labels: np.ndarray | None, count: int, part: str) -> np.ndarray:
     return order[held_out[order] == (part == "test")]
 
 
-def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def statistics(images: np.ndarray, byte_budget: int = 32 << 20) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each band, over all pixels of (n, h, w, bands).
+
+    Args:
+        images: the images.
+        byte_budget: of the float64 values that are held at a time.
 
     Raises:
         DataError: a band that is the same everywhere.
     """
     axes = (0, 1, 2)
     count = images[..., 0].size
-    rows = max(1, _CHUNK_BYTES // (8 * images[0].size))
+    rows = max(1, byte_budget // (8 * images[0].size))
     parts = [images[start : start + rows] for start in range(0, len(images), rows)]
     mean = np.sum([part.sum(axis=axes, dtype=np.float64) for part in parts], axis=0) / count
     squares = [((part - mean) ** 2).sum(axis=axes) for part in parts]

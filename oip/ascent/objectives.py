@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError, expected
-from oip.network.forward import run_to, run_to_all
+from oip.network.forward import LayerActivations, run_to, run_to_all
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
 
@@ -465,7 +465,7 @@ class ObjectiveTargets(Targets):
             post.append(pre[-1] if source.logit or before is after else source.value(after))
         return tf.stack(post, 1), tf.stack(pre, 1), _features(tensors[0][0])
 
-    def _tensors(self, inputs: Sequence[Tensor], for_gradient: bool) -> list[tuple[Tensor, Tensor]]:
+    def _tensors(self, inputs: Sequence[Tensor], for_gradient: bool) -> list[LayerActivations]:
         outputs = [source.output for source in self._sources]
         finite = self._network.finite_weights if for_gradient else ()
         model, spoiled = self._network.model, self._network.spoiled

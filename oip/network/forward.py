@@ -39,7 +39,7 @@ class LayerActivations(NamedTuple):
     response: Tensor
 
 
-def compiled(function: Callable, *signature: TensorSpec) -> Callable[..., Any]:
+def compiled(function: Callable, *signature: TensorSpec | tuple) -> Callable[..., Any]:
     """Compile a function to one TensorFlow graph, which is freed when nothing refers to it.
 
     The graph is traced here and never again, whatever the batch size; calling it does not pass
@@ -48,7 +48,7 @@ def compiled(function: Callable, *signature: TensorSpec) -> Callable[..., Any]:
 
     Args:
         function: takes and returns tensors.
-        signature: a `tf.TensorSpec` for each argument.
+        signature: a `tf.TensorSpec`, or a tuple of them, for each argument.
     """
     import tensorflow as tf
 

@@ -360,7 +360,7 @@ def file_network(
     height, width, bands = _image_shape(network)
     data = load((height, width), bands)
     try:
-        return _measured_network(network, path, data, count, seed)
+        return measure_network(network, path, data, count, seed)
     except OipError:
         raise
     except Exception as error:  # of a user's network, which must not stop the study
@@ -387,7 +387,7 @@ def _require(holds: bool, network: Network, needs: str, received: object) -> Non
         raise ModelError(expected(f"'{network.name}'", needs, received))
 
 
-def _measured_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:
+def measure_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:
     from oip.network.inputs import check_images, read_sidecar
 
     check_images(network.inputs, data.images)

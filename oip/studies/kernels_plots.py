@@ -126,11 +126,12 @@ def draw_heat_maps(
         numbers[f"{block}: bits by iteration, kernel and class"] = tables
         numbers[f"{block}: ranks by iteration, kernel and class"] = ranks
         numbers[f"{block}: at the ceiling, by iteration, kernel and class"] = full
+    most = max(filter(None, record.file.class_ceilings))
     folder.figure(
         f"classes-{width}-{slug(data.name)}-{name.lower()}",
         drawing,
         f"{data.test.source}, {name}: information of each kernel about being of a class or not "
-        f"(first and third row, bits; at most {max(record.file.class_ceilings):.2f}) and its "
+        f"(first and third row, bits; at most {most:.2f}) and its "
         f"rank among the kernels for that class (second and fourth row, 1 is the highest; equal "
         f"values share their mean rank; gray: at the ceiling, where an order means nothing). At "
         f"the ceiling, by iteration: {'; '.join(ceilings)}. Kernels from left to right by their "

@@ -194,7 +194,7 @@ def _accuracy(network: Network, test: Dataset) -> float:
     """Share of the test images whose class is predicted; NaN for what is no classifier of them."""
     if test.labels is None:
         return float("nan")
-    predicted = np.asarray(network.model.predict(test.images, batch_size=512, verbose=0))
+    predicted: np.ndarray = network.model.predict(test.images, batch_size=512, verbose=0)  # type: ignore[arg-type]
     if predicted.ndim != 2 or predicted.shape[1] != len(test.classes):
         return float("nan")
     return float((predicted.argmax(1) == test.labels).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -315,7 +316,7 @@ def measure_layer(
     own = np.arange(layer.maps) % sizes.screened
     starts = Starts(network, layer, kinds, sizes, seed)
     done = 0
-    for means in spatial_means(network, starts, layer):
+    for means in spatial_means(network, cast(np.ndarray, starts), layer):  # sliced alone
         for index, active in enumerate(means > 0, done):
             row, number, start = np.unravel_index(index, starts.dimensions)
             opened[row, number] += active
@@ -364,9 +365,10 @@ def _grow(
     maps = np.sort(generator(seed, "study maps", layer.index).permutation(excitable)[: sizes.maps])
     every = arms(max(network.inputs.shape[:-1]))
     shape = (len(every), sizes.seeds, len(maps), sizes.starts)
-    arrays = {name: np.full(shape, np.nan, np.float32) for name in ("scores", "steps", "power")}
-    for name in ("stability", "null"):
-        arrays[name] = np.full(shape[:-1], np.nan, np.float32)
+    arrays: dict[str, np.ndarray] = {
+        **{name: np.full(shape, np.nan, np.float32) for name in ("scores", "steps", "power")},
+        **{name: np.full(shape[:-1], np.nan, np.float32) for name in ("stability", "null")},
+    }
     ascents = {kind: _ascent(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM)}
     reach = shift_reach(layer.jump, network.inputs.shape[:-1])
     for arm, (kind, objective) in enumerate(every):

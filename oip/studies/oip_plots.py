@@ -344,7 +344,7 @@ def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Dataset
 
 def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset) -> None:
     """Draw the network's classes for the OIPs themselves, far outside the data."""
-    outputs = np.asarray(network.model.predict(oips.pixels[:, 0], batch_size=256, verbose=0))
+    outputs: np.ndarray = network.model.predict(oips.pixels[:, 0], batch_size=256, verbose=0)  # type: ignore[arg-type]
     if outputs.ndim != 2 or outputs.shape[1] != len(test.classes):
         return
     drawing, axes = plots.figure(7.2, 2.4)

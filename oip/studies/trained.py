@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class RecordedNetwork:
 
         shape = data.images.shape[1:]
         low, high = (np.full(shape[-1], level) for level in (data.low, data.high))
-        options = dict(self.options)
+        options: dict[str, Any] = dict(self.options)
         return models.build(self.recipe, shape, len(data.classes), low, high - low, **options)
 
 
@@ -292,7 +292,7 @@ def _recorder(
 
     return mi.Recorder(
         test.images,
-        test.labels,
+        test.required_labels,
         schedule,
         out=path,
         layers=network.blocks,
@@ -326,7 +326,7 @@ def _trained_model(
     iterations = steps[-1]
     model = network.build(train)
     optimizer = keras.optimizers.Adam(network.learning_rate)
-    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)  # type: ignore[arg-type]
     optimizer.build(model.trainable_variables)
     try:
         load_state(path / "last.npz", model)

@@ -39,7 +39,9 @@ def test_training_is_a_part_of_the_width_of_predictive():
     x[:, :, 0] += codes[:, None]
     found = mi.estimator("predictive").over_maps(x, codes, 0, 0, 400, one_vs_rest=False)
     gains = [
-        mi.estimator("predictive")._held_out(x[:, m], codes, folds(codes), 0)[codes, np.arange(200)]
+        mi.estimator("predictive")
+        .predict(x[:, m], codes, folds(codes), 0)
+        .odds[codes, np.arange(200)]
         for m in range(12)
     ]
     alone = np.std(gains, axis=1) / np.sqrt(200)

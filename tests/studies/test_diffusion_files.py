@@ -135,7 +135,7 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     def never(*arguments):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(diffusion_training, "_measured_network", never)
+    monkeypatch.setattr(diffusion_training, "measure_network", never)
     (tmp_path / "net-3.keras").unlink()
     repeated = Folder(tmp_path / "out", diffusion.NAME, settings)
     diffusion.run(repeated, settings, silent, TINY)
@@ -143,7 +143,7 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     # Other images: measured anew.
     (data / "val" / "n01" / "0.JPEG").unlink()
     monkeypatch.undo()
-    monkeypatch.setattr(diffusion_training, "_measured_network", stopped)
+    monkeypatch.setattr(diffusion_training, "measure_network", stopped)
     with pytest.raises(KeyboardInterrupt):
         compare_files(repeated, settings, 60, model_files(settings.models or ""), silent)
 
