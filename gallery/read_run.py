@@ -407,7 +407,8 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Shard
         values: PageValues = {name: getattr(shard, name) for name in (*SHARED, *PER_MAP)}
         maps = tuple(shard.maps.tolist())
         pixels = np.zeros((len(maps), 0, 0, 0, 0))
-        parts.append(Oips(**values | dict.fromkeys(_PICTURES, pixels)))
+        values.update(dict.fromkeys(_PICTURES, pixels))
+        parts.append(Oips(**values))
         number = int(path.stem.rpartition("-")[2])
         blocks.append(ShardBlock(index, number, path, maps, _content_key(path)))
     return (join_oips(parts) if parts else None), tuple(blocks)

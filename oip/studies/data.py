@@ -35,7 +35,7 @@ class Images:
     test: Dataset
 
     @cached_property
-    def data_key(self) -> str:
+    def digest(self) -> str:
         """SHA-256 of both parts, for `Folder.part` and for names of what is made from them."""
         both = f"{data_key(self.train)} {data_key(self.test)}"
         return hashlib.sha256(both.encode()).hexdigest()

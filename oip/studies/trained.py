@@ -292,7 +292,7 @@ def _recorder(
 
     return mi.Recorder(
         test.images,
-        test.required_labels,
+        test.required_labels(),
         schedule,
         out=path,
         layers=network.blocks,
