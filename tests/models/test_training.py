@@ -115,8 +115,8 @@ def without(data: Dataset, **changes: Any) -> Dataset:
 @pytest.mark.parametrize(
     ("data_train", "data_test", "message"),
     [
-        (without(TRAIN, labels=None), TEST, "bars:train: labels"),
-        (TRAIN, without(TEST, labels=None), "bars:test: labels"),
+        (without(TRAIN, labels=None), TEST, "bars:train': expected images with labels"),
+        (TRAIN, without(TEST, labels=None), "bars:test': expected images with labels"),
         (without(TRAIN, labels=np.zeros(96, np.int64)), TEST, "none of 'upright'"),
         (TRAIN, without(TEST, images=TEST.images[:, :17]), "test part"),
         (TRAIN, without(TEST, classes=("a", "b")), "classes of the test part"),

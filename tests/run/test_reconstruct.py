@@ -124,7 +124,7 @@ def test_folders_that_are_no_runs_are_refused(network, tmp_path):
     with pytest.raises(RunError, match=r"no run\.json"):
         Run.open(tmp_path)
     (tmp_path / "run.json").write_text('{"kind": "oip-run", "schema": 1}')
-    with pytest.raises(RunError, match="whole"):
+    with pytest.raises(RunError, match="a run as oip writes it"):
         Run.open(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunError, match="something else"):
