@@ -1,7 +1,7 @@
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,12 +20,13 @@ def test_help_is_quick_and_brings_no_tensorflow():
     )
     seconds = []
     for _ in range(3):
-        began = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        seconds.append(time.monotonic() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert out.returncode == 0
         assert out.stdout.strip().endswith("[]")
-    assert min(seconds) < 0.4
+    assert min(seconds) < 0.4, "of the processor, whatever else runs beside it"
 
 
 def test_every_command_has_help_with_an_example_and_no_tensorflow():

@@ -83,7 +83,7 @@ def test_the_digest_of_data_is_that_of_images_and_labels(tmp_path: Path) -> None
     ):
         path = tmp_path / f"{number}.npz"
         np.savez(path, images=pixels, labels=codes)
-        digests.append(load_images(folder, str(path), settings).data_key)
+        digests.append(load_images(folder, str(path), settings).digest)
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
     bare = study_data(tmp_path / "0.npz", settings)
