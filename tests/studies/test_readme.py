@@ -12,7 +12,7 @@ from oip import studies
 from oip.cli.main import run
 from oip.studies.report import Finding
 
-README = Path(studies.__file__).parent / "README.md"
+README = Path(__file__).resolve().parents[2] / "oip" / "studies" / "README.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
