@@ -37,7 +37,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
                 program, *arguments = shlex.split(line)
                 assert program == "oip"
                 assert run([*arguments, "--quiet"]) == 0, line
-    assert kinds == ["sh", "sh", "python"]
+    assert kinds == ["sh", "sh"]
     assert (tmp_path / "reports" / "index.html").is_file()
     assert str(Path("reports/ten-iterations/report.html")) in capsys.readouterr().out
 
