@@ -157,8 +157,9 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
     if kind not in _KINDS:
         raise SettingsError(expected("format of a figure", " or ".join(_KINDS), f"'{kind}'"))
     # Laying out again starts from the last layout and drifts by a hair: what was laid out stays.
-    if drawing.get_layout_engine() is not None:
-        drawing.draw_without_rendering()
+    engine = drawing.get_layout_engine()
+    if engine is not None:
+        engine.execute(drawing)
         drawing.set_layout_engine("none")
     stream = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "oip"}):
