@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from oip.mi.estimators.density_destructor import Destructor
     from oip.mi.estimators.registry import estimator
     from oip.mi.estimators.results import Estimate
-    from oip.mi.information import conditional_mutual_information, mutual_information
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
     from oip.mi.quantities import (
+        conditional_mutual_information,
         entropy,
         input_information,
         kl_divergence,
+        mutual_information,
         negentropy,
         total_correlation,
     )
@@ -70,34 +71,28 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Ablation": "oip.mi.ablation",
-    "CommonPatterns": "oip.mi.class_pattern_results",
-    "Destructor": "oip.mi.estimators.density_destructor",
-    "Estimate": "oip.mi.estimators.results",
-    "Estimator": "oip.mi.estimators.base",
-    "LabelEstimator": "oip.mi.estimators.base",
-    "KernelRanking": "oip.mi.kernel_ranking",
-    "Ranking": "oip.mi.ranking_result",
-    "Redundancies": "oip.mi.redundancies",
-    "Selection": "oip.mi.selection",
-    "Separation": "oip.mi.class_pattern_results",
-    "Recorder": "oip.mi.training.recorder",
-    "TrainingRecord": "oip.mi.training.record",
-    "ablate": "oip.mi.ablation",
-    "common_patterns": "oip.mi.class_patterns",
-    "conditional_mutual_information": "oip.mi.information",
-    "entropy": "oip.mi.quantities",
-    "estimator": "oip.mi.estimators.registry",
-    "input_information": "oip.mi.quantities",
-    "kl_divergence": "oip.mi.quantities",
-    "mutual_information": "oip.mi.information",
-    "negentropy": "oip.mi.quantities",
-    "rank": "oip.mi.ranking",
-    "rank_kernels": "oip.mi.kernel_ranking",
-    "redundancy": "oip.mi.redundancies",
-    "select": "oip.mi.selection",
-    "separating": "oip.mi.class_patterns",
-    "total_correlation": "oip.mi.quantities",
+    name: f"oip.mi.{module}"
+    for module, names in {
+        "ablation": ("Ablation", "ablate"),
+        "class_pattern_results": ("CommonPatterns", "Separation"),
+        "class_patterns": ("common_patterns", "separating"),
+        "estimators.base": ("Estimator", "LabelEstimator"),
+        "estimators.density_destructor": ("Destructor",),
+        "estimators.registry": ("estimator",),
+        "estimators.results": ("Estimate",),
+        "kernel_ranking": ("KernelRanking", "rank_kernels"),
+        "quantities": (
+            *("conditional_mutual_information", "entropy", "input_information", "kl_divergence"),
+            *("mutual_information", "negentropy", "total_correlation"),
+        ),
+        "ranking": ("rank",),
+        "ranking_result": ("Ranking",),
+        "redundancies": ("Redundancies", "redundancy"),
+        "selection": ("Selection", "select"),
+        "training.record": ("TrainingRecord",),
+        "training.recorder": ("Recorder",),
+    }.items()
+    for name in names
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -46,13 +46,8 @@ def thread_map(
     """Return `work` of every item, in their order, computed by threads.
 
     The matrix products of one map are small. Threads over maps use the cores better than threads
-    inside each product, so those are kept to one while this runs.
-
-    Args:
-        work: function of one item.
-        items: in their order.
-        bytes_each: memory that the work of one item takes, about; 0 for little.
-        byte_budget: there are no more threads than this holds, but at least one.
+    inside each product, so those are kept to one while this runs. There are no more threads than
+    `byte_budget` holds, at `bytes_each` for the work of one item, but at least one.
     """
     from threadpoolctl import threadpool_limits
 
@@ -87,9 +82,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def eigenvalues(matrices: np.ndarray, byte_budget: int = 256 << 20) -> np.ndarray:
     """Return the eigenvalues (..., n) of symmetric matrices (..., n, n), in rising order.
 
-    Args:
-        matrices: (..., n, n).
-        byte_budget: bytes of matrices that go to a GPU at once.
+    `byte_budget` is for the matrices that go to a GPU at once.
     """
     n = matrices.shape[-1]
     flat = matrices.reshape(-1, n, n)

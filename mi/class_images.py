@@ -13,7 +13,7 @@ from oip.core.checks import check_whole
 from oip.core.errors import DataError, ModelError, SettingsError, expected
 from oip.core.units import finite_or_none
 from oip.mi import validation
-from oip.mi.layer_sample import ImageSubset
+from oip.mi.layer_sample import ImageSubset, LayerSample
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -59,41 +59,37 @@ class ClassPredictions(NamedTuple):
 
 
 def class_subset(
-    network: Network,
+    sample: LayerSample,
     labels: ArrayLike,
-    count: int,
     first: str | int,
     second: str | int | None,
     *,
     samples: int,
-    seed: int,
     classes: Sequence[str] | None,
 ) -> ClassSubset:
     """Draw images of a class and of others.
 
     Args:
-        network: the model.
-        labels: (count,) whole numbers, booleans or strings, or one-hot rows.
-        count: images given.
+        sample: all images given, and the seed.
+        labels: (n,) whole numbers, booleans or strings, or one-hot rows.
         first: the class in question, by name or number.
         second: another class, or None for all others.
         samples: most images. Of one class against all others: up to half of them of the class and
             the rest of the others in their shares. Of two classes: in their shares.
-        seed: of the sample.
         classes: names; label k is shown as `classes[k]`.
 
     Raises:
         DataError: labels that cannot be used, a class without images.
         SettingsError: too few samples.
     """
-    checked = validation.check_labels(labels, count, classes)
+    checked = validation.check_labels(labels, len(sample), classes)
     names = np.array(checked.classes)[checked.codes]
     name = class_name(first, checked.classes, classes)
     other = None if second is None else class_name(second, checked.classes, classes)
     if name == other:
         raise DataError(expected("classes", "two different ones", f"'{name}' twice"))
-    rows = _drawn_rows(names, name, other, samples, seed)
-    outputs, output_names = _outputs(network, labels, names, checked.indices, classes)
+    rows = _drawn_rows(names, name, other, samples, sample.seed)
+    outputs, output_names = _outputs(sample.network, labels, names, checked.indices, classes)
     return ClassSubset(
         indices=checked.indices[rows],
         codes=checked.codes[rows],

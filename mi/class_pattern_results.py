@@ -41,6 +41,10 @@ _OLD_NAMES = {"cases.places": "cases.indices", "told": "record"}
 class SavedResult:
     """A dataclass of arrays, plain values and `cases` that can be written to one `.npz`."""
 
+    def _plain(self, *names: str) -> dict[str, Any]:
+        """Return fields that are plain values, by their names."""
+        return {name: getattr(self, name) for name in names}
+
     def save(self, path: str | Path) -> Path:
         """Write everything, example images included, as one `.npz`, whole or not at all.
 
@@ -55,9 +59,8 @@ class SavedResult:
         for name in _names(type(self)):
             value = getattr(self, name)
             if isinstance(value, Cases):
-                arrays |= {
-                    _CASES + part: np.asarray(getattr(value, part)) for part in _names(Cases)
-                }
+                parts = {part: getattr(value, part) for part in _names(Cases)}
+                arrays |= {_CASES + part: np.asarray(array) for part, array in parts.items()}
             elif isinstance(value, np.ndarray):
                 arrays[name] = value
             else:
@@ -73,10 +76,8 @@ class SavedResult:
             RunError: there is no such file, it is damaged, or holds something else.
         """
         content = f"a saved {cls.__name__}"
-        arrays = {
-            _OLD_NAMES.get(name, name): array
-            for name, array in files.read_arrays(Path(path)).items()
-        }
+        arrays = files.read_arrays(Path(path))
+        arrays = {_OLD_NAMES.get(name, name): array for name, array in arrays.items()}
         try:
             record = json.loads(str(arrays.pop("record")))
             if record.pop("kind") != cls.__name__ or record.pop("schema") not in (1, _SCHEMA):
@@ -185,15 +186,9 @@ class CommonPatterns(SavedResult):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `oip patterns --json` prints them; only common points listed."""
         return {
-            "layer": self.layer,
-            "index": self.index,
-            "at": self.at,
+            **self._plain("layer", "index", "at"),
             "class": self.class_name,
-            "images": self.images,
-            "other_images": self.other_images,
-            "level": self.level,
-            "most": self.most,
-            "shuffles": self.shuffles,
+            **self._plain("images", "other_images", "level", "most", "shuffles"),
             "common": int(self.common.sum()),
             "own": int(self.own.sum()),
             "nodes": int(self.common.size),
@@ -210,13 +205,10 @@ class CommonPatterns(SavedResult):
         return pandas.DataFrame(self._points(), columns=columns)
 
     def plot(self, most: int = 24, color: str = "grey") -> Figure:
-        """Draw the class's images on the maps with most of its own, common points framed.
+        """Draw the class's images on at most `most` maps with most of its own points, all framed.
 
-        Shares and examples are above, the shares of other classes and hard cases below.
-
-        Args:
-            most: maps that are drawn.
-            color: `grey` or `viridis`.
+        Shares and examples are above, the shares of other classes and hard cases below, in the
+        colors `grey` or `viridis`.
         """
         from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled
 
@@ -386,11 +378,7 @@ class Separation(SavedResult):
         for case, nearer in zip(cases, self.nearer_second, strict=True):
             case["nearer_second"] = finite_or_none(nearer)
         return {
-            "layer": self.layer,
-            "index": self.index,
-            "at": self.at,
-            "first": self.first,
-            "second": self.second,
+            **self._plain("layer", "index", "at", "first", "second"),
             "images": list(self.images),
             "shuffles": self.shuffles,
             "effect": "Cliff's delta",
@@ -423,14 +411,11 @@ class Separation(SavedResult):
         return pandas.DataFrame({**head, **columns})
 
     def plot(self, most: int = 24, color: str = "grey") -> Figure:
-        """Draw images of both classes, hard cases and mean responses on the maps that differ.
+        """Draw images of both classes, hard cases and mean responses on the `most` best maps.
 
         A row a class, the mean response first; below them the hard cases. Strong nodes are framed,
-        in one color where the first class responds more, in another where the second does.
-
-        Args:
-            most: maps that are drawn, the most separating first.
-            color: `grey` or `viridis`.
+        in one color where the first class responds more, in another where the second does. `color`
+        is `grey` or `viridis`.
         """
         from oip.network.response_plots import (
             OWN_LABEL,

@@ -15,13 +15,7 @@ import numpy as np
 
 from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic
-from oip.mi.class_images import (
-    Cases,
-    ClassSubset,
-    case_rows,
-    class_predictions,
-    class_subset,
-)
+from oip.mi.class_images import Cases, case_rows, class_predictions, class_subset
 from oip.mi.class_pattern_results import CommonPatterns, Separation
 from oip.mi.layer_sample import At, LayerSample
 from oip.mi.permutation_test import ShuffleTest, adjusted
@@ -40,44 +34,24 @@ _ROUNDING = 1e-9
 class PatternSample:
     """A sample for patterns: the layer's responses block by block, and the images to show."""
 
-    def __init__(self, sample: LayerSample, subset: ClassSubset):
-        self.layer_sample = sample.take(subset)
-        self.subset = subset
-        images = self.layer_sample.images
-        self._predictions = class_predictions(sample.network, images, subset)
-        self._case_rows, self._hard = case_rows(subset, self._predictions)
+    def __init__(
+        self,
+        sample: LayerSample,
+        labels: ArrayLike,
+        first: str | int,
+        second: str | int | None,
+        *,
+        samples: int,
+        classes: Sequence[str] | None,
+    ):
+        """Draw images of a class and of others, see `class_subset`."""
+        network = sample.network
+        self.subset = class_subset(sample, labels, first, second, samples=samples, classes=classes)
+        self.layer_sample = sample.take(self.subset)
+        self._predictions = class_predictions(network, self.layer_sample.images, self.subset)
+        self._case_rows, self._hard = case_rows(self.subset, self._predictions)
         self._finite: list[np.ndarray] = []
         self._case_values: list[np.ndarray] = []
-
-    @classmethod
-    def draw(
-        cls,
-        model_or_path: ModelLike,
-        images: np.ndarray,
-        labels: ArrayLike,
-        layer: str | LayerInfo,
-        first: str | int,
-        second: str | int | None = None,
-        *,
-        maps: str | Iterable[int] | int | None,
-        at: At,
-        samples: int,
-        seed: int,
-        classes: Sequence[str] | None,
-    ) -> PatternSample:
-        """Check everything and draw the images; see `common_patterns`."""
-        sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
-        subset = class_subset(
-            sample.network,
-            labels,
-            len(sample),
-            first,
-            second,
-            samples=samples,
-            seed=seed,
-            classes=classes,
-        )
-        return cls(sample, subset)
 
     def blocks(self, byte_budget: int, progress: Progress) -> Iterator[np.ndarray]:
         """Yield responses (n, m, d) of some maps at a time; zeros for maps that are not finite.
@@ -228,18 +202,8 @@ def common_patterns(
         raise SettingsError(expected("level", "a share, 0 to below 1", level))
     if isinstance(most, bool) or not 0.0 < most <= 1.0:
         raise SettingsError(expected("most", "a share, above 0 to 1", most))
-    patterns = PatternSample.draw(
-        model_or_path,
-        images,
-        labels,
-        layer,
-        of,
-        maps=maps,
-        at=at,
-        samples=samples,
-        seed=seed,
-        classes=classes,
-    )
+    sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+    patterns = PatternSample(sample, labels, of, None, samples=samples, classes=classes)
     members = patterns.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=False)
     weights = class_weights(patterns.subset.labels)
@@ -252,11 +216,11 @@ def common_patterns(
         shares.append(responds[members].mean(axis=0))
         other_shares.append(responds[~members].mean(axis=0))
     return CommonPatterns(
-        layer=patterns.layer_sample.layer.name,
-        index=patterns.layer_sample.layer.index,
+        layer=sample.layer.name,
+        index=sample.layer.index,
         at=at,
         class_name=patterns.subset.first,
-        maps=patterns.layer_sample.maps,
+        maps=sample.maps,
         threshold=patterns.masked(np.concatenate(thresholds)),
         share=patterns.on_nodes(np.concatenate(shares)),
         other_share=patterns.on_nodes(np.concatenate(other_shares)),
@@ -266,7 +230,7 @@ def common_patterns(
         images=int(members.sum()),
         other_images=int((~members).sum()),
         shuffles=shuffles,
-        cases=patterns.cases(np.arange(len(patterns.layer_sample.maps))),
+        cases=patterns.cases(np.arange(len(sample.maps))),
         notices=patterns.notices,
     )
 
@@ -315,19 +279,8 @@ def separating(
         >>> result = mi.separating("m.keras", images, labels, "Conv2D_3", 4, 9)  # doctest: +SKIP
         >>> result.maps[:5], result.effect[:5]  # doctest: +SKIP
     """
-    patterns = PatternSample.draw(
-        model_or_path,
-        images,
-        labels,
-        layer,
-        first,
-        second,
-        maps=maps,
-        at=at,
-        samples=samples,
-        seed=seed,
-        classes=classes,
-    )
+    sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+    patterns = PatternSample(sample, labels, first, second, samples=samples, classes=classes)
     members = patterns.subset.members
     test = ShuffleTest(members, shuffles, seed, two_sided=True)
     parts: list[_Effects] = []
@@ -346,19 +299,19 @@ def separating(
     effects = _Effects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     best = np.abs(effects.nodes).argmax(axis=1)
     effect = patterns.masked(np.take_along_axis(effects.nodes, best[:, None], axis=1)[:, 0])
-    order = np.lexsort((patterns.layer_sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
+    order = np.lexsort((sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
     p_value = patterns.masked(test.map_p_values())
     return Separation(
-        layer=patterns.layer_sample.layer.name,
-        index=patterns.layer_sample.layer.index,
+        layer=sample.layer.name,
+        index=sample.layer.index,
         at=at,
         first=patterns.subset.first,
         second=str(patterns.subset.second),
-        maps=patterns.layer_sample.maps[order],
+        maps=sample.maps[order],
         effect=effect[order],
         p_value=p_value[order],
         p_adjusted=adjusted(p_value)[order],
-        nodes=np.stack(np.unravel_index(best[order], patterns.layer_sample.size), axis=1),
+        nodes=np.stack(np.unravel_index(best[order], sample.size), axis=1),
         mean_effect=patterns.masked(effects.means)[order],
         node_effect=patterns.on_nodes(effects.nodes)[order],
         node_p_value=patterns.on_nodes(test.node_p_values())[order],

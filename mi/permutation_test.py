@@ -15,22 +15,15 @@ _TIE = 1e-12
 
 
 def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Return one-sided p-values of estimates against estimates from shuffled labels.
+    """Return one-sided p-values (m,) of estimates against those of shuffled labels (shuffles, m).
 
-    With `ENOUGH` shuffles or with one map, a map is compared with its own shuffles:
-    (1 + #{shuffled >= value}) / (1 + shuffles). With fewer the nulls of all maps are pooled: each
-    map's null is standardized by its own mean and deviation, and the map's standardized value is
-    compared with the shuffles of all maps. A shuffle is standardized by the other shuffles of its
-    map, as the value is, else ten of them would be nearer to their mean than any value. The
-    smallest p-value is then 1 / (1 + shuffles x maps). Pooling assumes that the nulls of a layer
-    have one shape up to location and scale.
-
-    Args:
-        values: (m,) estimates.
-        null: (shuffles, m) estimates of the same maps from shuffled labels.
-
-    Returns:
-        (m,) in (0, 1]; NaN where the value is NaN, and everywhere if there are no shuffles.
+    With `ENOUGH` shuffles or with one map, a map is compared with its own shuffles: (1 + #{shuffled
+    >= value}) / (1 + shuffles). With fewer the nulls of all maps are pooled: each map's null is
+    standardized by its own mean and deviation, and the map's standardized value is compared with
+    the shuffles of all maps. A shuffle is standardized by the other shuffles of its map, as the
+    value is, else ten of them would be nearer to their mean than any value. The smallest p-value is
+    then 1 / (1 + shuffles x maps). Pooling assumes that the nulls of a layer have one shape up to
+    location and scale. NaN where the value is NaN, and everywhere if there are no shuffles.
     """
     values, null = np.asarray(values, np.float64), np.asarray(null, np.float64)
     finite = np.isfinite(values)
@@ -66,30 +59,15 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
 
 
 def class_p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Return `p_values` of every class by itself.
-
-    Args:
-        values: (m, classes) estimates.
-        null: (shuffles, m, classes) estimates from shuffled labels.
-
-    Returns:
-        (m, classes)
-    """
+    """Return `p_values` (m, classes) of every class by itself, from (shuffles, m, classes)."""
     pairs = zip(values.T, null.transpose(2, 0, 1), strict=True)
     return np.stack([p_values(*pair) for pair in pairs], axis=1)
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted for their number: Benjamini and Hochberg's false discovery rate.
+    """Return p-values (m,) adjusted for their number, NaN left out: the false discovery rate [1].
 
-    Args:
-        p: (m,); NaN is left out and stays NaN.
-
-    Returns:
-        (m,): the smallest rate at which each would be called a discovery.
-
-    References:
-        Y. Benjamini, Y. Hochberg: Controlling the false discovery rate. Journal of the Royal
+    [1] Y. Benjamini, Y. Hochberg: Controlling the false discovery rate. Journal of the Royal
         Statistical Society B 57 (1995) 289.
     """
     from scipy.stats import false_discovery_control
@@ -125,12 +103,8 @@ class ShuffleTest:
 
     Args:
         members: (n,) bool: the images of the class, some but not all.
-        shuffles: how many.
-        seed: of the shuffles.
+        shuffles, seed: 19 or more, else a SettingsError; their seed.
         two_sided: a score under 0 counts as much as one above.
-
-    Raises:
-        SettingsError: fewer than 19 shuffles.
 
     References:
         [1] P. H. Westfall, S. S. Young: Resampling-based multiple testing. Wiley 1993 (single-step
@@ -152,13 +126,9 @@ class ShuffleTest:
         self._map_p: list[np.ndarray] = []
 
     def add(self, parts: Iterable[np.ndarray]) -> np.ndarray:
-        """Add m maps of d nodes and return their scores.
+        """Add m maps of d nodes, as numbers (n, m, k) of some nodes at a time; return their scores.
 
-        Args:
-            parts: the numbers (n, m, k) of some nodes at a time.
-
-        Returns:
-            (m, d): 0 for a node whose numbers are all equal.
+        (m, d): 0 for a node whose numbers are all equal.
         """
         parts_of_scores: list[np.ndarray] = []
         largest = np.full((len(self._packed), 1), -np.inf, np.float32)

@@ -21,8 +21,13 @@ from oip.core.layer_formats import (
 from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
 from oip.mi.estimators.gram import Bandwidth, gram
-from oip.mi.estimators.renyi_entropy import class_entropy, matrix_entropy, renyi_label_entropy
-from oip.mi.estimators.renyi_pairs import Pairs, added_squares
+from oip.mi.estimators.renyi import (
+    Pairs,
+    added_squares,
+    class_entropy,
+    matrix_entropy,
+    renyi_label_entropy,
+)
 from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, LayerSample
 
@@ -370,7 +375,7 @@ def gram_of_input(sample: LayerSample) -> np.ndarray:
 def pairs_at_two(
     grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray | None
 ) -> tuple[Pairs, Pairs | None]:
-    """Return all pairs about input and label at alpha 2, as in `oip.mi.estimators.renyi_pairs`.
+    """Return all pairs about input and label at alpha 2, as in `oip.mi.estimators.renyi`.
 
     I of two maps is ln(sum A_i^2 A_j^2 B^2 / sum A_i^2 A_j^2) less the same of constant maps, B the
     Gram matrix of what they are about.

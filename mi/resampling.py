@@ -79,9 +79,7 @@ def joint_null(
 def centered(value: float | np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Move draws so that their mean is the estimate: a half is biased more than the whole.
 
-    Args:
-        value: the estimate, or those (k,) of k quantities.
-        draws: (draws,) or (draws, k).
+    The estimate is a number and draws (draws,), or (k,) numbers and (draws, k).
     """
     return value + draws - draws.mean(axis=0) if draws.size else draws
 
@@ -99,8 +97,7 @@ def over_prepared(
             for a map without information, such as a constant.
         samples: of all maps.
         bytes_each: memory that the work on one map takes, about; 0 for little.
-        expensive: an estimate takes so long that single classes have half as many halves and
-            shuffles.
+        expensive: single classes have half as many halves and shuffles.
     """
     codes, maps, classes = samples.codes, samples.maps, samples.codes.max() + 1
     parts = class_halves(codes, samples.seed, samples.draws)

@@ -18,8 +18,7 @@ from oip.mi.elimination import eliminated
 from oip.mi.estimators.base import Estimator, LabelEstimator
 from oip.mi.estimators.gram import Bandwidth
 from oip.mi.estimators.registry import label_estimator
-from oip.mi.estimators.renyi_entropy import class_entropy, matrix_entropy, renyi_label_entropy
-from oip.mi.estimators.renyi_pairs import Pairs
+from oip.mi.estimators.renyi import Pairs, class_entropy, matrix_entropy, renyi_label_entropy
 from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, LayerSample, output_units
 from oip.mi.redundancies import gram_of_input, layer_grams, pairs_at_two

@@ -139,13 +139,9 @@ class Estimator(ABC):
     def conditional_label_information(
         self, x: np.ndarray, codes: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
-        """Estimate I(X;Y|Z) of a label given numbers, other than by the chain rule.
+        """Estimate I(X;Y|Z) of a label (n,) int, given numbers (n, dz).
 
-        Args:
-            x: (n, dx), or a label (n,) int.
-            codes: (n,) int.
-            given: (n, dz).
-            seed: of random draws.
+        x is numbers (n, dx), or a label (n,) int. This is for ways other than the chain rule.
         """
         self._refuse("I(X;Y|Z) of a label, given numbers")
 
@@ -213,8 +209,7 @@ class LabelEstimator(Estimator):
         Args:
             responses: (n, m, d), finite.
             labels: (n,) whole numbers, booleans or strings, or one-hot rows (n, classes).
-            seed: a whole number, 0 or more; with the same seed, all blocks of a layer share draws
-                and shuffles.
+            seed: with the same one, all blocks of a layer share draws and shuffles.
             shuffles: of the labels, for the null.
             draws: random halves, for the intervals.
             one_vs_rest: also estimate the information about being of each class or not. It costs as
@@ -225,15 +220,13 @@ class LabelEstimator(Estimator):
 
         Raises:
             DataError: responses or labels that cannot be used; a class with a single sample.
-            SettingsError: seed, shuffles or draws that are no whole numbers of 0 or more, or so
-                many that their samples do not fit in memory.
+            SettingsError: a number that is not whole, or of more samples than memory holds.
 
         Example:
             >>> import numpy as np
             >>> from oip import mi
             >>> responses = np.random.default_rng(0).normal(size=(100, 3, 4))
-            >>> labels = np.arange(100) % 2
-            >>> mi.estimator("kde").over_maps(responses, labels).mi.shape
+            >>> mi.estimator("kde").over_maps(responses, np.arange(100) % 2).mi.shape
             (3,)
         """
         responses, codes = checked_maps(responses, labels)

@@ -19,25 +19,21 @@ def fit_logistic(
     steps: int = 400,
     byte_budget: int = 64 << 20,
 ) -> np.ndarray:
-    """Return the weights of multinomial logistic regressions, for every fit.
+    """Return the weights (classes, fits, r + 1) of multinomial logistic regressions, for every fit.
 
     They minimize cross-entropy + penalty / 2 |weights|^2 by accelerated gradient steps (Nesterov;
     restarts after O'Donoghue and Candès, 2015), scaled by the bound on the curvature of Böhning
-    (1992), so that there is no step size to choose. The bound is taken as diagonal: features must
-    be uncorrelated, as principal components are.
+    (1992), so that there is no step size to choose. The bound is taken as diagonal: features (n, r)
+    must be centered and uncorrelated over all n, as principal components are. The last weight is
+    the intercept.
 
     Args:
-        features: (n, r), float32 or float64, centered and uncorrelated over all n.
-        onehot: (classes, n).
-        used: (fits, n) bool: the samples of each fit.
+        features, onehot, used: (n, r), (classes, n), and (fits, n) bool: the samples of each fit.
         penalties: (fits,), above 0; the intercept has none.
         tolerance: squared length of the scaled step, in nats a sample, at which a fit ends. The
             default leaves the cross-entropy within a few thousandths of a nat.
         steps: at most.
         byte_budget: bytes of the probabilities of the fits that are done at once.
-
-    Returns:
-        (classes, fits, r + 1); the last is the intercept.
     """
     count = max(1, byte_budget // (onehot.size * features.itemsize))
     parts = [slice(start, start + count) for start in range(0, len(used), count)]
@@ -97,12 +93,7 @@ def _fit_at_once(
 
 
 def logistic_log_probabilities(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return log-probabilities (classes, fits, n) float64 of every class for every sample.
-
-    Args:
-        features: (n, r).
-        weights: (classes, fits, r + 1).
-    """
+    """Return log-probabilities (classes, fits, n) float64, from weights of `fit_logistic`."""
     from scipy.special import log_softmax
 
     odds = weights[..., :-1].astype(np.float64) @ features.T.astype(np.float64)
@@ -130,26 +121,19 @@ def network_log_probabilities(
     steps: int = STEPS,
     byte_budget: int = 128 << 20,
 ) -> np.ndarray:
-    """Return log-probabilities of every class for every sample, by a small network for each fit.
+    """Return log-probabilities (classes, fits, n) float32, by a small network for each fit.
 
     p(y|x) = softmax(V tanh(W x + b) + c). All fits start at the same W and b, and at V = 0; they
     minimize the cross-entropy of their samples with a Gaussian prior of the weights by 150 steps of
-    Adam, each on all samples, the last ones shorter. The fits do not depend on one another.
+    Adam (Kingma and Ba, 2015), each on all samples, the last ones shorter. The fits do not depend
+    on one another.
 
     Args:
         features: (n, r) float32, centered, of a mean squared norm of 1.
-        onehot: (classes, n) bool.
-        used: (fits, n) bool: the samples of each fit.
+        onehot, used: (classes, n) bool, and (fits, n) bool: the samples of each fit.
         seed: of the start.
-        units: in the hidden layer.
-        steps: of Adam.
+        units, steps: in the hidden layer; of Adam.
         byte_budget: bytes of the activations of the fits that are done at once.
-
-    Returns:
-        (classes, fits, n) float32.
-
-    References:
-        D. P. Kingma, J. Ba: Adam: a method for stochastic optimization. ICLR 2015.
     """
     upright = _upright(features)
     count = max(1, byte_budget // (4 * len(features) * (3 * units + 4 * len(onehot))))

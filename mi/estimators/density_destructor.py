@@ -41,9 +41,7 @@ _SEPARATION = 1e-9
 def sorted_entropies(rows: np.ndarray) -> np.ndarray:
     """Return the differential entropy (d,) of sorted rows (d, n) in nats, -inf of a constant one.
 
-    A histogram of about sqrt(n) equal bins between the extremes:
-    H = -sum_k p_k ln p_k + (K - 1) / 2n + ln(width), the second term (G. A. Miller, 1955) for K
-    bins that are occupied.
+    By a histogram of about sqrt(n) equal bins between the extremes, with the correction of Miller.
     """
     n = rows.shape[1]
     bins = bin_count(n)
@@ -87,13 +85,12 @@ class Marginal:
     """A rising piecewise linear map from a coordinate to a standard Gaussian one, and back.
 
     About 1.5 n^(1/3) pieces of equal width in the Gaussian coordinate, with at least ten samples in
-    the first and the last, so that tails are described. Beyond the extremes the line goes on, no
-    steeper than that of a Gaussian with the same deviation: new samples are mapped, too, and every
-    value has an inverse. Between knots the density is that of a Gaussian, stretched.
+    the first and the last. Beyond the extremes the line goes on, no steeper than that of a Gaussian
+    with the same deviation, so that new samples are mapped and every value has an inverse.
 
     The pieces fit noise as well. Where they describe a coordinate better than a Gaussian does by
-    less than they would by chance (Akaike: pieces / n nats a sample), it is a line: centred and
-    scaled. Without that, every layer would find structure anew, and call it total correlation.
+    less than they would by chance (Akaike: pieces / n nats a sample), it is a line. Without that,
+    every layer would find structure anew, and call it total correlation.
     """
 
     knots: np.ndarray
@@ -196,16 +193,11 @@ def rotation(kind: Rotation, rows: np.ndarray, rng: np.random.Generator) -> np.n
 def gaussianized(
     x: np.ndarray, layers: int, kind: Rotation, rng: np.random.Generator
 ) -> tuple[float, np.ndarray]:
-    """Return the total correlation in nats that layers remove from x, and x after them.
+    """Return the total correlation in nats that layers remove from x, and the last scores (n, d).
 
     The sum is too large by about layers x d x a bias of the entropies that depends on n alone:
-    `expected_sums` has it for independent coordinates.
-
-    Equal values of a coordinate are put in a random order, so that a constant coordinate is
-    independent of the others.
-
-    Returns:
-        The sum over layers, and (n, d): normal scores of the coordinates after the last rotation.
+    `expected_sums` has it for independent coordinates. Equal values of a coordinate are put in a
+    random order, so that a constant coordinate is independent of the others.
     """
     n, d = x.shape
     scores = normal_scores(n)

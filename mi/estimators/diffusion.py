@@ -16,7 +16,7 @@ from oip.mi.backend import eigenvalues, thread_map
 from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import Bandwidth, cut, gram, matrix_bytes
 from oip.mi.estimators.registry import TABLE
-from oip.mi.estimators.renyi_entropy import cached_entropies, spectral_entropy
+from oip.mi.estimators.renyi import cached_entropies, spectral_entropy
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared, shuffled
 from oip.mi.validation import label_entropy
@@ -26,19 +26,11 @@ NORMALIZATIONS = ("symmetric", "row")
 
 
 def diffusion_entropy(g: np.ndarray, time: float, normalization: Normalization) -> float:
-    """Return -sum_i p_i ln p_i, with p_i = |lambda_i|^t / sum_j |lambda_j|^t.
+    """Return -sum_i p_i ln p_i, p_i = |lambda_i|^t / sum_j |lambda_j|^t, in nats, 0 to ln n.
 
     The eigenvalues are those of
-        `symmetric`: K = Q^-1/2 G Q^-1/2, Q the row sums of G; also those of Q^-1 G;
+        `symmetric`: K = Q^-1/2 G Q^-1/2, Q the row sums of G (n, n); also those of Q^-1 G;
         `row`: the diffusion matrix P = R^-1 K, R the row sums of K, whose rows are distributions.
-
-    Args:
-        g: (n, n), symmetric, 1 on the diagonal, 0 or more.
-        time: t, the diffusion time, above 0.
-        normalization: the matrix.
-
-    Returns:
-        In nats, 0 to ln n; 0 for one sample.
     """
     k = _normalized(g)
     if normalization == "row":
@@ -267,11 +259,10 @@ class Dsmi(_Diffusion, LabelEstimator):
 
 
 def grouped(y: np.ndarray, groups: int, seed: int) -> np.ndarray:
-    """Return the group (n,) int from 0 of every row of y (n, d).
+    """Return the group (n,) int from 0 of every row of y (n, d), without gaps.
 
     One column is cut into equal bins from its smallest to its largest value; several go through
-    spectral clustering of the kernel with 2 sigma^2 = median squared distance. Groups that hold no
-    sample have no number.
+    spectral clustering of the kernel with 2 sigma^2 = median squared distance.
     """
     if not np.ptp(y, axis=0).any():
         return np.zeros(len(y), int)

@@ -58,28 +58,18 @@ def varied(x: np.ndarray) -> np.ndarray:
 
 
 def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
-    """Return I(X;Y) = sum_y p_y KL(N_y||N), N_y the Gaussian of a class, N that of all samples.
+    """Return sum_y p_y KL(N_y||N) in nats, N_y the Gaussian of a class, N that of all samples.
 
     KL(N_y||N) = 1/2 [<(x - m)' S^-1 (x - m)>_y - d + ln|S| - ln|S_y|], which sums to H(X) - H(X|Y)
     and is limited to -ln p_y: a mixture p has p(x) >= p_y p(x|y). Log-determinants are unbiased for
-    Gaussian samples.
+    Gaussian samples. Columns of x (n, d) that are constant are left out; classes of fewer than d +
+    2 samples add nothing.
 
     With z all samples about their class's mean, turned so that their covariance W is I, heavy tails
     leave S_y uncertain by b^2 = (<|z|^4> - sum_y p_y [(tr S_y)^2 + 2 tr S_y^2]) / n_y more than
-    Gaussian classes would. S_y is drawn to W by b^2 / (b^2 + |S_y - W|^2), after Ledoit and Wolf: a
-    map that one image excites says nothing of the classes in which it is silent. Classes that are
-    Gaussian stay as they are.
-
-    Args:
-        x: (n, d) float64. Columns that are constant here are left out; n may be too small for d.
-        codes: (n,) int; classes of fewer than d + 2 samples add nothing.
-
-    Returns:
-        In nats; 0 where no column is left.
-
-    References:
-        O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance matrices.
-        Journal of Multivariate Analysis 88 (2004) 365.
+    Gaussian classes would. S_y is drawn to W by b^2 / (b^2 + |S_y - W|^2), after O. Ledoit, M. Wolf
+    (Journal of Multivariate Analysis 88 (2004) 365): a map that one image excites says nothing of
+    the classes in which it is silent. Classes that are Gaussian stay as they are.
     """
     x = varied(x)
     n, d = x.shape

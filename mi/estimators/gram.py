@@ -25,7 +25,7 @@ _TINY = 1e-280
 
 
 class Distances:
-    """Squared Euclidean distances between the rows of x, a block of rows at a time.
+    """Squared Euclidean distances between the rows of x (n, d), a block of rows at a time.
 
     Computed in float64 by matrix products of the centered data, some columns at a time, so that
     neither a common offset nor the width of x costs precision or memory. Up to some 2900 samples
@@ -35,11 +35,6 @@ class Distances:
         x: (n, d), finite.
         byte_budget: bytes of a block, which has one row at least.
         column_budget: bytes of the columns that are centered at once.
-
-    Example:
-        >>> import numpy as np
-        >>> [(rows.stop, block.shape) for rows, block in Distances(np.zeros((3, 2))).blocks()]
-        [(3, (3, 3))]
     """
 
     def __init__(
@@ -101,11 +96,9 @@ class Distances:
 
     @cached_property
     def median(self) -> float:
-        """Median of the distances between different rows.
+        """Median of the distances between different rows, see `median_squared_distance`.
 
-        Where more than half of them are 0 (a map that is mostly silent) it is the median of the
-        others, so that it is 0 for a constant only. Of more than one block it is known to one part
-        in a million, from two runs over all of them.
+        Of more than one block it is known to one part in a million, from two runs over all of them.
         """
         if self.constant:
             return 0.0
@@ -161,8 +154,7 @@ def matrix_bytes(n: int) -> int:
 def squared_distances(x: np.ndarray, byte_budget: int = MATRIX_BUDGET) -> np.ndarray:
     """Return the distances (n, n) between the rows of x as one matrix, see `Distances.blocks`.
 
-    Raises:
-        SettingsError: n is too large for one matrix of `byte_budget` bytes.
+    A SettingsError says that n is too large for one matrix of `byte_budget` bytes.
     """
     n = len(x)
     if matrix_bytes(n) > byte_budget:
@@ -259,19 +251,12 @@ def cut(matrix: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
 
 
 def principal_components(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return scores on the leading principal components of x, all on one scale.
+    """Return scores (n, min(d, n, count)) float32 on the leading principal components of x (n, d).
 
-    The largest variance comes first. Wide x goes through a random projection with two power steps
-    (Halko, Martinsson, Tropp, 2011), which finds the leading components to a few parts in 1000.
-
-    Args:
-        x: (n, d) float, finite.
-        count: most components.
-        rng: for the projection.
-
-    Returns:
-        (n, min(d, n, count)) float32, centered. The mean squared norm of the rows is 1, less what
-        is left out; all are zero for a constant x.
+    The largest variance comes first. They are centered and on one scale: the mean squared norm of
+    the rows is 1, less what is left out; all are zero for a constant x. Wide x goes through a
+    random projection with two power steps (Halko, Martinsson, Tropp, 2011), drawn by `rng`, which
+    finds the leading components to a few parts in 1000.
     """
     # Scaled before it is cast, by a power of 2, which is exact: single precision ends at 3e38.
     exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])

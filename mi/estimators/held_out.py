@@ -48,27 +48,38 @@ class HeldOut(LabelEstimator):
     name_shown: ClassVar[str] = "usable information (a lower bound)"
     shuffles: ClassVar[int] = 1000
     resamples: ClassVar[int] = 200
+    components: int
 
-    @abstractmethod
     def predict(
         self, x: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
     ) -> Predictions:
         """Predict the label of every sample without the labels of its fold.
 
         Args:
-            x: (n, d) responses of one map.
+            x: (n, d) responses of one map; reduced to its principal components.
             codes: (n,) int, the labels.
             folds: (n,) int, 0 to 4.
             seed: of random draws.
         """
+        rng = seeds.generator(seed, f"{self.name} projection")
+        features = principal_components(np.asarray(x), self.components, rng)
+        if not features.any():
+            return Predictions(class_shares(codes))
+        return self._predict(features, codes, folds, seed)
+
+    @abstractmethod
+    def _predict(
+        self, features: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
+    ) -> Predictions:
+        """Do `predict` from principal components (n, r) that are not constant."""
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`.
 
         Intervals are from a bootstrap of the held-out samples' contributions, to which is added the
         change by another training sample: the jackknife of five groups, of the estimates that leave
-        one fold out altogether. Without these the intervals leave that part out. The null shuffles
-        labels against the held-out predictions, within each fold.
+        one fold out altogether. The null shuffles labels against the held-out predictions, within
+        each fold.
         """
         codes, seed, draws = samples.codes, samples.seed, samples.draws
         folds = folds_of(codes, seed)
@@ -104,8 +115,7 @@ class OneVsRest:
     """The predictions of one map, one class against the rest.
 
     The value is the entropy of being of a class or not, less the cross-entropy of its probability.
-    Its interval is from a bootstrap of the samples' contributions; it leaves out the change by
-    another training sample. Its null is shuffled labels against the same predictions.
+    The interval leaves out the change by another training sample.
     """
 
     def __init__(self, odds: np.ndarray, codes: np.ndarray, weights: np.ndarray):
@@ -149,11 +159,8 @@ def _training(
     """Return how estimates vary with the training samples, in draws (draws, maps) of mean 0.
 
     With e_b the change of the mean over the other folds by leaving fold b out of the training, the
-    jackknife has the variance (FOLDS - 1) / FOLDS sum_b (e_b - <e>)^2. Draw i is the same
-    combination of the folds for all maps.
-
-    References:
-        B. Efron, C. Stein: The jackknife estimate of variance. Annals of Statistics 9 (1981) 586.
+    jackknife has the variance (FOLDS - 1) / FOLDS sum_b (e_b - <e>)^2 (Efron and Stein, 1981). Draw
+    i is the same combination of the folds for all maps.
     """
     draw = seeds.generator(seed, "held-out training").standard_normal((draws, FOLDS))
     result = np.zeros((draws, len(predictions)))
@@ -290,14 +297,9 @@ class Decoder(HeldOut):
             "prior_variances": [0.0, *DECODER_VARIANCES],
         }
 
-    def predict(
-        self, x: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
+    def _predict(
+        self, features: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
     ) -> Predictions:
-        """See `HeldOut.predict`."""
-        rng = seeds.generator(seed, "decoder projection")
-        features = principal_components(np.asarray(x), self.components, rng)
-        if not features.any():
-            return Predictions(class_shares(codes))
         onehot = codes == np.arange(codes.max() + 1)[:, None]
         outer = folds != np.arange(FOLDS)[:, None]
         check = np.roll(np.arange(FOLDS), -1)
@@ -420,21 +422,11 @@ class Predictive(HeldOut):
             "neighbours": list(NEIGHBORS),
         }
 
-    def predict(
-        self, x: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
+    def _predict(
+        self, features: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
     ) -> Predictions:
-        """See `HeldOut.predict`."""
-        rng = seeds.generator(seed, "predictive projection")
-        features = principal_components(np.asarray(x), self.components, rng)
-        if not features.any():
-            return Predictions(class_shares(codes))
-        members = np.concatenate(
-            [
-                _trained_members(features, codes, folds, seed),
-                untrained_members(features, codes, folds),
-            ],
-            axis=1,
-        )
+        trained = _trained_members(features, codes, folds, seed)
+        members = np.concatenate([trained, untrained_members(features, codes, folds)], axis=1)
         result = np.empty((codes.max() + 1, len(codes)))
         without = np.zeros(FOLDS)
         for fold, of_fold in enumerate(members):
@@ -448,11 +440,9 @@ class Predictive(HeldOut):
             own = np.exp([own_class(odds, codes)[~inside] for odds in candidates])
             mixed = mixture(own)
             without[fold] = np.log(mixed @ own).mean()
+            weighted = zip(np.log(mixed), candidates, strict=True)
             result[:, inside] = np.logaddexp.reduce(
-                [
-                    weight + odds[:, inside]
-                    for weight, odds in zip(np.log(mixed), candidates, strict=True)
-                ]
+                [weight + odds[:, inside] for weight, odds in weighted]
             )
         return Predictions(result, without)
 

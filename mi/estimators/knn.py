@@ -281,19 +281,12 @@ _ELEMENTS = 1 << 22
 
 
 def ross_information(x: np.ndarray, k: int, rarity: float) -> Information:
-    """Return Ross's estimate of I(X;Y) for any label of any of the samples x.
+    """Return Ross's estimate of I(X;Y) for any label of any of the samples x (n, d) without ties.
 
     The samples nearer than the k-th neighbor of a sample's own class are those before it in the
-    list of its neighbors: once the list is made, a label only has to be looked up along it. The
-    few samples whose list ends too early are compared with all.
-
-    Args:
-        x: (n, d) float64 without ties.
-        k: neighbors in the sample's class; all but itself where the class is smaller.
-        rarity: number of samples for each one of a common class.
-
-    Returns:
-        `information(codes, indices)` in nats; classes of one sample are left out.
+    list of its neighbors: once the list is made, a label only has to be looked up along it. The few
+    samples whose list ends too early are compared with all. `rarity` is the number of samples for
+    each one of a common class. Classes of one sample are left out.
     """
     if x.shape[1] == 1:
         return _ross_on_line(x[:, 0], k)

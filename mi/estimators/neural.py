@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -18,11 +18,12 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import DataError, expected
+from oip.mi.backend import MEMORY_BUDGET
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
 from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
-from oip.mi.resampling import centered, class_halves, shuffled
-from oip.mi.validation import class_entropies, label_entropy, one_hot
+from oip.mi.resampling import Prepared, over_prepared
+from oip.mi.validation import one_hot
 
 if TYPE_CHECKING:
     import keras
@@ -32,12 +33,10 @@ _NOTHING = -1e9
 
 
 def donsker_varadhan(scores: np.ndarray, clip: float | None = None) -> float:
-    """Return E_p[f] - ln E_q[exp f].
+    """Return E_p[f] - ln E_q[exp f] of scores (b, b), b 2 or more.
 
-    Args:
-        scores: (b, b), b 2 or more.
-        clip: tau; f under the logarithm is limited to -tau and tau (SMILE), which bounds the
-            variance and makes it a bound no longer.
+    With `clip`, f under the logarithm is limited to -tau and tau (SMILE), which bounds the variance
+    and makes it a bound no longer.
     """
     own, mixed = _split(scores)
     if clip is not None:
@@ -57,15 +56,10 @@ def infonce(scores: np.ndarray) -> float:
 
 
 def mine_objective(scores: Tensor, average: Tensor, keep: float) -> tuple[Tensor, Tensor]:
-    """Return the objective of MINE, and the moving average of E_q[exp f].
+    """Return the objective of MINE, and the moving average of E_q[exp f], of which a share is kept.
 
-    The gradient of the logarithm is divided by the moving average in place of the batch's own mean,
-    whose reciprocal is biased.
-
-    Args:
-        scores: (b, b) tensor.
-        average: scalar tensor, 0 before the first step.
-        keep: share of the old average that is kept.
+    The gradient of the logarithm is divided by the moving average (0 before the first step) in
+    place of the batch's own mean, whose reciprocal is biased.
     """
     import tensorflow as tf
 
@@ -324,30 +318,19 @@ class _Neural(LabelEstimator):
         Information about single classes is not estimated: NaN.
         """
 
-        def of_label(x: np.ndarray, labels: np.ndarray) -> float:
-            return self.information(x.astype(np.float64), one_hot(labels), samples.seed).nats
+        def prepare(x: np.ndarray) -> Prepared:
+            def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
+                own = x if indices is None else x[indices]
+                return self.information(own.astype(np.float64), one_hot(labels), samples.seed).nats
 
-        codes = samples.codes
-        parts = class_halves(codes, samples.seed, samples.draws)
-        mixed = shuffled(codes, samples.seed, samples.shuffles)
-        raw, drawn, null = [], [], []
-        for x in samples.responses.swapaxes(0, 1):
-            raw.append(of_label(x, codes))
-            of_halves = np.array([of_label(x[part], codes[part]) for part in parts])
-            drawn.append(centered(raw[-1], of_halves))
-            null.append([of_label(x, labels) for labels in mixed])
-        maps = len(raw)
-        ceiling = self._ceiling(len(codes))
-        most = label_entropy(codes) if ceiling is None else min(ceiling, label_entropy(codes))
-        classes = class_entropies(codes)
-        return MapEstimates(
-            raw=np.array(raw),
-            ceiling=np.full(maps, most),
-            per_class_raw=np.full((maps, len(classes)), np.nan),
-            class_ceiling=classes,
-            draws=np.array(drawn).reshape(maps, samples.draws).T,
-            null=np.array(null).reshape(maps, samples.shuffles).T,
-        )
+            return Prepared(information)
+
+        # One after the other: a training uses all threads by itself.
+        whole = replace(samples, one_vs_rest=False)
+        estimates = over_prepared(prepare, whole, bytes_each=MEMORY_BUDGET)
+        ceiling = self._ceiling(len(samples.codes))
+        most = np.inf if ceiling is None else ceiling
+        return replace(estimates, ceiling=np.minimum(estimates.ceiling, most), notices=())
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,7 @@ FORMER_NAMES = {"standardise": "standardize", "normalisation": "normalization"}
 
 
 def estimator_class(name: str) -> type[Estimator]:
-    """Return the class of the estimator of a name.
-
-    Raises:
-        SettingsError: an unknown name; the message lists the available ones.
-    """
+    """Return the class of the estimator of a name; a SettingsError lists the available ones."""
     if not isinstance(name, str) or name not in TABLE:
         near = difflib.get_close_matches(str(name), NAMES, 1)
         hint = f"Did you mean '{near[0]}'?" if near else ""
@@ -126,16 +122,10 @@ def able(quantity: Quantity) -> list[str]:
 def estimator_of(
     description: str, quantity: Quantity, name: str | Estimator, parameters: dict[str, Any]
 ) -> Estimator:
-    """Return the estimator of a name, if it can estimate a quantity.
+    """Return the estimator of a name with its parameters, if it can estimate a quantity.
 
-    Args:
-        description: of the quantity, for the message.
-        quantity: that has to be among its abilities.
-        name, parameters: as for `estimator`.
-
-    Raises:
-        SettingsError: an unknown name or parameter, or an estimator that cannot; the message lists
-            those that can.
+    A SettingsError for an unknown name or parameter, or for an estimator that cannot, lists those
+    that can; `description` is its name of the quantity.
     """
     result = estimator(name, **parameters)
     if not result.can(quantity):
@@ -147,9 +137,5 @@ def estimator_of(
 def label_estimator(
     name: str | Estimator, description: str = "information about a label", /, **parameters: Any
 ) -> LabelEstimator:
-    """Return the estimator of a name, if it can estimate the information about a label.
-
-    Raises:
-        SettingsError: as `estimator_of`.
-    """
+    """Return `estimator_of` for the information about a label."""
     return cast(LabelEstimator, estimator_of(description, "label_information", name, parameters))

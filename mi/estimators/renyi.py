@@ -1,8 +1,21 @@
-"""Matrix-based Renyi information: entropies of Gram matrices, no density in between."""
+"""Matrix-based Renyi information: entropies of Gram matrices, no density in between.
+
+Of order alpha, in nats. A is positive semidefinite with trace 1; S_alpha(A) =
+ln(sum_i lambda_i^alpha) / (1 - alpha), and -sum_i lambda_i ln lambda_i (von Neumann) for alpha 1.
+At alpha 2 no eigenvalue is needed: S_2(A) = -ln |A|^2, the squared Frobenius norm.
+
+References:
+    L. G. Sanchez Giraldo, M. Rao, J. C. Principe: Measures of entropy from data using infinitely
+    divisible kernels. IEEE Transactions on Information Theory 61 (2015) 535. S. Yu et al.:
+    Multivariate extension of matrix-based Renyi's alpha-order entropy functional. IEEE TPAMI 42
+    (2020) 2960. S. Yu, K. Wickstrom, R. Jenssen, J. C. Principe: Understanding convolutional neural
+    networks with information theory: an initial exploration. IEEE TNNLS 32 (2021) 435 (pairs).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -11,28 +24,226 @@ from numpy.typing import ArrayLike
 
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.records import Parameters
-from oip.mi.backend import thread_map
+from oip.mi.backend import eigenvalues, matmul, thread_map
 from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.gram import Bandwidth, cut, gram, label_gram, matrix_bytes
-from oip.mi.estimators.registry import TABLE
-from oip.mi.estimators.renyi_entropy import (
-    cached_entropies,
-    class_entropy,
-    hadamard,
-    matrix_entropy,
-    renyi_label_entropy,
-    spectral_entropy,
+from oip.mi.estimators.gram import (
+    Bandwidth,
+    Distances,
+    block_bytes,
+    cut,
+    gram,
+    label_gram,
+    matrix_bytes,
 )
+from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.measurement import Measurement
-from oip.mi.resampling import Prepared, over_prepared, shuffled
+from oip.mi.resampling import Prepared, joint_null, over_prepared
 from oip.mi.validation import check_responses, check_same_length, check_side, checked_maps
 
 if TYPE_CHECKING:
-    from oip.mi.estimators.renyi_pairs import Pairs
     from oip.mi.estimators.results import Estimate
 
 GROUPS = ("plain", "tempered", "tensor")
+PAIRS_BUDGET = 512 << 20
+"""Bytes of Gram matrices that are kept at once."""
+_BEST = 3
+
+
+def matrix_entropy(a: np.ndarray, alpha: float) -> np.ndarray:
+    """Return S_alpha (...,), 0 to ln n, of symmetric, positive semidefinite matrices (..., n, n).
+
+    Each is divided by its own trace; alpha is above 0.
+    """
+    trace = np.trace(a, axis1=-2, axis2=-1)
+    if alpha == 2:
+        flat = a.reshape(*a.shape[:-2], -1)
+        return np.maximum(2 * np.log(trace) - np.log(np.einsum("...i,...i->...", flat, flat)), 0.0)
+    return spectral_entropy(eigenvalues(a) / trace[..., None], alpha)
+
+
+def spectral_entropy(shares: np.ndarray, alpha: float) -> np.ndarray:
+    """Return S_alpha (...,), 0 to ln n, of eigenvalues or probabilities (..., n) of sum 1.
+
+    Shares that rounding made negative count as 0.
+    """
+    from scipy.special import entr
+
+    n = shares.shape[-1]
+    shares = np.where(shares > n * np.finfo(np.float64).eps, shares, 0.0)
+    if abs(alpha - 1) < 1e-8:
+        value = entr(shares).sum(axis=-1)
+    else:
+        # 0^alpha is 0; near alpha 1 the logarithm of the sum keeps the digits that matter. The
+        # largest share is taken out, so that the sum is 1 or more for any alpha.
+        largest = shares.max(axis=-1)
+        powers = ((shares / largest[..., None]) ** alpha).sum(axis=-1)
+        value = (np.log(powers) + alpha * np.log(largest)) / (1 - alpha)
+    return np.clip(value, 0.0, np.log(n))
+
+
+def hadamard(matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the elementwise product of Gram matrices (n, n): that of their variables together."""
+    joint = matrices[0].copy()
+    for matrix in matrices[1:]:
+        joint *= matrix
+    return joint
+
+
+def class_entropy(a: np.ndarray, codes: np.ndarray, alpha: float) -> float:
+    """Return S_alpha of a o L with L the Gram matrix of a label, 1 for two samples of one class.
+
+    In the order of the classes it is made of blocks, whose eigenvalues are those of the whole.
+    The diagonal of a (n, n) is constant.
+    """
+    members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    blocks = [cut(a, own) for own in members]
+    trace = sum(float(np.trace(block)) for block in blocks)
+    if alpha == 2:
+        squares = sum(float((block * block).sum()) for block in blocks)
+        return max(0.0, float(2 * np.log(trace) - np.log(squares)))
+    shares = np.concatenate([eigenvalues(block) for block in blocks]) / trace
+    return float(spectral_entropy(shares, alpha))
+
+
+def cached_entropies(
+    matrix: np.ndarray, entropy: Callable[[np.ndarray], float]
+) -> Callable[[np.ndarray | None], float]:
+    """Return the entropy of the part of some samples of a matrix by their indices, cached."""
+    cache: dict[bytes, float] = {}
+
+    def of_part(indices: np.ndarray | None) -> float:
+        key = b"" if indices is None else indices.tobytes()
+        if key not in cache:
+            cache[key] = entropy(cut(matrix, indices))
+        return cache[key]
+
+    return of_part
+
+
+def renyi_label_entropy(codes: np.ndarray, alpha: float) -> float:
+    """Return S_alpha of a label's Gram matrix: the Renyi entropy of its class shares, in nats."""
+    return float(spectral_entropy(np.bincount(codes) / len(codes), alpha))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pairs:
+    """Information of maps and of pairs of maps about one label, in nats."""
+
+    single: np.ndarray
+    """(m,): I(T^i; Y)."""
+    joint: np.ndarray
+    """(m, m): I({T^i, T^j}; Y), symmetric; on the diagonal that of a map with itself, whose joint
+    matrix is narrower than its own."""
+
+    @property
+    def redundancy(self) -> np.ndarray:
+        """(m, m): redundancy less synergy, I_i + I_j - I_ij."""
+        return self.single[:, None] + self.single[None, :] - self.joint
+
+    @property
+    def non_redundant(self) -> np.ndarray:
+        """(m, m): weighted non-redundant information, 2 I_ij - I_i - I_j."""
+        return 2 * self.joint - self.single[:, None] - self.single[None, :]
+
+    def share(self, values: np.ndarray) -> np.ndarray:
+        """Return `redundancy` or `non_redundant` (m, m) as a share of I_ij; 0 where I_ij is 0."""
+        positive = self.joint > 0
+        return np.divide(values, self.joint, out=np.zeros_like(values), where=positive)
+
+    def __repr__(self) -> str:
+        best = np.argsort(-np.nan_to_num(self.single), kind="stable")[:_BEST]
+        listed = ", ".join(f"{row} ({self.single[row]:.3g} nats)" for row in best)
+        return f"<Pairs: {len(self.single)} maps; best alone: {listed}>"
+
+
+def pairs(
+    responses: np.ndarray,
+    codes: np.ndarray,
+    alpha: float,
+    width: Bandwidth,
+    byte_budget: int = PAIRS_BUDGET,
+) -> Pairs:
+    """Estimate the information of all pairs of maps of one layer, from responses (n, m, d).
+
+    At alpha 2, |A_i o A_j|^2 = <A_i^2, A_j^2> with squares of elements, so that all pairs are two
+    products of (m, n^2) matrices, without and with the label's matrix. `byte_budget` is for the
+    Gram matrices that are kept at once.
+    """
+    maps = responses.shape[1]
+    of_label = renyi_label_entropy(codes, alpha)
+    if alpha == 2:
+        whole, labelled = _squares(responses, codes, width, byte_budget)
+        # S_2(A_i, A_j) is ln n^2 - ln |A_i o A_j|^2 for unit diagonals, with the label and without.
+        values = np.log(labelled) - np.log(whole) + of_label
+        return Pairs(values[:maps, maps], values[:maps, :maps])
+    single, joint = np.zeros(maps), np.zeros((maps, maps))
+    size = matrix_bytes(len(codes))
+    step = max(1, byte_budget // size)
+
+    def information(a: np.ndarray) -> float:
+        return float(matrix_entropy(a, alpha)) + of_label - class_entropy(a, codes, alpha)
+
+    for start in range(0, maps, step):
+        grams = [gram(x, width) for x in responses[:, start : start + step].swapaxes(0, 1)]
+
+        def column(index: int, start: int = start, grams: list[np.ndarray] = grams) -> None:
+            inside = index < start + len(grams)
+            a = grams[index - start] if inside else gram(responses[:, index], width)
+            if inside:
+                single[index] = information(a)
+            for row, b in enumerate(grams[: index - start + 1], start):
+                joint[row, index] = joint[index, row] = information(a * b)
+
+        thread_map(column, range(start, maps), 5 * size)
+    return Pairs(single, joint)
+
+
+def _squares(
+    responses: np.ndarray, codes: np.ndarray, width: Bandwidth, byte_budget: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums (m + 1, m + 1) of A_i^2 A_j^2 over all pairs of samples, and over one class.
+
+    The last map is constant, so that its column belongs to single maps. Some rows of all matrices
+    are made at a time.
+    """
+    n, maps, d = responses.shape
+    scales = np.array(
+        thread_map(
+            lambda index: width.doubled_square(Distances(responses[:, index]), d),
+            range(maps),
+            2 * block_bytes(n),
+        )
+    )
+    whole = np.zeros((maps + 1, maps + 1))
+    labelled = np.zeros_like(whole)
+    step = max(1, byte_budget // (16 * n * (maps + 1)))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        block = np.ones((maps + 1, rows.stop - start, n))
+
+        def fill(index: int, rows: slice = rows, block: np.ndarray = block) -> None:
+            if scales[index] > 0:  # 0 for a constant map
+                x = np.array(responses[:, index], np.float64)
+                x -= x.mean(axis=0)
+                norms = (x * x).sum(axis=1)
+                distances = norms[rows, None] + norms - 2 * (x[rows] @ x.T)
+                np.exp(np.minimum(distances / (-0.5 * scales[index]), 0.0), out=block[index])
+
+        thread_map(fill, range(maps))
+        parts = added_squares(block, codes[rows, None] == codes)
+        whole += parts[0]
+        labelled += parts[1]
+    return whole, labelled
+
+
+def added_squares(block: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (m, m) sums of A_i^2 A_j^2 over pairs of samples, and over those of one class.
+
+    From squares of elements A_i^2 (m, rows, n); `same` (rows, n) says which pairs are of one class.
+    """
+    flat = block.reshape(len(block), -1)
+    return matmul(flat, flat.T), matmul(flat * same.reshape(-1), flat.T)
 
 
 @dataclass(frozen=True)
@@ -147,12 +358,13 @@ class Renyi(LabelEstimator):
         """See `Estimator.information_null`; Gram matrices are computed once."""
         a, b = gram(x, self.width), gram(y, self.width)
         single = self._entropy(a) + self._entropy(b)
-        joint = thread_map(
+        return single - joint_null(
             lambda order: self._entropy(a * cut(b, order)),
-            shuffled(np.arange(len(y)), seed, shuffles),
+            np.arange(len(y)),
+            shuffles,
+            seed,
             self.working_bytes(len(y)),
         )
-        return single - np.array(joint)
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return S of the shares of x, plus of y, less of the pairs."""
@@ -227,7 +439,7 @@ class Renyi(LabelEstimator):
         null: int = 0,
         draws: int = 0,
     ) -> Estimate:
-        """Estimate I({T^1, ..., T^C}; Y) of all maps together: S(G) + S(B) - S(G o B).
+        """Estimate I({T^1, ..., T^C}; Y) of all maps together: S(G) + S(B) - S(G o B) (eq. 7).
 
         Args:
             responses: (n, maps, d), finite.
@@ -243,9 +455,6 @@ class Renyi(LabelEstimator):
         Raises:
             DataError: arrays that cannot be used.
             SettingsError: seed, null or draws that are no whole numbers of 0 or more.
-
-        References:
-            S. Yu et al. (2021), eq. 7.
         """
         values = check_responses(responses)
         side = check_side("y", y, discrete, labels_first=True)
@@ -260,10 +469,9 @@ class Renyi(LabelEstimator):
             return self._shared(cut(g, rows), cut(b, columns), ("the maps together", "Y"))
 
         def null_of(shuffles: int) -> np.ndarray:
-            orders = shuffled(everyone, seed, shuffles)
             memory = self.working_bytes(n)
-            return np.array(
-                thread_map(lambda order: information(everyone, order).nats, orders, memory)
+            return joint_null(
+                lambda order: information(everyone, order).nats, everyone, shuffles, seed, memory
             )
 
         return Measurement(
@@ -295,8 +503,6 @@ class Renyi(LabelEstimator):
             >>> mi.estimator("renyi", alpha=2).pairs(responses, np.arange(60) % 2).joint.shape
             (3, 3)
         """
-        from oip.mi.estimators.renyi_pairs import pairs
-
         values, codes = checked_maps(responses, labels)
         return pairs(values, codes, self.alpha, self.width)
 
@@ -319,13 +525,11 @@ class Renyi(LabelEstimator):
         codes = samples.codes
         size = self.working_bytes(len(codes))
         estimates = over_prepared(prepare, samples, size, expensive=True)
-        classes = [
-            renyi_label_entropy(codes == code, self.alpha) for code in range(codes.max() + 1)
-        ]
+        of_classes = [renyi_label_entropy(codes == code, self.alpha) for code in np.unique(codes)]
         return replace(
             estimates,
             ceiling=np.full(samples.maps, renyi_label_entropy(codes, self.alpha)),
-            class_ceiling=np.array(classes),
+            class_ceiling=np.array(of_classes),
         )
 
     def _entropy(self, a: np.ndarray) -> float:

@@ -77,7 +77,7 @@ def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder
 
 def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
     from oip.mi.estimators.registry import label_estimator
-    from oip.mi.estimators.renyi_entropy import matrix_entropy
+    from oip.mi.estimators.renyi import matrix_entropy
 
     binned = label_estimator("binning", corrected=False)
     entropies = {scale.name: scale.entropy for scale in SCALES} | {"binned": binned}

@@ -16,12 +16,7 @@ from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.backend import thread_map
 from oip.mi.estimators.gram import Bandwidth, gram
-from oip.mi.estimators.renyi_entropy import (
-    class_entropy,
-    hadamard,
-    matrix_entropy,
-    renyi_label_entropy,
-)
+from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, renyi_label_entropy
 from oip.studies.callbacks import (
     Arrays,
     ImageBatch,

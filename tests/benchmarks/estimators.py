@@ -154,7 +154,7 @@ def rbig(small: int) -> Callable[[], object]:
 def grams(small: int) -> Callable[[], object]:
     """Gram matrices of 128 maps and their entropies, alpha 1.01."""
     from oip.mi.estimators.gram import Bandwidth, gram
-    from oip.mi.estimators.renyi_entropy import matrix_entropy
+    from oip.mi.estimators.renyi import matrix_entropy
 
     responses, _ = layer(128, 128 // small, 49)
 
@@ -198,7 +198,7 @@ def kernels(small: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pair_products(small: int) -> Callable[[], object]:
     """The part of it that pairs take: two matrix products."""
-    from oip.mi.estimators.renyi_pairs import added_squares
+    from oip.mi.estimators.renyi import added_squares
 
     made, same = kernels(small)
     return lambda: added_squares(made * made, same)

@@ -9,7 +9,7 @@ from oip import mi
 from oip.core.errors import SettingsError
 from oip.mi.estimators.base import Estimator
 from oip.mi.estimators.registry import able, estimator_class
-from oip.mi.information import local_orders
+from oip.mi.quantities import local_orders
 from oip.mi.validation import check_side
 
 
