@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from oip.mi.ablation import Ablation, ablate
     from oip.mi.class_pattern_results import CommonPatterns, Separation
     from oip.mi.class_patterns import common_patterns, separating
-    from oip.mi.estimators.base import Estimator, LabelEstimator
+    from oip.mi.estimators.base import Estimator, LabelEstimator, estimator
     from oip.mi.estimators.density_destructor import Destructor
-    from oip.mi.estimators.registry import estimator
     from oip.mi.estimators.results import Estimate
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
     from oip.mi.quantities import (
@@ -76,9 +75,8 @@ _MODULES = {
         "ablation": ("Ablation", "ablate"),
         "class_pattern_results": ("CommonPatterns", "Separation"),
         "class_patterns": ("common_patterns", "separating"),
-        "estimators.base": ("Estimator", "LabelEstimator"),
+        "estimators.base": ("Estimator", "LabelEstimator", "estimator"),
         "estimators.density_destructor": ("Destructor",),
-        "estimators.registry": ("estimator",),
         "estimators.results": ("Estimate",),
         "kernel_ranking": ("KernelRanking", "rank_kernels"),
         "quantities": (

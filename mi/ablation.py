@@ -79,11 +79,7 @@ class Ablation:
         return self.maps[self._rows]
 
     def to_file(self, key: str = "") -> AblationFile:
-        """Return the content of `ablation.json`, without maps that are NaN.
-
-        Args:
-            key: of all that the ablation depends on.
-        """
+        """Return the content of `ablation.json`, without maps that are NaN."""
         return AblationFile(
             key=key,
             samples=self.samples,
@@ -146,27 +142,23 @@ def ablate(
 ) -> Ablation:
     """Measure how much the loss of a network increases without each map of a layer.
 
-    The loss is the cross-entropy of the network's classes. The layers before the map run once for
-    every batch of images; those after it run for many silenced maps at once. The model is not
-    changed.
+    The loss is the cross-entropy of the network's classes, in bits. The layers before the map run
+    once for every batch of images; those after it run for many silenced maps at once. The model is
+    not changed.
 
     Args:
-        model_or_path, images, layer, maps, samples, split, progress, byte_budget: as for `mi.rank`.
+        model_or_path, images, layer, maps, samples, seed, split, progress, byte_budget: as for
+            `mi.rank`.
         labels: (n,) whole numbers, the units of the model's output for the classes, or one-hot.
         to: `zero`, as if the map had been cut out; `mean`, its mean over images and nodes: its
             information is lost, while the level that the next layer was trained with stays.
-        seed: of the subsample.
 
     Returns:
         The ablation; intervals are of the mean over images (paired, normal).
 
     Raises:
-        ModelError: an unknown layer, or a model that does not end in classes.
-        SettingsError: an unknown map, or another `to`.
+        ModelError, SettingsError: an unknown layer or map, a model without classes, another `to`.
         DataError: images or labels that cannot be used, or a loss that is not finite.
-
-    Units:
-        Bits; accuracies are shares.
 
     Example:
         >>> mi.ablate("model.keras", images, labels, "Conv2D_3").order[:5]  # doctest: +SKIP
@@ -238,9 +230,7 @@ class _Outcomes(NamedTuple):
 class _SilencedNetwork:
     """A network that runs with one map of a layer after another silenced.
 
-    Raises:
-        ModelError: the model does not end in classes.
-        DataError: it gives several labels an image.
+    A ModelError says that it does not end in classes, a DataError that it gives several an image.
     """
 
     def __init__(self, network: Network, layer: LayerInfo):
@@ -313,10 +303,8 @@ class _SilencedNetwork:
     ) -> Callable[[np.ndarray], _Outcomes]:
         """Return `run(maps)`: the outcomes with each of these maps silenced; -1 silences nothing.
 
-        Args:
-            images: (n, h, w, bands) float32.
-            codes: (n,) int, units of the model's output.
-            fill: (maps,): the value of each map where it is silenced.
+        For images (n, h, w, bands) float32 with their output units (n,); a silenced map takes its
+        value in `fill` (maps,).
         """
         import tensorflow as tf
 
@@ -334,9 +322,7 @@ class _SilencedNetwork:
 def changed_response(layer: LayerInfo, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Trace runs of the model in the block with the layer's response replaced by a change of it.
 
-    Args:
-        layer: the layer, whose response is taken at one use of a Keras layer.
-        change: takes the response, in the layout of the model, and returns one of its type.
+    The response is that of one use of a Keras layer, in the layout of the model.
     """
     from oip.network.tracing import shadowed
 

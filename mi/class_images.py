@@ -67,16 +67,11 @@ def class_subset(
     samples: int,
     classes: Sequence[str] | None,
 ) -> ClassSubset:
-    """Draw images of a class and of others.
+    """Draw images of a class, and of another one or of all others, from all images given.
 
-    Args:
-        sample: all images given, and the seed.
-        labels: (n,) whole numbers, booleans or strings, or one-hot rows.
-        first: the class in question, by name or number.
-        second: another class, or None for all others.
-        samples: most images. Of one class against all others: up to half of them of the class and
-            the rest of the others in their shares. Of two classes: in their shares.
-        classes: names; label k is shown as `classes[k]`.
+    At most `samples` images. Of one class against all others: up to half of them of the class and
+    the rest of the others in their shares. Of two classes: in their shares. Label k is shown as
+    `classes[k]`.
 
     Raises:
         DataError: labels that cannot be used, a class without images.
@@ -126,15 +121,9 @@ def _drawn_rows(
 def class_name(
     requested: str | int, names: Sequence[str], classes: Sequence[str] | None = None
 ) -> str:
-    """Return the name of a class that has images.
+    """Return the name of a class that has images, from its name or its number.
 
-    Args:
-        requested: its name, or its number, which is looked up in `classes` if no class is named so.
-        names: names of the classes that have images.
-        classes: names by number.
-
-    Raises:
-        DataError: there is no such class.
+    A number is looked up in `classes` if no class is named so; a DataError says that there is none.
     """
     name = str(requested)
     if name in names:
@@ -185,10 +174,8 @@ def class_predictions(
 ) -> ClassPredictions | None:
     """Return the network's predictions for images (n, h, w, bands) of a sample.
 
-    Units of the output without a label are named such as `output 7`.
-
-    Returns:
-        None where the model's output does not tell the labeled classes apart.
+    Units of the output without a label are named such as `output 7`. None where the model's output
+    does not tell the labeled classes apart.
     """
     from scipy.special import expit
 
@@ -277,19 +264,12 @@ def case_rows(
     examples: int = EXAMPLES,
     hard: int = HARD,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the images to show, and which of them are hard cases.
+    """Return the rows (k,) of the images to show, and which of them (k,) bool are hard cases.
 
-    Of one class the hard cases are the images with the smallest probability of their own class; of
-    two, with the smallest probability of their own class against the other.
-
-    Args:
-        subset: the sample.
-        predictions: of the network; without them there are no hard cases.
-        examples: of each class: the first ones that the network predicts correctly.
-        hard: of each class at the most, the hardest first; from 0.9 on an image is no hard case.
-
-    Returns:
-        (k,) int and (k,) bool: examples of each class, then hard cases of each.
+    First the `examples` of each class, the first ones that the network predicts correctly, then at
+    most `hard` hard cases of each, the hardest first. Of one class these are the images with the
+    smallest probability of their own class; of two, with the smallest one against the other; from
+    0.9 on an image is no hard case. Without predictions there are none.
     """
     names = [subset.first] + ([subset.second] if subset.second else [])
     plain_rows: list[int] = []

@@ -46,14 +46,7 @@ class SavedResult:
         return {name: getattr(self, name) for name in names}
 
     def save(self, path: str | Path) -> Path:
-        """Write everything, example images included, as one `.npz`, whole or not at all.
-
-        Returns:
-            `path`.
-
-        Raises:
-            WriteError: it cannot be written.
-        """
+        """Write everything, example images included, as one `.npz`, whole or not at all."""
         record: dict[str, Json] = {"schema": _SCHEMA, "kind": type(self).__name__}
         arrays: dict[str, np.ndarray] = {}
         for name in _names(type(self)):

@@ -120,12 +120,9 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
 
 
 def quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
-    """Return a weighted quantile of the responses above zero; 0 if there are none.
+    """Return a weighted quantile of the responses (n, d) above zero; 0 if there are none.
 
-    Args:
-        values: (n, d) responses.
-        weights: (n,) of the images.
-        level: from 0, for which it is 0, to below 1.
+    Each response has the weight (n,) of its image; the level is below 1; for level 0 it is 0.
     """
     image, _ = np.nonzero(values > 0)
     above = values[values > 0]
@@ -260,17 +257,14 @@ def separating(
     nodes, a map's for the best of its nodes, and is adjusted for the number of maps.
 
     Args:
-        first, second: the classes, by name or number.
-        model_or_path, images, labels, layer, maps, at, seed, classes, progress, byte_budget: as for
-            `common_patterns`; images of other classes are left out.
+        first, second: the classes, by name or number; images of other classes are left out.
         samples: most images of the two classes that are used.
         shuffles: of the labels, 19 or more; p-values are 1 / (1 + shuffles) at the least.
+        model_or_path, images, labels, layer, maps, at, seed, classes, progress, byte_budget: as for
+            `common_patterns`, and the errors.
 
     Returns:
         The maps, the most separating first, with examples and hard cases of both classes.
-
-    Raises:
-        ModelError, SettingsError, DataError: as for `common_patterns`.
 
     References:
         [1] Cliff, Psychological Bulletin 114 (1993) 494.

@@ -40,8 +40,7 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
         each, as a share of the variance that the next layers compute, at the time when it goes.
 
     Raises:
-        ModelError: the layer makes no maps of its own.
-        SettingsError: no next layer whose kernel can be fitted.
+        ModelError, SettingsError: the layer makes no maps, or no next layer can be fitted.
     """
     from oip.network.channel_graph import Channels
     from oip.network.surgery import LARGEST, has_patches, inputs_of
@@ -80,15 +79,7 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _FittedKernel:
-    """The kernel of one next layer, fitted to the maps that are left.
-
-    Args:
-        network: the model.
-        reader: the next layer.
-        channels: (inputs,) int: identities on the input axis of its kernel.
-        identities: (m,) int: of the maps that may go.
-        images: (n, h, w, bands).
-    """
+    """The kernel of one next layer, fitted to the maps that are left."""
 
     def __init__(
         self,

@@ -13,8 +13,7 @@ from oip.core.errors import ModelError, SettingsError, expected
 from oip.core.layer_formats import KernelInformation, MapKernels
 from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator
-from oip.mi.estimators.registry import label_estimator
+from oip.mi.estimators.base import Estimator, label_estimator
 from oip.mi.estimators.renyi import Renyi
 from oip.mi.layer_sample import LayerSample, NoFiniteResponses
 from oip.mi.ranking_result import EstimatorRanking

@@ -104,14 +104,7 @@ class LayerSample:
     ) -> LayerSample:
         """Return a sample of all images, without classes; `take` draws from it.
 
-        Args:
-            model_or_path: a Keras model, the path of one, or an `oip.Network`.
-            images: (n, h, w, bands), as the model is fed with them.
-            layer: a name as `oip layers` prints it, `@index`, or a `LayerInfo`.
-            maps: map numbers; all if None.
-            at: the response after its activation, or the block output after the pooling that
-                follows.
-            seed: of whatever is drawn later.
+        Arguments are those of `mi.rank`; the seed is that of whatever is drawn later.
 
         Raises:
             ModelError, SettingsError: an unknown layer or map, another `at`.
@@ -145,15 +138,10 @@ class LayerSample:
     ) -> LayerSample:
         """Check everything and draw the sample: stratified by labels, else at random.
 
-        Args:
-            model_or_path, images, layer, maps, at, seed: as for `of`.
-            labels: (n,) whole numbers, booleans or strings, or one-hot rows.
-            samples: most images that are used, in the shares of their classes.
-            classes: names; label k is shown as `classes[k]`.
-            label_free: labels are not needed: None is allowed.
+        Arguments are those of `mi.rank`; with `label_free`, labels may be None.
 
         Raises:
-            ModelError, SettingsError: an unknown layer or map, another `at`, too few samples.
+            ModelError, SettingsError: as for `of`, or too few samples.
             DataError: images or labels that cannot be used, no labels where they are needed.
         """
         samples = check_whole("samples", samples, validation.FEWEST)
@@ -206,10 +194,7 @@ class LayerSample:
     ) -> Iterator[ResponseBlock]:
         """Yield the responses of the maps, as many maps at a time as the budget allows.
 
-        Args:
-            byte_budget: for the responses of one block.
-            progress: is called with the number of maps done.
-            task: name of the work, for the progress.
+        `progress` is called with the name of the task and the number of maps done.
 
         Raises:
             SettingsError: `block` for a layer that no pooling follows.
@@ -245,9 +230,8 @@ def labeled_subset(
 ) -> ImageSubset:
     """Draw from labeled images, in the shares of their classes; classes seen once are left out.
 
-    Raises:
-        DataError: labels that cannot be used.
-        SettingsError: too few samples for the classes.
+    Raises DataError for labels that cannot be used, SettingsError for too few samples for the
+    classes.
     """
     checked = validation.check_labels(labels, count, classes)
     rows = validation.stratified(checked.codes, samples, seed)
@@ -255,11 +239,7 @@ def labeled_subset(
 
 
 def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:
-    """Draw from images without labels.
-
-    Raises:
-        DataError: fewer than two images.
-    """
+    """Draw from images without labels, two or more."""
     if count < validation.FEWEST:
         raise DataError(expected("images", "two or more", count))
     order = seeds.generator(seed, "samples").permutation(count)
@@ -271,10 +251,7 @@ def output_subset(
 ) -> ImageSubset:
     """Draw from images whose labels are units of the model's output, in the classes' shares.
 
-    Raises:
-        ModelError: the model does not end in classes.
-        DataError: labels that are no units of the model's output.
-        SettingsError: too few samples for the classes.
+    Errors are those of `output_units`, and a SettingsError for too few samples for the classes.
     """
     units = output_units(network, labels, count)
     codes = np.unique(units, return_inverse=True)[1]
@@ -283,16 +260,12 @@ def output_subset(
 
 
 def output_units(network: Network, labels: ArrayLike | None, count: int | None) -> np.ndarray:
-    """Return labels (count,) int as the units of the model's output that stand for the classes.
-
-    Args:
-        network: the model.
-        labels: (count,) whole numbers, or one-hot rows.
-        count: images that they belong to; any number if None.
+    """Return labels (count,) int, whole numbers or one-hot, as the units of the model's output.
 
     Raises:
         ModelError: the model does not end in classes.
-        DataError: labels that are no whole numbers from 0 to the number of the model's classes.
+        DataError: another number of labels (any will do for a count of None), or labels that are no
+            whole numbers from 0 to the number of the model's classes.
     """
     most = max(2, network.class_layer().maps)
     values = validation.label_column("labels", labels)

@@ -54,12 +54,9 @@ class Measurement:
     def estimate(self, null: int | None = 0, draws: int | None = None) -> Estimate:
         """Return the estimate with all that belongs to it.
 
-        Args:
-            null: shuffles for the p-value; the estimator's own number if None.
-            draws: random halves for the interval; the estimator's own number if None.
-
-        Raises:
-            SettingsError: others than whole numbers of 0 or more; more than memory holds.
+        `null` shuffles for the p-value and `draws` random halves for the interval, the estimator's
+        own numbers if None; a SettingsError for other than whole numbers from 0, or more than
+        memory holds.
         """
         estimator, n = self.estimator, sum(self.sizes)
         own = estimator.alone_shuffles

@@ -17,8 +17,14 @@ from oip.core import seeds
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator, LabelEstimator, Quantity, RawEstimate
-from oip.mi.estimators.registry import estimator_of, label_estimator
+from oip.mi.estimators.base import (
+    Estimator,
+    LabelEstimator,
+    Quantity,
+    RawEstimate,
+    estimator_of,
+    label_estimator,
+)
 from oip.mi.measurement import Measurement, Resampled
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (

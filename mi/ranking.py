@@ -10,8 +10,7 @@ import numpy as np
 from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator, LabelEstimator
-from oip.mi.estimators.registry import able, label_estimator
+from oip.mi.estimators.base import Estimator, LabelEstimator, able, label_estimator
 from oip.mi.estimators.results import MapEstimates, join_blocks
 from oip.mi.layer_sample import BYTE_BUDGET, At, LayerSample
 from oip.mi.permutation_test import ENOUGH
@@ -192,16 +191,11 @@ def _unusable(maps: np.ndarray) -> list[str]:
 def summarize_responses(
     values: np.ndarray, size: tuple[int, ...], codes: np.ndarray, classes: int, indices: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return the best images and the histograms of some maps.
+    """Return the best images and the histograms of some maps, from their responses (n, m, d).
 
-    An image excites a map if the spatial mean of the map's response to it is above 0.
-
-    Args:
-        values: (n, m, d) responses.
-        size: nodes along each spatial axis; their product is d.
-        codes: (n,) int, class of each image.
-        classes: their number.
-        indices: (n,) int, of the images among those given by the user.
+    An image excites a map if the spatial mean of the map's response to it is above 0. `size` has
+    the nodes along each spatial axis, `codes` (n,) and `indices` (n,) the class of each image and
+    its index among those given by the user.
 
     Returns:
         The arrays of `ResponsesFile` but `maps`. A map with responses that are not finite has no

@@ -34,12 +34,9 @@ _ROWS = 20
 
 
 def ranks(estimates: MapEstimates, ordered: bool) -> np.ndarray:
-    """Return (m,) int ranks: 1 for the most informative map; equal maps in the order given.
+    """Return (m,) int ranks: 1 for the most informative map; equal maps in their order, NaN last.
 
-    Args:
-        estimates: of the maps of a layer; NaN ranks last.
-        ordered: estimates at their ceiling differ in information. If not, these maps share the
-            first ranks, in the order given.
+    If not `ordered`, maps at their ceiling share the first ranks, in the order given.
     """
     result = np.empty(len(estimates.raw), int)
     order = np.argsort(-_comparable(estimates.raw, estimates, ordered), kind="stable")
@@ -76,13 +73,10 @@ def _comparable(values: np.ndarray, estimates: MapEstimates, ordered: bool) -> n
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Spearman's rank correlation of two values a map; equal values share their mean rank.
+    """Return Spearman's rank correlation of two values (m,); equal values share their mean rank.
 
-    Args:
-        first, second: (m,); maps that are NaN in one of them are left out.
-
-    Returns:
-        -1 to 1; NaN for fewer than three maps, or where one of them is constant.
+    Maps that are NaN in one of them are left out; NaN for fewer than three, or where one is
+    constant.
     """
     return _correlation("spearmanr", first, second)
 
@@ -90,10 +84,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 def kendall(first: np.ndarray, second: np.ndarray) -> float:
     """Return Kendall's tau-b: the share of map pairs in the same order less those in the other.
 
-    Args, Returns: as for `spearman`; ties are allowed for.
-
-    References:
-        M. G. Kendall: The treatment of ties in ranking problems. Biometrika 33 (1945) 239.
+    As `spearman`; ties are allowed for (M. G. Kendall, Biometrika 33 (1945) 239).
     """
     return _correlation("kendalltau", first, second)
 
@@ -162,18 +153,14 @@ class EstimatorRanking:
         estimates: MapEstimates,
         about_input: np.ndarray | None = None,
     ) -> EstimatorRanking:
-        """Return the ranking by an estimator.
-
-        Args:
-            estimator: the estimator.
-            estimates: of all maps of the layer, in nats.
-            about_input: (m,) nats about the input, or None.
-        """
+        """Return the ranking of all maps; `about_input` is (m,) nats, or None."""
         held_out = estimator.abilities.held_out
         saturated = estimates.saturated
         finite = np.isfinite(estimates.raw)
         low, high = rank_intervals(estimates, held_out)
         p_value, class_p = estimates.p_value, estimates.per_class_p
+        if class_p is not None:
+            class_p = adjusted(class_p.ravel()).reshape(class_p.shape)
         return cls(
             estimator=estimator.name,
             name_shown=estimator.name_shown,
@@ -189,9 +176,7 @@ class EstimatorRanking:
             per_class=bits(estimates.per_class),
             per_class_low=_bits(estimates.per_class_low),
             per_class_high=_bits(estimates.per_class_high),
-            per_class_p=(
-                None if class_p is None else adjusted(class_p.ravel()).reshape(class_p.shape)
-            ),
+            per_class_p=class_p,
             class_ceiling=bits(estimates.class_ceiling),
             ceiling=float(bits(np.nanmax(estimates.ceiling))),
             ordered=bool(held_out or saturated[finite].mean() <= _MOST_SATURATED),
@@ -240,29 +225,20 @@ class EstimatorRanking:
         return notices
 
     def map_information(self, row: int, number: int) -> MapInformation:
-        """Return the numbers of one map as `ranking.json` holds them.
-
-        Args:
-            row: of the arrays.
-            number: of the map.
-        """
+        """Return the numbers of one map, a row of the arrays, as `ranking.json` holds them."""
         finite = bool(np.isfinite(self.mi[row]))
 
         def by_class(values: np.ndarray | None) -> list[float | None] | None:
             return None if values is None or not finite else finite_list(values[row])
 
+        names = ("mi", "low", "high", "p_value", "p_adjusted", "raw")
         return MapInformation(
             map=number,
             rank=int(self.rank[row]),
             rank_low=int(self.rank_low[row]),
             rank_high=int(self.rank_high[row]),
-            mi=finite_or_none(self.mi[row]),
-            low=finite_or_none(self.low[row]),
-            high=finite_or_none(self.high[row]),
-            p_value=finite_or_none(self.p_value[row]),
-            p_adjusted=finite_or_none(self.p_adjusted[row]),
+            **{name: finite_or_none(getattr(self, name)[row]) for name in names},
             saturated=bool(self.saturated[row]),
-            raw=finite_or_none(self.raw[row]),
             per_class=by_class(self.per_class),
             per_class_share=by_class(self.class_share),
             per_class_low=by_class(self.per_class_low),
@@ -312,14 +288,12 @@ class Ranking:
     @property
     def agreement(self) -> list[tuple[str, str, float]]:
         """Kendall's tau-b of the orders by every two estimators; NaN where one of them is none."""
-        return [
-            (
-                first.estimator,
-                second.estimator,
-                kendall(first.mi, second.mi) if first.ordered and second.ordered else float("nan"),
-            )
-            for first, second in combinations(self.estimators, 2)
-        ]
+        pairs = []
+        for first, second in combinations(self.estimators, 2):
+            both = first.ordered and second.ordered
+            tau = kendall(first.mi, second.mi) if both else float("nan")
+            pairs.append((first.estimator, second.estimator, tau))
+        return pairs
 
     def by(self, estimator: str) -> EstimatorRanking:
         """Return the ranking by one estimator.
@@ -334,12 +308,7 @@ class Ranking:
         raise SettingsError(expected("estimator of this ranking", names, f"'{estimator}'"))
 
     def to_file(self, key: str = "", data_sha256: str | None = None) -> RankingFile:
-        """Return the content of `ranking.json`.
-
-        Args:
-            key: of all that the ranking depends on.
-            data_sha256: of the images.
-        """
+        """Return the content of `ranking.json`; the key is of all that the ranking depends on."""
         return RankingFile(
             key=key,
             data_sha256=data_sha256,
@@ -352,26 +321,24 @@ class Ranking:
                 Agreement(estimators=[first, second], kendall=finite_or_none(tau))
                 for first, second, tau in self.agreement
             ],
-            estimators=[
-                EstimatorRecord(
-                    estimator=ranking.estimator,
-                    name_shown=ranking.name_shown,
-                    parameters=ranking.parameters,
-                    held_out=ranking.held_out,
-                    samples=self.samples,
-                    split=self.split,
-                    ceiling=ranking.ceiling,
-                    class_ceilings=ranking.class_ceiling.tolist(),
-                    input_ceiling=(None if ranking.input is None else float(np.log2(self.samples))),
-                    saturated_share=ranking.saturated_share,
-                    ordered=ranking.ordered,
-                    notices=ranking.notices,
-                    maps=[
-                        ranking.map_information(row, int(self.maps[row])) for row in ranking.order
-                    ],
-                )
-                for ranking in self.estimators
-            ],
+            estimators=[self._record(ranking) for ranking in self.estimators],
+        )
+
+    def _record(self, ranking: EstimatorRanking) -> EstimatorRecord:
+        return EstimatorRecord(
+            estimator=ranking.estimator,
+            name_shown=ranking.name_shown,
+            parameters=ranking.parameters,
+            held_out=ranking.held_out,
+            samples=self.samples,
+            split=self.split,
+            ceiling=ranking.ceiling,
+            class_ceilings=ranking.class_ceiling.tolist(),
+            input_ceiling=None if ranking.input is None else float(np.log2(self.samples)),
+            saturated_share=ranking.saturated_share,
+            ordered=ranking.ordered,
+            notices=ranking.notices,
+            maps=[ranking.map_information(row, int(self.maps[row])) for row in ranking.order],
         )
 
     def to_dict(self) -> dict[str, Json]:
@@ -425,23 +392,18 @@ class Ranking:
 
     def _repr_html_(self) -> str:
         first = self.estimators[0]
-        rows = [
-            (
-                int(first.rank[row]) if first.ordered else None,
-                int(self.maps[row]),
-                float(first.mi[row]),
-                f"{first.low[row]:.3f} to {first.high[row]:.3f}",
-                f"{first.p_adjusted[row]:.2g}",
-            )
-            for row in first.order[:_ROWS]
-        ]
+        rows = []
+        for row in first.order[:_ROWS]:
+            rank = int(first.rank[row]) if first.ordered else None
+            interval = f"{first.low[row]:.3f} to {first.high[row]:.3f}"
+            p = f"{first.p_adjusted[row]:.2g}"
+            rows.append((rank, int(self.maps[row]), float(first.mi[row]), interval, p))
+        headings = ("rank", "map", "bits", "95 %", "p (adjusted)")
+        texts = (f"{first.name_shown}, of {first.ceiling:.3f} bits", *self.all_notices)
         return html.block(
             self._title,
-            html.paragraph(f"{first.name_shown}, of {first.ceiling:.3f} bits"),
-            *(html.paragraph(text) for text in self.all_notices),
-            html.table(
-                ("rank", "map", "bits", "95 %", "p (adjusted)"), rows, len(self) - len(rows)
-            ),
+            *(html.paragraph(text) for text in texts),
+            html.table(headings, rows, len(self) - len(rows)),
         )
 
 

@@ -135,13 +135,10 @@ class Redundancies:
         return result
 
     def clusters(self, share: float = 0.9) -> list[np.ndarray]:
-        """Return groups of maps that on average share this part of their own values.
+        """Return groups of maps (k,) int that on average share this part of their own values.
 
-        By average linkage. Each group is (k,) int, the largest one first; a map like no other is a
-        group by itself. Pairs that are not known count as sharing nothing.
-
-        Raises:
-            SettingsError: `share` is not above 0 and up to 1.
+        By average linkage, the largest group first; a map like no other is a group by itself. Pairs
+        that are not known count as sharing nothing.
         """
         if not 0 < share <= 1:
             raise SettingsError(expected("share", "above 0, up to 1", share))
@@ -188,11 +185,7 @@ class Redundancies:
         )
 
     def to_file(self, key: str = "") -> RedundancyFile:
-        """Return the content of `redundancy.json`: neighbors, clusters and groups.
-
-        Args:
-            key: of all that the redundancies depend on.
-        """
+        """Return the content of `redundancy.json`: neighbors, clusters and groups."""
         groups = self.together
         about_label = None if self.label is None else self.label.single
         return RedundancyFile(
@@ -326,11 +319,11 @@ def redundancy(
     notices = list(sample.notices)
     if not finite.all():
         notices.append(f"{(~finite).sum()} maps have responses that are not finite, left out.")
-    input_gram, codes = gram_of_input(sample), sample.subset.codes
+    context = _Context(gram_of_input(sample), sample.subset.codes, alpha)
     if alpha == 2:
-        about_input, about_label = pairs_at_two(grams, input_gram, codes)
+        about_input, about_label = pairs_at_two(grams, context.input_gram, context.codes)
     else:
-        about_input, about_label = _spectra(grams, input_gram, codes, alpha, pairs, seed)
+        about_input, about_label = _spectra(grams, context, pairs, seed)
     order = np.argsort(-(about_label or about_input).single, kind="stable")
     return Redundancies(
         layer=sample.layer.name,
@@ -338,7 +331,7 @@ def redundancy(
         maps=sample.maps[finite],
         input=about_input,
         label=about_label,
-        together=_groups(grams, order, input_gram, codes, alpha),
+        together=_groups(grams, order, context),
         parameters={"alpha": alpha, "relative": relative},
         samples=len(sample),
         split=split,
@@ -350,9 +343,7 @@ def redundancy(
 def layer_grams(sample: LayerSample, width: Bandwidth) -> tuple[np.ndarray, np.ndarray]:
     """Return (k, n, n) float32 Gram matrices of the finite maps, and (m,) bool: which these are.
 
-    Raises:
-        SettingsError: more than 2 GiB of them.
-        NoFiniteResponses: no map has finite responses.
+    Raises SettingsError for more than 2 GiB of them, NoFiniteResponses where there is no such map.
     """
     n, maps = len(sample), len(sample.maps)
     if 4 * maps * n * n > _GRAM_BYTES:
@@ -375,15 +366,10 @@ def gram_of_input(sample: LayerSample) -> np.ndarray:
 def pairs_at_two(
     grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray | None
 ) -> tuple[Pairs, Pairs | None]:
-    """Return all pairs about input and label at alpha 2, as in `oip.mi.estimators.renyi`.
+    """Return all pairs about input and label (None without codes) at alpha 2, see `Renyi.pairs`.
 
-    I of two maps is ln(sum A_i^2 A_j^2 B^2 / sum A_i^2 A_j^2) less the same of constant maps, B the
-    Gram matrix of what they are about.
-
-    Args:
-        grams: (m, n, n), 1 on the diagonal.
-        input_gram: (n, n).
-        codes: (n,) int: the label; None for nothing about it.
+    I of two maps is ln(sum A_i^2 A_j^2 B^2 / sum A_i^2 A_j^2) less the same of constant maps, A the
+    Gram matrices (m, n, n) and B that of what they are about.
     """
     maps, n = len(grams), len(input_gram)
     same = np.ones((n, n), bool) if codes is None else codes[:, None] == codes[None, :]
@@ -408,13 +394,29 @@ def pairs_at_two(
     return pairs[0], pairs[1] if codes is not None else None
 
 
+class _Context:
+    """The input and the label of one layer's maps, by their Gram matrices."""
+
+    def __init__(self, input_gram: np.ndarray, codes: np.ndarray | None, alpha: float):
+        self.input_gram, self.codes, self.alpha = input_gram, codes, alpha
+        self._input_entropy = self.entropy(input_gram)
+
+    def entropy(self, matrix: np.ndarray) -> float:
+        """Return S(A)."""
+        return float(matrix_entropy(matrix, self.alpha))
+
+    def informations(self, joint: np.ndarray) -> tuple[float, float]:
+        """Return I(X;T) and I(Y;T) in nats of a Gram matrix of T; the second NaN without labels."""
+        entropy = self.entropy(joint)
+        about_input = self._input_entropy + entropy - self.entropy(joint * self.input_gram)
+        if self.codes is None:
+            return about_input, math.nan
+        label = renyi_label_entropy(self.codes, self.alpha)
+        return about_input, entropy + label - class_entropy(joint, self.codes, self.alpha)
+
+
 def _spectra(
-    grams: np.ndarray,
-    input_gram: np.ndarray,
-    codes: np.ndarray | None,
-    alpha: float,
-    count: int | None,
-    seed: int,
+    grams: np.ndarray, context: _Context, count: int | None, seed: int
 ) -> tuple[Pairs, Pairs | None]:
     """Return pairs at any alpha: the diagonal, and `count` others drawn at random."""
     maps = len(grams)
@@ -422,58 +424,32 @@ def _spectra(
     if count is not None and count < len(rows):
         drawn = seeds.generator(seed, "pairs").permutation(len(rows))[:count]
         rows, columns = rows[drawn], columns[drawn]
-    input_entropy = float(matrix_entropy(input_gram, alpha))
-
-    def both(joint: np.ndarray) -> tuple[float, float]:
-        return _informations(joint, input_gram, input_entropy, codes, alpha)
 
     def of_pair(pair: tuple[int, int]) -> tuple[float, float]:
-        return both(grams[pair[0]] * grams[pair[1]].astype(np.float64))
+        return context.informations(grams[pair[0]] * grams[pair[1]].astype(np.float64))
 
-    single = np.array(thread_map(lambda matrix: both(matrix.astype(np.float64)), grams))
+    alone = thread_map(lambda matrix: context.informations(matrix.astype(np.float64)), grams)
+    single = np.array(alone)
     pairs = [*zip(range(maps), range(maps), strict=True), *zip(rows, columns, strict=True)]
     joint = np.full((2, maps, maps), np.nan)
     for (row, column), values in zip(pairs, thread_map(of_pair, pairs), strict=True):
         joint[:, row, column] = joint[:, column, row] = values
     about_input = Pairs(single[:, 0], joint[0])
-    return about_input, None if codes is None else Pairs(single[:, 1], joint[1])
+    return about_input, None if context.codes is None else Pairs(single[:, 1], joint[1])
 
 
-def _informations(
-    joint: np.ndarray,
-    input_gram: np.ndarray,
-    input_entropy: float,
-    codes: np.ndarray | None,
-    alpha: float,
-) -> tuple[float, float]:
-    """Return I(X;T) and I(Y;T) in nats of a Gram matrix of T; the second is NaN without labels."""
-    entropy = float(matrix_entropy(joint, alpha))
-    about_input = input_entropy + entropy - float(matrix_entropy(joint * input_gram, alpha))
-    if codes is None:
-        return about_input, math.nan
-    label = renyi_label_entropy(codes, alpha)
-    return about_input, entropy + label - class_entropy(joint, codes, alpha)
-
-
-def _groups(
-    grams: np.ndarray,
-    order: np.ndarray,
-    input_gram: np.ndarray,
-    codes: np.ndarray | None,
-    alpha: float,
-) -> GroupInformation:
+def _groups(grams: np.ndarray, order: np.ndarray, context: _Context) -> GroupInformation:
     """Return the information of the first 1, 2, 4, ... and all maps in an order of rows."""
     maps = len(order)
     sizes = sorted({min(2**power, maps) for power in range(maps.bit_length() + 1)})
-    input_entropy = float(matrix_entropy(input_gram, alpha))
-    joint = np.ones(input_gram.shape)
+    joint = np.ones(context.input_gram.shape)
     values, shares, done = [], [], 0
     for size in sizes:
         for row in order[done:size]:
             joint *= grams[row]
         done = size
-        values.append(_informations(joint, input_gram, input_entropy, codes, alpha))
-        shares.append(float(matrix_entropy(joint, alpha)) / math.log(len(input_gram)))
+        values.append(context.informations(joint))
+        shares.append(context.entropy(joint) / math.log(len(joint)))
     result = bits(np.array(values))
-    label = None if codes is None else result[:, 1]
+    label = None if context.codes is None else result[:, 1]
     return GroupInformation(np.array(sizes), result[:, 0], label, np.array(shares))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +15,8 @@ from oip.core.units import finite_or_none, three_best
 from oip.mi.ablation import changed_response
 from oip.mi.backend import thread_map
 from oip.mi.elimination import eliminated
-from oip.mi.estimators.base import Estimator, LabelEstimator
-from oip.mi.estimators.gram import Bandwidth
-from oip.mi.estimators.registry import label_estimator
+from oip.mi.estimators.base import Estimator, LabelEstimator, label_estimator
+from oip.mi.estimators.gram import Bandwidth, cut
 from oip.mi.estimators.renyi import Pairs, class_entropy, matrix_entropy, renyi_label_entropy
 from oip.mi.estimators.results import SATURATED
 from oip.mi.layer_sample import At, LayerSample, output_units
@@ -80,13 +79,7 @@ class Selection:
         return self.scores[np.searchsorted(self.maps, self.order)]
 
     def keep(self, share: float) -> np.ndarray:
-        """Return the sorted numbers of the maps to keep, one at least.
-
-        Args:
-            share: of the maps, above 0 and up to 1.
-
-        Raises:
-            SettingsError: another share.
+        """Return the sorted numbers of the maps to keep, a share above 0 and up to 1; one at least.
 
         Example:
             >>> selection.keep(0.5)  # doctest: +SKIP
@@ -229,16 +222,11 @@ class SelectionSize:
     """(m,) int: rows; the chosen ones first, then the others by what they know alone."""
     scores: np.ndarray
     """(m,): in nats; of `cmi` I(T_i; Y | the maps before it), 0 for maps that were not tried."""
-    p_values: np.ndarray
-    """p-values of the maps that were tried, in their order."""
-    width: int | None
+    p_values: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """Of the maps that were tried, in their order."""
+    width: int | None = None
     """Maps that each add something; None where no conclusion can be drawn."""
-    notices: tuple[str, ...]
-
-    @classmethod
-    def of(cls, order: np.ndarray, scores: np.ndarray) -> SelectionSize:
-        """Return an order that does not say how many maps are enough."""
-        return cls(order, scores, np.empty(0), None, ())
+    notices: tuple[str, ...] = ()
 
 
 def _by_grams(
@@ -250,10 +238,10 @@ def _by_grams(
         return conditional_width(grams, codes, alpha, sample.seed)
     about_input, about_label = pairs_at_two(grams, gram_of_input(sample), codes)
     if method == "mrmr" and about_label is not None:
-        return SelectionSize.of(*relevance_less_redundancy(about_label))
+        return SelectionSize(*relevance_less_redundancy(about_label))
     relevance = (about_label or about_input).single
     scores = beta * relevance - about_input.single
-    return SelectionSize.of(np.argsort(-scores, kind="stable"), scores)
+    return SelectionSize(np.argsort(-scores, kind="stable"), scores)
 
 
 def relevance_less_redundancy(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
@@ -263,10 +251,8 @@ def relevance_less_redundancy(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     redundancy less synergy with them about the label.
 
     References:
-        H. Peng, F. Long, C. Ding: Feature selection based on mutual information: criteria of
-        max-dependency, max-relevance, and min-redundancy. IEEE TPAMI 27 (2005) 1226. With synergy
-        it is the criterion of H. Yang, J. Moody: Data visualization and feature selection. NIPS
-        1999.
+        H. Peng, F. Long, C. Ding: Feature selection based on mutual information. IEEE TPAMI 27
+        (2005) 1226. With synergy it is the criterion of H. Yang, J. Moody, NIPS 1999.
     """
     relevance, shared = pairs.single, pairs.redundancy
     scores = np.zeros(len(relevance))
@@ -300,14 +286,6 @@ def conditional_width(
     the maps know. The product with a copy is a narrower kernel, so that a copy may seem to add a
     little where one kernel blurs the classes.
 
-    Args:
-        grams: (m, n, n), 1 on the diagonal.
-        codes: (n,) int: the label.
-        alpha: of the entropies; 2 needs no eigenvalues.
-        seed: of the permutations.
-        level: p-value up to which a map adds something.
-        shuffles: permutations of each map.
-
     References:
         S. Yu, J. C. Principe: Simple stopping criteria for information theoretic feature selection.
         Entropy 21 (2019) 99. S. Yu et al.: IEEE TNNLS 32 (2021) 435, algorithm 1.
@@ -328,7 +306,7 @@ def conditional_width(
     notices: tuple[str, ...] = ()
     left = list(range(len(grams)))
     while left:
-        values = _with_each(measured, chosen, grams, left)
+        values = thread_map(lambda row, chosen=chosen: measured(chosen * grams[row]), left)
         best = int(np.argmax([information for _, information in values]))
         row, (entropy, information) = left[best], values[best]
         if entropy >= SATURATED * math.log(n):
@@ -340,8 +318,11 @@ def conditional_width(
             break
         draw = seeds.generator(seed, "null", len(order))
         orders = [draw.permutation(n) for _ in range(shuffles)]
-        null = _with_permuted(measured, chosen, grams[row], orders)
-        p = (1 + int(np.sum(null >= information - 1e-12))) / (1 + shuffles)
+        null = thread_map(
+            lambda order, chosen=chosen, row=row: measured(chosen * cut(grams[row], order))[1],
+            orders,
+        )
+        p = (1 + int(np.sum(np.array(null) >= information - 1e-12))) / (1 + shuffles)
         scores[row] = information - before
         p_values.append(p)
         if p > level:
@@ -355,26 +336,6 @@ def conditional_width(
         width = len(order)
     rest = sorted(left, key=lambda row: -alone[row])
     return SelectionSize(np.array(order + rest), scores, np.array(p_values), width, notices)
-
-
-Measure = Callable[[np.ndarray], tuple[float, float]]
-"""Gram matrix -> entropy and information about the label."""
-
-
-def _with_each(
-    measure: Measure, chosen: np.ndarray, grams: np.ndarray, rows: list[int]
-) -> list[tuple[float, float]]:
-    """Measure the chosen maps together with each of some others."""
-    return thread_map(lambda row: measure(chosen * grams[row]), rows)
-
-
-def _with_permuted(
-    measure: Measure, chosen: np.ndarray, gram: np.ndarray, orders: list[np.ndarray]
-) -> np.ndarray:
-    """Return (shuffles,): I of the chosen maps with one whose samples are in other orders."""
-    return np.array(
-        thread_map(lambda order: measure(chosen * gram[np.ix_(order, order)])[1], orders)
-    )
 
 
 def _scores(
@@ -419,9 +380,6 @@ def mean_response(sample: LayerSample) -> np.ndarray:
 def kernel_size(sample: LayerSample) -> np.ndarray:
     """Return (m,) sums of the absolute weights of a map's kernels.
 
-    Raises:
-        ModelError: the layer makes no maps of its own.
-
     References:
         H. Li et al.: Pruning filters for efficient ConvNets. ICLR 2017.
     """
@@ -439,15 +397,8 @@ def kernel_size(sample: LayerSample) -> np.ndarray:
 def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
     """Return (m,) |response x gradient of the loss|, summed over nodes, mean over images.
 
-    To first order it is the change of the loss when the map is silenced for one image.
-
-    Args:
-        sample: with labels.
-        labels: of all images that were given; units of the model's output.
-
-    Raises:
-        DataError: labels that are no units of the model's output.
-        ModelError: the model does not end in classes, or the layer is its output.
+    To first order it is the change of the loss when the map is silenced for one image. Labels are
+    units of the model's output, of all images given.
 
     References:
         P. Molchanov et al.: Pruning convolutional neural networks for resource efficient inference.

@@ -63,15 +63,11 @@ class Labels:
 
 
 def check_side(name: str, values: ArrayLike, discrete: bool | None, labels_first: bool) -> Side:
-    """Return numbers or a label, whichever the values are.
+    """Return numbers or a label, whichever the values are; `name` is that of the argument.
 
-    Args:
-        name: of the argument, for messages.
-        values: (n,) or (n, d) numbers, (n,) whole numbers, booleans or names, one-hot rows.
-        discrete: True takes any values as a label, False takes numbers as numbers, None decides:
-            names are a label; whole numbers, booleans and one-hot rows are one if `labels_first`;
-            all else is numbers.
-        labels_first: see `discrete`.
+    `discrete` True takes any values as a label, False takes numbers as numbers. None decides: names
+    are a label; whole numbers, booleans and one-hot rows are one if `labels_first`; all else is
+    numbers.
 
     Raises:
         DataError: values that are neither.
@@ -87,12 +83,7 @@ def check_side(name: str, values: ArrayLike, discrete: bool | None, labels_first
 
 
 def check_numbers(name: str, values: ArrayLike, least: int = FEWEST) -> np.ndarray:
-    """Return numbers as (n, d) float64.
-
-    Args:
-        name: of the argument, for messages.
-        values: (n,) or (n, d) numbers or booleans.
-        least: samples.
+    """Return numbers or booleans (n,) or (n, d) as (n, d) float64.
 
     Raises:
         DataError: no numbers, NaN, infinity, another shape, no column, too few samples, numbers
@@ -140,14 +131,8 @@ def check_codes(
 ) -> np.ndarray:
     """Return a label as codes (n,) int, 0 to classes - 1, in the order of the sorted values.
 
-    Args:
-        name: of the argument, for messages.
-        labels: (n,) whole numbers, booleans or names, (n, 1) of them, or one-hot rows.
-        count: samples that it belongs to; any number if None.
-        discrete: take floats as names, too.
-
     Raises:
-        DataError: another length, fewer than two samples, or values that are no label.
+        DataError: another length than `count`, one sample, or what `label_column` refuses.
     """
     values = label_column(name, labels, discrete)
     if count is not None:
@@ -159,8 +144,7 @@ def check_codes(
 def checked_maps(responses: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return responses (n, m, d) and codes (n,) of their label.
 
-    Raises:
-        DataError: responses or labels that cannot be used; one of several classes is seen once.
+    A DataError also where one of several classes is seen once.
     """
     values = check_responses(responses)
     codes = check_codes("labels", labels, len(values))
@@ -220,14 +204,10 @@ def check_labels(
     often = counts > 1
     kept = np.flatnonzero(often[codes])
     if often.sum() < 2 or len(kept) < FEWEST_LABELS:
-        raise DataError(
-            expected(
-                "labels",
-                f"two classes seen more than once, in {FEWEST_LABELS} samples or more",
-                f"{len(distinct)} different labels for {count} samples",
-                "Labels that hardly repeat are no classes.",
-            )
-        )
+        text = f"two classes seen more than once, in {FEWEST_LABELS} samples or more"
+        received = f"{len(distinct)} different labels for {count} samples"
+        hint = "Labels that hardly repeat are no classes."
+        raise DataError(expected("labels", text, received, hint))
     notices = ()
     rare = distinct[~often]
     if rare.size:
@@ -248,27 +228,18 @@ def _names(values: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]
 
 
 def stratified(codes: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Draw a subsample with the same shares of the classes, and at least two samples of each.
+    """Return the sorted rows of a subsample with the same shares of the classes.
 
-    Args:
-        codes: (n,) int.
-        size: of the subsample.
-        seed: 0 or more.
-
-    Returns:
-        (size,) int: sorted indices; all indices where there are no more samples than that.
-
-    Raises:
-        SettingsError: fewer than two samples a class.
+    Two of each class or more; all rows where there are no more than `size`. A SettingsError says
+    that there are fewer than two samples a class.
     """
     if len(codes) <= size:
         return np.arange(len(codes))
     counts = np.bincount(codes)
     least = max(FEWEST_LABELS, 2 * len(counts))
     if size < least:
-        raise SettingsError(
-            expected("samples", f"at least {least} for {len(counts)} classes", size)
-        )
+        text = f"at least {least} for {len(counts)} classes"
+        raise SettingsError(expected("samples", text, size))
     share = counts * size / len(codes)
     take = np.maximum(np.floor(share).astype(int), np.minimum(counts, 2))
     while take.sum() != size:
@@ -304,6 +275,12 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
     return np.eye(codes.max() + 1)[codes]
 
 
+def check_varied(name: str, x: np.ndarray) -> None:
+    """Raise a DataError for a constant coordinate of x (n, d)."""
+    if not np.ptp(x, axis=0).all():
+        raise DataError(expected(name, "coordinates that vary", "a constant one"))
+
+
 def tied_share(x: np.ndarray) -> float:
     """Return the largest share, over the columns of x (n, d), of values that occur before."""
     ordered = np.sort(x, axis=0)
@@ -313,10 +290,8 @@ def tied_share(x: np.ndarray) -> float:
 def label_column(name: str, labels: ArrayLike | None, discrete: bool = False) -> np.ndarray:
     """Return labels as (n,) numbers, booleans or text: one value a sample.
 
-    Args:
-        name: of the argument, for messages.
-        labels: (n,) whole numbers, booleans or names, (n, 1) of them, or one-hot rows.
-        discrete: take floats as names, too.
+    They are (n,) whole numbers, booleans or names, (n, 1) of them, or one-hot rows; if `discrete`,
+    floats are names, too.
 
     Raises:
         DataError: none, objects, masked values, rows of different lengths, NaN or infinity;

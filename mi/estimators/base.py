@@ -1,21 +1,24 @@
-"""The interface of estimators of information: one method for each quantity.
+"""The interface of estimators of information, and the table of those that there are.
 
-An estimator is a frozen dataclass of its settings. It defines the methods of those quantities that
-it can estimate; `abilities` lists them. Everything inside is in nats.
+An estimator is a frozen dataclass of its settings, with a method for each quantity that it can
+estimate; `abilities` lists these. Everything inside is in nats.
 """
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from oip.core import seeds
-from oip.core.checks import check_drawn, check_whole
+from oip.core.checks import check_drawn, check_whole, python_number
+from oip.core.errors import SettingsError, did_you_mean, expected
 from oip.core.records import Parameters
+from oip.core.warnings import notice
 from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import joint_null
@@ -46,6 +49,54 @@ class Abilities:
     """A bound from held-out predictions: at its ceiling it is knowledge, not saturation."""
     cheap_null: bool = False
     """A thousand shuffles cost little, so that every map of a ranking has a null of its own."""
+
+
+class Entry(NamedTuple):
+    """A row of the table."""
+
+    location: str
+    """Module and class, which is imported when it is used."""
+    abilities: Abilities
+
+
+def _entry(location: str, *quantities: Quantity, **kinds: bool) -> Entry:
+    return Entry(location, Abilities(frozenset(quantities), **kinds))
+
+
+_LABEL, _PAIR, _CONDITIONAL = "label_information", "information", "conditional_information"
+_NUMBERS = (_LABEL, _PAIR, _CONDITIONAL, "entropy", "total_correlation", "divergence")
+_LABELS = ("discrete_information", "label_entropy", "input_information")
+
+TABLE = {
+    "decoder": _entry("held_out.Decoder", _LABEL, held_out=True, cheap_null=True),
+    "predictive": _entry("held_out.Predictive", _LABEL, held_out=True, cheap_null=True),
+    "kde": _entry("kde.Kde", _LABEL, "entropy", "input_information"),
+    "binning": _entry("binning.Binning", *_NUMBERS, *_LABELS, cheap_null=True),
+    "ksg": _entry("knn.Ksg", *_NUMBERS),
+    "gaussian": _entry("gaussian.Gaussian", *_NUMBERS),
+    "vme": _entry("von_mises.Vme", *_NUMBERS),
+    "rbig": _entry(
+        "rbig.Rbig", _LABEL, _PAIR, "entropy", "total_correlation", "negentropy", "divergence"
+    ),
+    "renyi": _entry(
+        "renyi.Renyi",
+        *(_LABEL, _PAIR, _CONDITIONAL, "conditional_label_information"),
+        *("entropy", "total_correlation", *_LABELS),
+    ),
+    "dse": _entry("diffusion.Dse", "entropy", "input_information"),
+    "dsmi": _entry("diffusion.Dsmi", _LABEL, _PAIR),
+    # SMILE may be too large, and InfoNCE has a ceiling of its own: neither counts as a bound.
+    "mine": _entry("neural.Mine", _LABEL, _PAIR, held_out=True),
+    "smile": _entry("neural.Smile", _LABEL, _PAIR),
+    "infonce": _entry("neural.InfoNce", _LABEL, _PAIR),
+    "nwj": _entry("neural.Nwj", _LABEL, _PAIR, held_out=True),
+}
+"""Name -> entry, in the order in which estimators are listed."""
+
+NAMES = tuple(TABLE)
+
+FORMER_NAMES = {"standardise": "standardize", "normalisation": "normalization"}
+"""Parameters that were renamed; the former name is accepted with a notice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +133,12 @@ class Estimator(ABC):
     if None."""
     resamples: ClassVar[int] = 40
     """Default random halves of an interval; 0: no interval."""
+
+    def __init_subclass__(cls) -> None:
+        """Take the abilities from the table, where the class is in it."""
+        super().__init_subclass__()
+        if cls.__dict__.get("name") in TABLE:
+            cls.abilities = TABLE[cls.name].abilities
 
     @property
     def parameters(self) -> Parameters:
@@ -146,7 +203,10 @@ class Estimator(ABC):
         self._refuse("I(X;Y|Z) of a label, given numbers")
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Estimate H(X) of numbers x (n, d), float64 and finite."""
+        """Estimate H(X) of numbers x (n, d), float64 and finite.
+
+        A DataError says that a coordinate is constant where that makes it minus infinity.
+        """
         self._refuse("the entropy")
 
     def label_entropy(self, codes: np.ndarray, seed: int) -> RawEstimate:
@@ -254,3 +314,82 @@ class LabelEstimator(Estimator):
     @abstractmethod
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """Return the estimates of `over_maps` for checked input."""
+
+
+def estimator_class(name: str) -> type[Estimator]:
+    """Return the class of the estimator of a name; a SettingsError lists the available ones."""
+    if not isinstance(name, str) or name not in TABLE:
+        received = f"'{name}'" if isinstance(name, str) else name
+        hint = did_you_mean(str(name), NAMES)
+        raise SettingsError(expected("estimator", " or ".join(NAMES), received, hint))
+    module, _, member = TABLE[name].location.partition(".")
+    return getattr(importlib.import_module(f"oip.mi.estimators.{module}"), member)
+
+
+def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
+    """Return the estimator of a name with its parameters; an estimator is returned as it is.
+
+    Args:
+        name: as `oip estimate --help` lists them, or an estimator.
+        parameters: of the estimator, numbers of Python or of NumPy; the others have the defaults of
+            its class.
+
+    Returns:
+        The estimator: frozen settings, and a method for each quantity that it can estimate. Its
+        methods take checked arrays and return bare values; `mi.mutual_information` and the others
+        take it as `estimator=` and add interval, p-value and notices.
+
+    Raises:
+        SettingsError: an unknown name or parameter, or a value that is not allowed; the message
+            lists what is.
+
+    Example:
+        >>> import numpy as np
+        >>> from oip import mi
+        >>> ksg = mi.estimator("ksg", k=5)
+        >>> ksg.k, mi.mutual_information(np.arange(50.0), np.arange(50.0) ** 2, ksg).estimator
+        (5, 'ksg')
+    """
+    if isinstance(name, Estimator):
+        if parameters:
+            raise SettingsError(
+                expected("estimator", "a name with parameters, or an estimator", "both")
+            )
+        return name
+    kind = estimator_class(name)
+    for former in set(parameters) & set(FORMER_NAMES):
+        notice(f"The parameter '{former}' is now called '{FORMER_NAMES[former]}'.")
+        parameters[FORMER_NAMES[former]] = parameters.pop(former)
+    available = [field.name for field in fields(kind)]
+    for parameter in parameters:
+        if parameter not in available:
+            listed = ", ".join(available) or "none"
+            raise SettingsError(expected(f"parameter of '{kind.name}'", listed, f"'{parameter}'"))
+    return kind(**{name: python_number(value) for name, value in parameters.items()})
+
+
+def able(quantity: Quantity) -> list[str]:
+    """Return the names of the estimators that can estimate a quantity."""
+    return [name for name, entry in TABLE.items() if quantity in entry.abilities.quantities]
+
+
+def estimator_of(
+    description: str, quantity: Quantity, name: str | Estimator, parameters: dict[str, Any]
+) -> Estimator:
+    """Return the estimator of a name with its parameters, if it can estimate a quantity.
+
+    A SettingsError for an unknown name or parameter, or for an estimator that cannot, lists those
+    that can; `description` is its name of the quantity.
+    """
+    result = estimator(name, **parameters)
+    if not result.can(quantity):
+        listed = ", ".join(able(quantity))
+        raise SettingsError(expected(f"estimator of {description}", listed, f"'{result.name}'"))
+    return result
+
+
+def label_estimator(
+    name: str | Estimator, description: str = "information about a label", /, **parameters: Any
+) -> LabelEstimator:
+    """Return `estimator_of` for the information about a label."""
+    return cast(LabelEstimator, estimator_of(description, "label_information", name, parameters))

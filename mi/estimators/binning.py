@@ -12,8 +12,7 @@ from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.core.errors import SettingsError, expected
 from oip.core.records import Parameters
 from oip.core.units import bits
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 
@@ -67,7 +66,6 @@ class Binning(LabelEstimator):
 
     name: ClassVar[str] = "binning"
     name_shown: ClassVar[str] = "mutual information (binned)"
-    abilities: ClassVar[Abilities] = TABLE["binning"].abilities
     shuffles: ClassVar[int] = 1000
 
     by: Literal["quantile", "width", "range"] = "quantile"

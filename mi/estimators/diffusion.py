@@ -12,13 +12,12 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.core.records import Parameters
-from oip.mi.backend import eigenvalues, thread_map
-from oip.mi.estimators.base import Abilities, Estimator, LabelEstimator, RawEstimate
+from oip.mi.backend import eigenvalues
+from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import Bandwidth, cut, gram, matrix_bytes
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.renyi import cached_entropies, spectral_entropy
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
-from oip.mi.resampling import Prepared, over_prepared, shuffled
+from oip.mi.resampling import Prepared, joint_null, over_prepared
 from oip.mi.validation import label_entropy
 
 Normalization = Literal["symmetric", "row"]
@@ -130,7 +129,6 @@ class Dse(_Diffusion):
 
     name: ClassVar[str] = "dse"
     name_shown: ClassVar[str] = "diffusion spectral entropy"
-    abilities: ClassVar[Abilities] = TABLE["dse"].abilities
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return S of the diffusion matrix; at most ln n."""
@@ -177,7 +175,6 @@ class Dsmi(_Diffusion, LabelEstimator):
 
     name: ClassVar[str] = "dsmi"
     name_shown: ClassVar[str] = "diffusion spectral mutual information"
-    abilities: ClassVar[Abilities] = TABLE["dsmi"].abilities
     shuffles: ClassVar[int] = 100
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
@@ -210,12 +207,9 @@ class Dsmi(_Diffusion, LabelEstimator):
         prepared = self._prepared(x, seed)
         if prepared is None:
             return np.zeros(shuffles)
-        return np.array(
-            thread_map(
-                lambda labels: prepared.information(labels, None),
-                shuffled(codes, seed, shuffles),
-                self.working_bytes(len(x)),
-            )
+        memory = self.working_bytes(len(x))
+        return joint_null(
+            lambda labels: prepared.information(labels, None), codes, shuffles, seed, memory
         )
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:

@@ -12,9 +12,8 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 
@@ -154,7 +153,6 @@ class Gaussian(LabelEstimator):
 
     name: ClassVar[str] = "gaussian"
     name_shown: ClassVar[str] = "mutual information (Gaussian)"
-    abilities: ClassVar[Abilities] = TABLE["gaussian"].abilities
 
     components: int = 8
     """Most principal components of responses, for information about a label."""
@@ -201,13 +199,8 @@ class Gaussian(LabelEstimator):
         )
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Return 1/2 ln det(2 pi e S).
-
-        Raises:
-            DataError: a constant coordinate, whose entropy is minus infinity; too few samples.
-        """
-        if varied(x).shape[1] < x.shape[1]:
-            raise DataError(expected("gaussian: x", "coordinates that vary", "a constant one"))
+        """Return 1/2 ln det(2 pi e S)."""
+        _check_varied("x", x)
         return RawEstimate(
             0.5 * x.shape[1] * (math.log(2 * math.pi) + 1) + 0.5 * log_determinant(x)
         )
@@ -228,10 +221,7 @@ class Gaussian(LabelEstimator):
         1/2 [tr(S_y^-1 S_x) + (m_y - m_x)' S_y^-1 (m_y - m_x) - d + ln|S_y| - ln|S_x|].
         """
         for name, side in (("x", x), ("y", y)):
-            if varied(side).shape[1] < side.shape[1]:
-                raise DataError(
-                    expected(f"gaussian: {name}", "coordinates that vary", "a constant one")
-                )
+            _check_varied(name, side)
         d = x.shape[1]
         logs = log_determinant(y) - log_determinant(x)
         first, second = np.atleast_2d(np.cov(x.T)), np.atleast_2d(np.cov(y.T))
@@ -243,6 +233,11 @@ class Gaussian(LabelEstimator):
         distance = away @ solved[:, d] - shrunk * np.trace(np.linalg.solve(second, first)) / len(x)
         distance -= d / len(y)
         return RawEstimate(0.5 * float(trace + distance - d + logs))
+
+
+def _check_varied(name: str, x: np.ndarray) -> None:
+    if varied(x).shape[1] < x.shape[1]:
+        raise DataError(expected(f"gaussian: {name}", "coordinates that vary", "a constant one"))
 
 
 def _sum(*terms: tuple[int, Sequence[np.ndarray]]) -> float:

@@ -15,13 +15,12 @@ from oip.core.checks import check_whole
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.base import Abilities, LabelEstimator
+from oip.mi.estimators.base import LabelEstimator
 from oip.mi.estimators.gram import (
     median_squared_distance,
     principal_components,
     squared_distances,
 )
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates, quantile_ends
 from oip.mi.validation import class_entropies, label_entropy
 
@@ -279,7 +278,6 @@ class Decoder(HeldOut):
     """
 
     name: ClassVar[str] = "decoder"
-    abilities: ClassVar[Abilities] = TABLE["decoder"].abilities
 
     components: int = 100
     """Most principal components of the response."""
@@ -395,7 +393,6 @@ class Predictive(HeldOut):
     """
 
     name: ClassVar[str] = "predictive"
-    abilities: ClassVar[Abilities] = TABLE["predictive"].abilities
 
     components: int = 60
     """Most principal components of the response."""

@@ -15,9 +15,8 @@ from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import SettingsError, expected
 from oip.core.records import Parameters
 from oip.mi.backend import matmul, thread_map
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import (
     SATURATED,
     LabelledResponses,
@@ -308,7 +307,6 @@ class Kde(LabelEstimator):
 
     name: ClassVar[str] = "kde"
     name_shown: ClassVar[str] = "mutual information (kernel estimate)"
-    abilities: ClassVar[Abilities] = TABLE["kde"].abilities
     shuffles: ClassVar[int] = 200
 
     relative: float = 0.1

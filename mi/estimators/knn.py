@@ -11,13 +11,12 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_flag, check_whole
-from oip.core.errors import DataError, SettingsError, expected
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.core.errors import SettingsError, expected
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Information, Prepared, over_prepared
-from oip.mi.validation import TIED, tied_share
+from oip.mi.validation import TIED, check_varied, tied_share
 
 MOST_DIMENSIONS = 20
 """Above it neighbors are all equally far, and estimates far too small."""
@@ -82,7 +81,6 @@ class Ksg(LabelEstimator):
 
     name: ClassVar[str] = "ksg"
     name_shown: ClassVar[str] = "mutual information (nearest neighbours)"
-    abilities: ClassVar[Abilities] = TABLE["ksg"].abilities
     map_draws: ClassVar[int] = 100
 
     k: int = 3
@@ -187,17 +185,12 @@ class Ksg(LabelEstimator):
         return RawEstimate(float(nats), notices=notices)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Estimate H(X) as Kozachenko and Leonenko do, in the units of x.
-
-        Raises:
-            DataError: a constant coordinate, whose entropy is minus infinity.
-        """
+        """Estimate H(X) as Kozachenko and Leonenko do, in the units of x."""
         from scipy.special import digamma
 
         n, d = x.shape
         self._check_k(n)
-        if not np.ptp(x, axis=0).all():
-            raise DataError(expected("ksg: x", "coordinates that vary", "a constant one"))
+        check_varied("ksg: x", x)
         scale = x.std(axis=0) if self.standardize else np.ones(d)
         radius, _ = nearest(self._ready(x, seed), self.k)
         nats = digamma(n) - digamma(self.k) + d * np.log(2 * radius).mean() + np.log(scale).sum()

@@ -19,8 +19,7 @@ from oip.core import seeds
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import DataError, expected
 from oip.mi.backend import MEMORY_BUDGET
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
-from oip.mi.estimators.registry import TABLE
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 from oip.mi.validation import one_hot
@@ -361,7 +360,6 @@ class Mine(_Neural):
 
     name: ClassVar[str] = "mine"
     name_shown: ClassVar[str] = "mutual information (MINE)"
-    abilities: ClassVar[Abilities] = TABLE["mine"].abilities
 
     average: float = 0.9
     """Share of the moving average that a step keeps."""
@@ -402,7 +400,6 @@ class Smile(_Neural):
 
     name: ClassVar[str] = "smile"
     name_shown: ClassVar[str] = "mutual information (SMILE)"
-    abilities: ClassVar[Abilities] = TABLE["smile"].abilities
 
     tau: float = 5.0
     """Clip of the scores under the logarithm."""
@@ -444,7 +441,6 @@ class InfoNce(_Neural):
 
     name: ClassVar[str] = "infonce"
     name_shown: ClassVar[str] = "mutual information (InfoNCE)"
-    abilities: ClassVar[Abilities] = TABLE["infonce"].abilities
 
     def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return infonce_objective(scores), state
@@ -490,7 +486,6 @@ class Nwj(_Neural):
 
     name: ClassVar[str] = "nwj"
     name_shown: ClassVar[str] = "mutual information (NWJ)"
-    abilities: ClassVar[Abilities] = TABLE["nwj"].abilities
 
     def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return nwj_objective(scores), state

@@ -14,7 +14,7 @@ from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.density_destructor import (
     PATIENCE,
     ROTATIONS,
@@ -26,10 +26,9 @@ from oip.mi.estimators.density_destructor import (
     sorted_entropies,
 )
 from oip.mi.estimators.gram import principal_components
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
-from oip.mi.validation import TIED, check_numbers, tied_share
+from oip.mi.validation import TIED, check_numbers, check_varied, tied_share
 
 _MOST_LAYERS = 1000
 _LAYERS_A_COLUMN = 15
@@ -111,7 +110,6 @@ class Rbig(LabelEstimator):
 
     name: ClassVar[str] = "rbig"
     name_shown: ClassVar[str] = "mutual information (Gaussianization)"
-    abilities: ClassVar[Abilities] = TABLE["rbig"].abilities
     shuffles: ClassVar[int] = 0
     alone_shuffles: ClassVar[int | None] = 19
     resamples: ClassVar[int] = 20
@@ -167,12 +165,8 @@ class Rbig(LabelEstimator):
         return chance[:shuffles] - chance[: self.permutations].mean()
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Return sum_d H(X_d) - T(X).
-
-        Raises:
-            DataError: a constant coordinate, whose entropy is minus infinity.
-        """
-        _check_varied("x", x)
+        """Return sum_d H(X_d) - T(X)."""
+        check_varied("rbig: x", x)
         total = self._total(x, None, seed)
         return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=total.notices)
 
@@ -194,7 +188,7 @@ class Rbig(LabelEstimator):
             0.4
         """
         values = check_numbers("x", x)
-        _check_varied("x", values)
+        check_varied("rbig: x", values)
         d = values.shape[1]
         sign, log_determinant = np.linalg.slogdet(np.atleast_2d(np.cov(values.T)))
         if sign <= 0:
@@ -208,9 +202,9 @@ class Rbig(LabelEstimator):
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return T(G(X)) + sum_d KL(G(X)_d || N(0, 1)) with G fitted to y."""
-        _check_varied("y", y)
+        check_varied("rbig: y", y)
         mapped = self._destructor(self._block_layers(len(y)), seed).fit(y).transform(x)
-        _check_varied("x", mapped)
+        check_varied("rbig: x", mapped)
         total = self._total(mapped, self._block_layers(len(x)), seed)
         return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=total.notices)
 
@@ -376,8 +370,3 @@ def _entropies(x: np.ndarray) -> np.ndarray:
 
 def _varied(x: np.ndarray) -> np.ndarray:
     return x[:, np.ptp(x, axis=0) > 0]
-
-
-def _check_varied(name: str, x: np.ndarray) -> None:
-    if _varied(x).shape[1] < x.shape[1]:
-        raise DataError(expected(f"rbig: {name}", "coordinates that vary", "a constant one"))

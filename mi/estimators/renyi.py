@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.records import Parameters
 from oip.mi.backend import eigenvalues, matmul, thread_map
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import (
     Bandwidth,
     Distances,
@@ -35,7 +35,6 @@ from oip.mi.estimators.gram import (
     label_gram,
     matrix_bytes,
 )
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.measurement import Measurement
 from oip.mi.resampling import Prepared, joint_null, over_prepared
@@ -296,7 +295,6 @@ class Renyi(LabelEstimator):
 
     name: ClassVar[str] = "renyi"
     name_shown: ClassVar[str] = "mutual information (matrix Renyi)"
-    abilities: ClassVar[Abilities] = TABLE["renyi"].abilities
     map_draws: ClassVar[int] = 20
 
     alpha: float = 1.01

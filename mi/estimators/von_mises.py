@@ -9,13 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from oip.core.checks import check_number, check_whole
-from oip.core.errors import DataError, expected
 from oip.mi.backend import matmul
-from oip.mi.estimators.base import Abilities, LabelEstimator, RawEstimate
+from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
-from oip.mi.estimators.registry import TABLE
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, joint_null, over_prepared
+from oip.mi.validation import check_varied
 
 _LEAST = math.log(np.finfo(np.float64).tiny)
 
@@ -59,7 +58,6 @@ class Vme(LabelEstimator):
 
     name: ClassVar[str] = "vme"
     name_shown: ClassVar[str] = "mutual information (von Mises expansion)"
-    abilities: ClassVar[Abilities] = TABLE["vme"].abilities
     map_draws: ClassVar[int] = 40
 
     bandwidth: float = 1.0
@@ -153,13 +151,8 @@ class Vme(LabelEstimator):
         return RawEstimate(float(value.mean()), notices=_alone(everything))
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
-        """Return -<ln f_-i(x_i)>.
-
-        Raises:
-            DataError: a constant coordinate, whose entropy is minus infinity.
-        """
-        if not np.ptp(x, axis=0).all():
-            raise DataError(expected("vme: x", "coordinates that vary", "a constant one"))
+        """Return -<ln f_-i(x_i)>."""
+        check_varied("vme: x", x)
         joint, width = self._standardized(x)
         logs = self._logs(joint, width)
         norm = x.shape[1] * math.log(width * math.sqrt(2 * math.pi))
@@ -169,8 +162,7 @@ class Vme(LabelEstimator):
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return <ln f_-i(x_i) - ln g(x_i)> - <f(y_j) / g(y_j)> + 1, f of x and g of y."""
         both = np.concatenate([x, y])
-        if not np.ptp(both, axis=0).all():
-            raise DataError(expected("vme: x and y", "coordinates that vary", "a constant one"))
+        check_varied("vme: x and y", both)
         n, d = x.shape
         width = self.bandwidth * _silverman(min(n, len(y)), d)
         first, second = np.empty(len(both)), np.empty(len(both))

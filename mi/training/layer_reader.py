@@ -31,11 +31,8 @@ class LayerBlock(NamedTuple):
 class LayerReader:
     """Reads the maps of some layers. The graph is made once and uses the weights as they are.
 
-    Args:
-        network: the model.
-        layers: whose responses are read.
-        images: (n, h, w, bands), in the model's input units.
-        byte_budget: for the responses that are in memory at a time.
+    Images (n, h, w, bands) are in the model's input units; `byte_budget` is for the responses that
+    are in memory at a time.
     """
 
     def __init__(

@@ -22,17 +22,15 @@ from oip.core.units import bits
 from oip.core.warnings import import_quietly
 from oip.mi import validation
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator
-from oip.mi.estimators.registry import label_estimator
+from oip.mi.estimators.base import Estimator, label_estimator
 from oip.mi.layer_sample import BYTE_BUDGET, At, check_at, labeled_subset
 from oip.mi.training.layer_reader import LayerReader
-from oip.mi.training.record_folder import RecordFolder
+from oip.mi.training.record import RecordFolder, TrainingRecord
 
 if TYPE_CHECKING:
     import keras
     from numpy.typing import ArrayLike
 
-    from oip.mi.training.record import TrainingRecord
     from oip.network.layers import LayerInfo
 else:
     keras = import_quietly("keras")
@@ -214,8 +212,6 @@ class Recorder(keras.callbacks.Callback):
         Raises:
             RunError: nothing was recorded yet.
         """
-        from oip.mi.training.record import TrainingRecord
-
         if self._trained is self.model is not None:
             self._folder.join()
         return TrainingRecord.open(self._path)
@@ -301,11 +297,7 @@ class Recorder(keras.callbacks.Callback):
             input_ceiling=float(np.log2(n)) if estimator.can("input_information") else None,
             layers=[
                 RecordedLayerPart(
-                    index=layer.index,
-                    layer=layer.name,
-                    maps=_maps(layer),
-                    input=[],
-                    label=[],
+                    index=layer.index, layer=layer.name, maps=_maps(layer), input=[], label=[]
                 )
                 for layer in layers
             ],

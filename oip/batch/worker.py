@@ -203,7 +203,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
 
     from oip.ascent.noise import Noise
     from oip.ascent.objectives import objective_targets
-    from oip.mi.estimators.registry import label_estimator
+    from oip.mi.estimators.base import label_estimator
     from oip.network.layer_spec import parse_selections
     from oip.run.run import run_record
     from oip.run.shards import ascent_key

@@ -10,7 +10,7 @@ import click
 from oip.cli.options import Output, output_options, seed_option, with_options
 from oip.cli.tables import print_json, print_text
 from oip.core.errors import DataError, RunError, SettingsError, expected
-from oip.mi.estimators.registry import NAMES
+from oip.mi.estimators.base import NAMES
 
 if TYPE_CHECKING:
     import numpy as np

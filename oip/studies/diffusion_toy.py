@@ -76,7 +76,7 @@ def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder
 
 
 def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
-    from oip.mi.estimators.registry import label_estimator
+    from oip.mi.estimators.base import label_estimator
     from oip.mi.estimators.renyi import matrix_entropy
 
     binned = label_estimator("binning", corrected=False)
@@ -159,7 +159,7 @@ class BlobSize:
 
 def blob_estimators(steps: int) -> dict[str, LabelEstimator]:
     """Return label -> estimator."""
-    from oip.mi.estimators.registry import label_estimator
+    from oip.mi.estimators.base import label_estimator
 
     return {
         **{f"DSMI, {scale.label}": scale.information for scale in SCALES},

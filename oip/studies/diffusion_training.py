@@ -59,7 +59,7 @@ class KernelScale:
     @property
     def information(self) -> LabelEstimator:
         """The estimator of the information."""
-        from oip.mi.estimators.registry import label_estimator
+        from oip.mi.estimators.base import label_estimator
 
         return label_estimator("dsmi", **dict(self.settings))
 

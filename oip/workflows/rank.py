@@ -65,7 +65,7 @@ class RankingOptions:
 
     def label_estimators(self) -> list[LabelEstimator]:
         """Return the estimators; a SettingsError names one that does not exist."""
-        from oip.mi.estimators.registry import label_estimator
+        from oip.mi.estimators.base import label_estimator
         from oip.mi.ranking import DEFAULT_ESTIMATORS
 
         return [
@@ -367,7 +367,7 @@ def kernels_into(
     ... )  # doctest: +SKIP
     """
     from oip.core import plots
-    from oip.mi.estimators.registry import label_estimator
+    from oip.mi.estimators.base import label_estimator
     from oip.mi.kernel_ranking import rank_kernels
 
     network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)

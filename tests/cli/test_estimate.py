@@ -6,7 +6,7 @@ import pytest
 
 from oip import mi
 from oip.cli.main import run
-from oip.mi.estimators.registry import NAMES, estimator_class
+from oip.mi.estimators.base import NAMES, estimator_class
 
 KEYS = "quantity estimator value unit low high p_value ceiling saturated n"
 

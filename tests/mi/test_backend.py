@@ -14,7 +14,7 @@ from oip import mi
 from oip.core.errors import SettingsError
 from oip.mi import backend
 from oip.mi.backend import thread_map, workers
-from oip.mi.estimators.registry import label_estimator
+from oip.mi.estimators.base import label_estimator
 
 
 @pytest.fixture

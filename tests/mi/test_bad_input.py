@@ -5,7 +5,7 @@ import pytest
 
 from oip import mi
 from oip.core.errors import DataError, SettingsError
-from oip.mi.estimators.registry import able
+from oip.mi.estimators.base import able
 
 GOOD = np.random.default_rng(0).normal(size=(40, 2))
 LABEL = np.arange(40) % 2

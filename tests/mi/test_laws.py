@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.mi.estimators.registry import able, estimator_class
+from oip.mi.estimators.base import able, estimator_class
 
 LABEL = ("decoder", "predictive", "kde", "binning", "ksg", "gaussian", "vme")
 MATRIX = ("rbig", "renyi", "dsmi")

@@ -7,8 +7,7 @@ import pytest
 
 from oip import mi
 from oip.core.errors import SettingsError
-from oip.mi.estimators.base import Estimator
-from oip.mi.estimators.registry import able, estimator_class
+from oip.mi.estimators.base import Estimator, able, estimator_class
 from oip.mi.quantities import local_orders
 from oip.mi.validation import check_side
 
@@ -185,7 +184,7 @@ def test_entropy_of_gaussians():
 
 def test_importing_brings_nothing_heavy():
     code = (
-        "import sys; from oip import mi; from oip.mi.estimators.registry import estimator;"
+        "import sys; from oip import mi; from oip.mi.estimators.base import estimator;"
         "heavy = ('tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'pandas');"
         "print([name for name in heavy if name in sys.modules], len(dir(mi)) > 12)"
     )

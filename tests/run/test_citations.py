@@ -12,7 +12,7 @@ import pytest
 from oip.ascent.settings import PRESETS, ascent_settings
 from oip.core.formats import ModelRecord, RankingSettings, RunFile, RunSettings
 from oip.core.layer_formats import EstimatorRecord, RankingFile
-from oip.mi.estimators.registry import NAMES
+from oip.mi.estimators.base import NAMES
 from oip.run import citations
 from oip.run.citations import references
 from oip.run.run import Run

@@ -7,9 +7,16 @@ import pytest
 
 from oip.core.errors import SettingsError
 from oip.core.warnings import Notice
-from oip.mi.estimators.base import Estimator, LabelEstimator, Quantity
+from oip.mi.estimators.base import (
+    NAMES,
+    Estimator,
+    LabelEstimator,
+    Quantity,
+    able,
+    estimator,
+    estimator_class,
+)
 from oip.mi.estimators.kde import Kde
-from oip.mi.estimators.registry import NAMES, able, estimator, estimator_class
 from oip.mi.estimators.results import Estimate, join_blocks
 
 NAT = 1 / math.log(2)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from oip import mi
-from oip.mi.estimators.registry import NAMES, estimator_class
+from oip.mi.estimators.base import NAMES, estimator_class
 
 SECTIONS = ("Units:", "References:", "Example:")
 

@@ -6,7 +6,7 @@ import pytest
 from oip import mi
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import RecordedLayerPart, TrainingRecordFile
-from oip.mi.training.record_folder import RecordFolder
+from oip.mi.training.record import RecordFolder
 from oip.mi.training.recorder import Schedule
 
 STEPS = 4
