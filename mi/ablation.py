@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from oip.core import html
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits, three_best
-from oip.mi.layer_sample import BYTE_BUDGET, LayerSample, output_subset
+from oip.mi.layer_sample import BYTE_BUDGET, LayerResult, LayerSample, output_subset
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -28,22 +27,17 @@ if TYPE_CHECKING:
     from oip.network.network import Network
 
 _BATCH = 256
-_ROWS = 20
 _Z = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ablation:
+class Ablation(LayerResult):
     """The loss without each map of a layer; information in bits.
 
     `loss` and `accuracy` are those of the whole network. Maps whose loss is not finite are NaN.
     """
 
-    layer: str
-    index: int
-    maps: np.ndarray
-    """(m,) int: map numbers; the rows of all arrays."""
     to: str
     """The value of a silenced map, `zero` or `mean`."""
     loss: float
@@ -58,9 +52,6 @@ class Ablation:
     """(m,): share of the images."""
     samples: int
     split: str
-
-    def __len__(self) -> int:
-        return len(self.maps)
 
     def __repr__(self) -> str:
         best = three_best(self.order, self.loss_increase[self._rows], "bits")
@@ -80,6 +71,7 @@ class Ablation:
 
     def to_file(self, key: str = "") -> AblationFile:
         """Return the content of `ablation.json`, without maps that are NaN."""
+        names = ("loss_increase", "low", "high", "accuracy_drop")
         return AblationFile(
             key=key,
             samples=self.samples,
@@ -89,11 +81,7 @@ class Ablation:
             accuracy=self.accuracy,
             maps=[
                 MapAblation(
-                    map=int(self.maps[row]),
-                    loss_increase=float(self.loss_increase[row]),
-                    low=float(self.low[row]),
-                    high=float(self.high[row]),
-                    accuracy_drop=float(self.accuracy_drop[row]),
+                    map=int(self.maps[row]), **{n: float(getattr(self, n)[row]) for n in names}
                 )
                 for row in np.flatnonzero(np.isfinite(self.loss_increase))
             ],
@@ -119,11 +107,8 @@ class Ablation:
             f"silenced to {self.to}; {self.samples} images{split}; "
             f"the whole network: loss {self.loss:.4f} bits, accuracy {self.accuracy:.2%}"
         )
-        return html.block(
-            f"{self.layer}: loss of the network without each of {len(self)} maps",
-            html.paragraph(text),
-            html.frame(self.to_pandas(), headings, _ROWS),
-        )
+        title = f"{self.layer}: loss of the network without each of {len(self)} maps"
+        return self._block(title, [text], headings)
 
 
 def ablate(
@@ -242,14 +227,9 @@ class _SilencedNetwork:
         head = network.class_layer()
         single = head.maps == 1
         if not single and layer_types.activation_name(head.response.layer) == "sigmoid":
-            raise DataError(
-                expected(
-                    "the model's output",
-                    "one class an image (softmax, logits, or a single sigmoid)",
-                    f"{head.maps} sigmoids",
-                    "The loss of several labels an image is not one cross-entropy.",
-                )
-            )
+            text = "one class an image (softmax, logits, or a single sigmoid)"
+            hint = "The loss of several labels an image is not one cross-entropy."
+            raise DataError(expected("the model's output", text, f"{head.maps} sigmoids", hint))
         axes = len(layer.size)
 
         def response(images: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from oip.core import files, html, plots
+from oip.core import files, plots
 from oip.core.checks import check_whole
 from oip.core.errors import RunError, expected
 from oip.core.units import finite_or_none, three_best
 from oip.mi.class_images import Cases
+from oip.mi.layer_sample import LayerResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,15 +32,18 @@ LARGE = 0.474
 OWN, ALSO = plots.PALETTE[1], plots.PALETTE[5]
 """Frames: vermilion for points of the class, or with larger responses to the first class; sky blue
 for the other ones."""
-_ROWS = 20
 _SCHEMA = 2
 _CASES = "cases."
 _OLD_NAMES = {"cases.places": "cases.indices", "told": "record"}
 """Arrays of schema 1 by the names that they have now."""
 
 
-class SavedResult:
+@dataclass(frozen=True, eq=False)
+class PatternResult(LayerResult):
     """A dataclass of arrays, plain values and `cases` that can be written to one `.npz`."""
+
+    at: str
+    """`response` or `block`."""
 
     def _plain(self, *names: str) -> dict[str, Any]:
         """Return fields that are plain values, by their names."""
@@ -91,20 +95,14 @@ def _names(kind: type) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class CommonPatterns(SavedResult):
+class CommonPatterns(PatternResult):
     """The common points of a class: its filter correlation pattern (FCP) in a layer.
 
     Shapes: m maps, `nodes` those of a map along each spatial axis. A node *responds* to an image if
     its response is above the threshold of its map.
     """
 
-    layer: str
-    index: int
-    at: str
-    """`response` or `block`."""
     class_name: str
-    maps: np.ndarray
-    """(m,) int: map numbers, in their own order."""
     threshold: np.ndarray
     """(m,): the quantile `level` of the map's responses above zero, over nodes and images, all
     classes counting alike; 0 for a map without any. NaN for maps that are not finite."""
@@ -126,9 +124,6 @@ class CommonPatterns(SavedResult):
     cases: Cases
     """Examples and hard cases of the class."""
     notices: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.maps)
 
     def __repr__(self) -> str:
         best = three_best(self.order, self._excess_of_maps[np.searchsorted(self.maps, self.order)])
@@ -260,16 +255,11 @@ class CommonPatterns(SavedResult):
             f"{self.own.sum()} of them its own; of {self.common.size} nodes, over {self.images} "
             f"images and {self.other_images} of other classes"
         )
-        return html.block(
-            self._title,
-            html.paragraph(text),
-            *(html.paragraph(notice) for notice in self.notices),
-            html.frame(self.to_pandas(), headings, _ROWS),
-        )
+        return self._block(self._title, (text, *self.notices), headings)
 
 
 @dataclass(frozen=True, eq=False)
-class Separation(SavedResult):
+class Separation(PatternResult):
     """Nodes and maps of a layer that respond differently to two classes.
 
     The effect of a node is Cliff's delta: the probability that it responds more to an image of the
@@ -279,16 +269,10 @@ class Separation(SavedResult):
     map along each spatial axis.
     """
 
-    layer: str
-    index: int
-    at: str
-    """`response` or `block`."""
     first: str
     """Name of the first class."""
     second: str
     """Name of the second class."""
-    maps: np.ndarray
-    """(m,) int: map numbers."""
     effect: np.ndarray
     """(m,): that of the map's node with the largest |effect|. The node is chosen on the same
     images, which flatters it a little; the p-value takes the choice into account."""
@@ -314,9 +298,6 @@ class Separation(SavedResult):
     cases: Cases
     """Examples and hard cases of both classes."""
     notices: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.maps)
 
     def __repr__(self) -> str:
         best = three_best(self.maps, self.effect)
@@ -458,12 +439,7 @@ class Separation(SavedResult):
             f"Cliff's delta of the best node, above 0 where {self.first} responds more; "
             f"{self.images[0]} and {self.images[1]} images"
         )
-        return html.block(
-            self._title,
-            html.paragraph(text),
-            *(html.paragraph(notice) for notice in self.notices),
-            html.frame(self.to_pandas(), headings, _ROWS),
-        )
+        return self._block(self._title, (text, *self.notices), headings)
 
 
 def _most_in_a_row(cases: Cases) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from oip.core import seeds
+from oip.core import html, seeds
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
 from oip.core.progress import Progress, silent
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import keras
     from numpy.typing import ArrayLike
+    from pandas import DataFrame
 
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
@@ -33,6 +34,29 @@ if TYPE_CHECKING:
 At = Literal["response", "block"]
 BYTE_BUDGET = 256 << 20
 """Of responses that are in memory at a time."""
+_ROWS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """A result about the maps of one layer."""
+
+    layer: str
+    index: int
+    maps: np.ndarray
+    """(m,) int: map numbers; the rows of all arrays."""
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def to_pandas(self) -> DataFrame:
+        """Return the result as a table."""
+        raise NotImplementedError
+
+    def _block(self, title: str, texts: Iterable[str], headings: dict[str, str]) -> str:
+        """Return a title, remarks, and the first rows of the table as HTML."""
+        table = html.frame(self.to_pandas(), headings, _ROWS)
+        return html.block(title, *map(html.paragraph, texts), table)
 
 
 class NoFiniteResponses(DataError):
@@ -41,14 +65,8 @@ class NoFiniteResponses(DataError):
     @classmethod
     def of(cls, layer: str) -> NoFiniteResponses:
         """Return the error for a layer of this name."""
-        return cls(
-            expected(
-                f"responses of layer '{layer}'",
-                "finite numbers",
-                "NaN or infinity in every map",
-                "Look for NaN in the model's weights.",
-            )
-        )
+        received, hint = "NaN or infinity in every map", "Look for NaN in the model's weights."
+        return cls(expected(f"responses of layer '{layer}'", "finite numbers", received, hint))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from oip.core.errors import SettingsError, expected
 from oip.core.layer_formats import Agreement, EstimatorRecord, MapInformation, RankingFile
 from oip.core.units import bits, finite_list, finite_or_none, three_best
 from oip.mi.estimators.results import LEVEL, MapEstimates
+from oip.mi.layer_sample import LayerResult
 from oip.mi.permutation_test import adjusted
 
 if TYPE_CHECKING:
@@ -249,13 +250,9 @@ class EstimatorRanking:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class Ranking(LayerResult):
     """The maps of a layer in the order of their information, by one estimator or several."""
 
-    layer: str
-    index: int
-    maps: np.ndarray
-    """(m,) int: map numbers; the rows of all arrays."""
     classes: tuple[str, ...]
     estimators: tuple[EstimatorRanking, ...]
     """One for each estimator, the default order first."""
@@ -266,9 +263,6 @@ class Ranking:
     responses: dict[str, np.ndarray] = field(repr=False)
     """Best images and response histograms of every map, see `summarize_responses`."""
     notices: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.maps)
 
     def __repr__(self) -> str:
         first = self.estimators[0]

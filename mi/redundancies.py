@@ -29,7 +29,7 @@ from oip.mi.estimators.renyi import (
     renyi_label_entropy,
 )
 from oip.mi.estimators.results import SATURATED
-from oip.mi.layer_sample import At, LayerSample
+from oip.mi.layer_sample import At, LayerResult, LayerSample
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -81,17 +81,13 @@ class PairMeasure(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Redundancies:
+class Redundancies(LayerResult):
     """Information of maps, of pairs of maps and of groups of maps, by Gram matrices.
 
     `input` and `label` hold I(.;Ti) and I(.;{Ti,Tj}) in nats with their differences; NaN for pairs
     that were not requested. All methods return bits.
     """
 
-    layer: str
-    index: int
-    maps: np.ndarray
-    """(m,) int: the rows of all arrays."""
     input: Pairs
     label: Pairs | None
     together: GroupInformation
@@ -100,9 +96,6 @@ class Redundancies:
     split: str
     at: str
     notices: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.maps)
 
     def __repr__(self) -> str:
         rows = np.argsort(-self.input.single, kind="stable")

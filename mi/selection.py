@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core import html, seeds
+from oip.core import seeds
 from oip.core.errors import ModelError, SettingsError, did_you_mean, expected
 from oip.core.units import finite_or_none, three_best
 from oip.mi.ablation import changed_response
@@ -19,7 +19,7 @@ from oip.mi.estimators.base import Estimator, LabelEstimator, label_estimator
 from oip.mi.estimators.gram import Bandwidth, cut
 from oip.mi.estimators.renyi import Pairs, class_entropy, matrix_entropy, renyi_label_entropy
 from oip.mi.estimators.results import SATURATED
-from oip.mi.layer_sample import At, LayerSample, output_units
+from oip.mi.layer_sample import At, LayerResult, LayerSample, output_units
 from oip.mi.redundancies import gram_of_input, layer_grams, pairs_at_two
 
 if TYPE_CHECKING:
@@ -47,18 +47,13 @@ METHODS = {
 DEFAULT_METHOD = "elimination"
 LABEL_FREE = ("elimination", "apoz", "l1", "mean", "random")
 _GRADIENT_BYTES = 256 << 20
-_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class Selection(LayerResult):
     """The maps of a layer in the order in which they are worth keeping."""
 
-    layer: str
-    index: int
     method: str
-    maps: np.ndarray
-    """(m,) int: map numbers; the rows of `scores`."""
     order: np.ndarray
     """(m,) int: map numbers, the one to keep first first."""
     scores: np.ndarray
@@ -66,9 +61,6 @@ class Selection:
     width: int | None = None
     """Number of maps that are enough; None where the method does not or cannot say."""
     notices: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.maps)
 
     def __repr__(self) -> str:
         best = three_best(self.order, self._ordered_scores)
@@ -111,11 +103,8 @@ class Selection:
 
     def _repr_html_(self) -> str:
         enough = [] if self.width is None else [f"enough: the first {self.width}"]
-        return html.block(
-            f"{self.layer}: {len(self)} maps, those to keep first first ({self.method})",
-            *(html.paragraph(text) for text in (*enough, *self.notices)),
-            html.frame(self.to_pandas(), {"map": "map", "score": "score"}, _ROWS),
-        )
+        title = f"{self.layer}: {len(self)} maps, those to keep first first ({self.method})"
+        return self._block(title, (*enough, *self.notices), {"map": "map", "score": "score"})
 
 
 def select(
