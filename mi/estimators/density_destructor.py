@@ -332,7 +332,7 @@ class Destructor:
         stopping: Literal["fixed", "paper"] = "fixed",
         seed: int = 0,
     ) -> None:
-        """Set what is fitted.
+        """Set what is fitted; a SettingsError says that a setting makes no sense.
 
         Args:
             layers: number of layers; the most, if `stopping` is "paper".
@@ -341,9 +341,6 @@ class Destructor:
                 left out. A layer has no gain if the entropies change by less than a tolerance a
                 coordinate (root mean square; .0145 bits for 10,000 samples) or the sum is negative.
             seed: of rotations and samples.
-
-        Raises:
-            SettingsError: a setting that makes no sense.
         """
         check_whole("destructor: layers", layers)
         check_choice("destructor: rotation", rotation, ROTATIONS)
@@ -410,11 +407,7 @@ class Destructor:
         return rows.T
 
     def sample(self, count: int, seed: int = 0) -> np.ndarray:
-        """Draw new samples (count, d) of the density: Gaussian ones through the inverse.
-
-        Raises:
-            SettingsError: `count` is not 1 or more.
-        """
+        """Draw new samples (count, d) of the density: Gaussian ones through the inverse."""
         check_whole("destructor: count", count)
         self._check_fitted()
         draw = seeds.generator(seed, "destructor samples")

@@ -279,9 +279,7 @@ class Kde(LabelEstimator):
     The number depends on the noise: with little of it no two samples overlap, and all estimates are
     at their ceilings. `relative` follows the scale of each map; one variance for all of them (.1,
     .05 and .001 are published) does not. Only distances count, so that rotations and offsets of x
-    do not matter. They are computed in float64 from centered data, never under 0, and 0 from a
-    sample to itself: a published code in float32 without that gives -14.2 for 6.91 nats. Time grows
-    as n^2, memory does not.
+    do not matter. Time grows as n^2, memory does not.
 
     Use it for wide responses about a label or the input, and for orders of maps by them. Not where
     the estimate is saturated, nor to compare numbers of different variances, n or d; not for I(X;Y)
@@ -377,17 +375,12 @@ class Kde(LabelEstimator):
         """Estimate I(Y;M) of every map for many variances, from one distance matrix a map.
 
         Args:
-            responses: (n, m, d), finite.
-            labels: (n,), as for `over_maps`.
+            responses, labels: as for `over_maps`, and the errors.
             relative: variances as shares of each map's median squared distance.
             noise: variances in the responses' own units.
 
         Returns:
             (variances, m) in nats, `relative` before `noise`, not clipped.
-
-        Raises:
-            DataError: responses or labels that cannot be used.
-            SettingsError: a variance that is not above 0.
 
         Example:
             >>> import numpy as np
@@ -427,8 +420,7 @@ class Kde(LabelEstimator):
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Estimate H(M) of responses x (n, d) with the noise added: from H(N) to H(N) + log n.
 
-        Raises:
-            SettingsError: x is constant and the variance is relative to it.
+        A SettingsError says that x is constant and the variance relative to it.
         """
         distances = self._distances(x)
         variance = self._variance(distances)

@@ -64,27 +64,18 @@ class Rbig(LabelEstimator):
         `paper`: until 60 layers in a row gain less than a tolerance; nothing is subtracted. It ends
         early where every layer gains little, and the value is then too small.
 
-    Good for smooth dependence in few to some tens of dimensions, n some thousands. Known limits:
-    structure that is symmetric under rotations is removed slowly, since no rotation is better than
-    another; of I = 0.52 nats between two blocks of ten of a joint t distribution (nu 3) some 0.1
-    are found at n = 5000. Not for data with atoms (zeros of a ReLU): equal values count as
-    neighbours in random order for T and I, and the entropy of an atom is minus infinity. Responses
-    about a label are reduced to `components` principal components, which can only lose information.
-    With classes of less than some hundred samples, or atoms, the value is far too large and clipped
-    at H(Y).
-
-    The order of samples and monotone maps of coordinates do not matter, but for the digits of ties;
-    the order of columns and sides does, by the noise: rotations are found in steps.
+    Good for smooth dependence in few to some tens of dimensions, n some thousands. Structure that
+    is symmetric under rotations is removed slowly, since no rotation is better than another. Not
+    for data with atoms (zeros of a ReLU): equal values count as neighbours in random order for T
+    and I, and the entropy of an atom is minus infinity. Responses about a label are reduced to
+    principal components, which can only lose information. With classes of less than some hundred
+    samples, or atoms, the value is far too large and clipped at H(Y).
 
     The null of T is made of runs on permuted columns, as the subtracted mean is, and serves all
     data of a shape; that of I puts one of the Gaussianized blocks in new orders. For a label a
     shuffle costs as much as an estimate. So there are 19 shuffles by default, and none for the maps
-    of a ranking.
-
-    dT compares the coordinates before and after one and the same rotation. A published code
-    compares the coordinates after one layer with those after the next: these differences
-    telescope, and only the first and the last layer count. Nor is T the entropy of a Gaussian of
-    the covariance, which sees linear dependence alone.
+    of a ranking. dT compares the coordinates before and after one and the same rotation: those
+    after one layer less those after the next would telescope.
 
     Use it for total correlation, entropy and negentropy of some thousand samples, and for the
     density itself (`mi.Destructor`). Not for rankings of many maps, of which each costs seconds.
@@ -173,19 +164,7 @@ class Rbig(LabelEstimator):
     def negentropy(self, x: np.ndarray, seed: int = 0) -> RawEstimate:
         """Estimate how far x is from the Gaussian of its mean and covariance: KL(X || N).
 
-        Args:
-            x: (n,) or (n, d) numbers, finite.
-            seed: of rotations.
-
-        Raises:
-            DataError: x cannot be used, or its covariance is singular.
-
-        Example:
-            >>> import numpy as np
-            >>> from oip import mi
-            >>> x = np.random.default_rng(0).exponential(size=5000)
-            >>> round(mi.estimator("rbig").negentropy(x).nats, 1)  # 1/2 ln(2 pi e) - 1
-            0.4
+        A DataError says that x cannot be used, or that its covariance is singular.
         """
         values = check_numbers("x", x)
         check_varied("rbig: x", values)
@@ -193,9 +172,8 @@ class Rbig(LabelEstimator):
         sign, log_determinant = np.linalg.slogdet(np.atleast_2d(np.cov(values.T)))
         if sign <= 0:
             hint = "Leave out columns that follow from others."
-            raise DataError(
-                expected("rbig: x", "a covariance of full rank", "a singular one", hint)
-            )
+            text = "a covariance of full rank"
+            raise DataError(expected("rbig: x", text, "a singular one", hint))
         estimate = self.entropy(values, seed)
         gaussian = 0.5 * (d * math.log(2 * math.pi * math.e) + float(log_determinant))
         return RawEstimate(gaussian - estimate.nats, notices=estimate.notices)
@@ -214,10 +192,8 @@ class Rbig(LabelEstimator):
         if not x.shape[1] or not y.shape[1]:
             return RawEstimate(0.0)
         if self.stopping == "paper":
-            both = np.concatenate(
-                [self._destructor(_MOST_LAYERS, seed).fit(side).transform(side) for side in (x, y)],
-                1,
-            )
+            fitted = self._destructor(_MOST_LAYERS, seed).fit
+            both = np.concatenate([fitted(side).transform(side) for side in (x, y)], 1)
             return self._total(both, None, seed)
         together, bias = self._blocks(x, y, seed)
         return RawEstimate(together(None) - bias)
@@ -338,9 +314,8 @@ class Rbig(LabelEstimator):
             notice = (
                 f"Not {PATIENCE} layers without gain among {_MOST_LAYERS}: the sum was cut off."
             )
-            return RawEstimate(
-                fitted.total_correlation, notices=() if fitted.stopped else (notice,)
-            )
+            notices = () if fitted.stopped else (notice,)
+            return RawEstimate(fitted.total_correlation, notices=notices)
         count = layers or self._layers(n, d)
         removed = gaussianized(x[_order(x)], count, self.rotation, seeds.generator(seed, "rbig"))[0]
         chance = expected_sums(n, d, count, self.rotation, self.permutations, seed)

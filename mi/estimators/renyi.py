@@ -390,23 +390,13 @@ class Renyi(LabelEstimator):
         single = np.array([self._entropy(gram(column, self.width)) for column in columns])
         joint = self._entropy(self._group_gram(x[:, :, None]))
         total = float(single.sum())
-        return RawEstimate(
-            total - joint,
-            ceiling=total - float(single.max()),
-            notices=_saturated("all columns", joint, len(x)),
-        )
+        notices = _saturated("all columns", joint, len(x))
+        return RawEstimate(total - joint, ceiling=total - float(single.max()), notices=notices)
 
     def group_entropy(self, responses: np.ndarray) -> Estimate:
-        """Estimate S of the joint matrix of all maps (`group`); at most ln n.
+        """Estimate S of the joint matrix (`group`) of all maps (n, maps, d), finite; at most ln n.
 
-        Args:
-            responses: (n, maps, d), finite.
-
-        Returns:
-            The estimate, without interval and p-value.
-
-        Raises:
-            DataError: responses that cannot be used.
+        There is no interval and no p-value. A DataError says that responses cannot be used.
 
         Example:
             >>> import numpy as np
@@ -486,13 +476,7 @@ class Renyi(LabelEstimator):
         """Estimate the information of every two maps about a label: redundancy and synergy.
 
         At alpha 2 all pairs are two matrix products; other alphas need eigenvalues for each.
-
-        Args:
-            responses: (n, maps, d), finite.
-            labels: (n,) whole numbers, booleans or names, or one-hot rows.
-
-        Raises:
-            DataError: responses or labels that cannot be used.
+        Responses (n, maps, d) and labels (n,) are those of `over_maps`, and the errors.
 
         Example:
             >>> import numpy as np

@@ -130,7 +130,7 @@ class Recorder(keras.callbacks.Callback):
 
     Args:
         images: (n, h, w, bands), as the model is fed with them; best not those of the training.
-        labels: (n,) whole numbers, booleans or strings, or one-hot rows.
+        labels, samples, classes, split, byte_budget: as for `mi.rank`.
         every: epochs (1), `"200 batches"`, `"log"` (1, 2, 5, 10, 20, ... batches), or the numbers
             of batches themselves.
         out: folder of a run; the record is in its folder `record`. If None it is in a temporary
@@ -140,11 +140,7 @@ class Recorder(keras.callbacks.Callback):
         at: the maps' responses after their activation, or the block output after the pooling that
             follows, where one does.
         estimator: a name, or an estimator with parameters of its own. `kde` is quick.
-        samples: most images that are used, in the shares of their classes.
         seed: of the subsample and of the estimator's draws.
-        classes: names; the label k is shown as `classes[k]`.
-        split: name of the images, such as "mnist:test"; shown with the result.
-        byte_budget: for the responses that are in memory at a time.
 
     Raises:
         SettingsError: an unknown layer, estimator or parameter.
