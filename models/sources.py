@@ -18,6 +18,7 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, RunError, did_you_mean, expected
+from oip.core.frameworks import keras
 from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, chosen, dataset, fitted, numbered, split
 from oip.models.images_on_disk import TABLES, load_class_folders, load_table
@@ -210,8 +211,6 @@ def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
 
 def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -> Dataset:
     import_quietly("keras")
-    import keras
-
     module = {
         "mnist": keras.datasets.mnist,
         "fashion-mnist": keras.datasets.fashion_mnist,

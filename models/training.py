@@ -14,6 +14,7 @@ import numpy as np
 from oip.core import files, html, seeds
 from oip.core.errors import DataError, RunError, SettingsError, expected
 from oip.core.formats import SidecarFile
+from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic
 from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, statistics
@@ -22,7 +23,6 @@ from oip.models.recipes import recipe as recipe_of
 from oip.models.training_settings import TrainSettings, keras_optimizer
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
 
 _ENDING = ".keras"
@@ -110,8 +110,6 @@ def train(
     mean, std = statistics(data_train.images)
 
     import_quietly("keras")
-    import keras
-
     keras.utils.set_random_seed(settings.seed)
     model = chosen.build(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2
@@ -231,7 +229,6 @@ def _write(model: keras.Model, out: Path, sidecar: dict[str, Any]) -> dict[str, 
 
 def _progress_callback(progress: Progress, steps: int) -> keras.callbacks.Callback:
     """Return a callback that reports batches and stops when the loss is not finite."""
-    import keras
 
     class TrainingProgress(keras.callbacks.Callback):
         done = 0
@@ -307,8 +304,6 @@ def train_batches(
         seed: of the order of the images.
         callbacks: receive one epoch, from the first missing batch to the last.
     """
-    import keras
-
     done = batches_done(model)
     batches = Batches(len(data), batch, seed)
     labels = data.required_labels()

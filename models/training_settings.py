@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oip.core.errors import SettingsError, expected
-
-if TYPE_CHECKING:
-    import keras
+from oip.core.frameworks import keras
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam")
 SCHEDULES = ("constant", "exponential", "cosine", "steps")
@@ -71,8 +69,6 @@ class TrainSettings:
 
 def keras_optimizer(settings: TrainSettings, steps: int) -> keras.Optimizer:
     """Return the Keras optimizer with its schedule, for a training of `steps` batches."""
-    import keras
-
     rate: Any = _learning_rate(settings, steps)  # Keras takes schedules; its hint says float
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=settings.momentum)
@@ -84,8 +80,6 @@ def keras_optimizer(settings: TrainSettings, steps: int) -> keras.Optimizer:
 def _learning_rate(
     settings: TrainSettings, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    import keras
-
     schedules, first = keras.optimizers.schedules, settings.learning_rate
     if settings.schedule == "exponential":
         return schedules.ExponentialDecay(first, decay_steps=steps, decay_rate=_LAST_SHARE)

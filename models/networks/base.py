@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from oip.core.errors import DataError, SettingsError, expected
+from oip.core.frameworks import keras
 from oip.models.training_settings import LEARNING_RATES, OPTIMIZERS, TrainSettings
 
 if TYPE_CHECKING:
-    import keras
     from keras import KerasTensor
 
 Option: TypeAlias = int | str | tuple[int, ...]
@@ -116,8 +116,6 @@ class Recipe(ABC):
         l2: float = 0.0,
     ) -> keras.Model:
         """Return a new, uncompiled Keras model that takes plain pixels; see `models.build`."""
-        import keras
-
         height, width, bands = shape
         if min(height, width) < self.least:
             size = f"images of {self.least} x {self.least} pixels and more"
@@ -168,8 +166,6 @@ def _read(default: Option, value: Option | list[int] | None) -> Option | list[in
 
 def _add_penalty(model: keras.Model, l2: float) -> None:
     """Add the squared kernels of all layers to the loss, as if each had been made with it."""
-    import keras
-
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             layer.kernel_regularizer = keras.regularizers.L2(l2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.networks.dense import classified, hidden
 from oip.models.training_settings import TrainSettings
@@ -136,9 +137,7 @@ def convolved(
     bias: bool = True,
 ) -> KerasTensor:
     """Add a convolution called `Conv2D_NUMBER`, of kernels `size` x `size`."""
-    from keras import layers
-
-    return layers.Conv2D(
+    return keras.layers.Conv2D(
         maps,
         size,
         stride,
@@ -151,6 +150,4 @@ def convolved(
 
 def pooled(values: KerasTensor, number: int) -> KerasTensor:
     """Add the maximum over 2 x 2 nodes, a layer called `MaxPooling2D_NUMBER`."""
-    from keras import layers
-
-    return layers.MaxPooling2D(2, name=f"MaxPooling2D_{number}")(values)
+    return keras.layers.MaxPooling2D(2, name=f"MaxPooling2D_{number}")(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.training_settings import TrainSettings
 
@@ -75,16 +76,12 @@ class TanhMlp(Perceptron):
 
 def hidden(values: KerasTensor, units: tuple[int, ...], activation: str) -> KerasTensor:
     """Add `Flatten` and dense layers called `Dense_1` and so on."""
-    from keras import layers
-
-    values = layers.Flatten(name="Flatten")(values)
+    values = keras.layers.Flatten(name="Flatten")(values)
     for number, count in enumerate(units, 1):
-        values = layers.Dense(count, activation=activation, name=f"Dense_{number}")(values)
+        values = keras.layers.Dense(count, activation=activation, name=f"Dense_{number}")(values)
     return values
 
 
 def classified(values: KerasTensor, classes: int) -> KerasTensor:
     """Add the last layer: class probabilities (n, classes)."""
-    from keras import layers
-
-    return layers.Dense(classes, activation="softmax", name="classes")(values)
+    return keras.layers.Dense(classes, activation="softmax", name="classes")(values)

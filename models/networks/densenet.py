@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.networks.convolutional import convolved
 from oip.models.networks.dense import classified
@@ -51,28 +52,24 @@ class DenseNet(Recipe):
         return 3 * self.stride + 1
 
     def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
-        from keras import layers
-
         values = convolved(inputs, 1, 24, 7, "relu", self.stride)
-        values = layers.MaxPooling2D(2, 1, "same", name="MaxPooling2D_1")(values)
+        values = keras.layers.MaxPooling2D(2, 1, "same", name="MaxPooling2D_1")(values)
         number = 1
         for block in range(1, _BLOCKS + 1):
             for bottleneck in range(1, _BOTTLENECKS + 1):
                 narrow = _after_relu(values, number + 1, _WIDE, 1)
                 fresh = _after_relu(narrow, number + 2, _GROWTH, 3)
-                values = layers.Concatenate(name=f"Concatenate_{block}_{bottleneck}")(
+                values = keras.layers.Concatenate(name=f"Concatenate_{block}_{bottleneck}")(
                     [values, fresh]
                 )
                 number += 2
             number += 1
             values = _after_relu(values, number, _GROWTH, 1)
-            values = layers.AveragePooling2D(2, name=f"AveragePooling2D_{block}")(values)
-        values = layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
+            values = keras.layers.AveragePooling2D(2, name=f"AveragePooling2D_{block}")(values)
+        values = keras.layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
         return classified(values, classes)
 
 
 def _after_relu(values: KerasTensor, number: int, maps: int, size: int) -> KerasTensor:
-    from keras import layers
-
-    active = layers.ReLU(name=f"ReLU_{number}")(values)
+    active = keras.layers.ReLU(name=f"ReLU_{number}")(values)
     return convolved(active, number, maps, size, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.networks.convolutional import convolved
 from oip.models.networks.dense import classified
@@ -37,30 +38,26 @@ class ResNetSmall(Recipe):
     """Of each stage; every stage after the first halves the size."""
 
     def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
-        from keras import layers
-
         number = 1
         values = _normalized(inputs, number, self.filters[0], 3, 1)
-        values = layers.ReLU(name=f"ReLU_{number}")(values)
+        values = keras.layers.ReLU(name=f"ReLU_{number}")(values)
         for stage, maps in enumerate(self.filters):
             for block in range(_BLOCKS):
                 stride = 2 if stage and not block else 1
                 shortcut = values
                 values = _normalized(values, number + 1, maps, 3, stride)
-                values = layers.ReLU(name=f"ReLU_{number + 1}")(values)
+                values = keras.layers.ReLU(name=f"ReLU_{number + 1}")(values)
                 values = _normalized(values, number + 2, maps, 3, 1)
                 number += 2
                 if shortcut.shape[-1] != maps or stride > 1:
                     number += 1
                     shortcut = _normalized(shortcut, number, maps, 1, stride)
-                values = layers.Add(name=f"Add_{number}")([values, shortcut])
-                values = layers.ReLU(name=f"ReLU_{number}")(values)
-        values = layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
+                values = keras.layers.Add(name=f"Add_{number}")([values, shortcut])
+                values = keras.layers.ReLU(name=f"ReLU_{number}")(values)
+        values = keras.layers.GlobalAveragePooling2D(name="GlobalAveragePooling2D")(values)
         return classified(values, classes)
 
 
 def _normalized(values: KerasTensor, number: int, maps: int, size: int, stride: int) -> KerasTensor:
-    from keras import layers
-
     values = convolved(values, number, maps, size, None, stride, bias=False)
-    return layers.BatchNormalization(name=f"BatchNormalization_{number}")(values)
+    return keras.layers.BatchNormalization(name=f"BatchNormalization_{number}")(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.networks.dense import classified, hidden
 from oip.models.training_settings import TrainSettings
@@ -30,8 +31,6 @@ class Vgg16(Recipe):
     many: ClassVar[TrainSettings] = TrainSettings(epochs=30, batch=128, learning_rate=2e-4)
 
     def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
-        import keras
-
         body = keras.applications.VGG16(
             include_top=False,
             weights=None,  # type: ignore[arg-type]

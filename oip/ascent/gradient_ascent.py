@@ -15,6 +15,7 @@ from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, 
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.ascent.transforms import transform_of
+from oip.core.frameworks import tf
 from oip.network.forward import compiled, compiled_for_images
 from oip.network.network import Network
 
@@ -96,8 +97,6 @@ class AscentStep:
         visible: np.ndarray,
         data: DataStatistics | None,
     ):
-        import tensorflow as tf
-
         self._network = network
         self._targets = targets
         self._settings = settings
@@ -116,8 +115,6 @@ class AscentStep:
 
     def begin(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
-        import tensorflow as tf
-
         images, shown = self._begin(tf.constant(starts, tf.float32), tf.constant(items, tf.int32))
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self._settings.rate, np.float32)
@@ -137,8 +134,6 @@ class AscentStep:
         Returns:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
-        import tensorflow as tf
-
         end, trace, stuck = self._run(
             state.mapped(tf.constant),
             tf.constant(items, tf.int32),
@@ -157,8 +152,6 @@ class AscentStep:
         self, state: AscentState[Tensor], items: Tensor, first: Tensor, count: Tensor, peak: Tensor
     ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
         """Return the state after the steps, scores (count, n), and (n,) bool: no gradient."""
-        import tensorflow as tf
-
         can_be_inactive = tf.gather(tf.constant(self._targets.can_be_inactive), items)
         mask = self._masks.of(items)
 
@@ -205,8 +198,6 @@ class AscentStep:
             Images after it, images before it as they are scored, the step's state, and (n,) bool:
             images without a gradient, which stay as they are.
         """
-        import tensorflow as tf
-
         settings = self._settings
         stage = Stage(step < settings.warmup, peak, settings.climb_inactive)
         shown = self._shown(images, mask)
@@ -247,8 +238,6 @@ class AscentStep:
 
     def _rates(self, activations: Activations, before: StepState[Tensor], step: Tensor) -> Tensor:
         """Return rates (n,): up where the last step helped; as they are after a blur."""
-        import tensorflow as tf
-
         settings = self._settings
         if settings.rate_up == settings.rate_down == 1.0:
             return before.rate
@@ -263,8 +252,6 @@ class AscentStep:
         return tf.where(unchanged, before.rate, rates)
 
     def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
-        import tensorflow as tf
-
         settings = self._settings
         if not self._blurs:
             return images

@@ -18,6 +18,7 @@ from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, expected
+from oip.core.frameworks import keras, tf
 from oip.core.images import plain, shown
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
@@ -29,7 +30,6 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
 if TYPE_CHECKING:
-    import keras
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
@@ -353,7 +353,6 @@ def _strongest(
     progress: Progress,
 ) -> _Strongest:
     """Return the strongest responses to all images; of each batch only those are kept."""
-    import tensorflow as tf
 
     def strongest(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         inputs = network.feed(batch)

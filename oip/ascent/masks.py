@@ -14,6 +14,7 @@ import numpy as np
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import Stage, Targets
 from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.frameworks import tf
 from oip.network.forward import batch_rows, compiled_for_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -36,8 +37,6 @@ class PixelMask(NamedTuple):
 
     def restored(self, images: Tensor) -> Tensor:
         """Return images with mean 0 and deviation 1 over the visible pixels, 0 elsewhere."""
-        import tensorflow as tf
-
         axes = image_axes(images)
         mean = tf.reduce_sum(images * self.mask, axes) / self.count
         centered = (images - expand_like(mean, images)) * self.mask
@@ -46,16 +45,12 @@ class PixelMask(NamedTuple):
 
     def unit(self, direction: Tensor) -> Tensor:
         """Return a direction at RMS 1 over the visible pixels; zero stays zero."""
-        import tensorflow as tf
-
         square = tf.reduce_sum(tf.square(direction) * self.mask, image_axes(direction))
         size = tf.sqrt(square / self.count)
         return direction / expand_like(tf.where(size > 0, size, 1.0), direction)
 
     def root_share(self, shape: tuple[int, ...]) -> Tensor:
         """Return a scalar or (n,): the root of the visible share of an image (h, w, b)."""
-        import tensorflow as tf
-
         return tf.sqrt(self.count / float(np.prod(shape)))
 
 
@@ -78,8 +73,6 @@ class PixelMasks:
 
     def of(self, items: Tensor) -> PixelMask:
         """Return the mask of a batch of images, by the item (n,) int32 that each is for."""
-        import tensorflow as tf
-
         if len(self._masks) == 1:
             return PixelMask(tf.constant(self._masks[0]), tf.constant(self._counts[0], tf.float32))
         rows = tf.gather(tf.constant(self._rows.reshape(-1), tf.int32), items)
@@ -89,8 +82,6 @@ class PixelMasks:
 
 def expand_like(values: Tensor, images: Tensor) -> Tensor:
     """Return values (n,) in a shape that broadcasts with images (n, h, w, b)."""
-    import tensorflow as tf
-
     return tf.reshape(values, [-1, *[1] * (len(images.shape) - 1)])
 
 
@@ -109,7 +100,6 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
     Raises:
         ModelError: no gradient leads from the items to the image input at all.
     """
-    import tensorflow as tf
 
     def influence(images: Tensor, probe: Tensor) -> Tensor:
         with tf.GradientTape() as tape:
@@ -151,8 +141,6 @@ def refuse_constant(
         items: (c,) bool: objectives that gave one value.
         count: images that they were tried on, for the message.
     """
-    import tensorflow as tf
-
     if not items.any():
         return
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.frameworks import tf
 from oip.network.forward import LayerActivations, run_to, run_to_all
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
@@ -301,16 +302,12 @@ class MapTargets(Targets):
         self.bytes_per_image = network.activation_bytes(layer)
 
     def all_items(self, inputs: Sequence[Tensor]) -> Activations:
-        import tensorflow as tf
-
         before, after = self._tensors(inputs)
         nodes = _node_axes(before)
         post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)
         return Activations(post, pre, tf.reduce_max(before, nodes), post, _features(before))
 
     def own_items(self, inputs: Sequence[Tensor], items: Tensor, stage: Stage) -> Activations:
-        import tensorflow as tf
-
         before, after = self._tensors(inputs, for_gradient=True)
         nodes = _node_axes(before)
         features = _features(before)
@@ -368,15 +365,11 @@ class _TermSource:
 
     def probed(self, tensor: Tensor) -> Tensor:
         """Return (n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
-        import tensorflow as tf
-
         part = tensor[(slice(None), *self.term.node)] if self.term.node else tensor
         return tf.reshape(part, [tf.shape(part)[0], -1])
 
     def value(self, tensor: Tensor) -> Tensor:
         """Return (n,) of a tensor (n, *nodes, maps)."""
-        import tensorflow as tf
-
         if self.term.kind == "node":
             return tensor[(slice(None), *self.term.node, self.term.number)]
         means = tf.reduce_mean(tensor, _node_axes(tensor)) if len(tensor.shape) > 2 else tensor
@@ -428,8 +421,6 @@ class ObjectiveTargets(Targets):
 
         A plain product would be NaN for all of them, zero times NaN being NaN.
         """
-        import tensorflow as tf
-
         finite = tf.math.is_finite(terms)
         sums = tf.matmul(tf.where(finite, terms, 0.0), self._weights, transpose_b=True)
         used = (self._weights != 0).astype(np.float32)
@@ -437,8 +428,6 @@ class ObjectiveTargets(Targets):
         return tf.where(broken, np.nan, sums)
 
     def own_items(self, inputs: Sequence[Tensor], items: Tensor, stage: Stage) -> Activations:
-        import tensorflow as tf
-
         post, pre, features = self._values(inputs, for_gradient=True)
         weights = tf.gather(tf.constant(self._weights), items)
         climbed = post
@@ -456,8 +445,6 @@ class ObjectiveTargets(Targets):
         self, inputs: Sequence[Tensor], for_gradient: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return (n, terms) after and before their activation, and the first term's features."""
-        import tensorflow as tf
-
         tensors = self._tensors(inputs, for_gradient)
         post, pre = [], []
         for source, (before, after) in zip(self._sources, tensors, strict=True):
@@ -570,6 +557,4 @@ def _node_axes(tensor: Tensor) -> list[int]:
 
 def _features(tensor: Tensor) -> Tensor:
     """Return (n, nodes, maps) of a tensor (n, *nodes, maps)."""
-    import tensorflow as tf
-
     return tf.reshape(tensor, [tf.shape(tensor)[0], -1, tensor.shape[-1]])

@@ -17,6 +17,7 @@ import numpy as np
 from oip.ascent.masks import expand_like, image_axes
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError, expected
+from oip.core.frameworks import tf
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -85,8 +86,6 @@ class Linear(Parameterization):
         self._mixing = mixing
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
-        import tensorflow as tf
-
         if self._gain is not None:
             gain = tf.constant(self._gain[..., None], tf.float32)
             direction = _inverse(_spectrum(direction) * tf.cast(gain, tf.complex64), images)
@@ -112,8 +111,6 @@ class Phases(Parameterization):
         return _inverse(self._with_magnitude(_spectrum(images)), images)
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
-        import tensorflow as tf
-
         spectrum = _spectrum(images)
         slope = tf.math.imag(_spectrum(direction) * tf.math.conj(spectrum))
         turn = expand_like(rates, slope) * _unit(slope)
@@ -121,8 +118,6 @@ class Phases(Parameterization):
         return _inverse(self._with_magnitude(turned), images)
 
     def _with_magnitude(self, spectrum: Tensor) -> Tensor:
-        import tensorflow as tf
-
         size = tf.maximum(tf.abs(spectrum), _TINY)
         return spectrum * tf.cast(tf.constant(self._magnitude, tf.float32) / size, tf.complex64)
 
@@ -184,8 +179,6 @@ def _standard(magnitude: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _spectrum(images: Tensor) -> Tensor:
     """Return the Fourier transform over the spatial axes; the bands stay last."""
-    import tensorflow as tf
-
     if len(images.shape) == 3:
         return tf.transpose(tf.signal.rfft(tf.transpose(images, [0, 2, 1])), [0, 2, 1])
     return tf.transpose(tf.signal.rfft2d(tf.transpose(images, [0, 3, 1, 2])), [0, 2, 3, 1])
@@ -193,8 +186,6 @@ def _spectrum(images: Tensor) -> Tensor:
 
 def _inverse(spectrum: Tensor, images: Tensor) -> Tensor:
     """Return images from their Fourier transform, in the shape of images (n, *sides, b)."""
-    import tensorflow as tf
-
     sides = [int(side or 0) for side in images.shape[1:-1]]
     if len(sides) == 1:
         lines = tf.signal.irfft(tf.transpose(spectrum, [0, 2, 1]), sides)
@@ -205,7 +196,5 @@ def _inverse(spectrum: Tensor, images: Tensor) -> Tensor:
 
 def _unit(values: Tensor) -> Tensor:
     """Return values (n, ...) at RMS 1."""
-    import tensorflow as tf
-
     size = tf.sqrt(tf.reduce_mean(tf.square(values), image_axes(values), keepdims=True))
     return values / tf.maximum(size, _TINY)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oip.core.frameworks import tf
+
 if TYPE_CHECKING:
     from tensorflow import Tensor
 
@@ -29,8 +31,6 @@ def variation_slope(images: Tensor) -> Tensor:
         Rudin, Osher, Fatemi, "Nonlinear total variation based noise removal algorithms", 1992;
         Mahendran, Vedaldi, "Understanding deep image representations by inverting them", 2015.
     """
-    import tensorflow as tf
-
     rank = len(images.shape)
     total = tf.zeros_like(images)
     for axis in range(1, rank - 1):
@@ -47,8 +47,6 @@ def norm_slope(images: Tensor, power: float) -> Tensor:
 
     With mean and deviation fixed, p = 2 is constant; larger powers reduce single bright pixels.
     """
-    import tensorflow as tf
-
     return tf.sign(images) * tf.pow(tf.abs(images), power - 1.0)
 
 
@@ -65,8 +63,6 @@ def likeness(features: Tensor, groups: Tensor) -> Tensor:
     References:
         Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017 (diversity).
     """
-    import tensorflow as tf
-
     maps = int(features.shape[-1] or 0)
     if maps > _MIXTURES:
         mixing = tf.random.stateless_normal((maps, _MIXTURES), (maps, 1)) / maps**0.5
@@ -97,8 +93,6 @@ def blurred(images: Tensor, sigma: float | Tensor, radius: int) -> Tensor:
         sigma: in pixels; a number or a scalar tensor; 0 leaves the images as they are.
         radius: pixels to each side; sides that are not longer are not blurred.
     """
-    import tensorflow as tf
-
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     width = tf.maximum(tf.cast(sigma, tf.float32), 1e-3)
     kernel = tf.exp(-0.5 * tf.square(offsets / width))

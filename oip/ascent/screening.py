@@ -11,6 +11,7 @@ from oip.ascent.masks import refuse_constant, visible_masks
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import Targets
 from oip.ascent.settings import AscentSettings
+from oip.core.frameworks import tf
 from oip.core.progress import Progress, silent
 from oip.network.forward import (
     batch_rows,
@@ -151,8 +152,6 @@ class _Reactions:
         self._graph = compiled_for_images(network, reactions)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        import tensorflow as tf
-
         return [values.numpy() for values in self._graph(tf.constant(images))]
 
 

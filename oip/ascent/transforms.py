@@ -17,6 +17,7 @@ import numpy as np
 from oip.ascent.regularizers import blur_radius, blurred
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError, expected
+from oip.core.frameworks import tf
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -61,8 +62,6 @@ def transform_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) ->
 
 def _draws(step: Tensor, seed: int, purpose: int, count: int) -> Tensor:
     """Return (count,) numbers from -1 to 1; at odd steps the opposite of the step before."""
-    import tensorflow as tf
-
     key = tf.stack([tf.constant(seed * 4 + purpose, tf.int32), step // 2])
     values = tf.random.stateless_uniform([count], key, -1.0, 1.0)
     return values * tf.where(tf.math.floormod(step, 2) == 0, 1.0, -1.0)
@@ -73,8 +72,6 @@ def _shift(most: int, shape: tuple[int, ...], seed: int) -> Transform:
     axes = len(shape) - 1
 
     def shift(images: Tensor, step: Tensor) -> Tensor:
-        import tensorflow as tf
-
         room = [[0, 0], *[[most, most]] * axes, [0, 0]]
         move = tf.cast(tf.round(_draws(step, seed, 0, axes) * (most + 0.499)), tf.int32)
         begin = tf.concat([[0], most + move, [0]], 0)
@@ -90,8 +87,6 @@ def _rotation(settings: AscentSettings, shape: tuple[int, ...], seed: int) -> Tr
     largest = np.log1p(settings.scale)
 
     def rotate(images: Tensor, step: Tensor) -> Tensor:
-        import tensorflow as tf
-
         draws = _draws(step, seed, 1, 2)
         angle = draws[0] * float(np.deg2rad(settings.rotation))
         zoom = tf.exp(draws[1] * float(largest))

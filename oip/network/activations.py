@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from oip.core.frameworks import keras, tf
+
 if TYPE_CHECKING:
     from tensorflow import Operation, Tensor
 
@@ -67,8 +69,6 @@ def is_nonlinear(function: Callable) -> bool:
 
 def _tried(function: Callable) -> _Trial | None:
     """Try a function on single values; None where it is not made for them."""
-    import tensorflow as tf
-
     points = np.linspace(-_REACH, _REACH, _POINTS, dtype=np.float32)
     with tf.init_scope():  # another function may be traced at the moment
         tensor = tf.constant(points.reshape(-1, 1, 1, 1))
@@ -92,8 +92,6 @@ def value_range(function: Callable | None) -> tuple[float, float] | None:
     It is certain for Keras' own functions and layers and for single operations of TensorFlow; not
     for a function of the user's, whatever its name.
     """
-    from keras import activations, layers
-
     ranges = {
         "hard_sigmoid": (0.0, 1.0),
         "relu": (0.0, math.inf),
@@ -104,30 +102,28 @@ def value_range(function: Callable | None) -> tuple[float, float] | None:
         "softsign": (-1.0, 1.0),
         "tanh": (-1.0, 1.0),
     }
-    if isinstance(function, layers.Activation):
+    if isinstance(function, keras.layers.Activation):
         function = function.activation
-    if type(function) is layers.ReLU:
+    if type(function) is keras.layers.ReLU:
         top = math.inf if function.max_value is None else float(function.max_value)
         return (0.0, top) if not function.negative_slope else None
     if isinstance(function, Elementwise):
         return ranges.get(function.name)
     for name, bounds in ranges.items():
-        if function is getattr(activations, name):
+        if function is getattr(keras.activations, name):
             return bounds
     return None
 
 
 def closed_below_zero(function: Callable | None) -> bool:
     """Return whether a function is certainly zero at and below zero: ReLU in any Keras form."""
-    from keras import activations, layers
-
-    if isinstance(function, layers.Activation):
+    if isinstance(function, keras.layers.Activation):
         function = function.activation
-    if type(function) is layers.ReLU:
+    if type(function) is keras.layers.ReLU:
         return not function.negative_slope and float(function.threshold or 0) >= 0
     if isinstance(function, Elementwise):
         return function.name in ("relu", "relu6")
-    return function is activations.relu or function is activations.relu6
+    return function is keras.activations.relu or function is keras.activations.relu6
 
 
 COPIES = frozenset({"Cast", "Identity", "IdentityN", "StopGradient"})
@@ -184,8 +180,6 @@ class Elementwise:
         return _NAMES.get(kinds[0], "function") if len(kinds) == 1 else "function"
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        import tensorflow as tf
-
         tensors = {self._source: tensor}
         for step in self._steps:
             operation: Callable = getattr(tf.raw_ops, step.kind)
@@ -250,8 +244,6 @@ class _Derived:
                 wait(operation.outputs[0])
 
     def _take(self, operation: Operation) -> bool:
-        import tensorflow as tf
-
         for tensor in operation.inputs:
             if tensor.name not in self._tensors and tensor.name not in self._constants:
                 value = tf.get_static_value(tensor)

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from oip.core.frameworks import keras, tf
+
 if TYPE_CHECKING:
-    import keras
     from tensorflow import Tensor, Variable
 
 _FEW = 32
@@ -26,10 +27,8 @@ _FEW = 32
 
 def has_fast_convolution(layer: keras.Layer) -> bool:
     """Return whether a layer is a plain 2-D convolution of stride 1 with few taps and bands."""
-    from keras import layers
-
     kernel = getattr(layer, "kernel", None)
-    if not isinstance(layer, layers.Conv2D) or kernel is None:
+    if not isinstance(layer, keras.layers.Conv2D) or kernel is None:
         return False
     rows, columns, bands = (int(side) for side in kernel.shape[:3])
     return (
@@ -43,8 +42,6 @@ def has_fast_convolution(layer: keras.Layer) -> bool:
 
 def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the layer's `convolution_op` with the fast gradient; values are the layer's own."""
-    import tensorflow as tf
-
     rows, columns = layer.kernel_size
     same = layer.padding == "same"
     above, left = ((rows - 1) // 2, (columns - 1) // 2) if same else (0, 0)
@@ -81,17 +78,13 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
 
 def _shifted(values: Tensor, row: int, column: int, rows: int, columns: int) -> Tensor:
     """(bands, n, h, w) moved to where a tap looked, in the whole that all taps cover."""
-    import tensorflow as tf
-
     return tf.pad(values, [[0, 0], [0, 0], [row, rows - 1 - row], [column, columns - 1 - column]])
 
 
 def has_fast_pooling(layer: keras.Layer) -> bool:
     """Return whether a layer is 2-D max pooling with windows side by side and no padding."""
-    from keras import layers
-
     return (
-        isinstance(layer, layers.MaxPooling2D)
+        isinstance(layer, keras.layers.MaxPooling2D)
         and tuple(layer.strides) == tuple(layer.pool_size)
         and layer.padding == "valid"
         and layer.data_format == "channels_last"
@@ -100,8 +93,6 @@ def has_fast_pooling(layer: keras.Layer) -> bool:
 
 def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the layer's `call` with the fast gradient; values are the layer's own."""
-    import tensorflow as tf
-
     rows, columns = layer.pool_size
 
     @tf.custom_gradient

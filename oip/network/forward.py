@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from oip.core.frameworks import keras, tf
 from oip.network.fast_gradients import (
     fast_convolution,
     fast_pooling,
@@ -26,7 +27,6 @@ from oip.network.network import Network
 from oip.network.tracing import arrange_inputs, leaf_layers, shadowed
 
 if TYPE_CHECKING:
-    import keras
     from tensorflow import Graph, Tensor, TensorSpec, Variable
 
     TensorFunction = Callable[..., Tensor]
@@ -50,8 +50,6 @@ def compiled(function: Callable, *signature: TensorSpec | tuple) -> Callable[...
         function: takes and returns tensors.
         signature: a `tf.TensorSpec`, or a tuple of them, for each argument.
     """
-    import tensorflow as tf
-
     graph = tf.function(function, input_signature=signature, autograph=False)
     concrete = graph.get_concrete_function()
     _forget_gradients(concrete.graph)
@@ -102,7 +100,6 @@ def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
 
 def _pooling_with_nan(call: TensorFunction) -> TensorFunction:
     """NaN where the window holds one, minus infinity where it holds nothing else."""
-    import tensorflow as tf
 
     def pooled(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = call(values, *args, **kwargs)
@@ -117,8 +114,6 @@ def _pooling_with_nan(call: TensorFunction) -> TensorFunction:
 
 
 def _activation_with_nan(activation: TensorFunction) -> TensorFunction:
-    import tensorflow as tf
-
     def activated(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return tf.where(tf.math.is_nan(values), values, activation(values, *args, **kwargs))
 
@@ -169,8 +164,6 @@ def run_to_all(
         outputs: of the layers.
         model, inputs, instead, for_gradient, spoiled: as for `run_to`.
     """
-    import keras
-
     reached: dict[int, LayerActivations] = {}
     counts: dict[int, int] = {}
 
@@ -225,7 +218,6 @@ def run_to_all(
 
 def _channels_last(activations: LayerActivations, channels_first: bool) -> LayerActivations:
     """Give both tensors as float32 with the channels last; one tensor stays one tensor."""
-    import tensorflow as tf
 
     def moved(tensor: Tensor) -> Tensor:
         tensor = tf.cast(tensor, tf.float32)
@@ -322,8 +314,6 @@ def run_in_batches(
         >>> batches = run_in_batches(graph, images, network.activation_bytes())  # doctest: +SKIP
         >>> values = np.concatenate([part for _, part in batches])  # doctest: +SKIP
     """
-    import tensorflow as tf
-
     for rows, batch in image_batches(images, bytes_per_image, byte_budget, most):
         arrays = (tf.constant(array[rows]) for array in along)
         outputs = graph(tf.constant(batch), *arrays, *arguments)
@@ -340,8 +330,6 @@ def compiled_for_images(
         function: takes the images and what else `signature` lists; returns tensors.
         signature: a `tf.TensorSpec` for each further argument.
     """
-    import tensorflow as tf
-
     images = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
     return compiled(function, images, *signature)
 
@@ -372,8 +360,6 @@ def map_blocks(
     Raises:
         SettingsError: `block` for a layer that no pooling follows.
     """
-    import tensorflow as tf
-
     layer = layer.at(at)
     numbers = np.arange(layer.maps) if maps is None else np.asarray(maps)
     nodes = int(np.prod(layer.size))
@@ -404,7 +390,6 @@ def spatial_means(
         standardize_over: (h, w) bool; give every image the input's own mean and deviation over
             these pixels first, so that scores of data images and of OIPs can be compared.
     """
-    import tensorflow as tf
 
     def means(part: Tensor) -> Tensor:
         inputs = network.feed(part)
@@ -443,7 +428,6 @@ def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
         network: the model.
         output: of the layer; d is the number of its nodes, 1 for units.
     """
-    import tensorflow as tf
 
     def responses(part: Tensor, block: Tensor) -> Tensor:
         inputs = network.feed(part)

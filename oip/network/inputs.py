@@ -12,6 +12,7 @@ import numpy as np
 from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
 from oip.core.formats import SidecarFile
+from oip.core.frameworks import keras, tf
 from oip.core.images import plain_range
 from oip.core.records import ForeignFile
 from oip.core.warnings import notice
@@ -19,7 +20,6 @@ from oip.network.loading import reason_of
 from oip.network.tracing import leaf_layers
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import ArrayLike
     from tensorflow import TensorSpec
 
@@ -278,8 +278,6 @@ def input_spec(
 
 
 def _from_layers(spec: InputSpec, model: keras.Model) -> InputSpec:
-    import keras
-
     for _, layer in leaf_layers(model)[:4]:
         kind = type(layer).__name__
         if kind == "Normalization" and not getattr(layer, "invert", False):
@@ -392,8 +390,6 @@ def image_input(
     Raises:
         ModelError: there is no such input, or it does not take this shape.
     """
-    import tensorflow as tf
-
     declared = getattr(model, "inputs", None)
     if not declared:
         if name is not None:
@@ -420,8 +416,6 @@ def image_input(
 
 def _names(model: keras.Model, declared: list[keras.KerasTensor]) -> tuple[str, ...]:
     """Keys of a dictionary of inputs, else the names of the tensors."""
-    import keras
-
     structure = None if isinstance(model, keras.Sequential) else model.input
     if isinstance(structure, dict) and len(structure) == len(declared):
         by_tensor = {id(tensor): str(key) for key, tensor in structure.items()}
@@ -480,8 +474,6 @@ def _subclassed_shape(model: keras.Model, shape: tuple[int, ...] | None) -> tupl
 
 def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
     """Call a model that was never called, as Keras builds it."""
-    import tensorflow as tf
-
     try:
         model(tf.zeros((1, *shape)), training=False)
     except Exception as error:  # a model may fail in any way on an input that does not suit it

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import keras
+from oip.core.frameworks import keras
 
 
 def is_convolution(layer: keras.Layer) -> bool:
@@ -99,6 +97,4 @@ def activation_name(layer: keras.Layer) -> str:
 
 
 def _is_one_of(layer: keras.Layer, names: str) -> bool:
-    from keras import layers
-
-    return isinstance(layer, tuple(getattr(layers, name) for name in names.split()))
+    return isinstance(layer, tuple(getattr(keras.layers, name) for name in names.split()))

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core.errors import ModelError, expected
+from oip.core.frameworks import keras
 
 if TYPE_CHECKING:
-    import keras
-
     from oip.core.files import Json
 
 _CONFIG_LIMIT = 64 << 20
@@ -76,8 +75,6 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
         _import(module)
     config = read_config(path)
     check_config(config, trusted, path.name)
-
-    import keras
 
     try:
         model: Any = keras.saving.load_model(str(path), compile=False, safe_mode=True)

@@ -13,12 +13,12 @@ import numpy as np
 
 from oip.core import files, html
 from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, expected
+from oip.core.frameworks import keras, tf
 from oip.core.warnings import import_quietly
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
 
 if TYPE_CHECKING:
-    import keras
     from tensorflow import Tensor, Variable
 
 
@@ -168,8 +168,6 @@ class Network:
 
         A gradient multiplies every weight of a layer, also by zero; one NaN would reach all maps.
         """
-        import tensorflow as tf
-
         replaced = []
         with tf.init_scope():  # a function may be traced at the moment
             weights = [(variable, variable.numpy()) for variable in self.model.weights]
@@ -337,8 +335,6 @@ class Network:
 
         Inputs that take no images are zeros.
         """
-        import tensorflow as tf
-
         if self.channels_first:
             axes = [0, len(images.shape) - 1, *range(1, len(images.shape) - 1)]
             images = tf.transpose(images, axes)

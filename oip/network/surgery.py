@@ -23,6 +23,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.frameworks import keras, tf
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
@@ -32,7 +33,6 @@ from oip.network.loading import reason_of
 from oip.network.network import Network
 
 if TYPE_CHECKING:
-    import keras
     from tensorflow import Tensor
 
 _PROBES = 4
@@ -141,8 +141,6 @@ class _Rebuilt(NamedTuple):
 
 def _rebuilt(network: Network, channels: Channels, gone: np.ndarray) -> _Rebuilt:
     """Build the model again with fewer channels."""
-    import keras
-
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
     new_layers: dict[int, keras.Layer] = {}
 
@@ -174,8 +172,6 @@ def _cloned(
     inputs: list[keras.KerasTensor] | None,
 ) -> keras.Model:
     """Clone a Sequential or functional model; an inner one is called on the symbolic `inputs`."""
-    import keras
-
     inner: dict[int, keras.Model] = {}
 
     def cloned(layer: keras.Model, tensors: list[keras.KerasTensor]) -> keras.Model:
@@ -251,8 +247,6 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
     Raises:
         ModelError: they differ, so the model has a part that was not understood.
     """
-    import tensorflow as tf
-
     spec = network.inputs
     draw = seeds.generator(0, "surgery probe")
     pixels = draw.normal(size=(_PROBES, *spec.shape)) * spec.std + spec.mean
@@ -275,8 +269,6 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
 
 
 def _outputs(model: keras.Model, inputs: Any) -> list[np.ndarray]:
-    import tensorflow as tf
-
     return [np.asarray(tensor) for tensor in tf.nest.flatten(model(inputs, training=False))]
 
 
@@ -313,8 +305,6 @@ def patches(layer: keras.Layer, inputs: Tensor) -> Tensor:
     Raises:
         ModelError: another kind of layer.
     """
-    import tensorflow as tf
-
     kind = type(layer).__name__
     if not has_patches(layer):
         text = "a convolution without groups, or a dense layer"
@@ -423,8 +413,6 @@ def received(
         bytes_per_image: `bytes_received` of the layer if None.
         byte_budget: bytes that a run may take.
     """
-    import tensorflow as tf
-
     source = LayerOutput(layer, pre_activation="input")
 
     def run(part: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oip.core.errors import ModelError, expected
+from oip.core.frameworks import keras, tf
 from oip.network import layer_types
 from oip.network.activations import (
     COPIES,
@@ -25,7 +26,6 @@ from oip.network.activations import (
 )
 
 if TYPE_CHECKING:
-    import keras
     from tensorflow import Graph, Tensor, TensorSpec
 
 _shadowing = threading.RLock()
@@ -92,8 +92,6 @@ def record_calls(model: keras.Model, specs: Sequence[TensorSpec]) -> list[Call]:
         model: any built Keras model.
         specs: a `tf.TensorSpec` for each of its inputs.
     """
-    import tensorflow as tf
-
     calls: list[Call] = []
     spans: list[_Span] = []
     origins: dict[str, int] = {}  # name of a tensor -> number of the call that made it
@@ -159,8 +157,6 @@ def arrange_inputs(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
 
     A model that was made of a dictionary of inputs is called with such a dictionary.
     """
-    import keras
-
     if getattr(model, "inputs", None) and not isinstance(model, keras.Sequential):
         return keras.tree.pack_sequence_as(model.input, list(inputs))
     return list(inputs) if len(inputs) > 1 else inputs[0]
@@ -226,8 +222,6 @@ def _with_functions(
 
 
 def _operations_so_far() -> int:
-    import tensorflow as tf
-
     return len(tf.compat.v1.get_default_graph().get_operations())
 
 
@@ -296,8 +290,6 @@ def _inner(layer: keras.Layer) -> list[keras.Layer]:
 
 def _has_kernel(layer: keras.Layer) -> bool:
     """Return whether a layer has kernels of its own; one inside it is then its activation."""
-    import keras
-
     return (
         layer_types.is_convolution(layer)
         or layer_types.is_dense(layer)

@@ -1,0 +1,15 @@
+"""TensorFlow and Keras, imported when they are first used: commands without them start at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oip.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import keras as keras
+    import tensorflow as tf
+else:
+    keras, tf = lazy_module("keras"), lazy_module("tensorflow")
+
+__all__ = ["keras", "tf"]
