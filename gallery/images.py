@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.formats import InputRecord
 from oip.core.images import enhanced, plain, shown
 from oip.core.progress import Progress, silent
@@ -329,9 +329,9 @@ class DataImages:
         images = with_rows(with_bands(images, shape), shape)
         if images.ndim != 4:
             axes = "(n, h, w, bands)" if len(shape) == 3 else "(n, length, bands)"
-            raise DataError(expected("data_images", axes, images.shape))
+            raise DataError("data_images", axes, images.shape)
         if labels is not None and len(labels) != len(images):
-            raise DataError(expected("data_labels", f"{len(images)} labels", len(labels)))
+            raise DataError("data_labels", f"{len(images)} labels", len(labels))
         self._images, self._labels, self._classes = images, labels, classes
         self._range = _range(images, spec)
         self.height = size_of(spec.shape)[0]

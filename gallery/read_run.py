@@ -17,7 +17,7 @@ import numpy as np
 
 from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.core import files
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.formats import InputRecord, LayerRecord, RecordedMapsFile, TrainingRecordFile
 from oip.core.layer_formats import (
     AblationFile,
@@ -290,7 +290,7 @@ def input_record(run: Run) -> InputRecord:
     """
     if run.record.input is None:
         path = run.path / "run.json"
-        raise RunError(expected(f"'{path}'", "an 'input' with its shape", "none"))
+        raise RunError(f"'{path}'", "an 'input' with its shape", "none")
     return run.record.input
 
 
@@ -303,7 +303,7 @@ def shown_layers(run: Run) -> list[int]:
     indices = sorted({*run.reconstructed(), *run.ranked()}, reverse=True)
     if not indices:
         hint = "Use 'oip reconstruct' or 'oip rank' with this --out first."
-        raise RunError(expected(f"'{run.path}'", "a run with OIPs or a ranking", "neither", hint))
+        raise RunError(f"'{run.path}'", "a run with OIPs or a ranking", "neither", hint)
     return indices
 
 
@@ -342,7 +342,7 @@ def read_layer(run: Run, index: int) -> LayerEntry:
     if objectives and numbers and len(objectives) <= numbers[-1]:
         path, count = run.path / "run.json", numbers[-1] + 1
         wording = f"{count} objectives of layer {index}"
-        raise RunError(expected(f"'{path}'", wording, len(objectives)))
+        raise RunError(f"'{path}'", wording, len(objectives))
     evidence = layer_evidence(run, index)
     shared = {} if evidence.redundancy is None else evidence.redundancy.most
     verdicts = {} if oips is None else {entry.map: entry.evidence() for entry in oips}
@@ -430,7 +430,7 @@ def _with_stability(oips: Oips, stability: StabilityFile, path: Path) -> Oips:
         if clusters.shape != oips.scores.shape or medoids.shape != oips.scores.shape:
             raise ValueError(f"starts {clusters.shape} and {medoids.shape}")
     except ValueError as error:  # rows of different lengths among them
-        raise RunError(expected(f"'{path}'", f"starts {oips.scores.shape}", error)) from error
+        raise RunError(f"'{path}'", f"starts {oips.scores.shape}", error) from error
     return oips.with_stability(
         np.array(stability.within, float),
         np.array(stability.percentile, float),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from oip.core.errors import RunError, SettingsError, expected
+from oip.core.errors import RunError, SettingsError
 from oip.gallery.escape import script
 from oip.gallery.pages import Pages, SingleLinks, data_address
 
@@ -58,7 +58,7 @@ def check_map_count(maps: int) -> None:
     """Raise a SettingsError when there are too many maps for one file."""
     if maps > MOST_MAPS:
         hint = "Leave --single-file out: a folder shows any number of maps."
-        raise SettingsError(expected("a single file", f"at most {MOST_MAPS} maps", maps, hint))
+        raise SettingsError("a single file", f"at most {MOST_MAPS} maps", maps, hint)
 
 
 def check_ours(target: Path) -> None:
@@ -69,9 +69,7 @@ def check_ours(target: Path) -> None:
         with target.open("rb") as stream:
             if _MARK.encode() in stream.read(_MARK_WITHIN):
                 return
-    raise RunError(
-        expected(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
-    )
+    raise RunError(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
 
 
 def single_page(folder: Path, pages: Pages) -> str:

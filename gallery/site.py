@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.formats import RunFile
 from oip.core.progress import Progress, automatic
 from oip.gallery.cache import PictureKeys, Store
@@ -165,9 +165,7 @@ def _check_ours(target: Path) -> None:
         record = files.read_json(marker)
         if isinstance(record, dict) and record.get("kind") == KIND:
             return
-    raise RunError(
-        expected(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
-    )
+    raise RunError(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
 
 
 def _clear(folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oip.core import html, seeds
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.images import plain_range
 
 TEST_SHARE = 0.2
@@ -41,7 +41,7 @@ class Dataset:
         if self.labels is None:
             hint = "Name a source that has labels."
             source = f"data '{self.source}'"
-            raise DataError(expected(source, "images with labels", "no labels", hint))
+            raise DataError(source, "images with labels", "no labels", hint)
         return self.labels
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ def numbered(
         classes = classes or tuple(np.unique(labels).tolist())
         number_of = {name: label for label, name in enumerate(classes)}
         if unknown := set(labels.ravel().tolist()) - set(classes):
-            raise DataError(expected(f"{source}: labels", "names in 'classes'", min(unknown)))
+            raise DataError(f"{source}: labels", "names in 'classes'", min(unknown))
         return np.vectorize(number_of.__getitem__, otypes=[np.int64])(labels), classes
     if not classes and labels.dtype.kind in "biu" and labels.size:
         classes = tuple(str(label) for label in range(max(int(labels.max()), 0) + 1))
@@ -171,7 +171,7 @@ def statistics(images: np.ndarray, byte_budget: int = 32 << 20) -> tuple[np.ndar
     squares = [((part - mean) ** 2).sum(axis=axes) for part in parts]
     std = np.sqrt(np.sum(squares, axis=0) / count)
     if not np.all(std > 0):
-        raise DataError(expected("the images", "bands that vary", f"deviations {std.tolist()}"))
+        raise DataError("the images", "bands that vary", f"deviations {std.tolist()}")
     return mean, std
 
 
@@ -185,7 +185,7 @@ def fitted(data: Dataset, size: tuple[int, int] | None, bands: int | None) -> Da
     count = own if bands is None else bands
     if (own, count) not in {(own, own), (1, 3), (3, 1)}:
         hint = "Only 1 can become 3, and 3 can become 1."
-        raise DataError(expected(data.source, f"images of {count} bands", own, hint))
+        raise DataError(data.source, f"images of {count} bands", own, hint)
     goal = (height, width) if size is None else size
     if goal == (height, width) and count == own:
         return data
@@ -221,20 +221,18 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _pixels(images: np.ndarray, source: str) -> np.ndarray:
     if images.dtype.kind not in "buif":
-        raise DataError(expected(f"{source}: images", "numbers", f"dtype {images.dtype}"))
+        raise DataError(f"{source}: images", "numbers", f"dtype {images.dtype}")
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape[1:]:
         shapes = "shape (n, h, w) or (n, h, w, bands)"
-        raise DataError(expected(f"{source}: images", shapes, images.shape))
+        raise DataError(f"{source}: images", shapes, images.shape)
     if not len(images):
-        raise DataError(expected(f"{source}: images", "at least one", "none"))
+        raise DataError(f"{source}: images", "at least one", "none")
     first, side, other = images.shape[1:]
     if first <= _MOST_BANDS_FIRST < other and side == other:
         hint = "Move the bands to the end, such as by np.moveaxis(images, 1, -1)."
-        raise DataError(
-            expected(f"{source}: images", "(n, h, w, bands), the bands last", images.shape, hint)
-        )
+        raise DataError(f"{source}: images", "(n, h, w, bands), the bands last", images.shape, hint)
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind in "iu" and images.min() >= 0 and images.max() <= 255:
@@ -242,24 +240,20 @@ def _pixels(images: np.ndarray, source: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         pixels = images.astype(np.float32, copy=False)
     if not np.isfinite(pixels.sum(dtype=np.float64)):
-        raise DataError(expected(f"{source}: images", "finite pixels", "NaN or infinity"))
+        raise DataError(f"{source}: images", "finite pixels", "NaN or infinity")
     return pixels
 
 
 def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.ndarray:
     if labels.ndim != 1:
         hint = "Labels of one column per class become numbers by labels.argmax(axis=1)."
-        raise DataError(
-            expected(f"{source}: labels", "one number an image", f"shape {labels.shape}", hint)
-        )
+        raise DataError(f"{source}: labels", "one number an image", f"shape {labels.shape}", hint)
     if len(labels) != count:
-        raise DataError(expected(f"{source}: labels", f"{count}, one an image", len(labels)))
+        raise DataError(f"{source}: labels", f"{count}, one an image", len(labels))
     if labels.dtype.kind not in "biu":
-        raise DataError(
-            expected(f"{source}: labels", "whole numbers or names", f"dtype {labels.dtype}")
-        )
+        raise DataError(f"{source}: labels", "whole numbers or names", f"dtype {labels.dtype}")
     labels = labels.astype(np.int64)
     if labels.min() < 0 or labels.max() >= classes:
         codes = f"0 to {classes - 1}, for {classes} classes"
-        raise DataError(expected(f"{source}: labels", codes, f"{labels.min()} to {labels.max()}"))
+        raise DataError(f"{source}: labels", codes, f"{labels.min()} to {labels.max()}")
     return labels

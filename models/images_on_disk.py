@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.models.datasets import Dataset, dataset, split
 
 if TYPE_CHECKING:
@@ -40,27 +40,25 @@ def read_pictures(
         DataError: a file that is missing, damaged, of more than 8 bits, or of another size.
     """
     if bands is not None and bands not in _MODES:
-        raise DataError(expected(f"{source}: bands of image files", "1 or 3", bands))
+        raise DataError(f"{source}: bands of image files", "1 or 3", bands)
     gray, first_size = True, None
     for path in paths:
         with _opened(path) as picture:
             mode, size_here = picture.mode, (picture.height, picture.width)
         if mode not in _EIGHT_BIT:
-            raise DataError(expected(f"'{path.name}'", "an image of 8 bits", f"mode {mode}"))
+            raise DataError(f"'{path.name}'", "an image of 8 bits", f"mode {mode}")
         gray = gray and mode in _GRAY
         first_size = size_here if first_size is None else first_size
         if size is None and size_here != first_size:
             raise DataError(
-                expected(
-                    f"{source}: sizes",
-                    f"{_text(first_size)} as of '{paths[0].name}'",
-                    f"{_text(size_here)} of '{path.name}'",
-                    "Ask for one size, or bring the files to one size.",
-                )
+                f"{source}: sizes",
+                f"{_text(first_size)} as of '{paths[0].name}'",
+                f"{_text(size_here)} of '{path.name}'",
+                "Ask for one size, or bring the files to one size.",
             )
     goal = size if size is not None else first_size
     if goal is None:
-        raise DataError(expected(source, "at least one image file", "none"))
+        raise DataError(source, "at least one image file", "none")
     count = bands if bands is not None else (1 if gray else 3)
     images = np.empty((len(paths), *goal, count), np.uint8)
     for index, path in enumerate(paths):
@@ -75,7 +73,7 @@ def _decoded(path: Path, size: tuple[int, int], bands: int) -> np.ndarray:
         try:
             plain = picture.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
-            raise DataError(expected(f"'{path.name}'", "a whole image file", error)) from error
+            raise DataError(f"'{path.name}'", "a whole image file", error) from error
     if (plain.height, plain.width) != size:
         plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
@@ -87,10 +85,10 @@ def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except FileNotFoundError as error:
-        raise DataError(expected(f"'{path.name}'", "an image file", "no such file")) from error
+        raise DataError(f"'{path.name}'", "an image file", "no such file") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
         raise DataError(
-            expected(f"'{path.name}'", "an image file", "something else, or a damaged one")
+            f"'{path.name}'", "an image file", "something else, or a damaged one"
         ) from error
 
 
@@ -142,7 +140,7 @@ def load_class_folders(
         paths, codes = _pictures(folder), None
     if not paths:
         hint = "Put image files into one folder for each class."
-        raise DataError(expected(source, "image files in folders", "none", hint))
+        raise DataError(source, "image files in folders", "none", hint)
     if part is not None and not own_parts:
         paths, codes = _part(paths, codes, part, source)
     return dataset(read_pictures(paths, source, size, bands), codes, classes, source)
@@ -168,9 +166,9 @@ def load_table(
         with table.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(expected(source, "a CSV file in UTF-8", error)) from error
+        raise DataError(source, "a CSV file in UTF-8", error) from error
     if not rows:
-        raise DataError(expected(source, "rows of a path and a label", "an empty file"))
+        raise DataError(source, "rows of a path and a label", "an empty file")
     path_column, label_column = 0, 1
     if not (table.parent / rows[0][0]).is_file():
         path_column, label_column = _columns(rows.pop(0))
@@ -178,9 +176,9 @@ def load_table(
     for number, row in enumerate(rows, 1):
         if len(row) < least:
             row_name = f"{source}: row {number} of the data"
-            raise DataError(expected(row_name, f"{least} columns and more", len(row)))
+            raise DataError(row_name, f"{least} columns and more", len(row))
     if not rows:
-        raise DataError(expected(source, "rows of a path and a label", "a header only"))
+        raise DataError(source, "rows of a path and a label", "a header only")
     paths = [table.parent / row[path_column] for row in rows]
     names = [row[label_column].strip() for row in rows]
     classes = _sorted_names(names)
@@ -208,7 +206,7 @@ def _part(
 ) -> tuple[list[Path], np.ndarray | None]:
     indices = split(labels, len(paths), part)
     if not len(indices):
-        raise DataError(expected(f"{source}: images to split", "2 or more a class", len(paths)))
+        raise DataError(f"{source}: images to split", "2 or more a class", len(paths))
     return [paths[index] for index in indices], None if labels is None else labels[indices]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oip.core.errors import SettingsError, did_you_mean, expected
+from oip.core.errors import SettingsError, did_you_mean
 from oip.models.networks.base import Option, Recipe, Values
 from oip.models.networks.convolutional import AlexNetSmall, ConvStack, LeNet, LeNet5
 from oip.models.networks.dense import IpMlp, ReluMlp, TanhMlp
@@ -40,7 +40,7 @@ def recipe(name: str) -> Recipe:
     if name in recipes:
         return recipes[name]
     hint = did_you_mean(name, recipes)
-    raise SettingsError(expected("recipe", ", ".join(recipes), f"'{name}'", hint))
+    raise SettingsError("recipe", ", ".join(recipes), f"'{name}'", hint)
 
 
 def build(

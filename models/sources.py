@@ -93,10 +93,10 @@ def load(
     name, named_part = split_source(str(source))
     part = named_part or part
     if part is not None and part not in PARTS:
-        raise DataError(expected("part", " or ".join(PARTS), part))
+        raise DataError("part", " or ".join(PARTS), part)
     for argument, sides in (("size", size or ()), ("bands", () if bands is None else (bands,))):
         if any(side < 1 for side in sides):
-            raise DataError(expected(argument, "numbers from 1", sides))
+            raise DataError(argument, "numbers from 1", sides)
     if data_dir is None and os.environ.get("OIP_DATA"):
         data_dir = os.environ["OIP_DATA"]
     path = Path(name)
@@ -115,7 +115,7 @@ def load(
     elif path.is_file() and path.suffix.lower() == ".npz":
         data = load_archive(path, part, label)
     elif path.exists():
-        raise DataError(expected(f"data '{name}'", _KINDS, f"a file of type '{path.suffix}'"))
+        raise DataError(f"data '{name}'", _KINDS, f"a file of type '{path.suffix}'")
     else:
         raise DataError(_unknown(name))
     return fitted(data, size, bands)
@@ -156,7 +156,7 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
         every = _sample(source) if name == SAMPLE else vectors(source)
         return _part_of(every, part, source)
     if data_dir is not None and not data_dir.is_dir():
-        raise DataError(expected(f"the data folder '{data_dir}'", "a folder", "no such folder"))
+        raise DataError(f"the data folder '{data_dir}'", "a folder", "no such folder")
     folder = None if data_dir is None else data_dir / name
     if folder is not None and is_idx_folder(folder):
         return load_idx_folder(folder, part, source, CLASSES[name])
@@ -199,10 +199,10 @@ def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
         try:
             content = np.fromfile(path, np.uint8)
         except OSError as error:
-            raise DataError(expected(f"{source}: '{path.name}'", "a file", error)) from error
+            raise DataError(f"{source}: '{path.name}'", "a file", error) from error
         if not content.size or content.size % record:
             size = f"a multiple of {record} bytes"
-            raise DataError(expected(f"{source}: '{path.name}'", size, content.size))
+            raise DataError(f"{source}: '{path.name}'", size, content.size)
         rows.append(content.reshape(-1, record))
     table = np.concatenate(rows)
     images = np.moveaxis(table[:, 1:].reshape(-1, *_CIFAR_SHAPE), 1, -1)
@@ -225,7 +225,7 @@ def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -
         looked = "no folder was named" if folder is None else f"no data files in '{folder}'"
         hint = f"Name a folder that holds '{name}' as data_dir or OIP_DATA, or use {SAMPLE}."
         raise DataError(
-            expected(source, "data files, or a download", f"{looked}; {_first_line(error)}", hint)
+            source, "data files, or a download", f"{looked}; {_first_line(error)}", hint
         ) from error
     images = [pairs[key][0] for key in _parts(part)]
     labels = [pairs[key][1].ravel() for key in _parts(part)]
@@ -256,13 +256,13 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
         arrays = files.read_arrays(path)
     except RunError as error:
         if "allow_pickle" not in str(error):
-            raise DataError(expected(source, "a whole .npz file", error.__cause__)) from error
+            raise DataError(source, "a whole .npz file", error.__cause__) from error
         raise DataError(
-            expected(source, "arrays of numbers or text", "pickled objects, which are never read")
+            source, "arrays of numbers or text", "pickled objects, which are never read"
         ) from error
     if "images" not in arrays:
         names = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(expected(source, "the arrays 'images' and 'labels'", names))
+        raise DataError(source, "the arrays 'images' and 'labels'", names)
     labels, classes = arrays.get("labels"), _names(arrays.get("classes"), source)
     if labels is not None:
         labels, classes = numbered(labels, classes, source)
@@ -271,7 +271,7 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
         return data
     indices = split(data.labels, len(data), part)
     if not len(indices):
-        raise DataError(expected(f"{source}: images to split", "2 or more a class", len(data)))
+        raise DataError(f"{source}: images to split", "2 or more a class", len(data))
     return chosen(data, indices, source)
 
 
@@ -279,9 +279,7 @@ def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
     if classes is None:
         return ()
     if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
-        raise DataError(
-            expected(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
-        )
+        raise DataError(f"{source}: classes", "names, (k,)", f"{classes.dtype} of {classes.shape}")
     return tuple(str(name) for name in classes)
 
 
@@ -320,7 +318,7 @@ def load_idx_folder(
         path = paths[name]
         if path is None:
             raise DataError(
-                expected(source, f"'{_PREFIXES[name][0]}-images-idx3-ubyte[.gz]'", "no such file")
+                source, f"'{_PREFIXES[name][0]}-images-idx3-ubyte[.gz]'", "no such file"
             )
         images.append(read_idx(path, (3, 4)))
     labels = {
@@ -330,21 +328,19 @@ def load_idx_folder(
     }
     if missing := [name for name in parts if name not in labels]:
         name = f"'{_PREFIXES[missing[0]][0]}-labels-idx1-ubyte[.gz]'"
-        raise DataError(expected(source, name, "no such file"))
+        raise DataError(source, name, "no such file")
     if classes is None:
         most = max(int(values.max(initial=0)) for values in labels.values())
         classes = tuple(str(label) for label in range(most + 1))
     if len({part_images.shape[1:] for part_images in images}) > 1:
         shapes = " and ".join(str(part_images.shape[1:]) for part_images in images)
-        raise DataError(expected(source, "images of one size", shapes))
+        raise DataError(source, "images of one size", shapes)
     for name, part_images in zip(parts, images, strict=True):
         if len(labels[name]) != len(part_images):
             raise DataError(
-                expected(
-                    f"{source}: labels of the {name} part",
-                    f"{len(part_images)}, one an image",
-                    len(labels[name]),
-                )
+                f"{source}: labels of the {name} part",
+                f"{len(part_images)}, one an image",
+                len(labels[name]),
             )
     every_image = images[0] if len(images) == 1 else np.concatenate(images)
     return dataset(every_image, np.concatenate([labels[name] for name in parts]), classes, source)
@@ -365,25 +361,21 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
         if path.suffix == ".gz":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(expected(f"'{path.name}'", "a whole IDX file", error)) from error
+        raise DataError(f"'{path.name}'", "a whole IDX file", error) from error
     if len(content) < _HEAD or content[:2] != b"\0\0":
-        raise DataError(
-            expected(f"'{path.name}'", "an IDX file", f"a file that begins with {content[:4]!r}")
-        )
+        raise DataError(f"'{path.name}'", "an IDX file", f"a file that begins with {content[:4]!r}")
     kind, axes = content[2], content[3]
     if kind != _UNSIGNED_BYTE or axes not in dimensions:
         form = f"unsigned bytes in {' or '.join(map(str, dimensions))} dimensions"
         received = f"type 0x{kind:02x} in {axes} dimensions"
-        raise DataError(expected(f"'{path.name}'", form, received))
+        raise DataError(f"'{path.name}'", form, received)
     start = _HEAD + 4 * axes
     if len(content) < start:
-        raise DataError(expected(f"'{path.name}'", f"{start} bytes and more", len(content)))
+        raise DataError(f"'{path.name}'", f"{start} bytes and more", len(content))
     shape = struct.unpack(f">{axes}I", content[_HEAD:start])
     size = math.prod(shape)
     if len(content) - start != size:
-        raise DataError(
-            expected(f"'{path.name}'", f"{size} bytes for shape {shape}", len(content) - start)
-        )
+        raise DataError(f"'{path.name}'", f"{size} bytes for shape {shape}", len(content) - start)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files, html, seeds
-from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.errors import DataError, RunError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic
@@ -199,9 +199,7 @@ def fit(
         losses = (*losses[:-1], math.nan)
     if not math.isfinite(losses[-1]):
         hint = "Lower the learning rate; nothing was written."
-        raise TrainingDiverged(
-            expected("training diverged: the loss", "a number", losses[-1], hint)
-        )
+        raise TrainingDiverged("training diverged: the loss", "a number", losses[-1], hint)
     return losses
 
 
@@ -249,9 +247,9 @@ def _progress_callback(progress: Progress, steps: int) -> keras.callbacks.Callba
 
 def _check_out(out: Path) -> None:
     if out.suffix != _ENDING:
-        raise SettingsError(expected("the model to write", f"a name ending in {_ENDING}", out.name))
+        raise SettingsError("the model to write", f"a name ending in {_ENDING}", out.name)
     if out.is_dir():
-        raise RunError(expected(f"'{out}'", "a file to write", "a folder"))
+        raise RunError(f"'{out}'", "a file to write", "a folder")
     files.check_writable(out.parent)
 
 
@@ -260,26 +258,20 @@ def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndar
     labels, labels_test = train_.required_labels(), test.required_labels()
     if train_.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
-            expected(
-                "images of the test part",
-                f"{train_.images.shape[1:]} as in the train part",
-                test.images.shape[1:],
-            )
+            "images of the test part",
+            f"{train_.images.shape[1:]} as in the train part",
+            test.images.shape[1:],
         )
     if train_.classes != test.classes:
         raise DataError(
-            expected(
-                "classes of the test part",
-                f"the {len(train_.classes)} of the train part",
-                f"{len(test.classes)}, or others",
-            )
+            "classes of the test part",
+            f"the {len(train_.classes)} of the train part",
+            f"{len(test.classes)}, or others",
         )
     present = np.bincount(labels, minlength=len(train_.classes)) > 0
     if not present.all():
         absent = train_.classes[int(np.argmin(present))]
-        raise DataError(
-            expected(f"{train_.source}: labels", "images of every class", f"none of '{absent}'")
-        )
+        raise DataError(f"{train_.source}: labels", "images of every class", f"none of '{absent}'")
     return labels, labels_test
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.frameworks import keras
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam")
@@ -45,22 +45,22 @@ class TrainSettings:
         for name in ("epochs", "batch"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise SettingsError(expected(name, "a whole number from 1", value))
+                raise SettingsError(name, "a whole number from 1", value)
         if self.optimizer not in OPTIMIZERS:
-            raise SettingsError(expected("optimizer", ", ".join(OPTIMIZERS), self.optimizer))
+            raise SettingsError("optimizer", ", ".join(OPTIMIZERS), self.optimizer)
         if self.schedule not in SCHEDULES:
-            raise SettingsError(expected("schedule", ", ".join(SCHEDULES), self.schedule))
+            raise SettingsError("schedule", ", ".join(SCHEDULES), self.schedule)
         if not 0.0 < self.learning_rate < math.inf:
-            raise SettingsError(expected("learning rate", "a number above 0", self.learning_rate))
+            raise SettingsError("learning rate", "a number above 0", self.learning_rate)
         if not 0.0 <= self.momentum < 1.0:
-            raise SettingsError(expected("momentum", "0 to below 1", self.momentum))
+            raise SettingsError("momentum", "0 to below 1", self.momentum)
         if self.momentum and self.optimizer == "adam":
             hint = "Use the optimizer sgd, or leave the momentum out."
-            raise SettingsError(expected("momentum", "0, as adam has its own", self.momentum, hint))
+            raise SettingsError("momentum", "0, as adam has its own", self.momentum, hint)
         if not 0.0 <= self.l2 < math.inf:
-            raise SettingsError(expected("l2", "0 or a number above", self.l2))
+            raise SettingsError("l2", "0 or a number above", self.l2)
         if not 0 <= self.seed <= _LARGEST_SEED:
-            raise SettingsError(expected("seed", f"0 to {_LARGEST_SEED}", self.seed))
+            raise SettingsError("seed", f"0 to {_LARGEST_SEED}", self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as the model's sidecar holds them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import DataError, SettingsError
 from oip.core.frameworks import keras
 from oip.models.training_settings import LEARNING_RATES, OPTIMIZERS, TrainSettings
 
@@ -76,7 +76,7 @@ class Recipe(ABC):
         for name in given:
             if name not in defaults:
                 names = ", ".join(defaults) or "none"
-                raise SettingsError(expected(f"options of the recipe {self.name}", names, name))
+                raise SettingsError(f"options of the recipe {self.name}", names, name)
         return replace(
             self, **{name: _read(defaults[name], value) for name, value in given.items()}
         )
@@ -119,9 +119,9 @@ class Recipe(ABC):
         height, width, bands = shape
         if min(height, width) < self.least:
             size = f"images of {self.least} x {self.least} pixels and more"
-            raise DataError(expected(f"the recipe {self.name}", size, f"{height} x {width}"))
+            raise DataError(f"the recipe {self.name}", size, f"{height} x {width}")
         if classes < 2:
-            raise DataError(expected(f"the recipe {self.name}", "2 classes and more", classes))
+            raise DataError(f"the recipe {self.name}", "2 classes and more", classes)
         center = np.zeros(bands) if mean is None else np.broadcast_to(mean, bands)
         spread = np.ones(bands) if std is None else np.broadcast_to(std, bands)
         inputs = keras.Input(shape, name="image")
@@ -140,17 +140,17 @@ class Recipe(ABC):
         default: Any = type(self).__dataclass_fields__[name].default
         if isinstance(default, str):
             if value not in ACTIVATIONS:
-                raise SettingsError(expected(option, ", ".join(ACTIVATIONS), f"'{value}'"))
+                raise SettingsError(option, ", ".join(ACTIVATIONS), f"'{value}'")
             return
         several = isinstance(default, tuple)
         numbers = list(value) if isinstance(value, tuple) else [value]
         whole = all(isinstance(number, int) and number > 0 for number in numbers)
         if not whole or isinstance(value, tuple) != several or not numbers:
             kind = "whole numbers from 1, such as 6,12" if several else "a whole number from 1"
-            raise SettingsError(expected(option, kind, f"'{value}'"))
+            raise SettingsError(option, kind, f"'{value}'")
         if several and not self.any_depth and len(numbers) != len(default):
             received = ",".join(map(str, numbers))
-            raise SettingsError(expected(option, f"{len(default)} numbers, one a layer", received))
+            raise SettingsError(option, f"{len(default)} numbers, one a layer", received)
 
 
 def _read(default: Option, value: Option | list[int] | None) -> Option | list[int] | None:

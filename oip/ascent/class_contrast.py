@@ -14,7 +14,7 @@ from oip.ascent.reconstruction import reconstruct
 from oip.ascent.results import Oips, best_three
 from oip.core import html, plots
 from oip.core.checks import check_whole
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.images import enhanced, shown
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
@@ -186,13 +186,13 @@ def separating_oips(
         >>> oip.separating_oips("m.keras", result).plot()  # doctest: +SKIP
     """
     if separation.at != "response":
-        raise SettingsError(expected("separation", "one at the response", separation.at))
+        raise SettingsError("separation", "one at the response", separation.at)
     count = check_whole("count", count)
     network = Network.of(model, images=data)
     layer = network.find(separation.layer)
     rows = np.flatnonzero(np.isfinite(separation.effect))[:count]
     if not rows.size:
-        raise SettingsError(expected("separation", "maps with a finite effect", "none"))
+        raise SettingsError("separation", "maps with a finite effect", "none")
     maps, nodes = separation.maps[rows], separation.nodes[rows]
     ascent = {"starts": starts, "seed": seed, **settings}
     oips = reconstruct(network, layer.name, maps=maps, data=data, progress=progress, **ascent)

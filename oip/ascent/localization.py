@@ -17,7 +17,7 @@ from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html, plots
 from oip.core.checks import check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.frameworks import keras, tf
 from oip.core.images import plain, shown
 from oip.core.progress import Progress, automatic, silent
@@ -453,13 +453,11 @@ def _class_names(
     """Return the class of every image as text; raise a DataError for labels that do not fit."""
     values = np.asarray(labels)
     if values.shape != (count,):
-        raise DataError(expected("labels", f"one for each of {count} images", values.shape))
+        raise DataError("labels", f"one for each of {count} images", values.shape)
     if classes is None:
         return values.astype(str)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
-        raise DataError(
-            expected("labels", f"whole numbers of {len(classes)} classes", values.dtype)
-        )
+        raise DataError("labels", f"whole numbers of {len(classes)} classes", values.dtype)
     return np.array(classes, dtype=str)[values]
 
 

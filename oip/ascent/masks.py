@@ -13,7 +13,7 @@ import numpy as np
 
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import Stage, Targets
-from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import tf
 from oip.network.forward import batch_rows, compiled_for_images
 from oip.network.layers import LayerInfo
@@ -112,11 +112,9 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
         gradient = tape.gradient(total, images)
         if gradient is None:
             raise ModelError(
-                expected(
-                    f"'{targets.name}'",
-                    "something whose response has a gradient with respect to the image input",
-                    "none (the input is of integers, or the layer belongs to another input)",
-                )
+                f"'{targets.name}'",
+                "something whose response has a gradient with respect to the image input",
+                "none (the input is of integers, or the layer belongs to another input)",
             )
         return tf.reduce_any(gradient != 0, axis=[0, -1])
 
@@ -158,13 +156,11 @@ def refuse_constant(
         batches = _noise_batches(network, targets, seed)
         if not any(graph(tf.constant(images), tf.constant(item, tf.int32)) for images in batches):
             raise SettingsError(
-                expected(
-                    f"objective '{targets.labels[item]}'",
-                    "one that depends on the image input",
-                    f"one value for all {count} images, and no gradient",
-                    "Its weights may be zero, what leads to it may be shut, or it belongs to "
-                    "another input of the model.",
-                )
+                f"objective '{targets.labels[item]}'",
+                "one that depends on the image input",
+                f"one value for all {count} images, and no gradient",
+                "Its weights may be zero, what leads to it may be shut, or it belongs to "
+                "another input of the model.",
             )
 
 
@@ -268,5 +264,5 @@ def checked_nodes(layer: LayerInfo, nodes: object) -> np.ndarray:
     fits = values.ndim == 2 and values.dtype.kind in "iu" and len(values) > 0
     fits = fits and values.shape[-1] == len(layer.size)
     if not fits or (values < 0).any() or (values >= np.array(layer.size)).any():
-        raise SettingsError(expected(f"nodes of layer '{layer.name}'", form, nodes))
+        raise SettingsError(f"nodes of layer '{layer.name}'", form, nodes)
     return values.astype(np.int64)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.seeds import generator
 
 _SMALLEST_GRID = 3
@@ -153,7 +153,7 @@ def octave_weights(preset: str, grids: tuple[int, ...], random: np.random.Genera
     else:
         presets = "equal, white, no-white, dirichlet, tilt:BETA, weights:W,W,..."
         singles = ", ".join(f"single:{grid}" for grid in grids)
-        raise SettingsError(expected("noise", f"{presets}, {singles}", f"'{preset}'"))
+        raise SettingsError("noise", f"{presets}, {singles}", f"'{preset}'")
     return weights / weights.sum()
 
 
@@ -167,7 +167,7 @@ def _explicit_weights(text: str, grids: tuple[int, ...]) -> np.ndarray:
     if not fits or weights.min() < 0 or not weights.max() > 0:
         octaves = ", ".join(map(str, grids))
         form = f"{len(grids)} numbers from 0, not all zero, for the grids {octaves}"
-        raise SettingsError(expected("noise weights", form, f"'{text}'"))
+        raise SettingsError("noise weights", form, f"'{text}'")
     return weights / weights.max()  # the sum of large weights may overflow
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 
-from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.frameworks import tf
 from oip.network.forward import LayerActivations, run_to, run_to_all
 from oip.network.layers import LayerInfo, LayerOutput
@@ -108,7 +108,7 @@ class Objective:
         if not isinstance(factor, (int, float, np.integer, np.floating)):
             return NotImplemented
         if not np.isfinite(factor):
-            raise SettingsError(expected("factor of an objective", "a finite number", factor))
+            raise SettingsError("factor of an objective", "a finite number", factor)
         return Objective(tuple((float(factor) * weight, term) for weight, term in self.terms))
 
     __rmul__ = __mul__
@@ -117,7 +117,7 @@ class Objective:
         if not isinstance(divisor, (int, float, np.integer, np.floating)):
             return NotImplemented
         if divisor == 0:
-            raise SettingsError(expected("divisor of an objective", "a number", "zero"))
+            raise SettingsError("divisor of an objective", "a number", "zero")
         return self * (1.0 / float(divisor))
 
     def __neg__(self) -> Objective:
@@ -162,7 +162,7 @@ def objective(text: str | Objective) -> Objective:
     if isinstance(text, Objective):
         return text
     if not isinstance(text, str) or not text.strip():
-        raise SettingsError(expected("objective", _FORMS, f"'{text}'"))
+        raise SettingsError("objective", _FORMS, f"'{text}'")
     sign = _SIGN.match(text)
     first, rest = (sign.group(1), text[sign.end() :]) if sign else ("+", text)
     parts = _BETWEEN.split(rest)
@@ -173,7 +173,7 @@ def objective(text: str | Objective) -> Objective:
         term = _parsed_term(part[factor.end() if factor else 0 :].strip(), text)
         terms.append((-weight if symbol == "-" else weight, term))
     if all(weight == 0 for weight, _ in terms):
-        raise SettingsError(expected("objective", "a term that counts", f"'{text}'"))
+        raise SettingsError("objective", "a term that counts", f"'{text}'")
     return Objective(tuple(terms))
 
 
@@ -181,7 +181,7 @@ def _parsed_term(text: str, whole: str) -> Term:
     kind, _, argument = text.partition(":")
     if kind not in KINDS or not argument:
         received = f"'{text}' in '{whole}'" if text != whole else f"'{text}'"
-        raise SettingsError(expected("objective", _FORMS, received))
+        raise SettingsError("objective", _FORMS, received)
     if kind == "direction":
         return _term_from_file(argument)
     layer, colon, number = argument.rpartition(":")
@@ -189,10 +189,10 @@ def _parsed_term(text: str, whole: str) -> Term:
     if kind == "node":
         number, at, indices = number.partition("@")
         if not at or not re.fullmatch(r"\d+(,\d+)*", indices):
-            raise SettingsError(expected("objective", "node:MAP@ROW,COLUMN", f"'{text}'"))
+            raise SettingsError("objective", "node:MAP@ROW,COLUMN", f"'{text}'")
         node = tuple(int(index) for index in indices.split(","))
     if not number.isdecimal():
-        raise SettingsError(expected("objective", f"{kind}:NUMBER", f"'{text}'"))
+        raise SettingsError("objective", f"{kind}:NUMBER", f"'{text}'")
     return Term(cast(Kind, kind), int(number), node, layer=layer if colon else None)
 
 
@@ -206,7 +206,7 @@ def _term_from_file(argument: str) -> Term:
     except (OSError, ValueError, EOFError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "another file"
         raise DataError(
-            expected(f"direction '{path}'", "an .npy array of one number a map", reason)
+            f"direction '{path}'", "an .npy array of one number a map", reason
         ) from error
     return Term("direction", weights=_direction(values), layer=layer, file=path.name)
 
@@ -216,11 +216,11 @@ def _direction(weights: np.ndarray) -> np.ndarray:
     values = np.asarray(weights)
     if values.dtype.kind not in "buif" or values.ndim != 1 or not values.size:
         received = f"dtype {values.dtype}, shape {values.shape}"
-        raise DataError(expected("direction", "an array of one number a map", received))
+        raise DataError("direction", "an array of one number a map", received)
     values = values.astype(np.float64)
     length = float(np.linalg.norm(values))
     if not np.isfinite(length) or length == 0:
-        raise DataError(expected("direction", "finite numbers, not all zero", length))
+        raise DataError("direction", "finite numbers, not all zero", length)
     return values / length
 
 
@@ -398,7 +398,7 @@ class ObjectiveTargets(Targets):
                 self._weights[row, keys.index(term.key)] += weight
             if not self._weights[row].any():
                 raise SettingsError(
-                    expected(f"objective '{item}'", "one that depends on the input", "a constant")
+                    f"objective '{item}'", "one that depends on the input", "a constant"
                 )
         self._inactive = np.array([source.can_be_inactive for source in self._sources])
         used = self._weights != 0
@@ -474,7 +474,7 @@ def objective_targets(
     """
     items = [objectives] if isinstance(objectives, (str, Objective)) else list(objectives)
     if not items:
-        raise SettingsError(expected("objective", "at least one", "none"))
+        raise SettingsError("objective", "at least one", "none")
     return ObjectiveTargets(network, [objective(item) for item in items], layer)
 
 
@@ -492,7 +492,7 @@ def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource
     except ModelError as error:
         if term.layer is not None and _JOINED.search(term.layer):
             form = "spaces around + and -, which layers' names may hold"
-            raise SettingsError(expected("objective", form, f"'{term}'")) from error
+            raise SettingsError("objective", form, f"'{term}'") from error
         raise
 
 
@@ -513,19 +513,19 @@ def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
     except ModelError as error:
         if any(call.path == name for call in network.calls):
             subject = f"a layer with maps for '{term}'"
-            raise ModelError(expected(subject, "a convolutional layer", f"'{name}'")) from error
+            raise ModelError(subject, "a convolutional layer", f"'{name}'") from error
         raise
     if term.weights is None:
         _check_number(term, layer.maps, f"maps of layer '{layer.name}'")
     elif len(term.weights) != layer.maps:
         raise SettingsError(
-            expected(f"'{term}' for '{layer.name}'", f"{layer.maps} numbers", len(term.weights))
+            f"'{term}' for '{layer.name}'", f"{layer.maps} numbers", len(term.weights)
         )
     inside = len(term.node) == len(layer.size) and np.all(np.less(term.node, layer.size))
     if term.kind == "node" and not inside:
         size = " x ".join(map(str, layer.size))
         raise SettingsError(
-            expected(f"objective '{term}'", f"a node of the {size} of '{layer.name}'", term.node)
+            f"objective '{term}'", f"a node of the {size} of '{layer.name}'", term.node
         )
     positive = term.weights is None or bool(np.all(term.weights >= 0))
     return _TermSource(
@@ -538,17 +538,13 @@ def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
 
 def _required(name: str | None, term: Term) -> str:
     if name is None:
-        raise SettingsError(
-            expected(f"objective '{term}'", "the name of a layer beside it", "none")
-        )
+        raise SettingsError(f"objective '{term}'", "the name of a layer beside it", "none")
     return name
 
 
 def _check_number(term: Term, count: int, items: str) -> None:
     if term.number >= count:
-        raise SettingsError(
-            expected(f"objective '{term}': {items}", f"0 to {count - 1}", term.number)
-        )
+        raise SettingsError(f"objective '{term}': {items}", f"0 to {count - 1}", term.number)
 
 
 def _node_axes(tensor: Tensor) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from oip.ascent.masks import expand_like, image_axes
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.frameworks import tf
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ def parameterization_of(
     if data is None and (phase or decorrelate):
         name = "phase" if phase else "decorrelate"
         hint = "" if phase else "Without images, set decorrelate=false."
-        raise SettingsError(
-            expected(f"'{name}'", "images of the data to take statistics from", "none", hint)
-        )
+        raise SettingsError(f"'{name}'", "images of the data to take statistics from", "none", hint)
     if phase and data is not None:
         return Phases(_standard(data.magnitude, shape))
     gain = None

@@ -25,7 +25,7 @@ from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.ascent.transforms import transform_of
 from oip.ascent.verdicts import converged, provably_dead, saturated, verdict_codes
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic, silent
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
@@ -98,9 +98,9 @@ def reconstruct(
     """
     network = Network.of(model, images=data)
     if objective is not None and maps is not None:
-        raise SettingsError(expected("reconstruct", "maps or an objective", "both"))
+        raise SettingsError("reconstruct", "maps or an objective", "both")
     if objective is None and layer is None:
-        raise SettingsError(expected("reconstruct", "the name of a layer, or an objective", "none"))
+        raise SettingsError("reconstruct", "the name of a layer, or an objective", "none")
     chosen = ascent_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
     if data is not None:
         data = check_images(network.inputs, data, "data")

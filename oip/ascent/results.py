@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.images import enhanced, plain, png, shown
 from oip.core.units import finite_or_none
 
@@ -49,7 +49,7 @@ class MapResult:
         if not rows.size:
             span = f" from {self.maps.min()} to {self.maps.max()}" if len(self) else ""
             maps = f"one of {len(self)}{span}"
-            raise SettingsError(expected(f"map of '{self.layer}'", maps, number))
+            raise SettingsError(f"map of '{self.layer}'", maps, number)
         return int(rows[0])
 
     def rows(self, rows: np.ndarray) -> Self:
@@ -414,4 +414,4 @@ def check_memory(
     needed = size * int(np.prod(counts)) * int(np.prod(shape))
     if needed > limit:
         most = f"at most {limit >> 20} MiB"
-        raise SettingsError(expected(f"images of {result}", most, f"{needed >> 20} MiB", hint))
+        raise SettingsError(f"images of {result}", most, f"{needed >> 20} MiB", hint)

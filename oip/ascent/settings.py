@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from oip.core.errors import SettingsError, did_you_mean, expected
+from oip.core.errors import SettingsError, did_you_mean
 from oip.core.warnings import notice
 
 PARAMETERIZATIONS = ("pixels", "fourier", "phase")
@@ -80,14 +80,12 @@ class AscentSettings(
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise SettingsError(expected(name, f"{low:g} to {high:g}", value))
+                raise SettingsError(name, f"{low:g} to {high:g}", value)
         if self.parameterization not in PARAMETERIZATIONS:
             names, received = ", ".join(PARAMETERIZATIONS), f"'{self.parameterization}'"
-            raise SettingsError(expected("parameterization", names, received))
+            raise SettingsError("parameterization", names, received)
         if self.screened < self.starts:
-            raise SettingsError(
-                expected("screened", f"at least the {self.starts} starts", self.screened)
-            )
+            raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
 
 
@@ -155,7 +153,7 @@ def ascent_settings(preset: str = "default", **changes: object) -> AscentSetting
         SettingsError: an unknown preset or setting, or a value out of range.
     """
     if preset not in PRESETS:
-        raise SettingsError(expected("preset", ", ".join(PRESETS), f"'{preset}'"))
+        raise SettingsError("preset", ", ".join(PRESETS), f"'{preset}'")
     for name in OLD_NAMES.keys() & changes.keys():
         notice(f"The setting '{name}' is called '{OLD_NAMES[name]}' now; please rename it.")
     values = dict(PRESETS[preset])
@@ -164,7 +162,7 @@ def ascent_settings(preset: str = "default", **changes: object) -> AscentSetting
     for name in values:
         if name not in stored:
             names, hint = ", ".join(stored), did_you_mean(name, stored)
-            raise SettingsError(expected("setting", f"one of {names}", f"'{name}'", hint))
+            raise SettingsError("setting", f"one of {names}", f"'{name}'", hint)
     try:
         settings = msgspec.convert({stored[key]: values[key] for key in values}, AscentSettings)
     except msgspec.ValidationError as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from oip.ascent.regularizers import blur_radius, blurred
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.frameworks import tf
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def transform_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) ->
     parts: list[Transform] = []
     if settings.scale > 0 or settings.rotation > 0:
         if len(shape) != 3:
-            raise SettingsError(
-                expected("scale and rotation", "images with two spatial axes", f"{shape}")
-            )
+            raise SettingsError("scale and rotation", "images with two spatial axes", f"{shape}")
         parts.append(_rotation(settings, shape, seed))
     if settings.jitter > 0:
         parts.append(_shift(min(settings.jitter, min(shape[:-1]) - 1), shape, seed))

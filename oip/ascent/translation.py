@@ -15,7 +15,7 @@ from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, peak_near
 from oip.core import html, plots
 from oip.core.checks import check_whole
-from oip.core.errors import ModelError, expected
+from oip.core.errors import ModelError
 from oip.core.images import enhanced, shown
 from oip.core.progress import Progress, automatic
 from oip.core.seeds import generator
@@ -209,7 +209,7 @@ def translation(
     info = network.find(layer)
     if info.jump is None:
         form = "a layer whose receptive field is known"
-        raise ModelError(expected(f"layer '{info.name}'", form, "one that mixes all nodes"))
+        raise ModelError(f"layer '{info.name}'", form, "one that mixes all nodes")
     numbers = map_numbers(info, maps)
     most, starts = check_whole("most", most), check_whole("starts", starts)
     if nodes is None:

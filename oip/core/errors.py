@@ -11,9 +11,19 @@ from collections.abc import Iterable
 
 
 class OipError(Exception):
-    """Root of all errors of `oip`, `mi`, `models` and `gallery`."""
+    """Root of all errors of `oip`, `mi`, `models` and `gallery`.
+
+    Args:
+        message: the whole message, or the subject of one that `expected` makes.
+        values, received, hint: as for `expected`; None and nothing beside a whole message.
+    """
 
     exit_status = 2
+
+    def __init__(
+        self, message: object, values: object = None, received: object = None, hint: str = ""
+    ):
+        super().__init__(message if values is None else expected(message, values, received, hint))
 
 
 class ModelError(OipError):
@@ -38,7 +48,7 @@ class PartlyFailed(OipError):
     exit_status = 1
 
 
-def expected(what: str, values: object, received: object, hint: str = "") -> str:
+def expected(what: object, values: object, received: object, hint: str = "") -> str:
     """Return an error message: `what`, the expected values, the received one, the way out."""
     text = f"{what}: expected {values}; received {received}."
     return f"{text} {hint}" if hint else text

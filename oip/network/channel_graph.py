@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import ModelError, expected
+from oip.core.errors import ModelError
 from oip.network import layer_types
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -91,9 +91,7 @@ class Channels:
         """
         if not self.owns(network, info):
             hint = "Remove maps of the layer before it."
-            raise ModelError(
-                expected(f"layer '{info.name}'", "maps that are made here", info.kind, hint)
-            )
+            raise ModelError(f"layer '{info.name}'", "maps that are made here", info.kind, hint)
         return self.same(self.makers[id(convolution_call(network, info).layer)])
 
     def owns(self, network: Network, info: LayerInfo) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
+from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras, tf
 from oip.core.images import plain_range
@@ -115,11 +115,11 @@ class InputSpec:
         spec = self
         if preprocess is not None:
             if preprocess not in _PREPROCESS:
-                raise SettingsError(expected("preprocess", ", ".join(_PREPROCESS), preprocess))
+                raise SettingsError("preprocess", ", ".join(_PREPROCESS), preprocess)
             statistics = _PREPROCESS[preprocess]
             if len(self.mean) != len(statistics.std):
                 bands = f"{len(self.mean)} for '{preprocess}'"
-                raise SettingsError(expected("preprocess", "a model of 3 bands", bands))
+                raise SettingsError("preprocess", "a model of 3 bands", bands)
             spec = replace(
                 spec,
                 mean=np.zeros(len(statistics.std), np.float32),
@@ -135,12 +135,12 @@ class InputSpec:
         if std is not None:
             deviations = self._bands("input std", std)
             if not np.all(deviations > 0):
-                raise SettingsError(expected("input std", "numbers above 0", std))
+                raise SettingsError("input std", "numbers above 0", std)
             spec = replace(spec, std=deviations, source="told")
         if value_range is not None:
             low, high = value_range
             if not (low < high and np.isfinite([low, high]).all()):
-                raise SettingsError(expected("input range", "LOW below HIGH", value_range))
+                raise SettingsError("input range", "LOW below HIGH", value_range)
             spec = replace(spec, low=low, high=high, bounded=True)
         return spec
 
@@ -157,9 +157,7 @@ class InputSpec:
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         if not np.all(std > 0):
-            raise DataError(
-                expected("the images", "a deviation above 0 in each band", std.tolist())
-            )
+            raise DataError("the images", "a deviation above 0 in each band", std.tolist())
         return replace(
             self,
             mean=mean.astype(np.float32),
@@ -211,9 +209,9 @@ class InputSpec:
     def _bands(self, name: str, values: tuple[float, ...]) -> np.ndarray:
         bands = len(self.mean)
         if len(values) not in (1, bands):
-            raise SettingsError(expected(name, f"1 or {bands} numbers", len(values)))
+            raise SettingsError(name, f"1 or {bands} numbers", len(values))
         if not np.isfinite(values).all():
-            raise SettingsError(expected(name, "finite numbers", values))
+            raise SettingsError(name, "finite numbers", values)
         return np.resize(np.array(values, np.float32), bands)
 
 
@@ -261,12 +259,12 @@ def input_spec(
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
     if statistics is None or statistics.mean is None or statistics.std is None:
-        raise ModelError(expected("the model's sidecar", form, "none"))
+        raise ModelError("the model's sidecar", form, "none")
     try:
         stated = assumed.with_statistics(tuple(statistics.mean), tuple(statistics.std))
     except SettingsError as error:
         received = str(error).rstrip(".")
-        raise ModelError(expected("the model's sidecar", form, received)) from error
+        raise ModelError("the model's sidecar", form, received) from error
     low, high = (float("nan") if end is None else end for end in (statistics.low, statistics.high))
     return replace(
         stated,
@@ -333,15 +331,15 @@ def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np
     """
     values = np.asarray(images)
     if values.dtype == object or values.dtype.kind not in "buif":
-        raise DataError(expected(what, "an array of numbers", f"dtype {values.dtype}"))
+        raise DataError(what, "an array of numbers", f"dtype {values.dtype}")
     values = with_bands(values, spec.shape)
     if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
         shape = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
-        raise DataError(expected(what, f"shape {shape}", f"{np.shape(images)}"))
+        raise DataError(what, f"shape {shape}", f"{np.shape(images)}")
     if not len(values):
-        raise DataError(expected(what, "at least one", "none"))
+        raise DataError(what, "at least one", "none")
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
-        raise DataError(expected(what, "finite pixels", "NaN or infinity"))
+        raise DataError(what, "finite pixels", "NaN or infinity")
     low, high = float(values.min()), float(values.max())
     if np.isfinite(spec.low) and np.isfinite(spec.high):
         span = spec.high - spec.low
@@ -349,12 +347,10 @@ def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np
         faint = len(values) > 1 and high - low < _FAINT * span
         if outside or faint:
             raise DataError(
-                expected(
-                    f"{what}: the range of the pixels",
-                    f"{spec.low:g} to {spec.high:g} (as in training)",
-                    f"{low:g} to {high:g}",
-                    "Scale the images as the model was trained.",
-                )
+                f"{what}: the range of the pixels",
+                f"{spec.low:g} to {spec.high:g} (as in training)",
+                f"{low:g} to {high:g}",
+                "Scale the images as the model was trained.",
             )
     return values
 
@@ -393,7 +389,7 @@ def image_input(
     declared = getattr(model, "inputs", None)
     if not declared:
         if name is not None:
-            raise ModelError(expected("input", "a model with named inputs", f"'{name}'"))
+            raise ModelError("input", "a model with named inputs", f"'{name}'")
         sides = _subclassed_shape(model, shape)
         if not getattr(model, "built", True):
             _build(model, sides)
@@ -403,7 +399,7 @@ def image_input(
     candidates = [index for index, spec in enumerate(specs) if len(spec.shape) in (3, 4)]
     if not candidates:
         shapes = ", ".join(str(tuple(spec.shape[1:])) for spec in specs)
-        raise ModelError(expected("the model's input", "images (h, w, bands)", shapes))
+        raise ModelError("the model's input", "images (h, w, bands)", shapes)
     chosen = candidates[0] if name is None else _named(name, names, candidates)
     own = tuple(specs[chosen].shape[1:])
     for index in candidates:  # free sides of the other inputs only have to be some number
@@ -430,9 +426,7 @@ def _named(name: str, names: tuple[str, ...], candidates: list[int]) -> int:
         if names[index] == name:
             return index
     listed = ", ".join(f"{names[index]} (@{index})" for index in candidates)
-    raise ModelError(
-        expected("input", f"one of the inputs that take images, {listed}", f"'{name}'")
-    )
+    raise ModelError("input", f"one of the inputs that take images, {listed}", f"'{name}'")
 
 
 def _fitting(
@@ -447,7 +441,7 @@ def _fitting(
         size > 0 and side in (None, size) for side, size in zip(own, sides, strict=True)
     )
     if not fits:
-        raise ModelError(expected("the input's shape", f"{own}, None being free", shape))
+        raise ModelError("the input's shape", f"{own}, None being free", shape)
     return sides
 
 
@@ -457,18 +451,16 @@ def _subclassed_shape(model: keras.Model, shape: tuple[int, ...] | None) -> tupl
     sides = built if shape is None else tuple(int(side) for side in shape)
     if sides is None:
         raise ModelError(
-            expected(
-                f"'{getattr(model, 'name', 'the model')}'",
-                "a model that knows its input",
-                "one that was never built",
-                "Call it once on images, or give input_shape=(h, w, bands).",
-            )
+            f"'{getattr(model, 'name', 'the model')}'",
+            "a model that knows its input",
+            "one that was never built",
+            "Call it once on images, or give input_shape=(h, w, bands).",
         )
     if built is not None and len(sides) == len(built) - 1:
         sides = (*sides, built[-1])
     if any(side < 1 for side in sides) or (built is not None and len(sides) != len(built)):
         form = "(h, w, bands)" if built is None else f"(h, w) or (h, w, {built[-1]})"
-        raise ModelError(expected("the input's shape", form, shape))
+        raise ModelError("the input's shape", form, shape)
     return sides
 
 
@@ -478,12 +470,10 @@ def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
         model(tf.zeros((1, *shape)), training=False)
     except Exception as error:  # a model may fail in any way on an input that does not suit it
         raise ModelError(
-            expected(
-                f"cannot call '{getattr(model, 'name', 'the model')}' on {(1, *shape)}",
-                "the shape of its images as (h, w, bands)",
-                shape,
-                f"It says: {reason_of(error)}",
-            )
+            f"cannot call '{getattr(model, 'name', 'the model')}' on {(1, *shape)}",
+            "the shape of its images as (h, w, bands)",
+            shape,
+            f"It says: {reason_of(error)}",
         ) from error
 
 

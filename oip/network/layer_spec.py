@@ -8,7 +8,7 @@ from operator import index
 
 import numpy as np
 
-from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.errors import ModelError, SettingsError
 from oip.core.warnings import notice
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -58,12 +58,10 @@ def _left_out(network: Network) -> str:
 def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:
     other = _input_names(network, layer)
     return ModelError(
-        expected(
-            f"layer '{layer.name}'",
-            f"one that depends on the input '{network.input_name}'",
-            f"one of the input '{other}'",
-            f"Choose that input: input='{other}'.",
-        )
+        f"layer '{layer.name}'",
+        f"one that depends on the input '{network.input_name}'",
+        f"one of the input '{other}'",
+        f"Choose that input: input='{other}'.",
     )
 
 
@@ -84,12 +82,12 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
         return np.arange(layer.maps)
     if isinstance(maps, str):
         if not _MAPS.fullmatch(maps):
-            raise SettingsError(expected("maps", "all, 3, 0-15 or 0,4,9", f"'{maps}'"))
+            raise SettingsError("maps", "all, 3, 0-15 or 0,4,9", f"'{maps}'")
         values: list[int] = []
         for part in maps.split(","):
             first, _, last = part.partition("-")
             if last and int(last) < int(first):
-                raise SettingsError(expected("maps", "a range from low to high", f"'{part}'"))
+                raise SettingsError("maps", "a range from low to high", f"'{part}'")
             if int(last or first) >= layer.maps:
                 values.append(int(last or first))
                 break
@@ -98,15 +96,13 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
         try:
             values = [index(m) for m in (maps if isinstance(maps, Iterable) else [maps])]
         except TypeError as error:
-            raise SettingsError(expected("maps", "whole numbers", maps)) from error
+            raise SettingsError("maps", "whole numbers", maps) from error
     numbers = np.unique(np.array(values, np.int64))
     if not numbers.size:
-        raise SettingsError(expected("maps", "at least one", "none"))
+        raise SettingsError("maps", "at least one", "none")
     if numbers[0] < 0 or numbers[-1] >= layer.maps:
         wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
-        raise SettingsError(
-            expected(f"maps of layer '{layer.name}'", f"0 to {layer.maps - 1}", int(wrong))
-        )
+        raise SettingsError(f"maps of layer '{layer.name}'", f"0 to {layer.maps - 1}", int(wrong))
     return numbers
 
 
@@ -120,7 +116,7 @@ def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:
     except ModelError:
         if colon and any(layer.name == head for layer in network.layers):
             raise SettingsError(
-                expected(f"maps after '{head}:'", "all, 3, 0-15 or 0,4,9", f"'{tail}'")
+                f"maps after '{head}:'", "all, 3, 0-15 or 0,4,9", f"'{tail}'"
             ) from None
         raise
     return layer, map_numbers(layer, None)

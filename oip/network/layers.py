@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.network import geometry, layer_types
 from oip.network.activations import Elementwise, can_be_silent, is_nonlinear
 from oip.network.tracing import Call
@@ -84,7 +84,7 @@ class LayerInfo:
             return self
         if self.block is None or self.block_size is None:
             raise SettingsError(
-                expected(f"at block for layer '{self.name}'", "a pooling layer after it", "none")
+                f"at block for layer '{self.name}'", "a pooling layer after it", "none"
             )
         return replace(self, response=self.block, size=self.block_size, block=None, block_size=None)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core.errors import ModelError, expected
+from oip.core.errors import ModelError
 from oip.core.frameworks import keras
 
 if TYPE_CHECKING:
@@ -82,9 +82,7 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
         custom = "custom" in str(error).lower()
         hint = "Name the module of its custom layers: imports=['MODULE']." if custom else ""
         text = f"cannot load '{path.name}'"
-        raise ModelError(
-            expected(text, "a Keras 3 model that is whole", reason_of(error), hint)
-        ) from error
+        raise ModelError(text, "a Keras 3 model that is whole", reason_of(error), hint) from error
     return model
 
 
@@ -121,7 +119,7 @@ def read_config(path: Path) -> Json:
             with h5py.File(path, "r") as archive:
                 if "model_config" not in archive.attrs:
                     raise ModelError(
-                        expected(f"'{path.name}'", "a whole model", "an HDF5 file of weights only")
+                        f"'{path.name}'", "a whole model", "an HDF5 file of weights only"
                     )
                 text = archive.attrs["model_config"]
         return json.loads(text)
@@ -129,7 +127,7 @@ def read_config(path: Path) -> Json:
         raise
     except Exception as error:  # damaged files fail in many ways: recursion, codecs, types, ...
         raise ModelError(
-            expected(f"'{path.name}' is damaged or no model", "a Keras file", reason_of(error))
+            f"'{path.name}' is damaged or no model", "a Keras file", reason_of(error)
         ) from error
 
 
@@ -141,7 +139,7 @@ def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
     """
 
     def unsafe(safe: str, received: str, hint: str = "") -> ModelError:
-        return ModelError(expected(f"'{name}' is not safe to load", safe, received, hint))
+        return ModelError(f"'{name}' is not safe to load", safe, received, hint)
 
     used = config
     if isinstance(config, dict):
@@ -207,18 +205,18 @@ def _check_kind(path: Path) -> None:
     try:
         exists, folder = path.exists(), path.is_dir()
     except OSError as error:
-        raise ModelError(expected(what, files, error.strerror)) from error
+        raise ModelError(what, files, error.strerror) from error
     if folder and (path / "saved_model.pb").exists():
         hint = "Save it from where it was built with model.save('model.keras')."
         what = f"'{path.name}' is a TensorFlow SavedModel"
-        raise ModelError(expected(what, files, "a folder with saved_model.pb", hint))
+        raise ModelError(what, files, "a folder with saved_model.pb", hint)
     if folder:
-        raise ModelError(expected(f"'{path}'", files, "a folder"))
+        raise ModelError(f"'{path}'", files, "a folder")
     if not exists:
-        raise ModelError(expected(what, files, "no such file"))
+        raise ModelError(what, files, "no such file")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         what, ending = f"model '{path.name}'", path.suffix or "no ending"
-        raise ModelError(expected(what, "a file that ends in .keras or .h5", ending))
+        raise ModelError(what, "a file that ends in .keras or .h5", ending)
 
 
 def _import(module: str) -> None:
@@ -229,7 +227,7 @@ def _import(module: str) -> None:
         importlib.import_module(module)
     except Exception as error:  # the user's own module may fail in any way
         reason = f"'{module}': {reason_of(error)}"
-        raise ModelError(expected("import", "a module that can be imported", reason)) from error
+        raise ModelError("import", "a module that can be imported", reason) from error
 
 
 def reason_of(error: BaseException) -> str:

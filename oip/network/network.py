@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import files, html
-from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, expected
+from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean
 from oip.core.frameworks import keras, tf
 from oip.core.warnings import import_quietly
 from oip.network import inputs, layer_types, loading, tracing
@@ -53,7 +53,7 @@ class Network:
         sidecar = None
         self.imports = tuple(imports)
         if isinstance(model, Network):
-            raise ModelError(expected("Network", "a Keras model or a path", "a Network"))
+            raise ModelError("Network", "a Keras model or a path", "a Network")
         if isinstance(model, (str, Path)):
             path = Path(model)
             self.model: keras.Model = loading.load_model(path, self.imports)
@@ -62,9 +62,7 @@ class Network:
             sidecar = inputs.read_sidecar(path)
         else:
             if not (hasattr(model, "layers") and callable(model)):
-                raise ModelError(
-                    expected("the model", "a Keras model or a path", type(model).__name__)
-                )
+                raise ModelError("the model", "a Keras model or a path", type(model).__name__)
             self.model = model
             self.name = str(getattr(model, "name", "model"))
             self.path = None
@@ -192,11 +190,9 @@ class Network:
         except Exception as error:  # a model may fail in any way on an input that does not suit it
             shape = tuple(self.specs[self.image_input].shape)
             raise ModelError(
-                expected(
-                    f"cannot call '{self.name}' on {shape}",
-                    "a model of images",
-                    loading.reason_of(error),
-                )
+                f"cannot call '{self.name}' on {shape}",
+                "a model of images",
+                loading.reason_of(error),
             ) from error
 
     @cached_property
@@ -232,7 +228,7 @@ class Network:
             index = int(name[1:])
             if index < len(layers):
                 return layers[index]
-            raise ModelError(expected(f"layer '{name}'", f"@0 to @{len(layers) - 1}", name))
+            raise ModelError(f"layer '{name}'", f"@0 to @{len(layers) - 1}", name)
         for layer in layers:
             if layer.name == name:
                 return layer
@@ -253,7 +249,7 @@ class Network:
             SettingsError: `block` where no pooling follows, or another `at`.
         """
         if at not in ("response", "block"):
-            raise SettingsError(expected("at", "response or block", f"'{at}'"))
+            raise SettingsError("at", "response or block", f"'{at}'")
         with_maps = any(layer.name == name for layer in self.layers)
         if with_maps or (name.startswith("@") and name[1:].isdecimal()):
             layer = self.find(name)
@@ -264,7 +260,7 @@ class Network:
             raise _no_layer("layer with maps or units", name, calls)
         if at == "block":
             raise SettingsError(
-                expected(f"at block for layer '{name}'", "a layer with kernels", calls[name].layer)
+                f"at block for layer '{name}'", "a layer with kernels", calls[name].layer
             )
         return self._of_call(calls[name])
 
@@ -303,9 +299,7 @@ class Network:
         layer = class_layer(self.calls)
         if layer is None:
             last = self.calls[-1].output_shape
-            raise ModelError(
-                expected("class: the model's output", "a vector of classes", f"shape {last}")
-            )
+            raise ModelError("class: the model's output", "a vector of classes", f"shape {last}")
         return layer
 
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
@@ -328,7 +322,7 @@ class Network:
 
     def _without(self, wished: str) -> ModelError:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})
-        return ModelError(expected(f"'{self.name}'", wished, ", ".join(kinds)))
+        return ModelError(f"'{self.name}'", wished, ", ".join(kinds))
 
     def feed(self, images: Tensor) -> list[Tensor]:
         """Return the model's inputs for images (n, h, w, b) in input units, in a graph or at once.
@@ -360,7 +354,7 @@ def _no_layer(
     what: str, name: str, names: Iterable[str], listed: Sequence[str] | None = None
 ) -> ModelError:
     shown = ", ".join(names if listed is None else listed) or "none in this model"
-    return ModelError(expected(what, f"one of {shown}", f"'{name}'", did_you_mean(name, names)))
+    return ModelError(what, f"one of {shown}", f"'{name}'", did_you_mean(name, names))
 
 
 def _channels_first(model: keras.Model) -> bool:

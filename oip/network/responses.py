@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import DataError, SettingsError
 from oip.network.forward import run_in_batches, selected_maps
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
@@ -108,19 +108,17 @@ class Responses:
         index = getattr(order, "index", None)
         if isinstance(index, int) and self.index is not None and index != self.index:
             where = f"layer '{getattr(order, 'layer', index)}'"
-            raise SettingsError(
-                expected("order", f"one of layer '{self.layer}'", f"one of {where}")
-            )
+            raise SettingsError("order", f"one of layer '{self.layer}'", f"one of {where}")
         try:
             numbers = np.asarray(getattr(order, "order", order)).astype(np.int64, casting="safe")
         except (TypeError, ValueError) as error:
             orders = "index, map numbers, or a ranking of the layer"
-            raise SettingsError(expected("order", orders, repr(order))) from error
+            raise SettingsError("order", orders, repr(order)) from error
         rows = {int(number): row for row, number in enumerate(self.maps)}
         missing = [int(number) for number in np.ravel(numbers) if int(number) not in rows]
         if missing or not numbers.size or numbers.ndim != 1:
             numbers_here = f"maps of {self.maps.min()} to {self.maps.max()}"
-            raise SettingsError(expected("order", numbers_here, missing[0] if missing else "none"))
+            raise SettingsError("order", numbers_here, missing[0] if missing else "none")
         return np.array([rows[int(number)] for number in numbers])
 
     def picture(
@@ -146,7 +144,7 @@ class Responses:
         """
         rows = self.ordered(order)
         if not 0 <= image < len(self):
-            raise SettingsError(expected("image", f"0 to {len(self) - 1}", image))
+            raise SettingsError("image", f"0 to {len(self) - 1}", image)
         values = scaled(self.planes[:, rows], scale)[image]
         table = MapGrid.of(len(rows), values.shape[1:], columns).table(values)
         return color_map(color)(np.ma.masked_invalid(table), bytes=True)[..., :3]
@@ -179,7 +177,7 @@ class Responses:
             SettingsError: an unknown order, color or scale; no column, no image side by side.
         """
         if across is not None and across < 1:
-            raise SettingsError(expected("images side by side", "a whole number from 1", across))
+            raise SettingsError("images side by side", "a whole number from 1", across)
         rows = self.ordered(order)
         planes = self.planes[:, rows]
         values = scaled(planes, scale)
@@ -205,7 +203,7 @@ class Responses:
         """Return marks (m, *nodes) as (m, rows, columns) bool."""
         nodes = np.asarray(marks)
         if nodes.shape != self.values.shape[1:]:
-            raise SettingsError(expected("marks", f"shape {self.values.shape[1:]}", nodes.shape))
+            raise SettingsError("marks", f"shape {self.values.shape[1:]}", nodes.shape)
         return as_planes(nodes.astype(bool)[None])[0]
 
     def to_dict(self) -> dict[str, object]:
@@ -291,7 +289,7 @@ def responses(
     numbers = map_numbers(info, maps)
     names = [str(index) for index in range(len(pixels))] if titles is None else list(titles)
     if len(names) != len(pixels):
-        raise SettingsError(expected("titles", f"{len(pixels)}, one an image", len(names)))
+        raise SettingsError("titles", f"{len(pixels)}, one an image", len(names))
     return Responses(
         layer=info.name,
         index=None if info.index == UNLISTED else info.index,
@@ -326,7 +324,7 @@ def output_values(
     if not np.isfinite(values).any():
         hint = "Look for NaN in the model's weights."
         what = f"responses of layer '{layer.name}'"
-        raise DataError(expected(what, "finite numbers", "NaN or infinity", hint))
+        raise DataError(what, "finite numbers", "NaN or infinity", hint)
     return values
 
 
@@ -344,12 +342,10 @@ def check_budget(layer: LayerInfo, images: int, maps: int, byte_budget: int = BY
     needed = 4 * images * maps * math.prod(layer.size)
     if needed > byte_budget:
         raise SettingsError(
-            expected(
-                f"responses of layer '{layer.name}'",
-                f"at most {byte_budget >> 20} MiB",
-                f"{needed >> 20} MiB for {images} images and {maps} maps",
-                "Ask for fewer images or maps.",
-            )
+            f"responses of layer '{layer.name}'",
+            f"at most {byte_budget >> 20} MiB",
+            f"{needed >> 20} MiB for {images} images and {maps} maps",
+            "Ask for fewer images or maps.",
         )
 
 
@@ -368,7 +364,7 @@ def overview(
         SettingsError: no layer or more than 16; an unknown order, color or scale.
     """
     if not 1 <= len(layers) <= MOST:
-        raise SettingsError(expected("layers of one page", f"1 to {MOST}", len(layers)))
+        raise SettingsError("layers of one page", f"1 to {MOST}", len(layers))
     pairs = zip(layers, orders, strict=True)
     parts = [(layer, layer.ordered(order)) for layer, order in pairs]
     grids = [_wide_grid(layer, len(rows)) for layer, rows in parts]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import keras, tf
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut
@@ -90,15 +90,13 @@ def removed_channels(
         identities = channels.of_layer(network, info)[chosen]
         why = channels.why_locked(identities)
         if why is not None:
-            raise ModelError(
-                expected(f"maps of layer '{name}' cannot be removed", "maps that may go", why)
-            )
+            raise ModelError(f"maps of layer '{name}' cannot be removed", "maps that may go", why)
         parts.append(identities)
     gone = np.unique(np.concatenate(parts)) if parts else np.zeros(0, int)
     for info in network.layers:
         if channels.owns(network, info) and np.isin(channels.of_layer(network, info), gone).all():
             raise SettingsError(
-                expected(f"maps of layer '{info.name}'", "one that stays", "all of them removed")
+                f"maps of layer '{info.name}'", "one that stays", "all of them removed"
             )
     return gone
 
@@ -158,11 +156,9 @@ def _rebuilt(network: Network, channels: Channels, gone: np.ndarray) -> _Rebuilt
         return _Rebuilt(_cloned(network.model, built, None), pairs)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(
-            expected(
-                f"cannot build '{network.name}' again",
-                "a Sequential or functional Keras model",
-                reason_of(error),
-            )
+            f"cannot build '{network.name}' again",
+            "a Sequential or functional Keras model",
+            reason_of(error),
         ) from error
 
 
@@ -235,7 +231,7 @@ def _set_weights(layer: keras.Layer, weights: list[np.ndarray], network: Network
         layer.set_weights(weights)
     except ValueError as error:
         raise ModelError(
-            expected(f"cannot shrink '{layer.name}' of '{network.name}'", "weights that fit", error)
+            f"cannot shrink '{layer.name}' of '{network.name}'", "weights that fit", error
         ) from error
     if hasattr(layer, "finalize_state"):  # Normalization keeps what it makes of its weights
         layer.finalize_state()
@@ -259,12 +255,10 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
         same = output.shape == values.shape
         if not same or np.abs(output - values)[finite].max(initial=0) > tolerance:
             raise ModelError(
-                expected(
-                    f"'{network.name}' without these maps",
-                    "the output of the masked model",
-                    "another one",
-                    "The model has a part whose channels are not understood.",
-                )
+                f"'{network.name}' without these maps",
+                "the output of the masked model",
+                "another one",
+                "The model has a part whose channels are not understood.",
             )
 
 
@@ -308,7 +302,7 @@ def patches(layer: keras.Layer, inputs: Tensor) -> Tensor:
     kind = type(layer).__name__
     if not has_patches(layer):
         text = "a convolution without groups, or a dense layer"
-        raise ModelError(expected(f"layer '{layer.name}'", text, kind))
+        raise ModelError(f"layer '{layer.name}'", text, kind)
     channels = inputs.shape[-1]
     if kind == "Dense":
         nodes = math.prod(int(side or 0) for side in inputs.shape[1:-1])
