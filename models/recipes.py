@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 from oip.core.errors import SettingsError, did_you_mean
 from oip.models.networks.base import Option, Recipe, Values
-from oip.models.networks.convolutional import AlexNetSmall, ConvStack, LeNet, LeNet5
+from oip.models.networks.convolutional import (
+    AlexNetSmall,
+    ConvStack,
+    DenseNet,
+    LeNet,
+    LeNet5,
+    ResNetSmall,
+    Vgg16,
+)
 from oip.models.networks.dense import IpMlp, ReluMlp, TanhMlp
-from oip.models.networks.densenet import DenseNet
-from oip.models.networks.resnet import ResNetSmall
-from oip.models.networks.vgg import Vgg16
 
 if TYPE_CHECKING:
     import keras

@@ -28,15 +28,13 @@ _SGD_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Recipe(ABC):
-    """A kind of network. A new one gives its name, its description and its layers.
+    """A kind of network. A new one gives its name and its layers; its docstring describes it.
 
     A recipe is a frozen dataclass; its fields are the options that `oip train` takes, and have the
     types of their defaults.
     """
 
     name: ClassVar[str]
-    description: ClassVar[str]
-    """One line for `oip train --help`."""
     least_side: ClassVar[int]
     """The smallest height and width in pixels that leaves some nodes in the last layer."""
     any_depth: ClassVar[bool] = False
@@ -51,6 +49,11 @@ class Recipe(ABC):
     @abstractmethod
     def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
         """Return the class probabilities (n, classes) for standardized `inputs`."""
+
+    @property
+    def description(self) -> str:
+        """One line for `oip train --help`."""
+        return (type(self).__doc__ or "").partition("\n")[0]
 
     @property
     def least(self) -> int:

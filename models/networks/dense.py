@@ -29,23 +29,21 @@ class Perceptron(Recipe):
 
 @dataclass(frozen=True)
 class ReluMlp(Perceptron):
-    """Dense layers of 1,024, 256 and 128 with ReLU: 784-1024-256-128-10 for MNIST."""
+    """Dense layers of 1,024, 256 and 128 with ReLU."""
 
     name: ClassVar[str] = "relu-mlp"
-    description: ClassVar[str] = "Dense layers of 1,024, 256 and 128 with ReLU."
     many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
 
 
 @dataclass(frozen=True)
 class IpMlp(Perceptron):
-    """Dense layers of 1,024, 20, 20 and 20 with ReLU: 784-1024-20-20-20-10 for MNIST.
+    """Dense layers of 1,024, 20, 20 and 20 with ReLU.
 
     References:
         A. M. Saxe et al.: On the information bottleneck theory of deep learning. ICLR 2018.
     """
 
     name: ClassVar[str] = "ip-mlp"
-    description: ClassVar[str] = "Dense layers of 1,024, 20, 20 and 20 with ReLU."
     many: ClassVar[TrainSettings] = TrainSettings(epochs=6, batch=128)
 
     units: tuple[int, ...] = (1024, 20, 20, 20)
@@ -53,7 +51,7 @@ class IpMlp(Perceptron):
 
 @dataclass(frozen=True)
 class TanhMlp(Perceptron):
-    """Dense layers of 10, 7, 5, 4 and 3 with tanh: 12-10-7-5-4-3-2 for the data `binary-12`.
+    """Dense layers of 10, 7, 5, 4 and 3 with tanh, for binary-12.
 
     References:
         R. Shwartz-Ziv, N. Tishby: Opening the black box of deep neural networks via information.
@@ -61,7 +59,6 @@ class TanhMlp(Perceptron):
     """
 
     name: ClassVar[str] = "tanh-mlp"
-    description: ClassVar[str] = "Dense layers of 10, 7, 5, 4 and 3 with tanh, for binary-12."
 
     units: tuple[int, ...] = (10, 7, 5, 4, 3)
     activation: str = "tanh"
