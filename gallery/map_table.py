@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from oip.core.formats import ModelRecord
+from oip.core.formats import GalleryMarker, ModelRecord
 from oip.gallery.escape import PageValues, csv_table, plain_name, rounded
 from oip.gallery.read_run import Information, LayerEntry, MapEntry
 
-SCHEMA = 1
-KIND = "oip-gallery"
 PER_PAGE = 256
 _EVIDENCE = (
     "converged",
@@ -170,13 +168,9 @@ class MapTable:
         return column
 
     def json(self) -> PageValues:
-        """Return the content of maps.json: every map in the order of the default view.
-
-        Its `kind` also marks the folder as a gallery.
-        """
+        """Return the content of maps.json: every map in the order of the default view."""
         return {
-            "schema": SCHEMA,
-            "kind": KIND,
+            **GalleryMarker().content(),
             "model": {
                 "name": plain_name(self._model.name),
                 "sha256": plain_name(self._model.sha256),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from oip.core.errors import RunError, SettingsError
+from oip.core.errors import SettingsError
 from oip.gallery.escape import script
 from oip.gallery.pages import Pages, SingleLinks, data_address
 
@@ -33,6 +33,12 @@ _SCRIPTS = (
 _STYLES = ("base.css", "grid.css", "dialog.css", "pages.css")
 
 
+MOST_MAPS = 300
+"""A single file holds no more: all of it is read before anything is seen."""
+_MARK = '<meta name="generator" content="oip gallery">'
+_MARK_WITHIN = 4096
+
+
 def app_script() -> str:
     """Return app.js: a classic script in one function, because modules do not load from file://."""
     parts = "\n".join(_read(name) for name in _SCRIPTS)
@@ -48,12 +54,6 @@ def _read(name: str) -> str:
     return (_FOLDER / name).read_text("utf-8")
 
 
-MOST_MAPS = 300
-"""A single file holds no more: all of it is read before anything is seen."""
-_MARK = '<meta name="generator" content="oip gallery">'
-_MARK_WITHIN = 4096
-
-
 def check_map_count(maps: int) -> None:
     """Raise a SettingsError when there are too many maps for one file."""
     if maps > MOST_MAPS:
@@ -61,15 +61,12 @@ def check_map_count(maps: int) -> None:
         raise SettingsError("a single file", f"at most {MOST_MAPS} maps", maps, hint)
 
 
-def check_ours(target: Path) -> None:
-    """Raise a RunError where anything but a single-file gallery would be replaced."""
-    if not target.exists() and not target.is_symlink():
-        return
-    if target.is_file() and not target.is_symlink():
-        with target.open("rb") as stream:
-            if _MARK.encode() in stream.read(_MARK_WITHIN):
-                return
-    raise RunError(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
+def is_single_page(path: Path) -> bool:
+    """Return whether a file is a gallery in one file."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return _MARK.encode() in stream.read(_MARK_WITHIN)
 
 
 def single_page(folder: Path, pages: Pages) -> str:

@@ -13,13 +13,13 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.formats import RunFile
+from oip.core.formats import GalleryMarker, RunFile
 from oip.core.progress import Progress, automatic
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, plain_name, script
 from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, size_of
 from oip.gallery.map_details import layer_details
-from oip.gallery.map_table import KIND, MapTable
+from oip.gallery.map_table import MapTable
 from oip.gallery.pages import Pages
 from oip.gallery.read_run import (
     class_names,
@@ -28,8 +28,13 @@ from oip.gallery.read_run import (
     shown_layers,
     training_record,
 )
-from oip.gallery.single_file import app_script, app_style, check_map_count, single_page
-from oip.gallery.single_file import check_ours as check_single
+from oip.gallery.single_file import (
+    app_script,
+    app_style,
+    check_map_count,
+    is_single_page,
+    single_page,
+)
 from oip.run.citations import citations
 from oip.run.run import Run
 from oip.run.shards import data_digest
@@ -76,7 +81,10 @@ def build(
     """
     source = run if isinstance(run, Run) else Run.open(run)
     target = source.path / ("gallery.html" if single_file else "gallery")
-    (check_single if single_file else _check_ours)(target)
+    is_ours = is_single_page if single_file else _is_gallery
+    if target.is_symlink() or (target.exists() and not is_ours(target)):
+        ours = "a gallery made by oip, or nothing"
+        raise RunError(f"'{target}'", ours, "something else", "Move it.")
     files.check_writable(source.path)
     _clear(source.path)
     building = source.path / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
@@ -156,16 +164,8 @@ def _write_tables(store: Store, table: MapTable, about: PageValues) -> None:
     store.write("maps.csv", table.csv())
 
 
-def _check_ours(target: Path) -> None:
-    """Refuse to replace anything but a gallery."""
-    if not target.exists() and not target.is_symlink():
-        return
-    marker = target / "maps.json"
-    if target.is_dir() and not target.is_symlink() and marker.is_file():
-        record = files.read_json(marker)
-        if isinstance(record, dict) and record.get("kind") == KIND:
-            return
-    raise RunError(f"'{target}'", "a gallery made by oip, or nothing", "something else", "Move it.")
+def _is_gallery(target: Path) -> bool:
+    return GalleryMarker.read_if_whole(target / "maps.json") is not None
 
 
 def _clear(folder: Path) -> None:

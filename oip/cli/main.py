@@ -64,7 +64,9 @@ class Commands(click.Group):
             raise
 
 
-_PARAMETERS = re.compile(r"\b(imports|input)=\[?'([^']*)'\]?|\b(input_shape)=\(h, w[^)]*\)")
+_PARAMETERS = re.compile(
+    r"\b(imports|input)=\[?'([^']*)'\]?|\b(input_shape)=\(h, w[^)]*\)|\b(data)=\.\.\."
+)
 
 
 def name_options(text: str) -> str:
@@ -73,6 +75,8 @@ def name_options(text: str) -> str:
     def option(match: re.Match[str]) -> str:
         if match[3]:
             return "--input-size"
+        if match[4]:
+            return "--data SOURCE"
         return f"--{match[1].rstrip('s')} {match[2]}"
 
     return _PARAMETERS.sub(option, text)

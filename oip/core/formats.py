@@ -329,6 +329,13 @@ class SidecarFile(JsonFile, frozen=True, kw_only=True):
     """Of a pruned model: the whole one and the settings."""
 
 
+class GalleryMarker(JsonFile, frozen=True, kw_only=True):
+    """The head of `gallery/maps.json`, by which a folder is known as a gallery."""
+
+    CONTENT: ClassVar[str] = "a table of maps"
+    KIND: ClassVar[str | None] = "oip-gallery"
+
+
 class DrawnFile(JsonFile, frozen=True, kw_only=True):
     """`gallery/drawn.json`: keys of what each picture was drawn from."""
 
