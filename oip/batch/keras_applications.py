@@ -117,7 +117,7 @@ def build_application(request: BuildRequest) -> None:
     import keras
 
     from oip.core import files
-    from oip.network.loading import reason_of
+    from oip.core.errors import reason_of
 
     name = request["application"]
     maker = _maker(keras.applications, name)

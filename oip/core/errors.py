@@ -7,7 +7,10 @@ alone and leaves with `exit_status`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class OipError(Exception):
@@ -64,3 +67,11 @@ def did_you_mean(name: object, choices: Iterable[str], prefix: str = "") -> str:
     """
     near = difflib.get_close_matches(str(name), list(choices), 1)
     return f"Did you mean '{prefix}{near[0]}'?" if near else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the line of an error's text that says what was wrong; Keras puts a heading first."""
+    text = _TERMINAL_CODES.sub("", str(error)).strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
+    return (lines[0] if lines else type(error).__name__)[:300]

@@ -8,8 +8,7 @@ Networks", Distill 2019, extended by dilation, transposed convolution and resizi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from oip.network import layer_types
 from oip.network.tracing import Call
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     """One number for all axes, or one for each."""
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One spatial axis of a tensor, in input pixels."""
 
     field: int = 1
@@ -57,25 +55,20 @@ def _through(call: Call, geometry: Geometry) -> Geometry | None:
     sizes = layer_types.spatial_sides(call.input_shapes[0], layer) if call.input_shapes else ()
     if len(sizes) != len(geometry):
         return None
+    mixes_nodes = any(name in kind for name in ("Attention", "LSTM", "GRU"))
     if layer_types.is_convolution(layer) and "Transpose" in kind:
         step = _transposed
     elif layer_types.is_convolution(layer) or layer_types.is_pooling(layer):
         step = _windowed
-    elif kind.startswith("ZeroPadding"):
+    elif kind.startswith(("ZeroPadding", "Cropping")):
         step = _padded
-    elif kind.startswith("Cropping"):
-        step = _cropped
     elif kind.startswith("UpSampling"):
         step = _enlarged
-    elif layer_types.spatial_sides(call.output_shape, layer) == sizes and not _mixes_nodes(layer):
+    elif layer_types.spatial_sides(call.output_shape, layer) == sizes and not mixes_nodes:
         return geometry
     else:
         return None
     return tuple(step(layer, index, axis, sizes[index]) for index, axis in enumerate(geometry))
-
-
-def _mixes_nodes(layer: keras.Layer) -> bool:
-    return any(name in type(layer).__name__ for name in ("Attention", "LSTM", "GRU"))
 
 
 def _windowed(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
@@ -109,13 +102,10 @@ def _transposed(layer: keras.Layer, index: int, axis: Axis, size: int | None) ->
 
 
 def _padded(layer: keras.Layer, index: int, axis: Axis, _size: int | None) -> Axis:
-    before = _pair(layer.padding, index)[0]
+    sides = layer.cropping if hasattr(layer, "cropping") else layer.padding
+    sides = sides[index] if isinstance(sides[0], (tuple, list)) else sides
+    before = int(sides[0]) * (-1 if hasattr(layer, "cropping") else 1)
     return Axis(axis.field, axis.jump, axis.offset - before * axis.jump)
-
-
-def _cropped(layer: keras.Layer, index: int, axis: Axis, _size: int | None) -> Axis:
-    before = _pair(layer.cropping, index)[0]
-    return Axis(axis.field, axis.jump, axis.offset + before * axis.jump)
 
 
 def _enlarged(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> Axis:
@@ -130,8 +120,3 @@ def _enlarged(layer: keras.Layer, index: int, axis: Axis, size: int | None) -> A
 
 def _per_axis(value: Sizes, index: int) -> int:
     return int(value[index]) if isinstance(value, (tuple, list)) else int(value)
-
-
-def _pair(value: tuple, index: int) -> tuple[int, int]:
-    part = value[index] if isinstance(value[0], (tuple, list)) else value
-    return int(part[0]), int(part[1])

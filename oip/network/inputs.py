@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,14 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, ModelError, RunError, SettingsError
+from oip.core.errors import DataError, ModelError, RunError, SettingsError, reason_of
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras, tf
 from oip.core.images import plain_range
 from oip.core.records import ForeignFile
 from oip.core.warnings import notice
-from oip.network.loading import reason_of
-from oip.network.tracing import leaf_layers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -242,20 +241,20 @@ def read_sidecar(model: Path) -> SidecarFile | None:
 
 
 def input_spec(
-    shape: tuple[int, ...], model: keras.Model, sidecar: SidecarFile | None
+    shape: tuple[int, ...], layers: Sequence[keras.Layer], sidecar: SidecarFile | None
 ) -> InputSpec:
     """Collect what is known of a model's input: from its sidecar, its own first layers, or nothing.
 
     Args:
         shape: (h, w, b).
-        model: the Keras model, searched for Normalization and Rescaling layers.
+        layers: of the model; Normalization and Rescaling among the first ones count.
         sidecar: content of the file beside the model.
     """
     bands = shape[-1]
     zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
-        return _from_layers(assumed, model)
+        return _from_layers(assumed, layers[:4])
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
     if statistics is None or statistics.mean is None or statistics.std is None:
@@ -275,8 +274,8 @@ def input_spec(
     )
 
 
-def _from_layers(spec: InputSpec, model: keras.Model) -> InputSpec:
-    for _, layer in leaf_layers(model)[:4]:
+def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
+    for layer in layers:
         kind = type(layer).__name__
         if kind == "Normalization" and not getattr(layer, "invert", False):
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)

@@ -111,30 +111,22 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
         axes: spatial axes of the model's input.
     """
     located = geometry.geometries(calls, axes)
-    reached = _inputs_reached(calls)
     layers: list[LayerInfo] = []
     for call in calls:
         if not layer_types.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
             continue
         first = layer_types.is_channels_first(call.layer)
-        end, output, activation, silent_possible = _response(call, calls, first)
-        pool = _pooling_after(end, calls)
-        where = located[end.number]
+        layer = layer_of_call(call, calls, first, True)
+        pool = _pooling_after(calls[layer.last_call], calls)
+        where = located[layer.last_call]
+        fields, jumps, offsets = zip(*where, strict=True) if where else (None, None, None)
         layers.append(
-            LayerInfo(
+            replace(
+                layer,
                 index=len(layers),
-                name=call.name,
-                kind=type(call.layer).__name__,
-                maps=int(call.output_shape[1 if first else -1] or 0),
-                size=_size(end.output_shape, first),
-                response=output,
-                last_call=end.number,
-                inputs=reached[end.number],
-                activation=activation,
-                silent_possible=silent_possible,
-                receptive_field=tuple(axis.field for axis in where) if where else None,
-                jump=tuple(axis.jump for axis in where) if where else None,
-                offset=tuple(axis.offset for axis in where) if where else None,
+                receptive_field=fields,
+                jump=jumps,
+                offset=offsets,
                 block=_as_it_is(pool, first) if pool else None,
                 block_size=_size(pool.output_shape, first) if pool else None,
             )
@@ -162,10 +154,10 @@ def layer_of_call(
         name=call.name,
         kind=type(call.layer).__name__,
         maps=int(call.output_shape[1 if first else -1] or 0),
-        size=_size(call.output_shape, first),
+        size=_size(response.end.output_shape, first),
         response=response.output,
         last_call=response.end.number,
-        inputs=_inputs_reached(calls)[response.end.number],
+        inputs=response.end.inputs,
         activation=response.activation,
         silent_possible=response.silent_possible,
     )
@@ -184,17 +176,6 @@ def class_layer(calls: list[Call]) -> LayerInfo | None:
     layer = layer_of_call(end, calls, False, False)
     before = "input" if layer_types.is_softmax(end.layer) else "fused"
     return replace(layer, response=LayerOutput(end.layer, end.use, before))
-
-
-def _inputs_reached(calls: list[Call]) -> list[frozenset[int]]:
-    """List the indices of the model's inputs that each call depends on."""
-    reached: list[frozenset[int]] = []
-    for call in calls:
-        parts = [
-            frozenset({-1 - source}) if source < 0 else reached[source] for source in call.sources
-        ]
-        reached.append(frozenset().union(*parts))
-    return reached
 
 
 class _Response(NamedTuple):

@@ -12,7 +12,6 @@ import builtins
 import hashlib
 import importlib
 import json
-import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -21,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oip.core.errors import ModelError
+from oip.core.errors import ModelError, reason_of
 from oip.core.frameworks import keras
 
 if TYPE_CHECKING:
     from oip.core.files import Json
 
 _CONFIG_LIMIT = 64 << 20
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SAFE_MODULES = (
     "activations",
     "constraints",
@@ -228,11 +226,3 @@ def _import(module: str) -> None:
     except Exception as error:  # the user's own module may fail in any way
         reason = f"'{module}': {reason_of(error)}"
         raise ModelError("import", "a module that can be imported", reason) from error
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the line of an error's text that says what was wrong; Keras puts a heading first."""
-    text = _TERMINAL_CODES.sub("", str(error)).strip()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
-    return (lines[0] if lines else type(error).__name__)[:300]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import files, html
-from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean
+from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, reason_of
 from oip.core.frameworks import keras, tf
 from oip.core.warnings import import_quietly
 from oip.network import inputs, layer_types, loading, tracing
@@ -50,7 +50,6 @@ class Network:
         input: str | None = None,
     ):
         import_quietly("keras")
-        sidecar = None
         self.imports = tuple(imports)
         if isinstance(model, Network):
             raise ModelError("Network", "a Keras model or a path", "a Network")
@@ -59,15 +58,16 @@ class Network:
             self.model: keras.Model = loading.load_model(path, self.imports)
             self.name = path.name
             self.path: Path | None = path
-            sidecar = inputs.read_sidecar(path)
+            self.sidecar = inputs.read_sidecar(path)
         else:
             if not (hasattr(model, "layers") and callable(model)):
                 raise ModelError("the model", "a Keras model or a path", type(model).__name__)
             self.model = model
             self.name = str(getattr(model, "name", "model"))
-            self.path = None
-        self.channels_first = _channels_first(self.model)
-        self.sidecar = sidecar
+            self.path = self.sidecar = None
+        layouts = [getattr(layer, "data_format", None) for layer in self._leaf_layers]
+        layouts = [name for name in layouts if name in ("channels_first", "channels_last")]
+        self.channels_first = layouts[:1] == ["channels_first"]
         self._input = input
         self._set_shape(input_shape)
 
@@ -145,13 +145,17 @@ class Network:
         other._set_shape(shape)
         return other
 
+    @property
+    def _leaf_layers(self) -> list[keras.Layer]:
+        return [layer for _, layer in tracing.leaf_layers(self.model)]
+
     def _set_shape(self, input_shape: tuple[int, ...] | None) -> None:
         chosen = inputs.image_input(self.model, input_shape, self.channels_first, self._input)
         self.specs, self.image_input, self.free = chosen.specs, chosen.index, chosen.free
         self.input_names = chosen.names
         sides = tuple(int(side or 0) for side in self.specs[self.image_input].shape[1:])
         shape = (*sides[1:], sides[0]) if self.channels_first else sides
-        spec = inputs.input_spec(shape, self.model, self.sidecar)
+        spec = inputs.input_spec(shape, self._leaf_layers, self.sidecar)
         several = len(self.specs) > 1
         self.inputs = replace(spec, name=self.input_name) if several else spec
 
@@ -192,7 +196,7 @@ class Network:
             raise ModelError(
                 f"cannot call '{self.name}' on {shape}",
                 "a model of images",
-                loading.reason_of(error),
+                reason_of(error),
             ) from error
 
     @cached_property
@@ -355,13 +359,3 @@ def _no_layer(
 ) -> ModelError:
     shown = ", ".join(names if listed is None else listed) or "none in this model"
     return ModelError(what, f"one of {shown}", f"'{name}'", did_you_mean(name, names))
-
-
-def _channels_first(model: keras.Model) -> bool:
-    for _, layer in tracing.leaf_layers(model):
-        if hasattr(layer, "data_format") and layer.data_format in (
-            "channels_first",
-            "channels_last",
-        ):
-            return layer.data_format == "channels_first"
-    return False

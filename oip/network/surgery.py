@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import ModelError, SettingsError
+from oip.core.errors import ModelError, SettingsError, reason_of
 from oip.core.frameworks import keras, tf
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerOutput
-from oip.network.loading import reason_of
 from oip.network.network import Network
 
 if TYPE_CHECKING:

@@ -51,6 +51,8 @@ class Call:
     """The inputs are those calls' outputs with nothing but elementwise operations between."""
     direct: bool
     """The inputs are those calls' outputs, as they are."""
+    inputs: frozenset[int]
+    """Indices of the model's inputs that it depends on."""
     input_shapes: tuple[tuple[int | None, ...], ...]
     output_shape: tuple[int | None, ...]
     then: Elementwise | None = field(default=None, repr=False)
@@ -100,6 +102,9 @@ def record_calls(model: keras.Model, specs: Sequence[TensorSpec]) -> list[Call]:
     failures: list[str] = []
     paths = {id(layer): path for path, layer in leaf_layers(model)}
 
+    def inputs_of(source: int) -> frozenset[int]:
+        return frozenset({-1 - source}) if source < 0 else calls[source].inputs
+
     def watch(layer: keras.Layer, call: Callable) -> Callable:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             use = uses.get(id(layer), 0)
@@ -127,6 +132,7 @@ def record_calls(model: keras.Model, specs: Sequence[TensorSpec]) -> list[Call]:
                     sources=sources,
                     plain=plain,
                     direct=direct,
+                    inputs=frozenset().union(*map(inputs_of, sources)),
                     input_shapes=shapes,
                     output_shape=tuple(flat[0].shape.as_list()) if flat else (),
                 )
