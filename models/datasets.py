@@ -78,23 +78,20 @@ def dataset(
 def from_arrays(
     images: np.ndarray,
     labels: Sequence[int] | Sequence[str] | np.ndarray | None = None,
-    classes: tuple[str, ...] = (),
-    source: str = "images",
 ) -> Dataset:
     """Return a checked Dataset of images and labels that a user has as arrays.
 
     Args:
         images: as for `dataset`.
         labels: (n,) whole numbers from 0, or names; None where there are none.
-        classes: names of the labels; without them numbers, or the sorted names.
-        source: a name for messages.
 
     Raises:
-        DataError: as for `dataset`, or a label that is not in `classes`.
+        DataError: as for `dataset`.
     """
+    classes = ()
     if labels is not None:
-        labels, classes = numbered(np.asarray(labels), classes, source)
-    return dataset(images, labels, classes, source)
+        labels, classes = numbered(np.asarray(labels), classes, "images")
+    return dataset(images, labels, classes, "images")
 
 
 def numbered(

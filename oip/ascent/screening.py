@@ -17,7 +17,6 @@ from oip.network.forward import (
     batch_rows,
     compiled_for_images,
     image_batches,
-    standardize_as_input,
 )
 from oip.network.network import Network
 
@@ -137,6 +136,24 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
             chosen.append(row)
     rest = [row for row in range(len(images)) if row not in chosen]
     return np.sort(np.array(chosen + rest[: count - len(chosen)], np.int64))
+
+
+def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
+    """Give each image (h, w, b) by itself the input's mean and standard deviation.
+
+    Args:
+        images: (n, h, w, b) in the model's input units.
+        network: the model.
+        visible: (h, w) bool: the pixels whose mean and deviation count, over all bands.
+    """
+    spec = network.inputs
+    standardized = spec.standardized(images)
+    pixels = standardized[:, visible].reshape(len(images), -1)
+    shape = (-1, *[1] * (standardized.ndim - 1))
+    standardized -= pixels.mean(axis=1).reshape(shape)
+    spread = pixels.std(axis=1).reshape(shape)
+    standardized /= np.where(spread > 0, spread, 1.0)
+    return (standardized * spec.std + spec.mean).astype(np.float32)
 
 
 class _Reactions:

@@ -81,8 +81,8 @@ def _forget_gradients(graph: Graph) -> None:
 @contextmanager
 def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
     """Let activations and max pooling of these layers give NaN for NaN within the block."""
-    fused = [layer for layer in layers if callable(vars(layer).get("activation"))]
-    activations = [layer.__dict__["activation"] for layer in fused]
+    own = [(layer, vars(layer).get("activation")) for layer in layers]
+    fused = [(layer, activation) for layer, activation in own if callable(activation)]
     pools = [layer for layer in layers if is_max_pooling(layer)]
     plain = [layer for layer in layers if is_activation(layer)]
     with (
@@ -90,11 +90,11 @@ def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
         shadowed(plain, lambda _, call: _activation_with_nan(call)),
     ):
         try:
-            for layer, activation in zip(fused, activations, strict=True):
+            for layer, activation in fused:
                 layer.__dict__["activation"] = _activation_with_nan(activation)
             yield
         finally:
-            for layer, activation in zip(fused, activations, strict=True):
+            for layer, activation in fused:
                 layer.__dict__["activation"] = activation
 
 
@@ -132,21 +132,7 @@ def run_to(
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> LayerActivations:
-    """Run a model up to a layer, while a `tf.function` is traced.
-
-    What comes after the layer is never part of the graph. The model's layers are left as they were.
-
-    Args:
-        model: the Keras model.
-        inputs: one tensor for each of the model's inputs.
-        output: the layer's output, where to stop.
-        instead: (variable, tensor): the run reads the tensor in place of the variable.
-        for_gradient: the gradient with respect to the inputs will be computed, many times.
-        spoiled: weights hold NaN or infinity, which must not be lost on the way.
-
-    Returns:
-        Pre-activation and response, with the channels last whatever the model's layout.
-    """
+    """Run a model up to a layer, while a `tf.function` is traced; see `run_to_all`."""
     return run_to_all(model, inputs, [output], instead, for_gradient, spoiled)[0]
 
 
@@ -158,11 +144,21 @@ def run_to_all(
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> list[LayerActivations]:
-    """Run a model up to the last of several layers, and return the activations of each.
+    """Run a model up to the last of several layers, while a `tf.function` is traced.
+
+    What comes after that layer is never part of the graph. The model's layers are left as they
+    were.
 
     Args:
+        model: the Keras model.
+        inputs: one tensor for each of the model's inputs.
         outputs: of the layers.
-        model, inputs, instead, for_gradient, spoiled: as for `run_to`.
+        instead: (variable, tensor): the run reads the tensor in place of the variable.
+        for_gradient: the gradient with respect to the inputs will be computed, many times.
+        spoiled: weights hold NaN or infinity, which must not be lost on the way.
+
+    Returns:
+        Pre-activation and response of each layer, the channels last whatever the model's layout.
     """
     reached: dict[int, LayerActivations] = {}
     counts: dict[int, int] = {}
@@ -271,16 +267,10 @@ def batch_rows(
 def image_batches(
     images: np.ndarray, bytes_per_image: int, byte_budget: int = 128 << 20, most: int = 512
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Cut images into batches that fit a byte budget.
+    """Yield the rows of each batch in images (n, h, w, b), and the batch itself in float32.
 
-    Args:
-        images: (n, h, w, b).
-        bytes_per_image: what a run takes for one image, see `Network.activation_bytes`.
-        byte_budget: bytes that a run may take.
-        most: images in a batch at the most.
-
-    Yields:
-        The rows of a batch in `images`, and the batch itself, (k, h, w, b) float32.
+    Batches are those of `batch_rows`; a run takes `bytes_per_image`, see
+    `Network.activation_bytes`.
     """
     for rows in batch_rows(len(images), bytes_per_image, byte_budget, most):
         yield rows, np.asarray(images[rows], np.float32)
@@ -300,11 +290,9 @@ def run_in_batches(
     Args:
         graph: `graph(batch, *arrays, *arguments)` of tensors, see `compiled_for_images`.
         images: (n, h, w, b) in the model's input units.
-        bytes_per_image: what a run takes for one image, see `Network.activation_bytes`.
+        bytes_per_image, byte_budget, most: as for `batch_rows`.
         arguments: tensors that are the same for all batches.
         along: arrays of n rows, such as labels; the rows of a batch go with its images.
-        byte_budget: bytes that a run may take.
-        most: images in a batch at the most.
 
     Yields:
         The rows of a batch in `images`, and the graph's output: an array for every tensor.
@@ -323,13 +311,7 @@ def run_in_batches(
 def compiled_for_images(
     network: Network, function: Callable, *signature: TensorSpec
 ) -> Callable[..., Any]:
-    """Compile a function of images (n, h, w, b) float32 and of other tensors.
-
-    Args:
-        network: the model whose images they are.
-        function: takes the images and what else `signature` lists; returns tensors.
-        signature: a `tf.TensorSpec` for each further argument.
-    """
+    """Compile a function of the model's images (n, h, w, b) float32 and further arguments."""
     images = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
     return compiled(function, images, *signature)
 
@@ -375,20 +357,13 @@ def map_blocks(
         yield block, values
 
 
-def spatial_means(
-    network: Network,
-    images: np.ndarray,
-    layer: LayerInfo,
-    standardize_over: np.ndarray | None = None,
-) -> Iterator[np.ndarray]:
+def spatial_means(network: Network, images: np.ndarray, layer: LayerInfo) -> Iterator[np.ndarray]:
     """Compute the spatial mean of every map's response: (batch, maps) float32 for each batch.
 
     Args:
         network: the model.
         images: (n, h, w, b) in the model's input units.
         layer: which layer.
-        standardize_over: (h, w) bool; give every image the input's own mean and deviation over
-            these pixels first, so that scores of data images and of OIPs can be compared.
     """
 
     def means(part: Tensor) -> Tensor:
@@ -397,36 +372,14 @@ def spatial_means(
         return tf.reduce_mean(response, axis=list(range(1, len(response.shape) - 1)))
 
     graph = compiled_for_images(network, means)
-    for _, part in image_batches(images, network.activation_bytes(layer)):
-        if standardize_over is not None:
-            part = standardize_as_input(part, network, standardize_over)
-        yield graph(tf.constant(part)).numpy()
-
-
-def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarray) -> np.ndarray:
-    """Give each image (h, w, b) by itself the input's mean and standard deviation.
-
-    Args:
-        images: (n, h, w, b) in the model's input units.
-        network: the model.
-        visible: (h, w) bool: the pixels whose mean and deviation count, over all bands.
-    """
-    spec = network.inputs
-    standardized = spec.standardized(images)
-    pixels = standardized[:, visible].reshape(len(images), -1)
-    shape = (-1, *[1] * (standardized.ndim - 1))
-    standardized -= pixels.mean(axis=1).reshape(shape)
-    spread = pixels.std(axis=1).reshape(shape)
-    standardized /= np.where(spread > 0, spread, 1.0)
-    return (standardized * spec.std + spec.mean).astype(np.float32)
+    for _, part in run_in_batches(graph, images, network.activation_bytes(layer)):
+        yield part
 
 
 def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
     """Compile the graph of some maps' responses: images (n, h, w, b), maps (m,) -> (n, m, d).
 
-    Args:
-        network: the model.
-        output: of the layer; d is the number of its nodes, 1 for units.
+    d is the number of nodes of the layer's output, 1 for units.
     """
 
     def responses(part: Tensor, block: Tensor) -> Tensor:

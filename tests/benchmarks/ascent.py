@@ -112,9 +112,11 @@ class Bench:
 
     def scores(self, images: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """(m,) score of each map's own image, all standardised alike."""
+        from oip.ascent.screening import standardize_as_input
         from oip.network.forward import spatial_means
 
-        means = np.concatenate(list(spatial_means(self.network, images, self.layer, visible)))
+        alike = standardize_as_input(images, self.network, visible)
+        means = np.concatenate(list(spatial_means(self.network, alike, self.layer)))
         return np.diagonal(means)
 
     def trace(self) -> np.ndarray:
