@@ -11,20 +11,8 @@ from oip.gallery.read_run import Information, LayerEntry, MapEntry
 
 PER_PAGE = 256
 _EVIDENCE = (
-    "converged",
-    "provably_dead",
-    "saturated",
-    "score",
-    "pre_score",
-    "data_score",
-    "data_active",
-    "white_score",
-    "screened_score",
-    "stability",
-    "null_percentile",
-    "n_null",
-    "steps",
-    "reason",
+    *("converged", "provably_dead", "saturated", "score", "pre_score", "data_score", "data_active"),
+    *("white_score", "screened_score", "stability", "null_percentile", "n_null", "steps", "reason"),
 )
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
 
@@ -61,28 +49,29 @@ class MapTable:
 
     def add(self, layer: LayerEntry) -> None:
         """Add a layer; its arrays of images are not kept."""
-        summary: PageValues = {
-            "index": layer.index,
-            "layer": layer.name,
-            "shown": len(layer.maps),
-        }
-        info = layer.info
-        summary["class"] = plain_name(info.kind)
-        for key in ("maps", "size", "receptive_field", "jump"):
-            summary[key] = getattr(info, key) or None
-        if any(entry.objective for entry in layer.maps):
-            summary["objectives"] = {str(entry.map): entry.objective for entry in layer.maps}
-        summary["pages"] = -(-len(layer.maps) // PER_PAGE)
-        summary["measure"] = layer.estimators[0].key if layer.estimators else None
-        summary["notices"] = list(layer.notices)
-        summary["said"] = {column.key: list(column.notices) for column in layer.estimators}
-        summary["unordered"] = [column.key for column in layer.estimators if not column.ordered]
+        columns = layer.estimators
+        objectives = {str(entry.map): entry.objective for entry in layer.maps}
+        facts = ("maps", "size", "receptive_field", "jump")
         position = len(self.layers)
-        self.layers.append(summary)
-        for column in layer.estimators:
+        self.layers.append(
+            {
+                "index": layer.index,
+                "layer": layer.name,
+                "shown": len(layer.maps),
+                "class": plain_name(layer.info.kind),
+                **{key: getattr(layer.info, key) or None for key in facts},
+                **({"objectives": objectives} if any(objectives.values()) else {}),
+                "pages": -(-len(layer.maps) // PER_PAGE),
+                "measure": columns[0].key if columns else None,
+                "notices": list(layer.notices),
+                "said": {column.key: list(column.notices) for column in columns},
+                "unordered": [column.key for column in columns if not column.ordered],
+            }
+        )
+        for column in columns:
             description = {"key": column.key, "label": column.label, "held_out": column.held_out}
             self._estimators.setdefault(column.key, description)
-        keys = [column.key for column in layer.estimators]
+        keys = [column.key for column in columns]
         for entry in layer.maps:
             pairs = zip(keys, entry.information, strict=True)
             information = {key: estimate for key, estimate in pairs if estimate is not None}
@@ -179,13 +168,7 @@ class MapTable:
             "layers": self.layers,
             "maps": [
                 {
-                    "layer": self.layers[row.layer]["layer"],
-                    "index": self.layers[row.layer]["index"],
-                    "map": row.entry.map,
-                    "objective": row.entry.objective,
-                    "verdict": row.entry.verdict,
-                    **{key: row.entry.evidence.get(key) for key in _EVIDENCE},
-                    "redundancy": row.entry.redundancy,
+                    **self._facts(row),
                     "information": [
                         {
                             "estimator": key,
@@ -209,11 +192,20 @@ class MapTable:
             columns += [f"{key} saturated", f"{key} best class"]
         return csv_table(columns, (self._cells(row) for row in self._rows))
 
-    def _cells(self, row: _Row) -> list[object]:
+    def _facts(self, row: _Row) -> PageValues:
         layer, entry = self.layers[row.layer], row.entry
-        cells = [layer["layer"], layer["index"], entry.map, entry.objective, entry.verdict]
-        cells += [entry.evidence.get(key) for key in _EVIDENCE]
-        cells.append(entry.redundancy)
+        return {
+            "layer": layer["layer"],
+            "index": layer["index"],
+            "map": entry.map,
+            "objective": entry.objective,
+            "verdict": entry.verdict,
+            **{key: entry.evidence.get(key) for key in _EVIDENCE},
+            "redundancy": entry.redundancy,
+        }
+
+    def _cells(self, row: _Row) -> list[object]:
+        cells = list(self._facts(row).values())
         for key in self._estimators:
             estimate = row.information.get(key)
             if estimate is None:
