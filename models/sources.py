@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, RunError, did_you_mean, expected
+from oip.core.errors import DataError, RunError, did_you_mean, reason_of
 from oip.core.frameworks import keras
 from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, chosen, dataset, fitted, numbered, split
@@ -28,30 +28,11 @@ BINARY = "binary-12"
 _DIGITS = tuple("0123456789")
 CLASSES = {
     "mnist": _DIGITS,
-    "fashion-mnist": (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
+    "fashion-mnist": tuple(
+        "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, "
+        "Ankle boot".split(", ")
     ),
-    "cifar10": (
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
+    "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
 }
 """Names of the classes of what can be downloaded."""
 NAMES = (SAMPLE, *CLASSES, BINARY)
@@ -117,7 +98,8 @@ def load(
     elif path.exists():
         raise DataError(f"data '{name}'", _KINDS, f"a file of type '{path.suffix}'")
     else:
-        raise DataError(_unknown(name))
+        names = f"{', '.join(NAMES)}, {_KINDS}"
+        raise DataError("data", names, f"'{name}'", did_you_mean(name, NAMES))
     return fitted(data, size, bands)
 
 
@@ -125,11 +107,6 @@ def split_source(source: str) -> tuple[str, str | None]:
     """Return a source and its part (or None): `"mnist:test"` gives `("mnist", "test")`."""
     name, colon, part = source.rpartition(":")
     return (name, part) if colon and name and part in PARTS else (source, None)
-
-
-def _unknown(name: str) -> str:
-    names = f"{', '.join(NAMES)}, {_KINDS}"
-    return expected("data", names, f"'{name}'", did_you_mean(name, NAMES))
 
 
 _CIFAR_SHAPE = (3, 32, 32)
@@ -153,8 +130,11 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
         DataError: damaged files, or neither files nor a way to download them.
     """
     if name in (SAMPLE, BINARY):
-        every = _sample(source) if name == SAMPLE else vectors(source)
-        return _part_of(every, part, source)
+        digits = name == SAMPLE
+        every = dataset(*_embedded_digits(), _DIGITS, source) if digits else vectors(source)
+        # A fixed, stratified share, or all of it, the train part first.
+        indices = [split(every.labels, len(every), key) for key in _parts(part)]
+        return chosen(every, np.concatenate(indices), source)
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data folder '{data_dir}'", "a folder", "no such folder")
     folder = None if data_dir is None else data_dir / name
@@ -163,17 +143,6 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
     if folder is not None and name == "cifar10" and (folder / _CIFAR_FILES["test"][0]).is_file():
         return _cifar_files(folder, part, source)
     return _downloaded(name, part, folder, source)
-
-
-def _sample(source: str) -> Dataset:
-    images, labels = _embedded_digits()
-    return dataset(images, labels, _DIGITS, source)
-
-
-def _part_of(every: Dataset, part: str | None, source: str) -> Dataset:
-    """Return a fixed, stratified share, or all of it, the train part first."""
-    indices = [split(every.labels, len(every), name) for name in _parts(part)]
-    return chosen(every, np.concatenate(indices), source)
 
 
 @functools.lru_cache(maxsize=1)
@@ -225,21 +194,19 @@ def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -
         looked = "no folder was named" if folder is None else f"no data files in '{folder}'"
         hint = f"Name a folder that holds '{name}' as data_dir or OIP_DATA, or use {SAMPLE}."
         raise DataError(
-            source, "data files, or a download", f"{looked}; {_first_line(error)}", hint
+            source, "data files, or a download", f"{looked}; {reason_of(error).rstrip('.')}", hint
         ) from error
     images = [pairs[key][0] for key in _parts(part)]
     labels = [pairs[key][1].ravel() for key in _parts(part)]
-    every_image = images[0] if len(images) == 1 else np.concatenate(images)
-    return dataset(every_image, np.concatenate(labels), CLASSES[name], source)
+    return dataset(_joined(images), np.concatenate(labels), CLASSES[name], source)
 
 
 def _parts(part: str | None) -> tuple[str, ...]:
     return PARTS if part is None else (part,)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200].rstrip(".")
+def _joined(images: list[np.ndarray]) -> np.ndarray:
+    return images[0] if len(images) == 1 else np.concatenate(images)
 
 
 def load_archive(path: Path, part: str | None, source: str) -> Dataset:
@@ -342,8 +309,8 @@ def load_idx_folder(
                 f"{len(part_images)}, one an image",
                 len(labels[name]),
             )
-    every_image = images[0] if len(images) == 1 else np.concatenate(images)
-    return dataset(every_image, np.concatenate([labels[name] for name in parts]), classes, source)
+    every_label = np.concatenate([labels[name] for name in parts])
+    return dataset(_joined(images), every_label, classes, source)
 
 
 def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:

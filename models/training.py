@@ -105,7 +105,7 @@ def train(
     chosen = recipe_of(recipe) if isinstance(recipe, str) else recipe
     out = Path(out)
     _check_out(out)
-    _, labels_test = _checked_labels(data_train, data_test)
+    labels_test = _checked_labels(data_train, data_test)
     settings = chosen.settings(len(data_train)) if settings is None else settings
     mean, std = statistics(data_train.images)
 
@@ -253,8 +253,8 @@ def _check_out(out: Path) -> None:
     files.check_writable(out.parent)
 
 
-def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of both parts, which have to fit each other."""
+def _checked_labels(train_: Dataset, test: Dataset) -> np.ndarray:
+    """Return the labels of the test part, which have to fit those of the train part."""
     labels, labels_test = train_.required_labels(), test.required_labels()
     if train_.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
@@ -272,7 +272,7 @@ def _checked_labels(train_: Dataset, test: Dataset) -> tuple[np.ndarray, np.ndar
     if not present.all():
         absent = train_.classes[int(np.argmin(present))]
         raise DataError(f"{train_.source}: labels", "images of every class", f"none of '{absent}'")
-    return labels, labels_test
+    return labels_test
 
 
 def train_batches(
