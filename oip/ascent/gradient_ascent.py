@@ -86,186 +86,6 @@ class AscentState(NamedTuple, Generic[Array]):
             own[rows] = new
 
 
-class AscentStep:
-    """Steps for any number of images, compiled once for some targets and settings."""
-
-    def __init__(
-        self,
-        network: Network,
-        targets: Targets,
-        settings: AscentSettings,
-        visible: np.ndarray,
-        data: DataStatistics | None,
-    ):
-        self._network = network
-        self._targets = targets
-        self._settings = settings
-        shape = network.inputs.shape
-        self._masks = PixelMasks(visible, shape)
-        self._transform = transform_of(settings, shape, settings.seed)
-        self._parameterization = parameterization_of(settings, shape, data)
-        self._blurs = settings.blur > 0 or (settings.blur_end or 0.0) > 0
-        image = tf.TensorSpec((None, *shape), tf.float32)
-        value, item = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int32)
-        number, flag = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
-        best, step = BestSoFar(value, value, value), StepState(value, value, value)
-        state = AscentState(image, image, image, best, step)
-        self._run = compiled(self._run_graph, state, item, number, number, flag)
-        self._begin = compiled_for_images(network, self._begin_graph, item)
-
-    def begin(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
-        """Return the state of starting images (n, h, w, b) of items (n,)."""
-        images, shown = self._begin(tf.constant(starts, tf.float32), tf.constant(items, tf.int32))
-        lowest = np.full(len(starts), -np.inf, np.float32)
-        rate = np.full(len(starts), self._settings.rate, np.float32)
-        best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest)
-        return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step)
-
-    def run(
-        self,
-        state: AscentState[np.ndarray],
-        items: np.ndarray,
-        first: int,
-        count: int,
-        focus: Focus,
-    ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
-        """Take `count` steps from step `first` on, for images of items (n,).
-
-        Returns:
-            The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
-        """
-        end, trace, stuck = self._run(
-            state.mapped(tf.constant),
-            tf.constant(items, tf.int32),
-            tf.constant(first),
-            tf.constant(count),
-            tf.constant(focus == "peak"),
-        )
-        return end.mapped(lambda tensor: tensor.numpy()), trace.numpy().T, stuck.numpy()
-
-    def _begin_graph(self, starts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        mask = self._masks.of(items)
-        images = self._parameterization.begin(mask.restored(starts))
-        return images, self._shown(images, mask)
-
-    def _run_graph(
-        self, state: AscentState[Tensor], items: Tensor, first: Tensor, count: Tensor, peak: Tensor
-    ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
-        """Return the state after the steps, scores (count, n), and (n,) bool: no gradient."""
-        can_be_inactive = tf.gather(tf.constant(self._targets.can_be_inactive), items)
-        mask = self._masks.of(items)
-
-        def body(
-            step: Tensor,
-            images: Tensor,
-            best_images: Tensor,
-            best: BestSoFar[Tensor],
-            before: StepState[Tensor],
-            _stuck: Tensor,
-            trace: tf.TensorArray,
-        ) -> tuple[object, ...]:
-            moved, shown, after, stuck = self._step(images, before, items, step, peak, mask)
-            active = tf.logical_or(after.value > 0, tf.logical_not(can_be_inactive))
-            new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
-            better = new.key > best.key
-            best_images = tf.where(expand_like(better, images), shown, best_images)
-            pairs = zip(new, best, strict=True)
-            best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
-            trace = trace.write(step - first, after.value)
-            return step + 1, moved, best_images, best, after, stuck, trace
-
-        trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
-        stuck = tf.zeros(tf.shape(items), tf.bool)
-        values = (first, state.images, state.best_images, state.best, state.step, stuck, trace)
-        _, images, best_images, best, after, stuck, trace = tf.while_loop(
-            lambda step, *_: step < first + count, body, values, parallel_iterations=1
-        )
-        shown = self._shown(images, mask)
-        return AscentState(images, shown, best_images, best, after), trace.stack(), stuck
-
-    def _step(
-        self,
-        images: Tensor,
-        before: StepState[Tensor],
-        items: Tensor,
-        step: Tensor,
-        peak: Tensor,
-        mask: PixelMask,
-    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor]:
-        """Take one step.
-
-        Returns:
-            Images after it, images before it as they are scored, the step's state, and (n,) bool:
-            images without a gradient, which stay as they are.
-        """
-        settings = self._settings
-        stage = Stage(step < settings.warmup, peak, settings.climb_inactive)
-        shown = self._shown(images, mask)
-        with tf.GradientTape(persistent=settings.diversity > 0) as tape:
-            tape.watch(shown)
-            received = shown if self._transform is None else self._transform(shown, step)
-            activations = self._activations(received, items, stage)
-            alike = likeness(activations.features, items) if settings.diversity > 0 else None
-        slope = tf.ensure_shape(tape.gradient(activations.climbed, shown), images.shape)
-        alike_slope = None
-        if alike is not None:
-            alike_slope = tf.ensure_shape(tape.gradient(alike, shown), images.shape)
-        if self._transform is not None:
-            activations = self._activations(shown, items, stage)
-        size = tf.reduce_max(tf.abs(slope), image_axes(images))
-        stuck = tf.logical_not(size > 0)
-        direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
-        if settings.total_variation > 0:
-            direction -= settings.total_variation * variation_slope(shown) * mask.mask
-        if settings.norm > 0:
-            direction -= settings.norm * norm_slope(shown, settings.norm_power) * mask.mask
-        if alike is not None and alike_slope is not None:
-            weight = settings.diversity * expand_like(alike, alike_slope)
-            direction -= weight * mask.unit(alike_slope)
-        rates = self._rates(activations, before, step)
-        lengths = rates * mask.root_share(self._network.inputs.shape)
-        moved = self._parameterization.step(images, mask.unit(direction), lengths)
-        moved = self._blurred(moved, step)
-        if not self._parameterization.keeps_spectrum:
-            moved = mask.restored(moved)
-        moved = tf.where(expand_like(stuck, images), images, moved)
-        return moved, shown, StepState(rates, activations.post, activations.pre), stuck
-
-    def _activations(self, images: Tensor, items: Tensor, stage: Stage) -> Activations:
-        spec = self._network.inputs
-        inputs = self._network.feed(images * spec.std + spec.mean)
-        return self._targets.own_items(inputs, items, stage)
-
-    def _rates(self, activations: Activations, before: StepState[Tensor], step: Tensor) -> Tensor:
-        """Return rates (n,): up where the last step helped; as they are after a blur."""
-        settings = self._settings
-        if settings.rate_up == settings.rate_down == 1.0:
-            return before.rate
-        by_pre = tf.logical_or(step < settings.warmup, activations.post <= 0)
-        rose = tf.where(by_pre, activations.pre > before.pre, activations.post > before.value)
-        rates = before.rate * tf.where(rose, settings.rate_up, settings.rate_down)
-        unchanged = tf.equal(step, 0)
-        if self._blurs:
-            unchanged = tf.logical_or(
-                unchanged, tf.equal(tf.math.floormod(step, settings.blur_every), 0)
-            )
-        return tf.where(unchanged, before.rate, rates)
-
-    def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
-        settings = self._settings
-        if not self._blurs:
-            return images
-        end = settings.blur if settings.blur_end is None else settings.blur_end
-        share = tf.cast(step, tf.float32) / max(1, settings.steps)
-        sigma = settings.blur + (end - settings.blur) * share
-        radius = blur_radius(max(settings.blur, end))
-        due = tf.equal(tf.math.floormod(step, settings.blur_every), settings.blur_every - 1)
-        return tf.cond(due, lambda: blurred(images, sigma, radius), lambda: images)
-
-    def _shown(self, images: Tensor, mask: PixelMask) -> Tensor:
-        return mask.restored(images) if self._parameterization.keeps_spectrum else images
-
-
 @dataclass(eq=False, repr=False)
 class AscentResult:
     """Images after the ascent, with the evidence for each. Fields as in `Oips`, one row an image.
@@ -283,7 +103,7 @@ class AscentResult:
 
 
 class GradientAscent:
-    """The ascent for some targets: traced once, for any items and any number of images.
+    """The ascent for some targets: compiled once, for any items and any number of images.
 
     Images are standardized (mean 0, deviation 1 over all bands of the visible pixels); the model is
     fed `image * std + mean`, so the same network fed in other units climbs the same way.
@@ -304,7 +124,18 @@ class GradientAscent:
         self.targets = targets
         self.settings = settings
         self.visible = visible
-        self._step = AscentStep(network, targets, settings, visible, data)
+        shape = network.inputs.shape
+        self._masks = PixelMasks(visible, shape)
+        self._transform = transform_of(settings, shape, settings.seed)
+        self._parameterization = parameterization_of(settings, shape, data)
+        self._blurs = settings.blur > 0 or (settings.blur_end or 0.0) > 0
+        image = tf.TensorSpec((None, *shape), tf.float32)
+        value, item = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int32)
+        number, flag = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
+        best, step = BestSoFar(value, value, value), StepState(value, value, value)
+        state = AscentState(image, image, image, best, step)
+        self._run = compiled(self._run_graph, state, item, number, number, flag)
+        self._begin = compiled_for_images(network, self._begin_graph, item)
 
     def bytes_per_image(self) -> int:
         """Return the memory of one image that climbs: forward, backward and its snapshots."""
@@ -323,7 +154,7 @@ class GradientAscent:
         """
         settings, count = self.settings, len(starts)
         kept_steps = snapshot_steps(settings.steps)
-        state = self._step.begin(starts, items)
+        state = self._begun(starts, items)
         final = state.mapped(np.copy)
         snapshots = np.zeros((count, len(kept_steps), *starts.shape[1:]), np.float16)
         snapshots[:, 0] = state.best_images
@@ -335,7 +166,7 @@ class GradientAscent:
         first = 0
         for last in _check_steps(settings, kept_steps):
             evaluations = last - first + (last == settings.steps)
-            state, trace, stuck = self._step.run(state, items[running], first, evaluations, focus)
+            state, trace, stuck = self._take_steps(state, items[running], first, evaluations, focus)
             traces[running, first : first + evaluations] = trace
             keys[running, last] = state.best.key
             steps[running] = last
@@ -383,6 +214,158 @@ class GradientAscent:
         with np.errstate(invalid="ignore"):
             little = key - earlier < self.settings.tolerance * np.abs(key)
         return little & ((score > 0) | ~self.targets.can_be_inactive[items])
+
+    def _begun(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
+        """Return the state of starting images (n, h, w, b) of items (n,)."""
+        images, shown = self._begin(tf.constant(starts, tf.float32), tf.constant(items, tf.int32))
+        lowest = np.full(len(starts), -np.inf, np.float32)
+        rate = np.full(len(starts), self.settings.rate, np.float32)
+        best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest)
+        return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step)
+
+    def _take_steps(
+        self,
+        state: AscentState[np.ndarray],
+        items: np.ndarray,
+        first: int,
+        count: int,
+        focus: Focus,
+    ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
+        """Take `count` steps from step `first` on, for images of items (n,).
+
+        Returns:
+            The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
+        """
+        end, trace, stuck = self._run(
+            state.mapped(tf.constant),
+            tf.constant(items, tf.int32),
+            tf.constant(first),
+            tf.constant(count),
+            tf.constant(focus == "peak"),
+        )
+        return end.mapped(lambda tensor: tensor.numpy()), trace.numpy().T, stuck.numpy()
+
+    def _begin_graph(self, starts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        mask = self._masks.of(items)
+        images = self._parameterization.begin(mask.restored(starts))
+        return images, self._shown(images, mask)
+
+    def _run_graph(
+        self, state: AscentState[Tensor], items: Tensor, first: Tensor, count: Tensor, peak: Tensor
+    ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
+        """Return the state after the steps, scores (count, n), and (n,) bool: no gradient."""
+        can_be_inactive = tf.gather(tf.constant(self.targets.can_be_inactive), items)
+        mask = self._masks.of(items)
+
+        def body(
+            step: Tensor,
+            images: Tensor,
+            best_images: Tensor,
+            best: BestSoFar[Tensor],
+            before: StepState[Tensor],
+            _stuck: Tensor,
+            trace: tf.TensorArray,
+        ) -> tuple[object, ...]:
+            moved, shown, after, stuck = self._step(images, before, items, step, peak, mask)
+            active = tf.logical_or(after.value > 0, tf.logical_not(can_be_inactive))
+            new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
+            better = new.key > best.key
+            best_images = tf.where(expand_like(better, images), shown, best_images)
+            pairs = zip(new, best, strict=True)
+            best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
+            trace = trace.write(step - first, after.value)
+            return step + 1, moved, best_images, best, after, stuck, trace
+
+        trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
+        stuck = tf.zeros(tf.shape(items), tf.bool)
+        values = (first, state.images, state.best_images, state.best, state.step, stuck, trace)
+        _, images, best_images, best, after, stuck, trace = tf.while_loop(
+            lambda step, *_: step < first + count, body, values, parallel_iterations=1
+        )
+        shown = self._shown(images, mask)
+        return AscentState(images, shown, best_images, best, after), trace.stack(), stuck
+
+    def _step(
+        self,
+        images: Tensor,
+        before: StepState[Tensor],
+        items: Tensor,
+        step: Tensor,
+        peak: Tensor,
+        mask: PixelMask,
+    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor]:
+        """Take one step.
+
+        Returns:
+            Images after it, images before it as they are scored, the step's state, and (n,) bool:
+            images without a gradient, which stay as they are.
+        """
+        settings = self.settings
+        stage = Stage(step < settings.warmup, peak, settings.climb_inactive)
+        shown = self._shown(images, mask)
+        with tf.GradientTape(persistent=settings.diversity > 0) as tape:
+            tape.watch(shown)
+            received = shown if self._transform is None else self._transform(shown, step)
+            activations = self._activations(received, items, stage)
+            alike = likeness(activations.features, items) if settings.diversity > 0 else None
+        slope = tf.ensure_shape(tape.gradient(activations.climbed, shown), images.shape)
+        alike_slope = None
+        if alike is not None:
+            alike_slope = tf.ensure_shape(tape.gradient(alike, shown), images.shape)
+        if self._transform is not None:
+            activations = self._activations(shown, items, stage)
+        size = tf.reduce_max(tf.abs(slope), image_axes(images))
+        stuck = tf.logical_not(size > 0)
+        direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
+        if settings.total_variation > 0:
+            direction -= settings.total_variation * variation_slope(shown) * mask.mask
+        if settings.norm > 0:
+            direction -= settings.norm * norm_slope(shown, settings.norm_power) * mask.mask
+        if alike is not None and alike_slope is not None:
+            weight = settings.diversity * expand_like(alike, alike_slope)
+            direction -= weight * mask.unit(alike_slope)
+        rates = self._rates(activations, before, step)
+        lengths = rates * mask.root_share(self.network.inputs.shape)
+        moved = self._parameterization.step(images, mask.unit(direction), lengths)
+        moved = self._blurred(moved, step)
+        if not self._parameterization.keeps_spectrum:
+            moved = mask.restored(moved)
+        moved = tf.where(expand_like(stuck, images), images, moved)
+        return moved, shown, StepState(rates, activations.post, activations.pre), stuck
+
+    def _activations(self, images: Tensor, items: Tensor, stage: Stage) -> Activations:
+        spec = self.network.inputs
+        inputs = self.network.feed(images * spec.std + spec.mean)
+        return self.targets.own_items(inputs, items, stage)
+
+    def _rates(self, activations: Activations, before: StepState[Tensor], step: Tensor) -> Tensor:
+        """Return rates (n,): up where the last step helped; as they are after a blur."""
+        settings = self.settings
+        if settings.rate_up == settings.rate_down == 1.0:
+            return before.rate
+        by_pre = tf.logical_or(step < settings.warmup, activations.post <= 0)
+        rose = tf.where(by_pre, activations.pre > before.pre, activations.post > before.value)
+        rates = before.rate * tf.where(rose, settings.rate_up, settings.rate_down)
+        unchanged = tf.equal(step, 0)
+        if self._blurs:
+            unchanged = tf.logical_or(
+                unchanged, tf.equal(tf.math.floormod(step, settings.blur_every), 0)
+            )
+        return tf.where(unchanged, before.rate, rates)
+
+    def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
+        settings = self.settings
+        if not self._blurs:
+            return images
+        end = settings.blur if settings.blur_end is None else settings.blur_end
+        share = tf.cast(step, tf.float32) / max(1, settings.steps)
+        sigma = settings.blur + (end - settings.blur) * share
+        radius = blur_radius(max(settings.blur, end))
+        due = tf.equal(tf.math.floormod(step, settings.blur_every), settings.blur_every - 1)
+        return tf.cond(due, lambda: blurred(images, sigma, radius), lambda: images)
+
+    def _shown(self, images: Tensor, mask: PixelMask) -> Tensor:
+        return mask.restored(images) if self._parameterization.keeps_spectrum else images
 
 
 @dataclass(eq=False, repr=False)

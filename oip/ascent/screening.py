@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,8 @@ from oip.network.network import Network
 if TYPE_CHECKING:
     from tensorflow import Tensor
 
+Reactions = Callable[[np.ndarray], list[np.ndarray]]
+"""Takes images in input units; returns post, pre and peak of all items, each (n, items)."""
 _BYTE_BUDGET, _MOST_IMAGES = 256 << 20, 256
 _WHITE_STARTS = 64
 _ALIKE = 0.5
@@ -83,7 +86,7 @@ def screen(
     """
     spec = network.inputs
     masks = visible_masks(network, targets, settings.seed)
-    reactions = _Reactions(network, targets)
+    reactions = _compiled_reactions(network, targets)
     whites = min(_WHITE_STARTS, settings.screened)
 
     def on_noise(preset: str, count: int, purpose: str, before: int) -> list[np.ndarray]:
@@ -100,7 +103,7 @@ def screen(
     post, pre, peak = on_noise(settings.noise, settings.screened, "start", 0)
     white_post = on_noise("white", whites, "white", settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
-    on_data = _on_data(reactions, network, data, masks)
+    on_data = _on_data(reactions, network, targets, data, masks)
     if targets.refuses_constants:
         values = np.stack([post, pre])
         constant = _constant(values.min(1), values.max(1)) & ~on_data.varied & ~broken
@@ -156,20 +159,13 @@ def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarr
     return (standardized * spec.std + spec.mean).astype(np.float32)
 
 
-class _Reactions:
-    """Values of all items for images in input units: post, pre and peak, each (n, items)."""
+def _compiled_reactions(network: Network, targets: Targets) -> Reactions:
+    def reactions(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        activations = targets.all_items(network.feed(images))
+        return activations.post, activations.pre, activations.peak
 
-    def __init__(self, network: Network, targets: Targets):
-        def reactions(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            activations = targets.all_items(network.feed(images))
-            return activations.post, activations.pre, activations.peak
-
-        self.items = len(targets.can_be_inactive)
-        self.bytes_per_image = targets.bytes_per_image
-        self._graph = compiled_for_images(network, reactions)
-
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        return [values.numpy() for values in self._graph(tf.constant(images))]
+    graph = compiled_for_images(network, reactions)
+    return lambda images: [values.numpy() for values in graph(tf.constant(images))]
 
 
 class _OnData(NamedTuple):
@@ -183,9 +179,13 @@ class _OnData(NamedTuple):
 
 
 def _on_data(
-    reactions: _Reactions, network: Network, data: np.ndarray | None, masks: np.ndarray
+    reactions: Reactions,
+    network: Network,
+    targets: Targets,
+    data: np.ndarray | None,
+    masks: np.ndarray,
 ) -> _OnData:
-    count = reactions.items
+    count = len(targets.can_be_inactive)
     if data is None:
         nothing = np.full(count, np.nan)
         return _OnData(nothing, nothing.copy(), np.full(count, -1), np.zeros(count, bool))
@@ -197,7 +197,7 @@ def _on_data(
     high = -low
     different, mask_of = np.unique(masks.reshape(len(masks), -1), axis=0, return_inverse=True)
     mask_of = np.broadcast_to(mask_of.reshape(-1), count)
-    size = reactions.bytes_per_image
+    size = targets.bytes_per_image
     for rows, images in image_batches(data, size, _BYTE_BUDGET, _MOST_IMAGES):
         post, pre, _ = reactions(images)
         both = np.stack([post, pre])
