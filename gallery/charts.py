@@ -164,7 +164,6 @@ def plane_chart(
 
     Args:
         layers: name, I(X;T) at each step, I(T;Y) at each step; in bits, None where not known.
-        steps: batches done.
         ceilings: of I(X;T) and of I(T;Y), in bits.
     """
     paths = []

@@ -147,7 +147,6 @@ class Sheets:
     ):
         """
         Args:
-            store: where to.
             keys: what the old sheets were drawn from.
             cell: (h, w) of a tile in a file, and whether it is kept to the pixel.
             tiles: for each position, the content that its tile is drawn from.
@@ -314,12 +313,10 @@ class DataImages:
     ):
         """
         Args:
-            store: where to.
             keys: what the old pictures were drawn from.
             spec: the input of the run's model.
             images: (n, h, w, bands); (n, length, bands) of lines.
             labels: (n,), for captions.
-            classes: their names.
             digest: SHA-256 of the images; without it all are written again.
 
         Raises:

@@ -31,9 +31,6 @@ def layer_details(
     """Yield the details of a layer's maps, 64 maps at a time.
 
     Args:
-        layer: the layer.
-        run: the content of run.json.
-        run_name: name of the run's folder.
         data: writer of data images, None where they are not to be shown.
 
     Yields:
@@ -174,10 +171,7 @@ def histograms(layer: LayerEntry, number: int, classes: np.ndarray | None, most:
     """Return the response's histogram for each class.
 
     Args:
-        layer: the layer.
-        number: the map.
         classes: the classes to show, all if None.
-        most: classes at most.
     """
     responses, row = layer.responses, _response_row(layer, number)
     if responses is None or row is None or not np.isfinite(responses.edges[row]).all():

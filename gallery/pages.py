@@ -35,7 +35,6 @@ def layer_overview(layer: LayerEntry, write_picture: WritePicture) -> PageValues
     """Return everything that a layer's page shows.
 
     Args:
-        layer: the layer.
         write_picture: receives the picture of the redundancies.
     """
     counts = Counter(entry.verdict or "no OIP" for entry in layer.maps)
@@ -72,7 +71,6 @@ def model_overview(layers: Sequence[LayerEntry], record: TrainingRecordFile | No
 
     Args:
         layers: as they are shown, deepest first.
-        record: the content of record/record.json.
     """
     shallow_first = sorted(layers, key=lambda layer: layer.index)
     first: dict[str, EstimatorColumn] = {}
@@ -307,12 +305,7 @@ class Pages:
     """The HTML pages of a gallery; layers are added one by one."""
 
     def __init__(
-        self,
-        store: Store,
-        run: RunFile,
-        run_name: str,
-        classes: list[str],
-        citation: str,
+        self, store: Store, run: RunFile, run_name: str, classes: list[str], citation: str
     ):
         """Prepare the pages; `citation` is the BibTeX of the methods of the run."""
         self._store = store
@@ -358,7 +351,6 @@ class Pages:
 
         Args:
             layers: all of them, as they are shown.
-            record: the content of record/record.json.
         """
         self._model = model_overview(layers, record)
         for name in ("index", "model", "about"):

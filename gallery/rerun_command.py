@@ -19,12 +19,6 @@ def rerun_command(run: RunFile, run_name: str, layer: LayerRecord, number: int) 
     """Return the shell command that grows a map's OIP again, into a folder beside the run.
 
     Settings are given by the nearest preset and by what differs from it.
-
-    Args:
-        run: the content of run.json.
-        run_name: name of the run's folder.
-        layer: the layer's entry in run.json.
-        number: the map.
     """
     name = plain_name(layer.name)
     if name != layer.name or name.startswith("-"):

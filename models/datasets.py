@@ -63,7 +63,6 @@ def dataset(
             kept as uint8, all others as float32.
         labels: (n,) whole numbers, or None.
         classes: names; label k belongs to `classes[k]`.
-        source: what was loaded.
 
     Raises:
         DataError: no images, odd shapes or types, NaN, or labels that do not fit.
@@ -76,8 +75,7 @@ def dataset(
 
 
 def from_arrays(
-    images: np.ndarray,
-    labels: Sequence[int] | Sequence[str] | np.ndarray | None = None,
+    images: np.ndarray, labels: Sequence[int] | Sequence[str] | np.ndarray | None = None
 ) -> Dataset:
     """Return a checked Dataset of images and labels that a user has as arrays.
 
@@ -137,7 +135,6 @@ def split(labels: np.ndarray | None, count: int, part: str) -> np.ndarray:
 
     Args:
         labels: (count,) of anything that can be compared, or None.
-        count: number of images.
         part: "train" or "test".
     """
     order = seeds.generator(_SPLIT_SEED, "split").permutation(count)
@@ -154,7 +151,6 @@ def statistics(images: np.ndarray, byte_budget: int = 32 << 20) -> tuple[np.ndar
     """Return mean and standard deviation of each band, over all pixels of (n, h, w, bands).
 
     Args:
-        images: the images.
         byte_budget: of the float64 values that are held at a time.
 
     Raises:

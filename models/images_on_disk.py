@@ -31,8 +31,6 @@ def read_pictures(
     """Return images as (n, h, w, bands) uint8, reading one file at a time.
 
     Args:
-        paths: the files, at least one.
-        source: what to call them in messages.
         size: (h, w) to resize to (bilinear); without it all files must have one size.
         bands: 1 or 3; without it 1 if every file is grey and 3 otherwise.
 
@@ -96,10 +94,7 @@ def _text(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-_PARTS = {
-    "train": ("train", "training"),
-    "test": ("test", "testing", "val", "valid", "validation"),
-}
+_PARTS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 """Names of the folders of a part, in any case; the first one that exists is used."""
 TABLES = ("hasy-data-labels.csv",)
 """Names of tables in the folder of a data set."""

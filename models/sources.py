@@ -120,11 +120,8 @@ def load_known(name: str, part: str | None, data_dir: Path | None, source: str) 
     """Load a data set by its name.
 
     Args:
-        name: one of NAMES.
-        part: "train", "test", or None for both.
         data_dir: searched for a folder `name` (IDX files; for cifar10 the binary version's
             `data_batch_1.bin` and so on) before Keras downloads.
-        source: its name in messages and in the result.
 
     Raises:
         DataError: damaged files, or neither files nor a way to download them.
@@ -271,8 +268,6 @@ def load_idx_folder(
     Args:
         folder: holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the like with `t10k`
             or `test` in front; with or without `.gz`.
-        part: "train", "test", or None for both.
-        source: its name in messages and in the result.
         classes: names; the numbers up to the largest label of both parts if None.
 
     Raises:
@@ -317,7 +312,6 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     """Return the array of an IDX file of bytes, gzipped or not.
 
     Args:
-        path: the file.
         dimensions: the numbers of axes that are accepted.
 
     Raises:

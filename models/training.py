@@ -293,7 +293,6 @@ def train_batches(
         data: images with labels.
         iterations: batches in all, those that it has learned from before included.
         batch: images of each.
-        seed: of the order of the images.
         callbacks: receive one epoch, from the first missing batch to the last.
     """
     done = batches_done(model)

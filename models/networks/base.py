@@ -95,7 +95,6 @@ class Recipe(ABC):
         """Return the settings for a number of images, with some of them changed.
 
         Args:
-            images: the number of training images.
             changes: fields of `TrainSettings`; None changes nothing. Learning rate and momentum
                 follow the optimizer unless they are given.
 

@@ -257,11 +257,5 @@ def convolved(
 ) -> KerasTensor:
     """Add a convolution called `Conv2D_NUMBER`, of kernels `size` x `size`."""
     return keras.layers.Conv2D(
-        maps,
-        size,
-        stride,
-        padding,
-        activation=activation,
-        use_bias=bias,
-        name=f"Conv2D_{number}",
+        maps, size, stride, padding, activation=activation, use_bias=bias, name=f"Conv2D_{number}"
     )(values)

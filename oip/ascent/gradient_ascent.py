@@ -150,7 +150,6 @@ class GradientAscent:
             starts: (n, h, w, b): standardized starting images.
             items: (n,): the item that each image is for; with the setting `diversity`, all starts
                 of an item climb together.
-            focus: the value that an inactive map climbs.
         """
         settings, count = self.settings, len(starts)
         kept_steps = snapshot_steps(settings.steps)

@@ -309,10 +309,8 @@ def node_oips(
 
     Args:
         network: the model, its input settled.
-        layer: the layer of the node.
         maps: (m,) numbers of the maps; objective i is of `maps[i]`.
         node: its index along each axis.
-        progress: receives reports of the work.
         data, preset, settings: of the ascent, as for `oip.reconstruct`.
     """
     chosen = ascent_settings(preset, **settings)
@@ -471,7 +469,6 @@ def draw_box(axes: Axes, box: np.ndarray) -> None:
     """Draw a receptive field on an image.
 
     Args:
-        axes: with the image.
         box: (2, 2): first pixel and end along rows and columns; along columns alone for (1, 2).
     """
     from matplotlib.patches import Rectangle

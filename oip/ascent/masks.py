@@ -182,9 +182,7 @@ def field_boxes(layer: LayerInfo, nodes: np.ndarray, sides: Sequence[int]) -> np
     """Return the first pixel and the end of the receptive field of each node, along each axis.
 
     Args:
-        layer: the layer of the nodes.
         nodes: (..., axes) int: indices of the nodes.
-        sides: of the image, in pixels.
 
     Returns:
         (..., axes, 2) float, in pixels from the image's first edge; fields may reach beyond the

@@ -45,7 +45,6 @@ class Noise:
 
         Args:
             seed: the run's seed.
-            layer: index of the layer.
             starts: (k,) numbers of the starts.
             purpose: a word that gives different uses different noise.
 

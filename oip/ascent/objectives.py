@@ -279,9 +279,7 @@ class Targets(ABC):
         """Return the (n,) value of each image's own item.
 
         Args:
-            inputs: the model's inputs.
             items: (n,) int32: the item that each image is for.
-            stage: which of their values is climbed.
         """
 
     @abstractmethod
@@ -529,10 +527,7 @@ def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
         )
     positive = term.weights is None or bool(np.all(term.weights >= 0))
     return _TermSource(
-        term,
-        layer.response,
-        can_be_inactive=layer.silent_possible and positive,
-        jump=layer.jump,
+        term, layer.response, can_be_inactive=layer.silent_possible and positive, jump=layer.jump
     )
 
 

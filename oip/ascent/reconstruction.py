@@ -120,9 +120,7 @@ def grow_oips(
     """Grow the OIPs of some items in memory, and compute their stability.
 
     Args:
-        ascent: of the items.
         items: (m,) numbers of the maps, or of the objectives.
-        progress: receives reports of the work.
         byte_limit: of all images; to join them takes twice as much for a moment.
 
     Raises:
@@ -160,11 +158,7 @@ class Ascent:
     """The ascent for some targets; screens once, traces once, then grows any of its items.
 
     Args:
-        network: the model.
-        targets: maps of a layer, or objectives.
-        settings: of the ascent.
         data: images (n, h, w, b) in input units, already checked; or None.
-        progress: receives reports of the screening.
         byte_budget: for the images that climb at once.
     """
 

@@ -401,12 +401,7 @@ def check_memory(
     """Refuse a result whose images would take more than 1 GiB, or another limit.
 
     Args:
-        result: its name, for the message.
         counts: maps, and images of each.
-        shape: of an image.
-        size: bytes of a pixel.
-        limit: in bytes.
-        hint: the way out.
 
     Raises:
         SettingsError: more than that.

@@ -14,11 +14,7 @@ from oip.ascent.objectives import Targets
 from oip.ascent.settings import AscentSettings
 from oip.core.frameworks import tf
 from oip.core.progress import Progress, silent
-from oip.network.forward import (
-    batch_rows,
-    compiled_for_images,
-    image_batches,
-)
+from oip.network.forward import batch_rows, compiled_for_images, image_batches
 from oip.network.network import Network
 
 if TYPE_CHECKING:
@@ -126,7 +122,6 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
 
     Args:
         images: (r, h, w, b), best first, each of mean 0 and deviation 1.
-        count: how many.
 
     Returns:
         Rows of `images` in ascending order, `count` of them or as many as there are.
@@ -146,7 +141,6 @@ def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarr
 
     Args:
         images: (n, h, w, b) in the model's input units.
-        network: the model.
         visible: (h, w) bool: the pixels whose mean and deviation count, over all bands.
     """
     spec = network.inputs

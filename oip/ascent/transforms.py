@@ -32,7 +32,6 @@ def transform_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) ->
     Args:
         settings: `jitter`, `scale`, `rotation`, `soften`.
         shape: (h, w, b) or (t, b).
-        seed: of the draws.
 
     Raises:
         SettingsError: scale or rotation of images with one spatial axis.

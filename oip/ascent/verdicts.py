@@ -45,7 +45,6 @@ def verdict_codes(
         maps: (m,) numbers of the maps, or of the objectives.
         scores: (m,) best scores.
         reasons: (m,) why the best image stopped, an index into `REASONS`.
-        screening: reactions of all of them.
         can_be_inactive: (c,) bool: the response can rest at zero.
     """
     stalled = reasons == REASONS.index("stalled")

@@ -150,9 +150,7 @@ def run_to_all(
     were.
 
     Args:
-        model: the Keras model.
         inputs: one tensor for each of the model's inputs.
-        outputs: of the layers.
         instead: (variable, tensor): the run reads the tensor in place of the variable.
         for_gradient: the gradient with respect to the inputs will be computed, many times.
         spoiled: weights hold NaN or infinity, which must not be lost on the way.
@@ -329,12 +327,8 @@ def map_blocks(
     The model runs once for every block of maps.
 
     Args:
-        network: the model.
         images: (n, h, w, b) in the model's input units.
-        layer: which layer.
-        maps: map numbers, all if None.
         at: `response` (after the activation) or `block` (after the pooling that follows).
-        byte_budget: for the responses of one block.
 
     Yields:
         Map numbers (m,) and responses (n, m, d) float32; d is the number of nodes.
@@ -361,9 +355,7 @@ def spatial_means(network: Network, images: np.ndarray, layer: LayerInfo) -> Ite
     """Compute the spatial mean of every map's response: (batch, maps) float32 for each batch.
 
     Args:
-        network: the model.
         images: (n, h, w, b) in the model's input units.
-        layer: which layer.
     """
 
     def means(part: Tensor) -> Tensor:

@@ -168,10 +168,7 @@ class InputSpec:
         )
 
     def measured_if_new(
-        self,
-        images: ArrayLike,
-        source: str = "data given",
-        ends: tuple[float, float] | None = None,
+        self, images: ArrayLike, source: str = "data given", ends: tuple[float, float] | None = None
     ) -> InputSpec:
         """Return the input with the statistics of images, where none are known yet.
 
@@ -266,11 +263,7 @@ def input_spec(
         raise ModelError("the model's sidecar", form, received) from error
     low, high = (float("nan") if end is None else end for end in (statistics.low, statistics.high))
     return replace(
-        stated,
-        low=low,
-        high=high,
-        source="sidecar",
-        bounded=bool(np.isfinite([low, high]).all()),
+        stated, low=low, high=high, source="sidecar", bounded=bool(np.isfinite([low, high]).all())
     )
 
 
@@ -308,10 +301,6 @@ def with_bands(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
     A missing band axis is added for models of one band. Lines, (n, length, bands), may come as
     files of images hold them: with one more axis of 1 at the end.
-
-    Args:
-        images: of any shape.
-        shape: the input's, without the batch axis.
     """
     if images.ndim == len(shape) and shape[-1] == 1:
         return images[..., None]
@@ -369,17 +358,13 @@ class ImageInput:
 
 
 def image_input(
-    model: keras.Model,
-    shape: tuple[int, ...] | None,
-    channels_first: bool,
-    name: str | None = None,
+    model: keras.Model, shape: tuple[int, ...] | None, channels_first: bool, name: str | None = None
 ) -> ImageInput:
     """Find the input of a model that takes images.
 
     Args:
         model: the Keras model. One that was never called is called, as Keras builds it.
         shape: (h, w, b) or (h, w); None for the model's own.
-        channels_first: the model's layout.
         name: of the input, or `@1` for the second one; None for the first that takes images.
 
     Raises:

@@ -20,7 +20,6 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
     """Parse layers and maps: `LAYER`, `LAYER:3`, `LAYER:0-15`, `LAYER:0,4,9`, `@2:all`.
 
     Args:
-        network: the model.
         texts: the selections; none means all convolutional layers with all their maps, but for
             those of another input than the one that takes the images, with a notice.
 

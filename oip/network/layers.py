@@ -140,7 +140,6 @@ def layer_of_call(
     """Describe the output of any call, (n, units) or with spatial axes.
 
     Args:
-        call: the call.
         calls: the run of the model that it is one of.
         channels_first: the layout of its output.
         activated: take it after the activation that follows.
@@ -196,9 +195,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
     """
 
     def response(
-        end: Call,
-        pre_activation: Literal["fused", "input", "same"],
-        function: Callable | None,
+        end: Call, pre_activation: Literal["fused", "input", "same"], function: Callable | None
     ) -> _Response:
         then = end.then if function is end.then else None
         name = "linear" if function is None else layer_types.activation_name(end.layer)

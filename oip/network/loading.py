@@ -60,7 +60,6 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     """Load a `.keras` or `.h5` file, never compiled, never running what it carries.
 
     Args:
-        path: the file.
         imports: modules to import first; they register custom layers and are trusted.
 
     Raises:

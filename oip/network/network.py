@@ -194,9 +194,7 @@ class Network:
         except Exception as error:  # a model may fail in any way on an input that does not suit it
             shape = tuple(self.specs[self.image_input].shape)
             raise ModelError(
-                f"cannot call '{self.name}' on {shape}",
-                "a model of images",
-                reason_of(error),
+                f"cannot call '{self.name}' on {shape}", "a model of images", reason_of(error)
             ) from error
 
     @cached_property

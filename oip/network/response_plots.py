@@ -111,17 +111,11 @@ class MapGrid:
 
     @classmethod
     def of(
-        cls,
-        count: int,
-        size: tuple[int, int],
-        columns: int | None = None,
-        inches: float = 0.0,
+        cls, count: int, size: tuple[int, int], columns: int | None = None, inches: float = 0.0
     ) -> MapGrid:
         """Lay out some maps.
 
         Args:
-            count: number of maps.
-            size: nodes of a map, rows and columns.
             columns: maps a row; about as many as there are rows if None.
             inches: width on paper, 0 for a plain picture; it decides where numbers stand.
 

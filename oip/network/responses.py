@@ -239,10 +239,7 @@ class Responses:
     def first(self, count: int) -> Responses:
         """Return the responses to the first images only."""
         return replace(
-            self,
-            values=self.values[:count],
-            images=self.images[:count],
-            titles=self.titles[:count],
+            self, values=self.values[:count], images=self.images[:count], titles=self.titles[:count]
         )
 
 
@@ -330,11 +327,6 @@ def output_values(
 
 def check_budget(layer: LayerInfo, images: int, maps: int, byte_budget: int = BYTE_BUDGET) -> None:
     """Refuse responses that would take more than the budget.
-
-    Args:
-        layer: whose responses.
-        images, maps: how many.
-        byte_budget: most bytes.
 
     Raises:
         SettingsError: they would.

@@ -39,9 +39,7 @@ _TOLERANCE = 1e-3
 
 
 def without(
-    network: Network,
-    removed: Mapping[str, Iterable[int]],
-    channels: Channels | None = None,
+    network: Network, removed: Mapping[str, Iterable[int]], channels: Channels | None = None
 ) -> keras.Model:
     """Return the model without some maps; `network` is not changed.
 
@@ -106,9 +104,6 @@ def masked(
     """Return a copy of the model whose readers have zeros for channels that are gone.
 
     Args:
-        network: the model.
-        channels: its channels.
-        gone: identities of the channels.
         seed: if given, the weights that make those channels are random, so that whatever still
             reads them shows.
     """
@@ -336,7 +331,6 @@ def corrected(
     """Fit the kernels and biases of the smaller model that read removed channels, in place.
 
     Args:
-        network: the whole model.
         smaller: the model that `without` made of it; its weights are changed.
         channels: the channels of the whole model.
         gone: identities of the removed channels.
@@ -400,11 +394,9 @@ def received(
     """Compute the input of a layer's kernel: (rows, taps x channels) float32, in batches.
 
     Args:
-        network: the model.
         layer: one of its layers, for which `has_patches` holds.
         images: (n, h, w, b).
         bytes_per_image: `bytes_received` of the layer if None.
-        byte_budget: bytes that a run may take.
     """
     source = LayerOutput(layer, pre_activation="input")
 

@@ -91,7 +91,6 @@ def record_calls(model: keras.Model, specs: Sequence[TensorSpec]) -> list[Call]:
     """Record the calls of one run of the model, in order.
 
     Args:
-        model: any built Keras model.
         specs: a `tf.TensorSpec` for each of its inputs.
     """
     calls: list[Call] = []
