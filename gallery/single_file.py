@@ -14,23 +14,10 @@ from oip.gallery.pages import Pages, SingleLinks, data_address
 
 _FOLDER = Path(__file__).parent / "assets"
 _SCRIPTS = (
-    "data.js",
-    "state.js",
-    "order.js",
-    "elements.js",
-    "charts.js",
-    "tile.js",
-    "grid.js",
-    "pictures.js",
-    "numbers.js",
-    "evidence.js",
-    "dialog.js",
-    "controls.js",
-    "compare.js",
-    "export.js",
-    "main.js",
+    "data state order elements charts tile grid pictures numbers evidence dialog controls compare "
+    "export main"
 )
-_STYLES = ("base.css", "grid.css", "dialog.css", "pages.css")
+_STYLES = "base grid dialog pages"
 
 
 MOST_MAPS = 300
@@ -41,13 +28,13 @@ _MARK_WITHIN = 4096
 
 def app_script() -> str:
     """Return app.js: a classic script in one function, because modules do not load from file://."""
-    parts = "\n".join(_read(name) for name in _SCRIPTS)
+    parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS.split())
     return f'(function () {{\n"use strict";\n\n{parts}}})();\n'
 
 
 def app_style() -> str:
     """Return app.css."""
-    return "\n".join(_read(name) for name in _STYLES)
+    return "\n".join(_read(f"{name}.css") for name in _STYLES.split())
 
 
 def _read(name: str) -> str:

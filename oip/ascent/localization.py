@@ -53,18 +53,8 @@ class Locations(ByMap):
     """
 
     PER_MAP = (
-        "maps",
-        "images",
-        "nodes",
-        "responses",
-        "boxes",
-        "excited",
-        "where",
-        "pixels",
-        "labels",
-        "patterns",
-        "match",
-        "match_percentile",
+        *("maps", "images", "nodes", "responses", "boxes", "excited", "where", "pixels", "labels"),
+        *("patterns", "match", "match_percentile"),
     )
 
     images: np.ndarray

@@ -133,16 +133,8 @@ OPERATIONS = COPIES | frozenset(
     "Relu Relu6 Rsqrt Select SelectV2 Selu Sigmoid Sign Softplus Softsign Sqrt Square Sub Tanh "
     "ZerosLike".split()
 )
-_NAMES = {
-    "Elu": "elu",
-    "LeakyRelu": "leaky_relu",
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Selu": "selu",
-    "Sigmoid": "sigmoid",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "Tanh": "tanh",
+_NAMES = {"LeakyRelu": "leaky_relu"} | {
+    name: name.lower() for name in "Elu Relu Relu6 Selu Sigmoid Softplus Softsign Tanh".split()
 }
 
 

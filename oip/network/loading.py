@@ -27,20 +27,9 @@ if TYPE_CHECKING:
     from oip.core.files import Json
 
 _CONFIG_LIMIT = 64 << 20
-_SAFE_MODULES = (
-    "activations",
-    "constraints",
-    "dtype_policies",
-    "initializers",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "ops",
-    "optimizers",
-    "quantizers",
-    "random",
-    "regularizers",
+_SAFE_MODULES = frozenset(
+    "activations constraints dtype_policies initializers layers losses metrics models ops "
+    "optimizers quantizers random regularizers".split()
 )
 _UNSAFE_CLASSES = {
     "Lambda": "runs code that is stored in the file",
