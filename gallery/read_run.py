@@ -35,6 +35,7 @@ from oip.core.layer_formats import (
 )
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.run.run import Run
+from oip.run.shards import with_stability
 
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
@@ -425,19 +426,10 @@ def _with_stability(oips: Oips, stability: StabilityFile, path: Path) -> Oips:
     """Return OIPs with the stability of their starts, where it is of these maps."""
     if stability.maps != oips.maps.tolist():
         return oips
-    try:
-        clusters, medoids = np.array(stability.clusters), np.array(stability.medoids, bool)
-        if clusters.shape != oips.scores.shape or medoids.shape != oips.scores.shape:
-            raise ValueError(f"starts {clusters.shape} and {medoids.shape}")
-    except ValueError as error:  # rows of different lengths among them
-        raise RunError(f"'{path}'", f"starts {oips.scores.shape}", error) from error
-    return oips.with_stability(
-        np.array(stability.within, float),
-        np.array(stability.percentile, float),
-        np.array(stability.n_null, np.int64),
-        clusters.astype(np.int64),
-        medoids,
-    )
+    counts = {len(row) for row in (*stability.clusters, *stability.medoids)}
+    if counts - {oips.scores.shape[1]}:
+        raise RunError(f"'{path}'", f"{oips.scores.shape[1]} starts of each map", sorted(counts))
+    return with_stability(oips, stability)
 
 
 def _estimator_columns(ranking: RankingFile) -> tuple[EstimatorColumn, ...]:
