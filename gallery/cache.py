@@ -29,7 +29,9 @@ class Store:
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file, or keep the old one if it is the same; safe in threads."""
         data = content.encode() if isinstance(content, str) else content
-        if self._same(name, data) and self.keep(name):
+        old = self._of_old(name)
+        if old is not None and old.stat().st_size == len(data) and old.read_bytes() == data:
+            self.keep(name)
             return
         path = self._new_path(name)
         path.unlink(missing_ok=True)  # never through a link into the old folder
@@ -60,10 +62,6 @@ class Store:
             return None
         path = self.old / name
         return path if path.is_file() and not path.is_symlink() else None
-
-    def _same(self, name: str, data: bytes) -> bool:
-        old = self._of_old(name)
-        return old is not None and old.stat().st_size == len(data) and old.read_bytes() == data
 
     def _new_path(self, name: str) -> Path:
         path = self.path / name

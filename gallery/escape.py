@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, SupportsFloat, TypeAlias
 
@@ -18,23 +19,19 @@ _ESCAPES = {
     "\u2028": "\\u2028",
     "\u2029": "\\u2029",
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def plain_name(text: object) -> str:
     """Return a name from a model or from data without control characters and lone surrogates."""
-    text = "".join("\N{REPLACEMENT CHARACTER}" if _is_control(c) else c for c in str(text))
-    return text.encode("utf-8", "replace").decode()
+    plain = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    return plain.encode("utf-8", "replace").decode()
 
 
 def plain_lines(text: str) -> str:
     """Return lines of text, each as `plain_name` leaves it."""
     return "\n".join(plain_name(line) for line in text.split("\n"))
-
-
-def _is_control(character: str) -> bool:
-    code = ord(character)
-    return code < 32 or 127 <= code < 160
 
 
 def rounded(value: object, digits: int = 4) -> float | None:

@@ -15,6 +15,7 @@ _EVIDENCE = (
     *("white_score", "screened_score", "stability", "null_percentile", "n_null", "steps", "reason"),
 )
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
+_UNITS = dict.fromkeys(("mi", "low", "high"), " (bits)")
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ class MapTable:
             name: [] for name in ("mi", "below", "above", "rank", "p_adjusted", "best", "saturated")
         }
         for estimate in estimates:
-            mi = None if estimate is None else _thousandths(estimate.mi)
+            bits = None if estimate is None else estimate.mi
+            mi = None if bits is None else round(1000 * round(bits, 3))
             columns["mi"].append(mi)
             columns["below"].append(_distance(estimate and estimate.low, mi, -1))
             columns["above"].append(_distance(estimate and estimate.high, mi, 1))
@@ -188,7 +190,7 @@ class MapTable:
         """Return the content of maps.csv: the same as a table, one row a map."""
         columns = ["layer", "index", "map", "objective", "verdict", *_EVIDENCE, "redundancy"]
         for key in self._estimators:
-            columns += [f"{key} {_with_unit(name)}" for name in _NUMBERS]
+            columns += [f"{key} {name}{_UNITS.get(name, '')}" for name in _NUMBERS]
             columns += [f"{key} saturated", f"{key} best class"]
         return csv_table(columns, (self._cells(row) for row in self._rows))
 
@@ -222,14 +224,6 @@ class MapTable:
         return self.classes[class_index] if named else str(class_index)
 
 
-def _thousandths(bits: float | None) -> int | None:
-    return None if bits is None else round(1000 * round(bits, 3))
-
-
 def _distance(end: float | None, middle: int | None, side: int) -> int | None:
     """Return how far an end of an interval is from its middle, in thousandths."""
     return None if end is None or middle is None else side * (round(1000 * end) - middle)
-
-
-def _with_unit(name: str) -> str:
-    return f"{name} (bits)" if name in ("mi", "low", "high") else name

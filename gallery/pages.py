@@ -409,7 +409,9 @@ class Pages:
 
     def _line(self, entry: MapEntry) -> PageValues:
         first = entry.first
-        best = None if first is None or first.best is None else first.best
+        best = None if first is None else first.best
+        if best is not None:
+            best = self._classes[best] if best < len(self._classes) else str(best)
         return {
             "map": entry.map,
             "objective": entry.objective,
@@ -419,12 +421,9 @@ class Pages:
             "bits": None if first is None or first.mi is None else f"{first.mi:.2f}",
             "low": None if first is None or first.low is None else f"{first.low:.2f}",
             "high": None if first is None or first.high is None else f"{first.high:.2f}",
-            "best": None if best is None else self._class(best),
+            "best": best,
             "remarks": remarks(entry),
         }
-
-    def _class(self, class_index: int) -> str:
-        return self._classes[class_index] if class_index < len(self._classes) else str(class_index)
 
     def _line_of(self) -> str:
         """Return the model's line under the title."""

@@ -135,7 +135,11 @@ def _write(
         for part, content in layer_details(layer, record, name, data if fits else None):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
-    _write_tables(store, table, _about(record, images, data is not None, single))
+    for file, page_name, content in table.scripts(_about(record, images, data is not None, single)):
+        store.write(f"data/{file}.js", script(page_name, content))
+    text = json.dumps(table.json(), indent=1, ensure_ascii=False, allow_nan=False)
+    store.write("maps.json", text + "\n")
+    store.write("maps.csv", table.csv())
     pages.write_rest(layers, training)
     store.write("assets/app.js", app_script())
     store.write("assets/app.css", app_style())
@@ -154,14 +158,6 @@ def _about(run: RunFile, images: MapImages, data: bool, single: bool) -> PageVal
         "data": data,
         "single": single,
     }
-
-
-def _write_tables(store: Store, table: MapTable, about: PageValues) -> None:
-    for file, name, content in table.scripts(about):
-        store.write(f"data/{file}.js", script(name, content))
-    text = json.dumps(table.json(), indent=1, ensure_ascii=False, allow_nan=False)
-    store.write("maps.json", text + "\n")
-    store.write("maps.csv", table.csv())
 
 
 def _is_gallery(target: Path) -> bool:

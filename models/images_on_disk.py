@@ -122,7 +122,9 @@ def load_class_folders(
     own_parts = len(parts) == len(_PARTS)
     every_root = list(parts.values()) if own_parts else [folder]
     roots = every_root if part is None or not own_parts else [parts[part]]
-    classes = tuple(sorted({name for root in every_root for name in _class_names(root)}))
+    classes = tuple(
+        sorted({path.name for root in every_root for path in root.iterdir() if _pictures(path)})
+    )
     paths: list[Path] = []
     labels: list[int] = []
     for root in roots:
@@ -209,10 +211,6 @@ def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if is_picture(path))
-
-
-def _class_names(root: Path) -> list[str]:
-    return [path.name for path in root.iterdir() if path.is_dir() and _pictures(path)]
 
 
 def _columns(header: list[str]) -> tuple[int, int]:

@@ -133,7 +133,10 @@ class Recipe(ABC):
         name = self.name.replace("-", "_")
         model = keras.Model(inputs, self.layers(standardized, classes), name=name)
         if l2:
-            _add_penalty(model, l2)
+            for layer in model.layers:  # as if each had been made with it
+                if hasattr(layer, "kernel"):
+                    layer.kernel_regularizer = keras.regularizers.L2(l2)
+                    layer.kernel.regularizer = layer.kernel_regularizer
         return model
 
     def _check(self, name: str, value: Option) -> None:
@@ -164,11 +167,3 @@ def _read(default: Option, value: Option | list[int] | None) -> Option | list[in
         numbers = [int(part) for part in parts]
         return tuple(numbers) if isinstance(default, tuple) or len(numbers) > 1 else numbers[0]
     return tuple(value) if isinstance(value, list) else value
-
-
-def _add_penalty(model: keras.Model, l2: float) -> None:
-    """Add the squared kernels of all layers to the loss, as if each had been made with it."""
-    for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            layer.kernel_regularizer = keras.regularizers.L2(l2)
-            layer.kernel.regularizer = layer.kernel_regularizer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from oip.ascent.localization import WIDE, draw_box, node_oips
+from oip.ascent.localization import WIDE, captioned, draw_box, node_oips
 from oip.ascent.masks import field_boxes
 from oip.ascent.reconstruction import reconstruct
 from oip.ascent.results import Oips, best_three
@@ -135,8 +135,7 @@ class SeparatingOips:
             draw_box(below, self.boxes[column])
         title = f"{self.oips.layer}: maps that separate {self.first} and {self.second}"
         text = "map: class that it responds to more, effect; below, the node that separates most"
-        drawing.suptitle(f"{plots.printable(title)}\n{text}", fontsize=plots.FONT)
-        return drawing
+        return captioned(drawing, title, text)
 
     def __repr__(self) -> str:
         sizes = f"{len(self)} maps that separate '{self.first}' and '{self.second}'"

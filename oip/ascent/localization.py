@@ -171,8 +171,7 @@ class Locations(ByMap):
                 panels[row, first].set_title(text, fontsize=plots.SMALL, loc="left")
         text = "image (class), response" + (", similarity to the node's OIP" if first else "")
         title = f"{self.layer}: strongest responses of {self.searched} images"
-        drawing.suptitle(f"{plots.printable(title)}\n{text}", fontsize=plots.FONT)
-        return drawing
+        return captioned(drawing, title, text)
 
     def _title(self, row: int, rank: int) -> str:
         """Return image and class above the response and the similarity."""
@@ -453,6 +452,12 @@ def picture_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     """Return a figure for pictures below two lines of text."""
     size = max(WIDE, _CELL * columns), 0.5 + (_CELL + 0.2) * rows
     return plots.figure(*size, rows=rows, columns=columns)
+
+
+def captioned(drawing: Figure, title: str, text: str) -> Figure:
+    """Write a title and a line of text over a figure; return the figure."""
+    drawing.suptitle(f"{plots.printable(title)}\n{text}", fontsize=plots.FONT)
+    return drawing
 
 
 def draw_box(axes: Axes, box: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oip.ascent.localization import draw_box, node_oips, picture_grid
+from oip.ascent.localization import captioned, draw_box, node_oips, picture_grid
 from oip.ascent.masks import central_node, checked_nodes, field_boxes, spread_nodes
 from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, peak_near
@@ -125,9 +125,7 @@ class Translations(ByMap):
                 axes.set_title(self._title(row, column), fontsize=plots.SMALL, pad=3)
                 draw_box(axes, self.boxes[column])
         text = "node; similarity to the reference at the expected shift, and without a shift"
-        title = plots.printable(f"{self.layer}: OIPs of several nodes")
-        drawing.suptitle(f"{title}\n{text}", fontsize=plots.FONT)
-        return drawing
+        return captioned(drawing, f"{self.layer}: OIPs of several nodes", text)
 
     def _title(self, row: int, column: int) -> str:
         node = f"{self.maps[row]} @ {','.join(map(str, self.nodes[column]))}"

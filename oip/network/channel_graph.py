@@ -30,6 +30,8 @@ _SAME = frozenset(
     "MaxPooling2D ReLU SpatialDropout1D SpatialDropout2D UpSampling1D UpSampling2D ZeroPadding1D "
     "ZeroPadding2D".split()
 )
+_MIXING = ("softmax", "log_softmax", "sparsemax")
+"""Activations that mix channels."""
 _ELEMENTWISE = frozenset("Add Average Maximum Minimum Multiply Subtract".split())
 _Inputs: TypeAlias = "list[np.ndarray | None]"
 """Identities (channels,) of each tensor that a call receives; None where none are followed."""
@@ -168,7 +170,11 @@ class _Follower:
             return self._elementwise(call, inputs)
         if kind == "Concatenate":
             return self._concatenated(call, inputs)
-        if len(inputs) != 1 or kind == "Softmax" or _mixes_channels(call.layer):
+        if (
+            len(inputs) != 1
+            or kind == "Softmax"
+            or layer_types.activation_name(call.layer) in _MIXING
+        ):
             return self._lock(inputs, f"'{call.path}' ({kind}) mixes channels")
         channels = followed[0]
         if kind == "BatchNormalization":
@@ -359,10 +365,6 @@ def _kernel_axes(kind: str) -> _KernelAxes | None:
     if kind in ("Conv1D", "Conv2D", "Dense") or kind.startswith("Depthwise"):
         return _KernelAxes((0,), -2, -1)
     return None
-
-
-def _mixes_channels(layer: keras.Layer) -> bool:
-    return layer_types.activation_name(layer) in ("softmax", "log_softmax", "sparsemax")
 
 
 def _first_of_tied(count: int, ties: list[tuple[int, int]]) -> np.ndarray:

@@ -35,7 +35,11 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
         if not layers:
             raise _of_another_input(network, network.elsewhere[0])
         if network.elsewhere:
-            notice(_left_out(network))
+            names = ", ".join(f"'{layer.name}'" for layer in network.elsewhere)
+            notice(
+                f"not of the input '{network.input_name}', and left out: {names}. Choose another "
+                f"input for them: input='{_input_names(network, network.elsewhere[0])}'."
+            )
         return [(layer, np.arange(layer.maps)) for layer in layers]
     chosen: dict[int, set[int]] = {}
     for text in texts:
@@ -44,14 +48,6 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
             raise _of_another_input(network, layer)
         chosen.setdefault(layer.index, set()).update(maps.tolist())
     return [(network.layers[index], np.array(sorted(chosen[index]))) for index in sorted(chosen)]
-
-
-def _left_out(network: Network) -> str:
-    names = ", ".join(f"'{layer.name}'" for layer in network.elsewhere)
-    return (
-        f"not of the input '{network.input_name}', and left out: {names}. Choose another input for "
-        f"them: input='{_input_names(network, network.elsewhere[0])}'."
-    )
 
 
 def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:

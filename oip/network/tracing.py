@@ -219,7 +219,9 @@ def _with_functions(
         then = own = None
         if span.target is not None and is_here(span):
             then = elementwise_after(span.target, outside, results)
-            if span.source is not None and _is_users_own(call.layer):
+            kind = type(call.layer)
+            own_layer = not kind.__module__.startswith("keras.") or kind.__name__ == "Lambda"
+            if span.source is not None and own_layer and not call.layer.weights:
                 inside = {name: operations[name] for name in names[span.begin : span.end]}
                 own = elementwise_between(span.source, span.target, inside)
         completed.append(replace(call, then=then, own=own))
@@ -228,14 +230,6 @@ def _with_functions(
 
 def _operations_so_far() -> int:
     return len(tf.compat.v1.get_default_graph().get_operations())
-
-
-def _is_users_own(layer: keras.Layer) -> bool:
-    """Return whether a layer without weights is none of Keras' own, or runs a user's function."""
-    kind = type(layer)
-    return not layer.weights and (
-        not kind.__module__.startswith("keras.") or kind.__name__ == "Lambda"
-    )
 
 
 @contextmanager
