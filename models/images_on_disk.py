@@ -122,9 +122,8 @@ def load_class_folders(
     own_parts = len(parts) == len(_PARTS)
     every_root = list(parts.values()) if own_parts else [folder]
     roots = every_root if part is None or not own_parts else [parts[part]]
-    classes = tuple(
-        sorted({path.name for root in every_root for path in root.iterdir() if _pictures(path)})
-    )
+    folders = [path for root in every_root for path in root.iterdir() if _pictures(path)]
+    classes = tuple(sorted({path.name for path in folders}))
     paths: list[Path] = []
     labels: list[int] = []
     for root in roots:

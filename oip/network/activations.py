@@ -26,7 +26,7 @@ _POINTS = 65
 _FLAT = 3
 """Neighboring points at zero that make a flat stretch."""
 _BENT = 1e-3
-_MIXING = ("softmax", "log_softmax", "sparsemax")
+MIXING = ("softmax", "log_softmax", "sparsemax")
 """Functions that do not work value by value."""
 
 
@@ -45,7 +45,7 @@ def can_be_silent(function: Callable | None) -> bool:
     It is tried between -4 and 4; a function that only comes near zero there, as GELU, is not
     silent.
     """
-    if function is None or getattr(function, "__name__", "") in _MIXING:
+    if function is None or getattr(function, "__name__", "") in MIXING:
         return False
     if type(function).__name__ == "PReLU":
         return bool(np.any(np.asarray(getattr(function, "alpha")) == 0))  # noqa: B009

@@ -16,6 +16,7 @@ import numpy as np
 
 from oip.core.errors import ModelError
 from oip.network import layer_types
+from oip.network.activations import MIXING
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.tracing import Call
@@ -30,8 +31,6 @@ _SAME = frozenset(
     "MaxPooling2D ReLU SpatialDropout1D SpatialDropout2D UpSampling1D UpSampling2D ZeroPadding1D "
     "ZeroPadding2D".split()
 )
-_MIXING = ("softmax", "log_softmax", "sparsemax")
-"""Activations that mix channels."""
 _ELEMENTWISE = frozenset("Add Average Maximum Minimum Multiply Subtract".split())
 _Inputs: TypeAlias = "list[np.ndarray | None]"
 """Identities (channels,) of each tensor that a call receives; None where none are followed."""
@@ -170,11 +169,8 @@ class _Follower:
             return self._elementwise(call, inputs)
         if kind == "Concatenate":
             return self._concatenated(call, inputs)
-        if (
-            len(inputs) != 1
-            or kind == "Softmax"
-            or layer_types.activation_name(call.layer) in _MIXING
-        ):
+        mixes = kind == "Softmax" or layer_types.activation_name(call.layer) in MIXING
+        if len(inputs) != 1 or mixes:
             return self._lock(inputs, f"'{call.path}' ({kind}) mixes channels")
         channels = followed[0]
         if kind == "BatchNormalization":
