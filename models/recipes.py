@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oip.core.errors import SettingsError, did_you_mean
+from oip.core.frameworks import keras
 from oip.models.networks.base import Option, Recipe, Values
 from oip.models.networks.convolutional import (
     AlexNetSmall,
@@ -16,9 +15,6 @@ from oip.models.networks.convolutional import (
     Vgg16,
 )
 from oip.models.networks.dense import IpMlp, ReluMlp, TanhMlp
-
-if TYPE_CHECKING:
-    import keras
 
 RECIPES: tuple[Recipe, ...] = (
     ConvStack(),

@@ -5,16 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from oip.core.errors import DataError, SettingsError
 from oip.core.frameworks import keras
 from oip.models.training_settings import LEARNING_RATES, OPTIMIZERS, TrainSettings
-
-if TYPE_CHECKING:
-    from keras import KerasTensor
 
 Option: TypeAlias = int | str | tuple[int, ...]
 """A whole number, the name of an activation, or one number for each layer."""
@@ -47,7 +44,7 @@ class Recipe(ABC):
             self._check(name, value)
 
     @abstractmethod
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         """Return the class probabilities (n, classes) for standardized `inputs`."""
 
     @property

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.networks.dense import classified, hidden
 from oip.models.training_settings import TrainSettings
-
-if TYPE_CHECKING:
-    from keras import KerasTensor
 
 _GROWTH, _WIDE = 12, 48
 """Maps that a bottleneck of the DenseNet adds, and that it holds before."""
@@ -31,7 +28,7 @@ class ConvStack(Recipe):
     filters: tuple[int, ...] = (32, 64, 128)
     activation: str = "relu"
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         values = stacked(inputs, self.filters, 3, self.activation, padding="valid", unpooled=(3,))
         return classified(hidden(values, (100,), self.activation), classes)
 
@@ -60,7 +57,7 @@ class LeNet(Recipe):
         """The smallest side: four nodes after the first convolution, which are pooled twice."""
         return 3 * self.stride + 1
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         values = stacked(inputs, self.filters, 7, self.activation, self.stride)
         return classified(hidden(values, (1024,), self.activation), classes)
 
@@ -81,7 +78,7 @@ class LeNet5(Recipe):
     filters: tuple[int, ...] = (6, 12)
     activation: str = "relu"
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         values = stacked(inputs, self.filters, 5, self.activation, padding="valid")
         return classified(hidden(values, (120,), self.activation), classes)
 
@@ -101,7 +98,7 @@ class AlexNetSmall(Recipe):
     filters: tuple[int, ...] = (16, 32, 64, 128)
     activation: str = "relu"
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         values = stacked(inputs, self.filters, 3, self.activation, unpooled=(3,))
         return classified(hidden(values, (256, 128), self.activation), classes)
 
@@ -134,7 +131,7 @@ class DenseNet(Recipe):
         """The smallest side: four nodes after the first convolution, which are pooled twice."""
         return 3 * self.stride + 1
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         values = convolved(inputs, 1, 24, 7, "relu", self.stride)
         values = keras.layers.MaxPooling2D(2, 1, "same", name="MaxPooling2D_1")(values)
         number = 1
@@ -153,7 +150,7 @@ class DenseNet(Recipe):
         return classified(values, classes)
 
 
-def _after_relu(values: KerasTensor, number: int, maps: int, size: int) -> KerasTensor:
+def _after_relu(values: keras.KerasTensor, number: int, maps: int, size: int) -> keras.KerasTensor:
     active = keras.layers.ReLU(name=f"ReLU_{number}")(values)
     return convolved(active, number, maps, size, None)
 
@@ -175,7 +172,7 @@ class ResNetSmall(Recipe):
     filters: tuple[int, ...] = (16, 32, 64)
     """Of each stage; every stage after the first halves the size."""
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         number = 1
         values = _normalized(inputs, number, self.filters[0], 3, 1)
         values = keras.layers.ReLU(name=f"ReLU_{number}")(values)
@@ -196,7 +193,9 @@ class ResNetSmall(Recipe):
         return classified(values, classes)
 
 
-def _normalized(values: KerasTensor, number: int, maps: int, size: int, stride: int) -> KerasTensor:
+def _normalized(
+    values: keras.KerasTensor, number: int, maps: int, size: int, stride: int
+) -> keras.KerasTensor:
     values = convolved(values, number, maps, size, None, stride, bias=False)
     return keras.layers.BatchNormalization(name=f"BatchNormalization_{number}")(values)
 
@@ -214,7 +213,7 @@ class Vgg16(Recipe):
     least_side: ClassVar[int] = 32
     many: ClassVar[TrainSettings] = TrainSettings(epochs=30, batch=128, learning_rate=2e-4)
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         body = keras.applications.VGG16(
             include_top=False,
             weights=None,  # type: ignore[arg-type]
@@ -225,14 +224,14 @@ class Vgg16(Recipe):
 
 
 def stacked(
-    values: KerasTensor,
+    values: keras.KerasTensor,
     filters: tuple[int, ...],
     size: int,
     activation: str,
     stride: int = 1,
     padding: str = "same",
     unpooled: Container[int] = (),
-) -> KerasTensor:
+) -> keras.KerasTensor:
     """Add convolutions, the first of this stride; the maximum over 2 x 2 nodes follows each.
 
     Names are `Conv2D_1`, `MaxPooling2D_1` and so on; after the numbers `unpooled` none is pooled.
@@ -246,7 +245,7 @@ def stacked(
 
 
 def convolved(
-    values: KerasTensor,
+    values: keras.KerasTensor,
     number: int,
     maps: int,
     size: int,
@@ -254,7 +253,7 @@ def convolved(
     stride: int = 1,
     padding: str = "same",
     bias: bool = True,
-) -> KerasTensor:
+) -> keras.KerasTensor:
     """Add a convolution called `Conv2D_NUMBER`, of kernels `size` x `size`."""
     return keras.layers.Conv2D(
         maps, size, stride, padding, activation=activation, use_bias=bias, name=f"Conv2D_{number}"

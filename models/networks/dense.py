@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from oip.core.frameworks import keras
 from oip.models.networks.base import Recipe
 from oip.models.training_settings import TrainSettings
-
-if TYPE_CHECKING:
-    from keras import KerasTensor
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Perceptron(Recipe):
     units: tuple[int, ...] = (1024, 256, 128)
     activation: str = "relu"
 
-    def layers(self, inputs: KerasTensor, classes: int) -> KerasTensor:
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         return classified(hidden(inputs, self.units, self.activation), classes)
 
 
@@ -71,7 +68,7 @@ class TanhMlp(Perceptron):
         return TrainSettings(epochs=min(epochs, 200), batch=32, learning_rate=0.01)
 
 
-def hidden(values: KerasTensor, units: tuple[int, ...], activation: str) -> KerasTensor:
+def hidden(values: keras.KerasTensor, units: tuple[int, ...], activation: str) -> keras.KerasTensor:
     """Add `Flatten` and dense layers called `Dense_1` and so on."""
     values = keras.layers.Flatten(name="Flatten")(values)
     for number, count in enumerate(units, 1):
@@ -79,6 +76,6 @@ def hidden(values: KerasTensor, units: tuple[int, ...], activation: str) -> Kera
     return values
 
 
-def classified(values: KerasTensor, classes: int) -> KerasTensor:
+def classified(values: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """Add the last layer: class probabilities (n, classes)."""
     return keras.layers.Dense(classes, activation="softmax", name="classes")(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,12 +15,9 @@ from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, 
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.ascent.transforms import transform_of
-from oip.core.frameworks import tf
+from oip.core.frameworks import Tensor, tf
 from oip.network.forward import compiled, compiled_for_images
 from oip.network.network import Network
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
 
 Array = TypeVar("Array")
 Other = TypeVar("Other")

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import Stage, Targets
 from oip.core.errors import ModelError, SettingsError
-from oip.core.frameworks import tf
+from oip.core.frameworks import Tensor, tf
 from oip.network.forward import batch_rows, compiled_for_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
 
 _TINY = 1e-12
 _GRADIENT_BUDGET = 256 << 20

@@ -17,18 +17,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError
-from oip.core.frameworks import tf
+from oip.core.frameworks import Tensor, tf
 from oip.network.forward import LayerActivations, run_to, run_to_all
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
 
 Kind = Literal["map", "node", "direction", "unit", "class"]
 KINDS: tuple[Kind, ...] = ("map", "node", "direction", "unit", "class")

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.ascent.masks import expand_like, image_axes
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError
-from oip.core.frameworks import tf
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
+from oip.core.frameworks import Tensor, tf
 
 _TINY = 1e-12
 

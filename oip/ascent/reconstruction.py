@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +26,11 @@ from oip.ascent.similarity import shift_reach, start_stability
 from oip.ascent.transforms import transform_of
 from oip.ascent.verdicts import converged, provably_dead, saturated, verdict_codes
 from oip.core.errors import SettingsError
+from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic, silent
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
 from oip.network.network import Network
-
-if TYPE_CHECKING:
-    import keras
 
 SHARD = 64
 """Maps in an aligned block: the unit of determinism."""

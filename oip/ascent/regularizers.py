@@ -6,14 +6,9 @@ mean square is 1, so that their weights have no unit and mean the same for every
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from oip.core.frameworks import tf
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
+from oip.core.frameworks import Tensor, tf
 
 _SMOOTH = 1e-3
 _MIXTURES = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,13 +12,10 @@ from oip.ascent.masks import refuse_constant, visible_masks
 from oip.ascent.noise import Noise
 from oip.ascent.objectives import Targets
 from oip.ascent.settings import AscentSettings
-from oip.core.frameworks import tf
+from oip.core.frameworks import Tensor, tf
 from oip.core.progress import Progress, silent
 from oip.network.forward import batch_rows, compiled_for_images, image_batches
 from oip.network.network import Network
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
 
 Reactions = Callable[[np.ndarray], list[np.ndarray]]
 """Takes images in input units; returns post, pre and peak of all items, each (n, items)."""

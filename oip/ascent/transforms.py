@@ -10,17 +10,14 @@ turns have mean zero.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from oip.ascent.regularizers import blur_radius, blurred
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError
-from oip.core.frameworks import tf
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
+from oip.core.frameworks import Tensor, tf
 
 Transform: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(images, step) -> images, in the graph; images have mean 0."""

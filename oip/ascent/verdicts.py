@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from oip.ascent.results import REASONS, VERDICTS
 from oip.ascent.screening import Screening
+from oip.core.frameworks import keras
 from oip.network import layer_types
 from oip.network.activations import closed_below_zero, value_range
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.tracing import Call
-
-if TYPE_CHECKING:
-    import keras
 
 Bounds: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Lowest and highest values, (1,) or (channels,)."""

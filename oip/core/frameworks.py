@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oip.core.lazy import lazy_module
 
 if TYPE_CHECKING:
     import keras as keras
     import tensorflow as tf
+    from tensorflow import Tensor
 else:
     keras, tf = lazy_module("keras"), lazy_module("tensorflow")
+    Tensor = Any  # stands in annotations only
 
-__all__ = ["keras", "tf"]
+__all__ = ["Tensor", "keras", "tf"]

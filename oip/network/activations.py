@@ -12,14 +12,11 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from oip.core.frameworks import keras, tf
-
-if TYPE_CHECKING:
-    from tensorflow import Operation, Tensor
+from oip.core.frameworks import Tensor, keras, tf
 
 _REACH = 4.0
 _POINTS = 65
@@ -222,7 +219,7 @@ class _Derived:
         self._tensors: dict[str, Tensor] = {begin.name: begin}
         self._steps: dict[str, _Step] = {}
         self._constants: dict[str, np.ndarray] = {}
-        waiting: list[tuple[int, str, Operation]] = []
+        waiting: list[tuple[int, str, tf.Operation]] = []
 
         def wait(tensor: Tensor) -> None:
             for reader in tensor.consumers():
@@ -235,7 +232,7 @@ class _Derived:
             if name not in self._steps and self._take(operation):
                 wait(operation.outputs[0])
 
-    def _take(self, operation: Operation) -> bool:
+    def _take(self, operation: tf.Operation) -> bool:
         for tensor in operation.inputs:
             if tensor.name not in self._tensors and tensor.name not in self._constants:
                 value = tf.get_static_value(tensor)

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from oip.core.errors import ModelError
+from oip.core.frameworks import keras
 from oip.network import layer_types
 from oip.network.activations import MIXING
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.tracing import Call
-
-if TYPE_CHECKING:
-    import keras
 
 _SAME = frozenset(
     "Activation ActivityRegularization AlphaDropout AveragePooling1D AveragePooling2D Cropping1D "

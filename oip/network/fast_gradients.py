@@ -14,12 +14,9 @@ zero either way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from oip.core.frameworks import keras, tf
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor, Variable
+from oip.core.frameworks import Tensor, keras, tf
 
 _FEW = 32
 """Most taps times bands."""
@@ -46,7 +43,7 @@ def fast_convolution(layer: keras.Layer, convolve: Callable[..., Tensor]) -> Cal
     same = layer.padding == "same"
     above, left = ((rows - 1) // 2, (columns - 1) // 2) if same else (0, 0)
 
-    def convolved(images: Tensor, kernel: Variable) -> Tensor:
+    def convolved(images: Tensor, kernel: tf.Variable) -> Tensor:
         weights = tf.convert_to_tensor(kernel)
         bands = int(weights.shape[2] or 0)
 

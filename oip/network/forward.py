@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from oip.core.frameworks import keras, tf
+from oip.core.frameworks import Tensor, keras, tf
 from oip.network.fast_gradients import (
     fast_convolution,
     fast_pooling,
@@ -26,10 +26,7 @@ from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
 from oip.network.tracing import arrange_inputs, leaf_layers, shadowed
 
-if TYPE_CHECKING:
-    from tensorflow import Graph, Tensor, TensorSpec, Variable
-
-    TensorFunction = Callable[..., Tensor]
+TensorFunction = Callable[..., Tensor]
 
 
 class LayerActivations(NamedTuple):
@@ -39,7 +36,7 @@ class LayerActivations(NamedTuple):
     response: Tensor
 
 
-def compiled(function: Callable, *signature: TensorSpec | tuple) -> Callable[..., Any]:
+def compiled(function: Callable, *signature: tf.TensorSpec | tuple) -> Callable[..., Any]:
     """Compile a function to one TensorFlow graph, which is freed when nothing refers to it.
 
     The graph is traced here and never again, whatever the batch size; calling it does not pass
@@ -56,7 +53,7 @@ def compiled(function: Callable, *signature: TensorSpec | tuple) -> Callable[...
     return concrete
 
 
-def _forget_gradients(graph: Graph) -> None:
+def _forget_gradients(graph: tf.Graph) -> None:
     """Remove the custom gradients of a traced graph from TensorFlow's registry.
 
     The registry holds each for ever, and with it the graph that it was traced in: some MiB for
@@ -129,7 +126,7 @@ def run_to(
     model: keras.Model,
     inputs: Sequence[Tensor],
     output: LayerOutput,
-    instead: Sequence[tuple[Variable, Any]] = (),
+    instead: Sequence[tuple[tf.Variable, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> LayerActivations:
@@ -141,7 +138,7 @@ def run_to_all(
     model: keras.Model,
     inputs: Sequence[Tensor],
     outputs: Sequence[LayerOutput],
-    instead: Sequence[tuple[Variable, Any]] = (),
+    instead: Sequence[tuple[tf.Variable, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> list[LayerActivations]:
@@ -308,7 +305,7 @@ def run_in_batches(
 
 
 def compiled_for_images(
-    network: Network, function: Callable, *signature: TensorSpec
+    network: Network, function: Callable, *signature: tf.TensorSpec
 ) -> Callable[..., Any]:
     """Compile a function of the model's images (n, h, w, b) float32 and further arguments."""
     images = tf.TensorSpec((None, *network.inputs.shape), tf.float32)

@@ -8,16 +8,14 @@ Networks", Distill 2019, extended by dilation, transposed convolution and resizi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from oip.core.frameworks import keras
 from oip.network import layer_types
 from oip.network.tracing import Call
 
-if TYPE_CHECKING:
-    import keras
-
-    Sizes = int | list[int] | tuple[int, ...]
-    """One number for all axes, or one for each."""
+Sizes = int | list[int] | tuple[int, ...]
+"""One number for all axes, or one for each."""
 
 
 class Axis(NamedTuple):

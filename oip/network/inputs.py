@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, reason_of
@@ -17,10 +18,6 @@ from oip.core.frameworks import keras, tf
 from oip.core.images import plain_range
 from oip.core.records import ForeignFile
 from oip.core.warnings import notice
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-    from tensorflow import TensorSpec
 
 _FAINT = 0.02
 """Share of the range that pixels may have: images of less are not scaled as they should be."""
@@ -347,7 +344,7 @@ def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np
 class ImageInput:
     """The inputs of a model, one of which takes the images."""
 
-    specs: list[TensorSpec]
+    specs: list[tf.TensorSpec]
     """One for each input, for one image."""
     index: int
     """The input that takes the images."""

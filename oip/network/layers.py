@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from oip.core.errors import SettingsError
+from oip.core.frameworks import keras
 from oip.network import geometry, layer_types
 from oip.network.activations import Elementwise, can_be_silent, is_nonlinear
 from oip.network.tracing import Call
-
-if TYPE_CHECKING:
-    import keras
 
 At = Literal["response", "block"]
 UNLISTED = -1

@@ -16,15 +16,13 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from oip.core.errors import ModelError, reason_of
+from oip.core.files import Json
 from oip.core.frameworks import keras
-
-if TYPE_CHECKING:
-    from oip.core.files import Json
 
 _CONFIG_LIMIT = 64 << 20
 _SAFE_MODULES = frozenset(

@@ -7,19 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core import files, html
 from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, reason_of
-from oip.core.frameworks import keras, tf
+from oip.core.frameworks import Tensor, keras, tf
 from oip.core.warnings import import_quietly
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor, Variable
 
 
 class Network:
@@ -165,7 +161,7 @@ class Network:
         return files.sha256(self.path) if self.path else loading.digest(self.model)
 
     @cached_property
-    def finite_weights(self) -> list[tuple[Variable, np.ndarray]]:
+    def finite_weights(self) -> list[tuple[tf.Variable, np.ndarray]]:
         """Variables that hold NaN or infinity, with their values and zeros instead of those.
 
         A gradient multiplies every weight of a layer, also by zero; one NaN would reach all maps.

@@ -17,22 +17,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import ModelError, SettingsError, reason_of
-from oip.core.frameworks import keras, tf
+from oip.core.frameworks import Tensor, keras, tf
 from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerOutput
 from oip.network.network import Network
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
 
 _PROBES = 4
 _TOLERANCE = 1e-3

@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from oip.core.errors import ModelError, expected
-from oip.core.frameworks import keras, tf
+from oip.core.frameworks import Tensor, keras, tf
 from oip.network import layer_types
 from oip.network.activations import (
     COPIES,
@@ -24,9 +24,6 @@ from oip.network.activations import (
     elementwise_after,
     elementwise_between,
 )
-
-if TYPE_CHECKING:
-    from tensorflow import Graph, Tensor, TensorSpec
 
 _shadowing = threading.RLock()
 _PASSED_THROUGH = OPERATIONS | frozenset(
@@ -87,7 +84,7 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     return leaves
 
 
-def record_calls(model: keras.Model, specs: Sequence[TensorSpec]) -> list[Call]:
+def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> list[Call]:
     """Record the calls of one run of the model, in order.
 
     Args:
@@ -201,7 +198,7 @@ class _Span(NamedTuple):
 
 
 def _with_functions(
-    calls: list[Call], spans: list[_Span], results: set[str], graph: Graph
+    calls: list[Call], spans: list[_Span], results: set[str], graph: tf.Graph
 ) -> list[Call]:
     """Complete the calls with the elementwise functions after and in them."""
     operations = {operation.name: n for n, operation in enumerate(graph.get_operations())}
