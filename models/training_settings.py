@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from oip.core.checks import check_choice, check_number, check_whole
 from oip.core.errors import SettingsError
 from oip.core.frameworks import keras
 
@@ -42,16 +43,11 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise SettingsError(name, "a whole number from 1", value)
-        if self.optimizer not in OPTIMIZERS:
-            raise SettingsError("optimizer", ", ".join(OPTIMIZERS), self.optimizer)
-        if self.schedule not in SCHEDULES:
-            raise SettingsError("schedule", ", ".join(SCHEDULES), self.schedule)
-        if not 0.0 < self.learning_rate < math.inf:
-            raise SettingsError("learning rate", "a number above 0", self.learning_rate)
+        check_whole("epochs", self.epochs)
+        check_whole("batch", self.batch)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_number("learning rate", self.learning_rate)
         if not 0.0 <= self.momentum < 1.0:
             raise SettingsError("momentum", "0 to below 1", self.momentum)
         if self.momentum and self.optimizer == "adam":

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from oip.core import files, html
+from oip.core.checks import check_choice
 from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, reason_of
 from oip.core.frameworks import Tensor, keras, tf
 from oip.core.warnings import import_quietly
@@ -246,8 +247,7 @@ class Network:
             ModelError: there is none of that name, or its output is neither; the nearest is named.
             SettingsError: `block` where no pooling follows, or another `at`.
         """
-        if at not in ("response", "block"):
-            raise SettingsError("at", "response or block", f"'{at}'")
+        check_choice("at", at, ("response", "block"))
         with_maps = any(layer.name == name for layer in self.layers)
         if with_maps or (name.startswith("@") and name[1:].isdecimal()):
             layer = self.find(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from oip.core import plots
-from oip.core.errors import SettingsError
+from oip.core.checks import check_choice, check_whole
 from oip.core.images import plain, shown
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def color_map(color: str) -> Colormap:
     """
     import matplotlib
 
-    if color not in COLORS:
-        raise SettingsError("color", " or ".join(COLORS), f"'{color}'")
+    check_choice("color", color, tuple(COLORS))
     return matplotlib.colormaps[COLORS[color]].with_extremes(bad=BETWEEN)
 
 
@@ -63,8 +62,7 @@ def scale_limits(planes: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray
     Raises:
         SettingsError: another scale.
     """
-    if scale not in SCALES:
-        raise SettingsError("scale", " or ".join(SCALES), f"'{scale}'")
+    check_choice("scale", scale, SCALES)
     finite = np.isfinite(planes)
     axes = (0, 2, 3) if scale == "own" and planes[0, 0].size > 1 else None
     low = np.min(planes, axis=axes, where=finite, initial=0.0, keepdims=True)
@@ -122,8 +120,8 @@ class MapGrid:
         Raises:
             SettingsError: no column.
         """
-        if columns is not None and (isinstance(columns, bool) or columns < 1):
-            raise SettingsError("columns", "a whole number from 1", columns)
+        if columns is not None:
+            columns = check_whole("columns", columns)
         shape = (4, 1) if size == (1, 1) else size  # units in long rows, not as large squares
         wide = min(columns or plots.grid_columns(count, shape), count)
         if not inches:

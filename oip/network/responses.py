@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html, plots
+from oip.core.checks import check_whole
 from oip.core.errors import DataError, SettingsError
 from oip.network.forward import run_in_batches, selected_maps
 from oip.network.inputs import check_images
@@ -176,8 +177,8 @@ class Responses:
         Raises:
             SettingsError: an unknown order, color or scale; no column, no image side by side.
         """
-        if across is not None and across < 1:
-            raise SettingsError("images side by side", "a whole number from 1", across)
+        if across is not None:
+            across = check_whole("images side by side", across)
         rows = self.ordered(order)
         planes = self.planes[:, rows]
         values = scaled(planes, scale)
