@@ -131,15 +131,9 @@ def box_chart(groups: Sequence[tuple[str, Sequence[float] | np.ndarray]]) -> Pag
             "values": None,
         }
         if len(values):
-            low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
-            box["values"] = {
-                name: frame.up(float(value))
-                for name, value in zip(
-                    ("low", "first", "median", "third", "high"),
-                    (low, first, median, third, high),
-                    strict=True,
-                )
-            }
+            low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100]).tolist()
+            quartiles = {"low": low, "first": first, "median": median, "third": third, "high": high}
+            box["values"] = {name: frame.up(value) for name, value in quartiles.items()}
             box["title"] = (
                 f"{label}: median {median:.2f} bits, quartiles {first:.2f} and {third:.2f}, "
                 f"from {low:.2f} to {high:.2f}, {len(values)} maps"

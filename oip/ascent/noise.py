@@ -95,17 +95,13 @@ class NoiseCache:
 
     def images(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, h, w, b) float32 images of starts (k,)."""
-        images = np.empty((len(starts), *self._noise.shape), np.float32)
-        for row, start in enumerate(starts):
-            images[row] = self._draw(int(start))[0]
-        return images
+        images = [self._draw(int(start))[0] for start in starts]
+        return np.array(images, np.float32).reshape(-1, *self._noise.shape)
 
     def weights(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, o) float32 octave weights of starts (k,)."""
-        weights = np.empty((len(starts), len(self._noise.grids)), np.float32)
-        for row, start in enumerate(starts):
-            weights[row] = self._draw(int(start))[1]
-        return weights
+        weights = [self._draw(int(start))[1] for start in starts]
+        return np.array(weights, np.float32).reshape(-1, len(self._noise.grids))
 
 
 def octave_grids(side: int) -> tuple[int, ...]:
