@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from oip.core.lazy import lazy_module
 
 if TYPE_CHECKING:
     import keras as keras
     import tensorflow as tf
     from tensorflow import Tensor
 else:
-    keras, tf = lazy_module("keras"), lazy_module("tensorflow")
+
+    class _LazyModule(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module(self.__name__), name)
+
+    keras, tf = _LazyModule("keras"), _LazyModule("tensorflow")
     Tensor = Any  # stands in annotations only
 
 __all__ = ["Tensor", "keras", "tf"]

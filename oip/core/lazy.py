@@ -1,11 +1,10 @@
-"""Public names and modules that are imported when they are first used."""
+"""Public names that are imported when they are first used."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
 
@@ -29,13 +28,3 @@ def lazy_names(
         return sorted({*vars(sys.modules[package]), *modules})
 
     return get, names
-
-
-class _LazyModule(ModuleType):
-    def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def lazy_module(name: str) -> ModuleType:
-    """Return a module that is imported when one of its attributes is first used."""
-    return _LazyModule(name)

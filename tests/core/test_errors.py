@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 from oip.core.errors import OipError, PartlyFailed, RunError, did_you_mean, expected
 
 
@@ -19,5 +21,8 @@ def test_one_form_for_all_messages():
 def test_errors_say_expected_received_and_their_status():
     text = expected("maps", "0 to 3", 9, "Try 'oip layers'.")
     assert text == "maps: expected 0 to 3; received 9. Try 'oip layers'."
+    error = RunError("maps", "0 to 3", 9, "Try 'oip layers'.")
+    assert str(error) == str(RunError(text)) == text
+    assert str(pickle.loads(pickle.dumps(error))) == text
     assert (RunError.exit_status, PartlyFailed.exit_status) == (2, 1)
     assert issubclass(RunError, OipError)
