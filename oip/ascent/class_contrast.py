@@ -15,7 +15,7 @@ from oip.ascent.results import Oips, best_three
 from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import SettingsError
-from oip.core.images import enhanced, shown
+from oip.core.images import shown
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_or_none
 from oip.network.network import Network
@@ -128,8 +128,8 @@ class SeparatingOips:
             title = plots.printable(f"{self.maps[column]}: {self.favored[column][:14]}")
             effect = f"{self.effect[column]:+.2f}"
             above.set_title(f"{title}\n{effect}", fontsize=plots.SMALL, pad=3)
-            image = enhanced(self.node_images[column, 0].astype(np.float32))
-            plots.image(below, shown(image[..., ::-1] if self.oips.bgr else image))
+            image = self.node_images[column, 0].astype(np.float32)
+            plots.image(below, shown(self.oips.displayed(image)))
             node = ",".join(map(str, self.nodes[column]))
             below.set_title(f"node {node}", fontsize=plots.SMALL, pad=3)
             draw_box(below, self.boxes[column])
