@@ -37,7 +37,7 @@ class Tour:
 
     Args:
         folder: where everything is written.
-        images: how many the network learns from.
+        images: how many the network learns from; as many at most test it.
         print_line: called with each line of text.
     """
 
@@ -87,6 +87,7 @@ class Tour:
 
         train = models.load("mnist-sample:train")
         test = models.load("mnist-sample:test")
+        test = chosen(test, np.arange(min(len(test), self._images)), test.source)
         part = chosen(train, np.arange(self._images), train.source)
         settings = models.recipe("conv-stack").settings(self._images, epochs=5)
         result = models.train("conv-stack", part, test, settings, self.folder / "model.keras")
