@@ -90,18 +90,17 @@ def build(
     building = source.path / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
     old = target if target.is_dir() else None
     try:
-        try:
-            store = Store(building, old)
-            pages = _write(source, store, data_images, data_labels, single_file, progress)
-            if single_file:
-                files.write_text(target, single_page(building, pages))
-                return target
-            _swap(building, target)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+        store = Store(building, old)
+        pages = _write(source, store, data_images, data_labels, single_file, progress)
+        if single_file:
+            files.write_text(target, single_page(building, pages))
+            return target
+        _swap(building, target)
+        return target / "index.html"
     except OSError as error:
         raise RunError(f"cannot write '{target}': {error.strerror or error}") from error
-    return target / "index.html"
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def _write(
