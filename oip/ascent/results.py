@@ -194,18 +194,12 @@ class Oips(MapResult):
         within: np.ndarray,
         percentile: np.ndarray,
         n_null: np.ndarray,
-        clusters: np.ndarray | None = None,
-        medoids: np.ndarray | None = None,
+        clusters: np.ndarray,
+        medoids: np.ndarray,
     ) -> Oips:
         """Return the same OIPs with their stability; see `start_stability` for the arrays."""
-        return replace(
-            self,
-            stability=within,
-            null_percentile=percentile,
-            n_null=n_null,
-            clusters=self.clusters if clusters is None else clusters,
-            medoids=self.medoids if medoids is None else medoids,
-        )
+        values = {"stability": within, "null_percentile": percentile, "n_null": n_null}
+        return replace(self, **values, clusters=clusters, medoids=medoids)
 
     def to_pandas(self) -> DataFrame:
         """Return a table with a row for each map: its verdict and the evidence for it."""

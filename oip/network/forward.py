@@ -292,11 +292,6 @@ def run_in_batches(
 
     Yields:
         The rows of a batch in `images`, and the graph's output: an array for every tensor.
-
-    Example:
-        >>> graph = compiled_for_images(network, function)  # doctest: +SKIP
-        >>> batches = run_in_batches(graph, images, network.activation_bytes())  # doctest: +SKIP
-        >>> values = np.concatenate([part for _, part in batches])  # doctest: +SKIP
     """
     for rows, batch in image_batches(images, bytes_per_image, byte_budget, most):
         arrays = (tf.constant(array[rows]) for array in along)
