@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Generic, Literal, NamedTuple, TypeVar
 
@@ -20,7 +20,6 @@ from oip.network.forward import compiled, compiled_for_images
 from oip.network.network import Network
 
 Array = TypeVar("Array")
-Other = TypeVar("Other")
 Focus = Literal["mean", "peak"]
 """The value that an inactive map climbs: the mean of its pre-activation, or its peak."""
 
@@ -65,21 +64,11 @@ class AscentState(NamedTuple, Generic[Array]):
     best: BestSoFar[Array]
     step: StepState[Array]
 
-    def mapped(self, function: Callable[[Array], Other]) -> AscentState[Other]:
-        """Return the state with every array changed by a function."""
-        best = BestSoFar(*map(function, self.best))
-        step = StepState(*map(function, self.step))
-        images, shown, best_images = map(function, self[:3])
-        return AscentState(images, shown, best_images, best, step)
-
     def put(
         self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
     ) -> None:
         """Replace some of the images by those of another state."""
-        pairs = zip(
-            self[:3] + self.best + self.step, other[:3] + other.best + other.step, strict=True
-        )
-        for own, new in pairs:
+        for own, new in zip(tf.nest.flatten(self), tf.nest.flatten(other), strict=True):
             own[rows] = new
 
 
@@ -151,7 +140,7 @@ class GradientAscent:
         settings, count = self.settings, len(starts)
         kept_steps = snapshot_steps(settings.steps)
         state = self._begun(starts, items)
-        final = state.mapped(np.copy)
+        final = tf.nest.map_structure(np.copy, state)
         snapshots = np.zeros((count, len(kept_steps), *starts.shape[1:]), np.float16)
         snapshots[:, 0] = state.best_images
         traces = np.full((count, settings.steps + 1), np.nan, np.float32)
@@ -184,7 +173,8 @@ class GradientAscent:
                 ended = _ended_together(ended, items[running])
             reasons[running] = ended
             rows = ended == _RUNNING
-            running, state = running[rows], state.mapped(lambda array, rows=rows: array[rows])
+            running = running[rows]
+            state = tf.nest.map_structure(lambda array, rows=rows: array[rows], state)
             if not running.size:
                 break
         for column, step in enumerate(kept_steps):
@@ -233,13 +223,14 @@ class GradientAscent:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
         end, trace, stuck = self._run(
-            state.mapped(tf.constant),
+            tf.nest.map_structure(tf.constant, state),
             tf.constant(items, tf.int32),
             tf.constant(first),
             tf.constant(count),
             tf.constant(focus == "peak"),
         )
-        return end.mapped(lambda tensor: tensor.numpy()), trace.numpy().T, stuck.numpy()
+        state = tf.nest.map_structure(lambda tensor: tensor.numpy(), end)
+        return state, trace.numpy().T, stuck.numpy()
 
     def _begin_graph(self, starts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         mask = self._masks.of(items)
