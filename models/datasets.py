@@ -113,10 +113,9 @@ def numbered(
 
 def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:
     """Return the train part and the test part of data without parts, split as `split` does it."""
-    indices = [split(data.labels, len(data), part) for part in ("train", "test")]
     train, test = (
-        chosen(data, rows, f"{data.source}:{part}")
-        for rows, part in zip(indices, ("train", "test"), strict=True)
+        chosen(data, split(data.labels, len(data), part), f"{data.source}:{part}")
+        for part in ("train", "test")
     )
     return train, test
 
