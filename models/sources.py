@@ -19,7 +19,6 @@ import numpy as np
 from oip.core import files
 from oip.core.errors import DataError, RunError, did_you_mean, reason_of
 from oip.core.frameworks import keras
-from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, chosen, dataset, fitted, numbered, split
 from oip.models.images_on_disk import TABLES, load_class_folders, load_table
 
@@ -176,7 +175,6 @@ def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
 
 
 def _downloaded(name: str, part: str | None, folder: Path | None, source: str) -> Dataset:
-    import_quietly("keras")
     module = {
         "mnist": keras.datasets.mnist,
         "fashion-mnist": keras.datasets.fashion_mnist,

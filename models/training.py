@@ -16,7 +16,6 @@ from oip.core.errors import DataError, RunError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic
-from oip.core.warnings import import_quietly
 from oip.models.datasets import Dataset, statistics
 from oip.models.networks.base import Recipe
 from oip.models.recipes import recipe as recipe_of
@@ -109,7 +108,6 @@ def train(
     settings = chosen.settings(len(data_train)) if settings is None else settings
     mean, std = statistics(data_train.images)
 
-    import_quietly("keras")
     keras.utils.set_random_seed(settings.seed)
     model = chosen.build(
         data_train.images.shape[1:], len(data_train.classes), mean, std, settings.l2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from oip.core.warnings import import_quietly
 
 if TYPE_CHECKING:
     import keras as keras
@@ -14,7 +15,7 @@ else:
 
     class _LazyModule(ModuleType):
         def __getattr__(self, name: str) -> Any:
-            return getattr(importlib.import_module(self.__name__), name)
+            return getattr(import_quietly(self.__name__), name)
 
     keras, tf = _LazyModule("keras"), _LazyModule("tensorflow")
     Tensor = Any  # stands in annotations only

@@ -39,8 +39,8 @@ def import_quietly(name: str) -> ModuleType:
     TensorFlow's native parts report missing GPUs before any logging level applies. Errors of the
     import itself are raised as ever.
     """
-    if name in sys.modules:
-        return sys.modules[name]
+    if name in sys.modules:  # perhaps another thread imports it now
+        return importlib.import_module(name)
     sys.stderr.flush()
     kept = None
     with suppress(OSError):

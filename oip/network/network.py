@@ -46,7 +46,7 @@ class Network:
         input_shape: tuple[int, ...] | None = None,
         input: str | None = None,
     ):
-        import_quietly("keras")
+        import_quietly("keras")  # before modules of the user's do it
         self.imports = tuple(imports)
         if isinstance(model, Network):
             raise ModelError("Network", "a Keras model or a path", "a Network")
