@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from oip.core.errors import DataError, expected
-
 if TYPE_CHECKING:
     import keras
 
@@ -24,13 +22,6 @@ class ImageBatch(NamedTuple):
     images: np.ndarray
     codes: np.ndarray
     pixels: np.ndarray
-
-
-def labels_of(data: Dataset) -> np.ndarray:
-    """Return the labels (n,) of images that must have some."""
-    if data.labels is None:
-        raise DataError(expected(f"{data.source}: labels", "one an image", "none"))
-    return data.labels
 
 
 class StepRecorder:

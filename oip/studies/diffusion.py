@@ -19,6 +19,7 @@ from oip.studies import diffusion_plots
 from oip.studies.callbacks import Arrays, complete
 from oip.studies.data import DIGITS, Images, data_key, every_source, limited, study_data
 from oip.studies.diffusion_toy import (
+    NAME,
     BlobSize,
     ToySize,
     blob_findings,
@@ -40,21 +41,13 @@ from oip.studies.diffusion_training import (
     model_files,
     trained_small_network,
 )
-from oip.studies.report import (
-    Finding,
-    Folder,
-    MissingData,
-    StudySettings,
-    Value,
-    agreement,
-    base_name,
-    slug,
-)
+from oip.studies.findings import Finding, Value, agreement, finding, named_values
+from oip.studies.report import Folder, MissingData, StudySettings, base_name, slug, tracked
 
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
 
-NAME = "diffusion"
+__all__ = ["MINUTES", "NAME", "PAPER_DATA", "SOURCE", "TAKES", "TITLE", "run"]
 TITLE = "Diffusion spectral entropy and information: toys, trainings, starts, networks"
 SOURCE = (
     "D. Liao, C. Liu, B. W. Christensen, A. Tong, G. Huguet, G. Wolf, M. Nickel, I. Adelstein, S. "
@@ -78,9 +71,6 @@ _LONGER = 4
 """Times the epochs for random labels, which are learned by heart."""
 _FALL = 0.05
 """Share of a peak by which a curve must end below it."""
-_CLUSTERS = "the input is ten spectral clusters"
-_BEYOND = "a change counts if it is more than two deviations over seeds"
-NETWORK_STATEMENT = "I(Z;Y) is strongly correlated with accuracy over networks, p < 0.001."
 _SMALL_IMAGE = (32, 32)
 """Size and 3 bands in which the images are compared with those of an earlier call."""
 
@@ -155,16 +145,11 @@ FULL = DiffusionSize(
 def run(
     folder: Folder, settings: StudySettings, progress: Progress, size: DiffusionSize | None = None
 ) -> None:
-    """Run the study: toys need no data, the rest images.
+    """Run the study, in a size in place of that of the settings; toys need no data.
 
-    Args:
-        folder: for arrays, figures and findings.
-        settings: `data` names images in place of MNIST and Fashion-MNIST, such as class folders of
-            STL-10; with `models` the networks of these files are compared, on every one of the
-            `data` (such as Imagenette), in place of small ones that are trained here, and where
-            `data` are named nothing is trained.
-        progress: called with runs and trainings.
-        size: in place of that of `settings`.
+    With `models` the networks of these files are compared, on every one of the `data` (such as
+    Imagenette), in place of small ones that are trained here; where `data` are named, too, nothing
+    is trained.
 
     Raises:
         MissingData: no images at all are available.
@@ -176,10 +161,7 @@ def run(
     if paths:
         compare_files(folder, settings, size.measured, paths, progress)
     if paths and settings.data:
-        folder.note(
-            "Nothing was trained: with --models and --data the study compares networks that there "
-            "are. Without --models it trains on the same images."
-        )
+        folder.note(folder.text("nothing_trained"))
     else:
         for number, images in enumerate(every_source(folder, settings)):
             trainer = _Trainer(folder, images, settings.seed, size, progress)
@@ -199,13 +181,7 @@ def run_toys(folder: Folder, seed: int, size: DiffusionSize, progress: Progress)
     arrays = blob_information(size.blobs, seed, progress, folder)
     diffusion_plots.draw_blobs(folder, arrays, size.blobs)
     folder.add(*blob_findings(arrays, size.blobs))
-    folder.note(
-        "Two ways of the method stand side by side: the authors' code (kernel width sigma 10 in "
-        "the units of the data, the information as a difference from random subsets of a class's "
-        "size), and the published equations with a kernel as wide as a fifth of the median squared "
-        "distance, which has no units. 'Classic' is Shannon's of cells: every coordinate is cut "
-        "into ten bins of equal shares. I(Z;X) makes ten spectral clusters of the input."
-    )
+    folder.note(folder.text("methods"))
 
 
 class _Trainer:
@@ -229,13 +205,11 @@ class _Trainer:
             setting = f"{recipe} on {key}, {len(self._data[0])} images, {size.measured} test images"
             name, setting = f"{key}-{recipe}", f"{setting} measured"
             diffusion_plots.draw_trainings(self._folder, name, trainings, setting)
-            where = f"{recipe}, {key}"
-            self._folder.add(*training_findings(key, where, trainings))
+            self._folder.add(*training_findings(key, f"{recipe}, {key}", trainings))
 
     def run_starts(self) -> None:
         """Compare kernels that begin at different scales (figure 9)."""
-        key, size = self._images.name, self._size
-        recipe = size.start_recipe
+        key, size, recipe = self._images.name, self._size, self._size.start_recipe
         trainings = {
             deviation: self._seeds(recipe, "supervised", size.start_epochs, deviation)
             for deviation in size.deviations
@@ -246,25 +220,16 @@ class _Trainer:
 
     def run_small_networks(self) -> None:
         """Compare networks of different kinds and numbers of images (figure 10)."""
-        key, networks = self._images.name, self._size.networks
+        key, digest = self._images.name, self._images.digest
         batch = measured_images(self._data[1], self._size.measured, self._seed)
         arrays = {}
-        self._progress("networks", 0, len(networks))
-        for done, network in enumerate(networks, 1):
+        for network in tracked(self._progress, "networks", self._size.networks):
+            arguments = network, self._data, batch, self._seed
+            name = f"networks/{network.name}"
             arrays[network.name] = self._folder.part(
-                f"networks/{network.name}",
-                lambda network=network: trained_small_network(
-                    network, self._data, batch, self._seed
-                ),
-                of=self._images.digest,
+                name, trained_small_network, *arguments, of=digest
             )
-            self._progress("networks", done, len(networks))
-        self._folder.note(
-            f"The paper has 962 networks trained on ImageNet. Here are {len(arrays)} small ones "
-            f"that the study trained on {key} itself, of different kinds, numbers of images and "
-            "epochs; most of their differences in accuracy come from how much they were trained. "
-            "Say --models GLOB --data FOLDER for networks of your own on images in class folders."
-        )
+        self._folder.note(self._folder.text("small_networks", count=len(arrays), key=key))
         setting = f"{len(arrays)} small networks trained here on {key}"
         _report_networks(self._folder, "networks", arrays, setting, self._seed)
 
@@ -272,18 +237,14 @@ class _Trainer:
         self, recipe: str, method: str, epochs: int, deviation: float | None = None
     ) -> list[Arrays]:
         """Return the measured trainings of each seed; each is a part of the folder."""
-        trainings = []
-        for number in range(self._size.seeds):
-            seed = self._seed + number
-            plan = TrainingPlan(self._images.name, recipe, method, seed, epochs, deviation)
-            arrays = self._folder.part(
-                f"trainings/{plan.name}",
-                lambda plan=plan: measured_training(
-                    plan, self._data, self._size.measured, self._size.records, self._progress
-                ),
-                of=self._images.digest,
+        trainings, size = [], self._size
+        for number in range(size.seeds):
+            plan = TrainingPlan(
+                self._images.name, recipe, method, self._seed + number, epochs, deviation
             )
-            trainings.append(arrays)
+            arguments = plan, self._data, size.measured, size.records, self._progress
+            name, digest = f"trainings/{plan.name}", self._images.digest
+            trainings.append(self._folder.part(name, measured_training, *arguments, of=digest))
         return trainings
 
 
@@ -295,7 +256,7 @@ def compare_files(
         try:
             _compare_on(folder, source, settings, count, paths, progress)
         except MissingData as error:
-            statement = NETWORK_STATEMENT
+            statement = finding(NAME, "accuracy_and_label", networks="").paper
             folder.missing(f"{statement} ({base_name(source)})", error)
 
 
@@ -320,28 +281,25 @@ def _compare_on(
     data_digest = data_key(load(_SMALL_IMAGE, 3))
     networks: dict[str, Arrays] = {}
     left_out = []
-    progress(f"models on {key}", 0, len(paths))
-    for done, path in enumerate(paths, 1):
+    for path in tracked(progress, f"models on {key}", paths):
         own = sha256(path)
+        name, of = f"models/{slug(key)}-{own[:12]}", f"{data_digest} {own} {_sidecar_digest(path)}"
         try:
-            networks[f"{path.name} {own[:12]}"] = folder.part(
-                f"models/{slug(key)}-{own[:12]}",
-                lambda path=path: file_network(path, load, count, settings.seed),
-                of=f"{data_digest} {own} {_sidecar_digest(path)}",
-            )
+            arrays = folder.part(name, file_network, path, load, count, settings.seed, of=of)
         except MissingData:
             raise
         except OipError as error:
             left_out.append(str(error))
-        progress(f"models on {key}", done, len(paths))
+        else:
+            networks[f"{path.name} {own[:12]}"] = arrays
     if left_out:
         text = f"{len(left_out)} of {len(paths)} models were left out on {key}."
         folder.lacks(text)
         folder.note(f"{text} {' '.join(left_out)}")
     setting = f"{len(networks)} models on {key}"
     if len(networks) < 3:
-        remark, statement = f"{setting}: too few.", NETWORK_STATEMENT
-        folder.add(Finding(statement, "not tested", remark=remark, settings="no data"))
+        statement = finding(NAME, "accuracy_and_label", networks="").paper
+        folder.add(Finding(statement, remark=f"{setting}: too few.", settings="no data"))
     else:
         _report_networks(folder, f"networks-{key}", networks, setting, settings.seed)
 
@@ -393,34 +351,31 @@ def training_findings(
     The paper's statement on I(Z;X) depends on the source of the images.
     """
     random = trainings["random labels"]
-    fitted = np.mean([float(arrays["fitted"]) for arrays in random])
-    learned = f"{fitted:.0%} of the random labels were learned by heart"
-    n, quantity = f"{len(random)} seeds", "Change in bits"
-    entropy, rises = _changes(trainings, "entropy")
-    verdict = agreement(outcome for rows in rises.values() for outcome in rows)
-    paper = f"S(Z) rises in training, supervised, by SimCLR, and on random labels ({where})."
-    findings = [Finding(paper, verdict, quantity, entropy, "", "fig. 6", n=n, settings=_BEYOND)]
-
-    label, rises = _changes(trainings, "label")
-    rises["random labels"] = [outcome is not True for outcome in rises["random labels"]]
-    verdict = agreement(outcome for rows in rises.values() for outcome in rows)
-    paper = f"I(Z;Y) rises in proper training and not on random labels ({where})."
-    rule = f"{_BEYOND}; {learned}"
-    findings.append(Finding(paper, verdict, quantity, label, "", "fig. 7", n=n, settings=rule))
-
-    inputs, rises = _changes(trainings, "input")
-    by_chance = rises.pop("random labels")
-    peaks = _peaks(trainings["supervised"])
-    paper, outcomes = _input_statement(source, trainings, rises)
-    peaks += "" if outcomes else " The paper says nothing of these data."
-    rule = f"{_CLUSTERS}; a peak is one from which every curve falls by more than {_FALL:.0%}"
-    paper, verdict = f"{paper} ({where}).", agreement(outcomes)
-    findings.append(Finding(paper, verdict, quantity, inputs, peaks, "fig. 8", n=n, settings=rule))
-
-    paper, verdict = f"I(Z;X) rises on random labels, too ({where}).", agreement(by_chance)
-    rule = f"{_CLUSTERS}; {learned}"
-    findings.append(Finding(paper, verdict, quantity, inputs, "", "fig. 8", n=n, settings=rule))
-    return findings
+    entropy, entropy_rises = _changes(trainings, "entropy")
+    label, label_rises = _changes(trainings, "label")
+    label_rises["random labels"] = [rise is not True for rise in label_rises["random labels"]]
+    inputs, input_rises = _changes(trainings, "input")
+    by_chance = input_rises.pop("random labels")
+    statement, outcomes = _input_statement(source, trainings, input_rises)
+    silence = "" if outcomes else " The paper says nothing of these data."
+    rows = {
+        "entropy_over_training": (itertools.chain(*entropy_rises.values()), entropy),
+        "label_over_training": (itertools.chain(*label_rises.values()), label),
+        "input_over_training": (outcomes, inputs),
+        "input_of_random_labels": (by_chance, inputs),
+    }
+    constants = {
+        "where_trained": where,
+        "seeds": len(random),
+        "fitted": np.mean([float(arrays["fitted"]) for arrays in random]),
+        "statement": statement,
+        "peaks": _peaks(trainings["supervised"]) + silence,
+        "fall": _FALL,
+    }
+    return [
+        finding(NAME, name, agreement(outcomes), values, **constants)
+        for name, (outcomes, values) in rows.items()
+    ]
 
 
 def _input_statement(
@@ -475,34 +430,17 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
     speed, end = means(mean_accuracy), means(lambda row: row["accuracy"][-1])
     ranks = [_spearman(-entropy[SCALES[0].name], scores) for scores in (speed, end)]
     verdict = "yes" if min(ranks) > 0.8 else "partly" if max(ranks) > 0.3 else "no"
-    n = f"{len(next(iter(trainings.values())))} seeds, {len(trainings)} deviations"
     scores = {"mean over the training": speed, "at the end": end}
-    rank_values = [Value(name, rank, form="+.2f") for name, rank in zip(scores, ranks, strict=True)]
+    constants = {"where_trained": where, "count": len(trainings)}
+    constants["seeds"] = len(next(iter(trainings.values())))
+    rises = agreement(rising(row) for row in entropy.values())
+    entropies = {name: named_values(names, row) for name, row in entropy.items()}
+    shares = {name: named_values(names, 100 * row, ".1f") for name, row in scores.items()}
+    shares["rank correlation"] = named_values(scores, ranks, "+.2f")
     return [
-        Finding(
-            f"The entropy at the start rises with the deviation that kernels begin with ({where}).",
-            agreement(rising(row) for row in entropy.values()),
-            "Bits",
-            {name: _named(names, row) for name, row in entropy.items()},
-            figure="fig. 9",
-            n=n,
-            settings="the kernel that has no units does not see the scale",
-        ),
-        Finding(
-            f"Networks that begin at a low entropy learn faster and become better ({where}).",
-            verdict,
-            "Accuracy in %, and its rank correlation with low entropy",
-            {name: _named(names, 100 * row, ".1f") for name, row in scores.items()}
-            | {"rank correlation": rank_values},
-            figure="fig. 9",
-            n=n,
-            settings="one layer's width; few points for a rank correlation",
-        ),
+        finding(NAME, "entropy_at_the_start", rises, entropies, **constants),
+        finding(NAME, "low_entropy_learns_faster", verdict, shares, **constants),
     ]
-
-
-def _named(names: list[str], row: np.ndarray, form: str = ".2f") -> list[Value]:
-    return [Value(name, value, form=form) for name, value in zip(names, row, strict=True)]
 
 
 def mean_accuracy(arrays: Arrays) -> float:
@@ -525,28 +463,29 @@ def network_findings(networks: Mapping[str, Arrays], n: str, seed: int) -> list[
 
     label = correlations("label")
     strong = [row.spearman > 0.5 and row.spearman_p < 0.001 for row in label.values()]
-    findings = [_network_finding(NETWORK_STATEMENT, strong, label, n)]
+    findings = [_network_finding("accuracy_and_label", strong, label, n)]
     for quantity, symbol in (("input", "I(Z;X)"), ("entropy", "S(Z)")):
         rows = correlations(quantity)
         weaker = [abs(rows[name].spearman) < abs(label[name].spearman) for name in rows]
-        paper = f"{symbol} is less strongly correlated with accuracy than I(Z;Y)."
-        findings.append(_network_finding(paper, weaker, rows, n))
+        findings.append(_network_finding("accuracy_and_others", weaker, rows, n, symbol))
     return findings
 
 
 def _network_finding(
-    paper: str, outcomes: list[bool], correlations: Mapping[str, Correlation], n: str
+    name: str,
+    outcomes: list[bool],
+    correlations: Mapping[str, Correlation],
+    n: str,
+    symbol: str = "",
 ) -> Finding:
     values = {
-        name: [
+        scale: [
             Value("Pearson", row.pearson, form="+.2f", remark=f"p {row.pearson_p:.2g}"),
             Value("rank", row.spearman, row.low, row.high, "+.2f", f"p {row.spearman_p:.2g}"),
         ]
-        for name, row in correlations.items()
+        for scale, row in correlations.items()
     }
-    rule = "intervals by bootstrap over networks"
-    verdict = agreement(outcomes)
-    return Finding(paper, verdict, "Correlation", values, "", "fig. 10", n=n, settings=rule)
+    return finding(NAME, name, agreement(outcomes), values, networks=n, symbol=symbol)
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:

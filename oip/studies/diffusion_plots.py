@@ -60,20 +60,14 @@ def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
         axes.plot(size.corruptions, truth, color="black", ls="--", lw=0.8, label="truth")
         axes.set(xlabel="labels corrupted", ylabel="I(Z;Y) (bits)", title=f"{branches} branches")
     legend_below(drawing, panels[1, 0], 2)
-    settings = {name: np.array(getattr(size, name)) for name in _TOY_AXES}
+    axes_of_toys = ("weights", "dimensions", "corruptions")
+    settings = {name: np.array(getattr(size, name)) for name in axes_of_toys}
     folder.figure(
         "toys",
         drawing,
-        f"Toy data, {size.samples} samples, mean and standard deviation of {size.runs} runs. Top: "
-        "entropy of a random positive matrix mixed with the identity; of points of an intrinsic "
-        "dimension in 2,048 dimensions. Bottom: information of points on a tree about the branch, "
-        "with labels replaced by random ones; dashed what branches that never meet would tell. "
-        "Dotted: log2 n.",
+        folder.text("toys", samples=size.samples, runs=size.runs),
         settings | arrays,
     )
-
-
-_TOY_AXES = ("weights", "dimensions", "corruptions")
 
 
 def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
@@ -104,10 +98,13 @@ def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
     folder.figure(
         "blobs",
         drawing,
-        f"{CLASSES} Gaussian blobs, {size.samples} samples, mean and standard deviation of "
-        f"{size.runs} runs; dashed the truth. The information is in two dimensions, the rest being "
-        "noise; bottom middle in all of them. Run time: the shortest of "
-        f"{size.timings + 2 * size.runs - 1}, on the machine of the study. Dotted: log2 {CLASSES}.",
+        folder.text(
+            "blobs",
+            classes=CLASSES,
+            samples=size.samples,
+            runs=size.runs,
+            repetitions=size.timings + 2 * size.runs - 1,
+        ),
         settings | arrays,
     )
 
@@ -131,14 +128,10 @@ def draw_trainings(
             axes.set_title(f"{symbol}, {scale.name}")
         row[0].set_ylabel("bits")
     legend_below(drawing, panels[0, 0], 3)
-    folder.figure(
-        f"trainings-{key}",
-        drawing,
-        f"The layer before the head over training: {setting}; mean and standard deviation of "
-        f"{len(next(iter(trainings.values())))} seeds. Top: {SCALES[0].label}. Bottom: "
-        f"{SCALES[1].label}. Y are the true labels, also of the training on random ones.",
-        numbers,
-    )
+    top, bottom = (scale.label for scale in SCALES)
+    count = len(next(iter(trainings.values())))
+    caption = folder.text("trainings", setting=setting, seeds=count, top=top, bottom=bottom)
+    folder.figure(f"trainings-{key}", drawing, caption, numbers)
 
 
 def draw_starts(
@@ -167,13 +160,7 @@ def draw_starts(
     step_axis(after, "iterations")
     after.set_ylabel("accuracy (%)")
     after.legend(frameon=False, title="deviation", title_fontsize=7)
-    folder.figure(
-        f"starts-{key}",
-        drawing,
-        f"Kernels that begin as Gaussian noise of different deviation: {setting}. Left: entropy of "
-        "the layer before the head, before training. Right: accuracy on test images.",
-        numbers,
-    )
+    folder.figure(f"starts-{key}", drawing, folder.text("starts", setting=setting), numbers)
 
 
 def draw_networks(
@@ -198,10 +185,4 @@ def draw_networks(
                 f"{key} correlations": np.array(list(vars(correlated).values())),
             }
         row[0].set_ylabel("accuracy (%)")
-    folder.figure(
-        name,
-        drawing,
-        f"Accuracy beside quantities of the layer before the head: {setting}; areas grow with the "
-        "number of weights. r: Pearson's correlation, rank: Spearman's.",
-        numbers,
-    )
+    folder.figure(name, drawing, folder.text("networks", setting=setting), numbers)

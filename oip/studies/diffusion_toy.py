@@ -14,11 +14,13 @@ from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.studies.callbacks import Arrays
 from oip.studies.diffusion_training import SCALES, class_information, corrupted
-from oip.studies.report import Finding, Folder, Value, agreement
+from oip.studies.findings import Finding, Value, agreement, finding, named_values
+from oip.studies.report import Folder, tracked
 
 if TYPE_CHECKING:
     from oip.mi.estimators.base import LabelEstimator
 
+NAME = "diffusion"
 WIDE = 2_048
 """Dimensions that the manifolds lie in."""
 BRANCHES = (2, 5, 10)
@@ -42,6 +44,8 @@ _BLIND = 0.2
 """Share of the clean value from which information of random labels is that of a ceiling."""
 _SPREAD = 3.0
 """Deviation of the centers in every coordinate, that of a blob being 1."""
+Judged = tuple[list[bool], dict[str, list[Value]] | list[Value]]
+"""Outcomes of a finding, and its values."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,10 @@ def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder
         binned`, (runs, dimensions); of each scale S `tree S`, and `tree binned`, (runs, branches,
         corruptions).
     """
-    progress("toy data", 0, size.runs)
-    rows = []
-    for run in range(size.runs):
-        rows.append(folder.part(f"toys/run-{run}", lambda run=run: _toy_run(size, seed, run)))
-        progress("toy data", run + 1, size.runs)
+    rows = [
+        folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
+        for run in tracked(progress, "toy data", range(size.runs))
+    ]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -112,13 +115,9 @@ def random_positive(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def manifold(kind: str, d: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return points (count, 2048) of a random linear subspace, with noise in all dimensions.
+    """Return points (count, 2048) of a random linear subspace of d dimensions, with noise in all.
 
-    Args:
-        kind: of the coordinates: `uniform` in [-1, 1], or `normal`.
-        d: dimension of the subspace.
-        count: of samples.
-        rng: for all of it.
+    Their coordinates are `uniform` in [-1, 1], or `normal`.
     """
     inner = rng.uniform(-1, 1, (count, d)) if kind == "uniform" else rng.normal(size=(count, d))
     axes = np.linalg.qr(rng.normal(size=(WIDE, d)))[0]
@@ -180,20 +179,14 @@ def blob_information(size: BlobSize, seed: int, progress: Progress, folder: Fold
     estimators = blob_estimators(size.steps)
     work = list(itertools.product(range(size.runs), enumerate(estimators.values())))
     parts: dict[tuple[int, int, int | str], Arrays] = {}
-    progress("blobs", 0, len(work))
-    for done, (run, (row, estimator)) in enumerate(work, 1):
+    for run, (row, estimator) in tracked(progress, "blobs", work):
         name = f"blobs/run-{run}-method-{row}"
         for d in CORRUPTED_DIMENSIONS:
-            parts[run, row, d] = folder.part(
-                f"{name}-corrupted-{d}",
-                lambda d=d, run=run, x=estimator: _over_corruption(size, x, d, run, seed),
-            )
+            arguments = size, estimator, d, run, seed
+            parts[run, row, d] = folder.part(f"{name}-corrupted-{d}", _over_corruption, *arguments)
         for kind in CENTERS:
-            parts[run, row, kind] = folder.part(
-                f"{name}-{kind}",
-                lambda kind=kind, run=run, x=estimator: _over_dimension(size, x, kind, run, seed),
-            )
-        progress("blobs", done, len(work))
+            arguments = size, estimator, kind, run, seed
+            parts[run, row, kind] = folder.part(f"{name}-{kind}", _over_dimension, *arguments)
 
     def stacked(panel: int | str, name: str) -> np.ndarray:
         """Return an array (runs, methods, ...)."""
@@ -272,14 +265,9 @@ def blobs(
 
 
 def blob_truth(x: np.ndarray, centers: np.ndarray, share: float) -> float:
-    """Return I(X;Y) in nats of the blobs, with a share of the labels replaced by chance.
+    """Return I(X;Y) in nats of blobs x (n, d), with a share of the labels replaced by chance.
 
     H(Y) less the mean entropy of p(y|x), as p(x|y) are Gaussians of equal weight.
-
-    Args:
-        x: (n, d) samples over which the mean is taken.
-        centers: (classes, d).
-        share: of the labels that are random.
     """
     from scipy.special import softmax, xlogy
 
@@ -301,24 +289,26 @@ def _ends(name: str, row: np.ndarray, form: str = ".2f", remark: str = "") -> li
 
 def toy_findings(arrays: Arrays, size: ToySize) -> list[Finding]:
     """Return the findings of figure 3."""
+    constants = {"runs": size.runs, "samples": size.samples, "near": _NEAR}
+    constants |= {"least": size.dimensions[0], "most": size.dimensions[-1]}
     return [
-        _identity_finding(arrays, size),
-        _dimension_finding(arrays, size),
-        _tree_finding(arrays, size),
-        _classic_tree_finding(arrays, size),
+        finding(NAME, name, agreement(outcomes), values, **constants)
+        for name, (outcomes, values) in {
+            "identity": _identity(arrays, size),
+            "dimension": _dimension(arrays, size),
+            "tree": _tree(arrays),
+            "classic_tree": _classic_tree(arrays),
+        }.items()
     ]
 
 
-def _identity_finding(arrays: Arrays, size: ToySize) -> Finding:
+def _identity(arrays: Arrays, size: ToySize) -> Judged:
     rows = arrays["identity"].mean(axis=0)
-    paper = "The entropy of a positive matrix rises as it nears the identity, where it is largest."
-    quantity = "Bits from weight 0 to 1 of the identity"
     values = {f"n {n}": _ends("", row) for n, row in zip(size.sizes, rows, strict=True)}
-    verdict = agreement(rising(row) for row in rows)
-    return Finding(paper, verdict, quantity, values, figure="fig. 3 A", n=f"{size.runs} runs")
+    return [rising(row) for row in rows], values
 
 
-def _dimension_finding(arrays: Arrays, size: ToySize) -> Finding:
+def _dimension(arrays: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
         values[scale.name] = []
@@ -329,19 +319,12 @@ def _dimension_finding(arrays: Arrays, size: ToySize) -> Finding:
             values[scale.name] += _ends(kind, mean, remark=remark)
     classic = np.array([arrays[f"{kind} binned"].mean(axis=0) for kind in MANIFOLDS])
     most = float(np.log2(size.samples))
-    values["classic"] = [Value("least", classic.min()), Value("log n", most)]
+    values["classic"] = named_values(("least", "log n"), (classic.min(), most))
     outcomes.append(bool((classic >= (1 - 1e-3) * most).all()))
-    return Finding(
-        "Diffusion entropy rises with the intrinsic dimension; classic entropy is at log n.",
-        agreement(outcomes),
-        f"Bits from dimension {size.dimensions[0]} to {size.dimensions[-1]}",
-        values,
-        figure="fig. 3 A",
-        n=f"{size.runs} runs of {size.samples} points",
-    )
+    return outcomes, values
 
 
-def _tree_finding(arrays: Arrays, size: ToySize) -> Finding:
+def _tree(arrays: Arrays) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
         rows = arrays[f"tree {scale.name}"].mean(axis=0)
@@ -350,34 +333,14 @@ def _tree_finding(arrays: Arrays, size: ToySize) -> Finding:
             gone = abs(row[-1]) < _NEAR * max(row[0], 1e-12)
             outcomes.append(rising(-row) and bool(gone))
             values[scale.name] += _ends(f"{branches} branches", row)
-    return Finding(
-        "Diffusion information falls as labels are corrupted, and is zero for random labels.",
-        agreement(outcomes),
-        "Bits from clean labels to random ones",
-        values,
-        "By the published equation the deficit of few samples of a class is there for any labels; "
-        "the authors' code takes it out.",
-        "fig. 3 B",
-        n=f"{size.runs} runs",
-        settings=f"zero is less than {_NEAR:.0%} of the clean value",
-    )
+    return outcomes, values
 
 
-def _classic_tree_finding(arrays: Arrays, size: ToySize) -> Finding:
+def _classic_tree(arrays: Arrays) -> Judged:
     rows = arrays["tree binned"].mean(axis=0)
     kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
-    return Finding(
-        "Classic information does not follow the corruption of labels.",
-        agreement(bool(share > 90) for share in kept),
-        "With random labels, in % of that with clean ones",
-        [
-            Value(f"{n} branches", share, form=".0f")
-            for n, share in zip(BRANCHES, kept, strict=True)
-        ],
-        figure="fig. 3 B",
-        n=f"{size.runs} runs",
-        settings="ten bins of equal shares in each of 20 dimensions",
-    )
+    names = [f"{n} branches" for n in BRANCHES]
+    return [bool(share > 90) for share in kept], named_values(names, kept, ".0f")
 
 
 def blob_findings(arrays: Arrays, size: BlobSize) -> list[Finding]:
@@ -402,16 +365,9 @@ def corruption_finding(names: list[str], values: np.ndarray, size: BlobSize) -> 
         ]
         for name, panels in zip(names, values.swapaxes(0, 1), strict=True)
     }
-    return Finding(
-        "All methods gradually approach zero when the labels are corrupted.",
-        agreement(np.atleast_1d(near).tolist()),
-        "Bits from clean labels to random ones",
-        rows,
-        figure="fig. 4, left panels",
-        n=f"{size.runs} runs of {size.samples} samples",
-        settings=f"near zero is less than {_GONE:.0%} of the clean value in both panels; the paper "
-        "does not say what its blobs are",
-    )
+    verdict = agreement(np.atleast_1d(near).tolist())
+    constants = {"runs": size.runs, "samples": size.samples, "gone": _GONE}
+    return finding(NAME, "corruption", verdict, rows, **constants)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:
@@ -422,19 +378,16 @@ def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray
     values = {name: _ends("", row) for name, row in zip(names, rows, strict=True)}
     values["truth"] = _ends("", arrays[f"{kind} dimension truth"].mean(axis=0))
     blind = [name for name, able in zip(names, usable, strict=True) if not able]
-    return Finding(
-        "Diffusion information decays more slowly with the dimension of data than classic "
-        f"information, neighbors and MINE ({CENTERS[kind]}).",
-        agreement(bool(share > kept[len(SCALES) :].max()) for share in kept[: len(SCALES)]),
-        f"Bits from {size.dimensions[0]} to {size.dimensions[-1]} dimensions",
-        values,
-        f"Left out, since random labels in {CORRUPTED_DIMENSIONS[-1]} dimensions have a fifth or "
-        "more of the information of clean ones, a value that stays for its ceiling: "
-        f"{', '.join(blind) or 'none'}.",
-        "fig. 4",
-        n=f"{size.runs} runs of {size.samples} samples",
-        settings="compared by the share of the first value that is left, as the scale of diffusion "
-        "information is not Shannon's",
+    own = len(SCALES)
+    return finding(
+        *(NAME, "decay", agreement(bool(share > kept[own:].max()) for share in kept[:own]), values),
+        centers=CENTERS[kind],
+        least=size.dimensions[0],
+        most=size.dimensions[-1],
+        corrupted=CORRUPTED_DIMENSIONS[-1],
+        blind=", ".join(blind) or "none",
+        runs=size.runs,
+        samples=size.samples,
     )
 
 
@@ -444,16 +397,9 @@ def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Find
     own = len(SCALES)
     least = [bool(factor <= grows[own:].min()) for factor in grows[:own]]
     slow = [bool(value > seconds[own:, 0].min()) for value in seconds[:own, 0]]
-    return Finding(
-        "The run time of diffusion information grows least with the dimension; at few dimensions "
-        "it is not the quickest.",
-        agreement([*least, *slow]),
-        f"Seconds from {size.dimensions[0]} to {size.dimensions[-1]} dimensions",
-        {
-            name: _ends("", row, ".3f", f"times {factor:.1f}")
-            for name, row, factor in zip(names, seconds, grows, strict=True)
-        },
-        figure="fig. 5",
-        n="shortest of some runs",
-        settings="on a machine that may do other things; this project's own code",
-    )
+    values = {
+        name: _ends("", row, ".3f", f"times {factor:.1f}")
+        for name, row, factor in zip(names, seconds, grows, strict=True)
+    }
+    constants = {"least": size.dimensions[0], "most": size.dimensions[-1]}
+    return finding(NAME, "run_time", agreement([*least, *slow]), values, **constants)

@@ -21,15 +21,14 @@ from oip.studies.callbacks import (
     ImageBatch,
     StepRecorder,
     accuracy,
-    labels_of,
     predictor,
     recorded_steps,
 )
 from oip.studies.report import base_name, slug
-from oip.studies.simclr import contrastive
 
 if TYPE_CHECKING:
     import keras
+    from tensorflow import Tensor
 
     from oip.mi import Estimator
     from oip.mi.estimators.base import LabelEstimator
@@ -76,7 +75,7 @@ def measured_images(data: Dataset, count: int, seed: int) -> ImageBatch:
     """Return some images in the shares of their classes, two of each at least."""
     from oip.mi.validation import stratified
 
-    codes = np.unique(labels_of(data), return_inverse=True)[1]
+    codes = np.unique(data.required_labels(), return_inverse=True)[1]
     rows = stratified(codes, max(count, 2 * (int(codes.max()) + 1)), seed)
     images = data.images[rows]
     pixels = images.reshape(len(images), -1).astype(np.float64) / data.high
@@ -164,6 +163,9 @@ def correlation(values: np.ndarray, scores: np.ndarray, seed: int) -> Correlatio
     return Correlation(*tests.ravel().tolist(), *np.quantile(drawn, [0.025, 0.975]).tolist())
 
 
+_TEMPERATURE = 0.5
+_PROJECTED = 64
+_SHIFT, _ZOOM, _CONTRAST, _NOISE = 0.15, 0.2, 0.4, 0.05
 METHODS = ("supervised", "SimCLR", "random labels")
 _RATE = 1e-3
 _FITTED = 2_000
@@ -213,6 +215,89 @@ def _built(recipe: str, data: Dataset, seed: int) -> keras.Model:
     return models.recipe(recipe).build(data.images.shape[1:], len(data.classes), mean, std)
 
 
+def contrastive(encoder: keras.Model, high: float, seed: int) -> keras.Model:
+    """Return a Keras model whose `fit(images)` teaches the encoder without labels.
+
+    Two random views of every image (shifted, zoomed, contrast and noise changed; not mirrored,
+    since digits are not) go through the encoder and a small projection; the loss is the
+    cross-entropy of telling an image's other view among all views of the batch, from cosines over a
+    temperature of 0.5.
+
+    Args:
+        encoder: images to Z; its weights are changed.
+        high: of the pixels.
+        seed: of views and projection.
+
+    References:
+        T. Chen et al.: A simple framework for contrastive learning of visual representations. ICML
+        2020.
+    """
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    views = keras.Sequential(
+        [
+            layers.RandomTranslation(_SHIFT, _SHIFT, fill_mode="constant", seed=seed),
+            layers.RandomZoom((-_ZOOM, _ZOOM), fill_mode="constant", seed=seed + 1),
+            layers.RandomContrast(_CONTRAST, value_range=(0.0, high), seed=seed + 2),
+            layers.Rescaling(1.0 / high),  # the noise may not be more than 1
+            layers.GaussianNoise(_NOISE, seed=seed + 3),
+            layers.Rescaling(high),
+        ]
+    )
+    width = int(encoder.outputs[0].shape[-1])
+    projection = keras.Sequential(
+        [layers.Input((width,)), layers.Dense(width, activation="relu"), layers.Dense(_PROJECTED)]
+    )
+
+    class Contrastive(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder, self.views, self.projection = encoder, views, projection
+
+        def compile(self, optimizer: keras.Optimizer, **_options: object) -> None:
+            """Set the optimizer; the loss is the model's own."""
+            super().compile(optimizer=optimizer, jit_compile=False)
+
+        def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+            return self.encoder(images, training=training)
+
+        def train_step(self, data: tuple[Tensor, ...] | Tensor) -> dict[str, Tensor]:
+            images = tf.cast(data[0] if isinstance(data, tuple) else data, tf.float32)
+
+            def project() -> Tensor:
+                views = self.views(images, training=True)
+                return self.projection(self.encoder(views, training=True), training=True)
+
+            with tf.GradientTape() as tape:
+                loss = contrast(tf.concat([project(), project()], axis=0), _TEMPERATURE)
+            weights = [*self.encoder.trainable_weights, *self.projection.trainable_weights]
+            slopes = tape.gradient(loss, weights)
+            self.optimizer.apply_gradients(zip(slopes, weights, strict=True))
+            # Of "loss" alone Keras would report its own tracker, which is empty here.
+            return {"loss": loss, "contrast": loss}
+
+    return Contrastive()
+
+
+def contrast(views: Tensor, temperature: float) -> Tensor:
+    """Return the mean cross-entropy of finding each row's partner among the rest, in nats.
+
+    Args:
+        views: (2 n, d); rows i and n + i belong together.
+        temperature: by which cosines are divided.
+    """
+    import tensorflow as tf
+
+    unit = tf.math.l2_normalize(views, axis=1)
+    count = tf.shape(unit)[0]
+    scores = tf.matmul(unit, unit, transpose_b=True) / temperature
+    scores = tf.linalg.set_diag(scores, tf.fill([count], -1e9))
+    partner = tf.roll(tf.range(count), count // 2, 0)
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(partner, scores))
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """One training, by Adam in batches of 128."""
@@ -243,7 +328,6 @@ def measured_training(
         data: images to learn from, and those to measure and judge by.
         count: of images that are measured.
         records: of the training, about, growing in even ratios.
-        progress: called with batches.
 
     Returns:
         `steps` (t,), of each quantity of `representation_information` (t,), `accuracy` (t,) on all
@@ -261,7 +345,7 @@ def measured_training(
     supervised = plan.method != "SimCLR"
     if plan.method == "random labels":
         rng = seeds.generator(plan.seed, "random labels")
-        data_train = replace(data_train, labels=rng.permutation(labels_of(data_train)))
+        data_train = replace(data_train, labels=rng.permutation(data_train.required_labels()))
 
     def measure() -> Arrays | None:
         z = represent(batch.images)
@@ -280,7 +364,7 @@ def measured_training(
     if not supervised:
         return recorder.rows()
     guesses = predict(data_train.images[:_FITTED]).argmax(axis=1)
-    fitted = float((guesses == labels_of(data_train)[:_FITTED]).mean())
+    fitted = float((guesses == data_train.required_labels()[:_FITTED]).mean())
     return {**recorder.rows(), "fitted": np.array(fitted)}
 
 
@@ -338,13 +422,7 @@ def model_files(pattern: str) -> list[Path]:
 def file_network(
     path: Path, load: Callable[[tuple[int, int], int], Dataset], count: int, seed: int
 ) -> Arrays:
-    """Measure a trained network from a file.
-
-    Args:
-        path: of the model.
-        load: returns the data for (height, width), bands.
-        count: of images that are measured.
-        seed: of clusters and subsets.
+    """Measure a trained network from a file on `count` images, loaded in (height, width), bands.
 
     Returns:
         As `trained_small_network`. The accuracy is that on the data where the model has a class for

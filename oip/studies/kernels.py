@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from oip.core import seeds
+from oip.core import plots, seeds
 from oip.core.progress import Progress
-from oip.studies import kernels_plots
-from oip.studies.curves import (
+from oip.mi.estimators.results import SATURATED
+from oip.studies import panels
+from oip.studies.data import CLOTHES, DIGITS, Images, every_source
+from oip.studies.findings import (
     LATE,
     RISING,
     TOO_SHORT,
-    MeasuredValue,
-    late,
-    rises_all_along,
-    second_half,
-    trend,
-)
-from oip.studies.data import CLOTHES, DIGITS, Images, every_source
-from oip.studies.report import (
     Finding,
-    Folder,
-    StudySettings,
+    MeasuredValue,
     Value,
     agreement,
     all_of,
     at_ceiling,
+    finding,
     larger,
-    statement,
+    late,
+    named_values,
+    rises_all_along,
+    second_half,
+    trend,
 )
+from oip.studies.report import Folder, StudySettings, slug
 from oip.studies.trained import (
     AT_CEILING,
     BLOCKS,
@@ -47,6 +46,7 @@ from oip.studies.trained import (
     Trainings,
     finding_by_width,
     how_trained,
+    sampling_error,
     study_training,
 )
 
@@ -76,22 +76,24 @@ _HARDLY = 0.1
 _LITTLE = 0.005
 """Share of the test part under which two accuracies differ little."""
 
+_BOXES = 16
+_UNRANKED = "#cccccc"
+_WIDTH_NAMES = {"relative": "width relative to the responses", "fixed": "fixed width"}
+_CONSTANTS = {
+    "over_kernels": "intervals of two spreads over kernels drawn with replacement; "
+    "one training each",
+    "rising": RISING,
+    "consistent": _CONSISTENT,
+    "order": _ORDER,
+    "hardly": _HARDLY,
+}
 Gains = Mapping[str, Mapping[str, MeasuredValue | None]]
 """By width and network: rise of the median of the first block in bits; None at the ceiling."""
 
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     """Train LeNet and DenseNet on every data set, draw what their kernels know, and compare."""
-    folder.note(
-        f"Information of a kernel is that of its block output (after ReLU and pooling) about the "
-        f"label: a kernel estimate in bits from {RECORDED} images of the test part. It is shown "
-        f"for two widths of the Gaussian kernels: 'relative', variance 0.1 of the kernel's median "
-        f"squared distance, which no scaling of the responses changes; and 'fixed', variance 0.1 "
-        f"in the responses' own units, as is usual where the paper took its estimator from. The "
-        f"paper names neither its variance nor how it scaled pixels (here to 0 to 1) and weights, "
-        f"so that its absolute values can be met by chance only; orders and trends can be "
-        f"compared. A finding agrees if it does for both widths."
-    )
+    folder.note(folder.text("information", recorded=RECORDED))
     folder.note(how_trained(settings))
     gains_by_source: dict[str, Gains] = {}
     for data in every_source(folder, settings):
@@ -101,20 +103,30 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         }
         shown = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
-            kernels_plots.draw_boxes(folder, data, shown, width)
+            draw_boxes(folder, data, shown, width)
         for name, training in shown.items():
             for width in WIDTHS:
-                kernels_plots.draw_heat_maps(folder, data, name, training, width)
+                draw_heat_maps(folder, data, name, training, width)
             shown_responses = first_block_responses(folder, data, training)
-            kernels_plots.draw_responses(folder, data, name, shown_responses)
+            draw_responses(folder, data, name, shown_responses)
         add_kernel_findings(folder, data, trainings)
         gains_by_source[data.name] = gains(shown)
     add_gains_by_source(folder, gains_by_source)
 
 
+class ShownResponses(NamedTuple):
+    """Responses of the first block's best and worst kernels to one image of each class."""
+
+    images: np.ndarray  # (classes, h, w, bands), as they are stored
+    kernels: np.ndarray
+    """(2 k,): numbers of the kernels, the k with the highest information first, then the lowest."""
+    information: np.ndarray  # (2 k,) bits
+    values: np.ndarray  # (2 k, classes, h', w') block output
+
+
 def first_block_responses(
     folder: Folder, data: Images, training: RecordedTraining
-) -> kernels_plots.ShownResponses:
+) -> ShownResponses:
     """Return responses of the first block's kernels at the end of a training."""
     block = training.network.blocks[0]
     information = training.records["relative"][block].label[-1]
@@ -134,9 +146,7 @@ def first_block_responses(
         return {"images": images, "values": values.reshape(-1, len(images), *size)}
 
     arrays = folder.part(f"responses-{training.path.name}-{training.iterations}", compute)
-    return kernels_plots.ShownResponses(
-        arrays["images"], kernels, information[kernels], arrays["values"]
-    )
+    return ShownResponses(arrays["images"], kernels, information[kernels], arrays["values"])
 
 
 def one_a_class(images: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
@@ -360,14 +370,6 @@ def order_over_training(trainings: Trainings, width: str) -> Outcome:
     return values, [None if full else all_of([first.above(_ORDER), first.above(second)])]
 
 
-_OVER_KERNELS = "intervals of two spreads over kernels drawn with replacement; one training each"
-_CONSTANTS = {
-    "over_kernels": _OVER_KERNELS,
-    "rising": RISING,
-    "consistent": _CONSISTENT,
-    "order": _ORDER,
-    "hardly": _HARDLY,
-}
 _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
     first_blocks,
     steadiness,
@@ -384,9 +386,7 @@ _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
 def add_kernel_findings(folder: Folder, data: Images, trainings: Trainings) -> None:
     """Add one row to the table for each finding about one data set."""
     for measure in _MEASURES:
-        late = measure is second_block_of_lenet
-        row = finding_by_width(NAME, measure, trainings, data.name, late, _CONSTANTS)
-        folder.add(row)
+        folder.add(finding_by_width(NAME, measure, trainings, data.name, **_CONSTANTS))
     folder.add(_stride(data.name, trainings, len(data.test)))
     if set(_ALIKE) <= set(data.test.classes):
         folder.add(_classes_that_look_alike(data.name, trainings, data.test.classes))
@@ -407,9 +407,9 @@ def gains(trainings: Trainings) -> Gains:
 
 def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
     """Add the finding on Fashion-MNIST beside MNIST."""
-    row = statement(NAME, "gain_by_source", constants=_CONSTANTS)
     if not {DIGITS, CLOTHES} <= set(gained):
-        folder.add(Finding(row.paper, remark="Needs both data sets.", settings="one data set only"))
+        paper = finding(NAME, "gain_by_source", **_CONSTANTS).paper
+        folder.add(Finding(paper, remark="Needs both data sets.", settings="one data set only"))
         return
     values: dict[str, list[Value]] = {width: [] for width in WIDTHS}
     outcomes = []
@@ -426,34 +426,27 @@ def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
                 little = larger(_HARDLY, here.value, here.spread)
                 outcomes.append(all_of([little, there.above(here)]))
     by_width = {f"{width} width": several for width, several in values.items()}
-    folder.add(replace(row, verdict=agreement(outcomes), values=by_width))
+    folder.add(finding(NAME, "gain_by_source", agreement(outcomes), by_width, **_CONSTANTS))
 
 
 def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
     plain, strided = trainings[_LENET], trainings[_STRIDED]
-    accuracies = [
-        MeasuredValue(
-            training.accuracy, np.sqrt(training.accuracy * (1 - training.accuracy) / tested)
-        )
-        for training in (plain, strided, trainings[_DENSENET])
-    ]
     names = ("stride 1", "stride 2", _DENSENET)
     values = {
         "accuracy, %": [
-            accuracy.named(name).named(name, 100)
-            for name, accuracy in zip(names, accuracies, strict=True)
+            sampling_error(training, tested).named(name).named(name, 100)
+            for name, training in zip(names, (plain, strided, trainings[_DENSENET]), strict=True)
         ]
     }
     for width in WIDTHS:
         records = [training.records[width] for training in (plain, strided)]
-        values[f"information of the last layer, bits, {width} width"] = [
-            Value(name, late(record["classes"].whole_label, record.steps).value)
-            for name, record in zip(names, records, strict=False)
-        ]
+        ends = [late(record["classes"].whole_label, record.steps).value for record in records]
+        group = f"information of the last layer, bits, {width} width"
+        values[group] = named_values(names[:2], ends)
     close = abs(plain.accuracy - strided.accuracy) < _LITTLE
     verdict = "not tested" if plain.iterations < TOO_SHORT else agreement([close])
-    n = f"{plain.iterations:,} iterations, {tested:,} test images"
-    return replace(statement(NAME, "stride", source), verdict=verdict, values=values, n=n)
+    sizes = {"iterations": plain.iterations, "tested": tested}
+    return finding(NAME, "stride", verdict, values, source, **sizes)
 
 
 def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequence[str]) -> Finding:
@@ -467,9 +460,125 @@ def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequenc
             outcomes += [None, None] if block.full() else lowest
             remark = f" ({block.remark})" if block.full() else ""
             texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
-    return replace(
-        statement(NAME, "classes_that_look_alike", source),
-        verdict=agreement(outcomes),
-        remark=f"Lowest first, mean over kernels at the end: {'; '.join(texts)}.",
-        n=f"{RECORDED} images, about {RECORDED // len(names)} a class",
+    constants = {"recorded": RECORDED, "a_class": RECORDED // len(names), "order": "; ".join(texts)}
+    verdict = agreement(outcomes)
+    return finding(NAME, "classes_that_look_alike", verdict, (), source, **constants)
+
+
+def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -> None:
+    """Draw the kernels' information over training as boxes, and the mean's first difference."""
+    drawing, axes = plots.figure(7.2, 6.6, 4, len(trainings), sharey="row")
+    numbers: dict[str, np.ndarray] = {}
+    for column, (name, training) in enumerate(trainings.items()):
+        record = training.records[width]
+        shown = np.unique(np.linspace(0, len(record) - 1, _BOXES).round().astype(int))
+        ticks = [f"{step / 1000:g}k" if step >= 1000 else str(step) for step in record.steps[shown]]
+        for number, (layer, block) in enumerate(zip(training.network.blocks, BLOCKS, strict=False)):
+            values = record[layer].label
+            change = np.diff(values.mean(axis=1))
+            above, below = axes[2 * number, column], axes[2 * number + 1, column]
+            panels.boxes(above, list(values[shown]), ticks)
+            panels.ceiling(above, record.label_ceiling)
+            above.set_title(f"{name}, {block}: {values.shape[1]} kernels")
+            below.axhline(0, color=plots.QUIET, lw=0.6)
+            below.plot(record.steps[1:], change, marker="o", ms=2)
+            panels.step_axis(below)
+            if not column:
+                above.set_ylabel("MI with the label, bits")
+                below.set_ylabel("change of the mean,\nbits a record")
+            numbers[f"{name}, {block}: bits by iteration and kernel"] = values
+            numbers[f"{name}, {block}: first difference of the mean"] = change
+        numbers[f"{name}: iterations"] = record.steps
+    settings = {"width": _WIDTH_NAMES[width], "recorded": RECORDED}
+    caption = folder.text("boxes", source=data.test.source, **settings)
+    folder.figure(f"boxes-{width}-{slug(data.name)}", drawing, caption, numbers)
+
+
+def draw_heat_maps(
+    folder: Folder, data: Images, name: str, training: RecordedTraining, width: str
+) -> None:
+    """Draw kernel by class: one-vs-rest information and rank orders, at the kept iterations.
+
+    An estimate at its ceiling has no rank: it is gray, and the caption says how many there are.
+    """
+    from scipy.stats import rankdata
+
+    record = training.records[width]
+    rows = np.searchsorted(record.steps, training.kept)
+    size = min(1.4 + 1.9 * len(rows), 13.0), 6.4
+    drawing, axes = plots.figure(*size, 4, len(rows), sharey=True)
+    classes = [plots.printable(label[:11]) for label in data.test.classes]
+    numbers: dict[str, np.ndarray | list[str]] = {
+        "iterations": np.array(training.kept),
+        "classes": list(data.test.classes),
+    }
+    ceilings = []
+    for number, (layer, block) in enumerate(zip(training.network.blocks, BLOCKS, strict=False)):
+        order = np.argsort(-record[layer].label[0], kind="stable")
+        tables = record[layer].per_class[rows][:, order]
+        ranks = rankdata(-tables, method="average", axis=1)
+        full = tables >= SATURATED * np.array(record.file.class_ceilings)
+        ceilings.append(f"{block} " + ", ".join(f"{share:.0%}" for share in full.mean((1, 2))))
+        ranked = np.ma.masked_array(ranks, full)
+        kinds = (
+            ("MI, bits", tables, (0, float(tables.max())), plots.SEQUENTIAL),
+            ("rank among the kernels", ranked, (1, len(order)), f"{plots.SEQUENTIAL}_r"),
+        )
+        for line, (label, values, (low, high), colors) in zip(
+            axes[2 * number : 2 * number + 2], kinds, strict=True
+        ):
+            for panel, table, step in zip(line, values, training.kept, strict=True):
+                panel.set_facecolor(_UNRANKED)
+                look = {"aspect": "auto", "interpolation": "nearest", "cmap": colors}
+                image = panel.imshow(table.T, vmin=low, vmax=high, **look)
+                panel.set_xticks([])
+                if label == "MI, bits" and not number:
+                    panel.set_title(f"iteration {step:,}")
+                elif label != "MI, bits":
+                    panel.set_xlabel(f"{block}: {len(order)} kernels")
+            line[0].set_yticks(range(len(classes)), classes, fontsize=plots.SMALL - 1)
+            bar = panels.side_color_bar(drawing, image, line, label)
+            if label != "MI, bits":
+                bar.invert_yaxis()
+        numbers[f"{block}: kernels in this order"] = order
+        numbers[f"{block}: bits by iteration, kernel and class"] = tables
+        numbers[f"{block}: ranks by iteration, kernel and class"] = ranks
+        numbers[f"{block}: at the ceiling, by iteration, kernel and class"] = full
+    caption = folder.text(
+        "classes",
+        source=data.test.source,
+        network=name,
+        most=max(filter(None, record.file.class_ceilings)),
+        ceilings="; ".join(ceilings),
+        width=_WIDTH_NAMES[width],
+        recorded=RECORDED,
+    )
+    folder.figure(f"classes-{width}-{slug(data.name)}-{name.lower()}", drawing, caption, numbers)
+
+
+def draw_responses(folder: Folder, data: Images, name: str, shown: ShownResponses) -> None:
+    """Draw block outputs of the kernels with the highest and the lowest information."""
+    half = len(shown.kernels) // 2
+    shape = 1 + len(shown.kernels), len(shown.images)
+    drawing, axes = plots.figure(7.2, 7.4, *shape, gridspec_kw={"hspace": 0, "wspace": 0})
+    for panel, picture, label in zip(axes[0], shown.images, data.test.classes, strict=False):
+        pixels = picture[..., 0] if picture.shape[-1] == 1 else picture.astype(np.uint8)
+        plots.image(panel, pixels, label[:11])
+    for row, (line, values) in enumerate(zip(axes[1:], shown.values, strict=True)):
+        top = max(float(values.max()), 1e-9)
+        for panel, response in zip(line, values, strict=True):
+            plots.image(panel, response, vmin=0, vmax=top, cmap=plots.SEQUENTIAL)
+        text = f"{'highest' if row < half else 'lowest'}\nkernel {shown.kernels[row]}\n"
+        text += f"{shown.information[row]:.2f} bits"
+        where = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
+        line[0].text(-0.12, 0.5, text, fontsize=6, **where)
+    folder.figure(
+        f"responses-{slug(data.name)}-{name.lower()}",
+        drawing,
+        folder.text("responses", source=data.test.source, network=name),
+        {
+            "kernels": shown.kernels,
+            "information, bits": shown.information,
+            "block outputs by kernel and class": shown.values,
+        },
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies import oip_plots
 from oip.studies.data import Images, every_source, limited
+from oip.studies.findings import Agreement, Value, above, agreement, finding
 from oip.studies.oip_arms import (
     ALIKE,
     EQUAL,
@@ -36,16 +36,7 @@ from oip.studies.oip_arms import (
     noises,
 )
 from oip.studies.oip_plots import name_of
-from oip.studies.report import (
-    Agreement,
-    Folder,
-    StudySettings,
-    Value,
-    above,
-    agreement,
-    slug,
-    statement,
-)
+from oip.studies.report import Folder, StudySettings, slug
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -69,11 +60,7 @@ _NOTHING = 0.01
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     """Train networks, measure every arm, draw the articles' pictures, and compare.
 
-    Args:
-        folder: for what is computed and drawn.
-        settings: `data` names other images, `models` a pattern of model files that take them (they
-            replace the networks of the first source, and none is trained for it).
-        progress: receives trainings, screenings and arms.
+    Where the settings name `models`, these replace the networks of the first source.
 
     Raises:
         MissingData: none of the data is available.
@@ -125,16 +112,9 @@ def _measured(
         for layer in _layers(network):
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
 
-            def compute(
-                network: Network = network,
-                layer: LayerInfo = layer,
-                with_ascent: bool = with_ascent,
-                report: Progress = report,
-            ) -> dict[str, np.ndarray]:
-                return measure_layer(network, layer, images, sizes, seed, with_ascent, report)
-
             name = f"{part}/network-{number}-layer-{layer.index}"
-            parts[layer.index].append(folder.part(name, compute, digest))
+            arguments = network, layer, images, sizes, seed, with_ascent, report
+            parts[layer.index].append(folder.part(name, measure_layer, *arguments, of=digest))
     accuracy = [_accuracy(network, data.test) for network in networks]
     side = max(networks[0].inputs.shape[:-1])
     return Measured(data.name, layers, parts, accuracy, side, sizes, seed)
@@ -202,7 +182,6 @@ def _accuracy(network: Network, test: Dataset) -> float:
 
 def _notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> None:
     for result in results:
-        rates = ", ".join(f"{100 * rate:.1f} %" for rate in result.accuracy)
         counts = "; ".join(
             f"{layer.name}: "
             + ", ".join(str(int(part["excitable"].sum())) for part in result.parts[layer.index])
@@ -210,22 +189,17 @@ def _notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> None:
             for layer in result.layers
         )
         folder.note(
-            f"{result.source}: {len(result.accuracy)} networks, accuracy on the test images "
-            f"{rates}. Maps that at least one of {sizes.judged} test images excites (excitable): "
-            f"{counts}."
+            folder.text(
+                "networks",
+                source=result.source,
+                count=len(result.accuracy),
+                rates=", ".join(f"{100 * rate:.1f} %" for rate in result.accuracy),
+                judged=sizes.judged,
+                counts=counts,
+            )
         )
-    folder.note(
-        f"Noise: {sizes.seeds} seeds, {sizes.screened} starts each, the same random numbers in "
-        "every arm, all images at one mean and deviation. 'post' climbs the response alone, as the "
-        "articles do; 'warm' climbs the pre-activation for 8 steps and while a map is inactive. "
-        f"Grown: {sizes.starts} starts of up to {sizes.maps} excitable maps of the first and the "
-        f"last layer, at most {sizes.steps} steps, steps that adapt, no blur."
-    )
-    folder.note(
-        "Intervals are 95 % bootstrap intervals over maps within networks; they speak of these "
-        "networks' maps, not of all networks that could be trained. McNemar tests take one start a "
-        "map, another one for every map, of the first seed; adjusted by Holm within a layer."
-    )
+    folder.note(folder.text("noise", **vars(sizes)))
+    folder.note(folder.text("intervals"))
 
 
 Effects = tuple[dict[str, list[Value]], Value]
@@ -378,8 +352,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
             verdict = steady(alike, decisive)
         else:
             verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
-        row = statement(NAME, measure.__name__, constants={"alike": ALIKE})
-        folder.add(replace(row, verdict=verdict, values=values, n=n))
+        folder.add(finding(NAME, measure.__name__, verdict, values, alike=ALIKE, networks=n))
 
 
 def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:

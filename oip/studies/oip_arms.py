@@ -19,7 +19,7 @@ from oip.core.seeds import generator
 from oip.network.forward import spatial_means
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
-from oip.studies.report import Value
+from oip.studies.findings import Value
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -289,16 +289,7 @@ def measure_layer(
     with_ascent: bool,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """Measure one layer of one network.
-
-    Args:
-        network: the model, its input settled.
-        layer: the layer.
-        images: of the data: a map that one of them excites is excitable.
-        sizes: how much.
-        seed: of all noise.
-        with_ascent: images are grown, too; otherwise starts are only screened.
-        progress: receives starts and arms.
+    """Measure one layer of one network; without `with_ascent` starts are only screened.
 
     Returns:
         `excitable` (c,) bool. `opened` (noises, seeds, c) int: starts of `sizes.screened` that
@@ -402,12 +393,7 @@ def _ascent(
 def climb_every_map(
     ascent: GradientAscent, starts: np.ndarray, maps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Climb the same starts for every map.
-
-    Args:
-        ascent: of the layer and arm.
-        starts: (k, h, w, b).
-        maps: (m,).
+    """Climb the same starts (k, h, w, b) for every one of m maps.
 
     Returns:
         Images (m, k, h, w, b), scores (m, k), traces (m, k, t + 1).

@@ -94,15 +94,9 @@ def _excited_by_starts(folder: Folder, name: str, result: Measured) -> None:
     axes[0, 0].set_ylim(lowest - 0.02, 1.01)
     axes[0, 0].set_ylabel("share of excitable maps")
     panels.legend_below(drawing, axes[0, 0], 6)
-    folder.figure(
-        f"starts-{name}",
-        drawing,
-        f"{result.source}: share of the maps that some test image excites and that at least one of "
-        f"so many starts excites before any ascent, by the noise of the start. Mean of "
-        f"{len(result.accuracy)} networks and {result.sizes.seeds} seeds; bands are 95 % intervals "
-        "over maps. Numbers: value, lower end, upper end by number of starts.",
-        numbers,
-    )
+    sizes = {"networks": len(result.accuracy), "seeds": result.sizes.seeds}
+    caption = folder.text("starts", source=result.source, **sizes)
+    folder.figure(f"starts-{name}", drawing, caption, numbers)
 
 
 def _effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
@@ -126,30 +120,14 @@ def _effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
             panel.set_xlabel(label)
             numbers[f"{layer.name}: {measure}"] = values
         line[0].set_title(plots.printable(layer.name), loc="left")
-    folder.figure(
-        f"arms-{name}",
-        drawing,
-        f"{result.source}: images grown from {result.sizes.starts} starts a seed in every arm, "
-        "means over the maps of which at least one start lives, with 95 % intervals over maps. "
-        "Above: the control, below: the last layer. Blue: the response alone is climbed (post); "
-        "orange: with warm-up. Numbers: value, lower end, upper end by arm.",
-        numbers,
-    )
+    caption = folder.text("arms", source=result.source, starts=result.sizes.starts)
+    folder.figure(f"arms-{name}", drawing, caption, numbers)
 
 
 def draw_pictures(
     folder: Folder, network: Network, test: Dataset, sizes: Sizes, seed: int, progress: Progress
 ) -> None:
-    """Draw the articles' pictures of one network.
-
-    Args:
-        folder: for the figures.
-        network: the first of the first source.
-        test: images for responses and verdicts.
-        sizes: steps of the ascent.
-        seed: of the noise.
-        progress: receives the layer's maps.
-    """
+    """Draw the articles' pictures of one network, which is judged by test images."""
     layer = network.convolutional[-1]
     images = limited(test, sizes.judged).images
     options = {"steps": sizes.steps, "seed": seed, "progress": progress}
@@ -157,8 +135,7 @@ def draw_pictures(
     folder.figure(
         "layer",
         oips.plot(),
-        f"The OIPs of all maps of {oips.layer}, best of 4 screened starts, contrast-enhanced (2nd "
-        "to 98th percentile). Numbers: map, score, verdict, stability.",
+        folder.text("layer", layer=oips.layer),
         {
             "map": oips.maps,
             "score": oips.scores[:, 0],
@@ -194,8 +171,7 @@ def _plain_and_enhanced(folder: Folder, oips: Oips, maps: list[int]) -> None:
     folder.figure(
         "plain-and-enhanced",
         drawing,
-        f"The OIPs of the most and of the least stable map of {oips.layer}: black to white over "
-        "the whole range, and over the 2nd to 98th percentile.",
+        folder.text("plain_and_enhanced", layer=oips.layer),
         {"map": np.array(maps), "stability": _stability(oips, maps)},
     )
 
@@ -220,9 +196,7 @@ def _evolution(
     folder.figure(
         "evolution",
         drawing,
-        f"From noise to pattern: map {number} of {layer.name}, a row for each of {_ROWS} starts of "
-        "equal octaves (not screened), contrast-enhanced. evolution.webp shows it moving. Numbers: "
-        "score of each start (rows) at each step shown.",
+        folder.text("evolution", number=number, layer=layer.name, rows=_ROWS),
         {
             "step": np.array(steps),
             "score": best[:, [min(step, best.shape[1] - 1) for step in steps]],
@@ -269,10 +243,7 @@ def _many_starts(folder: Folder, oips: Oips, maps: list[int]) -> None:
     folder.figure(
         "starts-of-one-map",
         drawing,
-        f"{_STARTS} starts of the most stable (above) and of the least stable map of {oips.layer}, "
-        "best first, numbered by the pattern that they ended in (average linkage at a similarity "
-        f"of {ALIKE:g}, shifts of up to a pooled cell allowed). Numbers: pattern and score of "
-        "each start.",
+        folder.text("starts_of_one_map", starts=_STARTS, layer=oips.layer, alike=ALIKE),
         {
             "map": np.array(maps),
             "stability": _stability(oips, maps),
@@ -296,8 +267,7 @@ def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Dataset
         folder.figure(
             f"responses-{info.index}",
             result.plot(color="viridis"),
-            f"Responses of all maps of {info.name} to one image of class {names[label]}; one "
-            "scale.",
+            folder.text("responses", layer=info.name, label=names[label]),
             {"image": same[:1], "mean response": result.values.mean((0, 2, 3))},
         )
     try:
@@ -325,10 +295,14 @@ def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Dataset
     folder.figure(
         "common-points",
         result.plot(order=np.sort(best), marks=marks),
-        f"Responses of {layer.name} to {_IMAGES} images of class {names[label]} and to one of "
-        f"{names[other]}: the {len(best)} maps with nodes that respond to most images of "
-        f"{names[label]}; framed: at least 80 % of them (common points, FCPs). Numbers: all common "
-        "points of the layer as map and node.",
+        folder.text(
+            "common_points",
+            layer=layer.name,
+            images=_IMAGES,
+            label=names[label],
+            other=names[other],
+            count=len(best),
+        ),
         {"images": images, "common points": np.argwhere(marks)},
     )
     dense = [call for call in network.calls if type(call.layer).__name__ == "Dense"]
@@ -337,7 +311,7 @@ def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Dataset
         folder.figure(
             "dense",
             units.plot(),
-            f"Responses of all units of {units.layer} to the same images; one scale.",
+            folder.text("dense", layer=units.layer),
             {"images": images, "response": units.values},
         )
 
@@ -358,8 +332,7 @@ def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset
     folder.figure(
         "classes-of-oips",
         drawing,
-        f"The network's class output for the OIP of every map of {oips.layer}. These images are "
-        "outside the data: an output says what the network would call them, not what they are.",
+        folder.text("classes_of_oips", layer=oips.layer),
         {"map": oips.maps, "output": outputs},
     )
 

@@ -11,30 +11,26 @@ from oip.core import plots
 from oip.core.progress import Progress
 from oip.mi.training.record import TrainingRecord
 from oip.studies import panels
-from oip.studies.curves import (
+from oip.studies.data import CLOTHES, DIGITS, every_source, load_images
+from oip.studies.findings import (
     RISING,
     TOO_SHORT,
+    Finding,
     MeasuredValue,
+    Value,
+    agreement,
+    all_of,
+    at_ceiling,
     drift,
+    finding,
+    larger,
     late,
     peak,
     rises_all_along,
     settled,
     trend,
 )
-from oip.studies.data import CLOTHES, DIGITS, every_source, load_images
-from oip.studies.report import (
-    Finding,
-    Folder,
-    StudySettings,
-    Value,
-    agreement,
-    all_of,
-    at_ceiling,
-    larger,
-    slug,
-    statement,
-)
+from oip.studies.report import Folder, StudySettings, slug
 from oip.studies.trained import (
     AT_CEILING,
     DENSENET,
@@ -51,6 +47,7 @@ from oip.studies.trained import (
     Trainings,
     finding_by_width,
     how_trained,
+    sampling_error,
     study_training,
 )
 
@@ -69,7 +66,7 @@ _USUAL = 10_000
 _NOTABLE = 0.1
 """Bits above which a rise or a fall counts."""
 _FIRST = next(iter(WIDTHS))
-_CONSTANTS: dict[str, float | str] = {
+_CONSTANTS = {
     "too_short": TOO_SHORT,
     "by_line": f"above {_NOTABLE} bits, beside twice the spread about a line through the last "
     f"quarter; highest mean of three records in a row; one training each",
@@ -78,16 +75,7 @@ _CONSTANTS: dict[str, float | str] = {
 
 def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     """Train the paper's five networks, draw their planes, and compare."""
-    folder.note(
-        f"I(X;T) and I(T;Y) of a whole layer T by kernel estimates in bits from {RECORDED} images "
-        f"of the test part: T with Gaussian noise added, without which I(X;T) would be that of the "
-        f"images themselves. Two widths: 'relative', variance 0.1 of the layer's median squared "
-        f"distance, which no scaling of the responses changes; and 'fixed', variance 0.1 in the "
-        f"responses' own units, as is usual where the paper took its estimator from. Pixels are "
-        f"brought to 0 to 1. I(X;T) cannot exceed log2 of the number of images, I(T;Y) cannot "
-        f"exceed H(Y); near those lines nothing can be told apart. A finding agrees if it does for "
-        f"both widths."
-    )
+    folder.note(folder.text("information", recorded=RECORDED))
     folder.note(how_trained(settings))
     by_source: dict[str, Trainings] = {}
     sources = every_source(folder, settings)
@@ -101,12 +89,7 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         add_plane_findings(folder, data.name, trainings, len(data.test))
         by_source[data.name] = trainings
     add_bounds_by_source(folder, by_source)
-    folder.note(
-        "The tanh network learns a re-creation of its data: all 4,096 binary vectors of 12 numbers "
-        "(3,277 to learn from), corners of an icosahedron that are on or off; a vector is of class "
-        "'many' if more than 15 of the 30 edges join a corner that is on to one that is off. So "
-        "small a network learns for as long as in the paper in the quick size too."
-    )
+    folder.note(folder.text("tanh"))
     vectors = load_images(folder, _BINARY, settings)
     older = {
         SHOWN[network]: study_training(folder, network, data, settings, progress)
@@ -211,30 +194,21 @@ def rises_consistently(trainings: Trainings, width: str) -> Outcome:
 
 
 def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested: int) -> None:
-    """Add one row to the table for each finding about one data set.
-
-    Args:
-        folder: of the study.
-        source: name of the data.
-        trainings: name of the network -> its training.
-        tested: images of the test part.
-    """
+    """Add one row to the table for each finding about one data set of so many test images."""
     if source == DIGITS:
         folder.add(_accuracies(trainings, tested))
     first = next(iter(trainings.values()))
     span = {"first": _converged_from(first), "last": first.iterations}
-    folder.add(finding_by_width(NAME, last_layer_ends_high, trainings, source, late=True))
-    folder.add(finding_by_width(NAME, still_rises, trainings, source, late=True, constants=span))
+    folder.add(finding_by_width(NAME, last_layer_ends_high, trainings, source))
+    folder.add(finding_by_width(NAME, still_rises, trainings, source, **span))
     folder.add(finding_by_width(NAME, layers_grow, trainings, source))
-    folder.add(
-        finding_by_width(NAME, fits_then_compresses, trainings, source, constants=_CONSTANTS)
-    )
+    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, source, **_CONSTANTS))
 
 
 def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
     """Add the findings on Fashion-MNIST beside MNIST."""
     if not {DIGITS, CLOTHES} <= set(by_source):
-        paper = statement(NAME, "ends_farther").paper
+        paper = finding(NAME, "ends_farther").paper
         folder.add(Finding(paper, remark="Needs both data sets.", settings="one data set only"))
         return
     digits, clothes = by_source[DIGITS], by_source[CLOTHES]
@@ -248,34 +222,35 @@ def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> 
         return values, outcomes
 
     folder.add(finding_by_width(NAME, ends_farther, clothes))
-    folder.add(finding_by_width(NAME, label_drops, clothes, late=True, constants=_CONSTANTS))
+    folder.add(finding_by_width(NAME, label_drops, clothes, **_CONSTANTS))
 
 
 def add_older_findings(folder: Folder, trainings: Trainings) -> None:
     """Add the findings on the two networks of the first information planes."""
     for name, training in trainings.items():
-        row = finding_by_width(
-            NAME, rises_consistently, {name: training}, name, constants={"rising": RISING}
-        )
+        row = finding_by_width(NAME, rises_consistently, {name: training}, name, rising=RISING)
         folder.add(replace(row, remark=f"Accuracy {100 * training.accuracy:.1f} %."))
     where = "The older networks"
-    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, constants=_CONSTANTS))
+    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
 
 
 def _accuracies(trainings: Trainings, tested: int) -> Finding:
     iterations = next(iter(trainings.values())).iterations
-    values, outcomes = [], []
-    for name, training in trainings.items():
-        share = training.accuracy
-        error = MeasuredValue(share, np.sqrt(share * (1 - share) / tested))
-        values.append(error.named(name).named(name, 100))
-        outcomes.append(100 * share >= _REPORTED[name] - 0.5)
-    return replace(
-        statement(NAME, "accuracies"),
-        verdict="not tested" if iterations < TOO_SHORT else agreement(outcomes),
-        values=values,
-        reported=", ".join(f"{name} {percent}" for name, percent in _REPORTED.items()) + " %",
-        n=f"{iterations:,} iterations, {tested:,} test images",
+    outcomes = [
+        100 * training.accuracy >= _REPORTED[name] - 0.5 for name, training in trainings.items()
+    ]
+    values = [
+        sampling_error(training, tested).named(name).named(name, 100)
+        for name, training in trainings.items()
+    ]
+    return finding(
+        NAME,
+        "accuracies",
+        "not tested" if iterations < TOO_SHORT else agreement(outcomes),
+        values,
+        reported=", ".join(f"{name} {percent}" for name, percent in _REPORTED.items()),
+        iterations=iterations,
+        tested=tested,
     )
 
 
@@ -324,14 +299,8 @@ def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> 
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
         line[0].set_ylabel("I(T;Y), bits")
     panels.side_color_bar(drawing, points, list(axes.flat), "iteration", shrink=0.7)
-    folder.figure(
-        f"plane-{slug(name)}",
-        drawing,
-        f"Information plane, {name}: what whole layers know of the input and of the label over "
-        f"training, in bits (kernel estimate, {RECORDED} images of the test part). Dashed: H(Y); "
-        f"dotted: log2 of the number of images; both are ceilings.",
-        numbers,
-    )
+    caption = folder.text("planes", name=name, recorded=RECORDED)
+    folder.figure(f"plane-{slug(name)}", drawing, caption, numbers)
 
 
 def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
@@ -357,13 +326,8 @@ def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
     for panel in axes.flat:
         panels.step_axis(panel)
         panel.set_xlim(left=-0.2)
-    folder.figure(
-        f"last-layers-{slug(name)}",
-        drawing,
-        f"{name}: accuracy, and what the last layer (class probabilities) knows about the label, "
-        f"over training; {RECORDED} images of the test part. Dashed: H(Y).",
-        numbers,
-    )
+    caption = folder.text("last_layers", name=name, recorded=RECORDED)
+    folder.figure(f"last-layers-{slug(name)}", drawing, caption, numbers)
 
 
 def _layer_name(training: RecordedTraining, number: int) -> str:

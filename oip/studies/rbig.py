@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,8 +16,9 @@ from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.estimators.density_destructor import Rotation, sorted_entropies
 from oip.studies.callbacks import Arrays
+from oip.studies.findings import Finding, Value, agreement, finding, graded, named_values
 from oip.studies.panels import error_bars, legend_below
-from oip.studies.report import Finding, Folder, StudySettings, Value, agreement, graded
+from oip.studies.report import Folder, StudySettings, tracked
 
 if TYPE_CHECKING:
     from oip.mi import Destructor
@@ -102,21 +104,11 @@ def run(
 
 def _run_circles(folder: Folder, size: RbigSize, seed: int, progress: Progress) -> None:
     """Draw figure 1 and add its findings, by rotation."""
-    progress("circles", 0, len(ROTATIONS))
-    for done, rotation in enumerate(ROTATIONS, 1):
-        arrays = folder.part(
-            f"circles-{rotation}",
-            lambda rotation=rotation: destroy_circles(size.samples, size.layers, rotation, seed),
-        )
-        progress("circles", done, len(ROTATIONS))
+    for rotation, name in tracked(progress, "circles", ROTATIONS.items()):
+        arguments = size.samples, size.layers, rotation, seed
+        arrays = folder.part(f"circles-{rotation}", destroy_circles, *arguments)
         _draw_circles(folder, arrays, rotation, size)
-        name = ROTATIONS[rotation]
-        folder.add(
-            level_finding(arrays, size.samples, name),
-            inverse_finding(arrays, size.samples, name),
-            uniform_finding(arrays, size.samples, name),
-            jacobian_finding(arrays, name),
-        )
+        folder.add(*circle_findings(arrays, size.samples, name))
 
 
 def circles(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,13 +162,8 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
         mixed = np.stack([rng.permutation(column) for column in x.T], axis=1)
         chance.append(np.cumsum(mi.Destructor(layers, rotation, seed=seed).fit(mixed).removed))
     radii = [np.hypot(*points.T) for points in (fresh, generated, fresher)]
-    shown = {
-        "data": x,
-        "base": base,
-        "inverse": inverse,
-        "uniform": uniform,
-        "generated": generated,
-    }
+    shown = {"data": x, "base": base, "inverse": inverse}
+    shown |= {"uniform": uniform, "generated": generated}
     return {
         **{name: points[:_SHOWN] for name, points in shown.items()},
         "inverse_error": np.array(np.abs(inverse - x).max()),
@@ -238,91 +225,50 @@ def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: Rbig
     axes.set(xlabel="layer", ylabel="removed T (bits)", title="(f) sum over layers")
     axes.set_ylim(top=1.7 * truth)
     axes.legend(frameon=False, loc="upper left", fontsize=6)
-    caption = (
-        f"Density of concentric circles by RBIG with {ROTATIONS[rotation]}, {size.samples} "
-        f"samples, {size.layers} layers. The layers end in a Gaussian; its distribution function "
-        "takes it to the unit square. Gray: mean and range of the sum for columns that were "
-        "permuted, which have no total correlation. Dashed: the true total correlation, summed "
-        "over a grid."
-    )
+    sizes = {"samples": size.samples, "layers": size.layers}
+    caption = folder.text("circles", rotation=ROTATIONS[rotation], **sizes)
     numbers = {name: values for name, values in arrays.items() if values.ndim < 2}
     folder.figure(f"circles-{rotation}", drawing, caption, numbers)
 
 
-def level_finding(arrays: Arrays, samples: int, name: str) -> Finding:
-    """Return whether the layers remove all total correlation, with the rotation of a name."""
-    total, truth, chance = float(arrays["cumulative"][-1]), float(arrays["truth"]), arrays["chance"]
-    quarter = 3 * len(arrays["cumulative"]) // 4
+def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
+    """Return the findings of figure 1 with the rotation of a name."""
+    row = partial(finding, NAME, name=name, samples=samples, permuted=_PERMUTED)
+    total, truth, error, jacobian, even, even_chance, radius, radius_data = (
+        float(arrays[key].flat[-1])
+        for key in (
+            *("cumulative", "truth", "inverse_error", "by_jacobian", "evenness"),
+            *("evenness_chance", "radius_generated", "radius_data"),
+        )
+    )
+    chance, quarter = arrays["chance"], 3 * len(arrays["cumulative"]) // 4
     added = total - float(arrays["cumulative"][quarter])
     by_chance = chance[:, -1] - chance[:, quarter]
     share = (total - float(chance[:, -1].mean())) / truth
     level = added <= by_chance.max() + 0.01 * truth
-    return Finding(
-        f"The sum of the removed total correlation levels off: all redundancy is gone ({name}).",
-        "yes" if level and share > 0.9 else "partly" if share > 0.75 else "no",
-        "Bits",
-        [
-            Value("sum", total),
-            Value("truth", truth),
-            Value("added by the last quarter of the layers", added, form=".3f"),
-            Value("by chance", by_chance.mean(), by_chance.min(), by_chance.max(), ".3f"),
-        ],
-        f"Above chance {share:.0%} of the truth was found.",
-        "fig. 1 f",
-        n=f"one set of {samples} points, {_PERMUTED} sets of permuted columns",
-        settings="the truth is a sum over a grid; the interval is the range over permuted sets",
-    )
-
-
-def inverse_finding(arrays: Arrays, samples: int, name: str) -> Finding:
-    """Return whether the destructor can be inverted."""
-    error = float(arrays["inverse_error"])
-    return Finding(
-        f"The destructor can be inverted ({name}).",
-        "yes" if error < 1e-3 else "no",
-        "Largest difference after the way there and back",
-        [Value("in a coordinate", error, form=".1e")],
-        figure="fig. 1 b to c",
-        n=f"all {samples} points",
-    )
-
-
-def uniform_finding(arrays: Arrays, samples: int, name: str) -> Finding:
-    """Return whether the output is uniform, and uniform samples become circles."""
-    even, even_chance, radius, radius_data = (
-        float(arrays[key])
-        for key in ("evenness", "evenness_chance", "radius_generated", "radius_data")
-    )
+    sums = [
+        *named_values(("sum", "truth"), (total, truth)),
+        Value("added by the last quarter of the layers", added, form=".3f"),
+        Value("by chance", by_chance.mean(), by_chance.min(), by_chance.max(), ".3f"),
+    ]
     close = even < 2 * max(even_chance, 1.0) and radius < 2 * radius_data
-    cells = f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells"
-    other = Value("another set of data", radius_data, form=".3f")
-    return Finding(
-        "The output is close to a uniform square, and uniform samples through the inverse look "
-        f"like the data ({name}).",
-        "yes" if close else "partly",
-        "Distance from uniform samples and from new data",
-        {
-            cells: [Value("fresh points", even), Value("uniform samples", even_chance)],
-            "radii, Kolmogorov-Smirnov": [Value("generated points", radius, form=".3f"), other],
-        },
-        figure="fig. 1 a, b, d, e",
-        n=f"{samples} points each",
-        settings="close by eye there, judged here by twice what chance makes",
-    )
-
-
-def jacobian_finding(arrays: Arrays, name: str) -> Finding:
-    """Return whether eq. 6 and eq. 7 agree."""
-    total, jacobian = float(arrays["cumulative"][-1]), float(arrays["by_jacobian"])
-    return Finding(
-        f"The sum over layers (eq. 7) is that of the Jacobian (eq. 6) ({name}).",
-        graded(-abs(jacobian - total), -0.05 * total, -0.15 * total),
-        "Bits",
-        [Value("by layers", total, form=".3f"), Value("by Jacobian", jacobian, form=".3f")],
-        "As printed, eq. 6 is the change T(z) - T(x), the negative of it.",
-        n="one fit",
-        settings="entropies of histograms, each biased by some hundredths of a bit",
-    )
+    distances = {
+        f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells": named_values(
+            ("fresh points", "uniform samples"), (even, even_chance)
+        ),
+        "radii, Kolmogorov-Smirnov": named_values(
+            ("generated points", "another set of data"), (radius, radius_data), ".3f"
+        ),
+    }
+    fits = named_values(("by layers", "by Jacobian"), (total, jacobian), ".3f")
+    difference = [Value("in a coordinate", error, form=".1e")]
+    levels_off = "yes" if level and share > 0.9 else "partly" if share > 0.75 else "no"
+    return [
+        row("level", levels_off, sums, share=share),
+        row("inverse", "yes" if error < 1e-3 else "no", difference),
+        row("uniform", "yes" if close else "partly", distances),
+        row("jacobian", graded(-abs(jacobian - total), -0.05 * total, -0.15 * total), fits),
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -429,15 +375,11 @@ def _run_student(folder: Folder, size: RbigSize, seed: int, progress: Progress) 
         for n in case.counts(size)
         for trial in range(size.trials)
     ]
-    progress("t distributions", 0, len(work))
     trials: dict[tuple[Case, int], list[Arrays]] = {}
-    for done, (case, n, trial) in enumerate(work, 1):
-        part = folder.part(
-            f"student/{case.name}-n{n}-trial{trial}",
-            lambda case=case, n=n, trial=trial: estimates(case, n, trial, seed, size.room),
-        )
+    for case, n, trial in tracked(progress, "t distributions", work):
+        name = f"student/{case.name}-n{n}-trial{trial}"
+        part = folder.part(name, estimates, case, n, trial, seed, size.room)
         trials.setdefault((case, n), []).append(part)
-        progress("t distributions", done, len(work))
     for quantity in QUANTITIES:
         tables = {
             case: MethodTable(
@@ -459,18 +401,8 @@ def _run_student(folder: Folder, size: RbigSize, seed: int, progress: Progress) 
             best_finding(f"{symbol} (identity as scatter)", identity, size.trials),
             negative_finding(symbol, mixed, size.trials),
         )
-    folder.note(
-        "The paper does not say how the scatter of the t distributions was made. Here it is 10 I + "
-        "A A^T with A uniform in (0, 1), scaled to a unit diagonal, as in the authors' code; one "
-        "draw for all trials. The identity, for which all dependence is of a kind that no "
-        "covariance shows, is there beside it as the harder case. 'expF' is the maximum likelihood "
-        "Gaussian."
-    )
-    folder.note(
-        f"vME holds a matrix of n x n for every coordinate; it was left out where that needs more "
-        f"than {size.room / 2**30:.2g} GiB. Values are shown as they come out, negative ones too; "
-        "the paper left methods with negative values out."
-    )
+    folder.note(folder.text("scatter"))
+    folder.note(folder.text("room", room=size.room / 2**30))
 
 
 def estimates(case: Case, n: int, trial: int, seed: int, room: int) -> Arrays:
@@ -541,11 +473,7 @@ def _draw_student(folder: Folder, quantity: Quantity, tables: Tables, trials: in
         axes.set_title(f"nu = {case.freedom}, d = {case.dimensions}")
         axes.set(xlabel="samples", ylabel=f"{symbol} (bits)")
     legend_below(drawing, panels[0, 0], 3)
-    caption = (
-        f"{name.capitalize()} of multivariate t distributions with nu degrees of freedom, scatter "
-        f"as in the authors' code; mean and standard deviation of {trials} trials. Black: the "
-        "analytic value."
-    )
+    caption = folder.text("student", name=name.capitalize(), trials=trials)
     folder.figure(quantity, drawing, caption, _numbers(tables))
 
 
@@ -563,10 +491,7 @@ def _draw_identity(folder: Folder, quantity: Quantity, tables: Tables, trials: i
     axes.set_xticks(x, map("\n".join, zip(names, samples, strict=True)))
     axes.set_ylabel(f"{symbol} / truth")
     legend_below(drawing, axes, 3)
-    caption = (
-        f"{name.capitalize()} with the identity as scatter, as a share of the analytic value; "
-        f"mean and standard deviation of {trials} trials."
-    )
+    caption = folder.text("identity", name=name.capitalize(), trials=trials)
     folder.figure(f"{quantity}-identity", drawing, caption, _numbers(tables))
 
 
@@ -582,29 +507,17 @@ def best_finding(quantity: str, tables: Tables, trials: int) -> Finding:
         shares.append(hits / max(len(error), 1))
         hit = Value("close", hits, form=".0f", remark=f"of {len(error)}")
         values[label] = [hit, Value("median error", median, form=".0f")]
-    return Finding(
-        f"RBIG is always the best or close to the best for {quantity}.",
-        graded(max(shares[:2]), 1.0, 0.5),
-        f"Settings in which a method is best, or has at most {_CLOSE} times the smallest error, "
-        "and its error in % of the truth",
-        values,
-        n=f"{trials} trials a setting",
-        settings="errors are root mean squares over trials",
-    )
+    verdict = graded(max(shares[:2]), 1.0, 0.5)
+    constants = {"quantity": quantity, "trials": trials, "close": _CLOSE}
+    return finding(NAME, "best", verdict, values, **constants)
 
 
 def negative_finding(quantity: str, tables: Tables, trials: int) -> Finding:
     """Return in how many settings a method had a negative trial."""
     negative = np.concatenate([(table.values < 0).any(axis=1) for table in tables.values()])
-    counts = zip(METHODS, negative.sum(axis=0), strict=True)
-    return Finding(
-        f"Some methods had negative values of {quantity} and were left out of the figures.",
-        agreement([bool(negative.any())]),
-        f"Settings of {len(negative)} with a negative trial",
-        [Value(label, count, form=".0f") for label, count in counts],
-        n=f"{trials} trials a setting",
-        settings="every value is shown here",
-    )
+    values = named_values(METHODS, negative.sum(axis=0), ".0f")
+    constants = {"quantity": quantity, "trials": trials, "count": len(negative)}
+    return finding(NAME, "negative", agreement([bool(negative.any())]), values, **constants)
 
 
 def _numbers(tables: Tables) -> dict[str, np.ndarray | float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +12,18 @@ from oip.core import seeds
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.studies import renyi_plots
-from oip.studies.callbacks import Arrays, labels_of
+from oip.studies.callbacks import Arrays
 from oip.studies.data import Images, every_source, limited
+from oip.studies.findings import (
+    Agreement,
+    Finding,
+    Value,
+    agreement,
+    finding,
+    graded,
+    joined,
+    named_values,
+)
 from oip.studies.renyi_measures import (
     BATCH,
     KERNELS,
@@ -31,16 +42,7 @@ from oip.studies.renyi_measures import (
     stages,
     train_and_measure,
 )
-from oip.studies.report import (
-    Agreement,
-    Finding,
-    Folder,
-    StudySettings,
-    Value,
-    agreement,
-    graded,
-    joined,
-)
+from oip.studies.report import Folder, StudySettings
 
 NAME = "renyi"
 TITLE = "Matrix Renyi information: data processing, redundancy and synergy, width, planes"
@@ -70,11 +72,6 @@ NEAR = 0.02
 _CHANGE = 0.05
 """Share of a curve's largest value that counts as a rise or as a compression."""
 _DRAWS, _LEVEL = 1000, 0.025
-_RULES = (
-    f"a rise or a fall is more than {_CHANGE:.0%} of the largest value and two standard errors "
-    f"over batches; curves within {_CHANGE:.0%} of the ceiling, or {NEAR:.0%} of zero, all the "
-    "time cannot move and are left out; one training each"
-)
 QUICK = RenyiSize(
     first=(2, 6, 24),
     second=(3, 12, 48),
@@ -103,36 +100,15 @@ FULL = RenyiSize(
     removed=(0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9),
     random_orders=10,
 )
-_NOTES = (
-    "The paper's kernel width, sigma = 5 n^(-1 / (4 + d)) for responses and 0.1 n^(-1 / (4 + d)) "
-    "for errors, is in the units of the values, so that it depends on how the network's input is "
-    "scaled, which the paper does not say. Here networks standardize their input, and the input's "
-    "own Gram matrix is that of pixels from 0 to 1. Everything was measured with a second kernel "
-    "as well, 2 sigma^2 = the median squared distance, which has no units. Errors are derivatives "
-    "of each image's own loss by the pre-activation.",
-    f"Networks of sigmoids learn at the paper's rate of {_RATES['sigmoid']}, those of ReLU at "
-    f"{_RATES['relu']}: with a standardized input the first layer learns about ten times as fast "
-    "as with pixels from 0 to 1. At the paper's rate three of seven stayed at chance (6, 12; 24, "
-    "12; 6, 3 filters on MNIST, quick size), and the finding about redundancy over the number of "
-    "filters was another: the rate was changed after that run.",
-    "The Hadamard product of many Gram matrices goes to the identity whatever the maps hold: S(T) "
-    "to log2 n = 7 bits, I(X;T) to S(X) and I(T;Y) to S(Y). Information of a layer that is at "
-    "these ceilings says nothing of the layer.",
-)
 
 
 def run(
     folder: Folder, settings: StudySettings, progress: Progress, size: RenyiSize | None = None
 ) -> None:
-    """Run the study on each source of images.
+    """Run the study on each source of images, in a size in place of that of the settings.
 
-    Args:
-        folder: for arrays, figures and findings.
-        settings: `data` names images in place of MNIST and Fashion-MNIST. Those of 32 x 32 pixels
-            and more, such as HASYv2 and Fruits 360, are learned by the AlexNet-like network;
-            `cifar10` by VGG-16.
-        progress: called with the batches of each training.
-        size: in place of that of `settings`.
+    Images of 32 x 32 pixels and more, such as HASYv2 and Fruits 360, are learned by the
+    AlexNet-like network; `cifar10` by VGG-16.
 
     Raises:
         MissingData: no images at all are available.
@@ -141,8 +117,8 @@ def run(
     for number, images in enumerate(every_source(folder, settings)):
         _run_on(folder, images, settings.seed, size, progress, number == 0)
     folder.not_given(PAPER_DATA)
-    for text in _NOTES:
-        folder.note(text)
+    for name in ("kernel_widths", "learning_rates", "ceilings"):
+        folder.note(folder.text(name, **_RATES))
 
 
 def _run_on(
@@ -157,12 +133,9 @@ def _run_on(
         size = replace(size, batches=2, records=4)
     arrays = {}
     for plan in dict.fromkeys(plan for group in plans.values() for plan in group):
-        out = folder.file(f"models/{plan.name}.keras")
-        arrays[plan] = folder.part(
-            f"trainings/{plan.name}",
-            lambda plan=plan, out=out: train_and_measure(plan, data, size, out, progress),
-            of=images.digest,
-        )
+        arguments = plan, data, size, folder.file(f"models/{plan.name}.keras"), progress
+        name = f"trainings/{plan.name}"
+        arrays[plan] = folder.part(name, train_and_measure, *arguments, of=images.digest)
     networks = {plan: arrays[plan] for plan in plans["planes"]}
     plan, measured = next(iter(networks.items()))
     setting = (
@@ -170,7 +143,7 @@ def _run_on(
         f"{measured['paper input'].shape[1]} batches of {min(BATCH, len(data[1]))} test images, "
         "alpha 1.01"
     )
-    label_entropy = mean_label_entropy(labels_of(data[1]), size.batches, seed)
+    label_entropy = mean_label_entropy(data[1].required_labels(), size.batches, seed)
     for kernel in KERNELS:
         renyi_plots.draw_inequalities(folder, key, networks, kernel, setting)
         renyi_plots.draw_planes(folder, key, networks, kernel, label_entropy, setting)
@@ -185,37 +158,30 @@ def _run_on(
         if varied:
             renyi_plots.draw_amounts(folder, key, varied, layer, setting)
             renyi_plots.draw_pairs(folder, key, varied, layer, setting)
-            for finding in (amount_finding, accuracy_finding, redundancy_finding, synergy_finding):
-                folder.add(finding(key, varied, layer))
+            for judge in (amount_finding, accuracy_finding, redundancy_finding, synergy_finding):
+                folder.add(judge(key, varied, layer))
     for plan in plans["selection"]:
         if not np.isfinite(arrays[plan]["accuracy"]):
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
-        selection = folder.part(
-            f"widths/{plan.name}",
-            lambda model=model: map_selection(model, data, size, seed),
-            of=f"{images.digest} {sha256(model)}",
-        )
+        name, of = f"widths/{plan.name}", f"{images.digest} {sha256(model)}"
+        selection = folder.part(name, map_selection, model, data, size, seed, of=of)
         renyi_plots.draw_selection(folder, key, selection, setting)
         where = f"{selection['layer']} of {plan.recipe} on {key}"
-        folder.add(width_finding(where, selection, len(data[1])))
-        folder.add(pruning_finding(where, selection, len(data[1])))
+        tested = len(data[1])
+        folder.add(
+            width_finding(where, selection, tested), pruning_finding(where, selection, tested)
+        )
 
 
 def plans_for(
     source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
 ) -> dict[str, list[NetworkPlan]]:
-    """Return the networks by their purpose.
+    """Return the networks for images (h, w, bands) by their purpose.
 
-    Args:
-        source, shape: of images (h, w, bands).
-        seed, size: of the study.
-        first: the source on which widths are compared; all are in a study that is not quick.
-
-    Returns:
-        `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection`
-        (which of its maps are needed).
+    `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection` (which
+    of its maps are needed). A quick study compares filters on the first source only.
     """
     plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": [], "selection": []}
     if source.startswith("cifar10"):
@@ -245,12 +211,6 @@ def plans_for(
 
 def inequality_finding(key: str, trainings: Trainings, forward: bool) -> Finding:
     """Return whether the data processing inequality holds, forward or backward."""
-    paper = "The forward inequality I(X;T1) >= I(X;T2) >= ... holds in most cases"
-    remark = ""
-    if not forward:
-        paper = "The backward inequality of the errors, I(dK;dK-1) >= ... >= I(dK;d1), holds, with "
-        paper += "a few disruptions"
-        remark = "The last layer's error with itself is its entropy, not a step."
     values, verdicts = {}, []
     for kernel in KERNELS:
         wrong, steps, values[kernel.label] = 0, 0, []
@@ -263,16 +223,8 @@ def inequality_finding(key: str, trainings: Trainings, forward: bool) -> Finding
                 name = f"{plan.activation} {stage}"
                 values[kernel.label].append(Value(name, bad, form=".0f", remark=f"of {count}"))
         verdicts.append(graded(1 - wrong / max(steps, 1), 0.75, 0.5))
-    return Finding(
-        f"{paper} ({key}).",
-        joined(verdicts),
-        "Steps from layer to layer against it",
-        values,
-        remark,
-        "fig. 2",
-        n=f"{_batches(trainings)} of 128, one training each",
-        settings="a step counts if its bootstrap interval over batches leaves out 0",
-    )
+    name, verdict = "forward" if forward else "backward", joined(verdicts)
+    return finding(NAME, name, verdict, values, key=key, batches=_batches(trainings.values()))
 
 
 def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, int]:
@@ -358,10 +310,16 @@ def plane_finding(key: str, trainings: Trainings, label_entropy: float) -> Findi
             values[group] += [rise, Value(f"{activation} fall back", falls, form=".0f")]
             steady += [curve.rises and not curve.falls for curve in curves]
         verdicts.append(graded(float(np.mean(steady)), 0.75, 0.4) if steady else "not tested")
-    paper = f"In the information plane both rise, without compression ({key})."
-    quantity = "Layers whose information about X and about Y rises or falls back"
-    n = _batches(trainings)
-    return Finding(paper, joined(verdicts), quantity, values, "", "fig. 7", n=n, settings=_RULES)
+    return _plane_row("plane", key, trainings, joined(verdicts), values)
+
+
+def _plane_row(
+    name: str, key: str, trainings: Trainings, verdict: Agreement, values: dict[str, list[Value]]
+) -> Finding:
+    """Return a finding about curves over training, with the rule by which they are judged."""
+    constants = {"key": key, "other_filters": other_filters(trainings), "change": _CHANGE}
+    constants |= {"near": NEAR, "batches": _batches(trainings.values())}
+    return finding(NAME, name, verdict, values, **constants)
 
 
 def compression_finding(key: str, trainings: Trainings, label_entropy: float) -> Finding:
@@ -378,12 +336,7 @@ def compression_finding(key: str, trainings: Trainings, label_entropy: float) ->
                 remark = f"{falls} of {len(curves)} fall back"
             values[group].append(Value(activation, 100 * drop, form=".0f", remark=remark))
         verdicts.append(_compressed(drops))
-    paper = "In the modified plane (non-redundant information) there is compression, more with "
-    paper += f"sigmoid than with ReLU ({key})."
-    quantity = "Mean drop in % of convolutions' non-redundant information about X and about Y"
-    remark, n = other_filters(trainings), _batches(trainings)
-    verdict = joined(verdicts)
-    return Finding(paper, verdict, quantity, values, remark, "fig. 7", n=n, settings=_RULES)
+    return _plane_row("compression", key, trainings, joined(verdicts), values)
 
 
 def _compressed(drops: dict[str, tuple[float, float]]) -> Agreement:
@@ -414,17 +367,25 @@ def amount_finding(key: str, trainings: Trainings, layer: int) -> Finding:
                 outcomes.append(saturates(row, most))
                 values[name].append(Value("ceiling", float(most.mean())))
     undecided = all(outcome is None for outcome in outcomes)
-    return Finding(
-        f"Information about the input grows with the filters of the {ORDINALS[layer]} convolution "
-        f"and is at its maximum with few ({key}).",
-        "not tested" if undecided else agreement(outcomes),
-        "I(X;T) in bits",
-        values,
-        "The product of many Gram matrices goes to the ceiling by construction. Where the fewest "
-        "filters are at it already, nothing can grow.",
-        "fig. 4",
-        n=f"{_batches(trainings)}, {_trainings(grouped)}",
-    )
+    verdict = "not tested" if undecided else agreement(outcomes)
+    return _filters_row("amount", key, grouped, layer, verdict, values)
+
+
+def _filters_row(
+    name: str,
+    key: str,
+    grouped: dict[int, list[Arrays]],
+    layer: int,
+    verdict: Agreement,
+    values: dict[str, list[Value]] | list[Value],
+    **constants: object,
+) -> Finding:
+    """Return a finding about networks of different numbers of filters in one convolution."""
+    count = max(len(several) for several in grouped.values())
+    constants |= {"key": key, "ordinal": ORDINALS[layer], "number": layer + 1}
+    constants["trainings"] = f"{count} training{'s' if count > 1 else ''} of each network"
+    constants["batches"] = _batches(next(iter(grouped.values())))
+    return finding(NAME, name, verdict, values, **constants)
 
 
 def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
@@ -461,20 +422,14 @@ def accuracy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
         "The best is significantly better than the most filters.": falls,
         "No difference is beyond sampling.": not rises,
     }
-    return Finding(
-        f"More filters of the {ORDINALS[layer]} convolution raise accuracy at first, and need not "
-        f"later ({key}).",
-        "yes" if rises and (falls or best < len(means) - 1) else "partly" if best else "no",
-        "Accuracy in %",
-        [
-            Value(f"{count} filters", 100 * mean, 100 * (mean - side), 100 * (mean + side), ".1f")
-            for count, mean, side in zip(grouped, means, half, strict=True)
-        ],
-        " ".join(remark for remark, holds in remarks.items() if holds),
-        "fig. 4",
-        n=f"{_trainings(grouped)}, {tested} test images",
-        settings="intervals of sampling the test images",
-    )
+    verdict = "yes" if rises and (falls or best < len(means) - 1) else "partly" if best else "no"
+    values = [
+        Value(f"{count} filters", 100 * mean, 100 * (mean - side), 100 * (mean + side), ".1f")
+        for count, mean, side in zip(grouped, means, half, strict=True)
+    ]
+    remark = " ".join(remark for remark, holds in remarks.items() if holds)
+    constants = {"remarks": remark, "tested": tested}
+    return _filters_row("accuracy", key, grouped, layer, verdict, values, **constants)
 
 
 def redundancy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
@@ -484,22 +439,13 @@ def redundancy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
     for kernel in KERNELS:
         for name in SHARES:
             row = _means(grouped, f"{kernel.name} {name}", (-1, slice(None), layer))
-            group = values[f"{kernel.label}, {name}"] = [
-                Value(f"{count} filters", 100 * value, form=".0f")
-                for count, value in zip(grouped, row, strict=True)
-            ]
+            names = [f"{count} filters" for count in grouped]
+            group = values[f"{kernel.label}, {name}"] = named_values(names, 100 * row, ".0f")
             if name == "redundant":
                 trends.append(_trend(list(grouped), row))
                 group.append(Value("rank correlation with filters", trends[-1], form="+.2f"))
-    return Finding(
-        f"With more filters of the {ORDINALS[layer]} convolution pairs of maps are less redundant "
-        f"and more synergistic ({key}).",
-        "yes" if max(trends) < -0.5 else "partly" if min(trends) < -0.5 else "no",
-        "Redundancy less synergy, and non-redundant information, at the end, in % of I(X; both)",
-        values,
-        figure="fig. 5",
-        n=f"{_batches(trainings)}, {_trainings(grouped)}",
-    )
+    verdict = "yes" if max(trends) < -0.5 else "partly" if min(trends) < -0.5 else "no"
+    return _filters_row("redundancy", key, grouped, layer, verdict, values)
 
 
 def synergy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
@@ -510,15 +456,8 @@ def synergy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
     for kernel in KERNELS:
         ends = [arrays[f"{kernel.name} redundant"][-1, :, layer].mean() for arrays in networks]
         values.append(Value(kernel.label, 100 * min(ends), form=".1f"))
-    return Finding(
-        f"Redundancy stays above synergy, for all pairs on average (convolution {layer + 1}, "
-        f"{key}).",
-        agreement(least.value > 0 for least in values),
-        "Redundancy less synergy of the network with the least, in % of I(X; both)",
-        values,
-        figure="fig. 5",
-        n=f"{_batches(trainings)}, {_trainings(grouped)}",
-    )
+    verdict = agreement(least.value > 0 for least in values)
+    return _filters_row("synergy", key, grouped, layer, verdict, values)
 
 
 def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
@@ -539,16 +478,8 @@ def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
         else:
             enough, remark = math.nan, "no conclusion, the maps together are soon at log2 n"
         values[label] = [Value("maps", enough, form=".0f", remark=remark)]
-    return Finding(
-        f"CMI-permutation finds few maps enough, and is likely to find too few (here: {where}).",
-        agreement(short),
-        f"Maps of {maps} that are enough",
-        values,
-        f"The whole network: {whole:.1f} %.",
-        reported="5 of 128 of LeNet-5 on MNIST, 21 of 512 of CONV5-3 of VGG-16 on CIFAR-10",
-        n=f"one training, {tested} test images",
-        settings="100 permutations, level 0.05",
-    )
+    constants = {"where_found": where, "maps": maps, "whole": whole, "tested": tested}
+    return finding(NAME, "width", agreement(short), values, **constants)
 
 
 def pruning_finding(where: str, selection: Arrays, tested: int) -> Finding:
@@ -558,15 +489,15 @@ def pruning_finding(where: str, selection: Arrays, tested: int) -> Finding:
         str(name): 100 * float(selection["accuracy"] - np.nanmean(values[nearest]))
         for name, values in zip(selection["methods"], selection["pruned"], strict=True)
     }
-    return Finding(
-        "More than half of the maps, those with a high objective I(X;T) - 2 I(T;Y), can be "
-        f"removed with negligible loss, as by APoZ (here: {where}).",
+    return finding(
+        NAME,
+        "pruning",
         agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS),
-        f"Accuracy lost in points when {selection['shares'][nearest]:.0%} of the maps are removed, "
-        "without retraining",
-        [Value(name, loss, form="+.1f") for name, loss in losses.items()],
-        reported="CONV5-3 of VGG-16 on CIFAR-10",
-        n=f"one training, {tested} test images; {selection['pruned'].shape[2]} random orders",
+        named_values(losses, losses.values(), "+.1f"),
+        where_found=where,
+        share=selection["shares"][nearest],
+        tested=tested,
+        orders=selection["pruned"].shape[2],
     )
 
 
@@ -591,10 +522,5 @@ def _trend(counts: list[int], values: np.ndarray) -> float:
     return float(np.array(spearmanr(counts, values))[0])
 
 
-def _batches(trainings: Trainings) -> str:
-    return f"{next(iter(trainings.values()))[f'{KERNELS[0].name} input'].shape[1]} batches"
-
-
-def _trainings(grouped: dict[int, list[Arrays]]) -> str:
-    count = max(len(several) for several in grouped.values())
-    return f"{count} training{'s' if count > 1 else ''} of each network"
+def _batches(trainings: Iterable[Arrays]) -> int:
+    return next(iter(trainings))[f"{KERNELS[0].name} input"].shape[1]

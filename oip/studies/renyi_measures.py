@@ -22,7 +22,6 @@ from oip.studies.callbacks import (
     ImageBatch,
     StepRecorder,
     accuracy,
-    labels_of,
     predictor,
     recorded_steps,
 )
@@ -96,11 +95,9 @@ class Probe:
         """Of each layer; 1 for a dense one."""
 
     def read(self, images: np.ndarray, labels: np.ndarray) -> LayerReadings:
-        """Return the responses and errors of all layers.
+        """Return the responses and errors of all layers to images (n, h, w, bands).
 
-        Args:
-            images: (n, h, w, bands), as the model takes them.
-            labels: (n,) int: positions of the classes in the output.
+        `labels` (n,) are positions of the classes in the output.
         """
         outputs, errors = self._graph(np.asarray(images, np.float32), np.asarray(labels, np.int32))
         return LayerReadings(
@@ -167,7 +164,7 @@ def probe_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
     return [
         ImageBatch(
             data.images[rows],
-            labels_of(data)[rows].astype(np.int64),
+            data.required_labels()[rows].astype(np.int64),
             data.images[rows].reshape(len(rows), -1).astype(np.float64) / data.high,
         )
         for rows in _batch_rows(len(data.images), count, seed)
@@ -184,14 +181,7 @@ def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
 def batch_information(
     batch: ImageBatch, readings: LayerReadings, kernel: KernelWidth, most_pairs: int, seed: int
 ) -> Arrays:
-    """Return all information of one batch, in bits.
-
-    Args:
-        batch: the images.
-        readings: the responses and errors of the layers.
-        kernel: the widths.
-        most_pairs: of maps, drawn at random.
-        seed: of the draw.
+    """Return all information of one batch in bits, with at most so many pairs of maps drawn.
 
     Returns:
         Arrays (layers,): `input` I(X;T), `label` I(T;Y), `entropy` S(T), `backward` I(error of the
@@ -199,25 +189,20 @@ def batch_information(
         map; `x`, the entropy of the input.
     """
     input_gram = gram(batch.pixels, kernel.forward)
-    input_entropy = float(matrix_entropy(input_gram, ALPHA))
+    input_entropy = _entropy(input_gram)
     last_error = hadamard(list(map_grams(readings.errors[-1], kernel.backward)))
-    last_entropy = float(matrix_entropy(last_error, ALPHA))
+    last_entropy = _entropy(last_error)
     rows = []
     for index, (responses, errors) in enumerate(zip(*readings, strict=True)):
         grams = map_grams(responses, kernel.forward)
         joint = hadamard(list(grams))
-        entropy = float(matrix_entropy(joint, ALPHA))
+        entropy = _entropy(joint)
         error = hadamard(list(map_grams(errors, kernel.backward)))
-        error_entropy = float(matrix_entropy(error, ALPHA))
         row = {
-            "input": bits(
-                input_entropy + entropy - float(matrix_entropy(joint * input_gram, ALPHA))
-            ),
+            "input": bits(input_entropy + entropy - _entropy(joint * input_gram)),
             "label": bits(label_information(joint[None], batch.codes, np.array([entropy]))[0]),
             "entropy": bits(entropy),
-            "backward": bits(
-                last_entropy + error_entropy - float(matrix_entropy(last_error * error, ALPHA))
-            ),
+            "backward": bits(last_entropy + _entropy(error) - _entropy(last_error * error)),
             **dict.fromkeys(_PAIR_MEASURES, math.nan),
         }
         if len(grams) > 1:
@@ -229,6 +214,10 @@ def batch_information(
     return {**columns, "x": np.array(bits(input_entropy))}
 
 
+def _entropy(matrix: np.ndarray) -> float:
+    return float(matrix_entropy(matrix, ALPHA))
+
+
 def drawn_pairs(maps: int, most: int, rng: np.random.Generator) -> np.ndarray:
     """Return pairs (pairs, 2) of different maps: all of them, or `most` drawn at random."""
     pairs = np.stack(np.triu_indices(maps, 1), axis=1)
@@ -238,13 +227,7 @@ def drawn_pairs(maps: int, most: int, rng: np.random.Generator) -> np.ndarray:
 def pair_information(
     grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray, pairs: np.ndarray
 ) -> dict[str, float]:
-    """Return the mean information of pairs of maps.
-
-    Args:
-        grams: (maps, n, n).
-        input_gram: (n, n).
-        codes: (n,) int.
-        pairs: (p, 2) int.
+    """Return the mean information of pairs (p, 2) of maps, of Gram matrices (maps, n, n).
 
     Returns:
         `redundant` and `non-redundant`: (I_i + I_j - I_ij) / I_ij and (2 I_ij - I_i - I_j) / I_ij
@@ -272,8 +255,7 @@ def information(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return I(X;T_i) and I(T_i;Y) of each Gram matrix (m, n, n), in nats."""
     entropies = matrix_entropy(grams, ALPHA)
-    input_entropy = float(matrix_entropy(input_gram, ALPHA))
-    about_input = input_entropy + entropies - matrix_entropy(grams * input_gram, ALPHA)
+    about_input = _entropy(input_gram) + entropies - matrix_entropy(grams * input_gram, ALPHA)
     return about_input, label_information(grams, codes, entropies)
 
 
@@ -393,14 +375,11 @@ def by_filters(trainings: Trainings, layer: int) -> dict[int, list[Arrays]]:
 def train_and_measure(
     plan: NetworkPlan, data: tuple[Dataset, Dataset], size: RenyiSize, out: Path, progress: Progress
 ) -> Arrays:
-    """Train a network, keep it as a file, and measure it on the way.
+    """Train a network, keep it in the file `out`, and measure it on the way.
 
     Args:
         plan: the network and its training.
         data: images and labels to learn from, and those to measure and judge by.
-        size: of the study.
-        out: the model's file.
-        progress: called with the training's batches.
 
     Returns:
         `accuracy`, NaN if the training diverged; `steps` (t,), batches that were learned from;
@@ -468,8 +447,6 @@ def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, se
     Args:
         path: the trained model.
         data: images to choose maps by, and others to judge by.
-        size: of the study.
-        seed: of batches, permutations and random orders.
 
     Returns:
         `layer`, its name; `accuracy` of the whole network; of each kernel K `K objective` (maps,)
@@ -519,7 +496,7 @@ def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, se
         result[f"{kernel.name} objective"] = bits(objective)
         result[f"{kernel.name} p"] = chosen.p_values
         result[f"{kernel.name} gain"] = bits(chosen.scores[tried])
-    images, labels = data_train.images[:_CALIBRATION], labels_of(data_train)[:_CALIBRATION]
+    images, labels = data_train.images[:_CALIBRATION], data_train.required_labels()[:_CALIBRATION]
 
     def order(method: str, draw: int = 0) -> np.ndarray:
         return mi.select(network, images, labels, layer, method=method, seed=seed + draw).order

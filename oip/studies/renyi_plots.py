@@ -65,9 +65,7 @@ def draw_inequalities(
     folder.figure(
         f"dpi-{key}-{kernel.name}",
         drawing,
-        f"{key}: data processing inequalities, kernels of {kernel.label}; mean and standard "
-        f"deviation of the batches. Forward lines may not rise to the right, backward lines not to "
-        f"the left; the last layer's error with itself is no step. Dotted: log2 n. {setting}.",
+        folder.text("inequalities", key=key, kernel=kernel.label, setting=setting),
         numbers,
     )
 
@@ -91,7 +89,9 @@ def draw_planes(
     for row, (plan, arrays) in zip(panels, trainings.items(), strict=True):
         numbers[f"{plan.name} steps"] = arrays["steps"]
         for axes, kind in zip(row, ("", "plane "), strict=True):
-            x, y = (arrays[f"{kernel.name} {kind}{name}"].mean(axis=1) for name in _AXES)
+            x, y = (
+                arrays[f"{kernel.name} {kind}{name}"].mean(axis=1) for name in ("input", "label")
+            )
             for index, name in enumerate(arrays["names"]):
                 if np.isfinite(x[:, index]).all():
                     points = plane(axes, x[:, index], y[:, index], arrays["steps"], norm, index)
@@ -110,14 +110,16 @@ def draw_planes(
     folder.figure(
         f"planes-{key}-{kernel.name}",
         drawing,
-        f"{key}: information planes over training, kernels of {kernel.label}, means of the "
-        "batches. Modified: the mean over pairs of maps of 2 I_ij - I_i - I_j. Dotted: S(X), and "
-        f"S(Y), {label_entropy:.2f} bits. {other_filters(trainings)} {setting}.",
+        folder.text(
+            "planes",
+            key=key,
+            kernel=kernel.label,
+            label_entropy=label_entropy,
+            other_filters=other_filters(trainings),
+            setting=setting,
+        ),
         numbers,
     )
-
-
-_AXES = ("input", "label")
 
 
 def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, setting: str) -> None:
@@ -155,15 +157,8 @@ def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, set
         axes.set_xlabel(f"filters of the {ORDINALS[layer]} convolution")
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [str(count) for count in counts])
-    folder.figure(
-        f"mmi-{key}-{ORDINALS[layer]}",
-        drawing,
-        f"{key}: information of the {ORDINALS[layer]} convolution's maps together about the input, "
-        "and accuracy on test images (a point a training, with 95 % of the sampling of its test "
-        "images; the line their mean). Black: the entropy of the input, the ceiling. "
-        f"{setting}.",
-        numbers,
-    )
+    caption = folder.text("amounts", key=key, ordinal=ORDINALS[layer], setting=setting)
+    folder.figure(f"mmi-{key}-{ORDINALS[layer]}", drawing, caption, numbers)
 
 
 def draw_pairs(folder: Folder, key: str, trainings: Trainings, layer: int, setting: str) -> None:
@@ -186,51 +181,38 @@ def draw_pairs(folder: Folder, key: str, trainings: Trainings, layer: int, setti
             axes.set_title(f"{_TITLES[name]} ({kernel.name})")
             axes.set_ylabel("% of I(X; both)")
     legend_below(drawing, panels[0, 0], 6, "filters")
-    folder.figure(
-        f"pairs-{key}-{ORDINALS[layer]}",
-        drawing,
-        f"{key}: pairs of maps of the {ORDINALS[layer]} convolution, means over pairs, batches and "
-        f"trainings; top with {KERNELS[0].label}, bottom with {KERNELS[1].label}. {setting}.",
-        numbers,
-    )
+    kernels = {"first": KERNELS[0].label, "second": KERNELS[1].label}
+    caption = folder.text("pairs", key=key, ordinal=ORDINALS[layer], setting=setting, **kernels)
+    folder.figure(f"pairs-{key}-{ORDINALS[layer]}", drawing, caption, numbers)
 
 
 def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) -> None:
     """Draw the bottleneck's objective, conditional information, and accuracy without maps."""
-    drawing, panels = figure(7.0, 4.6, 2, 2)
-    longest = 1
-    for index, kernel in enumerate(KERNELS):
+    drawing, ((left, right), (tests, accuracies)) = figure(7.0, 4.6, 2, 2)
+    longest = max(len(selection[f"{kernel.name} p"]) for kernel in KERNELS)
+    for index, (kernel, axes) in enumerate(zip(KERNELS, (left, right), strict=True)):
         objective, p = selection[f"{kernel.name} objective"], selection[f"{kernel.name} p"]
-        axes = panels[0, index]
         axes.hist(objective, 24, color=PALETTE[0])
         axes.axvline(np.quantile(objective, 1 - LINE), color=PALETTE[1], ls="--")
         axes.set(xlabel="I(X;T) - 2 I(T;Y) (bits)", ylabel="" if index else "maps")
         axes.set_title(f"objective, {kernel.label}")
         style = {"mfc": "none", "ms": 4 + 3 * index, "ls": ("-", "--")[index]}
         style |= {"marker": marker(index), "color": color(index), "label": kernel.label}
-        panels[1, 0].plot(np.arange(1, len(p) + 1), p, **style)
-        longest = max(longest, len(p))
-    ceiling(panels[1, 0], 0.05, ":")
-    panels[1, 0].set_xticks(range(1, longest + 1, max(1, longest // 8)))
-    labels = {"xlabel": "maps chosen", "ylabel": "p-value of the next map"}
-    panels[1, 0].set(title="CMI-permutation", **labels)
-    panels[1, 0].legend(frameon=False)
-    axes = panels[1, 1]
+        tests.plot(np.arange(1, len(p) + 1), p, **style)
+    ceiling(tests, 0.05, ":")
+    tests.set_xticks(range(1, longest + 1, max(1, longest // 8)))
+    tests.set(xlabel="maps chosen", ylabel="p-value of the next map", title="CMI-permutation")
+    tests.legend(frameon=False)
+    shares = 100 * selection["shares"]
     for index, name in enumerate(selection["methods"]):
-        error_bars(axes, 100 * selection["shares"], 100 * selection["pruned"][index].T, index, name)
-    ceiling(axes, 100 * float(selection["accuracy"]), ":")
-    axes.set(xlabel="maps removed (%)", ylabel="accuracy (%)", title="without retraining")
-    axes.legend(frameon=False, fontsize=SMALL - 1)
-    folder.figure(
-        f"width-{key}",
-        drawing,
-        f"{key}: maps of the layer {printable(selection['layer'])}. Top: the bottleneck's "
-        f"objective of every map, low for maps to keep; {LINE:.0%} of them lie above the dashed "
-        "line. Bottom left: p-value of the map that adds most to those chosen before. Bottom "
-        "right: accuracy when maps with the worst score are removed; the bar at random is the "
-        f"deviation over draws, dotted the whole network. {setting}.",
-        selection,
-    )
+        error_bars(accuracies, shares, 100 * selection["pruned"][index].T, index, name)
+    ceiling(accuracies, 100 * float(selection["accuracy"]), ":")
+    labels = {"xlabel": "maps removed (%)", "ylabel": "accuracy (%)"}
+    accuracies.set(title="without retraining", **labels)
+    accuracies.legend(frameon=False, fontsize=SMALL - 1)
+    layer = printable(selection["layer"])
+    caption = folder.text("selection", key=key, layer=layer, line=LINE, setting=setting)
+    folder.figure(f"width-{key}", drawing, caption, selection)
 
 
 def _short(name: object) -> str:

@@ -1,4 +1,4 @@
-"""The parts that all studies share: settings, findings, and the folder of results.
+"""The parts that all studies share: settings, findings, cost, and the folder of results.
 
 A study is a module with
 
@@ -7,7 +7,8 @@ A study is a module with
 - `TAKES`, the settings of `OPTIONS` that it uses;
 - `run(folder, settings, progress)`, which computes parts, draws figures and adds findings.
 
-A study reports what it measured beside what its paper says; it never asserts the paper's finding.
+The texts of its findings are in findings.toml, those of its figures and notes in captions.toml. A
+study reports what it measured beside what its paper says; it never asserts the paper's finding.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
-import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import jinja2
 import numpy as np
@@ -31,8 +32,7 @@ import numpy as np
 from oip.core import files
 from oip.core.errors import DataError, RunError, expected
 from oip.core.progress import Progress
-from oip.mi.estimators.results import SATURATED
-from oip.studies.cost import Cost
+from oip.studies.findings import AGREEMENTS, Finding, plain_numbers, text_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +41,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 OPTIONS = ("data", "models", "iterations")
 """Settings that some studies use and others cannot."""
-Agreement = Literal["yes", "partly", "no", "not tested"]
-AGREEMENTS = ("yes", "partly", "no", "not tested")
 _DIGEST = "_digest"
 _PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
-_SPREADS = 2.0
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+Item = TypeVar("Item")
 
 
 class Study(Protocol):
@@ -124,204 +123,78 @@ class MissingData(DataError):
         self.needs, self.looked, self.provide = needs, looked, provide
 
 
-@dataclass(frozen=True)
-class Value:
-    """A measured number with its 95 % interval."""
+@dataclass
+class Cost:
+    """The sum over all calls that a study needed; an interrupted study needs several."""
 
-    name: str
-    """What was measured, such as "LeNet"."""
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    """Ends of the interval; NaN where there is none."""
-    form: str = ".2f"
-    remark: str = ""
-    """Such as "at the ceiling"."""
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+    """None where the system does not report it."""
+    calls: int = 0
 
-    @classmethod
-    def spread(
-        cls, name: str, value: float, spread: float, form: str = ".2f", remark: str = ""
-    ) -> Value:
-        """Return a value with an interval of two standard deviations to both sides."""
-        return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form, remark)
-
-    def named(self, name: str, scale: float = 1.0, form: str = "") -> Value:
-        """Return the value times `scale` under another name."""
-        value, low, high = (scale * number for number in (self.value, self.low, self.high))
-        return replace(self, name=name, value=value, low=low, high=high, form=form or self.form)
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Return the cost as JSON holds it, in whole milliseconds."""
+        return {**asdict(self), "seconds": round(self.seconds, 3)}
 
     def text(self) -> str:
-        """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
-        interval = ""
-        if math.isfinite(self.low) and math.isfinite(self.high):
-            interval = f"{self.low:{self.form}} to {self.high:{self.form}}"
-        inside = ", ".join(part for part in (interval, self.remark) if part)
-        return f"{self.name} {number_text(self.value, self.form)}" + (
-            f" ({inside})" if inside else ""
-        )
+        """Return the cost as text, such as "312 s, 1.4 GiB in 2 calls"."""
+        memory = "" if self.peak_bytes is None else f", {self.peak_bytes / 2**30:.1f} GiB"
+        calls = f" in {self.calls} calls" if self.calls > 1 else ""
+        return f"{self.seconds:.0f} s{memory}{calls}"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One row of a report's table: the paper's statement beside what was measured."""
-
-    paper: str
-    """The paper's statement, and on which data."""
-    verdict: Agreement = "not tested"
-    quantity: str = ""
-    """Name of the measured quantity, with its unit."""
-    values: Mapping[str, Sequence[Value]] | Sequence[Value] = ()
-    """Measured values; a mapping groups them, such as by width of the kernel."""
-    remark: str = ""
-    """What the values cannot say, in sentences."""
-    figure: str = ""
-    """Figure, table or section of the paper, such as "fig. 7"."""
-    reported: str = ""
-    """The paper's value, with its unit."""
-    n: str = ""
-    """Samples, kernels, seeds, trainings."""
-    settings: str = ""
-    """How it was measured and judged."""
-
-    @property
-    def groups(self) -> dict[str, list[Value]]:
-        """Group -> its values; the group's name is empty where there are no groups."""
-        groups = self.values if isinstance(self.values, Mapping) else {"": self.values}
-        return {group: list(values) for group, values in groups.items()}
-
-    @property
-    def ours(self) -> str:
-        """The measured values as text."""
-        texts = [
-            (f"{group}: " if group else "") + ", ".join(value.text() for value in values)
-            for group, values in self.groups.items()
-            if values
-        ]
-        measured = ": ".join(part for part in (self.quantity, "; ".join(texts)) if part)
-        sentences = [f"{measured}." if measured else "", self.remark]
-        return " ".join(sentence for sentence in sentences if sentence)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the row as JSON holds it."""
-        values = [
-            {
-                "group": group,
-                "name": value.name,
-                **{end: plain_numbers(getattr(value, end)) for end in ("value", "low", "high")},
-            }
-            for group, several in self.groups.items()
-            for value in several
-        ]
-        return {
-            "paper": self.paper,
-            "figure": self.figure,
-            "reported": self.reported,
-            "found": self.ours,
-            "values": values,
-            "agrees": self.verdict,
-            "sure": "; ".join(part for part in (self.n, self.settings) if part),
-            "n": self.n,
-            "settings": self.settings,
-        }
-
-
-def statement(
-    study: str, name: str, where: str = "", constants: Mapping[str, float | str] | None = None
-) -> Finding:
-    """Return a row of `findings.toml`: what a paper says, before anything was measured.
+@contextmanager
+def measured(path: Path) -> Iterator[Cost]:
+    """Add the cost of a block to that of earlier calls.
 
     Args:
-        study: its name.
-        name: of the row.
-        where: data or network that the row is about.
-        constants: values of the names in braces.
+        path: of the JSON file with the sum; written when the block ends, by an error too.
+
+    Yields:
+        The cost, complete once the block has ended.
     """
-    row = _statements()[study][name]
-    texts = {field: text.format(**(constants or {})) for field, text in row.items()}
-    prefix = f"{where}: " if where else ""
-    return replace(Finding(""), **{**texts, "paper": f"{prefix}{texts['paper']}"})
+    try:
+        record = files.read_json(path)
+        cost = Cost(float(record["seconds"]), record["peak_bytes"], int(record["calls"]))
+    except (RunError, KeyError, TypeError, ValueError):
+        cost = Cost()
+    with suppress(OSError):
+        _CLEAR.write_text("5")  # resets the peak that the system reports
+    began = time.monotonic()
+    try:
+        yield cost
+    finally:
+        peaks = [peak for peak in (cost.peak_bytes, peak_bytes()) if peak is not None]
+        cost.seconds += time.monotonic() - began
+        cost.peak_bytes = max(peaks, default=None)
+        cost.calls += 1
+        files.write_json(path, cost.to_dict())
 
 
-@cache
-def _statements() -> dict[str, dict[str, dict[str, str]]]:
-    return tomllib.loads((Path(__file__).parent / "findings.toml").read_text(encoding="utf-8"))
+def peak_bytes() -> int | None:
+    """Return the peak memory of this process; None where the system does not report it.
 
-
-def larger(first: float, second: float, spread: float) -> bool | None:
-    """Return whether `first` is the larger one.
-
-    None where the difference is within two spreads, or one of them is unknown.
+    Outside Linux the peak cannot be reset: there it is that of the whole process so far.
     """
-    difference = first - second
-    if not np.isfinite([difference, spread]).all() or abs(difference) <= _SPREADS * spread:
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    try:
+        import resource
+    except ImportError:  # Windows
         return None
-    return bool(difference > 0)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
 
 
-def above(value: Value, least: float = 0.0, nothing: float | None = None) -> bool | None:
-    """Return whether an effect is above `least` with its whole interval.
-
-    Args:
-        value: the effect with its interval.
-        least: what it must exceed.
-        nothing: an effect whose whole interval is below this is none; `least` if None.
-
-    Returns:
-        True, False, or None where the interval does not decide.
-    """
-    if value.low > least:
-        return True
-    return False if value.high < (least if nothing is None else nothing) else None
-
-
-def at_ceiling(value: float, ceiling: float) -> bool:
-    """Return whether an estimate is too near to its ceiling to be compared with others."""
-    return bool(value >= SATURATED * ceiling)
-
-
-def all_of(outcomes: Iterable[bool | None]) -> bool | None:
-    """Return the outcome of a finding in parts: True if all hold, False if one fails, else None."""
-    outcomes = list(outcomes)
-    if any(outcome is False for outcome in outcomes):
-        return False
-    return None if not outcomes or any(outcome is None for outcome in outcomes) else True
-
-
-def agreement(outcomes: Iterable[bool | None]) -> Agreement:
-    """Return the verdict over several outcomes: all for it, all against it, or else partly.
-
-    Args:
-        outcomes: True, False, or None where an outcome is undecided. "not tested" where all are.
-    """
-    outcomes = [None if outcome is None else bool(outcome) for outcome in outcomes]
-    if all(outcome is None for outcome in outcomes):
-        return "not tested"
-    if all(outcomes):
-        return "yes"
-    return "no" if all(outcome is False for outcome in outcomes) else "partly"
-
-
-def graded(share: float, yes: float, partly: float) -> Agreement:
-    """Return "yes" from the share `yes` on, "partly" from `partly` on, else "no"."""
-    return "yes" if share >= yes else "partly" if share >= partly else "no"
-
-
-def joined(verdicts: Sequence[Agreement]) -> Agreement:
-    """Return the verdict over several verdicts.
-
-    "partly" where those that decide differ, or say "yes" and some do not decide.
-    """
-    decided: list[Agreement] = [verdict for verdict in verdicts if verdict != "not tested"]
-    if not decided:
-        return "not tested"
-    if len(set(decided)) > 1 or (decided[0] == "yes" and len(decided) < len(verdicts)):
-        return "partly"
-    return decided[0]
-
-
-def number_text(value: float, form: str = ".2f") -> str:
-    """Return a number as text; "unknown" for what could not be computed."""
-    return format(value, form) if np.isfinite(value) else "unknown"
+def tracked(progress: Progress, label: str, items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items one by one, and report how many are done."""
+    items = list(items)
+    progress(label, 0, len(items))
+    for done, item in enumerate(items, 1):
+        yield item
+        progress(label, done, len(items))
 
 
 @dataclass(frozen=True)
@@ -377,13 +250,18 @@ class Folder:
             raise RunError(expected(f"'{self.path}'", this, _described(there), hint))
 
     def part(
-        self, name: str, compute: Callable[[], Mapping[str, ArrayLike]], of: str = ""
+        self,
+        name: str,
+        compute: Callable[..., Mapping[str, ArrayLike]],
+        *arguments: object,
+        of: str = "",
     ) -> dict[str, np.ndarray]:
         """Return arrays that are computed once; an interrupted study goes on with those on disk.
 
         Args:
             name: of the file, without its ending; may hold folders.
-            compute: makes the arrays, of numbers or text.
+            compute: makes the arrays, of numbers or text, from the arguments.
+            arguments: of `compute`.
             of: digest of the data and models that they are made from (`Images.digest`,
                 `files.sha256`); empty if of none.
 
@@ -404,7 +282,7 @@ class Folder:
                 arrays = {}
             if str(arrays.pop(_DIGEST, "")) == digest:
                 return arrays
-        arrays = {key: np.asarray(value) for key, value in compute().items()}
+        arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
         files.write_arrays(path, {**arrays, _DIGEST: np.array(digest)})
         return arrays
 
@@ -459,6 +337,10 @@ class Folder:
                 raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'"))
             cleaned = {name: clean(getattr(finding, name)) for name in texts}
             self.findings.append(replace(finding, **cleaned))
+
+    def text(self, name: str, /, **values: object) -> str:
+        """Return a text of `captions.toml`, with values for the names in braces."""
+        return text_file("captions")[self.study][name].format(**values)
 
     def note(self, text: str) -> None:
         """Add a paragraph to the report: a setting, a limit, something that was left out."""
@@ -527,26 +409,6 @@ def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str])
             empty = {"study": name, "title": name, "claims": [], "figures": [], "source": ""}
             studies.append({**empty, "failure": failures[name]})
     return _rendered(out / "index.html", "index.html", {"studies": studies})
-
-
-def plain_numbers(values: ArrayLike | str) -> object:
-    """Return numbers as JSON holds them: lists, None for what is not finite; text stays text.
-
-    Raises:
-        RunError: the values are of another kind.
-    """
-    if isinstance(values, str):
-        return values
-    array = np.asarray(values)
-    if array.dtype.kind in "biuUO":
-        return array.tolist()
-    if array.dtype.kind != "f":
-        raise RunError(expected("numbers of a figure", "numbers or text", f"dtype {array.dtype}"))
-    # The shortest text that gives the same number, so that single precision stays short.
-    exact = array if array.dtype == np.float64 else array.astype(str).astype(np.float64)
-    objects = np.array(exact, dtype=object)
-    objects[~np.isfinite(exact)] = None
-    return objects.tolist()
 
 
 def _key(settings: StudySettings) -> dict[str, object]:

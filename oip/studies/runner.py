@@ -11,7 +11,6 @@ from oip import studies
 from oip.core import files
 from oip.core.errors import DataError, OipError, SettingsError, expected
 from oip.core.progress import Progress
-from oip.studies.cost import measured
 from oip.studies.data import check_both_parts, is_known
 from oip.studies.report import (
     OPTIONS,
@@ -20,6 +19,7 @@ from oip.studies.report import (
     Study,
     StudySettings,
     base_name,
+    measured,
     slug,
     write_overview,
 )

@@ -17,9 +17,17 @@ from oip.core import files, seeds
 from oip.core.errors import RunError, SettingsError, expected
 from oip.core.progress import Progress
 from oip.core.warnings import import_quietly
-from oip.studies.curves import TOO_SHORT
 from oip.studies.data import Images, data_key
-from oip.studies.report import Finding, Folder, StudySettings, Value, agreement, statement
+from oip.studies.findings import (
+    TOO_SHORT,
+    Finding,
+    MeasuredValue,
+    Value,
+    agreement,
+    finding,
+    text_file,
+)
+from oip.studies.report import Folder, StudySettings
 
 if TYPE_CHECKING:
     import keras
@@ -134,28 +142,30 @@ def finding_by_width(
     measure: Callable[[Trainings, str], Outcome],
     trainings: Trainings,
     where: str = "",
-    late: bool = False,
-    constants: Mapping[str, float | str] | None = None,
+    /,
+    **constants: object,
 ) -> Finding:
     """Return a row of a report with the values of both widths of the kernel estimate.
 
-    Args:
-        study: its name.
-        measure: the values of one width, and what they decide; its name is that of the row.
-        trainings: name of the network -> its training.
-        where: data or network that the row is about.
-        late: it speaks of the late training: trainings under `TOO_SHORT` iterations test nothing.
-        constants: see `statement`.
+    `measure` returns the values of one width, and what they decide; its name is that of the row.
+    Trainings under `TOO_SHORT` iterations test nothing of a row about the late training.
     """
-    row = statement(study, measure.__name__, where, constants)
     results = {width: measure(trainings, width) for width in WIDTHS}
     values = {f"{width} width": several for width, (several, _) in results.items()}
     verdict = agreement(outcome for _, outcomes in results.values() for outcome in outcomes)
     iterations = max(training.iterations for training in trainings.values())
-    if late and iterations < TOO_SHORT:
+    is_late = text_file("findings")[study][measure.__name__].get("late", False)
+    if is_late and iterations < TOO_SHORT:
         verdict = "not tested"
+    row = finding(study, measure.__name__, verdict, values, where, **constants)
     n = f"{iterations:,} iterations, {RECORDED} images; {row.n}".removesuffix("; ")
-    return replace(row, verdict=verdict, values=values, n=n)
+    return replace(row, n=n)
+
+
+def sampling_error(training: RecordedTraining, tested: int) -> MeasuredValue:
+    """Return the accuracy with the standard error of so many test images."""
+    share = training.accuracy
+    return MeasuredValue(share, float(np.sqrt(share * (1 - share) / tested)))
 
 
 def recorded_at(iterations: int, regular: int = _REGULAR) -> list[int]:
@@ -188,14 +198,8 @@ def study_iterations(settings: StudySettings) -> int:
 
 def how_trained(settings: StudySettings) -> str:
     """Return the paragraph on the trainings in the reports of `kernels` and `plane`."""
-    return (
-        f"Adam at a constant rate of 0.001, batches of 64, {study_iterations(settings):,} "
-        f"iterations, one training a network (seed {settings.seed}): differences between networks "
-        f"are of these trainings. The paper shows 10,000 and 50,000 iterations; 50,000 go on from "
-        f"those that are there. DenseNet's first pooling keeps the size, so that a map of the "
-        f"first block has the 196 numbers that the paper gives; the second block is the first "
-        f"dense block with its transition (12 maps of 7 x 7)."
-    )
+    sizes = {"iterations": study_iterations(settings), "seed": settings.seed}
+    return text_file("captions")["trained"]["how"].format(**sizes)
 
 
 def study_training(

@@ -15,7 +15,7 @@ CODE = f"""
 import sys
 from pathlib import Path
 from oip.cli.main import run
-from oip.studies.cost import peak_bytes
+from oip.studies.report import peak_bytes
 status = run(["demo", *sys.argv[1:]])
 if not status:
     Path("{PEAK}").write_text(str(peak_bytes()))

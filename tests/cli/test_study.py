@@ -12,7 +12,8 @@ from oip import studies
 from oip.cli import study as study_command
 from oip.core import plots
 from oip.core.errors import SettingsError
-from oip.studies.report import Finding, MissingData
+from oip.studies.findings import Finding
+from oip.studies.report import MissingData
 
 
 @pytest.fixture

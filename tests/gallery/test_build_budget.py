@@ -16,7 +16,7 @@ MAPS = 400
 CODE = """
 import json, sys, time
 import gallery
-from oip.studies.cost import peak_bytes
+from oip.studies.report import peak_bytes
 before = time.process_time()
 gallery.build(sys.argv[1], progress=lambda *told: None)
 print(json.dumps([time.process_time() - before, peak_bytes() / 2**30]))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from oip.core import files
-from oip.studies import cost
-from oip.studies.cost import Cost, measured, peak_bytes
+from oip.studies import report
+from oip.studies.report import Cost, measured, peak_bytes
 
 
 def test_calls_add_up_and_one_that_fails_counts_too(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_damaged_or_unknown_costs_are_no_hindrance(
 ) -> None:
     path = tmp_path / "took.json"
     path.write_text("half")
-    monkeypatch.setattr(cost, "peak_bytes", lambda: None)
+    monkeypatch.setattr(report, "peak_bytes", lambda: None)
     with measured(path) as total:
         pass
     assert total.calls == 1

@@ -3,16 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oip.studies.curves import (
+from oip.studies.findings import (
     drift,
+    larger,
     late,
     peak,
     rises_all_along,
     second_half,
     trend,
-)
-from oip.studies.report import (
-    larger,
 )
 
 STEPS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, *range(500, 10_001, 500)])

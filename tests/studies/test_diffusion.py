@@ -20,6 +20,8 @@ from oip.studies.diffusion_training import (
     SmallNetwork,
     TrainingPlan,
     before_head,
+    contrast,
+    contrastive,
     correlation,
     corrupted,
     corrupted_information,
@@ -29,7 +31,6 @@ from oip.studies.diffusion_training import (
     trained_small_network,
 )
 from oip.studies.report import Folder, StudySettings
-from oip.studies.simclr import contrast, contrastive
 
 
 def test_corrupted_labels():

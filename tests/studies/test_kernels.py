@@ -11,10 +11,9 @@ import pytest
 from oip.core.progress import silent
 from oip.mi.ranking_result import spearman
 from oip.studies import kernels
-from oip.studies.curves import MeasuredValue
 from oip.studies.data import Images, load_images
-from oip.studies.kernels import add_gains_by_source, alike, one_a_class, with_spread
-from oip.studies.kernels_plots import draw_heat_maps
+from oip.studies.findings import MeasuredValue
+from oip.studies.kernels import add_gains_by_source, alike, draw_heat_maps, one_a_class, with_spread
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_study
 from oip.studies.trained import DENSENET, LENET, SHOWN, STRIDED, WIDTHS

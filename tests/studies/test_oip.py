@@ -7,8 +7,9 @@ import pytest
 from oip.core.errors import DataError
 from oip.core.progress import silent
 from oip.studies import oip, oip_plots
+from oip.studies.findings import AGREEMENTS, Value
 from oip.studies.oip_arms import QUICK, Starts, arms, measure_layer, noises
-from oip.studies.report import AGREEMENTS, Folder, StudySettings, Value
+from oip.studies.report import Folder, StudySettings
 
 TINY = replace(
     QUICK, nets=1, seeds=2, screened=16, starts=2, steps=6, maps=5, judged=40, images=400, epochs=1

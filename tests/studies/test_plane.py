@@ -87,7 +87,7 @@ def test_a_small_drop_or_one_of_a_single_record_is_not_significant(planted) -> N
     cases = ((spike - 0.1 * (spike > 1), "no"), (small, "no"), (large, "yes"), (still, "no"))
     for values, expected in cases:
         trainings = {"net": planted(RELU_MLP, 0, 0, values)}
-        row = finding_by_width("plane", plane.label_drops, trainings, constants={"by_line": ""})
+        row = finding_by_width("plane", plane.label_drops, trainings, by_line="")
         assert row.verdict == expected, values
 
 
@@ -133,7 +133,7 @@ def test_compression_is_a_rise_and_a_fall(planted) -> None:
     constants = {"by_line": "", "too_short": 5000}
     for expected, values in cases.items():
         trainings = {"net": planted(RELU_MLP, 0, 0, values)}
-        row = finding_by_width("plane", plane.fits_then_compresses, trainings, constants=constants)
+        row = finding_by_width("plane", plane.fits_then_compresses, trainings, **constants)
         assert row.verdict == expected
 
 

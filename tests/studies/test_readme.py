@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oip import studies
 from oip.cli.main import run
-from oip.studies.report import Finding
+from oip.studies.findings import Finding
 
 README = Path(__file__).resolve().parents[2] / "oip" / "studies" / "README.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,12 +9,9 @@ import pytest
 
 from oip.core import plots
 from oip.core.errors import RunError
-from oip.studies.curves import MeasuredValue
-from oip.studies.report import (
+from oip.studies.findings import (
     Finding,
-    Folder,
-    MissingData,
-    StudySettings,
+    MeasuredValue,
     Value,
     above,
     agreement,
@@ -25,8 +22,8 @@ from oip.studies.report import (
     larger,
     number_text,
     plain_numbers,
-    write_overview,
 )
+from oip.studies.report import Folder, MissingData, StudySettings, write_overview
 
 
 def counted(calls: list[int]):
@@ -64,7 +61,7 @@ def test_a_part_of_other_data_is_computed_again(tmp_path: Path) -> None:
     calls: list[int] = []
     folder = Folder(tmp_path, "rbig", StudySettings())
     for of in ("", "one", "one", "other", ""):
-        folder.part("part", counted(calls), of)
+        folder.part("part", counted(calls), of=of)
     assert len(calls) == 4
 
 

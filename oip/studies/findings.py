@@ -1,0 +1,363 @@
+"""Findings of a report: rows, verdicts, and curves over a training."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from oip.core.errors import RunError, expected
+from oip.mi.estimators.results import SATURATED
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Agreement = Literal["yes", "partly", "no", "not tested"]
+AGREEMENTS = ("yes", "partly", "no", "not tested")
+_SPREADS = 2.0
+TOO_SHORT = 5_000
+"""Iterations under which nothing is said about the late training."""
+RISING = 0.5
+"""Rank correlation with the iteration above which something rises."""
+LATE = 0.75
+"""Share of a training after which it is late."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A measured number with its 95 % interval."""
+
+    name: str
+    """What was measured, such as "LeNet"."""
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    """Ends of the interval; NaN where there is none."""
+    form: str = ".2f"
+    remark: str = ""
+    """Such as "at the ceiling"."""
+
+    @classmethod
+    def spread(
+        cls, name: str, value: float, spread: float, form: str = ".2f", remark: str = ""
+    ) -> Value:
+        """Return a value with an interval of two standard deviations to both sides."""
+        return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form, remark)
+
+    def named(self, name: str, scale: float = 1.0, form: str = "") -> Value:
+        """Return the value times `scale` under another name."""
+        value, low, high = (scale * number for number in (self.value, self.low, self.high))
+        return replace(self, name=name, value=value, low=low, high=high, form=form or self.form)
+
+    def text(self) -> str:
+        """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
+        interval = ""
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            interval = f"{self.low:{self.form}} to {self.high:{self.form}}"
+        inside = ", ".join(part for part in (interval, self.remark) if part)
+        return f"{self.name} {number_text(self.value, self.form)}" + (
+            f" ({inside})" if inside else ""
+        )
+
+
+def named_values(
+    names: Iterable[object], numbers: Iterable[float], form: str = ".2f"
+) -> list[Value]:
+    """Return numbers as values of these names."""
+    return [Value(str(name), value, form=form) for name, value in zip(names, numbers, strict=True)]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of a report's table: the paper's statement beside what was measured."""
+
+    paper: str
+    """The paper's statement, and on which data."""
+    verdict: Agreement = "not tested"
+    quantity: str = ""
+    """Name of the measured quantity, with its unit."""
+    values: Mapping[str, Sequence[Value]] | Sequence[Value] = ()
+    """Measured values; a mapping groups them, such as by width of the kernel."""
+    remark: str = ""
+    """What the values cannot say, in sentences."""
+    figure: str = ""
+    """Figure, table or section of the paper, such as "fig. 7"."""
+    reported: str = ""
+    """The paper's value, with its unit."""
+    n: str = ""
+    """Samples, kernels, seeds, trainings."""
+    settings: str = ""
+    """How it was measured and judged."""
+
+    @property
+    def groups(self) -> dict[str, list[Value]]:
+        """Group -> its values; the group's name is empty where there are no groups."""
+        groups = self.values if isinstance(self.values, Mapping) else {"": self.values}
+        return {group: list(values) for group, values in groups.items()}
+
+    @property
+    def ours(self) -> str:
+        """The measured values as text."""
+        texts = [
+            (f"{group}: " if group else "") + ", ".join(value.text() for value in values)
+            for group, values in self.groups.items()
+            if values
+        ]
+        measured = ": ".join(part for part in (self.quantity, "; ".join(texts)) if part)
+        sentences = [f"{measured}." if measured else "", self.remark]
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the row as JSON holds it."""
+        values = [
+            {
+                "group": group,
+                "name": value.name,
+                **{end: plain_numbers(getattr(value, end)) for end in ("value", "low", "high")},
+            }
+            for group, several in self.groups.items()
+            for value in several
+        ]
+        return {
+            "paper": self.paper,
+            "figure": self.figure,
+            "reported": self.reported,
+            "found": self.ours,
+            "values": values,
+            "agrees": self.verdict,
+            "sure": "; ".join(part for part in (self.n, self.settings) if part),
+            "n": self.n,
+            "settings": self.settings,
+        }
+
+
+def finding(
+    study: str,
+    name: str,
+    verdict: Agreement = "not tested",
+    values: Mapping[str, Sequence[Value]] | Sequence[Value] = (),
+    where: str = "",
+    /,
+    **constants: object,
+) -> Finding:
+    """Return a row of the report's table; its texts are a row of `findings.toml`.
+
+    Args:
+        study: its name.
+        name: of the row.
+        verdict, values: those of the finding.
+        where: data or network that the row is about, said before the paper's statement.
+        constants: values of the names in braces.
+    """
+    row = text_file("findings")[study][name]
+    texts = {field: text.format(**constants) for field, text in row.items() if field != "late"}
+    if where:
+        texts["paper"] = f"{where}: {texts['paper']}"
+    return replace(Finding("", verdict, values=values), **texts)
+
+
+@cache
+def text_file(name: str) -> dict[str, dict]:
+    """Return the texts of a TOML file of this folder, by study and name."""
+    path = Path(__file__).with_name(f"{name}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def larger(first: float, second: float, spread: float) -> bool | None:
+    """Return whether `first` is the larger one.
+
+    None where the difference is within two spreads, or one of them is unknown.
+    """
+    difference = first - second
+    if not np.isfinite([difference, spread]).all() or abs(difference) <= _SPREADS * spread:
+        return None
+    return bool(difference > 0)
+
+
+def above(value: Value, least: float = 0.0, nothing: float | None = None) -> bool | None:
+    """Return whether an effect is above `least` with its whole interval.
+
+    Args:
+        value: the effect with its interval.
+        least: what it must exceed.
+        nothing: an effect whose whole interval is below this is none; `least` if None.
+
+    Returns:
+        True, False, or None where the interval does not decide.
+    """
+    if value.low > least:
+        return True
+    return False if value.high < (least if nothing is None else nothing) else None
+
+
+def at_ceiling(value: float, ceiling: float) -> bool:
+    """Return whether an estimate is too near to its ceiling to be compared with others."""
+    return bool(value >= SATURATED * ceiling)
+
+
+def all_of(outcomes: Iterable[bool | None]) -> bool | None:
+    """Return the outcome of a finding in parts: True if all hold, False if one fails, else None."""
+    outcomes = list(outcomes)
+    if any(outcome is False for outcome in outcomes):
+        return False
+    return None if not outcomes or any(outcome is None for outcome in outcomes) else True
+
+
+def agreement(outcomes: Iterable[bool | None]) -> Agreement:
+    """Return the verdict over several outcomes: all for it, all against it, or else partly.
+
+    Args:
+        outcomes: True, False, or None where an outcome is undecided. "not tested" where all are.
+    """
+    outcomes = [None if outcome is None else bool(outcome) for outcome in outcomes]
+    if all(outcome is None for outcome in outcomes):
+        return "not tested"
+    if all(outcomes):
+        return "yes"
+    return "no" if all(outcome is False for outcome in outcomes) else "partly"
+
+
+def graded(share: float, yes: float, partly: float) -> Agreement:
+    """Return "yes" from the share `yes` on, "partly" from `partly` on, else "no"."""
+    return "yes" if share >= yes else "partly" if share >= partly else "no"
+
+
+def joined(verdicts: Sequence[Agreement]) -> Agreement:
+    """Return the verdict over several verdicts.
+
+    "partly" where those that decide differ, or say "yes" and some do not decide.
+    """
+    decided: list[Agreement] = [verdict for verdict in verdicts if verdict != "not tested"]
+    if not decided:
+        return "not tested"
+    if len(set(decided)) > 1 or (decided[0] == "yes" and len(decided) < len(verdicts)):
+        return "partly"
+    return decided[0]
+
+
+def number_text(value: float, form: str = ".2f") -> str:
+    """Return a number as text; "unknown" for what could not be computed."""
+    return format(value, form) if np.isfinite(value) else "unknown"
+
+
+def plain_numbers(values: ArrayLike | str) -> object:
+    """Return numbers as JSON holds them: lists, None for what is not finite; text stays text.
+
+    Raises:
+        RunError: the values are of another kind.
+    """
+    if isinstance(values, str):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind in "biuUO":
+        return array.tolist()
+    if array.dtype.kind != "f":
+        raise RunError(expected("numbers of a figure", "numbers or text", f"dtype {array.dtype}"))
+    # The shortest text that gives the same number, so that single precision stays short.
+    exact = array if array.dtype == np.float64 else array.astype(str).astype(np.float64)
+    objects = np.array(exact, dtype=object)
+    objects[~np.isfinite(exact)] = None
+    return objects.tolist()
+
+
+class MeasuredValue(NamedTuple):
+    """A number and its standard deviation."""
+
+    value: float
+    spread: float
+
+    def above(self, least: float | MeasuredValue = 0.0) -> bool | None:
+        """Return whether it is above a number or another estimate, see `larger`."""
+        if isinstance(least, MeasuredValue):
+            return larger(self.value, least.value, float(np.hypot(self.spread, least.spread)))
+        return larger(self.value, least, self.spread)
+
+    def named(self, name: str, form: str = ".2f", remark: str = "") -> Value:
+        """Return it as a value of a finding, with an interval of two spreads."""
+        return Value.spread(name, self.value, self.spread, form, remark)
+
+
+def late(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+    """Return mean and standard deviation over the last quarter of a training.
+
+    Args:
+        values: (t,), one a record.
+        steps: (t,) rising iterations of the records; of one record alone the deviation is 0.
+    """
+    last = np.asarray(values, float)[steps >= LATE * steps[-1]]
+    return MeasuredValue(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
+
+
+def settled(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+    """Return the mean of the last quarter, and the spread about a line through it.
+
+    What still rises there is no noise, and must not hide that nothing fell.
+    """
+    last = steps >= LATE * steps[-1]
+    return MeasuredValue(
+        late(values, steps).value, drift(np.asarray(values)[last], steps[last]).spread
+    )
+
+
+def trend(values: np.ndarray) -> float:
+    """Return Spearman's correlation with the order of the records."""
+    from oip.mi.ranking_result import spearman
+
+    return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
+
+
+def drift(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+    """Return the rise of a straight line through some records, and their deviation about it.
+
+    Args:
+        values: (t,), one a record.
+        steps: (t,) rising iterations of the records.
+
+    Returns:
+        Rise from the first to the last record, and the standard deviation; NaN of fewer than three
+        records.
+    """
+    if len(values) < 3:
+        return MeasuredValue(math.nan, math.nan)
+    times = (steps - steps[0]) / (steps[-1] - steps[0])
+    slope, start = np.polyfit(times, np.asarray(values, float), 1)
+    about = np.asarray(values, float) - (start + slope * times)
+    return MeasuredValue(float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2))))
+
+
+def second_half(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+    """Return the `drift` of the records from the middle of a training on."""
+    some = steps >= steps[-1] / 2
+    return drift(np.asarray(values)[some], steps[some])
+
+
+def rises_all_along(
+    values: np.ndarray, steps: np.ndarray, ceiling: float
+) -> tuple[bool | None, bool | None]:
+    """Return whether something rises in order with the iterations, and in the second half too.
+
+    Records are denser at first, so that an order over all of them could be that of the start alone.
+    None where a rise is within its spread, and for both where the end is at the ceiling.
+    """
+    if at_ceiling(values[-1], ceiling):
+        return None, None
+    whole = all_of([late(values, steps).above(values[0]), larger(trend(values), RISING, 0.0)])
+    return whole, second_half(values, steps).above()
+
+
+def peak(values: np.ndarray) -> tuple[float, int]:
+    """Return the highest mean of three records in a row, and the index of the middle one.
+
+    The highest single record of a noisy curve lies above its end by chance alone.
+    """
+    if len(values) < 3:
+        return math.nan, 0
+    means = np.convolve(np.asarray(values, float), np.full(3, 1 / 3), "valid")
+    index = int(np.argmax(means))
+    return float(means[index]), index + 1
