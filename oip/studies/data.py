@@ -152,16 +152,11 @@ def data_key(data: Dataset) -> str:
 
 
 def limited(data: Dataset, count: int | None) -> Dataset:
-    """Return so many images of a data set, in the shares of its classes.
+    """Return at most so many images of a data set, in the shares of its classes.
 
-    Args:
-        data: the images.
-        count: images at the most; all of them if None.
-
-    Returns:
-        The first images, in their order, where that is random. Otherwise, as of class folders,
-        whose images come class by class, or of images without labels, a draw with a fixed seed of
-        which any number of first images has the classes' shares.
+    The first images, in their order, where that is random. Otherwise, as of class folders, whose
+    images come class by class, or of images without labels, a draw with a fixed seed of which any
+    number of first images has the classes' shares.
     """
     from oip.models.datasets import chosen
 
@@ -193,13 +188,9 @@ def in_random_order(labels: np.ndarray | None, count: int) -> bool:
 
 
 def fair_order(labels: np.ndarray | None, count: int) -> np.ndarray:
-    """Return an order of all images whose first ones, however many, have the classes' shares.
+    """Return an order (count,) of images whose first ones, however many, have the classes' shares.
 
-    Images are shuffled with a fixed seed, and sorted by their rank within their class as a share of
-    it.
-
-    Returns:
-        (count,) indices.
+    Images are shuffled with a fixed seed, and sorted by their rank in their class as a share of it.
     """
     order = seeds.generator(0, "study subset").permutation(count)
     if labels is None:

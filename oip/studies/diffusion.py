@@ -14,40 +14,21 @@ import numpy as np
 
 from oip.core.errors import OipError
 from oip.core.files import sha256
+from oip.core.plots import figure
 from oip.core.progress import Progress
-from oip.studies import diffusion_plots
+from oip.studies import diffusion_toy as toy
+from oip.studies import diffusion_training as training
+from oip.studies import panels
 from oip.studies.callbacks import Arrays, complete
 from oip.studies.data import DIGITS, Images, data_key, every_source, limited, study_data
-from oip.studies.diffusion_toy import (
-    NAME,
-    BlobSize,
-    ToySize,
-    blob_findings,
-    blob_information,
-    rising,
-    toy_findings,
-    toy_information,
-)
-from oip.studies.diffusion_training import (
-    METHODS,
-    SCALES,
-    Correlation,
-    SmallNetwork,
-    TrainingPlan,
-    correlation,
-    file_network,
-    measured_images,
-    measured_training,
-    model_files,
-    trained_small_network,
-)
 from oip.studies.findings import Finding, Value, agreement, finding, named_values
 from oip.studies.report import Folder, MissingData, StudySettings, base_name, slug, tracked
 
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
 
-__all__ = ["MINUTES", "NAME", "PAPER_DATA", "SOURCE", "TAKES", "TITLE", "run"]
+
+NAME = toy.NAME
 TITLE = "Diffusion spectral entropy and information: toys, trainings, starts, networks"
 SOURCE = (
     "D. Liao, C. Liu, B. W. Christensen, A. Tong, G. Huguet, G. Wolf, M. Nickel, I. Adelstein, S. "
@@ -79,8 +60,8 @@ _SMALL_IMAGE = (32, 32)
 class DiffusionSize:
     """Numbers of images, trainings and measurements of the study."""
 
-    toys: ToySize
-    blobs: BlobSize
+    toys: toy.ToySize
+    blobs: toy.BlobSize
     images: int | None
     """Of a training; all if None."""
     tested: int | None
@@ -95,15 +76,15 @@ class DiffusionSize:
     """Of the first kernels, where starts are compared."""
     start_recipe: str
     start_epochs: int
-    networks: tuple[SmallNetwork, ...]
+    networks: tuple[training.SmallNetwork, ...]
     """Those of which quantities and accuracy are correlated."""
 
 
 _ELEVEN, _SIX = (tuple(np.linspace(0, 1, n).round(1).tolist()) for n in (11, 6))
 _POWERS = tuple(2**power for power in range(11))
 QUICK = DiffusionSize(
-    ToySize(500, (50, 100, 200), _SIX, _POWERS[::2], (0.0, 0.25, 0.5, 0.75, 1.0), runs=3),
-    BlobSize(500, (0.0, 0.5, 1.0), (2, 10, 50, 250, 1000), runs=2, steps=400, timings=2),
+    toy.ToySize(500, (50, 100, 200), _SIX, _POWERS[::2], (0.0, 0.25, 0.5, 0.75, 1.0), runs=3),
+    toy.BlobSize(500, (0.0, 0.5, 1.0), (2, 10, 50, 250, 1000), runs=2, steps=400, timings=2),
     images=4_000,
     tested=1_000,
     measured=400,
@@ -115,7 +96,7 @@ QUICK = DiffusionSize(
     start_recipe="lenet5",
     start_epochs=3,
     networks=tuple(
-        SmallNetwork(recipe, images, epochs, seed)
+        training.SmallNetwork(recipe, images, epochs, seed)
         for recipe in ("lenet5", "conv-stack", "relu-mlp")
         for images, epochs, seed in ((200, 1, 0), (500, 2, 1), (1000, 2, 2), (2000, 2, 3))
     ),
@@ -123,8 +104,8 @@ QUICK = DiffusionSize(
 _DIMENSIONS = (2, 5, 10, 20, 50, 100, 250, 500, 1000, 2000)
 _RECIPES = ("lenet5", "conv-stack", "relu-mlp", "lenet", "resnet-small", "densenet")
 FULL = DiffusionSize(
-    ToySize(500, (50, 100, 200, 500), _ELEVEN, _POWERS, _ELEVEN, runs=5),
-    BlobSize(1_000, _SIX, _DIMENSIONS, runs=5, steps=1_500, timings=3),
+    toy.ToySize(500, (50, 100, 200, 500), _ELEVEN, _POWERS, _ELEVEN, runs=5),
+    toy.BlobSize(1_000, _SIX, _DIMENSIONS, runs=5, steps=1_500, timings=3),
     images=None,
     tested=None,
     measured=1_000,
@@ -136,7 +117,7 @@ FULL = DiffusionSize(
     start_recipe="resnet-small",
     start_epochs=10,
     networks=tuple(
-        SmallNetwork(*numbers)
+        training.SmallNetwork(*numbers)
         for numbers in itertools.product(_RECIPES, (200, 1_000, 5_000, 20_000), (1, 5), range(3))
     ),
 )
@@ -156,7 +137,7 @@ def run(
         SettingsError: `models` names fewer than three files.
     """
     size = size or (QUICK if settings.quick else FULL)
-    paths = model_files(settings.models) if settings.models else []
+    paths = training.model_files(settings.models) if settings.models else []
     run_toys(folder, settings.seed, size, progress)
     if paths:
         compare_files(folder, settings, size.measured, paths, progress)
@@ -175,12 +156,12 @@ def run(
 
 def run_toys(folder: Folder, seed: int, size: DiffusionSize, progress: Progress) -> None:
     """Measure toys and blobs, draw their figures and add their findings."""
-    arrays = toy_information(size.toys, seed, progress, folder)
-    diffusion_plots.draw_toys(folder, arrays, size.toys)
-    folder.add(*toy_findings(arrays, size.toys))
-    arrays = blob_information(size.blobs, seed, progress, folder)
-    diffusion_plots.draw_blobs(folder, arrays, size.blobs)
-    folder.add(*blob_findings(arrays, size.blobs))
+    arrays = toy.toy_information(size.toys, seed, progress, folder)
+    toy.draw_toys(folder, arrays, size.toys)
+    folder.add(*toy.toy_findings(arrays, size.toys))
+    arrays = toy.blob_information(size.blobs, seed, progress, folder)
+    toy.draw_blobs(folder, arrays, size.blobs)
+    folder.add(*toy.blob_findings(arrays, size.blobs))
     folder.note(folder.text("methods"))
 
 
@@ -199,12 +180,12 @@ class _Trainer:
         key, size = self._images.name, self._size
         for recipe in size.recipes:
             trainings = {}
-            for method in METHODS:
+            for method in training.METHODS:
                 epochs = size.epochs * (_LONGER if method == "random labels" else 1)
                 trainings[method] = self._seeds(recipe, method, epochs)
             setting = f"{recipe} on {key}, {len(self._data[0])} images, {size.measured} test images"
             name, setting = f"{key}-{recipe}", f"{setting} measured"
-            diffusion_plots.draw_trainings(self._folder, name, trainings, setting)
+            draw_trainings(self._folder, name, trainings, setting)
             self._folder.add(*training_findings(key, f"{recipe}, {key}", trainings))
 
     def run_starts(self) -> None:
@@ -215,19 +196,19 @@ class _Trainer:
             for deviation in size.deviations
         }
         setting = f"{recipe} on {key}, {len(self._data[0])} images, {size.seeds} seeds"
-        diffusion_plots.draw_starts(self._folder, key, trainings, setting)
+        draw_starts(self._folder, key, trainings, setting)
         self._folder.add(*start_findings(f"{recipe}, {key}", trainings))
 
     def run_small_networks(self) -> None:
         """Compare networks of different kinds and numbers of images (figure 10)."""
         key, digest = self._images.name, self._images.digest
-        batch = measured_images(self._data[1], self._size.measured, self._seed)
+        batch = training.measured_images(self._data[1], self._size.measured, self._seed)
         arrays = {}
         for network in tracked(self._progress, "networks", self._size.networks):
             arguments = network, self._data, batch, self._seed
             name = f"networks/{network.name}"
             arrays[network.name] = self._folder.part(
-                name, trained_small_network, *arguments, of=digest
+                name, training.trained_small_network, *arguments, of=digest
             )
         self._folder.note(self._folder.text("small_networks", count=len(arrays), key=key))
         setting = f"{len(arrays)} small networks trained here on {key}"
@@ -239,12 +220,14 @@ class _Trainer:
         """Return the measured trainings of each seed; each is a part of the folder."""
         trainings, size = [], self._size
         for number in range(size.seeds):
-            plan = TrainingPlan(
+            plan = training.TrainingPlan(
                 self._images.name, recipe, method, self._seed + number, epochs, deviation
             )
             arguments = plan, self._data, size.measured, size.records, self._progress
             name, digest = f"trainings/{plan.name}", self._images.digest
-            trainings.append(self._folder.part(name, measured_training, *arguments, of=digest))
+            trainings.append(
+                self._folder.part(name, training.measured_training, *arguments, of=digest)
+            )
         return trainings
 
 
@@ -285,7 +268,9 @@ def _compare_on(
         own = sha256(path)
         name, of = f"models/{slug(key)}-{own[:12]}", f"{data_digest} {own} {_sidecar_digest(path)}"
         try:
-            arrays = folder.part(name, file_network, path, load, count, settings.seed, of=of)
+            arrays = folder.part(
+                name, training.file_network, path, load, count, settings.seed, of=of
+            )
         except MissingData:
             raise
         except OipError as error:
@@ -307,7 +292,7 @@ def _compare_on(
 def _report_networks(
     folder: Folder, name: str, networks: dict[str, Arrays], setting: str, seed: int
 ) -> None:
-    diffusion_plots.draw_networks(folder, name, networks, setting, seed)
+    draw_networks(folder, name, networks, setting, seed)
     folder.add(*network_findings(networks, setting, seed))
 
 
@@ -331,7 +316,7 @@ def _changes(
     """Return changes over training as values by scale, and whether they are rises, by method."""
     values: dict[str, list[Value]] = {}
     outcomes: dict[str, list[bool | None]] = {method: [] for method in trainings}
-    for scale in SCALES:
+    for scale in training.SCALES:
         values[scale.name] = []
         for method, several in trainings.items():
             rows = [arrays[f"{scale.name} {quantity}"] for arrays in several]
@@ -392,7 +377,7 @@ def _input_statement(
     return "I(Z;X) soon peaks and then falls on CIFAR-10 and STL-10", [
         peaked(np.array([arrays[f"{scale.name} input"] for arrays in complete(trainings[method])]))
         for method in rises
-        for scale in SCALES
+        for scale in training.SCALES
     ]
 
 
@@ -410,7 +395,7 @@ def peaked(rows: np.ndarray) -> bool | None:
 def _peaks(several: list[Arrays]) -> str:
     """Return a sentence on the largest value of the supervised curve of I(Z;X)."""
     whole, parts = complete(several), []
-    for scale in SCALES:
+    for scale in training.SCALES:
         mean = np.mean([arrays[f"{scale.name} input"] for arrays in whole], axis=0)
         top = int(np.argmax(mean))
         gap = f"{mean[top] - mean[-1]:.2f} bits above the end"
@@ -425,15 +410,15 @@ def start_findings(where: str, trainings: Mapping[float, list[Arrays]]) -> list[
         return np.array([np.mean([statistic(row) for row in rows]) for rows in trainings.values()])
 
     names = [f"deviation {deviation:g}" for deviation in trainings]
-    keys = {scale.name: f"{scale.name} entropy" for scale in SCALES}
+    keys = {scale.name: f"{scale.name} entropy" for scale in training.SCALES}
     entropy = {name: means(lambda row, key=key: row[key][0]) for name, key in keys.items()}
     speed, end = means(mean_accuracy), means(lambda row: row["accuracy"][-1])
-    ranks = [_spearman(-entropy[SCALES[0].name], scores) for scores in (speed, end)]
+    ranks = [_spearman(-entropy[training.SCALES[0].name], scores) for scores in (speed, end)]
     verdict = "yes" if min(ranks) > 0.8 else "partly" if max(ranks) > 0.3 else "no"
     scores = {"mean over the training": speed, "at the end": end}
     constants = {"where_trained": where, "count": len(trainings)}
     constants["seeds"] = len(next(iter(trainings.values())))
-    rises = agreement(rising(row) for row in entropy.values())
+    rises = agreement(toy.rising(row) for row in entropy.values())
     entropies = {name: named_values(names, row) for name, row in entropy.items()}
     shares = {name: named_values(names, 100 * row, ".1f") for name, row in scores.items()}
     shares["rank correlation"] = named_values(scores, ranks, "+.2f")
@@ -453,13 +438,13 @@ def network_findings(networks: Mapping[str, Arrays], n: str, seed: int) -> list[
     """Return the findings on the correlation of quantities with accuracy over networks."""
     scores = np.array([float(arrays["accuracy"]) for arrays in networks.values()])
 
-    def correlations(quantity: str) -> dict[str, Correlation]:
-        names = {scale.name: f"{scale.name} {quantity}" for scale in SCALES}
+    def correlations(quantity: str) -> dict[str, training.Correlation]:
+        names = {scale.name: f"{scale.name} {quantity}" for scale in training.SCALES}
         rows = {
             scale: np.array([float(arrays[name]) for arrays in networks.values()])
             for scale, name in names.items()
         }
-        return {scale: correlation(values, scores, seed) for scale, values in rows.items()}
+        return {scale: training.correlation(values, scores, seed) for scale, values in rows.items()}
 
     label = correlations("label")
     strong = [row.spearman > 0.5 and row.spearman_p < 0.001 for row in label.values()]
@@ -474,7 +459,7 @@ def network_findings(networks: Mapping[str, Arrays], n: str, seed: int) -> list[
 def _network_finding(
     name: str,
     outcomes: list[bool],
-    correlations: Mapping[str, Correlation],
+    correlations: Mapping[str, training.Correlation],
     n: str,
     symbol: str = "",
 ) -> Finding:
@@ -492,3 +477,84 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
     from oip.mi.ranking_result import spearman
 
     return float(spearman(first, second))
+
+
+def draw_trainings(
+    folder: Folder, key: str, trainings: Mapping[str, list[Arrays]], setting: str
+) -> None:
+    """Draw S(Z), I(Z;Y), I(Z;X) over training, by method (figures 6 to 8)."""
+    drawing, grid = figure(7.0, 4.4, len(training.SCALES), len(training.QUANTITIES), sharex=True)
+    numbers = {}
+    for row, scale in zip(grid, training.SCALES, strict=True):
+        for axes, (quantity, symbol) in zip(row, training.QUANTITIES.items(), strict=True):
+            for index, (method, several) in enumerate(trainings.items()):
+                whole = complete(several)
+                steps = whole[0]["steps"]
+                values = np.array([arrays[f"{scale.name} {quantity}"] for arrays in whole])
+                panels.runs(axes, steps, values, index, method)
+                numbers[f"{method} {scale.name} {quantity}"] = values
+                numbers[f"{method} steps"] = steps
+            panels.step_axis(axes, "iterations" if row is grid[-1] else "")
+            axes.set_title(f"{symbol}, {scale.name}")
+        row[0].set_ylabel("bits")
+    panels.legend_below(drawing, grid[0, 0], 3)
+    top, bottom = (scale.label for scale in training.SCALES)
+    count = len(next(iter(trainings.values())))
+    caption = folder.text("trainings", setting=setting, seeds=count, top=top, bottom=bottom)
+    folder.figure(f"trainings-{key}", drawing, caption, numbers)
+
+
+def draw_starts(
+    folder: Folder, key: str, trainings: Mapping[float, list[Arrays]], setting: str
+) -> None:
+    """Draw entropy at the start over the kernels' deviation, and accuracy (figure 9)."""
+    drawing, grid = figure(6.6, 2.6, 1, 2)
+    deviations = np.array(list(trainings))
+    numbers = {"deviations": deviations}
+    before, after = grid[0]
+    for index, scale in enumerate(training.SCALES):
+        name = f"{scale.name} entropy"
+        values = np.array([[row[name][0] for row in rows] for rows in trainings.values()]).T
+        panels.runs(before, deviations, values, index, scale.label)
+        numbers[f"{name} at the start"] = values
+    before.set(xscale="log", xlabel="deviation of the kernels", ylabel="S(Z) (bits)")
+    before.set_title("before training")
+    before.legend(frameon=False, loc="upper left", fontsize=6, bbox_to_anchor=(0.0, 0.86))
+    colors = panels.sequence_colors(len(deviations))
+    for (deviation, several), shade in zip(trainings.items(), colors, strict=True):
+        whole = complete(several)
+        values = 100 * np.array([arrays["accuracy"] for arrays in whole])
+        steps = whole[0]["steps"]
+        after.plot(steps, values.mean(axis=0), marker="o", color=shade, label=f"{deviation:g}")
+        numbers |= {f"accuracy (%) {deviation:g}": values, f"steps {deviation:g}": steps}
+    panels.step_axis(after, "iterations")
+    after.set_ylabel("accuracy (%)")
+    after.legend(frameon=False, title="deviation", title_fontsize=7)
+    folder.figure(f"starts-{key}", drawing, folder.text("starts", setting=setting), numbers)
+
+
+def draw_networks(
+    folder: Folder, name: str, networks: Mapping[str, Arrays], setting: str, seed: int
+) -> None:
+    """Draw each quantity beside the accuracy, a point a network (figure 10)."""
+    drawing, grid = figure(7.0, 4.4, len(training.SCALES), len(training.QUANTITIES))
+    accuracy = np.array([float(arrays["accuracy"]) for arrays in networks.values()])
+    sizes = np.array([float(arrays["size"]) for arrays in networks.values()])
+    numbers = {"networks": np.array(list(networks)), "accuracy": accuracy}
+    area = 6 + 30 * np.sqrt(sizes / sizes.max())
+    for row, scale in zip(grid, training.SCALES, strict=True):
+        for axes, (quantity, symbol) in zip(row, training.QUANTITIES.items(), strict=True):
+            key = f"{scale.name} {quantity}"
+            values = np.array([float(arrays[key]) for arrays in networks.values()])
+            correlated = training.correlation(values, accuracy, seed)
+            axes.scatter(
+                values, 100 * accuracy, s=area, color=panels.color(0), alpha=0.7, linewidths=0
+            )
+            axes.set_title(f"r {correlated.pearson:.2f}, rank {correlated.spearman:.2f}")
+            axes.set_xlabel(f"{symbol} (bits), {scale.name}")
+            numbers |= {
+                key: values,
+                f"{key} correlations": np.array(list(vars(correlated).values())),
+            }
+        row[0].set_ylabel("accuracy (%)")
+    folder.figure(name, drawing, folder.text("networks", setting=setting), numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import seeds
+from oip.core.plots import figure
 from oip.core.progress import Progress
 from oip.core.units import bits
+from oip.studies import panels
 from oip.studies.callbacks import Arrays
-from oip.studies.diffusion_training import SCALES, class_information, corrupted
+from oip.studies.diffusion_training import (
+    SCALES,
+    class_information,
+    corrupted,
+    corrupted_information,
+)
 from oip.studies.findings import Finding, Value, agreement, finding, named_values
 from oip.studies.report import Folder, tracked
 
@@ -44,6 +52,7 @@ _BLIND = 0.2
 """Share of the clean value from which information of random labels is that of a ceiling."""
 _SPREAD = 3.0
 """Deviation of the centers in every coordinate, that of a blob being 1."""
+_NAMES = {**{scale.name: scale.label for scale in SCALES}, "binned": "classic, binned"}
 Judged = tuple[list[bool], dict[str, list[Value]] | list[Value]]
 """Outcomes of a finding, and its values."""
 
@@ -195,11 +204,12 @@ def blob_information(size: BlobSize, seed: int, progress: Progress, folder: Fold
             [[parts[run, row, panel][name] for row in rows] for run in range(size.runs)]
         )
 
-    panels = CORRUPTED_DIMENSIONS
     arrays = {
         "methods": np.array(list(estimators)),
-        "corruption": np.stack([stacked(d, "value") for d in panels], axis=1),
-        "corruption truth": np.stack([stacked(d, "truth")[:, 0] for d in panels], axis=1),
+        "corruption": np.stack([stacked(d, "value") for d in CORRUPTED_DIMENSIONS], axis=1),
+        "corruption truth": np.stack(
+            [stacked(d, "truth")[:, 0] for d in CORRUPTED_DIMENSIONS], axis=1
+        ),
         "seconds": np.min([stacked(kind, "seconds").min(axis=0) for kind in CENTERS], axis=0),
     }
     for kind in CENTERS:
@@ -357,17 +367,17 @@ def corruption_finding(names: list[str], values: np.ndarray, size: BlobSize) -> 
     """Return whether information (panels, methods, corruptions) vanishes with corrupted labels."""
     clean = np.maximum(values[..., 0], 1e-12)
     near = (np.abs(values[..., -1]) < _GONE * clean).all(axis=0)
-    rows = {
+    ends = {
         name: [
             value
-            for d, row in zip(CORRUPTED_DIMENSIONS, panels, strict=True)
+            for d, row in zip(CORRUPTED_DIMENSIONS, rows, strict=True)
             for value in _ends(f"{d} dimensions", row)
         ]
-        for name, panels in zip(names, values.swapaxes(0, 1), strict=True)
+        for name, rows in zip(names, values.swapaxes(0, 1), strict=True)
     }
     verdict = agreement(np.atleast_1d(near).tolist())
     constants = {"runs": size.runs, "samples": size.samples, "gone": _GONE}
-    return finding(NAME, "corruption", verdict, rows, **constants)
+    return finding(NAME, "corruption", verdict, ends, **constants)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:
@@ -403,3 +413,74 @@ def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Find
     }
     constants = {"least": size.dimensions[0], "most": size.dimensions[-1]}
     return finding(NAME, "run_time", agreement([*least, *slow]), values, **constants)
+
+
+def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
+    """Draw entropy over the identity's weight and dimension; information over corruption."""
+    drawing, grid = figure(7.0, 4.6, 2, 3)
+    axes = grid[0, 0]
+    for index, n in enumerate(size.sizes):
+        panels.runs(axes, size.weights, arrays["identity"][:, index], index, f"n = {n}")
+        axes.axhline(math.log2(n), color=panels.color(index), ls=":", lw=0.8)
+    axes.set(xlabel="weight of the identity", ylabel="entropy (bits)", title="matrices")
+    axes.legend(frameon=False, loc="lower right", fontsize=6)
+    for axes, kind in zip(grid[0, 1:], MANIFOLDS, strict=True):
+        for index, (name, label) in enumerate(_NAMES.items()):
+            panels.runs(axes, size.dimensions, arrays[f"{kind} {name}"], index, label)
+        panels.ceiling(axes, math.log2(size.samples), ":")
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="intrinsic dimension", ylabel="entropy (bits)", title=f"{kind} in 2,048")
+    for row, (axes, branches) in enumerate(zip(grid[1], BRANCHES, strict=True)):
+        for index, (name, label) in enumerate(_NAMES.items()):
+            panels.runs(axes, size.corruptions, arrays[f"tree {name}"][:, row], index, label)
+        truth = [corrupted_information(branches, share) for share in size.corruptions]
+        axes.plot(size.corruptions, truth, color="black", ls="--", lw=0.8, label="truth")
+        axes.set(xlabel="labels corrupted", ylabel="I(Z;Y) (bits)", title=f"{branches} branches")
+    panels.legend_below(drawing, grid[1, 0], 2)
+    axes_of_toys = ("weights", "dimensions", "corruptions")
+    settings = {name: np.array(getattr(size, name)) for name in axes_of_toys}
+    folder.figure(
+        "toys",
+        drawing,
+        folder.text("toys", samples=size.samples, runs=size.runs),
+        settings | arrays,
+    )
+
+
+def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
+    """Draw estimators over corruption and dimension, and their run time (figures 4 and 5)."""
+    drawing, grid = figure(7.0, 4.6, 2, 3)
+    methods = [str(name) for name in arrays["methods"]]
+    for panel, (axes, d) in enumerate(zip(grid[0], CORRUPTED_DIMENSIONS, strict=False)):
+        for row, label in enumerate(methods):
+            panels.runs(axes, size.corruptions, arrays["corruption"][:, panel, row], row, label)
+        truth = arrays["corruption truth"][:, panel].mean(axis=0)
+        axes.plot(size.corruptions, truth, color="black", ls="--", lw=0.8, label="truth")
+        axes.set(xlabel="labels corrupted", ylabel="I(X;Y) (bits)", title=f"{d} dimensions")
+    for axes, (kind, title) in zip(grid[1], CENTERS.items(), strict=False):
+        for row, label in enumerate(methods):
+            panels.runs(axes, size.dimensions, arrays[f"{kind} dimension"][:, row], row, label)
+        truth = arrays[f"{kind} dimension truth"].mean(axis=0)
+        axes.plot(size.dimensions, truth, "--", color="black", lw=0.8)
+        panels.ceiling(axes, math.log2(CLASSES), ":")
+        axes.set(xlabel="dimensions", ylabel="I(X;Y) (bits)", xscale="log")
+        axes.set_title(title, fontsize=7)
+    axes = grid[1, 2]
+    for row, seconds in enumerate(arrays["seconds"]):
+        axes.plot(size.dimensions, seconds, marker=panels.marker(row), color=panels.color(row))
+    axes.set(xlabel="dimensions", ylabel="seconds", title="run time", xscale="log", yscale="log")
+    grid[0, 2].set_axis_off()
+    grid[0, 2].legend(*grid[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
+    settings = {name: np.array(getattr(size, name)) for name in ("corruptions", "dimensions")}
+    folder.figure(
+        "blobs",
+        drawing,
+        folder.text(
+            "blobs",
+            classes=CLASSES,
+            samples=size.samples,
+            runs=size.runs,
+            repetitions=size.timings + 2 * size.runs - 1,
+        ),
+        settings | arrays,
+    )

@@ -146,11 +146,10 @@ def finding(
     /,
     **constants: object,
 ) -> Finding:
-    """Return a row of the report's table; its texts are a row of `findings.toml`.
+    """Return a row of the report's table; its texts are row `name` of `findings.toml`.
 
     Args:
-        study: its name.
-        name: of the row.
+        study, name: of the row.
         verdict, values: those of the finding.
         where: data or network that the row is about, said before the paper's statement.
         constants: values of the names in braces.
@@ -183,13 +182,8 @@ def larger(first: float, second: float, spread: float) -> bool | None:
 def above(value: Value, least: float = 0.0, nothing: float | None = None) -> bool | None:
     """Return whether an effect is above `least` with its whole interval.
 
-    Args:
-        value: the effect with its interval.
-        least: what it must exceed.
-        nothing: an effect whose whole interval is below this is none; `least` if None.
-
-    Returns:
-        True, False, or None where the interval does not decide.
+    False where the whole interval is below `nothing` (`least` if None); None where it does not
+    decide.
     """
     if value.low > least:
         return True
@@ -212,8 +206,7 @@ def all_of(outcomes: Iterable[bool | None]) -> bool | None:
 def agreement(outcomes: Iterable[bool | None]) -> Agreement:
     """Return the verdict over several outcomes: all for it, all against it, or else partly.
 
-    Args:
-        outcomes: True, False, or None where an outcome is undecided. "not tested" where all are.
+    None is an outcome that is undecided; "not tested" where all are.
     """
     outcomes = [None if outcome is None else bool(outcome) for outcome in outcomes]
     if all(outcome is None for outcome in outcomes):
@@ -284,11 +277,9 @@ class MeasuredValue(NamedTuple):
 
 
 def late(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
-    """Return mean and standard deviation over the last quarter of a training.
+    """Return mean and standard deviation of records (t,) over the last quarter of a training.
 
-    Args:
-        values: (t,), one a record.
-        steps: (t,) rising iterations of the records; of one record alone the deviation is 0.
+    Of one record alone the deviation is 0.
     """
     last = np.asarray(values, float)[steps >= LATE * steps[-1]]
     return MeasuredValue(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
@@ -313,15 +304,9 @@ def trend(values: np.ndarray) -> float:
 
 
 def drift(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
-    """Return the rise of a straight line through some records, and their deviation about it.
+    """Return the rise of a straight line through records (t,), and their deviation about it.
 
-    Args:
-        values: (t,), one a record.
-        steps: (t,) rising iterations of the records.
-
-    Returns:
-        Rise from the first to the last record, and the standard deviation; NaN of fewer than three
-        records.
+    The rise is that from the first to the last record; both are NaN of fewer than three records.
     """
     if len(values) < 3:
         return MeasuredValue(math.nan, math.nan)

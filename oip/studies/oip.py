@@ -29,6 +29,7 @@ from oip.studies.oip_arms import (
     WHITE,
     Measured,
     Sizes,
+    differences,
     finite_median,
     holm,
     mcnemar,
@@ -84,7 +85,8 @@ def run_sized(
         )
         if not number and pictures:
             oip_plots.draw_pictures(folder, networks[0], data.test, sizes, settings.seed, progress)
-        oip_plots.draw(folder, str(number), results[-1])
+        oip_plots.draw_starts_that_excite(folder, str(number), results[-1])
+        oip_plots.draw_effect_of_arms(folder, str(number), results[-1])
     add_findings(folder, results)
     _notes(folder, results, sizes)
 
@@ -275,8 +277,7 @@ def warm_up(result: Measured) -> Effects:
         for noise in (WHITE, EQUAL)
         for objective in (POST, WARM)
     }
-    pairs = zip(lives[EQUAL, POST], lives[WHITE, WARM], strict=True)
-    gap = result.interval([first - second for first, second in pairs])
+    gap = result.interval(differences(lives[EQUAL, POST], lives[WHITE, WARM]))
     values = [
         result.interval(shares).named(f"{name_of(noise, result.side)} {objective}", 100, ".1f")
         for (noise, objective), shares in lives.items()
@@ -312,9 +313,7 @@ def _ratio(result: Measured, layer: LayerInfo, measure: str) -> Value:
 def stable(result: Measured) -> Effects:
     layer = result.layers[-1]
     own, null = (result.per_map(layer, EQUAL, WARM, measure) for measure in ("stability", "null"))
-    gap = result.interval(
-        [first - second for first, second in zip(own, null, strict=True)], finite_median
-    )
+    gap = result.interval(differences(own, null), finite_median)
     alike = result.interval(own, finite_median)
     values = [alike.named(_OWN), gap.named("more than the likeness to other maps by")]
     return {layer.name: values}, gap
@@ -356,15 +355,10 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
 
 
 def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
-    """Return the verdict over the effects of all sources.
+    """Return the verdict over the effects of all sources, NaN where there was nothing to measure.
 
-    Args:
-        effects: a share or a similarity; NaN where there was nothing to measure.
-        least: what the effect must be above.
-
-    Returns:
-        Yes where all of them are above `least`, no where all are below a hundredth, which is no
-        effect; an interval that holds both does not decide, and partly where none does.
+    Yes where all of them are above `least`, no where all are below a hundredth, which is no effect;
+    an interval that holds both does not decide, and partly where none does.
     """
     if not any(np.isfinite(effect.low) for effect in effects):
         return "not tested"
@@ -375,9 +369,8 @@ def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
 def steady(alike: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
     """Return whether starts of a map end in one pattern.
 
-    Args:
-        alike: of each source, the median similarity of a map's starts.
-        gaps: by how much it is above the similarity to other maps.
+    Of each source, `alike` is the median similarity of a map's starts, and `gaps` by how much it is
+    above the similarity to other maps.
     """
     verdict = judged(gaps)
     if verdict == "yes" and not all(value.value >= ALIKE for value in alike):

@@ -21,7 +21,6 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies.findings import Value
 
-DRAWS = 2000
 LEVEL = 0.95
 ALIKE = 0.5
 """Similarity from which images are one pattern; clusters of starts are cut there, too."""
@@ -47,6 +46,8 @@ class Sizes:
     """Most maps of a layer whose images are grown."""
     judged: int
     """Test images that decide which maps are excitable."""
+    draws: int = 2000
+    """Of the bootstrap intervals; a fifth of them in figures, which show many."""
 
 
 REQUIRED = Sizes(3, 5, 20_000, 4, 256, 4, 120, 48, 10_000)
@@ -75,13 +76,8 @@ def arms(side: int) -> tuple[tuple[str, str], ...]:
 def share_found(opened: np.ndarray, tried: int, starts: int) -> np.ndarray:
     """Return the probability that at least one of some starts excites a map.
 
-    The starts are drawn without replacement from those that were tried: 1 less the hypergeometric
-    probability that none of them is among the `opened`.
-
-    Args:
-        opened: (...,) int: how many of the tried starts excite the map.
-        tried: starts in all.
-        starts: how many are drawn, up to `tried`.
+    The starts are drawn without replacement from those that were `tried`: 1 less the hypergeometric
+    probability that none of them is among the `opened` (...,), which excite the map.
 
     >>> share_found(np.array([0, 1, 2]), 2, 1).tolist()
     [0.0, 0.5, 1.0]
@@ -94,10 +90,7 @@ def share_found(opened: np.ndarray, tried: int, starts: int) -> np.ndarray:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Compute the exact McNemar test of two paired outcomes.
-
-    Args:
-        first, second: (n,) bool.
+    """Compute the exact McNemar test of paired outcomes, both (n,) bool.
 
     Returns:
         Pairs of which only the first is true, pairs of which only the second is, two-sided p.
@@ -131,7 +124,7 @@ def bootstrap(
     groups: Sequence[np.ndarray],
     statistic: Callable[[np.ndarray], float],
     seed: int,
-    draws: int = DRAWS,
+    draws: int,
 ) -> Value:
     """Return a statistic of all rows with its percentile interval, rows drawn within their groups.
 
@@ -139,29 +132,29 @@ def bootstrap(
         groups: one array a network, (maps, ...): a row belongs to one map, whatever was repeated
             with it, so that repetitions do not pass for independent maps.
         statistic: of the joined rows; may be NaN where nothing is left.
-        seed: of the draws.
-        draws: number of draws.
+        seed, draws: of the bootstrap.
     """
     groups = [group for group in groups if len(group)]
     if not groups:
         return Value("", np.nan)
     random = generator(seed, "bootstrap")
-    drawn = np.array(
-        [
-            statistic(
-                np.concatenate(
-                    [rows[random.integers(len(rows), size=len(rows))] for rows in groups]
-                )
-            )
-            for _ in range(draws)
-        ]
-    )
+
+    def resampled() -> np.ndarray:
+        parts = [rows[random.integers(len(rows), size=len(rows))] for rows in groups]
+        return np.concatenate(parts)
+
+    drawn = np.array([statistic(resampled()) for _ in range(draws)])
     drawn = drawn[np.isfinite(drawn)]
     value = float(statistic(np.concatenate(groups)))
     if not len(drawn):
         return Value("", value)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Value("", value, float(low), float(high))
+
+
+def differences(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the differences of maps, by network."""
+    return [minuend - subtrahend for minuend, subtrahend in zip(first, second, strict=True)]
 
 
 def finite_mean(values: np.ndarray) -> float:
@@ -177,14 +170,10 @@ def finite_median(values: np.ndarray) -> float:
 
 
 def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
-    """Return the share of an image's power at spatial frequencies above a limit, mean left out.
+    """Return the share of the power of images (..., h, w, b) above a frequency, mean left out.
 
-    Args:
-        images: (..., h, w, b).
-        above: cycles a pixel, along the diagonal of both frequencies (radius).
-
-    Returns:
-        (...,): 0 to 1; NaN for an image without any variation.
+    `above` is in cycles a pixel, along the diagonal of both frequencies (radius). The share (...,)
+    is NaN for an image without any variation.
     """
     height, width = images.shape[-3:-1]
     spectrum = np.abs(np.fft.fft2(np.asarray(images, np.float64), axes=(-3, -2))) ** 2
@@ -199,12 +188,7 @@ def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
 def steps_to(traces: np.ndarray, share: float = 0.95) -> np.ndarray:
     """Return the step at which the best score so far first reaches a share of the final one.
 
-    Args:
-        traces: (n, t + 1): score over steps, NaN after the end.
-        share: of the best score of all.
-
-    Returns:
-        (n,) float; NaN where no score is above zero.
+    Of scores over steps (n, t + 1), NaN after the end; NaN where no score is above zero.
     """
     best = np.fmax.accumulate(np.where(np.isfinite(traces), traces, -np.inf), axis=1)
     final = best[:, -1:]
@@ -245,10 +229,8 @@ class Measured:
 
     def gain(self, layer: LayerInfo, noise: str, starts: int) -> Value:
         """Return the share of maps that a noise excites less that of white noise, paired by map."""
-        pairs = zip(
-            self.shares(layer, noise, starts), self.shares(layer, WHITE, starts), strict=True
-        )
-        return self.interval([first - second for first, second in pairs])
+        shares = [self.shares(layer, kind, starts) for kind in (noise, WHITE)]
+        return self.interval(differences(*shares))
 
     def lives(self, layer: LayerInfo, noise: str, objective: str) -> list[np.ndarray]:
         """Return, of each network, (maps,): share of the starts that live in the end."""
@@ -274,10 +256,10 @@ class Measured:
         self,
         groups: Sequence[np.ndarray],
         statistic: Callable[[np.ndarray], float] = finite_mean,
-        draws: int = DRAWS,
+        draws: int | None = None,
     ) -> Value:
         """Return a statistic over maps with its `bootstrap` interval."""
-        return bootstrap(groups, statistic, self.seed, draws)
+        return bootstrap(groups, statistic, self.seed, draws or self.sizes.draws)
 
 
 def measure_layer(

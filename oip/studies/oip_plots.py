@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from oip.ascent.results import Oips
     from oip.models import Dataset
 
-_DRAWS = 400
 MEASURES = {
     "scores": "final score",
     "steps": "steps to 95 %\nof the final score",
@@ -56,12 +55,6 @@ def name_of(noise: str, side: int) -> str:
     return {WHITE: "white", EQUAL: "octaves, equal", RED: "octaves, red"}[noise]
 
 
-def draw(folder: Folder, name: str, result: Measured) -> None:
-    """Draw both figures of one source."""
-    _excited_by_starts(folder, name, result)
-    _effect_of_arms(folder, name, result)
-
-
 def counts_of(screened: int) -> list[int]:
     """Return 1, 2, 4, ... up to so many starts.
 
@@ -71,7 +64,7 @@ def counts_of(screened: int) -> list[int]:
     return [2**power for power in range(int(np.log2(screened)) + 1)]
 
 
-def _excited_by_starts(folder: Folder, name: str, result: Measured) -> None:
+def draw_starts_that_excite(folder: Folder, name: str, result: Measured) -> None:
     """Share of the excitable maps that are excited, against the number of starts."""
     counts, columns = counts_of(result.sizes.screened), len(result.layers)
     drawing, axes = plots.figure(2.5 * columns, 3.0, columns=columns, sharey=True)
@@ -79,15 +72,11 @@ def _excited_by_starts(folder: Folder, name: str, result: Measured) -> None:
     numbers: dict[str, np.ndarray] = {"starts": np.array(counts)}
     for panel, layer in zip(axes[0], result.layers, strict=True):
         for index, noise in enumerate(noises(result.side)):
-            intervals = [
-                result.interval(result.shares(layer, noise, count), draws=_DRAWS)
-                for count in counts
-            ]
-            values = np.array([[share.value, share.low, share.high] for share in intervals]).T
-            middle, low, high = values
+            values = _intervals(result, [result.shares(layer, noise, count) for count in counts])
+            middle, low, high = values.T
             label = name_of(noise, result.side)
             panels.line_with_band(panel, counts, middle, low, high, index, label)
-            numbers[f"{layer.name}: {noise}"] = values
+            numbers[f"{layer.name}: {noise}"] = values.T
             lowest = min(lowest, float(np.nanmin(values)))
         panel.set_xscale("log", base=2)
         panel.set(xlabel="starts", title=plots.printable(layer.name))
@@ -99,7 +88,14 @@ def _excited_by_starts(folder: Folder, name: str, result: Measured) -> None:
     folder.figure(f"starts-{name}", drawing, caption, numbers)
 
 
-def _effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
+def _intervals(result: Measured, groups: list[list[np.ndarray]]) -> np.ndarray:
+    """Return value, lower and upper end (n, 3) of the mean over the maps of each group."""
+    draws = result.sizes.draws // 5
+    means = [result.interval(maps, draws=draws) for maps in groups]
+    return np.array([[mean.value, mean.low, mean.high] for mean in means])
+
+
+def draw_effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
     """Scores, steps, power and stability of every arm, in the control and the last layer."""
     every = arms(result.side)
     drawing, axes = plots.figure(7.4, 4.6, rows=2, columns=len(MEASURES), sharey=True)
@@ -109,10 +105,7 @@ def _effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
     heights = np.arange(len(every))[::-1]
     for line, layer in zip(axes, result.ends, strict=True):
         for panel, (measure, label) in zip(line, MEASURES.items(), strict=True):
-            intervals = [
-                result.interval(result.per_map(layer, *arm, measure), draws=_DRAWS) for arm in every
-            ]
-            values = np.array([[mean.value, mean.low, mean.high] for mean in intervals])
+            values = _intervals(result, [result.per_map(layer, *arm, measure) for arm in every])
             panel.hlines(heights, values[:, 1], values[:, 2], color=colors, lw=1.2)
             panel.scatter(values[:, 0], heights, c=colors, s=12, zorder=3)
             panel.set_yticks(heights, labels)

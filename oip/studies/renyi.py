@@ -10,9 +10,10 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.files import sha256
+from oip.core.plots import PALETTE, QUIET, SMALL, figure, printable
 from oip.core.progress import Progress
-from oip.studies import renyi_plots
-from oip.studies.callbacks import Arrays
+from oip.studies import panels
+from oip.studies.callbacks import Arrays, complete
 from oip.studies.data import Images, every_source, limited
 from oip.studies.findings import (
     Agreement,
@@ -26,12 +27,15 @@ from oip.studies.findings import (
 )
 from oip.studies.renyi_measures import (
     BATCH,
+    FULL,
     KERNELS,
     LINE,
     MANY,
     ORDINALS,
+    QUICK,
+    RATES,
     SHARES,
-    NetworkPlan,
+    KernelWidth,
     RenyiSize,
     Trainings,
     by_filters,
@@ -39,6 +43,7 @@ from oip.studies.renyi_measures import (
     map_selection,
     mean_label_entropy,
     other_filters,
+    plans_for,
     stages,
     train_and_measure,
 )
@@ -54,13 +59,7 @@ MINUTES = 5
 TAKES = ("data",)
 SCHEMA = 2
 """1 had the paper's rate of 0.1 for networks of ReLU, too."""
-_PLANE_FILTERS = (6, 12)
-_RATES = {"sigmoid": 0.1, "relu": 0.02}
-"""The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
-with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
-standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
-_LARGE = 32
-"""Images of at least so many pixels a side are for the AlexNet-like network, as in the paper."""
+_TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
 PAPER_DATA = (
     ("hasy", "HASYv2", "oip study renyi --data FOLDER/hasy-data-labels.csv"),
     ("fruits", "Fruits 360", "oip study renyi --data FOLDER/fruits-360, with train and test in it"),
@@ -72,34 +71,6 @@ NEAR = 0.02
 _CHANGE = 0.05
 """Share of a curve's largest value that counts as a rise or as a compression."""
 _DRAWS, _LEVEL = 1000, 0.025
-QUICK = RenyiSize(
-    first=(2, 6, 24),
-    second=(3, 12, 48),
-    wide=128,
-    images=12_000,
-    tested=2_000,
-    epochs=5,
-    seeds=1,
-    batches=3,
-    pairs=20,
-    records=9,
-    removed=(0.25, 0.55, 0.8),
-    random_orders=3,
-)
-FULL = RenyiSize(
-    first=(1, 2, 4, 6, 12, 24),
-    second=(3, 6, 12, 32, 64, 128),
-    wide=128,
-    images=None,
-    tested=None,
-    epochs=10,
-    seeds=10,
-    batches=10,
-    pairs=66,
-    records=24,
-    removed=(0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9),
-    random_orders=10,
-)
 
 
 def run(
@@ -118,7 +89,7 @@ def run(
         _run_on(folder, images, settings.seed, size, progress, number == 0)
     folder.not_given(PAPER_DATA)
     for name in ("kernel_widths", "learning_rates", "ceilings"):
-        folder.note(folder.text(name, **_RATES))
+        folder.note(folder.text(name, **RATES))
 
 
 def _run_on(
@@ -145,8 +116,8 @@ def _run_on(
     )
     label_entropy = mean_label_entropy(data[1].required_labels(), size.batches, seed)
     for kernel in KERNELS:
-        renyi_plots.draw_inequalities(folder, key, networks, kernel, setting)
-        renyi_plots.draw_planes(folder, key, networks, kernel, label_entropy, setting)
+        draw_inequalities(folder, key, networks, kernel, setting)
+        draw_planes(folder, key, networks, kernel, label_entropy, setting)
     folder.add(
         inequality_finding(key, networks, forward=True),
         inequality_finding(key, networks, forward=False),
@@ -156,8 +127,8 @@ def _run_on(
     for layer, group in enumerate(ORDINALS):
         varied = {plan: arrays[plan] for plan in plans[group]}
         if varied:
-            renyi_plots.draw_amounts(folder, key, varied, layer, setting)
-            renyi_plots.draw_pairs(folder, key, varied, layer, setting)
+            draw_amounts(folder, key, varied, layer, setting)
+            draw_pairs(folder, key, varied, layer, setting)
             for judge in (amount_finding, accuracy_finding, redundancy_finding, synergy_finding):
                 folder.add(judge(key, varied, layer))
     for plan in plans["selection"]:
@@ -167,46 +138,12 @@ def _run_on(
         model = folder.file(f"models/{plan.name}.keras")
         name, of = f"widths/{plan.name}", f"{images.digest} {sha256(model)}"
         selection = folder.part(name, map_selection, model, data, size, seed, of=of)
-        renyi_plots.draw_selection(folder, key, selection, setting)
+        draw_selection(folder, key, selection, setting)
         where = f"{selection['layer']} of {plan.recipe} on {key}"
         tested = len(data[1])
         folder.add(
             width_finding(where, selection, tested), pruning_finding(where, selection, tested)
         )
-
-
-def plans_for(
-    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
-) -> dict[str, list[NetworkPlan]]:
-    """Return the networks for images (h, w, bands) by their purpose.
-
-    `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection` (which
-    of its maps are needed). A quick study compares filters on the first source only.
-    """
-    plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": [], "selection": []}
-    if source.startswith("cifar10"):
-        epochs = 3 * size.epochs if size.images is None else 2
-        plans["planes"] = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
-        return plans | {"selection": plans["planes"]}
-    if min(shape[:2]) >= _LARGE:
-        epochs = round(1.5 * size.epochs)
-        plans["planes"] = [
-            NetworkPlan(source, "alexnet-small", (), activation, 0.01, epochs, seed)
-            for activation in ("relu", "sigmoid")
-        ]
-        return plans | {"selection": plans["planes"][:1]}
-
-    def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
-        rate = _RATES[activation]
-        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + number)
-
-    plans["planes"] = [lenet(_PLANE_FILTERS), lenet(_PLANE_FILTERS, "sigmoid")]
-    if first or size is FULL:
-        for number in range(size.seeds):
-            plans["first"] += [lenet((count, 12), number=number) for count in size.first]
-            plans["second"] += [lenet((6, count), number=number) for count in size.second]
-        plans["selection"] = [lenet((6, size.wide))]
-    return plans
 
 
 def inequality_finding(key: str, trainings: Trainings, forward: bool) -> Finding:
@@ -524,3 +461,188 @@ def _trend(counts: list[int], values: np.ndarray) -> float:
 
 def _batches(trainings: Iterable[Arrays]) -> int:
     return next(iter(trainings))[f"{KERNELS[0].name} input"].shape[1]
+
+
+def draw_inequalities(
+    folder: Folder, key: str, trainings: Trainings, kernel: KernelWidth, setting: str
+) -> None:
+    """Draw information with the input, forward, and with the output's error, backward (fig. 2)."""
+    rows = len(trainings)
+    drawing, grid = figure(6.8, 2.1 * rows + 0.3, rows, 3, sharey=True)
+    numbers = {}
+    for row, (plan, arrays) in zip(grid, trainings.items(), strict=True):
+        names = [_short(name) for name in arrays["names"]]
+        for axes, (stage, record) in zip(row, stages(arrays), strict=True):
+            forward = arrays[f"{kernel.name} input"][record]
+            backward = earlier_errors(arrays, kernel, record)
+            panels.error_bars(axes, range(len(names)), forward, 0, "I(X;T), forward")
+            label = "I(last error; error), backward"
+            panels.error_bars(axes, range(len(names) - 1), backward, 2, label)
+            numbers[f"{plan.name} {stage} input"] = forward
+            numbers[f"{plan.name} {stage} backward"] = backward
+            panels.ceiling(axes, math.log2(min(BATCH, int(arrays["tested"]))), ":")
+            axes.set_xticks(range(len(names)), names, rotation=40 if len(names) > 4 else 0)
+            axes.set_title(f"{plan.activation}, {stage}")
+        row[0].set_ylabel("bits")
+    panels.legend_below(drawing, grid[0, 0], 2)
+    folder.figure(
+        f"dpi-{key}-{kernel.name}",
+        drawing,
+        folder.text("inequalities", key=key, kernel=kernel.label, setting=setting),
+        numbers,
+    )
+
+
+def draw_planes(
+    folder: Folder,
+    key: str,
+    trainings: Trainings,
+    kernel: KernelWidth,
+    label_entropy: float,
+    setting: str,
+) -> None:
+    """Draw the information plane, and the one of non-redundant information (fig. 7).
+
+    `label_entropy` is S(Y) of the batches in bits, the most that I(T;Y) can be.
+    """
+    drawing, grid = figure(6.0, 2.5 * len(trainings) + 0.3, len(trainings), 2)
+    numbers: dict[str, np.ndarray | float] = {"S(Y)": label_entropy}
+    norm = panels.step_norm(max(int(arrays["steps"][-1]) for arrays in trainings.values()))
+    names = {}
+    for row, (plan, arrays) in zip(grid, trainings.items(), strict=True):
+        numbers[f"{plan.name} steps"] = arrays["steps"]
+        for axes, kind in zip(row, ("", "plane "), strict=True):
+            x, y = (
+                arrays[f"{kernel.name} {kind}{name}"].mean(axis=1) for name in ("input", "label")
+            )
+            for index, name in enumerate(arrays["names"]):
+                if np.isfinite(x[:, index]).all():
+                    points = panels.plane(
+                        axes, x[:, index], y[:, index], arrays["steps"], norm, index
+                    )
+                    names[_short(name)] = index
+                    numbers[f"{plan.name} {name} {kind}input"] = x[:, index]
+                    numbers[f"{plan.name} {name} {kind}label"] = y[:, index]
+            axes.set(xlabel="non-redundant, of X (bits)", ylabel="of Y (bits)")
+            axes.set_title(f"{plan.activation}: {'modified' if kind else 'information'} plane")
+        panels.ceiling(row[0], arrays[f"{kernel.name} x"].mean(), ":", upright=True)
+        panels.ceiling(row[0], label_entropy, ":")
+        row[0].set(xlabel="I(X;T) (bits)", ylabel="I(T;Y) (bits)")
+    panels.side_color_bar(drawing, points, list(grid.flat), "iterations", 0.7)
+    for name, index in names.items():
+        grid[0, 0].plot([], [], panels.marker(index), color=QUIET, mfc="none", label=name)
+    panels.legend_below(drawing, grid[0, 0], min(6, len(names)))
+    folder.figure(
+        f"planes-{key}-{kernel.name}",
+        drawing,
+        folder.text(
+            "planes",
+            key=key,
+            kernel=kernel.label,
+            label_entropy=label_entropy,
+            other_filters=other_filters(trainings),
+            setting=setting,
+        ),
+        numbers,
+    )
+
+
+def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, setting: str) -> None:
+    """Draw information of a convolution, and accuracy, over its number of filters (fig. 4)."""
+    grouped = by_filters(trainings, layer)
+    counts = list(grouped)
+    drawing, grid = figure(6.4, 2.5, 1, 2)
+    numbers: dict[str, np.ndarray | float] = {"filters": np.array(counts)}
+    axes = grid[0, 0]
+    for index, kernel in enumerate(KERNELS):
+        for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
+            values = [
+                np.mean([arrays[f"{kernel.name} input"][record, :, layer] for arrays in several])
+                for several in grouped.values()
+            ]
+            axes.plot(counts, values, line, color=panels.color(index), label=label)
+            numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
+        most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings.values()]))
+        axes.axhline(most, color="black", lw=0.8, ls=(0, (1, 1 + index)))
+        numbers[f"{kernel.name} entropy of the input"] = most
+    axes.set_ylabel("I(X;T) (bits)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    axes = grid[0, 1]
+    shares = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
+    tested = min(int(arrays["tested"]) for arrays in trainings.values())
+    for count, share in zip(counts, shares, strict=True):
+        half = 196 * np.sqrt(share * (1 - share) / tested)
+        style = {"color": panels.color(1), "alpha": 0.5, "capsize": 2}
+        axes.errorbar([count] * len(share), 100 * share, half, fmt="o", **style)
+    axes.plot(counts, [100 * np.nanmean(share) for share in shares], color=panels.color(1))
+    axes.set_ylabel("accuracy (%)")
+    numbers["accuracy (%)"] = 100 * np.array(shares)
+    for axes in grid[0]:
+        axes.set_xlabel(f"filters of the {ORDINALS[layer]} convolution")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(counts, [str(count) for count in counts])
+    caption = folder.text("amounts", key=key, ordinal=ORDINALS[layer], setting=setting)
+    folder.figure(f"mmi-{key}-{ORDINALS[layer]}", drawing, caption, numbers)
+
+
+def draw_pairs(folder: Folder, key: str, trainings: Trainings, layer: int, setting: str) -> None:
+    """Draw redundancy less synergy, and non-redundant information, over training (fig. 5)."""
+    grouped = by_filters(trainings, layer)
+    drawing, grid = figure(6.4, 4.4, 2, 2, sharex=True)
+    numbers = {}
+    for row, kernel in zip(grid, KERNELS, strict=True):
+        for axes, name in zip(row, SHARES, strict=True):
+            colors = panels.sequence_colors(len(grouped))
+            for (count, several), shade in zip(grouped.items(), colors, strict=True):
+                whole = complete(several)
+                steps = whole[0]["steps"]
+                values = [arrays[f"{kernel.name} {name}"][:, :, layer] for arrays in whole]
+                mean = 100 * np.mean(values, axis=(0, 2))
+                if np.isfinite(mean).all():
+                    axes.plot(steps, mean, marker="o", color=shade, label=str(count))
+                    numbers |= {f"{kernel.name} {name} {count} filters (%)": mean, "steps": steps}
+            panels.step_axis(axes, "iterations" if row is grid[1] else "")
+            axes.set_title(f"{_TITLES[name]} ({kernel.name})")
+            axes.set_ylabel("% of I(X; both)")
+    panels.legend_below(drawing, grid[0, 0], 6, "filters")
+    kernels = {"first": KERNELS[0].label, "second": KERNELS[1].label}
+    caption = folder.text("pairs", key=key, ordinal=ORDINALS[layer], setting=setting, **kernels)
+    folder.figure(f"pairs-{key}-{ORDINALS[layer]}", drawing, caption, numbers)
+
+
+def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) -> None:
+    """Draw the bottleneck's objective, conditional information, and accuracy without maps."""
+    drawing, ((left, right), (tests, accuracies)) = figure(7.0, 4.6, 2, 2)
+    longest = max(len(selection[f"{kernel.name} p"]) for kernel in KERNELS)
+    for index, (kernel, axes) in enumerate(zip(KERNELS, (left, right), strict=True)):
+        objective, p = selection[f"{kernel.name} objective"], selection[f"{kernel.name} p"]
+        axes.hist(objective, 24, color=PALETTE[0])
+        axes.axvline(np.quantile(objective, 1 - LINE), color=PALETTE[1], ls="--")
+        axes.set(xlabel="I(X;T) - 2 I(T;Y) (bits)", ylabel="" if index else "maps")
+        axes.set_title(f"objective, {kernel.label}")
+        style = {"mfc": "none", "ms": 4 + 3 * index, "ls": ("-", "--")[index]}
+        style |= {
+            "marker": panels.marker(index),
+            "color": panels.color(index),
+            "label": kernel.label,
+        }
+        tests.plot(np.arange(1, len(p) + 1), p, **style)
+    panels.ceiling(tests, 0.05, ":")
+    tests.set_xticks(range(1, longest + 1, max(1, longest // 8)))
+    tests.set(xlabel="maps chosen", ylabel="p-value of the next map", title="CMI-permutation")
+    tests.legend(frameon=False)
+    shares = 100 * selection["shares"]
+    for index, name in enumerate(selection["methods"]):
+        panels.error_bars(accuracies, shares, 100 * selection["pruned"][index].T, index, name)
+    panels.ceiling(accuracies, 100 * float(selection["accuracy"]), ":")
+    labels = {"xlabel": "maps removed (%)", "ylabel": "accuracy (%)"}
+    accuracies.set(title="without retraining", **labels)
+    accuracies.legend(frameon=False, fontsize=SMALL - 1)
+    layer = printable(selection["layer"])
+    caption = folder.text("selection", key=key, layer=layer, line=LINE, setting=setting)
+    folder.figure(f"width-{key}", drawing, caption, selection)
+
+
+def _short(name: object) -> str:
+    return printable(name).replace("Conv2D_", "conv ").replace("Dense_", "dense ")

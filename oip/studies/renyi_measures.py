@@ -284,6 +284,13 @@ ORDINALS = ("first", "second")
 """Of the convolutions whose filters are varied."""
 _OBJECTIVE_BATCHES = 3
 _CALIBRATION = 2_000
+_PLANE_FILTERS = (6, 12)
+RATES = {"sigmoid": 0.1, "relu": 0.02}
+"""The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
+with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
+standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
+_LARGE = 32
+"""Images of at least so many pixels a side are for the AlexNet-like network, as in the paper."""
 _PAPER_PLANES = (6, 32)
 """Filters of the paper's figure 7."""
 
@@ -313,6 +320,36 @@ class RenyiSize:
     random_orders: int
 
 
+QUICK = RenyiSize(
+    first=(2, 6, 24),
+    second=(3, 12, 48),
+    wide=128,
+    images=12_000,
+    tested=2_000,
+    epochs=5,
+    seeds=1,
+    batches=3,
+    pairs=20,
+    records=9,
+    removed=(0.25, 0.55, 0.8),
+    random_orders=3,
+)
+FULL = RenyiSize(
+    first=(1, 2, 4, 6, 12, 24),
+    second=(3, 6, 12, 32, 64, 128),
+    wide=128,
+    images=None,
+    tested=None,
+    epochs=10,
+    seeds=10,
+    batches=10,
+    pairs=66,
+    records=24,
+    removed=(0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9),
+    random_orders=10,
+)
+
+
 @dataclass(frozen=True)
 class NetworkPlan:
     """A network and its training."""
@@ -336,6 +373,40 @@ class NetworkPlan:
 
 
 Trainings = dict[NetworkPlan, Arrays]
+
+
+def plans_for(
+    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
+) -> dict[str, list[NetworkPlan]]:
+    """Return the networks for images (h, w, bands) by their purpose.
+
+    `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection` (which
+    of its maps are needed). A quick study compares filters on the first source only.
+    """
+    plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": [], "selection": []}
+    if source.startswith("cifar10"):
+        epochs = 3 * size.epochs if size.images is None else 2
+        plans["planes"] = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
+        return plans | {"selection": plans["planes"]}
+    if min(shape[:2]) >= _LARGE:
+        epochs = round(1.5 * size.epochs)
+        plans["planes"] = [
+            NetworkPlan(source, "alexnet-small", (), activation, 0.01, epochs, seed)
+            for activation in ("relu", "sigmoid")
+        ]
+        return plans | {"selection": plans["planes"][:1]}
+
+    def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
+        rate = RATES[activation]
+        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + number)
+
+    plans["planes"] = [lenet(_PLANE_FILTERS), lenet(_PLANE_FILTERS, "sigmoid")]
+    if first or size is FULL:
+        for number in range(size.seeds):
+            plans["first"] += [lenet((count, 12), number=number) for count in size.first]
+            plans["second"] += [lenet((6, count), number=number) for count in size.second]
+        plans["selection"] = [lenet((6, size.wide))]
+    return plans
 
 
 def stages(arrays: Arrays) -> list[tuple[str, int]]:

@@ -83,12 +83,7 @@ class StudySettings:
         return {**values, "data": [base_name(source) for source in self.data], "models": models}
 
     def without_folders(self, text: str, *paths: Path) -> str:
-        """Return a text in which the user's paths are cut to their last part.
-
-        Args:
-            text: such as an error's message.
-            paths: more paths, such as that of the results.
-        """
+        """Return a text in which the user's paths, and these, are cut to their last part."""
         candidates = (*self.data, self.models, self.data_dir, os.environ.get("OIP_DATA"), *paths)
         named = [name for name in candidates if name is not None]
         spellings = {str(name) for name in named} | {str(Path(name).absolute()) for name in named}
@@ -112,10 +107,8 @@ def slug(name: str) -> str:
 class MissingData(DataError):
     """Data that a part of a study needs and that are not available.
 
-    Args:
-        needs: the data, such as "STL-10 as class folders".
-        looked: where they were looked for, in words or as a path.
-        provide: what a user can do.
+    `needs` names them, such as "STL-10 as class folders", `looked` where they were looked for, and
+    `provide` says what a user can do.
     """
 
     def __init__(self, needs: str, looked: str, provide: str):
@@ -145,13 +138,9 @@ class Cost:
 
 @contextmanager
 def measured(path: Path) -> Iterator[Cost]:
-    """Add the cost of a block to that of earlier calls.
+    """Yield the cost of a block and earlier calls, complete and written once the block has ended.
 
-    Args:
-        path: of the JSON file with the sum; written when the block ends, by an error too.
-
-    Yields:
-        The cost, complete once the block has ended.
+    The JSON file `path` holds the sum; a block that ends by an error counts, too.
     """
     try:
         record = files.read_json(path)
@@ -256,18 +245,15 @@ class Folder:
         *arguments: object,
         of: str = "",
     ) -> dict[str, np.ndarray]:
-        """Return arrays that are computed once; an interrupted study goes on with those on disk.
+        """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.
+
+        An interrupted study goes on with those on disk. They are computed again where the file is
+        damaged or of another study, setting, schema, or digest `of` data and models.
 
         Args:
             name: of the file, without its ending; may hold folders.
-            compute: makes the arrays, of numbers or text, from the arguments.
-            arguments: of `compute`.
-            of: digest of the data and models that they are made from (`Images.digest`,
-                `files.sha256`); empty if of none.
-
-        Returns:
-            The arrays, read from disk where they were computed for the same study, settings,
-            schema, data and models; a damaged file is computed again.
+            compute, arguments: make the arrays.
+            of: `Images.digest`, `files.sha256`; empty if they are made from no data.
         """
         path = self.file(f"{name}.npz")
         key: dict[str, object] = {"study": self.study, "schema": self.schema}
@@ -301,13 +287,9 @@ class Folder:
         caption: str,
         numbers: Mapping[str, ArrayLike | float | str],
     ) -> None:
-        """Write a figure as PNG and SVG; the same figure gives the same bytes.
+        """Write a figure as PNG and SVG, with a caption and every plotted number.
 
-        Args:
-            name: of the files; what a link cannot hold becomes "-".
-            figure: a `matplotlib.figure.Figure`, made without pyplot.
-            caption: what is shown, of what, with which settings and units.
-            numbers: every plotted number.
+        The same figure gives the same bytes. What a link cannot hold becomes "-" in the name.
 
         Raises:
             RunError: the name was used before.
@@ -360,8 +342,7 @@ class Folder:
     def not_given(self, data: Iterable[tuple[str, str, str]]) -> None:
         """Add a finding "not tested" for each data set of the paper that is not a source.
 
-        Args:
-            data: part of the source's name in lower case, the data, the command that uses them.
+        They are given as part of the source's name in lower case, the data, the command for them.
         """
         sources = " ".join(base_name(source) for source in self.settings.data).lower()
         for word, name, command in data:
@@ -394,11 +375,7 @@ class Folder:
 def write_overview(out: Path, names: Sequence[str], failures: Mapping[str, str]) -> Path:
     """Write OUT/index.html, which links the reports of OUT/NAME.
 
-    Args:
-        out: the folder.
-        names: studies, in the order in which they are shown; those without a report are left out
-            unless they failed.
-        failures: study -> what stopped it.
+    Studies without a report are left out, unless `failures` says what stopped them.
     """
     studies = []
     for name in names:

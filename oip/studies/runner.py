@@ -33,10 +33,6 @@ Say = Callable[[str], object]
 def check(names: Sequence[str], settings: StudySettings) -> None:
     """Refuse settings that no study can use.
 
-    Args:
-        names: of studies.
-        settings: the user's options.
-
     Raises:
         SettingsError: an option that none of the studies uses.
         DataError: a source of one part, two sources of one name, or none that exists.
@@ -104,19 +100,16 @@ def run_study(
     shared: Path | None = None,
     say: Say = lambda text: None,
 ) -> StudyOutcome:
-    """Run one study and write its report.
+    """Run one study and write its report in its folder.
+
+    Where nothing could be done for want of data the study was stopped, and the report says so too.
 
     Args:
         name: one of `oip.studies.STUDIES`.
-        out: its folder.
+        out, shared: see `Folder`.
         settings: the user's options.
         progress: receives the steps that are done.
-        shared: see `Folder`.
         say: receives remarks, a line each, such as what the study took.
-
-    Returns:
-        The outcome. Where nothing could be done for want of data the study was stopped, and the
-        report says so too.
 
     Raises:
         OipError: what stopped the study, or an option that it does not use.

@@ -237,8 +237,7 @@ def recorded_training(
 
     Args:
         folder: of the study; the training is kept in `folder.common`.
-        network: the network.
-        train: images to learn from.
+        network, train: the network, and images to learn from.
         test: `RECORDED` of its images are recorded.
         iterations: batches.
         seed: of the weights, the batches and the images that are recorded.

@@ -42,6 +42,29 @@ def net():
 
 
 @pytest.fixture
+def unsaved_figures(monkeypatch):
+    """Figures that are made, and neither laid out nor written."""
+    monkeypatch.setattr(plots, "save", lambda drawing, path: Path(path))
+
+
+@pytest.fixture(scope="module")
+def figures_as_svg():
+    """Figures that are written as SVG, and of which the PNG is empty."""
+    save = plots.save
+
+    def save_svg(drawing, path):
+        if Path(path).suffix == ".png":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch()
+            return Path(path)
+        return save(drawing, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save", save_svg)
+        yield
+
+
+@pytest.fixture
 def laid_out_figures(monkeypatch):
     """Figures that are drawn and laid out, but not written as pixels and paths."""
 

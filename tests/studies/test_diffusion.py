@@ -229,8 +229,8 @@ def test_the_whole_study_on_made_up_trainings(laid_out_figures, tmp_path, monkey
             raise KeyboardInterrupt
         return made_up_training(plan, *arguments)
 
-    monkeypatch.setattr(diffusion, "measured_training", stops)
-    monkeypatch.setattr(diffusion, "trained_small_network", made_up_network)
+    monkeypatch.setattr(diffusion_training, "measured_training", stops)
+    monkeypatch.setattr(diffusion_training, "trained_small_network", made_up_network)
     labels = diffusion_toy.blob_estimators(1)
     quick = dict.fromkeys(labels, mi.estimator("binning"))
     monkeypatch.setattr(diffusion_toy, "blob_estimators", lambda steps: quick)

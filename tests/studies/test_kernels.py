@@ -59,9 +59,13 @@ def finding(folder: Folder, text: str):
 
 
 def verdict(folder: Folder, data: Images, trainings, text: str) -> str:
+    return verdicts(folder, data, trainings, text)[0]
+
+
+def verdicts(folder: Folder, data: Images, trainings, *texts: str) -> list[str]:
     folder.findings.clear()
     kernels.add_kernel_findings(folder, data, trainings)
-    return finding(folder, text).verdict
+    return [finding(folder, text).verdict for text in texts]
 
 
 def shuffled(training, block: int, record: int, *, classes: bool = False):
@@ -80,8 +84,8 @@ def shuffled(training, block: int, record: int, *, classes: bool = False):
 
 
 def test_records_as_the_paper_has_them_agree(folder, data, trainings) -> None:
-    for text in ("end above", "rises all along", "falls late", "matters little"):
-        assert verdict(folder, data, trainings, text) == "yes", text
+    texts = ("end above", "rises all along", "falls late", "matters little")
+    assert verdicts(folder, data, trainings, *texts) == ["yes"] * 4
     first = finding(folder, "end above")
     assert (first.figure, first.n) == ("fig. 5", "10,000 iterations, 500 images; 24 kernels each")
 
@@ -90,8 +94,8 @@ def test_the_opposite_does_not_agree(folder, data, trainings, planted) -> None:
     trainings[SHOWN[LENET]] = planted(LENET, 1.0 - RISE / 2, RISE + 0.5, 2.0, 0.991)
     trainings[SHOWN[DENSENET]] = planted(DENSENET, 2.0, 2 - RISE, 2.2)
     trainings[SHOWN[STRIDED]] = planted(STRIDED, 1.0, 1.0, 2.0, 0.95)
-    for text in ("end above", "rises all along", "matters little", "know little"):
-        assert verdict(folder, data, trainings, text) == "no", text
+    texts = ("end above", "rises all along", "matters little", "know little")
+    assert verdicts(folder, data, trainings, *texts) == ["no"] * 4
     # All classes rank the kernels in one order, in both blocks: alike, but the second not less so.
     assert finding(folder, "rank alike").verdict == "not tested"
 
@@ -118,8 +122,8 @@ def test_densenet_at_the_ceiling_decides_nothing(
     medians = [np.full(10, 0.9), RISE]
     medians[block] = CEILING
     trainings[SHOWN[DENSENET]] = planted(DENSENET, *medians, 2.2)
-    for text in undecided:
-        assert verdict(folder, data, trainings, text) == "not tested", text
+    expected = ["not tested"] * len(undecided)
+    assert verdicts(folder, data, trainings, *undecided) == expected
     for text in (*undecided, "more steadily", "become specialised"):
         assert "at the ceiling)" in finding(folder, text).ours, text
     # Findings on the other network are judged as before.
@@ -206,8 +210,8 @@ def test_two_sources_are_compared_by_their_gains(folder) -> None:
     for digits, clothes in ((more, less), (less, more), (noisy, less), (full, less)):
         add_gains_by_source(folder, {"mnist": digits, "fashion-mnist": clothes})
     add_gains_by_source(folder, {"mnist": less})
-    verdicts = ["yes", "no", "not tested", "not tested", "not tested"]
-    assert [row.verdict for row in folder.findings] == verdicts
+    expected = ["yes", "no", "not tested", "not tested", "not tested"]
+    assert [row.verdict for row in folder.findings] == expected
     assert "LeNet, mnist +0.30 (+0.26 to +0.34)" in folder.findings[0].ours
     assert "at the ceiling" in folder.findings[3].ours
 
@@ -241,7 +245,7 @@ def test_one_image_of_each_class() -> None:
 
 
 @pytest.fixture(scope="module")
-def report(bars: Path, made_up, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(figures_as_svg, bars: Path, made_up, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of made-up trainings."""
     out = tmp_path_factory.mktemp("kernels")
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)

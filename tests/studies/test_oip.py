@@ -12,7 +12,17 @@ from oip.studies.oip_arms import QUICK, Starts, arms, measure_layer, noises
 from oip.studies.report import Folder, StudySettings
 
 TINY = replace(
-    QUICK, nets=1, seeds=2, screened=16, starts=2, steps=6, maps=5, judged=40, images=400, epochs=1
+    QUICK,
+    nets=1,
+    seeds=2,
+    images=400,
+    epochs=1,
+    screened=16,
+    starts=2,
+    steps=6,
+    maps=5,
+    judged=40,
+    draws=50,
 )
 
 
@@ -86,7 +96,7 @@ def test_a_whole_study_has_its_figures_and_findings(whole):
     assert numbers["starts-0"]["starts"] == [1, 2, 4, 8, 16]
 
 
-def test_a_finished_study_is_read_from_its_parts(whole, monkeypatch):
+def test_a_finished_study_is_read_from_its_parts(whole, unsaved_figures, monkeypatch):
     def never(*_: object) -> None:
         raise RuntimeError("measured a second time")
 
@@ -98,7 +108,9 @@ def test_a_finished_study_is_read_from_its_parts(whole, monkeypatch):
     assert [finding.to_dict() for finding in folder.findings] == record["claims"]
 
 
-def test_models_of_the_user_replace_the_trained_ones(tmp_path, small_file, small_data):
+def test_models_of_the_user_replace_the_trained_ones(
+    unsaved_figures, tmp_path, small_file, small_data
+):
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(small_file))
     folder = Folder(tmp_path / "out", "oip", settings)
     oip.run_sized(folder, settings, silent, TINY)
@@ -131,7 +143,9 @@ def test_one_pattern_is_one_above_the_cut():
     assert oip.steady(nothing, nothing) == "not tested"
 
 
-def test_parts_are_of_their_models_and_images(tmp_path, small_file, small_data, monkeypatch):
+def test_parts_are_of_their_models_and_images(
+    unsaved_figures, tmp_path, small_file, small_data, monkeypatch
+):
     """Another file under the same name is measured anew."""
     calls = []
     arrays = measured_arrays()

@@ -37,19 +37,19 @@ def test_holm_keeps_the_order_and_never_lowers(values):
 def test_intervals_hold_the_value_and_know_their_groups():
     random = np.random.default_rng(0)
     groups = [random.normal(3.0, 1.0, 200), random.normal(3.0, 1.0, 100)]
-    interval = bootstrap(groups, lambda values: float(values.mean()), 0)
+    interval = bootstrap(groups, lambda values: float(values.mean()), 0, 2000)
     assert interval.low < interval.value < interval.high
     assert interval.low < 3.0 < interval.high
     assert 0.1 < interval.high - interval.low < 0.5
     assert interval.low > 0
     spread = 2 * 1.96 / np.sqrt(300)
     assert interval.high - interval.low == pytest.approx(spread, rel=0.3)
-    second = bootstrap(groups, lambda values: float(values.mean()), 0)
+    second = bootstrap(groups, lambda values: float(values.mean()), 0, 2000)
     assert interval == second
     # Groups far apart: rows drawn within them, so that their distance is not in the interval.
     distant = [np.zeros(50), np.full(50, 10.0)]
-    assert bootstrap(distant, lambda values: float(values.mean()), 0).low == 5.0
-    assert np.isnan(bootstrap([], lambda values: 0.0, 0).value)
+    assert bootstrap(distant, lambda values: float(values.mean()), 0, 200).low == 5.0
+    assert np.isnan(bootstrap([], lambda values: 0.0, 0, 10).value)
 
 
 def test_power_is_where_the_wave_is():

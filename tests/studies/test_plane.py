@@ -137,7 +137,9 @@ def test_compression_is_a_rise_and_a_fall(planted) -> None:
         assert row.verdict == expected
 
 
-def test_the_report_has_every_network(bars: Path, made_up, tmp_path, monkeypatch) -> None:
+def test_the_report_has_every_network(
+    figures_as_svg, bars: Path, made_up, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr(plane, "study_training", made_up)
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     assert run_study("plane", tmp_path, settings, silent).whole
@@ -160,7 +162,9 @@ def test_the_report_has_every_network(bars: Path, made_up, tmp_path, monkeypatch
     assert [path.read_bytes() for path in kept] == before
 
 
-def test_studies_go_on_without_the_first_source(bars: Path, made_up, tmp_path, monkeypatch) -> None:
+def test_studies_go_on_without_the_first_source(
+    unsaved_figures, bars: Path, made_up, tmp_path, monkeypatch
+) -> None:
     for module in (plane, kernels):
         monkeypatch.setattr(module, "study_training", made_up)
     settings = StudySettings(quick=True, data=("nowhere.npz", str(bars)), iterations=3)

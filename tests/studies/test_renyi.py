@@ -11,7 +11,7 @@ from oip.core.errors import ModelError
 from oip.core.progress import silent
 from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
-from oip.studies import renyi, renyi_measures, renyi_plots
+from oip.studies import renyi, renyi_measures
 from oip.studies.callbacks import ImageBatch, complete, predictor, recorded_steps
 from oip.studies.renyi import CurveShape, curve_shape
 from oip.studies.renyi_measures import (
@@ -231,7 +231,7 @@ def test_the_last_error_with_itself_is_no_step(tmp_path):
     forward = renyi.inequality_finding("x", {PLANES: arrays}, forward=True)
     assert all("(of 3)" in value.text() for value in forward.groups[KERNELS[0].label])
     folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi_plots.draw_inequalities(folder, "x", {PLANES: arrays}, KERNELS[0], "")
+    renyi.draw_inequalities(folder, "x", {PLANES: arrays}, KERNELS[0], "")
     numbers = folder.numbers["dpi-x-paper"]
     assert np.shape(numbers[f"{PLANES.name} end backward"]) == (3, 3)
     assert np.shape(numbers[f"{PLANES.name} end input"]) == (3, 4)
@@ -312,7 +312,7 @@ def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     assert 4.5 < entropy < np.log2(30)
     folder = Folder(tmp_path, "renyi", StudySettings())
     nets = {PLANES: planted((1, 2), (1, 2))}
-    renyi_plots.draw_planes(folder, "x", nets, KERNELS[0], entropy, "")
+    renyi.draw_planes(folder, "x", nets, KERNELS[0], entropy, "")
     assert f"S(Y), {entropy:.2f} bits" in folder.figures[0].caption
     assert folder.numbers["planes-x-paper"]["S(Y)"] == entropy
 

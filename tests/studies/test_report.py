@@ -1,29 +1,29 @@
 from __future__ import annotations
 
 import json
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oip.core import plots
+from oip.core import files, plots
 from oip.core.errors import RunError
+from oip.studies import report
 from oip.studies.findings import (
     Finding,
-    MeasuredValue,
     Value,
-    above,
-    agreement,
-    all_of,
-    at_ceiling,
-    graded,
-    joined,
-    larger,
-    number_text,
-    plain_numbers,
 )
-from oip.studies.report import Folder, MissingData, StudySettings, write_overview
+from oip.studies.report import (
+    Cost,
+    Folder,
+    MissingData,
+    StudySettings,
+    measured,
+    peak_bytes,
+    write_overview,
+)
 
 
 def counted(calls: list[int]):
@@ -186,30 +186,6 @@ def test_a_name_is_used_once_and_an_agreement_is_one_of_four(tmp_path: Path) -> 
         folder.add(Finding("a", "perhaps"))  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize(
-    ("given", "plain"),
-    [
-        (np.float32(0.1), 0.1),
-        (np.array([[0.1, -np.inf]], np.float32), [[0.1, None]]),
-        (1 / 3, 1 / 3),
-        (np.nan, None),
-        (np.array([True, False]), [True, False]),
-        (np.arange(2), [0, 1]),
-        ([], []),
-        (["a"], ["a"]),
-        ("text", "text"),
-    ],
-)
-def test_numbers_are_short_and_plain(given: object, plain: object) -> None:
-    assert plain_numbers(given) == plain
-    json.dumps(plain_numbers(given), allow_nan=False)
-
-
-def test_numbers_of_another_kind_are_refused() -> None:
-    with pytest.raises(RunError, match="complex"):
-        plain_numbers(1j)
-
-
 def test_the_overview_links_reports_and_tells_what_stopped(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "rbig", "rbig", StudySettings())
     folder.add(Finding("Says", "no"))
@@ -219,89 +195,49 @@ def test_the_overview_links_reports_and_tells_what_stopped(tmp_path: Path) -> No
     assert "About rbig" in text and "no &lt;data&gt;" in text and ">oip<" not in text
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "result"),
-    [
-        ([], "not tested"),
-        ([True, True], "yes"),
-        ([np.True_, True], "yes"),
-        ([False, False], "no"),
-        ([True, False], "partly"),
-        ([True, None], "partly"),
-        ([None], "not tested"),
-        ([None, None], "not tested"),
-        ([False, None], "partly"),
-    ],
-)
-def test_agreement(outcomes: list[bool | None], result: str) -> None:
-    assert agreement(outcomes) == result
+def test_calls_add_up_and_one_that_fails_counts_too(tmp_path: Path) -> None:
+    path = tmp_path / "parts" / "took.json"
+    with measured(path) as first:
+        time.sleep(0.05)
+    with pytest.raises(KeyboardInterrupt), measured(path):
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+    with measured(path) as last:
+        pass
+    assert (first.calls, last.calls) == (1, 3)
+    assert 0.05 <= first.seconds < last.seconds
+    assert last.seconds >= 0.1
+    assert files.read_json(path) == last.to_dict()
 
 
-def test_a_difference_counts_beyond_two_spreads() -> None:
-    assert larger(1.0, 0.5, 0.2) is True
-    assert larger(0.5, 1.0, 0.2) is False
-    assert larger(1.0, 0.7, 0.2) is None
-    assert larger(1.0, 1.0, 0.0) is None
-    assert larger(float("nan"), 1.0, 0.0) is None
-    assert larger(2.0, 1.0, float("nan")) is None
+def test_the_peak_is_that_of_the_block(tmp_path: Path) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the system does not tell it anew")
+    block = np.ones(60 << 17)
+    before = peak_bytes()
+    del block
+    with measured(tmp_path / "small.json") as small:
+        pass
+    with measured(tmp_path / "large.json") as large:
+        np.ones(60 << 17)
+    assert before is not None and small.peak_bytes is not None and large.peak_bytes is not None
+    assert small.peak_bytes < before - (40 << 20)
+    assert large.peak_bytes > small.peak_bytes + (40 << 20)
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "result"),
-    [
-        ([True, True], True),
-        ([True, None], None),
-        ([False, None], False),
-        ([True, False], False),
-        ([], None),
-    ],
-)
-def test_a_finding_in_parts_holds_if_all_do(outcomes: list[bool | None], result: object) -> None:
-    assert all_of(outcomes) is result
+def test_damaged_or_unknown_costs_are_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "took.json"
+    path.write_text("half")
+    monkeypatch.setattr(report, "peak_bytes", lambda: None)
+    with measured(path) as total:
+        pass
+    assert total.calls == 1
+    assert total.peak_bytes is None
+    assert Cost(0.4, None, 1).text() == "0 s"
 
 
-def test_the_ceiling_begins_two_percent_below_it() -> None:
-    assert at_ceiling(0.98, 1.0) and not at_ceiling(0.979, 1.0)
-
-
-def test_what_is_unknown_says_so() -> None:
-    assert number_text(1 / 3) == "0.33"
-    assert number_text(0.5, "+.1f") == "+0.5"
-    assert number_text(float("nan")) == "unknown"
-
-
-def test_values_as_text() -> None:
-    value = Value("LeNet", 0.534, 0.5, 0.56)
-    assert value.text() == "LeNet 0.53 (0.50 to 0.56)"
-    assert value.named("all", 100, ".0f").text() == "all 53 (50 to 56)"
-    assert Value("LeNet", 1.0, remark="at the ceiling").text() == "LeNet 1.00 (at the ceiling)"
-    assert Value("LeNet", float("nan")).text() == "LeNet unknown"
-    assert Value.spread("a", 1.0, 0.25).text() == MeasuredValue(1.0, 0.25).named("a").text()
-    assert Value.spread("a", 1.0, 0.25).text() == "a 1.00 (0.50 to 1.50)"
-
-
-def test_a_finding_as_text_and_json() -> None:
-    values = {"relative width": [Value("LeNet", 0.5), Value("DenseNet", 1.0, 0.9, 1.1)]}
-    row = Finding("It rises.", "partly", "MI, bits", values, "Slowly.", n="3 nets", settings="s")
-    assert row.ours == "MI, bits: relative width: LeNet 0.50, DenseNet 1.00 (0.90 to 1.10). Slowly."
-    record = row.to_dict()
-    assert (record["found"], record["agrees"], record["sure"]) == (row.ours, "partly", "3 nets; s")
-    first = {"group": "relative width", "name": "LeNet", "value": 0.5, "low": None, "high": None}
-    assert record["values"][0] == first
-    assert Finding("a", "no", remark="b").ours == "b"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0.02, 0.1, True), (0.0, 0.005, False), (0.0, 0.02, None), (np.nan, np.nan, None)],
-)
-def test_an_effect_is_judged_by_its_interval(low, high, expected) -> None:
-    assert above(Value("x", 0.0, low, high), 0.01) is expected
-
-
-def test_verdicts_over_verdicts_and_shares() -> None:
-    assert joined(["yes", "yes"]) == "yes"
-    assert joined(["no", "not tested"]) == "no"
-    assert joined(["yes", "not tested"]) == joined(["yes", "no"]) == "partly"
-    assert joined([]) == joined(["not tested"]) == "not tested"
-    assert [graded(share, 0.75, 0.5) for share in (0.8, 0.6, 0.2)] == ["yes", "partly", "no"]
+def test_a_cost_as_text() -> None:
+    assert Cost(312.4, 3 << 29, 1).text() == "312 s, 1.5 GiB"
+    assert Cost(312.4, 3 << 29, 2).text() == "312 s, 1.5 GiB in 2 calls"
