@@ -34,9 +34,7 @@ class StepRecorder:
     """
 
     def __init__(
-        self,
-        steps: Iterable[int],
-        prepare: Callable[[keras.Model], Callable[[], Arrays | None]],
+        self, steps: Iterable[int], prepare: Callable[[keras.Model], Callable[[], Arrays | None]]
     ):
         import keras
 

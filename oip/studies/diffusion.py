@@ -364,9 +364,7 @@ def training_findings(
 
 
 def _input_statement(
-    source: str,
-    trainings: Mapping[str, list[Arrays]],
-    rises: Mapping[str, list[bool | None]],
+    source: str, trainings: Mapping[str, list[Arrays]], rises: Mapping[str, list[bool | None]]
 ) -> tuple[str, list[bool | None]]:
     """Return what the paper says of I(Z;X) of these data in proper training, and outcomes."""
     name = source.lower()

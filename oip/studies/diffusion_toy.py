@@ -37,10 +37,7 @@ NOISE = 0.01
 """Standard deviation in every one of the wide dimensions."""
 MANIFOLDS = ("uniform", "normal")
 CLASSES = 10
-CENTERS = {
-    "noise": "information in two of the dimensions",
-    "spread": "information in all of them",
-}
+CENTERS = {"noise": "information in two of the dimensions", "spread": "information in all of them"}
 """Where the centers of blobs lie, which the paper does not say."""
 CORRUPTED_DIMENSIONS = (2, 20)
 """Of the two panels over corruption."""

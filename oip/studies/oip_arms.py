@@ -121,10 +121,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def bootstrap(
-    groups: Sequence[np.ndarray],
-    statistic: Callable[[np.ndarray], float],
-    seed: int,
-    draws: int,
+    groups: Sequence[np.ndarray], statistic: Callable[[np.ndarray], float], seed: int, draws: int
 ) -> Value:
     """Return a statistic of all rows with its percentile interval, rows drawn within their groups.
 

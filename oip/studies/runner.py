@@ -158,12 +158,7 @@ def run_several(
 
 
 def _run(
-    name: str,
-    out: Path,
-    settings: StudySettings,
-    progress: Progress,
-    shared: Path | None,
-    say: Say,
+    name: str, out: Path, settings: StudySettings, progress: Progress, shared: Path | None, say: Say
 ) -> StudyOutcome:
     """Run one study without the options that it does not use."""
     module = studies.study(name)

@@ -11,14 +11,7 @@ from oip.core.progress import silent
 from oip.studies import kernels, plane
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_several, run_study
-from oip.studies.trained import (
-    DENSENET,
-    LENET,
-    RELU_MLP,
-    SHOWN,
-    WIDTHS,
-    finding_by_width,
-)
+from oip.studies.trained import DENSENET, LENET, RELU_MLP, SHOWN, WIDTHS, finding_by_width
 
 RISE = np.linspace(0.5, 1.5, 10)
 TOP = np.log2(5)

@@ -16,11 +16,7 @@ from oip.studies.report import Folder, StudySettings
 
 @pytest.mark.parametrize(
     ("nu", "d", "total", "information"),
-    [
-        (3, 3, 0.11047, 0.17871),
-        (5, 10, 0.42686, 0.32883),
-        (3, 50, 6.96475, 1.20256),
-    ],
+    [(3, 3, 0.11047, 0.17871), (5, 10, 0.42686, 0.32883), (3, 50, 6.96475, 1.20256)],
 )
 def test_truths_of_t_distributions(nu, d, total, information):
     assert StudentT(nu, np.eye(d)).total_correlation == pytest.approx(total, abs=1e-5)

@@ -11,10 +11,7 @@ import pytest
 from oip.core import files, plots
 from oip.core.errors import RunError
 from oip.studies import report
-from oip.studies.findings import (
-    Finding,
-    Value,
-)
+from oip.studies.findings import Finding, Value
 from oip.studies.report import (
     Cost,
     Folder,
