@@ -113,7 +113,6 @@ def _measured(
         report = _labelled(progress, f"{data.name}, network {number + 1}")
         for layer in _layers(network):
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
-
             name = f"{part}/network-{number}-layer-{layer.index}"
             arguments = network, layer, images, sizes, seed, with_ascent, report
             parts[layer.index].append(folder.part(name, measure_layer, *arguments, of=digest))

@@ -143,7 +143,7 @@ def draw_pictures(
         folder, reconstruct(network, layer.name, maps=maps, starts=_STARTS, **options), maps
     )
     if test.labels is not None and len(test.classes) > 1:
-        _responses(folder, network, layer, test)
+        draw_common_points(folder, network, layer, test)
     _classes_of_oips(folder, network, oips, test)
 
 
@@ -246,8 +246,8 @@ def _many_starts(folder: Folder, oips: Oips, maps: list[int]) -> None:
     )
 
 
-def _responses(folder: Folder, network: Network, layer: LayerInfo, test: Dataset) -> None:
-    """One image on all layers; images of one class and of another, common points framed."""
+def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test: Dataset) -> None:
+    """Draw one image on all layers; images of two classes, the first one's common points framed."""
     from oip import mi
     from oip.network.responses import responses
 

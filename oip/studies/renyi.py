@@ -556,10 +556,13 @@ def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, set
     axes = grid[0, 0]
     for index, kernel in enumerate(KERNELS):
         for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
-            values = [
-                np.mean([arrays[f"{kernel.name} input"][record, :, layer] for arrays in several])
-                for several in grouped.values()
-            ]
+            name = f"{kernel.name} input"
+            values = np.array(
+                [
+                    np.mean([row[name][record, :, layer] for row in rows])
+                    for rows in grouped.values()
+                ]
+            )
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
         most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings.values()]))

@@ -109,14 +109,25 @@ def test_a_finished_study_is_read_from_its_parts(whole, unsaved_figures, monkeyp
 
 
 def test_models_of_the_user_replace_the_trained_ones(
-    unsaved_figures, tmp_path, small_file, small_data
+    unsaved_figures, tmp_path, small_file, small_data, monkeypatch
 ):
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(small_file))
     folder = Folder(tmp_path / "out", "oip", settings)
-    oip.run_sized(folder, settings, silent, TINY)
+    arrays = measured_arrays()
+    monkeypatch.setattr(oip, "measure_layer", lambda network, layer, *_: arrays[layer.name])
+    oip.run_sized(folder, settings, silent, TINY, pictures=False)
     assert not list((tmp_path / "out").rglob("*.keras"))
     assert any("1 networks" in note for note in folder.notes)
-    assert any("No common points" in note for note in folder.notes)
+
+
+def test_too_few_images_have_no_common_points(network, tmp_path, small_data, unsaved_figures):
+    from oip import models
+
+    folder = Folder(tmp_path, "oip", StudySettings())
+    test = models.load(f"{small_data}:test")
+    oip_plots.draw_common_points(folder, network, network.find("second"), test)
+    assert {figure.name for figure in folder.figures} == {"responses-1", "responses-3"}
+    assert len(folder.notes) == 1 and "No common points" in folder.notes[0]
 
 
 @pytest.mark.parametrize(
