@@ -65,7 +65,7 @@ def counts_of(screened: int) -> list[int]:
 
 
 def draw_starts_that_excite(folder: Folder, name: str, result: Measured) -> None:
-    """Share of the excitable maps that are excited, against the number of starts."""
+    """Draw the share of the excitable maps that are excited, against the number of starts."""
     counts, columns = counts_of(result.sizes.screened), len(result.layers)
     drawing, axes = plots.figure(2.5 * columns, 3.0, columns=columns, sharey=True)
     lowest = 1.0
@@ -96,7 +96,7 @@ def _intervals(result: Measured, groups: list[list[np.ndarray]]) -> np.ndarray:
 
 
 def draw_effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
-    """Scores, steps, power and stability of every arm, in the control and the last layer."""
+    """Draw scores, steps, power and stability of every arm, in the control and the last layer."""
     every = arms(result.side)
     drawing, axes = plots.figure(7.4, 4.6, rows=2, columns=len(MEASURES), sharey=True)
     labels = [f"{name_of(noise, result.side)}, {objective}" for noise, objective in every]

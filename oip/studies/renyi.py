@@ -556,13 +556,8 @@ def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, set
     axes = grid[0, 0]
     for index, kernel in enumerate(KERNELS):
         for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
-            name = f"{kernel.name} input"
-            values = np.array(
-                [
-                    np.mean([row[name][record, :, layer] for row in rows])
-                    for rows in grouped.values()
-                ]
-            )
+            part = f"{kernel.name} input", (record, slice(None), layer)
+            values = _means(grouped, *part)
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
         most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings.values()]))
