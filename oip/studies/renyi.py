@@ -556,8 +556,9 @@ def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, set
     axes = grid[0, 0]
     for index, kernel in enumerate(KERNELS):
         for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
-            part = f"{kernel.name} input", (record, slice(None), layer)
-            values = _means(grouped, *part)
+            name = f"{kernel.name} input"
+            several = [[row[name][record, :, layer] for row in rows] for rows in grouped.values()]
+            values = np.array([np.mean(parts) for parts in several])
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
         most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings.values()]))
