@@ -323,7 +323,7 @@ def _trained_model(
     import_quietly("keras")
     import keras
 
-    from oip.models.training import batches_done, load_state, train_batches
+    from oip.models.training import batches_done, load_state, save_state, train_batches
 
     keras.utils.set_random_seed(seeds.derived_seed(seed, "study-training"))
     iterations = steps[-1]
@@ -341,53 +341,31 @@ def _trained_model(
         load_state(weights_file(path, iterations), model)
         return model
     label = f"{train.source.partition(':')[0]}: {network.name}"
+    recorded, kept = set(steps), set(kept_at(iterations))
 
-    def report(step: int) -> None:
-        progress(label, step, iterations)
+    def keep(step: int) -> None:
+        if step in kept:
+            save_state(weights_file(path, step), model, with_optimizer=False)
 
-    saver = _state_saver(path, model, set(steps), set(kept_at(iterations)), regular, label, report)
+    def begin(logs: object) -> None:
+        progress(label, batches_done(model), iterations)
+        keep(batches_done(model))
+
+    def save(batch: int, logs: dict[str, float] | None) -> None:
+        step = batches_done(model)
+        if step in recorded:
+            loss = float((logs or {}).get("loss", 0.0))
+            if not math.isfinite(loss):
+                raise SettingsError(expected(f"training of {label}", "a finite loss", loss))
+            if step >= regular or step == iterations:
+                save_state(path / "last.npz", model)
+            progress(label, step, iterations)
+        keep(step)
+
+    # After the recorders, so that a saved state has a record.
+    saver = keras.callbacks.LambdaCallback(on_train_begin=begin, on_train_batch_end=save)
     train_batches(model, train, iterations, network.batch, seed, [*recorders, saver])
     return model
-
-
-def _state_saver(
-    path: Path,
-    model: keras.Model,
-    recorded: set[int],
-    kept: set[int],
-    regular: int,
-    label: str,
-    report: Callable[[int], None],
-) -> keras.callbacks.Callback:
-    """Return the callback that saves states, after the recorders have written theirs."""
-    import keras
-
-    from oip.models.training import batches_done, save_state
-
-    class StateSaver(keras.callbacks.Callback):
-        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-            report(self.step())
-            self.keep()
-
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            step = self.step()
-            if step in recorded:
-                loss = float((logs or {}).get("loss", 0.0))
-                if not math.isfinite(loss):
-                    raise SettingsError(expected(f"training of {label}", "a finite loss", loss))
-                if step >= regular or step == max(recorded):
-                    save_state(path / "last.npz", model)
-                report(step)
-            self.keep()
-
-        def keep(self) -> None:
-            if self.step() in kept:
-                save_state(weights_file(path, self.step()), model, with_optimizer=False)
-
-        def step(self) -> int:
-            return batches_done(model)
-
-    return StateSaver()
 
 
 def _check_passed(path: Path, steps: list[int], done: int) -> None:
