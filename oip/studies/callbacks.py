@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from oip.models.datasets import Dataset
 
 Arrays = dict[str, np.ndarray]
-_PREDICTED_AT_ONCE = 512
 
 
 class ImageBatch(NamedTuple):
@@ -85,19 +84,11 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """
     import tensorflow as tf
 
-    from oip.network.forward import compiled
+    from oip.network.forward import compiled, run_in_batches
 
-    shape = model.inputs[0].shape[1:]
-    graph = compiled(
-        lambda images: model(images, training=False), tf.TensorSpec((None, *shape), tf.float32)
-    )
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        starts = range(0, len(images), _PREDICTED_AT_ONCE)
-        batches = (images[start : start + _PREDICTED_AT_ONCE] for start in starts)
-        return np.concatenate([graph(np.asarray(batch, np.float32)).numpy() for batch in batches])
-
-    return predict
+    images = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+    graph = compiled(lambda batch: model(batch, training=False), images)
+    return lambda images: np.concatenate([part for _, part in run_in_batches(graph, images, 1)])
 
 
 def accuracy(predict: Callable[[np.ndarray], np.ndarray], data: Dataset) -> float:
