@@ -86,8 +86,8 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     from oip.network.forward import compiled, run_in_batches
 
-    images = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-    graph = compiled(lambda batch: model(batch, training=False), images)
+    batches = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+    graph = compiled(lambda batch: model(batch, training=False), batches)
     return lambda images: np.concatenate([part for _, part in run_in_batches(graph, images, 1)])
 
 
