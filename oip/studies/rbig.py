@@ -89,14 +89,7 @@ FULL = RbigSize(20_000, 200, _COUNTS, _IDENTITY_COUNTS, trials=5, room=4 << 30)
 def run(
     folder: Folder, settings: StudySettings, progress: Progress, size: RbigSize | None = None
 ) -> None:
-    """Run both experiments of the paper; no data are needed.
-
-    Args:
-        folder: for arrays, figures and findings.
-        settings: `quick` and `seed` are used.
-        progress: called with circles and trials.
-        size: in place of that of `settings`.
-    """
+    """Run both experiments of the paper, in a size in place of that of the settings."""
     size = size or (QUICK if settings.quick else FULL)
     _run_circles(folder, size, settings.seed, progress)
     _run_student(folder, size, settings.seed, progress)

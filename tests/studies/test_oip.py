@@ -126,7 +126,7 @@ def test_too_few_images_have_no_common_points(network, tmp_path, small_data, uns
     folder = Folder(tmp_path, "oip", StudySettings())
     test = models.load(f"{small_data}:test")
     oip_plots.draw_common_points(folder, network, network.find("second"), test)
-    assert {figure.name for figure in folder.figures} == {"responses-1", "responses-3"}
+    assert {figure.name for figure in folder.figures} == {"responses-0", "responses-1"}
     assert len(folder.notes) == 1 and "No common points" in folder.notes[0]
 
 
