@@ -234,15 +234,14 @@ class Cases:
     @property
     def titles(self) -> list[str]:
         """The titles of the images: class, index, and the prediction for hard cases."""
-        return [self._title(row) for row in range(len(self))]
-
-    def _title(self, row: int) -> str:
-        label, predicted = self.labels[row], self.predicted[row]
-        text = f"{label} (image {self.indices[row]})"
-        if not self.hard[row]:
-            return text
-        seen_as = f"seen as {predicted}, " if predicted != label else ""
-        return f"{text}\n{seen_as}p({label}) {self.own[row]:.2g}"
+        titles = []
+        for row, (label, predicted) in enumerate(zip(self.labels, self.predicted, strict=True)):
+            title = f"{label} (image {self.indices[row]})"
+            if self.hard[row]:
+                seen_as = f"seen as {predicted}, " if predicted != label else ""
+                title += f"\n{seen_as}p({label}) {self.own[row]:.2g}"
+            titles.append(title)
+        return titles
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return plain values, without pixels and responses."""

@@ -180,9 +180,8 @@ def rank_kernels(
     from oip.network.channel_graph import convolution_call
 
     about_label = label_estimator(estimator)
-    sample = LayerSample.draw(
-        model_or_path, images, labels, layer, maps=map, samples=samples, seed=seed, classes=classes
-    )
+    sample = LayerSample.of(model_or_path, images, layer, maps=map, seed=seed)
+    sample = sample.draw(labels, samples, classes)
     number = int(sample.maps[0])
     call = convolution_call(sample.network, sample.layer)
     check_plain(call, sample.layer)

@@ -139,35 +139,25 @@ class LayerSample:
         pixels = check_images(network.inputs, images)
         return cls(network, info, numbers, pixels, ImageSubset(np.arange(len(pixels))), at, seed)
 
-    @classmethod
     def draw(
-        cls,
-        model_or_path: ModelLike,
-        images: np.ndarray,
+        self,
         labels: ArrayLike | None,
-        layer: str | LayerInfo,
-        *,
-        maps: str | Iterable[int] | int | None = None,
-        at: At = "response",
         samples: int = 500,
-        seed: int = 0,
         classes: Sequence[str] | None = None,
         label_free: bool = False,
     ) -> LayerSample:
-        """Check everything and draw the sample: stratified by labels, else at random.
+        """Return a sample of some images: stratified by labels, else at random.
 
         Arguments are those of `mi.rank`; with `label_free`, labels may be None.
 
         Raises:
-            ModelError, SettingsError: as for `of`, or too few samples.
-            DataError: images or labels that cannot be used, no labels where they are needed.
+            SettingsError: too few samples.
+            DataError: labels that cannot be used, no labels where they are needed.
         """
         samples = check_whole("samples", samples, validation.FEWEST)
-        sample = cls.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
-        count = len(sample.images)
         if labels is None and label_free:
-            return sample.take(unlabeled_subset(count, samples, seed))
-        return sample.take(labeled_subset(labels, count, samples, seed, classes))
+            return self.take(unlabeled_subset(len(self), samples, self.seed))
+        return self.take(labeled_subset(labels, len(self), samples, self.seed, classes))
 
     def take(self, subset: ImageSubset) -> LayerSample:
         """Return the sample that consists of some of these images."""

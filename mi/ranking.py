@@ -83,17 +83,8 @@ def rank(
         >>> ranking.to_pandas().head()  # doctest: +SKIP
     """
     chosen = _chosen(estimators, with_input)
-    sample = LayerSample.draw(
-        model_or_path,
-        images,
-        labels,
-        layer,
-        maps=maps,
-        at=at,
-        samples=samples,
-        seed=seed,
-        classes=classes,
-    )
+    sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+    sample = sample.draw(labels, samples, classes)
     finite: list[np.ndarray] = []
     summaries: list[dict[str, np.ndarray]] = []
     parts: list[list[MapEstimates]] = [[] for _ in chosen]

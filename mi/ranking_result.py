@@ -12,7 +12,7 @@ from oip.core import html, plots
 from oip.core.errors import SettingsError, expected
 from oip.core.layer_formats import Agreement, EstimatorRecord, MapInformation, RankingFile
 from oip.core.units import bits, finite_list, finite_or_none, three_best
-from oip.mi.estimators.results import LEVEL, MapEstimates
+from oip.mi.estimators.results import LEVEL, MapEstimates, bits_or_none
 from oip.mi.layer_sample import LayerResult
 from oip.mi.permutation_test import adjusted
 
@@ -175,8 +175,8 @@ class EstimatorRanking:
             p_adjusted=adjusted(p_value),
             saturated=saturated,
             per_class=bits(estimates.per_class),
-            per_class_low=_bits(estimates.per_class_low),
-            per_class_high=_bits(estimates.per_class_high),
+            per_class_low=bits_or_none(estimates.per_class_low),
+            per_class_high=bits_or_none(estimates.per_class_high),
             per_class_p=class_p,
             class_ceiling=bits(estimates.class_ceiling),
             ceiling=float(bits(np.nanmax(estimates.ceiling))),
@@ -184,7 +184,7 @@ class EstimatorRanking:
             rank=ranks(estimates, held_out),
             rank_low=low,
             rank_high=high,
-            input=_bits(about_input),
+            input=bits_or_none(about_input),
         )
 
     def __repr__(self) -> str:
@@ -399,7 +399,3 @@ class Ranking(LayerResult):
             *(html.paragraph(text) for text in texts),
             html.table(headings, rows, len(self) - len(rows)),
         )
-
-
-def _bits(values: np.ndarray | None) -> np.ndarray | None:
-    return None if values is None else bits(values)

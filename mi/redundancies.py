@@ -297,17 +297,8 @@ def redundancy(
     check_number("redundancy: relative", relative)
     if pairs is not None:
         check_whole("redundancy: pairs", pairs)
-    sample = LayerSample.draw(
-        model_or_path,
-        images,
-        labels,
-        layer,
-        maps=maps,
-        at=at,
-        samples=samples,
-        seed=seed,
-        label_free=True,
-    )
+    sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+    sample = sample.draw(labels, samples, label_free=True)
     grams, finite = layer_grams(sample, Bandwidth(relative))
     notices = list(sample.notices)
     if not finite.all():

@@ -147,17 +147,9 @@ def select(
     if not (isinstance(beta, (int, float)) and math.isfinite(beta) and beta >= 0):
         raise SettingsError(expected("beta", "a number from 0", beta))
     label_free = method in LABEL_FREE
-    sample = LayerSample.draw(
-        model_or_path,
-        images,
-        None if label_free else labels,
-        layer,
-        maps=maps,
-        at=at,
-        samples=20 * samples if method == "elimination" else samples,
-        seed=seed,
-        label_free=label_free,
-    )
+    sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
+    samples = 20 * samples if method == "elimination" else samples
+    sample = sample.draw(None if label_free else labels, samples, label_free=label_free)
     width, notices = None, sample.notices
     if method == "elimination":
         order, scores = eliminated(sample)

@@ -248,9 +248,8 @@ class Decoder(HeldOut):
     label has no part in its prediction. It may be under 0 for maps without information, and is then
     shown as 0. A constant response has 0.
 
-    The response is centred and divided by one scale for the map, since its nodes share the kernel's
-    unit; up to 100 principal components of it are used. All samples have a part in that, which
-    needs no label. The weights have a Gaussian prior; its variance is that of the log-odds of a
+    Up to 100 principal components of the response are used, on one scale, since its nodes share the
+    kernel's unit. The weights have a Gaussian prior; its variance is that of the log-odds of a
     typical sample, so that one small grid serves every number of nodes. For each of 5 folds the
     variance is chosen on a fold of the other four, with the class shares alone as one of the
     choices, and the decoder is fitted again on all four.
@@ -363,11 +362,9 @@ class Predictive(HeldOut):
     A fold's predictions come from members that were fitted without the labels of the fold, mixed
     with weights that were, too: the weights maximize the likelihood of the labels of the other
     folds, predicted by members that were trained without these in turn. Trained members are fitted
-    once for every pair of folds that is left out; those without a fold are averaged. Of the kernel
-    and neighbor members every choice of folds is a sum over one matrix.
-
-    The response is reduced to up to 60 principal components on one scale, which needs no label. The
-    value may be under 0 for maps without information, and is then shown as 0.
+    once for every pair of folds that is left out; those without a fold are averaged. The response
+    is reduced to up to 60 principal components on one scale. The value may be under 0 for maps
+    without information, and is then shown as 0.
 
         I(T;Y) >= H(Y) + 1/n sum_i ln sum_m w_m q_m(y_i | t_i), q_m and w_m without the fold of i
 

@@ -93,12 +93,12 @@ class Estimate:
             "value": self.bits,
             "unit": self.unit,
             "nats": self.nats,
-            "low": _bits(self.low),
-            "high": _bits(self.high),
+            "low": bits_or_none(self.low),
+            "high": bits_or_none(self.high),
             "p_value": self.p_value,
-            "ceiling": _bits(self.ceiling),
+            "ceiling": bits_or_none(self.ceiling),
             "saturated": self.saturated,
-            "raw": _bits(self.raw),
+            "raw": bits_or_none(self.raw),
             "n": self.n,
             "d": self.d,
             "seed": self.seed,
@@ -123,7 +123,7 @@ class Estimate:
         rows = [
             ("value, bits", self.bits),
             ("95 %", self.interval and "{:.4g} to {:.4g}".format(*self.interval)),
-            ("ceiling, bits", _bits(self.ceiling)),
+            ("ceiling, bits", bits_or_none(self.ceiling)),
             ("p", None if self.p_value is None else f"{self.p_value:.2g}"),
             ("samples", self.n),
             ("estimator", self._method),
@@ -148,7 +148,8 @@ class Estimate:
         return f"{self.estimator} ({settings})"
 
 
-def _bits(nats: float | None) -> float | None:
+def bits_or_none(nats: Any) -> Any:
+    """Return a number or an array of them in bits, None for None."""
     return None if nats is None else bits(nats)
 
 

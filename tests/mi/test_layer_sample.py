@@ -15,28 +15,28 @@ from oip.mi.layer_sample import (
 
 def test_a_sample_is_stratified_and_points_into_the_images(small_model, small_images):
     images, labels = small_images
-    sample = LayerSample.draw(small_model, images, labels, "first", samples=24, seed=3)
+    sample = LayerSample.of(small_model, images, "first", seed=3).draw(labels, 24)
     assert len(sample) == 24
     assert (np.bincount(sample.codes) == 6).all()
     assert (labels[sample.indices] == sample.codes).all()
     assert np.array_equal(sample.images, images[sample.indices])
     assert sample.classes == ("0", "1", "2", "3")
     assert (sample.maps == np.arange(6)).all()
-    again = LayerSample.draw(small_model, images, labels, "@0", samples=24, seed=3)
+    again = LayerSample.of(small_model, images, "@0", seed=3).draw(labels, 24)
     assert np.array_equal(again.indices, sample.indices)
 
 
 def test_without_labels_images_are_drawn_at_random(small_model, small_images):
     images = small_images[0]
-    sample = LayerSample.draw(small_model, images, None, "first", samples=10, label_free=True)
+    sample = LayerSample.of(small_model, images, "first").draw(None, 10, label_free=True)
     assert (np.diff(sample.indices) > 0).all()
     assert len(sample) == 10
     with pytest.raises(DataError, match="labels"):
         _ = sample.codes
     with pytest.raises(DataError, match=r"labels: .*none"):
-        LayerSample.draw(small_model, images, None, "first")
+        LayerSample.of(small_model, images, "first").draw(None)
     with pytest.raises(DataError, match="two or more"):
-        LayerSample.draw(small_model, images[:1], None, "first", label_free=True)
+        LayerSample.of(small_model, images[:1], "first").draw(None, label_free=True)
 
 
 @pytest.mark.parametrize("at", ["response", "block"])
@@ -102,7 +102,8 @@ def test_labels_as_units_of_the_output(small_model, small_images):
 )
 def test_bad_input(small_model, small_images, change, error, word):
     images, labels = small_images
-    given = {"images": images, "labels": labels, "layer": "first", **change}
+    given = {"images": images, "layer": "first", "labels": labels, **change}
+    drawn = {name: given.pop(name) for name in ("labels", "samples", "classes") if name in given}
     with pytest.raises(error, match=word):
-        LayerSample.draw(small_model, **given)
+        LayerSample.of(small_model, **given).draw(**drawn)
     check_at("block")
