@@ -213,21 +213,13 @@ class CommonPatterns(PatternResult):
             panels += _case_panels(self.cases, values, self.class_name, hard, count)
         common = as_planes(self.common[None])[0, rows]
         own = as_planes(self.own[None])[0, rows]
-        figure, axes = panel_figure(
-            panels,
-            self.maps[rows],
-            across=1 + count,
-            color=color,
-            marks=[(common & ~own, ALSO), (own, OWN)],
-        )
+        marks = [(common & ~own, ALSO), (own, OWN)]
+        figure, axes = panel_figure(panels, self.maps[rows], 1 + count, color=color, marks=marks)
         label = "share of the map's largest response; first column: share of images that respond"
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), label)
         _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
-        plots.titled(
-            figure,
-            f"{self.layer}: common points of class {self.class_name}, "
-            f"{len(rows)} of {len(self)} maps",
-        )
+        title = f"{self.layer}: common points of class {self.class_name}"
+        plots.titled(figure, f"{title}, {len(rows)} of {len(self)} maps")
         return figure
 
     def _points(self) -> list[dict[str, Any]]:
@@ -391,14 +383,8 @@ class Separation(PatternResult):
         in one color where the first class responds more, in another where the second does. `color`
         is `grey` or `viridis`.
         """
-        from oip.network.response_plots import (
-            OWN_LABEL,
-            Panel,
-            as_planes,
-            color_map,
-            panel_figure,
-            scaled,
-        )
+        from oip.network import response_plots
+        from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled
 
         rows = np.arange(len(self))[: check_whole("maps that are drawn", most)]
         means = np.stack([self.first_mean, self.second_mean]).astype(np.float32)
@@ -415,18 +401,12 @@ class Separation(PatternResult):
                 panels += [None, *_case_panels(self.cases, values, name, True, count)]
         strong = as_planes(self.strong[None])[0, rows]
         more = as_planes(np.nan_to_num(self.node_effect)[None])[0, rows] > 0
-        figure, axes = panel_figure(
-            panels,
-            self.maps[rows],
-            across=1 + count,
-            color=color,
-            marks=[(strong & ~more, ALSO), (strong & more, OWN)],
-        )
-        plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), OWN_LABEL)
+        marks = [(strong & ~more, ALSO), (strong & more, OWN)]
+        figure, axes = panel_figure(panels, self.maps[rows], 1 + count, color=color, marks=marks)
+        plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), response_plots.OWN_LABEL)
         _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
-        plots.titled(
-            figure, f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"
-        )
+        title = f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"
+        plots.titled(figure, title)
         return figure
 
     def _repr_html_(self) -> str:

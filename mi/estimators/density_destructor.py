@@ -7,10 +7,8 @@ takes normal scores of ranks instead, which is fast and makes the entropies befo
 same for all data.
 
 References:
-    V. Laparra, G. Camps-Valls, J. Malo: Iterative Gaussianization: from ICA to random rotations.
-    IEEE Transactions on Neural Networks 22 (2011) 537. J. E. Johnson et al.: Information theory in
-    density destructors. ICML workshop on invertible neural networks, 2019, eq. 7. D. Inouye, P.
-    Ravikumar: Deep density destructors. ICML 2018.
+    J. E. Johnson et al.: Information theory in density destructors. ICML workshop on invertible
+    neural networks, 2019. D. Inouye, P. Ravikumar: Deep density destructors. ICML 2018.
 """
 
 from __future__ import annotations
@@ -301,11 +299,6 @@ class Destructor:
     Methods raise DataError for arrays that cannot be used or have another number of columns than
     the fitted one, and where nothing was fitted.
 
-    Attributes after `fit`:
-        removed: (layers,) total correlation that each layer removed, in nats: sum_d H(before its
-            rotation) - sum_d H(after).
-        stopped: the paper's rule ended the fit; False where all layers were used.
-
     References:
         Johnson et al. (2019), eq. 3, 6 and 7; fig. 1 for its effect on concentric circles.
 
@@ -323,7 +316,9 @@ class Destructor:
     """
 
     removed: np.ndarray
+    """(layers,): total correlation that each layer removed, in nats; after `fit`."""
     stopped: bool
+    """The paper's rule ended the fit; False where all layers were used."""
 
     def __init__(
         self,

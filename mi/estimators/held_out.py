@@ -307,8 +307,7 @@ class Decoder(HeldOut):
             features, onehot, np.repeat(inner, count, axis=0), np.tile(1.0 / variances, FOLDS)
         )
         odds = batch_classifiers.logistic_log_probabilities(features, weights)
-        best = np.zeros(FOLDS, int)
-        """The chosen variance of each fold, from 1; 0 for the class shares."""
+        best = np.zeros(FOLDS, int)  # the chosen variance of each fold, from 1; 0: class shares
         for fold in range(FOLDS):
             checked = np.flatnonzero(folds == check[fold])
             if not checked.size:  # fewer samples than folds: the class shares

@@ -17,12 +17,7 @@ from oip.core.records import Parameters
 from oip.mi.backend import matmul, thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
-from oip.mi.estimators.results import (
-    SATURATED,
-    LabelledResponses,
-    MapEstimates,
-    quantile_ends,
-)
+from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates, quantile_ends
 from oip.mi.permutation_test import class_p_values
 from oip.mi.resampling import centered, class_halves, shuffled
 from oip.mi.validation import checked_maps, class_entropies, label_entropy

@@ -147,10 +147,8 @@ class Critic:
         if kind == "joint":
             self._networks = [_network(dx + dy, units, 1, seed)]
         else:
-            self._networks = [
-                _network(width, units, _EMBEDDING, seed + index)
-                for index, width in enumerate((dx, dy))
-            ]
+            widths = enumerate((dx, dy))
+            self._networks = [_network(w, units, _EMBEDDING, seed + index) for index, w in widths]
 
     @property
     def weights(self) -> list[keras.Variable]:

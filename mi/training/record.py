@@ -141,25 +141,13 @@ class TrainingRecord:
         raise SettingsError(expected("layer of this record", names, f"'{layer}'"))
 
     def _repr_html_(self) -> str:
-        rows = [
-            (
-                layer.layer,
-                int(layer.label.shape[1]),
-                layer.mean_of_maps(0),
-                layer.mean_of_maps(-1),
-                float(layer.whole_label[-1]),
-                float(layer.whole_input[-1]),
-            )
-            for layer in self.layers
-        ]
-        headings = (
-            "layer",
-            "maps",
-            "mean bits a map, first",
-            "last",
-            "I(T;Y) of the layer, last",
-            "I(X;T), last",
-        )
+        rows = []
+        for layer in self.layers:
+            maps = (int(layer.label.shape[1]), layer.mean_of_maps(0), layer.mean_of_maps(-1))
+            whole = (float(layer.whole_label[-1]), float(layer.whole_input[-1]))
+            rows.append((layer.layer, *maps, *whole))
+        headings = ("layer", "maps", "mean bits a map, first", "last")
+        headings += ("I(T;Y) of the layer, last", "I(X;T), last")
         return html.block(f"training record: {self._span}", html.table(headings, rows))
 
     def to_pandas(self) -> DataFrame:
@@ -280,19 +268,9 @@ class TrainingRecord:
         points = []
         for number, layer in enumerate(self.layers):
             axes.plot(layer.whole_input, layer.whole_label, color=plots.QUIET, lw=0.8, zorder=1)
-            points.append(
-                axes.scatter(
-                    layer.whole_input,
-                    layer.whole_label,
-                    c=self.steps,
-                    norm=scale,
-                    cmap=plots.SEQUENTIAL,
-                    marker=_MARKERS[number % len(_MARKERS)],
-                    s=22,
-                    label=plots.printable(layer.layer),
-                    zorder=2,
-                )
-            )
+            look = {"marker": _MARKERS[number % len(_MARKERS)], "s": 22, "zorder": 2}
+            look |= {"norm": scale, "cmap": plots.SEQUENTIAL, "label": plots.printable(layer.layer)}
+            points.append(axes.scatter(layer.whole_input, layer.whole_label, c=self.steps, **look))
         self._draw_ceiling(axes)
         axes.axvline(self.input_ceiling, color=_EMPHASIS, lw=1, ls=":", label="log n")
         axes.set_xlabel("I(X;T), bits")
