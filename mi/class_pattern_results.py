@@ -214,7 +214,9 @@ class CommonPatterns(PatternResult):
         common = as_planes(self.common[None])[0, rows]
         own = as_planes(self.own[None])[0, rows]
         marks = [(common & ~own, ALSO), (own, OWN)]
-        figure, axes = panel_figure(panels, self.maps[rows], 1 + count, color=color, marks=marks)
+        figure, axes = panel_figure(
+            panels, self.maps[rows], across=1 + count, color=color, marks=marks
+        )
         label = "share of the map's largest response; first column: share of images that respond"
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), label)
         _frame_legend(figure, (OWN, "common, its own"), (ALSO, "common, of other classes, too"))
@@ -402,7 +404,9 @@ class Separation(PatternResult):
         strong = as_planes(self.strong[None])[0, rows]
         more = as_planes(np.nan_to_num(self.node_effect)[None])[0, rows] > 0
         marks = [(strong & ~more, ALSO), (strong & more, OWN)]
-        figure, axes = panel_figure(panels, self.maps[rows], 1 + count, color=color, marks=marks)
+        figure, axes = panel_figure(
+            panels, self.maps[rows], across=1 + count, color=color, marks=marks
+        )
         plots.color_bar(figure, axes, color_map(color), (0.0, 1.0), response_plots.OWN_LABEL)
         _frame_legend(figure, (OWN, f"more for {self.first}"), (ALSO, f"more for {self.second}"))
         title = f"{self._title}, {len(rows)} of {len(self)} maps, the most separating first"
