@@ -31,8 +31,7 @@ if TYPE_CHECKING:
         negentropy,
         total_correlation,
     )
-    from oip.mi.ranking import rank
-    from oip.mi.ranking_result import Ranking
+    from oip.mi.ranking import Ranking, rank
     from oip.mi.redundancies import Redundancies, redundancy
     from oip.mi.selection import Selection, select
     from oip.mi.training.record import TrainingRecord
@@ -83,8 +82,7 @@ _MODULES = {
             *("conditional_mutual_information", "entropy", "input_information", "kl_divergence"),
             *("mutual_information", "negentropy", "total_correlation"),
         ),
-        "ranking": ("rank",),
-        "ranking_result": ("Ranking",),
+        "ranking": ("Ranking", "rank"),
         "redundancies": ("Redundancies", "redundancy"),
         "selection": ("Selection", "select"),
         "training.record": ("TrainingRecord",),

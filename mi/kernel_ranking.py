@@ -16,7 +16,7 @@ from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, label_estimator
 from oip.mi.estimators.renyi import Renyi
 from oip.mi.layer_sample import LayerSample, NoFiniteResponses
-from oip.mi.ranking_result import EstimatorRanking
+from oip.mi.ranking import EstimatorRanking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oip.core import html, plots
 from oip.core.errors import SettingsError, expected
+from oip.core.layer_formats import Agreement, EstimatorRecord, MapInformation, RankingFile
 from oip.core.progress import Progress, automatic
+from oip.core.units import bits, finite_list, finite_or_none, three_best
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, able, label_estimator
-from oip.mi.estimators.results import MapEstimates, join_blocks
-from oip.mi.layer_sample import BYTE_BUDGET, At, LayerSample
-from oip.mi.permutation_test import ENOUGH
-from oip.mi.ranking_result import EstimatorRanking, Ranking
+from oip.mi.estimators.results import LEVEL, MapEstimates, bits_or_none, join_blocks
+from oip.mi.layer_sample import BYTE_BUDGET, At, LayerResult, LayerSample
+from oip.mi.permutation_test import ENOUGH, adjusted
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
+    from pandas import DataFrame
 
+    from oip.core.files import Json
+    from oip.core.records import Parameters
     from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
 
@@ -29,6 +37,381 @@ BINS = 24
 """Of the histograms of responses."""
 _POOLED_SHUFFLES = 4000
 _FEWEST_SHUFFLES = 40
+WITH_ORDER = "predictive"
+"""The estimator that orders maps where other estimators put them at their ceiling."""
+_MOST_SATURATED = 0.5
+"""Share of saturated maps up to which ranks are an order."""
+_FEWEST_CORRELATED = 3
+_BARS = 256
+_LABELED_BARS = 64
+_ROWS = 20
+
+
+def ranks(estimates: MapEstimates, ordered: bool) -> np.ndarray:
+    """Return (m,) int ranks: 1 for the most informative map; equal maps in their order, NaN last.
+
+    If not `ordered`, maps at their ceiling share the first ranks, in the order given.
+    """
+    result = np.empty(len(estimates.raw), int)
+    order = np.argsort(-_comparable(estimates.raw, estimates, ordered), kind="stable")
+    result[order] = np.arange(1, len(order) + 1)
+    return result
+
+
+def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest rank of each map in 95 % of the draws, (m,) int each.
+
+    A draw resamples the images in the same way for all maps, so that what they share does not blur
+    their order. Maps that are equal in a draw all have the first to the last of their ranks in it.
+    The map's own rank lies between the two. Without draws they are the first and the last rank.
+    """
+    own = ranks(estimates, ordered)
+    if not len(estimates.draws):
+        return np.ones_like(own), np.full_like(own, len(own))
+    draws = _comparable(estimates.draws, estimates, ordered)
+    first = np.empty(draws.shape)
+    last = np.empty(draws.shape)
+    for number, draw in enumerate(draws):
+        rising = np.sort(-draw)
+        first[number] = np.searchsorted(rising, -draw, side="left") + 1
+        last[number] = np.searchsorted(rising, -draw, side="right")
+    low = np.quantile(first, (1 - LEVEL) / 2, axis=0, method="lower").astype(int)
+    high = np.quantile(last, (1 + LEVEL) / 2, axis=0, method="higher").astype(int)
+    return np.minimum(low, own), np.maximum(high, own)
+
+
+def _comparable(values: np.ndarray, estimates: MapEstimates, ordered: bool) -> np.ndarray:
+    """Return values (..., m) to order by: 0 for those under it, -1 for maps without a number."""
+    shown = np.where(np.isfinite(values), np.maximum(values, 0.0), -1.0)
+    return shown if ordered else np.where(estimates.saturated, np.inf, shown)
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Spearman's rank correlation of two values (m,); equal values share their mean rank.
+
+    Maps that are NaN in one of them are left out; NaN for fewer than three, or where one is
+    constant.
+    """
+    return _correlation("spearmanr", first, second)
+
+
+def kendall(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Kendall's tau-b: the share of map pairs in the same order less those in the other.
+
+    As `spearman`; ties are allowed for (M. G. Kendall, Biometrika 33 (1945) 239).
+    """
+    return _correlation("kendalltau", first, second)
+
+
+def _correlation(kind: str, first: np.ndarray, second: np.ndarray) -> float:
+    from scipy import stats
+
+    finite = np.isfinite(first) & np.isfinite(second)
+    a, b = np.asarray(first)[finite], np.asarray(second)[finite]
+    if len(a) < _FEWEST_CORRELATED or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(getattr(stats, kind)(a, b)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class EstimatorRanking:
+    """The maps of a layer by one estimator; information in bits, NaN for maps without a number."""
+
+    estimator: str
+    name_shown: str
+    parameters: Parameters
+    held_out: bool
+    """A held-out predictive bound: at its ceiling it is knowledge, not saturation."""
+    mi: np.ndarray
+    """(m,)"""
+    raw: np.ndarray
+    """(m,): before negative estimates are shown as 0."""
+    low: np.ndarray
+    """(m,): lower end of the 95 % interval."""
+    high: np.ndarray
+    """(m,): upper end of the 95 % interval."""
+    p_value: np.ndarray
+    """(m,): against shuffled labels."""
+    p_adjusted: np.ndarray
+    """(m,): for the number of maps, by Benjamini and Hochberg."""
+    saturated: np.ndarray
+    """(m,) bool: within 2 % of the ceiling."""
+    per_class: np.ndarray
+    """(m, classes): about being of a class or not."""
+    per_class_low: np.ndarray | None
+    """(m, classes): lower ends of their 95 % intervals; None where the estimator has none."""
+    per_class_high: np.ndarray | None
+    """(m, classes): upper ends."""
+    per_class_p: np.ndarray | None
+    """(m, classes): against shuffled labels, adjusted for the number of maps and classes."""
+    class_ceiling: np.ndarray
+    """(classes,): the largest values that these can take."""
+    ceiling: float
+    """Entropy of the label."""
+    ordered: bool
+    """The ranks are an order. If not, so many maps are at the ceiling that there is none. In any
+    case those at the ceiling of a bound that is not held out share the first ranks, by number."""
+    rank: np.ndarray
+    """(m,) int: 1 is the most informative."""
+    rank_low: np.ndarray
+    """(m,) int: first rank in 95 % of the draws."""
+    rank_high: np.ndarray
+    """(m,) int: last rank in 95 % of the draws."""
+    input: np.ndarray | None = None
+    """(m,): information about the input; None if it was not requested or cannot be estimated."""
+
+    @classmethod
+    def of(
+        cls,
+        estimator: LabelEstimator,
+        estimates: MapEstimates,
+        about_input: np.ndarray | None = None,
+    ) -> EstimatorRanking:
+        """Return the ranking of all maps; `about_input` is (m,) nats, or None."""
+        held_out = estimator.abilities.held_out
+        saturated = estimates.saturated
+        finite = np.isfinite(estimates.raw)
+        low, high = rank_intervals(estimates, held_out)
+        p_value, class_p = estimates.p_value, estimates.per_class_p
+        if class_p is not None:
+            class_p = adjusted(class_p.ravel()).reshape(class_p.shape)
+        return cls(
+            estimator=estimator.name,
+            name_shown=estimator.name_shown,
+            parameters=estimator.parameters,
+            held_out=held_out,
+            mi=bits(estimates.mi),
+            raw=bits(estimates.raw),
+            low=bits(estimates.low),
+            high=bits(estimates.high),
+            p_value=p_value,
+            p_adjusted=adjusted(p_value),
+            saturated=saturated,
+            per_class=bits(estimates.per_class),
+            per_class_low=bits_or_none(estimates.per_class_low),
+            per_class_high=bits_or_none(estimates.per_class_high),
+            per_class_p=class_p,
+            class_ceiling=bits(estimates.class_ceiling),
+            ceiling=float(bits(np.nanmax(estimates.ceiling))),
+            ordered=bool(held_out or saturated[finite].mean() <= _MOST_SATURATED),
+            rank=ranks(estimates, held_out),
+            rank_low=low,
+            rank_high=high,
+            input=bits_or_none(about_input),
+        )
+
+    def __repr__(self) -> str:
+        return f"EstimatorRanking({self.estimator}: {len(self.mi)} maps)"
+
+    @property
+    def class_share(self) -> np.ndarray:
+        """(m, classes): shares of the class ceilings, 0 to 1."""
+        return self.per_class / self.class_ceiling
+
+    @property
+    def saturated_share(self) -> float:
+        """Share of the maps with a number that are at the ceiling."""
+        return float(self.saturated[np.isfinite(self.mi)].mean())
+
+    @property
+    def order(self) -> np.ndarray:
+        """(m,) int: rows, the most informative first."""
+        return np.argsort(self.rank)
+
+    @property
+    def notices(self) -> list[str]:
+        """Remarks that a reader needs before using the numbers."""
+        notices = []
+        if not self.ordered:
+            notices.append(
+                f"{self.estimator}: {self.saturated_share:.0%} of the maps are saturated (within "
+                f"2 % of {self.ceiling:.3g} bits); their order is noise. Use '{WITH_ORDER}'."
+            )
+        elif self.saturated.any() and not self.held_out:
+            notices.append(
+                f"{self.estimator}: {self.saturated.sum()} maps are saturated (within 2 % of "
+                f"{self.ceiling:.3g} bits) and share the first places."
+            )
+        below = int((self.raw < 0).sum())
+        if below:
+            estimates = "estimate under 0 is" if below == 1 else "estimates under 0 are"
+            notices.append(f"{self.estimator}: {below} {estimates} shown as 0.")
+        return notices
+
+    def map_information(self, row: int, number: int) -> MapInformation:
+        """Return the numbers of one map, a row of the arrays, as `ranking.json` holds them."""
+        finite = bool(np.isfinite(self.mi[row]))
+
+        def by_class(values: np.ndarray | None) -> list[float | None] | None:
+            return None if values is None or not finite else finite_list(values[row])
+
+        names = ("mi", "low", "high", "p_value", "p_adjusted", "raw")
+        return MapInformation(
+            map=number,
+            rank=int(self.rank[row]),
+            rank_low=int(self.rank_low[row]),
+            rank_high=int(self.rank_high[row]),
+            **{name: finite_or_none(getattr(self, name)[row]) for name in names},
+            saturated=bool(self.saturated[row]),
+            per_class=by_class(self.per_class),
+            per_class_share=by_class(self.class_share),
+            per_class_low=by_class(self.per_class_low),
+            per_class_high=by_class(self.per_class_high),
+            per_class_p=by_class(self.per_class_p),
+            input=None if self.input is None else finite_or_none(self.input[row]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking(LayerResult):
+    """The maps of a layer in the order of their information, by one estimator or several."""
+
+    classes: tuple[str, ...]
+    estimators: tuple[EstimatorRanking, ...]
+    """One for each estimator, the default order first."""
+    samples: int
+    split: str
+    at: str
+    seed: int
+    responses: dict[str, np.ndarray] = field(repr=False)
+    """Best images and response histograms of every map, see `summarize_responses`."""
+    notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        first = self.estimators[0]
+        best = three_best(self.order, first.mi[first.order], "bits")
+        return f"Ranking({self._title}; best by {first.estimator}: map {best})"
+
+    @property
+    def order(self) -> np.ndarray:
+        """(m,) int: map numbers, the most informative first, by the first estimator."""
+        return self.maps[self.estimators[0].order]
+
+    @property
+    def all_notices(self) -> list[str]:
+        """Remarks on the samples and on the numbers of each estimator."""
+        return [*self.notices, *(text for ranking in self.estimators for text in ranking.notices)]
+
+    @property
+    def agreement(self) -> list[tuple[str, str, float]]:
+        """Kendall's tau-b of the orders by every two estimators; NaN where one of them is none."""
+        pairs = []
+        for first, second in combinations(self.estimators, 2):
+            both = first.ordered and second.ordered
+            tau = kendall(first.mi, second.mi) if both else float("nan")
+            pairs.append((first.estimator, second.estimator, tau))
+        return pairs
+
+    def by(self, estimator: str) -> EstimatorRanking:
+        """Return the ranking by one estimator.
+
+        Raises:
+            SettingsError: this ranking has no such estimator.
+        """
+        for ranking in self.estimators:
+            if ranking.estimator == estimator:
+                return ranking
+        names = ", ".join(ranking.estimator for ranking in self.estimators)
+        raise SettingsError(expected("estimator of this ranking", names, f"'{estimator}'"))
+
+    def to_file(self, key: str = "", data_sha256: str | None = None) -> RankingFile:
+        """Return the content of `ranking.json`; the key is of all that the ranking depends on."""
+        return RankingFile(
+            key=key,
+            data_sha256=data_sha256,
+            layer=self.layer,
+            index=self.index,
+            at=self.at,
+            classes=list(self.classes),
+            notices=list(self.notices),
+            agreement=[
+                Agreement(estimators=[first, second], kendall=finite_or_none(tau))
+                for first, second, tau in self.agreement
+            ],
+            estimators=[self._record(ranking) for ranking in self.estimators],
+        )
+
+    def _record(self, ranking: EstimatorRanking) -> EstimatorRecord:
+        return EstimatorRecord(
+            estimator=ranking.estimator,
+            name_shown=ranking.name_shown,
+            parameters=ranking.parameters,
+            held_out=ranking.held_out,
+            samples=self.samples,
+            split=self.split,
+            ceiling=ranking.ceiling,
+            class_ceilings=ranking.class_ceiling.tolist(),
+            input_ceiling=None if ranking.input is None else float(np.log2(self.samples)),
+            saturated_share=ranking.saturated_share,
+            ordered=ranking.ordered,
+            notices=ranking.notices,
+            maps=[ranking.map_information(row, int(self.maps[row])) for row in ranking.order],
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values as `oip rank --json` prints them; information in bits."""
+        return self.to_file().public_dict()
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row for each map and estimator, in the order of each; information in bits."""
+        import pandas
+
+        names = ("rank", "rank_low", "rank_high", "mi", "low", "high", "p_value", "p_adjusted")
+        tables = []
+        for ranking in self.estimators:
+            order = ranking.order
+            columns = {name: getattr(ranking, name)[order] for name in (*names, "saturated", "raw")}
+            head = {"layer": self.layer, "estimator": ranking.estimator, "map": self.maps[order]}
+            about_input = np.nan if ranking.input is None else ranking.input[order]
+            by_class = zip(self.classes, ranking.per_class[order].T, strict=True)
+            classes = {f"mi:{name}": values for name, values in by_class}
+            tables.append(pandas.DataFrame({**head, **columns, "input": about_input, **classes}))
+        return pandas.concat(tables, ignore_index=True)
+
+    def plot(self) -> Figure:
+        """Draw bars of the information with intervals and ceiling, one panel an estimator."""
+        count = len(self.estimators)
+        figure, panels = plots.figure(7.0, 0.3 + 2.2 * count, rows=count)
+        for axes, ranking in zip(panels.flat, self.estimators, strict=True):
+            order = ranking.order[:_BARS]
+            mi = np.nan_to_num(ranking.mi[order])
+            error = np.nan_to_num(np.stack([mi - ranking.low[order], ranking.high[order] - mi]))
+            across = np.arange(len(order))
+            axes.bar(across, mi, width=0.8, color=plots.PALETTE[0])
+            axes.errorbar(across, mi, np.maximum(error, 0), fmt="none", ecolor="black", lw=0.8)
+            axes.axhline(ranking.ceiling, color=plots.PALETTE[1], lw=1, ls="--", label="ceiling")
+            if len(order) <= _LABELED_BARS:
+                names = [str(number) for number in self.maps[order]]
+                axes.set_xticks(across, names, fontsize=plots.SMALL - 1, rotation=90)
+            else:
+                axes.set_xticks([])
+            axes.set_xlabel("map, by rank" if ranking.ordered else "map (saturated: no order)")
+            axes.set_ylabel("bits")
+            axes.set_title(ranking.name_shown, fontsize=plots.FONT)
+            axes.legend(loc="upper right", frameon=False, fontsize=plots.SMALL)
+        figure.suptitle(plots.printable(self._title), fontsize=plots.FONT + 1)
+        return figure
+
+    @property
+    def _title(self) -> str:
+        split = f", {self.split}" if self.split else ""
+        return f"{self.layer}: {len(self)} maps, {self.samples} images{split}"
+
+    def _repr_html_(self) -> str:
+        first = self.estimators[0]
+        rows = []
+        for row in first.order[:_ROWS]:
+            rank = int(first.rank[row]) if first.ordered else None
+            interval = f"{first.low[row]:.3f} to {first.high[row]:.3f}"
+            p = f"{first.p_adjusted[row]:.2g}"
+            rows.append((rank, int(self.maps[row]), float(first.mi[row]), interval, p))
+        headings = ("rank", "map", "bits", "95 %", "p (adjusted)")
+        texts = (f"{first.name_shown}, of {first.ceiling:.3f} bits", *self.all_notices)
+        return html.block(
+            self._title,
+            *(html.paragraph(text) for text in texts),
+            html.table(headings, rows, len(self) - len(rows)),
+        )
 
 
 def rank(

@@ -302,7 +302,7 @@ def _ranked(
         DataError: no layer can be ranked, because labels or finite responses are missing.
     """
     from oip import mi
-    from oip.mi.ranking_result import WITH_ORDER
+    from oip.mi.ranking import WITH_ORDER
 
     orders, errors = {}, []
     with output.progress() as progress:

@@ -164,7 +164,7 @@ def _with_pooling(chosen: list[Selection], named: bool, output: Output) -> list[
 
 def print_layer(ranked: RankedLayer) -> None:
     """Print the best and the worst maps by each estimator, and what was measured beside them."""
-    from oip.mi.ranking_result import WITH_ORDER
+    from oip.mi.ranking import WITH_ORDER
 
     for by in ranked.ranking.estimators:
         print_text(

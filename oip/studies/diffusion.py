@@ -472,7 +472,7 @@ def _network_finding(
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    from oip.mi.ranking_result import spearman
+    from oip.mi.ranking import spearman
 
     return float(spearman(first, second))
 

@@ -540,7 +540,7 @@ def ablate_into(
 
 def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCorrelation]:
     """Return Spearman's correlation of the loss increase with each estimator's information."""
-    from oip.mi.ranking_result import spearman
+    from oip.mi.ranking import spearman
 
     effects = {row.map: row.loss_increase for row in ablation.maps}
     correlations = []

@@ -29,7 +29,7 @@ from oip import mi, models
 from oip.core import seeds
 from oip.mi.backend import thread_map
 from oip.mi.estimators.held_out import class_shares, guarded, own_class, shares
-from oip.mi.ranking_result import spearman
+from oip.mi.ranking import spearman
 from oip.network.forward import map_blocks
 from oip.network.network import Network
 

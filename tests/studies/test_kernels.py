@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oip.core.progress import silent
-from oip.mi.ranking_result import spearman
+from oip.mi.ranking import spearman
 from oip.studies import kernels
 from oip.studies.data import Images, load_images
 from oip.studies.findings import MeasuredValue
