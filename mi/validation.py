@@ -43,11 +43,6 @@ class Side:
         """The number of dimensions; 1 for a label."""
         return 1 if self.is_label else self.values.shape[1]
 
-    @property
-    def numbers(self) -> np.ndarray:
-        """(n, d): the numbers, or a label as one-hot rows."""
-        return one_hot(self.values) if self.is_label else self.values
-
 
 @dataclass(frozen=True, eq=False)
 class Labels:

@@ -32,8 +32,7 @@ class Binning(LabelEstimator):
 
     Bins, `by`
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
-        several shares, such as the 0 of a ReLU, is a bin. Monotone transformations of a coordinate
-        change nothing.
+        several shares, such as the 0 of a ReLU, is a bin. Monotone transformations change nothing.
         `width`: floor(x / width), in the responses' own units.
         `range`: `count` equal bins from `low` to `high`, for units that are bounded, such as tanh;
         values outside go to the first or last bin.

@@ -60,16 +60,8 @@ class Schedule:
     def of(cls, every: int | str | Iterable[int]) -> Schedule:
         """Return a schedule as people write it.
 
-        Args:
-            every: `1` or `"1"`: every epoch; `"200 batches"`; `"log"`: spaced evenly on a
-                logarithmic axis; numbers of batches, such as `[0, 10, 1000]`.
-
-        Raises:
-            SettingsError: anything else.
-
-        Example:
-            >>> Schedule.of("200 batches").batches
-            200
+        `1` or `"1"`: every epoch; `"200 batches"`; `"log"`: spaced evenly on a logarithmic axis;
+        numbers of batches, such as `[0, 10, 1000]`. A SettingsError for anything else.
         """
         if isinstance(every, str):
             text = every.strip().lower()
