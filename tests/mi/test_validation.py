@@ -146,7 +146,7 @@ def test_both_can_be_said():
 def test_numbers_of_a_label_are_one_hot():
     side = check_side("y", ["b", "a", "c", "b"], None, True)
     assert side.values.tolist() == [1, 0, 2, 1]
-    assert (side.numbers == np.eye(3)[ONES]).all()
+    assert (one_hot(side.values) == np.eye(3)[ONES]).all()
     assert (one_hot(ONES).argmax(axis=1) == ONES).all()
     assert side.d == 1
 
