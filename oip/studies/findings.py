@@ -298,7 +298,7 @@ def settled(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
 
 def trend(values: np.ndarray) -> float:
     """Return Spearman's correlation with the order of the records."""
-    from oip.mi.ranking_result import spearman
+    from oip.mi.ranking import spearman
 
     return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
 
