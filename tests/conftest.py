@@ -7,6 +7,10 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -57,3 +61,79 @@ def small_data(small_images, tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "bars.npz"
     np.savez(path, images=images, labels=labels)
     return path
+
+
+_SERVER = """
+import json, os, resource, sys
+from oip.core.warnings import import_quietly
+import_quietly("keras")
+import oip.batch.driver, oip.cli.batch, oip.cli.reconstruct
+from oip.cli.main import run
+print("ready", flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if "wait" in request:
+        print(os.waitpid(request["wait"], 0)[1], flush=True)
+        continue
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(request["stderr"], os.O_WRONLY | os.O_CREAT), 2)
+        if request["file_size"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
+        os._exit(run(request["arguments"]))
+    print(child, flush=True)
+"""
+
+
+class Commands:
+    """Runs commands of the program, each in a process of its own, without importing Keras again.
+
+    The processes are forked from one that has imported everything and used nothing of it.
+    """
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._line()
+
+    def begin(self, *arguments: object, stderr: object = os.devnull, file_size: int = 0) -> int:
+        """Begins a command and gives the number of its process.
+
+        Args:
+            arguments: of the command.
+            stderr: file for what it says there.
+            file_size: bytes that it may write to a file; 0 for as many as it likes.
+        """
+        words = [str(argument) for argument in arguments]
+        self._say({"arguments": words, "stderr": str(stderr), "file_size": file_size})
+        return int(self._line())
+
+    def end(self, process: int) -> int:
+        """Waits for a command; minus the signal's number where it was killed."""
+        self._say({"wait": process})
+        return os.waitstatus_to_exitcode(int(self._line()))
+
+    def close(self) -> None:
+        self._server.communicate(timeout=60)
+
+    def _say(self, request: dict[str, object]) -> None:
+        assert self._server.stdin is not None
+        print(json.dumps(request), file=self._server.stdin, flush=True)
+
+    def _line(self) -> str:
+        assert self._server.stdout is not None
+        return self._server.stdout.readline()
+
+
+@pytest.fixture(scope="session")
+def commands():
+    """A `Commands`."""
+    server = Commands()
+    yield server
+    server.close()

@@ -136,8 +136,10 @@ def test_a_helper_process_finds_modules_as_its_parent_does(project, environment)
     """The process that builds a network of keras.applications has the parent's `sys.path`."""
     script = (
         "import subprocess, sys\n"
+        "from pathlib import Path\n"
+        "from oip.batch.job import ModelSource\n"
         "from oip.batch.keras_applications import build_command\n"
-        "python, option, code, path, settings = build_command({})\n"
+        "python, option, code, path, *_ = build_command(ModelSource(), Path('none'))\n"
         "code = code.partition('from oip')[0] + 'import own_layers; print(own_layers.check())'\n"
         "sys.exit(subprocess.run([python, option, code, path]).returncode)\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +167,8 @@ def _estimate(
 ) -> tuple[float, int]:
     """Seconds of one worker, and bytes, of some maps of a layer."""
     settings = run.job.settings
-    costs = [timing.cost for timing in timings]
-    step = float(np.interp(layer.cost, costs, [timing.step for timing in timings]))
-    fixed = float(np.interp(layer.cost, costs, [timing.fixed for timing in timings]))
-    packed = float(np.interp(layer.cost, costs, [timing.packed for timing in timings]))
+    costs, *measured = zip(*map(astuple, timings), strict=True)
+    step, fixed, packed = (float(np.interp(layer.cost, costs, values)) for values in measured)
     data = cache.data(run.job)
     passes = settings.screened + _WHITE + (0 if data is None else 2 * len(data.images))
     seconds = fixed + step * (maps * settings.starts * (settings.steps + 1) + passes / _PASSES)

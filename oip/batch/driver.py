@@ -16,18 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oip.batch.executors import (
-    Engine,
-    EngineLost,
-    Executor,
-    Pending,
-    engine_of,
-    planner,
-    wrapped,
-)
+from oip.batch.executors import Engine, EngineLost, Executor, Pending, Pool, engine_of, wrapped
 from oip.batch.job import Job, checked, job_of, read_job
 from oip.batch.plan import PlannedRun, begin, check_folder, inspect_all, model_jobs, unfinished
-from oip.batch.progress import Log, Watcher
+from oip.batch.progress import Watcher, log_attempt
 from oip.batch.worker import (
     LayerInspection,
     ModelInspection,
@@ -170,7 +162,7 @@ def run(
         with _inspector(used, job.engine.kind if engine is None else None) as inspect_job:
             inspected = inspect_all(jobs, inspect_job, watcher.prepared)
         runs = begin(out, inspected)
-        driver = _Driver(job, used, runs, part, watcher, Log(out / "log.jsonl"))
+        driver = _Driver(job, used, runs, part, watcher, out / "log.jsonl")
         driver.drive(unfinished(runs, part, watcher.prepared))
     finally:
         if engine is None:
@@ -191,7 +183,7 @@ def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob]
     if kind == "process":
         yield inspect
         return
-    inspecting = engine if kind == "local" else planner()
+    inspecting = engine if kind == "local" else Pool([""])
     try:
         yield lambda job: inspecting.submit(inspect, job).result()
     finally:
@@ -234,7 +226,7 @@ class _Driver:
         runs: list[PlannedRun],
         part: tuple[int, int],
         watcher: Watcher,
-        log: Log,
+        log: Path,
     ):
         self.failures: list[Failure] = []
         self.done = 0
@@ -330,7 +322,7 @@ class _Driver:
                 self._stopped = f"cannot write '{error.filename}': {error.strerror}"
 
     def _ended(self, task: Task, outcome: Outcome, attempt: int) -> None:
-        self._log.write(task, outcome, attempt)
+        log_attempt(self._log, task, outcome, attempt)
         if outcome.ending == "storage":
             self._stopped = outcome.error
             return

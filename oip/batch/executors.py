@@ -63,16 +63,22 @@ class EngineLost(OipError):
 
 
 class Engine:
-    """An engine as the driver of a batch uses it; this one wraps any executor."""
+    """An engine as the driver of a batch uses it; this one wraps any executor.
 
-    together = 1
-    """Shards that are handed over at once."""
-    threads: int | None = None
-    """Threads of TensorFlow in one process; its own choice if None."""
+    Args:
+        executor: does the work.
+        width: pieces of work that are worth handing over before one comes back.
+        threads: of TensorFlow in one process; its own choice if None.
+        together: shards that are handed over at once.
+    """
 
-    def __init__(self, executor: Executor, width: int = 1):
+    def __init__(
+        self, executor: Executor, width: int = 1, threads: int | None = None, together: int = 1
+    ):
         self._executor = executor
         self._width = width
+        self.threads = threads
+        self.together = together
 
     @property
     def width(self) -> int:
@@ -84,7 +90,7 @@ class Engine:
         """Pieces of work that are done at the same time."""
         return max(1, self.width)
 
-    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
         """Hand work over."""
         return self._executor.submit(function, *arguments)
 
@@ -109,9 +115,7 @@ class _InProcess:
 
 def in_process(settings: EngineSettings) -> Engine:
     """Return the engine that works in this process, one piece after the other."""
-    engine = Engine(_InProcess())
-    engine.threads = settings.threads
-    return engine
+    return Engine(_InProcess(), threads=settings.threads)
 
 
 def engine_of(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engine:
@@ -125,7 +129,7 @@ def engine_of(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engin
         SettingsError: a package that is not installed, or a scheduler that does not answer.
     """
     if settings.kind == "local":
-        return local_pool(settings)
+        return Pool(*processes(settings))
     if settings.kind == "dask":
         return dask_engine(settings)
     if settings.kind == "slurm":
@@ -155,8 +159,8 @@ class WorkerLost(OipError):
     """A worker process ended in the middle of its work."""
 
 
-class Pool:
-    """Processes behind `submit`. `result()` raises what the function raised, or WorkerLost.
+class Pool(Engine):
+    """Processes of this machine. `result()` raises what the function raised, or WorkerLost.
 
     Each process is an executor of its own: one that dies takes no other with it, and a new one is
     begun for the next call.
@@ -164,18 +168,24 @@ class Pool:
     Args:
         devices: for each process the value of CUDA_VISIBLE_DEVICES; empty for none, None to leave
             it as it is.
-        threads: of each process, for the libraries beneath NumPy; None for their own choice.
+        threads: of each process, also for the libraries beneath NumPy; None for their own choice.
     """
 
     def __init__(self, devices: list[str | None], threads: int | None = None):
+        callers = ThreadPoolExecutor(len(devices), "oip-pool")
+        super().__init__(callers, 2 * len(devices), threads)  # the next piece waits at its worker
+        self._callers = callers
         self._workers = [_Worker(device, threads) for device in devices]
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
-        self._callers = ThreadPoolExecutor(len(devices), "oip-pool")
         self._closed = threading.Event()
 
-    def submit(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+    @property
+    def workers(self) -> int:
+        return len(self._workers)
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         """Hand over a call of an importable function; the next free process takes it."""
         return self._callers.submit(self._call, function, arguments)
 
@@ -259,27 +269,6 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-class _PoolEngine(Engine):
-    def __init__(self, pool: Pool, workers: int, threads: int | None):
-        super().__init__(pool, 2 * workers)  # the next piece waits at its worker
-        self._pool = pool
-        self._workers = workers
-        self.threads = threads
-
-    @property
-    def workers(self) -> int:
-        return self._workers
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-def local_pool(settings: EngineSettings) -> Engine:
-    """Return the pool that a job names."""
-    devices, threads = processes(settings)
-    return _PoolEngine(Pool(devices, threads), len(devices), threads)
-
-
 def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
     """Return the device of each process and the threads of all: one a GPU, else N that share the
     cores."""
@@ -289,11 +278,6 @@ def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
     count = settings.workers or len(gpus) or max(1, fair)
     devices: list[str | None] = [gpus[index % len(gpus)] if gpus else "" for index in range(count)]
     return devices, settings.threads or max(1, cores // count)
-
-
-def planner() -> Engine:
-    """Return one process of this machine that leaves the GPUs alone, to inspect models."""
-    return _PoolEngine(Pool([""]), 1, None)
 
 
 def usable_cores() -> int:
@@ -325,14 +309,12 @@ class _SlurmEngine(Engine):
     """Every piece of work is a job of the cluster."""
 
     def __init__(self, executor: AutoExecutor, settings: EngineSettings):
-        super().__init__(executor, settings.workers or JOBS)
-        self._slurm = executor
-        self.together = settings.together or _TOGETHER
-        self.threads = settings.threads or 1
+        together = settings.together or _TOGETHER
+        super().__init__(executor, settings.workers or JOBS, settings.threads or 1, together)
         self._jobs: list[SlurmJob] = []
 
-    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
-        job = self._slurm.submit(function, *arguments)
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
+        job: Any = super().submit(function, *arguments)
         self._jobs = [*(each for each in self._jobs if not each.done()), job]
         return job
 
@@ -349,22 +331,15 @@ def slurm_engine(settings: EngineSettings, folder: str | os.PathLike[str]) -> En
     except ImportError as error:
         raise missing("submitit", "slurm") from error
     executor = submitit.AutoExecutor(folder=Path(folder) / "slurm", cluster=settings.cluster)
-    executor.update_parameters(**_parameters(settings))
+    executor.update_parameters(
+        name="oip",
+        timeout_min=settings.minutes,
+        mem_gb=settings.memory_gb,
+        cpus_per_task=settings.threads or 1,
+        gpus_per_node=None if settings.gpus is None else len(settings.gpus),
+        slurm_partition=settings.partition,  # not looked at by other clusters
+    )
     return _SlurmEngine(executor, settings)
-
-
-def _parameters(settings: EngineSettings) -> dict[str, str | int]:
-    parameters: dict[str, str | int] = {
-        "name": "oip",
-        "timeout_min": settings.minutes,
-        "mem_gb": settings.memory_gb,
-        "cpus_per_task": settings.threads or 1,
-    }
-    if settings.gpus is not None:
-        parameters["gpus_per_node"] = len(settings.gpus)
-    if settings.partition is not None and settings.cluster == "slurm":
-        parameters["slurm_partition"] = settings.partition
-    return parameters
 
 
 def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...]) -> str:
@@ -407,10 +382,9 @@ class _DaskEngine(Engine):
     """A Dask client. Work of a worker that dies is given to another one by the scheduler."""
 
     def __init__(self, client: Any, settings: EngineSettings):
-        super().__init__(client)
+        threads = settings.threads or min(client.nthreads().values(), default=None)
+        super().__init__(client, threads=threads, together=settings.together or 1)
         self._client = client
-        self.together = settings.together or 1
-        self.threads = settings.threads or min(self._client.nthreads().values(), default=None)
 
     @property
     def workers(self) -> int:
@@ -420,7 +394,7 @@ class _DaskEngine(Engine):
     def width(self) -> int:
         return 2 * self.workers  # the next piece waits at its worker
 
-    def submit(self, function: Callable[..., object], *arguments: object) -> Pending:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
         self.check()
         return self._client.submit(function, *arguments, pure=False)
 

@@ -211,23 +211,23 @@ def rooted(job: Job, folder: Path) -> Job:
         source if source.path is None else msgspec.structs.replace(source, path=under(source.path))
         for source in job.sources()
     ]
-    data = job.data
-    if data is not None:
-        name, part = split_part(data)
-        data = under(name) + part if (folder / name).exists() else data
     return msgspec.structs.replace(
         job,
         models=tuple(models),
         out=under(job.out),
-        data=data,
+        data=data_source(job.data, folder),
         data_dir=None if job.data_dir is None else under(job.data_dir),
     )
 
 
-def split_part(source: str) -> tuple[str, str]:
-    """Return a source of data without its part, and `:train`, `:test` or nothing."""
-    stem, colon, part = source.rpartition(":")
-    return (stem, colon + part) if part in ("train", "test") and stem else (source, "")
+def data_source(source: str | None, folder: Path) -> str | None:
+    """Return a source of data; if it is a file or a folder, taken from `folder`."""
+    from oip.models import split_source
+
+    name, part = split_source(source or "")
+    if source is None or not (folder / name).exists():
+        return source
+    return f"{folder / name}:{part}" if part else str(folder / name)
 
 
 def _source(text: str) -> ModelSource:

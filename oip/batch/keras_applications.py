@@ -13,10 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
+
+import msgspec
 
 from oip.batch.job import ModelSource
-from oip.core.errors import ModelError, did_you_mean, expected
+from oip.core.errors import ModelError, OipError, did_you_mean, expected
 
 _MARK = "oip: "
 Preprocess = Literal["caffe", "torch", "tf"]
@@ -24,22 +26,14 @@ PREPROCESS: dict[Preprocess, tuple[str, ...]] = {
     "caffe": ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"),
     "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
     "tf": (
-        "InceptionResNetV2",
-        "InceptionV3",
-        "MobileNet",
-        "MobileNetV2",
-        "NASNetLarge",
-        "NASNetMobile",
-        "ResNet50V2",
-        "ResNet101V2",
-        "ResNet152V2",
-        "Xception",
+        *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "NASNetLarge"),
+        *("NASNetMobile", "ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
     ),
 }
 """Preparation of images for each application; the others prepare them in their own layers."""
 
 
-def preprocess_of(application: str) -> Preprocess | None:
+def preprocess_of(application: str | None) -> Preprocess | None:
     """Return `caffe`, `torch` or `tf`; None where an application prepares images by itself."""
     return next((kind for kind, names in PREPROCESS.items() if application in names), None)
 
@@ -66,16 +60,8 @@ def application_file(source: ModelSource, folder: Path) -> Path:
     path = folder / application_name(source)
     if path.is_file():
         return path
-    request: BuildRequest = {
-        "application": source.application or "",
-        "weights": None if source.weights == "none" else source.weights,
-        "size": source.size,
-        "top": source.top,
-        "seed": source.seed,
-        "path": str(path.absolute()),
-    }
     answer = subprocess.run(
-        build_command(request),
+        build_command(source, path),
         capture_output=True,
         text=True,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -88,18 +74,7 @@ def application_file(source: ModelSource, folder: Path) -> Path:
     return path
 
 
-class BuildRequest(TypedDict):
-    """An application and the file to write it to."""
-
-    application: str
-    weights: str | None
-    size: tuple[int, int]
-    top: bool
-    seed: int
-    path: str
-
-
-def build_command(request: BuildRequest) -> list[str]:
+def build_command(source: ModelSource, path: Path) -> list[str]:
     """Return the command of a process that builds an application.
 
     The process searches for modules where this one does, in the same order: nothing is added that
@@ -107,33 +82,31 @@ def build_command(request: BuildRequest) -> list[str]:
     """
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-        "from oip.batch.keras_applications import main; main(sys.argv[2])"
+        "from oip.batch.keras_applications import main; main(*sys.argv[2:])"
     )
-    return [sys.executable, "-c", code, json.dumps(sys.path), json.dumps(request)]
+    request = msgspec.json.encode(source).decode()
+    return [sys.executable, "-c", code, json.dumps(sys.path), request, str(path.absolute())]
 
 
-def build_application(request: BuildRequest) -> None:
+def build_application(source: ModelSource, path: Path) -> None:
     """Build an application and write it."""
     import keras
 
     from oip.core import files
     from oip.core.errors import reason_of
 
-    name = request["application"]
+    name = source.application or ""
     maker = _maker(keras.applications, name)
-    keras.utils.set_random_seed(request["seed"])
+    keras.utils.set_random_seed(source.seed)
+    weights = None if source.weights == "none" else source.weights
     try:
-        model = maker(
-            include_top=request["top"],
-            weights=request["weights"],
-            input_shape=(*request["size"], 3),
-        )
+        model = maker(include_top=source.top, weights=weights, input_shape=(*source.size, 3))
     except Exception as error:  # Keras raises a plain Exception when it cannot download
-        hint = "" if request["weights"] is None else 'weights = "none" needs no download.'
+        hint = "" if weights is None else 'weights = "none" needs no download.'
         raise ModelError(
             expected(f"cannot build '{name}'", "a network of that size", reason_of(error), hint)
         ) from error
-    with files.replacing(Path(request["path"])) as temporary:
+    with files.replacing(path) as temporary:
         model.save(temporary)
 
 
@@ -146,11 +119,9 @@ def _maker(applications: ModuleType, name: str) -> Any:
     raise ModelError(expected(f"model '{name}'", choices, f"'{name}'", hint))
 
 
-def main(settings: str) -> None:
+def main(request: str, path: str) -> None:
     """Build an application in a process of its own; an error is its last line on stderr."""
-    from oip.core.errors import OipError
-
     try:
-        build_application(json.loads(settings))
+        build_application(msgspec.json.decode(request, type=ModelSource), Path(path))
     except OipError as error:
         sys.exit(f"{_MARK}{error}")

@@ -1,26 +1,28 @@
-"""From a job to the runs it makes, and to what of them is still to be done."""
+"""From a job to the runs it makes, and to what of them is there and what is still to be done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from oip.ascent.reconstruction import aligned_blocks
 from oip.ascent.settings import ascent_settings
-from oip.batch.job import Job, ModelSource, split_part
+from oip.batch.job import Job, ModelSource, data_source
 from oip.batch.keras_applications import application_file, application_name, preprocess_of
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
 from oip.core import files
 from oip.core.errors import ModelError, RunError, expected
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
+from oip.run.check import layer_status
 from oip.run.run import Run, RunFolder
-from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards
-from oip.run.stability import stability_file
+from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards, stability_file
+from oip.workflows.inputs import ModelInput
 
 NAME = "batch.json"
 
@@ -91,26 +93,26 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
     variants = [ascent_settings(**table) for table in job.variants()]
     jobs: dict[ModelJob, None] = {}
     for source in job.sources():
-        preprocess = source.preprocess
-        if source.application is not None:
-            preprocess = preprocess or preprocess_of(source.application)
+        given = ModelInput(
+            source.imports,
+            source.input_size,
+            source.input,
+            source.input_mean,
+            source.input_std,
+            source.input_range,
+            source.preprocess or preprocess_of(source.application),
+        )
         for path in _paths(source, applications, spare or applications):
             for settings in variants:
                 model_job = ModelJob(
                     path=str(path.absolute()),
-                    imports=source.imports,
+                    input=given,
                     layers=job.layers if source.layers is None else source.layers,
                     objectives=job.objectives,
-                    preprocess=preprocess,
-                    input_mean=source.input_mean,
-                    input_std=source.input_std,
-                    input_range=source.input_range,
-                    data=_absolute(job.data),
+                    data=data_source(job.data, Path.cwd()),
                     data_dir=None if job.data_dir is None else str(Path(job.data_dir).absolute()),
                     settings=settings,
                     rank=job.rank,
-                    input_size=source.input_size,
-                    input_name=source.input,
                 )
                 jobs[model_job] = None
     return list(jobs)
@@ -261,9 +263,48 @@ def _paths(source: ModelSource, applications: Path, spare: Path) -> list[Path]:
     return paths
 
 
-def _absolute(source: str | None) -> str | None:
-    """Return a source of data as any process of any folder understands it."""
-    if source is None:
-        return None
-    name, part = split_part(source)
-    return str(Path(name).absolute()) + part if Path(name).exists() else source
+def runs_of(path: Path) -> list[Run]:
+    """Return the run that a folder is, or those of a batch that have begun.
+
+    Raises:
+        RunError: neither, or a damaged run.json.
+    """
+    if not (path / NAME).is_file():
+        return [Run.open(path)]
+    folders = [path / "runs" / run.run for run in read_batch(path).runs]
+    return [Run.open(folder) for folder in folders if folder.exists()]
+
+
+def batch_status(out: Path) -> dict[str, Any]:
+    """Return the status of every run of a batch, and how many maps were requested.
+
+    Returns:
+        batch, and runs: as `run_status` gives them, only the layers that were requested, each with
+        `asked`, the number of maps.
+    """
+    runs = []
+    for run in read_batch(out).runs:
+        folder = RunFolder(out / "runs" / run.run)
+        begun = Run.open(folder.path).layers if folder.path.exists() else []
+        maps = {layer.index: layer.maps for layer in begun}
+        layers = [
+            {
+                **layer_status(folder, layer.index, layer.layer, maps.get(layer.index)),
+                "asked": _count(out, layer),
+            }
+            for layer in sorted(run.layers, key=lambda layer: layer.index)
+        ]
+        runs.append({"run": str(folder.path), "model": run.model, "layers": layers})
+    return {"batch": str(out), "runs": runs}
+
+
+def _count(out: Path, layer: BatchLayer) -> int:
+    """Return how many maps a text such as `0-15,20` names."""
+    total = 0
+    try:
+        for part in layer.maps.split(","):
+            low, _, high = part.partition("-")
+            total += int(high or low) - int(low) + 1
+    except ValueError as error:
+        raise RunError(expected(f"'{out / NAME}'", "map numbers", f"'{layer.maps}'")) from error
+    return total

@@ -86,33 +86,26 @@ def watched(quiet: bool = False) -> Iterator[Watcher]:
         yield Watcher(report)
 
 
-class Log:
-    """`log.jsonl` of a batch: one line for each try at a piece of work. Batches may share it."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def write(self, task: Task, outcome: Outcome, attempt: int) -> None:
-        """Append a line, at once."""
-        line = LogLine(
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            run=Path(task.run).name,
-            layer=task.layer,
-            step=task.step,
-            file=task.file,
-            maps=len(task.maps),
-            attempt=attempt,
-            ending=outcome.ending,
-            seconds=outcome.seconds,
-            worker=outcome.worker,
-            error=outcome.error,
-        )
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        handle = os.open(self._path, flags, 0o666)
-        try:
-            os.write(handle, (json.dumps(msgspec.to_builtins(line)) + "\n").encode())
-        finally:
-            os.close(handle)
+def log_attempt(path: Path, task: Task, outcome: Outcome, attempt: int) -> None:
+    """Append a line to a batch's `log.jsonl`, at once: one try at a piece of work."""
+    line = LogLine(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=Path(task.run).name,
+        layer=task.layer,
+        step=task.step,
+        file=task.file,
+        maps=len(task.maps),
+        attempt=attempt,
+        ending=outcome.ending,
+        seconds=outcome.seconds,
+        worker=outcome.worker,
+        error=outcome.error,
+    )
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(handle, (json.dumps(msgspec.to_builtins(line)) + "\n").encode())
+    finally:
+        os.close(handle)
 
 
 def duration(seconds: float) -> str:

@@ -16,19 +16,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import msgspec
 import numpy as np
 
+from oip.ascent.noise import Noise
+from oip.ascent.objectives import MapTargets, objective_targets
+from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
 from oip.batch.job import RankSettings
 from oip.core.errors import DataError, ModelError, OipError, expected
 from oip.core.files import WriteError
 from oip.core.formats import RunFile, RunSettings
+from oip.core.warnings import import_quietly
+from oip.mi.estimators.base import label_estimator
+from oip.network.inputs import check_images
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
+from oip.run.class_probabilities import ClassProbabilities
+from oip.run.run import Run, RunFolder, run_record
+from oip.run.shards import ascent_key, grow_block, measure_stability
+from oip.workflows.inputs import ModelInput, load_data, open_network
+from oip.workflows.rank import RankingOptions, rank_layers
 
 if TYPE_CHECKING:
-    from oip.ascent.reconstruction import Ascent
     from oip.models import Dataset
-    from oip.network.network import Network
-    from oip.run.class_probabilities import ClassProbabilities
 
 _COST_OF_AN_OUTPUT = 20
 """Operations that an output of a layer is worth beside its multiplications."""
@@ -41,27 +52,18 @@ class ModelJob:
     """A model, its input, and the work on it; small, and the same for any process."""
 
     path: str
-    imports: tuple[str, ...]
+    input: ModelInput
     layers: tuple[str, ...]
     objectives: tuple[str, ...]
-    preprocess: str | None
-    input_mean: tuple[float, ...] | None
-    input_std: tuple[float, ...] | None
-    input_range: tuple[float, float] | None
     data: str | None
     data_dir: str | None
     settings: AscentSettings
     rank: RankSettings | None
-    input_size: tuple[int, int] | None = None
-    input_name: str | None = None
 
     @property
     def network_key(self) -> Hashable:
         """All that the network and its input depend on."""
-        return (
-            *(self.path, self.imports, self.preprocess, self.input_mean, self.input_std),
-            *(self.input_range, self.input_size, self.input_name, self.data, self.data_dir),
-        )
+        return self.path, self.input, self.data, self.data_dir
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ class LayerInspection:
     maps: tuple[int, ...]
     key: str
     """Of its shards."""
-    objectives: bool
     cost: float
     """Operations of one forward pass up to the layer, roughly."""
+    objectives: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,6 @@ class WorkerCache:
 
     def data(self, job: ModelJob) -> Dataset | None:
         """Return the job's data, None without any."""
-        from oip.workflows.inputs import load_data
-
         if job.data is None:
             return None
         source, folder = job.data, job.data_dir
@@ -121,7 +121,6 @@ class WorkerCache:
 
     def images(self, job: ModelJob) -> np.ndarray | None:
         """Return the data's images (n, h, w, b), checked for the job's model."""
-        from oip.network.inputs import check_images
 
         data = self.data(job)
         if data is None:
@@ -139,7 +138,6 @@ class WorkerCache:
 
     def class_probabilities(self, job: ModelJob) -> ClassProbabilities:
         """Return the probabilities that the job's model ends in; traced once."""
-        from oip.run.class_probabilities import ClassProbabilities
 
         network = self.network(job)
         return self._keep("outputs", job.network_key, lambda: ClassProbabilities(network))
@@ -151,20 +149,8 @@ class WorkerCache:
         gc.collect()
 
     def _loaded(self, job: ModelJob) -> Network:
-        from oip.workflows.inputs import open_network, set_input
-
         self.forget_models()
-        data = self.data(job)
-        network = open_network(job.path, job.imports, data, job.input_size, job.input_name)
-        set_input(
-            network,
-            data,
-            mean=job.input_mean,
-            std=job.input_std,
-            value_range=job.input_range,
-            preprocess=job.preprocess,
-        )
-        return network
+        return open_network(job.path, self.data(job), job.input)
 
     def _keep(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
         entry = self._entries.get(name)
@@ -184,13 +170,12 @@ def ascent_of(
     images: np.ndarray | None,
 ) -> Ascent:
     """Return the ascent of one of a network's layers, or of the job's objectives."""
-    from oip.ascent.objectives import MapTargets, objective_targets
-    from oip.ascent.reconstruction import Ascent
 
     if index < len(network.layers):
         targets = MapTargets(network, network.layers[index])
-        return Ascent(network, targets, settings, images)
-    return Ascent(network, objective_targets(network, job.objectives), settings, images)
+    else:
+        targets = objective_targets(network, job.objectives)
+    return Ascent(network, targets, settings, images)
 
 
 def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
@@ -199,14 +184,6 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     Raises:
         OipError: the model, its layers, the data, the settings or the estimators do not fit.
     """
-    import msgspec
-
-    from oip.ascent.noise import Noise
-    from oip.ascent.objectives import objective_targets
-    from oip.mi.estimators.base import label_estimator
-    from oip.network.layer_spec import parse_selections
-    from oip.run.run import run_record
-    from oip.run.shards import ascent_key
 
     network, data = cache.network(job), cache.data(job)
     targets = objective_targets(network, job.objectives) if job.objectives else None
@@ -222,26 +199,15 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     key = ascent_key(network, job.settings, images)
     layers = [
         LayerInspection(
-            index=layer.index,
-            name=layer.name,
-            maps=tuple(int(number) for number in maps),
-            key=key,
-            objectives=False,
-            cost=_cost(network, layer.last_call),
+            layer.index, layer.name, tuple(maps.tolist()), key, _cost(network, layer.last_call)
         )
         for layer, maps in selections
     ]
     if targets is not None:
-        layers.append(
-            LayerInspection(
-                index=targets.index,
-                name=targets.name,
-                maps=tuple(range(len(targets.labels))),
-                key=ascent_key(network, job.settings, images, targets.identity),
-                objectives=True,
-                cost=_cost(network, len(network.calls) - 1),
-            )
-        )
+        maps = tuple(range(len(targets.labels)))
+        own_key = ascent_key(network, job.settings, images, targets.identity)
+        cost = _cost(network, len(network.calls) - 1)
+        layers.append(LayerInspection(targets.index, targets.name, maps, own_key, cost, True))
     settings = RunSettings(reconstruct=msgspec.to_builtins(job.settings))
     return ModelInspection(
         name=network.name,
@@ -370,9 +336,6 @@ def _outcome(task: Task) -> Outcome:
 
 
 def _grow(task: Task) -> dict[str, int]:
-    from oip.run.run import RunFolder
-    from oip.run.shards import grow_block
-
     check_model(CACHE.network(task.job), task.digest)
     ascent = CACHE.ascent(task.job, task.layer)
     run = RunFolder(task.run)
@@ -382,8 +345,6 @@ def _grow(task: Task) -> dict[str, int]:
 
 def _finish_layer(task: Task) -> dict[str, int]:
     """Class probabilities and stability; stability, which says that all is done, is last."""
-    from oip.run.run import Run
-    from oip.run.stability import measure_stability
 
     run = Run.open(task.run)
     check_model(CACHE.network(task.job), task.digest)
@@ -393,8 +354,6 @@ def _finish_layer(task: Task) -> dict[str, int]:
 
 
 def _rank(task: Task) -> dict[str, int]:
-    from oip.workflows.rank import RankingOptions, rank_layers
-
     rank, data = task.job.rank, CACHE.data(task.job)
     if rank is None or data is None:
         return {}
@@ -402,9 +361,7 @@ def _rank(task: Task) -> dict[str, int]:
     check_model(network, task.digest)
     options = RankingOptions(rank.estimators, rank.samples, rank.at, rank.seed)
     layer = (network.convolutional[task.layer], np.array(task.maps))
-    for result in rank_layers(task.run, network, [layer], data, options):
-        if isinstance(result, OipError):
-            raise result
+    list(rank_layers(task.run, network, [layer], data, options))
     return {}
 
 
@@ -419,11 +376,8 @@ STEPS: dict[Step, Callable[[Task], dict[str, int]]] = {
 def _share_cores(threads: int | None) -> None:
     if threads is None:
         return
-    from oip.core.warnings import import_quietly
 
-    import_quietly("tensorflow")
-    import tensorflow as tf
-
+    tf = import_quietly("tensorflow")
     with suppress(RuntimeError):  # it runs already, with the threads it has
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

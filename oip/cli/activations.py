@@ -10,21 +10,12 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from oip.cli.options import (
-    DataOptions,
-    ModelOptions,
-    Output,
-    data_options,
-    model_argument,
-    model_options,
-    out_option,
-    output_options,
-    picture_options,
-    seed_option,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import Record, print_json, print_table, print_text
+from oip.core import plots
 from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.files import check_writable
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -37,50 +28,40 @@ _MOST_IMAGES = 24
 
 
 @click.command()
-@model_argument
+@options.model_argument
 @click.argument("layers", nargs=-1, metavar="[LAYER]...")
-@data_options("The source of the images.")
-@out_option("Folder of the pictures.")
-@with_options(
-    click.option("--images", "numbers", metavar="0,5,9", help="Numbers of the images, from 0."),
-    click.option(
-        "--class",
-        "names",
-        multiple=True,
-        metavar="NAME",
-        help="The first images of a class; several classes are drawn side by side.",
-    ),
-    click.option(
-        "--count",
-        type=click.IntRange(1, _MOST_IMAGES),
-        default=3,
-        show_default=True,
-        help="Images of each --class.",
-    ),
-    click.option(
-        "--order",
-        default="index",
-        show_default=True,
-        metavar="index|mi|RUN",
-        help="Of the maps: by number, by what they know about the label, or as a RUN ranks them.",
-    ),
-    click.option(
-        "--scale",
-        type=click.Choice(["shared", "own"]),
-        default="shared",
-        show_default=True,
-        help="One scale for all maps of a layer, or each map's own.",
-    ),
-    click.option(
-        "--columns",
-        type=click.IntRange(min=1),
-        help="Maps a row.  [default: about as many as rows]",
-    ),
+@options.data("The source of the images.")
+@options.out("Folder of the pictures.")
+@click.option("--images", "numbers", metavar="0,5,9", help="Numbers of the images, from 0.")
+@click.option(
+    "--class",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="The first images of a class; several classes are drawn side by side.",
 )
-@picture_options
-@model_options
-@seed_option
-@output_options
+@click.option(
+    "--count", type=click.IntRange(1, _MOST_IMAGES), default=3, help="Images of each --class."
+)
+@click.option(
+    "--order",
+    default="index",
+    metavar="index|mi|RUN",
+    help="Of the maps: by number, by what they know about the label, or as a RUN ranks them.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["shared", "own"]),
+    default="shared",
+    help="One scale for all maps of a layer, or each map's own.",
+)
+@click.option(
+    "--columns", type=click.IntRange(min=1), help="Maps a row.  [default: about as many as rows]"
+)
+@options.pictures
+@options.model
+@options.seed
+@options.output
 def command(
     model: ModelOptions,
     layers: tuple[str, ...],
@@ -107,7 +88,6 @@ def command(
     \b
     Example:  oip activations model.keras --data mnist-sample --class 4 --class 9 --out pictures
     """
-    from oip.core.files import check_writable
     from oip.network.response_plots import ACROSS
     from oip.network.responses import check_budget, responses
 
@@ -171,8 +151,6 @@ class _Drawing:
         across: int | None,
     ) -> None:
         """Draw a layer; the responses to a single image are kept for the overview."""
-        from oip.core import plots
-
         path = self._out / f"{call:03d}.{self._kind}"
         figure = result.plot(order=order, columns=columns, across=across, **self._style)  # type: ignore[arg-type]
         plots.save(figure, path)
@@ -197,7 +175,6 @@ class _Drawing:
         Raises:
             DataError: no layer could be drawn.
         """
-        from oip.core import plots
         from oip.network.responses import MOST, overview
 
         if self._error is not None and not any(record["file"] for record in self.records):

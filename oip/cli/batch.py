@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import Output, out_option, output_options, warn, with_options
+from oip.cli import options
+from oip.cli.options import Output, warn
 from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core.errors import SettingsError, expected
 
@@ -18,36 +19,34 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("job", type=click.Path(path_type=Path), metavar="JOB.toml")
-@with_options(
-    click.option("--init", is_flag=True, help="Write a commented example to JOB.toml, no more."),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Show what would be done, with seconds and bytes from a short calibration.",
-    ),
-    out_option("Folder of the batch.", required=False),
-    click.option(
-        "--engine",
-        type=click.Choice(["process", "local", "dask", "slurm"]),
-        help="Where the work is done.  [default: as the job says, else process]",
-    ),
-    click.option("--workers", type=int, help="Processes of local, jobs at once of slurm."),
-    click.option("--scheduler", metavar="ADDRESS", help="Of Dask, such as tcp://10.0.0.1:8786."),
-    click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Another value for a key of the job, such as settings.steps=60 or data=mnist.",
-    ),
-    click.option(
-        "--part", metavar="K/N", help="Only every N-th shard, beginning with number K (from 0)."
-    ),
-    click.option(
-        "--print-sbatch", is_flag=True, help="Print a script for sbatch that does the job, no more."
-    ),
+@click.option("--init", is_flag=True, help="Write a commented example to JOB.toml, no more.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be done, with seconds and bytes from a short calibration.",
 )
-@output_options
+@options.out("Folder of the batch.", required=False)
+@click.option(
+    "--engine",
+    type=click.Choice(["process", "local", "dask", "slurm"]),
+    help="Where the work is done.  [default: as the job says, else process]",
+)
+@click.option("--workers", type=int, help="Processes of local, jobs at once of slurm.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of Dask, such as tcp://10.0.0.1:8786.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another value for a key of the job, such as settings.steps=60 or data=mnist.",
+)
+@click.option(
+    "--part", metavar="K/N", help="Only every N-th shard, beginning with number K (from 0)."
+)
+@click.option(
+    "--print-sbatch", is_flag=True, help="Print a script for sbatch that does the job, no more."
+)
+@options.output
 def command(
     job: Path,
     init: bool,
@@ -77,13 +76,13 @@ def command(
 
     if init:
         return _write_example(job)
-    options = {
+    given = {
         "out": None if out is None else str(out.absolute()),
         "engine.kind": engine,
         "engine.workers": workers,
         "engine.scheduler": scheduler,
     }
-    texts = tuple(f"{key}={_toml(value)}" for key, value in options.items() if value is not None)
+    texts = tuple(f"{key}={_toml(value)}" for key, value in given.items() if value is not None)
     parse_assignments(changes, "--set", tables=True)
     description = read_job(job, (*changes, *texts))
     if print_sbatch:

@@ -6,22 +6,16 @@ from pathlib import Path
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    Output,
-    data_options,
-    out_option,
-    output_options,
-    seed_option,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, Output
 from oip.cli.tables import Record, print_json, print_table, print_text
 
 
 @click.command()
-@data_options("Images with labels; the sample is part of the installation.", default="mnist-sample")
-@out_option("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
-@seed_option
-@output_options
+@options.data("Images with labels; the sample is part of the installation.", default="mnist-sample")
+@options.out("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
+@options.seed
+@options.output
 def command(data: DataOptions, out: Path | None, seed: int, output: Output) -> int:
     """Train a small network, reconstruct and rank all of its maps, and build a gallery.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from oip.cli.options import Output, output_options, seed_option, with_options
+from oip.cli import options
+from oip.cli.options import Output
 from oip.cli.tables import print_json, print_text
 from oip.core.errors import DataError, RunError, SettingsError, expected
 from oip.mi.estimators.base import NAMES
@@ -15,69 +16,80 @@ from oip.mi.estimators.base import NAMES
 if TYPE_CHECKING:
     import numpy as np
 
-_QUANTITIES = ("entropy", "total-correlation", "negentropy", "mi", "conditional-mi", "kl", "input")
-_ARRAYS = {"mi": ("x", "y"), "kl": ("x", "y"), "conditional-mi": ("x", "y", "given")}
-"""The arrays of a quantity that is not of x alone."""
-_WITH_NULL = ("total-correlation", "mi", "conditional-mi", "kl")
-"""Quantities with a p-value."""
+
+class Quantity(NamedTuple):
+    """A quantity that can be estimated."""
+
+    function: str
+    """Of `oip.mi`."""
+    arrays: tuple[str, ...]
+    options: dict[str, str]
+    """Options that not every quantity takes, and the function's parameters."""
+
+
+_NULL = {"null": "null"}
+_LABELS = {**_NULL, "discrete": "discrete", "discrete_x": "discrete_x"}
+_THREE_LABELS = {**_LABELS, "discrete_given": "discrete_given"}
+_QUANTITIES = {
+    "entropy": Quantity("entropy", ("x",), {"discrete_x": "discrete"}),
+    "total-correlation": Quantity("total_correlation", ("x",), _NULL),
+    "negentropy": Quantity("negentropy", ("x",), {}),
+    "mi": Quantity("mutual_information", ("x", "y"), _LABELS),
+    "conditional-mi": Quantity(
+        "conditional_mutual_information", ("x", "y", "given"), _THREE_LABELS
+    ),
+    "kl": Quantity("kl_divergence", ("x", "y"), _NULL),
+    "input": Quantity("input_information", ("x",), {}),
+}
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.npz")
-@with_options(
-    click.option("--estimator", "name", required=True, metavar="NAME", help=", ".join(NAMES) + "."),
-    click.option(
-        "--quantity",
-        type=click.Choice(_QUANTITIES),
-        help="[default: by the arrays: entropy of x, mi of x and y, conditional-mi with given]",
-    ),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A parameter of the estimator, such as k=5; may be given several times.",
-    ),
-    click.option(
-        "--discrete/--no-discrete", default=None, help="Take y as a label, or as numbers."
-    ),
-    click.option(
-        "--discrete-x/--no-discrete-x",
-        default=None,
-        help="Take x as a label, or as numbers.",
-    ),
-    click.option(
-        "--discrete-given/--no-discrete-given",
-        default=None,
-        help="Take given as a label, or as numbers.",
-    ),
-    click.option(
-        "--null",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Shuffles for the p-value, 0 for none.  [default: as many as are cheap]",
-    ),
-    click.option(
-        "--draws",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Random halves for the 95 % interval, 0 for none.  [default: as many as are cheap]",
-    ),
-    seed_option,
+@click.option("--estimator", "name", required=True, metavar="NAME", help=", ".join(NAMES) + ".")
+@click.option(
+    "--quantity",
+    type=click.Choice(list(_QUANTITIES)),
+    help="[default: by the arrays: entropy of x, mi of x and y, conditional-mi with given]",
 )
-@output_options
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the estimator, such as k=5; may be given several times.",
+)
+@click.option("--discrete/--no-discrete", default=None, help="Take y as a label, or as numbers.")
+@click.option(
+    "--discrete-x/--no-discrete-x", default=None, help="Take x as a label, or as numbers."
+)
+@click.option(
+    "--discrete-given/--no-discrete-given",
+    default=None,
+    help="Take given as a label, or as numbers.",
+)
+@click.option(
+    "--null",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Shuffles for the p-value, 0 for none.  [default: as many as are cheap]",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random halves for the 95 % interval, 0 for none.  [default: as many as are cheap]",
+)
+@options.seed
+@options.output
 def command(
     file: Path,
     name: str,
     quantity: str | None,
     settings: tuple[str, ...],
-    discrete: bool | None,
-    discrete_x: bool | None,
-    discrete_given: bool | None,
-    null: int | None,
     draws: int | None,
     seed: int,
     output: Output,
+    **optional: int | bool | None,
 ) -> None:
     """Estimate entropy, total correlation or information of the arrays in FILE.npz.
 
@@ -102,37 +114,17 @@ def command(
         quantity = (
             "entropy" if "y" not in arrays else "conditional-mi" if "given" in arrays else "mi"
         )
-    names = _ARRAYS.get(quantity, ("x",))
+    function, names, parameters = _QUANTITIES[quantity]
     samples = [_array(file, arrays, array) for array in names]
     estimator = mi.estimator(name, **parse_assignments(settings, "--set"))
-    has_labels = quantity in ("mi", "conditional-mi")
-    optional = {
-        "--null": ("null", null, quantity in _WITH_NULL),
-        "--discrete": ("discrete", discrete, has_labels),
-        "--discrete-x": (
-            "discrete" if quantity == "entropy" else "discrete_x",
-            discrete_x,
-            has_labels or quantity == "entropy",
-        ),
-        "--discrete-given": ("discrete_given", discrete_given, "given" in names),
-    }
-    arguments: dict[str, int | bool | None] = {}
-    for option, (argument, value, is_used) in optional.items():
-        if is_used:
-            arguments[argument] = value
+    arguments: dict[str, int | bool | None] = {"seed": seed, "draws": draws}
+    for option, value in optional.items():
+        if option in parameters:
+            arguments[parameters[option]] = value
         elif value is not None:
-            raise SettingsError(expected(option, f"none for quantity '{quantity}'", value))
-    functions = {
-        "entropy": mi.entropy,
-        "negentropy": mi.negentropy,
-        "total-correlation": mi.total_correlation,
-        "mi": mi.mutual_information,
-        "conditional-mi": mi.conditional_mutual_information,
-        "kl": mi.kl_divergence,
-        "input": mi.input_information,
-    }
-    function = functions[quantity]
-    result = function(*samples, estimator=estimator, seed=seed, draws=draws, **arguments)
+            named = f"--{option.replace('_', '-')}"
+            raise SettingsError(expected(named, f"none for quantity '{quantity}'", value))
+    result = getattr(mi, function)(*samples, estimator=estimator, **arguments)
     if not output.as_json:
         print_text(result)
         return

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import DataOptions, Output, data_options, output_options, run_argument
-from oip.cli.tables import plain_text, print_json, print_text
-from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.cli import options
+from oip.cli.options import DataOptions, Output
+from oip.cli.tables import print_json, print_text
+from oip.core.errors import DataError, RunError, SettingsError, expected, plain_text
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@run_argument
+@options.run_argument
 @click.option(
     "--with-data",
     is_flag=True,
     help="Show the data images that excite each map most; without it the gallery holds no data.",
 )
-@data_options(
+@options.data(
     "Where the data of the run are now.  [default: as the run names them]", required=False
 )
 @click.option(
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     help="Build RUN/gallery.html instead: one file that holds everything, for up to 300 maps.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
-@output_options
+@options.output
 def command(
     run: Path,
     data: DataOptions,

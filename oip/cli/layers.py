@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import ModelOptions, json_option, model_argument, sized_model_options
+from oip.cli import options
+from oip.cli.options import ModelOptions
 from oip.cli.tables import Record, print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@model_argument
-@sized_model_options
-@json_option
+@options.model_argument
+@options.sized_model
+@options.json_flag
 def command(model: ModelOptions, as_json: bool) -> None:
     """List the layers of MODEL that have maps.
 

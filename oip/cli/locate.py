@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    ModelOptions,
-    Output,
-    data_options,
-    input_options,
-    model_argument,
-    out_option,
-    output_options,
-    seed_option,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import Record, number, print_json, print_table, print_text
 from oip.core.errors import SettingsError, expected
 
@@ -35,34 +25,20 @@ _BLOCK = 64
 
 
 @click.command()
-@model_argument
+@options.model_argument
 @click.argument("selections", nargs=-1, required=True, metavar="LAYER[:MAPS]...")
-@data_options("Images to look through.", required=False)
-@out_option("Folder of the pictures.")
-@with_options(
-    click.option(
-        "--count",
-        type=click.IntRange(1, 32),
-        default=8,
-        show_default=True,
-        help="Images of each map.",
-    ),
-    click.option(
-        "--translation",
-        is_flag=True,
-        help="Also the OIPs of several nodes of each map, and how far they are shifted copies.",
-    ),
-    click.option(
-        "--starts",
-        type=click.IntRange(1, 64),
-        default=4,
-        show_default=True,
-        help="Images grown for each node.",
-    ),
+@options.data("Images to look through.", required=False)
+@options.out("Folder of the pictures.")
+@click.option("--count", type=click.IntRange(1, 32), default=8, help="Images of each map.")
+@click.option(
+    "--translation",
+    is_flag=True,
+    help="Also the OIPs of several nodes of each map, and how far they are shifted copies.",
 )
-@input_options
-@seed_option
-@output_options
+@click.option("--starts", type=click.IntRange(1, 64), default=4, help="Images grown for each node.")
+@options.model_and_input
+@options.seed
+@options.output
 def command(
     model: ModelOptions,
     selections: tuple[str, ...],

@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from oip.cli.tables import plain_text
-from oip.core.errors import OipError
+from oip.core.errors import OipError, plain_text
 from oip.core.warnings import Notice
 
 COMMANDS = {
@@ -37,6 +36,8 @@ COMMANDS = {
     "cite": "Print BibTeX of the methods that made a run.",
 }
 """Name -> short help. Module `oip.cli.NAME` holds the `command`, and is imported when needed."""
+_OF_RUNS = ("export", "status", "verify", "merge", "compare", "cite")
+"""Commands in module `oip.cli.runs`, as `NAME_command`."""
 
 
 class Commands(click.Group):
@@ -48,6 +49,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in _OF_RUNS:
+            return getattr(importlib.import_module("oip.cli.runs"), f"{cmd_name}_command")
         return importlib.import_module(f"oip.cli.{cmd_name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -97,7 +100,9 @@ def _print_version(ctx: click.Context) -> None:
     ctx.exit()
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.option(
     "--version",
     is_flag=True,

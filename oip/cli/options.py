@@ -9,17 +9,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from oip.cli.tables import plain_text
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import DataError, SettingsError, expected, plain_text
 
 if TYPE_CHECKING:
     from oip.core.progress import Progress
     from oip.models import Dataset
     from oip.network.network import Network
+    from oip.workflows.inputs import ModelInput
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -57,9 +57,22 @@ class ModelOptions:
     preprocess: str | None = None
 
     @property
-    def size(self) -> tuple[int, ...] | None:
-        """The pixels of `input_size`; a SettingsError where it is not such numbers."""
-        return None if self.input_size is None else _pixels(self.input_size)
+    def input(self) -> ModelInput:
+        """The options as numbers; a SettingsError where a text is not such numbers."""
+        from oip.workflows.inputs import ModelInput
+
+        bounds = _numbers("--input-range", self.input_range)
+        if bounds is not None and len(bounds) != 2:
+            raise SettingsError(expected("--input-range", "LOW,HIGH", self.input_range))
+        return ModelInput(
+            self.imports,
+            _pixels(self.input_size),
+            self.input_name,
+            _numbers("--input-mean", self.input_mean),
+            _numbers("--input-std", self.input_std),
+            bounds,  # type: ignore[arg-type]
+            self.preprocess,
+        )
 
     def open(self, data: Dataset | None, output: Output | None = None) -> Network:
         """Open the model and set the statistics of its input.
@@ -72,34 +85,19 @@ class ModelOptions:
             SettingsError: text that is not numbers, or numbers that do not fit the input.
             ModelError: a model that cannot be opened.
         """
+        from oip.core.warnings import Notice
         from oip.workflows.inputs import open_network
 
-        network = open_network(self.model, self.imports, data, self.size, self.input_name)
-        self.set_input(network, data)
+        network = open_network(self.model, data, self.input)
         if not network.inputs.is_known:
             if output is not None:
                 output.note(
                     "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "
                     "Give --data, --input-mean and --input-std, or --preprocess."
                 )
-            ignore_unknown_statistics()
+            # The library's own notice would say it a second time.
+            warnings.filterwarnings("ignore", ".*mean and .*deviation are not known", Notice)
         return network
-
-    def set_input(self, network: Network, data: Dataset | None) -> None:
-        """Set the input statistics of a network, as `oip.workflows.inputs.set_input` does it."""
-        from oip.workflows.inputs import set_input
-
-        bounds = _numbers("--input-range", self.input_range)
-        if bounds is not None and len(bounds) != 2:
-            raise SettingsError(expected("--input-range", "LOW,HIGH", self.input_range))
-        set_input(
-            network,
-            data,
-            mean=_numbers("--input-mean", self.input_mean),
-            std=_numbers("--input-std", self.input_std),
-            value_range=None if bounds is None else (bounds[0], bounds[1]),
-            preprocess=self.preprocess,
-        )
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,25 @@ class DataOptions:
         return self.load("train"), self.load("test")
 
 
-def with_options(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+class ListingCommand(click.Command):
+    """A command whose help ends with a list.
+
+    Args:
+        heading: of the list.
+        rows: returns its names and their descriptions.
+        more: as for `click.Command`.
+    """
+
+    def __init__(self, *, heading: str, rows: Callable[[], list[tuple[str, str]]], **more: Any):
+        super().__init__(**more)
+        self._heading, self._rows = heading, rows
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(self._heading):
+            formatter.write_dl(self._rows())
+
+
+def group(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
     """Make one decorator of several options; the first one is shown first."""
 
     def decorate(function: Function) -> Function:
@@ -154,10 +170,10 @@ def with_options(*options: Callable[[Function], Function]) -> Callable[[Function
     return decorate
 
 
-def _as_object(
+def as_object(
     name: str, kind: Callable[..., object], *options: Callable[[Function], Function]
 ) -> Callable[[Function], Function]:
-    """Make a decorator that passes several options to a command as one object."""
+    """Make a decorator that adds options, and passes those of a dataclass's names as one object."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
 
     def decorate(function: Callable[..., object]) -> Callable[..., object]:
@@ -166,81 +182,78 @@ def _as_object(
             own = {field: values.pop(field) for field in names if field in values}
             return function(**{name: kind(**own)}, **values)
 
-        return with_options(*options)(command)  # type: ignore[arg-type]
+        return group(*options)(command)  # type: ignore[arg-type]
 
     return decorate  # type: ignore[return-value]
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
-output_options = _as_object("output", Output, json_option, quiet_option)
-"""Adds --json and --quiet; the command takes `output`."""
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+output = as_object(
+    "output",
+    Output,
+    json_flag,
+    click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
 )
-data_dir_option = click.option(
+"""Adds --json and --quiet; the command takes `output`."""
+seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Random seed.")
+data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="OIP_DATA",
     help="Folder searched for data files before they are downloaded.  [env: OIP_DATA]",
 )
-at_option = click.option(
+at = click.option(
     "--at",
     type=click.Choice(["response", "block"]),
     default="response",
-    show_default=True,
     help="After the activation, or after the pooling that follows it.",
 )
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 run_argument = click.argument("run", type=click.Path(path_type=Path))
-_import_option = click.option(
+_imports = click.option(
     "--import",
     "imports",
     multiple=True,
     metavar="MODULE",
     help="Import MODULE, which registers custom layers, before the model is read.",
 )
-_input_name_option = click.option(
-    "--input",
-    "input_name",
-    metavar="NAME",
-    help="The input that takes the images, of several.  [default: the first that can]",
+_size_and_name = group(
+    click.option(
+        "--input-size",
+        metavar="H,W",
+        help="Pixels, for models that take images of any size.  [default: the size of the data]",
+    ),
+    click.option(
+        "--input",
+        "input_name",
+        metavar="NAME",
+        help="The input that takes the images, of several.  [default: the first that can]",
+    ),
 )
-_input_size_option = click.option(
-    "--input-size",
-    metavar="H,W",
-    help="Pixels, for models that take images of any size.  [default: the size of the data]",
-)
-model_options = _as_object("model", ModelOptions, _import_option)
+model = as_object("model", ModelOptions, _imports)
 """Adds --import to a command with `model_argument`; the command takes `model`."""
-sized_model_options = _as_object(
-    "model", ModelOptions, _input_size_option, _input_name_option, _import_option
-)
+sized_model = as_object("model", ModelOptions, _size_and_name, _imports)
 """Adds --input-size and --input, too."""
-input_options = _as_object(
+model_and_input = as_object(
     "model",
     ModelOptions,
     click.option("--input-mean", metavar="M[,M...]", help="Mean of the input, one or per band."),
     click.option("--input-std", metavar="S[,S...]", help="Standard deviation of the input."),
     click.option("--input-range", metavar="LOW,HIGH", help="Range of the pixels."),
-    _input_size_option,
-    _input_name_option,
+    _size_and_name,
     click.option(
         "--preprocess",
         type=click.Choice(["caffe", "torch", "tf"]),
         help="The input is prepared as keras.applications does it.",
     ),
-    _import_option,
+    _imports,
 )
 """Adds all that describes the input of a model; the command takes `model`."""
-
-
-picture_options = with_options(
+pictures = group(
     click.option(
         "--colour",
         type=click.Choice(["grey", "viridis"]),
         default="grey",
-        show_default=True,
         help="Colors of the pictures.",
     ),
     click.option(
@@ -248,14 +261,13 @@ picture_options = with_options(
         "kind",
         type=click.Choice(["png", "svg"]),
         default="png",
-        show_default=True,
         help="Format of the pictures.",
     ),
 )
 """Adds --colour and --format; the command takes `colour` and `kind`."""
 
 
-def data_options(help_text: str, *, required: bool = True, default: str | None = None):
+def data(help_text: str, *, required: bool = True, default: str | None = None):
     """Make a decorator that adds --data and --data-dir; the command takes `data`.
 
     Args:
@@ -263,27 +275,17 @@ def data_options(help_text: str, *, required: bool = True, default: str | None =
         required: the command does not work without data.
         default: the source that is taken where none is given.
     """
+    needed = required and default is None
     source = click.option(
-        "--data",
-        "source",
-        metavar="SOURCE",
-        required=required and default is None,
-        default=default,
-        show_default=default is not None,
-        help=help_text,
+        "--data", "source", metavar="SOURCE", required=needed, default=default, help=help_text
     )
-    return _as_object("data", DataOptions, source, data_dir_option)
+    return as_object("data", DataOptions, source, data_dir)
 
 
-def out_option(help_text: str, *, metavar: str | None = None, required: bool = True):
+def out(help_text: str, *, metavar: str | None = None, required: bool = True):
     """Make a decorator that adds --out."""
-    return click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        required=required,
-        metavar=metavar,
-        help=help_text,
-    )
+    path = click.Path(path_type=Path)
+    return click.option("--out", type=path, required=required, metavar=metavar, help=help_text)
 
 
 def warn(text: object) -> None:
@@ -291,14 +293,9 @@ def warn(text: object) -> None:
     click.echo(plain_text(text), file=sys.stderr)
 
 
-def ignore_unknown_statistics() -> None:
-    """Silence the library's own notice of unknown input statistics; the command has given it."""
-    from oip.core.warnings import Notice
-
-    warnings.filterwarnings("ignore", ".*mean and .*deviation are not known", Notice)
-
-
-def _pixels(text: str) -> tuple[int, ...]:
+def _pixels(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
     parts = text.replace("x", ",").split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise SettingsError(expected("--input-size", "pixels such as 96,128", f"'{text}'"))

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    ModelOptions,
-    Output,
-    at_option,
-    data_options,
-    model_argument,
-    model_options,
-    out_option,
-    output_options,
-    picture_options,
-    seed_option,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
 
 _ROWS = 12
@@ -29,54 +17,42 @@ _ROWS = 12
 
 
 @click.command()
-@model_argument
+@options.model_argument
 @click.argument("selection", metavar="LAYER[:MAPS]")
-@data_options("Images with labels.")
+@options.data("Images with labels.")
 @click.option("--class", "first", metavar="NAME", required=True, help="The class to look at.")
 @click.option("--against", "second", metavar="NAME", help="Another class to compare it with.")
-@out_option("Folder of the results.")
-@with_options(
-    click.option(
-        "--level",
-        type=click.FloatRange(0.0, 1.0, max_open=True),
-        default=0.5,
-        show_default=True,
-        help="A node responds above this quantile of its map's responses above zero.",
-    ),
-    click.option(
-        "--most",
-        type=click.FloatRange(0.0, 1.0, min_open=True),
-        default=0.8,
-        show_default=True,
-        help="A common point responds to this share of the class's images.",
-    ),
-    at_option,
-    click.option(
-        "--samples",
-        type=click.IntRange(min=20),
-        default=2000,
-        show_default=True,
-        help="Images used at most.",
-    ),
-    click.option(
-        "--shuffles",
-        type=click.IntRange(19, 100_000),
-        default=1000,
-        show_default=True,
-        help="Shuffles of the labels that p-values come from.",
-    ),
-    click.option(
-        "--drawn",
-        type=click.IntRange(min=1),
-        default=24,
-        show_default=True,
-        help="Maps in a picture, the most telling first.",
-    ),
+@options.out("Folder of the results.")
+@click.option(
+    "--level",
+    type=click.FloatRange(0.0, 1.0, max_open=True),
+    default=0.5,
+    help="A node responds above this quantile of its map's responses above zero.",
 )
-@picture_options
-@model_options
-@seed_option
-@output_options
+@click.option(
+    "--most",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=0.8,
+    help="A common point responds to this share of the class's images.",
+)
+@options.at
+@click.option("--samples", type=click.IntRange(min=20), default=2000, help="Images used at most.")
+@click.option(
+    "--shuffles",
+    type=click.IntRange(19, 100_000),
+    default=1000,
+    help="Shuffles of the labels that p-values come from.",
+)
+@click.option(
+    "--drawn",
+    type=click.IntRange(min=1),
+    default=24,
+    help="Maps in a picture, the most telling first.",
+)
+@options.pictures
+@options.model
+@options.seed
+@options.output
 def command(
     model: ModelOptions,
     selection: str,
@@ -86,14 +62,11 @@ def command(
     out: Path,
     level: float,
     most: float,
-    at: Literal["response", "block"],
-    samples: int,
-    shuffles: int,
     drawn: int,
     colour: str,
     kind: str,
-    seed: int,
     output: Output,
+    **sampling: Any,
 ) -> int:
     """Find what images of a class have in common in a LAYER of MODEL, and other classes do not.
 
@@ -118,21 +91,13 @@ def command(
     results: dict[str, mi.CommonPatterns | mi.Separation] = {}
     with output.progress() as progress:
         sample = (network, images.images, labels, layer)
-        options: dict[str, Any] = {
-            "maps": maps,
-            "samples": samples,
-            "shuffles": shuffles,
-            "at": at,
-            "seed": seed,
-            "classes": images.classes,
-            "progress": progress,
-        }
+        sampling |= {"maps": maps, "classes": images.classes, "progress": progress}
         if second is not None:
-            results["separation"] = mi.separating(*sample, first, second, **options)
-        options |= {"level": level, "most": most}
-        results["common"] = mi.common_patterns(*sample, first, **options)
+            results["separation"] = mi.separating(*sample, first, second, **sampling)
+        sampling |= {"level": level, "most": most}
+        results["common"] = mi.common_patterns(*sample, first, **sampling)
         if second is not None:
-            results["common-against"] = mi.common_patterns(*sample, second, **options)
+            results["common-against"] = mi.common_patterns(*sample, second, **sampling)
     records = {name: result.to_dict() for name, result in results.items()}
     for name, result in results.items():
         plots.save(result.plot(drawn, colour), out / f"{name}.{kind}")

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    ModelOptions,
-    Output,
-    data_options,
-    model_argument,
-    model_options,
-    out_option,
-    output_options,
-    seed_option,
-    warn,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import print_json, print_table, print_text
 from oip.core.errors import OipError, SettingsError, expected
 
@@ -27,71 +16,56 @@ if TYPE_CHECKING:
     from oip.workflows.prune import ModelQuality, PrunedModel
 
 
-class _PruneCommand(click.Command):
-    """A command whose help ends with a list of the methods."""
+def _methods() -> list[tuple[str, str]]:
+    from oip.mi.selection import METHODS
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from oip.mi.selection import METHODS
-
-        with formatter.section("Methods"):
-            formatter.write_dl([*METHODS.items(), ("compare", "all of them, in one table")])
+    return [*METHODS.items(), ("compare", "all of them, in one table")]
 
 
-@click.command(cls=_PruneCommand)
-@model_argument
+@click.command(cls=options.ListingCommand, heading="Methods", rows=_methods)
+@options.model_argument
 @click.argument("layers", nargs=-1, metavar="[LAYER]...")
-@data_options("Images with labels.")
-@out_option(
+@options.data("Images with labels.")
+@options.out(
     "File to write; not with --method compare, which writes nothing.",
     metavar="SMALLER.keras",
     required=False,
 )
-@with_options(
-    click.option(
-        "--keep",
-        type=click.FloatRange(0, 1, min_open=True),
-        default=0.5,
-        show_default=True,
-        help="Share of each layer's maps that stay.",
-    ),
-    click.option("--method", metavar="NAME", help="How maps are judged.  [default: elimination]"),
-    click.option(
-        "--correct/--no-correct",
-        default=True,
-        show_default=True,
-        help="Fit the next layers again by least squares; needs no labels.",
-    ),
-    click.option(
-        "--fine-tune",
-        "epochs",
-        metavar="EPOCHS",
-        type=click.IntRange(min=0),
-        default=0,
-        help="Train the smaller model on the train part.  [default: 0]",
-    ),
-    click.option(
-        "--samples",
-        type=click.IntRange(min=20),
-        default=500,
-        show_default=True,
-        help="Images that maps are judged on.",
-    ),
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    help="Share of each layer's maps that stay.",
 )
-@model_options
-@seed_option
-@output_options
+@click.option("--method", metavar="NAME", help="How maps are judged.  [default: elimination]")
+@click.option(
+    "--correct/--no-correct",
+    default=True,
+    help="Fit the next layers again by least squares; needs no labels.",
+)
+@click.option(
+    "--fine-tune",
+    "epochs",
+    metavar="EPOCHS",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=False,
+    help="Train the smaller model on the train part.  [default: 0]",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=20), default=500, help="Images that maps are judged on."
+)
+@options.model
+@options.seed
+@options.output
 def command(
     model: ModelOptions,
     layers: tuple[str, ...],
     data: DataOptions,
     out: Path | None,
-    keep: float,
     method: str | None,
-    correct: bool,
-    epochs: int,
-    samples: int,
-    seed: int,
     output: Output,
+    **settings: Any,
 ) -> int:
     """Remove the least important maps of MODEL and write a smaller model.
 
@@ -104,9 +78,7 @@ def command(
     from oip.mi.selection import DEFAULT_METHOD
     from oip.workflows.prune import Pruner, check_target, plans, write_pruned
 
-    several = plans(
-        method or DEFAULT_METHOD, keep, correct=correct, epochs=epochs, samples=samples, seed=seed
-    )
+    several = plans(method or DEFAULT_METHOD, **settings)
     _check_out(out, len(several) > 1)
     target = None if out is None else check_target(out, model.model)
     train, test = data.load_both("both parts are needed.")

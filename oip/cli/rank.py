@@ -5,25 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    ModelOptions,
-    Output,
-    at_option,
-    data_options,
-    model_argument,
-    model_options,
-    out_option,
-    output_options,
-    seed_option,
-    warn,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import number, p_value, print_json, print_table, print_text
+from oip.workflows.rank import RankingOptions
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
@@ -38,68 +27,57 @@ _FEW = 8
 
 
 @click.command()
-@model_argument
+@options.model_argument
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
-@data_options("Images with labels.")
-@out_option("Folder of the run.")
-@with_options(
-    click.option(
-        "--estimator",
-        "estimators",
-        multiple=True,
-        metavar="NAME",
-        help="decoder, predictive, kde, ksg, renyi and others ('oip estimate --help' lists them); "
-        "the first one gives the order.  [default: predictive, kde]",
-    ),
-    click.option(
-        "--samples",
-        type=click.IntRange(min=20),
-        default=2000,
-        show_default=True,
-        help="Images used at most, in the shares of their classes.",
-    ),
-    at_option,
-    click.option(
-        "--kernels",
-        is_flag=True,
-        help="Also rank and draw the 2-D kernels of each map (500 images at most).",
-    ),
-    click.option(
-        "--redundancy",
-        is_flag=True,
-        help="Also measure what maps share, in pairs and together (500 images at most).",
-    ),
-    click.option(
-        "--with-input", is_flag=True, help="Also what each map knows about the input (kde, ...)."
-    ),
-    click.option(
-        "--ablate", is_flag=True, help="Also the increase of the network's loss without each map."
-    ),
-    click.option(
-        "--silenced-to",
-        type=click.Choice(["zero", "mean"]),
-        default="zero",
-        show_default=True,
-        help="The value that --ablate sets a map to.",
-    ),
+@options.data("Images with labels.")
+@options.out("Folder of the run.")
+@click.option(
+    "--estimator",
+    "estimators",
+    multiple=True,
+    metavar="NAME",
+    help="decoder, predictive, kde, ksg, renyi and others ('oip estimate --help' lists them); "
+    "the first one gives the order.  [default: predictive, kde]",
 )
-@model_options
-@seed_option
-@output_options
+@click.option(
+    "--samples",
+    type=click.IntRange(min=20),
+    default=2000,
+    help="Images used at most, in the shares of their classes.",
+)
+@options.at
+@click.option(
+    "--kernels",
+    is_flag=True,
+    help="Also rank and draw the 2-D kernels of each map (500 images at most).",
+)
+@click.option(
+    "--redundancy",
+    is_flag=True,
+    help="Also measure what maps share, in pairs and together (500 images at most).",
+)
+@click.option(
+    "--with-input", is_flag=True, help="Also what each map knows about the input (kde, ...)."
+)
+@click.option(
+    "--ablate", is_flag=True, help="Also the increase of the network's loss without each map."
+)
+@click.option(
+    "--silenced-to",
+    type=click.Choice(["zero", "mean"]),
+    default="zero",
+    help="The value that --ablate sets a map to.",
+)
+@options.model
+@options.seed
+@options.output
+@options.as_object("settings", RankingOptions)
 def command(
     model: ModelOptions,
     selections: tuple[str, ...],
     data: DataOptions,
     out: Path,
-    estimators: tuple[str, ...],
-    samples: int,
-    at: Literal["response", "block"],
-    kernels: bool,
-    redundancy: bool,
-    with_input: bool,
-    ablate: bool,
-    silenced_to: Literal["zero", "mean"],
-    seed: int,
+    settings: RankingOptions,
     output: Output,
 ) -> int:
     """Order the maps of MODEL by what their responses know about the label.
@@ -115,33 +93,25 @@ def command(
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.workflows.inputs import select_maps
-    from oip.workflows.rank import RankingOptions, rank_layers
+    from oip.workflows.rank import rank_layers
 
     began = time.monotonic()
-    options = RankingOptions(
-        estimators, samples, at, seed, with_input, kernels, redundancy, ablate, silenced_to
-    )
-    options.label_estimators()  # an unknown name is refused before any work
+    settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
     images = data.load()
     network = model.open(images)
     chosen = select_maps(network, selections)
-    if at == "block":
+    if settings.at == "block":
         chosen = _with_pooling(chosen, bool(selections), output)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []
     with output.progress() as progress:
-        for result in rank_layers(out, network, chosen, images, options, progress):
-            if isinstance(result, OipError):
-                errors.append(result)
-                continue
+        for result in rank_layers(out, network, chosen, images, settings, progress, errors):
             ranked.append(result)
             if not output.as_json:
                 print_layer(result)
             for text in result.notices:
                 output.note(f"oip: {result.layer.name}: {text}")
-    if errors and not ranked:
-        raise errors[-1]
     for error in errors:
         warn(f"oip: {error}")
     if output.as_json:

@@ -8,87 +8,72 @@ from pathlib import Path
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    ModelOptions,
-    Output,
-    data_options,
-    input_options,
-    model_argument,
-    out_option,
-    output_options,
-    seed_option,
-    warn,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import Record, number, print_json, print_table, print_text
-from oip.core.errors import SettingsError, expected
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
+_EVIDENCE = (
+    *("map", "verdict", "score", "best image", "stability", "of null", "patterns", "medoids"),
+    *("steps", "ended"),
+)
 
 
 @click.command()
-@model_argument
+@options.model_argument
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
-@out_option("Folder of the run.")
-@with_options(
-    click.option("--starts", type=int, help="Images grown for each map.  [default: 4]"),
-    click.option("--steps", type=int, help="Steps of the ascent at most.  [default: 120]"),
-    click.option("--screened", type=int, help="Noise images tried first.  [default: 256]"),
-    click.option(
-        "--noise",
-        help="equal, white, no-white, single:GRID, tilt:BETA, dirichlet, or weights:1,0.5,0,0, one "
-        "for each octave, the shortest wavelength first.  [default: equal]",
-    ),
-    click.option(
-        "--preset",
-        default="default",
-        show_default=True,
-        help="default, author, fourier or maco. maco needs --data; fourier, too, for several "
-        "bands, unless --set decorrelate=false is given.",
-    ),
-    click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Any setting of the ascent, such as jitter=2 or total_variation=0.3.",
-    ),
-    click.option(
-        "--objective",
-        "expressions",
-        multiple=True,
-        metavar="EXPR",
-        help="Instead of maps: class:4, unit:3, node:17@3,2, direction:FILE.npy, map:17, or sums.",
-    ),
-    click.option(
-        "--top",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Only the N best maps of each layer; they are ranked first, and --data needs labels.",
-    ),
-    click.option(
-        "--by",
-        metavar="NAME",
-        help="How the best maps are found: mi, by what a map knows about the label, or "
-        "separates:CLASS,CLASS, by how well it separates two classes.  [default: mi]",
-    ),
-    click.option("--details", is_flag=True, help="Show every map of every layer."),
+@options.out("Folder of the run.")
+@click.option("--starts", type=int, help="Images grown for each map.  [default: 4]")
+@click.option("--steps", type=int, help="Steps of the ascent at most.  [default: 120]")
+@click.option("--screened", type=int, help="Noise images tried first.  [default: 256]")
+@click.option(
+    "--noise",
+    help="equal, white, no-white, single:GRID, tilt:BETA, dirichlet, or weights:1,0.5,0,0, one "
+    "for each octave, the shortest wavelength first.  [default: equal]",
 )
-@data_options("Images that the OIPs are compared with.", required=False)
-@input_options
-@seed_option
-@output_options
+@click.option(
+    "--preset",
+    default="default",
+    help="default, author, fourier or maco. maco needs --data; fourier, too, for several "
+    "bands, unless --set decorrelate=false is given.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any setting of the ascent, such as jitter=2 or total_variation=0.3.",
+)
+@click.option(
+    "--objective",
+    "expressions",
+    multiple=True,
+    metavar="EXPR",
+    help="Instead of maps: class:4, unit:3, node:17@3,2, direction:FILE.npy, map:17, or sums.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the N best maps of each layer; they are ranked first, and --data needs labels.",
+)
+@click.option(
+    "--by",
+    metavar="NAME",
+    help="How the best maps are found: mi, by what a map knows about the label, or "
+    "separates:CLASS,CLASS, by how well it separates two classes.  [default: mi]",
+)
+@click.option("--details", is_flag=True, help="Show every map of every layer.")
+@options.data("Images that the OIPs are compared with.", required=False)
+@options.model_and_input
+@options.seed
+@options.output
 def command(
     model: ModelOptions,
     selections: tuple[str, ...],
     data: DataOptions,
     out: Path,
-    starts: int | None,
-    steps: int | None,
-    screened: int | None,
-    noise: str | None,
     preset: str,
     changes: tuple[str, ...],
     expressions: tuple[str, ...],
@@ -97,6 +82,7 @@ def command(
     details: bool,
     seed: int,
     output: Output,
+    **ascent: int | str | None,
 ) -> int:
     """Grow the original input pattern of each map of MODEL.
 
@@ -126,12 +112,8 @@ def command(
     from oip.workflows.top_maps import find_top_maps
 
     began = time.monotonic()
-    options = {"starts": starts, "steps": steps, "screened": screened, "noise": noise, "seed": seed}
-    settings = ascent_settings(preset, **(options | parse_assignments(changes, "--set")))
-    if top is None and by is not None:
-        raise SettingsError(expected("--by", "--top N beside it", "--by alone"))
-    if top is not None and not expressions and data.source is None:
-        raise SettingsError(expected("--top", "--data with labels, to rank the maps on", "none"))
+    ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
+    settings = ascent_settings(preset, **ascent)
     by = check_top(top, by, expressions, data.source is not None)
     check_writable(out)
     images = data.load_if_given()
@@ -191,23 +173,8 @@ def print_summary(result: Record, details: bool = False) -> None:
     few = sum(len(layer["maps"]) for layer in layers) <= _FEW
     if details or few or len(layers) == 1:
         for layer in layers:
-            print_table(
-                (
-                    "map",
-                    "verdict",
-                    "score",
-                    "best image",
-                    "stability",
-                    "of null",
-                    "patterns",
-                    "medoids",
-                    "steps",
-                    "ended",
-                ),
-                map(_evidence, layer["maps"]),
-                layer["layer"] if len(layers) > 1 else "",
-                left=("verdict", "ended"),
-            )
+            title = layer["layer"] if len(layers) > 1 else ""
+            print_table(_EVIDENCE, map(_evidence, layer["maps"]), title, left=("verdict", "ended"))
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from oip.cli.options import (
-    Output,
-    data_dir_option,
-    out_option,
-    output_options,
-    seed_option,
-    warn,
-    with_options,
-)
+from oip.cli import options
+from oip.cli.options import Output, warn
 from oip.cli.tables import print_json, print_text
 from oip.core.errors import SettingsError, expected
 from oip.studies import STUDIES
@@ -23,53 +17,35 @@ from oip.studies import STUDIES
 _EVERY = "all"
 
 
-class _StudyCommand(click.Command):
-    """A command whose help ends with a list of the studies."""
+def _studies() -> list[tuple[str, str]]:
+    from oip.studies import study
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from oip.studies import study
-
-        with formatter.section("Studies"):
-            studies = [(name, study(name)) for name in STUDIES]
-            rows = [(name, f"{of.TITLE}; quick: {of.MINUTES} min.") for name, of in studies]
-            formatter.write_dl([*rows, (_EVERY, "All of them.")])
+    modules = [(name, study(name)) for name in STUDIES]
+    rows = [(name, f"{module.TITLE}; quick: {module.MINUTES} min.") for name, module in modules]
+    return [*rows, (_EVERY, "All of them.")]
 
 
-@click.command(cls=_StudyCommand)
+@click.command(cls=options.ListingCommand, heading="Studies", rows=_studies)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@out_option("Folder of the report; a study that was interrupted goes on in it.", metavar="DIR")
-@with_options(
-    click.option(
-        "--quick", is_flag=True, help="Minutes on two cores, instead of the paper's sizes."
-    ),
-    click.option(
-        "--data",
-        metavar="SOURCE",
-        multiple=True,
-        help="Images instead of the study's own, in both parts; may be given several times.",
-    ),
-    click.option(
-        "--iterations",
-        type=click.IntRange(min=1),
-        help="Batches that networks are trained with; a higher number goes on from a lower one.  "
-        "[default: by study]",
-    ),
-    click.option("--models", metavar="GLOB", help="Model files of studies that compare networks."),
-    seed_option,
-    data_dir_option,
+@options.out("Folder of the report; a study that was interrupted goes on in it.", metavar="DIR")
+@click.option("--quick", is_flag=True, help="Minutes on two cores, instead of the paper's sizes.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    multiple=True,
+    help="Images instead of the study's own, in both parts; may be given several times.",
 )
-@output_options
-def command(
-    names: tuple[str, ...],
-    out: Path,
-    quick: bool,
-    data: tuple[str, ...],
-    iterations: int | None,
-    models: str | None,
-    seed: int,
-    data_dir: Path | None,
-    output: Output,
-) -> int:
+@click.option(
+    "--iterations",
+    type=click.IntRange(min=1),
+    help="Batches that networks are trained with; a higher number goes on from a lower one.  "
+    "[default: by study]",
+)
+@click.option("--models", metavar="GLOB", help="Model files of studies that compare networks.")
+@options.seed
+@options.data_dir
+@options.output
+def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -> int:
     """Repeat a paper's experiments and report the results.
 
     Writes report.html, numbers.json and figures to DIR; for several studies, or all, to DIR/NAME,
@@ -87,7 +63,7 @@ def command(
     if unknown := [name for name in names if name not in STUDIES and name != _EVERY]:
         raise SettingsError(expected("study", ", ".join((*STUDIES, _EVERY)), f"'{unknown[0]}'"))
     chosen: tuple[str, ...] = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
-    settings = StudySettings(quick, seed, data, data_dir, models, iterations)
+    settings = StudySettings(**choices)
     with output.progress() as progress:
         if _EVERY in names or len(chosen) > 1:
             done = run_several(chosen, out, settings, progress, output.note)

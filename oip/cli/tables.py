@@ -9,16 +9,13 @@ from typing import Any, TypeAlias
 
 import click
 
+from oip.core.errors import plain_text
+
 Record: TypeAlias = dict[str, Any]
 """A result as a command prints it with --json."""
 
 _WIDTH = 120
 """Columns of a table where stdout is not a terminal."""
-
-
-def plain_text(text: object) -> str:
-    """Return untrusted text (names of layers, classes) without control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def print_text(text: object) -> None:

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oip.cli.options import (
-    DataOptions,
-    Output,
-    data_options,
-    out_option,
-    output_options,
-    seed_option,
-    with_options,
-)
-from oip.cli.tables import plain_text, print_json, print_text
-from oip.core.errors import DataError, expected
+from oip.cli import options
+from oip.cli.options import DataOptions, Output
+from oip.cli.tables import print_json, print_text
+from oip.core.errors import DataError, expected, plain_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,64 +25,55 @@ _MISTAKES = 10
 """Rows of the table of mistakes."""
 
 
-class _TrainCommand(click.Command):
-    """A command whose help ends with the recipes and their options."""
+def _recipes() -> list[tuple[str, str]]:
+    from oip import models
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from oip import models
-
-        with formatter.section("Recipes"):
-            formatter.write_dl([(recipe.name, _described(recipe)) for recipe in models.RECIPES])
+    return [(recipe.name, _described(recipe)) for recipe in models.RECIPES]
 
 
 def _described(recipe: Recipe) -> str:
-    options = []
+    texts = []
     for name, value in recipe.options.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        options.append(f"--{name} {text}")
-    return f"{recipe.description} Options: {', '.join(options)}." if options else recipe.description
+        texts.append(f"--{name} {text}")
+    return f"{recipe.description} Options: {', '.join(texts)}." if texts else recipe.description
 
 
-@click.command(cls=_TrainCommand)
+@click.command(cls=options.ListingCommand, heading="Recipes", rows=_recipes)
 @click.argument("recipe", metavar="RECIPE")
-@data_options("Images with labels.")
-@out_option(
+@options.data("Images with labels.")
+@options.out(
     "File to write; MODEL.oip.json beside it describes the model's input.", metavar="MODEL.keras"
 )
-@with_options(
-    click.option("--filters", metavar="N,N,...", help="Maps of the recipe's convolutions."),
-    click.option("--units", metavar="N,N,...", help="Units of the recipe's dense layers."),
-    click.option("--stride", metavar="N", help="Stride of the recipe's first convolution."),
-    click.option("--activation", metavar="NAME", help="Such as relu, tanh or sigmoid."),
-    click.option("--epochs", type=int, help="Passes over the data.  [default: by amount of data]"),
-    click.option("--batch", type=int, help="Images a step.  [default: by amount of data]"),
-    click.option("--optimizer", metavar="NAME", help="sgd, rmsprop or adam.  [default: adam]"),
-    click.option("--learning-rate", type=float, help="The first one.  [default: by optimizer]"),
-    click.option("--momentum", type=float, help="Of sgd and rmsprop.  [default: 0.9 for sgd]"),
-    click.option(
-        "--schedule",
-        metavar="NAME",
-        help="Learning rate: constant, exponential, cosine or steps.  [default: cosine]",
-    ),
-    click.option(
-        "--l2", type=float, help="Weight of the squared kernels in the loss.  [default: 0]"
-    ),
-    click.option(
-        "--record",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="Run in which to record what maps and layers know during the training.",
-    ),
-    click.option(
-        "--record-every",
-        metavar="N",
-        default="1",
-        show_default=True,
-        help="Epochs between records, or '200 batches', or 'log' for 1, 2, 5, 10, ... batches.",
-    ),
-    seed_option,
+@click.option("--filters", metavar="N,N,...", help="Maps of the recipe's convolutions.")
+@click.option("--units", metavar="N,N,...", help="Units of the recipe's dense layers.")
+@click.option("--stride", metavar="N", help="Stride of the recipe's first convolution.")
+@click.option("--activation", metavar="NAME", help="Such as relu, tanh or sigmoid.")
+@click.option("--epochs", type=int, help="Passes over the data.  [default: by amount of data]")
+@click.option("--batch", type=int, help="Images a step.  [default: by amount of data]")
+@click.option("--optimizer", metavar="NAME", help="sgd, rmsprop or adam.  [default: adam]")
+@click.option("--learning-rate", type=float, help="The first one.  [default: by optimizer]")
+@click.option("--momentum", type=float, help="Of sgd and rmsprop.  [default: 0.9 for sgd]")
+@click.option(
+    "--schedule",
+    metavar="NAME",
+    help="Learning rate: constant, exponential, cosine or steps.  [default: cosine]",
 )
-@output_options
+@click.option("--l2", type=float, help="Weight of the squared kernels in the loss.  [default: 0]")
+@click.option(
+    "--record",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Run in which to record what maps and layers know during the training.",
+)
+@click.option(
+    "--record-every",
+    metavar="N",
+    default="1",
+    help="Epochs between records, or '200 batches', or 'log' for 1, 2, 5, 10, ... batches.",
+)
+@options.seed
+@options.output
 def command(
     recipe: str,
     data: DataOptions,
@@ -120,8 +104,8 @@ def command(
     """
     from oip import mi, models
 
-    options = {"filters": filters, "units": units, "stride": stride, "activation": activation}
-    chosen = models.recipe(recipe).configured(**options)
+    shape = {"filters": filters, "units": units, "stride": stride, "activation": activation}
+    chosen = models.recipe(recipe).configured(**shape)
     name, part = models.split_source(data.source or "")
     if part == "test":
         hint = f"Use --data {name}; the test part evaluates the network."
@@ -130,13 +114,9 @@ def command(
     train, test = parts.load("train"), parts.load("test")
     recorder = None
     if record is not None:
+        about = {"classes": test.classes, "split": test.source}
         recorder = mi.Recorder(
-            test.images,
-            test.required_labels(),
-            record_every,
-            out=record,
-            classes=test.classes,
-            split=test.source,
+            test.images, test.required_labels(), record_every, out=record, **about
         )
     with output.progress() as progress:
         result = models.train(

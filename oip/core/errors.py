@@ -51,6 +51,11 @@ class PartlyFailed(OipError):
     exit_status = 1
 
 
+def plain_text(text: object) -> str:
+    """Return untrusted text (names of layers, classes) without control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
 def expected(what: object, values: object, received: object, hint: str = "") -> str:
     """Return an error message: `what`, the expected values, the received one, the way out."""
     text = f"{what}: expected {values}; received {received}."

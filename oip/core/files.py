@@ -38,6 +38,15 @@ class WriteError(RunError):
 
 
 @contextmanager
+def _writing(what: str) -> Iterator[None]:
+    """Raise errors of the system as a WriteError that says what cannot be done."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(expected(what, "a writable folder", error.strerror)) from error
+
+
+@contextmanager
 def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; a clean exit moves it onto `path`.
 
@@ -51,12 +60,8 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
     path = Path(path)
     make_folder(path.parent)
     ending = path.suffix if suffix is None else suffix
-    try:
+    with _writing(f"cannot write in '{path.parent}'"):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=ending)
-    except OSError as error:
-        raise WriteError(
-            expected(f"cannot write in '{path.parent}'", "a writable folder", error.strerror)
-        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -74,12 +79,8 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
 
 def make_folder(path: Path) -> Path:
     """Make a folder and its parents; a WriteError says why it cannot."""
-    try:
+    with _writing(f"cannot make the folder '{path}'"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            expected(f"cannot make the folder '{path}'", "a writable folder", error.strerror)
-        ) from error
     return path
 
 
@@ -109,18 +110,14 @@ def check_writable(folder: Path) -> None:
     A folder that is not there is judged by its nearest parent that is.
     """
     nearest = Path(folder).absolute()
-    try:
+    what = f"cannot write to '{folder}'"
+    with _writing(what):
         while not nearest.exists():
             nearest = nearest.parent
         if not nearest.is_dir():
-            wrong = f"a file '{nearest}'"
-            raise WriteError(expected(f"cannot write to '{folder}'", "a folder", wrong))
+            raise WriteError(expected(what, "a folder", f"a file '{nearest}'"))
         with tempfile.TemporaryFile(dir=nearest):
             pass
-    except OSError as error:
-        raise WriteError(
-            expected(f"cannot write to '{folder}'", "a writable folder", error.strerror)
-        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oip.core.errors import plain_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
@@ -110,6 +112,4 @@ def _shown(cell: object) -> str:
 
 
 def _text(text: object) -> str:
-    return html.escape(
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    )
+    return html.escape(plain_text(text))

@@ -7,8 +7,12 @@ Two documented renderings of an OIP: `plain` maps its own minimum to black and m
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 STRETCH = (2.0, 98.0)
 """Percentiles of the contrast-enhanced rendering."""
@@ -53,13 +57,20 @@ def png(image: np.ndarray, size: int | None = None) -> bytes:
 
     picture = Image.fromarray(shown(image))
     if size is not None:
-        factor = size / max(picture.size)
-        sides = [max(1, round(side * factor)) for side in picture.size]
-        kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
-        picture = picture.resize(sides, kind)
+        picture = resized(picture, size)
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def resized(picture: Picture, size: int) -> Picture:
+    """Return a picture enlarged or reduced to a longer side of `size`."""
+    from PIL import Image
+
+    factor = size / max(picture.size)
+    sides = [max(1, round(side * factor)) for side in picture.size]
+    kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+    return picture.resize(sides, kind)
 
 
 def plain_range(images: np.ndarray) -> tuple[float, float]:

@@ -105,6 +105,15 @@ class ClassProbabilitiesFile(ArrayFile, frozen=True, kw_only=True):
 # A run's layer: rankings and what belongs to them.
 
 
+class KeyedFile(JsonFile, frozen=True, kw_only=True):
+    """A file that is made again where something that it depends on has changed."""
+
+    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: str = ""
+    """Of model, images, labels, maps and settings."""
+
+
 class MapInformation(Part, frozen=True, kw_only=True):
     """An estimator's numbers for one map, in bits; lists are by class, one against the rest."""
 
@@ -166,7 +175,7 @@ class Agreement(Part, frozen=True, kw_only=True):
     kendall: Number
 
 
-class RankingFile(JsonFile, frozen=True, kw_only=True):
+class RankingFile(KeyedFile, frozen=True, kw_only=True):
     """`ranking.json`, as `oip rank --json` prints it; schema 2 says which bounds are held out."""
 
     CONTENT: ClassVar[str] = "a ranking"
@@ -174,8 +183,6 @@ class RankingFile(JsonFile, frozen=True, kw_only=True):
     READS: ClassVar[tuple[int, ...]] = (1, 2)
     PRIVATE: ClassVar[tuple[str, ...]] = ("key", "data_sha256")
 
-    key: str = ""
-    """Of model, images, labels, maps and settings."""
     data_sha256: str | None = None
     """Of the images that `responses.npz` refers to."""
     layer: str
@@ -246,13 +253,11 @@ class MapKernels(Part, frozen=True, kw_only=True):
     kernels: list[KernelInformation]
 
 
-class KernelsFile(JsonFile, frozen=True, kw_only=True):
+class KernelsFile(KeyedFile, frozen=True, kw_only=True):
     """`kernels.json`: the kernels of some maps."""
 
     CONTENT: ClassVar[str] = "a ranking of kernels"
-    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
 
-    key: str = ""
     estimator: str
     name_shown: str = ""
     samples: int
@@ -282,13 +287,11 @@ class JointInformation(Part, frozen=True, kw_only=True):
     saturated: bool
 
 
-class RedundancyFile(JsonFile, frozen=True, kw_only=True):
+class RedundancyFile(KeyedFile, frozen=True, kw_only=True):
     """`redundancy.json`: neighbors and groups of maps by what they share."""
 
     CONTENT: ClassVar[str] = "a redundancy"
-    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
 
-    key: str = ""
     layer: str
     index: int
     parameters: Parameters
@@ -335,14 +338,12 @@ class RankCorrelation(Part, frozen=True, kw_only=True):
     spearman: Number
 
 
-class AblationFile(JsonFile, frozen=True, kw_only=True):
+class AblationFile(KeyedFile, frozen=True, kw_only=True):
     """`ablation.json`: maps silenced one by one."""
 
     CONTENT: ClassVar[str] = "an ablation"
     OPTIONAL: ClassVar[tuple[str, ...]] = ("agreement",)
-    PRIVATE: ClassVar[tuple[str, ...]] = ("key",)
 
-    key: str = ""
     samples: int
     split: str = ""
     silenced_to: str = "zero"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError, expected, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 PALETTE = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-    "#f0e442",
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+    *("#e69f00", "#56b4e9", "#000000", "#f0e442"),
 )
 """Blue, vermilion, green, purple, orange, sky blue, black, yellow: one color a kind of thing."""
 SEQUENTIAL = "viridis"
@@ -169,8 +163,7 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
 
 def printable(text: object) -> str:
     """Return a name from a model or data as text: no control characters, no formulas."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return shown.replace("$", r"\$")
+    return plain_text(text).replace("$", r"\$")
 
 
 def printable_lines(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from oip.core.errors import plain_text
 from oip.core.html import kernel_shell, paragraph
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class _Lines(Reporter):
         now = time.monotonic()
         last = self._last.setdefault(label, now)
         if done >= total or now - last >= _SECONDS_BETWEEN_LINES:
-            line = _printable(f"{label}: {text or f'{done}/{total}'}")
+            line = plain_text(f"{label}: {text or f'{done}/{total}'}")
             print(line, file=sys.stderr, flush=True)
             self._last[label] = now
 
@@ -75,7 +76,7 @@ class _TerminalBars(Reporter):
 
         shown = escape(text) or f"{done}/{total}"
         if label not in self._tasks:
-            name = escape(_printable(label))
+            name = escape(plain_text(label))
             self._tasks[label] = self._bars.add_task(name, total=total, text=shown)
         self._bars.update(self._tasks[label], completed=done, total=total, text=shown)
 
@@ -93,10 +94,6 @@ def _rich_bars() -> RichProgress:
         TimeRemainingColumn(),
     )
     return RichProgress(*columns, console=Console(stderr=True))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class DisplayHandle(Protocol):

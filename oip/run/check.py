@@ -18,8 +18,7 @@ from oip.core.formats import FailureFile, LayerRecord
 from oip.core.progress import Progress, silent
 from oip.core.records import FileRecord
 from oip.run.run import Run, RunFolder
-from oip.run.shards import maps_in_shards, read_shard
-from oip.run.stability import stability_file
+from oip.run.shards import maps_in_shards, read_shard, stability_file
 
 _KINDS: dict[str, type[FileRecord]] = {
     "run.json": formats.RunFile,
@@ -146,7 +145,7 @@ def run_status(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "model": run.record.model.name,
-        "layers": [_layer_status(run, layer) for layer in run.layers],
+        "layers": [layer_status(run, layer.index, layer.name, layer.maps) for layer in run.layers],
     }
 
 
@@ -179,8 +178,14 @@ def failure_file(run: RunFolder, index: int, file: str) -> Path:
     return run.folder(index) / f"{Path(file).stem}{ERROR}"
 
 
-def _layer_status(run: Run, layer: LayerRecord) -> dict[str, Any]:
-    index = layer.index
+def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) -> dict[str, Any]:
+    """Return what there is of a layer, as `run_status` does it; nothing if the run never began.
+
+    Args:
+        run: the run.
+        index, name: of the layer.
+        in_model: how many maps it has.
+    """
     maps: list[int] = []
     codes: Counter[int] = Counter()
     damaged = []
@@ -194,8 +199,8 @@ def _layer_status(run: Run, layer: LayerRecord) -> dict[str, Any]:
             damaged.append(path.name)
     return {
         "index": index,
-        "layer": layer.name,
-        "maps": layer.maps,
+        "layer": name,
+        "maps": in_model,
         "oips": len(np.unique(maps)),
         "verdicts": {verdict: codes[code] for code, verdict in enumerate(VERDICTS) if codes[code]},
         "shards": len(paths),

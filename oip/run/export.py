@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.core import files
-from oip.core.images import png, shown
+from oip.core.images import png, resized, shown
 
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
@@ -68,13 +68,7 @@ def animation(stages: np.ndarray, kind: str, size: int) -> bytes:
     """Return an endless animation of (s, h, w, b) uint8 stages, as `webp` or `gif`."""
     from PIL import Image
 
-    frames = []
-    for stage in stages:
-        picture = Image.fromarray(shown(stage))
-        factor = size / max(picture.size)
-        sides = (round(picture.width * factor), round(picture.height * factor))
-        smooth = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
-        frames.append(picture.resize(sides, smooth))
+    frames = [resized(Image.fromarray(shown(stage)), size) for stage in stages]
     durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     stream = io.BytesIO()
     options = {"quality": 80, "method": 2} if kind == "webp" else {}

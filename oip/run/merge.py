@@ -16,8 +16,14 @@ from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
 from oip.run.run import Run, check_same_model
-from oip.run.shards import maps_in_shards, read_shard, shard_key, write_shard
-from oip.run.stability import measure_stability, stability_file
+from oip.run.shards import (
+    maps_in_shards,
+    measure_stability,
+    read_shard,
+    shard_key,
+    stability_file,
+    write_shard,
+)
 
 _NOT_COPIED = ("run.json", "stability.json", "softmax.npz")
 

@@ -21,8 +21,14 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.run.class_probabilities import ClassProbabilities
 from oip.run.run import Data, Run, RunFolder, own_files, run_record
-from oip.run.shards import ascent_key, grow_block, layer_parts, open_blocks, refuse_other_shards
-from oip.run.stability import measure_stability
+from oip.run.shards import (
+    ascent_key,
+    grow_block,
+    layer_parts,
+    measure_stability,
+    open_blocks,
+    refuse_other_shards,
+)
 
 Selections = Sequence[tuple[LayerInfo, np.ndarray]]
 

@@ -232,22 +232,14 @@ def own_files(path: str | Path, model: Path | None) -> tuple[str, ...]:
 
 
 class Data(Protocol):
-    """Images with their labels, as `models.load` gives them."""
+    """Images (n, h, w, b), names of their classes and their source, as `models.load` gives them."""
 
     @property
-    def images(self) -> np.ndarray:
-        """(n, h, w, b)."""
-        ...
-
+    def images(self) -> np.ndarray: ...
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        ...
-
+    def classes(self) -> tuple[str, ...]: ...
     @property
-    def source(self) -> str:
-        """The name to load them by."""
-        ...
+    def source(self) -> str: ...
 
 
 def run_record(

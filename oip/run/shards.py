@@ -1,7 +1,8 @@
-"""A shard: the OIPs of an aligned block of 64 maps of one layer, in one `.npz`.
+"""Shards, each the OIPs of an aligned block of 64 maps of one layer in one `.npz`; and stability.
 
 A shard is valid if the whole file can be read (checksums included), has this schema, and carries
-the key that is expected: the same model, input, settings and data give the same key.
+the key that is expected: the same model, input, settings and data give the same key. The stability
+of a layer is measured when its shards are there, and kept beside them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from oip.ascent.reconstruction import aligned_blocks
+from oip.ascent.reconstruction import Ascent, aligned_blocks
 from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings
+from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError, expected
 from oip.core.layer_formats import ShardFile, StabilityFile
+from oip.core.units import finite_list
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
 
@@ -86,14 +88,6 @@ def maps_in_shards(run: RunFolder, index: int) -> np.ndarray:
     return np.concatenate(parts) if parts else np.array([], np.int64)
 
 
-class Grower(Protocol):
-    """A source of the OIPs of one layer, such as an `Ascent`."""
-
-    def grow(self, maps: np.ndarray) -> Oips:
-        """Grow the OIPs of some maps of one aligned block."""
-        ...
-
-
 def ascent_key(
     network: Network,
     settings: AscentSettings,
@@ -135,7 +129,7 @@ def open_blocks(
 
 
 def grow_block(
-    run: RunFolder, index: int, grower: Grower, number: int, maps: np.ndarray, key: str
+    run: RunFolder, index: int, ascent: Ascent, number: int, maps: np.ndarray, key: str
 ) -> Oips | None:
     """Grow a block of maps and write its shard.
 
@@ -145,7 +139,7 @@ def grow_block(
     Args:
         run: the run.
         index: of the layer.
-        grower: grows the maps.
+        ascent: of the layer.
         number: of the block.
         maps: of the block.
         key: of the shard.
@@ -160,7 +154,7 @@ def grow_block(
         if np.isin(requested, finished).all():
             return None
         requested = np.union1d(requested, finished).astype(np.int64)
-        oips = grower.grow(requested)
+        oips = ascent.grow(requested)
         with files.locked(path.parent):
             finished = finished_maps(path, key)
             if np.isin(finished, requested).all():
@@ -259,3 +253,54 @@ def with_stability(oips: Oips, record: StabilityFile, rows: slice = slice(None))
         np.array(record.clusters[rows], np.int64),
         np.array(record.medoids[rows], bool),
     )
+
+
+def stability_file(run: RunFolder, index: int) -> StabilityFile | None:
+    """Return the stability of the maps in a layer's shards.
+
+    None where it was measured for other maps, or where there is no file or a damaged one.
+    """
+    record = StabilityFile.read_if_whole(run.folder(index) / "stability.json")
+    if record is None or record.maps != maps_in_shards(run, index).tolist():
+        return None
+    return record
+
+
+def measure_stability(run: Run, index: int, seed: int) -> None:
+    """Measure the stability of a layer and write it, unless it is known for the same maps.
+
+    One shard is read at a time, without its snapshots; the images of the layer are kept as float16.
+    """
+    while stability_file(run, index) is None:
+        maps = maps_in_shards(run, index)
+        images, alive = _images(run, index, len(maps))
+        reach = shift_reach(run.layer(index).jump, images.shape[2:-1])
+        stability = start_stability(images, alive, reach, seed, index)
+        record = StabilityFile(
+            maps=maps.tolist(),
+            within=finite_list(stability.within),
+            percentile=finite_list(stability.percentile),
+            n_null=stability.n_null.tolist(),
+            clusters=stability.clusters.tolist(),
+            medoids=stability.medoids.tolist(),
+        )
+        with files.locked(run.folder(index)):
+            if maps_in_shards(run, index).tolist() == record.maps:
+                record.write(run.folder(index) / "stability.json")
+                return
+
+
+def _images(run: Run, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (m, k, h, w, b) of a layer and which of its maps (m,) are alive."""
+    images = np.zeros((0,), np.float16)
+    alive = np.zeros(count, bool)
+    first = 0
+    for path in run.shards(index):
+        oips, _ = read_shard(path, snapshots=False)
+        if not first:
+            images = np.zeros((count, *oips.images.shape[1:]), np.float16)
+        rows = slice(first, first + len(oips))
+        images[rows] = oips.images
+        alive[rows] = oips.alive
+        first += len(oips)
+    return images, alive

@@ -9,14 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oip.core.errors import DataError, OipError, RunError, expected
+from oip.ascent.settings import ascent_settings
+from oip.core.errors import DataError, RunError, expected
 from oip.core.files import check_writable
 from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
+from oip.network.inputs import read_sidecar
+from oip.network.network import Network
+from oip.run.reconstruct import reconstruct_layers
+from oip.run.run import Run
+from oip.run.shards import layer_oips
+from oip.workflows.inputs import select_maps
+from oip.workflows.rank import RankingOptions, rank_layers
 
 if TYPE_CHECKING:
     from oip.models import Dataset
-    from oip.run.run import Run
 
 RECIPE = "conv-stack"
 SOURCE = "mnist-sample"
@@ -94,7 +101,6 @@ def _trained_model(
         RunError: the folder holds another demo.
     """
     from oip import models
-    from oip.network.inputs import read_sidecar
 
     path = folder / "model.keras"
     if path.exists():
@@ -128,12 +134,6 @@ def _measure(
     progress: Progress,
 ) -> Run:
     """Put the OIPs and the rankings of all layers into the run."""
-    from oip.ascent.settings import ascent_settings
-    from oip.network.network import Network
-    from oip.run.reconstruct import reconstruct_layers
-    from oip.workflows.inputs import select_maps
-    from oip.workflows.rank import RankingOptions, rank_layers
-
     network = Network(model)
     selections = select_maps(network, None)
     with _timed(seconds, "reconstruct"):
@@ -141,17 +141,12 @@ def _measure(
         run = reconstruct_layers(folder, network, selections, settings, test, progress)
     with _timed(seconds, "rank"):
         options = RankingOptions(seed=seed)
-        for result in rank_layers(folder, network, selections, test, options, progress):
-            if isinstance(result, OipError):
-                raise result
+        list(rank_layers(folder, network, selections, test, options, progress))
     return run
 
 
 def _summary(run: Run) -> dict[str, Any]:
     """Return the accuracy, and verdicts, best and worst map of each layer."""
-    from oip.run.run import Run
-    from oip.run.shards import layer_oips
-
     run = Run.open(run.path)
     layers = []
     for index in run.reconstructed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,31 +26,62 @@ Selection: TypeAlias = "tuple[LayerInfo, np.ndarray]"
 """A layer and the numbers of some of its maps, (m,)."""
 
 
+@dataclass(frozen=True)
+class ModelInput:
+    """How a model is opened, and the statistics of its input where the user gives them."""
+
+    imports: tuple[str, ...] = ()
+    """Modules that register custom layers, imported before a file is read."""
+    size: tuple[int, ...] | None = None
+    """(h, w) in pixels, of a network that takes images of any size; else that of the data."""
+    name: str | None = None
+    """The input that takes the images, of several."""
+    mean: tuple[float, ...] | None = None
+    """One number, or one for each band, as `std`."""
+    std: tuple[float, ...] | None = None
+    value_range: tuple[float, float] | None = None
+    """The lowest and the highest value of a pixel."""
+    preprocess: str | None = None
+    """`caffe`, `torch` or `tf`: the input as keras.applications prepares it."""
+
+    def set_statistics(self, network: Network, data: Dataset | None) -> None:
+        """Set a network's input statistics: those given, the model's own, or those of the data.
+
+        Raises:
+            SettingsError: numbers that do not fit the input.
+        """
+        spec = network.inputs
+        if data is not None and self.mean is None and self.preprocess is None:
+            spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
+        network.inputs = spec.with_statistics(
+            self.mean, self.std, self.value_range, self.preprocess
+        )
+
+
 def open_network(
-    model: Model,
-    imports: Sequence[str] = (),
-    data: Dataset | None = None,
-    input_size: tuple[int, ...] | None = None,
-    input_name: str | None = None,
+    model: Model, data: Dataset | None = None, given: ModelInput = ModelInput()
 ) -> Network:
-    """Open a network; one that takes images of any size gets `input_size`, or the data's size.
+    """Open a network and set the statistics of its input.
 
     Args:
-        model: a file, a Keras model, or a `Network`, which is returned as it is.
-        imports: modules that register custom layers, imported before the file is read.
+        model: a file, a Keras model, or a `Network`, which is opened already.
         data: images that the network is to be fed with.
-        input_size: (h, w) in pixels.
-        input_name: the input that takes the images, of several.
+        given: by the user.
 
     Raises:
         ModelError: a model that cannot be opened, or has no such input.
+        SettingsError: numbers that do not fit the input.
     """
     from oip.network.network import Network
 
     if isinstance(model, Network):
-        return model
-    network = Network(model, tuple(imports), input_size, input_name)
-    return network if data is None or input_size is not None else network.fitted_to(data.images)
+        network = model
+    else:
+        network = Network(model, given.imports, given.size, given.name)
+        if data is not None and given.size is None:
+            network = network.fitted_to(data.images)
+    given.set_statistics(network, data)
+    return network
 
 
 def load_data(
@@ -100,33 +132,6 @@ def load_both_parts(
     return parts_of(load_data(data, labels))
 
 
-def set_input(
-    network: Network,
-    data: Dataset | None,
-    *,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    value_range: tuple[float, float] | None = None,
-    preprocess: str | None = None,
-) -> None:
-    """Set a network's input statistics: those given, those of the model, or those of the data.
-
-    Args:
-        network: its `inputs` are set.
-        data: images whose statistics are used where nothing else is known, or None.
-        mean, std: one number, or one for each band.
-        value_range: the lowest and the highest value of a pixel.
-        preprocess: `caffe`, `torch` or `tf`: the input as keras.applications prepares it.
-
-    Raises:
-        SettingsError: numbers that do not fit the input.
-    """
-    spec = network.inputs
-    if data is not None and mean is None and preprocess is None:
-        spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
-    network.inputs = spec.with_statistics(mean, std, value_range, preprocess)
-
-
 def opened(
     model: Model, data: Images, labels: Sequence[int] | np.ndarray | None = None
 ) -> tuple[Network, Dataset]:
@@ -137,9 +142,7 @@ def opened(
         data, labels: as for `load_data`.
     """
     images = load_data(data, labels)
-    network = open_network(model, data=images)
-    set_input(network, images)
-    return network, images
+    return open_network(model, images), images
 
 
 def select_maps(network: Network, layers: Layers) -> list[Selection]:

@@ -12,20 +12,33 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from oip.core import html
+from oip.core import files, html
 from oip.core.errors import DataError, ModelError, OipError, RunError, SettingsError, expected
+from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.progress import Progress, automatic, silent
+from oip.mi.selection import (
+    DEFAULT_METHOD,
+    METHODS,
+    Selection,
+    check_method,
+    check_share,
+    kept_count,
+    select,
+)
+from oip.network import layer_types
+from oip.network.channel_graph import Channels
 from oip.network.forward import compiled_for_images, image_batches
+from oip.network.inputs import check_images, sidecar_path
+from oip.network.layers import LayerInfo
+from oip.network.network import Network
+from oip.network.surgery import corrected, removed_channels, without
+from oip.workflows.inputs import load_both_parts, open_network
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from oip.mi.selection import Selection
     from oip.models import Dataset
-    from oip.network.channel_graph import Channels
-    from oip.network.layers import LayerInfo
-    from oip.network.network import Network
     from oip.workflows.inputs import Images, Model
 
 ENDING = ".keras"
@@ -160,16 +173,12 @@ def prune(
     >>> oip.prune("model.keras", data="mnist-sample", keep=0.5)  # doctest: +SKIP
     PrunedModel by elimination: 161,642 to 43,386 parameters, accuracy 0.9670 to 0.9650; ...
     """
-    from oip.mi.selection import DEFAULT_METHOD
-    from oip.workflows.inputs import load_both_parts, open_network, set_input
-
     (plan,) = plans(
         method or DEFAULT_METHOD, keep, correct=correct, epochs=epochs, samples=samples, seed=seed
     )
     target = None if out is None else check_target(out, model)
     train, test = load_both_parts(data, labels)
-    network = open_network(model, data=train)
-    set_input(network, train)
+    network = open_network(model, train)
     names = [layers] if isinstance(layers, str) else layers
     chosen = None if names is None else [network.find(name) for name in names]
     pruned = Pruner(network, chosen, train, test, progress).prune(plan)
@@ -200,16 +209,13 @@ class Pruner:
         test: Dataset,
         progress: Progress = silent,
     ):
-        from oip.network.channel_graph import Channels
-        from oip.network.inputs import check_images
-
         self.network, self.train, self.test = network, train, test
         self.progress = progress
         self.head = network.class_layer()
         for data in (train, test):
             check_images(network.inputs, data.images)
             _check_labels(data, max(self.head.maps, 2))
-        self.channels: Channels = Channels.of(network)
+        self.channels = Channels.of(network)
         self.notices: list[str] = []
         self.layers = self._prunable(layers)
         self._orders: dict[tuple[str, int, int], dict[str, Selection]] = {}
@@ -239,8 +245,6 @@ class Pruner:
 
     def prune(self, plan: PruningPlan) -> PrunedModel:
         """Return the model made smaller as planned, measured at every stage."""
-        from oip.network.surgery import corrected, removed_channels, without
-
         before = self.before
         orders = self._map_orders(plan)
         notices = [f"{name}: {text}" for name, order in orders.items() for text in order.notices]
@@ -295,15 +299,13 @@ class Pruner:
 
     def _map_orders(self, plan: PruningPlan) -> dict[str, Selection]:
         """Return for each layer the order of its maps by the plan's method."""
-        from oip import mi
-
         key = (plan.method, plan.samples, plan.seed)
         if key not in self._orders:
             label = f"{plan.method}: maps"
             self.progress(label, 0, len(self.layers))
             orders = {}
             for done, layer in enumerate(self.layers, 1):
-                orders[layer.name] = mi.select(
+                orders[layer.name] = select(
                     self.network,
                     self.train.images,
                     self.train.labels,
@@ -322,8 +324,6 @@ class Pruner:
         Maps that can only be removed together count by their mean rank in their layers. One is
         removed as long as each of its layers has more than its share left.
         """
-        from oip.mi.selection import kept_count
-
         worth: dict[int, list[float]] = {}
         members: dict[int, list[str]] = {}
         roots = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
@@ -366,8 +366,6 @@ class Pruner:
     def _loss(self) -> keras.losses.Loss:
         import keras
 
-        from oip.network import layer_types
-
         layer = self.head.response.layer
         if self.head.maps == 1:
             sigmoid = layer_types.activation_name(layer) == "sigmoid"
@@ -377,8 +375,6 @@ class Pruner:
 
     def _predicted_classes(self, outputs: np.ndarray) -> np.ndarray:
         """Return (n,) int: the predicted classes of outputs (n, classes)."""
-        from oip.network import layer_types
-
         if self.head.maps > 1:
             return outputs.argmax(axis=1)
         sigmoid = layer_types.activation_name(self.head.response.layer) == "sigmoid"
@@ -389,8 +385,6 @@ def plans(
     method: str, keep: float, *, correct: bool, epochs: int, samples: int, seed: int
 ) -> list[PruningPlan]:
     """Return one plan; for the method `compare` one plan for every method."""
-    from oip.mi.selection import METHODS, check_method, check_share
-
     check_share(keep)
     if method != "compare":
         check_method(method)
@@ -405,8 +399,6 @@ def check_target(out: str | Path, model: Model) -> Path:
         SettingsError: a name that does not end in `.keras`, or the model's own file.
         RunError: a folder, or a file that cannot be written.
     """
-    from oip.core.files import check_writable
-
     out = Path(out)
     if out.suffix != ENDING:
         raise SettingsError(expected("out", f"a name ending in {ENDING}", out.name))
@@ -415,7 +407,7 @@ def check_target(out: str | Path, model: Model) -> Path:
     own = Path(model) if isinstance(model, str | Path) else getattr(model, "path", None)
     if own is not None and out.exists() and own.exists() and out.samefile(own):
         raise SettingsError(expected("out", "another file than the model's own", out.name))
-    check_writable(out.parent)
+    files.check_writable(out.parent)
     return out
 
 
@@ -427,10 +419,6 @@ def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
         out: a path as `check_target` returns it.
         network: the whole model.
     """
-    from oip.core import files
-    from oip.core.formats import SidecarFile, SidecarInput
-    from oip.network.inputs import sidecar_path
-
     spec = msgspec.convert(network.inputs.to_dict(), SidecarInput)
     with files.replacing(out, ENDING) as temporary:
         pruned.model.save(temporary)

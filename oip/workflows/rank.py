@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from oip.core import html
+from oip.core import html, plots
 from oip.core.errors import DataError, OipError, SettingsError, expected
 from oip.core.formats import RankingSettings, RunSettings
 from oip.core.layer_formats import (
@@ -26,16 +26,27 @@ from oip.core.layer_formats import (
 )
 from oip.core.progress import Progress, automatic, silent
 from oip.core.records import cached, finished
+from oip.core.units import finite_or_none
 from oip.core.warnings import notice
+from oip.mi.ablation import ablate
+from oip.mi.estimators.base import LabelEstimator, label_estimator
+from oip.mi.kernel_ranking import check_plain, rank_kernels
+from oip.mi.layer_sample import NoFiniteResponses
+from oip.mi.ranking import DEFAULT_ESTIMATORS, rank, spearman
+from oip.mi.redundancies import redundancy
+from oip.network.channel_graph import convolution_call
+from oip.network.layer_spec import map_numbers
+from oip.network.layers import LayerInfo
+from oip.network.network import Network
+from oip.run.run import Run, RunFolder, own_files, run_record
+from oip.run.shards import data_digest, key_of
+from oip.workflows.inputs import Selection, opened, select_maps
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from oip.mi.estimators.base import LabelEstimator
     from oip.models import Dataset
-    from oip.network.layers import LayerInfo
-    from oip.network.network import Network
-    from oip.workflows.inputs import Images, Layers, Model, Selection
+    from oip.workflows.inputs import Images, Layers, Model
 
 MOST_FOR_PAIRS = 500
 """Images for kernels and redundancy: each kernel and map has a matrix of all pairs of images."""
@@ -65,9 +76,6 @@ class RankingOptions:
 
     def label_estimators(self) -> list[LabelEstimator]:
         """Return the estimators; a SettingsError names one that does not exist."""
-        from oip.mi.estimators.base import label_estimator
-        from oip.mi.ranking import DEFAULT_ESTIMATORS
-
         return [
             label_estimator(name) if isinstance(name, str) else name
             for name in self.estimators or DEFAULT_ESTIMATORS
@@ -175,21 +183,12 @@ def rank_into(
     >>> oip.rank_into("runs/mine", "model.keras", data="mnist-sample")  # doctest: +SKIP
     [RankedLayer Conv2D_1: 32 maps by predictive; best map 4 (1.21 bits), ...]
     """
-    from oip.workflows.inputs import opened, select_maps
-
     settings = RankingOptions(**options)
     settings.label_estimators()  # an unknown name is refused before any work
     network, images = opened(model, data, labels)
-    ranked: list[RankedLayer] = []
-    errors: list[OipError] = []
     selections = select_maps(network, layers)
-    for result in rank_layers(out, network, selections, images, settings, progress):
-        if isinstance(result, OipError):
-            errors.append(result)
-        else:
-            ranked.append(result)
-    if errors and not ranked:
-        raise errors[-1]
+    errors: list[OipError] = []
+    ranked = list(rank_layers(out, network, selections, images, settings, progress, errors))
     for error in errors:
         notice(str(error))
     return ranked
@@ -202,7 +201,8 @@ def rank_layers(
     data: Dataset,
     options: RankingOptions = RankingOptions(),
     progress: Progress = silent,
-) -> Iterator[RankedLayer | OipError]:
+    errors: list[OipError] | None = None,
+) -> Iterator[RankedLayer]:
     """Rank the maps of layers one after the other, into a run.
 
     The run is begun with the first result, so that bad input leaves nothing behind.
@@ -214,50 +214,50 @@ def rank_layers(
         data: images with labels.
         options: of the ranking.
         progress: called with the progress of each layer.
+        errors: takes the errors of layers without finite responses, which are left out; without
+            it, or if no layer has any, such an error is raised.
 
     Yields:
-        The result of each layer, or the error of a layer without finite responses.
+        The result of each layer.
 
     Raises:
-        DataError: no labels, or images and labels that cannot be used.
+        DataError: no labels, or images, labels or responses that cannot be used.
         ModelError: kernels that cannot be ranked, or no classes to ablate for.
         SettingsError: no pooling follows a layer that is to be ranked after it.
     """
-    from oip.mi.layer_sample import NoFiniteResponses
-    from oip.run.run import Run
-
     data.required_labels()
     _check_pooling(selections, options.at)
     if options.ablate:
         check_classes(network, data)
     if options.kernels:
-        check_kernels(network, [layer for layer, _ in selections])
+        for layer, _ in selections:
+            check_plain(convolution_call(network, layer), layer)
     estimators = options.label_estimators()
     run = _RunOfRankings(out, network, data, estimators, options)
-    Run.check(out, run.record, run.beside)
+    more: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
     for layer, maps in selections:
         try:
             ranking = run.rank(layer, maps, progress)
         except NoFiniteResponses as error:
-            yield error
+            if errors is None:
+                raise
+            errors.append(error)
+            if len(errors) == len(selections):
+                raise
             continue
         maps = RankedLayer(layer, ranking).maps
-        shared: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
-        ablation = kernels = redundancy = None
+        ablation = kernels = shared = None
         if options.ablate:
             to = options.silenced_to
-            ablation = ablate_into(
-                out, network, ranking, silenced_to=to, progress=progress, **shared
-            )
+            ablation = ablate_into(out, network, ranking, silenced_to=to, progress=progress, **more)
         if options.kernels:
             by = estimators[0]
             kernels = kernels_into(
-                out, network, layer, maps, estimator=by, progress=progress, **shared
+                out, network, layer, maps, estimator=by, progress=progress, **more
             )
         if options.redundancy:
-            numbers = sorted(maps)
-            redundancy = redundancy_into(out, network, layer, numbers, at=options.at, **shared)
-        yield RankedLayer(layer, ranking, ablation, kernels, redundancy)
+            shared = redundancy_into(out, network, layer, sorted(maps), at=options.at, **more)
+        yield RankedLayer(layer, ranking, ablation, kernels, shared)
 
 
 class _RunOfRankings:
@@ -271,36 +271,27 @@ class _RunOfRankings:
         estimators: list[LabelEstimator],
         options: RankingOptions,
     ):
-        from oip.run.run import own_files, run_record
-        from oip.run.shards import data_digest
-
-        self.out = Path(out)
-        self.network, self.data, self.estimators, self.options = network, data, estimators, options
-        settings = {
-            "estimators": {estimator.name: estimator.parameters for estimator in estimators},
+        self.out, self.network, self.data = out, network, data
+        self.settings: dict[str, Any] = {
+            "estimators": estimators,
             "samples": options.samples,
             "at": options.at,
             "seed": options.seed,
             "with_input": options.with_input,
         }
-        rank = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
-        self.record = run_record(network, RunSettings(rank=rank), data)
+        parameters = {estimator.name: estimator.parameters for estimator in estimators}
+        settings = {**self.settings, "estimators": parameters}
+        record = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
+        self.record = run_record(network, RunSettings(rank=record), data)
         self.beside = own_files(out, network.path)
-        self._key = {
-            "model": network.digest,
-            "images": data_digest(data.images),
-            "labels": data_digest(data.required_labels()),
-            "settings": settings,
-        }
+        self._key = {**_content_key(network, data), "settings": settings}
+        Run.check(out, self.record, self.beside)
 
     def rank(self, layer: LayerInfo, maps: np.ndarray, progress: Progress) -> RankingFile:
         """Return the layer's ranking; it is made if the run does not have it."""
-        from oip.mi.ranking import rank
-        from oip.run.run import Run
-        from oip.run.shards import key_of
-
         key = key_of({**self._key, "layer": layer.index, "maps": maps.tolist()})
-        folder = _layer_folder(self.out, layer)
+        folder = RunFolder(self.out).folder(layer.index)
+        responses = folder / "responses.npz"
 
         def make() -> RankingFile:
             ranking = rank(
@@ -309,22 +300,17 @@ class _RunOfRankings:
                 self.data.labels,
                 layer,
                 maps=maps,
-                estimators=self.estimators,
-                samples=self.options.samples,
-                at=self.options.at,
-                seed=self.options.seed,
-                with_input=self.options.with_input,
                 progress=progress,
                 classes=self.data.classes,
                 split=self.data.source,
+                **self.settings,
             )
             Run.begin(self.out, self.record, self.beside)
-            ResponsesFile(maps=ranking.maps, **ranking.responses).write(folder / "responses.npz")
-            digest = self._key["images"]
-            return ranking.to_file(key, digest)
+            ResponsesFile(maps=ranking.maps, **ranking.responses).write(responses)
+            return ranking.to_file(key, self._key["images"])
 
-        beside = {folder / "responses.npz": ResponsesFile}
-        return cached(folder / "ranking.json", key, RankingFile, make, beside)
+        path = folder / "ranking.json"
+        return cached(path, key, RankingFile, make, {responses: ResponsesFile})
 
 
 def kernels_into(
@@ -366,15 +352,11 @@ def kernels_into(
     ...     "runs/mine", "model.keras", "Conv2D_3", [17], data="mnist-sample"
     ... )  # doctest: +SKIP
     """
-    from oip.core import plots
-    from oip.mi.estimators.base import label_estimator
-    from oip.mi.kernel_ranking import rank_kernels
-
     network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
-    key = _key(network, images, layer.index, [by.name, by.parameters, used, seed])
-    folder = _folder_in_run(out, layer)
+    key = _key(network, images, [layer.index, by.name, by.parameters, used, seed])
+    folder = Run.open(out).folder(layer.index)
     path = folder / "kernels.json"
     record = finished(path, key, KernelsFile)
     rows: dict[int, MapKernels] = {} if record is None else {row.map: row for row in record.maps}
@@ -441,12 +423,10 @@ def redundancy_into(
     ...     "runs/mine", "model.keras", "Conv2D_3", data="mnist-sample"
     ... ).clusters  # doctest: +SKIP
     """
-    from oip.mi.redundancies import redundancy
-
     network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)
     used = min(samples, MOST_FOR_PAIRS)
-    key = _key(network, images, layer.index, [used, at, seed, numbers])
-    folder = _folder_in_run(out, layer)
+    key = _key(network, images, [layer.index, used, at, seed, numbers])
+    folder = Run.open(out).folder(layer.index)
     arrays = folder / "redundancy.npz"
 
     def make() -> RedundancyFile:
@@ -505,17 +485,14 @@ def ablate_into(
     ...     "runs/mine", "model.keras", ranked[0], data="mnist-sample"
     ... )  # doctest: +SKIP
     """
-    from oip.mi.ablation import ablate
-    from oip.workflows.inputs import opened
-
     if isinstance(ranking, RankedLayer):
         ranking = ranking.ranking
     network, images = opened(model, data, labels)
     check_classes(network, images)
     layer = network.convolutional[ranking.index]
     maps = sorted(row.map for row in ranking.estimators[0].maps)
-    key = _key(network, images, None, [silenced_to, samples, seed, layer.index, maps])
-    path = _folder_in_run(out, layer) / "ablation.json"
+    key = _key(network, images, [silenced_to, samples, seed, layer.index, maps])
+    path = Run.open(out).folder(layer.index) / "ablation.json"
     record = finished(path, key, AblationFile)
     if record is None:
         ablation = ablate(
@@ -540,26 +517,14 @@ def ablate_into(
 
 def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCorrelation]:
     """Return Spearman's correlation of the loss increase with each estimator's information."""
-    from oip.mi.ranking import spearman
-
     effects = {row.map: row.loss_increase for row in ablation.maps}
     correlations = []
     for by in ranking.estimators:
         pairs = [(row.mi, effects.get(row.map)) for row in by.maps]
         information, effect = np.array(pairs, dtype=float).reshape(-1, 2).T
-        value = float(spearman(information, effect)) if by.ordered else float("nan")
-        spearman_or_none = value if np.isfinite(value) else None
-        correlations.append(RankCorrelation(estimator=by.estimator, spearman=spearman_or_none))
+        value = finite_or_none(spearman(information, effect)) if by.ordered else None
+        correlations.append(RankCorrelation(estimator=by.estimator, spearman=value))
     return correlations
-
-
-def check_kernels(network: Network, layers: Iterable[LayerInfo]) -> None:
-    """Raise a ModelError for a layer whose kernels cannot be ranked."""
-    from oip.mi.kernel_ranking import check_plain
-    from oip.network.channel_graph import convolution_call
-
-    for layer in layers:
-        check_plain(convolution_call(network, layer), layer)
 
 
 def check_classes(network: Network, data: Dataset) -> None:
@@ -601,9 +566,6 @@ def _of_layer(
     maps: Iterable[int] | None,
 ) -> tuple[Network, Dataset, LayerInfo, list[int]]:
     """Return the open network, the data, the layer and its map numbers in the order given."""
-    from oip.network.layer_spec import map_numbers
-    from oip.workflows.inputs import opened
-
     network, images = opened(model, data, labels)
     images.required_labels()
     info = network.find(layer) if isinstance(layer, str) else layer
@@ -612,25 +574,10 @@ def _of_layer(
     return network, images, info, numbers
 
 
-def _layer_folder(out: str | Path, layer: LayerInfo) -> Path:
-    return Path(out) / "layers" / f"{layer.index:03d}"
+def _content_key(network: Network, data: Dataset) -> dict[str, Any]:
+    labels = data_digest(data.required_labels())
+    return {"model": network.digest, "images": data_digest(data.images), "labels": labels}
 
 
-def _folder_in_run(out: str | Path, layer: LayerInfo) -> Path:
-    """Return the folder of a layer in a run that exists."""
-    from oip.run.run import Run
-
-    return Run.open(out).folder(layer.index)
-
-
-def _key(network: Network, data: Dataset, index: int | None, settings: list[Any]) -> str:
-    from oip.run.shards import data_digest, key_of
-
-    return key_of(
-        {
-            "model": network.digest,
-            "images": data_digest(data.images),
-            "labels": data_digest(data.required_labels()),
-            "settings": settings if index is None else [index, *settings],
-        }
-    )
+def _key(network: Network, data: Dataset, settings: list[Any]) -> str:
+    return key_of({**_content_key(network, data), "settings": settings})

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oip.ascent.objectives import ObjectiveTargets, objective_targets
+from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.core.errors import SettingsError, expected
 from oip.core.progress import Progress, automatic
+from oip.network.network import Network
+from oip.run.reconstruct import reconstruct_layers
+from oip.run.run import Run
+from oip.workflows.inputs import Selection, load_data, open_network, select_maps
+from oip.workflows.top_maps import find_top_maps, parse_by
 
 if TYPE_CHECKING:
-    from oip.ascent.objectives import ObjectiveTargets
-    from oip.ascent.settings import AscentSettings
-    from oip.network.network import Network
-    from oip.run.run import Run
-    from oip.workflows.inputs import Images, Layers, Model, Selection
+    from oip.workflows.inputs import Images, Layers, Model
 
 
 def reconstruct_into(
@@ -65,17 +68,11 @@ def reconstruct_into(
     ...     "runs/mine", "model.keras", "Conv2D_3:0-15", data="mnist-sample", steps=60
     ... )  # doctest: +SKIP
     """
-    from oip.ascent.settings import ascent_settings
-    from oip.run.reconstruct import reconstruct_layers
-    from oip.workflows.inputs import load_data, open_network, set_input
-    from oip.workflows.top_maps import find_top_maps
-
     by = check_top(top, by, objectives, data is not None)
     if settings is None:
         settings = ascent_settings(preset, **changes)
     images = None if data is None else load_data(data, labels)
-    network = open_network(model, data=images)
-    set_input(network, images)
+    network = open_network(model, images)
     selections, targets = select_targets(network, layers, objectives)
     if top is not None and by is not None and images is not None:
         selections = find_top_maps(
@@ -97,9 +94,6 @@ def select_targets(
     Raises:
         SettingsError: several layers beside objectives.
     """
-    from oip.ascent.objectives import objective_targets
-    from oip.workflows.inputs import select_maps
-
     if not objectives:
         return select_maps(network, layers), None
     names = [layers] if isinstance(layers, str) else layers or ()
@@ -116,8 +110,6 @@ def check_top(
     Raises:
         SettingsError: `by` without `top`, objectives beside it, or no data to rank the maps on.
     """
-    from oip.workflows.top_maps import parse_by
-
     if top is None:
         if by is not None:
             raise SettingsError(expected("by", "a number of top maps beside it", "none"))

@@ -12,6 +12,9 @@ import numpy as np
 from oip.core import html
 from oip.core.errors import DataError, OipError, SettingsError, expected
 from oip.core.progress import Progress, automatic, silent
+from oip.mi.class_patterns import separating
+from oip.workflows.inputs import opened, select_maps
+from oip.workflows.rank import RankingOptions, rank_layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
     from oip.workflows.inputs import Images, Layers, Model, Selection
+
+    Ordered = tuple[list[tuple[LayerInfo, list[int]]], list[str]]
+    """Layers with their maps, best first; remarks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +108,6 @@ def top_maps(
     >>> oip.top_maps("runs/best", "model.keras", data="mnist-sample", top=3)  # doctest: +SKIP
     TopMaps by mi; Conv2D_1: 3 maps, best 4, 17, 30; ...
     """
-    from oip.workflows.inputs import opened, select_maps
-
     parse_by(by)
     network, images = opened(model, data, labels)
     selections = select_maps(network, layers)
@@ -155,25 +159,17 @@ def _by_information(
     data: Dataset,
     seed: int,
     progress: Progress,
-) -> tuple[list[tuple[LayerInfo, list[int]]], list[str]]:
+) -> Ordered:
     """Order the maps of each layer by what they know about the label; rankings go into the run."""
-    from oip.workflows.rank import RankingOptions, rank_layers
-
-    ranked: list[tuple[LayerInfo, list[int]]] = []
-    notices: list[str] = []
-    error: OipError | None = None
+    errors: list[OipError] = []
     options = RankingOptions(seed=seed)
-    for result in rank_layers(out, network, selections, data, options, progress):
-        if isinstance(result, OipError):
-            error = result
-            notices.append(str(result))
-            continue
-        if not result.best.ordered:
-            notices.append(f"{result.layer.name}: {' '.join(result.best.notices)}")
-        ranked.append((result.layer, result.maps))
-    if not ranked and error is not None:
-        raise error
-    return ranked, notices
+    ranked = list(rank_layers(out, network, selections, data, options, progress, errors))
+    notices = [
+        f"{result.layer.name}: {' '.join(result.best.notices)}"
+        for result in ranked
+        if not result.best.ordered
+    ]
+    return [(result.layer, result.maps) for result in ranked], notices + list(map(str, errors))
 
 
 def _by_separation(
@@ -183,10 +179,8 @@ def _by_separation(
     pair: tuple[str, str],
     seed: int,
     progress: Progress,
-) -> tuple[list[tuple[LayerInfo, list[int]]], list[str]]:
+) -> Ordered:
     """Order the maps of each layer by how well they separate two classes."""
-    from oip.mi.class_patterns import separating
-
     labels = data.required_labels()
     ranked: list[tuple[LayerInfo, list[int]]] = []
     notices: list[str] = []
@@ -212,8 +206,7 @@ def _by_separation(
             f"{separation.maps[row]} ({separation.effect[row]:+.2f})" for row in rows[:5]
         )
         first, second = pair
-        text = f"{layer.name}: maps that separate {first} (+) and {second} (-): {best}"
-        notices.append(text)
+        notices.append(f"{layer.name}: maps that separate {first} (+) and {second} (-): {best}")
         ranked.append((layer, separation.maps[rows].tolist()))
     if not ranked:
         raise errors[-1]

@@ -60,8 +60,7 @@ def connected(address):
     pytest.fail("the scheduler does not answer")
 
 
-def test_a_batch_of_which_one_worker_is_killed(cluster, job, contents, tmp_path):
-    whole = oip.batch.run({**job, "out": str(tmp_path / "whole")})
+def test_a_batch_of_which_one_worker_is_killed(cluster, job, whole, contents):
     address, workers = cluster
     engine = connected(address)
     while engine.workers < 2:
@@ -84,7 +83,7 @@ def test_a_batch_of_which_one_worker_is_killed(cluster, job, contents, tmp_path)
     killer.join(10)
     assert workers[0].wait() < 0
     assert result.failures == []
-    assert contents(out / "runs") == contents(whole.out / "runs")
+    assert contents(out / "runs/0000") == contents(whole)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     pids = {int(line["worker"].rpartition(":")[2]) for line in lines if line["worker"]}
     assert pids <= {worker.pid for worker in workers}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,16 +13,12 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.settings import ascent_settings
 from oip.batch import worker
 from oip.batch.driver import run
 from oip.batch.executors import Engine, EngineLost, in_process
 from oip.batch.job import EngineSettings, job_of
 from oip.core import files
 from oip.core.errors import ModelError, PartlyFailed, RunError, SettingsError
-from oip.network.layer_spec import parse_selections
-from oip.network.network import Network
-from oip.run.reconstruct import reconstruct_layers
 
 LAST_MAPS = 'layers=["conv:100-149"]'
 
@@ -42,16 +36,6 @@ class Troubled(Engine):
         self.handed_over += [(task.step, task.block) for task in tasks]
         self._trouble(tasks, sum(each == ("grow", tasks[0].block) for each in self.handed_over))
         return super().submit(function, *arguments)
-
-
-@pytest.fixture(scope="module")
-def whole(plain_file, tmp_path_factory):
-    """The run of the job, made without a batch."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    network = Network(plain_file)
-    settings = ascent_settings(starts=2, steps=6, screened=8)
-    reconstruct_layers(out, network, parse_selections(network, ()), settings)
-    return out
 
 
 def broken(monkeypatch, times, error):
@@ -153,27 +137,18 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_was_done(job, whole, contents
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
-def test_a_file_that_may_not_grow_is_one_line_and_exit_1(job, tmp_path):
+def test_a_file_that_may_not_grow_is_one_line_and_exit_1(commands, job, tmp_path):
     """The kernel itself refuses to write more than a few bytes of a shard."""
     path = tmp_path / "job.toml"
     settings = "settings = { starts = 2, steps = 6, screened = 8 }"
     path.write_text(f"models = ['{job['models'][0]}']\nout = 'batch'\n{settings}\n")
-    code = (
-        "import resource, sys; from oip.cli.main import run;"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
-        f"sys.exit(run(['batch', {str(path)!r}, '--quiet']))"
-    )
-    root = str(Path(oip.__file__).parents[1])
-    out = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    assert out.returncode == 1
-    assert "File too large" in out.stderr
-    assert "kept" in out.stderr
-    assert "Traceback" not in out.stderr
+    remarks = tmp_path / "remarks"
+    process = commands.begin("batch", path, "--quiet", stderr=remarks, file_size=20_000)
+    assert commands.end(process) == 1
+    text = remarks.read_text()
+    assert "File too large" in text
+    assert "kept" in text
+    assert "Traceback" not in text
     assert not list(tmp_path.rglob("shard-*"))
 
 
@@ -248,16 +223,9 @@ def test_two_batches_on_one_folder_at_once(commands, plain_file, whole, contents
     text = f"models = ['{plain_file}']\nout = 'batch'\n"
     path = tmp_path / "job.toml"
     path.write_text(text + "settings = { starts = 2, steps = 6, screened = 8 }\n")
-    code = "import sys; from oip.cli.main import run; sys.exit(run(sys.argv[1:]))"
-    other = subprocess.Popen(
-        [sys.executable, "-c", code, "batch", str(path), "--quiet", "--set", LAST_MAPS],
-        env={**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])},
-        stdout=subprocess.DEVNULL,
-    )
-    while not (tmp_path / "batch").exists() and other.poll() is None:
-        time.sleep(0.05)
-    commands.begin("batch", path, "--quiet", "--set", 'layers=["conv:0-120"]')
-    assert (other.wait(), commands.end()) == (0, 0)
+    layers = (LAST_MAPS, 'layers=["conv:0-120"]')
+    both = [commands.begin("batch", path, "--quiet", "--set", change) for change in layers]
+    assert [commands.end(process) for process in both] == [0, 0]
     folder = tmp_path / "batch/runs/0000"
     merged = oip.layer_oips(oip.Run.open(folder), 0)
     assert merged.maps.tolist() == list(range(150))

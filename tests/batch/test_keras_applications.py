@@ -38,7 +38,7 @@ def test_an_application_is_built_once_and_known_again(job, tmp_path):
     (path,) = (result.out / "models").glob("*.keras")
     assert path.name == "VGG16-32x32-seed-3.keras"
     made = path.stat().st_mtime_ns
-    assert result.runs[0].job.preprocess == "caffe"
+    assert result.runs[0].job.input.preprocess == "caffe"
     assert oip.Run.open(result.runs[0].folder).record.input.bgr is True
     assert oip.batch.run(request).pieces == 0
     assert path.stat().st_mtime_ns == made

@@ -38,8 +38,7 @@ def test_kill_9_at_twenty_random_moments(commands, plain_file, contents, tmp_pat
             json.loads(line)
 
     began = time.monotonic()
-    begin(whole)
-    assert commands.end() == 0
+    assert commands.end(begin(whole)) == 0
     seconds = time.monotonic() - began
     random = np.random.default_rng(0)
     stopped = batches = 0
@@ -53,7 +52,7 @@ def test_kill_9_at_twenty_random_moments(commands, plain_file, contents, tmp_pat
                 time.sleep(random.uniform(0.02, 1.0) * seconds)
                 with suppress(ProcessLookupError):  # it was done before
                     os.kill(process, signal.SIGKILL)
-            status = commands.end()
+            status = commands.end(process)
             stopped += status == -signal.SIGKILL
             after = shards(out)
             assert before.items() <= after.items()  # what was finished is not done again

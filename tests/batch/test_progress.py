@@ -10,10 +10,11 @@ import pytest
 
 from oip.ascent.settings import AscentSettings
 from oip.batch import progress as showing
-from oip.batch.progress import Log, Watcher, duration, watched
+from oip.batch.progress import Watcher, duration, log_attempt, watched
 from oip.batch.worker import ModelJob, Outcome, Task
+from oip.workflows.inputs import ModelInput
 
-JOB = ModelJob("m", (), (), (), None, None, None, None, None, None, AscentSettings(), None)
+JOB = ModelJob("m", ModelInput(), (), (), None, None, AscentSettings(), None)
 
 
 def task(block=0, step="grow", maps=64, cost=1.0):
@@ -63,9 +64,8 @@ def test_several_write_to_one_log(tmp_path):
     path = tmp_path / "log.jsonl"
 
     def write(block):
-        log = Log(path)
         for attempt in range(50):
-            log.write(task(block), Outcome("again", 0.5, "w", "bad\nluck"), attempt)
+            log_attempt(path, task(block), Outcome("again", 0.5, "w", "bad\nluck"), attempt)
 
     threads = [threading.Thread(target=write, args=(block,)) for block in range(4)]
     for thread in threads:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,14 @@ from oip.batch.executors import sbatch_script
 from oip.batch.job import EngineSettings
 
 
-def test_a_batch_of_jobs(job, contents, tmp_path, monkeypatch):
+def test_a_batch_of_jobs(job, whole, contents, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PYTHONPATH", str(Path(oip.__file__).parents[1]))
-    whole = oip.batch.run({**job, "out": str(tmp_path / "whole")})
     result = oip.batch.run(
         {**job, "engine": {"kind": "slurm", "cluster": "local", "workers": 2, "together": 2}}
     )
     assert result.failures == []
-    assert contents(result.out / "runs") == contents(whole.out / "runs")
+    assert contents(result.out / "runs/0000") == contents(whole)
     assert (result.out / "slurm").is_dir()
 
 
@@ -50,25 +48,19 @@ def test_the_script_is_one_and_asks_for_what_the_job_asks_for(tmp_path):
     assert "gres=gpu:1" in sbatch_script(path, EngineSettings(gpus=(0,)), ())
 
 
-def test_the_script_does_the_batch(job, contents, tmp_path):
-    """Run here part by part, as the array of jobs would."""
+def test_the_script_does_the_batch(job, commands, tmp_path):
+    """Its command in two processes at once, part by part, as the array of jobs would."""
     path = tmp_path / "job.toml"
     path.write_text(
         f"models = ['{job['models'][0]}']\nout = 'batch'\nengine = {{ workers = 2 }}\n"
         "settings = { starts = 2, steps = 6, screened = 8 }\n"
     )
     script = sbatch_script(path, EngineSettings(workers=2), ())
-    oip_command = f"{shlex.quote(sys.executable)} -m oip"
-    script = script.replace("srun oip", f"exec {oip_command}")
-    environment = {**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])}
-    begun = [
-        subprocess.Popen(
-            ["bash", "-c", script],
-            env={**environment, "SLURM_ARRAY_TASK_ID": str(k)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for k in range(2)
-    ]
-    assert [process.wait() for process in begun] == [0, 0]
+    script = script.replace("srun oip", "printf '%s\\n'")  # the words that the shell hands over
+    begun = []
+    for k in range(2):
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(k)}
+        words = subprocess.check_output(["bash", "-c", script], env=environment, text=True)
+        begun.append(commands.begin(*words.splitlines()))
+    assert [commands.end(process) for process in begun] == [0, 0]
     assert oip.batch.run({**job, "out": str(tmp_path / "batch")}).pieces == 0

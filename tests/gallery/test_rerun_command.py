@@ -91,7 +91,7 @@ def test_command_tells_what_the_input_was_told(told):
     network = _Network(bare)
     names = ("input_mean", "input_std", "input_range", "preprocess")
     options = ModelOptions(found["model"], **{name: found[name] for name in names})
-    options.set_input(network, None)
+    options.input.set_statistics(network, None)
     assert network.inputs.to_dict() == spec.to_dict()
 
 
@@ -106,7 +106,7 @@ def test_command_tells_how_the_model_was_loaded():
     loading = {"imports": ["my.layers", "others"], "input_size": [96, 128]}
     found = _read(rerun_command(_run(loading=loading), "run", LAYER, 0))
     assert found["imports"] == ("my.layers", "others")
-    assert ModelOptions(found["model"], input_size=found["input_size"]).size == (96, 128)
+    assert ModelOptions(found["model"], input_size=found["input_size"]).input.size == (96, 128)
 
 
 def test_command_names_the_input_of_several():

@@ -15,13 +15,14 @@ from oip.run.shards import (
     layer_oips,
     layer_parts,
     maps_in_shards,
+    measure_stability,
     open_blocks,
     read_shard,
     refuse_other_shards,
     shard_key,
+    stability_file,
     write_shard,
 )
-from oip.run.stability import measure_stability, stability_file
 
 
 class Copier:

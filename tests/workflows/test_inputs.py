@@ -3,7 +3,7 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, SettingsError
-from oip.workflows.inputs import load_both_parts, load_data, open_network, select_maps, set_input
+from oip.workflows.inputs import ModelInput, load_both_parts, load_data, open_network, select_maps
 
 
 def test_data_are_a_source_a_dataset_or_arrays(small_data, bars):
@@ -38,14 +38,13 @@ def test_a_network_stays_and_other_models_are_opened(small_file, small_model):
 
 def test_statistics_are_given_or_known_or_measured(small_model, bars):
     data = load_data(*bars)
-    network = open_network(small_model)
-    set_input(network, data)
+    network = open_network(small_model, data)
     assert network.inputs.mean.tolist() == [40.0]
-    set_input(network, data, mean=(1.0,), std=(2.0,), value_range=(0.0, 255.0))
+    open_network(network, data, ModelInput(mean=(1.0,), std=(2.0,), value_range=(0.0, 255.0)))
     spec = network.inputs
     assert (spec.mean.tolist(), spec.std.tolist(), spec.low, spec.high) == ([1.0], [2.0], 0, 255)
     with pytest.raises(SettingsError) as caught:
-        set_input(network, data, std=(0.0,))
+        open_network(network, data, ModelInput(std=(0.0,)))
     assert "--" not in str(caught.value), "a library does not name options"
 
 

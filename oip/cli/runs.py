@@ -1,0 +1,297 @@
+"""Commands on runs and batches: `oip status`, `verify`, `merge`, `compare`, `cite`, `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oip.cli import options
+from oip.cli.options import Output
+from oip.cli.tables import Record, number, print_json, print_table, print_text
+from oip.core.errors import RunError, expected, plain_text
+
+if TYPE_CHECKING:
+    from oip.run.run import Run
+
+
+@click.command("status")
+@options.run_argument
+@options.json_flag
+def status_command(run: Path, as_json: bool) -> int:
+    """Show what is in RUN (a run or a batch), what is missing, and what failed.
+
+    The exit status is 1 if something failed or a file is damaged.
+
+    \b
+    Example:  oip status runs/demo
+    """
+    from oip.batch.plan import NAME, batch_status
+    from oip.run.check import run_status
+    from oip.run.run import Run
+
+    if (run / NAME).is_file():
+        result = batch_status(run)
+        runs = result["runs"]
+    else:
+        result = run_status(Run.open(run))
+        runs = [result]
+    if as_json:
+        print_json(result)
+    else:
+        for record in runs:
+            _print_status(record)
+    layers = [layer for record in runs for layer in record["layers"]]
+    return 1 if any(layer["failed"] or layer["damaged"] for layer in layers) else 0
+
+
+def _print_status(run: Record) -> None:
+    rows = [
+        (
+            f"@{layer['index']}",
+            layer["layer"],
+            f"{layer['oips']} of {layer.get('asked', layer['maps'])}",
+            ", ".join(f"{count} {verdict}" for verdict, count in layer["verdicts"].items()) or "-",
+            "yes" if layer["stability"] else "no",
+            "yes" if layer["ranked"] else "no",
+        )
+        for layer in run["layers"]
+    ]
+    headings = ("index", "layer", "maps", "verdicts", "stability", "ranked")
+    left = ("layer", "verdicts", "stability", "ranked")
+    print_table(headings, rows, f"{run['run']}: {run['model']}", left=left)
+    wrong = []
+    for layer in run["layers"]:
+        wrong += [
+            (layer["layer"], failure["file"], failure["error"]) for failure in layer["failed"]
+        ]
+        wrong += [(layer["layer"], name, "damaged") for name in layer["damaged"]]
+    if wrong:
+        headings = ("layer", "file", "reason")
+        print_table(headings, wrong, "failed", left=headings)
+        print_text("The command that made the run makes them again.")
+
+
+@click.command("verify")
+@options.run_argument
+@options.output
+def verify_command(run: Path, output: Output) -> int:
+    """Read every file of RUN (a run or a batch) and list those that are damaged or do not fit.
+
+    Nothing is changed. The exit status is 1 if a file is damaged; the command that made the run
+    makes damaged shards again.
+
+    \b
+    Example:  oip verify runs/demo
+    """
+    from oip.batch.plan import runs_of
+    from oip.run.check import verify_run
+
+    with output.progress() as progress:
+        checked = [
+            (str(member.path), file)
+            for member in runs_of(run)
+            for file in verify_run(member, progress)
+        ]
+    wrong = [(name, file) for name, file in checked if file.problem]
+    read = sum(file.read for _, file in checked)
+    if output.as_json:
+        problems = [
+            {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
+        ]
+        print_json({"run": str(run), "read": read, "files": len(checked), "problems": problems})
+        return 1 if wrong else 0
+    if wrong:
+        rows = [(name, file.file, file.problem) for name, file in wrong]
+        headings = ("run", "file", "problem")
+        print_table(headings, rows, left=headings)
+    unread = len(checked) - read
+    more = f", {unread} of other kinds not read" if unread else ""
+    print_text(f"{read} files read{more}: {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+@click.command("merge")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@options.out("Folder of the new run.")
+@options.output
+def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
+    """Merge runs of the same model, made with the same settings, into one.
+
+    Maps that are in several runs are taken from the first one. The runs themselves stay as they
+    are.
+
+    \b
+    Example:  oip merge runs/first runs/second --out runs/both
+    """
+    from oip.run.merge import merge_runs
+
+    with output.progress() as progress:
+        merged = merge_runs(runs, out, progress)
+    for text in merged.notices:
+        output.note(f"oip: {text}")
+    if output.as_json:
+        layers = [{"index": index, "maps": maps} for index, maps in merged.maps.items()]
+        print_json({"run": str(out), "layers": layers, "notices": list(merged.notices)})
+    else:
+        count = sum(merged.maps.values())
+        print_text(f"{out}: {count} maps of {len(merged.maps)} layers")
+
+
+@click.command("compare")
+@click.argument("first", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
+@options.json_flag
+def compare_command(first: Path, second: Path, as_json: bool) -> None:
+    """Compare two runs map by map: two checkpoints, two seeds, two settings.
+
+    The similarity is that of a map's best images in both runs. Its percentile is its rank among the
+    similarities to the second run's other maps of the same block.
+
+    \b
+    Example:  oip compare runs/epoch-1 runs/epoch-9
+    """
+    from oip.run.compare import compare_runs
+    from oip.run.run import Run
+
+    comparison = compare_runs(Run.open(first), Run.open(second)).to_dict()
+    if as_json:
+        print_json(comparison)
+    else:
+        _print_compare(comparison)
+
+
+def _print_compare(comparison: Record) -> None:
+    rows = [
+        (
+            layer["layer"],
+            len(layer["maps"]),
+            f"{layer['same_verdict']} of {_reconstructed(layer)}",
+            number(layer["median_similarity"], 2),
+            number(layer["score_correlation"], 2),
+            number(layer["mi_correlation"], 2),
+        )
+        for layer in comparison["layers"]
+    ]
+    headings = ("layer", "maps", "same verdict", "median similarity", "scores agree", "bits agree")
+    print_table(headings, rows, left=("layer",))
+    for layer in comparison["layers"]:
+        rows = [
+            (
+                row["map"],
+                _pair(row["verdicts"]),
+                _pair(row["scores"]),
+                number(row["similarity"], 2),
+                number(row["percentile"], 0),
+                _pair(row["mi"]),
+                _pair(row["ranks"]),
+            )
+            for row in layer["maps"]
+        ]
+        headings = ("map", "verdicts", "scores", "similarity", "percentile", "bits", "ranks")
+        left = ("verdicts", "scores", "bits", "ranks")
+        print_table(headings, rows, layer["layer"], left=left)
+    if not comparison["same_model"]:
+        click.echo("The models differ: a map's number means the same in both only if one model was")
+        click.echo("trained on from the other.")
+    click.echo("agree: Spearman's rank correlation")
+
+
+def _reconstructed(layer: Record) -> int:
+    """Return how many maps have an OIP in both runs."""
+    return sum(row["verdicts"] is not None for row in layer["maps"])
+
+
+def _pair(values: Record | None) -> str:
+    """Return two values as text; one where both are the same."""
+    if values is None:
+        return "-"
+    first, second = (number(v) if isinstance(v, float) else str(v) for v in values)
+    return first if first == second else f"{first}, {second}"
+
+
+@click.command("cite")
+@options.run_argument
+@options.json_flag
+def cite_command(run: Path, as_json: bool) -> None:
+    """Print BibTeX of the methods that made RUN (a run or a batch), for the settings it used.
+
+    \b
+    Example:  oip cite runs/demo > methods.bib
+    """
+    from oip.batch.plan import runs_of
+    from oip.run.citations import citations
+
+    entries: dict[str, str] = {}
+    for member in runs_of(run):
+        entries = citations(member) | entries
+    if as_json:
+        print_json({"run": str(run), "entries": entries})
+    else:
+        click.echo("\n\n".join(entries.values()))
+
+
+@click.command("export")
+@options.run_argument
+@click.argument("layer", required=False)
+@options.out("A folder for pictures, or a file that ends in .npz.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["png", "webp", "gif"]),
+    default="png",
+    help="png: the best image; webp, gif: its evolution from noise, animated.",
+)
+@click.option("--plain", is_flag=True, help="Without the contrast stretch.")
+@click.option(
+    "--size", type=click.IntRange(8, 2048), default=224, help="Pixels of the longer side."
+)
+@options.json_flag
+def export_command(
+    run: Path, layer: str | None, out: Path, kind: str, plain: bool, size: int, as_json: bool
+) -> None:
+    """Write the images of RUN (of one LAYER, by name or @INDEX) as files.
+
+    An .npz holds `images` (maps, h, w, bands), the best start of each map in the model's input
+    units, with `maps`, `scores` and `verdicts`.
+
+    \b
+    Example:  oip export runs/demo Conv2D_3 --out pictures --format webp
+    """
+    from oip.core.files import check_writable
+    from oip.run.export import export_arrays, export_pictures
+    from oip.run.run import Run
+    from oip.run.shards import layer_parts
+
+    source = Run.open(run)
+    indices = source.reconstructed()
+    if not indices:
+        raise RunError(expected(f"'{run}'", "a run with OIPs", "none", "Use 'oip reconstruct'."))
+    if layer is not None:
+        indices = [_index(source, layer)]
+    check_writable(out.parent if out.suffix == ".npz" else out)
+    written: list[Path] = []
+    if out.suffix == ".npz":
+        if len(indices) > 1:
+            names = ", ".join(source.layer(index).name for index in indices)
+            raise RunError(expected("an .npz", "one LAYER", f"a run of {names}"))
+        written.append(export_arrays(layer_parts(source, indices[0], False), out))
+    else:
+        for index in indices:
+            for part in layer_parts(source, index, kind != "png"):
+                written += export_pictures(part, out, kind, not plain, size)
+    if as_json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        click.echo(f"{len(written)} file{'s' if len(written) != 1 else ''} in {plain_text(out)}")
+
+
+def _index(run: Run, text: str) -> int:
+    """Return the index of a layer with OIPs, by its name or @INDEX."""
+    indices = run.reconstructed()
+    for layer in run.layers:
+        if text in (layer.name, f"@{layer.index}") and layer.index in indices:
+            return layer.index
+    names = ", ".join(run.layer(index).name for index in indices)
+    raise RunError(expected("layer", f"one of {names}", f"'{text}'"))
