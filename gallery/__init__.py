@@ -16,6 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-_MODULES = {"build": "oip.gallery.site"}
-
-__getattr__, __dir__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -35,17 +35,4 @@ __all__ = [
     "train",
 ]
 
-_MODULES = {
-    "Dataset": "oip.models.datasets",
-    "RECIPES": "oip.models.recipes",
-    "Recipe": "oip.models.networks.base",
-    "TrainResult": "oip.models.training",
-    "TrainSettings": "oip.models.training_settings",
-    "build": "oip.models.recipes",
-    "load": "oip.models.sources",
-    "recipe": "oip.models.recipes",
-    "split_source": "oip.models.sources",
-    "train": "oip.models.training",
-}
-
-__getattr__, __dir__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__ = lazy_names(__name__)

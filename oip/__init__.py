@@ -76,42 +76,7 @@ __all__ = [
     "translation",
 ]
 
-_MODULES = {
-    "AscentSettings": "oip.ascent.settings",
-    "Locations": "oip.ascent.localization",
-    "MapOip": "oip.ascent.results",
-    "Network": "oip.network.network",
-    "Objective": "oip.ascent.objectives",
-    "OipError": "oip.core.errors",
-    "Oips": "oip.ascent.results",
-    "PrunedModel": "oip.workflows.prune",
-    "RankedLayer": "oip.workflows.rank",
-    "RankingOptions": "oip.workflows.rank",
-    "Responses": "oip.network.responses",
-    "Run": "oip.run.run",
-    "SeparatingOips": "oip.ascent.class_contrast",
-    "TopMaps": "oip.workflows.top_maps",
-    "Translations": "oip.ascent.translation",
-    "ablate_into": "oip.workflows.rank",
-    "batch": "oip.batch",
-    "kernels_into": "oip.workflows.rank",
-    "layer_oips": "oip.run.shards",
-    "locate": "oip.ascent.localization",
-    "objective": "oip.ascent.objectives",
-    "prune": "oip.workflows.prune",
-    "rank_into": "oip.workflows.rank",
-    "reconstruct": "oip.ascent.reconstruction",
-    "reconstruct_into": "oip.workflows.reconstruct",
-    "redundancy_into": "oip.workflows.rank",
-    "responses": "oip.network.responses",
-    "run_demo": "oip.workflows.demo",
-    "separating_oips": "oip.ascent.class_contrast",
-    "top_maps": "oip.workflows.top_maps",
-    "translation": "oip.ascent.translation",
-}
-"""Public name -> the module that holds it."""
-
-_lazy_name, __dir__ = lazy_names(__name__, _MODULES)
+_lazy_name, __dir__ = lazy_names(__name__)
 
 
 def __getattr__(name: str) -> object:

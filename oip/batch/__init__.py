@@ -35,16 +35,4 @@ __all__ = [
     "run",
 ]
 
-_MODULES = {
-    "BatchResult": "oip.batch.driver",
-    "Engine": "oip.batch.executors",
-    "EngineSettings": "oip.batch.job",
-    "Failure": "oip.batch.driver",
-    "Job": "oip.batch.job",
-    "ModelSource": "oip.batch.job",
-    "RankSettings": "oip.batch.job",
-    "read_job": "oip.batch.job",
-    "run": "oip.batch.driver",
-}
-
-__getattr__, __dir__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,34 +216,30 @@ class _LayerProgress:
 _Answer = list[Outcome] | BaseException
 
 
+@dataclass
 class _Driver:
     """The state of one call of `run`: units that are ready and under way, and what follows them."""
 
-    def __init__(
-        self,
-        job: Job,
-        engine: Engine,
-        runs: list[PlannedRun],
-        part: tuple[int, int],
-        watcher: Watcher,
-        log: Path,
-    ):
-        self.failures: list[Failure] = []
-        self.done = 0
-        self._job = job
-        self._engine = engine
-        self._part = part
-        self._watcher = watcher
-        self._log = log
-        self._ready: deque[_Unit] = deque()
-        self._back: queue.SimpleQueue[tuple[_Unit, _Answer]] = queue.SimpleQueue()
-        self._layers = {
+    job: Job
+    engine: Engine
+    runs: list[PlannedRun]
+    part: tuple[int, int]
+    watcher: Watcher
+    log: Path
+    failures: list[Failure] = field(default_factory=list)
+    done: int = 0
+    stopped: str = ""
+    """The reason why no more work is handed over."""
+    ready: deque[_Unit] = field(default_factory=deque)
+    back: queue.SimpleQueue[tuple[_Unit, _Answer]] = field(default_factory=queue.SimpleQueue)
+
+    def __post_init__(self) -> None:
+        self.layers = {
             (str(run.folder), layer.index): _LayerProgress(run, layer)
-            for run in runs
+            for run in self.runs
             for layer in run.inspection.layers
         }
-        self._layers_left = {str(run.folder): len(run.inspection.layers) for run in runs}
-        self._stopped = ""
+        self.layers_left = {str(run.folder): len(run.inspection.layers) for run in self.runs}
 
     def drive(self, tasks: list[Task]) -> None:
         """Do the tasks and what follows them, until nothing is under way any more.
@@ -252,26 +248,26 @@ class _Driver:
             PartlyFailed: it had to stop before.
         """
         for task in tasks:
-            self._layers[task.run, task.layer].left += 1
-        self._add(_units(tasks, self._engine.together))
-        for layer in self._layers.values():
+            self.layers[task.run, task.layer].left += 1
+        self._add(_units(tasks, self.engine.together))
+        for layer in self.layers.values():
             if not layer.left:
                 self._layer_grown(layer)
         self._loop()
-        if self._stopped:
-            raise PartlyFailed(f"{self._stopped.rstrip('.')}. What was finished is kept.")
+        if self.stopped:
+            raise PartlyFailed(f"{self.stopped.rstrip('.')}. What was finished is kept.")
 
     def _loop(self) -> None:
         under_way = 0
         while True:
-            while self._ready and not self._stopped and under_way < self._engine.width:
-                under_way += self._handed_over(self._ready.popleft())
+            while self.ready and not self.stopped and under_way < self.engine.width:
+                under_way += self._handed_over(self.ready.popleft())
             if not under_way:
                 return
             try:
-                unit, answer = self._back.get(timeout=_SECONDS_BETWEEN_CHECKS)
+                unit, answer = self.back.get(timeout=_SECONDS_BETWEEN_CHECKS)
             except queue.Empty:
-                self._watcher.show()
+                self.watcher.show()
                 if self._is_lost():
                     return
                 continue
@@ -281,17 +277,17 @@ class _Driver:
 
     def _is_lost(self) -> bool:
         try:
-            self._engine.check()
+            self.engine.check()
         except EngineLost as error:
-            self._stopped = str(error)
+            self.stopped = str(error)
             return True
         return False
 
     def _handed_over(self, unit: _Unit) -> bool:
         try:
-            pending = self._engine.submit(work, unit.tasks, self._engine.threads)
+            pending = self.engine.submit(work, unit.tasks, self.engine.threads)
         except (EngineLost, RuntimeError) as error:  # RuntimeError: executors that are broken
-            self._stopped = f"the engine takes no more work: {error}"
+            self.stopped = f"the engine takes no more work: {error}"
             return False
         self._await(unit, pending)
         return True
@@ -302,7 +298,7 @@ class _Driver:
                 answer: _Answer = pending.result()
             except (Exception, CancelledError) as error:
                 answer = error
-            self._back.put((unit, answer))
+            self.back.put((unit, answer))
 
         if isinstance(pending, Future):
             pending.add_done_callback(lambda _: come_back())
@@ -317,17 +313,17 @@ class _Driver:
             try:
                 self._ended(task, outcome, unit.attempt)
             except files.WriteError as error:
-                self._stopped = str(error)
+                self.stopped = str(error)
             except OSError as error:
-                self._stopped = f"cannot write '{error.filename}': {error.strerror}"
+                self.stopped = f"cannot write '{error.filename}': {error.strerror}"
 
     def _ended(self, task: Task, outcome: Outcome, attempt: int) -> None:
-        log_attempt(self._log, task, outcome, attempt)
+        log_attempt(self.log, task, outcome, attempt)
         if outcome.ending == "storage":
-            self._stopped = outcome.error
+            self.stopped = outcome.error
             return
-        if outcome.ending == "again" and attempt <= self._job.retries:
-            self._ready.append(_Unit([task], attempt + 1))
+        if outcome.ending == "again" and attempt <= self.job.retries:
+            self.ready.append(_Unit([task], attempt + 1))
             return
         if outcome.error:
             self.failures.append(Failure.of(task, outcome.error, attempt))
@@ -336,8 +332,8 @@ class _Driver:
         else:
             _failure_path(task).unlink(missing_ok=True)  # of an earlier try
             self.done += 1
-        self._watcher.ended(task, outcome)
-        layer = self._layers[task.run, task.layer]
+        self.watcher.ended(task, outcome)
+        layer = self.layers[task.run, task.layer]
         if task.step == "grow":
             layer.left -= 1
             if not layer.left:
@@ -348,7 +344,7 @@ class _Driver:
     def _layer_grown(self, layer: _LayerProgress) -> None:
         """All shards of a layer are over, or all of this part."""
         maps = set(layer.run.maps_there(layer.inspection))
-        if self._part[1] > 1 and not maps.issuperset(layer.inspection.maps):
+        if self.part[1] > 1 and not maps.issuperset(layer.inspection.maps):
             maps.clear()  # the part that finishes the layer measures its stability
         if maps and not layer.run.is_stable(layer.inspection):
             self._add([_Unit([layer.run.after("stability", layer.inspection)])], first=True)
@@ -357,18 +353,18 @@ class _Driver:
 
     def _layer_done(self, layer: _LayerProgress) -> None:
         folder = str(layer.run.folder)
-        self._layers_left[folder] -= 1
-        if not self._layers_left[folder] and self._job.rank is not None:
+        self.layers_left[folder] -= 1
+        if not self.layers_left[folder] and self.job.rank is not None:
             layers = [each for each in layer.run.inspection.layers if not each.objectives]
-            layers = layers[self._part[0] :: self._part[1]]
+            layers = layers[self.part[0] :: self.part[1]]
             self._add([_Unit([layer.run.after("rank", each)]) for each in layers])
 
     def _add(self, units: list[_Unit], first: bool = False) -> None:
         if first:
-            self._ready.extendleft(units)
+            self.ready.extendleft(units)
         else:
-            self._ready.extend(units)
-        self._watcher.planned([task for unit in units for task in unit.tasks])
+            self.ready.extend(units)
+        self.watcher.planned([task for unit in units for task in unit.tasks])
 
 
 def _units(tasks: list[Task], together: int) -> list[_Unit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,11 @@ def command(
         "engine.workers": workers,
         "engine.scheduler": scheduler,
     }
-    texts = tuple(f"{key}={_toml(value)}" for key, value in given.items() if value is not None)
+    texts = tuple(
+        f"{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in given.items()
+        if value is not None
+    )
     parse_assignments(changes, "--set", tables=True)
     description = read_job(job, (*changes, *texts))
     if print_sbatch:
@@ -116,13 +121,6 @@ def _write_example(path: Path) -> int:
     write_text(path, EXAMPLE)
     print_text(path)
     return 0
-
-
-def _toml(value: str | int) -> str:
-    if isinstance(value, int):
-        return str(value)
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _part(text: str | None) -> tuple[int, int]:

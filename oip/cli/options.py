@@ -123,23 +123,6 @@ class DataOptions:
         """Load the test part of the data; None where no source was given."""
         return None if self.source is None else self.load()
 
-    def load_both(self, hint: str) -> tuple[Dataset, Dataset]:
-        """Load the train and the test part.
-
-        Args:
-            hint: says why both parts are needed.
-
-        Raises:
-            DataError: the source names one part, or cannot be read.
-        """
-        from oip import models
-
-        name, part = models.split_source(self.source or "")
-        if part is not None:
-            text = f"Use --data {name}; {hint}"
-            raise DataError(expected("--data", "a source without a part", f"'{self.source}'", text))
-        return self.load("train"), self.load("test")
-
 
 class ListingCommand(click.Command):
     """A command whose help ends with a list.

@@ -76,23 +76,28 @@ def command(
     Example:  oip prune model.keras --data mnist-sample --out smaller.keras
     """
     from oip.mi.selection import DEFAULT_METHOD
+    from oip.workflows.inputs import load_both_parts
     from oip.workflows.prune import Pruner, check_target, plans, write_pruned
 
     several = plans(method or DEFAULT_METHOD, **settings)
     _check_out(out, len(several) > 1)
     target = None if out is None else check_target(out, model.model)
-    train, test = data.load_both("both parts are needed.")
+    train, test = load_both_parts(data.source or "", data_dir=data.data_dir)
     network = model.open(train)
     chosen = [network.find(layer) for layer in layers] or None
     with output.progress() as progress:
         pruner = Pruner(network, chosen, train, test, progress)
-        results = list(pruner.compare(several))
-    pruned = [result for _, result in results if not isinstance(result, OipError)]
-    for plan, result in results:
-        if isinstance(result, OipError):
-            if not pruned:
-                raise result
-            warn(f"oip: {plan.method}: {result}")
+        pruned: list[PrunedModel] = []
+        errors: dict[str, OipError] = {}
+        for plan in several:
+            try:
+                pruned.append(pruner.prune(plan))
+            except OipError as error:
+                errors[plan.method] = error
+    for method, error in errors.items():
+        if not pruned:
+            raise error
+        warn(f"oip: {method}: {error}")
     for text in dict.fromkeys(text for smaller in pruned for text in smaller.notices):
         output.note(f"oip: {text}")
     if target is not None:
@@ -107,7 +112,7 @@ def command(
         print_json(result)
     else:
         _print(pruned, out)
-    return 1 if len(pruned) < len(results) else 0
+    return 1 if errors else 0
 
 
 def _check_out(out: Path | None, compares: bool) -> None:

@@ -113,14 +113,11 @@ class DataRecord(Part, frozen=True, kw_only=True):
     """How many there are."""
 
 
-class RunFile(JsonFile, frozen=True, kw_only=True):
+class RunFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     """`run.json`."""
 
     CONTENT: ClassVar[str] = "a run"
     KIND: ClassVar[str] = "oip-run"
-    OPTIONAL: ClassVar[tuple[str, ...]] = (
-        *("input", "settings", "versions", "loading", "classes", "data", "accuracy"),
-    )
 
     model: ModelRecord
     input: InputRecord | None = None
@@ -293,16 +290,12 @@ class SidecarInput(PartialPart, frozen=True, kw_only=True):
     bgr: bool | None = None
 
 
-class SidecarFile(JsonFile, frozen=True, kw_only=True):
+class SidecarFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     """`MODEL.oip.json`, beside a model: its input, its classes, how it was trained."""
 
     CONTENT: ClassVar[str] = "a model's sidecar"
     KIND: ClassVar[str] = "oip-model"
     READS: ClassVar[tuple[int, ...]] = (0, 1)
-    OPTIONAL: ClassVar[tuple[str, ...]] = (
-        *("model", "sha256", "input", "classes", "data", "recipe", "options", "settings"),
-        *("accuracy", "confusion", "losses", "seconds", "pruned"),
-    )
 
     model: str | None = None
     """File name."""

@@ -112,12 +112,14 @@ def load_data(
 
 
 def load_both_parts(
-    data: Images, labels: Sequence[int] | np.ndarray | None = None
+    data: Images,
+    labels: Sequence[int] | np.ndarray | None = None,
+    data_dir: str | Path | None = None,
 ) -> tuple[Dataset, Dataset]:
     """Return the train and the test part of a source; a fifth of arrays is held out as test part.
 
     Args:
-        data, labels: as for `load_data`; a source must not name a part.
+        data, labels, data_dir: as for `load_data`; a source must not name a part.
 
     Raises:
         DataError: as `load_data`, or a source that names one part.
@@ -126,9 +128,14 @@ def load_both_parts(
     from oip.models.datasets import parts_of
 
     if isinstance(data, str | Path):
-        if models.split_source(str(data))[1] is not None:
-            raise DataError(expected("data", "a source without a part", f"'{data}'"))
-        return models.load(data, part="train"), models.load(data, part="test")
+        name, part = models.split_source(str(data))
+        if part is not None:
+            hint = f"Both parts are needed: use '{name}'."
+            raise DataError(expected("data", "a source without a part", f"'{data}'", hint))
+        train, test = (
+            models.load(data, data_dir=data_dir, part=part) for part in ("train", "test")
+        )
+        return train, test
     return parts_of(load_data(data, labels))
 
 

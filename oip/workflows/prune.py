@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, html
-from oip.core.errors import DataError, ModelError, OipError, RunError, SettingsError, expected
+from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
 from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.progress import Progress, automatic, silent
 from oip.mi.selection import (
@@ -269,16 +269,6 @@ class Pruner:
         notices = [*self.notices, *notices]
         return PrunedModel(model, plan, kept, before, stages, tuple(notices), self.test.source)
 
-    def compare(
-        self, several: Sequence[PruningPlan]
-    ) -> Iterator[tuple[PruningPlan, PrunedModel | OipError]]:
-        """Yield the result of every plan, or the error of a method that this model cannot use."""
-        for plan in several:
-            try:
-                yield plan, self.prune(plan)
-            except OipError as error:
-                yield plan, error
-
     def _prunable(self, layers: Sequence[LayerInfo] | None) -> list[LayerInfo]:
         prunable, reasons = [], {}
         for layer in self.network.convolutional if layers is None else layers:
@@ -368,17 +358,18 @@ class Pruner:
 
         layer = self.head.response.layer
         if self.head.maps == 1:
-            sigmoid = layer_types.activation_name(layer) == "sigmoid"
-            return keras.losses.BinaryCrossentropy(from_logits=not sigmoid)
-        softmax = layer_types.is_softmax(layer) or layer_types.activation_name(layer) == "softmax"
+            return keras.losses.BinaryCrossentropy(from_logits=not self._ends_in("sigmoid"))
+        softmax = layer_types.is_softmax(layer) or self._ends_in("softmax")
         return keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
 
     def _predicted_classes(self, outputs: np.ndarray) -> np.ndarray:
         """Return (n,) int: the predicted classes of outputs (n, classes)."""
         if self.head.maps > 1:
             return outputs.argmax(axis=1)
-        sigmoid = layer_types.activation_name(self.head.response.layer) == "sigmoid"
-        return (outputs[:, 0] > (0.5 if sigmoid else 0.0)).astype(int)
+        return (outputs[:, 0] > (0.5 if self._ends_in("sigmoid") else 0.0)).astype(int)
+
+    def _ends_in(self, activation: str) -> bool:
+        return layer_types.activation_name(self.head.response.layer) == activation
 
 
 def plans(

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from oip.core.lazy import public_modules
+
 
 @pytest.mark.parametrize(
     "statement", ["from oip import mi, models, gallery", "import oip.cli.main"]
@@ -26,6 +28,6 @@ def test_public_names_are_there_and_others_are_not(package):
     for name in module.__all__:
         assert name in dir(module)
         assert getattr(module, name) is not None
-    assert sorted(module._MODULES) == sorted(module.__all__)
+    assert sorted(public_modules(package)) == sorted(module.__all__)
     with pytest.raises(AttributeError, match=package):
         _ = module.no_such_name
