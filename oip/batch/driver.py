@@ -174,12 +174,7 @@ def run(
 @contextmanager
 def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob], ModelInspection]]:
     """Yield the function that inspects models: where the work is done, if that is this machine;
-    else in a process beside this one, so that this one takes no GPU.
-
-    Args:
-        engine: does the work.
-        kind: of the job's own engine; None for one that was handed over.
-    """
+    else in a process beside this one, so that this one takes no GPU."""
     if kind == "process":
         yield inspect
         return

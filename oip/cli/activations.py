@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -111,84 +111,56 @@ def command(
     titles = [_title(images, index) for index in indices]
     orders = _orders(order, network, chosen, images, seed, output)
     across = count if names and count <= ACROSS else None
-    drawing = _Drawing(out, kind, output, {"color": colour, "scale": scale})
+    style: dict[str, Any] = {"color": colour, "scale": scale}
+    records: list[Record] = []
+    drawn: list[tuple[Responses, np.ndarray | None]] = []
+    errors: list[DataError] = []
+    unusable = False
     for layer, maps in zip(chosen, orders, strict=True):
         try:
             result = responses(network, images.images[indices], layer.name, titles=titles)
         except DataError as error:
-            drawing.add_failure(layer.name, error)
+            errors.append(error)
+            records.append({"layer": layer.name, "file": None, "error": str(error)})
+            output.note(f"oip: {error}")
             continue
-        drawing.add(result, layer.last_call, maps, columns=columns, across=across)
-    overview = drawing.overview()
-    if output.as_json:
-        print_json({"folder": str(out), "overview": overview, "layers": drawing.records})
-    else:
-        _print([record for record in drawing.records if record["file"]])
-        print_text(out)
-    return 1 if drawing.incomplete else 0
-
-
-class _Drawing:
-    """The pictures as they are written, layer by layer, and a record of each."""
-
-    def __init__(self, out: Path, kind: str, output: Output, style: dict[str, str]):
-        self.records: list[Record] = []
-        self.incomplete = False
-        self._out = out
-        self._kind = kind
-        self._output = output
-        self._style = style
-        self._for_overview: list[tuple[Responses, np.ndarray | None]] = []
-        self._error: DataError | None = None
-
-    def add(
-        self,
-        result: Responses,
-        call: int,
-        order: np.ndarray | None,
-        *,
-        columns: int | None,
-        across: int | None,
-    ) -> None:
-        """Draw a layer; the responses to a single image are kept for the overview."""
-        path = self._out / f"{call:03d}.{self._kind}"
-        figure = result.plot(order=order, columns=columns, across=across, **self._style)  # type: ignore[arg-type]
-        plots.save(figure, path)
-        self.records.append({**result.to_dict(), "file": path.name})
-        if len(result) == 1:
-            self._for_overview.append((result, order))
+        path = out / f"{layer.last_call:03d}.{kind}"
+        plots.save(result.plot(order=maps, columns=columns, across=across, **style), path)
+        records.append({**result.to_dict(), "file": path.name})
         if len(result.unusable):
-            self.incomplete = True
+            unusable = True
             listed = ", ".join(str(number) for number in result.unusable[:8])
-            self._output.note(f"oip: {result.layer}: not finite: {result.what} {listed}")
+            output.note(f"oip: {layer.name}: not finite: {result.what} {listed}")
+        if len(indices) == 1:
+            drawn.append((result, maps))
+    if len(errors) == len(chosen):
+        raise errors[-1]
+    overview = _overview(drawn, out / f"overview.{kind}", style, output)
+    if output.as_json:
+        print_json({"folder": str(out), "overview": overview, "layers": records})
+    else:
+        _print([record for record in records if record["file"]])
+        print_text(out)
+    return 1 if errors or unusable else 0
 
-    def add_failure(self, layer: str, error: DataError) -> None:
-        """Record a layer that cannot be drawn."""
-        self.incomplete = True
-        self._error = error
-        self.records.append({"layer": layer, "file": None, "error": str(error)})
-        self._output.note(f"oip: {error}")
 
-    def overview(self) -> str | None:
-        """Draw several layers for a single image as one picture and return its name.
+def _overview(
+    drawn: list[tuple[Responses, np.ndarray | None]],
+    path: Path,
+    style: dict[str, Any],
+    output: Output,
+) -> str | None:
+    """Draw several layers for a single image as one picture and return its name."""
+    from oip.network.responses import MOST, overview
 
-        Raises:
-            DataError: no layer could be drawn.
-        """
-        from oip.network.responses import MOST, overview
-
-        if self._error is not None and not any(record["file"] for record in self.records):
-            raise self._error
-        if len(self._for_overview) < 2:
-            return None
-        if len(self._for_overview) > MOST:
-            count = len(self._for_overview)
-            self._output.note(f"oip: no overview: {count} layers, one page holds {MOST}")
-            return None
-        path = self._out / f"overview.{self._kind}"
-        results, orders = zip(*self._for_overview, strict=True)
-        plots.save(overview(results, orders, **self._style), path)  # type: ignore[arg-type]
-        return path.name
+    if len(drawn) < 2:
+        return None
+    if len(drawn) > MOST:
+        output.note(f"oip: no overview: {len(drawn)} layers, one page holds {MOST}")
+        return None
+    results, orders = zip(*drawn, strict=True)
+    plots.save(overview(results, orders, **style), path)
+    return path.name
 
 
 def _print(records: list[Record]) -> None:
@@ -320,18 +292,14 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
         if ranking is None:
             continue
         every = set(range(network.layers[index].maps))
-        if not ranking.estimators:
-            raise _damaged_ranking(path, index, "no estimators")
-        ranked = [row.map for row in ranking.estimators[0].maps]
-        if not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
-            raise _damaged_ranking(path, index, "maps twice, or that the layer does not have")
+        tables = ranking.estimators
+        ranked = [row.map for row in tables[0].maps] if tables else []
+        if not tables or not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
+            received = "maps twice, or that the layer does not have" if tables else "no estimators"
+            raise RunError(expected(f"'{path}'", f"a whole ranking of layer @{index}", received))
         orders[index] = np.array([*ranked, *sorted(every - set(ranked))])
     if not orders:
         raise RunError(
             expected(f"'{path}'", "a ranking of these layers", "none", "Use 'oip rank'.")
         )
     return orders
-
-
-def _damaged_ranking(path: Path, index: int, received: object) -> RunError:
-    return RunError(expected(f"'{path}'", f"a whole ranking of layer @{index}", received))

@@ -1,4 +1,7 @@
-"""Checks of settings: numbers, words, and `NAME=VALUE` as people type it."""
+"""Checks of settings: numbers, words, and `NAME=VALUE` as people type it.
+
+Each raises a SettingsError for anything else than it expects.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,6 @@ def check_number(what: str, value: object, above: float = 0.0, most: float = mat
         value: of Python or of NumPy.
         above: it is larger than this.
         most: it is no larger than this.
-
-    Raises:
-        SettingsError: anything else.
     """
     value = python_number(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value <= most:
@@ -40,11 +40,7 @@ def check_number(what: str, value: object, above: float = 0.0, most: float = mat
 
 
 def check_whole(what: str, value: object, least: int = 1) -> int:
-    """Return a whole number, `least` or more, of Python or of NumPy, as one of Python.
-
-    Raises:
-        SettingsError: anything else.
-    """
+    """Return a whole number, `least` or more, of Python or of NumPy, as one of Python."""
     number = python_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and number >= least:
         return number
@@ -52,11 +48,7 @@ def check_whole(what: str, value: object, least: int = 1) -> int:
 
 
 def check_drawn(what: str, value: object, n: int) -> int:
-    """Return how often n samples are drawn or shuffled: 0 or more, as often as memory holds.
-
-    Raises:
-        SettingsError: anything else.
-    """
+    """Return how often n samples are drawn or shuffled: 0 or more, as often as memory holds."""
     count = check_whole(what, value, 0)
     most = _MOST_DRAWN // n
     if count > most:
@@ -65,21 +57,13 @@ def check_drawn(what: str, value: object, n: int) -> int:
 
 
 def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
-    """Check that a value is one of some words.
-
-    Raises:
-        SettingsError: anything else.
-    """
+    """Check that a value is one of some words."""
     if not isinstance(value, str) or value not in choices:
         raise SettingsError(expected(what, " or ".join(choices), _shown(value)))
 
 
 def check_flag(what: str, value: object) -> None:
-    """Check that a value is True or False.
-
-    Raises:
-        SettingsError: anything else.
-    """
+    """Check that a value is True or False."""
     if not isinstance(value, bool):
         raise SettingsError(expected(what, "True or False", _shown(value)))
 

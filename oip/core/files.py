@@ -154,11 +154,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path, leave_out: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Read a whole `.npz`, checksums included; a RunError says what is wrong with the file.
+    """Read a whole `.npz`, checksums included, but for arrays that are left out, unchecked, too.
 
-    Args:
-        path: the file.
-        leave_out: names of arrays that are neither read nor checked.
+    A RunError says what is wrong with the file.
     """
     with _archive(path) as archive:
         return {name: archive[name] for name in archive.files if name not in leave_out}

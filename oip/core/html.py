@@ -51,13 +51,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left_out: i
 
 
 def frame(values: DataFrame, headings: Mapping[str, str], most: int) -> str:
-    """Return the first rows of a pandas table as HTML.
-
-    Args:
-        values: the table.
-        headings: the columns that are shown, by name, and their headings.
-        most: rows.
-    """
+    """Return the first rows of some columns of a pandas table, given with their headings."""
     rows = zip(*(values[name].head(most) for name in headings), strict=True)
     return table(list(headings.values()), rows, len(values) - most)
 

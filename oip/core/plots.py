@@ -186,8 +186,7 @@ def color_bar(
     """Draw a color bar below the panels.
 
     Args:
-        drawing: the figure.
-        panels: axes that it belongs to.
+        drawing, panels: the figure, and the axes that the bar belongs to.
         colors: name of a matplotlib color map, or one.
         ends: numbers that its first and last color stand for.
         label: of the numbers, with their unit.
@@ -208,7 +207,7 @@ def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> Ax
     """Draw an image or a table of numbers with sharp pixels, without ticks and frame.
 
     Args:
-        axes: the panel.
+        axes: of the panel.
         pixels: (h, w) numbers, or (h, w, 3) uint8. A single row is drawn a quarter as high as it
             is wide, unless `aspect` is given.
         title: shown as it is, see `printable`.

@@ -149,15 +149,7 @@ class ArrayFile(FileRecord, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, path: Path, leave_out: Collection[str] = ()) -> Self:
-        """Read a file.
-
-        Args:
-            path: the file.
-            leave_out: arrays that are neither read nor checked; they are empty in the record.
-
-        Raises:
-            RunError: it is missing, damaged, of another schema or of something else.
-        """
+        """Read a file; arrays that are left out are not checked, and empty in the record."""
         arrays = files.read_arrays(path, leave_out)
         cls._check_schema(path, arrays.get("schema", np.array(0)).tolist())
         values: dict[str, object] = {name: np.zeros(0, np.float32) for name in leave_out}
@@ -235,7 +227,7 @@ def finished(
     """Return the record at a path if it is whole and was made with this key, else None.
 
     Args:
-        path: the file.
+        path: of the file.
         key: of all that the content depends on; compared with the record's field `key`.
         kind: of the record.
         beside: other files that have to be whole, too, and their kinds.

@@ -51,10 +51,6 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
 
     Shards are compared with run.json and each other: their layer, their block, the maps in it, the
     shapes and one key for all. One shard is in memory at a time. Nothing is changed.
-
-    Args:
-        run: the run.
-        progress: called with the number of files that have been checked.
     """
     paths = sorted(path for path in run.path.rglob("*") if path.is_file())
     layers = {run.folder(layer.index): layer for layer in run.layers}
@@ -168,24 +164,12 @@ def failures(folder: Path) -> list[dict[str, Any]]:
 
 
 def failure_file(run: RunFolder, index: int, file: str) -> Path:
-    """Return the path of the record of a failure.
-
-    Args:
-        run: the run.
-        index: of the layer.
-        file: name of the file that is missing.
-    """
+    """Return the path of the record of a failure, of a file of a layer that is missing."""
     return run.folder(index) / f"{Path(file).stem}{ERROR}"
 
 
 def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) -> dict[str, Any]:
-    """Return what there is of a layer, as `run_status` does it; nothing if the run never began.
-
-    Args:
-        run: the run.
-        index, name: of the layer.
-        in_model: how many maps it has.
-    """
+    """Return what there is of a layer, as `run_status` does it; nothing if the run never began."""
     maps: list[int] = []
     codes: Counter[int] = Counter()
     damaged = []

@@ -24,14 +24,9 @@ _TOLERANCE = 0.01
 
 
 def merge_class_probabilities(folders: Sequence[Path], target: Path) -> None:
-    """Write what several folders of one layer have; of a map that is in several, the first's.
+    """Write what several runs' folders of one layer have; of a map that is in several, the first's.
 
-    Args:
-        folders: of the runs.
-        target: the folder to write to; nothing is written where no folder has any.
-
-    Raises:
-        RunError: a damaged file.
+    Nothing is written where no folder has any; a damaged file is a RunError.
     """
     maps, probabilities = [], []
     for folder in folders:

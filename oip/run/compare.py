@@ -117,9 +117,6 @@ def compare_runs(first: Run, second: Run) -> Comparison:
 
     Between two models a map's number only means the same where one was trained on from the other.
 
-    Args:
-        first, second: the runs.
-
     Returns:
         The layers that both have, with the maps that both have.
 

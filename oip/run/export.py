@@ -18,14 +18,9 @@ _LAST_MILLISECONDS = 1500
 
 def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
     """Write an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
-    verdicts.
+    verdicts; and return its path.
 
-    Args:
-        oips: of one layer, or parts of it; of each part only the written arrays are kept.
-        path: the file.
-
-    Returns:
-        The path.
+    The OIPs are of one layer, or parts of it; of each part only the written arrays are kept.
     """
     parts = [oips] if isinstance(oips, Oips) else oips
     rows = [
@@ -39,7 +34,7 @@ def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
 
 
 def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: int) -> list[Path]:
-    """Write one picture a map into `folder`: `000-0017.png` is map 17 of layer 0.
+    """Write one picture a map into a folder; return the files: `000-0017.png` is map 17 of layer 0.
 
     Args:
         oips: of one layer.
@@ -47,9 +42,6 @@ def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: in
         kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
         enhance: with the documented contrast stretch.
         size: longer side in pixels.
-
-    Returns:
-        The files.
     """
     written = []
     for row, oip in enumerate(oips):

@@ -56,9 +56,6 @@ def reconstruct_layers(
         progress: called with what has been done.
         objectives: grown besides; they are kept as one more layer after the last.
 
-    Returns:
-        The run.
-
     Raises:
         RunError: the folder cannot be used, or holds OIPs of other settings.
         DataError: the images do not fit the model.

@@ -186,14 +186,7 @@ class Run(RunFolder):
 
 
 def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: str = "") -> None:
-    """Raise a RunError unless a run's model is the other one.
-
-    Args:
-        path: of the run.
-        model: of the run.
-        other: the model that it should be of.
-        hint: the way out.
-    """
+    """Raise a RunError, with a way out, unless the model of the run at a path is the other one."""
     if model.sha256 != other.sha256:
         own, new = (f"'{each.name}' ({each.sha256[:12]})" for each in (model, other))
         raise RunError(expected(f"'{path}' is a run of another model", own, new, hint))
@@ -250,11 +243,7 @@ def run_record(
 ) -> RunFile:
     """Return the record of a run that begins with one command.
 
-    Args:
-        network: the model.
-        settings: of the command.
-        data: the images that were used, if any.
-        objectives: expressions that images were grown for besides maps; listed as one more layer.
+    Objectives, which images were grown for besides maps, are listed as one more layer.
     """
     infos = network.layers or ([] if objectives else network.convolutional)
     layers = [msgspec.convert(info.to_dict(), LayerRecord) for info in infos]

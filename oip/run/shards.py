@@ -96,11 +96,7 @@ def ascent_key(
 ) -> str:
     """Return the key of all shards of a model, its input, the settings and the data.
 
-    Args:
-        network: the model, its input settled.
-        settings: of the ascent.
-        images: of the data, if any.
-        objectives: their identity, for their shards.
+    The shards of objectives have a key of their own, with the identity of the objectives.
     """
     parts: dict[str, object] = {
         "model": network.digest,
@@ -135,14 +131,6 @@ def grow_block(
 
     Where another process has written maps to the same shard meanwhile, the shard ends with those
     of both: all of them are grown together, because a shard is grown as a whole.
-
-    Args:
-        run: the run.
-        index: of the layer.
-        ascent: of the layer.
-        number: of the block.
-        maps: of the block.
-        key: of the shard.
 
     Returns:
         The OIPs that were written, or None where a valid shard held these maps already.
@@ -196,10 +184,6 @@ def layer_oips(run: Run, index: int) -> Oips:
 
     The whole layer is in memory; `layer_parts` gives it shard by shard.
 
-    Args:
-        run: the run.
-        index: the layer's index.
-
     Raises:
         RunError: the run has no OIPs of the layer, or a shard is damaged.
     """
@@ -209,10 +193,7 @@ def layer_oips(run: Run, index: int) -> Oips:
 def layer_parts(run: Run, index: int, snapshots: bool = True) -> Iterator[Oips]:
     """Return the OIPs of a layer, one shard at a time, with their stability where it was measured.
 
-    Args:
-        run: the run.
-        index: the layer's index.
-        snapshots: read the snapshots, too; without them `snapshots` has none.
+    Snapshots are read or not, as by `read_shard`.
 
     Raises:
         RunError: the run has no OIPs of the layer, or a shard is damaged.
@@ -239,13 +220,7 @@ def _parts(run: Run, index: int, paths: list[Path], snapshots: bool) -> Iterator
 
 
 def with_stability(oips: Oips, record: StabilityFile, rows: slice = slice(None)) -> Oips:
-    """Return OIPs with the stability that a record has of them.
-
-    Args:
-        oips: the OIPs.
-        record: of the same maps.
-        rows: of the record.
-    """
+    """Return OIPs with the stability that some rows of a record have of them."""
     return oips.with_stability(
         np.array(record.within[rows], float),
         np.array(record.percentile[rows], float),

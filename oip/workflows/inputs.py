@@ -142,12 +142,7 @@ def load_both_parts(
 def opened(
     model: Model, data: Images, labels: Sequence[int] | np.ndarray | None = None
 ) -> tuple[Network, Dataset]:
-    """Open a model and load its data; unknown input statistics are measured on the data.
-
-    Args:
-        model: as for `open_network`.
-        data, labels: as for `load_data`.
-    """
+    """Open a model and load its data; see `open_network` and `load_data`."""
     images = load_data(data, labels)
     return open_network(model, images), images
 

@@ -403,13 +403,7 @@ def check_target(out: str | Path, model: Model) -> Path:
 
 
 def write_pruned(pruned: PrunedModel, out: Path, network: Network) -> None:
-    """Write the smaller model, with the sidecar of the whole model brought up to date.
-
-    Args:
-        pruned: the smaller model.
-        out: a path as `check_target` returns it.
-        network: the whole model.
-    """
+    """Write the smaller model, with the sidecar of the whole model brought up to date."""
     spec = msgspec.convert(network.inputs.to_dict(), SidecarInput)
     with files.replacing(out, ENDING) as temporary:
         pruned.model.save(temporary)
