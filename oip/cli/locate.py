@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import Record, number, print_json, print_table, print_text
-from oip.core.errors import SettingsError, expected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,16 +65,16 @@ def command(
     from oip.network.layer_spec import parse_selections
 
     began = time.monotonic()
-    if data.source is None:
-        raise SettingsError(expected("oip locate", "images to look through", "no --data"))
     files.check_writable(out)
     images = data.load()
     network = model.open(images, output)
     chosen = parse_selections(network, selections)
+    classes = images.classes if images.labels is not None else None
     layers: list[Record] = []
     written: list[Path] = []
     unusable = 0
     with output.progress() as progress:
+        growing: dict[str, Any] = {"starts": starts, "seed": seed, "progress": progress}
         for layer, maps in chosen:
             parts = []
             for first in range(0, len(maps), _BLOCK):
@@ -87,10 +86,8 @@ def command(
                     block,
                     count=count,
                     labels=images.labels,
-                    classes=images.classes if images.labels is not None else None,
-                    starts=starts,
-                    seed=seed,
-                    progress=progress,
+                    classes=classes,
+                    **growing,
                 )
                 part = locations.to_dict()
                 if locations.unusable.size:
@@ -99,14 +96,7 @@ def command(
                     output.note(f"oip: {layer.name}: not finite: maps {listed}")
                 written += _draw(locations, locations.index, out, "places")
                 if translation:
-                    nodes = translations.translation(
-                        network,
-                        f"@{layer.index}",
-                        block,
-                        starts=starts,
-                        seed=seed,
-                        progress=progress,
-                    )
+                    nodes = translations.translation(network, f"@{layer.index}", block, **growing)
                     part["translation"] = nodes.to_dict()
                     written += _draw(nodes, nodes.index, out, "nodes")
                 parts.append(part)
@@ -185,13 +175,8 @@ def _print_translation(layer: Record) -> None:
         ]
         own = row["nodes"][reference]["aligned"]
         rows.append((row["map"], *(number(value, 2) for value in (*medians, own))))
-    headings = (
-        "map",
-        "pairs at the expected shift",
-        "similarity unmoved",
-        "moved as expected",
-        "starts of one node",
-    )
+    names = ("pairs at the expected shift", "similarity unmoved", "moved as expected")
+    headings = ("map", *names, "starts of one node")
     title = f"{layer['layer']}: OIPs of {len(layer['nodes'])} nodes (medians over nodes)"
     print_table(headings, rows, title)
 
