@@ -68,27 +68,4 @@ __all__ = [
     "total_correlation",
 ]
 
-_MODULES = {
-    name: f"oip.mi.{module}"
-    for module, names in {
-        "ablation": ("Ablation", "ablate"),
-        "class_pattern_results": ("CommonPatterns", "Separation"),
-        "class_patterns": ("common_patterns", "separating"),
-        "estimators.base": ("Estimator", "LabelEstimator", "estimator"),
-        "estimators.density_destructor": ("Destructor",),
-        "estimators.results": ("Estimate",),
-        "kernel_ranking": ("KernelRanking", "rank_kernels"),
-        "quantities": (
-            *("conditional_mutual_information", "entropy", "input_information", "kl_divergence"),
-            *("mutual_information", "negentropy", "total_correlation"),
-        ),
-        "ranking": ("Ranking", "rank"),
-        "redundancies": ("Redundancies", "redundancy"),
-        "selection": ("Selection", "select"),
-        "training.record": ("TrainingRecord",),
-        "training.recorder": ("Recorder",),
-    }.items()
-    for name in names
-}
-
-__getattr__, __dir__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -5,21 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def lazy_names(
-    package: str, modules: Mapping[str, str] | None = None
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package whose import shall cost nothing.
-
-    Args:
-        package: the package's `__name__`.
-        modules: public name -> module that holds it, or is it; `public_modules(package)` if None.
-    """
-    homes = public_modules(package) if modules is None else modules
+def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a package, by its name, whose import costs nothing."""
+    homes = public_modules(package)
 
     def get(name: str) -> Any:
         if name not in homes:
