@@ -57,13 +57,13 @@ def png(image: np.ndarray, size: int | None = None) -> bytes:
 
     picture = Image.fromarray(shown(image))
     if size is not None:
-        picture = resized(picture, size)
+        picture = scaled_to(picture, size)
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
-def resized(picture: Picture, size: int) -> Picture:
+def scaled_to(picture: Picture, size: int) -> Picture:
     """Return a picture enlarged or reduced to a longer side of `size`."""
     from PIL import Image
 
