@@ -30,7 +30,7 @@ from oip.batch.worker import (
     work,
 )
 from oip.core import files, html
-from oip.core.errors import PartlyFailed, SettingsError, expected
+from oip.core.errors import PartlyFailed, SettingsError
 from oip.core.files import Json
 from oip.core.formats import FailureFile
 from oip.run.check import failure_file
@@ -152,7 +152,7 @@ def run(
     began = time.monotonic()
     job = _checked_job(job)
     if not 0 <= part[0] < part[1]:
-        raise SettingsError(expected("part", "(k, n) with k from 0 to n - 1", part))
+        raise SettingsError("part", "(k, n) with k from 0 to n - 1", part)
     out = Path(job.out)
     watcher = watcher or Watcher()
     check_folder(out)

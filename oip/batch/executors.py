@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from oip.batch.job import EngineSettings
-from oip.core.errors import OipError, SettingsError, expected
+from oip.core.errors import OipError, SettingsError
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor
@@ -147,7 +147,7 @@ def wrapped(engine: Engine | Executor) -> Engine:
 def missing(package: str, extra: str) -> SettingsError:
     """Return the error where an extra is not installed."""
     hint = f"Install it with: pip install 'oip[{extra}]'"
-    return SettingsError(expected(f"engine {extra}", f"the package '{package}'", "none", hint))
+    return SettingsError(f"engine {extra}", f"the package '{package}'", "none", hint)
 
 
 _SECONDS_TO_END = 5.0
@@ -416,5 +416,5 @@ def dask_engine(settings: EngineSettings, timeout: float = 10) -> Engine:
         client = Client(settings.scheduler, timeout=timeout, set_as_default=False)
     except (OSError, ValueError) as error:
         address = f"a scheduler at '{settings.scheduler}'"
-        raise SettingsError(expected("engine dask", address, "no answer")) from error
+        raise SettingsError("engine dask", address, "no answer") from error
     return _DaskEngine(client, settings)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from oip.core.checks import parse_assignments
-from oip.core.errors import SettingsError, did_you_mean, expected
+from oip.core.errors import SettingsError, did_you_mean
 from oip.core.files import Json
 from oip.core.records import Parameters
 
@@ -130,9 +130,9 @@ def read_job(path: str | Path, changes: Iterable[str] = ()) -> Job:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(expected(f"job '{path}'", "a TOML file", error.strerror)) from error
+        raise SettingsError(f"job '{path}'", "a TOML file", error.strerror) from error
     except ValueError as error:  # what is no UTF-8 and what is no TOML
-        raise SettingsError(expected(f"job '{path}'", "a TOML file", error)) from error
+        raise SettingsError(f"job '{path}'", "a TOML file", error) from error
     return rooted(job_of(changed(table, changes)), path.parent)
 
 
@@ -156,13 +156,13 @@ def checked(job: Job) -> Job:
     from oip.ascent.settings import ascent_settings
 
     if not job.models:
-        raise SettingsError(expected("models", "at least one", "none"))
+        raise SettingsError("models", "at least one", "none")
     for source in job.sources():
         if (source.path is None) == (source.application is None):
             received = "both" if source.path else "neither"
-            raise SettingsError(expected("a model", "a path or an application", received))
+            raise SettingsError("a model", "a path or an application", received)
     if job.rank is not None and job.data is None:
-        raise SettingsError(expected("rank", "data beside it", "no data"))
+        raise SettingsError("rank", "data beside it", "no data")
     engine = job.engine
     numbers = {
         "retries": (job.retries, 0),
@@ -175,10 +175,10 @@ def checked(job: Job) -> Job:
     }
     for name, (value, least) in numbers.items():
         if value is not None and value < least:
-            raise SettingsError(expected(name, f"{least} or more", value))
+            raise SettingsError(name, f"{least} or more", value)
     if engine.kind == "dask" and engine.scheduler is None:
         hint = "Start one with 'dask scheduler', or use the local engine."
-        raise SettingsError(expected("engine dask", "a scheduler's address", "none", hint))
+        raise SettingsError("engine dask", "a scheduler's address", "none", hint)
     for table in job.variants():
         ascent_settings(**table)
     return job
@@ -195,7 +195,7 @@ def changed(table: Mapping[str, Json], changes: Iterable[str]) -> dict[str, Json
         inner = result.get(outer, {})
         parts = inner if isinstance(inner, list) else [inner]
         if not all(isinstance(part, dict) for part in parts):
-            raise SettingsError(expected(f"change of '{name}'", f"a table '{outer}'", "none"))
+            raise SettingsError(f"change of '{name}'", f"a table '{outer}'", "none")
         parts = [{**part, last: value} for part in parts if isinstance(part, dict)]
         result[outer] = parts if isinstance(inner, list) else parts[0]
     return result
@@ -245,9 +245,7 @@ def _check_keys(table: Mapping[str, Json], kind: type[msgspec.Struct], prefix: s
     for name in table:
         if name not in keys:
             hint = did_you_mean(name, keys, prefix)
-            raise SettingsError(
-                expected("job", f"keys {', '.join(keys)}", f"'{prefix}{name}'", hint)
-            )
+            raise SettingsError("job", f"keys {', '.join(keys)}", f"'{prefix}{name}'", hint)
 
 
 EXAMPLE = """\

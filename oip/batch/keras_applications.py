@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from oip.batch.job import ModelSource
-from oip.core.errors import ModelError, OipError, did_you_mean, expected
+from oip.core.errors import ModelError, OipError, did_you_mean
 
 _MARK = "oip: "
 Preprocess = Literal["caffe", "torch", "tf"]
@@ -104,7 +104,7 @@ def build_application(source: ModelSource, path: Path) -> None:
     except Exception as error:  # Keras raises a plain Exception when it cannot download
         hint = "" if weights is None else 'weights = "none" needs no download.'
         raise ModelError(
-            expected(f"cannot build '{name}'", "a network of that size", reason_of(error), hint)
+            f"cannot build '{name}'", "a network of that size", reason_of(error), hint
         ) from error
     with files.replacing(path) as temporary:
         model.save(temporary)
@@ -116,7 +116,7 @@ def _maker(applications: ModuleType, name: str) -> Any:
         return getattr(applications, name)
     choices = "a file, or a name in keras.applications"
     hint = did_you_mean(name, names)
-    raise ModelError(expected(f"model '{name}'", choices, f"'{name}'", hint))
+    raise ModelError(f"model '{name}'", choices, f"'{name}'", hint)
 
 
 def main(request: str, path: str) -> None:

@@ -16,7 +16,7 @@ from oip.batch.job import Job, ModelSource, data_source
 from oip.batch.keras_applications import application_file, application_name, preprocess_of
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
 from oip.core import files
-from oip.core.errors import ModelError, RunError, expected
+from oip.core.errors import ModelError, RunError
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
 from oip.run.check import layer_status
@@ -126,7 +126,7 @@ def check_folder(out: Path) -> None:
         names = [path.name for path in out.iterdir()]
         if any(not name.startswith(files.UNFINISHED) and name not in ours for name in names):
             received = "a folder of other files"
-            raise RunError(expected(f"'{out}'", "a batch or an empty folder", received))
+            raise RunError(f"'{out}'", "a batch or an empty folder", received)
 
 
 def read_batch(out: Path) -> BatchFile:
@@ -256,10 +256,10 @@ def _paths(source: ModelSource, applications: Path, spare: Path) -> list[Path]:
     if path.exists():
         return [path]
     if not any(sign in text for sign in "*?["):
-        raise ModelError(expected(f"model '{text}'", "a .keras or .h5 file", "no such file"))
+        raise ModelError(f"model '{text}'", "a .keras or .h5 file", "no such file")
     paths = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
     if not paths:
-        raise ModelError(expected(f"models '{text}'", "files that fit the pattern", "none"))
+        raise ModelError(f"models '{text}'", "files that fit the pattern", "none")
     return paths
 
 
@@ -306,5 +306,5 @@ def _count(out: Path, layer: BatchLayer) -> int:
             low, _, high = part.partition("-")
             total += int(high or low) - int(low) + 1
     except ValueError as error:
-        raise RunError(expected(f"'{out / NAME}'", "map numbers", f"'{layer.maps}'")) from error
+        raise RunError(f"'{out / NAME}'", "map numbers", f"'{layer.maps}'") from error
     return total

@@ -24,7 +24,7 @@ from oip.ascent.objectives import MapTargets, objective_targets
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
 from oip.batch.job import RankSettings
-from oip.core.errors import DataError, ModelError, OipError, expected
+from oip.core.errors import DataError, ModelError, OipError
 from oip.core.files import WriteError
 from oip.core.formats import RunFile, RunSettings
 from oip.core.warnings import import_quietly
@@ -192,7 +192,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     if job.rank is not None:
         if data is None or data.labels is None:
             hint = "Information is about a label: name a source that has labels."
-            raise DataError(expected(f"data '{job.data}'", "labels", "none", hint))
+            raise DataError(f"data '{job.data}'", "labels", "none", hint)
         for name in job.rank.estimators:
             label_estimator(name)
     images = cache.images(job)
@@ -224,12 +224,10 @@ def check_model(network: Network, digest: str) -> None:
     """Raise a ModelError where a model is not the one that the batch was planned with."""
     if network.digest != digest:
         raise ModelError(
-            expected(
-                f"'{network.name}' has changed since the batch began",
-                digest[:12],
-                network.digest[:12],
-                "The same command makes a run for the model as it is now.",
-            )
+            f"'{network.name}' has changed since the batch began",
+            digest[:12],
+            network.digest[:12],
+            "The same command makes a run for the model as it is now.",
         )
 
 

@@ -14,7 +14,7 @@ from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output
 from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core import plots
-from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.errors import DataError, RunError, SettingsError
 from oip.core.files import check_writable
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def command(
 
     if bool(names) == (numbers is not None):
         received = "both" if names else "neither"
-        raise SettingsError(expected("images", "either --images or --class", received))
+        raise SettingsError("images", "either --images or --class", received)
     check_writable(out)
     images = data.load()
     network = model.open(images)
@@ -105,7 +105,7 @@ def command(
     )
     if len(indices) > _MOST_IMAGES:
         limit = f"at most {_MOST_IMAGES}"
-        raise SettingsError(expected("images in one picture", limit, len(indices)))
+        raise SettingsError("images in one picture", limit, len(indices))
     for layer in chosen:
         check_budget(layer, len(indices), layer.maps)
     titles = [_title(images, index) for index in indices]
@@ -182,15 +182,15 @@ def _print(records: list[Record]) -> None:
 def _parse_indices(text: str, count: int) -> np.ndarray:
     """Return the numbers of `0,5,9` or `0-4`, in the order given."""
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise SettingsError(expected("--images", "numbers such as 0,5,9 or 0-4", f"'{text}'"))
+        raise SettingsError("--images", "numbers such as 0,5,9 or 0-4", f"'{text}'")
     indices: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         low, high = int(first), int(last or first)
         if high < low:
-            raise SettingsError(expected("--images", "a range from low to high", f"'{part}'"))
+            raise SettingsError("--images", "a range from low to high", f"'{part}'")
         if high >= count:
-            raise DataError(expected("--images", f"0 to {count - 1}, of the data", high))
+            raise DataError("--images", f"0 to {count - 1}, of the data", high)
         indices.extend(range(low, high + 1))
     return np.array(indices)
 
@@ -206,7 +206,7 @@ def _of_classes(data: Dataset, names: Sequence[str], count: int) -> np.ndarray:
         name = class_name(text, present, data.classes)
         rows = np.flatnonzero(labels == data.classes.index(name))
         if len(rows) < count:
-            raise DataError(expected(f"--count of class '{name}'", f"at most {len(rows)}", count))
+            raise DataError(f"--count of class '{name}'", f"at most {len(rows)}", count)
         indices.extend(rows[:count].tolist())
     return np.array(indices)
 
@@ -285,7 +285,7 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
 
     run = Run.open(path)
     if run.record.model.sha256 != network.digest:
-        raise RunError(expected(f"'{path}'", f"a run of '{network.name}'", "one of another model"))
+        raise RunError(f"'{path}'", f"a run of '{network.name}'", "one of another model")
     orders = {}
     for index in indices:
         ranking = run.ranking(index)
@@ -296,10 +296,8 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
         ranked = [row.map for row in tables[0].maps] if tables else []
         if not tables or not every.issuperset(ranked) or len(set(ranked)) < len(ranked):
             received = "maps twice, or that the layer does not have" if tables else "no estimators"
-            raise RunError(expected(f"'{path}'", f"a whole ranking of layer @{index}", received))
+            raise RunError(f"'{path}'", f"a whole ranking of layer @{index}", received)
         orders[index] = np.array([*ranked, *sorted(every - set(ranked))])
     if not orders:
-        raise RunError(
-            expected(f"'{path}'", "a ranking of these layers", "none", "Use 'oip rank'.")
-        )
+        raise RunError(f"'{path}'", "a ranking of these layers", "none", "Use 'oip rank'.")
     return orders

@@ -12,7 +12,7 @@ import click
 from oip.cli import options
 from oip.cli.options import Output, warn
 from oip.cli.tables import Record, print_json, print_table, print_text
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from oip.batch.driver import BatchResult
@@ -117,7 +117,7 @@ def _write_example(path: Path) -> int:
     from oip.core.files import write_text
 
     if path.exists():
-        raise SettingsError(expected("--init", "a file that does not exist yet", f"'{path}'"))
+        raise SettingsError("--init", "a file that does not exist yet", f"'{path}'")
     write_text(path, EXAMPLE)
     print_text(path)
     return 0
@@ -128,7 +128,7 @@ def _part(text: str | None) -> tuple[int, int]:
         return 0, 1
     first, slash, count = text.partition("/")
     if not (slash and first.isdecimal() and count.isdecimal() and int(first) < int(count)):
-        raise SettingsError(expected("--part", "K/N with K from 0 to N - 1", f"'{text}'"))
+        raise SettingsError("--part", "K/N with K from 0 to N - 1", f"'{text}'")
     return int(first), int(count)
 
 

@@ -10,7 +10,7 @@ import click
 from oip.cli import options
 from oip.cli.options import Output
 from oip.cli.tables import print_json, print_text
-from oip.core.errors import DataError, RunError, SettingsError, expected
+from oip.core.errors import DataError, RunError, SettingsError
 from oip.mi.estimators.base import NAMES
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def command(
             arguments[parameters[option]] = value
         elif value is not None:
             named = f"--{option.replace('_', '-')}"
-            raise SettingsError(expected(named, f"none for quantity '{quantity}'", value))
+            raise SettingsError(named, f"none for quantity '{quantity}'", value)
     result = getattr(mi, function)(*samples, estimator=estimator, **arguments)
     if not output.as_json:
         print_text(result)
@@ -146,5 +146,5 @@ def _array(file: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in arrays:
         names = ", ".join(f"'{array}'" for array in arrays) or "no array"
         hint = f"Save it with numpy.savez(file, {name}=...)."
-        raise DataError(expected(f"'{file}'", f"an array '{name}'", names, hint))
+        raise DataError(f"'{file}'", f"an array '{name}'", names, hint)
     return arrays[name]

@@ -10,7 +10,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, Output
 from oip.cli.tables import print_json, print_text
-from oip.core.errors import DataError, RunError, SettingsError, expected, plain_text
+from oip.core.errors import DataError, RunError, SettingsError, plain_text
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -55,7 +55,7 @@ def command(
     from oip.run.run import Run
 
     if data.source is not None and not with_data:
-        raise SettingsError(expected("--data", "--with-data beside it", "--data alone"))
+        raise SettingsError("--data", "--with-data beside it", "--data alone")
     source = Run.open(run)
     images = _data_of(source, data) if with_data else None
     with output.progress() as progress:
@@ -79,15 +79,13 @@ def _data_of(run: Run, options: DataOptions) -> Dataset:
     record = run.record.data
     if record is None or not record.source:
         hint = "Give --data to 'oip reconstruct' or 'oip rank' first."
-        raise RunError(expected(f"'{run.path}' for --with-data", "a run with data", "none", hint))
+        raise RunError(f"'{run.path}' for --with-data", "a run with data", "none", hint)
     data = DataOptions(options.source or record.source, options.data_dir).load()
     if record.images not in (None, len(data.images)):
         raise DataError(
-            expected(
-                f"data '{data.source}'",
-                f"the {record.images} images that the run was made with ({record.source})",
-                f"{len(data.images)} images",
-                "Say where they are with --data.",
-            )
+            f"data '{data.source}'",
+            f"the {record.images} images that the run was made with ({record.source})",
+            f"{len(data.images)} images",
+            "Say where they are with --data.",
         )
     return data

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from oip.core.errors import DataError, SettingsError, expected, plain_text
+from oip.core.errors import DataError, SettingsError, plain_text
 
 if TYPE_CHECKING:
     from oip.core.progress import Progress
@@ -63,7 +63,7 @@ class ModelOptions:
 
         bounds = _numbers("--input-range", self.input_range)
         if bounds is not None and len(bounds) != 2:
-            raise SettingsError(expected("--input-range", "LOW,HIGH", self.input_range))
+            raise SettingsError("--input-range", "LOW,HIGH", self.input_range)
         return ModelInput(
             self.imports,
             _pixels(self.input_size),
@@ -116,7 +116,7 @@ class DataOptions:
         from oip import models
 
         if self.source is None:
-            raise DataError(expected("--data", "a source of images", "none"))
+            raise DataError("--data", "a source of images", "none")
         return models.load(self.source, data_dir=self.data_dir, part=part)
 
     def load_if_given(self) -> Dataset | None:
@@ -281,7 +281,7 @@ def _pixels(text: str | None) -> tuple[int, ...] | None:
         return None
     parts = text.replace("x", ",").split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise SettingsError(expected("--input-size", "pixels such as 96,128", f"'{text}'"))
+        raise SettingsError("--input-size", "pixels such as 96,128", f"'{text}'")
     return tuple(int(part) for part in parts)
 
 
@@ -291,4 +291,4 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise SettingsError(expected(option, "numbers such as 0.5 or 0.5,0.4,0.4", text)) from error
+        raise SettingsError(option, "numbers such as 0.5 or 0.5,0.4,0.4", text) from error

@@ -10,7 +10,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import print_json, print_table, print_text
-from oip.core.errors import OipError, SettingsError, expected
+from oip.core.errors import OipError, SettingsError
 
 if TYPE_CHECKING:
     from oip.workflows.prune import ModelQuality, PrunedModel
@@ -118,9 +118,9 @@ def command(
 def _check_out(out: Path | None, compares: bool) -> None:
     if compares and out is not None:
         hint = "Compare first, then write the model of the method that you choose."
-        raise SettingsError(expected("--method compare", "no --out", f"'{out}'", hint))
+        raise SettingsError("--method compare", "no --out", f"'{out}'", hint)
     if not compares and out is None:
-        raise SettingsError(expected("--out", "a file to write, such as smaller.keras", "none"))
+        raise SettingsError("--out", "a file to write, such as smaller.keras", "none")
 
 
 def _print(pruned: list[PrunedModel], out: Path | None) -> None:

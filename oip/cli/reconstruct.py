@@ -11,7 +11,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import Record, number, print_json, print_table, print_text
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
@@ -116,9 +116,9 @@ def command(
     ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
     settings = ascent_settings(preset, **ascent)
     if top is None and by is not None:
-        raise SettingsError(expected("--by", "--top N beside it", "--by alone"))
+        raise SettingsError("--by", "--top N beside it", "--by alone")
     if top is not None and not expressions and data.source is None:
-        raise SettingsError(expected("--top", "--data with labels, to rank the maps on", "none"))
+        raise SettingsError("--top", "--data with labels, to rank the maps on", "none")
     by = check_top(top, by, expressions, data.source is not None)
     check_writable(out)
     images = data.load_if_given()

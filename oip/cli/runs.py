@@ -10,7 +10,7 @@ import click
 from oip.cli import options
 from oip.cli.options import Output
 from oip.cli.tables import Record, number, print_json, print_table, print_text
-from oip.core.errors import RunError, expected, plain_text
+from oip.core.errors import RunError, plain_text
 
 if TYPE_CHECKING:
     from oip.run.run import Run
@@ -267,7 +267,7 @@ def export_command(
     source = Run.open(run)
     indices = source.reconstructed()
     if not indices:
-        raise RunError(expected(f"'{run}'", "a run with OIPs", "none", "Use 'oip reconstruct'."))
+        raise RunError(f"'{run}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
     if layer is not None:
         indices = [_index(source, layer)]
     check_writable(out.parent if out.suffix == ".npz" else out)
@@ -275,7 +275,7 @@ def export_command(
     if out.suffix == ".npz":
         if len(indices) > 1:
             names = ", ".join(source.layer(index).name for index in indices)
-            raise RunError(expected("an .npz", "one LAYER", f"a run of {names}"))
+            raise RunError("an .npz", "one LAYER", f"a run of {names}")
         written.append(export_arrays(layer_parts(source, indices[0], False), out))
     else:
         for index in indices:
@@ -294,4 +294,4 @@ def _index(run: Run, text: str) -> int:
         if text in (layer.name, f"@{layer.index}") and layer.index in indices:
             return layer.index
     names = ", ".join(run.layer(index).name for index in indices)
-    raise RunError(expected("layer", f"one of {names}", f"'{text}'"))
+    raise RunError("layer", f"one of {names}", f"'{text}'")

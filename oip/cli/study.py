@@ -11,7 +11,7 @@ import click
 from oip.cli import options
 from oip.cli.options import Output, warn
 from oip.cli.tables import print_json, print_text
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.studies import STUDIES
 
 _EVERY = "all"
@@ -61,7 +61,7 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
     from oip.studies.runner import run_several, run_study
 
     if unknown := [name for name in names if name not in STUDIES and name != _EVERY]:
-        raise SettingsError(expected("study", ", ".join((*STUDIES, _EVERY)), f"'{unknown[0]}'"))
+        raise SettingsError("study", ", ".join((*STUDIES, _EVERY)), f"'{unknown[0]}'")
     chosen: tuple[str, ...] = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
     settings = StudySettings(**choices)
     with output.progress() as progress:

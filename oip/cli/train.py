@@ -10,7 +10,7 @@ import click
 from oip.cli import options
 from oip.cli.options import DataOptions, Output
 from oip.cli.tables import print_json, print_text
-from oip.core.errors import DataError, expected, plain_text
+from oip.core.errors import DataError, plain_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -109,7 +109,7 @@ def command(
     name, part = models.split_source(data.source or "")
     if part == "test":
         hint = f"Use --data {name}; the test part evaluates the network."
-        raise DataError(expected("--data", "a source to train on", data.source, hint))
+        raise DataError("--data", "a source to train on", data.source, hint)
     parts = DataOptions(name, data.data_dir)
     train, test = parts.load("train"), parts.load("test")
     recorder = None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 
 LARGEST = 1e100
 """Of a number that is squared or divided by; with the responses' own limits nothing overflows."""
@@ -33,10 +33,10 @@ def check_number(what: str, value: object, above: float = 0.0, most: float = mat
     value = python_number(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value <= most:
         upward = f" and {most:g} or less" if math.isfinite(most) else ""
-        raise SettingsError(expected(what, f"a number above {above:g}{upward}", _shown(value)))
+        raise SettingsError(what, f"a number above {above:g}{upward}", _shown(value))
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
         limits = f"a number from {1 / LARGEST:g} to {LARGEST:g}"
-        raise SettingsError(expected(what, limits, _shown(value)))
+        raise SettingsError(what, limits, _shown(value))
 
 
 def check_whole(what: str, value: object, least: int = 1) -> int:
@@ -44,7 +44,7 @@ def check_whole(what: str, value: object, least: int = 1) -> int:
     number = python_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and number >= least:
         return number
-    raise SettingsError(expected(what, f"a whole number, {least} or more", _shown(value)))
+    raise SettingsError(what, f"a whole number, {least} or more", _shown(value))
 
 
 def check_drawn(what: str, value: object, n: int) -> int:
@@ -52,20 +52,20 @@ def check_drawn(what: str, value: object, n: int) -> int:
     count = check_whole(what, value, 0)
     most = _MOST_DRAWN // n
     if count > most:
-        raise SettingsError(expected(what, f"at most {most} for {n} samples", count))
+        raise SettingsError(what, f"at most {most} for {n} samples", count)
     return count
 
 
 def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
     """Check that a value is one of some words."""
     if not isinstance(value, str) or value not in choices:
-        raise SettingsError(expected(what, " or ".join(choices), _shown(value)))
+        raise SettingsError(what, " or ".join(choices), _shown(value))
 
 
 def check_flag(what: str, value: object) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):
-        raise SettingsError(expected(what, "True or False", _shown(value)))
+        raise SettingsError(what, "True or False", _shown(value))
 
 
 def parse_assignments(
@@ -90,7 +90,7 @@ def parse_assignments(
         name, _, value = text.partition("=")
         name, value = name.strip(), value.strip()
         if not re.fullmatch(pattern, name) or not value or (name in values and not tables):
-            raise SettingsError(expected(source, form, f"'{text}'"))
+            raise SettingsError(source, form, f"'{text}'")
         values[name] = _parsed(value)
     return values
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 
 try:
     import fcntl
@@ -43,7 +43,7 @@ def _writing(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteError(expected(what, "a writable folder", error.strerror)) from error
+        raise WriteError(what, "a writable folder", error.strerror) from error
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def check_writable(folder: Path) -> None:
         while not nearest.exists():
             nearest = nearest.parent
         if not nearest.is_dir():
-            raise WriteError(expected(what, "a folder", f"a file '{nearest}'"))
+            raise WriteError(what, "a folder", f"a file '{nearest}'")
         with tempfile.TemporaryFile(dir=nearest):
             pass
 
@@ -141,9 +141,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunError(expected(f"'{path}'", "a JSON file", "no such file")) from error
+        raise RunError(f"'{path}'", "a JSON file", "no such file") from error
     except (OSError, ValueError) as error:
-        raise RunError(expected(f"'{path}'", "a JSON file", error)) from error
+        raise RunError(f"'{path}'", "a JSON file", error) from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -174,9 +174,9 @@ def _archive(path: Path) -> Iterator[NpzFile]:
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             yield archive
     except FileNotFoundError as error:
-        raise RunError(expected(f"'{path}'", "an .npz file", "no such file")) from error
+        raise RunError(f"'{path}'", "an .npz file", "no such file") from error
     except Exception as error:  # damaged in any of many ways: zlib.error, struct.error, ...
-        raise RunError(expected(f"'{path}'", "a whole .npz file", error)) from error
+        raise RunError(f"'{path}'", "a whole .npz file", error) from error
 
 
 def sha256(path: Path) -> str:

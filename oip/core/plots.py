@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import SettingsError, expected, plain_text
+from oip.core.errors import SettingsError, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,7 +149,7 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
 
     kind = kind.lower()
     if kind not in _KINDS:
-        raise SettingsError(expected("format of a figure", " or ".join(_KINDS), f"'{kind}'"))
+        raise SettingsError("format of a figure", " or ".join(_KINDS), f"'{kind}'")
     # Laying out again starts from the last layout and drifts by a hair: what was laid out stays.
     engine = drawing.get_layout_engine()
     if engine is not None:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.files import Json
 
 Number = float | None
@@ -71,16 +71,14 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def _odd(cls, path: Path, received: object) -> RunError:
-        return RunError(expected(f"'{path}'", f"{cls.CONTENT} as oip writes it", received, _HINT))
+        return RunError(f"'{path}'", f"{cls.CONTENT} as oip writes it", received, _HINT)
 
     @classmethod
     def _check_schema(cls, path: Path, schema: object) -> None:
         if isinstance(schema, bool) or schema not in cls.READS:
             numbers = " or ".join(str(number) for number in cls.READS if number)
             received = "none" if schema in (0, None) else schema
-            raise RunError(
-                expected(f"'{path}'", f"{cls.CONTENT} of schema {numbers}", received, _HINT)
-            )
+            raise RunError(f"'{path}'", f"{cls.CONTENT} of schema {numbers}", received, _HINT)
 
 
 class JsonFile(FileRecord, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import numpy as np
 from oip.ascent.results import Oips
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.formats import LayerRecord
 from oip.core.layer_formats import MapInformation
 from oip.core.units import finite_or_none
@@ -125,7 +125,7 @@ def compare_runs(first: Run, second: Run) -> Comparison:
     """
     shapes = [tuple(run.record.input.shape) if run.record.input else () for run in (first, second)]
     if shapes[0] != shapes[1]:
-        raise RunError(expected("the runs' inputs", f"one shape, {shapes[0]}", shapes[1]))
+        raise RunError("the runs' inputs", f"one shape, {shapes[0]}", shapes[1])
     indices = {_identity(layer): layer.index for layer in second.layers}
     layers = [
         _compare_layer(first, second, layer, indices[_identity(layer)])
@@ -134,9 +134,7 @@ def compare_runs(first: Run, second: Run) -> Comparison:
     ]
     layers = [layer for layer in layers if layer.maps]
     if not layers:
-        raise RunError(
-            expected(f"'{first.path}' and '{second.path}'", "maps that both have", "none")
-        )
+        raise RunError(f"'{first.path}' and '{second.path}'", "maps that both have", "none")
     return Comparison(
         runs=(str(first.path), str(second.path)),
         same_model=first.record.model.sha256 == second.record.model.sha256,

@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.ascent.results import Oips, join_oips
 from oip.core import files
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
@@ -61,7 +61,7 @@ def merge_runs(
     runs = [Run.open(path) for path in sources]
     folder = Path(out)
     if any(run.path.resolve() == folder.resolve() for run in runs):
-        raise RunError(expected("folder of the merged run", "a folder beside the runs", f"'{out}'"))
+        raise RunError("folder of the merged run", "a folder beside the runs", f"'{out}'")
     _check_alike(runs, folder)
     merged = runs[0]
     for run in reversed(runs):  # the first one's record stands
@@ -100,12 +100,10 @@ def _check_alike(runs: list[Run], out: Path) -> None:
                 read_shard(path)  # raises the reason
             if key is not None and key != keys.setdefault(layer.objectives is not None, key):
                 raise RunError(
-                    expected(
-                        f"'{run.path}' holds OIPs made in another way",
-                        "the same input, settings, seed and data in all runs",
-                        "others",
-                        "Compare runs of different settings, see compare_runs.",
-                    )
+                    f"'{run.path}' holds OIPs made in another way",
+                    "the same input, settings, seed and data in all runs",
+                    "others",
+                    "Compare runs of different settings, see compare_runs.",
                 )
 
 

@@ -13,7 +13,7 @@ from oip.ascent.noise import Noise
 from oip.ascent.objectives import MapTargets, ObjectiveTargets
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
-from oip.core.errors import ModelError, expected
+from oip.core.errors import ModelError
 from oip.core.formats import RunSettings
 from oip.core.progress import Progress, automatic
 from oip.network.inputs import check_images
@@ -90,12 +90,10 @@ def reconstruct_layers(
     open_maps = [(index, maps) for index, blocks in plan.items() for _, maps in blocks]
     if open_maps and all(ascents[index].screening.broken[maps].all() for index, maps in open_maps):
         raise ModelError(
-            expected(
-                "responses of the maps",
-                "finite numbers",
-                "NaN or infinity in every map",
-                "Look for NaN in the model's weights.",
-            )
+            "responses of the maps",
+            "finite numbers",
+            "NaN or infinity in every map",
+            "Look for NaN in the model's weights.",
         )
     run = Run.begin(out, record, beside)
     probabilities = ClassProbabilities(network)

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, html
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.formats import (
     DataRecord,
     InputRecord,
@@ -85,7 +85,7 @@ class Run(RunFolder):
         path = Path(path)
         if not (path / "run.json").is_file():
             received = "no run.json in it" if path.is_dir() else "no such folder"
-            raise RunError(expected(f"'{path}'", "a run directory (made by oip)", received))
+            raise RunError(f"'{path}'", "a run directory (made by oip)", received)
         return cls(path, RunFile.read(path / "run.json"))
 
     @classmethod
@@ -127,7 +127,7 @@ class Run(RunFolder):
             return run
         if path.is_dir() and any(_is_foreign(entry.name, beside) for entry in path.iterdir()):
             received = "a folder of other files"
-            raise RunError(expected(f"'{path}'", "a run directory or an empty folder", received))
+            raise RunError(f"'{path}'", "a run directory or an empty folder", received)
         return None
 
     def save(self) -> None:
@@ -189,7 +189,7 @@ def check_same_model(path: Path, model: ModelRecord, other: ModelRecord, hint: s
     """Raise a RunError, with a way out, unless the model of the run at a path is the other one."""
     if model.sha256 != other.sha256:
         own, new = (f"'{each.name}' ({each.sha256[:12]})" for each in (model, other))
-        raise RunError(expected(f"'{path}' is a run of another model", own, new, hint))
+        raise RunError(f"'{path}' is a run of another model", own, new, hint)
 
 
 def _is_foreign(name: str, beside: tuple[str, ...]) -> bool:

@@ -20,7 +20,7 @@ from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.layer_formats import ShardFile, StabilityFile
 from oip.core.units import finite_list
 from oip.network.network import Network
@@ -170,12 +170,10 @@ def refuse_other_shards(
             continue
         if shard_key(path) not in (None, keys.get(index, key)):
             raise RunError(
-                expected(
-                    f"'{run.path}' holds OIPs made in another way",
-                    "the same model, input, settings, seed and data",
-                    "others",
-                    "Choose another folder, or give the command that began it.",
-                )
+                f"'{run.path}' holds OIPs made in another way",
+                "the same model, input, settings, seed and data",
+                "others",
+                "Choose another folder, or give the command that began it.",
             )
 
 
@@ -201,9 +199,7 @@ def layer_parts(run: Run, index: int, snapshots: bool = True) -> Iterator[Oips]:
     paths = run.shards(index)
     if not paths:
         layers = ", ".join(str(number) for number in run.reconstructed()) or "none"
-        raise RunError(
-            expected(f"OIPs of layer {index} in '{run.path}'", f"one of {layers}", index)
-        )
+        raise RunError(f"OIPs of layer {index} in '{run.path}'", f"one of {layers}", index)
     return _parts(run, index, paths, snapshots)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oip.ascent.settings import ascent_settings
-from oip.core.errors import DataError, RunError, expected
+from oip.core.errors import DataError, RunError
 from oip.core.files import check_writable
 from oip.core.formats import SidecarFile
 from oip.core.progress import Progress, automatic
@@ -67,7 +67,7 @@ def run_demo(
     seconds: dict[str, float] = {}
     if models.split_source(data)[1] is not None:
         reason = "a source without a part (the demo uses both)"
-        raise DataError(expected("data", reason, f"'{data}'"))
+        raise DataError("data", reason, f"'{data}'")
     folder = Path(out) if out is not None else default_folder(data)
     check_writable(folder)
     test = models.load(data, data_dir=data_dir, part="test")
@@ -111,12 +111,10 @@ def _trained_model(
             return path
         text = "recipe {}, data {}, seed {}"
         raise RunError(
-            expected(
-                f"'{folder}' holds another demo",
-                text.format(*expected_model),
-                text.format(*model),
-                "Choose another folder.",
-            )
+            f"'{folder}' holds another demo",
+            text.format(*expected_model),
+            text.format(*model),
+            "Choose another folder.",
         )
     train = models.load(source, data_dir=data_dir, part="train")
     recipe = models.recipe(RECIPE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 
 if TYPE_CHECKING:
     import keras
@@ -131,7 +131,7 @@ def load_both_parts(
         name, part = models.split_source(str(data))
         if part is not None:
             hint = f"Both parts are needed: use '{name}'."
-            raise DataError(expected("data", "a source without a part", f"'{data}'", hint))
+            raise DataError("data", "a source without a part", f"'{data}'", hint)
         train, test = (
             models.load(data, data_dir=data_dir, part=part) for part in ("train", "test")
         )

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, html
-from oip.core.errors import DataError, ModelError, RunError, SettingsError, expected
+from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.progress import Progress, automatic, silent
 from oip.mi.selection import (
@@ -282,7 +282,7 @@ class Pruner:
                 reasons[layer.name] = reason
         text = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
         if reasons and (layers is not None or not prunable):
-            raise ModelError(expected("layers to prune", "layers whose maps can be removed", text))
+            raise ModelError("layers to prune", "layers whose maps can be removed", text)
         if reasons:
             self.notices.append(f"layers that stay whole: {text}.")
         return prunable
@@ -341,7 +341,7 @@ class Pruner:
 
         if len(self.network.specs) > 1 or self.network.channels_first:
             model_kind = "a model of one input with the channels last"
-            raise ModelError(expected("fine-tuning", model_kind, "another one"))
+            raise ModelError("fine-tuning", model_kind, "another one")
         steps = plan.epochs * -(-len(self.train.images) // 128)
         keras.utils.set_random_seed(plan.seed)
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
@@ -392,12 +392,12 @@ def check_target(out: str | Path, model: Model) -> Path:
     """
     out = Path(out)
     if out.suffix != ENDING:
-        raise SettingsError(expected("out", f"a name ending in {ENDING}", out.name))
+        raise SettingsError("out", f"a name ending in {ENDING}", out.name)
     if out.is_dir():
-        raise RunError(expected(f"'{out}'", "a file to write", "a folder"))
+        raise RunError(f"'{out}'", "a file to write", "a folder")
     own = Path(model) if isinstance(model, str | Path) else getattr(model, "path", None)
     if own is not None and out.exists() and own.exists() and out.samefile(own):
-        raise SettingsError(expected("out", "another file than the model's own", out.name))
+        raise SettingsError("out", "another file than the model's own", out.name)
     files.check_writable(out.parent)
     return out
 
@@ -435,7 +435,7 @@ def _check_labels(data: Dataset, classes: int) -> None:
     labels = data.required_labels()
     if labels.min() < 0 or labels.max() >= classes:
         classes_text = f"classes 0 to {classes - 1}, those of the model"
-        raise DataError(expected(f"labels of '{data.source}'", classes_text, int(labels.max())))
+        raise DataError(f"labels of '{data.source}'", classes_text, int(labels.max()))
 
 
 def _forward(model: keras.Model, network: Network) -> Callable[[np.ndarray], np.ndarray]:

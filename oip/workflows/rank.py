@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import DataError, OipError, SettingsError, expected
+from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.formats import RankingSettings, RunSettings
 from oip.core.layer_formats import (
     AblationFile,
@@ -391,7 +391,7 @@ def kernels_into(
             record.write(path)
         progress(label, done, len(numbers))
     if record is None:
-        raise SettingsError(expected("maps", "at least one", "none"))
+        raise SettingsError("maps", "at least one", "none")
     return msgspec.structs.replace(record, maps=[rows[number] for number in numbers])
 
 
@@ -538,12 +538,10 @@ def check_classes(network: Network, data: Dataset) -> None:
     data.required_labels()
     if len(data.classes) != outputs:
         raise DataError(
-            expected(
-                f"data '{data.source}'",
-                f"the {outputs} classes of the model's output",
-                f"{len(data.classes)} classes",
-                "The loss without a map is that of the model's own classes.",
-            )
+            f"data '{data.source}'",
+            f"the {outputs} classes of the model's output",
+            f"{len(data.classes)} classes",
+            "The loss without a map is that of the model's own classes.",
         )
 
 
@@ -555,7 +553,7 @@ def without_pooling(selections: Iterable[Selection]) -> list[str]:
 def _check_pooling(selections: Iterable[Selection], at: str) -> None:
     if at == "block" and (names := without_pooling(selections)):
         named = ", ".join(names[:8])
-        raise SettingsError(expected("at", "layers that pooling follows, for 'block'", named))
+        raise SettingsError("at", "layers that pooling follows, for 'block'", named)
 
 
 def _of_layer(

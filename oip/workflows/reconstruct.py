@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.ascent.objectives import ObjectiveTargets, objective_targets
 from oip.ascent.settings import AscentSettings, ascent_settings
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic
 from oip.network.network import Network
 from oip.run.reconstruct import reconstruct_layers
@@ -98,7 +98,7 @@ def select_targets(
         return select_maps(network, layers), None
     names = [layers] if isinstance(layers, str) else layers or ()
     if not isinstance(names, Sequence) or len(names) > 1:
-        raise SettingsError(expected("objective", "one layer beside it", names))
+        raise SettingsError("objective", "one layer beside it", names)
     return [], objective_targets(network, objectives, *map(str, names))
 
 
@@ -112,12 +112,12 @@ def check_top(
     """
     if top is None:
         if by is not None:
-            raise SettingsError(expected("by", "a number of top maps beside it", "none"))
+            raise SettingsError("by", "a number of top maps beside it", "none")
         return None
     if objectives:
-        raise SettingsError(expected("top", "maps", "objectives"))
+        raise SettingsError("top", "maps", "objectives")
     if not has_data:
-        raise SettingsError(expected("top", "data with labels, to rank the maps on", "none"))
+        raise SettingsError("top", "data with labels, to rank the maps on", "none")
     by = "mi" if by is None else by
     parse_by(by)
     return by

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html
-from oip.core.errors import DataError, OipError, SettingsError, expected
+from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.progress import Progress, automatic, silent
 from oip.mi.class_patterns import separating
 from oip.workflows.inputs import opened, select_maps
@@ -148,7 +148,7 @@ def parse_by(text: str) -> tuple[str, str] | None:
     kind, _, classes = text.partition(":")
     first, comma, second = classes.partition(",")
     if kind != "separates" or not comma or not first or not second:
-        raise SettingsError(expected("by", "mi or separates:CLASS,CLASS", f"'{text}'"))
+        raise SettingsError("by", "mi or separates:CLASS,CLASS", f"'{text}'")
     return first, second
 
 
