@@ -70,13 +70,16 @@ def material(tmp_path_factory):
 
 @pytest.fixture
 def workspace(material, tmp_path, monkeypatch):
-    """A working directory with the model and the data; presets take few steps."""
+    """A working directory with the model and the data; few steps, and figures as they fall."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
     folder, images, labels = material
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
     for preset in PRESETS.values():
-        for name, value in {"steps": 12, "screened": 24}.items():
+        for name, value in {"steps": 4, "screened": 8}.items():
             monkeypatch.setitem(preset, name, value)
     return {"images": images, "labels": labels}
 
