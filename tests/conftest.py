@@ -1,4 +1,4 @@
-"""Small models that the tests share."""
+"""Small models that the tests share, and the order of the files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,25 @@ import sys
 
 import numpy as np
 import pytest
+
+LONGEST = (
+    "cli/test_demo",
+    "test_readmes",
+    "run/test_killed",
+    "ascent/test_model_kinds",
+    "batch/test_driver",
+    "batch/test_slurm",
+    "studies/test_oip",
+    "gallery/test_build_budget",
+    "mi/estimators/test_neural",
+)
+"""Files that take longest begin first, so that no worker waits for another one at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first; all others keep their order."""
+    ranks = {f"tests/{name}.py": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
 @pytest.fixture(scope="session")
