@@ -89,7 +89,7 @@ def test_many_classes_show_their_mistakes(
     ("options", "message"),
     [
         (["--epochs", "0"], "epochs"),
-        (["--optimizer", "adagrad"], "sgd, rmsprop, adam"),
+        (["--optimizer", "adagrad"], "sgd or rmsprop or adam"),
         (["--schedule", "linear"], "cosine"),
         (["--momentum", "0.5"], "momentum"),
         (["--out", "model.h5"], ".keras"),
