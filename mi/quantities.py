@@ -1,7 +1,8 @@
 """Quantities of samples: information, also given a third variable, entropies, divergence.
 
 Every argument is numbers (n,) or (n, d), finite, or a label where one makes sense: `discrete=True`
-takes any values as a label, `discrete=False` takes numbers as numbers.
+takes any values as a label, `discrete=False` takes numbers as numbers. Estimates are in nats inside
+and in bits where they are shown.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def mutual_information(
         parameters: of the estimator, such as `relative=0.05`.
 
     Returns:
-        The estimate with its interval, p-value and ceiling. It is 0 for a label of one class.
+        The estimate, `nats` and `bits`, with its interval, p-value and ceiling. It is 0 for a label
+        of one class.
 
     Raises:
         DataError: arrays that cannot be used.

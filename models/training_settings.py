@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from oip.core.checks import check_choice, check_number, check_whole
+from oip.core.checks import check_choice, check_number, check_whole, python_number
 from oip.core.errors import SettingsError
 from oip.core.frameworks import keras
 
@@ -43,6 +43,9 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for setting in fields(self):  # the sidecar holds numbers of Python
+            value = python_number(getattr(self, setting.name))
+            object.__setattr__(self, setting.name, value)
         check_whole("epochs", self.epochs)
         check_whole("batch", self.batch)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)

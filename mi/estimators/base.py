@@ -135,9 +135,10 @@ class Estimator(ABC):
     """Default random halves of an interval; 0: no interval."""
 
     def __init_subclass__(cls) -> None:
-        """Take the abilities from the table, where the class is in it."""
+        """Take the abilities of a built-in estimator from the table."""
         super().__init_subclass__()
-        if cls.__dict__.get("name") in TABLE:
+        own = vars(cls)
+        if "abilities" not in own and own.get("name") in TABLE:
             cls.abilities = TABLE[cls.name].abilities
 
     @property

@@ -32,13 +32,13 @@ class Ksg(LabelEstimator):
     With the Chebyshev distance r_i of sample i to its k-th neighbor (in the joint space), psi the
     digamma function and <> the mean over samples:
 
-    - H(X) = psi(n) - psi(k) + d <ln 2 r_i>. - I(X;Y), algorithm 1: psi(k) + psi(n) - <psi(n_x + 1)
-    + psi(n_y + 1)>, n_x the samples nearer
+    - H(X) = psi(n) - psi(k) + d <ln 2 r_i>.
+    - I(X;Y), algorithm 1: psi(k) + psi(n) - <psi(n_x + 1) + psi(n_y + 1)>, n_x the samples nearer
       than r_i in x. Algorithm 2: psi(k) - 1/k + psi(n) - <psi(n_x) + psi(n_y)>, n_x those within
       the k neighbors' largest distance in x.
-    - T(X): the same with a term a coordinate and (d - 1) psi(n). - I(X;Y|Z) = psi(k) + <psi(n_z +
-    1) - psi(n_xz + 1) - psi(n_yz + 1)>. - Label: psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>, k_i
-    = min(k, N_y - 1) neighbors among
+    - T(X): the same with a term a coordinate and (d - 1) psi(n).
+    - I(X;Y|Z) = psi(k) + <psi(n_z + 1) - psi(n_xz + 1) - psi(n_yz + 1)>.
+    - Label: psi(n) + <psi(k_i)> - <psi(N_y)> - <psi(m_i)>, k_i = min(k, N_y - 1) neighbors among
       the N_y samples of i's class, m_i the samples (i itself among them) nearer than the last of
       these. Classes of one sample are left out.
     - KL(P||Q) = d <ln s_i / r_i> + ln m / (n - 1), s_i the distance to the k-th of m samples of Q.
@@ -48,7 +48,8 @@ class Ksg(LabelEstimator):
     and shown so unless `clip`. Consistent for continuous X of few dimensions with a smooth density,
     nearly unbiased for independent ones. Above some 20 dimensions far too small (14.4 nats at d =
     100 come out as .4), and of no meaning where many values are equal, as after a ReLU. Both make a
-    notice, as does a value above H(Y), which is an error of the estimate.
+    notice, as does a value above H(Y), which is an error of the estimate. Of many maps at once the
+    signed values are `raw`, and `mi` is clipped.
 
     Use it for numbers of a few dimensions with smooth densities, and for independence. Not for wide
     responses, ties, or information far above ln n.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import number, p_value, print_json, print_table, print_text
-from oip.workflows.rank import RankingOptions
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
@@ -71,14 +70,13 @@ _FEW = 8
 @options.model
 @options.seed
 @options.output
-@options.as_object("settings", RankingOptions)
 def command(
     model: ModelOptions,
     selections: tuple[str, ...],
     data: DataOptions,
     out: Path,
-    settings: RankingOptions,
     output: Output,
+    **choices: Any,
 ) -> int:
     """Order the maps of MODEL by what their responses know about the label.
 
@@ -93,9 +91,10 @@ def command(
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.workflows.inputs import select_maps
-    from oip.workflows.rank import rank_layers
+    from oip.workflows.rank import RankingOptions, rank_layers
 
     began = time.monotonic()
+    settings = RankingOptions(**choices)
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
     images = data.load()

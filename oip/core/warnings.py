@@ -6,9 +6,13 @@ import importlib
 import inspect
 import os
 import sys
+import threading
 import warnings
 from contextlib import suppress
 from types import ModuleType
+
+_shutting = threading.RLock()
+"""Held while stderr is shut: a second thread would take the shut one for the process's own."""
 
 
 class Notice(UserWarning):
@@ -41,17 +45,18 @@ def import_quietly(name: str) -> ModuleType:
     """
     if name in sys.modules:  # perhaps another thread imports it now
         return importlib.import_module(name)
-    sys.stderr.flush()
-    kept = None
-    with suppress(OSError):
-        kept = os.dup(2)
-    if kept is None:
-        return importlib.import_module(name)
-    shut = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(shut, 2)
-        return importlib.import_module(name)
-    finally:
-        os.dup2(kept, 2)
-        os.close(shut)
-        os.close(kept)
+    with _shutting:
+        sys.stderr.flush()
+        kept = None
+        with suppress(OSError):
+            kept = os.dup(2)
+        if kept is None:
+            return importlib.import_module(name)
+        shut = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(shut, 2)
+            return importlib.import_module(name)
+        finally:
+            os.dup2(kept, 2)
+            os.close(shut)
+            os.close(kept)

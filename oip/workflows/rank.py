@@ -246,7 +246,7 @@ def rank_layers(
                 raise
             continue
         maps = RankedLayer(layer, ranking).maps
-        ablation = kernels = shared = None
+        ablation = kernels = redundancies = None
         if options.ablate:
             to = options.silenced_to
             ablation = ablate_into(out, network, ranking, silenced_to=to, progress=progress, **more)
@@ -256,8 +256,9 @@ def rank_layers(
                 out, network, layer, maps, estimator=by, progress=progress, **more
             )
         if options.redundancy:
-            shared = redundancy_into(out, network, layer, sorted(maps), at=options.at, **more)
-        yield RankedLayer(layer, ranking, ablation, kernels, shared)
+            numbers = sorted(maps)
+            redundancies = redundancy_into(out, network, layer, numbers, at=options.at, **more)
+        yield RankedLayer(layer, ranking, ablation, kernels, redundancies)
 
 
 class _RunOfRankings:

@@ -29,6 +29,15 @@ def test_help_is_quick_and_brings_no_tensorflow():
     assert min(seconds) < 0.4, "of the processor, whatever else runs beside it"
 
 
+def test_the_help_of_a_command_brings_none_of_its_work():
+    code = (
+        "import sys; from oip.cli.main import run; run(['rank', '--help']);"
+        "print('oip.workflows.rank' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip().endswith("False")
+
+
 def test_every_command_has_help_with_an_example_and_no_tensorflow():
     code = (
         "import sys; from oip.cli.main import run, COMMANDS\n"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from oip.core.errors import SettingsError
@@ -29,6 +31,15 @@ from oip.models.training_settings import keras_optimizer
 def test_values_outside_are_refused(record: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         TrainSettings(**{"epochs": 1, **record})
+
+
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    rate: Any = np.float32(0.5)
+    settings = TrainSettings(epochs=np.int64(3), learning_rate=rate, seed=np.uint8(7))
+    assert (
+        json.loads(json.dumps(settings.to_dict()))
+        == TrainSettings(3, learning_rate=0.5, seed=7).to_dict()
+    )
 
 
 @pytest.mark.parametrize(

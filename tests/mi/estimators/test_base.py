@@ -9,6 +9,8 @@ from oip.core.errors import SettingsError
 from oip.core.warnings import Notice
 from oip.mi.estimators.base import (
     NAMES,
+    TABLE,
+    Abilities,
     Estimator,
     LabelEstimator,
     Quantity,
@@ -16,6 +18,7 @@ from oip.mi.estimators.base import (
     estimator,
     estimator_class,
 )
+from oip.mi.estimators.binning import Binning
 from oip.mi.estimators.kde import Kde
 from oip.mi.estimators.results import Estimate, join_blocks
 
@@ -161,6 +164,15 @@ def test_a_new_estimator_needs_every_member():
 
     with pytest.raises(TypeError):
         Half()
+
+
+def test_abilities_of_an_estimator_of_the_users_are_kept():
+    class Own(Binning):
+        name = "kde"
+        abilities = Abilities(frozenset({"entropy"}))
+
+    assert Own.abilities.quantities == {"entropy"}
+    assert Kde.abilities is TABLE["kde"].abilities
 
 
 def test_estimates_of_maps_say_what_they_are(layer_like):
