@@ -46,6 +46,7 @@ def _input_arguments(run: RunFile) -> list[str]:
         arguments += ["--import", plain_name(module)]
     if run.data is not None and run.data.source:
         arguments += ["--data", plain_name(run.data.source)]
+        arguments += ["--resize", plain_name(run.data.resize)] if run.data.resize else []
     if loading.input_size:
         arguments += ["--input-size", ",".join(str(side) for side in loading.input_size)]
     return arguments if run.input is None else arguments + _statistics_arguments(run.input)

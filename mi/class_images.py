@@ -128,7 +128,7 @@ def class_name(
     name = str(requested)
     if name in names:
         return name
-    if classes is not None and name.isdecimal() and int(name) < len(classes):
+    if classes is not None and name.isdecimal() and len(name) < 10 and int(name) < len(classes):
         named = str(classes[int(name)])
         if named in names:
             return named

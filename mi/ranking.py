@@ -11,7 +11,13 @@ import numpy as np
 
 from oip.core import html, plots
 from oip.core.errors import SettingsError, expected
-from oip.core.layer_formats import Agreement, EstimatorRecord, MapInformation, RankingFile
+from oip.core.layer_formats import (
+    FEW_IMAGES,
+    Agreement,
+    EstimatorRecord,
+    MapInformation,
+    RankingFile,
+)
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits, finite_list, finite_or_none, three_best
 from oip.mi.backend import thread_map
@@ -507,8 +513,21 @@ def rank(
         responses={
             name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
         },
-        notices=(*sample.notices, *_unusable(sample.maps[~usable])),
+        notices=(*sample.notices, *_few_images(sample), *_unusable(sample.maps[~usable])),
     )
+
+
+def _few_images(sample: LayerSample) -> list[str]:
+    counts = np.bincount(sample.codes, minlength=len(sample.classes)).tolist()
+    pairs = zip(sample.classes, counts, strict=True)
+    few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
+    if not few:
+        return []
+    listed, more = ", ".join(few[:8]), ", ..." if len(few) > 8 else ""
+    return [
+        f"Classes of fewer than {FEW_IMAGES} images: {listed}{more}. That is too few to tell how "
+        f"much a map knows about one of them."
+    ]
 
 
 def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[LabelEstimator]:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core import html, seeds
 from oip.core.errors import DataError
+from oip.core.files import RefusedFile, check_content
 from oip.core.images import plain_range
+from oip.core.warnings import notice
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+    from PIL.Image import Resampling
+
+RESIZES = ("crop", "fit", "stretch")
+"""How an image becomes one of another shape: its middle, all of it on black, or bent."""
+ModelShape = Callable[[tuple[int, ...] | None], tuple[int, ...]]
+"""From the (h, w, bands) of images, None where their sizes differ, to that of a model's input."""
+MOST_CLASSES = 1 << 16
+"""Whole numbers below this are numbers of classes; labels with larger ones are ids."""
 TEST_SHARE = 0.2
 """Share of the images that is held out from a source without a test part."""
 _SPLIT_SEED = 0
@@ -32,6 +46,8 @@ class Dataset:
     """What was loaded, such as "mnist-sample:test"; of files the base name only."""
     low: float
     high: float
+    resize: str | None = None
+    """How images were brought to the model's size; None where they had it."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -61,7 +77,7 @@ def dataset(
     Args:
         images: (n, h, w) or (n, h, w, bands), any type of number. Whole numbers from 0 to 255 are
             kept as uint8, all others as float32.
-        labels: (n,) whole numbers, or None.
+        labels: (n,) or (n, 1) whole numbers, or None.
         classes: names; label k belongs to `classes[k]`.
 
     Raises:
@@ -81,7 +97,7 @@ def from_arrays(
 
     Args:
         images: as for `dataset`.
-        labels: (n,) whole numbers from 0, or names; None where there are none.
+        labels: (n,) or (n, 1) whole numbers from 0, or names; None where there are none.
 
     Raises:
         DataError: as for `dataset`.
@@ -95,20 +111,33 @@ def from_arrays(
 def numbered(
     labels: np.ndarray, classes: tuple[str, ...], source: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return labels as numbers, with a name for each number.
+    """Return labels (n,), or (n, 1), as numbers (n,), with a name for each number.
+
+    Labels of `MOST_CLASSES` and more are ids: they become the numbers of the sorted ids, with a
+    notice.
 
     Raises:
         DataError: a name that is not in `classes`.
     """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.dtype.kind == "U":
         classes = classes or tuple(np.unique(labels).tolist())
         number_of = {name: label for label, name in enumerate(classes)}
         if unknown := set(labels.ravel().tolist()) - set(classes):
             raise DataError(f"{source}: labels", "names in 'classes'", min(unknown))
         return np.vectorize(number_of.__getitem__, otypes=[np.int64])(labels), classes
-    if not classes and labels.dtype.kind in "biu" and labels.size:
-        classes = tuple(str(label) for label in range(max(int(labels.max()), 0) + 1))
-    return labels, classes
+    if classes or labels.dtype.kind not in "biu" or not labels.size:
+        return labels, classes
+    largest = int(labels.max())
+    if largest < MOST_CLASSES:
+        return labels, tuple(str(label) for label in range(max(largest, 0) + 1))
+    ids, codes = np.unique(labels, return_inverse=True)
+    notice(
+        f"{source}: labels up to {largest} are no class numbers; the {len(ids)} different ones "
+        f"are taken as names, in their order."
+    )
+    return codes.reshape(labels.shape), tuple(str(value) for value in ids)
 
 
 def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:
@@ -167,8 +196,16 @@ def statistics(images: np.ndarray, byte_budget: int = 32 << 20) -> tuple[np.ndar
     return mean, std
 
 
-def fitted(data: Dataset, size: tuple[int, int] | None, bands: int | None) -> Dataset:
+def fitted(
+    data: Dataset, size: tuple[int, int] | None, bands: int | None, resize: str = "crop"
+) -> Dataset:
     """Return the same data with images of `size` (h, w) and of 1 or 3 `bands`.
+
+    Args:
+        data: the images.
+        size: (h, w); that of the images if None.
+        bands: 1 or 3; those of the images if None.
+        resize: one of `RESIZES`.
 
     Raises:
         DataError: bands that cannot be made from those of the images.
@@ -181,10 +218,48 @@ def fitted(data: Dataset, size: tuple[int, int] | None, bands: int | None) -> Da
     goal = (height, width) if size is None else size
     if goal == (height, width) and count == own:
         return data
+    check_room(data.source, (len(data), *goal, count), data.images.dtype.itemsize)
     images = np.empty((len(data), *goal, count), data.images.dtype)
     for index, image in enumerate(_with_bands(data.images, count)):
-        images[index] = image if goal == (height, width) else _resized(image, goal)
+        images[index] = image if goal == (height, width) else _resized(image, goal, resize)
     return replace(data, images=images)
+
+
+def fitted_to_model(data: Dataset, resize: str | None, model_shape: ModelShape | None) -> Dataset:
+    """Return the same data with images of the shape of a model's input, if `resize` is given."""
+    check_resize(resize)
+    own = data.images.shape[1:]
+    shape = own if resize is None or model_shape is None else model_shape(own)
+    if shape == own or len(shape) != len(own):
+        return data
+    bands = shape[2] if shape[2] in (1, 3) else None
+    return replace(fitted(data, (shape[0], shape[1]), bands, resize or ""), resize=resize)
+
+
+def check_room(source: str, shape: tuple[int, ...], item: int = 1) -> None:
+    """Raise a DataError where an array of images would be larger than files may be."""
+    try:
+        check_content(math.prod(shape) * item)
+    except RefusedFile as error:
+        raise DataError(f"{source}: images of shape {shape}", "fewer or smaller", error) from error
+
+
+def brought_to(picture: Picture, size: tuple[int, int], resize: str, kind: Resampling) -> Picture:
+    """Return a picture of `size` (h, w) in one of the `RESIZES`, antialiased."""
+    from PIL import ImageOps
+
+    goal = (size[1], size[0])
+    if picture.size == goal:
+        return picture
+    if resize == "stretch":
+        return picture.resize(goal, kind)
+    return (ImageOps.fit if resize == "crop" else ImageOps.pad)(picture, goal, kind)
+
+
+def check_resize(resize: str | None) -> None:
+    """Raise a DataError unless this is one of the `RESIZES` or None."""
+    if resize is not None and resize not in RESIZES:
+        raise DataError("resize", " or ".join(RESIZES), f"'{resize}'")
 
 
 def _with_bands(images: np.ndarray, bands: int) -> Iterator[np.ndarray]:
@@ -200,11 +275,12 @@ def _with_bands(images: np.ndarray, bands: int) -> Iterator[np.ndarray]:
             yield np.rint(gray).astype(np.uint8) if image.dtype == np.uint8 else gray
 
 
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resized(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
     from PIL import Image
 
+    kind = Image.Resampling.BICUBIC
     bands = [
-        np.asarray(Image.fromarray(band.astype(np.float32)).resize((size[1], size[0])))
+        np.asarray(brought_to(Image.fromarray(band.astype(np.float32)), size, resize, kind))
         for band in np.moveaxis(image, -1, 0)
     ]
     result = np.stack(bands, axis=-1)
@@ -237,8 +313,13 @@ def _pixels(images: np.ndarray, source: str) -> np.ndarray:
 
 
 def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.ndarray:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.ndim != 1:
+        one_hot = labels.ndim == 2 and labels.dtype.kind in "buif"
+        one_hot = one_hot and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
         hint = "Labels of one column per class become numbers by labels.argmax(axis=1)."
+        hint = hint if one_hot else "Several labels of an image, or one a pixel, cannot be used."
         raise DataError(f"{source}: labels", "one number an image", f"shape {labels.shape}", hint)
     if len(labels) != count:
         raise DataError(f"{source}: labels", f"{count}, one an image", len(labels))

@@ -3,68 +3,111 @@
 from __future__ import annotations
 
 import csv
+import os
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core.errors import DataError
-from oip.models.datasets import Dataset, dataset, split
+from oip.core.files import RefusedFile, check_regular
+from oip.core.images import FORMATS, open_picture
+from oip.core.warnings import notice
+from oip.models.datasets import (
+    RESIZES,
+    Dataset,
+    ModelShape,
+    brought_to,
+    check_room,
+    dataset,
+    split,
+)
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL.Image import Image as Picture
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _GRAY = ("1", "L", "LA")
 _EIGHT_BIT = (*_GRAY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 _MODES = {1: "L", 3: "RGB"}
+_SAID = {
+    "crop": "cropped to its shape in the middle (resize='crop')",
+    "fit": "with black borders (resize='fit')",
+    "stretch": "stretched to its shape (resize='stretch')",
+}
+_FEW = 5
+"""Names that a notice lists."""
 
 
-def is_picture(path: Path) -> bool:
-    """Return whether a file name is that of an image that is not hidden."""
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+@dataclass(frozen=True)
+class Sizing:
+    """The size that images are brought to, and how."""
+
+    size: tuple[int, int] | None = None
+    """(h, w); without it all files must have one size."""
+    bands: int | None = None
+    """1 or 3; without it 1 if every file is gray and 3 otherwise."""
+    resize: str | None = None
+    """One of `RESIZES`; None is `crop` for files, and leaves arrays as they are for a model."""
+    model_shape: ModelShape | None = None
+    """Returns the (h, w, bands) of a model's input, given those of the images, None where their
+    sizes differ."""
 
 
 def read_pictures(
-    paths: list[Path], source: str, size: tuple[int, int] | None, bands: int | None
-) -> np.ndarray:
-    """Return images as (n, h, w, bands) uint8, reading one file at a time.
-
-    Args:
-        size: (h, w) to resize to (bilinear); without it all files must have one size.
-        bands: 1 or 3; without it 1 if every file is grey and 3 otherwise.
+    paths: list[Path], source: str, sizing: Sizing = Sizing()
+) -> tuple[np.ndarray, str | None]:
+    """Return images as (n, h, w, bands) uint8, reading one file at a time, and how some of them
+    were brought to a model's size, None where all had it.
 
     Raises:
         DataError: a file that is missing, damaged, of more than 8 bits, or of another size.
     """
-    if bands is not None and bands not in _MODES:
-        raise DataError(f"{source}: bands of image files", "1 or 3", bands)
-    gray, first_size = True, None
+    if sizing.bands is not None and sizing.bands not in _MODES:
+        raise DataError(f"{source}: bands of image files", "1 or 3", sizing.bands)
+    gray, sizes = True, []
     for path in paths:
         with _opened(path) as picture:
-            mode, size_here = picture.mode, (picture.height, picture.width)
+            mode = picture.mode
+            sizes.append((picture.height, picture.width))
         if mode not in _EIGHT_BIT:
             raise DataError(f"'{path.name}'", "an image of 8 bits", f"mode {mode}")
         gray = gray and mode in _GRAY
-        first_size = size_here if first_size is None else first_size
-        if size is None and size_here != first_size:
-            raise DataError(
-                f"{source}: sizes",
-                f"{_text(first_size)} as of '{paths[0].name}'",
-                f"{_text(size_here)} of '{path.name}'",
-                "Ask for one size, or bring the files to one size.",
-            )
-    goal = size if size is not None else first_size
-    if goal is None:
+    if not paths:
         raise DataError(source, "at least one image file", "none")
-    count = bands if bands is not None else (1 if gray else 3)
-    images = np.empty((len(paths), *goal, count), np.uint8)
+    other = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
+    goal = sizing.size if other is None or sizing.size else None
+    goal = goal or (sizes[0] if other is None else None)
+    bands = sizing.bands or (1 if gray else 3)
+    if sizing.model_shape is not None and sizing.size is None:
+        shape = sizing.model_shape(None if goal is None else (*goal, bands))
+        if len(shape) == 3:
+            goal, bands = (shape[0], shape[1]), shape[2] if shape[2] in _MODES else bands
+    if goal is None:
+        raise DataError(
+            f"{source}: sizes",
+            f"{_text(sizes[0])} as of '{paths[0].name}'",
+            f"{_text(sizes[other or 0])} of '{paths[other or 0].name}'",
+            "Ask for one size: size=(h, w).",
+        )
+    resize = sizing.resize or RESIZES[0]
+    check_room(source, (len(paths), *goal, bands))
+    images = np.empty((len(paths), *goal, bands), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _decoded(path, goal, count)
-    return images
+        images[index] = _decoded(path, goal, bands, resize)
+    changed = sum(size != goal for size in sizes)
+    if not changed or sizing.model_shape is None:
+        return images, None
+    notice(
+        f"{source}: {changed} of {len(paths)} images were brought to the model's "
+        f"{_text(goal)} pixels, {_SAID[resize]}."
+    )
+    return images, resize
 
 
-def _decoded(path: Path, size: tuple[int, int], bands: int) -> np.ndarray:
+def _decoded(path: Path, size: tuple[int, int], bands: int, resize: str) -> np.ndarray:
     from PIL import Image
 
     with _opened(path) as picture:
@@ -72,22 +115,20 @@ def _decoded(path: Path, size: tuple[int, int], bands: int) -> np.ndarray:
             plain = picture.convert(_MODES[bands])
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
             raise DataError(f"'{path.name}'", "a whole image file", error) from error
-    if (plain.height, plain.width) != size:
-        plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    plain = brought_to(plain, size, resize, Image.Resampling.BILINEAR)
     return np.asarray(plain).reshape(*size, bands)
 
 
-def _opened(path: Path) -> Image.Image:
-    from PIL import Image
-
+def _opened(path: Path) -> Picture:
+    what, reason = f"'{path.name}'", "something else, or a damaged one"
     try:
-        return Image.open(path)
+        return open_picture(path)
     except FileNotFoundError as error:
-        raise DataError(f"'{path.name}'", "an image file", "no such file") from error
+        raise DataError(what, "an image file", "no such file") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
-        raise DataError(
-            f"'{path.name}'", "an image file", "something else, or a damaged one"
-        ) from error
+        is_clear = isinstance(error, RefusedFile) or "decompression bomb" in str(error)
+        formats = f"an image file ({', '.join(FORMATS)})"
+        raise DataError(what, formats, error if is_clear else reason) from error
 
 
 def _text(size: tuple[int, int]) -> str:
@@ -101,19 +142,17 @@ TABLES = ("hasy-data-labels.csv",)
 
 
 def load_class_folders(
-    folder: Path,
-    part: str | None,
-    source: str,
-    size: tuple[int, int] | None = None,
-    bands: int | None = None,
+    folder: Path, part: str | None, source: str, sizing: Sizing = Sizing()
 ) -> Dataset:
     """Load images of `folder/CLASS/*.png`, or of `folder/train/CLASS` and `folder/test/CLASS`.
 
     The parts' folders may also be called `Training` and `Test`, as in Fruits 360; without a test
-    folder, `val` is the test part, as in Imagenette. Classes are the sorted names of the folders
-    of both parts. A folder that holds image files itself has no labels. Without folders of parts,
-    a part is a fixed, stratified share (`datasets.split`). Without a part, images are in the order
-    of classes and names.
+    folder, `val` is the test part, as in Imagenette. Classes and images are those of
+    `keras.utils.image_dataset_from_directory`: each folder is a class, in the order of the sorted
+    names, also without an image; images may lie in folders inside it. Classes that the test folder
+    alone has come last. Hidden files and folders are left out; a notice names everything that was.
+    A folder without class folders has no labels. Without folders of parts, a part is a fixed,
+    stratified share (`datasets.split`).
 
     Raises:
         DataError: no images, or images that do not fit together.
@@ -122,33 +161,64 @@ def load_class_folders(
     own_parts = len(parts) == len(_PARTS)
     every_root = list(parts.values()) if own_parts else [folder]
     roots = every_root if part is None or not own_parts else [parts[part]]
-    folders = [path for root in every_root for path in root.iterdir() if _pictures(path)]
-    classes = tuple(sorted({path.name for path in folders}))
+    left_out: list[str] = []
+    names = [name for root in every_root for name in _class_names(root)]
+    classes = tuple(dict.fromkeys(names))
     paths: list[Path] = []
     labels: list[int] = []
     for root in roots:
         for label, name in enumerate(classes):
-            pictures = _pictures(root / name)
+            pictures = _pictures(root / name, left_out)
             paths += pictures
             labels += [label] * len(pictures)
     codes: np.ndarray | None = np.array(labels, np.int64)
-    if not classes and not own_parts:
-        paths, codes = _pictures(folder), None
+    if not paths and not own_parts:
+        paths, codes, classes = _pictures(folder, left_out, deep=False), None, ()
     if not paths:
         hint = "Put image files into one folder for each class."
         raise DataError(source, "image files in folders", "none", hint)
+    if codes is not None:
+        for root in roots:  # beside the class folders
+            left_out += [path.name for path in _pictures(root, left_out, deep=False)]
+    empty = [name for label, name in enumerate(classes) if label not in set(labels)]
+    _say_left_out(source, empty, left_out)
     if part is not None and not own_parts:
         paths, codes = _part(paths, codes, part, source)
-    return dataset(read_pictures(paths, source, size, bands), codes, classes, source)
+    images, resize = read_pictures(paths, source, sizing)
+    return replace(dataset(images, codes, classes, source), resize=resize)
 
 
-def load_table(
-    table: Path,
-    part: str | None,
-    source: str,
-    size: tuple[int, int] | None = None,
-    bands: int | None = None,
-) -> Dataset:
+def _class_names(root: Path) -> list[str]:
+    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _pictures(folder: Path, left_out: list[str], deep: bool = True) -> list[Path]:
+    """Return image files in the order of Keras; add other files and hidden ones to `left_out`."""
+    pictures = []
+    for root, folders, names in sorted(os.walk(folder)) if deep else [next(os.walk(folder))]:
+        hidden = [part for part in Path(root).relative_to(folder).parts if part.startswith(".")]
+        if hidden:
+            continue
+        left_out += [f"{name}/" for name in folders if name.startswith(".")]
+        for name in sorted(names):
+            is_picture = name.lower().endswith(ENDINGS) and not name.startswith(".")
+            (pictures if is_picture else left_out).append(Path(root) / name if is_picture else name)
+    return pictures
+
+
+def _say_left_out(source: str, empty: list[str], left_out: list[str]) -> None:
+    """Give a notice of classes without images, and of files and folders that are not read."""
+    rows = (("classes without images", empty), ("left out", left_out))
+    texts = [
+        f"{what}: {', '.join(names[:_FEW])}{', ...' if len(names) > _FEW else ''} ({len(names)})"
+        for what, names in rows
+        if names
+    ]
+    if texts:
+        notice(f"{source}: {'; '.join(texts)}.")
+
+
+def load_table(table: Path, part: str | None, source: str, sizing: Sizing = Sizing()) -> Dataset:
     """Load images of a CSV file of paths and labels; relative paths count from its folder.
 
     The columns are those named `path` and `label`, else the first other ones (in the table of
@@ -159,6 +229,7 @@ def load_table(
         DataError: not such a table, or images that are missing or do not fit together.
     """
     try:
+        check_regular(table)
         with table.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -182,7 +253,8 @@ def load_table(
     labels: np.ndarray | None = np.array([number_of[name] for name in names], np.int64)
     if part is not None:
         paths, labels = _part(paths, labels, part, source)
-    return dataset(read_pictures(paths, source, size, bands), labels, classes, source)
+    images, resize = read_pictures(paths, source, sizing)
+    return replace(dataset(images, labels, classes, source), resize=resize)
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:
@@ -206,12 +278,6 @@ def _part(
     return [paths[index] for index in indices], None if labels is None else labels[indices]
 
 
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if is_picture(path))
-
-
 def _columns(header: list[str]) -> tuple[int, int]:
     names = [name.strip().lower() for name in header]
     path = names.index("path") if "path" in names else 0
@@ -221,6 +287,6 @@ def _columns(header: list[str]) -> tuple[int, int]:
 
 def _sorted_names(names: list[str]) -> tuple[str, ...]:
     different = set(names)
-    if all(name.lstrip("-").isdecimal() for name in different):
-        return tuple(sorted(different, key=int))
+    if all(name.removeprefix("-").isdecimal() for name in different):
+        return tuple(sorted(different, key=Decimal))
     return tuple(sorted(different))

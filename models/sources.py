@@ -19,8 +19,19 @@ import numpy as np
 from oip.core import files
 from oip.core.errors import DataError, RunError, did_you_mean, reason_of
 from oip.core.frameworks import keras
-from oip.models.datasets import Dataset, chosen, dataset, fitted, numbered, split
-from oip.models.images_on_disk import TABLES, load_class_folders, load_table
+from oip.models.datasets import (
+    RESIZES,
+    Dataset,
+    ModelShape,
+    check_resize,
+    chosen,
+    dataset,
+    fitted,
+    fitted_to_model,
+    numbered,
+    split,
+)
+from oip.models.images_on_disk import TABLES, Sizing, load_class_folders, load_table
 
 SAMPLE = "mnist-sample"
 BINARY = "binary-12"
@@ -36,6 +47,8 @@ CLASSES = {
 """Names of the classes of what can be downloaded."""
 NAMES = (SAMPLE, *CLASSES, BINARY)
 PARTS = ("train", "test")
+ALL = "all"
+"""After a source: both parts, or all images of a source that has none."""
 _KINDS = "a folder of IDX files or of class folders, an .npz or a .csv file"
 
 
@@ -45,6 +58,8 @@ def load(
     part: str | None = None,
     size: tuple[int, int] | None = None,
     bands: int | None = None,
+    resize: str | None = None,
+    model_shape: ModelShape | None = None,
 ) -> Dataset:
     """Load images and, where there are any, labels.
 
@@ -52,13 +67,18 @@ def load(
         source: `mnist-sample` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `binary-12` (made
             here), a folder of IDX files, class folders of images, the folder of HASYv2, an `.npz`
             with `images` and `labels`, or a CSV of paths and labels; `:train` or `:test` after it
-            names a part. If a source has no parts, a fifth of every class is the test part, always
-            the same one.
+            names a part, `:all` both. If a source has no parts, a fifth of every class is the test
+            part, always the same one.
         data_dir: folder searched for `mnist/`, `fashion-mnist/` and `cifar10/` before Keras
             downloads; `$OIP_DATA` if None.
         part: the part to load if the source names none; everything if None.
-        size: (h, w) to resize to, bilinear.
+        size: (h, w) to resize to.
         bands: 1 or 3.
+        resize: how images get another shape: `crop` (the middle, in files the default), `fit` (all
+            of it on black) or `stretch`.
+        model_shape: where no size is given, called with the (h, w, bands) of image files, None
+            where their sizes differ, returns the (h, w, bands) that a model takes. Of other
+            sources, only if `resize` is given.
 
     Returns:
         Images (n, h, w, bands) as stored, labels (n,). Parts of sources that have none are
@@ -72,40 +92,53 @@ def load(
     """
     name, named_part = split_source(str(source))
     part = named_part or part
-    if part is not None and part not in PARTS:
-        raise DataError("part", " or ".join(PARTS), part)
+    if part is not None and part not in (*PARTS, ALL):
+        raise DataError("part", " or ".join((*PARTS, ALL)), part)
     for argument, sides in (("size", size or ()), ("bands", () if bands is None else (bands,))):
         if any(side < 1 for side in sides):
             raise DataError(argument, "numbers from 1", sides)
+    check_resize(resize)
     if data_dir is None and os.environ.get("OIP_DATA"):
         data_dir = os.environ["OIP_DATA"]
     path = Path(name)
-    label = (name if name in NAMES else path.resolve().name) + (f":{part}" if part else "")
+    label = name if name in NAMES else path.absolute().name
+    label += f":{part}" if part else ""
+    part = None if part == ALL else part
+    sizing = Sizing(size, bands, resize, model_shape)
     if name in NAMES:
         data = load_known(name, part, None if data_dir is None else Path(data_dir), label)
-    elif path.is_dir():
-        for table in TABLES:
-            if (path / table).is_file():
-                return load_table(path / table, part, label, size, bands)
-        if not is_idx_folder(path):
-            return load_class_folders(path, part, label, size, bands)
-        data = load_idx_folder(path, part, label)
-    elif path.is_file() and path.suffix.lower() == ".csv":
-        return load_table(path, part, label, size, bands)
-    elif path.is_file() and path.suffix.lower() == ".npz":
-        data = load_archive(path, part, label)
-    elif path.exists():
-        raise DataError(f"data '{name}'", _KINDS, f"a file of type '{path.suffix}'")
-    else:
+    elif not name or not path.exists():
         names = f"{', '.join(NAMES)}, {_KINDS}"
         raise DataError("data", names, f"'{name}'", did_you_mean(name, NAMES))
-    return fitted(data, size, bands)
+    elif path.is_dir() and is_idx_folder(path):
+        data = load_idx_folder(path, part, label)
+    elif path.is_dir() and not (tables := [path / n for n in TABLES if (path / n).is_file()]):
+        return load_class_folders(path, part, label, sizing)
+    elif path.is_dir() or path.suffix.lower() == ".csv":
+        return load_table(tables[0] if path.is_dir() else path, part, label, sizing)
+    elif path.suffix.lower() == ".npz":
+        data = load_archive(path, part, label)
+    else:
+        raise DataError(f"data '{name}'", _KINDS, f"a file of type '{path.suffix}'")
+    if model_shape is not None and size is None:
+        return fitted_to_model(data, resize, model_shape)
+    return fitted(data, size, bands, resize or RESIZES[0])
+
+
+def holds_pictures(source: str | Path) -> bool:
+    """Return whether a source is image files, which are brought to the size of a model."""
+    name, _ = split_source(str(source))
+    if name in NAMES or not name:
+        return False
+    return Path(name).suffix.lower() == ".csv" or (
+        Path(name).is_dir() and not is_idx_folder(Path(name))
+    )
 
 
 def split_source(source: str) -> tuple[str, str | None]:
     """Return a source and its part (or None): `"mnist:test"` gives `("mnist", "test")`."""
     name, colon, part = source.rpartition(":")
-    return (name, part) if colon and name and part in PARTS else (source, None)
+    return (name, part) if colon and name and part in (*PARTS, ALL) else (source, None)
 
 
 _CIFAR_SHAPE = (3, 32, 32)
@@ -162,6 +195,7 @@ def _cifar_files(folder: Path, part: str | None, source: str) -> Dataset:
     rows = []
     for path in (folder / name for key in _parts(part) for name in _CIFAR_FILES[key]):
         try:
+            files.check_regular(path)
             content = np.fromfile(path, np.uint8)
         except OSError as error:
             raise DataError(f"{source}: '{path.name}'", "a file", error) from error
@@ -207,15 +241,15 @@ def _joined(images: list[np.ndarray]) -> np.ndarray:
 def load_archive(path: Path, part: str | None, source: str) -> Dataset:
     """Load the images of an `.npz` file.
 
-    Shapes: `images` (n, h, w) or (n, h, w, bands); `labels` (n,), whole numbers from 0 or names;
-    `classes` (k,) names. `labels` may be missing. Labels that are names become the numbers of the
-    sorted names. A part is a fixed, stratified share (`oip.models.datasets.split`).
+    Shapes: `images` (n, h, w) or (n, h, w, bands); `labels` (n,) or (n, 1), whole numbers from
+    0 or names; `classes` (k,) names. `labels` may be missing. Labels that are names become the
+    numbers of the sorted names. A part is a fixed, stratified share (`oip.models.datasets.split`).
 
     Raises:
         DataError: damaged, pickled objects, no `images`, or arrays that do not fit.
     """
     try:
-        arrays = files.read_arrays(path)
+        arrays = files.read_arrays(path, only=("images", "labels", "classes"))
     except RunError as error:
         if "allow_pickle" not in str(error):
             raise DataError(source, "a whole .npz file", error.__cause__) from error
@@ -223,7 +257,7 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
             source, "arrays of numbers or text", "pickled objects, which are never read"
         ) from error
     if "images" not in arrays:
-        names = ", ".join(sorted(arrays)) or "nothing"
+        names = ", ".join(files.array_names(path)) or "nothing"
         raise DataError(source, "the arrays 'images' and 'labels'", names)
     labels, classes = arrays.get("labels"), _names(arrays.get("classes"), source)
     if labels is not None:
@@ -251,6 +285,8 @@ def _names(classes: np.ndarray | None, source: str) -> tuple[str, ...]:
 _UNSIGNED_BYTE = 0x08
 _PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
 _HEAD = 4
+_GZIP_RATIO = 1040
+"""A byte of gzip becomes 1,032 at most."""
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -315,27 +351,32 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     Raises:
         DataError: unreadable, not an IDX file, of another type, shorter or longer than it says.
     """
+    what = f"'{path.name}'"
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        length = files.check_regular(path)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            head = stream.read(_HEAD)
+            if len(head) < _HEAD or head[:2] != b"\0\0":
+                raise DataError(what, "an IDX file", f"a file that begins with {head!r}")
+            kind, axes = head[2], head[3]
+            if kind != _UNSIGNED_BYTE or axes not in dimensions:
+                form = f"unsigned bytes in {' or '.join(map(str, dimensions))} dimensions"
+                raise DataError(what, form, f"type 0x{kind:02x} in {axes} dimensions")
+            sizes = stream.read(4 * axes)
+            if len(sizes) < 4 * axes:
+                raise DataError(what, f"{_HEAD + 4 * axes} bytes and more", _HEAD + len(sizes))
+            shape = struct.unpack(f">{axes}I", sizes)
+            size = math.prod(shape)
+            most = _GZIP_RATIO * length  # a head may promise more than the file can hold
+            if size <= most:
+                files.check_content(size)
+            content = stream.read(min(size, most) + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"'{path.name}'", "a whole IDX file", error) from error
-    if len(content) < _HEAD or content[:2] != b"\0\0":
-        raise DataError(f"'{path.name}'", "an IDX file", f"a file that begins with {content[:4]!r}")
-    kind, axes = content[2], content[3]
-    if kind != _UNSIGNED_BYTE or axes not in dimensions:
-        form = f"unsigned bytes in {' or '.join(map(str, dimensions))} dimensions"
-        received = f"type 0x{kind:02x} in {axes} dimensions"
-        raise DataError(f"'{path.name}'", form, received)
-    start = _HEAD + 4 * axes
-    if len(content) < start:
-        raise DataError(f"'{path.name}'", f"{start} bytes and more", len(content))
-    shape = struct.unpack(f">{axes}I", content[_HEAD:start])
-    size = math.prod(shape)
-    if len(content) - start != size:
-        raise DataError(f"'{path.name}'", f"{size} bytes for shape {shape}", len(content) - start)
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+        raise DataError(what, "a whole IDX file", error) from error
+    if len(content) != size:
+        more = "more" if len(content) > size else len(content)
+        raise DataError(what, f"{size} bytes for shape {shape}", more)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _find(folder: Path, part: str, content: str, axes: int) -> Path | None:

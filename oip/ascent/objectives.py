@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.files import RefusedFile, check_regular
 from oip.core.frameworks import Tensor, tf
 from oip.network.forward import LayerActivations, run_to, run_to_all
 from oip.network.layers import LayerInfo, LayerOutput
@@ -199,9 +200,11 @@ def _term_from_file(argument: str) -> Term:
         layer, _, tail = argument.rpartition(":")
         path = Path(tail)
     try:
+        check_regular(path)
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "another file"
+        reason = error if isinstance(error, RefusedFile) else reason
         raise DataError(
             f"direction '{path}'", "an .npy array of one number a map", reason
         ) from error

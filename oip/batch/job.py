@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from oip.core.checks import parse_assignments
+from oip.core.checks import check_choice, parse_assignments
 from oip.core.errors import SettingsError, did_you_mean
-from oip.core.files import Json
+from oip.core.files import Json, read_text
 from oip.core.records import Parameters
 
 EngineKind = Literal["process", "local", "dask", "slurm"]
@@ -98,6 +98,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     data: str | None = None
     """Images that OIPs are compared with and rankings are made on, as `--data` takes them."""
     data_dir: str | None = None
+    resize: str | None = None
+    """How images get the model's size: `crop`, `fit` or `stretch`."""
     settings: Parameters | tuple[Parameters, ...] = msgspec.field(default_factory=dict)
     """Fields of `AscentSettings` and `preset`; several tables give several runs for each model."""
     rank: RankSettings | None = None
@@ -128,9 +130,11 @@ def read_job(path: str | Path, changes: Iterable[str] = ()) -> Job:
     """
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise SettingsError(f"job '{path}'", "a TOML file", error.strerror) from error
+    except RecursionError as error:
+        raise SettingsError(f"job '{path}'", "a TOML file", "nested too deeply") from error
     except ValueError as error:  # what is no UTF-8 and what is no TOML
         raise SettingsError(f"job '{path}'", "a TOML file", error) from error
     return rooted(job_of(changed(table, changes)), path.parent)
@@ -161,6 +165,11 @@ def checked(job: Job) -> Job:
         if (source.path is None) == (source.application is None):
             received = "both" if source.path else "neither"
             raise SettingsError("a model", "a path or an application", received)
+    for name, text in (("out", job.out), ("data", job.data), ("data_dir", job.data_dir)):
+        if text == "":
+            raise SettingsError(name, "a text that is not empty", "''")
+    if job.resize is not None:
+        check_choice("resize", job.resize, ("crop", "fit", "stretch"))
     if job.rank is not None and job.data is None:
         raise SettingsError("rank", "data beside it", "no data")
     engine = job.engine
@@ -269,6 +278,7 @@ out = "runs/batch"
 
 # Images that the patterns are compared with. With labels they can be ranked on.
 # data = "mnist-sample"
+# resize = "crop"        # how image files get the model's size, also: fit, stretch
 
 # How often a piece of work that failed is tried again before it is recorded and left out.
 retries = 2

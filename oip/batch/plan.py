@@ -113,6 +113,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
                     data_dir=None if job.data_dir is None else str(Path(job.data_dir).absolute()),
                     settings=settings,
                     rank=job.rank,
+                    resize=job.resize,
                 )
                 jobs[model_job] = None
     return list(jobs)

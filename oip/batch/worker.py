@@ -35,11 +35,12 @@ from oip.network.network import Network
 from oip.run.class_probabilities import ClassProbabilities
 from oip.run.run import Run, RunFolder, run_record
 from oip.run.shards import ascent_key, grow_block, measure_stability
-from oip.workflows.inputs import ModelInput, load_data, open_network
+from oip.workflows.inputs import ModelInput, ModelSize, load_data, open_network
 from oip.workflows.rank import RankingOptions, rank_layers
 
 if TYPE_CHECKING:
     from oip.models import Dataset
+    from oip.models.datasets import ModelShape
 
 _COST_OF_AN_OUTPUT = 20
 """Operations that an output of a layer is worth beside its multiplications."""
@@ -59,11 +60,19 @@ class ModelJob:
     data_dir: str | None
     settings: AscentSettings
     rank: RankSettings | None
+    resize: str | None = None
 
     @property
     def network_key(self) -> Hashable:
         """All that the network and its input depend on."""
-        return self.path, self.input, self.data, self.data_dir
+        return self.path, self.input, self.data, self.data_dir, self.resize
+
+    @property
+    def data_of_model(self) -> bool:
+        """Whether the data are image files or others that get the size of the model's input."""
+        from oip.models.sources import holds_pictures
+
+        return self.data is not None and (self.resize is not None or holds_pictures(self.data))
 
 
 @dataclass(frozen=True)
@@ -116,8 +125,16 @@ class WorkerCache:
         """Return the job's data, None without any."""
         if job.data is None:
             return None
-        source, folder = job.data, job.data_dir
-        return self._keep("data", (source, folder), lambda: load_data(source, data_dir=folder))
+        if job.data_of_model:
+            network = self.network(job)
+            return self._data(job, lambda own: network.inputs.shape)
+        return self._data(job, None)
+
+    def _data(self, job: ModelJob, model_shape: ModelShape | None) -> Dataset:
+        source, folder = job.data or "", job.data_dir
+        key = (source, folder) if model_shape is None else job.network_key
+        more = {"data_dir": folder, "resize": job.resize, "model_shape": model_shape}
+        return self._keep("data", key, lambda: load_data(source, **more))
 
     def images(self, job: ModelJob) -> np.ndarray | None:
         """Return the data's images (n, h, w, b), checked for the job's model."""
@@ -150,7 +167,11 @@ class WorkerCache:
 
     def _loaded(self, job: ModelJob) -> Network:
         self.forget_models()
-        return open_network(job.path, self.data(job), job.input)
+        if not job.data_of_model:
+            return open_network(job.path, self.data(job), job.input)
+        size = ModelSize(job.path, job.input)
+        data = self._data(job, size)
+        return open_network(size.model, data, job.input)
 
     def _keep(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
         entry = self._entries.get(name)

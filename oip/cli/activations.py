@@ -59,7 +59,7 @@ _MOST_IMAGES = 24
     "--columns", type=click.IntRange(min=1), help="Maps a row.  [default: about as many as rows]"
 )
 @options.pictures
-@options.model
+@options.sized_model
 @options.seed
 @options.output
 def command(
@@ -95,8 +95,7 @@ def command(
         received = "both" if names else "neither"
         raise SettingsError("images", "either --images or --class", received)
     check_writable(out)
-    images = data.load()
-    network = model.open(images)
+    network, images = model.open_with(data)
     chosen = [network.find_output(name) for name in layers] or network.shown_layers()
     indices = (
         _parse_indices(numbers, len(images))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB.toml")
+@click.argument("job", type=options.NamedPath(), metavar="JOB.toml")
 @click.option("--init", is_flag=True, help="Write a commented example to JOB.toml, no more.")
 @click.option(
     "--dry-run",

@@ -12,7 +12,11 @@ from oip.cli.tables import Record, print_json, print_table, print_text
 
 
 @click.command()
-@options.data("Images with labels; the sample is part of the installation.", default="mnist-sample")
+@options.data(
+    "Images with labels; the sample is part of the installation.",
+    default="mnist-sample",
+    sized=True,
+)
 @options.out("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
 @options.seed
 @options.output
@@ -29,7 +33,13 @@ def command(data: DataOptions, out: Path | None, seed: int, output: Output) -> i
 
     with output.progress() as progress:
         result = run_demo(
-            str(data.source), out, data_dir=data.data_dir, seed=seed, progress=progress
+            data.required(),
+            out,
+            data_dir=data.data_dir,
+            size=data.sides,
+            resize=data.resize,
+            seed=seed,
+            progress=progress,
         )
     if output.as_json:
         print_json(result)

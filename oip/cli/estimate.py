@@ -44,7 +44,7 @@ _QUANTITIES = {
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.npz")
+@click.argument("file", type=options.NamedPath(), metavar="FILE.npz")
 @click.option("--estimator", "name", required=True, metavar="NAME", help=", ".join(NAMES) + ".")
 @click.option(
     "--quantity",

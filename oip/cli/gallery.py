@@ -76,11 +76,20 @@ def command(
 
 def _data_of(run: Run, options: DataOptions) -> Dataset:
     """Load the data that the run was made with; refuse another number of images."""
+    from oip import models
+
     record = run.record.data
     if record is None or not record.source:
         hint = "Give --data to 'oip reconstruct' or 'oip rank' first."
         raise RunError(f"'{run.path}' for --with-data", "a run with data", "none", hint)
-    data = DataOptions(options.source or record.source, options.data_dir).load()
+    spec = run.record.input
+    data = models.load(
+        options.source or record.source,
+        options.data_dir,
+        part="test",
+        resize=options.resize or record.resize,
+        model_shape=None if spec is None else lambda own: tuple(spec.shape),
+    )
     if record.images not in (None, len(data.images)):
         raise DataError(
             f"data '{data.source}'",

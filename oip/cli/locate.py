@@ -66,8 +66,7 @@ def command(
 
     began = time.monotonic()
     files.check_writable(out)
-    images = data.load()
-    network = model.open(images, output)
+    network, images = model.open_with(data, output)
     chosen = parse_selections(network, selections)
     classes = images.classes if images.labels is not None else None
     layers: list[Record] = []

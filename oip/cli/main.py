@@ -68,7 +68,7 @@ class Commands(click.Group):
 
 
 _PARAMETERS = re.compile(
-    r"\b(imports|input)=\[?'([^']*)'\]?|\b(input_shape)=\(h, w[^)]*\)|\b(data)=\.\.\."
+    r"\b(imports|input|resize)=\[?'([^']*)'\]?|\b(input_shape|size)=\(h, w[^)]*\)|\b(data)=\.\.\."
 )
 
 
@@ -100,6 +100,13 @@ def _print_version(ctx: click.Context) -> None:
     ctx.exit()
 
 
+def _set_read_limit(ctx: click.Context, parameter: click.Parameter, value: float | None) -> None:
+    from oip.core.files import READ_LIMIT
+
+    if value is not None:  # workers that are started inherit it
+        os.environ[READ_LIMIT] = str(value)
+
+
 @click.command(
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
 )
@@ -110,6 +117,14 @@ def _print_version(ctx: click.Context) -> None:
     expose_value=False,
     callback=lambda ctx, _, value: _print_version(ctx) if value else None,
     help="Show the version and exit.",
+)
+@click.option(
+    "--read-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    expose_value=False,
+    callback=_set_read_limit,
+    help="The largest content of a file that is read, unpacked.  [env: OIP_READ_LIMIT; default: 4]",
 )
 def root() -> None:
     """See what each map of a trained Keras CNN reacts to, and how much it knows.

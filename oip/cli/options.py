@@ -85,10 +85,32 @@ class ModelOptions:
             SettingsError: text that is not numbers, or numbers that do not fit the input.
             ModelError: a model that cannot be opened.
         """
-        from oip.core.warnings import Notice
         from oip.workflows.inputs import open_network
 
-        network = open_network(self.model, data, self.input)
+        return self._reported(open_network(self.model, data, self.input), output)
+
+    def open_with(self, data: DataOptions, output: Output | None = None) -> tuple[Network, Dataset]:
+        """Open the model and the test part of the data, image files in the size of its input.
+
+        Raises:
+            DataError: no source was given, or it cannot be read.
+            SettingsError, ModelError: as for `open`.
+        """
+        from oip.workflows.inputs import opened
+
+        network, images = opened(
+            self.model,
+            data.required(),
+            given=self.input,
+            data_dir=data.data_dir,
+            resize=data.resize,
+        )
+        return self._reported(network, output), images
+
+    def _reported(self, network: Network, output: Output | None) -> Network:
+        """Say on `output` if the statistics of the input are not known, and return the network."""
+        from oip.core.warnings import Notice
+
         if not network.inputs.is_known:
             if output is not None:
                 output.note(
@@ -106,8 +128,24 @@ class DataOptions:
 
     source: str | None = None
     data_dir: Path | None = None
+    resize: str | None = None
+    size: str | None = None
 
-    def load(self, part: str = "test") -> Dataset:
+    def required(self) -> str:
+        """Return the source; a DataError says that none was given."""
+        if self.source is None:
+            raise DataError("--data", "a source of images", "none")
+        return self.source
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """The size (h, w) that images are brought to, None for their own."""
+        size = _pixels(self.size)
+        if size is not None and len(size) != 2:
+            raise SettingsError("--input-size", "H,W", f"'{self.size}'")
+        return size
+
+    def load(self, part: str) -> Dataset:
         """Load one part of the data.
 
         Raises:
@@ -115,13 +153,8 @@ class DataOptions:
         """
         from oip import models
 
-        if self.source is None:
-            raise DataError("--data", "a source of images", "none")
-        return models.load(self.source, data_dir=self.data_dir, part=part)
-
-    def load_if_given(self) -> Dataset | None:
-        """Load the test part of the data; None where no source was given."""
-        return None if self.source is None else self.load()
+        source = self.required()
+        return models.load(source, self.data_dir, part, self.sides, resize=self.resize)
 
 
 class ListingCommand(click.Command):
@@ -179,11 +212,31 @@ output = as_object(
 )
 """Adds --json and --quiet; the command takes `output`."""
 seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Random seed.")
+
+
+class NamedPath(click.Path):
+    """A path that is not empty, which would be the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) == "" or "\0" in str(value):
+            self.fail("expected a path; received an empty one, or one with NUL.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 data_dir = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     envvar="OIP_DATA",
     help="Folder searched for data files before they are downloaded.  [env: OIP_DATA]",
+)
+resize = click.option(
+    "--resize",
+    type=click.Choice(["crop", "fit", "stretch"]),
+    help="How images get another shape: their middle, all of them on black, or stretched.  "
+    "[default: image files are cropped, others have to fit]",
 )
 at = click.option(
     "--at",
@@ -191,8 +244,8 @@ at = click.option(
     default="response",
     help="After the activation, or after the pooling that follows it.",
 )
-model_argument = click.argument("model", type=click.Path(path_type=Path))
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+model_argument = click.argument("model", type=NamedPath())
+run_argument = click.argument("run", type=NamedPath())
 _imports = click.option(
     "--import",
     "imports",
@@ -250,25 +303,33 @@ pictures = group(
 """Adds --colour and --format; the command takes `colour` and `kind`."""
 
 
-def data(help_text: str, *, required: bool = True, default: str | None = None):
-    """Make a decorator that adds --data and --data-dir; the command takes `data`.
+def data(help_text: str, *, required: bool = True, default: str | None = None, sized: bool = False):
+    """Make a decorator that adds --data, --data-dir and --resize; the command takes `data`.
 
     Args:
         help_text: says what the images are for.
         required: the command does not work without data.
         default: the source that is taken where none is given.
+        sized: add --input-size, for commands without a model whose size images take.
     """
     needed = required and default is None
     source = click.option(
         "--data", "source", metavar="SOURCE", required=needed, default=default, help=help_text
     )
-    return as_object("data", DataOptions, source, data_dir)
+    size = click.option(
+        "--input-size",
+        "size",
+        metavar="H,W",
+        help="Pixels that images are brought to.  [default: their own size]",
+    )
+    return as_object("data", DataOptions, source, data_dir, resize, *([size] if sized else []))
 
 
 def out(help_text: str, *, metavar: str | None = None, required: bool = True):
     """Make a decorator that adds --out."""
-    path = click.Path(path_type=Path)
-    return click.option("--out", type=path, required=required, metavar=metavar, help=help_text)
+    return click.option(
+        "--out", type=NamedPath(), required=required, metavar=metavar, help=help_text
+    )
 
 
 def warn(text: object) -> None:
@@ -280,7 +341,7 @@ def _pixels(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and 0 < len(part.strip("0 ")) < 10 for part in parts):
         raise SettingsError("--input-size", "pixels such as 96,128", f"'{text}'")
     return tuple(int(part) for part in parts)
 

@@ -50,7 +50,7 @@ _ROWS = 12
     help="Maps in a picture, the most telling first.",
 )
 @options.pictures
-@options.model
+@options.sized_model
 @options.seed
 @options.output
 def command(
@@ -84,9 +84,8 @@ def command(
     from oip.network.layer_spec import parse_selections
 
     files.check_writable(out)
-    images = data.load()
+    network, images = model.open_with(data)
     labels = images.required_labels()
-    network = model.open(images)
     ((layer, maps),) = parse_selections(network, [selection])
     results: dict[str, mi.CommonPatterns | mi.Separation] = {}
     with output.progress() as progress:

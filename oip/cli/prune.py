@@ -55,7 +55,7 @@ def _methods() -> list[tuple[str, str]]:
 @click.option(
     "--samples", type=click.IntRange(min=20), default=500, help="Images that maps are judged on."
 )
-@options.model
+@options.sized_model
 @options.seed
 @options.output
 def command(
@@ -76,14 +76,16 @@ def command(
     Example:  oip prune model.keras --data mnist-sample --out smaller.keras
     """
     from oip.mi.selection import DEFAULT_METHOD
-    from oip.workflows.inputs import load_both_parts
+    from oip.workflows.inputs import opened_with_parts
     from oip.workflows.prune import Pruner, check_target, plans, write_pruned
 
     several = plans(method or DEFAULT_METHOD, **settings)
     _check_out(out, len(several) > 1)
     target = None if out is None else check_target(out, model.model)
-    train, test = load_both_parts(data.source or "", data_dir=data.data_dir)
-    network = model.open(train)
+    where = {"data_dir": data.data_dir, "resize": data.resize}
+    network, train, test = opened_with_parts(
+        model.model, data.required(), given=model.input, **where
+    )
     chosen = [network.find(layer) for layer in layers] or None
     with output.progress() as progress:
         pruner = Pruner(network, chosen, train, test, progress)

@@ -67,7 +67,7 @@ _FEW = 8
     default="zero",
     help="The value that --ablate sets a map to.",
 )
-@options.model
+@options.sized_model
 @options.seed
 @options.output
 def command(
@@ -97,8 +97,7 @@ def command(
     settings = RankingOptions(**choices)
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
-    images = data.load()
-    network = model.open(images)
+    network, images = model.open_with(data)
     chosen = select_maps(network, selections)
     if settings.at == "block":
         chosen = _with_pooling(chosen, bool(selections), output)
@@ -178,7 +177,7 @@ def _row(
     else:
         interval = "-" if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
         bits = f"{row.mi:.3f}" + (" saturated" if row.saturated else "")
-        cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, classes)]
+        cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, by, classes)]
     if by.input_ceiling is not None:
         cells.append(number(row.input, 2))
     if losses is not None:
@@ -187,12 +186,17 @@ def _row(
     return cells
 
 
-def _best_class(row: MapInformation, classes: Sequence[str]) -> str:
-    """Return the class that a map knows most about, with bits and the share of the ceiling."""
+def _best_class(row: MapInformation, by: EstimatorRecord, classes: Sequence[str]) -> str:
+    """Return the class that a map knows most about, with bits and the share of the ceiling.
+
+    A class of few images has no such numbers.
+    """
     information = [value or 0.0 for value in row.per_class or ()]
     best = max(range(len(information)), key=information.__getitem__, default=0)
     if not information or information[best] < 0.0005:
         return "-"
+    if by.is_rare(best):
+        return f"{classes[best]} (few images)"
     share = (row.per_class_share or information)[best] or 0.0
     return f"{classes[best]} ({information[best]:.3f}, {share:.0%})"
 

@@ -121,8 +121,10 @@ def command(
         raise SettingsError("--top", "--data with labels, to rank the maps on", "none")
     by = check_top(top, by, expressions, data.source is not None)
     check_writable(out)
-    images = data.load_if_given()
-    network = model.open(images, output)
+    if data.source is None:
+        network, images = model.open(None, output), None
+    else:
+        network, images = model.open_with(data, output)
     chosen, targets = select_targets(network, selections, expressions)
     layers = len(chosen)
     with output.progress() as progress:

@@ -113,7 +113,7 @@ def verify_command(run: Path, output: Output) -> int:
 
 
 @click.command("merge")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=options.NamedPath(), metavar="RUN...")
 @options.out("Folder of the new run.")
 @options.output
 def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
@@ -140,8 +140,8 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
 
 
 @click.command("compare")
-@click.argument("first", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("first", type=options.NamedPath(), metavar="RUN")
+@click.argument("second", type=options.NamedPath(), metavar="RUN")
 @options.json_flag
 def compare_command(first: Path, second: Path, as_json: bool) -> None:
     """Compare two runs map by map: two checkpoints, two seeds, two settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def _described(recipe: Recipe) -> str:
 
 @click.command(cls=options.ListingCommand, heading="Recipes", rows=_recipes)
 @click.argument("recipe", metavar="RECIPE")
-@options.data("Images with labels.")
+@options.data("Images with labels.", sized=True)
 @options.out(
     "File to write; MODEL.oip.json beside it describes the model's input.", metavar="MODEL.keras"
 )
@@ -63,7 +64,7 @@ def _described(recipe: Recipe) -> str:
 @click.option(
     "--record",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=options.NamedPath(),
     help="Run in which to record what maps and layers know during the training.",
 )
 @click.option(
@@ -110,7 +111,7 @@ def command(
     if part == "test":
         hint = f"Use --data {name}; the test part evaluates the network."
         raise DataError("--data", "a source to train on", data.source, hint)
-    parts = DataOptions(name, data.data_dir)
+    parts = replace(data, source=name)
     train, test = parts.load("train"), parts.load("test")
     recorder = None
     if record is not None:

@@ -101,7 +101,7 @@ def _parsed(text: str) -> object:
         return text.lower() == "true"
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, too many digits, nested too deeply
         pass
     for kind in (int, float):
         try:

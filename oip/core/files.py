@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import RunError
+from oip.core.errors import RunError, SettingsError
 
 try:
     import fcntl
@@ -30,7 +32,20 @@ else:
 
 UNFINISHED = ".writing-"
 """How the names of files begin that were never finished; a killed process leaves one behind."""
+READ_LIMIT = "OIP_READ_LIMIT"
+"""Environment variable: the largest content of one file, unpacked, in GiB."""
+_READ_LIMIT = "4"
 _BLOCK = 1 << 20
+
+
+class RefusedFile(OSError):
+    """A file that is not read: a FIFO, a device, a folder, or more than the limit."""
+
+    def __init__(self, reason: str):
+        super().__init__(errno.EINVAL, reason)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class WriteError(RunError):
@@ -136,12 +151,58 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_content(size: int) -> None:
+    """Raise a `RefusedFile` where content of so many bytes is more than the limit."""
+    text = os.environ.get(READ_LIMIT, _READ_LIMIT)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 0.0 < limit < 1e9:
+        raise SettingsError(READ_LIMIT, "GiB, a number above 0", f"'{text}'")
+    if size > limit * 2**30:
+        raise RefusedFile(
+            f"{size / 2**30:.3g} GiB of content, above the limit of {limit:g} GiB, which the "
+            f"environment variable {READ_LIMIT} raises"
+        )
+
+
+def check_regular(path: str | Path) -> int:
+    """Return the size of a plain file in bytes, before anything is read or waited for.
+
+    Raises:
+        OSError: no such file, or a `RefusedFile`.
+    """
+    try:
+        status = Path(path).stat()
+    except ValueError as error:
+        raise RefusedFile("a path with a NUL byte") from error
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        raise RefusedFile(kinds.get(stat.S_IFMT(status.st_mode), "a device"))
+    check_content(status.st_size)
+    return status.st_size
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a plain file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: as `check_regular` raises it.
+        UnicodeDecodeError: another encoding.
+    """
+    check_regular(path)
+    return Path(path).read_text(encoding="utf-8-sig")
+
+
 def read_json(path: Path) -> Any:
     """Read JSON; a RunError says what is wrong with the file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError as error:
         raise RunError(f"'{path}'", "a JSON file", "no such file") from error
+    except RecursionError as error:
+        raise RunError(f"'{path}'", "a JSON file", "one that is nested too deeply") from error
     except (OSError, ValueError) as error:
         raise RunError(f"'{path}'", "a JSON file", error) from error
 
@@ -153,28 +214,50 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path, leave_out: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Read a whole `.npz`, checksums included, but for arrays that are left out, unchecked, too.
+def read_arrays(
+    path: Path, leave_out: Collection[str] = (), only: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read an `.npz`, checksums included; arrays that are not wanted are not touched.
 
-    A RunError says what is wrong with the file.
+    Args:
+        path: of the file.
+        leave_out: names of arrays that are not read.
+        only: the names that are read, where they are there; all if None.
+
+    Raises:
+        RunError: says what is wrong with the file.
     """
     with _archive(path) as archive:
-        return {name: archive[name] for name in archive.files if name not in leave_out}
+        names = [n for n in archive.files if n not in leave_out and (only is None or n in only)]
+        sizes = {e.filename.removesuffix(".npy"): e.file_size for e in archive.zip.infolist()}
+        check_content(sum(sizes[name.removesuffix(".npy")] for name in names))
+        return {name: archive[name] for name in names}
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in an `.npz`, sorted; a RunError as for `read_arrays`."""
+    with _archive(path) as archive:
+        return sorted(archive.files)
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
     """Read one array of an `.npz`; a RunError says what is wrong with the file."""
-    with _archive(path) as archive:
-        return archive[name]
+    arrays = read_arrays(path, only=(name,))
+    if name not in arrays:
+        raise RunError(f"'{path}'", f"an array '{name}'", "none")
+    return arrays[name]
 
 
 @contextmanager
 def _archive(path: Path) -> Iterator[NpzFile]:
     try:
+        check_regular(path)
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             yield archive
     except FileNotFoundError as error:
         raise RunError(f"'{path}'", "an .npz file", "no such file") from error
+    except SettingsError:  # an odd limit
+        raise
     except Exception as error:  # damaged in any of many ways: zlib.error, struct.error, ...
         raise RunError(f"'{path}'", "a whole .npz file", error) from error
 

@@ -104,13 +104,15 @@ class LoadingRecord(PartialPart, frozen=True, kw_only=True):
     """Height and width, of a model that takes any."""
 
 
-class DataRecord(Part, frozen=True, kw_only=True):
+class DataRecord(PartialPart, frozen=True, kw_only=True):
     """The images that were used."""
 
     source: str
     """As `--data` takes it."""
     images: int | None = None
     """How many there are."""
+    resize: str | None = None
+    """How some of them were brought to the size of the model's input."""
 
 
 class RunFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):

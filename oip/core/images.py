@@ -7,13 +7,18 @@ Two documented renderings of an OIP: `plain` maps its own minimum to black and m
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oip.core.files import check_regular
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+"""Formats of pillow that are read, whatever a file's name; others, such as EPS, run programs."""
 STRETCH = (2.0, 98.0)
 """Percentiles of the contrast-enhanced rendering."""
 
@@ -71,6 +76,18 @@ def scaled_to(picture: Picture, size: int) -> Picture:
     sides = [max(1, round(side * factor)) for side in picture.size]
     kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
     return picture.resize(sides, kind)
+
+
+def open_picture(path: Path) -> Picture:
+    """Open an image file of one of the `FORMATS`; its pixels are not yet read.
+
+    Raises:
+        OSError: no such file, not a plain one, or none of these formats; decoders raise others.
+    """
+    from PIL import Image
+
+    check_regular(path)
+    return Image.open(path, formats=FORMATS)
 
 
 def plain_range(images: np.ndarray) -> tuple[float, float]:

@@ -6,6 +6,7 @@ number that is not known is null in JSON and NaN in an array. Files may leave ou
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Self
 
 import msgspec
@@ -16,6 +17,8 @@ from oip.core.records import ArrayFile, JsonFile, Number, Parameters, Part, Shap
 
 HELD_OUT = ("decoder", "predictive")
 """Estimators that are held-out predictive bounds: only these may order maps across layers."""
+FEW_IMAGES = 20
+"""Fewer images of a class do not tell how much a map knows about it."""
 
 
 # A run's layer: shards, stability, class probabilities.
@@ -166,6 +169,14 @@ class EstimatorRecord(Part, frozen=True, kw_only=True):
     """The ranks are an order, not noise among maps at the ceiling."""
     notices: list[str] = msgspec.field(default_factory=list)
     maps: list[MapInformation]
+
+    def is_rare(self, code: int) -> bool:
+        """Return whether there are few images of a class, or of all others together."""
+        share = FEW_IMAGES / self.samples if self.samples else 0.0
+        if not self.class_ceilings or not 0 < share <= 0.5:
+            return share > 0.5
+        least = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+        return (self.class_ceilings[code] or 0.0) < least - 1e-9
 
 
 class Agreement(Part, frozen=True, kw_only=True):

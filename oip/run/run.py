@@ -263,7 +263,11 @@ def run_record(
         versions=versions(),
         loading=loading if loading != LoadingRecord() else None,
         classes=[str(name) for name in classes] if classes else None,
-        data=None if data is None else DataRecord(source=data.source, images=len(data.images)),
+        data=None
+        if data is None
+        else DataRecord(
+            source=data.source, images=len(data.images), resize=getattr(data, "resize", None)
+        ),
         accuracy=sidecar.accuracy,
     )
 

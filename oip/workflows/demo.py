@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ def run_demo(
     out: str | Path | None = None,
     *,
     data_dir: str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    resize: str | None = None,
     seed: int = 0,
     progress: Progress = automatic,
 ) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def run_demo(
         data: a source of images with labels, without a part: both parts are used.
         out: the folder of the run; `runs/demo`, or `runs/demo-SOURCE`, if None.
         data_dir: folder searched for data files before they are downloaded.
+        size, resize: (h, w) that images are brought to, and how, as for `models.load`.
         seed: of the training, the ascent and the ranking.
         progress: called with the progress of each step.
 
@@ -70,9 +74,10 @@ def run_demo(
         raise DataError("data", reason, f"'{data}'")
     folder = Path(out) if out is not None else default_folder(data)
     check_writable(folder)
-    test = models.load(data, data_dir=data_dir, part="test")
+    test = models.load(data, data_dir, "test", size, resize=resize)
     with _timed(seconds, "train"):
-        model = _trained_model(data, data_dir, test, folder, seed, progress)
+        load = functools.partial(models.load, data, data_dir, "train", size, resize=resize)
+        model = _trained_model(load, test, folder, seed, progress)
     run = _measure(model, test, folder, seed, seconds, progress)
     with _timed(seconds, "gallery"):
         page = gallery.build(
@@ -88,8 +93,7 @@ def default_folder(source: str) -> Path:
 
 
 def _trained_model(
-    source: str,
-    data_dir: str | Path | None,
+    load: Callable[[], Dataset],
     test: Dataset,
     folder: Path,
     seed: int,
@@ -116,7 +120,7 @@ def _trained_model(
             text.format(*model),
             "Choose another folder.",
         )
-    train = models.load(source, data_dir=data_dir, part="train")
+    train = load()
     recipe = models.recipe(RECIPE)
     settings = recipe.settings(len(train.images), seed=seed)
     models.train(recipe, train, test, settings, path, progress)

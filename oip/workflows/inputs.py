@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
     from oip.models import Dataset
+    from oip.models.datasets import ModelShape
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
@@ -84,11 +85,38 @@ def open_network(
     return network
 
 
+class ModelSize:
+    """The shape of a model's input, for images that are brought to it; the model is opened once."""
+
+    def __init__(self, model: Model, given: ModelInput):
+        self.model, self.given = model, given
+
+    def __call__(self, own: tuple[int, ...] | None) -> tuple[int, ...]:
+        """Return (h, w, bands); of a model that takes any size, that of the images, `own`."""
+        from oip.network.network import Network
+
+        if not isinstance(self.model, Network):
+            given = self.given
+            network = Network(self.model, given.imports, given.size, given.name)
+            if network.free and given.size is None:
+                if own is None:
+                    sizes = "images of one size, for a model that takes any"
+                    hint = "Say which size: input_shape=(h, w)."
+                    raise DataError("data", sizes, "images of several", hint)
+                bands = network.inputs.shape[-1]
+                shape = (*own[:2], bands if bands in (1, 3) else own[2])
+                network = network.fitted_to(np.empty((0, *shape)))
+            self.model = network
+        return self.model.inputs.shape
+
+
 def load_data(
     data: Images,
     labels: Sequence[int] | np.ndarray | None = None,
     part: str = "test",
     data_dir: str | Path | None = None,
+    resize: str | None = None,
+    model_shape: ModelShape | None = None,
 ) -> Dataset:
     """Return images and labels of a source, or of arrays.
 
@@ -97,29 +125,34 @@ def load_data(
         labels: (n,) whole numbers or names, for images that are an array.
         part: the part of a source that does not name one itself.
         data_dir: folder searched for data files before they are downloaded.
+        resize, model_shape: as for `models.load`.
 
     Raises:
         DataError: a source that cannot be read, or arrays that do not fit.
     """
     from oip import models
-    from oip.models.datasets import from_arrays
+    from oip.models.datasets import fitted_to_model, from_arrays
 
-    if isinstance(data, models.Dataset):
-        return data
     if isinstance(data, str | Path):
-        return models.load(data, data_dir=data_dir, part=part)
-    return from_arrays(data, labels)
+        return models.load(
+            data, data_dir=data_dir, part=part, resize=resize, model_shape=model_shape
+        )
+    images = data if isinstance(data, models.Dataset) else from_arrays(data, labels)
+    return fitted_to_model(images, resize, model_shape)
 
 
 def load_both_parts(
     data: Images,
     labels: Sequence[int] | np.ndarray | None = None,
     data_dir: str | Path | None = None,
+    resize: str | None = None,
+    model_shape: ModelShape | None = None,
 ) -> tuple[Dataset, Dataset]:
     """Return the train and the test part of a source; a fifth of arrays is held out as test part.
 
     Args:
-        data, labels, data_dir: as for `load_data`; a source must not name a part.
+        data: as for `load_data`; a source must not name a part.
+        labels, data_dir, resize, model_shape: as for `load_data`.
 
     Raises:
         DataError: as `load_data`, or a source that names one part.
@@ -127,24 +160,52 @@ def load_both_parts(
     from oip import models
     from oip.models.datasets import parts_of
 
+    more = (data_dir, resize, model_shape)
     if isinstance(data, str | Path):
         name, part = models.split_source(str(data))
         if part is not None:
             hint = f"Both parts are needed: use '{name}'."
             raise DataError("data", "a source without a part", f"'{data}'", hint)
-        train, test = (
-            models.load(data, data_dir=data_dir, part=part) for part in ("train", "test")
-        )
+        train, test = (load_data(data, None, part, *more) for part in ("train", "test"))
         return train, test
-    return parts_of(load_data(data, labels))
+    return parts_of(load_data(data, labels, "all", *more))
 
 
 def opened(
-    model: Model, data: Images, labels: Sequence[int] | np.ndarray | None = None
+    model: Model,
+    data: Images,
+    labels: Sequence[int] | np.ndarray | None = None,
+    *,
+    given: ModelInput = ModelInput(),
+    part: str = "test",
+    data_dir: str | Path | None = None,
+    resize: str | None = None,
 ) -> tuple[Network, Dataset]:
-    """Open a model and load its data; see `open_network` and `load_data`."""
-    images = load_data(data, labels)
-    return open_network(model, images), images
+    """Open a model and load its data, image files in the size of its input.
+
+    Args:
+        model, given: as for `open_network`.
+        data, labels, part, data_dir: as for `load_data`.
+        resize: how images get the model's size, as for `models.load`.
+    """
+    size = ModelSize(model, given)
+    images = load_data(data, labels, part, data_dir, resize, size)
+    return open_network(size.model, images, given), images
+
+
+def opened_with_parts(
+    model: Model,
+    data: Images,
+    labels: Sequence[int] | np.ndarray | None = None,
+    *,
+    given: ModelInput = ModelInput(),
+    data_dir: str | Path | None = None,
+    resize: str | None = None,
+) -> tuple[Network, Dataset, Dataset]:
+    """Open a model and load both parts of its data; arguments as for `opened`."""
+    size = ModelSize(model, given)
+    train, test = load_both_parts(data, labels, data_dir, resize, size)
+    return open_network(size.model, train, given), train, test
 
 
 def select_maps(network: Network, layers: Layers) -> list[Selection]:

@@ -32,7 +32,7 @@ from oip.network.inputs import check_images, sidecar_path
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.surgery import corrected, removed_channels, without
-from oip.workflows.inputs import load_both_parts, open_network
+from oip.workflows.inputs import opened_with_parts
 
 if TYPE_CHECKING:
     import keras
@@ -139,6 +139,7 @@ def prune(
     *,
     data: Images,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     out: str | Path | None = None,
     keep: float = 0.5,
     method: str | None = None,
@@ -156,6 +157,8 @@ def prune(
         data: a source without a part, or images (n, h, w, bands), a fifth of which is held out.
             Maps are judged on the train part, the models on the test part.
         labels: (n,), for images that are an array.
+        resize: how images get the model's size, `crop`, `fit` or `stretch`; image files are cropped
+            if None, and others have to fit.
         out: a file to write, ending in `.keras`; nothing is written if None.
         keep: share of each layer's maps that stay, above 0 and at most 1.
         method: one of `mi.selection.METHODS`; `elimination` if None.
@@ -177,8 +180,7 @@ def prune(
         method or DEFAULT_METHOD, keep, correct=correct, epochs=epochs, samples=samples, seed=seed
     )
     target = None if out is None else check_target(out, model)
-    train, test = load_both_parts(data, labels)
-    network = open_network(model, train)
+    network, train, test = opened_with_parts(model, data, labels, resize=resize)
     names = [layers] if isinstance(layers, str) else layers
     chosen = None if names is None else [network.find(name) for name in names]
     pruned = Pruner(network, chosen, train, test, progress).prune(plan)

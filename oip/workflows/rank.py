@@ -155,6 +155,7 @@ def rank_into(
     *,
     data: Images,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     progress: Progress = automatic,
     **options: Any,
 ) -> list[RankedLayer]:
@@ -168,6 +169,8 @@ def rank_into(
         layers: `"Conv2D_3:0-15"` or several of these; every convolutional layer if None.
         data: a source of images with labels, or images (n, h, w, bands).
         labels: (n,) whole numbers or names, for images that are an array.
+        resize: how images get the model's size, `crop`, `fit` or `stretch`; image files are cropped
+            if None, and others have to fit.
         progress: called with the progress of each layer.
         options: fields of `RankingOptions`: `estimators` (the first one gives the order),
             `samples` (images at most, 2000), `at` (`response` or `block`), `seed`, and what else
@@ -185,7 +188,7 @@ def rank_into(
     """
     settings = RankingOptions(**options)
     settings.label_estimators()  # an unknown name is refused before any work
-    network, images = opened(model, data, labels)
+    network, images = opened(model, data, labels, resize=resize)
     selections = select_maps(network, layers)
     errors: list[OipError] = []
     ranked = list(rank_layers(out, network, selections, images, settings, progress, errors))
@@ -322,6 +325,7 @@ def kernels_into(
     *,
     data: Images,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     estimator: str | LabelEstimator = "predictive",
     samples: int = MOST_FOR_PAIRS,
     seed: int = 0,
@@ -336,7 +340,7 @@ def kernels_into(
         model: a file, a Keras model or a `Network`.
         layer: the layer, or its name.
         maps: numbers of its maps; all if None.
-        data, labels: as for `rank_into`.
+        data, labels, resize: as for `rank_into`.
         estimator: of the information about the label.
         samples: images at most; no more than 500 are used.
         seed: of the sample and the null.
@@ -353,7 +357,7 @@ def kernels_into(
     ...     "runs/mine", "model.keras", "Conv2D_3", [17], data="mnist-sample"
     ... )  # doctest: +SKIP
     """
-    network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)
+    network, images, layer, numbers = _of_layer(model, data, labels, resize, layer, maps)
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
     key = _key(network, images, [layer.index, by.name, by.parameters, used, seed])
@@ -404,6 +408,7 @@ def redundancy_into(
     *,
     data: Images,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     samples: int = MOST_FOR_PAIRS,
     at: Literal["response", "block"] = "response",
     seed: int = 0,
@@ -411,7 +416,7 @@ def redundancy_into(
     """Measure what maps share, and write `redundancy.npz` and `redundancy.json`.
 
     Args:
-        out, model, layer, maps, data, labels, samples, seed: as for `kernels_into`.
+        out, model, layer, maps, data, labels, resize, samples, seed: as for `kernels_into`.
         at: the response, or the block output after the pooling that follows.
 
     Returns:
@@ -424,7 +429,7 @@ def redundancy_into(
     ...     "runs/mine", "model.keras", "Conv2D_3", data="mnist-sample"
     ... ).clusters  # doctest: +SKIP
     """
-    network, images, layer, numbers = _of_layer(model, data, labels, layer, maps)
+    network, images, layer, numbers = _of_layer(model, data, labels, resize, layer, maps)
     used = min(samples, MOST_FOR_PAIRS)
     key = _key(network, images, [layer.index, used, at, seed, numbers])
     folder = Run.open(out).folder(layer.index)
@@ -456,6 +461,7 @@ def ablate_into(
     *,
     data: Images,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     silenced_to: Literal["zero", "mean"] = "zero",
     samples: int = 2000,
     seed: int = 0,
@@ -467,7 +473,7 @@ def ablate_into(
         out: the folder of a run that exists.
         model: a file, a Keras model or a `Network`.
         ranking: the ranking of the layer, as `rank_into` returns it.
-        data, labels: as for `rank_into`.
+        data, labels, resize: as for `rank_into`.
         silenced_to: the value that a map is set to: `zero` or `mean`.
         samples, seed: as for `mi.ablate`.
         progress: called with the number of maps that are done.
@@ -488,7 +494,7 @@ def ablate_into(
     """
     if isinstance(ranking, RankedLayer):
         ranking = ranking.ranking
-    network, images = opened(model, data, labels)
+    network, images = opened(model, data, labels, resize=resize)
     check_classes(network, images)
     layer = network.convolutional[ranking.index]
     maps = sorted(row.map for row in ranking.estimators[0].maps)
@@ -561,11 +567,12 @@ def _of_layer(
     model: Model,
     data: Images,
     labels: np.ndarray | None,
+    resize: str | None,
     layer: str | LayerInfo,
     maps: Iterable[int] | None,
 ) -> tuple[Network, Dataset, LayerInfo, list[int]]:
     """Return the open network, the data, the layer and its map numbers in the order given."""
-    network, images = opened(model, data, labels)
+    network, images = opened(model, data, labels, resize=resize)
     images.required_labels()
     info = network.find(layer) if isinstance(layer, str) else layer
     numbers = list(range(info.maps)) if maps is None else [int(number) for number in maps]

@@ -15,7 +15,7 @@ from oip.core.progress import Progress, automatic
 from oip.network.network import Network
 from oip.run.reconstruct import reconstruct_layers
 from oip.run.run import Run
-from oip.workflows.inputs import Selection, load_data, open_network, select_maps
+from oip.workflows.inputs import Selection, open_network, opened, select_maps
 from oip.workflows.top_maps import find_top_maps, parse_by
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def reconstruct_into(
     progress: Progress = automatic,
     *,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     objectives: Sequence[str] = (),
     top: int | None = None,
     by: str | None = None,
@@ -48,6 +49,8 @@ def reconstruct_into(
             their statistics are used where those of the input are not known.
         progress: called with the progress of each layer.
         labels: (n,), for images that are an array; `top` needs labels.
+        resize: how images get the model's size, `crop`, `fit` or `stretch`; image files are cropped
+            if None, and others have to fit.
         objectives: grow images for these, such as `"class:4 - class:9"`, instead of maps; `layers`
             then names the layer of terms without one.
         top: only so many of the best maps of each layer; they are ranked first, into the same run.
@@ -71,8 +74,10 @@ def reconstruct_into(
     by = check_top(top, by, objectives, data is not None)
     if settings is None:
         settings = ascent_settings(preset, **changes)
-    images = None if data is None else load_data(data, labels)
-    network = open_network(model, images)
+    if data is None:
+        network, images = open_network(model), None
+    else:
+        network, images = opened(model, data, labels, resize=resize)
     selections, targets = select_targets(network, layers, objectives)
     if top is not None and by is not None and images is not None:
         selections = find_top_maps(

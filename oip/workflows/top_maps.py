@@ -83,6 +83,7 @@ def top_maps(
     *,
     data: Images,
     labels: np.ndarray | None = None,
+    resize: str | None = None,
     top: int = 16,
     by: str = "mi",
     seed: int = 0,
@@ -96,6 +97,8 @@ def top_maps(
         layers: `"Conv2D_3:0-15"` or several of these; every convolutional layer if None.
         data: a source of images with labels, or images (n, h, w, bands).
         labels: (n,), for images that are an array.
+        resize: how images get the model's size, `crop`, `fit` or `stretch`; image files are cropped
+            if None, and others have to fit.
         top: how many maps of each layer.
         by: `mi`, the information about the label, or `separates:CLASS,CLASS`.
         seed: of the ranking.
@@ -109,7 +112,7 @@ def top_maps(
     TopMaps by mi; Conv2D_1: 3 maps, best 4, 17, 30; ...
     """
     parse_by(by)
-    network, images = opened(model, data, labels)
+    network, images = opened(model, data, labels, resize=resize)
     selections = select_maps(network, layers)
     return find_top_maps(
         out, network, selections, images, top=top, by=by, seed=seed, progress=progress

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 from oip import models
-from oip.core.errors import DataError
+from oip.core.errors import DataError, SettingsError
+from oip.core.warnings import Notice
 from oip.models import load, sources, split_source
 from oip.models.sources import CLASSES, read_idx
 
@@ -90,7 +92,7 @@ def test_a_file_of_another_type(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("record", [{"part": "all"}, {"size": (0, 4)}, {"bands": 0}])
+@pytest.mark.parametrize("record", [{"part": "dev"}, {"size": (0, 4)}, {"bands": 0}])
 def test_odd_arguments(record: dict[str, Any]) -> None:
     with pytest.raises(DataError):
         load("mnist-sample", **record)
@@ -392,3 +394,65 @@ def test_the_real_digits() -> None:
     data = load("mnist:test")
     assert data.images.shape == (10_000, 28, 28, 1)
     assert data.labels is not None and data.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+@pytest.mark.parametrize("source", ["", "a\0b", "loop", "loop/x.npz"])
+def test_paths_that_lead_nowhere(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("1.png").write_bytes(b"")
+    with pytest.raises(DataError, match="data: expected mnist-sample"):
+        load(source)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.csv"])
+def test_a_fifo_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="a FIFO"):
+        load(tmp_path / name)
+
+
+def test_only_the_arrays_of_an_archive_that_are_needed_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "big.npz"
+    other = np.zeros(4 << 20, np.uint8)
+    np.savez_compressed(path, images=IMAGES, labels=LABELS, other=other)
+    monkeypatch.setenv("OIP_READ_LIMIT", "0.001")  # about a million bytes
+    assert len(load(path)) == 10
+    np.savez_compressed(path, images=other.reshape(-1, 64, 64), labels=LABELS)
+    with pytest.raises(DataError, match=r"0\.00391 GiB of content, above the limit of 0\.001"):
+        load(path)
+    monkeypatch.setenv("OIP_READ_LIMIT", "many")
+    with pytest.raises(SettingsError, match="OIP_READ_LIMIT: expected GiB"):
+        load(path)
+
+
+def test_a_gzip_file_is_read_no_further_than_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 3) + bytes(8 << 20)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="18 bytes for shape"):
+        read_idx(path, (3,))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 8 << 20) + bytes(8 << 20)))
+    monkeypatch.setenv("OIP_READ_LIMIT", "0.001")
+    with pytest.raises(DataError, match="above the limit"):
+        read_idx(path, (1,))
+
+
+@pytest.mark.parametrize("scale", [1, 50_000_000])
+def test_labels_may_be_a_column_or_large_ids(tmp_path: Path, scale: int) -> None:
+    path = write_archive(tmp_path, images=IMAGES, labels=LABELS[:, None] * scale)
+    if scale == 1:
+        data = load(path)
+        assert (data.classes, data.labels.tolist()) == (("0", "1", "2"), LABELS.tolist())
+        return
+    with pytest.warns(Notice, match="labels up to 100000000 are no class numbers"):
+        data = load(path)
+    assert (data.classes, data.labels.tolist()) == (("0", "100000000"), [0] * 5 + [1] * 5)
