@@ -186,10 +186,10 @@ def _parsed_term(text: str, whole: str) -> Term:
     node: tuple[int, ...] = ()
     if kind == "node":
         number, at, indices = number.partition("@")
-        if not at or not re.fullmatch(r"\d+(,\d+)*", indices):
+        if not at or not re.fullmatch(r"\d{1,9}(,\d{1,9})*", indices):
             raise SettingsError("objective", "node:MAP@ROW,COLUMN", f"'{text}'")
         node = tuple(int(index) for index in indices.split(","))
-    if not number.isdecimal():
+    if not number.isdecimal() or len(number) > 9:
         raise SettingsError("objective", f"{kind}:NUMBER", f"'{text}'")
     return Term(cast(Kind, kind), int(number), node, layer=layer if colon else None)
 

@@ -180,7 +180,7 @@ def _print(records: list[Record]) -> None:
 
 def _parse_indices(text: str, count: int) -> np.ndarray:
     """Return the numbers of `0,5,9` or `0-4`, in the order given."""
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+    if not re.fullmatch(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", text):
         raise SettingsError("--images", "numbers such as 0,5,9 or 0-4", f"'{text}'")
     indices: list[int] = []
     for part in text.split(","):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,10 +127,10 @@ def _write_example(path: Path) -> int:
 def _part(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
-    first, slash, count = text.partition("/")
-    if not (slash and first.isdecimal() and count.isdecimal() and int(first) < int(count)):
+    numbers = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if numbers is None or int(numbers[1]) >= int(numbers[2]):
         raise SettingsError("--part", "K/N with K from 0 to N - 1", f"'{text}'")
-    return int(first), int(count)
+    return int(numbers[1]), int(numbers[2])
 
 
 def _print_plan(plan: Record, output: Output) -> None:

@@ -137,14 +137,16 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     from oip.core.files import read_arrays
 
     try:
-        return read_arrays(file)
+        return read_arrays(file, only=("x", "y", "given"))
     except RunError as error:
         raise DataError(str(error)) from error
 
 
 def _array(file: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    from oip.core.files import array_names
+
     if name not in arrays:
-        names = ", ".join(f"'{array}'" for array in arrays) or "no array"
+        names = ", ".join(f"'{array}'" for array in array_names(file)) or "no array"
         hint = f"Save it with numpy.savez(file, {name}=...)."
         raise DataError(f"'{file}'", f"an array '{name}'", names, hint)
     return arrays[name]

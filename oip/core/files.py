@@ -57,8 +57,9 @@ def _writing(what: str) -> Iterator[None]:
     """Raise errors of the system as a WriteError that says what cannot be done."""
     try:
         yield
-    except OSError as error:
-        raise WriteError(what, "a writable folder", error.strerror) from error
+    except (OSError, ValueError) as error:  # of the system, and a NUL byte
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(what, "a writable folder", reason) from error
 
 
 @contextmanager

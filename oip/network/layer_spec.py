@@ -13,7 +13,7 @@ from oip.core.warnings import notice
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
-_MAPS = re.compile(r"all|\d+(-\d+)?(,\d+(-\d+)?)*")
+_MAPS = re.compile(r"all|\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*")
 
 
 def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[LayerInfo, np.ndarray]]:

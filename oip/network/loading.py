@@ -11,20 +11,26 @@ from __future__ import annotations
 import builtins
 import hashlib
 import importlib
+import io
 import json
+import math
 import sys
+import threading
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from oip.core.errors import ModelError, reason_of
-from oip.core.files import Json
+from oip.core.files import Json, RefusedFile, check_content, check_regular
 from oip.core.frameworks import keras
 
 _CONFIG_LIMIT = 64 << 20
+_BYTES_OF_A_WEIGHT = 4
+_LOADING = threading.RLock()
 _SAFE_MODULES = frozenset(
     "activations constraints dtype_policies initializers layers losses metrics models ops "
     "optimizers quantizers random regularizers".split()
@@ -59,10 +65,16 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
         _import(module)
     config = read_config(path)
     check_config(config, trusted, path.name)
+    _check_sizes(path)
 
+    refused: list[RefusedFile] = []
     try:
-        model: Any = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        with _bounded_weights(refused):
+            model: Any = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds; each means that the file is no good
+        if refused:
+            text = f"cannot load '{path.name}'"
+            raise ModelError(text, "weights of less content", refused[0]) from error
         custom = "custom" in str(error).lower()
         hint = "Name the module of its custom layers: imports=['MODULE']." if custom else ""
         text = f"cannot load '{path.name}'"
@@ -113,6 +125,71 @@ def read_config(path: Path) -> Json:
         raise ModelError(
             f"'{path.name}' is damaged or no model", "a Keras file", reason_of(error)
         ) from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse a file that is larger than the limit when it is unpacked, by what it says of itself.
+
+    Raises:
+        ModelError: it is, or is damaged.
+    """
+    import h5py
+
+    def stored(stream: object) -> int:
+        sizes = []
+        with h5py.File(stream, "r") as weights:
+            weights.visititems(
+                lambda _, item: sizes.append(item.nbytes if isinstance(item, h5py.Dataset) else 0)
+            )
+        return sum(sizes)
+
+    try:
+        if path.suffix != ".keras":
+            check_content(stored(path))
+            return
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            check_content(sum(entry.file_size for entry in entries))
+            for entry in entries:
+                if entry.filename.endswith(".h5"):
+                    plain = entry.compress_type == zipfile.ZIP_STORED
+                    with archive.open(entry) as stream:
+                        check_content(stored(stream if plain else io.BytesIO(stream.read())))
+    except RefusedFile as error:
+        raise ModelError(f"'{path.name}'", "a model of less content", error) from error
+    except Exception as error:  # HDF5 and zip files are damaged in many ways
+        reason = reason_of(error)
+        raise ModelError(f"'{path.name}'", "a Keras file that is whole", reason) from error
+
+
+@contextmanager
+def _bounded_weights(refused: list[RefusedFile]) -> Iterator[None]:
+    """Refuse weights above the limit before this thread makes them; Keras builds before it reads.
+
+    Args:
+        refused: takes the error, which Keras hides in one of its own.
+    """
+    thread, total = threading.get_ident(), 0
+
+    def add_weight(self: keras.Layer, shape: Any = None, *args: Any, **more: Any) -> Any:
+        nonlocal total
+        if threading.get_ident() == thread:
+            sides = shape if isinstance(shape, (tuple, list)) else (shape,)
+            total += _BYTES_OF_A_WEIGHT * math.prod(1 if s is None else int(s) for s in sides)
+            try:
+                check_content(total)
+            except RefusedFile as error:
+                refused.append(error)
+                raise
+        return original(self, shape, *args, **more)
+
+    with _LOADING:
+        original = keras.Layer.add_weight
+        keras.Layer.add_weight = add_weight
+        try:
+            yield
+        finally:
+            keras.Layer.add_weight = original
 
 
 def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
@@ -201,6 +278,10 @@ def _check_kind(path: Path) -> None:
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         what, ending = f"model '{path.name}'", path.suffix or "no ending"
         raise ModelError(what, "a file that ends in .keras or .h5", ending)
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise ModelError(what, files, error) from error
 
 
 def _import(module: str) -> None:

@@ -119,6 +119,8 @@ class Run(RunFolder):
 
         Args: as for `begin`. Nothing is written.
         """
+        if path == "":
+            raise RunError("out", "a folder", "an empty text")
         path = Path(path)
         files.check_writable(path)
         if (path / "run.json").exists():

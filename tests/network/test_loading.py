@@ -1,9 +1,13 @@
 """Models are read without trust."""
 
+import io
 import json
+import os
+import shutil
 import zipfile
 
 import h5py
+import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
@@ -153,3 +157,42 @@ def test_what_is_no_model_is_named(tmp_path, small_file):
     (tmp_path / "model.pt").write_text("")
     with pytest.raises(ModelError, match="ends in"):
         load_model(tmp_path / "model.pt")
+
+
+def test_layers_that_are_too_wide_are_refused_before_they_are_built(small_file, tmp_path):
+    def change(config):
+        config["config"]["layers"][2]["config"]["filters"] = 300_000_000
+
+    path = edited(small_file, tmp_path / "wide.keras", change)
+    import keras
+
+    own = keras.Layer.add_weight
+    with pytest.raises(ModelError, match=r"10\.1 GiB of content, above the limit of 4 GiB"):
+        load_model(path)
+    assert keras.Layer.add_weight is own
+    load_model(small_file)
+
+
+@pytest.mark.parametrize("kind", ["assets", "weights", "legacy"])
+def test_a_model_that_unpacks_to_more_than_the_limit(small_file, tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("OIP_READ_LIMIT", "0.004")  # four million bytes
+    stream, zeros = io.BytesIO(), np.zeros(8 << 20, np.uint8)
+    with h5py.File(stream, "w") as weights:
+        weights.create_dataset("layers/x", data=zeros, compression="gzip")
+        weights.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {}})
+    path = tmp_path / ("x.h5" if kind == "legacy" else "x.keras")
+    if kind == "legacy":
+        path.write_bytes(stream.getvalue())
+    else:
+        shutil.copy(small_file, path)
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            name, content = ("assets/x", zeros.tobytes()), ("x.weights.h5", stream.getvalue())
+            archive.writestr(*(name if kind == "assets" else content))
+    with pytest.raises(ModelError, match=r"0\.0078\d* GiB of content, above the limit"):
+        load_model(path)
+
+
+def test_a_model_that_is_no_plain_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "x.keras")
+    with pytest.raises(ModelError, match="a FIFO"):
+        load_model(tmp_path / "x.keras")
