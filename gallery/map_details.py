@@ -89,6 +89,7 @@ def _map_details(
                 "p": estimate.p_value,
                 "ranks": [estimate.rank_low, estimate.rank_high],
                 "raw": estimate.raw,
+                "chance": estimate.chance,
             }
             for estimate in entry.information
         ],

@@ -137,6 +137,8 @@ class Information:
     high: float | None
     p_value: float | None
     p_adjusted: float | None
+    chance: float | None
+    """Mean of shuffled labels."""
     saturated: bool
     raw: float | None
     """Before an estimate under 0 is shown as 0, where it was noted."""
@@ -172,6 +174,7 @@ class Information:
             high=rounded(entry.high),
             p_value=rounded(entry.p_value, 3),
             p_adjusted=rounded(entry.p_adjusted, 3),
+            chance=rounded(entry.chance),
             saturated=entry.saturated,
             raw=rounded(entry.raw),
             best=_best_class(per_class) if informative else None,

@@ -105,7 +105,7 @@ class Measurement:
         least = -np.inf if self.floor is None or not clips else self.floor
         most = np.inf if value.ceiling is None or not clips else value.ceiling
         shown = float(np.clip(value.nats, least, most))
-        low = high = p = None
+        low = high = p = chance = None
         notices = value.notices
         if draws is not None and draws.size:
             quantiles = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
@@ -116,6 +116,7 @@ class Measurement:
             notices += (_NO_INTERVAL,)
         if null is not None and null.size:
             p = float(p_values(np.array([value.nats]), null[:, None])[0])
+            chance = float(null.mean())
         parameters = self.estimator.parameters
         return Estimate(
             quantity=self.quantity,
@@ -128,6 +129,7 @@ class Measurement:
             low=low,
             high=high,
             p_value=p,
+            chance=chance,
             raw=None if value.nats == shown else value.nats,
             seed=self.seed,
             notices=notices,

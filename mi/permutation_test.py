@@ -11,7 +11,10 @@ from oip.core.errors import SettingsError, expected
 
 ENOUGH = 1000
 """Shuffles of one map from which its own null is enough; with fewer, nulls are pooled."""
-_TIE = 1e-12
+_LEAST = 1e-12
+TIE = 1e-6
+"""Nats within which a shuffle's estimate is as large as the value: nulls are partly computed in
+single precision, and of sparse responses many shuffles give the value itself."""
 
 
 def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -33,25 +36,25 @@ def p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     values, null = values[finite], null[:, finite]
     shuffles, maps = null.shape
     if shuffles >= ENOUGH or maps == 1:
-        reached = (null >= values - _TIE * np.maximum(1.0, np.abs(values))).sum(axis=0)
+        reached = (null >= values - TIE).sum(axis=0)
         result[finite] = (1 + reached) / (1 + shuffles)
         return result
     center, spread = null.mean(axis=0), null.std(axis=0)
-    flat = spread <= _TIE
+    flat = spread <= TIE
     scale = np.where(flat, 1.0, spread)
     distances = null - center
     if shuffles > 2:
         squares = (distances**2).sum(axis=0)
         without = squares - distances**2 * shuffles / (shuffles - 1)
-        spread_without = np.sqrt(np.maximum(without, _TIE * squares) / (shuffles - 2))
+        spread_without = np.sqrt(np.maximum(without, _LEAST * squares) / (shuffles - 2))
         distances = distances * np.sqrt(shuffles / (shuffles - 1))
         scale = np.where(flat, 1.0, spread * np.sqrt((shuffles + 1) / (shuffles - 1)))
     else:
         spread_without = scale
     pooled = np.sort((distances / np.where(flat, 1.0, spread_without))[:, ~flat], axis=None)
-    reached = pooled.size - np.searchsorted(pooled, (values - center) / scale - _TIE)
+    reached = pooled.size - np.searchsorted(pooled, (values - TIE - center) / scale)
     p = (1 + reached) / (1 + pooled.size)
-    not_above = values <= center + _TIE
+    not_above = values <= center + TIE
     p[flat & not_above] = 1.0
     p[flat & ~not_above] = 1 / (1 + shuffles)
     result[finite] = p

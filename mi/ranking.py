@@ -22,7 +22,13 @@ from oip.core.progress import Progress, automatic
 from oip.core.units import bits, finite_list, finite_or_none, three_best
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, able, label_estimator
-from oip.mi.estimators.results import LEVEL, MapEstimates, bits_or_none, join_blocks
+from oip.mi.estimators.results import (
+    LEVEL,
+    SATURATED,
+    MapEstimates,
+    bits_or_none,
+    join_blocks,
+)
 from oip.mi.layer_sample import BYTE_BUDGET, At, LayerResult, LayerSample
 from oip.mi.permutation_test import ENOUGH, adjusted
 
@@ -47,6 +53,8 @@ WITH_ORDER = "predictive"
 """The estimator that orders maps where other estimators put them at their ceiling."""
 _MOST_SATURATED = 0.5
 """Share of saturated maps up to which ranks are an order."""
+_MUCH_BY_CHANCE, _LITTLE_BITS = 0.25, 0.05
+"""A share of an estimate that chance alone makes, and bits of chance, from which it is said."""
 _FEWEST_CORRELATED = 3
 _BARS = 256
 _LABELED_BARS = 64
@@ -56,7 +64,9 @@ _ROWS = 20
 def ranks(estimates: MapEstimates, ordered: bool) -> np.ndarray:
     """Return (m,) int ranks: 1 for the most informative map; equal maps in their order, NaN last.
 
-    If not `ordered`, maps at their ceiling share the first ranks, in the order given.
+    Maps are ordered by what they have above chance, see `MapEstimates.bias`. If not `ordered`, maps
+    at their ceiling share the first ranks, in the order given, unless shuffled labels are there,
+    too.
     """
     result = np.empty(len(estimates.raw), int)
     order = np.argsort(-_comparable(estimates.raw, estimates, ordered), kind="stable")
@@ -88,8 +98,12 @@ def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, 
 
 def _comparable(values: np.ndarray, estimates: MapEstimates, ordered: bool) -> np.ndarray:
     """Return values (..., m) to order by: 0 for those under it, -1 for maps without a number."""
-    shown = np.where(np.isfinite(values), np.maximum(values, 0.0), -1.0)
-    return shown if ordered else np.where(estimates.saturated, np.inf, shown)
+    bias = estimates.bias
+    shown = np.where(np.isfinite(values), np.maximum(values - bias, 0.0), -1.0)
+    if ordered:
+        return shown
+    at_ceiling = estimates.saturated & (bias < SATURATED * estimates.ceiling)
+    return np.where(at_ceiling, np.inf, shown)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
@@ -140,6 +154,9 @@ class EstimatorRanking:
     """(m,): against shuffled labels."""
     p_adjusted: np.ndarray
     """(m,): for the number of maps, by Benjamini and Hochberg."""
+    chance: np.ndarray
+    """(m,): mean over shuffled labels, NaN without any. Ranks go by what is above it, where it is
+    surely above 0."""
     saturated: np.ndarray
     """(m,) bool: within 2 % of the ceiling."""
     per_class: np.ndarray
@@ -192,6 +209,7 @@ class EstimatorRanking:
             high=bits(estimates.high),
             p_value=p_value,
             p_adjusted=adjusted(p_value),
+            chance=bits(estimates.chance),
             saturated=saturated,
             per_class=bits(estimates.per_class),
             per_class_low=bits_or_none(estimates.per_class_low),
@@ -236,7 +254,13 @@ class EstimatorRanking:
         elif self.saturated.any() and not self.held_out:
             notices.append(
                 f"{self.estimator}: {self.saturated.sum()} maps are saturated (within 2 % of "
-                f"{self.ceiling:.3g} bits) and share the first places."
+                f"{self.ceiling:.3g} bits); those above chance share the first places."
+            )
+        by_chance = self.chance > _MUCH_BY_CHANCE * np.maximum(self.raw, 0.0)
+        if not self.held_out and (by_chance & (self.chance > _LITTLE_BITS)).any():
+            notices.append(
+                f"{self.estimator}: shuffled labels have up to {np.nanmax(self.chance):.3g} bits; "
+                "ranks go by what is above chance."
             )
         below = int((self.raw < 0).sum())
         if below:
@@ -251,7 +275,7 @@ class EstimatorRanking:
         def by_class(values: np.ndarray | None) -> list[float | None] | None:
             return None if values is None or not finite else finite_list(values[row])
 
-        names = ("mi", "low", "high", "p_value", "p_adjusted", "raw")
+        names = ("mi", "low", "high", "p_value", "p_adjusted", "chance", "raw")
         return MapInformation(
             map=number,
             rank=int(self.rank[row]),
@@ -366,7 +390,8 @@ class Ranking(LayerResult):
         tables = []
         for ranking in self.estimators:
             order = ranking.order
-            columns = {name: getattr(ranking, name)[order] for name in (*names, "saturated", "raw")}
+            shown = (*names, "chance", "saturated", "raw")
+            columns = {name: getattr(ranking, name)[order] for name in shown}
             head = {"layer": self.layer, "estimator": ranking.estimator, "map": self.maps[order]}
             about_input = np.nan if ranking.input is None else ranking.input[order]
             by_class = zip(self.classes, ranking.per_class[order].T, strict=True)

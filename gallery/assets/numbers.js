@@ -4,7 +4,7 @@
 function measureRow(measure, detail, estimate, most) {
   const label = site.estimators.find((each) => each.key === measure.key).label;
   const span = estimate.low === null ? "" : bits(estimate.low) + " to " + bits(estimate.high);
-  const { p, ranks, raw } = detail;
+  const { p, ranks, raw, chance } = detail;
   const spread = ranks[0] === null ? "" : " (" + ranks[0] + " to " + ranks[1] + ")";
   const remarks = [];
   if (estimate.p_adjusted !== null && estimate.p_adjusted > 0.05) remarks.push("≈ not above null");
@@ -14,6 +14,7 @@ function measureRow(measure, detail, estimate, most) {
   const facts = [
     estimate.ordered ? "rank " + estimate.rank + spread : "no order",
     measure.ceiling === null ? null : "ceiling " + bits(measure.ceiling),
+    chance === null || chance < 0.0005 ? null : "chance " + bits(chance),
     p === null ? null : "p " + figure(p),
     estimate.p_adjusted === null ? null : "adjusted " + figure(estimate.p_adjusted),
     measure.samples === null ? null : measure.samples + " images",

@@ -19,6 +19,7 @@ SATURATED = 0.98
 """Share of its ceiling from which an estimate says nothing about an order."""
 LEVEL = 0.95
 """Of every interval."""
+_FEWEST_FOR_BIAS = 10
 _ROWS = 20
 
 
@@ -51,6 +52,9 @@ class Estimate:
     seed: int = 0
     notices: tuple[str, ...] = ()
     """What a reader has to know before using the number."""
+    chance: float | None = None
+    """Mean over shuffled samples, in nats: what this estimator gives without any information at
+    this n and d; None if no null was made."""
     least: float = 0.0
     """The value without any information, in nats: the entropy of the noise where x is measured with
     noise added, else 0. A share of the ceiling is counted from here."""
@@ -96,6 +100,7 @@ class Estimate:
             "low": bits_or_none(self.low),
             "high": bits_or_none(self.high),
             "p_value": self.p_value,
+            "chance": bits_or_none(self.chance),
             "ceiling": bits_or_none(self.ceiling),
             "saturated": self.saturated,
             "raw": bits_or_none(self.raw),
@@ -112,6 +117,8 @@ class Estimate:
         text = f"{self._value}, {self._method}, n = {self.n}"
         if self.p_value is not None:
             text += f", p = {self.p_value:.2g}"
+        if self.chance is not None:
+            text += f", chance {bits(self.chance):.3g} bits"
         if self.ceiling is not None:
             text += f", ceiling {bits(self.ceiling):.4g} bits"
         if self.raw is not None:
@@ -125,6 +132,7 @@ class Estimate:
             ("95 %", self.interval and "{:.4g} to {:.4g}".format(*self.interval)),
             ("ceiling, bits", bits_or_none(self.ceiling)),
             ("p", None if self.p_value is None else f"{self.p_value:.2g}"),
+            ("chance, bits", bits_or_none(self.chance)),
             ("samples", self.n),
             ("estimator", self._method),
         ]
@@ -238,6 +246,24 @@ class MapEstimates:
         return p_values(self.raw, self.null)
 
     @property
+    def chance(self) -> np.ndarray:
+        """(m,): the mean over shuffled labels, NaN without any."""
+        if not len(self.null):
+            return np.full(len(self.raw), np.nan)
+        return self.null.mean(axis=0)
+
+    @property
+    def bias(self) -> np.ndarray:
+        """(m,): what chance alone adds to each estimate, 0 unless that is sure.
+
+        That is `chance` where it is above 0 by more than three standard errors of its mean.
+        """
+        if len(self.null) < _FEWEST_FOR_BIAS:
+            return np.zeros(len(self.raw))
+        error = self.null.std(axis=0) / np.sqrt(len(self.null))
+        return np.where(self.chance > 3 * error, self.chance, 0.0)
+
+    @property
     def saturated(self) -> np.ndarray:
         """(m,) bool: within 2 % of the ceiling."""
         return self.mi >= SATURATED * self.ceiling
@@ -264,6 +290,7 @@ class MapEstimates:
             "low": bits(self.low),
             "high": bits(self.high),
             "p_value": self.p_value,
+            "chance": bits(self.chance),
             "ceiling": bits(self.ceiling),
             "saturated": self.saturated,
         }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from oip.workflows.inputs import Selection
     from oip.workflows.rank import RankedLayer
 
+_CHANCE = 0.01
+"""Bits of shuffled labels from which they stand beside the estimate."""
 _TOP = 10
 _BOTTOM = 3
 """Maps of a layer that are listed, the best and the worst."""
@@ -177,6 +179,8 @@ def _row(
     else:
         interval = "-" if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
         bits = f"{row.mi:.3f}" + (" saturated" if row.saturated else "")
+        if row.chance is not None and row.chance >= _CHANCE:
+            bits += f" (chance {row.chance:.3f})"
         cells += [bits, interval, p_value(row.p_adjusted), _best_class(row, by, classes)]
     if by.input_ceiling is not None:
         cells.append(number(row.input, 2))

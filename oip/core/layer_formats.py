@@ -134,6 +134,8 @@ class MapInformation(Part, frozen=True, kw_only=True):
     """Against shuffled labels."""
     p_adjusted: Number = None
     """For the number of maps."""
+    chance: Number = None
+    """Mean of shuffled labels; ranks go by what is above it, where it is surely above 0."""
     saturated: bool = False
     raw: Number = None
     """`mi` before an estimate under 0 is shown as 0."""

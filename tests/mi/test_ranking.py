@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -104,6 +105,7 @@ def test_the_json_has_the_agreed_keys_and_plain_finite_values(ranking):
                 "high",
                 "p_value",
                 "p_adjusted",
+                "chance",
                 "saturated",
                 "raw",
                 "per_class",
@@ -301,7 +303,7 @@ def test_an_estimator_without_null_and_halves_ranks(halves):
     json.dumps(result.to_dict(), allow_nan=False)
 
 
-def test_some_saturated_maps_share_the_first_places(halves):
+def test_a_map_that_shuffled_labels_saturate_is_not_the_first(halves):
     images, labels = halves
     model = block_model()
     kernel, bias = model.get_layer("halves").get_weights()
@@ -313,8 +315,15 @@ def test_some_saturated_maps_share_the_first_places(halves):
     assert kde.ordered
     assert kde.saturated.tolist() == [True, False, False, False]
     alone = mi.rank(model, images, labels, "halves", maps=[0, 1, 2], estimators=[sharp]).by("kde")
-    assert alone.rank[0] == 1
+    assert alone.chance[0] > 0.98 * alone.ceiling
+    assert alone.rank[0] > 1
     assert any("share the first places" in text for text in result.all_notices)
+    assert any("ranks go by what is above chance" in text for text in result.all_notices)
+
+
+def test_saturated_maps_above_chance_share_the_first_places():
+    given = replace(estimates([0.5, 0.985, 0.99]), null=np.full((20, 3), 0.2))
+    assert ranks(given, False).tolist() == [3, 1, 2]
 
 
 def test_orders_agree_as_kendall_counts_it(halves):
@@ -460,6 +469,38 @@ def test_at_the_ceiling_there_is_no_order():
     assert low.tolist() == [1, 1, 1, 4]
     assert high.tolist() == [3, 3, 3, 4]
     assert ranks(given, True).tolist() == [3, 1, 2, 4]
+
+
+def test_ranks_go_by_what_is_above_chance():
+    given = estimates([0.9, 0.5, 0.3])
+    given = replace(given, null=np.random.default_rng(0).normal([0.9, 0.1, 0.0], 0.01, (200, 3)))
+    assert ranks(given, True).tolist() == [3, 1, 2]
+    low, high = rank_intervals(given, True)
+    assert low.tolist() == high.tolist() == [3, 1, 2]
+
+
+def test_chance_under_zero_or_not_sure_changes_no_order():
+    given = estimates([0.31, 0.3, 0.2])
+    null = np.random.default_rng(0).normal([-0.5, 0.0, -0.4], 0.05, (200, 3))
+    assert ranks(replace(given, null=null), True).tolist() == [1, 2, 3]
+
+
+def test_a_ceiling_that_shuffled_labels_reach_is_no_first_place():
+    given = estimates([1.0, 0.5], spread=0.0)
+    null = np.stack([np.full(50, 1.0), np.full(50, 0.01)], axis=1)
+    assert ranks(replace(given, null=null), False).tolist() == [2, 1]
+
+
+def test_noise_of_many_nodes_is_behind_a_clean_bit():
+    random = np.random.default_rng(0)
+    codes = np.arange(200) % 10
+    responses = random.normal(size=(200, 2, 60))
+    responses[:, 1] = 0.05 * responses[:, 1] + 10.0 * (codes % 2)[:, None]
+    given = mi.estimator("kde").over_maps(responses, codes, 0, 100, 20)
+    assert given.bits[0] > given.bits[1] > 0.95
+    assert given.p_value[0] > 0.05 > given.p_value[1]
+    assert abs(given.chance[0] - given.raw[0]) < 0.1
+    assert ranks(given, False).tolist() == [2, 1]
 
 
 def test_without_draws_every_place_is_possible():

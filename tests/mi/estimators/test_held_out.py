@@ -345,7 +345,7 @@ def test_values_and_p_values_against_brute_force(predicted):
     odds, codes = predicted
     random = np.random.default_rng(1)
     mixed = np.array([random.permutation(codes) for _ in range(300)])
-    one = OneVsRest(odds, codes, np.ones((1, 60)))
+    one = OneVsRest(odds, codes, np.zeros(60, int), np.ones((1, 60)))
     for part in np.array_split(mixed, 4):
         one.add(part)
     for chosen in range(3):
@@ -356,12 +356,39 @@ def test_values_and_p_values_against_brute_force(predicted):
     assert one.p_value[0] < 0.05 < one.p_value[1:].max()
 
 
+def test_a_wider_null_is_wider_around_its_own_mean(predicted):
+    odds, codes = predicted
+    folds = np.arange(60) % FOLDS
+    random = np.random.default_rng(1)
+    mixed = np.tile(codes, (2000, 1))
+    for fold in range(FOLDS):
+        mixed[:, folds == fold] = random.permuted(mixed[:, folds == fold], axis=1)
+    one = OneVsRest(odds, codes, folds, np.ones((1, 60)), null_width=1.3)
+    one.add(mixed)
+    for chosen in range(3):
+        null = np.array([_value(odds, codes, labels, chosen) for labels in mixed])
+        wider = null.mean() + 1.3 * (null - null.mean())
+        expected = (1 + (wider >= _value(odds, codes, codes, chosen)).sum()) / 2001
+        assert one.p_value[chosen] == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["decoder", "predictive"])
+def test_p_values_of_noise_are_not_too_small(name):
+    random = np.random.default_rng(11)
+    codes = random.permutation(np.arange(60) % 2)
+    estimates = mi.estimator(name).over_maps(random.normal(size=(60, 200, 5)), codes, 0, 1000, 0)
+    # Shuffles against fixed predictions gave .08 and .02 by `predictive`.
+    assert (estimates.p_value <= 0.05).mean() <= 0.06
+    assert (estimates.p_value <= 0.01).mean() <= 0.015
+    assert (estimates.per_class_p <= 0.05).mean() <= 0.06
+
+
 def test_ends_are_those_of_the_draws(predicted):
     odds, codes = predicted
     random = np.random.default_rng(2)
     places = random.integers(0, 60, (100, 60))
     weights = np.array([np.bincount(row, minlength=60) for row in places])
-    found = OneVsRest(odds, codes, weights).ends
+    found = OneVsRest(odds, codes, np.zeros(60, int), weights).ends
     p = np.exp(odds[1])
     gains = class_entropies(codes)[1] + np.log(np.where(codes == 1, p, 1 - p))
     wanted = np.quantile(gains[places].mean(axis=1), [0.025, 0.975])
@@ -369,14 +396,14 @@ def test_ends_are_those_of_the_draws(predicted):
 
 
 def test_without_shuffles_or_draws_nothing_is_said(predicted):
-    one = OneVsRest(*predicted, np.empty((0, 60)))
+    one = OneVsRest(*predicted, np.zeros(60, int), np.empty((0, 60)))
     assert np.isnan(one.p_value).all() and np.isnan(one.ends).all()
 
 
 def test_a_constant_map_is_never_above_its_null():
     codes = np.arange(40) % 4
     odds = np.log(np.full((4, 40), 0.25))
-    one = OneVsRest(odds, codes, np.ones((1, 40)))
+    one = OneVsRest(odds, codes, np.zeros(40, int), np.ones((1, 40)))
     one.add(np.array([np.random.default_rng(s).permutation(codes) for s in range(50)]))
     assert (one.p_value == 1).all() and one.raw == pytest.approx(np.zeros(4))
 
