@@ -135,7 +135,7 @@ def parameterization_of(
     decorrelate = settings.decorrelate and shape[-1] > 1
     if data is None and (phase or decorrelate):
         name = "phase" if phase else "decorrelate"
-        hint = "Give them as data=..." + ("." if phase else ", or set decorrelate=false.")
+        hint = "Give data=... for them" + ("." if phase else ", or set decorrelate=false.")
         raise SettingsError(f"'{name}'", "images of the data to take statistics from", "none", hint)
     if phase and data is not None:
         return Phases(_standard(data.magnitude, shape))
