@@ -238,6 +238,12 @@ resize = click.option(
     help="How images get another shape: their middle, all of them on black, or stretched.  "
     "[default: image files are cropped, others have to fit]",
 )
+size = click.option(
+    "--input-size",
+    "size",
+    metavar="H,W",
+    help="Pixels that images are brought to.  [default: their own size]",
+)
 at = click.option(
     "--at",
     type=click.Choice(["response", "block"]),
@@ -315,12 +321,6 @@ def data(help_text: str, *, required: bool = True, default: str | None = None, s
     needed = required and default is None
     source = click.option(
         "--data", "source", metavar="SOURCE", required=needed, default=default, help=help_text
-    )
-    size = click.option(
-        "--input-size",
-        "size",
-        metavar="H,W",
-        help="Pixels that images are brought to.  [default: their own size]",
     )
     return as_object("data", DataOptions, source, data_dir, resize, *([size] if sized else []))
 

@@ -44,6 +44,8 @@ def _studies() -> list[tuple[str, str]]:
 @click.option("--models", metavar="GLOB", help="Model files of studies that compare networks.")
 @options.seed
 @options.data_dir
+@options.size
+@options.resize
 @options.output
 def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -> int:
     """Repeat a paper's experiments and report the results.
@@ -63,6 +65,7 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
     if unknown := [name for name in names if name not in STUDIES and name != _EVERY]:
         raise SettingsError("study", ", ".join((*STUDIES, _EVERY)), f"'{unknown[0]}'")
     chosen: tuple[str, ...] = tuple(STUDIES) if _EVERY in names else tuple(dict.fromkeys(names))
+    choices["size"] = options.DataOptions(size=choices["size"]).sides
     settings = StudySettings(**choices)
     with output.progress() as progress:
         if _EVERY in names or len(chosen) > 1:

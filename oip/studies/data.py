@@ -120,7 +120,8 @@ def study_data(
     from oip import models
 
     try:
-        return models.load(source, settings.data_dir, part, size, bands)
+        own = size or settings.size
+        return models.load(source, settings.data_dir, part, own, bands, settings.resize)
     except DataError as error:
         needs = f"the data '{base_name(source)}'"
         raise MissingData(needs, _looked(source, settings), str(error)) from error

@@ -71,6 +71,10 @@ class StudySettings:
     """Sources of images; the study's own if empty."""
     data_dir: Path | None = None
     """Searched for data files before they are downloaded."""
+    size: tuple[int, int] | None = None
+    """(h, w) in pixels that images are brought to; their own if None."""
+    resize: str | None = None
+    """How they get that size, as for `models.load`."""
     models: str | None = None
     """Pattern of model files, of studies that compare trained networks."""
     iterations: int | None = None
@@ -79,6 +83,9 @@ class StudySettings:
     def to_dict(self) -> dict[str, object]:
         """Return the settings as the results show them, without any folder of the user."""
         values = {name: value for name, value in asdict(self).items() if name != "data_dir"}
+        for name in ("size", "resize"):
+            if values[name] is None:
+                del values[name]
         models = None if self.models is None else base_name(self.models)
         return {**values, "data": [base_name(source) for source in self.data], "models": models}
 

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -288,3 +290,11 @@ def test_a_direction_of_another_length_and_a_missing_file(small_model, tmp_path)
         oip.reconstruct(small_model, "second", objective=Objective.direction(np.ones(3)), **QUICK)
     with pytest.raises(DataError, match="no such file"):
         objective(f"direction:{tmp_path / 'none.npy'}")
+
+
+def test_a_direction_that_is_no_plain_file_and_a_number_of_many_digits(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(DataError, match="a FIFO"):
+        objective(f"direction:{tmp_path / 'x.npy'}")
+    with pytest.raises(SettingsError, match="class:NUMBER"):
+        objective("class:" + "9" * 5000)

@@ -134,3 +134,22 @@ def test_the_call_brings_no_tensorflow():
         env={**os.environ, "PYTHONPATH": root},
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_a_job_that_is_no_plain_file(tmp_path):
+    path = tmp_path / "job.toml"
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="a FIFO"):
+        read_job(path)
+    path.unlink()
+    path.write_text("x = " + "[" * 100_000)
+    with pytest.raises(SettingsError, match="nested too deeply"):
+        read_job(path)
+
+
+@pytest.mark.parametrize("name", ["out", "data", "data_dir"])
+def test_empty_texts_are_no_paths(name):
+    with pytest.raises(SettingsError, match=f"{name}: expected a text that is not empty"):
+        job_of({**PLAIN, name: ""})
+    with pytest.raises(SettingsError, match="resize: expected crop or fit or stretch"):
+        job_of({**PLAIN, "resize": "bend"})

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from oip.cli.main import run
+from oip.cli.main import COMMANDS, root, run
 
 QUICK = ["--steps", "4", "--starts", "1", "--screened", "8", "--quiet"]
 
@@ -65,3 +66,80 @@ def test_the_input_that_is_told_takes_the_images(two, tmp_path, capsys):
     assert (settled["name"], settled["shape"]) == ("b", [8, 8, 1])
     assert settled["source"].startswith("data ")
     assert settled["mean"][0] == pytest.approx(images.mean(), rel=0.1)  # of its test part
+
+
+def test_every_command_with_data_resizes_and_refuses_what_is_empty(capsys):
+    for name in COMMANDS:
+        command = root.get_command(None, name)
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--data" in options) == ("--resize" in options), name
+        required = {p.name: p for p in command.params if p.required}
+        arguments = [
+            text
+            for key, parameter in required.items()
+            for text in ([*parameter.opts[:1], "x"] if parameter.opts[0][0] == "-" else ["x"])
+            if key not in ("out", "source")
+        ]
+        if "--out" in options:
+            more = ["--data", "x"] if "--data" in options else []
+            assert run([name, *arguments, "--out", "", *more]) == 2, name
+            assert "'--out': expected a path" in capsys.readouterr().err, name
+
+
+@pytest.mark.parametrize("command", ["rank", "reconstruct", "prune", "patterns", "locate"])
+def test_an_empty_source_is_refused(command, small_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = {"patterns": ["first", "--class", "0"], "locate": ["first"]}.get(command, [])
+    out = "out.keras" if command == "prune" else "out"
+    assert run([command, str(small_file), *more, "--data", "", "--out", out]) == 2
+    assert "--data: expected mnist-sample" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_limit_of_files_is_an_option(small_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OIP_READ_LIMIT", "4")
+    assert run(["--read-limit", "0.00001", "layers", str(small_file)]) == 2
+    assert "above the limit of 1e-05 GiB" in capsys.readouterr().err
+    assert run(["--read-limit", "0", "layers", str(small_file)]) == 2
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Class folders of 24 images of many sizes, and one of 30."""
+    for number in range(54):
+        folder = tmp_path / "photos" / ("few" if number < 12 else "many")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (17 + number % 5, 20), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_photographs_are_ranked_and_shown_in_the_size_of_the_model(
+    photos, small_file, tmp_path, capsys
+):
+    arguments = ["rank", str(small_file), "first", "--data", f"{photos}:all", "--estimator", "kde"]
+    out = str(tmp_path / "run")
+    assert run([*arguments, "--out", out, "--resize", "fit"]) == 0
+    streams = capsys.readouterr()
+    assert "54 of 54 images were brought to the model's 16 x 16 pixels" in streams.err
+    assert "with black borders (--resize fit)" in streams.err
+    assert "Classes of fewer than 20 images: few (12)." in streams.err
+    assert "(few images)" in streams.out and "%)" not in streams.out
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
+    assert record == {"source": "photos:all", "images": 54, "resize": "fit"}
+    # The gallery brings them to the same size in the same way.
+    assert run(["gallery", out, "--with-data", "--data", f"{photos}:all"]) == 0
+
+
+def test_photographs_of_many_sizes_need_a_size_for_a_model_that_takes_any(photos, tmp_path, capsys):
+    import keras
+    from keras import layers
+
+    model = [layers.Input((None, None, 1)), layers.Conv2D(2, 3, name="c")]
+    path = tmp_path / "free.keras"
+    keras.Sequential([*model, layers.GlobalAveragePooling2D()]).save(path)
+    arguments = ["rank", str(path), "--data", f"{photos}:all", "--estimator", "kde"]
+    assert run([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert "Say which size: --input-size." in capsys.readouterr().err
+    assert run([*arguments, "--out", str(tmp_path / "run"), "--input-size", "12,10"]) == 0
+    assert "brought to the model's 12 x 10 pixels, cropped" in capsys.readouterr().err

@@ -97,3 +97,12 @@ def test_what_is_allowed():
 def test_what_is_refused(check, arguments, message):
     with pytest.raises(SettingsError, match=f"^one: a: expected .*{message}"):
         check("one: a", *arguments)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{a=" * 5000])
+def test_deep_values_are_words(text):
+    assert parse_assignments([f"x={text}"]) == {"x": text}
+
+
+def test_a_number_of_many_digits_is_no_number():
+    assert parse_assignments([f"x={'9' * 5000}"]) == {"x": float("inf")}

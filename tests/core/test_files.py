@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,3 +78,30 @@ def test_a_folder_under_a_file_cannot_be_written(tmp_path):
         files.check_writable(tmp_path / "file" / "inner")
     files.check_writable(tmp_path / "not" / "yet" / "there")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a folder", "a device", "a path with a NUL byte"])
+def test_only_plain_files_are_read(tmp_path, kind):
+    path = tmp_path / "x.json"
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    path = {"a folder": tmp_path, "a device": Path("/dev/zero")}.get(kind, path)
+    path = Path("a\0b") if "NUL" in kind else path
+    for read in (files.read_json, files.read_arrays, files.array_names):
+        with pytest.raises(RunError, match=f"received {kind}"):
+            read(path)
+
+
+def test_files_that_are_larger_than_the_limit_or_nested_too_deeply(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(RunError, match="nested too deeply"):
+        files.read_json(path)
+    monkeypatch.setenv(files.READ_LIMIT, "1e-6")
+    with pytest.raises(RunError, match=r"above the limit of 1e-06 GiB, .* OIP_READ_LIMIT raises"):
+        files.read_json(path)
+
+
+def test_a_folder_that_no_system_takes(tmp_path):
+    with pytest.raises(files.WriteError, match="null byte"):
+        files.make_folder(tmp_path / "a\0b")

@@ -3,7 +3,15 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, SettingsError
-from oip.workflows.inputs import ModelInput, load_both_parts, load_data, open_network, select_maps
+from oip.workflows.inputs import (
+    ModelInput,
+    load_both_parts,
+    load_data,
+    open_network,
+    opened,
+    opened_with_parts,
+    select_maps,
+)
 
 
 def test_data_are_a_source_a_dataset_or_arrays(small_data, bars):
@@ -65,3 +73,18 @@ def test_a_dataset_has_a_short_repr(bars):
     data = load_data(*bars)
     assert repr(data) == "Dataset images: 120 images of 16 x 16 x 1, 4 classes"
     assert np.shares_memory(data.images, bars[0])
+
+
+def test_arrays_get_the_size_of_a_model_if_that_is_asked(small_model, bars):
+    images, labels = bars
+    wide = np.repeat(images, 2, axis=2)
+    network, data = opened(small_model, wide, labels[:, None], resize="stretch")
+    assert (data.images.shape[1:], data.resize) == ((16, 16, 1), "stretch")
+    assert data.labels.tolist() == labels.tolist()
+    assert network.inputs.shape == (16, 16, 1)
+    _, train, test = opened_with_parts(small_model, wide, labels, resize="crop")
+    assert train.images.shape[1:] == test.images.shape[1:] == (16, 16, 1)
+    assert opened(small_model, wide, labels)[1].images.shape[1:] == (16, 32, 1)
+    assert opened(small_model, images, labels, resize="crop")[1].resize is None
+    with pytest.raises(DataError, match="resize"):
+        opened(small_model, images, labels, resize="bend")
