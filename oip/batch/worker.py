@@ -138,7 +138,6 @@ class WorkerCache:
 
     def images(self, job: ModelJob) -> np.ndarray | None:
         """Return the data's images (n, h, w, b), checked for the job's model."""
-
         data = self.data(job)
         if data is None:
             return None
@@ -155,7 +154,6 @@ class WorkerCache:
 
     def class_probabilities(self, job: ModelJob) -> ClassProbabilities:
         """Return the probabilities that the job's model ends in; traced once."""
-
         network = self.network(job)
         return self._keep("outputs", job.network_key, lambda: ClassProbabilities(network))
 
@@ -191,7 +189,6 @@ def ascent_of(
     images: np.ndarray | None,
 ) -> Ascent:
     """Return the ascent of one of a network's layers, or of the job's objectives."""
-
     if index < len(network.layers):
         targets = MapTargets(network, network.layers[index])
     else:
@@ -205,7 +202,6 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     Raises:
         OipError: the model, its layers, the data, the settings or the estimators do not fit.
     """
-
     network, data = cache.network(job), cache.data(job)
     targets = objective_targets(network, job.objectives) if job.objectives else None
     selections = parse_selections(network, job.layers) if job.layers or not targets else []
@@ -364,7 +360,6 @@ def _grow(task: Task) -> dict[str, int]:
 
 def _finish_layer(task: Task) -> dict[str, int]:
     """Class probabilities and stability; stability, which says that all is done, is last."""
-
     run = Run.open(task.run)
     check_model(CACHE.network(task.job), task.digest)
     CACHE.class_probabilities(task.job).write(run, task.layer)

@@ -96,10 +96,10 @@ def command(
                 pruned.append(pruner.prune(plan))
             except OipError as error:
                 errors[plan.method] = error
-    for method, error in errors.items():
+    for name, error in errors.items():
         if not pruned:
             raise error
-        warn(f"oip: {method}: {error}")
+        warn(f"oip: {name}: {error}")
     for text in dict.fromkeys(text for smaller in pruned for text in smaller.notices):
         output.note(f"oip: {text}")
     if target is not None:

@@ -227,13 +227,10 @@ def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: Rbig
 def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
     """Return the findings of figure 1 with the rotation of a name."""
     row = partial(finding, NAME, name=name, samples=samples, permuted=_PERMUTED)
-    total, truth, error, jacobian, even, even_chance, radius, radius_data = (
-        float(arrays[key].flat[-1])
-        for key in (
-            *("cumulative", "truth", "inverse_error", "by_jacobian", "evenness"),
-            *("evenness_chance", "radius_generated", "radius_data"),
-        )
-    )
+    single = {key: float(values) for key, values in arrays.items() if values.ndim == 0}
+    total, truth, jacobian = float(arrays["cumulative"][-1]), single["truth"], single["by_jacobian"]
+    even, even_chance = single["evenness"], single["evenness_chance"]
+    radius, radius_data = single["radius_generated"], single["radius_data"]
     chance, quarter = arrays["chance"], 3 * len(arrays["cumulative"]) // 4
     added = total - float(arrays["cumulative"][quarter])
     by_chance = chance[:, -1] - chance[:, quarter]
@@ -254,6 +251,7 @@ def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
         ),
     }
     fits = named_values(("by layers", "by Jacobian"), (total, jacobian), ".3f")
+    error = single["inverse_error"]
     difference = [Value("in a coordinate", error, form=".1e")]
     levels_off = "yes" if level and share > 0.9 else "partly" if share > 0.75 else "no"
     return [
