@@ -58,10 +58,13 @@ class LayerReader:
 
     def predicted(self) -> np.ndarray | None:
         """Return (n,) int: the predicted classes; None of a model that does not end in classes."""
-        return None if self._classes is None else self._run({})[-1].argmax(axis=1)
+        if self._classes is None:
+            return None
+        logits = self._run({})[-1]
+        return logits.argmax(axis=1) if logits.shape[1] > 1 else (logits[:, 0] > 0).astype(int)
 
     def _run(self, group: dict[int, np.ndarray]) -> list[np.ndarray]:
-        """Return (n, m, d) of some maps (m,) of each layer, and (n, classes) if there are classes.
+        """Return (n, m, d) of maps (m,) of each layer, and logits (n, classes) if there are any.
 
         Args:
             group: index of a layer -> map numbers; of the others no maps are read.
@@ -102,7 +105,7 @@ class LayerReader:
                 nodes = int(np.prod([int(side or 0) for side in after.shape[1:-1]]))
                 flat = tf.reshape(selected, [tf.shape(selected)[0], nodes, tf.shape(maps)[0]])
                 tensors.append(tf.transpose(flat, [0, 2, 1]))  # (n, m, d)
-            return tensors if self._classes is None else [*tensors, reached[-1][1]]
+            return tensors if self._classes is None else [*tensors, reached[-1][0]]
 
         numbers = [tf.TensorSpec((None,), tf.int32)] * len(self._layers)
         return compiled_for_images(network, responses, *numbers)
@@ -131,7 +134,6 @@ def _groups(
 def _class_output(network: Network) -> LayerOutput | None:
     """Return the output that gives the classes, None of a model that does not end in some."""
     try:
-        head = network.class_layer()
+        return network.class_layer().response
     except ModelError:
         return None
-    return head.response if head.maps > 1 else None

@@ -15,13 +15,13 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean
 from oip.core.files import RefusedFile, check_regular
 from oip.core.frameworks import Tensor, tf
 from oip.network.forward import LayerActivations, run_to, run_to_all
@@ -45,6 +45,8 @@ class Term:
     kind: Kind
     number: int = 0
     """Of the map, unit or class."""
+    class_name: str = ""
+    """Of a class, in place of its number; it may begin with `LAYER:`."""
     node: tuple[int, ...] = ()
     """Index of the node along each spatial axis."""
     weights: np.ndarray | None = None
@@ -66,7 +68,7 @@ class Term:
         if self.kind == "direction":
             return f"direction:{layer}{self.file or 'array'}"
         node = "@" + ",".join(map(str, self.node)) if self.node else ""
-        return f"{self.kind}:{layer}{self.number}{node}"
+        return f"{self.kind}:{layer}{self.class_name or self.number}{node}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,9 +145,9 @@ def objective(text: str | Objective) -> Objective:
 
     Args:
         text: terms `map:17`, `node:17@3,2` (row, column), `direction:FILE.npy` (an array of one
-            number a map), `unit:3`, `class:4`, each with an optional factor before `*`, joined by
-            ` + ` and ` - ` (with spaces). A layer's name may stand before the number, as in
-            `map:block1/conv2:17`.
+            number a map), `unit:3`, `class:4` or a class's name, each with an optional factor
+            before `*`, joined by ` + ` and ` - ` (with spaces). A layer's name may stand before
+            the number, as in `map:block1/conv2:17`.
 
     Raises:
         SettingsError: a text that is no objective.
@@ -189,8 +191,11 @@ def _parsed_term(text: str, whole: str) -> Term:
         if not at or not re.fullmatch(r"\d{1,9}(,\d{1,9})*", indices):
             raise SettingsError("objective", "node:MAP@ROW,COLUMN", f"'{text}'")
         node = tuple(int(index) for index in indices.split(","))
+    if kind == "class" and re.search(r"[^\W\d_]", number):
+        return Term("class", class_name=argument)
     if not number.isdecimal() or len(number) > 9:
-        raise SettingsError("objective", f"{kind}:NUMBER", f"'{text}'")
+        forms = "class:NUMBER or class:NAME" if kind == "class" else f"{kind}:NUMBER"
+        raise SettingsError("objective", forms, f"'{text}'")
     return Term(cast(Kind, kind), int(number), node, layer=layer if colon else None)
 
 
@@ -353,6 +358,8 @@ class _TermSource:
     can_be_inactive: bool = False
     logit: bool = False
     """Only the pre-activation counts: a class's logit."""
+    sign: float = 1.0
+    """-1 for class 0 of a single unit, whose logit is that of class 1."""
     jump: tuple[float, ...] | None = None
 
     @property
@@ -372,7 +379,7 @@ class _TermSource:
             return tensor[(slice(None), *self.term.node, self.term.number)]
         means = tf.reduce_mean(tensor, _node_axes(tensor)) if len(tensor.shape) > 2 else tensor
         if self.term.weights is None:
-            return means[:, self.term.number]
+            return self.sign * means[:, self.term.number]
         return tf.linalg.matvec(means, tf.constant(self.term.weights, tf.float32))
 
 
@@ -496,12 +503,33 @@ def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource
 
 def _dense_source(network: Network, term: Term, name: str | None) -> _TermSource:
     if term.kind == "class":
-        head = network.class_layer() if term.layer is None else network.dense_layer(term.layer)
-        _check_number(term, head.maps, f"classes of '{head.name}'")
-        return _TermSource(term, head.response, logit=True)
+        return _class_source(network, term)
     head = network.dense_layer(_required(name, term))
     _check_number(term, head.maps, f"units of '{head.name}'")
     return _TermSource(term, head.response, can_be_inactive=head.silent_possible)
+
+
+def _class_source(network: Network, term: Term) -> _TermSource:
+    """Return the logit of a class; one unit is two classes, the first its negative."""
+    layer, name = term.layer, term.class_name
+    if name and name not in (network.classes or ()) and ":" in name:
+        layer, _, name = name.rpartition(":")
+    head = network.class_layer() if layer is None else network.dense_layer(layer)
+    count = max(2, head.maps)
+    number = term.number
+    if name:
+        names = network.classes if network.classes and len(network.classes) == count else ()
+        if name not in names:
+            listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            forms = f"0 to {count - 1}" + (f" or one of {listed}" if names else ", no names known")
+            hint = did_you_mean(name, names)
+            raise SettingsError(f"objective '{term}': classes", forms, f"'{name}'", hint)
+        number = names.index(name)
+    else:
+        _check_number(term, count, f"classes of '{head.name}'")
+    sign = -1.0 if head.maps == 1 and number == 0 else 1.0
+    number = 0 if head.maps == 1 else number
+    return _TermSource(replace(term, number=number), head.response, logit=True, sign=sign)
 
 
 def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:

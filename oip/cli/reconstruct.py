@@ -51,7 +51,8 @@ _EVIDENCE = (
     "expressions",
     multiple=True,
     metavar="EXPR",
-    help="Instead of maps: class:4, unit:3, node:17@3,2, direction:FILE.npy, map:17, or sums.",
+    help="Instead of maps: class:4 or class:NAME, unit:3, node:17@3,2, direction:FILE.npy, map:17, "
+    "or sums.",
 )
 @click.option(
     "--top",
@@ -105,6 +106,7 @@ def command(
               oip reconstruct model.keras --objective "class:4 - class:9" --out runs/4
               oip reconstruct model.keras --top 16 --by mi --data mnist-sample --out runs/best
     """
+    from oip.ascent.objectives import objective
     from oip.ascent.settings import ascent_settings
     from oip.core.checks import parse_assignments
     from oip.core.files import check_writable
@@ -120,12 +122,13 @@ def command(
     if top is not None and not expressions and data.source is None:
         raise SettingsError("--top", "--data with labels, to rank the maps on", "none")
     by = check_top(top, by, expressions, data.source is not None)
+    objectives = [objective(text) for text in expressions]
     check_writable(out)
     if data.source is None:
         network, images = model.open(None, output), None
     else:
         network, images = model.open_with(data, output)
-    chosen, targets = select_targets(network, selections, expressions)
+    chosen, targets = select_targets(network, selections, objectives)
     layers = len(chosen)
     with output.progress() as progress:
         if top is not None and by is not None and images is not None:

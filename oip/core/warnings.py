@@ -34,7 +34,7 @@ def notice(text: str) -> None:
 
 
 def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == "oip"
+    return module.partition(".")[0] == "oip" or module == "functools"  # cached properties
 
 
 def import_quietly(name: str) -> ModuleType:

@@ -24,7 +24,7 @@ from oip.network.fast_gradients import (
 from oip.network.layer_types import is_activation, is_max_pooling
 from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.tracing import arrange_inputs, leaf_layers, shadowed
+from oip.network.tracing import arrange_inputs, leaf_layers, shadowed, without_noise
 
 TensorFunction = Callable[..., Tensor]
 
@@ -196,6 +196,7 @@ def run_to_all(
             stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
         if spoiled and not instead:
             stack.enter_context(nan_kept([*rest, *ends]))
+        stack.enter_context(without_noise(model))
         stack.enter_context(shadowed(ends, stop))
         try:
             model(arrange_inputs(model, inputs), training=False)

@@ -40,7 +40,14 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
                 f"not of the input '{network.input_name}', and left out: {names}. Choose another "
                 f"input for them: input='{_input_names(network, network.elsewhere[0])}'."
             )
-        return [(layer, np.arange(layer.maps)) for layer in layers]
+        steady = [layer for layer in layers if layer.last_call not in network.random]
+        if not steady:
+            network.check_repeatable(layers[0])
+        if len(steady) < len(layers):
+            names = ", ".join(f"'{layer.name}'" for layer in layers if layer not in steady)
+            since = " and ".join(sorted({f"'{name}'" for name in network.random.values()}))
+            notice(f"left out, because they depend on chance since {since}: {names}.")
+        return [(layer, np.arange(layer.maps)) for layer in steady]
     chosen: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)

@@ -41,9 +41,17 @@ def levels_maps(layer: keras.Layer) -> bool:
 
 
 def is_dropout(layer: keras.Layer) -> bool:
-    """Return whether the layer does nothing when not in training."""
-    names = "Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise"
-    return _is_one_of(layer, f"{names} ActivityRegularization")
+    """Return whether the layer does nothing when not in training: dropout, noise, augmentation."""
+    names = "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout Identity"
+    more = "GaussianDropout GaussianNoise ActivityRegularization AugMix CutMix MixUp RandAugment"
+    random = (name for name in dir(keras.layers) if name.startswith("Random"))
+    shown = " ".join(name for name in random if name != "RandomCrop")
+    return _is_one_of(layer, f"{names} {more} {shown}")
+
+
+def is_keras_own(layer: keras.Layer) -> bool:
+    """Return whether the layer's class is one of Keras' own."""
+    return type(layer).__module__.partition(".")[0] == "keras"
 
 
 def is_activation(layer: keras.Layer) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from oip.core.errors import SettingsError
+from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import keras
 from oip.network import geometry, layer_types
 from oip.network.activations import Elementwise, can_be_silent, is_nonlinear
-from oip.network.tracing import Call
+from oip.network.tracing import Call, Output
 
 At = Literal["response", "block"]
 UNLISTED = -1
@@ -160,19 +160,45 @@ def layer_of_call(
     )
 
 
-def class_layer(calls: list[Call]) -> LayerInfo | None:
-    """Describe the model's output (n, classes); None where the model does not end in a vector.
+def class_layer(calls: list[Call], outputs: list[Output]) -> LayerInfo | None:
+    """Describe the model's output (n, classes); None where no output is a vector of classes.
 
-    Its pre-activation is the logits, before softmax or sigmoid.
+    Of several outputs it is the first that ends in softmax, else the first vector. Its
+    pre-activation is the logits, before softmax or sigmoid.
+
+    Raises:
+        ModelError: the output is computed outside all layers from what layers give.
     """
-    read = {source for call in calls for source in call.sources}
-    ends = [call for call in calls if len(call.output_shape) == 2 and call.number not in read]
-    if not ends:
+    vectors = [output for output in outputs if len(output.shape) == 2]
+    ends = [_end(output, calls) for output in vectors]
+    softmax = [end is not None and _is_softmax(end.layer) for end in ends]
+    chosen = softmax.index(True) if any(softmax) else 0
+    if not vectors:
         return None
-    end = ends[-1]
+    end = ends[chosen]
+    if end is None:
+        names = [calls[number].name for number in vectors[chosen].calls if number >= 0]
+        changes = ", ".join(sorted(vectors[chosen].changed_by)) or "no layer"
+        received = f"{changes} after '{', '.join(names)}'" if names else changes
+        raise ModelError("class: the model's output", "the output of a layer", received)
     layer = layer_of_call(end, calls, False, False)
     before = "input" if layer_types.is_softmax(end.layer) else "fused"
     return replace(layer, response=LayerOutput(end.layer, end.use, before))
+
+
+def _end(output: Output, calls: list[Call]) -> Call | None:
+    """Return the call whose output a model returns, as it is or after softmax or sigmoid."""
+    monotone = output.direct or output.changed_by <= {"Softmax", "Sigmoid"}
+    if not monotone or len(output.calls) != 1 or output.calls[0] < 0:
+        return None
+    end = calls[output.calls[0]]
+    return (
+        end if end.output_shape[-1:] == output.shape[-1:] and len(end.output_shape) == 2 else None
+    )
+
+
+def _is_softmax(layer: keras.Layer) -> bool:
+    return layer_types.is_softmax(layer) or layer_types.activation_name(layer) == "softmax"
 
 
 class _Response(NamedTuple):

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from oip.core import files, html
+from oip.core import files, html, seeds
 from oip.core.checks import check_choice
 from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, reason_of
 from oip.core.frameworks import Tensor, keras, tf
-from oip.core.warnings import import_quietly
+from oip.core.warnings import import_quietly, notice
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
+from oip.network.repeatability import repeatability
+
+_ASKED = 2
+"""Images that a model is asked about twice."""
 
 
 class Network:
@@ -65,6 +69,8 @@ class Network:
         layouts = [getattr(layer, "data_format", None) for layer in self._leaf_layers]
         layouts = [name for name in layouts if name in ("channels_first", "channels_last")]
         self.channels_first = layouts[:1] == ["channels_first"]
+        names = self.sidecar.classes if self.sidecar is not None else None
+        self.classes: tuple[str, ...] | None = tuple(names) if names else None
         self._input = input
         self._set_shape(input_shape)
 
@@ -137,7 +143,7 @@ class Network:
         if shape == self.inputs.shape:
             return self
         other = copy.copy(self)
-        for name in ("calls", "layers"):
+        for name in ("recording", "layers"):
             vars(other).pop(name, None)
         other._set_shape(shape)
         return other
@@ -181,9 +187,14 @@ class Network:
         """Whether some weights are NaN or infinite."""
         return bool(self.finite_weights)
 
-    @cached_property
+    @property
     def calls(self) -> list[tracing.Call]:
         """The calls of layers when the model is called."""
+        return self.recording.calls
+
+    @cached_property
+    def recording(self) -> tracing.Recording:
+        """The calls of layers when the model is called, and what it returns."""
         try:
             return tracing.record_calls(self.model, self.specs)
         except ModelError:
@@ -198,6 +209,43 @@ class Network:
     def layers(self) -> list[LayerInfo]:
         """Layers with maps, in the order in which they run; may be empty."""
         return layers_with_maps(self.calls, len(self.inputs.shape) - 1)
+
+    @cached_property
+    def random(self) -> dict[int, str]:
+        """Number of a call whose output depends on chance -> name of where chance comes in.
+
+        Dropout and its like that stay random at inference are taken to do nothing, with a notice.
+        """
+        draw = seeds.generator(0, "repeatability")
+        with tf.init_scope():
+            declared = getattr(self.model, "inputs", None)
+            count = declared[0].shape[0] or _ASKED if declared else _ASKED
+            pixels = draw.normal(size=(count, *self.inputs.shape)) * self.inputs.std
+            images = self.feed(tf.constant((pixels + self.inputs.mean).astype(np.float32)))
+            result = repeatability(self.model, images, self.recording)
+        if result.noise:
+            names = ", ".join(
+                f"'{call.name}' ({type(call.layer).__name__})" for call in result.noise
+            )
+            notice(
+                f"'{self.name}' answers at random: {names}. These layers are taken to do nothing, "
+                "as they do at inference."
+            )
+        return result.random
+
+    def check_repeatable(self, layer: LayerInfo) -> LayerInfo:
+        """Return a layer whose response does not depend on chance.
+
+        Raises:
+            ModelError: it does.
+        """
+        if layer.last_call in self.random:
+            raise ModelError(
+                f"layer '{layer.name}'",
+                "a response that is the same each time",
+                f"one that depends on chance since '{self.random[layer.last_call]}'",
+            )
+        return layer
 
     @property
     def elsewhere(self) -> list[LayerInfo]:
@@ -226,11 +274,11 @@ class Network:
         if name.startswith("@") and name[1:].isdecimal():
             index = int(name[1:])
             if index < len(layers):
-                return layers[index]
+                return self.check_repeatable(layers[index])
             raise ModelError(f"layer '{name}'", f"@0 to @{len(layers) - 1}", name)
         for layer in layers:
             if layer.name == name:
-                return layer
+                return self.check_repeatable(layer)
         names = [layer.name for layer in layers]
         listed = names if len(names) <= 8 else [*names[:8], "..."]
         raise _no_layer("layer", name, names, listed)
@@ -260,7 +308,7 @@ class Network:
             raise SettingsError(
                 f"at block for layer '{name}'", "a layer with kernels", calls[name].layer
             )
-        return self._of_call(calls[name])
+        return self.check_repeatable(self._of_call(calls[name]))
 
     def shown_layers(self) -> list[LayerInfo]:
         """List the layers with maps, the pooling after them and the dense layers, in their order.
@@ -284,7 +332,7 @@ class Network:
         calls = {call.name: call for call in self.calls if len(call.output_shape) == 2}
         if name not in calls:
             raise _no_layer("layer of units", name, calls)
-        return layer_of_call(calls[name], self.calls, False, True)
+        return self.check_repeatable(layer_of_call(calls[name], self.calls, False, True))
 
     def class_layer(self) -> LayerInfo:
         """Return the layer that gives the model's output (n, classes).
@@ -292,13 +340,13 @@ class Network:
         Its pre-activation is the logits, before softmax or sigmoid.
 
         Raises:
-            ModelError: the model does not end in a vector.
+            ModelError: the model does not end in a vector that a layer gives.
         """
-        layer = class_layer(self.calls)
+        layer = class_layer(self.calls, self.recording.outputs)
         if layer is None:
-            last = self.calls[-1].output_shape
-            raise ModelError("class: the model's output", "a vector of classes", f"shape {last}")
-        return layer
+            shapes = ", ".join(str(output.shape) for output in self.recording.outputs) or "none"
+            raise ModelError("class: the model's output", "a vector of classes", f"shape {shapes}")
+        return self.check_repeatable(layer)
 
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
         """Return the pooling layer after a layer."""

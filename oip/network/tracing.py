@@ -26,6 +26,7 @@ from oip.network.activations import (
 )
 
 _shadowing = threading.RLock()
+_MISSING = object()
 _PASSED_THROUGH = OPERATIONS | frozenset(
     {"AddN", "BiasAdd", "ConcatV2", "Const", "NoOp", "ReadVariableOp"}
 )
@@ -63,6 +64,11 @@ class Call:
         """The path, with `#1` for the second use of a layer."""
         return f"{self.path}#{self.use}" if self.use else self.path
 
+    @property
+    def described(self) -> str:
+        """The name and the layer's class."""
+        return f"{self.name} ({type(self.layer).__name__})"
+
 
 def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     """List every layer without layers inside, with its path; each object once."""
@@ -84,29 +90,65 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     return leaves
 
 
-def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> list[Call]:
+class Output(NamedTuple):
+    """One of the tensors that a model returns."""
+
+    name: str
+    """Key or index in what it returns; empty where it returns one tensor."""
+    calls: tuple[int, ...]
+    """Numbers of the calls that it comes from; below zero are the model's inputs."""
+    direct: bool
+    """It is the output of one of them, as it is."""
+    changed_by: frozenset[str]
+    """Types of the operations between that change it."""
+    shape: tuple[int | None, ...]
+
+
+class Recording(NamedTuple):
+    """One run of a model."""
+
+    calls: list[Call]
+    outputs: list[Output]
+    """In the order of `tf.nest.flatten`."""
+    operations: frozenset[str]
+    """Types of all operations."""
+
+
+def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recording:
     """Record the calls of one run of the model, in order.
+
+    Layers that run in a loop or in another function, such as the cells of a recurrent layer, are
+    no calls of their own.
 
     Args:
         specs: a `tf.TensorSpec` for each of its inputs.
+
+    Raises:
+        ModelError: a convolution or dense layer takes part, but in a way that shows no call.
     """
     calls: list[Call] = []
     spans: list[_Span] = []
     origins: dict[str, int] = {}  # name of a tensor -> number of the call that made it
     uses: dict[int, int] = {}
-    results: set[str] = set()
+    returned: list[tuple[str, Tensor]] = []
     failures: list[str] = []
-    paths = {id(layer): path for path, layer in leaf_layers(model)}
+    leaves = leaf_layers(model)
+    paths = {id(layer): path for path, layer in leaves}
+    graphs: list[tf.Graph] = []
+    inside: set[int] = set()
 
     def inputs_of(source: int) -> frozenset[int]:
         return frozenset({-1 - source}) if source < 0 else calls[source].inputs
 
     def watch(layer: keras.Layer, call: Callable) -> Callable:
         def recorded(*args: Any, **kwargs: Any) -> Any:
+            if tf.compat.v1.get_default_graph() is not graphs[0]:
+                inside.add(id(layer))
+                return call(*args, **kwargs)
             use = uses.get(id(layer), 0)
             uses[id(layer)] = use + 1
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if _is_tensor(t)]
-            sources, plain, direct = _sources(inputs, origins)
+            sources, changed_by, direct = _sources(inputs, origins)
             shapes = tuple(tuple(t.shape.as_list()) for t in inputs if t.shape.rank)
             begin = _operations_so_far()
             try:
@@ -126,7 +168,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> list[Cal
                     path=paths[id(layer)],
                     use=use,
                     sources=sources,
-                    plain=plain,
+                    plain=not changed_by - _PASSED_THROUGH,
                     direct=direct,
                     inputs=frozenset().union(*map(inputs_of, sources)),
                     input_shapes=shapes,
@@ -138,11 +180,13 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> list[Cal
         return recorded
 
     def run(*inputs: Tensor) -> None:
+        graphs.append(tf.compat.v1.get_default_graph())
         for index, tensor in enumerate(inputs):
             origins[tensor.name] = -1 - index
-        with shadowed([layer for _, layer in leaf_layers(model)], watch):
+        with shadowed([layer for _, layer in leaves], watch):
             outputs = model(arrange_inputs(model, inputs), training=False)
-        results.update(t.name for t in tf.nest.flatten(outputs) if _is_tensor(t))
+        parts = keras.tree.flatten_with_path(outputs)
+        returned.extend(("/".join(map(str, path)), t) for path, t in parts if _is_tensor(t))
 
     try:
         graph = tf.function(run, autograph=False).get_concrete_function(*specs).graph
@@ -151,7 +195,23 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> list[Cal
         if reason:
             raise ModelError(reason) from error
         raise
-    return _with_functions(calls, spans, results, graph)
+    used = {id(variable) for variable in graph.variables}
+    for path, layer in leaves:
+        quiet = id(layer) not in uses and id(layer) not in inside and _has_kernel(layer)
+        if quiet and any(id(getattr(weight, "value", 0)) in used for weight in layer.weights):
+            raise ModelError(
+                f"layer '{path}' ({type(layer).__name__})",
+                "a layer that runs through its `call`",
+                "one whose weights are used without it",
+            )
+    outputs = []
+    for name, tensor in returned:
+        numbers, changed_by, direct = _sources([tensor], origins)
+        shape = tuple(tensor.shape.as_list()) if tensor.shape.rank else ()
+        outputs.append(Output(name, numbers, direct and len(numbers) == 1, changed_by, shape))
+    types = frozenset(operation.type for operation in graph.get_operations())
+    calls = _with_functions(calls, spans, {tensor.name for _, tensor in returned}, graph)
+    return Recording(calls, outputs, types)
 
 
 def arrange_inputs(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
@@ -233,31 +293,66 @@ def _operations_so_far() -> int:
 def shadowed(
     layers: Sequence[keras.Layer],
     wrap: Callable[[keras.Layer, Callable], Callable],
-    method: str = "call",
+    method: str | None = None,
 ) -> Iterator[None]:
-    """Let `layer.call` (or another method) be `wrap(layer, layer.call)` within the block."""
+    """Let `layer.call` (or another method) be `wrap(layer, layer.call)` within the block.
+
+    Without a method it is the one that runs the layer, which is another one in quantized layers.
+    """
     with _shadowing:
         done = []
         try:
             for layer in layers:
-                layer.__dict__[method] = wrap(layer, getattr(layer, method))
-                done.append(layer)
+                name = method or _running_method(layer)
+                before = vars(layer).get(name, _MISSING)
+                layer.__dict__[name] = wrap(layer, getattr(layer, name))
+                done.append((layer, name, before))
             yield
         finally:
-            for layer in done:
-                vars(layer).pop(method, None)
+            for layer, name, before in reversed(done):
+                if before is _MISSING:
+                    vars(layer).pop(name, None)
+                else:
+                    layer.__dict__[name] = before
+
+
+@contextmanager
+def without_noise(model: keras.Model) -> Iterator[None]:
+    """Let dropout, noise and augmentation do nothing within the block, whatever `training` says.
+
+    That is what they do at inference, unless a model calls them with `training=True`.
+    """
+
+    def idle(layer: keras.Layer, call: Callable) -> Callable:
+        def unchanged(*args: Any, **kwargs: Any) -> Any:
+            if not layer_types.is_keras_own(layer) and args and _is_tensor(args[0]):
+                return args[0]
+            return call(*args, **kwargs | ({"training": False} if kwargs.get("training") else {}))
+
+        return unchanged
+
+    with shadowed(
+        [layer for _, layer in leaf_layers(model) if layer_types.is_dropout(layer)], idle
+    ):
+        yield
+
+
+def _running_method(layer: keras.Layer) -> str:
+    return "call" if getattr(layer, "quantization_mode", None) is None else "quantized_call"
 
 
 class _Sources(NamedTuple):
     calls: tuple[int, ...]
-    plain: bool
+    changed_by: frozenset[str]
+    """Types of the operations with inputs between, but for copies."""
     direct: bool
 
 
 def _sources(inputs: list[Tensor], origins: dict[str, int]) -> _Sources:
     """Find the calls that tensors come from, see `Call.sources`, `plain` and `direct`."""
     calls: list[int] = []
-    plain = direct = True
+    changed_by: set[str] = set()
+    direct = True
     waiting = list(inputs)
     visited: set[str] = set()
     while waiting:
@@ -269,15 +364,17 @@ def _sources(inputs: list[Tensor], origins: dict[str, int]) -> _Sources:
         if tensor.name in visited or getattr(tensor, "op", None) is None:
             continue
         visited.add(tensor.name)
-        if tensor.op.inputs and tensor.op.type not in _PASSED_THROUGH:
-            plain = False
         if tensor.op.type not in COPIES:
             direct = False
+            if tensor.op.inputs:
+                changed_by.add(tensor.op.type)
         waiting.extend(tensor.op.inputs)
-    return _Sources(tuple(calls), plain, direct)
+    return _Sources(tuple(calls), frozenset(changed_by), direct)
 
 
 def _inner(layer: keras.Layer) -> list[keras.Layer]:
+    if isinstance(layer, (keras.layers.RNN, keras.layers.TimeDistributed)):
+        return []  # what is inside runs in a loop
     layers = getattr(layer, "layers", None)
     if layers is None:
         layers = getattr(layer, "_layers", [])

@@ -11,6 +11,7 @@ import numpy as np
 from oip.core.errors import ModelError
 from oip.core.layer_formats import ClassProbabilitiesFile
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
+from oip.network.layer_types import activation_name
 from oip.network.network import Network
 from oip.run.run import Run
 from oip.run.shards import layer_parts
@@ -47,6 +48,7 @@ class ClassProbabilities:
 
     def __init__(self, network: Network):
         self._network = network
+        self._is_sigmoid = False
         self._graph: Callable[..., Tensor] | None = None
 
     def write(self, run: Run, index: int) -> None:
@@ -74,6 +76,8 @@ class ClassProbabilities:
         size = self._network.activation_bytes()
         batches = run_in_batches(self._graph, images, size, byte_budget=_BUDGET, most=256)
         outputs = np.concatenate([part for _, part in batches])
+        if outputs.shape[1] == 1 and self._is_sigmoid:  # one unit, two classes
+            outputs = np.concatenate([1 - outputs, outputs], axis=1)
         finite = outputs[np.isfinite(outputs).all(1)]
         sums_to_one = np.abs(finite.sum(1) - 1).max(initial=0) < _TOLERANCE
         fits = outputs.shape[1] > 1 and sums_to_one and finite.min(initial=0) >= 0
@@ -82,6 +86,7 @@ class ClassProbabilities:
     def _compiled(self) -> Callable[..., Tensor]:
         network = self._network
         output = network.class_layer().response
+        self._is_sigmoid = activation_name(output.layer) == "sigmoid"
 
         def probabilities(images: Tensor) -> Tensor:
             inputs = network.feed(images)

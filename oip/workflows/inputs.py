@@ -52,6 +52,8 @@ class ModelInput:
             SettingsError: numbers that do not fit the input.
         """
         spec = network.inputs
+        if network.classes is None and data is not None:
+            network.classes = data.classes
         if data is not None and self.mean is None and self.preprocess is None:
             spec = spec.measured_if_new(data.images, f"data {data.source}", (data.low, data.high))
         network.inputs = spec.with_statistics(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.ascent.objectives import ObjectiveTargets, objective_targets
+from oip.ascent.objectives import Objective, ObjectiveTargets, objective, objective_targets
 from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic
@@ -72,13 +72,14 @@ def reconstruct_into(
     ... )  # doctest: +SKIP
     """
     by = check_top(top, by, objectives, data is not None)
+    expressions = [objective(text) for text in objectives]
     if settings is None:
         settings = ascent_settings(preset, **changes)
     if data is None:
         network, images = open_network(model), None
     else:
         network, images = opened(model, data, labels, resize=resize)
-    selections, targets = select_targets(network, layers, objectives)
+    selections, targets = select_targets(network, layers, expressions)
     if top is not None and by is not None and images is not None:
         selections = find_top_maps(
             out, network, selections, images, top=top, by=by, seed=settings.seed, progress=progress
@@ -87,7 +88,7 @@ def reconstruct_into(
 
 
 def select_targets(
-    network: Network, layers: Layers, objectives: Sequence[str]
+    network: Network, layers: Layers, objectives: Sequence[str | Objective]
 ) -> tuple[list[Selection], ObjectiveTargets | None]:
     """Return layers with their maps, or objectives: what `reconstruct_layers` takes.
 
