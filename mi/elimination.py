@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import ModelError, expected
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +40,7 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
         each, as a share of the variance that the next layers compute, at the time when it goes.
 
     Raises:
-        ModelError, SettingsError: the layer makes no maps, or no next layer can be fitted.
+        ModelError: the layer makes no maps, or no next layer can be fitted.
     """
     from oip.network.channel_graph import Channels
     from oip.network.surgery import LARGEST, has_patches, inputs_of
@@ -58,7 +58,7 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
     if not next_layers:
         hint = "Choose another method."
         text = f"a convolution or dense layer after it, of at most {LARGEST} inputs"
-        raise SettingsError(expected(f"layer '{sample.layer.name}'", text, "none", hint))
+        raise ModelError(expected(f"layer '{sample.layer.name}'", text, "none", hint))
     kernels = [
         _FittedKernel(
             sample.network, reader, graph.same(reader.channels), identities, sample.images

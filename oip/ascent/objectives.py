@@ -45,8 +45,6 @@ class Term:
     kind: Kind
     number: int = 0
     """Of the map, unit or class."""
-    class_name: str = ""
-    """Of a class, in place of its number; it may begin with `LAYER:`."""
     node: tuple[int, ...] = ()
     """Index of the node along each spatial axis."""
     weights: np.ndarray | None = None
@@ -55,6 +53,8 @@ class Term:
     """None: the layer that is named beside the objective (of a class: the model's output)."""
     file: str = ""
     """File that the direction was read from."""
+    class_name: str = ""
+    """Of a class, in place of its number; it may begin with `LAYER:`."""
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ identities can then be cut wherever those go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -23,11 +23,9 @@ from oip.network.network import Network
 from oip.network.tracing import Call
 
 _SAME = frozenset(
-    "Activation ActivityRegularization AlphaDropout AveragePooling1D AveragePooling2D Cropping1D "
-    "Cropping2D Dropout ELU GaussianDropout GaussianNoise GlobalAveragePooling1D "
-    "GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D Identity LeakyReLU MaxPooling1D "
-    "MaxPooling2D ReLU SpatialDropout1D SpatialDropout2D UpSampling1D UpSampling2D ZeroPadding1D "
-    "ZeroPadding2D".split()
+    "Activation AveragePooling1D AveragePooling2D Cropping1D Cropping2D ELU GlobalAveragePooling1D "
+    "GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D LeakyReLU MaxPooling1D "
+    "MaxPooling2D ReLU UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D".split()
 )
 _ELEMENTWISE = frozenset("Add Average Maximum Minimum Multiply Subtract".split())
 _Inputs: TypeAlias = "list[np.ndarray | None]"
@@ -72,6 +70,8 @@ class Channels:
     parents: np.ndarray
     locked: dict[int, str]
     """Identity -> why the channel has to stay."""
+    whole: dict[int, str]
+    """id of a layer that makes no channels of its own, but could -> why."""
 
     @classmethod
     def of(cls, network: Network) -> Channels:
@@ -89,13 +89,22 @@ class Channels:
             ModelError: the layer makes no channels of its own.
         """
         if not self.owns(network, info):
-            hint = "Remove maps of the layer before it."
-            raise ModelError(f"layer '{info.name}'", "maps that are made here", info.kind, hint)
+            why = self.whole.get(id(convolution_call(network, info).layer))
+            hint = "" if why else "Remove maps of the layer before it."
+            made = "maps that are made here" if why is None else "maps that can be removed"
+            raise ModelError(f"layer '{info.name}'", made, why or info.kind, hint)
         return self.same(self.makers[id(convolution_call(network, info).layer)])
 
     def owns(self, network: Network, info: LayerInfo) -> bool:
         """Return whether the layer makes its channels; a depthwise convolution does not."""
         return id(convolution_call(network, info).layer) in self.makers
+
+    def why_whole(self, network: Network, info: LayerInfo) -> str | None:
+        """Return why no map of a layer can be removed, None where all can."""
+        if self.owns(network, info):
+            return self.why_locked(self.of_layer(network, info))
+        own = self.whole.get(id(convolution_call(network, info).layer))
+        return own or "its maps are those of the layer before it"
 
     def why_locked(self, channels: np.ndarray) -> str | None:
         """Return why one of these channels has to stay, None where all can go."""
@@ -136,19 +145,22 @@ class _Follower:
         self.makers: dict[int, np.ndarray] = {}
         self.outputs: dict[int, np.ndarray] = {}
         self.readers: dict[int, Reader] = {}
+        self.whole: dict[int, str] = {}
         self.after: _Inputs = []
+        self.bare = {id(layer) for layer in _layers_of_models(network.model)}
 
     def run(self) -> Channels:
         calls = self.network.calls
         for call in calls:
             self.after.append(self._through(call))
+        ends = {number for output in self.network.recording.outputs for number in output.calls}
         read = {source for call in calls for source in call.sources}
         for call in calls:
-            if call.number not in read:
+            if call.number not in read or call.number in ends:
                 self._lock([self.after[call.number]], "it is the model's output")
         parents = _first_of_tied(self.count, self.ties)
         readers = list(self.readers.values())
-        channels = Channels(self.cuts, self.makers, self.outputs, readers, parents, {})
+        channels = Channels(self.cuts, self.makers, self.outputs, readers, parents, {}, self.whole)
         for identities, why in self.locks:
             for identity in channels.same(identities):
                 channels.locked.setdefault(int(identity), why)
@@ -158,7 +170,13 @@ class _Follower:
         """Identities of the channels of a call's output; None where none are followed."""
         inputs = self._inputs(call)
         kind = type(call.layer).__name__
-        if layer_types.is_convolution(call.layer) or kind == "Dense":
+        if layer_types.is_convolution(call.layer) or layer_types.is_dense(call.layer):
+            why = layer_types.why_not_plain(call.layer)
+            if id(call.layer) not in self.bare:
+                why = "it is inside another layer"
+            if why is not None:
+                self.whole[id(call.layer)] = why
+                return self._lock(inputs, f"of '{call.path}' ({kind}), which reads it: {why}")
             return self._kernel(call, inputs)
         followed = _followed(inputs)
         if not followed:
@@ -177,7 +195,8 @@ class _Follower:
             return self._each_weight(call, channels)
         if kind in ("Flatten", "Reshape"):
             return self._reshaped(call, channels)
-        if kind in _SAME and self._width(call.output_shape) in (None, len(channels)):
+        same = kind in _SAME or layer_types.is_dropout(call.layer)
+        if same and self._width(call.output_shape) in (None, len(channels)):
             return channels
         return self._lock(inputs, f"what '{call.path}' ({kind}) does with channels is not known")
 
@@ -345,6 +364,15 @@ class _Follower:
 
     def _width(self, shape: tuple[int | None, ...]) -> int | None:
         return shape[self._channel_axis(len(shape))] if shape else None
+
+
+def _layers_of_models(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield the layers of a model and of the models in it, but not those inside other layers."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers_of_models(layer)
+        else:
+            yield layer
 
 
 def _followed(inputs: Iterable[np.ndarray | None]) -> list[np.ndarray]:

@@ -54,6 +54,18 @@ def is_keras_own(layer: keras.Layer) -> bool:
     return type(layer).__module__.partition(".")[0] == "keras"
 
 
+def why_not_plain(layer: keras.Layer) -> str | None:
+    """Return why a layer with kernels is not the one of Keras that its weights alone describe."""
+    if not is_keras_own(layer):
+        return "its class is none of Keras' own"
+    if getattr(layer, "quantization_mode", None) is not None:
+        return f"it is quantized ({layer.quantization_mode})"
+    kernels = 2 if _is_one_of(layer, "SeparableConv1D SeparableConv2D") else 1
+    if len(layer.weights) > kernels + (getattr(layer, "bias", None) is not None):
+        return "it has more weights than kernel and bias, such as those of an adapter"
+    return None
+
+
 def is_activation(layer: keras.Layer) -> bool:
     """Return whether the layer is an activation and nothing else."""
     return _is_one_of(layer, "Activation ReLU LeakyReLU PReLU ELU")

@@ -10,7 +10,7 @@ from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import keras
 from oip.network import geometry, layer_types
 from oip.network.activations import Elementwise, can_be_silent, is_nonlinear
-from oip.network.tracing import Call, Output
+from oip.network.tracing import Call, ModelOutput
 
 At = Literal["response", "block"]
 UNLISTED = -1
@@ -160,7 +160,7 @@ def layer_of_call(
     )
 
 
-def class_layer(calls: list[Call], outputs: list[Output]) -> LayerInfo | None:
+def class_layer(calls: list[Call], outputs: list[ModelOutput]) -> LayerInfo | None:
     """Describe the model's output (n, classes); None where no output is a vector of classes.
 
     Of several outputs it is the first that ends in softmax, else the first vector. Its
@@ -186,7 +186,7 @@ def class_layer(calls: list[Call], outputs: list[Output]) -> LayerInfo | None:
     return replace(layer, response=LayerOutput(end.layer, end.use, before))
 
 
-def _end(output: Output, calls: list[Call]) -> Call | None:
+def _end(output: ModelOutput, calls: list[Call]) -> Call | None:
     """Return the call whose output a model returns, as it is or after softmax or sigmoid."""
     monotone = output.direct or output.changed_by <= {"Softmax", "Sigmoid"}
     if not monotone or len(output.calls) != 1 or output.calls[0] < 0:

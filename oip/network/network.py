@@ -19,8 +19,8 @@ from oip.network import inputs, layer_types, loading, tracing
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
 from oip.network.repeatability import repeatability
 
-_ASKED = 2
-"""Images that a model is asked about twice."""
+_IMAGES = 2
+"""Images that a model is given twice."""
 
 
 class Network:
@@ -216,17 +216,18 @@ class Network:
 
         Dropout and its like that stay random at inference are taken to do nothing, with a notice.
         """
-        draw = seeds.generator(0, "repeatability")
-        with tf.init_scope():
+
+        def images() -> list[Tensor]:
             declared = getattr(self.model, "inputs", None)
-            count = declared[0].shape[0] or _ASKED if declared else _ASKED
+            count = declared[0].shape[0] or _IMAGES if declared else _IMAGES
+            draw = seeds.generator(0, "repeatability")
             pixels = draw.normal(size=(count, *self.inputs.shape)) * self.inputs.std
-            images = self.feed(tf.constant((pixels + self.inputs.mean).astype(np.float32)))
+            return self.feed(tf.constant((pixels + self.inputs.mean).astype(np.float32)))
+
+        with tf.init_scope():
             result = repeatability(self.model, images, self.recording)
         if result.noise:
-            names = ", ".join(
-                f"'{call.name}' ({type(call.layer).__name__})" for call in result.noise
-            )
+            names = ", ".join(call.described for call in result.noise)
             notice(
                 f"'{self.name}' answers at random: {names}. These layers are taken to do nothing, "
                 "as they do at inference."
@@ -243,7 +244,7 @@ class Network:
             raise ModelError(
                 f"layer '{layer.name}'",
                 "a response that is the same each time",
-                f"one that depends on chance since '{self.random[layer.last_call]}'",
+                f"one that depends on chance since {self.random[layer.last_call]}",
             )
         return layer
 

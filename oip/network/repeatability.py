@@ -39,12 +39,12 @@ class Repeatability(NamedTuple):
 
 
 def repeatability(
-    model: keras.Model, images: Sequence[Tensor], recording: Recording
+    model: keras.Model, draw: Callable[[], Sequence[Tensor]], recording: Recording
 ) -> Repeatability:
     """Ask a model twice, if it has parts that could be random.
 
     Args:
-        images: a tensor for each of the model's inputs.
+        draw: returns random images, a tensor for each of the model's inputs.
 
     Raises:
         ModelError: a layer of the user's that is a kind of dropout, but changes its input.
@@ -54,7 +54,8 @@ def repeatability(
     classes = [model, *model._flatten_layers(include_self=False)]
     if not doubtful and all(map(layer_types.is_keras_own, classes)):
         return Repeatability([], {})
-    plain, changing = _asked(model, images, quiet=False)
+    images = draw()
+    plain, changing = _answers(model, images, quiet=False)
     dropouts = [call for call in own if layer_types.is_dropout(call.layer)]
     noise = [
         call
@@ -63,7 +64,7 @@ def repeatability(
     ]
     if not noise and not dropouts:
         return Repeatability([], _random(recording.calls, changing))
-    quiet, still = _asked(model, images, quiet=True)
+    quiet, still = _answers(model, images, quiet=True)
     for call in dropouts:
         before, after = plain[call.number], quiet[call.number]
         if call.number not in changing and _differ(before, after):
@@ -75,7 +76,7 @@ def repeatability(
     return Repeatability(noise, _random(recording.calls, still))
 
 
-def _asked(
+def _answers(
     model: keras.Model, images: Sequence[Tensor], quiet: bool
 ) -> tuple[list[np.ndarray], set[int]]:
     """Return the outputs of every call, and the numbers of those that change.
@@ -90,9 +91,9 @@ def _asked(
             *(tf.TensorSpec(image.shape, image.dtype) for image in images)
         )
         runs += [[part.numpy() for part in concrete(*images)] for _ in range(repeats)]
-    first, *others = runs
+    first, *rest = runs
     changing = {
-        number for run in others for number, part in enumerate(run) if _differ(first[number], part)
+        number for run in rest for number, part in enumerate(run) if _differ(first[number], part)
     }
     return first, changing
 

@@ -28,8 +28,10 @@ from oip.core.progress import Progress, silent
 from oip.network.channel_graph import Channels, Cut
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.layer_spec import map_numbers
+from oip.network.layer_types import why_not_plain
 from oip.network.layers import LayerOutput
 from oip.network.network import Network
+from oip.network.tracing import arrange_inputs, without_noise
 
 _PROBES = 4
 _TOLERANCE = 1e-3
@@ -237,8 +239,7 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
     spec = network.inputs
     draw = seeds.generator(0, "surgery probe")
     pixels = draw.normal(size=(_PROBES, *spec.shape)) * spec.std + spec.mean
-    fed = network.feed(tf.constant(pixels.astype(np.float32)))
-    inputs = fed if len(fed) > 1 else fed[0]
+    inputs = network.feed(tf.constant(pixels.astype(np.float32)))
     correct = _outputs(masked(network, channels, gone, seed=0), inputs)
     for output, values in zip(_outputs(smaller, inputs), correct, strict=True):
         finite = np.isfinite(values)
@@ -253,16 +254,19 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
             )
 
 
-def _outputs(model: keras.Model, inputs: Any) -> list[np.ndarray]:
-    return [np.asarray(tensor) for tensor in tf.nest.flatten(model(inputs, training=False))]
+def _outputs(model: keras.Model, inputs: list[Tensor]) -> list[np.ndarray]:
+    with without_noise(model):
+        outputs = model(arrange_inputs(model, inputs), training=False)
+    return [np.asarray(tensor) for tensor in tf.nest.flatten(outputs)]
 
 
 def has_patches(layer: keras.Layer) -> bool:
     """Return whether a layer is a dense one, or a plain 1-D or 2-D convolution, channels last."""
     kind = type(layer).__name__
+    plain = why_not_plain(layer) is None
     if kind == "Dense":
-        return True
-    return (
+        return plain
+    return plain and (
         kind in ("Conv1D", "Conv2D")
         and layer.groups == 1
         and layer.data_format == "channels_last"

@@ -67,7 +67,7 @@ class Call:
     @property
     def described(self) -> str:
         """The name and the layer's class."""
-        return f"{self.name} ({type(self.layer).__name__})"
+        return f"'{self.name}' ({type(self.layer).__name__})"
 
 
 def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
@@ -90,7 +90,7 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     return leaves
 
 
-class Output(NamedTuple):
+class ModelOutput(NamedTuple):
     """One of the tensors that a model returns."""
 
     name: str
@@ -108,7 +108,7 @@ class Recording(NamedTuple):
     """One run of a model."""
 
     calls: list[Call]
-    outputs: list[Output]
+    outputs: list[ModelOutput]
     """In the order of `tf.nest.flatten`."""
     operations: frozenset[str]
     """Types of all operations."""
@@ -208,7 +208,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
     for name, tensor in returned:
         numbers, changed_by, direct = _sources([tensor], origins)
         shape = tuple(tensor.shape.as_list()) if tensor.shape.rank else ()
-        outputs.append(Output(name, numbers, direct and len(numbers) == 1, changed_by, shape))
+        outputs.append(ModelOutput(name, numbers, direct and len(numbers) == 1, changed_by, shape))
     types = frozenset(operation.type for operation in graph.get_operations())
     calls = _with_functions(calls, spans, {tensor.name for _, tensor in returned}, graph)
     return Recording(calls, outputs, types)
@@ -325,7 +325,7 @@ def without_noise(model: keras.Model) -> Iterator[None]:
 
     def idle(layer: keras.Layer, call: Callable) -> Callable:
         def unchanged(*args: Any, **kwargs: Any) -> Any:
-            if not layer_types.is_keras_own(layer) and args and _is_tensor(args[0]):
+            if not layer_types.is_keras_own(layer) and args and tf.is_tensor(args[0]):
                 return args[0]
             return call(*args, **kwargs | ({"training": False} if kwargs.get("training") else {}))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from oip.core import files, html
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import SidecarFile, SidecarInput
+from oip.core.frameworks import Tensor, tf
 from oip.core.progress import Progress, automatic, silent
 from oip.mi.selection import (
     DEFAULT_METHOD,
@@ -27,11 +28,12 @@ from oip.mi.selection import (
 )
 from oip.network import layer_types
 from oip.network.channel_graph import Channels
-from oip.network.forward import compiled_for_images, image_batches
+from oip.network.forward import compiled_for_images, image_batches, run_to
 from oip.network.inputs import check_images, sidecar_path
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.surgery import corrected, removed_channels, without
+from oip.network.tracing import arrange_inputs, without_noise
 from oip.workflows.inputs import opened_with_parts
 
 if TYPE_CHECKING:
@@ -189,6 +191,12 @@ def prune(
     return pruned
 
 
+class _Orders(NamedTuple):
+    orders: dict[str, Selection]
+    unordered: dict[str, str]
+    """Layer -> why its maps have no order."""
+
+
 class Pruner:
     """Prunes one model in any number of ways; each method orders the maps only once.
 
@@ -218,9 +226,10 @@ class Pruner:
             check_images(network.inputs, data.images)
             _check_labels(data, max(self.head.maps, 2))
         self.channels = Channels.of(network)
-        self.notices: list[str] = []
+        self._named = layers is not None
+        self._whole: dict[str, str] = {}
         self.layers = self._prunable(layers)
-        self._orders: dict[tuple[str, int, int], dict[str, Selection]] = {}
+        self._orders: dict[tuple[str, int, int], _Orders] = {}
 
     @cached_property
     def before(self) -> ModelQuality:
@@ -229,11 +238,13 @@ class Pruner:
 
     def measure(self, model: keras.Model) -> ModelQuality:
         """Return accuracy on the test images, size and speed of a model."""
-        predict = _forward(model, self.network)
         images, labels = self.test.images, self.test.required_labels()
-        outputs = [predict(part) for _, part in image_batches(images, 1, most=_BATCH)]
-        predicted = self._predicted_classes(np.concatenate(outputs))
-        batch = np.resize(images, (_BATCH, *images.shape[1:]))
+        logits = _logits(model, self.network)
+        batches = image_batches(images, 1, most=_BATCH)
+        values = np.concatenate([logits(tf.constant(part)) for _, part in batches])
+        predicted = (values[:, 0] > 0).astype(int) if values.shape[1] == 1 else values.argmax(1)
+        predict = _forward(model, self.network)
+        batch = tf.constant(np.resize(images, (_BATCH, *images.shape[1:])), tf.float32)
         times = []
         for _ in range(_TIMED):
             began = time.perf_counter()
@@ -248,8 +259,10 @@ class Pruner:
     def prune(self, plan: PruningPlan) -> PrunedModel:
         """Return the model made smaller as planned, measured at every stage."""
         before = self.before
-        orders = self._map_orders(plan)
+        orders, unordered = self._map_orders(plan)
         notices = [f"{name}: {text}" for name, order in orders.items() for text in order.notices]
+        if whole := self._whole | unordered:
+            notices.insert(0, f"layers that stay whole: {_listed(whole)}.")
         removed = self._removed(orders, plan.keep)
         gone = removed_channels(self.network, removed, self.channels)
         model = without(self.network, removed, self.channels)
@@ -267,47 +280,52 @@ class Pruner:
         kept = {
             layer.name: np.setdiff1d(np.arange(layer.maps), removed[layer.name]).tolist()
             for layer in self.layers
+            if layer.name in orders
         }
-        notices = [*self.notices, *notices]
         return PrunedModel(model, plan, kept, before, stages, tuple(notices), self.test.source)
 
     def _prunable(self, layers: Sequence[LayerInfo] | None) -> list[LayerInfo]:
         prunable, reasons = [], {}
         for layer in self.network.convolutional if layers is None else layers:
-            try:
-                reason = self.channels.why_locked(self.channels.of_layer(self.network, layer))
-            except ModelError:
-                reason = "its maps are those of the layer before it"
+            reason = self.channels.why_whole(self.network, layer)
             if reason is None:
                 prunable.append(layer)
             else:
                 reasons[layer.name] = reason
-        text = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
-        if reasons and (layers is not None or not prunable):
-            raise ModelError("layers to prune", "layers whose maps can be removed", text)
-        if reasons:
-            self.notices.append(f"layers that stay whole: {text}.")
+        if layers is not None or not prunable:
+            self._refuse(reasons)
+        self._whole |= reasons
         return prunable
 
-    def _map_orders(self, plan: PruningPlan) -> dict[str, Selection]:
-        """Return for each layer the order of its maps by the plan's method."""
+    def _refuse(self, reasons: dict[str, str]) -> None:
+        if reasons:
+            raise ModelError(
+                "layers to prune", "layers whose maps can be removed", _listed(reasons)
+            )
+
+    def _map_orders(self, plan: PruningPlan) -> _Orders:
+        """Return for each layer the order of its maps by the plan's method.
+
+        A layer whose maps the method cannot order is an error only where all are, or it was named.
+        """
         key = (plan.method, plan.samples, plan.seed)
         if key not in self._orders:
             label = f"{plan.method}: maps"
             self.progress(label, 0, len(self.layers))
-            orders = {}
+            orders, unordered = {}, {}
+            images, labels = self.train.images, self.train.labels
+            settings = {"method": plan.method, "samples": plan.samples, "seed": plan.seed}
             for done, layer in enumerate(self.layers, 1):
-                orders[layer.name] = select(
-                    self.network,
-                    self.train.images,
-                    self.train.labels,
-                    layer,
-                    method=plan.method,
-                    samples=plan.samples,
-                    seed=plan.seed,
-                )
+                try:
+                    orders[layer.name] = select(self.network, images, labels, layer, **settings)
+                except ModelError as error:
+                    if self._named:
+                        raise
+                    unordered[layer.name] = str(error).rstrip(".")
                 self.progress(label, done, len(self.layers))
-            self._orders[key] = orders
+            if not orders:
+                self._refuse(unordered)
+            self._orders[key] = _Orders(orders, unordered)
         return self._orders[key]
 
     def _removed(self, orders: dict[str, Selection], keep: float) -> dict[str, list[int]]:
@@ -319,6 +337,8 @@ class Pruner:
         worth: dict[int, list[float]] = {}
         members: dict[int, list[str]] = {}
         roots = {layer.name: self.channels.of_layer(self.network, layer) for layer in self.layers}
+        staying = {root for name in roots if name not in orders for root in roots[name].tolist()}
+        roots = {name: own for name, own in roots.items() if name in orders}
         for name, own in roots.items():
             ranks = np.argsort(orders[name].order)
             for number, root in enumerate(own.tolist()):
@@ -328,7 +348,7 @@ class Pruner:
         gone = set()
         for root in sorted(worth, key=lambda root: float(np.mean(worth[root]))):
             names = members[root]
-            if all(spare[name] >= names.count(name) for name in names):
+            if root not in staying and all(spare[name] >= names.count(name) for name in names):
                 gone.add(root)
                 for name in names:
                     spare[name] -= 1
@@ -341,8 +361,9 @@ class Pruner:
         """Train with Adam, down a cosine from 5e-4, in batches of 128."""
         import keras
 
-        if len(self.network.specs) > 1 or self.network.channels_first:
-            model_kind = "a model of one input with the channels last"
+        several = len(self.network.specs) > 1 or len(self.network.recording.outputs) > 1
+        if several or self.network.channels_first:
+            model_kind = "a model of one input and one output with the channels last"
             raise ModelError("fine-tuning", model_kind, "another one")
         steps = plan.epochs * -(-len(self.train.images) // 128)
         keras.utils.set_random_seed(plan.seed)
@@ -363,12 +384,6 @@ class Pruner:
             return keras.losses.BinaryCrossentropy(from_logits=not self._ends_in("sigmoid"))
         softmax = layer_types.is_softmax(layer) or self._ends_in("softmax")
         return keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
-
-    def _predicted_classes(self, outputs: np.ndarray) -> np.ndarray:
-        """Return (n,) int: the predicted classes of outputs (n, classes)."""
-        if self.head.maps > 1:
-            return outputs.argmax(axis=1)
-        return (outputs[:, 0] > (0.5 if self._ends_in("sigmoid") else 0.0)).astype(int)
 
     def _ends_in(self, activation: str) -> bool:
         return layer_types.activation_name(self.head.response.layer) == activation
@@ -440,13 +455,26 @@ def _check_labels(data: Dataset, classes: int) -> None:
         raise DataError(f"labels of '{data.source}'", classes_text, int(labels.max()))
 
 
-def _forward(model: keras.Model, network: Network) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the model as a function of images; inputs that are not the image get zeros."""
-    import tensorflow as tf
+def _listed(reasons: dict[str, str]) -> str:
+    return "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
 
-    def run(images: tf.Tensor) -> tf.Tensor:
-        inputs = network.feed(images)
-        return model(inputs if len(inputs) > 1 else inputs[0], training=False)
 
-    graph = compiled_for_images(network, run)
-    return lambda images: np.asarray(graph(tf.constant(np.asarray(images, np.float32))))
+def _forward(model: keras.Model, network: Network) -> Callable[[Tensor], object]:
+    """Return the whole model as a function of images; inputs that are not the image get zeros."""
+
+    def run(images: Tensor) -> object:
+        with without_noise(model):
+            return model(arrange_inputs(model, network.feed(images)), training=False)
+
+    return compiled_for_images(network, run)
+
+
+def _logits(model: keras.Model, network: Network) -> Callable[[Tensor], Tensor]:
+    """Return the logits (n, classes), or (n, 1), of a model as a function of images."""
+    own = network if model is network.model else Network(model, input_shape=network.inputs.shape)
+    output = own.class_layer().response
+
+    def run(images: Tensor) -> Tensor:
+        return run_to(model, network.feed(images), output).pre_activation
+
+    return compiled_for_images(network, run)

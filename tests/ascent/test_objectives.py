@@ -298,3 +298,37 @@ def test_a_direction_that_is_no_plain_file_and_a_number_of_many_digits(tmp_path)
         objective(f"direction:{tmp_path / 'x.npy'}")
     with pytest.raises(SettingsError, match="class:NUMBER"):
         objective("class:" + "9" * 5000)
+
+
+@pytest.mark.parametrize("end", ["sigmoid", "linear", "layer"])
+def test_one_unit_is_two_classes(end):
+    import keras
+    from keras import layers
+
+    rest = [layers.Dense(1, activation=None if end == "layer" else end)]
+    rest += [layers.Activation("sigmoid")] if end == "layer" else []
+    model = keras.Sequential([layers.Input((4, 4, 1)), layers.Flatten(), *rest])
+    pixels = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype("float32")
+    outputs = np.asarray(model(pixels))[:, 0]
+    logits = outputs if end == "linear" else np.log(outputs / (1 - outputs))
+    network = Network(model)
+    network.classes = ("cat", "tiger cat")
+    columns = values(network, pixels, "class:0", "class:1", "class:0 - class:1", "class:tiger cat")
+    correct = np.stack([-logits, logits, -2 * logits, logits], 1)
+    np.testing.assert_allclose(columns, correct, atol=1e-4)
+    with pytest.raises(SettingsError, match="0 to 1"):
+        objective_targets(network, "class:2")
+
+
+def test_names_of_classes_are_classes(network, images):
+    network = Network(network.model)
+    with pytest.raises(SettingsError, match="0 to 3, no names known"):
+        objective_targets(network, "class:dog")
+    network.classes = ("cat", "dog", "T-shirt/top", "owl")
+    named, numbered = (
+        values(network, images, text)
+        for text in ("class:T-shirt/top - 2*class:dog", "class:2 - 2*class:1")
+    )
+    assert np.array_equal(named, numbered)
+    with pytest.raises(SettingsError, match="Did you mean 'owl'"):
+        objective_targets(network, "class:owls")

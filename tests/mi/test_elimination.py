@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.core.errors import ModelError, SettingsError
+from oip.core.errors import ModelError
 
 
 def data(n=300, seed=0):
@@ -80,7 +80,7 @@ def test_layers_that_nothing_plain_follows_are_refused():
             layers.GlobalMaxPooling2D(),
         ]
     )
-    with pytest.raises(SettingsError, match="Choose another method"):
+    with pytest.raises(ModelError, match="Choose another method"):
         mi.select(model, data(40), None, "first")
     with pytest.raises(ModelError, match="made here"):
         mi.select(model, data(40), None, "deep")

@@ -62,3 +62,74 @@ def test_an_input_too_small_for_a_kernel_says_so():
     )
     with pytest.raises(ModelError, match=r"'conv'.*receptive field.*5 x 5.*received 3 x 4"):
         _ = Network(model, input_shape=(6, 8)).layers
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
+
+
+def ended(*rest):
+    """Return a model with a convolution and these layers."""
+    import keras
+    from keras import layers
+
+    first = layers.Conv2D(4, 3, activation="relu", name="first")
+    return keras.Sequential([layers.Input((8, 8, 1)), first, *rest])
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["int8", "lora", "bidirectional", "time", "lstm", "spectral"])
+def test_the_output_of_layers_that_run_in_other_ways(kind, pixels):
+    from keras import layers
+
+    last = layers.Dense(5, name="last")
+    model = {
+        "bidirectional": lambda: ended(
+            layers.Reshape((6, 24)), layers.Bidirectional(layers.LSTM(3)), last
+        ),
+        "time": lambda: ended(layers.TimeDistributed(layers.Conv1D(2, 3)), layers.Flatten(), last),
+        "lstm": lambda: ended(layers.Reshape((6, 24)), layers.LSTM(5, name="last")),
+        "spectral": lambda: ended(
+            layers.SpectralNormalization(layers.Conv2D(3, 3)), layers.Flatten(), last
+        ),
+    }.get(kind, lambda: ended(layers.Flatten(), last))()
+    if kind == "int8":
+        model(pixels)
+        model.quantize("int8")
+    if kind == "lora":
+        last.enable_lora(2)
+        last.lora_kernel_b.assign(np.ones((2, 5)))
+    head = Network(model).class_layer()
+    assert (head.name, head.maps) == ("last", 5)
+    _, after = tensors(Network(model), head, pixels)
+    np.testing.assert_allclose(after, model(pixels), atol=1e-4)
+
+
+def test_an_output_that_no_layer_gives_is_no_class_and_hidden_layers_are_refused(pixels):
+    import keras
+    from keras import layers
+
+    class Hidden(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = layers.Conv2D(3, 3, name="inner")
+
+        def build(self, shape):
+            self.inner.build(shape)
+
+        def call(self, x):
+            return keras.ops.conv(x, self.inner.kernel)
+
+    with pytest.raises(ModelError, match=r"inner' \(Conv2D\).*without it"):
+        Network(ended(Hidden())).find("first")
+    body = ended(layers.Flatten(), layers.Dense(5, name="last"))
+    network = Network(keras.Model(body.input, -body.output))
+    assert [layer.name for layer in network.layers] == ["first"]
+    with pytest.raises(ModelError, match="Neg after 'last'"):
+        network.class_layer()
+    soft = Network(keras.Model(body.input, keras.ops.softmax(body.output)))
+    np.testing.assert_allclose(
+        tensors(soft, soft.class_layer(), pixels)[0], body(pixels), atol=1e-5
+    )

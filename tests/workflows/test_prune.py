@@ -49,3 +49,85 @@ def test_bad_input(small_model, bars, options, kind, text):
     images, labels = bars
     with pytest.raises(kind, match=text):
         oip.prune(small_model, **{"data": images, "labels": labels, **options})
+
+
+@pytest.fixture(scope="module")
+def several():
+    """A model body of two convolutions, as (input, first, flat)."""
+    from keras import layers
+
+    inputs = layers.Input((16, 16, 1))
+    first = layers.Conv2D(6, 5, strides=2, activation="relu", name="first")(inputs)
+    second = layers.Conv2D(6, 3, strides=2, activation="relu", name="second")(first)
+    return inputs, first, layers.Flatten()(second)
+
+
+def pruned(model, bars, **options):
+    images, labels = bars
+    settings = {"data": images, "labels": labels, "samples": 40, "method": "l1", **options}
+    return oip.prune(model, **settings)
+
+
+@pytest.mark.parametrize("kind", ["list", "dict", "features"])
+def test_models_of_several_outputs(kind, several, bars):
+    import keras
+    from keras import layers
+
+    inputs, first, flat = several
+    box = layers.Dense(2, name="box")(flat)
+    classes = layers.Dense(4, activation="softmax", name="classes")(flat)
+    outputs = {
+        "list": [box, classes],
+        "dict": {"box": box, "classes": classes},
+        "features": [first, classes],
+    }[kind]
+    result = pruned(keras.Model(inputs, outputs), bars)
+    parts = keras.tree.flatten(result.model(bars[0][:3]))
+    assert [part.shape[-1] for part in parts] == [6 if kind == "features" else 2, 4]
+    named = result.model(bars[0])
+    predicted = np.argmax(named["classes"] if kind == "dict" else named[1], axis=1)
+    test = result.model  # the accuracy is that of the classes, not of the boxes
+    assert test is not None and 0 <= result.quality.accuracy <= 1
+    assert abs((predicted == bars[1]).mean() - result.quality.accuracy) < 0.5
+    assert result.kept.keys() == ({"second"} if kind == "features" else {"first", "second"})
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("kind", "method", "whole", "reason"),
+    [
+        ("lora", "l1", {"first", "middle"}, "more weights than kernel"),
+        ("spectral", "l1", {"first", "spectral/middle"}, "inside another layer"),
+        ("transposed", "elimination", {"first"}, "layer after it"),
+    ],
+)
+def test_a_layer_that_cannot_be_pruned_stays_whole_and_is_named(kind, method, whole, reason, bars):
+    import keras
+    from keras import layers
+
+    middle = layers.Conv2D(6, 3, name="middle")
+    if kind == "transposed":
+        middle = layers.Conv2DTranspose(6, 3, name="middle")
+    if kind == "spectral":
+        middle = layers.SpectralNormalization(middle, name="spectral")
+    model = keras.Sequential(
+        [
+            layers.Input((16, 16, 1)),
+            layers.Conv2D(6, 5, strides=2, name="first"),
+            middle,
+            layers.Conv2D(4, 3, strides=2, name="last"),
+            layers.Flatten(),
+            layers.Dense(4, activation="softmax"),
+        ]
+    )
+    if kind == "lora":
+        middle.enable_lora(2)
+        middle.lora_kernel_b.assign(np.ones((2, 6)))
+    result = pruned(model, bars, method=method)
+    assert result.kept.keys() == {"first", "middle", "last"} - whole - (
+        {"middle"} if kind == "spectral" else set()
+    )
+    (notice,) = (text for text in result.notices if "stay whole" in text)
+    assert all(f"'{name}'" in notice for name in whole) and reason in notice
+    with pytest.raises(ModelError, match=reason):
+        pruned(model, bars, method=method, layers=[*whole])

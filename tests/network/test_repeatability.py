@@ -1,0 +1,104 @@
+"""Models that answer at random, by whatever class."""
+
+import numpy as np
+import pytest
+
+import oip
+from oip.core.errors import ModelError
+from oip.core.warnings import Notice
+from oip.network.layer_spec import parse_selections
+from oip.network.network import Network
+
+
+def noisy(kind):
+    """Return a layer that is random at inference."""
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    class Operation(layers.Layer):
+        def call(self, x):
+            return x + tf.random.normal(tf.shape(x))
+
+    class Drawn(layers.Layer):
+        def call(self, x):
+            return x + np.random.normal()  # noqa: NPY002
+
+    class Seeded(layers.Layer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.seed = keras.random.SeedGenerator(1)
+
+        def call(self, x):
+            return x + keras.random.normal(x.shape[1:], seed=self.seed)
+
+    class Fixed(layers.Layer):
+        def call(self, x):
+            return x + keras.random.normal(x.shape[1:], seed=1)
+
+    class MonteCarlo(layers.Dropout):
+        def call(self, x, training=None):
+            return super().call(x, training=True)
+
+    class Scaled(layers.Dropout):
+        def call(self, x, training=None):
+            return 2 * x
+
+    own = {"MonteCarlo": MonteCarlo, "Scaled": Scaled}
+    if kind in own:
+        return own[kind](0.5, name="noisy")
+    return locals()[kind](name="noisy")
+
+
+def model(layer):
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(3, 3, name="first"),
+            layer,
+            layers.Conv2D(3, 3, name="second"),
+            layers.Flatten(),
+            layers.Dense(4),
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", ["Operation", "Drawn", "Seeded"])
+def test_what_depends_on_chance_is_left_out_and_refused(kind):
+    network = Network(model(noisy(kind)))
+    assert network.find("first").maps == 3
+    with pytest.raises(ModelError, match=f"chance since 'noisy' \\({kind}\\)"):
+        network.find("second")
+    with pytest.raises(ModelError, match="depends on chance"):
+        network.class_layer()
+    with pytest.warns(Notice, match="'second'"):
+        assert [layer.name for layer, _ in parse_selections(network, [])] == ["first"]
+
+
+def test_dropout_that_stays_random_does_nothing_and_is_named():
+    network = Network(model(noisy("MonteCarlo")))
+    with pytest.warns(Notice, match="'noisy' \\(MonteCarlo\\)"):
+        network.find("second")
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
+    first, second, last = network.model.layers[0], network.model.layers[2], network.model.layers[-1]
+    result = np.asarray(second(first(images)))
+    values = oip.responses(network, images, "second").values
+    np.testing.assert_allclose(np.moveaxis(values, 1, -1), result, atol=1e-5)
+    logits = last(result.reshape(3, -1))
+    values = oip.responses(network, images, last.name).values
+    np.testing.assert_allclose(values, logits, atol=1e-5)
+
+
+def test_a_fixed_seed_is_no_chance_and_a_dropout_that_scales_is_refused():
+    assert Network(model(noisy("Fixed"))).random == {}
+    with pytest.raises(ModelError, match=r"noisy.*leaves its input"):
+        Network(model(noisy("Scaled"))).find("first")
+
+
+def test_models_of_keras_own_layers_are_not_tried(small_model):
+    network = Network(small_model)
+    network.inputs = None  # images cannot be drawn
+    assert network.random == {}
