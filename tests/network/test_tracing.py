@@ -125,11 +125,11 @@ def test_an_output_that_no_layer_gives_is_no_class_and_hidden_layers_are_refused
     with pytest.raises(ModelError, match=r"inner' \(Conv2D\).*without it"):
         Network(ended(Hidden())).find("first")
     body = ended(layers.Flatten(), layers.Dense(5, name="last"))
-    network = Network(keras.Model(body.input, -body.output))
+    network = Network(keras.Model(body.inputs, -body.outputs[0]))
     assert [layer.name for layer in network.layers] == ["first"]
     with pytest.raises(ModelError, match="Neg after 'last'"):
         network.class_layer()
-    soft = Network(keras.Model(body.input, keras.ops.softmax(body.output)))
+    soft = Network(keras.Model(body.inputs, keras.ops.softmax(body.outputs[0])))
     np.testing.assert_allclose(
         tensors(soft, soft.class_layer(), pixels)[0], body(pixels), atol=1e-5
     )
