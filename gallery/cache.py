@@ -9,7 +9,12 @@ import shutil
 import threading
 from pathlib import Path
 
+from oip.core import files
 from oip.core.formats import DrawnFile
+
+NAME = "drawn.json"
+STYLE = 1
+"""Raised when pictures are drawn in another way, here or in `oip.core.images`."""
 
 
 class Store:
@@ -19,8 +24,12 @@ class Store:
         self.path = fresh
         self.old = old
         """The gallery that will be replaced, None where there is none."""
+        record = None if old is None else DrawnFile.read_if_whole(old / NAME)
+        self._old_digests = {} if record is None else record.files
         self._folders: set[Path] = set()
         self._lock = threading.Lock()
+        self.digests: dict[str, str] = {}
+        """SHA-256 of each file of the new folder by its name."""
         self.written: list[str] = []
         """Names of the files that were new or had changed."""
         self.kept = 0
@@ -29,9 +38,10 @@ class Store:
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file, or keep the old one if it is the same; safe in threads."""
         data = content.encode() if isinstance(content, str) else content
+        self.digests[name] = hashlib.sha256(data).hexdigest()
         old = self._of_old(name)
         if old is not None and old.stat().st_size == len(data) and old.read_bytes() == data:
-            self.keep(name)
+            self._link(name, old)
             return
         path = self._new_path(name)
         path.unlink(missing_ok=True)  # never through a link into the old folder
@@ -40,14 +50,22 @@ class Store:
             self.written.append(name)
 
     def has(self, name: str) -> bool:
-        """Return whether the old folder holds a file of this name."""
-        return self._of_old(name) is not None
-
-    def keep(self, name: str) -> bool:
-        """Keep a file of the old folder; return False where it has none of this name."""
+        """Return whether the old folder holds a file of this name that is whole."""
         old = self._of_old(name)
         if old is None:
             return False
+        self.digests[name] = files.sha256(old)
+        return self._old_digests.get(name, self.digests[name]) == self.digests[name]
+
+    def keep(self, name: str) -> bool:
+        """Keep a file of the old folder; return False where it has no whole one of this name."""
+        old = self._of_old(name)
+        if old is None or not self.has(name):
+            return False
+        self._link(name, old)
+        return True
+
+    def _link(self, name: str, old: Path) -> None:
         path = self._new_path(name)
         try:
             os.link(old, path)
@@ -55,7 +73,6 @@ class Store:
             shutil.copy2(old, path)
         with self._lock:
             self.kept += 1
-        return True
 
     def _of_old(self, name: str) -> Path | None:
         if self.old is None:
@@ -70,11 +87,6 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._folders.add(path.parent)
         return path
-
-
-NAME = "drawn.json"
-STYLE = 1
-"""Raised when pictures are drawn in another way, here or in `oip.core.images`."""
 
 
 class PictureKeys:
@@ -97,6 +109,7 @@ class PictureKeys:
         return self._old.get(name) == key
 
     def write(self, store: Store) -> None:
-        """Write drawn.json."""
-        record = DrawnFile(drawn=dict(sorted(self._new.items())))
-        store.write(NAME, json.dumps(record.content(), indent=0) + "\n")
+        """Write drawn.json, which lists all other files; it comes last."""
+        digests = {name: value for name, value in sorted(store.digests.items()) if name != NAME}
+        record = DrawnFile(drawn=dict(sorted(self._new.items())), files=digests)
+        store.write(NAME, files.json_text(record.content(), indent=0))

@@ -398,7 +398,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
             pairs=redundancy.pairs,
         ),
         softmax={}
-        if softmax is None
+        if softmax is None or not softmax.probabilities.shape[1]
         else dict(zip(softmax.maps.tolist(), softmax.probabilities, strict=True)),
         record=RecordedMapsFile.read_if_there(record),
     )

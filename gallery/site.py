@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.formats import GalleryMarker, RunFile
+from oip.core.formats import DrawnFile, GalleryMarker, RunFile
 from oip.core.progress import Progress, automatic
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, plain_name, script
@@ -40,7 +40,7 @@ from oip.run.run import Run
 from oip.run.shards import data_digest
 
 _UNFINISHED = ".gallery-"
-_STALE_SECONDS = 86400
+_OLD = "-old"
 
 
 def build(
@@ -86,21 +86,34 @@ def build(
         ours = "a gallery made by oip, or nothing"
         raise RunError(f"'{target}'", ours, "something else", "Move it.")
     files.check_writable(source.path)
-    _clear(source.path)
-    building = source.path / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
-    old = target if target.is_dir() else None
-    try:
-        store = Store(building, old)
-        pages = _write(source, store, data_images, data_labels, single_file, progress)
-        if single_file:
-            files.write_text(target, single_page(building, pages))
-            return target
-        _swap(building, target)
-        return target / "index.html"
-    except OSError as error:
-        raise RunError(f"cannot write '{target}': {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with _building(source.path, target) as building:
+        try:
+            store = Store(building, target if target.is_dir() else None)
+            pages = _write(source, store, data_images, data_labels, single_file, progress)
+            if single_file:
+                files.write_text(target, single_page(building, pages))
+                return target
+            _swap(building, target)
+            return target / "index.html"
+        except OSError as error:
+            raise RunError(f"cannot write '{target}': {error.strerror or error}") from error
+
+
+@contextmanager
+def _building(folder: Path, target: Path) -> Iterator[Path]:
+    """Yield a new folder, which is locked as long as this process lives, and removed at the end.
+
+    Those that killed builds left behind are removed before.
+    """
+    building = folder / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
+    with ExitStack() as stack:
+        with files.locked(folder):
+            _clear(folder, target)
+            stack.enter_context(files.locked(building))
+        try:
+            yield building
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _write(
@@ -136,8 +149,7 @@ def _write(
         pages.add(layer, images)
     for file, page_name, content in table.scripts(_about(record, images, data is not None, single)):
         store.write(f"data/{file}.js", script(page_name, content))
-    text = json.dumps(table.json(), indent=1, ensure_ascii=False, allow_nan=False)
-    store.write("maps.json", text + "\n")
+    store.write("maps.json", files.json_text(table.json()))
     store.write("maps.csv", table.csv())
     pages.write_rest(layers, training)
     store.write("assets/app.js", app_script())
@@ -160,19 +172,26 @@ def _about(run: RunFile, images: MapImages, data: bool, single: bool) -> PageVal
 
 
 def _is_gallery(target: Path) -> bool:
-    return GalleryMarker.read_if_whole(target / "maps.json") is not None
+    """Return whether a folder is a gallery, by either of the files that say so."""
+    drawn = DrawnFile.read_if_whole(target / "drawn.json")
+    is_listed = drawn is not None and "maps.json" in drawn.files
+    return is_listed or GalleryMarker.read_if_whole(target / "maps.json") is not None
 
 
-def _clear(folder: Path) -> None:
-    """Remove what killed builds left behind."""
+def _clear(folder: Path, target: Path) -> None:
+    """Remove what killed builds left behind; a gallery that one had moved away comes back."""
     for left in folder.glob(f"{_UNFINISHED}*"):
-        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+        if files.is_locked(left.with_name(left.name.removesuffix(_OLD))):
+            continue
+        if left.name.endswith(_OLD) and target.name == "gallery" and not target.exists():
+            left.rename(target)
+        else:
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap(fresh: Path, target: Path) -> None:
     """Move a finished folder to its place; the old one is removed only afterwards."""
-    old = fresh.with_name(fresh.name + "-old")
+    old = fresh.with_name(fresh.name + _OLD)
     if target.exists():
         target.rename(old)
     try:

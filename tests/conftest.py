@@ -83,7 +83,7 @@ def small_data(small_images, tmp_path_factory):
 
 
 _SERVER = """
-import json, os, resource, sys
+import json, os, resource, signal, sys
 from oip.core.warnings import import_quietly
 import_quietly("keras")
 import oip.batch.driver, oip.cli.batch, oip.cli.reconstruct
@@ -96,6 +96,7 @@ for line in sys.stdin:
         continue
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever was inherited
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(os.open(request["stderr"], os.O_WRONLY | os.O_CREAT), 2)
         if request["file_size"]:

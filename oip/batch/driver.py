@@ -341,7 +341,7 @@ class _Driver:
         maps = set(layer.run.maps_there(layer.inspection))
         if self.part[1] > 1 and not maps.issuperset(layer.inspection.maps):
             maps.clear()  # the part that finishes the layer measures its stability
-        if maps and not layer.run.is_stable(layer.inspection):
+        if maps and not layer.run.is_finished(layer.inspection):
             self._add([_Unit([layer.run.after("stability", layer.inspection)])], first=True)
         else:
             self._layer_done(layer)

@@ -14,11 +14,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import re
 import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
@@ -26,6 +27,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -240,12 +242,36 @@ class _Worker:
 
     def _begin(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(1, context, _prepare_process, (self._environment,))
-        number = executor.submit(os.getpid).result()
+        with safe_path():
+            executor = ProcessPoolExecutor(1, context, _prepare_process, (self._environment,))
+            begun = executor.submit(os.getpid)
+        number = begun.result()
         children = multiprocessing.active_children()
         self._process = next((child for child in children if child.pid == number), None)
         self._executor = executor
         return executor
+
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+_ENVIRONMENT_LOCK = threading.Lock()
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Let processes of Python that begin meanwhile take no module from the working directory.
+
+    Modules that a model needs are still found there: `oip.network.loading` looks there last.
+    """
+    with _ENVIRONMENT_LOCK:
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SAFE_PATH]
+            else:
+                os.environ[_SAFE_PATH] = before
 
 
 def _environment(device: str | None, threads: int | None) -> dict[str, str]:
@@ -314,7 +340,8 @@ class _SlurmEngine(Engine):
         self._jobs: list[SlurmJob] = []
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
-        job: Any = super().submit(function, *arguments)
+        with safe_path():
+            job: Any = super().submit(function, *arguments)
         self._jobs = [*(each for each in self._jobs if not each.done()), job]
         return job
 
@@ -330,6 +357,7 @@ def slurm_engine(settings: EngineSettings, folder: str | os.PathLike[str]) -> En
         import submitit
     except ImportError as error:
         raise missing("submitit", "slurm") from error
+    _check_printable("folder of the batch", folder)
     executor = submitit.AutoExecutor(folder=Path(folder) / "slurm", cluster=settings.cluster)
     executor.update_parameters(
         name="oip",
@@ -342,6 +370,12 @@ def slurm_engine(settings: EngineSettings, folder: str | os.PathLike[str]) -> En
     return _SlurmEngine(executor, settings)
 
 
+def _check_printable(what: str, path: str | os.PathLike[str]) -> None:
+    """Raise a SettingsError where a path would break a line of a script."""
+    if not os.fspath(path).isprintable():
+        raise SettingsError(what, "a path without control characters", repr(os.fspath(path)))
+
+
 def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...]) -> str:
     """Return a script for `sbatch`: an array of jobs that each do a part of the batch in process.
 
@@ -352,9 +386,11 @@ def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...])
         settings: of its engine.
         changes: of the job, as `read_job` takes them.
     """
+    path = job.resolve()
+    _check_printable("job", path)
     count = settings.workers or JOBS
     values = {
-        "job-name": f"oip-{job.stem}",
+        "job-name": re.sub(r"[^\w.-]+", "-", f"oip-{job.stem}"),
         "array": f"0-{count - 1}",
         "ntasks": 1,
         "cpus-per-task": settings.threads or 1,
@@ -367,7 +403,7 @@ def sbatch_script(job: Path, settings: EngineSettings, changes: tuple[str, ...])
     if settings.gpus is not None:
         values["gres"] = f"gpu:{len(settings.gpus)}"
     options = "".join(f"#SBATCH --{name}={value}\n" for name, value in values.items())
-    arguments = ["oip", "batch", str(job.resolve()), "--engine", "process"]
+    arguments = ["oip", "batch", str(path), "--engine", "process"]
     for change in (*changes, f"engine.threads={settings.threads or 1}"):
         arguments += ["--set", change]
     command = shlex.join(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -79,6 +80,11 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Time limit of a Slurm job."""
     memory_gb: int = 8
     """Of a Slurm job."""
+
+    def __post_init__(self) -> None:
+        if self.partition is not None and not re.fullmatch(r"[\w.@+,-]+", self.partition):
+            names = "names of letters, digits and . _ - + @, with commas between them"
+            raise SettingsError("engine.partition", names, repr(self.partition))
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -78,14 +78,14 @@ def build_command(source: ModelSource, path: Path) -> list[str]:
     """Return the command of a process that builds an application.
 
     The process searches for modules where this one does, in the same order: nothing is added that
-    could hide a module of the user.
+    could hide a module of the user, or that the working directory could hide.
     """
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
         "from oip.batch.keras_applications import main; main(*sys.argv[2:])"
     )
     request = msgspec.json.encode(source).decode()
-    return [sys.executable, "-c", code, json.dumps(sys.path), request, str(path.absolute())]
+    return [sys.executable, "-P", "-c", code, json.dumps(sys.path), request, str(path.absolute())]
 
 
 def build_application(source: ModelSource, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from oip.core import files
 from oip.core.errors import ModelError, RunError
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
-from oip.run.check import layer_status
+from oip.core.records import copy_of, is_there
+from oip.run.check import Checked, layer_status
+from oip.run.class_probabilities import is_finished
 from oip.run.run import Run, RunFolder
-from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards, stability_file
+from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards
 from oip.workflows.inputs import ModelInput
 
 NAME = "batch.json"
@@ -57,10 +59,9 @@ class PlannedRun:
         except RunError:
             return []
 
-    def is_stable(self, layer: LayerInspection) -> bool:
-        """Return whether the layer's stability is known for the maps that are there."""
-        folder = RunFolder(self.folder)
-        return bool(self.maps_there(layer)) and stability_file(folder, layer.index) is not None
+    def is_finished(self, layer: LayerInspection) -> bool:
+        """Return whether what belongs to the layer's shards is there, of the same maps."""
+        return is_finished(RunFolder(self.folder), layer.index)
 
     def _task(
         self, step: Step, layer: LayerInspection, maps: tuple[int, ...], block: int = 0
@@ -122,7 +123,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
 def check_folder(out: Path) -> None:
     """Raise a RunError unless a batch is in a folder or could begin there."""
     files.check_writable(out)
-    if out.is_dir() and not (out / NAME).exists():
+    if out.is_dir() and not is_there(out / NAME):
         ours = ("models", "slurm")
         names = [path.name for path in out.iterdir()]
         if any(not name.startswith(files.UNFINISHED) and name not in ours for name in names):
@@ -132,7 +133,7 @@ def check_folder(out: Path) -> None:
 
 def read_batch(out: Path) -> BatchFile:
     """Return the content of batch.json; a RunError where there is none, or of something else."""
-    return BatchFile.read(out / NAME)
+    return BatchFile.read_either(out / NAME)
 
 
 def plan_runs(out: Path, inspected: Inspected) -> list[PlannedRun]:
@@ -153,9 +154,9 @@ def begin(out: Path, inspected: Inspected) -> list[PlannedRun]:
         planned = _numbered(out, inspected, existing)
         records = {run.run: run for run in existing}
         records |= {run.folder.name: _record(run) for run in planned}
-        runs = [records[name] for name in sorted(records)]
-        if runs != existing:
-            BatchFile(runs=runs).write(out / NAME)
+        batch = BatchFile(runs=[records[name] for name in sorted(records)])
+        if not batch.is_at(out / NAME):
+            batch.write(out / NAME)
     for run in planned:
         Run.begin(run.folder, run.inspection.record)
     return planned
@@ -175,11 +176,9 @@ def unfinished(
     left = []
     for done, task in enumerate(tasks, 1):
         run = RunFolder(task.run)
-        if not run.shard(task.layer, task.block).exists():
-            left.append(task)
-            continue
-        if open_blocks(run, task.layer, np.array(task.maps), task.key):
-            left.append(task)
+        blocks = dict(open_blocks(run, task.layer, np.array(task.maps), task.key))
+        if task.block in blocks:
+            left.append(replace(task, maps=tuple(blocks[task.block].tolist())))
         progress("shards checked", done, len(tasks))
     return left
 
@@ -209,7 +208,7 @@ def map_text(maps: tuple[int, ...]) -> str:
 
 
 def _existing(out: Path) -> list[BatchRun]:
-    return read_batch(out).runs if (out / NAME).exists() else []
+    return read_batch(out).runs if is_there(out / NAME) else []
 
 
 def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list[PlannedRun]:
@@ -270,10 +269,33 @@ def runs_of(path: Path) -> list[Run]:
     Raises:
         RunError: neither, or a damaged run.json.
     """
-    if not (path / NAME).is_file():
+    if not is_there(path / NAME):
         return [Run.open(path)]
     folders = [path / "runs" / run.run for run in read_batch(path).runs]
     return [Run.open(folder) for folder in folders if folder.exists()]
+
+
+def verify_batch(path: Path) -> list[Checked]:
+    """Check batch.json and its copy; nothing is checked where the folder is no batch."""
+    results = []
+    for name in (path / NAME, copy_of(path / NAME)) if is_there(path / NAME) else ():
+        try:
+            BatchFile.read(name)
+            results.append(Checked(name.name, ""))
+        except RunError as error:
+            results.append(Checked(name.name, str(error)))
+    return results
+
+
+def repair_batch(path: Path) -> list[str]:
+    """Write batch.json from its copy, or the other way around; return its name if it was needed."""
+    if not is_there(path / NAME):
+        return []
+    record = read_batch(path)
+    if record.is_at(path / NAME):
+        return []
+    record.write(path / NAME)
+    return [NAME]
 
 
 def batch_status(out: Path) -> dict[str, Any]:

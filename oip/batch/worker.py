@@ -32,9 +32,9 @@ from oip.mi.estimators.base import label_estimator
 from oip.network.inputs import check_images
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
-from oip.run.class_probabilities import ClassProbabilities
+from oip.run.class_probabilities import ClassProbabilities, finish_layer
 from oip.run.run import Run, RunFolder, run_record
-from oip.run.shards import ascent_key, grow_block, measure_stability
+from oip.run.shards import ascent_key, grow_block
 from oip.workflows.inputs import ModelInput, ModelSize, load_data, open_network
 from oip.workflows.rank import RankingOptions, rank_layers
 
@@ -359,11 +359,10 @@ def _grow(task: Task) -> dict[str, int]:
 
 
 def _finish_layer(task: Task) -> dict[str, int]:
-    """Class probabilities and stability; stability, which says that all is done, is last."""
-    run = Run.open(task.run)
+    """Make class probabilities and stability, where they are not there."""
     check_model(CACHE.network(task.job), task.digest)
-    CACHE.class_probabilities(task.job).write(run, task.layer)
-    measure_stability(run, task.layer, task.job.settings.seed)
+    seed = task.job.settings.seed
+    finish_layer(Run.open(task.run), task.layer, seed, lambda: CACHE.class_probabilities(task.job))
     return {}
 
 

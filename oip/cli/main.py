@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -143,6 +145,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
+def _interrupt(*_: object) -> None:
+    """End a command that a system or a scheduler stops as Ctrl-C ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    raise KeyboardInterrupt
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     original = warnings.showwarning
@@ -154,6 +162,8 @@ def run(arguments: list[str] | None = None) -> int:
             original(message, category, *where, **more)
 
     warnings.showwarning = show
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
     try:
         result: Any = root.main(args=arguments, prog_name="oip", standalone_mode=False)
     except click.ClickException as error:
@@ -174,4 +184,6 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     finally:
         warnings.showwarning = original
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     return result if isinstance(result, int) else 0

@@ -85,7 +85,8 @@ def command(
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
     all, 3, 0-15 or 0,4,9. Without LAYER, every convolutional layer is ranked. SOURCE is
     mnist-sample, mnist, fashion-mnist, cifar10, a folder, an .npz or a .csv; :train or :test (the
-    default) may follow.
+    default) may follow. Maps that the run has a ranking of are ranked together with those that are
+    named, and stay in it.
 
     \b
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist

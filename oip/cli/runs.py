@@ -28,10 +28,11 @@ def status_command(run: Path, as_json: bool) -> int:
     Example:  oip status runs/demo
     """
     from oip.batch.plan import NAME, batch_status
+    from oip.core.records import is_there
     from oip.run.check import run_status
     from oip.run.run import Run
 
-    if (run / NAME).is_file():
+    if is_there(run / NAME):
         result = batch_status(run)
         runs = result["runs"]
     else:
@@ -75,24 +76,35 @@ def _print_status(run: Record) -> None:
 
 @click.command("verify")
 @options.run_argument
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Make run.json, batch.json and stability again, where they are damaged.",
+)
 @options.output
-def verify_command(run: Path, output: Output) -> int:
+def verify_command(run: Path, repair: bool, output: Output) -> int:
     """Read every file of RUN (a run or a batch) and list those that are damaged or do not fit.
 
-    Nothing is changed. The exit status is 1 if a file is damaged; the command that made the run
-    makes damaged shards again.
+    Each file carries a checksum. Without --repair nothing is changed. The exit status is 1 if a
+    file is damaged or missing; the command that made it, given once more, makes it again.
 
     \b
     Example:  oip verify runs/demo
+              oip verify runs/demo --repair
     """
-    from oip.batch.plan import runs_of
-    from oip.run.check import verify_run
+    from oip.batch.plan import repair_batch, runs_of, verify_batch
+    from oip.run.check import repair_run, verify_run
 
+    members = runs_of(run)
+    repaired: list[str] = []
+    if repair:
+        repaired = [str(run / name) for name in repair_batch(run)]
+        for member in members:
+            repaired += [str(member.path / name) for name in repair_run(member)]
     with output.progress() as progress:
-        checked = [
-            (str(member.path), file)
-            for member in runs_of(run)
-            for file in verify_run(member, progress)
+        checked = [(str(run), file) for file in verify_batch(run)]
+        checked += [
+            (str(member.path), file) for member in members for file in verify_run(member, progress)
         ]
     wrong = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
@@ -100,8 +112,11 @@ def verify_command(run: Path, output: Output) -> int:
         problems = [
             {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
         ]
-        print_json({"run": str(run), "read": read, "files": len(checked), "problems": problems})
+        result: Record = {"run": str(run), "read": read, "files": len(checked)}
+        print_json({**result, "problems": problems, "repaired": repaired})
         return 1 if wrong else 0
+    for name in repaired:
+        print_text(f"made again: {name}")
     if wrong:
         rows = [(name, file.file, file.problem) for name, file in wrong]
         headings = ("run", "file", "problem")

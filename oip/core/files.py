@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written beside the path, synced, then moved onto it."""
+"""Files that are whole or not there: written beside the path, synced, then moved onto it.
+
+Each JSON file and each `.npz` ends in a SHA-256 of all that stands before it: the field `checksum`,
+or the comment of the archive. Readers compare it; files of earlier versions have none.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import tempfile
+import time
+import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +43,14 @@ READ_LIMIT = "OIP_READ_LIMIT"
 """Environment variable: the largest content of one file, unpacked, in GiB."""
 _READ_LIMIT = "4"
 _BLOCK = 1 << 20
+_DAY = 86400
+_CHECKSUM = "checksum"
+_PREFIX = "sha256:"
+_JSON_ENDING = re.compile(rb',\s+"[^"\n]+": "(sha256:[0-9a-f]{64})"\s*\}\s*\Z')
+_LENGTH = 2
+"""Bytes of the field of an archive that holds the length of its comment."""
+_CHANGED = "another content than its checksum is of"
+_HINT = "It is damaged, or was changed by hand: then remove its line 'checksum'."
 
 
 class RefusedFile(OSError):
@@ -46,6 +61,10 @@ class RefusedFile(OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+class DamagedFile(RunError):
+    """A file that is missing, cannot be read, or is not what its checksum is of."""
 
 
 class WriteError(RunError):
@@ -120,6 +139,31 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(folder: Path) -> bool:
+    """Return whether a process that lives keeps a folder by `locked`; unknown is no lock, unless it
+    was made within the last day."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+    return time.time() - folder.stat().st_mtime < _DAY
+
+
+def is_plain_path(name: str) -> bool:
+    """Return whether a path that a file names stays in the folder that it is taken from."""
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
 def check_writable(folder: Path) -> None:
     """Raise a WriteError when files could not be written to `folder`; nothing is left behind.
 
@@ -148,8 +192,17 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content` as JSON (finite numbers only) to `path` at once."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `content` as JSON (finite numbers only), with its checksum, to `path` at once."""
+    write_text(path, json_text(content))
+
+
+def json_text(content: object, indent: int = 1) -> str:
+    """Return `content` as JSON with finite numbers only; a mapping ends in its `checksum`."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    if not isinstance(content, Mapping) or not content:
+        return text + "\n"
+    head = text.removesuffix("\n}")
+    return f'{head},\n{" " * indent}"{_CHECKSUM}": "{_digest(head.encode())}"\n}}\n'
 
 
 def check_content(size: int) -> None:
@@ -197,28 +250,51 @@ def read_text(path: str | Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a RunError says what is wrong with the file."""
+    """Read JSON and compare its checksum, which is left out of what is returned.
+
+    A RunError says what is wrong with the file.
+    """
+    with _reading(path, "a JSON file"):
+        check_regular(path)
+        content = Path(path).read_bytes()
+        values = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    ending = _JSON_ENDING.search(content)
+    checksum = values.pop(_CHECKSUM, None) if isinstance(values, dict) else None
+    if (ending or checksum is not None) and not (
+        ending and checksum == ending[1].decode() == _digest(content[: ending.start()])
+    ):
+        raise DamagedFile(f"'{path}'", "a file as oip wrote it", _CHANGED, _HINT)
+    return values
+
+
+def has_checksum(path: Path) -> bool:
+    """Return whether a JSON file ends in a checksum, right or wrong; files of earlier versions do
+    not."""
     try:
-        return json.loads(read_text(path))
-    except FileNotFoundError as error:
-        raise RunError(f"'{path}'", "a JSON file", "no such file") from error
-    except RecursionError as error:
-        raise RunError(f"'{path}'", "a JSON file", "one that is nested too deeply") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path}'", "a JSON file", error) from error
+        check_regular(path)
+        return _JSON_ENDING.search(Path(path).read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a compressed `.npz` at once; the same arrays give the same bytes."""
+    """Write arrays as a compressed `.npz` with its checksum at once; the same arrays give the same
+    bytes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
-    write_bytes(path, buffer.getvalue())
+    content = buffer.getvalue()
+    comment = _digest(content).encode()
+    length = len(comment).to_bytes(_LENGTH, "little")  # the last field of an archive without one
+    write_bytes(path, content[:-_LENGTH] + length + comment)
 
 
 def read_arrays(
     path: Path, leave_out: Collection[str] = (), only: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Read an `.npz`, checksums included; arrays that are not wanted are not touched.
+    """Read an `.npz`; arrays that are not wanted are not touched.
+
+    A whole file is compared with its checksum; each of some arrays is checked by the CRC-32 that
+    the archive has of it.
 
     Args:
         path: of the file.
@@ -228,6 +304,8 @@ def read_arrays(
     Raises:
         RunError: says what is wrong with the file.
     """
+    if not leave_out and only is None:
+        _check_archive(path)
     with _archive(path) as archive:
         names = [n for n in archive.files if n not in leave_out and (only is None or n in only)]
         sizes = {e.filename.removesuffix(".npy"): e.file_size for e in archive.zip.infolist()}
@@ -251,16 +329,57 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def _archive(path: Path) -> Iterator[NpzFile]:
-    try:
+    with _reading(path, "a whole .npz file"):
         check_regular(path)
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             yield archive
-    except FileNotFoundError as error:
-        raise RunError(f"'{path}'", "an .npz file", "no such file") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raise a RunError where the comment of an archive is another checksum than its own."""
+    with _reading(path, "a whole .npz file"):
+        check_regular(path)
+        with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            comment = archive.comment
+            size = stream.seek(0, os.SEEK_END) - len(comment) - _LENGTH
+            stream.seek(size)
+            if int.from_bytes(stream.read(_LENGTH), "little") != len(comment):
+                raise ValueError(_CHANGED)
+            if len(comment) != len(_digest(b"")):
+                return  # of an earlier version, or of another program
+            stream.seek(0)
+            digest = hashlib.sha256()
+            for block in iter(lambda: stream.read(min(_BLOCK, size - stream.tell())), b""):
+                digest.update(block)
+            digest.update(bytes(_LENGTH))
+            if comment.decode() != _PREFIX + digest.hexdigest():
+                raise ValueError(_CHANGED)
+
+
+@contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Raise whatever goes wrong with a file as a DamagedFile that says what was expected."""
+    try:
+        yield
     except SettingsError:  # an odd limit
         raise
     except Exception as error:  # damaged in any of many ways: zlib.error, struct.error, ...
-        raise RunError(f"'{path}'", "a whole .npz file", error) from error
+        reason: object = error
+        if isinstance(error, FileNotFoundError):
+            reason = "no such file"
+        elif isinstance(error, RecursionError):
+            reason = "one that is nested too deeply"
+        elif isinstance(error, OSError):
+            reason = error.strerror or error
+        raise DamagedFile(f"'{path}'", kind, reason) from error
+
+
+def _digest(content: bytes) -> str:
+    return _PREFIX + hashlib.sha256(content).hexdigest()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"no JSON number: {name}")
 
 
 def sha256(path: Path) -> str:

@@ -30,6 +30,14 @@ from oip.core.records import (
 # run.json: the model, its input and what was done.
 
 
+def _check_numbers(std: list[float] | None, low: Number, high: Number) -> None:
+    """Raise a ValueError for a deviation or a range that no input has."""
+    if std is not None and not all(value > 0 for value in std):
+        raise ValueError(f"no standard deviations above 0: {std}")
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"no range from low to high: {low}, {high}")
+
+
 class ModelRecord(Part, frozen=True, kw_only=True):
     """A model file."""
 
@@ -57,6 +65,8 @@ class InputRecord(PartialPart, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or min(self.shape) < 1:
             raise ValueError(f"no shape of an input: {self.shape}")
+        check_lengths(self.shape[-1], {"mean": self.mean, "std": self.std})
+        _check_numbers(self.std, self.low, self.high)
 
 
 class LayerRecord(PartialPart, frozen=True, kw_only=True):
@@ -75,6 +85,10 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
     activation: str | None = None
     objectives: list[str] | None = None
     """Expressions that images were grown for; `maps` are their numbers."""
+
+    def __post_init__(self) -> None:
+        if self.index < 0 or self.maps < 0:
+            raise ValueError(f"no layer: index {self.index}, {self.maps} maps")
 
 
 class RankingSettings(Part, frozen=True, kw_only=True):
@@ -119,6 +133,7 @@ class RunFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     """`run.json`."""
 
     CONTENT: ClassVar[str] = "a run"
+    COPIED: ClassVar[bool] = True
     KIND: ClassVar[str] = "oip-run"
 
     model: ModelRecord
@@ -132,6 +147,10 @@ class RunFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     data: DataRecord | None = None
     accuracy: Number = None
     """Share of test images that the model classifies rightly, where its sidecar says so."""
+
+    def __post_init__(self) -> None:
+        if len({layer.index for layer in self.layers}) < len(self.layers):
+            raise ValueError("two layers of one index")
 
 
 # record/: information during training.
@@ -236,11 +255,16 @@ class BatchRun(Part, frozen=True, kw_only=True):
     layers: list[BatchLayer]
     ranked: bool
 
+    def __post_init__(self) -> None:
+        if not self.run.isdecimal():
+            raise ValueError(f"no name of a run, such as 0000: {self.run!r}")
+
 
 class BatchFile(JsonFile, frozen=True, kw_only=True):
     """`batch.json`: the runs of a batch."""
 
     CONTENT: ClassVar[str] = "a batch"
+    COPIED: ClassVar[bool] = True
     KIND: ClassVar[str] = "oip-batch"
 
     runs: list[BatchRun]
@@ -291,6 +315,9 @@ class SidecarInput(PartialPart, frozen=True, kw_only=True):
     source: str | None = None
     bgr: bool | None = None
 
+    def __post_init__(self) -> None:
+        _check_numbers(self.std, self.low, self.high)
+
 
 class SidecarFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     """`MODEL.oip.json`, beside a model: its input, its classes, how it was trained."""
@@ -338,3 +365,5 @@ class DrawnFile(JsonFile, frozen=True, kw_only=True):
 
     drawn: dict[str, str]
     """Key by the picture's name."""
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    """SHA-256 of each file of the gallery by its name."""

@@ -56,6 +56,16 @@ def shown(image: np.ndarray) -> np.ndarray:
     return image[..., :3]
 
 
+def is_whole_picture(path: Path) -> bool:
+    """Return whether a PNG is there and its checksums are right."""
+    try:
+        with open_picture(path) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, ValueError):  # a broken PNG is a SyntaxError to Pillow
+        return False
+    return True
+
+
 def png(image: np.ndarray, size: int | None = None) -> bytes:
     """Return the PNG of a (h, w, bands) uint8 image, enlarged to a longer side of `size`."""
     from PIL import Image

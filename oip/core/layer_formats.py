@@ -7,6 +7,7 @@ number that is not known is null in JSON and NaN in an array. Files may leave ou
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
 import msgspec
@@ -116,11 +117,23 @@ class KeyedFile(JsonFile, frozen=True, kw_only=True):
     key: str = ""
     """Of model, images, labels, maps and settings."""
 
+    def numbers(self) -> list[int]:
+        """Return the numbers of its maps, in their order."""
+        return sorted({row.map for row in self._rows()})
 
-class MapInformation(Part, frozen=True, kw_only=True):
-    """An estimator's numbers for one map, in bits; lists are by class, one against the rest."""
+    def _rows(self) -> Sequence[MapRow]:
+        raise NotImplementedError
+
+
+class MapRow(Part, frozen=True, kw_only=True):
+    """A row of a table: what is known of one map."""
 
     map: int
+
+
+class MapInformation(MapRow, frozen=True, kw_only=True):
+    """An estimator's numbers for one map, in bits; lists are by class, one against the rest."""
+
     rank: int | None = None
     """1 is the most informative."""
     rank_low: int | None = None
@@ -207,6 +220,9 @@ class RankingFile(KeyedFile, frozen=True, kw_only=True):
     estimators: list[EstimatorRecord]
     """The first one gives the default order."""
 
+    def _rows(self) -> Sequence[MapRow]:
+        return self.estimators[0].maps if self.estimators else ()
+
     @classmethod
     def of(cls, values: dict[str, Json]) -> Self:
         tables = values.get("estimators")
@@ -257,10 +273,9 @@ class KernelInformation(Part, frozen=True, kw_only=True):
     """Rows."""
 
 
-class MapKernels(Part, frozen=True, kw_only=True):
+class MapKernels(MapRow, frozen=True, kw_only=True):
     """Kernels of one map, the most informative first."""
 
-    map: int
     of: int
     """How many kernels the map has."""
     kernels: list[KernelInformation]
@@ -278,11 +293,13 @@ class KernelsFile(KeyedFile, frozen=True, kw_only=True):
     ceiling: Number
     maps: list[MapKernels]
 
+    def _rows(self) -> Sequence[MapRow]:
+        return self.maps
 
-class MapRedundancy(Part, frozen=True, kw_only=True):
+
+class MapRedundancy(MapRow, frozen=True, kw_only=True):
     """Information of one map about the input and the label, and the maps nearest to it."""
 
-    map: int
     input: float
     label: Number
     nearest: list[int]
@@ -318,6 +335,9 @@ class RedundancyFile(KeyedFile, frozen=True, kw_only=True):
     """Map numbers."""
     together: list[JointInformation]
 
+    def _rows(self) -> Sequence[MapRow]:
+        return self.maps
+
 
 class RedundancyArrays(ArrayFile, frozen=True, kw_only=True):
     """`redundancy.npz`: how much pairs of m maps share, by r measures."""
@@ -333,10 +353,9 @@ class RedundancyArrays(ArrayFile, frozen=True, kw_only=True):
     """Symmetric; the diagonal is a map's own value (its entropy, or 1)."""
 
 
-class MapAblation(Part, frozen=True, kw_only=True):
+class MapAblation(MapRow, frozen=True, kw_only=True):
     """The change of the model's loss and accuracy when one map is silenced."""
 
-    map: int
     loss_increase: float
     """Bits, with a 95 % interval from low to high."""
     low: Number = None
@@ -366,3 +385,6 @@ class AblationFile(KeyedFile, frozen=True, kw_only=True):
     """Of the whole model."""
     maps: list[MapAblation]
     agreement: list[RankCorrelation] | None = None
+
+    def _rows(self) -> Sequence[MapRow]:
+        return self.maps

@@ -6,7 +6,7 @@ The kinds are in `oip.core.formats`. A file that is damaged, or of something els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_type_hints
@@ -17,6 +17,7 @@ import numpy as np
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.files import Json
+from oip.core.warnings import notice
 
 Number = float | None
 """None where it is not known."""
@@ -88,6 +89,8 @@ class JsonFile(FileRecord, frozen=True, kw_only=True):
     """Its field `kind`, of files that may lie beside files of other programs."""
     PRIVATE: ClassVar[tuple[str, ...]] = ()
     """Fields that no command prints."""
+    COPIED: ClassVar[bool] = False
+    """A second file beside it holds the same, for the case that one of them is damaged."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -109,8 +112,31 @@ class JsonFile(FileRecord, frozen=True, kw_only=True):
         """Return the record of plain values; a `msgspec.ValidationError` says what is wrong."""
         return msgspec.convert(values, cls)
 
+    @classmethod
+    def read_either(cls, path: Path) -> Self:
+        """Read a file that is copied; its copy, with a notice, where it is damaged or missing.
+
+        Raises:
+            RunError: neither is whole, or the file is of something else.
+        """
+        try:
+            return cls.read(path)
+        except files.DamagedFile as error:
+            copy = cls.read_if_whole(copy_of(path))
+            if copy is None:
+                raise
+            notice(f"{error} '{copy_of(path).name}' beside it is used.")
+            return copy
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether a file, and its copy if it has one, are whole and hold this record."""
+        paths = [path, copy_of(path)] if self.COPIED else [path]
+        return all(self.read_if_whole(each) == self for each in paths)
+
     def write(self, path: Path) -> None:
         files.write_json(path, self.content())
+        if self.COPIED:
+            files.write_json(copy_of(path), self.content())
 
     def content(self) -> dict[str, Any]:
         """Return plain values, as the file holds them."""
@@ -129,6 +155,16 @@ class JsonFile(FileRecord, frozen=True, kw_only=True):
     def public_dict(self) -> dict[str, Any]:
         """Return plain values, as commands print them."""
         return {name: value for name, value in self.to_dict().items() if name not in self.PRIVATE}
+
+
+def copy_of(path: Path) -> Path:
+    """Return the path of a file's copy: `run.copy.json` of `run.json`."""
+    return path.with_suffix(f".copy{path.suffix}")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a file that is copied or its copy is there."""
+    return path.is_file() or copy_of(path).is_file()
 
 
 class Shape(NamedTuple):
@@ -235,23 +271,3 @@ def finished(
         return None
     whole = (other.read_if_whole(name) is not None for name, other in (beside or {}).items())
     return record if all(whole) else None
-
-
-def cached(
-    path: Path,
-    key: str,
-    kind: type[Record],
-    make: Callable[[], Record],
-    beside: Mapping[Path, type[FileRecord]] | None = None,
-) -> Record:
-    """Return the record at a path if it was made with this key; else make it and write it.
-
-    Args:
-        path, key, kind, beside: as for `finished`.
-        make: makes the record; it writes the files beside it by itself.
-    """
-    record = finished(path, key, kind, beside)
-    if record is None:
-        record = make()
-        record.write(path)
-    return record

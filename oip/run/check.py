@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from oip.ascent.results import REASONS, VERDICTS, Oips
 from oip.core import files, formats, layer_formats
 from oip.core.errors import RunError
 from oip.core.formats import FailureFile, LayerRecord
+from oip.core.images import is_whole_picture
 from oip.core.progress import Progress, silent
-from oip.core.records import FileRecord
-from oip.run.run import Run, RunFolder
-from oip.run.shards import maps_in_shards, read_shard, stability_file
+from oip.core.records import FileRecord, copy_of
+from oip.run.run import NAME, Run, RunFolder
+from oip.run.shards import maps_in_shards, measure_stability, read_shard, stability_file
 
 _KINDS: dict[str, type[FileRecord]] = {
     "run.json": formats.RunFile,
+    "run.copy.json": formats.RunFile,
     "record.json": formats.TrainingRecordFile,
     "stability.json": layer_formats.StabilityFile,
     "softmax.npz": layer_formats.ClassProbabilitiesFile,
@@ -50,33 +53,101 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
     """Check every file of a run: that it can be read whole, and that it fits the run.
 
     Shards are compared with run.json and each other: their layer, their block, the maps in it, the
-    shapes and one key for all. One shard is in memory at a time. Nothing is changed.
+    shapes and one key for all. Files that belong to them or to a ranking and are not there are
+    named, too. One shard is in memory at a time. Nothing is changed.
     """
-    paths = sorted(path for path in run.path.rglob("*") if path.is_file())
+    paths = {path for path in run.path.rglob("*") if path.is_file()}
+    paths.add(run.path / NAME)
+    if files.has_checksum(run.path / NAME):  # else of an earlier version
+        paths.add(copy_of(run.path / NAME))
     layers = {run.folder(layer.index): layer for layer in run.layers}
+    for folder, layer in layers.items():
+        paths |= {folder / name for name in _files_of_layer(run, folder, layer.index)}
+    pictures = _gallery_digests(run.path / "gallery")
+    paths |= set(pictures)
     keys: dict[bool, str] = {}  # of shards of maps, and of objectives: the first that can be read
     results = []
-    for done, path in enumerate(paths, 1):
-        results.append(_checked(run, path, layers.get(path.parent), keys))
+    for done, path in enumerate(sorted(paths), 1):
+        name = path.relative_to(run.path).as_posix()
+        if not path.is_file():
+            results.append(Checked(name, "missing"))
+        elif path in pictures:
+            is_whole = files.sha256(path) == pictures[path]
+            results.append(Checked(name, "" if is_whole else f"damaged; {_REBUILT}"))
+        else:
+            results.append(_checked(run, path, layers.get(path.parent), keys))
         progress("files", done, len(paths))
     return results
 
 
+_REBUILT = "'oip gallery' makes it again"
+
+
+def _gallery_digests(folder: Path) -> dict[Path, str]:
+    """Return the SHA-256 of the files of a gallery; a gallery of earlier versions has none."""
+    record = formats.DrawnFile.read_if_whole(folder / "drawn.json")
+    names = record.files if record is not None else {}
+    return {folder / name: digest for name, digest in names.items() if files.is_plain_path(name)}
+
+
+def _files_of_layer(run: Run, folder: Path, index: int) -> list[str]:
+    """Return the files that have to be in a layer's folder, for those that are in it."""
+    names = []
+    if run.shards(index):
+        names.append("stability.json")
+        if files.has_checksum(folder / "stability.json"):  # earlier versions made it of some models
+            names.append("softmax.npz")
+    for pair in (("ranking.json", "responses.npz"), ("redundancy.json", "redundancy.npz")):
+        names += pair if any((folder / name).is_file() for name in pair) else ()
+    kernels = layer_formats.KernelsFile.read_if_whole(folder / "kernels.json")
+    return names + [
+        f"kernels-{number:04d}.png" for number in (kernels.numbers() if kernels else ())
+    ]
+
+
 def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, str]) -> Checked:
     name = path.relative_to(run.path).as_posix()
-    if path.suffix not in (".npz", ".json") or path.name.startswith(files.UNFINISHED):
+    is_picture = layer is not None and path.suffix == ".png"
+    is_hidden = any(part.startswith(".") for part in path.relative_to(run.path).parts)  # unfinished
+    if is_hidden or not (path.suffix in (".npz", ".json") or is_picture):
         return Checked(name, "", read=False)
     problems: list[str] = []
     try:
-        if layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
+        if layer is None and path.parent.parent == run.path / "layers":
+            problems.append("of no layer that run.json names")
+        elif is_picture:
+            problems += [] if is_whole_picture(path) else ["damaged"]
+        elif layer is not None and path.name.startswith("shard-") and path.suffix == ".npz":
             problems += _shard(run, path, layer, keys)
         elif path.name not in _KINDS:
             (files.read_arrays if path.suffix == ".npz" else files.read_json)(path)
         else:
-            problems += _fits_layer(run, _KINDS[path.name].read(path), layer)
+            problems += _fits_layer(run, path, _KINDS[path.name].read(path), layer)
     except RunError as error:
         problems = [str(error)]
     return Checked(name, "; ".join(problems))
+
+
+def repair_run(run: Run) -> list[str]:
+    """Make again what a run itself tells: run.json from its copy, or the other way around, and the
+    stability of layers whose shards are whole.
+
+    Returns:
+        Paths within the run of the files that were written.
+    """
+    written = []
+    if not run.record.is_at(run.path / NAME):
+        run.save()
+        written.append(NAME)
+    settings = run.record.settings.reconstruct or {}
+    seed = settings.get("seed")
+    for index in run.reconstructed():
+        with suppress(RunError):  # a damaged shard
+            if stability_file(run, index) is None:
+                measure_stability(run, index, seed if isinstance(seed, int) else 0)
+                path = run.folder(index) / "stability.json"
+                written.append(path.relative_to(run.path).as_posix())
+    return written
 
 
 def _shard(run: Run, path: Path, layer: LayerRecord, keys: dict[bool, str]) -> Iterator[str]:
@@ -110,18 +181,28 @@ def _images(oips: Oips, shape: tuple[int, ...]) -> Iterator[str]:
         yield "snapshots of another shape"
 
 
-def _fits_layer(run: Run, record: FileRecord, layer: LayerRecord | None) -> Iterator[str]:
+def _fits_layer(
+    run: Run, path: Path, record: FileRecord, layer: LayerRecord | None
+) -> Iterator[str]:
     if layer is None:
         return
     if isinstance(record, layer_formats.RankingFile) and record.index != layer.index:
         yield f"of layer @{record.index}"
-    if isinstance(record, layer_formats.StabilityFile):
-        try:
-            if record.maps != maps_in_shards(run, layer.index).tolist():
-                renewed = "the command that made the run renews it"
-                yield f"measured for other maps than are there; {renewed}"
-        except RunError:
-            return  # the shard's own problem
+    maps: list[int] | None = None
+    if isinstance(record, (layer_formats.StabilityFile, layer_formats.ClassProbabilitiesFile)):
+        with suppress(RunError):  # the shard's own problem
+            maps = maps_in_shards(run, layer.index).tolist()
+    elif isinstance(record, layer_formats.ResponsesFile):
+        maps = _numbers(layer_formats.RankingFile, path.with_name("ranking.json"))
+    elif isinstance(record, layer_formats.RedundancyArrays):
+        maps = _numbers(layer_formats.RedundancyFile, path.with_name("redundancy.json"))
+    if maps is not None and sorted(map(int, getattr(record, "maps", maps))) != maps:
+        yield "made for other maps than are there; the command that made the run renews it"
+
+
+def _numbers(kind: type[layer_formats.KeyedFile], path: Path) -> list[int] | None:
+    record = kind.read_if_whole(path)
+    return None if record is None else record.numbers()
 
 
 ERROR = ".error.json"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import ModelError
+from oip.core.errors import ModelError, RunError
 from oip.core.layer_formats import ClassProbabilitiesFile
 from oip.network.forward import compiled_for_images, run_in_batches, run_to
 from oip.network.layer_types import activation_name
 from oip.network.network import Network
-from oip.run.run import Run
-from oip.run.shards import layer_parts
+from oip.run.run import Run, RunFolder
+from oip.run.shards import layer_parts, maps_in_shards, measure_stability, stability_file
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
 
-_NAME = "softmax.npz"
+NAME = "softmax.npz"
 _BUDGET = 256 << 20
 _TOLERANCE = 0.01
 
@@ -31,7 +31,7 @@ def merge_class_probabilities(folders: Sequence[Path], target: Path) -> None:
     """
     maps, probabilities = [], []
     for folder in folders:
-        record = ClassProbabilitiesFile.read_if_there(folder / _NAME)
+        record = ClassProbabilitiesFile.read_if_there(folder / NAME)
         if record is not None:
             new = ~np.isin(record.maps, np.concatenate(maps or [[]]))
             maps.append(record.maps[new])
@@ -40,7 +40,31 @@ def merge_class_probabilities(folders: Sequence[Path], target: Path) -> None:
         order = np.argsort(np.concatenate(maps))
         ClassProbabilitiesFile(
             maps=np.concatenate(maps)[order], probabilities=np.concatenate(probabilities)[order]
-        ).write(target / _NAME)
+        ).write(target / NAME)
+
+
+def has_class_probabilities(run: RunFolder, index: int) -> bool:
+    """Return whether softmax.npz of a layer is whole and of the maps in its shards."""
+    record = ClassProbabilitiesFile.read_if_whole(run.folder(index) / NAME)
+    return record is not None and record.maps.tolist() == maps_in_shards(run, index).tolist()
+
+
+def finish_layer(
+    run: Run, index: int, seed: int, probabilities: Callable[[], ClassProbabilities]
+) -> None:
+    """Make what belongs to a layer's shards, where it is missing, damaged or of other maps."""
+    if not has_class_probabilities(run, index):
+        probabilities().write(run, index)
+    measure_stability(run, index, seed)
+
+
+def is_finished(run: RunFolder, index: int) -> bool:
+    """Return whether all that `finish_layer` makes is there; False where a shard is damaged."""
+    try:
+        whole = has_class_probabilities(run, index) and stability_file(run, index) is not None
+    except RunError:
+        return False
+    return whole and bool(run.shards(index))
 
 
 class ClassProbabilities:
@@ -54,18 +78,20 @@ class ClassProbabilities:
     def write(self, run: Run, index: int) -> None:
         """Write softmax.npz of a layer: probabilities of every map's best image.
 
-        Nothing is written for a model that does not end in probabilities.
+        A model that does not end in probabilities has none of any class.
         """
-        maps, rows = [], []
+        maps: list[np.ndarray] = []
+        rows: list[np.ndarray | None] = []
         for part in layer_parts(run, index, snapshots=False):
-            probabilities = self._of(part.pixels[:, 0])
-            if probabilities is None:
-                return
+            has_none = bool(rows) and rows[-1] is None
+            rows.append(None if has_none else self._of(part.pixels[:, 0]))
             maps.append(part.maps)
-            rows.append(probabilities)
-        ClassProbabilitiesFile(maps=np.concatenate(maps), probabilities=np.concatenate(rows)).write(
-            run.folder(index) / _NAME
-        )
+        numbers = np.concatenate(maps)
+        known = [values for values in rows if values is not None]
+        none = np.zeros((len(numbers), 0), np.float32)
+        ClassProbabilitiesFile(
+            maps=numbers, probabilities=np.concatenate(known) if len(known) == len(rows) else none
+        ).write(run.folder(index) / NAME)
 
     def _of(self, images: np.ndarray) -> np.ndarray | None:
         """(n, classes) of images (n, h, w, b); None where the outputs are no probabilities."""

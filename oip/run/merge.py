@@ -146,7 +146,10 @@ def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:
 
 
 def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
-    """Copy everything but shards; of files that several runs have, the first run's."""
+    """Copy everything but shards; of files that several runs have, the first run's.
+
+    A damaged one is a RunError.
+    """
     owners: dict[Path, tuple[Run, str]] = {}
     notices = []
     for run in runs:
@@ -155,6 +158,8 @@ def _copy_other_files(runs: list[Run], merged: Run) -> list[str]:
             path = run.path / name
             if not (path.is_file() and _is_copied(name)):
                 continue
+            if name.suffix in (".json", ".npz"):
+                (files.read_json if name.suffix == ".json" else files.read_arrays)(path)  # whole?
             digest = files.sha256(path)
             owner, first = owners.setdefault(name, (run, digest))
             if owner is run:

@@ -19,13 +19,12 @@ from oip.core.progress import Progress, automatic
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
-from oip.run.class_probabilities import ClassProbabilities
+from oip.run.class_probabilities import ClassProbabilities, finish_layer
 from oip.run.run import Data, Run, RunFolder, own_files, run_record
 from oip.run.shards import (
     ascent_key,
     grow_block,
     layer_parts,
-    measure_stability,
     open_blocks,
     refuse_other_shards,
 )
@@ -105,9 +104,7 @@ def reconstruct_layers(
             grow_block(run, index, ascent, number, maps, keys[index])
             done += len(maps)
             progress(f"{ascent.targets.name}: maps", done, total)
-        measure_stability(run, index, settings.seed)
-        if blocks:
-            probabilities.write(run, index)
+        finish_layer(run, index, settings.seed, lambda: probabilities)
     return run
 
 

@@ -1,6 +1,7 @@
 """A run: a directory of files, the only truth about what was done.
 
 RUN/run.json                        model, input statistics, settings, seed, versions, layers
+RUN/run.copy.json                   the same, for the case that run.json is damaged
 RUN/layers/000/shard-0000.npz       OIPs of an aligned block of 64 maps of layer 0
 RUN/layers/000/stability.json       similarity of the starts against the null
 RUN/layers/000/softmax.npz          the model's probabilities for every map's best image
@@ -36,9 +37,11 @@ from oip.core.formats import (
     SidecarFile,
 )
 from oip.core.layer_formats import RankingFile, ResponsesFile, StabilityFile
+from oip.core.records import is_there
 from oip.network.inputs import sidecar_path
 from oip.network.network import Network
 
+NAME = "run.json"
 _STALE_SECONDS = 3600
 _RECORD = "record"
 """Folder of a training record, which may be there before the run is."""
@@ -83,10 +86,10 @@ class Run(RunFolder):
             RunError: no such folder, not a run, or a run of another schema.
         """
         path = Path(path)
-        if not (path / "run.json").is_file():
+        if not is_there(path / NAME):
             received = "no run.json in it" if path.is_dir() else "no such folder"
             raise RunError(f"'{path}'", "a run directory (made by oip)", received)
-        return cls(path, RunFile.read(path / "run.json"))
+        return cls(path, RunFile.read_either(path / NAME))
 
     @classmethod
     def begin(cls, path: str | Path, record: RunFile, beside: tuple[str, ...] = ()) -> Run:
@@ -109,7 +112,7 @@ class Run(RunFolder):
         with files.locked(Path(path)):
             run = cls.check(path, record, beside)
             begun = cls(path, record if run is None else _merged(run.record, record))
-            if run is None or run.record != begun.record:
+            if not begun.record.is_at(begun.path / NAME):
                 begun.save()
         return begun
 
@@ -123,7 +126,7 @@ class Run(RunFolder):
             raise RunError("out", "a folder", "an empty text")
         path = Path(path)
         files.check_writable(path)
-        if (path / "run.json").exists():
+        if is_there(path / NAME):
             run = cls.open(path)
             check_same_model(path, run.record.model, record.model, "Choose another folder.")
             return run
@@ -134,7 +137,7 @@ class Run(RunFolder):
 
     def save(self) -> None:
         """Write run.json."""
-        self.record.write(self.path / "run.json")
+        self.record.write(self.path / NAME)
 
     @property
     def layers(self) -> list[LayerRecord]:

@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from oip.ascent.reconstruction import Ascent, aligned_blocks
+from oip.ascent.reconstruction import SHARD, Ascent, aligned_blocks
 from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.layer_formats import ShardFile, StabilityFile
+from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
 from oip.core.units import finite_list
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
@@ -114,14 +114,40 @@ def open_blocks(
 ) -> list[tuple[int, np.ndarray]]:
     """Return the unfinished blocks of a layer, with the maps that their shard shall hold.
 
-    Only valid files of this key count as finished.
+    Only valid files of this key count as finished. Maps of damaged shards, as far as the files
+    beside them tell which these were, are to be grown again, too.
     """
+    damaged = {_block_of(path) for path in run.shards(index) if shard_key(path) is None}
+    finished: dict[int, np.ndarray] = {}
+    for number, _ in aligned_blocks(maps):
+        record = ShardFile.read_if_whole(run.shard(index, number))
+        is_valid = record is not None and record.key == key
+        finished[number] = record.maps if is_valid else np.array([], np.int64)
+        if record is None:
+            damaged.add(number)
+    if damaged:
+        known = _maps_beside_shards(run, index)
+        maps = np.union1d(maps, known[np.isin(known // SHARD, list(damaged))]).astype(np.int64)
     blocks = []
     for number, requested in aligned_blocks(maps):
-        finished = finished_maps(run.shard(index, number), key)
-        if not np.isin(requested, finished).all():
-            blocks.append((number, np.union1d(requested, finished).astype(np.int64)))
+        there = finished.get(number, np.array([], np.int64))
+        if not np.isin(requested, there).all():
+            blocks.append((number, np.union1d(requested, there).astype(np.int64)))
     return blocks
+
+
+def _block_of(path: Path) -> int:
+    """Return the number of the block of a shard's file."""
+    number = path.stem.removeprefix("shard-")
+    return int(number) if number.isdecimal() else -1
+
+
+def _maps_beside_shards(run: RunFolder, index: int) -> np.ndarray:
+    """Return the maps that the files beside the shards of a layer were made for."""
+    stability = StabilityFile.read_if_whole(run.folder(index) / "stability.json")
+    classes = ClassProbabilitiesFile.read_if_whole(run.folder(index) / "softmax.npz")
+    numbers = [*(stability.maps if stability else ()), *(classes.maps.tolist() if classes else ())]
+    return np.unique(np.array(numbers, np.int64))
 
 
 def grow_block(

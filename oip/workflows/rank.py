@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
-from oip.core import html, plots
+from oip.core import files, html, plots
 from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.formats import RankingSettings, RunSettings
+from oip.core.images import is_whole_picture
 from oip.core.layer_formats import (
     AblationFile,
     EstimatorRecord,
     KernelsFile,
+    KeyedFile,
     MapKernels,
     RankCorrelation,
     RankingFile,
@@ -25,7 +27,7 @@ from oip.core.layer_formats import (
     ResponsesFile,
 )
 from oip.core.progress import Progress, automatic, silent
-from oip.core.records import cached, finished
+from oip.core.records import finished
 from oip.core.units import finite_or_none
 from oip.core.warnings import notice
 from oip.mi.ablation import ablate
@@ -208,7 +210,8 @@ def rank_layers(
 ) -> Iterator[RankedLayer]:
     """Rank the maps of layers one after the other, into a run.
 
-    The run is begun with the first result, so that bad input leaves nothing behind.
+    The run is begun with the first result, so that bad input leaves nothing behind. Maps of the
+    layer that the run holds already are ranked together with those that are selected, and stay.
 
     Args:
         out: the run's folder.
@@ -221,7 +224,7 @@ def rank_layers(
             it, or if no layer has any, such an error is raised.
 
     Yields:
-        The result of each layer.
+        The result of each layer: the selected maps, ranked among all that the run holds.
 
     Raises:
         DataError: no labels, or images, labels or responses that cannot be used.
@@ -240,7 +243,7 @@ def rank_layers(
     more: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
     for layer, maps in selections:
         try:
-            ranking = run.rank(layer, maps, progress)
+            ranking = _rows_of(run.rank(layer, maps, progress), maps)
         except NoFiniteResponses as error:
             if errors is None:
                 raise
@@ -248,7 +251,7 @@ def rank_layers(
             if len(errors) == len(selections):
                 raise
             continue
-        maps = RankedLayer(layer, ranking).maps
+        maps = sorted(RankedLayer(layer, ranking).maps)
         ablation = kernels = redundancies = None
         if options.ablate:
             to = options.silenced_to
@@ -259,8 +262,7 @@ def rank_layers(
                 out, network, layer, maps, estimator=by, progress=progress, **more
             )
         if options.redundancy:
-            numbers = sorted(maps)
-            redundancies = redundancy_into(out, network, layer, numbers, at=options.at, **more)
+            redundancies = redundancy_into(out, network, layer, maps, at=options.at, **more)
         yield RankedLayer(layer, ranking, ablation, kernels, redundancies)
 
 
@@ -292,29 +294,99 @@ class _RunOfRankings:
         Run.check(out, self.record, self.beside)
 
     def rank(self, layer: LayerInfo, maps: np.ndarray, progress: Progress) -> RankingFile:
-        """Return the layer's ranking; it is made if the run does not have it."""
-        key = key_of({**self._key, "layer": layer.index, "maps": maps.tolist()})
+        """Return the ranking of these maps of a layer and all that the run holds of it."""
         folder = RunFolder(self.out).folder(layer.index)
         responses = folder / "responses.npz"
 
-        def make() -> RankingFile:
+        def key(numbers: list[int]) -> str:
+            return key_of({**self._key, "layer": layer.index, "maps": numbers})
+
+        def make(numbers: list[int]) -> tuple[RankingFile, ResponsesFile]:
             ranking = rank(
                 self.network,
                 self.data.images,
                 self.data.labels,
                 layer,
-                maps=maps,
+                maps=numbers,
                 progress=progress,
                 classes=self.data.classes,
                 split=self.data.source,
                 **self.settings,
             )
             Run.begin(self.out, self.record, self.beside)
-            ResponsesFile(maps=ranking.maps, **ranking.responses).write(responses)
-            return ranking.to_file(key, self._key["images"])
+            record = ranking.to_file(key(numbers), self._key["images"])
+            return record, ResponsesFile(maps=ranking.maps, **ranking.responses)
 
         path = folder / "ranking.json"
-        return cached(path, key, RankingFile, make, {responses: ResponsesFile})
+        record = _of_all_maps(path, RankingFile, (responses, ResponsesFile), layer, maps, key, make)
+        Run.begin(self.out, self.record, self.beside)
+        return record
+
+
+Record = TypeVar("Record", bound=KeyedFile)
+Arrays = TypeVar("Arrays", ResponsesFile, RedundancyArrays)
+
+
+def _of_all_maps(
+    path: Path,
+    kind: type[Record],
+    beside: tuple[Path, type[Arrays]] | None,
+    layer: LayerInfo,
+    maps: Iterable[int],
+    key: Callable[[list[int]], str],
+    make: Callable[[list[int]], tuple[Record, Arrays | None]],
+) -> Record:
+    """Return the record of maps that are measured together, and write it where it is not there.
+
+    Maps that the file holds already, made in whatever way, are measured together with them.
+
+    Args:
+        path: of the record.
+        kind: of the record.
+        beside: the file of its arrays, which are of the same maps; None if it has none.
+        layer: the layer.
+        maps: those that are needed.
+        key: of some maps.
+        make: measures some maps.
+    """
+
+    def with_those_there(numbers: Iterable[int]) -> list[int]:
+        record = kind.read_if_whole(path)
+        arrays = beside[1].read_if_whole(beside[0]) if beside is not None else None
+        there = {*(record.numbers() if record else ()), *(arrays.maps.tolist() if arrays else ())}
+        there = {number for number in there if 0 <= number < layer.maps}
+        return sorted(there.union(int(number) for number in numbers))
+
+    numbers = with_those_there(maps)
+    while True:
+        record = finished(path, key(numbers), kind, dict([beside] if beside is not None else ()))
+        if record is not None:
+            return record
+        record, arrays = make(numbers)
+        with files.locked(path.parent):
+            more = with_those_there(numbers)
+            if more == numbers:  # no other process has written further maps meanwhile
+                if arrays is not None and beside is not None:
+                    arrays.write(beside[0])
+                record.write(path)
+                return record
+        numbers = more
+
+
+def _rows_of(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
+    """Return a ranking with the rows of some maps only, their ranks among all that there are.
+
+    Raises:
+        NoFiniteResponses: none of them has a number.
+    """
+    numbers = {int(number) for number in maps}
+    tables = [
+        msgspec.structs.replace(by, maps=[row for row in by.maps if row.map in numbers])
+        for by in ranking.estimators
+    ]
+    if all(row.mi is None for row in tables[0].maps):
+        raise NoFiniteResponses.of(ranking.layer)
+    return msgspec.structs.replace(ranking, estimators=tables)
 
 
 def kernels_into(
@@ -333,7 +405,7 @@ def kernels_into(
 ) -> KernelsFile:
     """Rank the kernels of maps, and write `kernels.json` and `kernels-0017.png` for each map.
 
-    Maps that were done before in the same way stay in the file and are not done again.
+    Maps that were done before stay in the file, and are done again only if it was in another way.
 
     Args:
         out: the folder of a run that exists.
@@ -363,13 +435,22 @@ def kernels_into(
     key = _key(network, images, [layer.index, by.name, by.parameters, used, seed])
     folder = Run.open(out).folder(layer.index)
     path = folder / "kernels.json"
-    record = finished(path, key, KernelsFile)
-    rows: dict[int, MapKernels] = {} if record is None else {row.map: row for row in record.maps}
+    rows: dict[int, MapKernels] = {}
+
+    def add_those_there() -> list[int]:
+        """Take the rows that were made in the same way; return the maps of all that are there."""
+        record = KernelsFile.read_if_whole(path)
+        if record is not None and record.key == key:
+            rows.update({row.map: row for row in record.maps if row.map not in rows})
+        return [] if record is None else record.numbers()
+
+    there = [number for number in add_those_there() if 0 <= number < layer.maps]
+    every = [*numbers, *sorted(set(there) - set(numbers))]
     label = f"{layer.name}: kernels"
-    progress(label, 0, len(numbers))
-    for done, number in enumerate(numbers, 1):
+    progress(label, 0, len(every))
+    for done, number in enumerate(every, 1):
         picture = folder / f"kernels-{number:04d}.png"
-        if record is None or number not in rows or not picture.is_file():
+        if number not in rows or not is_whole_picture(picture):
             kernels = rank_kernels(
                 network,
                 images.images,
@@ -383,20 +464,23 @@ def kernels_into(
                 split=images.source,
             )
             rows[number] = kernels.to_part()
-            record = KernelsFile(
-                key=key,
-                estimator=kernels.ranking.estimator,
-                name_shown=kernels.ranking.name_shown,
-                samples=kernels.samples,
-                split=kernels.split,
-                ceiling=kernels.ranking.ceiling,
-                maps=[rows[name] for name in sorted(rows)],
-            )
             plots.save(kernels.plot(), picture)
-            record.write(path)
-        progress(label, done, len(numbers))
-    if record is None:
+            with files.locked(folder):
+                add_those_there()
+                record = KernelsFile(
+                    key=key,
+                    estimator=kernels.ranking.estimator,
+                    name_shown=kernels.ranking.name_shown,
+                    samples=kernels.samples,
+                    split=kernels.split,
+                    ceiling=kernels.ranking.ceiling,
+                    maps=[rows[name] for name in sorted(rows)],
+                )
+                record.write(path)
+        progress(label, done, len(every))
+    if not numbers:
         raise SettingsError("maps", "at least one", "none")
+    record = KernelsFile.read(path)
     return msgspec.structs.replace(record, maps=[rows[number] for number in numbers])
 
 
@@ -420,7 +504,7 @@ def redundancy_into(
         at: the response, or the block output after the pooling that follows.
 
     Returns:
-        Neighbors, clusters and groups of maps.
+        Neighbors, clusters and groups of these maps and all that the file holds already.
 
     Raises:
         RunError: no run in the folder.
@@ -431,27 +515,29 @@ def redundancy_into(
     """
     network, images, layer, numbers = _of_layer(model, data, labels, resize, layer, maps)
     used = min(samples, MOST_FOR_PAIRS)
-    key = _key(network, images, [layer.index, used, at, seed, numbers])
-    folder = Run.open(out).folder(layer.index)
-    arrays = folder / "redundancy.npz"
+    content = _content_key(network, images)
 
-    def make() -> RedundancyFile:
+    def key(maps: list[int]) -> str:
+        return key_of({**content, "settings": [layer.index, used, at, seed, maps]})
+
+    def make(maps: list[int]) -> tuple[RedundancyFile, RedundancyArrays]:
         shared = redundancy(
             network,
             images.images,
             images.labels,
             layer,
-            maps=numbers,
+            maps=maps,
             samples=used,
             at=at,
             seed=seed,
             split=images.source,
         )
-        shared.to_arrays().write(arrays)
-        return shared.to_file(key)
+        return shared.to_file(key(maps)), shared.to_arrays()
 
+    folder = Run.open(out).folder(layer.index)
+    beside = (folder / "redundancy.npz", RedundancyArrays)
     path = folder / "redundancy.json"
-    return cached(path, key, RedundancyFile, make, {arrays: RedundancyArrays})
+    return _of_all_maps(path, RedundancyFile, beside, layer, numbers, key, make)
 
 
 def ablate_into(
@@ -497,29 +583,43 @@ def ablate_into(
     network, images = opened(model, data, labels, resize=resize)
     check_classes(network, images)
     layer = network.convolutional[ranking.index]
-    maps = sorted(row.map for row in ranking.estimators[0].maps)
-    key = _key(network, images, [silenced_to, samples, seed, layer.index, maps])
+    maps = {row.map for row in ranking.estimators[0].maps if row.mi is not None}
     path = Run.open(out).folder(layer.index) / "ablation.json"
-    record = finished(path, key, AblationFile)
-    if record is None:
+    content = _content_key(network, images)
+
+    def key(numbers: list[int]) -> str:
+        settings = [silenced_to, samples, seed, layer.index, numbers]
+        return key_of({**content, "settings": settings})
+
+    def make(numbers: list[int]) -> tuple[AblationFile, None]:
+        there = AblationFile.read_if_whole(path)
+        if there is not None and there.key != key(there.numbers()):
+            there = None  # of other settings
+        rows = {row.map: row for row in there.maps} if there is not None else {}
         ablation = ablate(
             network,
             images.images,
             images.labels,
             layer,
-            maps=maps,
+            maps=[number for number in numbers if number not in rows],
             to=silenced_to,
             samples=samples,
             seed=seed,
             split=images.source,
             progress=progress,
         )
-        record = ablation.to_file(key)
-    agreement = agreement_with(ranking, record)
+        record = ablation.to_file(key(numbers))
+        rows |= {row.map: row for row in record.maps}
+        return msgspec.structs.replace(record, maps=[rows[name] for name in sorted(rows)]), None
+
+    record = _of_all_maps(path, AblationFile, None, layer, maps, key, make)
+    agreement = agreement_with(
+        RankingFile.read_if_whole(path.parent / "ranking.json") or ranking, record
+    )
     if record.agreement != agreement:
         record = msgspec.structs.replace(record, agreement=agreement)
         record.write(path)
-    return record
+    return msgspec.structs.replace(record, maps=[row for row in record.maps if row.map in maps])
 
 
 def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCorrelation]:

@@ -21,7 +21,8 @@ from oip.batch.executors import (
     usable_cores,
     wrapped,
 )
-from oip.batch.job import EngineSettings
+from oip.batch.job import EngineSettings, ModelSource
+from oip.batch.keras_applications import build_command
 from oip.core.errors import ModelError
 from oip.network.loading import load_model
 
@@ -50,6 +51,21 @@ def test_each_process_has_its_device_before_tensorflow_is_imported(pool):
     assert sorted(devices.values()) == [["5", "3"], ["7", "3"]]
     assert not any(imported for _, _, imported in answers)
     assert os.getpid() not in devices
+
+
+def test_modules_of_the_working_directory_are_not_run(tmp_path, monkeypatch):
+    for name in ("multiprocessing", "oip", "json", "pickle"):
+        (tmp_path / f"{name}.py").write_text("open('run', 'w')")
+    monkeypatch.chdir(tmp_path)
+    workers = Pool([""], 1)
+    try:
+        environment = workers.submit(os.getenv, "PYTHONSAFEPATH").result()
+    finally:
+        workers.close()
+    command = build_command(ModelSource(application="none"), tmp_path / "m.keras")
+    assert subprocess.run([*command[:2], "-c", "import json"]).returncode == 0
+    assert environment == "1" and "PYTHONSAFEPATH" not in os.environ
+    assert not (tmp_path / "run").exists()
 
 
 def test_errors_come_back_as_they_are(pool):

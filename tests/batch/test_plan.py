@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import oip
 from oip.batch.job import job_of
-from oip.batch.plan import begin, map_text, model_jobs, plan_runs, read_batch, unfinished
+from oip.batch.plan import (
+    begin,
+    map_text,
+    model_jobs,
+    plan_runs,
+    read_batch,
+    repair_batch,
+    unfinished,
+    verify_batch,
+)
 from oip.batch.worker import WorkerCache, inspect_model
 from oip.core.errors import ModelError, OipError, RunError
 from oip.core.formats import BatchLayer
+from oip.core.warnings import Notice
+from oip.run.run import RunFolder
 
 
 @given(st.sets(st.integers(0, 300), min_size=1))
@@ -103,6 +116,26 @@ def test_a_damaged_batch_is_refused(tmp_path):
         (tmp_path / "batch.json").write_text(text)
         with pytest.raises(RunError):
             read_batch(tmp_path)
+
+
+def test_a_damaged_batch_goes_on_from_its_copy(job):
+    out = Path(job["out"])
+    oip.batch.run(job)
+    whole = (out / "batch.json").read_bytes()
+    for harm in (b"", whole.replace(b'"0000"', b'"0001"')):
+        (out / "batch.json").write_bytes(harm)
+        assert [bool(file.problem) for file in verify_batch(out)] == [True, False]
+        with pytest.warns(Notice, match=r"batch\.copy\.json"):
+            assert repair_batch(out) == ["batch.json"]
+        assert (out / "batch.json").read_bytes() == whole
+    softmax = RunFolder(out / "runs/0000").folder(0) / "softmax.npz"
+    content = softmax.read_bytes()
+    (out / "batch.json").unlink()
+    softmax.unlink()
+    with pytest.warns(Notice, match=r"batch\.copy\.json"):
+        assert oip.batch.run(job).pieces == 1
+    assert (softmax.read_bytes(), (out / "batch.json").read_bytes()) == (content, whole)
+    assert oip.batch.run(job).pieces == 0
 
 
 def test_a_table_says_which_input_takes_the_images_and_their_size(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 
 import oip
 from oip.batch.executors import sbatch_script
-from oip.batch.job import EngineSettings
+from oip.batch.job import EngineSettings, job_of
+from oip.core.errors import SettingsError
 
 
 def test_a_batch_of_jobs(job, whole, contents, monkeypatch):
@@ -38,7 +39,7 @@ def test_the_script_is_one_and_asks_for_what_the_job_asks_for(tmp_path):
         "partition=long",
         "time=90",
         "mem=6G",
-        "job-name=oip-a job",
+        "job-name=oip-a-job",
     } <= set(options)
     arguments = shlex.split(text.splitlines()[-1])
     assert arguments[:4] == ["srun", "oip", "batch", str((tmp_path / "a job.toml").resolve())]
@@ -46,6 +47,17 @@ def test_the_script_is_one_and_asks_for_what_the_job_asks_for(tmp_path):
     assert "settings.steps=5" in arguments
     assert "gres" not in text
     assert "gres=gpu:1" in sbatch_script(path, EngineSettings(gpus=(0,)), ())
+
+
+def test_no_name_writes_into_the_script(tmp_path):
+    for partition in ("a\n#SBATCH --uid=0", "a b", 'a"', "$(id)", ""):
+        with pytest.raises(SettingsError, match=r"engine\.partition"):
+            job_of({"models": ["m.keras"], "out": "b", "engine": {"partition": partition}})
+    with pytest.raises(SettingsError, match="control characters"):
+        sbatch_script(tmp_path / "a\n#SBATCH --uid=0", EngineSettings(), ())
+    text = sbatch_script(tmp_path / "a' $(id) \"b.toml", EngineSettings(partition="a,b-1"), ())
+    assert "--job-name=oip-a-id-b\n" in text and "--partition=a,b-1\n" in text
+    assert shlex.split(text.splitlines()[-1])[3].endswith("a' $(id) \"b.toml")
 
 
 def test_the_script_does_the_batch(job, commands, tmp_path):

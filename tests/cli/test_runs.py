@@ -51,6 +51,25 @@ def test_verify(call, runs, tmp_path):
     assert problem["file"] == "layers/001/shard-0000.npz"
 
 
+def test_verify_repair(call, runs, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(runs / "a", out)
+    names = ("run.json", "layers/001/stability.json")
+    whole = [(out / name).read_bytes() for name in names]
+    for name in names:
+        text = (out / name).read_text()
+        (out / name).write_text(text.replace("1", "2", 5))
+    status, text, error = call("verify", out, "--quiet")
+    assert status == 1 and all(name in text for name in names) and "run.copy.json" in error
+    assert call("status", out)[0] == call("cite", out)[0] == 0
+    status, text, _ = call("verify", out, "--repair", "--quiet")
+    assert status == 0 and text.count("made again") == 2
+    assert [(out / name).read_bytes() for name in names] == whole
+    shard = out / "layers/001/shard-0000.npz"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert call("verify", out, "--repair", "--quiet")[0] == 1
+
+
 def test_merge_and_compare(call, runs, tmp_path):
     arguments = ["merge", runs / "a", runs / "b", "--out", tmp_path / "both", "--quiet"]
     status, out, _ = call(*arguments)

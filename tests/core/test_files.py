@@ -105,3 +105,46 @@ def test_files_that_are_larger_than_the_limit_or_nested_too_deeply(tmp_path, mon
 def test_a_folder_that_no_system_takes(tmp_path):
     with pytest.raises(files.WriteError, match="null byte"):
         files.make_folder(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.npz"])
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path, name):
+    path = tmp_path / name
+    if name == "a.json":
+        files.write_json(path, {"mean": [87.342, 1.5], "name": "ä"})
+        read = files.read_json
+        assert read(path) == {"mean": [87.342, 1.5], "name": "ä"}
+    else:
+        files.write_arrays(path, {"a": np.arange(3)})
+        read = files.read_arrays
+        assert read(path)["a"].tolist() == [0, 1, 2]
+    content = path.read_bytes()
+    damaged = [content[:end] for end in range(len(content) - 1)]
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        damaged.append(bytes(changed))
+    for bad in damaged:
+        path.write_bytes(bad)
+        with pytest.raises(RunError):
+            read(path)
+
+
+def test_files_of_earlier_versions_have_no_checksum(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"schema": 1, "a": 2.5}')
+    assert files.read_json(path) == {"schema": 1, "a": 2.5}
+    assert not files.has_checksum(path)
+    np.savez(tmp_path / "a.npz", a=np.ones(2))
+    assert files.read_arrays(tmp_path / "a.npz")["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("[NaN]", "NaN"), ("1" * 5000, "digits"), ("\0", "JSON file")],
+)
+def test_hostile_json_is_one_line(tmp_path, text, reason):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(RunError, match=reason):
+        files.read_json(path)

@@ -6,6 +6,7 @@ import pytest
 
 from oip.core import files, formats
 from oip.core.errors import RunError
+from oip.core.warnings import Notice
 
 LAYER = {
     "index": 0,
@@ -78,3 +79,52 @@ def test_a_sidecar_may_say_little(tmp_path):
     assert sidecar.input is not None and sidecar.input.mean == [1.0, 2.0]
     sidecar.write(tmp_path / "m.oip.json")
     assert set(files.read_json(tmp_path / "m.oip.json")) == {"schema", "kind", "input", "classes"}
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("input", {"low": 255.0, "high": 0.0}, "low to high"),
+        ("input", {"std": [0.0]}, "above 0"),
+        ("input", {"mean": [0.0, 1.0]}, "values of 'mean'"),
+        ("input", {"mean": "0"}, "mean"),
+        ("model", {"sha256": None}, "sha256"),
+        ("layers", [LAYER, LAYER], "two layers"),
+        ("layers", [{**LAYER, "index": -1}], "no layer"),
+        ("layers", [{"index": 0}], "layer"),
+    ],
+)
+def test_a_run_changed_by_hand_is_one_line(tmp_path, part, change, reason):
+    values = {**RUN, part: {**RUN[part], **change} if isinstance(change, dict) else change}
+    with pytest.raises(RunError, match=reason):
+        formats.RunFile.read(_written(tmp_path / "run.json", values))
+    del values[part]
+    if part != "input":
+        with pytest.raises(RunError, match=part):
+            formats.RunFile.read(_written(tmp_path / "run.json", values))
+
+
+def test_a_batch_and_a_sidecar_changed_by_hand_are_one_line(tmp_path):
+    run = {"run": "../0000", "model": "m", "sha256": "5", "key": "6", "settings": {}}
+    values = {"schema": 1, "kind": "oip-batch", "runs": [{**run, "layers": [], "ranked": False}]}
+    with pytest.raises(RunError, match="no name of a run"):
+        formats.BatchFile.read(_written(tmp_path / "batch.json", values))
+    values = {"kind": "oip-model", "input": {"low": 2, "high": 1}}
+    with pytest.raises(RunError, match="low to high"):
+        formats.SidecarFile.read(_written(tmp_path / "m.oip.json", values))
+
+
+def test_a_damaged_run_is_read_from_its_copy(tmp_path):
+    path = tmp_path / "run.json"
+    run = formats.RunFile.read(_written(path, RUN))
+    run.write(path)
+    assert run.is_at(path)
+    for harm in (path.unlink, lambda: path.write_bytes(path.read_bytes()[:-9])):
+        harm()
+        assert not run.is_at(path)
+        with pytest.warns(Notice, match=r"run\.copy\.json"):
+            assert formats.RunFile.read_either(path) == run
+        run.write(path)
+    _written(path, {**RUN, "model": 5})  # changed by hand, not damaged
+    with pytest.raises(RunError, match="model"):
+        formats.RunFile.read_either(path)

@@ -9,7 +9,7 @@ import pytest
 
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.records import ArrayFile, JsonFile, Number, Shape, cached, check_lengths, finished
+from oip.core.records import ArrayFile, JsonFile, Number, Shape, check_lengths, finished
 
 
 class Table(JsonFile, frozen=True, kw_only=True):
@@ -129,21 +129,13 @@ def test_arrays_of_another_form_are_named(tmp_path, name, value, reason):
         Grid.read(path)
 
 
-def test_a_record_is_made_once_for_a_key(tmp_path):
+def test_a_record_is_finished_with_its_key_and_the_files_beside_it(tmp_path):
     path, beside = tmp_path / "table.json", tmp_path / "grid.npz"
-    made = []
-
-    def make(key):
-        made.append(key)
-        _grid().write(beside)
-        return Table(key=key, values=[float(len(made)), None])
-
-    for key in ("a", "a", "b", "b"):
-        record = cached(path, key, Table, lambda key=key: make(key), {beside: Grid})
-        assert record == Table.read(path) and record.key == key
-    assert made == ["a", "b"]
-    beside.unlink()
+    Table(key="b", values=[1.0, None]).write(path)
+    assert finished(path, "a", Table) is None
+    assert finished(path, "b", Table) == Table.read(path)
     assert finished(path, "b", Table, {beside: Grid}) is None
-    assert finished(path, "b", Table) is not None
+    _grid().write(beside)
+    assert finished(path, "b", Table, {beside: Grid}) is not None
     path.write_text("{")
     assert finished(path, "b", Table) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 
 import numpy as np
@@ -14,11 +13,13 @@ from PIL import Image
 
 from oip import gallery
 from oip.ascent.results import Oips
+from oip.core import files
 from oip.core.errors import RunError
 from oip.core.files import read_json, write_json
 from oip.core.images import enhanced
 from oip.gallery import site
 from oip.gallery.pages import POLICY
+from oip.run.check import verify_run
 from oip.run.shards import layer_oips, read_shard, write_shard
 
 HOSTILE = [
@@ -246,13 +247,32 @@ def test_a_damaged_shard_is_named_and_leaves_the_old_gallery(run):
 
 
 def test_folders_that_a_killed_build_left_are_removed(run):
-    left = run.path / ".gallery-1-abcdef12"
-    fresh = run.path / ".gallery-2-abcdef12"
-    for folder in (left, fresh):
-        folder.mkdir()
-    os.utime(left, (0, 0))
+    left, alive = run.path / ".gallery-1-abcdef12", run.path / ".gallery-2-abcdef12"
+    left.mkdir()
+    with files.locked(alive):
+        folder = gallery.build(run).parent
+        assert not left.exists() and alive.exists()
+    # killed between its two renames: the old gallery comes back before the next build
+    before = (folder / "maps.json").stat().st_ino
+    folder.rename(run.path / ".gallery-2-abcdef12-old")
     gallery.build(run)
-    assert not left.exists() and fresh.exists()
+    assert (folder / "maps.json").stat().st_ino == before
+    assert not list(run.path.glob(".gallery-*"))
+
+
+def test_a_damaged_gallery_is_named_and_made_again(run):
+    folder = gallery.build(run).parent
+    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    names = ("maps.json", "drawn.json", "index.html", "img/sheet-000.webp", "assets/app.js")
+    for name in names:
+        content = bytearray(whole[folder / name])
+        content[len(content) // 2] ^= 4
+        (folder / name).write_bytes(content)
+        checked = verify_run(run)
+        problems = {each.file for each in checked if each.problem and "gallery" in each.file}
+        assert problems == {f"gallery/{name}"}
+        gallery.build(run)
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "json"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from oip.core import files
 from oip.run.check import verify_run
 from oip.run.shards import read_shard, write_shard
 
@@ -66,12 +66,12 @@ def test_shards_that_do_not_fit_the_run_are_named(copied):
 def test_other_files_are_held_against_the_run_too(copied):
     folder = copied.folder(1)
     stable = folder / "stability.json"
-    record = json.loads(stable.read_text())
-    stable.write_text(json.dumps({**record, "maps": record["maps"][:-1]}))
+    record = files.read_json(stable)
+    files.write_json(stable, {**record, "maps": record["maps"][:-1]})
     assert "values of" in problems(copied)["layers/001/stability.json"]
     stable.write_text("{}")
     assert "schema 1" in problems(copied)["layers/001/stability.json"]
-    stable.write_text(json.dumps(record))
+    files.write_json(stable, record)
     (folder / "ranking.json").write_text('{"index": 0, "estimators": []}')
     (folder / "responses.npz").write_bytes(b"no archive")
     (folder / "kernels.json").write_text("{")

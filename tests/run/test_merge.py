@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from oip.core import files
 from oip.core.errors import RunError
 from oip.run.merge import merge_runs
 from oip.run.run import Run
@@ -90,9 +91,9 @@ def test_what_does_not_belong_together_is_refused(grown, copied, make_run, tmp_p
         merge_runs([grown.path, other.path], tmp_path / "out")
     with pytest.raises(RunError, match="beside the runs"):
         merge_runs([grown.path, copied.path], copied.path)
-    info = json.loads((copied.path / "run.json").read_text())
+    info = files.read_json(copied.path / "run.json")
     info["model"]["sha256"] = "0" * 64
-    (copied.path / "run.json").write_text(json.dumps(info))
+    files.write_json(copied.path / "run.json", info)
     with pytest.raises(RunError, match="another model"):
         merge_runs([grown.path, copied.path], tmp_path / "out")
     with pytest.raises(RunError, match="no such folder"):

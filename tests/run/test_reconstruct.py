@@ -9,6 +9,7 @@ from oip.ascent.settings import ascent_settings
 from oip.core.errors import RunError
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
+from oip.run.check import verify_run
 from oip.run.reconstruct import reconstruct_layers, summary
 from oip.run.run import Run
 from oip.run.shards import layer_oips, read_shard
@@ -142,3 +143,31 @@ def test_what_a_killed_process_left_is_no_hindrance(network, tmp_path):
     os.utime(left, (0, 0))
     grow(tmp_path / "run", network, ["first:0"])
     assert not left.exists()
+
+
+@pytest.mark.filterwarnings("ignore::oip.core.warnings.Notice")
+def test_each_file_that_is_missing_or_damaged_is_made_again(network, tmp_path):
+    settings = ascent_settings(steps=3, screened=8, starts=2)
+    run = grow(tmp_path / "run", network, ("second:0-2",), settings)
+    whole = contents(run.path)
+    assert {path.name for path in whole} == {
+        *("run.json", "run.copy.json", "shard-0000.npz", "softmax.npz", "stability.json")
+    }
+    for path, content in whole.items():
+        for harmed in (None, content[: len(content) // 2], content[:-9] + b"?" + content[-8:]):
+            (run.path / path).unlink()
+            if harmed is not None:
+                (run.path / path).write_bytes(harmed)
+            assert any(each.problem for each in verify_run(run))
+            grow(run.path, network, ("second:0-2",), settings)
+            assert contents(run.path) == whole, path
+
+
+def test_a_damaged_shard_keeps_its_other_maps(network, tmp_path):
+    settings = ascent_settings(steps=3, screened=8, starts=2)
+    run = grow(tmp_path / "run", network, ("second:0-2,65",), settings)
+    whole = contents(run.path)
+    for number in (0, 1):
+        run.shard(1, number).write_bytes(b"")
+    grow(run.path, network, ("second:1",), settings)
+    assert contents(run.path) == whole

@@ -5,7 +5,14 @@ import pytest
 
 import oip
 from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.layer_formats import AblationFile, KernelsFile, RedundancyFile
 from oip.core.warnings import Notice
+
+FILES = {
+    "ablation.json": AblationFile,
+    "kernels.json": KernelsFile,
+    "redundancy.json": RedundancyFile,
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +109,35 @@ def test_bad_input_writes_nothing(small_model, bars, tmp_path):
     with pytest.raises(SettingsError, match="kde"):
         oip.rank_into(out, small_model, data=images, labels=labels, estimators=["kd"])
     assert not out.exists()
+
+
+def test_a_part_is_merged_into_what_is_there(small_model, bars, tmp_path):
+    images, labels = bars
+    data = {"data": images, "labels": labels, "estimators": ["kde"], "samples": 60}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    more = {"kernels": True, "redundancy": True, "ablate": True}
+    (expected,) = oip.rank_into(whole, small_model, "first:0-3", **more, **data)
+    oip.rank_into(parts, small_model, "first:1-3", **more, **data)
+    (part,) = oip.rank_into(parts, small_model, "first:0", **more, **data)
+    assert part.maps == [0] and [row.map for row in part.ablation.maps] == [0]
+    assert part.best.maps[0] == next(row for row in expected.best.maps if row.map == 0)
+    folder, other = (path / "layers" / "000" for path in (whole, parts))
+    for path in folder.glob("*.*"):
+        if path.name != "ablation.json":
+            assert (other / path.name).read_bytes() == path.read_bytes(), path.name
+    first, second = (AblationFile.read(each / "ablation.json") for each in (folder, other))
+    assert first.key == second.key and first.numbers() == second.numbers()
+    losses = [[row.loss_increase for row in record.maps] for record in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    # in another way: everything is measured in that way, and nothing is lost
+    data["samples"] = 50
+    oip.rank_into(parts, small_model, "first:2", **more, **data)
+    run = oip.Run.open(parts)
+    records = [run.ranking(0), *(kind.read(other / name) for name, kind in FILES.items())]
+    assert [record.numbers() for record in records] == [[0, 1, 2, 3]] * 4
+    assert run.responses(0).maps.tolist() == [0, 1, 2, 3]
+    assert {by.samples for by in run.ranking(0).estimators} == {50}
+    # a damaged ranking: its maps are known from the file beside it
+    (other / "ranking.json").write_text("{")
+    oip.rank_into(parts, small_model, "first:2", **data)
+    assert run.ranking(0).numbers() == [0, 1, 2, 3]
