@@ -87,10 +87,10 @@ class ClassProbabilities:
             rows.append(None if has_none else self._of(part.pixels[:, 0]))
             maps.append(part.maps)
         numbers = np.concatenate(maps)
-        known = [values for values in rows if values is not None]
+        rated = [values for values in rows if values is not None]
         none = np.zeros((len(numbers), 0), np.float32)
         ClassProbabilitiesFile(
-            maps=numbers, probabilities=np.concatenate(known) if len(known) == len(rows) else none
+            maps=numbers, probabilities=np.concatenate(rated) if len(rated) == len(rows) else none
         ).write(run.folder(index) / NAME)
 
     def _of(self, images: np.ndarray) -> np.ndarray | None:

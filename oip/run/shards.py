@@ -126,8 +126,9 @@ def open_blocks(
         if record is None:
             damaged.add(number)
     if damaged:
-        known = _maps_beside_shards(run, index)
-        maps = np.union1d(maps, known[np.isin(known // SHARD, list(damaged))]).astype(np.int64)
+        recorded = _maps_beside_shards(run, index)
+        lost = recorded[np.isin(recorded // SHARD, list(damaged))]
+        maps = np.union1d(maps, lost).astype(np.int64)
     blocks = []
     for number, requested in aligned_blocks(maps):
         there = finished.get(number, np.array([], np.int64))

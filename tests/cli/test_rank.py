@@ -21,7 +21,7 @@ def test_json_and_files_say_the_same(call, small_file, bars, tmp_path):
         folder = out / "layers" / f"{layer['index']:03d}"
         kept = json.loads((folder / "ranking.json").read_text())
         assert {name: kept[name] for name in layer} == layer
-        assert set(kept) - set(layer) == {"schema", "key", "data_sha256"}
+        assert set(kept) - set(layer) == {"schema", "key", "data_sha256", "checksum"}
         with np.load(folder / "responses.npz") as arrays:
             maps = len(layer["estimators"][0]["maps"])
             assert arrays["best_images"].shape == (maps, 9)
@@ -280,7 +280,8 @@ def test_what_was_done_is_not_done_again_and_other_maps_are_added(call, small_fi
     assert (folder / "kernels-0003.png").stat().st_mtime_ns == first
     assert call("rank", small_file, "second:5", *rest, "--seed", "1")[0] == 0
     record = json.loads((folder / "kernels.json").read_text())
-    assert [row["map"] for row in record["maps"]] == [5]
+    assert [row["map"] for row in record["maps"]] == [3, 5]  # both in the new way
+    assert (folder / "kernels-0003.png").stat().st_mtime_ns > first
 
 
 def test_tables(call, small_file, bars, tmp_path):
