@@ -201,8 +201,10 @@ def _pictures(folder: Path, left_out: list[str], deep: bool = True) -> list[Path
             continue
         left_out += [f"{name}/" for name in folders if name.startswith(".")]
         for name in sorted(names):
-            is_picture = name.lower().endswith(ENDINGS) and not name.startswith(".")
-            (pictures if is_picture else left_out).append(Path(root) / name if is_picture else name)
+            if name.lower().endswith(ENDINGS) and not name.startswith("."):
+                pictures.append(Path(root) / name)
+            else:
+                left_out.append(name)
     return pictures
 
 

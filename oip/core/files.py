@@ -308,7 +308,8 @@ def read_arrays(
         _check_archive(path)
     with _archive(path) as archive:
         names = [n for n in archive.files if n not in leave_out and (only is None or n in only)]
-        sizes = {e.filename.removesuffix(".npy"): e.file_size for e in archive.zip.infolist()}
+        entries = [] if archive.zip is None else archive.zip.infolist()
+        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in entries}
         check_content(sum(sizes[name.removesuffix(".npy")] for name in names))
         return {name: archive[name] for name in names}
 
@@ -383,7 +384,8 @@ def _refuse_constant(name: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a plain file, in hexadecimal; an OSError as for `check_regular`."""
+    check_regular(path)
     digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
         while block := stream.read(_BLOCK):

@@ -267,6 +267,18 @@ def test_images_of_many_sizes_become_those_of_a_model(folder: Path) -> None:
         load(folder, resize="bend")
 
 
+def test_images_of_many_sizes_in_a_table(tmp_path: Path) -> None:
+    for number in range(3):
+        paint(tmp_path / f"{number}.png", 50 * number, (4 + number, 9))
+    (tmp_path / "rows.csv").write_text("path,label\n0.png,a\n1.png,b\n2.png,a\n")
+    with pytest.raises(DataError, match=r"4 x 9 .*Ask for one size: size=\(h, w\)"):
+        load(tmp_path / "rows.csv")
+    with pytest.warns(Notice, match="rows.csv: 3 of 3 images were brought"):
+        data = load(tmp_path / "rows.csv", model_shape=lambda own: (6, 6, 1))
+    assert data.images.shape == (3, 6, 6, 1)
+    assert data.images[:, 0, 0, 0].tolist() == [0, 50, 100]
+
+
 def test_images_that_have_the_size_of_a_model_are_as_they_are(folder: Path) -> None:
     data = load(folder, model_shape=lambda own: own or (1, 1, 1))
     assert data.resize is None
