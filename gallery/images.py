@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
 from oip.core.images import enhanced, plain, shown
@@ -316,7 +317,7 @@ class DataImages:
             keys: what the old pictures were drawn from.
             spec: the input of the run's model.
             images: (n, h, w, bands); (n, length, bands) of lines.
-            labels: (n,), for captions.
+            labels: (n,) or (n, 1), for captions.
             digest: SHA-256 of the images; without it all are written again.
 
         Raises:
@@ -329,6 +330,7 @@ class DataImages:
             raise DataError("data_images", axes, images.shape)
         if labels is not None and len(labels) != len(images):
             raise DataError("data_labels", f"{len(images)} labels", len(labels))
+        labels = None if labels is None else one_column(np.asarray(labels))
         self._images, self._labels, self._classes = images, labels, classes
         self._range = _range(images, spec)
         self.height = size_of(spec.shape)[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import seeds
-from oip.core.checks import LARGEST
+from oip.core.checks import LARGEST, one_column
 from oip.core.errors import DataError, SettingsError, expected
 
 if TYPE_CHECKING:
@@ -306,8 +306,7 @@ def label_column(name: str, labels: ArrayLike | None, discrete: bool = False) ->
         raise DataError(expected(name, _LABELS, f"dtype {values.dtype}"))
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(expected(name, _LABELS, "NaN or infinity"))
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
+    values = one_column(values)
     if values.ndim == 2 and values.dtype.kind != "U":
         zero_one = np.isin(values, (0, 1)).all()
         if zero_one and (values.sum(axis=1) == 1).all():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html, seeds
+from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.files import RefusedFile, check_content
 from oip.core.images import plain_range
@@ -119,8 +120,7 @@ def numbered(
     Raises:
         DataError: a name that is not in `classes`.
     """
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+    labels = one_column(labels)
     if labels.dtype.kind == "U":
         classes = classes or tuple(np.unique(labels).tolist())
         number_of = {name: label for label, name in enumerate(classes)}
@@ -313,8 +313,7 @@ def _pixels(images: np.ndarray, source: str) -> np.ndarray:
 
 
 def _labels(labels: np.ndarray, count: int, classes: int, source: str) -> np.ndarray:
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+    labels = one_column(labels)
     if labels.ndim != 1:
         one_hot = labels.ndim == 2 and labels.dtype.kind in "buif"
         one_hot = one_hot and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()

@@ -16,7 +16,7 @@ from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.core import html, plots
-from oip.core.checks import check_whole
+from oip.core.checks import check_whole, one_column
 from oip.core.errors import DataError
 from oip.core.frameworks import keras, tf
 from oip.core.images import plain, shown
@@ -228,7 +228,7 @@ def locate(
         layer: name of a convolutional layer, or `@index`.
         maps: numbers of maps, `"0-15"`, or None for all.
         count: images of each map.
-        labels: (n,) whole numbers or names, shown with the images; None if there are none.
+        labels: (n,) or (n, 1) whole numbers or names, shown with the images; None if there are none.
         classes: names for whole numbers.
         patterns: grow the node's OIP and compare it with the images.
         starts, seed, settings: of that ascent, see `oip.reconstruct`; the seed also draws the
@@ -438,7 +438,7 @@ def _class_names(
     labels: np.ndarray | Sequence[int] | Sequence[str], classes: Sequence[str] | None, count: int
 ) -> np.ndarray:
     """Return the class of every image as text; raise a DataError for labels that do not fit."""
-    values = np.asarray(labels)
+    values = one_column(np.asarray(labels))
     if values.shape != (count,):
         raise DataError("labels", f"one for each of {count} images", values.shape)
     if classes is None:

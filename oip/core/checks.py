@@ -62,6 +62,11 @@ def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
         raise SettingsError(what, " or ".join(choices), _shown(value))
 
 
+def one_column(values: np.ndarray) -> np.ndarray:
+    """Return labels (n, 1), as CIFAR has them, as (n,); all else as it is."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
 def check_flag(what: str, value: object) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):

@@ -35,7 +35,9 @@ def images():
 
 
 def test_the_planted_pattern_is_found_where_it_is(planted, images):
-    outcome = oip.locate(planted, images, "maps", count=3, labels=np.arange(20) % 2, **QUICK)
+    outcome = oip.locate(
+        planted, images, "maps", count=3, labels=np.arange(20)[:, None] % 2, **QUICK
+    )
     assert outcome.images[0].tolist() == [4, 7, -1]
     assert outcome.nodes[0, :2].tolist() == [[2, 6], [9, 1]]
     assert outcome.boxes[0, 0].tolist() == [[2, 5], [6, 9]]

@@ -9,6 +9,7 @@ from oip.core.checks import (
     check_flag,
     check_number,
     check_whole,
+    one_column,
     parse_assignments,
 )
 from oip.core.errors import SettingsError
@@ -106,3 +107,9 @@ def test_deep_values_are_words(text):
 
 def test_a_number_of_many_digits_is_no_number():
     assert parse_assignments([f"x={'9' * 5000}"]) == {"x": float("inf")}
+
+
+def test_one_column_of_labels():
+    assert one_column(np.array([[3], [1]])).tolist() == [3, 1]
+    for values in (np.array([3, 1]), np.eye(2), np.zeros((2, 1, 1))):
+        assert one_column(values) is values
