@@ -228,7 +228,7 @@ def locate(
         layer: name of a convolutional layer, or `@index`.
         maps: numbers of maps, `"0-15"`, or None for all.
         count: images of each map.
-        labels: (n,) or (n, 1) whole numbers or names, shown with the images; None if there are none.
+        labels: (n,) or (n, 1) whole numbers or names, shown with the images.
         classes: names for whole numbers.
         patterns: grow the node's OIP and compare it with the images.
         starts, seed, settings: of that ascent, see `oip.reconstruct`; the seed also draws the
