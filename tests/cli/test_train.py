@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from oip.cli.main import run
+from oip.core.files import read_json
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_json_is_the_sidecar_and_the_place(
     assert train(f"{source}:train", out, *record) == 0
     result = json.loads(capsys.readouterr().out)
     assert result.pop("path") == str(out)
-    assert result == json.loads(out.with_suffix(".oip.json").read_text())
+    assert result == read_json(out.with_suffix(".oip.json"))
     assert result["settings"]["momentum"] == 0.9
     assert result["settings"]["seed"] == 5
     assert len(result["losses"]) == 1

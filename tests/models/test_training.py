@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import DataError, OipError, RunError, SettingsError
+from oip.core.files import read_json
 from oip.models import Dataset, TrainSettings, train
 from oip.models.datasets import dataset
 from oip.models.training import Batches, confusion_of, load_state, save_state, train_batches
@@ -49,7 +50,7 @@ def test_a_training_end_to_end(tmp_path: Path) -> None:
     assert confusion.sum(axis=1).tolist() == [20, 20]
     assert result.accuracy == confusion.trace() / 40
 
-    sidecar = json.loads((out.parent / "bars.oip.json").read_text())
+    sidecar = read_json(out.parent / "bars.oip.json")
     assert sidecar == result.sidecar
     assert sidecar["kind"] == "oip-model"
     assert sidecar["model"] == "bars.keras"
