@@ -121,10 +121,10 @@ def open_blocks(
     finished: dict[int, np.ndarray] = {}
     for number, _ in aligned_blocks(maps):
         record = ShardFile.read_if_whole(run.shard(index, number))
-        is_valid = record is not None and record.key == key
-        finished[number] = record.maps if is_valid else np.array([], np.int64)
         if record is None:
             damaged.add(number)
+        elif record.key == key:
+            finished[number] = record.maps
     if damaged:
         recorded = _maps_beside_shards(run, index)
         lost = recorded[np.isin(recorded // SHARD, list(damaged))]

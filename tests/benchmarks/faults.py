@@ -175,7 +175,7 @@ def mended(subject: str, folder: Path, out: Path, whole: dict[str, bytes]) -> li
 
 def main() -> int:
     """Do the trials of a part and print their counts."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--part", default="0/1", metavar="K/N")
     parser.add_argument("--seed", type=int, default=0)

@@ -117,7 +117,7 @@ def test_the_report_holds_figures_claims_and_notes(tmp_path: Path) -> None:
     links = linked(text)
     assert {"figures/first.png", "figures/first.svg", "numbers.json"} <= links
     assert all((tmp_path / link).is_file() for link in links)
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    numbers = files.read_json(tmp_path / "numbers.json")
     assert numbers == {"first": {"values": [1.5, None, None], "name": "x & y"}}
     record = json.loads((tmp_path / "study.json").read_text())
     assert [claim["agrees"] for claim in record["claims"]] == ["partly", "not tested"]
