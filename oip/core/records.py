@@ -56,7 +56,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read_if_there(cls, path: Path) -> Self | None:
         """Read a file, None where there is none; a RunError otherwise as for `read`."""
-        return cls.read(path) if path.is_file() else None
+        return cls.read(path) if path.exists() else None
 
     @classmethod
     def read_if_whole(cls, path: Path) -> Self | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -139,3 +140,12 @@ def test_a_record_is_finished_with_its_key_and_the_files_beside_it(tmp_path):
     assert finished(path, "b", Table, {beside: Grid}) is not None
     path.write_text("{")
     assert finished(path, "b", Table) is None
+
+
+def test_a_folder_or_a_fifo_in_place_of_a_record_is_no_record(tmp_path):
+    assert Table.read_if_there(tmp_path / "none.json") is None
+    os.mkfifo(tmp_path / "fifo.json")
+    for path, kind in ((tmp_path, "a folder"), (tmp_path / "fifo.json", "a FIFO")):
+        with pytest.raises(RunError, match=kind):
+            Table.read_if_there(path)
+        assert Table.read_if_whole(path) is None
