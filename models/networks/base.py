@@ -115,12 +115,29 @@ class Recipe(ABC):
         l2: float = 0.0,
     ) -> keras.Model:
         """Return a new, uncompiled Keras model that takes plain pixels; see `models.build`."""
-        height, width, bands = shape
+        height, width, _ = shape
         if min(height, width) < self.least:
             size = f"images of {self.least} x {self.least} pixels and more"
             raise DataError(f"the recipe {self.name}", size, f"{height} x {width}")
         if classes < 2:
             raise DataError(f"the recipe {self.name}", "2 classes and more", classes)
+        layout = keras.config.image_data_format()  # of keras.json, which may be another one
+        keras.config.set_image_data_format("channels_last")
+        try:
+            model = self._functional(shape, classes, mean, std)
+        finally:
+            keras.config.set_image_data_format(layout)
+        if l2:
+            for layer in model.layers:  # as if each had been made with it
+                if hasattr(layer, "kernel"):
+                    layer.kernel_regularizer = keras.regularizers.L2(l2)
+                    layer.kernel.regularizer = layer.kernel_regularizer
+        return model
+
+    def _functional(
+        self, shape: tuple[int, int, int], classes: int, mean: Values | None, std: Values | None
+    ) -> keras.Model:
+        bands = shape[-1]
         center = np.zeros(bands) if mean is None else np.broadcast_to(mean, bands)
         spread = np.ones(bands) if std is None else np.broadcast_to(std, bands)
         inputs = keras.Input(shape, name="image")
@@ -128,13 +145,7 @@ class Recipe(ABC):
             axis=-1, mean=center.tolist(), variance=np.square(spread).tolist(), name="standardised"
         )(inputs)
         name = self.name.replace("-", "_")
-        model = keras.Model(inputs, self.layers(standardized, classes), name=name)
-        if l2:
-            for layer in model.layers:  # as if each had been made with it
-                if hasattr(layer, "kernel"):
-                    layer.kernel_regularizer = keras.regularizers.L2(l2)
-                    layer.kernel.regularizer = layer.kernel_regularizer
-        return model
+        return keras.Model(inputs, self.layers(standardized, classes), name=name)
 
     def _check(self, name: str, value: Option) -> None:
         """Raise a SettingsError for a value that an option cannot have."""

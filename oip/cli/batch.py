@@ -193,7 +193,7 @@ def _run_records(result: BatchResult, output: Output) -> list[Record]:
         layers = [layer for layer in status["layers"] if layer["index"] in indices]
         runs.append({"run": planned.folder.name, "model": status["model"], "layers": layers})
         if planned.inspection.assumed:
-            output.note(
+            warn(
                 f"oip: {status['model']}: the input's mean and standard deviation are not known; "
                 "0 and 1 were used. Give data, preprocess, or input_mean and input_std."
             )

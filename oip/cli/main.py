@@ -142,6 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit status: 0 done, 1 done in part or failed, 2 wrong usage or bad input.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["MPLBACKEND"] = "Agg"  # pictures are files; a notebook's backend may not be here
     sys.exit(run(arguments))
 
 

@@ -113,7 +113,7 @@ class ModelOptions:
 
         if not network.inputs.is_known:
             if output is not None:
-                output.note(
+                warn(  # also where the command is quiet: the numbers are a guess
                     "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "
                     "Give --data, --input-mean and --input-std, or --preprocess."
                 )

@@ -75,8 +75,11 @@ def did_you_mean(name: object, choices: Iterable[str], prefix: str = "") -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the line of an error's text that says what was wrong; Keras puts a heading first."""
-    text = _TERMINAL_CODES.sub("", str(error)).strip()
+    """Return the line of an error's text that says what was wrong.
+
+    Keras puts a heading first, or whole configurations before the error that it met.
+    """
+    text = _TERMINAL_CODES.sub("", str(error)).strip().rpartition("Exception encountered:")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return (lines[0] if lines else type(error).__name__)[:300]

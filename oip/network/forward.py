@@ -24,7 +24,7 @@ from oip.network.fast_gradients import (
 from oip.network.layer_types import is_activation, is_max_pooling
 from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
-from oip.network.tracing import arrange_inputs, leaf_layers, shadowed, without_noise
+from oip.network.tracing import call_model, leaf_layers, shadowed, without_noise
 
 TensorFunction = Callable[..., Tensor]
 
@@ -199,7 +199,7 @@ def run_to_all(
         stack.enter_context(without_noise(model))
         stack.enter_context(shadowed(ends, stop))
         try:
-            model(arrange_inputs(model, inputs), training=False)
+            call_model(model, inputs)
         except _Reached:
             return [
                 _channels_last(reached[index], output.channels_first)

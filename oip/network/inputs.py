@@ -18,9 +18,12 @@ from oip.core.frameworks import keras, tf
 from oip.core.images import plain_range
 from oip.core.records import ForeignFile
 from oip.core.warnings import notice
+from oip.network import layer_types
 
 _FAINT = 0.02
 """Share of the range that pixels may have: images of less are not scaled as they should be."""
+_FIRST = 4
+"""Layers that preprocessing is among, such as a change of size before it."""
 _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
 
@@ -241,14 +244,15 @@ def input_spec(
 
     Args:
         shape: (h, w, b).
-        layers: of the model; Normalization and Rescaling among the first ones count.
+        layers: of the model; Normalization and Rescaling before all others with weights count,
+            behind any number of layers that do nothing at inference.
         sidecar: content of the file beside the model.
     """
     bands = shape[-1]
     zeros, ones = np.zeros(bands, np.float32), np.ones(bands, np.float32)
     assumed = InputSpec(shape, zeros, ones, float("nan"), float("nan"), "assumed")
     if sidecar is None:
-        return _from_layers(assumed, layers[:4])
+        return _from_layers(assumed, layers)
     statistics = sidecar.input
     form = f"mean and std of {bands} bands"
     if statistics is None or statistics.mean is None or statistics.std is None:
@@ -265,7 +269,8 @@ def input_spec(
 
 
 def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
-    for layer in layers:
+    active = [layer for layer in layers if not layer_types.is_dropout(layer)]
+    for layer in active[:_FIRST]:
         kind = type(layer).__name__
         if kind == "Normalization" and not getattr(layer, "invert", False):
             mean, variance = getattr(layer, "mean", None), getattr(layer, "variance", None)
@@ -290,6 +295,8 @@ def _from_layers(spec: InputSpec, layers: Sequence[keras.Layer]) -> InputSpec:
                 source="the model's Rescaling layer",
                 bounded=True,
             )
+        if layer.weights and kind != "Normalization":
+            break
     return spec
 
 

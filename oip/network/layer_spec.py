@@ -96,16 +96,18 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
             values.extend(range(int(first), int(last or first) + 1))
     else:
         try:
-            values = [index(m) for m in (maps if isinstance(maps, Iterable) else [maps])]
+            values = []
+            for number in maps if isinstance(maps, Iterable) else [maps]:
+                values.append(index(number))
+                if not 0 <= values[-1] < layer.maps:
+                    break  # the rest may be very long
         except TypeError as error:
             raise SettingsError("maps", "whole numbers", maps) from error
-    numbers = np.unique(np.array(values, np.int64))
-    if not numbers.size:
+    if not values:
         raise SettingsError("maps", "at least one", "none")
-    if numbers[0] < 0 or numbers[-1] >= layer.maps:
-        wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
-        raise SettingsError(f"maps of layer '{layer.name}'", f"0 to {layer.maps - 1}", int(wrong))
-    return numbers
+    if not 0 <= values[-1] < layer.maps:
+        raise SettingsError(f"maps of layer '{layer.name}'", f"0 to {layer.maps - 1}", values[-1])
+    return np.unique(np.array(values, np.int64))
 
 
 def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:

@@ -8,13 +8,17 @@ used, so custom losses and metrics do no harm there; those of models inside it K
 
 from __future__ import annotations
 
+import ast
 import builtins
 import hashlib
 import importlib
 import io
 import json
 import math
+import re
+import shutil
 import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -45,6 +49,9 @@ _UNSAFE_CLASSES = {
     "FlaxLayer": "runs code that is stored in the file",
 }
 _NOT_USED = ("compile_config", "training_config", "optimizer_config")
+_OLD_KEYWORDS = {"groups": (1,), "implementation": (1, 2), "fused": (True,)}
+"""Keywords of earlier versions of Keras -> values that say what is so without them."""
+_MOST_KEYWORDS = 30
 _PLAIN_NAMES = ("Sequential", "Functional", "Model", "Variable", "DTypePolicy", "KerasTensor")
 """The classes of `keras` itself; all others have a module of their own."""
 
@@ -70,16 +77,72 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     refused: list[RefusedFile] = []
     try:
         with _bounded_weights(refused):
-            model: Any = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+            model = _load(path, config)
     except Exception as error:  # Keras raises many kinds; each means that the file is no good
         if refused:
             text = f"cannot load '{path.name}'"
             raise ModelError(text, "weights of less content", refused[0]) from error
-        custom = "custom" in str(error).lower()
+        custom = "custom" in reason_of(error).lower()
         hint = "Name the module of its custom layers: imports=['MODULE']." if custom else ""
         text = f"cannot load '{path.name}'"
         raise ModelError(text, "a Keras 3 model that is whole", reason_of(error), hint) from error
     return model
+
+
+def _load(path: Path, config: Json) -> keras.Model:
+    """Load a model; of layers that older versions of Keras wrote, keywords without effect go."""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(_MOST_KEYWORDS):
+            try:
+                return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+            except Exception as error:
+                if not _without_old_keywords(config, str(error)):
+                    raise
+            path = _with_config(path, config, Path(folder))
+        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+
+
+def _without_old_keywords(config: Json, message: str) -> bool:
+    """Remove keywords that a layer does not take and that say nothing; whether there were any."""
+    pattern = r"keyword arguments? passed to (\w+): (\{[^{}]*\})"
+    match = re.search(pattern, message)
+    if match is None:
+        return False
+    try:
+        keywords = ast.literal_eval(match[2])
+    except (ValueError, SyntaxError):
+        return False
+    old = {name for name, value in keywords.items() if value is None or value is False}
+    old |= {name for name, values in _OLD_KEYWORDS.items() if keywords.get(name) in values}
+    for part in _objects(config):
+        settings = part.get("config")
+        if part.get("class_name") == match[1] and isinstance(settings, dict):
+            for name in old:
+                settings.pop(name, None)
+    return old == set(keywords)
+
+
+def _with_config(path: Path, config: Json, folder: Path) -> Path:
+    """Write a copy of a model file with another configuration."""
+    text = json.dumps(config)
+    copy = folder / f"model{path.suffix}"
+    if path.suffix == ".keras":
+        new = folder / "new.keras"
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as archive:
+            for entry in old.infolist():
+                if entry.filename == "config.json":
+                    archive.writestr(entry, text)
+                else:
+                    with old.open(entry) as source, archive.open(entry, "w") as target:
+                        shutil.copyfileobj(source, target)
+        return new.replace(copy)
+    import h5py
+
+    if path != copy:
+        shutil.copyfile(path, copy)
+    with h5py.File(copy, "r+") as archive:
+        archive.attrs["model_config"] = text
+    return copy
 
 
 def digest(model: keras.Model) -> str:
@@ -219,7 +282,9 @@ def check_config(config: Json, trusted: tuple[str, ...], name: str) -> None:
                 "Replace it by a registered custom layer and name its module: imports=['MODULE'].",
             )
         if isinstance(module, str) and not _is_safe(module, kind, part, trusted):
-            hint = f"If you trust it: imports=['{module.split('.')[0]}']."
+            root = module.split(".")[0]
+            own = root not in sys.stdlib_module_names and root != "keras"
+            hint = f"If you trust it: imports=['{root}']." if own else ""
             raise unsafe("Keras layers", f"'{module}.{kind}'", hint)
         settings = part.get("config")
         if isinstance(settings, dict) and isinstance(settings.get("vocabulary"), str):

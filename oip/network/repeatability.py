@@ -19,7 +19,7 @@ from oip.network import layer_types
 from oip.network.tracing import (
     Call,
     Recording,
-    arrange_inputs,
+    call_model,
     leaf_layers,
     shadowed,
     without_noise,
@@ -117,7 +117,7 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
 
         leaves = [layer for _, layer in leaf_layers(model)]
         with without_noise(model) if quiet else nullcontext(), shadowed(leaves, watch):
-            model(arrange_inputs(model, inputs), training=False)
+            call_model(model, inputs)
         return outputs
 
     return run

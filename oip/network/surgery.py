@@ -31,7 +31,7 @@ from oip.network.layer_spec import map_numbers
 from oip.network.layer_types import why_not_plain
 from oip.network.layers import LayerOutput
 from oip.network.network import Network
-from oip.network.tracing import arrange_inputs, without_noise
+from oip.network.tracing import call_model, without_noise
 
 _PROBES = 4
 _TOLERANCE = 1e-3
@@ -256,7 +256,7 @@ def _check(network: Network, channels: Channels, gone: np.ndarray, smaller: kera
 
 def _outputs(model: keras.Model, inputs: list[Tensor]) -> list[np.ndarray]:
     with without_noise(model):
-        outputs = model(arrange_inputs(model, inputs), training=False)
+        outputs = call_model(model, inputs)
     return [np.asarray(tensor) for tensor in tf.nest.flatten(outputs)]
 
 

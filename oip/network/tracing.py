@@ -8,6 +8,7 @@ that call the layers' `call` is shadowed by a wrapper in the instance; afterward
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from oip.network.activations import (
 
 _shadowing = threading.RLock()
 _MISSING = object()
+_NAME_IN_GRAPH = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.>-]*")
 _PASSED_THROUGH = OPERATIONS | frozenset(
     {"AddN", "BiasAdd", "ConcatV2", "Const", "NoOp", "ReadVariableOp"}
 )
@@ -184,7 +186,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
         for index, tensor in enumerate(inputs):
             origins[tensor.name] = -1 - index
         with shadowed([layer for _, layer in leaves], watch):
-            outputs = model(arrange_inputs(model, inputs), training=False)
+            outputs = call_model(model, inputs)
         parts = keras.tree.flatten_with_path(outputs)
         returned.extend(("/".join(map(str, path)), t) for path, t in parts if _is_tensor(t))
 
@@ -212,6 +214,25 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
     types = frozenset(operation.type for operation in graph.get_operations())
     calls = _with_functions(calls, spans, {tensor.name for _, tensor in returned}, graph)
     return Recording(calls, outputs, types)
+
+
+def call_model(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
+    """Call a model for inference, also one whose layers have names that no graph takes.
+
+    Args:
+        inputs: one tensor for each of `model.inputs`.
+    """
+    renamed = []
+    try:
+        for layer in (model, *model._flatten_layers(include_self=False)):
+            name = layer.name
+            if not _NAME_IN_GRAPH.fullmatch(name):
+                layer.name = "x" + re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+                renamed.append((layer, name))
+        return model(arrange_inputs(model, inputs), training=False)
+    finally:
+        for layer, name in renamed:
+            layer.name = name
 
 
 def arrange_inputs(model: keras.Model, inputs: Sequence[Tensor]) -> Any:

@@ -33,7 +33,7 @@ from oip.network.inputs import check_images, sidecar_path
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.network.surgery import corrected, removed_channels, without
-from oip.network.tracing import arrange_inputs, without_noise
+from oip.network.tracing import call_model, without_noise
 from oip.workflows.inputs import opened_with_parts
 
 if TYPE_CHECKING:
@@ -464,7 +464,7 @@ def _forward(model: keras.Model, network: Network) -> Callable[[Tensor], object]
 
     def run(images: Tensor) -> object:
         with without_noise(model):
-            return model(arrange_inputs(model, network.feed(images)), training=False)
+            return call_model(model, network.feed(images))
 
     return compiled_for_images(network, run)
 

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.cli.main import COMMANDS, name_option, name_options, root
+from oip.cli.main import COMMANDS, main, name_option, name_options, root
 from oip.core.errors import SettingsError
 
 SMALL = ["--starts", "2", "--steps", "10", "--screened", "16", "--quiet"]
@@ -239,3 +240,34 @@ def test_hostile_names_are_shown_as_text(call, capfd, tmp_path):
     assert status == 2
     assert "\x1b" not in err
     assert "scope name" in err
+
+
+def test_settings_of_keras_and_of_a_notebook_do_no_harm(tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first"}))
+    code = """
+import keras, sys
+from oip.cli.main import main
+from oip.models.recipes import RECIPES
+for recipe in RECIPES:
+    model = recipe.build((32, 32, 3), 10)
+    formats = {layer.data_format for layer in model.layers if hasattr(layer, "data_format")}
+    assert model.output_shape == (None, 10) and formats <= {"channels_last"}, recipe
+assert keras.config.image_data_format() == "channels_first"
+model.save(sys.argv[1])
+main(["layers", sys.argv[1]])
+"""
+    environment = os.environ | {
+        "KERAS_HOME": str(tmp_path),
+        "MPLBACKEND": "Agg",  # not the one of the tests
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    run = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
+    out = subprocess.run(run, capture_output=True, text=True, env=environment)
+    assert out.returncode == 0, out.stderr
+
+
+def test_the_backend_of_a_notebook_is_not_used(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["MPLBACKEND"] == "Agg"

@@ -139,3 +139,19 @@ def test_maps_are_listed_for_one_layer_for_few_maps_and_on_request(capsys):
         assert ("medoids" in out) is listed
         assert out.count("budget") == (sum(maps) if listed else 0)
         assert ("0, 3" in out) is listed
+
+
+def test_assumed_statistics_are_told_to_the_quiet_and_bad_grammar_fails_first(call, tmp_path):
+    import keras
+    from keras import layers
+
+    keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3, name="first")]).save(
+        tmp_path / "plain.keras"
+    )
+    arguments = ["reconstruct", tmp_path / "plain.keras", "--out", tmp_path / "run", *SMALL]
+    status, _, printed = call(*arguments)
+    assert (status, "deviation are not known" in printed) == (0, True)
+    status, _, printed = call(
+        "reconstruct", "none.keras", "--out", tmp_path / "no", "--objective", "x"
+    )
+    assert (status, "class:4" in printed, "none.keras" in printed) == (2, True, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from oip.core.errors import OipError, PartlyFailed, RunError, did_you_mean, expected
+from oip.core.errors import OipError, PartlyFailed, RunError, did_you_mean, expected, reason_of
 
 
 def test_the_nearest_name_is_offered():
@@ -26,3 +26,14 @@ def test_errors_say_expected_received_and_their_status():
     assert str(pickle.loads(pickle.dumps(error))) == text
     assert (RunError.exit_status, PartlyFailed.exit_status) == (2, 1)
     assert issubclass(RunError, OipError)
+
+
+def test_the_reason_of_a_long_error_is_its_last_cause():
+    config = "x" * 500
+    text = f"Error when deserializing '{config}'.\n\nException encountered: Bad keyword: y"
+    assert reason_of(ValueError(text)) == "Bad keyword: y"
+    text = (
+        "Exception encountered when calling Conv2D.call().\n\n\x1b[1mToo small\x1b[0m\n\nArguments"
+    )
+    assert reason_of(ValueError(text)) == "Too small"
+    assert reason_of(ValueError()) == "ValueError"

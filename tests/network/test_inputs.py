@@ -166,3 +166,16 @@ def test_the_other_input_is_climbed(two_inputs):
     oips = oip.reconstruct(Network(two_inputs(), input="b"), "right", steps=8, screened=8, starts=1)
     assert oips.images.shape == (4, 1, 8, 8, 3)
     assert np.all(oips.scores[:, 0] > oips.screened_scores)
+
+
+def test_layers_that_do_nothing_at_inference_hide_no_statistics():
+    import keras
+    from keras import layers
+
+    idle = [layers.Dropout(0.1), layers.GaussianNoise(1.0), layers.Identity(), layers.RandomFlip()]
+    idle += [layers.RandomRotation(0.1), layers.SpatialDropout2D(0.1)]
+    parts = [layers.Input((8, 8, 3)), *idle, layers.Rescaling(1 / 255), layers.Conv2D(2, 3)]
+    spec = Network(keras.Sequential(parts)).inputs
+    assert (spec.source, spec.low, spec.high) == ("the model's Rescaling layer", 0, 255)
+    parts = [layers.Input((8, 8, 3)), layers.Conv2D(3, 3), layers.Rescaling(1 / 255)]
+    assert not Network(keras.Sequential(parts)).inputs.is_known

@@ -40,3 +40,9 @@ def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [layer.name for layer, _ in parse_selections(network, ["left:0"])] == ["left"]
+
+
+@pytest.mark.parametrize("maps", [range(10**12), range(-(10**12), 2)])
+def test_a_range_without_end_is_refused_at_once(small_model, maps):
+    with pytest.raises(SettingsError, match="0 to 5"):
+        map_numbers(Network(small_model).find("first"), maps)

@@ -196,3 +196,56 @@ def test_a_model_that_is_no_plain_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "x.keras")
     with pytest.raises(ModelError, match="a FIFO"):
         load_model(tmp_path / "x.keras")
+
+
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_keywords_of_earlier_versions_without_effect_are_dropped(tmp_path, small_images, ending):
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            layers.Input((16, 16, 1)),
+            layers.DepthwiseConv2D(3),
+            layers.BatchNormalization(),
+            layers.Conv2DTranspose(2, 3),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+    model.save(tmp_path / f"old{ending}")
+    groups = {"groups": 1}
+
+    def older(config, **changes):
+        for layer in config["config"]["layers"]:
+            if "Conv" in layer["class_name"]:
+                layer["config"] |= groups
+            if layer["class_name"] == "BatchNormalization":
+                layer["config"] |= {"renorm": False, "fused": True}
+
+    def written():
+        if ending == ".keras":
+            return edited(tmp_path / "old.keras", tmp_path / "older.keras", older)
+        shutil.copyfile(tmp_path / "old.h5", tmp_path / "older.h5")
+        with h5py.File(tmp_path / "older.h5", "r+") as archive:
+            config = json.loads(archive.attrs["model_config"])
+            older(config)
+            archive.attrs["model_config"] = json.dumps(config)
+        return tmp_path / "older.h5"
+
+    images = small_images[0][:3].astype("float32")
+    result = load_model(written())
+    np.testing.assert_allclose(result(images), model(images), rtol=1e-5)
+    groups["groups"] = 2
+    with pytest.raises(ModelError, match=r"Unrecognized keyword .*'groups': 2") as error:
+        load_model(written())
+    assert len(str(error.value)) < 250
+
+
+def test_no_module_of_python_itself_is_advised():
+    part = {"module": "os", "class_name": "system", "config": {}}
+    with pytest.raises(ModelError, match=r"'os\.system'") as error:
+        check_config(part, (), "model.keras")
+    assert "imports=" not in str(error.value)
+    with pytest.raises(ModelError, match=r"imports=\['mine'\]"):
+        check_config(part | {"module": "mine.layers"}, (), "model.keras")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oip.core.errors import ModelError
-from oip.network.forward import run_to
+from oip.network.forward import run_to, selected_maps
 from oip.network.network import Network
 
 
@@ -133,3 +133,18 @@ def test_an_output_that_no_layer_gives_is_no_class_and_hidden_layers_are_refused
     np.testing.assert_allclose(
         tensors(soft, soft.class_layer(), pixels)[0], body(pixels), atol=1e-5
     )
+
+
+def test_names_that_no_graph_takes(pixels):
+    import keras
+    from keras import layers
+
+    names = ["a\\b", "c d\\1", "\\e"]
+    parts = [layers.Conv2D(3, 3, name=names[0]), layers.Conv2D(3, 3, name=names[1])]
+    parts += [layers.Flatten(), layers.Dense(2, name=names[2])]
+    model = keras.Sequential([layers.Input((8, 8, 1)), *parts])
+    network = Network(model)
+    assert [network.find(name).name for name in names[:2]] == names[:2]
+    compiled = selected_maps(network, network.class_layer().response)
+    np.testing.assert_allclose(compiled(pixels, [0, 1])[..., 0], model(pixels), atol=1e-5)
+    assert [parts[row].name for row in (0, 1, 3)] == names
