@@ -98,6 +98,7 @@ def build_application(source: ModelSource, path: Path) -> None:
     name = source.application or ""
     maker = _maker(keras.applications, name)
     keras.utils.set_random_seed(source.seed)
+    keras.config.set_image_data_format("channels_last")  # whatever keras.json says
     weights = None if source.weights == "none" else source.weights
     try:
         model = maker(include_top=source.top, weights=weights, input_shape=(*source.size, 3))
