@@ -269,7 +269,9 @@ def _checked_labels(train_: Dataset, test: Dataset) -> np.ndarray:
     present = np.bincount(labels, minlength=len(train_.classes)) > 0
     if not present.all():
         absent = train_.classes[int(np.argmin(present))]
-        raise DataError(f"{train_.source}: labels", "images of every class", f"none of '{absent}'")
+        hint = "Leave that class out: its folder, or its name in 'classes'."
+        what = f"{train_.source}: labels"
+        raise DataError(what, "images of every class", f"none of '{absent}'", hint)
     return labels_test
 
 
