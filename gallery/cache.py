@@ -54,7 +54,8 @@ class Store:
         old = self._of_old(name)
         if old is None:
             return False
-        self.digests[name] = files.sha256(old)
+        if name not in self.digests:
+            self.digests[name] = files.sha256(old)
         return self._old_digests.get(name, self.digests[name]) == self.digests[name]
 
     def keep(self, name: str) -> bool:
