@@ -291,6 +291,7 @@ class _RunOfRankings:
         self.record = run_record(network, RunSettings(rank=record), data)
         self.beside = own_files(out, network.path)
         self._key = {**_content_key(network, data), "settings": settings}
+        self._begun = False
         Run.check(out, self.record, self.beside)
 
     def rank(self, layer: LayerInfo, maps: np.ndarray, progress: Progress) -> RankingFile:
@@ -313,14 +314,20 @@ class _RunOfRankings:
                 split=self.data.source,
                 **self.settings,
             )
-            Run.begin(self.out, self.record, self.beside)
+            self._begin()
             record = ranking.to_file(key(numbers), self._key["images"])
             return record, ResponsesFile(maps=ranking.maps, **ranking.responses)
 
         path = folder / "ranking.json"
         record = _of_all_maps(path, RankingFile, (responses, ResponsesFile), layer, maps, key, make)
-        Run.begin(self.out, self.record, self.beside)
+        self._begin()
         return record
+
+    def _begin(self) -> None:
+        """Begin the run, or go on with it, once."""
+        if not self._begun:
+            Run.begin(self.out, self.record, self.beside)
+            self._begun = True
 
 
 Record = TypeVar("Record", bound=KeyedFile)
