@@ -63,8 +63,11 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
     layers = {run.folder(layer.index): layer for layer in run.layers}
     for folder, layer in layers.items():
         paths |= {folder / name for name in _files_of_layer(run, folder, layer.index)}
-    pictures = _gallery_digests(run.path / "gallery")
+    gallery = run.path / "gallery"
+    pictures = _gallery_digests(gallery)
     paths |= set(pictures)
+    if files.has_checksum(gallery / "maps.json"):
+        paths.add(gallery / "drawn.json")
     keys: dict[bool, str] = {}  # of shards of maps, and of objectives: the first that can be read
     results = []
     for done, path in enumerate(sorted(paths), 1):

@@ -273,6 +273,11 @@ def test_a_damaged_gallery_is_named_and_made_again(run):
         assert problems == {f"gallery/{name}"}
         gallery.build(run)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
+    for name in names:
+        (folder / name).unlink()
+        assert f"gallery/{name}" in {each.file for each in verify_run(run) if each.problem}
+        gallery.build(run)
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "json"])
