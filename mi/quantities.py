@@ -8,7 +8,7 @@ and in bits where they are shown.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
     from oip.mi.estimators.results import Estimate
 
+_PER_COEFFICIENT, _RIDGE = 6, 1e-6
+"""Of local planes: samples for each coefficient; the ridge as a share of the trace."""
+_ASSUMED = (
+    "The p-value assumes that {count} samples in {columns} columns show how the mean of x changes "
+    "with the condition."
+)
 _NEAREST = 6
 """Samples nearest in Z, its own among them, from which a shuffle takes an x; Runge has 5 to 10."""
 
@@ -127,7 +133,9 @@ def conditional_mutual_information(
         given: (n,) or (n, d) numbers, or a label as y may be one.
         estimator: a name, or an estimator. If None, as for `mutual_information`.
         discrete_given: as `discrete`.
-        null: shuffles of x for the p-value, among samples whose Z is the same or near.
+        null: shuffles of x for the p-value, among samples whose Z is the same or near. Of numbers,
+            what is left of x beside a local plane over Z is shuffled; that assumes that n samples
+            show how E(X|Z) changes, and that the rest of x has the same spread nearby.
 
     Returns:
         The estimate with its interval and p-value.
@@ -159,15 +167,22 @@ def conditional_mutual_information(
     chosen, estimate_on = _Choice(estimator, parameters, seed).given(left, right, condition)
     arrays = (left.values, right.values, condition.values)
 
+    means: np.ndarray | int = 0
+    notices: tuple[str, ...] = ()
+    if null != 0 and not left.is_label and not condition.is_label:
+        means = local_means(left.values, condition.values)
+        if condition.d > 1:
+            notices = (_ASSUMED.format(count=len(left), columns=condition.d),)
+
     def null_of(shuffles: int) -> np.ndarray:
         orders = local_orders(condition, shuffles, seed)
-        memory = chosen.working_bytes(len(left))
+        rest, memory = arrays[0] - means, chosen.working_bytes(len(left))
         values = thread_map(
-            lambda order: estimate_on(arrays[0][order], *arrays[1:]).nats, orders, memory
+            lambda order: estimate_on(means + rest[order], *arrays[1:]).nats, orders, memory
         )
         return np.array(values)
 
-    return Measurement(
+    estimate = Measurement(
         quantity="I(X;Y|Z)",
         estimator=chosen,
         arrays=arrays,
@@ -176,6 +191,9 @@ def conditional_mutual_information(
         estimate_on=estimate_on,
         null_of=null_of,
     ).estimate(null, draws)
+    if estimate.p_value is None:
+        return estimate
+    return replace(estimate, notices=(*estimate.notices, *notices))
 
 
 def entropy(
@@ -622,10 +640,7 @@ def local_orders(given: Side, shuffles: int, seed: int) -> np.ndarray:
             members = np.flatnonzero(given.values == code)
             result[:, members] = draw.permuted(result[:, members], axis=1)
         return result
-    from scipy.spatial import KDTree
-
-    tree = KDTree(given.values)
-    near = np.atleast_2d(tree.query(given.values, min(_NEAREST, n))[1]).tolist()
+    near = _nearest(given.values, _NEAREST).tolist()
     for row in result:
         taken = np.zeros(n, bool)
         for sample in draw.permutation(n):
@@ -634,3 +649,40 @@ def local_orders(given: Side, shuffles: int, seed: int) -> np.ndarray:
             row[sample] = free[0] if free.size else choices[-1]
             taken[row[sample]] = True
     return result
+
+
+def local_means(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return E(X|Z) at every sample (n, d), by a plane through the samples nearest in Z.
+
+    The sample itself has no part in it. Shuffles then move only what is left of x, so that a
+    neighbor that is not quite as near in Z leaves E(X|Z) as it is.
+    """
+    n, count = len(z), _PER_COEFFICIENT * (z.shape[1] + 1)
+    if n <= count + 1:
+        return np.tile(x.mean(axis=0), (n, 1))
+    near = _nearest(z, count + 1)[:, 1:]
+    scaled = z / _spread(z)
+    offsets = scaled[near] - scaled[:, None]
+    distances = np.linalg.norm(offsets, axis=2)
+    farthest = np.maximum(distances.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    weights = (1.0 - (0.999 * distances / farthest) ** 3) ** 3
+    design = np.concatenate([np.ones((n, count, 1)), offsets], axis=2)
+    weighted = design * weights[..., None]
+    squares = weighted.transpose(0, 2, 1) @ design
+    ridge = _RIDGE * np.trace(squares, axis1=1, axis2=2)[:, None, None]
+    squares += ridge * np.eye(squares.shape[1])
+    return np.linalg.solve(squares, weighted.transpose(0, 2, 1) @ x[near])[:, 0]
+
+
+def _nearest(z: np.ndarray, count: int) -> np.ndarray:
+    """Return the samples (n, count) nearest to each, itself first, all columns on one scale."""
+    from scipy.spatial import KDTree
+
+    scaled = z / _spread(z)
+    _, nearest = KDTree(scaled).query(scaled, min(count, len(z)))
+    return np.asarray(nearest).reshape(len(z), -1)
+
+
+def _spread(z: np.ndarray) -> np.ndarray:
+    deviation = z.std(axis=0)
+    return np.where(deviation > 0, deviation, 1.0)
