@@ -84,6 +84,7 @@ class KernelRanking:
                     low=finite_or_none(ranking.low[row]),
                     high=finite_or_none(ranking.high[row]),
                     p_adjusted=finite_or_none(ranking.p_adjusted[row]),
+                    chance=finite_or_none(ranking.chance[row]),
                     with_map=float(self.with_map[row]),
                     weights=self.weights[row].astype(float).tolist(),
                 )
@@ -102,7 +103,7 @@ class KernelRanking:
         import pandas
 
         order = self.order
-        names = ("rank", "mi", "low", "high", "p_adjusted")
+        names = ("rank", "mi", "low", "high", "p_adjusted", "chance")
         columns = {name: getattr(self.ranking, name)[order] for name in names}
         head = {"layer": self.layer, "map": self.map, "input": order}
         return pandas.DataFrame({**head, **columns, "with_map": self.with_map[order]})

@@ -267,6 +267,8 @@ class KernelInformation(Part, frozen=True, kw_only=True):
     high: Number = None
     p_adjusted: Number = None
     """For the number of kernels."""
+    chance: Number = None
+    """Mean of shuffled labels; the order goes by what is above it, where it is surely above 0."""
     with_map: Number = None
     """Of its partial response about the map's response."""
     weights: list[list[float]] | None = None
