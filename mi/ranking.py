@@ -548,10 +548,10 @@ def _few_images(sample: LayerSample) -> list[str]:
     few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
     if not few:
         return []
-    listed, more = ", ".join(few[:8]), ", ..." if len(few) > 8 else ""
+    listed, more = ", ".join(few[:8]), f" and {len(few) - 8} more" if len(few) > 8 else ""
     return [
         f"Classes of fewer than {FEW_IMAGES} images: {listed}{more}. That is too few to tell how "
-        f"much a map knows about one of them."
+        "much a map knows about one of them."
     ]
 
 
