@@ -163,6 +163,7 @@ def job_of(table: Mapping[str, Json]) -> Job:
 
 def checked(job: Job) -> Job:
     """Return the same job; a SettingsError names values that do not fit together."""
+    from oip.ascent.objectives import objective
     from oip.ascent.settings import ascent_settings
 
     if not job.models:
@@ -196,6 +197,8 @@ def checked(job: Job) -> Job:
         raise SettingsError("engine dask", "a scheduler's address", "none", hint)
     for table in job.variants():
         ascent_settings(**table)
+    for expression in job.objectives:
+        objective(expression)
     return job
 
 
