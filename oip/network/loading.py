@@ -89,7 +89,7 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
     return model
 
 
-def _load(path: Path, config: Json) -> keras.Model:
+def _load(path: Path, config: Json) -> Any:
     """Load a model; of layers that older versions of Keras wrote, keywords without effect go."""
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(_MOST_KEYWORDS):

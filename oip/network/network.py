@@ -70,7 +70,7 @@ class Network:
         layouts = [name for name in layouts if name in ("channels_first", "channels_last")]
         self.channels_first = layouts[:1] == ["channels_first"]
         names = self.sidecar.classes if self.sidecar is not None else None
-        self.classes: tuple[str, ...] | None = tuple(names) if names else None
+        self.classes: tuple[str, ...] | None = tuple(map(str, names)) if names else None
         self._input = input
         self._set_shape(input_shape)
 
