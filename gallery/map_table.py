@@ -15,7 +15,7 @@ _EVIDENCE = (
     *("white_score", "screened_score", "stability", "null_percentile", "n_null", "steps", "reason"),
 )
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
-_UNITS = dict.fromkeys(("mi", "low", "high"), " (bits)")
+_UNITS: dict[str, str] = dict.fromkeys(("mi", "low", "high"), " (bits)")
 
 
 @dataclass(frozen=True)

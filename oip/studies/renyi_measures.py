@@ -89,7 +89,7 @@ class Probe:
         self.names = [layer.name for layer in self._layers]
         """Of the layers, first to last."""
         self.maps = [
-            int(layer.output.shape[-1]) if isinstance(layer, keras.layers.Conv2D) else 1
+            int(layer.filters) if isinstance(layer, keras.layers.Conv2D) else 1
             for layer in self._layers
         ]
         """Of each layer; 1 for a dense one."""
