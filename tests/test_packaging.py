@@ -139,9 +139,9 @@ def test_a_helper_process_finds_modules_as_its_parent_does(project, environment)
         "from pathlib import Path\n"
         "from oip.batch.job import ModelSource\n"
         "from oip.batch.keras_applications import build_command\n"
-        "python, option, code, path, *_ = build_command(ModelSource(), Path('none'))\n"
+        "python, safe, option, code, path, *_ = build_command(ModelSource(), Path('none'))\n"
         "code = code.partition('from oip')[0] + 'import own_layers; print(own_layers.check())'\n"
-        "sys.exit(subprocess.run([python, option, code, path]).returncode)\n"
+        "sys.exit(subprocess.run([python, safe, option, code, path]).returncode)\n"
     )
     (project / "script.py").write_text(script)
     done = subprocess.run(

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import re
 import shlex
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
@@ -341,7 +343,7 @@ class _SlurmEngine(Engine):
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
         with safe_path():
-            job: Any = super().submit(function, *arguments)
+            job: Any = super().submit(_call, sys.path, pickle.dumps((function, arguments)))
         self._jobs = [*(each for each in self._jobs if not each.done()), job]
         return job
 
@@ -349,6 +351,13 @@ class _SlurmEngine(Engine):
         for job in self._jobs:
             if not job.done():
                 job.cancel()
+
+
+def _call(path: Sequence[str], call: bytes) -> Any:
+    """Call a function in a job; modules are looked for also where the submitter does, but last."""
+    sys.path.extend(entry for entry in path if entry not in sys.path)
+    function, arguments = pickle.loads(call)
+    return function(*arguments)
 
 
 def slurm_engine(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engine:

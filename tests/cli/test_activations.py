@@ -66,7 +66,7 @@ def test_orders(call, small_file, bars, tmp_path):
     assert by_run != picture("--order", "index") == picture()
     assert picture("--scale", "own", "--colour", "viridis") != picture("--scale", "own")
     file = next((tmp_path / "run").glob("layers/*/ranking.json"))
-    whole = json.loads(file.read_text())
+    whole = file.read_bytes()
     for wrong in ({}, {"estimators": [{"maps": [{"map": 70}]}]}, [1]):
         file.write_text(json.dumps(wrong))
         arguments = ("activations", small_file, "second", "--data", bars, "--images", "0")
@@ -75,7 +75,7 @@ def test_orders(call, small_file, bars, tmp_path):
         )
         assert (status, "ranking.json': expected a ranking" in err) == (2, True)
         assert not (tmp_path / "none").exists()
-    file.write_text(json.dumps(whole))
+    file.write_bytes(whole)
     # A layer without maps of its own keeps its order, and is named.
     arguments = (
         "activations",

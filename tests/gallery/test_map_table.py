@@ -30,6 +30,7 @@ def _information(random, rank):
         high=mi * random.uniform(1.05, 1.2),
         p_value=0.01,
         p_adjusted=float(10 ** -random.uniform(0.3, 3.5)),
+        chance=0.0,
         saturated=bool(random.random() < 0.1),
         raw=mi,
         best=int(per_class.argmax()),
@@ -136,7 +137,7 @@ def test_bits_are_whole_thousandths_and_ends_distances(run):
 def test_what_is_not_known_stays_so(run):
     random = np.random.default_rng(0)
     layer = _layer(random, 0, 3, ("decoder",))
-    bare = Information(None, None, None, None, None, None, None, None, False, *[None] * 6)
+    bare = Information(*[None] * 9, False, *[None] * 6)
     object.__setattr__(layer.maps[1], "information", (bare,))
     object.__setattr__(layer.maps[2], "information", (None,))
     table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)

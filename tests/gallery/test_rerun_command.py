@@ -68,6 +68,8 @@ def test_command_resolves_to_the_settings_of_the_run(preset, changes):
 
 
 class _Network:
+    classes = ()
+
     def __init__(self, inputs):
         self.inputs = inputs
 

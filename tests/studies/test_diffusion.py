@@ -1,13 +1,12 @@
 """The study of diffusion spectra: planted cases, and the whole of it on few digits."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from oip import mi
+from oip.core import files
 from oip.core.errors import ModelError
 from oip.core.progress import silent
 from oip.studies import diffusion, diffusion_toy, diffusion_training
@@ -242,7 +241,7 @@ def test_the_whole_study_on_made_up_trainings(laid_out_figures, tmp_path, monkey
     # Three ways to train, two starts; one was stopped.
     assert len(calls) == 5 + 1 and len(set(calls)) == 5
     assert folder.finish(diffusion.TITLE, diffusion.SOURCE).is_file()
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    numbers = files.read_json(tmp_path / "numbers.json")
     assert set(numbers) == {
         "toys", "blobs", "trainings-mnist-sample-lenet5", "starts-mnist-sample", "networks"
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oip.core import files
 from oip.core.progress import silent
 from oip.mi.ranking import spearman
 from oip.studies import kernels
@@ -257,7 +258,7 @@ def report(figures_as_svg, bars: Path, made_up, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def numbers(report: Path) -> dict:
-    return json.loads((report / "numbers.json").read_text())
+    return files.read_json(report / "numbers.json")
 
 
 def test_the_report_has_the_papers_figures(report: Path, numbers: dict) -> None:

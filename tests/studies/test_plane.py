@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oip.core import files
 from oip.core.progress import silent
 from oip.studies import kernels, plane
 from oip.studies.report import Folder, StudySettings
@@ -136,7 +137,7 @@ def test_the_report_has_every_network(
     monkeypatch.setattr(plane, "study_training", made_up)
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     assert run_study("plane", tmp_path, settings, silent).whole
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    numbers = files.read_json(tmp_path / "numbers.json")
     assert set(numbers) == {"plane-bars-npz", "last-layers-bars-npz", "plane-older-networks"}
     drawn = numbers["plane-bars-npz"]
     assert len(drawn["LeNet, fixed width, block 1: I(T;Y), bits"]) == 4

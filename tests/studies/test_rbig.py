@@ -1,6 +1,5 @@
 """The study of density destructors on planted cases, whole and interrupted."""
 
-import json
 import math
 from functools import cache
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from oip import mi
+from oip.core import files
 from oip.core.progress import silent
 from oip.studies import rbig
 from oip.studies.rbig import METHODS, Case, MethodTable, RbigSize, StudentT, scatter
@@ -131,7 +131,7 @@ def test_the_whole_study_on_made_up_estimates(laid_out_figures, tmp_path, monkey
     assert len(calls) == 16 + 1
     report = folder.finish(rbig.TITLE, rbig.SOURCE)
     assert report.is_file()
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    numbers = files.read_json(tmp_path / "numbers.json")
     assert set(numbers) == {
         "circles-pca", "circles-random", "total", "total-identity",
         "information", "information-identity",
