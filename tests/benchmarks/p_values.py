@@ -15,7 +15,7 @@ import itertools
 
 import numpy as np
 
-from oip import mi
+from oip.mi.estimators.base import label_estimator
 from oip.mi.permutation_test import ENOUGH
 
 BLOCK = 100
@@ -51,7 +51,7 @@ def main() -> None:
     for name, kind, n, d, classes, balanced in kinds:
         if not balanced and (n - round(0.9 * n)) < 2 * (classes - 1):
             continue  # a class would be seen once
-        estimator = mi.estimator(name)
+        estimator = label_estimator(name)
         shuffles = ENOUGH if estimator.abilities.cheap_null else 40
         random = np.random.default_rng([n, d, classes])
         measured: dict[float, list[np.ndarray]] = {0.0: [], SHIFT: []}
