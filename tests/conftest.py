@@ -84,6 +84,7 @@ def small_data(small_images, tmp_path_factory):
 
 _SERVER = """
 import json, os, resource, signal, sys
+sys.dont_write_bytecode = True  # a limit of file sizes would leave half of a compiled module
 from oip.core.warnings import import_quietly
 import_quietly("keras")
 import oip.batch.driver, oip.cli.batch, oip.cli.reconstruct

@@ -55,7 +55,7 @@ def test_brackets_lead_along_the_order_and_back_still_closes(look, site):
     page.keyboard.press("]")
     page.go_back()
     page.wait_for_function("!document.querySelector('dialog[open]')")
-    assert page.evaluate("document.activeElement.dataset.key") == order[1]
+    page.wait_for_function("key => document.activeElement.dataset.key === key", order[1])
 
 
 def test_next_by_number_ignores_the_order(look, site):
