@@ -12,6 +12,7 @@ from oip.core.errors import SettingsError, expected
 ENOUGH = 1000
 """Shuffles of one map from which its own null is enough; with fewer, nulls are pooled."""
 _LEAST = 1e-12
+"""Share of the sum of squares that is left at least without one shuffle."""
 TIE = 1e-6
 """Nats within which a shuffle's estimate is as large as the value: nulls are partly computed in
 single precision, and of sparse responses many shuffles give the value itself."""

@@ -84,8 +84,8 @@ def mutual_information(
         parameters: of the estimator, such as `relative=0.05`.
 
     Returns:
-        The estimate, `nats` and `bits`, with its interval, p-value and ceiling. It is 0 for a label
-        of one class.
+        The estimate, `nats` and `bits`, with its interval, p-value, chance level and ceiling. It is
+        0 for a label of one class.
 
     Raises:
         DataError: arrays that cannot be used.
@@ -167,15 +167,11 @@ def conditional_mutual_information(
     chosen, estimate_on = _Choice(estimator, parameters, seed).given(left, right, condition)
     arrays = (left.values, right.values, condition.values)
 
-    means: np.ndarray | int = 0
-    notices: tuple[str, ...] = ()
-    if null != 0 and not left.is_label and not condition.is_label:
-        means = local_means(left.values, condition.values)
-        if condition.d > 1:
-            notices = (_ASSUMED.format(count=len(left), columns=condition.d),)
+    of_numbers = not left.is_label and not condition.is_label
 
     def null_of(shuffles: int) -> np.ndarray:
         orders = local_orders(condition, shuffles, seed)
+        means = local_means(*arrays[::2]) if of_numbers else np.zeros_like(arrays[0])
         rest, memory = arrays[0] - means, chosen.working_bytes(len(left))
         values = thread_map(
             lambda order: estimate_on(means + rest[order], *arrays[1:]).nats, orders, memory
@@ -191,9 +187,10 @@ def conditional_mutual_information(
         estimate_on=estimate_on,
         null_of=null_of,
     ).estimate(null, draws)
-    if estimate.p_value is None:
+    if estimate.p_value is None or not of_numbers or condition.d == 1:
         return estimate
-    return replace(estimate, notices=(*estimate.notices, *notices))
+    assumed = _ASSUMED.format(count=len(left), columns=condition.d)
+    return replace(estimate, notices=(*estimate.notices, assumed))
 
 
 def entropy(
@@ -652,7 +649,9 @@ def local_orders(given: Side, shuffles: int, seed: int) -> np.ndarray:
 
 
 def local_means(x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return E(X|Z) at every sample (n, d), by a plane through the samples nearest in Z.
+    """Return E(X|Z) at every sample, (n, d), by a plane through the samples nearest in Z.
+
+    `x` is (n, d) and `z` (n, columns).
 
     The sample itself has no part in it. Shuffles then move only what is left of x, so that a
     neighbor that is not quite as near in Z leaves E(X|Z) as it is.
