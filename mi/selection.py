@@ -36,7 +36,7 @@ METHODS = {
     "mrmr": "information about the label less redundancy with the maps chosen before",
     "mi": "information about the label, each map by itself",
     "ib": "I(X;T) - beta I(T;Y), the information bottleneck's objective",
-    "cmi": "what a map adds about the label to the maps before it, until nothing is added",
+    "cmi": "what a map adds about the label to the maps before it, until chance adds as much",
     "taylor": "first-order change of the loss when the map is silenced",
     "apoz": "share of responses above 0; no labels",
     "l1": "size of the map's kernels; no data",
@@ -258,14 +258,18 @@ def conditional_width(
     level: float = 0.05,
     shuffles: int = 100,
 ) -> SelectionSize:
-    """Add maps while the next one has more information on the label than its own permutations.
+    """Add maps while the next one leaves the others less to say about the label than chance does.
 
-    The next map is the one with the largest I({chosen, T_i}; Y). Its conditional information
-    I(T_i;Y|chosen) = S(A,B) + S(Y,B) - S(B) - S(A,B,Y) is compared with that of its Gram matrix A
-    after rows and columns were put in random orders. Adding stops when its p-value is above the
-    level. When S(A,B) is at log n no conclusion is drawn: all samples are then dissimilar, whatever
-    the maps know. The product with a copy is a narrower kernel, so that a copy may seem to add a
-    little where one kernel blurs the classes.
+    The next map T is the one with the largest I({chosen, T}; Y). What the others R then add to it,
+    I(R; Y | chosen, T) = I({R, chosen, T}; Y) - I({chosen, T}; Y), is compared with the same for T
+    with samples in random orders (rows and columns of its Gram matrix, in both terms). The p-value
+    is the share of orders with no more than T itself; above the level T is not added, and the
+    chosen maps are enough.
+
+    When S of the chosen maps and T is at log n no conclusion is drawn: all samples are dissimilar,
+    whatever the maps know. All maps together mostly are at log n; they then are taken to know the
+    label, and the comparison is that of I({chosen, T}; Y) alone. The product with a copy is a
+    narrower kernel, so that a copy may seem to add a little where one kernel blurs the classes.
 
     References:
         S. Yu, J. C. Principe: Simple stopping criteria for information theoretic feature selection.
@@ -297,13 +301,22 @@ def conditional_width(
                 "a wider kernel.",
             )
             break
+        rest = np.ones((n, n))
+        for other in left:
+            if other != row:
+                rest *= grams[other]
+
+        def added(
+            order: np.ndarray, chosen: np.ndarray = chosen, rest: np.ndarray = rest, row: int = row
+        ) -> float:
+            """Return I(rest; Y | chosen, T) for T with its samples in an order."""
+            joint = chosen * cut(grams[row], order)
+            return measured(rest * joint)[1] - measured(joint)[1]
+
         draw = seeds.generator(seed, "null", len(order))
-        orders = [draw.permutation(n) for _ in range(shuffles)]
-        null = thread_map(
-            lambda order, chosen=chosen, row=row: measured(chosen * cut(grams[row], order))[1],
-            orders,
-        )
-        p = (1 + int(np.sum(np.array(null) >= information - 1e-12))) / (1 + shuffles)
+        orders = [np.arange(n), *(draw.permutation(n) for _ in range(shuffles))]
+        own, *null = thread_map(added, orders)
+        p = float(np.mean(np.array(null) <= own + 1e-12))
         scores[row] = information - before
         p_values.append(p)
         if p > level:

@@ -16,7 +16,7 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
 
-_COUNTS = {"quantile": 10, "range": 30}
+_COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
 _LACKING = 0.03
 """Share of an entropy that few samples lack, or of x in cells without y, that makes a notice."""
 
@@ -67,10 +67,10 @@ class Binning(LabelEstimator):
     name_shown: ClassVar[str] = "mutual information (binned)"
     shuffles: ClassVar[int] = 1000
 
-    by: Literal["quantile", "width", "range"] = "quantile"
+    by: Literal["quantile", "width", "range", "minmax"] = "quantile"
     """How bins are made."""
     count: int | None = None
-    """Bins a coordinate, for `quantile` (10 if None) and `range` (30 if None)."""
+    """Bins a coordinate, for `quantile` and `minmax` (10 if None) and `range` (30 if None)."""
     width: float = 0.5
     """Of a bin, for `width`."""
     low: float = -1.0
@@ -81,11 +81,11 @@ class Binning(LabelEstimator):
     """Miller and Madow's correction."""
 
     def __post_init__(self) -> None:
-        check_choice("binning: by", self.by, ("quantile", "width", "range"))
+        check_choice("binning: by", self.by, ("quantile", "width", "range", "minmax"))
         if self.count is not None:
             check_whole("binning: count", self.count, 2)
             if self.by == "width":
-                hint = "Give width=, or by='quantile' or 'range'."
+                hint = "Give width=, or another by=, such as 'quantile'."
                 raise SettingsError(expected("binning: count", "none by width", self.count, hint))
         check_number("binning: width", self.width)
         check_number("binning: low", self.low, -math.inf)
@@ -182,10 +182,13 @@ class Binning(LabelEstimator):
         """Return the cell (n,) int of each row of x (n, d), in no meaningful order."""
         if self.by == "width":
             bins = np.floor(x / self.width)
-        elif self.by == "range":
-            count = self.count or _COUNTS["range"]
-            step = (self.high - self.low) / count
-            bins = np.clip(np.floor((x - self.low) / step), 0, count - 1)
+        elif self.by in ("range", "minmax"):
+            count = self.count or _COUNTS[self.by]
+            low, span = self.low, self.high - self.low
+            if self.by == "minmax":
+                low, span = x.min(axis=0), np.ptp(x, axis=0)
+                span = np.where(span > 0, span, 1.0)
+            bins = np.clip(np.floor((x - low) / (span / count)), 0, count - 1)
         else:
             count = self.count or _COUNTS["quantile"]
             bins = np.stack([_quantile_bins(column, count) for column in x.T], axis=1)

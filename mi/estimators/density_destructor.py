@@ -263,6 +263,8 @@ PATIENCE = 60
 """Layers without gain after which the paper's rule stops."""
 _TOLERANCES = (0.1571, 0.0468, 0.0145, 0.0046, 0.0014, 0.0001, 0.00001)
 """In bits a coordinate, for 1e2, 1e3, ..., 1e8 samples."""
+_SHARE_OF_TOLERANCE = 0.5
+"""sqrt(.25): a quarter of the squared tolerance, as the authors' code has it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,8 +335,9 @@ class Destructor:
             layers: number of layers; the most, if `stopping` is "paper".
             rotation: `pca`, `ica` or `random`.
             stopping: `fixed`, or `paper`: after 60 layers in a row without gain, which then are
-                left out. A layer has no gain if the entropies change by less than a tolerance a
-                coordinate (root mean square; .0145 bits for 10,000 samples) or the sum is negative.
+                left out. A layer has no gain if the entropies change by less than half a tolerance
+                a coordinate (root mean square; half of .0145 bits for 10,000 samples) or the sum
+                is negative.
             seed: of rotations and samples.
         """
         check_whole("destructor: layers", layers)
@@ -448,6 +451,6 @@ def gaussian_divergence(rows: np.ndarray) -> float:
 
 
 def _tolerance(n: int) -> float:
-    """Return the change of an entropy in nats, linear in log n, under which there is no gain."""
-    decades = np.arange(2, 2 + len(_TOLERANCES))
-    return nats(float(np.interp(math.log10(n), decades, _TOLERANCES)))
+    """Return the change of an entropy in nats under which there is no gain; linear in n."""
+    counts = 10.0 ** np.arange(2, 2 + len(_TOLERANCES))
+    return _SHARE_OF_TOLERANCE * nats(float(np.interp(n, counts, _TOLERANCES)))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from oip import mi
+from oip.core import seeds
 from oip.core.errors import DataError, ModelError, SettingsError
-from oip.mi.estimators.gram import Bandwidth, gram
+from oip.mi.estimators.gram import Bandwidth, cut, gram, label_gram
+from oip.mi.estimators.renyi import matrix_entropy
 from oip.mi.selection import METHODS, conditional_width, kept_count, relevance_less_redundancy
 
 
@@ -133,6 +135,34 @@ def test_noise_alone_is_enough_with_no_map():
         found = conditional_width(grams, codes, alpha, 1, level=0.01, shuffles=120)
         assert found.width == 0
         assert len(found.p_values) == 1
+
+
+def test_conditional_width_is_that_of_algorithm_1():
+    # I(Tr - t; Y | Ts, t) against the same with t permuted in both terms, by its four entropies.
+    draw = np.random.default_rng(3)
+    codes = draw.integers(0, 3, 60)
+    columns = [draw.normal(size=60) + 0.4 * codes for _ in range(3)]
+    grams = np.stack([gram(column[:, None], Bandwidth(3.0)) for column in columns])
+    label = label_gram(codes)
+
+    def conditional(rest, given):
+        a, b = rest * given, given
+        parts = (a, b * label, b, a * label)
+        return np.dot([matrix_entropy(part, 1.01) for part in parts], [1, 1, -1, -1])
+
+    result = conditional_width(grams, codes, 1.01, 0, shuffles=20)
+    chosen, left = np.ones((60, 60)), [0, 1, 2]
+    for step, p_value in enumerate(result.p_values):
+        row = result.order[step]
+        left.remove(row)
+        rest = np.prod(grams[left], axis=0)
+        orders = seeds.generator(0, "null", step)
+        null = [
+            conditional(rest, chosen * cut(grams[row], orders.permutation(60))) for _ in range(20)
+        ]
+        own = conditional(rest, chosen * grams[row])
+        assert p_value == pytest.approx(np.mean(np.array(null) <= own + 1e-12))
+        chosen = chosen * grams[row]
 
 
 def test_greedy_relevance_is_that_of_its_definition():

@@ -71,6 +71,11 @@ def test_kinds_of_bins():
     assert groups(by="range", count=4) == [0, 2, 5]
     assert Binning(by="range").parameters["count"] == 30
     assert groups(by="quantile", count=2) == [0, 4]
+    # Ten units from the smallest to the largest, five bins of two.
+    assert groups(by="minmax", count=5) == [0, 1, 7]
+    assert Binning(by="minmax").parameters == {"by": "minmax", "count": 10, "corrected": True}
+    both = np.concatenate([x, np.full((8, 1), 4.0)], axis=1)
+    assert np.array_equal(Binning(by="minmax").cells(both), Binning(by="minmax").cells(x))
 
 
 def test_quantile_bins_are_even_and_ties_stay_together():

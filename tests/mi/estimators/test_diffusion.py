@@ -145,6 +145,21 @@ def test_vectors_are_clustered(clusters):
     assert (Dsmi().information_null(x, np.zeros((150, 2)), 4, 0) == 0).all()
 
 
+def test_clusters_of_the_reference_are_those_of_the_published_code():
+    from sklearn.cluster import SpectralClustering
+
+    x = np.random.default_rng(0).normal(size=(120, 6))
+    rule = SpectralClustering(
+        10, affinity="nearest_neighbors", assign_labels="cluster_qr", random_state=0
+    )
+    truth = rule.fit_predict(x)
+    reference, own = grouped(x, 10, 0, reference=True), grouped(x, 10, 0)
+    pairs = truth[:, None] == truth
+    assert np.array_equal(reference[:, None] == reference, pairs)
+    assert not np.array_equal(own[:, None] == own, pairs)
+    assert len(np.unique(grouped(np.eye(3), 10, 0, reference=True))) <= 3
+
+
 def test_as_people_ask_for_it(few):
     x, codes = few
     one = mi.mutual_information(x, codes, "dsmi", null=9, draws=5)
