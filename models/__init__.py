@@ -16,6 +16,7 @@ from oip.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
+    from oip.models.imagenet import pretrained
     from oip.models.networks.base import Recipe
     from oip.models.recipes import RECIPES, build, recipe
     from oip.models.sources import load, split_source
@@ -30,6 +31,7 @@ __all__ = [
     "TrainSettings",
     "build",
     "load",
+    "pretrained",
     "recipe",
     "split_source",
     "train",

@@ -103,7 +103,7 @@ def train(
     """
     chosen = recipe_of(recipe) if isinstance(recipe, str) else recipe
     out = Path(out)
-    _check_out(out)
+    check_model_path(out)
     labels_test = _checked_labels(data_train, data_test)
     settings = chosen.settings(len(data_train)) if settings is None else settings
     mean, std = statistics(data_train.images)
@@ -146,7 +146,7 @@ def train(
         losses=losses,
         seconds=seconds,
         classes=data_train.classes,
-        sidecar=_write(model, out, sidecar),
+        sidecar=write_model(model, out, sidecar),
     )
 
 
@@ -211,8 +211,13 @@ def confusion_of(
     return counts.reshape(classes, classes)
 
 
-def _write(model: keras.Model, out: Path, sidecar: dict[str, Any]) -> dict[str, Any]:
-    """Write the model and its sidecar; return the sidecar's content."""
+def write_model(model: keras.Model, out: Path, sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Write the model and its sidecar; return the sidecar's content.
+
+    Args:
+        out: a file that ends in .keras.
+        sidecar: fields of `SidecarFile` but for the model's name and digest.
+    """
     with files.replacing(out, _ENDING) as temporary:
         model.save(temporary)
         digest = files.sha256(temporary)
@@ -243,7 +248,8 @@ def _progress_callback(progress: Progress, steps: int) -> keras.callbacks.Callba
     return TrainingProgress()
 
 
-def _check_out(out: Path) -> None:
+def check_model_path(out: Path) -> None:
+    """Raise a SettingsError or RunError if no model can be written to `out`."""
     if out.suffix != _ENDING:
         raise SettingsError("the model to write", f"a name ending in {_ENDING}", out.name)
     if out.is_dir():
