@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oip.mi.class_pattern_results import CommonPatterns, Separation
     from oip.mi.class_patterns import common_patterns, separating
     from oip.mi.estimators.base import Estimator, LabelEstimator, estimator
-    from oip.mi.estimators.density_destructor import Destructor
+    from oip.mi.estimators.density_destructor import Destructor, total_correlation_loss
     from oip.mi.estimators.results import Estimate
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
     from oip.mi.quantities import (
@@ -66,6 +66,7 @@ __all__ = [
     "select",
     "separating",
     "total_correlation",
+    "total_correlation_loss",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -15,7 +15,15 @@ from oip.core.checks import check_choice, check_flag, check_number, check_whole
 from oip.core.records import Parameters
 from oip.mi.backend import eigenvalues
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
-from oip.mi.estimators.gram import Bandwidth, cut, gram, matrix_bytes
+from oip.mi.estimators.gram import (
+    Bandwidth,
+    cut,
+    distance_quantile,
+    exponential,
+    gram,
+    matrix_bytes,
+    squared_distances,
+)
 from oip.mi.estimators.renyi import cached_entropies, spectral_entropy
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, joint_null, over_prepared
@@ -59,10 +67,13 @@ SUBSETS = 5
 class _Diffusion(Estimator):
     """The settings of both estimators."""
 
-    relative: float = 0.2
-    """2 sigma^2 of the kernel exp(-D / 2 sigma^2) as a share of the median squared distance."""
+    quantile: float = 0.05
+    """Sigma of the kernel exp(-D / 2 sigma^2) is this quantile of the distances, so that a sample
+    meets about this share of the others, whatever clusters they are in."""
+    relative: float | None = None
+    """2 sigma^2 as a share of the median squared distance, in place of `quantile`."""
     sigma: float | None = None
-    """In the samples' own units, in place of `relative`."""
+    """In the samples' own units, in place of both."""
     time: float = 1.0
     """Diffusion time t: small eigenvalues fade as it grows."""
     normalization: Normalization = "symmetric"
@@ -71,7 +82,8 @@ class _Diffusion(Estimator):
     """As in the reference code: sigma 10 unless `sigma` is given, and its own difference (DSMI)."""
 
     def __post_init__(self) -> None:
-        Bandwidth(self.relative, sigma=self.sigma).check(self.name)
+        check_number(f"{self.name}: quantile", self.quantile, most=1.0)
+        self._bandwidth.check(self.name)
         check_number(f"{self.name}: time", self.time)
         check_choice(f"{self.name}: normalization", self.normalization, NORMALIZATIONS)
         check_flag(f"{self.name}: reference", self.reference)
@@ -79,7 +91,12 @@ class _Diffusion(Estimator):
     @property
     def parameters(self) -> Parameters:
         """The width in use, time, matrix."""
-        width = {"relative": self.relative} if self._sigma is None else {"sigma": self._sigma}
+        if self._sigma is not None:
+            width = {"sigma": self._sigma}
+        elif self.relative is not None:
+            width = {"relative": self.relative}
+        else:
+            width = {"quantile": self.quantile}
         settings = {**width, "time": self.time, "normalization": self.normalization}
         return {**settings, "reference": True} if self.reference else settings
 
@@ -87,12 +104,22 @@ class _Diffusion(Estimator):
     def _sigma(self) -> float | None:
         return REFERENCE_SIGMA if self.reference and self.sigma is None else self.sigma
 
+    @property
+    def _bandwidth(self) -> Bandwidth:
+        relative = 1.0 if self.relative is None else self.relative
+        return Bandwidth(relative, sigma=self._sigma)
+
     def working_bytes(self, n: int) -> int:
         """See `Estimator.working_bytes`: the Gram matrix, the diffusion matrix, eigenvalues."""
         return 4 * matrix_bytes(n)
 
     def _gram(self, x: np.ndarray) -> np.ndarray:
-        return gram(x, Bandwidth(self.relative, sigma=self._sigma))
+        if self._sigma is not None or self.relative is not None:
+            return gram(x, self._bandwidth)
+        distances = squared_distances(x)
+        if not distances.any():
+            return np.ones_like(distances)
+        return exponential(distances, 2 * distance_quantile(distances, self.quantile))
 
     def _entropy(self, g: np.ndarray) -> float:
         return diffusion_entropy(g, self.time, self.normalization)
@@ -109,7 +136,10 @@ class Dse(_Diffusion):
     It counts structures: ln k for k distant clusters, once t is large enough for all smaller
     eigenvalues to fade; 0 for one point; ln n, its ceiling, for samples without overlap. It is no
     estimate of Shannon's entropy. With the reference's sigma 10 it depends on the scale of the
-    data; with `relative` it does not, and compares shapes. Time grows as n^3.
+    data; else it does not, and compares shapes. A width relative to the median of all distances
+    hides clusters (`relative=0.2`: of 10, two or three are left at t = 20, one at t = 100); the
+    default finds up to some 10 of equal size, at t = 5 in many dimensions, in two from t = 20.
+    Points along a line count as several. Time grows as n^3.
 
     Use it for layers over training, at one n and width. Not to order maps: it does not look at a
     label.
@@ -126,7 +156,7 @@ class Dse(_Diffusion):
         >>> from oip import mi
         >>> x = np.repeat([[0.0], [100.0], [200.0]], 20, axis=0)
         >>> x += np.random.default_rng(0).normal(size=(60, 1))
-        >>> round(np.exp(mi.entropy(x, "dse", sigma=5.0, time=20, draws=0).nats))  # three clusters
+        >>> round(np.exp(mi.entropy(x, "dse", time=50, draws=0).nats))  # three clusters
         3
     """
 

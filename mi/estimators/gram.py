@@ -172,6 +172,11 @@ def median_squared_distance(distances: np.ndarray) -> float:
     Where more than half of them are 0 (a map that is mostly silent) it is the median of the others,
     so that it is 0 for a constant only.
     """
+    return distance_quantile(distances, 0.5)
+
+
+def distance_quantile(distances: np.ndarray, share: float) -> float:
+    """Return a quantile of the squared distances (n, n), see `median_squared_distance`."""
     n = len(distances)
     pairs = np.empty(n * (n - 1) // 2)
     start = 0
@@ -181,11 +186,17 @@ def median_squared_distance(distances: np.ndarray) -> float:
         start = stop
     if not pairs.size:
         return 0.0
-    middle = float(np.median(pairs, overwrite_input=True))
-    if middle > 0:
-        return middle
+    quantile = _quantile(pairs, share)
+    if quantile > 0:
+        return quantile
     positive = pairs[pairs > 0]
-    return float(np.median(positive, overwrite_input=True)) if positive.size else 0.0
+    return _quantile(positive, share) if positive.size else 0.0
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    if share == 0.5:
+        return float(np.median(values, overwrite_input=True))
+    return float(np.quantile(values, share, overwrite_input=True))
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,16 @@ from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.density_destructor import (
+    MOST_FIXED_LAYERS,
     PATIENCE,
     ROTATIONS,
+    SAMPLES_A_LAYER,
     Destructor,
     Rotation,
     expected_sums,
     gaussian_divergence,
     gaussianized,
+    gaussianizing_layers,
     sorted_entropies,
 )
 from oip.mi.estimators.gram import principal_components
@@ -31,10 +34,7 @@ from oip.mi.resampling import Prepared, over_prepared
 from oip.mi.validation import TIED, check_numbers, check_varied, tied_share
 
 _MOST_LAYERS = 1000
-_LAYERS_A_COLUMN = 15
-_MOST_FIXED = 150
 _MOST_OF_BLOCKS = 50
-_SAMPLES_A_LAYER = 20
 _FEWEST_OF_CLASS = 5
 _FEW_OF_CLASS = 300
 """Samples of a class under which layers find much in it that is not there."""
@@ -135,7 +135,7 @@ class Rbig(LabelEstimator):
     def parameters(self) -> Parameters:
         """The settings that the value depends on."""
         if self.stopping == "fixed":
-            own = f"by dimensions and samples, {_MOST_FIXED} at the most"
+            own = f"by dimensions and samples, {MOST_FIXED_LAYERS} at the most"
             blocks = f"by samples, {_MOST_OF_BLOCKS} at the most"
             layers = {"layers": self.layers or own, "block_layers": self.block_layers or blocks}
             return {**super().parameters, **layers}
@@ -322,11 +322,10 @@ class Rbig(LabelEstimator):
         return RawEstimate(removed - float(chance.mean()))
 
     def _layers(self, n: int, d: int) -> int:
-        most = min(_LAYERS_A_COLUMN * d, _MOST_FIXED, n // _SAMPLES_A_LAYER)
-        return self.layers or max(1, most)
+        return self.layers or gaussianizing_layers(n, d)
 
     def _block_layers(self, n: int) -> int:
-        return self.block_layers or max(1, min(_MOST_OF_BLOCKS, n // _SAMPLES_A_LAYER))
+        return self.block_layers or max(1, min(_MOST_OF_BLOCKS, n // SAMPLES_A_LAYER))
 
     def _destructor(self, layers: int, seed: int) -> Destructor:
         if self.stopping == "paper":

@@ -285,6 +285,67 @@ def test_the_rule_of_the_paper_goes_on_as_the_authors_code_does(student_t):
         assert 0.3 * bits < value < bits
 
 
+def test_non_gaussianity_is_the_divergence_from_a_standard_gaussian():
+    # A layer of independent Gaussians turns data, but for noise: T and J_m change, not their sum.
+    rng = np.random.default_rng(0)
+    fitted = mi.Destructor(1).fit(rng.normal(size=(4000, 2)))
+    x = rng.normal(size=(4000, 2)) @ np.array([[1.0, 1.5], [0.0, 2.0]])
+    covariance = np.array([[1.0, 1.5], [1.5, 6.25]])
+    truth = 0.5 * (np.trace(covariance) - 2 - np.linalg.slogdet(covariance)[1])
+    result = fitted.non_gaussianity(x)
+    assert result.nats == pytest.approx(truth, rel=0.08)
+    assert result.nats == result.total_correlation + result.marginals
+    assert 0 < result.total_correlation < result.marginals
+    column = mi.Destructor(3).fit(x[:, :1]).non_gaussianity(2 * x[:, :1])
+    assert column.total_correlation == 0.0
+    assert column.nats == pytest.approx(0.5 * (4 - 1 - math.log(4)), abs=0.2)
+
+
+def test_non_gaussianity_falls_from_layer_to_layer():
+    x, new = circles(4000, 0), circles(4000, 1)
+    values = [mi.Destructor(n, "random").fit(x).non_gaussianity(new).nats for n in (1, 8, 60)]
+    assert values[0] > values[1] > values[2]
+    assert values[2] < 0.3 * values[0]
+
+
+def test_the_loss_of_a_flow_is_total_correlation_but_for_a_constant():
+    x = np.random.default_rng(0).normal(size=(4000, 2)).astype(np.float32)
+    mixed = x @ np.array([[1.0, 0.8], [0.0, 0.6]], np.float32)
+    loss = mi.total_correlation_loss
+    entropy = 2 * 0.5 * math.log(2 * math.pi * math.e)
+    assert float(loss(x, 0.0)) == pytest.approx(entropy, abs=0.05)
+    jacobian = np.full(4000, math.log(0.6), np.float32)
+    difference = float(loss(mixed, jacobian)) - float(loss(x, 0.0))
+    assert difference == pytest.approx(-0.5 * math.log(1 - 0.8**2), abs=0.02)
+    with pytest.raises(DataError, match="two samples"):
+        loss(x[:1], 0.0)
+    assert np.isfinite(float(loss(np.zeros((9, 2), np.float32), 0.0)))
+
+
+def test_a_flow_that_is_trained_by_the_loss_finds_independent_coordinates():
+    import keras
+    import tensorflow as tf
+
+    sources = np.random.default_rng(0).uniform(-1.7, 1.7, (1000, 2)).astype(np.float32)
+    x = sources @ np.array([[1.0, 0.6], [-0.4, 1.0]], np.float32)
+    weights, optimizer = keras.Variable(np.eye(2, dtype="float32")), keras.optimizers.Adam(0.03)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = mi.total_correlation_loss(tf.matmul(x, weights), tf.linalg.slogdet(weights)[1])
+        optimizer.apply(tape.gradient(loss, [weights]), [weights])
+        return loss
+
+    optimizer.build([weights])
+    losses = [float(step()) for _ in range(150)]
+    # T(x), summed over a fine grid, is .280 nats.
+    assert losses[0] - losses[-1] == pytest.approx(0.28, abs=0.06)
+    z = x @ weights.numpy()
+    correlations = np.abs(np.corrcoef(z.T, sources.T)[:2, 2:])
+    assert (correlations.max(axis=0) > 0.99).all()
+
+
 def test_seeds_make_it_the_same():
     x = circles(500, 0)
     first, same, other = (mi.Destructor(5, "random", seed=s).fit(x) for s in (1, 1, 2))
