@@ -26,7 +26,7 @@ FAMILIES = {
     "vme": {},
     "binning": {"count": 3},
     "renyi": {},
-    "dsmi": {},
+    "dsmi": {"relative": 0.2},
     "rbig": {"permutations": 1},
 }
 
