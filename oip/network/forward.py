@@ -150,7 +150,8 @@ def run_to_all(
 
     Args:
         inputs: one tensor for each of the model's inputs.
-        instead: (variable, tensor): the run reads the tensor in place of the variable.
+        instead: (variable, tensor): the run reads the tensor in place of the variable. What the
+            run itself assigns to variables is seen by it, but not kept.
         for_gradient: the gradient with respect to the inputs will be computed, many times.
         spoiled: weights hold NaN or infinity, which must not be lost on the way.
 
@@ -187,9 +188,7 @@ def run_to_all(
 
     ends = list({id(output.layer): output.layer for output in outputs}.values())
     rest = [layer for _, layer in leaf_layers(model) if not any(layer is end for end in ends)]
-    with ExitStack() as stack:
-        if instead:
-            stack.enter_context(keras.StatelessScope(state_mapping=list(instead)))
+    with keras.StatelessScope(state_mapping=list(instead)), ExitStack() as stack:
         if for_gradient:
             pools = [layer for layer in rest if has_fast_pooling(layer)]
             narrow = [layer for layer in rest if has_fast_convolution(layer)]

@@ -24,7 +24,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from oip.core.frameworks import keras
 
 _CONFIG_LIMIT = 64 << 20
 _BYTES_OF_A_WEIGHT = 4
+_ZIP_HEADER = 30
+"""Bytes of an entry's header in a zip file, before its name; the length of that and of an extra
+field are in bytes 26 to 29."""
 _LOADING = threading.RLock()
 _SAFE_MODULES = frozenset(
     "activations constraints dtype_policies initializers layers losses metrics models ops "
@@ -216,13 +219,40 @@ def _check_sizes(path: Path) -> None:
             for entry in entries:
                 if entry.filename.endswith(".h5"):
                     plain = entry.compress_type == zipfile.ZIP_STORED
-                    with archive.open(entry) as stream:
-                        check_content(stored(stream if plain else io.BytesIO(stream.read())))
+                    with path.open("rb") if plain else archive.open(entry) as stream:
+                        part = _Part(stream, entry) if plain else io.BytesIO(stream.read())
+                        check_content(stored(part))
     except RefusedFile as error:
         raise ModelError(f"'{path.name}'", "a model of less content", error) from error
     except Exception as error:  # HDF5 and zip files are damaged in many ways
         reason = reason_of(error)
         raise ModelError(f"'{path.name}'", "a Keras file that is whole", reason) from error
+
+
+class _Part(io.RawIOBase):
+    """An entry of a zip file that is stored as it is; a seek in it reads nothing again."""
+
+    def __init__(self, stream: IO[bytes], entry: zipfile.ZipInfo):
+        stream.seek(entry.header_offset)
+        header = stream.read(_ZIP_HEADER)
+        names = sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+        self._stream, self._size = stream, entry.file_size
+        self._begin = entry.header_offset + _ZIP_HEADER + names
+        self._at = 0
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:
+        self._stream.seek(self._begin + self._at)
+        content = self._stream.read(max(0, min(len(buffer), self._size - self._at)))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from oip.core.frameworks import Tensor, keras, tf
 from oip.core.warnings import import_quietly, notice
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
-from oip.network.repeatability import repeatability
+from oip.network.repeatability import check_outputs, repeatability
 
 _IMAGES = 2
 """Images that a model is given twice."""
@@ -195,8 +196,14 @@ class Network:
     @cached_property
     def recording(self) -> tracing.Recording:
         """The calls of layers when the model is called, and what it returns."""
-        try:
+        with self._called():
             return tracing.record_calls(self.model, self.specs)
+
+    @contextmanager
+    def _called(self) -> Iterator[None]:
+        """Raise what goes wrong in a call of the model as a ModelError."""
+        try:
+            yield
         except ModelError:
             raise
         except Exception as error:  # a model may fail in any way on an input that does not suit it
@@ -204,6 +211,16 @@ class Network:
             raise ModelError(
                 f"cannot call '{self.name}' on {shape}", "a model of images", reason_of(error)
             ) from error
+
+    @contextmanager
+    def _state_kept(self) -> Iterator[None]:
+        """Set variables back that calls of the model change, such as the states of a layer."""
+        changes = any("Assign" in kind for kind in self.recording.operations)
+        variables = self.model.non_trainable_variables if changes else []
+        before = [(variable, variable.numpy()) for variable in variables]
+        yield
+        for variable, values in before:
+            variable.assign(values)
 
     @cached_property
     def layers(self) -> list[LayerInfo]:
@@ -215,17 +232,21 @@ class Network:
         """Number of a call whose output depends on chance -> name of where chance comes in.
 
         Dropout and its like that stay random at inference are taken to do nothing, with a notice.
+        The model is tried here, once; a ModelError says that its layers do not give its outputs.
         """
 
-        def images() -> list[Tensor]:
-            declared = getattr(self.model, "inputs", None)
-            count = declared[0].shape[0] or _IMAGES if declared else _IMAGES
+        def images(count: int) -> list[Tensor]:
             draw = seeds.generator(0, "repeatability")
             pixels = draw.normal(size=(count, *self.inputs.shape)) * self.inputs.std
             return self.feed(tf.constant((pixels + self.inputs.mean).astype(np.float32)))
 
-        with tf.init_scope():
-            result = repeatability(self.model, images, self.recording)
+        declared = getattr(self.model, "inputs", None)
+        count = declared[0].shape[0] or _IMAGES if declared else _IMAGES
+        with tf.init_scope(), self._called(), self._state_kept():
+            result = repeatability(self.model, lambda: images(count), self.recording)
+            is_random = bool(result.noise or result.random)
+            check_outputs(self.model, images(1), self.recording, is_random)
+        vars(self)["recording"] = self.recording._replace(run=None)  # its graph is freed
         if result.noise:
             names = ", ".join(call.described for call in result.noise)
             notice(

@@ -1,8 +1,9 @@
-"""Whether a model gives the same answer twice, and where it does not.
+"""Whether a model gives the same answer twice, and as Keras runs it; and where it does not.
 
 Layers may stay random at inference: dropout that is called with `training=True`, sampling, noise of
 a user's own layer. Whatever comes after them depends on chance, unless they are of a kind that does
-nothing at inference. Models of Keras' own layers without random operations are not tried.
+nothing at inference. Models of Keras' own layers without random operations are not asked twice.
+Every model is asked once whether its recorded layers end in what Keras returns.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from oip.network.tracing import (
 )
 
 _TOLERANCE = 1e-4
+_OF_OUTPUTS = 1e-2
+"""Share of the largest output; operations are fused in a graph, and some models are float16."""
 _DOUBTFUL = ("Random", "Multinomial", "PyFunc", "NumpyFunction", "PartitionedCall", "While", "If")
 
 
@@ -76,6 +79,32 @@ def repeatability(
     return Repeatability(noise, _random(recording.calls, still))
 
 
+def check_outputs(
+    model: keras.Model, images: Sequence[Tensor], recording: Recording, random: bool
+) -> None:
+    """Compare the outputs of the recorded layers with those of the model as Keras runs it.
+
+    Models that change variables, such as states, are left alone.
+
+    Args:
+        images: one image, as a tensor for each of the model's inputs.
+        random: the answers differ each time, and are not compared.
+
+    Raises:
+        ModelError: they differ; what is computed of the layers would not be of this model.
+    """
+    if random or recording.run is None or any("Assign" in kind for kind in recording.operations):
+        return
+    outputs = keras.tree.flatten(call_model(model, images))
+    for kept, own in zip(recording.run(*images), outputs, strict=True):
+        if _differ(kept.numpy(), own.numpy(), _OF_OUTPUTS):
+            raise ModelError(
+                f"the outputs of '{model.name}'",
+                "the same from its recorded layers and from the model",
+                "others; some layer runs in another way than through its `call`",
+            )
+
+
 def _answers(
     model: keras.Model, images: Sequence[Tensor], quiet: bool
 ) -> tuple[list[np.ndarray], set[int]]:
@@ -123,14 +152,14 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
     return run
 
 
-def _differ(first: np.ndarray, second: np.ndarray) -> bool:
+def _differ(first: np.ndarray, second: np.ndarray, tolerance: float = _TOLERANCE) -> bool:
     if first.shape != second.shape:
         return True
     if first.dtype.kind not in "fiub":
         return not np.array_equal(first, second)
     first, second = first.astype(np.float64), second.astype(np.float64)
     largest = np.abs(first[np.isfinite(first)]).max(initial=0.0)
-    return not np.allclose(first, second, _TOLERANCE, _TOLERANCE * largest, equal_nan=True)
+    return not np.allclose(first, second, tolerance, tolerance * largest, equal_nan=True)
 
 
 def _origins(calls: Sequence[Call], changing: set[int]) -> set[int]:

@@ -114,6 +114,8 @@ class Recording(NamedTuple):
     """In the order of `tf.nest.flatten`."""
     operations: frozenset[str]
     """Types of all operations."""
+    run: Callable[..., list[Tensor]] | None = None
+    """The graph of the calls: the outputs, from a tensor for each of the model's inputs."""
 
 
 def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recording:
@@ -181,7 +183,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
 
         return recorded
 
-    def run(*inputs: Tensor) -> None:
+    def run(*inputs: Tensor) -> list[Tensor]:
         graphs.append(tf.compat.v1.get_default_graph())
         for index, tensor in enumerate(inputs):
             origins[tensor.name] = -1 - index
@@ -189,14 +191,16 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
             outputs = call_model(model, inputs)
         parts = keras.tree.flatten_with_path(outputs)
         returned.extend(("/".join(map(str, path)), t) for path, t in parts if _is_tensor(t))
+        return [tensor for _, tensor in returned]
 
     try:
-        graph = tf.function(run, autograph=False).get_concrete_function(*specs).graph
+        concrete = tf.function(run, autograph=False).get_concrete_function(*specs)
     except Exception as error:
         reason = next(filter(None, failures), None)
         if reason:
             raise ModelError(reason) from error
         raise
+    graph = concrete.graph
     used = {id(variable) for variable in graph.variables}
     for path, layer in leaves:
         quiet = id(layer) not in uses and id(layer) not in inside and _has_kernel(layer)
@@ -213,7 +217,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
         outputs.append(ModelOutput(name, numbers, direct and len(numbers) == 1, changed_by, shape))
     types = frozenset(operation.type for operation in graph.get_operations())
     calls = _with_functions(calls, spans, {tensor.name for _, tensor in returned}, graph)
-    return Recording(calls, outputs, types)
+    return Recording(calls, outputs, types, concrete)
 
 
 def call_model(model: keras.Model, inputs: Sequence[Tensor]) -> Any:

@@ -98,7 +98,43 @@ def test_a_fixed_seed_is_no_chance_and_a_dropout_that_scales_is_refused():
         Network(model(noisy("Scaled"))).find("first")
 
 
-def test_models_of_keras_own_layers_are_not_tried(small_model):
-    network = Network(small_model)
-    network.inputs = None  # images cannot be drawn
-    assert network.random == {}
+def test_models_of_keras_own_layers_are_not_asked_twice(small_model, monkeypatch):
+    monkeypatch.setattr("oip.network.repeatability.leaf_layers", None)
+    assert Network(small_model).random == {}
+
+
+def test_a_layer_that_runs_in_another_way_when_it_is_recorded_is_refused():
+    from keras import layers
+
+    class Aware(layers.Layer):
+        def call(self, x):
+            return x
+
+        def __call__(self, x, **more):
+            own = "call" in vars(self)
+            return super().__call__(x, **more) * (1.0 if own else 3.0)
+
+    network = Network(model(Aware(name="aware")))
+    assert network.layers  # they are listed
+    with pytest.raises(ModelError, match="the same from its recorded layers and from the model"):
+        network.find("second")
+
+
+def test_states_of_a_model_are_not_changed_by_looking_at_it():
+    import keras
+    from keras import layers
+
+    class Counting(layers.Layer):
+        def build(self, shape):
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.count.assign_add(1.0)
+            return x
+
+    counting = Counting()
+    counted = keras.Sequential([layers.Input((8, 8, 1)), counting, layers.Conv2D(2, 3, name="c")])
+    before = float(counting.count)
+    assert Network(counted).find("c").maps == 2
+    oip.responses(counted, np.ones((3, 8, 8, 1), np.float32), "c")
+    assert float(counting.count) == before
