@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from oip.core.checks import check_whole
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
+from oip.mi.estimators.arrangement import FOLDS, Arrangement, drawn_in
 from oip.mi.estimators.base import LabelEstimator
 from oip.mi.estimators.gram import (
     median_squared_distance,
@@ -25,7 +26,6 @@ from oip.mi.estimators.results import LabelledResponses, MapEstimates, quantile_
 from oip.mi.permutation_test import TIE
 from oip.mi.validation import class_entropies, label_entropy
 
-FOLDS = 5
 _SHUFFLES_AT_ONCE = 250
 
 
@@ -68,10 +68,15 @@ class HeldOut(LabelEstimator):
             seed: of random draws.
         """
         rng = seeds.generator(seed, f"{self.name} projection")
-        features = principal_components(np.asarray(x), self.components, rng)
+        arrangement = Arrangement.of(x, codes, seed)
+        order = arrangement.order
+        features = principal_components(drawn_in(np.asarray(x)[order]), self.components, rng)
         if not features.any():
             return Predictions(class_shares(codes))
-        return self._predict(features, codes, folds, seed)
+        found = self._predict(features, arrangement.codes, folds[order], seed)
+        odds = np.empty_like(found.odds)
+        odds[arrangement.classes[:, None], order] = found.odds
+        return Predictions(odds, found.without)
 
     @abstractmethod
     def _predict(
@@ -87,23 +92,43 @@ class HeldOut(LabelEstimator):
         one fold out altogether. The null shuffles labels against the held-out predictions, within
         each fold, and is as wide as if each shuffle were fitted again: see `null_width`.
         """
-        codes, seed, draws = samples.codes, samples.seed, samples.draws
-        folds = folds_of(codes, seed)
-        predictions = thread_map(
-            lambda index: self.predict(samples.responses[:, index], codes, folds, seed),
-            range(samples.maps),
-            self.working_bytes(len(codes)),
-        )
+        given, seed, draws, n = samples.codes, samples.seed, samples.draws, len(samples.codes)
+
+        def arranged_predictions(index: int) -> tuple[Arrangement, Predictions]:
+            x = samples.responses[:, index]
+            arrangement = Arrangement.of(x, given, seed)
+            found = self.predict(x, given, arrangement.folds, seed)
+            odds = found.odds[arrangement.classes[:, None], arrangement.order]
+            return arrangement, replace(found, odds=odds)
+
+        pairs = thread_map(arranged_predictions, range(samples.maps), self.working_bytes(n))
+        arrangements, predictions = zip(*pairs, strict=True)
+        # Samples and classes are from here on in each map's own order, in which labels and folds
+        # are the same for all maps.
+        codes, folds = arrangements[0].codes, np.arange(n) % FOLDS
         odds = [of_map.odds for of_map in predictions]
-        share = np.log(np.bincount(codes) / len(codes))
+        share = np.log(np.bincount(codes) / n)
         gains = np.stack([own_class(of_map, codes) - share[codes] for of_map in odds], axis=1)
         raw = gains.mean(axis=0)
         draw = seeds.generator(seed, "held-out draws")
-        weights = draw.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=draws)
+        weights = draw.multinomial(n, np.full(n, 1 / n), size=draws)
+        drawn = [
+            weights[:, of_map.order] @ gains[:, index] / n
+            for index, of_map in enumerate(arrangements)
+        ]
         single = thread_map(
-            lambda of_map: OneVsRest(of_map, codes, folds, weights, self.null_width),
-            odds if samples.one_vs_rest else (),
+            lambda pair: OneVsRest(
+                pair[0], codes, folds, weights[:, pair[1].order], self.null_width
+            ),
+            list(zip(odds, arrangements, strict=True)) if samples.one_vs_rest else (),
         )
+        class_rows = [np.argsort(of_map.classes) for of_map in arrangements]
+
+        def of_classes(name: str) -> np.ndarray:
+            """Return an attribute (classes, ...) of all maps, the classes in the order given."""
+            pairs = zip(single, class_rows, strict=True)
+            return np.stack([getattr(of_map, name)[rows] for of_map, rows in pairs])
+
         null = _null(odds, single, _shuffled(codes, folds, samples))
         by_fold = shares_by_fold(codes, folds)
         middle = np.array([(of_map * by_fold).sum(axis=0).mean() for of_map in odds])
@@ -112,11 +137,11 @@ class HeldOut(LabelEstimator):
         return MapEstimates(
             raw=raw,
             ceiling=np.full(len(raw), label_entropy(codes)),
-            per_class_raw=np.stack([of_map.raw for of_map in single]) if single else unknown,
-            per_class_ends=np.stack([of_map.ends for of_map in single]) if single else None,
-            per_class_p=np.stack([of_map.p_value for of_map in single]) if single else None,
-            class_ceiling=class_entropies(codes),
-            draws=weights @ gains / len(codes) + _training(predictions, gains, folds, seed, draws),
+            per_class_raw=of_classes("raw") if single else unknown,
+            per_class_ends=of_classes("ends") if single else None,
+            per_class_p=of_classes("p_value") if single else None,
+            class_ceiling=class_entropies(given),
+            draws=np.stack(drawn, axis=1) + _training(predictions, gains, folds, seed, draws),
             null=null - share[codes].mean(),
         )
 
@@ -175,7 +200,7 @@ class OneVsRest:
 
 
 def _training(
-    predictions: list[Predictions], gains: np.ndarray, folds: np.ndarray, seed: int, draws: int
+    predictions: Sequence[Predictions], gains: np.ndarray, folds: np.ndarray, seed: int, draws: int
 ) -> np.ndarray:
     """Return how estimates vary with the training samples, in draws (draws, maps) of mean 0.
 
@@ -224,17 +249,6 @@ def class_shares(codes: np.ndarray) -> np.ndarray:
     """Return logarithms of the class shares (classes, n): the prediction of a constant response."""
     share = np.log(np.bincount(codes) / len(codes))
     return np.repeat(share[:, None], len(codes), axis=1)
-
-
-def folds_of(codes: np.ndarray, seed: int) -> np.ndarray:
-    """Return a fold (n,) for each sample; every class is spread evenly over the folds."""
-    draw = seeds.generator(seed, "folds")
-    order = np.concatenate(
-        [draw.permutation(np.flatnonzero(codes == code)) for code in range(codes.max() + 1)]
-    )
-    folds = np.empty(len(codes), int)
-    folds[order] = np.arange(len(codes)) % FOLDS
-    return folds
 
 
 def shares_by_fold(codes: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -512,8 +526,8 @@ def _trained_members(
     for fold in range(FOLDS):
         fits = {b if a == fold else a: p for p, (a, b) in enumerate(_PAIRS) if fold in (a, b)}
         inside = folds == fold
-        without = np.exp(odds[:, :, list(fits.values())][..., inside])
-        result[fold][..., inside] = np.log(without.mean(axis=2))
+        without = np.exp(odds[:, :, list(fits.values())][..., inside]).mean(axis=2)
+        result[fold][..., inside] = np.log(np.maximum(without, np.finfo(np.float32).tiny))
         for other, fit in fits.items():
             rows = folds == other
             result[fold][..., rows] = odds[:, :, fit][..., rows]

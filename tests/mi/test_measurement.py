@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from oip import mi
+from oip.mi.estimators.arrangement import Arrangement
 
 
 @pytest.mark.parametrize(
@@ -40,19 +41,13 @@ def test_training_is_a_part_of_the_width_of_predictive():
     found = mi.estimator("predictive").over_maps(x, codes, 0, 0, 400, one_vs_rest=False)
     gains = [
         mi.estimator("predictive")
-        .predict(x[:, m], codes, folds(codes), 0)
+        .predict(x[:, m], codes, Arrangement.of(x[:, m], codes, 0).folds, 0)
         .odds[codes, np.arange(200)]
         for m in range(12)
     ]
     alone = np.std(gains, axis=1) / np.sqrt(200)
     assert (found.draws.std(axis=0) > 0.95 * alone).all()
     assert found.draws.std(axis=0).mean() > 1.05 * alone.mean()
-
-
-def folds(codes):
-    from oip.mi.estimators.held_out import folds_of
-
-    return folds_of(codes, 0)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "ksg", "kde", "renyi"])
