@@ -193,7 +193,9 @@ def rank_kernels(
     (block,) = sample.responses()
     response = block.values[:, 0]
     shuffles = _SHUFFLES if about_label.shuffles else 0
-    estimates = about_label.over_maps(parts, sample.codes, seed, shuffles, about_label.map_draws)
+    estimates = about_label.over_maps(
+        parts, sample.codes, seed, shuffles, about_label.map_draws, distinct=True
+    )
     renyi = Renyi(alpha=2.0)
     shared = thread_map(
         lambda row: renyi.information(parts[:, row], response, seed).nats, range(parts.shape[1])

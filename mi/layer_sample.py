@@ -6,6 +6,7 @@ samples and a seed, and gives them back checked and drawn.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -17,6 +18,7 @@ from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
 from oip.core.progress import Progress, silent
 from oip.mi import validation
+from oip.mi.validation import copies_notice, label_column
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,6 +150,9 @@ class LayerSample:
     ) -> LayerSample:
         """Return a sample of some images: stratified by labels, else at random.
 
+        Copies of an image with the same label are left out: what one tells of another, held out or
+        near by, is no knowledge.
+
         Arguments are those of `mi.rank`; with `label_free`, labels may be None.
 
         Raises:
@@ -157,7 +162,15 @@ class LayerSample:
         samples = check_whole("samples", samples, validation.FEWEST)
         if labels is None and label_free:
             return self.take(unlabeled_subset(len(self), samples, self.seed))
-        return self.take(labeled_subset(labels, len(self), samples, self.seed, classes))
+        subset = labeled_subset(labels, len(self), samples, self.seed, classes)
+        kept = _first_of_copies(self.images, subset)
+        if len(kept) < len(subset.indices):
+            own = label_column("labels", labels)[kept]
+            again = labeled_subset(own, len(kept), samples, self.seed, classes)
+            notice = copies_notice(len(subset.indices), len(kept))
+            notices = tuple(dict.fromkeys((*subset.notices, *again.notices, notice)))
+            subset = replace(again, indices=kept[again.indices], notices=notices)
+        return self.take(subset)
 
     def take(self, subset: ImageSubset) -> LayerSample:
         """Return the sample that consists of some of these images."""
@@ -244,6 +257,15 @@ def labeled_subset(
     checked = validation.check_labels(labels, count, classes)
     rows = validation.stratified(checked.codes, samples, seed)
     return ImageSubset(checked.indices[rows], checked.codes[rows], checked.classes, checked.notices)
+
+
+def _first_of_copies(images: np.ndarray, subset: ImageSubset) -> np.ndarray:
+    """Return the indices of a labeled subset without copies of images of the same label."""
+    first: dict[tuple[bytes, int], int] = {}
+    for index, code in zip(subset.indices.tolist(), subset.codes.tolist(), strict=True):
+        digest = hashlib.blake2b(np.ascontiguousarray(images[index]), digest_size=16).digest()
+        first.setdefault((digest, code), index)
+    return np.array(list(first.values()))
 
 
 def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:

@@ -50,6 +50,8 @@ class Measurement:
     """The rows of all arrays belong together. If not, each array is a sample by itself."""
     floor: float | None = 0.0
     """Smallest value that the quantity can have; None if there is none."""
+    notices: tuple[str, ...] = ()
+    """What a reader has to know of the samples."""
 
     def estimate(self, null: int | None = 0, draws: int | None = None) -> Estimate:
         """Return the estimate with all that belongs to it.
@@ -106,7 +108,7 @@ class Measurement:
         most = np.inf if value.ceiling is None or not clips else value.ceiling
         shown = float(np.clip(value.nats, least, most))
         low = high = p = chance = None
-        notices = value.notices
+        notices = self.notices + value.notices
         if draws is not None and draws.size:
             quantiles = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
             ends = np.quantile(centered(value.nats, draws), quantiles)
@@ -117,7 +119,7 @@ class Measurement:
         if null is not None and null.size:
             p = float(p_values(np.array([value.nats]), null[:, None])[0])
             chance = float(null.mean())
-        parameters = self.estimator.parameters
+        parameters = self.estimator.settings
         return Estimate(
             quantity=self.quantity,
             estimator=self.estimator.name,

@@ -16,7 +16,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError, SettingsError, expected
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import (
     Estimator,
@@ -35,7 +35,10 @@ from oip.mi.validation import (
     check_same_length,
     check_seen_twice,
     check_side,
+    copies_notice,
+    first_of_copies,
     one_hot,
+    varied,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +108,10 @@ def mutual_information(
     left = check_side("x", x, discrete_x, labels_first=False)
     right = check_side("y", y, discrete, labels_first=True)
     seed = check_whole("seed", seed, 0)
-    return _Choice(estimator, parameters, seed).pair(left, right).estimate(null, draws)
+    check_same_length("y", len(right), len(left))
+    (left, right), notices = _distinct(left, right)
+    measurement = _Choice(estimator, parameters, seed).pair(left, right)
+    return replace(measurement, notices=notices).estimate(null, draws)
 
 
 def conditional_mutual_information(
@@ -161,12 +167,15 @@ def conditional_mutual_information(
     seed = check_whole("seed", seed, 0)
     check_same_length("y", len(right), len(left))
     check_same_length("given", len(condition), len(left))
+    (left, right, condition), notices = _distinct(left, right, condition)
     d = left.d
     if left.is_label and not right.is_label:
         left, right = right, left
     chosen, estimate_on = _Choice(estimator, parameters, seed).given(left, right, condition)
-    arrays = (left.values, right.values, condition.values)
-
+    sides = (left, right, condition)
+    arrays = tuple(
+        side.values if side.is_label else chosen.with_marginals(side.values) for side in sides
+    )
     of_numbers = not left.is_label and not condition.is_label
 
     def null_of(shuffles: int) -> np.ndarray:
@@ -186,6 +195,7 @@ def conditional_mutual_information(
         seed=seed,
         estimate_on=estimate_on,
         null_of=null_of,
+        notices=notices,
     ).estimate(null, draws)
     if estimate.p_value is None or not of_numbers or condition.d == 1:
         return estimate
@@ -353,6 +363,8 @@ def total_correlation(
         raise DataError(expected("x", "two columns or more", "one"))
     chosen = estimator_of("total correlation", "total_correlation", estimator, parameters)
     seed = check_whole("seed", seed, 0)
+    (side,), notices = _distinct(Side("x", values, False))
+    values = chosen.with_marginals(side.values)
     return Measurement(
         quantity="T(X)",
         estimator=chosen,
@@ -361,6 +373,7 @@ def total_correlation(
         seed=seed,
         estimate_on=lambda x: chosen.total_correlation(x, seed),
         null_of=lambda shuffles: chosen.total_correlation_null(values, shuffles, seed),
+        notices=notices,
     ).estimate(null, draws)
 
 
@@ -405,6 +418,10 @@ def kl_divergence(
         raise DataError(expected("y", columns, second.shape[1]))
     chosen = estimator_of("KL divergence", "divergence", estimator, parameters)
     seed = check_whole("seed", seed, 0)
+    (first,), notices = _without_copies(first)
+    (second,), more = _without_copies(second)
+    both = np.concatenate([first, second])
+    first, second = np.split(chosen.with_marginals(_varied_or_first(both)), [len(first)])
 
     def null_of(shuffles: int) -> np.ndarray:
         n, pool = len(first), np.concatenate([first, second])
@@ -426,6 +443,7 @@ def kl_divergence(
         estimate_on=lambda p, q: chosen.divergence(p, q, seed),
         null_of=null_of,
         paired=False,
+        notices=(*notices, *more),
     ).estimate(null, draws)
 
 
@@ -438,7 +456,13 @@ def _of_one(
     draws: int | None,
     floor: float | None = 0.0,
 ) -> Estimate:
-    """Estimate a quantity of one variable, numbers (n, d) or codes (n,); there is no null."""
+    """Estimate a quantity of one variable, numbers (n, d) or codes (n,); there is no null.
+
+    It depends on the units of numbers, so that ranks in their place are a SettingsError.
+    """
+    if estimator.marginals == "ranks":
+        hint = f"{quantity} depends on the units of x, which ranks do not keep."
+        raise SettingsError(expected("marginals", "values", "'ranks'", hint))
     seed = check_whole("seed", seed, 0)
     return Measurement(
         quantity=quantity,
@@ -479,7 +503,6 @@ class _Choice:
 
         It is the same from either side: a label, where there is one, is the second array.
         """
-        check_same_length(y.name, len(y), len(x))
         seed = self.seed
         measurement = partial(
             Measurement, quantity="I(X;Y)", arrays=(x.values, y.values), d=x.d, seed=seed
@@ -500,10 +523,12 @@ class _Choice:
         if not x.is_label and not y.is_label:
             description = "I(X;Y) of numbers and numbers (say discrete=True if y is a label)"
             pair = self.able("information", description, "ksg")
+            sides = (pair.with_marginals(x.values), pair.with_marginals(y.values))
             return measurement(
                 estimator=pair,
+                arrays=sides,
                 estimate_on=lambda left, right: pair.information(left, right, seed),
-                null_of=lambda shuffles: pair.information_null(x.values, y.values, shuffles, seed),
+                null_of=lambda shuffles: pair.information_null(*sides, shuffles, seed),
             )
         numbers, label = (y, x) if x.is_label else (x, y)
         about_label = self.about_label(
@@ -602,7 +627,9 @@ def _of_label(
     with_draws: bool = False,
 ) -> Resampled:
     """Return I(X;Y) of x (n, d) and codes (n,): one map's part of `over_maps`."""
-    maps = estimator.over_maps(x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False)
+    maps = estimator.over_maps(
+        x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False, distinct=True
+    )
     notices = maps.notices[0] if maps.notices else ()
     value = RawEstimate(float(maps.raw[0]), ceiling=float(maps.ceiling[0]), notices=notices)
     return Resampled(value, maps.draws[:, 0] if with_draws else None, maps.null[:, 0])
@@ -617,6 +644,28 @@ def _of_classes_left(
         return RawEstimate(0.0)
     codes = np.unique(codes[kept], return_inverse=True)[1]
     return _of_label(estimator, x[kept], codes, seed).value
+
+
+def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:
+    """Return the sides without copies of samples and without constant columns, and notices."""
+    arrays, notices = _without_copies(*(side.values for side in sides))
+    pairs = zip(sides, arrays, strict=True)
+    kept = [replace(s, values=v if s.is_label else _varied_or_first(v)) for s, v in pairs]
+    return kept, notices
+
+
+def _without_copies(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+    kept = first_of_copies(*arrays)
+    if kept is None:
+        return arrays, ()
+    notices = (copies_notice(len(arrays[0]), len(kept)),)
+    return tuple(array[kept] for array in arrays), notices
+
+
+def _varied_or_first(x: np.ndarray) -> np.ndarray:
+    """Return the columns of x (n, d) that are not constant, the first if all are."""
+    columns = varied(x)
+    return columns if columns.shape[1] else x[:, :1]
 
 
 def local_orders(given: Side, shuffles: int, seed: int) -> np.ndarray:

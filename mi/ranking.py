@@ -201,7 +201,7 @@ class EstimatorRanking:
         return cls(
             estimator=estimator.name,
             name_shown=estimator.name_shown,
-            parameters=estimator.parameters,
+            parameters=estimator.settings,
             held_out=held_out,
             mi=bits(estimates.mi),
             raw=bits(estimates.raw),
@@ -516,7 +516,9 @@ def rank(
         for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True):
             shuffles = _shuffles(estimator, len(sample.maps))
             draws = estimator.map_draws
-            estimates.append(estimator.over_maps(values, sample.codes, seed, shuffles, draws))
+            estimates.append(
+                estimator.over_maps(values, sample.codes, seed, shuffles, draws, distinct=True)
+            )
             if with_input and estimator.can("input_information"):
                 about_input.append(_input_information(estimator, values, seed))
     usable = np.concatenate(finite)

@@ -20,7 +20,7 @@ from oip.core import seeds
 from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LEVEL, LabelledResponses, MapEstimates
 from oip.mi.permutation_test import class_p_values
-from oip.mi.validation import class_entropies, label_entropy
+from oip.mi.validation import class_entropies, label_entropy, varied
 
 _FEW = (10, 10)
 """Halves and shuffles for single classes: each half is an estimate a class, a shuffle one for all
@@ -93,8 +93,8 @@ def over_prepared(
     """Estimate every map from what is computed once a map, such as its Gram matrix.
 
     Args:
-        prepare: (n, d) responses of a map -> its information about any labels of any samples; None
-            for a map without information, such as a constant.
+        prepare: (n, d) responses of a map, without constant nodes -> its information about any
+            labels of any samples; None for a map without information.
         samples: of all maps.
         bytes_each: memory that the work on one map takes, about; 0 for little.
         expensive: single classes have half as many halves and shuffles.
@@ -120,7 +120,8 @@ def over_prepared(
         return thread_map(work, items, bytes_each) if maps == 1 else [work(item) for item in items]
 
     def estimate_map(index: int) -> tuple[str, ...]:
-        prepared = prepare(samples.responses[:, index])
+        x = varied(samples.responses[:, index])
+        prepared = prepare(x) if x.shape[1] else None
         if prepared is None:
             return ()
         information = prepared.information

@@ -351,7 +351,9 @@ def _scores(
     for _, values, finite in sample.responses():
         part = np.full(len(finite), -np.inf)
         if finite.any():
-            part[finite] = estimator.over_maps(values[:, finite], sample.codes, sample.seed).raw
+            part[finite] = estimator.over_maps(
+                values[:, finite], sample.codes, sample.seed, distinct=True
+            ).raw
         parts.append(part)
     return np.concatenate(parts)
 

@@ -21,6 +21,7 @@ FEWEST_LABELS = 20
 """Fewest labeled samples that an estimate for a network is made from."""
 TIED = 0.05
 """Share of values that occur more than once from which the reader gets a notice."""
+_MOST_COPIES, _STEPS, _OFF_GRID = 0.1, 10_000, 1e-6
 _NUMBERS = "an array of numbers"
 _LABELS = "one whole number, boolean or name a sample"
 
@@ -274,6 +275,73 @@ def check_varied(name: str, x: np.ndarray) -> None:
     """Raise a DataError for a constant coordinate of x (n, d)."""
     if not np.ptp(x, axis=0).all():
         raise DataError(expected(name, "coordinates that vary", "a constant one"))
+
+
+def varied(x: np.ndarray) -> np.ndarray:
+    """Return the columns of x (n, d) that are not constant."""
+    moves = np.ptp(x, axis=0) > 8 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)
+    return x if moves.all() else x[:, moves]
+
+
+def normal_marginals(x: np.ndarray) -> np.ndarray:
+    """Return every column of x (n, ...) as normal quantiles of its ranks, equal values the same.
+
+    Monotone maps of a column change nothing, and tails are those of a Gaussian.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    return ndtri(rankdata(x, axis=0) / (len(x) + 1.0))
+
+
+def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:
+    """Return the samples without copies of others, (k,) int and sorted; None if there are none.
+
+    A copy repeats another sample in all sides, numbers (n, d) or labels (n,). Numbers that repeat
+    for another reason are no copies: those on a grid, such as counts and rounded values; samples
+    at an end of every column, as after a ReLU; a row of numbers that comes with several labels, or
+    in more than a tenth of the samples.
+    """
+    numbers = [side for side in sides if side.ndim == 2]
+    x = varied(np.concatenate(numbers, axis=1)) if numbers else np.empty((0, 0))
+    if not x.size or _on_grid(x):
+        return None
+    codes = np.stack([side for side in sides if side.ndim == 1] or [np.zeros(len(x), int)], axis=1)
+    rows = row_codes(x)
+    counts = np.bincount(rows)[rows]
+    repeated = (counts > 1) & (counts <= max(2, _MOST_COPIES * len(x)))
+    ends = ((x == x.min(axis=0)) | (x == x.max(axis=0))).all(axis=1)
+    repeated &= ~ends | (counts <= counts.max(where=repeated & ~ends, initial=0))
+    if not repeated.any():
+        return None
+    both = row_codes(np.concatenate([rows[:, None], codes], axis=1))
+    if (np.bincount(both)[both] != counts)[repeated].any():
+        return None
+    first = np.zeros(len(x), bool)
+    first[np.unique(rows, return_index=True)[1]] = True
+    return np.flatnonzero(first | ~repeated)
+
+
+def _on_grid(x: np.ndarray) -> bool:
+    """Return whether the columns of x (n, d) are multiples of a step, at most `_STEPS` of them."""
+    for column in x.T:
+        values = np.unique(column)
+        steps = (values - values[0]) / np.diff(values).min()
+        if steps[-1] > _STEPS or np.abs(steps - np.rint(steps)).max() > _OFF_GRID:
+            return False
+    return True
+
+
+def row_codes(x: np.ndarray) -> np.ndarray:
+    """Return a number (n,) from 0 for every row of x (n, d), the same for equal rows."""
+    whole = np.ascontiguousarray(x + np.zeros(1, x.dtype))  # -0 is 0
+    rows = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1])))
+    return np.unique(rows.reshape(-1), return_inverse=True)[1].reshape(-1)
+
+
+def copies_notice(n: int, kept: int) -> str:
+    """Return what a reader has to know where copies were left out."""
+    return f"{n - kept} of {n} samples are copies of others and were left out."
 
 
 def tied_share(x: np.ndarray) -> float:

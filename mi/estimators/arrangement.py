@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +36,17 @@ class Arrangement:
     def of(cls, x: np.ndarray, codes: np.ndarray, seed: int) -> Arrangement:
         """Return the arrangement of responses x (n, d) and labels (n,) int."""
         x = np.asarray(x)
-        random = seeds.generator(seed, "folds")
-        sums = (x * random.standard_normal(x.shape[1])).sum(axis=1, dtype=np.float64)
-        ranks = np.unique(sums, return_inverse=True)[1]
+        mix = seeds.generator(seed, "fold order").standard_normal(x.shape[1])
+        ranks = np.unique((x * mix).sum(axis=1, dtype=np.float64), return_inverse=True)[1]
         counts = np.bincount(codes)
         classes = np.lexsort((np.bincount(codes, ranks) / counts, counts))
-        members = [np.flatnonzero(codes == code) for code in classes]
-        inner = [own[np.argsort(ranks[own], kind="stable")] for own in members]
-        order = np.concatenate([own[random.permutation(len(own))] for own in inner])
+        places = np.argsort(classes)[codes]
+        by_rank = np.lexsort((places, ranks))
+        # One order of ranks for all maps would favor or harm all of them together.
+        digest = hashlib.blake2b(places[by_rank].astype(np.int32), digest_size=6).digest()
+        random = seeds.generator(seed, "folds", int.from_bytes(digest, "little"))
+        members = [by_rank[places[by_rank] == place] for place in range(len(classes))]
+        order = np.concatenate([random.permutation(own) for own in members])
         return cls(order, classes, np.repeat(np.arange(len(classes)), counts[classes]))
 
     @property

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from oip.core import seeds
-from oip.core.checks import check_drawn, check_whole, python_number
+from oip.core.checks import check_choice, check_drawn, check_whole, python_number
 from oip.core.errors import SettingsError, did_you_mean, expected
 from oip.core.records import Parameters
 from oip.core.warnings import notice
 from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import joint_null
-from oip.mi.validation import FEWEST, checked_maps
+from oip.mi.validation import (
+    FEWEST,
+    checked_maps,
+    copies_notice,
+    first_of_copies,
+    normal_marginals,
+)
 
 Quantity = Literal[
     "label_information",
@@ -134,6 +140,10 @@ class Estimator(ABC):
     resamples: ClassVar[int] = 40
     """Default random halves of an interval; 0: no interval."""
 
+    marginals: Literal["values", "ranks"] = field(default="values", kw_only=True, repr=False)
+    """`ranks`: every coordinate is replaced by normal quantiles of its ranks, so that monotone maps
+    of it change nothing and tails are light."""
+
     def __init_subclass__(cls) -> None:
         """Take the abilities of a built-in estimator from the table."""
         super().__init_subclass__()
@@ -141,11 +151,24 @@ class Estimator(ABC):
         if "abilities" not in own and own.get("name") in TABLE:
             cls.abilities = TABLE[cls.name].abilities
 
+    def __post_init__(self) -> None:
+        check_choice(f"{self.name}: marginals", self.marginals, ("values", "ranks"))
+
     @property
     def parameters(self) -> Parameters:
         """The settings that the value depends on, for the reader; without those of `repr=False`."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def settings(self) -> Parameters:
+        """`parameters`, and `marginals` where they are ranks."""
+        ranked = {"marginals": self.marginals} if self.marginals == "ranks" else {}
+        return {**self.parameters, **ranked}
+
+    def with_marginals(self, x: np.ndarray) -> np.ndarray:
+        """Return numbers x (n, d) as they are used: themselves, or normal quantiles of ranks."""
+        return normal_marginals(x) if self.marginals == "ranks" else x
 
     @property
     def fewest(self) -> int:
@@ -262,6 +285,7 @@ class LabelEstimator(Estimator):
         shuffles: int = 0,
         draws: int = 0,
         one_vs_rest: bool = True,
+        distinct: bool = False,
     ) -> MapEstimates:
         """Estimate the information about a label for every map by itself.
 
@@ -275,6 +299,8 @@ class LabelEstimator(Estimator):
             draws: random halves, for the intervals.
             one_vs_rest: also estimate the information about being of each class or not. It costs as
                 much as that many more labels, most of the time where eigenvalues are needed.
+            distinct: take all samples as they are. Else copies of a sample, label included, are
+                left out with a notice: what a copy tells of another is no knowledge.
 
         Returns:
             In nats; all 0 where there is one class only.
@@ -294,10 +320,17 @@ class LabelEstimator(Estimator):
         seed = check_whole("seed", seed, 0)
         shuffles = check_drawn("shuffles", shuffles, len(codes))
         draws = check_drawn("draws", draws, len(codes))
+        copies = ()
+        kept = None if distinct else first_of_copies(responses.reshape(len(codes), -1), codes)
+        if kept is not None:
+            copies = (copies_notice(len(codes), len(kept)),)
+            responses, codes = checked_maps(responses[kept], codes[kept])
         n, maps, d = responses.shape
         if codes.any():
             estimates = self._over_maps(
-                LabelledResponses(responses, codes, seed, shuffles, draws, one_vs_rest)
+                LabelledResponses(
+                    self.with_marginals(responses), codes, seed, shuffles, draws, one_vs_rest
+                )
             )
         else:
             estimates = MapEstimates(
@@ -308,8 +341,11 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
+        if copies:
+            own = estimates.notices or ((),) * maps
+            estimates = replace(estimates, notices=tuple((*copies, *texts) for texts in own))
         return replace(
-            estimates, estimator=self.name, parameters=self.parameters, n=n, d=d, seed=seed
+            estimates, estimator=self.name, parameters=self.settings, n=n, d=d, seed=seed
         )
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,8 +15,12 @@ from oip.core.units import bits
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
+from oip.mi.validation import row_codes
 
 _COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
+_SAMPLES_A_CELL, _PAIR = 5, 2
+_ALONE = 0.3
+"""Share of samples with a cell to themselves that makes a notice."""
 _LACKING = 0.03
 """Share of an entropy that few samples lack, or of x in cells without y, that makes a notice."""
 
@@ -33,6 +37,8 @@ class Binning(LabelEstimator):
     Bins, `by`
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
         several shares, such as the 0 of a ReLU, is a bin. Monotone transformations change nothing.
+        If `count` is None 10, and fewer for informations of more than two dimensions, so that cells
+        have five samples each, or as near to it as can be.
         `width`: floor(x / width), in the responses' own units.
         `range`: `count` equal bins from `low` to `high`, for units that are bounded, such as tanh;
         values outside go to the first or last bin.
@@ -81,6 +87,7 @@ class Binning(LabelEstimator):
     """Miller and Madow's correction."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("binning: by", self.by, ("quantile", "width", "range", "minmax"))
         if self.count is not None:
             check_whole("binning: count", self.count, 2)
@@ -98,6 +105,8 @@ class Binning(LabelEstimator):
         bins: Parameters = {"by": self.by}
         if self.by == "width":
             bins["width"] = self.width
+        elif self.count is None and self.by == "quantile":
+            bins["count"] = "10, fewer in several dimensions"
         else:
             bins["count"] = self.count or _COUNTS[self.by]
         if self.by == "range":
@@ -106,20 +115,37 @@ class Binning(LabelEstimator):
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; the bins are made of all samples."""
-        return over_prepared(self._prepare, samples)
+        classes = int(samples.codes.max()) + 1
+        return over_prepared(lambda x: self._prepare(x, classes), samples)
 
-    def _prepare(self, x: np.ndarray) -> Prepared | None:
-        cells = self.cells(np.asarray(x, np.float64))
+    def _prepare(self, x: np.ndarray, classes: int) -> Prepared | None:
+        n, d = x.shape
+        cells = self._coarse(n // classes, d if d > 1 else 0).cells(np.asarray(x, np.float64))
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
             own = cells if indices is None else cells[indices]
             return self._information(own, codes)[0]
 
-        return Prepared(information) if cells.any() else None
+        return Prepared(information, _own_cells(x=cells)) if cells.any() else None
+
+    def _coarse(self, n: int, d: int) -> Binning:
+        """Return the binning for quantities of n samples in d dimensions together.
+
+        If `count` is None and there are more than two, bins are so few that cells have some five
+        samples each, if that can be.
+        """
+        if self.by != "quantile" or self.count is not None or not d:
+            return self
+        most = int((n / _SAMPLES_A_CELL) ** (1 / d) + 1e-9)
+        return replace(self, count=int(np.clip(most, 2, _COUNTS["quantile"])))
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
-        return self.discrete_information(self.cells(x), self.cells(y), seed)
+        d = x.shape[1] + y.shape[1]
+        coarse = self._coarse(len(x), d if d > _PAIR else 0)
+        a, b = coarse.cells(x), coarse.cells(y)
+        nats, ceiling = self._information(a, b)
+        return RawEstimate(nats, ceiling=ceiling, notices=_own_cells(x=a, y=b))
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
@@ -130,11 +156,12 @@ class Binning(LabelEstimator):
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
     ) -> RawEstimate:
         """Return H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) of cells."""
-        a, b, c = self.cells(x), self.cells(y), self.cells(given)
+        coarse = self._coarse(len(x), x.shape[1] + y.shape[1] + given.shape[1])
+        a, b, c = coarse.cells(x), coarse.cells(y), coarse.cells(given)
         ac, bc, abc = together(a, c), together(b, c), together(together(a, b), c)
         nats = self._entropy(ac) + self._entropy(bc) - self._entropy(abc) - self._entropy(c)
         ceiling = min(cell_entropy(ac), cell_entropy(bc)) - cell_entropy(c)
-        return RawEstimate(nats, ceiling=ceiling)
+        return RawEstimate(nats, ceiling=ceiling, notices=_own_cells(together=abc))
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return H of the cells, at most log n: no differential entropy."""
@@ -155,14 +182,18 @@ class Binning(LabelEstimator):
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return sum_i H(X_i) - H(X) of cells; at most the sum without its largest term."""
-        single = [self.cells(column[:, None]) for column in x.T]
-        nats = sum(self._entropy(cells) for cells in single) - self._entropy(self.cells(x))
+        n, d = x.shape
+        coarse = self._coarse(n, d if d > _PAIR else 0)
+        single, whole = [coarse.cells(column[:, None]) for column in x.T], coarse.cells(x)
+        nats = sum(self._entropy(cells) for cells in single) - self._entropy(whole)
         plain = [cell_entropy(cells) for cells in single]
-        return RawEstimate(nats, ceiling=sum(plain) - max(plain))
+        return RawEstimate(nats, ceiling=sum(plain) - max(plain), notices=_own_cells(x=whole))
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
-        cells = self.cells(np.concatenate([x, y]))
+        d = x.shape[1]
+        coarse = self._coarse(len(x) + len(y), d if d > 1 else 0)
+        cells = coarse.cells(np.concatenate([x, y]))
         first, second = cells[: len(x)], cells[len(x) :]
         counts = [np.bincount(part, minlength=cells.max() + 1) for part in (first, second)]
         p, q = ((count + 0.5) / (count + 0.5).sum() for count in counts)
@@ -192,10 +223,7 @@ class Binning(LabelEstimator):
         else:
             count = self.count or _COUNTS["quantile"]
             bins = np.stack([_quantile_bins(column, count) for column in x.T], axis=1)
-        # Rows are compared as bytes, in which -0 is not 0.
-        rows = np.ascontiguousarray(bins + 0.0)
-        whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
-        return np.unique(whole.reshape(-1), return_inverse=True)[1].reshape(-1)
+        return row_codes(bins)
 
     def _information(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Return I and the smaller entropy."""
@@ -205,6 +233,19 @@ class Binning(LabelEstimator):
 
     def _entropy(self, cells: np.ndarray) -> float:
         return cell_entropy(cells, self.corrected)
+
+
+def _own_cells(**sides: np.ndarray) -> tuple[str, ...]:
+    """Return a notice for cells (n,) of which most samples have one to themselves."""
+    notices = []
+    for name, cells in sides.items():
+        alone = float((np.bincount(cells)[cells] == 1).mean())
+        if alone > _ALONE:
+            notices.append(
+                f"{name}: {alone:.0%} of the samples have a cell to themselves, which tells any "
+                "label or number: the value means nothing. Use fewer columns or a smaller count."
+            )
+    return tuple(notices)
 
 
 def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:

@@ -82,6 +82,7 @@ class _Diffusion(Estimator):
     """As in the reference code: sigma 10 unless `sigma` is given, and its own difference (DSMI)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number(f"{self.name}: quantile", self.quantile, most=1.0)
         self._bandwidth.check(self.name)
         check_number(f"{self.name}: time", self.time)

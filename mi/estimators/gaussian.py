@@ -16,9 +16,13 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
+from oip.mi.validation import varied
 
 DIGITS = 1e-12
 """Share of a coordinate's variance under which the part that others leave of it is rounding."""
+
+
+_HEAVY = 10.0
 
 
 def log_determinant(x: np.ndarray) -> float:
@@ -49,11 +53,6 @@ def bias(n: int, d: int) -> float:
     from scipy.special import digamma
 
     return float(digamma((n - np.arange(1, d + 1)) / 2).sum() + d * math.log(2))
-
-
-def varied(x: np.ndarray) -> np.ndarray:
-    """Return the columns of x that are not constant."""
-    return x[:, np.ptp(x, axis=0) > 8 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)]
 
 
 def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
@@ -158,6 +157,7 @@ class Gaussian(LabelEstimator):
     """Most principal components of responses, for information about a label."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_whole("gaussian: components", self.components)
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
@@ -174,7 +174,7 @@ class Gaussian(LabelEstimator):
                     scores if indices is None else scores[indices], labels
                 )
 
-            return Prepared(information) if scores.shape[1] else None
+            return Prepared(information, _heavy(x=scores)) if scores.shape[1] else None
 
         return over_prepared(prepare, samples)
 
@@ -184,7 +184,8 @@ class Gaussian(LabelEstimator):
         ceiling = -0.5 * math.log(DIGITS) * min(x.shape[1], y.shape[1])
         if not x.shape[1] or not y.shape[1]:
             return RawEstimate(0.0, ceiling=ceiling)
-        return RawEstimate(_sum((1, [x]), (1, [y]), (-1, [x, y])), ceiling=ceiling)
+        nats = _sum((1, [x]), (1, [y]), (-1, [x, y]))
+        return RawEstimate(nats, ceiling=ceiling, notices=_heavy(x=x, y=y))
 
     def conditional_information(
         self, x: np.ndarray, y: np.ndarray, given: np.ndarray, seed: int
@@ -194,9 +195,8 @@ class Gaussian(LabelEstimator):
         ceiling = -0.5 * math.log(DIGITS) * min(x.shape[1], y.shape[1])
         if not x.shape[1] or not y.shape[1]:
             return RawEstimate(0.0, ceiling=ceiling)
-        return RawEstimate(
-            _sum((1, [x, z]), (1, [y, z]), (-1, [x, y, z]), (-1, [z])), ceiling=ceiling
-        )
+        nats = _sum((1, [x, z]), (1, [y, z]), (-1, [x, y, z]), (-1, [z]))
+        return RawEstimate(nats, ceiling=ceiling, notices=_heavy(x=x, y=y, given=z))
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return 1/2 ln det(2 pi e S)."""
@@ -211,9 +211,8 @@ class Gaussian(LabelEstimator):
         if x.shape[1] < 2:
             return RawEstimate(0.0)
         single: list[tuple[int, list[np.ndarray]]] = [(1, [column[:, None]]) for column in x.T]
-        return RawEstimate(
-            _sum(*single, (-1, [x])), ceiling=-0.5 * math.log(DIGITS) * (x.shape[1] - 1)
-        )
+        ceiling = -0.5 * math.log(DIGITS) * (x.shape[1] - 1)
+        return RawEstimate(_sum(*single, (-1, [x])), ceiling=ceiling, notices=_heavy(x=x))
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return KL of the Gaussian of x from that of y.
@@ -232,7 +231,23 @@ class Gaussian(LabelEstimator):
         trace = np.trace(solved[:, :d])
         distance = away @ solved[:, d] - shrunk * np.trace(np.linalg.solve(second, first)) / len(x)
         distance -= d / len(y)
-        return RawEstimate(0.5 * float(trace + distance - d + logs))
+        nats = 0.5 * float(trace + distance - d + logs)
+        return RawEstimate(nats, notices=_heavy(x=x, y=y))
+
+
+def _heavy(**sides: np.ndarray) -> tuple[str, ...]:
+    """Return a notice for each side (n, d) without constant columns that has heavy tails."""
+    notices = []
+    for name, side in sides.items():
+        away = side - side.mean(axis=0)
+        squares = (away / away.std(axis=0)) ** 2
+        kurtosis = float((squares**2).mean(axis=0).max(initial=0.0))
+        if kurtosis > _HEAVY:
+            notices.append(
+                f"{name}: heavy tails (kurtosis {kurtosis:.0f}; 3 is Gaussian): a few samples make "
+                "the covariance. With marginals='ranks' they do not."
+            )
+    return tuple(notices)
 
 
 def _check_varied(name: str, x: np.ndarray) -> None:

@@ -328,6 +328,7 @@ class Decoder(HeldOut):
     """Most principal components of the response."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_whole("decoder: components", self.components)
 
     @property
@@ -441,6 +442,7 @@ class Predictive(HeldOut):
     """Most principal components of the response."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_whole("predictive: components", self.components)
 
     def working_bytes(self, n: int) -> int:

@@ -312,6 +312,7 @@ class Kde(LabelEstimator):
     """Bytes of a block of distances; the value does not depend on it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("kde: relative", self.relative)
         if self.noise is not None:
             check_number("kde: noise", self.noise)

@@ -94,6 +94,7 @@ class Ksg(LabelEstimator):
     8 of responses of more than 20 nodes; I(X;Y) is then of all coordinates."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_whole("ksg: k", self.k)
         if self.algorithm not in (1, 2):
             raise SettingsError(expected("ksg: algorithm", "1 or 2", self.algorithm))

@@ -225,6 +225,7 @@ class _Neural(LabelEstimator):
     """Of Adam."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice(f"{self.name}: critic", self.critic, KINDS)
         for name, least in (("units", 1), ("steps", 1), ("batch", 2)):
             check_whole(f"{self.name}: {name}", getattr(self, name), least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -31,13 +31,15 @@ from oip.mi.estimators.density_destructor import (
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
-from oip.mi.validation import TIED, check_numbers, check_varied, tied_share
+from oip.mi.validation import TIED, check_numbers, check_varied, normal_marginals, tied_share
 
 _MOST_LAYERS = 1000
 _MOST_OF_BLOCKS = 50
 _FEWEST_OF_CLASS = 5
 _FEW_OF_CLASS = 300
 """Samples of a class under which layers find much in it that is not there."""
+_FEW = 50
+"""Samples under which entropies by a histogram are chance."""
 _DIGITS = 1e-6
 """A coordinate that is narrower than this in a class than over all is taken to be that wide."""
 
@@ -67,9 +69,10 @@ class Rbig(LabelEstimator):
     Good for smooth dependence in few to some tens of dimensions, n some thousands. Structure that
     is symmetric under rotations is removed slowly, since no rotation is better than another. Not
     for data with atoms (zeros of a ReLU): equal values count as neighbours in random order for T
-    and I, and the entropy of an atom is minus infinity. Responses about a label are reduced to
-    principal components, which can only lose information. With classes of less than some hundred
-    samples, or atoms, the value is far too large and clipped at H(Y).
+    and I, and the entropy of an atom is minus infinity. Of responses about a label, coordinates are
+    made Gaussian one by one, so that monotone maps of them change nothing, and reduced to principal
+    components, which can only lose information. With classes of less than some hundred samples, or
+    atoms, the value is far too large and clipped at H(Y).
 
     The null of T is made of runs on permuted columns, as the subtracted mean is, and serves all
     data of a shape; that of I puts one of the Gaussianized blocks in new orders. For a label a
@@ -123,6 +126,7 @@ class Rbig(LabelEstimator):
     """Most principal components of responses, for information about a label."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("layers", "block_layers"):
             if getattr(self, name) is not None:
                 check_whole(f"rbig: {name}", getattr(self, name))
@@ -143,7 +147,8 @@ class Rbig(LabelEstimator):
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return the sum of dT over layers; constant columns have no part in it."""
-        return self._total(_varied(x), None, seed)
+        total = self._total(_varied(x), None, seed)
+        return replace(total, notices=_few(len(x)) + total.notices)
 
     def total_correlation_null(self, x: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
         """See `Estimator.total_correlation_null`; the same for all x of a shape."""
@@ -159,7 +164,8 @@ class Rbig(LabelEstimator):
         """Return sum_d H(X_d) - T(X)."""
         check_varied("rbig: x", x)
         total = self._total(x, None, seed)
-        return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=total.notices)
+        notices = _few(len(x)) + total.notices
+        return RawEstimate(float(_entropies(x).sum()) - total.nats, notices=notices)
 
     def negentropy(self, x: np.ndarray, seed: int = 0) -> RawEstimate:
         """Estimate how far x is from the Gaussian of its mean and covariance: KL(X || N).
@@ -184,7 +190,8 @@ class Rbig(LabelEstimator):
         mapped = self._destructor(self._block_layers(len(y)), seed).fit(y).transform(x)
         check_varied("rbig: x", mapped)
         total = self._total(mapped, self._block_layers(len(x)), seed)
-        return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=total.notices)
+        notices = _few(min(len(x), len(y))) + total.notices
+        return RawEstimate(total.nats + gaussian_divergence(mapped.T), notices=notices)
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return T of both blocks, each Gaussianized by itself; 0 where a side is constant."""
@@ -194,9 +201,10 @@ class Rbig(LabelEstimator):
         if self.stopping == "paper":
             fitted = self._destructor(_MOST_LAYERS, seed).fit
             both = np.concatenate([fitted(side).transform(side) for side in (x, y)], 1)
-            return self._total(both, None, seed)
+            total = self._total(both, None, seed)
+            return replace(total, notices=_few(len(x)) + total.notices)
         together, bias = self._blocks(x, y, seed)
-        return RawEstimate(together(None) - bias)
+        return RawEstimate(together(None) - bias, notices=_few(len(x)))
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
@@ -215,7 +223,9 @@ class Rbig(LabelEstimator):
 
         def prepare(x: np.ndarray) -> Prepared | None:
             rng = seeds.generator(samples.seed, "rbig projection")
-            scores = _varied(principal_components(x, self.components, rng).astype(np.float64))
+            gaussian = normal_marginals(x)
+            scores = principal_components(gaussian, self.components, rng).astype(np.float64)
+            scores = _varied(scores)
             if not scores.shape[1]:
                 return None
             order = _order(scores)
@@ -246,7 +256,7 @@ class Rbig(LabelEstimator):
         return over_prepared(prepare, samples, expensive=True)
 
     def _label_notices(self, x: np.ndarray, codes: np.ndarray) -> tuple[str, ...]:
-        notices, d = [], x.shape[1]
+        notices, d = [*_few(len(codes))], x.shape[1]
         if d > self.components:
             notices.append(f"From {self.components} principal components of {d} coordinates.")
         fewest = int(np.bincount(codes).min())
@@ -331,6 +341,13 @@ class Rbig(LabelEstimator):
         if self.stopping == "paper":
             layers = _MOST_LAYERS
         return Destructor(layers, self.rotation, self.stopping, seed)
+
+
+def _few(n: int) -> tuple[str, ...]:
+    """Return a notice where there are too few samples for histograms."""
+    if n >= _FEW:
+        return ()
+    return (f"{n} samples: with less than {_FEW} the value is by chance, and can be absurd.",)
 
 
 def _order(x: np.ndarray) -> np.ndarray:

@@ -308,6 +308,7 @@ class Renyi(LabelEstimator):
     """The joint matrix of many variables."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("renyi: alpha", self.alpha)
         self.width.check("renyi")
         check_choice("renyi: group", self.group, GROUPS)

@@ -124,7 +124,7 @@ class Estimate:
         if self.raw is not None:
             text += f", clipped from {bits(self.raw):.4g} bits"
         text += ", saturated" if self.saturated else ""
-        return ". ".join([text, *self.notices])
+        return " ".join([f"{text}.", *self.notices]) if self.notices else text
 
     def _repr_html_(self) -> str:
         rows = [

@@ -66,6 +66,7 @@ class Vme(LabelEstimator):
     """Bytes of a block of distances; the value does not depend on it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("vme: bandwidth", self.bandwidth)
         check_whole("vme: byte_budget", self.byte_budget)
 

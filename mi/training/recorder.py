@@ -275,7 +275,7 @@ class Recorder(keras.callbacks.Callback):
         file = TrainingRecordFile(
             estimator=estimator.name,
             name_shown=estimator.name_shown,
-            parameters=estimator.parameters,
+            parameters=estimator.settings,
             samples=n,
             seed=self._seed,
             split=self._split,
@@ -319,7 +319,9 @@ class Recorder(keras.callbacks.Callback):
             finite = np.isfinite(values).all(axis=(0, 2))
             if finite.any() and layer.size:
                 usable = values if finite.all() else values[:, finite]
-                estimates = self._estimator.over_maps(usable, self._codes, self._seed)
+                estimates = self._estimator.over_maps(
+                    usable, self._codes, self._seed, distinct=True
+                )
                 rows = maps[finite]
                 arrays[step_array(layer.index, "label")][rows] = bits(estimates.mi)
                 arrays[step_array(layer.index, "per_class")][rows] = bits(estimates.per_class)
@@ -352,7 +354,9 @@ class Recorder(keras.callbacks.Callback):
             value = estimator.input_information(axes, self._seed)
             most = np.inf if value.ceiling is None else value.ceiling
             result[0] = bits(float(np.clip(value.nats, 0.0, most)))
-        result[1] = bits(estimator.over_maps(axes[:, None], self._codes, self._seed).mi[0])
+        result[1] = bits(
+            estimator.over_maps(axes[:, None], self._codes, self._seed, distinct=True).mi[0]
+        )
         return result
 
 

@@ -110,7 +110,9 @@ def class_information(
     estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int
 ) -> float:
     """Return I of numbers x (n, d) and a label, in nats, negative values too."""
-    return float(estimator.over_maps(x[:, None], codes, seed, one_vs_rest=False).raw[0])
+    return float(
+        estimator.over_maps(x[:, None], codes, seed, one_vs_rest=False, distinct=True).raw[0]
+    )
 
 
 def corrupted(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

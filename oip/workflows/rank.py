@@ -285,7 +285,7 @@ class _RunOfRankings:
             "seed": options.seed,
             "with_input": options.with_input,
         }
-        parameters = {estimator.name: estimator.parameters for estimator in estimators}
+        parameters = {estimator.name: estimator.settings for estimator in estimators}
         settings = {**self.settings, "estimators": parameters}
         record = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
         self.record = run_record(network, RunSettings(rank=record), data)
@@ -439,7 +439,7 @@ def kernels_into(
     network, images, layer, numbers = _of_layer(model, data, labels, resize, layer, maps)
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
-    key = _key(network, images, [layer.index, by.name, by.parameters, used, seed])
+    key = _key(network, images, [layer.index, by.name, by.settings, used, seed])
     folder = Run.open(out).folder(layer.index)
     path = folder / "kernels.json"
     rows: dict[int, MapKernels] = {}

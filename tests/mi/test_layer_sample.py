@@ -26,6 +26,20 @@ def test_a_sample_is_stratified_and_points_into_the_images(small_model, small_im
     assert np.array_equal(again.indices, sample.indices)
 
 
+def test_copies_of_images_are_left_out_but_not_with_another_label(small_model, small_images):
+    images, labels = small_images
+    twice = np.concatenate([images, images, images[:4]])
+    other = np.concatenate([labels, labels, (labels[:4] + 1) % 4])
+    sample = LayerSample.of(small_model, twice, "first").draw(other, 500)
+    assert sample.indices.tolist() == [*range(40), *range(80, 84)]
+    assert (sample.codes == other[sample.indices]).all()
+    assert sample.notices == ("40 of 84 samples are copies of others and were left out.",)
+    with pytest.raises(DataError, match="at least 20"):
+        LayerSample.of(small_model, np.tile(images[:10], (4, 1, 1, 1)), "first").draw(
+            np.tile(labels[:10], 4)
+        )
+
+
 def test_without_labels_images_are_drawn_at_random(small_model, small_images):
     images = small_images[0]
     sample = LayerSample.of(small_model, images, "first").draw(None, 10, label_free=True)
