@@ -166,10 +166,10 @@ class LayerSample:
         kept = _first_of_copies(self.images, subset)
         if len(kept) < len(subset.indices):
             own = label_column("labels", labels)[kept]
-            again = labeled_subset(own, len(kept), samples, self.seed, classes)
+            rest = labeled_subset(own, len(kept), samples, self.seed, classes)
             notice = copies_notice(len(subset.indices), len(kept))
-            notices = tuple(dict.fromkeys((*subset.notices, *again.notices, notice)))
-            subset = replace(again, indices=kept[again.indices], notices=notices)
+            notices = tuple(dict.fromkeys((*subset.notices, *rest.notices, notice)))
+            subset = replace(rest, indices=kept[rest.indices], notices=notices)
         return self.take(subset)
 
     def take(self, subset: ImageSubset) -> LayerSample:

@@ -40,12 +40,12 @@ class Arrangement:
         ranks = np.unique((x * mix).sum(axis=1, dtype=np.float64), return_inverse=True)[1]
         counts = np.bincount(codes)
         classes = np.lexsort((np.bincount(codes, ranks) / counts, counts))
-        places = np.argsort(classes)[codes]
-        by_rank = np.lexsort((places, ranks))
+        ordinals = np.argsort(classes)[codes]
+        by_rank = np.lexsort((ordinals, ranks))
         # One order of ranks for all maps would favor or harm all of them together.
-        digest = hashlib.blake2b(places[by_rank].astype(np.int32), digest_size=6).digest()
+        digest = hashlib.blake2b(ordinals[by_rank].astype(np.int32), digest_size=6).digest()
         random = seeds.generator(seed, "folds", int.from_bytes(digest, "little"))
-        members = [by_rank[places[by_rank] == place] for place in range(len(classes))]
+        members = [by_rank[ordinals[by_rank] == ordinal] for ordinal in range(len(classes))]
         order = np.concatenate([random.permutation(own) for own in members])
         return cls(order, classes, np.repeat(np.arange(len(classes)), counts[classes]))
 

@@ -73,10 +73,10 @@ class HeldOut(LabelEstimator):
         features = principal_components(drawn_in(np.asarray(x)[order]), self.components, rng)
         if not features.any():
             return Predictions(class_shares(codes))
-        found = self._predict(features, arrangement.codes, folds[order], seed)
-        odds = np.empty_like(found.odds)
-        odds[arrangement.classes[:, None], order] = found.odds
-        return Predictions(odds, found.without)
+        predictions = self._predict(features, arrangement.codes, folds[order], seed)
+        odds = np.empty_like(predictions.odds)
+        odds[arrangement.classes[:, None], order] = predictions.odds
+        return Predictions(odds, predictions.without)
 
     @abstractmethod
     def _predict(
@@ -97,9 +97,9 @@ class HeldOut(LabelEstimator):
         def arranged_predictions(index: int) -> tuple[Arrangement, Predictions]:
             x = samples.responses[:, index]
             arrangement = Arrangement.of(x, given, seed)
-            found = self.predict(x, given, arrangement.folds, seed)
-            odds = found.odds[arrangement.classes[:, None], arrangement.order]
-            return arrangement, replace(found, odds=odds)
+            predictions = self.predict(x, given, arrangement.folds, seed)
+            odds = predictions.odds[arrangement.classes[:, None], arrangement.order]
+            return arrangement, replace(predictions, odds=odds)
 
         pairs = thread_map(arranged_predictions, range(samples.maps), self.working_bytes(n))
         arrangements, predictions = zip(*pairs, strict=True)
