@@ -45,6 +45,17 @@ def rounded(value: object, digits: int = 4) -> float | None:
     return float(f"{number:.{digits}g}") if math.isfinite(number) else None
 
 
+def figure(value: float | None) -> str:
+    """Return a number of three digits as the page's script writes it (`figure` in elements.js)."""
+    number = rounded(value, 3)
+    if number is None:
+        return "–"
+    if number and not 1e-3 <= abs(number) < 1e6:
+        mantissa, exponent = f"{number:.2e}".split("e")
+        return f"{mantissa}e{int(exponent):+d}"
+    return str(int(number)) if number.is_integer() else str(number)
+
+
 def whole_number(value: object) -> int | None:
     """Return a whole number; None for anything else."""
     number = rounded(value, 15)

@@ -36,7 +36,7 @@ def layer_details(
     Yields:
         Name of the script, and its content.
     """
-    points = _trace_points(layer)
+    points = trace_points(layer)
     oips = layer.oips
     shared = {
         "layer": layer.index,
@@ -64,7 +64,8 @@ def layer_details(
         yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}
 
 
-def _trace_points(layer: LayerEntry) -> np.ndarray:
+def trace_points(layer: LayerEntry) -> np.ndarray:
+    """Return the steps (p,) at which scores are shown, the first and the last among them."""
     if layer.oips is None:
         return np.array([], np.int64)
     length = layer.oips.traces.shape[-1]
@@ -94,7 +95,7 @@ def _map_details(
             for estimate in entry.information
         ],
         "command": rerun_command(run, run_name, layer.info, entry.map),
-        **_ascent(layer, entry, points),
+        **ascent_details(layer, entry, points),
         **_class_information(entry, classes),
         **histograms(layer, entry.map, classes, _ALL_CLASSES),
         **_evidence(layer, entry.map),
@@ -104,14 +105,14 @@ def _map_details(
     return details
 
 
-def _ascent(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> PageValues:
+def ascent_details(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> PageValues:
     """Return the starts, their traces, and the scores to compare with."""
     oips, row = layer.oips, entry.row
     if oips is None or row is None:
         return {}
     starts = [
         {
-            "score": rounded(oips.scores[row, start]),
+            "score": rounded(oips.scores[row, start], 3),
             "noise": int(oips.starts[row, start]),
             "octaves": [rounded(weight, 2) for weight in oips.amplitudes[row, start]],
             "steps": int(oips.steps[row, start]),
@@ -121,13 +122,15 @@ def _ascent(layer: LayerEntry, entry: MapEntry, points: np.ndarray) -> PageValue
         }
         for start in range(min(oips.scores.shape[1], MOST_IN_A_ROW))
     ]
-    traces = oips.traces[row, :MOST_IN_A_ROW][:, points]
+    # The largest score since the point before, so that the best one is on the line.
+    since = np.concatenate([[0], points[:-1] + 1])
+    traces = np.fmax.reduceat(oips.traces[row, :MOST_IN_A_ROW], since, axis=1)
     return {
         "starts": starts,
-        "traces": [[rounded(value) for value in trace] for trace in traces],
-        "data_score": rounded(oips.data_scores[row]),
-        "white_score": rounded(oips.white_scores[row]),
-        "screened_score": rounded(oips.screened_scores[row]),
+        "traces": [[rounded(value, 7) for value in trace] for trace in traces],
+        "data_score": rounded(oips.data_scores[row], 3),
+        "white_score": rounded(oips.white_scores[row], 3),
+        "screened_score": rounded(oips.screened_scores[row], 3),
     }
 
 

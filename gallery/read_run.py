@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
+from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import InputRecord, LayerRecord, RecordedMapsFile, TrainingRecordFile
@@ -251,7 +251,8 @@ class MapEntry:
     @property
     def not_converged(self) -> bool:
         """Whether the OIP might still have grown."""
-        return self.verdict not in (None, "dead", "failed") and not self.evidence["converged"]
+        found = self.verdict is not None and self.verdict not in WITHOUT_PATTERN
+        return found and not self.evidence["converged"]
 
     @property
     def first(self) -> Information | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from oip.ascent.results import WITHOUT_PATTERN
 from oip.core.formats import RunFile
-from oip.gallery.escape import PageValues, whole_number
+from oip.gallery.escape import PageValues, figure, whole_number
 
 MEANINGS = {
     "responsive": "White noise excites the map already.",
@@ -13,9 +14,18 @@ MEANINGS = {
     ),
     "reachable-only": "The ascent excites the map, no image of the data does.",
     "dead": (
-        "The response stayed at zero for every start and for the ascent of the pre-activation."
+        "The response stayed at zero for every start and for the ascent of the pre-activation, or "
+        "it is the same for every input that was tried."
     ),
     "failed": "The response is not a finite number, mostly because weights are NaN or infinite.",
+    "not reached": (
+        "No start excited the map. That does not make it dead: its pre-activation was not climbed, "
+        "or images of the data do excite it."
+    ),
+    "never silent": (
+        "The response does not rest at zero, whatever the input, so that it cannot be asked what "
+        "excites the map; its score counts beside the others."
+    ),
 }
 """Meaning of each verdict."""
 
@@ -35,7 +45,7 @@ def sentences(evidence: PageValues, patience: int | None = None) -> list[str]:
     text = [MEANINGS.get(verdict, verdict)]
     if evidence["provably_dead"]:
         text.append("Its weights prove it: no input can open the map.")
-    if verdict not in ("dead", "failed"):
+    if verdict not in WITHOUT_PATTERN:
         text += [*_scores(evidence), _convergence(evidence, patience)]
     return text + _stability(evidence)
 
@@ -48,20 +58,23 @@ def patience_of(run: RunFile) -> int | None:
 
 def _scores(evidence: PageValues) -> list[str]:
     score, data_score = evidence["score"], evidence["data_score"]
+    from_zero = evidence["verdict"] != "never silent"
     noise = [
-        f"{name} reached {_three_digits(evidence[key])}"
+        f"{name} reached {figure(evidence[key])}"
         for name, key in (("white noise", "white_score"), ("noise of all kinds", "screened_score"))
         if evidence[key] is not None
     ]
     before = f"; before the ascent {' and '.join(noise)}" if noise else ""
-    text = [f"Score {_three_digits(score)}{before}."]
+    text = [f"Score {figure(score)}{before}."]
     if data_score is not None and score is not None:
-        ratio = f", {score / data_score:.2g} times as much" if data_score > 0 else ""
+        ratio = (
+            f", {figure(score / data_score)} times as much" if data_score > 0 and from_zero else ""
+        )
         text.append(
             f"The best data image at the same mean and deviation reaches "
-            f"{_three_digits(data_score)}; the OIP {_three_digits(score)}{ratio}."
+            f"{figure(data_score)}; the OIP {figure(score)}{ratio}."
         )
-    if evidence["data_active"] is not None:
+    if evidence["data_active"] is not None and from_zero:
         text.append(f"{100 * evidence['data_active']:.3g} % of the data images excite the map.")
     if evidence["saturated"]:
         text.append("The response is at the upper limit of its activation.")
@@ -91,7 +104,3 @@ def _stability(evidence: PageValues) -> list[str]:
         f"{text}, above {percentile:.3g} % of {evidence['n_null']} similarities between this map "
         "and others of its layer."
     ]
-
-
-def _three_digits(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"

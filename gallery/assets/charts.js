@@ -31,11 +31,10 @@ function line(points, attributes) {
 }
 
 /** Score over steps, one line a start, the best one in front. */
-function traceChart(steps, traces, reference) {
-  const best = Math.max(...traces[0].filter((value) => value !== null));
+function traceChart(steps, traces, best, reference) {
   return stepChart(steps, traces, {
     description:
-      "Score of " + plural(traces.length, "start") + "; best " + figure(isFinite(best) ? best : null) +
+      "Score of " + plural(traces.length, "start") + "; best " + figure(best) +
       (reference === null ? "" : "; best data image " + figure(reference)),
     ends: ["step", "steps"],
     reference,

@@ -95,7 +95,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
   return element("article", {}, head, portrait(entry, detail),
     element("p", { class: "verdict" }, entry.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
     element("div", {}, measures), classes || element("div"),
-    (detail.traces && traceChart(shared.steps, detail.traces, detail.data_score)) || element("div"),
+    (detail.traces && traceChart(shared.steps, detail.traces, entry.score, detail.data_score)) || element("div"),
     element("dl", { class: "facts" }, facts.map(([term, value]) =>
       element("div", {}, element("dt", {}, term), element("dd", {}, value)))));
 }

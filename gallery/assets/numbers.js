@@ -95,11 +95,13 @@ function besidePart(detail) {
     ["white noise", detail.white_score, "fill other"],
   ].filter((row) => row[1] !== null);
   if (rows.length < 2) return null;
-  const most = Math.max(1e-9, ...rows.map((row) => row[1]));
+  // Responses that never rest at zero may be below it.
+  const least = Math.min(0, ...rows.map((row) => row[1]));
+  const most = Math.max(1e-9, ...rows.map((row) => row[1] - least));
   return section(
     "Response beside others",
     rows.map(([name, value, kind]) => {
-      const node = bar(value, null, null, most);
+      const node = bar(value - least, null, null, most);
       node.firstChild.setAttribute("class", kind);
       return element(
         "div",
@@ -115,7 +117,7 @@ function besidePart(detail) {
 
 function tracePart(detail, shared) {
   if (!detail.traces) return null;
-  const chart = traceChart(shared.steps, detail.traces, detail.data_score);
+  const chart = traceChart(shared.steps, detail.traces, detail.starts[0].score, detail.data_score);
   if (!chart) return null;
   const wording = detail.traces.length > 1 ? "Every start; the best one in front." : "";
   return section("Score", chart, wording ? paragraph(wording, "quiet") : null);

@@ -135,6 +135,6 @@ function bestPart(detail) {
   return section(
     "Images of the data that excite it most",
     element("div", { class: "strip" }, cells),
-    paragraph("Label and mean response; the frame is what the strongest node sees.", "quiet")
+    paragraph("Label and mean response to the image as it is; the frame is what the strongest node sees.", "quiet")
   );
 }

@@ -45,6 +45,7 @@ function badges(entry, estimate) {
   const add = (shape, label, kind, short) => result.push([shape, label, kind, short || label]);
   if (entry.verdict === "failed") add("✕", "failed", "grave");
   if (entry.verdict === "dead") add("○", entry.proved ? "silent: dead (proved)" : "silent: dead", "grave", "silent");
+  if (entry.verdict === "not reached") add("◌", "not reached", "grave");
   if (entry.verdict === "reachable-only") add("◇", "reachable-only", "grave");
   if (estimate && estimate.p_adjusted !== null && estimate.p_adjusted > 0.05) add("≈", "not above null", "quiet");
   if (estimate && estimate.saturated) add("▲", "saturated", "quiet");

@@ -286,7 +286,8 @@ class Ascent:
             snapshots=grown.snapshots,
             snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
             verdict_codes=verdict_codes(
-                maps, best, grown.reasons[:, 0], screening, can_be_inactive
+                *(maps, best, grown.reasons[:, 0], screening, can_be_inactive),
+                self.settings.climb_inactive,
             ),
             converged=converged(traces, steps, self.settings.patience, can_be_inactive[maps]),
             provably_dead=self._provably_dead[maps] & ~(best > 0),

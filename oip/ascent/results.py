@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from PIL.Image import Image
 
-VERDICTS = ("responsive", "revived", "reachable-only", "dead", "failed")
+VERDICTS = (
+    *("responsive", "revived", "reachable-only", "dead", "failed"),
+    *("not reached", "never silent"),
+)
+"""In the order of their codes in files."""
+WITHOUT_PATTERN = ("dead", "failed", "not reached")
+"""Verdicts of maps that nothing was found for."""
 REASONS = ("budget", "converged", "stalled", "failed")
 _MOST_TILES = 256
 """Maps that a notebook shows."""

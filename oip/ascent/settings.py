@@ -116,7 +116,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 PRESETS: dict[str, dict[str, object]] = {
     "default": {},
-    "author": {
+    "author": {  # The source gives none of these numbers: they are ours.
         "rate": 0.1,
         "rate_up": 1.0,
         "rate_down": 1.0,
@@ -141,9 +141,12 @@ PRESETS: dict[str, dict[str, object]] = {
         "scale": 0.1,
     },
 }
-"""`author` is the setting of the articles that OIPs come from: the response alone is climbed, no
-warm-up, no blur. `fourier` follows Olah et al. 2017; for several bands it needs images of the data,
-but with `decorrelate=False`. `maco` follows Fel et al. 2023 and always needs them."""
+"""`author` is the setting of the articles that OIPs come from: the response alone is climbed, by a
+normalized gradient, and the image standardized after each step; no warm-up. The articles give no
+numbers: step, patience, steps and starts are ours, and so is the missing blur ("some tricks to
+avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
+Olah et al. 2017; for several bands it needs images of the data, but with `decorrelate=False`.
+`maco` follows Fel et al. 2023 and always needs them."""
 
 
 def ascent_settings(preset: str = "default", **changes: object) -> AscentSettings:

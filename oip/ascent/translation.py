@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.ascent.localization import captioned, draw_box, node_oips, picture_grid
 from oip.ascent.masks import central_node, checked_nodes, field_boxes, spread_nodes
-from oip.ascent.results import ByMap, Oips, check_memory
+from oip.ascent.results import WITHOUT_PATTERN, ByMap, Oips, check_memory
 from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, peak_near
 from oip.core import html, plots
 from oip.core.checks import check_whole
@@ -258,7 +258,7 @@ def visible_images(oips: Oips) -> np.ndarray:
     """Return (m, k, h, w, b) float16 images: 0 outside the visible pixels, and where none grew."""
     images = oips.images * oips.visible[..., None].astype(np.float16)
     images[~np.isfinite(oips.scores)] = 0.0
-    images[[verdict == "dead" for verdict in oips.verdicts]] = 0.0
+    images[[verdict in WITHOUT_PATTERN for verdict in oips.verdicts]] = 0.0
     return images
 
 

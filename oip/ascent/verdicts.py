@@ -20,6 +20,8 @@ Bounds: TypeAlias = tuple[np.ndarray, np.ndarray]
 _LIMITS = {"sigmoid": 1.0, "tanh": 1.0, "hard_sigmoid": 1.0, "softsign": 1.0, "relu6": 6.0}
 _NEAR_LIMIT = 0.98
 _LEAST_GAIN = 0.01
+_ROUNDING = 1e-6
+"""Share of a response that is rounding."""
 
 
 def verdict_codes(
@@ -28,13 +30,16 @@ def verdict_codes(
     reasons: np.ndarray,
     screening: Screening,
     can_be_inactive: np.ndarray,
+    climbed: bool = True,
 ) -> np.ndarray:
     """Return the verdict of each map, (m,) indices into `VERDICTS`.
 
-    *failed*: no finite score; or no OIP was found for a map that images of the data do excite.
-    *dead*: no image of the data excites it, and the response stayed at zero for every start and
-    for the ascent of the pre-activation (which the `author` preset leaves out); or it stalled at
-    or below zero, where an activation such as tanh is flat too.
+    *failed*: no finite score. *dead*: no image of the data excites it, and the response stayed at
+    zero for every start and for the ascent of the pre-activation; or it is the same for every
+    start and image, whatever its value. *not reached*: nothing excited it, but images of the data
+    do, or the pre-activation was not climbed (`author`), or it cannot be (a tanh that is flat).
+    *never silent*: the response does not rest at zero, as that of a linear map or an objective; so
+    that the other verdicts, which ask whether it leaves zero, have no meaning.
     *reachable-only*: the ascent excites it, no image of the data does. *revived*: inactive for
     white noise; several wavelengths or the ascent found it. *responsive*: white noise excites it
     already.
@@ -44,17 +49,22 @@ def verdict_codes(
         scores: (m,) best scores.
         reasons: (m,) why the best image stopped, an index into `REASONS`.
         can_be_inactive: (c,) bool: the response can rest at zero.
+        climbed: the pre-activation of inactive maps was climbed.
     """
     stalled = reasons == REASONS.index("stalled")
     shut = (can_be_inactive[maps] & (scores == 0)) | (stalled & (scores <= 0))
     codes = np.empty(len(maps), np.int64)
     for row, number in enumerate(maps):
+        constant = stalled[row] and _constant(scores[row], screening, number)
+        by_data = screening.data_active[number] > 0
         if not np.isfinite(scores[row]):
             verdict = "failed"
+        elif constant or (shut[row] and can_be_inactive[number] and not by_data):
+            verdict = "dead" if climbed else "not reached"
         elif shut[row]:
-            verdict = "failed" if screening.data_active[number] > 0 else "dead"
+            verdict = "not reached"
         elif not can_be_inactive[number]:
-            verdict = "responsive"
+            verdict = "never silent"
         elif screening.data_active[number] == 0 and not screening.data_scores[number] < 0:
             verdict = "reachable-only"
         elif screening.white[number] == 0 or not screening.post[:, number].any():
@@ -63,6 +73,14 @@ def verdict_codes(
             verdict = "responsive"
         codes[row] = VERDICTS.index(verdict)
     return codes
+
+
+def _constant(score: float, screening: Screening, number: int) -> bool:
+    """Return whether a map's response is the same for all starts, white noise and data."""
+    values = np.array([*screening.post[:, number], screening.white[number], score])
+    seen = screening.data_scores[number]
+    values = values if np.isnan(seen) else np.append(values, seen)
+    return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
 
 def converged(

@@ -12,7 +12,7 @@ import click
 
 from oip.cli import options
 from oip.cli.options import Output, warn
-from oip.cli.tables import Record, print_json, print_table, print_text
+from oip.cli.tables import Record, print_json, print_table, print_text, verdict_headings
 from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -201,17 +201,16 @@ def _run_records(result: BatchResult, output: Output) -> list[Record]:
 
 
 def _print_tables(result: BatchResult, runs: list[Record], failures: list[Record]) -> None:
-    from oip.ascent.results import VERDICTS
-
+    counts = [
+        sum((Counter(layer["verdicts"]) for layer in run["layers"]), Counter[str]()) for run in runs
+    ]
+    verdicts = verdict_headings(counts)
     rows = []
-    for run in runs:
-        counts: Counter[str] = Counter()
-        for layer in run["layers"]:
-            counts.update(layer["verdicts"])
+    for run, count in zip(runs, counts, strict=True):
         maps = sum(layer["oips"] for layer in run["layers"])
-        verdicts = (counts.get(verdict, 0) for verdict in VERDICTS)
-        rows.append((run["run"], run["model"], len(run["layers"]), maps, *verdicts))
-    print_table(("run", "model", "layers", "maps", *VERDICTS), rows, left=("run", "model"))
+        numbers = (count[word] for word in verdicts)
+        rows.append((run["run"], run["model"], len(run["layers"]), maps, *numbers))
+    print_table(("run", "model", "layers", "maps", *verdicts), rows, left=("run", "model"))
     print_text(f"{result.out} ({result.seconds:.0f} s, {result.pieces} pieces)")
     if failures:
         names = ("run", "name", "file", "attempts", "error")

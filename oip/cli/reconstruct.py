@@ -10,7 +10,7 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, warn
-from oip.cli.tables import Record, number, print_json, print_table, print_text
+from oip.cli.tables import Record, number, print_json, print_table, print_text, verdict_headings
 from oip.core.errors import SettingsError
 
 _FEW = 24
@@ -157,8 +157,7 @@ def _status(result: Record) -> int:
     failed = verdicts.count("failed")
     if failed:
         warn(
-            f"oip: {failed} of {len(verdicts)} maps failed: responses that are not finite, "
-            "or no OIP for a map that data excite."
+            f"oip: {failed} of {len(verdicts)} maps failed: their responses are not finite numbers."
         )
     return 0 if not failed else 2 if failed == len(verdicts) else 1
 
@@ -170,11 +169,15 @@ def print_summary(result: Record, details: bool = False) -> None:
         result: of `oip.run.reconstruct.summary`.
         details: list the maps of every layer; without it those of one layer, or a few in all.
     """
-    from oip.ascent.results import VERDICTS
-
     layers = result["layers"]
-    headings = ("layer", "maps", *VERDICTS, "above best image")
-    print_table(headings, map(_counts, layers), left=("layer",))
+    counts = [Counter(row["verdict"] for row in layer["maps"]) for layer in layers]
+    verdicts = verdict_headings(counts)
+    headings = ("layer", "maps", *verdicts, "above best image")
+    rows = [
+        _counts(layer, [count[word] for word in verdicts])
+        for layer, count in zip(layers, counts, strict=True)
+    ]
+    print_table(headings, rows, left=("layer",))
     for layer in layers:
         if layer["unseen_pixels"]:
             visible = layer["pixels"] - layer["unseen_pixels"]
@@ -188,18 +191,15 @@ def print_summary(result: Record, details: bool = False) -> None:
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 
-def _counts(layer: Record) -> tuple[object, ...]:
+def _counts(layer: Record, by_verdict: list[int]) -> tuple[object, ...]:
     """Return a layer's row: its maps by verdict."""
-    from oip.ascent.results import VERDICTS
-
     maps = layer["maps"]
-    counts = Counter(row["verdict"] for row in maps)
     excitable = [row for row in maps if row["data_active"] and row["data_score"] is not None]
     above = sum((row["score"] or 0) > row["data_score"] for row in excitable)
     return (
         layer["layer"],
         len(maps),
-        *(counts.get(verdict, 0) for verdict in VERDICTS),
+        *by_verdict,
         f"{above} of {len(excitable)}" if excitable else "-",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import click
@@ -14,6 +14,8 @@ from oip.core.errors import plain_text
 Record: TypeAlias = dict[str, Any]
 """A result as a command prints it with --json."""
 
+USUAL = ("responsive", "revived", "reachable-only", "dead", "failed")
+"""Verdicts that tables have, even if no map has them."""
 _WIDTH = 120
 """Columns of a table where stdout is not a terminal."""
 
@@ -59,6 +61,14 @@ def print_table(
         table.add_row(*(Text(plain_text(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _WIDTH
     Console(file=sys.stdout, width=width).print(table)
+
+
+def verdict_headings(counts: Iterable[Mapping[str, int]]) -> list[str]:
+    """Return the verdicts of a table: the usual ones, and those others that any row has."""
+    from oip.ascent.results import VERDICTS
+
+    rows = list(counts)
+    return [word for word in VERDICTS if word in USUAL or any(row.get(word) for row in rows)]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -203,7 +203,7 @@ def test_images_grow_for_objectives(small_model, small_images):
     assert result[1].label == "class:1"
     assert result[1].evidence()["objective"] == "class:1"
     assert np.all(result.scores[:, 0] > result.screened_scores)
-    assert result.verdicts == ["responsive"] * 3
+    assert result.verdicts == ["never silent"] * 3
     network = Network(small_model)
     repeated = values(network, result.pixels[:, 0], *result.objectives, layer="second")
     np.testing.assert_allclose(np.diagonal(repeated), result.scores[:, 0], rtol=0.02, atol=0.02)

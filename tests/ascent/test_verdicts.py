@@ -12,7 +12,16 @@ from oip.ascent.verdicts import provably_dead, verdict_codes
 QUICK = {"steps": 24, "screened": 16, "starts": 2}
 
 
-def said(score, reason="budget", silent=True, active=np.nan, data=np.nan, white=0.0, post=0.0):
+def said(
+    score,
+    reason="budget",
+    silent=True,
+    active=np.nan,
+    data=np.nan,
+    white=0.0,
+    post=0.0,
+    climbed=True,
+):
     screening = SimpleNamespace(
         post=np.array([[post]]),
         white=np.array([white]),
@@ -21,7 +30,7 @@ def said(score, reason="budget", silent=True, active=np.nan, data=np.nan, white=
     )
     reasons = np.array([REASONS.index(reason)])
     silent = np.array([silent])
-    codes = verdict_codes(np.array([0]), np.array([score]), reasons, screening, silent)
+    codes = verdict_codes(np.array([0]), np.array([score]), reasons, screening, silent, climbed)
     return VERDICTS[codes[0]]
 
 
@@ -30,7 +39,12 @@ def said(score, reason="budget", silent=True, active=np.nan, data=np.nan, white=
     [
         ({"score": np.nan}, "failed"),
         ({"score": 0.0}, "dead"),
-        ({"score": 0.0, "active": 0.5, "data": 1.0}, "failed"),
+        ({"score": 0.0, "active": 0.5, "data": 1.0}, "not reached"),
+        # Without the ascent of the pre-activation nothing is known of a map that stays at zero.
+        ({"score": 0.0, "climbed": False}, "not reached"),
+        ({"score": 0.0, "climbed": False, "active": 0.0, "data": 0.0}, "not reached"),
+        ({"score": np.nan, "climbed": False}, "failed"),
+        ({"score": 1.0, "climbed": False, "white": 2.0, "post": 2.0}, "responsive"),
         ({"score": 1.0, "active": 0.0, "data": 0.0}, "reachable-only"),
         ({"score": 1.0, "active": 0.0, "data": 0.5}, "reachable-only"),
         ({"score": 1.0}, "revived"),
@@ -40,10 +54,16 @@ def said(score, reason="budget", silent=True, active=np.nan, data=np.nan, white=
         # an activation that dips below zero answers there too
         ({"score": 1.0, "active": 0.0, "data": -0.1, "white": -0.1, "post": -0.1}, "responsive"),
         ({"score": -0.1, "white": -0.1, "post": -0.1}, "responsive"),
-        ({"score": -1.0, "silent": False}, "responsive"),
-        ({"score": -1.0, "silent": False, "reason": "stalled"}, "dead"),
-        ({"score": 0.0, "silent": False, "reason": "stalled", "active": 0.2}, "failed"),
-        ({"score": 0.5, "silent": False, "reason": "stalled"}, "responsive"),
+        # what cannot be silent is not excited by white noise: it has a value for anything
+        ({"score": -1.0, "silent": False}, "never silent"),
+        ({"score": 0.5, "silent": False, "reason": "stalled"}, "never silent"),
+        ({"score": -1.0, "silent": False, "reason": "stalled"}, "not reached"),
+        ({"score": 0.0, "silent": False, "reason": "stalled", "active": 0.2}, "dead"),
+        ({"score": 0.0, "silent": False, "reason": "stalled", "post": -1.0}, "not reached"),
+        # the same for all that was tried, whatever the value
+        ({"score": 0.5, "reason": "stalled", "white": 0.5, "post": 0.5}, "dead"),
+        ({"score": 0.5, "reason": "stalled", "white": 0.5, "post": 0.5, "silent": False}, "dead"),
+        ({"score": 0.5, "reason": "stalled", "white": 0.5, "post": 0.5, "data": 0.7}, "responsive"),
     ],
 )
 def test_verdicts_follow_from_the_evidence(what, verdict):
@@ -85,8 +105,8 @@ def test_a_shut_map_is_revived_whatever_form_its_relu_has():
 @pytest.mark.parametrize("activation", ["hard_silu", "gelu", "tanh"])
 def test_a_map_that_stalls_at_nothing_is_not_responsive(activation):
     oips = oip.reconstruct(shut(activation), "maps", **QUICK)
-    assert (oips.verdicts[0] != "responsive") or oips.scores[0, 0] > 0
-    assert oips.verdicts[1] == "responsive"
+    assert (oips.verdicts[0] not in ("responsive", "never silent")) or oips.scores[0, 0] > 0
+    assert oips.verdicts[1] == ("responsive" if activation == "hard_silu" else "never silent")
 
 
 def proved(parts, shape=(9, 9, 2), value_range=None, weights=None):
@@ -183,3 +203,23 @@ def test_nothing_is_proved_of_other_activations_or_broken_weights():
         _, result = proved([before, maps], weights=[broken, bias])
         assert result.tolist() == ([False, True] if activation == "relu" else [False, False])
         before = layers.Conv2D(3, 3, activation="relu")
+
+
+def test_a_preset_that_does_not_climb_the_pre_activation_calls_no_map_dead():
+    model = shut("relu")
+    author = oip.reconstruct(model, "maps", preset="author", **QUICK)
+    assert author.verdicts == ["not reached", "responsive"]
+    assert not author.alive[0]
+    data = np.random.default_rng(0).normal(size=(8, 12, 12, 1)).astype("float32")
+    beside = oip.reconstruct(model, "maps", preset="author", data=data, **QUICK)
+    assert beside.verdicts == ["not reached", "responsive"]
+
+
+def test_linear_maps_and_constants_are_not_called_responsive():
+    model = shut(None)
+    assert oip.reconstruct(model, "maps", **QUICK).verdicts == ["never silent"] * 2
+    maps = model.get_layer("maps")
+    kernel, _ = maps.get_weights()
+    kernel[..., 0] = 0
+    maps.set_weights([kernel, np.array([0.5, 0], "float32")])
+    assert oip.reconstruct(model, "maps", **QUICK).verdicts == ["dead", "never silent"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from oip.gallery.escape import figure
 
 pytestmark = pytest.mark.browser
 
@@ -95,6 +99,20 @@ def test_everything_known_is_shown(look, site):
     assert page.locator("dialog .reference").count() == 1
     assert "second:37" in page.text_content("dialog pre")
     assert "Images of the data that excite it most" not in headings
+
+
+def test_a_score_is_one_number_in_text_bars_chart_and_files(look, site):
+    maps = json.loads((site.parent / "maps.json").read_text())["maps"]
+    for number in (37, 38, 40):
+        page = look(f"{site.as_uri()}#m=1.{number}")
+        page.wait_for_selector("dialog .chart")
+        score = next(one["score"] for one in maps if (one["index"], one["map"]) == (1, number))
+        assert f"Score {figure(score)};" in page.text_content("dialog .verdict")
+        bars = page.locator("section:has(h3:text-is('Response beside others')) .class-bar")
+        assert bars.first.text_content() == f"OIP{figure(score)}"
+        chart = page.locator("section:has(h3:text-is('Score')) svg").first
+        assert f"best {figure(score)}" in chart.get_attribute("aria-label")
+        assert page.locator("dialog figcaption span").first.text_content() == figure(score)
 
 
 def test_kernels_stand_in_order_where_they_were_ranked(look, site):

@@ -9,7 +9,15 @@ import math
 
 import pytest
 
-from oip.gallery.escape import csv_table, guarded_cell, plain_name, rounded, script, whole_number
+from oip.gallery.escape import (
+    csv_table,
+    figure,
+    guarded_cell,
+    plain_name,
+    rounded,
+    script,
+    whole_number,
+)
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -70,3 +78,15 @@ def test_number(value, wanted):
 def test_whole(value, wanted):
     assert whole_number(value) == wanted
     assert wanted is None or isinstance(whole_number(value), int)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.14159, "3.14"), (1.23499, "1.23"), (1234.0, "1230"), (0.0123456, "0.0123"),
+        (0.000123, "1.23e-4"), (-2.0, "-2"), (0.0, "0"), (5e7, "5.00e+7"), (None, "–"),
+        (float("nan"), "–"),
+    ],
+)  # fmt: skip
+def test_figures_are_written_as_the_page_writes_them(value, text):
+    assert figure(value) == text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from oip.core.errors import DataError
 from oip.core.files import read_json, write_json
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.images import DataImages
-from oip.gallery.map_details import layer_details, scaled_weights
+from oip.gallery.map_details import ascent_details, layer_details, scaled_weights, trace_points
 from oip.gallery.read_run import read_layer
 
 
@@ -48,6 +50,25 @@ def test_every_map_has_its_traces_and_command(run):
             assert trace[-1] == pytest.approx(
                 layer.oips.traces[entry.row, 0, -1], rel=1e-3, abs=1e-6
             )
+
+
+def test_the_best_score_is_on_the_line_of_a_long_trace():
+    # 121 steps on 61 points: every other one would be left out, perhaps the best.
+    traces = np.full((1, 1, 121), 1.0)
+    traces[0, 0, 59], traces[0, 0, 100:] = 7.0, np.nan
+    layer = SimpleNamespace(
+        oips=SimpleNamespace(
+            traces=traces,
+            **{name: np.ones((1, 1)) for name in ("scores", "starts", "steps", "clusters")},
+            **{name: np.ones(1) for name in ("data_scores", "white_scores", "screened_scores")},
+            amplitudes=np.ones((1, 1, 1)),
+            medoids=np.ones((1, 1), bool),
+            reasons=np.zeros((1, 1), int),
+        )
+    )
+    line = ascent_details(layer, SimpleNamespace(row=0), trace_points(layer))["traces"][0]
+    assert len(line) == 61 and max(value for value in line if value is not None) == 7.0
+    assert line[0] == 1.0 and line[-1] is None
 
 
 def test_histograms_are_those_of_the_run(run):
