@@ -5,9 +5,23 @@ By hand, since scikit-learn and Keras fit one at a time: a ranking needs thousan
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from oip.core import seeds
+
+BYTE_BUDGET = 24 << 20
+"""Bytes of the samples of fits that are done at once; one fit may take more."""
+_MEMORY = 4
+"""Pairs of steps and changes of slope that the curvature is estimated from."""
+_ENOUGH, _SHORTER, _ROUNDING = 1e-4, 0.35, 1e-7
+"""Share of the expected fall that a step must reach; length of the next try if it does not; what
+losses in single precision are uncertain by."""
+
+Objective = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(fits, weights) -> the loss of every fit (fits,), and its slope (fits, weights)."""
 
 
 def fit_logistic(
@@ -15,101 +29,72 @@ def fit_logistic(
     onehot: np.ndarray,
     used: np.ndarray,
     penalties: np.ndarray,
-    tolerance: float = 2e-5,
-    steps: int = 400,
-    byte_budget: int = 64 << 20,
+    tolerance: float = 5e-4,
+    steps: int = 60,
+    byte_budget: int = BYTE_BUDGET,
 ) -> np.ndarray:
-    """Return the weights (classes, fits, r + 1) of multinomial logistic regressions, for every fit.
+    """Return the weights (fits, k, classes, r + 1) of multinomial logistic regressions.
 
-    They minimize cross-entropy + penalty / 2 |weights|^2 by accelerated gradient steps (Nesterov;
-    restarts after O'Donoghue and Candès, 2015), scaled by the bound on the curvature of Böhning
-    (1992), so that there is no step size to choose. The bound is taken as diagonal: features (n, r)
-    must be centered and uncorrelated over all n, as principal components are. The last weight is
-    the intercept.
+    Each minimizes the mean cross-entropy + penalty / (2 samples) |weights|^2, see `_minimize`. The
+    last weight is the intercept. Features should be centered and uncorrelated over all n, as
+    principal components are: their variances are the curvature to begin with.
 
     Args:
         features, onehot, used: (n, r), (classes, n), and (fits, n) bool: the samples of each fit.
-        penalties: (fits,), above 0; the intercept has none.
-        tolerance: squared length of the scaled step, in nats a sample, at which a fit ends. The
+        penalties: (fits, k), above 0; the intercept has none. A fit begins each time at its
+            solution for the penalty before, so that falling ones are quickest.
+        tolerance: expected fall of the loss by a step, in nats a sample, at which a fit ends. The
             default leaves the cross-entropy within a few thousandths of a nat.
-        steps: at most.
-        byte_budget: bytes of the probabilities of the fits that are done at once.
+        steps: evaluations of the loss for each penalty, at most.
+        byte_budget: bytes of the samples of fits that are done at once.
     """
-    count = max(1, byte_budget // (onehot.size * features.itemsize))
-    parts = [slice(start, start + count) for start in range(0, len(used), count)]
-    return np.concatenate(
-        [
-            _fit_at_once(features, onehot, used[part], penalties[part], tolerance, steps)
-            for part in parts
-        ],
-        axis=1,
-    )
+    classes, width = len(onehot), features.shape[1] + 1
+    result = np.empty((*penalties.shape, classes, width), features.dtype)
+    for fits, part in _parts(features, onehot, used, byte_budget):
+        weights = np.zeros((len(part), classes * width), features.dtype)
+        for index, penalty in enumerate(penalties[fits].T):
+            pull = part.pull(penalty, (classes, width))
+            scale = 1 / (np.tile(part.squares, (1, classes)) / classes + pull)
+            objective = _logistic_loss(part, pull, (-1, classes, width))
+            weights = _minimize(objective, weights, scale.__mul__, tolerance, steps)
+            result[fits, index] = weights.reshape(-1, classes, width)
+    return result
 
 
-def _fit_at_once(
-    features: np.ndarray,
-    onehot: np.ndarray,
-    used: np.ndarray,
-    penalties: np.ndarray,
-    tolerance: float,
-    steps: int,
-) -> np.ndarray:
-    kind = features.dtype
-    n, r = features.shape
-    fits, classes = len(used), len(onehot)
-    inputs = np.concatenate([features, np.ones((n, 1), kind)], axis=1)
-    across = np.ascontiguousarray(inputs.T)
-    shrink = np.concatenate(
-        [np.repeat(penalties[:, None], r, axis=1), np.zeros((fits, 1))], axis=1
-    ).astype(kind)
-    scale = (1.0 / (0.5 * (inputs * inputs).sum(axis=0) + shrink)).astype(kind)
-    mask = used.astype(kind)
-    samples = mask.sum(axis=1)
-    target = onehot[:, None, :].astype(kind) * mask
-    weights = np.zeros((classes, fits, r + 1), kind)
-    ahead, momentum = weights.copy(), np.ones(fits, kind)
-    finished = np.zeros(fits, bool)
-    for _ in range(steps):
-        odds = (ahead.reshape(-1, r + 1) @ across).reshape(classes, fits, n)
-        odds -= odds.max(axis=0)
-        np.exp(odds, out=odds)
-        odds *= mask / odds.sum(axis=0)
-        odds -= target
-        slope = (odds.reshape(-1, n) @ inputs).reshape(classes, fits, r + 1) + shrink * ahead
-        # A fit that has ended stays as it is: it must not depend on when others end.
-        step = np.where(finished[:, None], 0, scale * slope)
-        finished |= (slope * step).sum(axis=(0, 2)) <= tolerance * samples
-        moved = ahead - step
-        onward = moved - weights
-        overshot = (step * onward).sum(axis=(0, 2)) > 0
-        momentum = np.where(overshot, 1.0, momentum)
-        following = (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum)) / 2.0
-        carry = np.where(overshot | finished, 0.0, (momentum - 1.0) / following).astype(kind)
-        weights, ahead = moved, moved + carry[:, None] * onward
-        momentum = following
-        if finished.all():
-            break
-    return weights
+def _logistic_loss(part: _Samples, pull: np.ndarray, shape: tuple[int, ...]) -> Objective:
+    def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        slope = pull * flat
+        odds = flat.reshape(shape) @ part.inputs.transpose(0, 2, 1)
+        loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
+        slope.reshape(shape)[:] += odds @ part.inputs
+        return loss, slope
+
+    return objective
 
 
 def logistic_log_probabilities(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return log-probabilities (classes, fits, n) float64, from weights of `fit_logistic`."""
-    from scipy.special import log_softmax
+    """Return log-probabilities (..., classes, n) from (n, r) and weights of `fit_logistic`."""
+    return _log_softmax(weights[..., :-1] @ features.T + weights[..., -1:])
 
-    odds = weights[..., :-1].astype(np.float64) @ features.T.astype(np.float64)
-    return log_softmax(odds + weights[..., -1:], axis=0)
+
+def _log_softmax(odds: np.ndarray) -> np.ndarray:
+    """Replace odds (..., classes, n) by log-probabilities."""
+    odds -= odds.max(axis=-2, keepdims=True)
+    odds -= np.log(np.exp(odds).sum(axis=-2, keepdims=True))
+    return odds
 
 
 UNITS = 16
 """In the hidden layer."""
-STEPS = 150
+STEPS = 30
 PRIOR = 1.0
 """Prior variance of every weight; the intercepts of the classes have none."""
 _SPREAD = 1.5
 """Deviation of a hidden unit's input at the start, for a sample of typical size."""
-_RATE = 0.08
-_DECAYS = (0.9, 0.98)
-_FLOOR = 1e-7
+_CURVATURE = 0.15
+"""Curvature of the loss along a weight of the hidden layer, over the variance of its input."""
+_FLOOR = 1e-4
+"""Least curvature along the weights of the classes."""
 
 
 def network_log_probabilities(
@@ -119,87 +104,222 @@ def network_log_probabilities(
     seed: int,
     units: int = UNITS,
     steps: int = STEPS,
-    byte_budget: int = 128 << 20,
+    byte_budget: int = BYTE_BUDGET,
 ) -> np.ndarray:
-    """Return log-probabilities (classes, fits, n) float32, by a small network for each fit.
+    """Return log-probabilities (fits, classes, n) float32, by a small network for each fit.
 
     p(y|x) = softmax(V tanh(W x + b) + c). All fits start at the same W and b, and at V = 0; they
-    minimize the cross-entropy of their samples with a Gaussian prior of the weights by 150 steps of
-    Adam (Kingma and Ba, 2015), each on all samples, the last ones shorter. The fits do not depend
-    on one another.
+    minimize the cross-entropy of their samples with a Gaussian prior of the weights, in at most 30
+    evaluations of it, see `_minimize`. The fits do not depend on one another.
 
     Args:
         features: (n, r) float32, centered, of a mean squared norm of 1.
         onehot, used: (classes, n) bool, and (fits, n) bool: the samples of each fit.
         seed: of the start.
-        units, steps: in the hidden layer; of Adam.
-        byte_budget: bytes of the activations of the fits that are done at once.
+        units, steps: in the hidden layer; evaluations of the loss.
+        byte_budget: bytes of the samples of fits that are done at once.
     """
     upright = _upright(features)
-    count = max(1, byte_budget // (4 * len(features) * (3 * units + 4 * len(onehot))))
-    parts = [used[start : start + count] for start in range(0, len(used), count)]
-    return np.concatenate(
-        [_train_at_once(upright, onehot, part, seed, units, steps) for part in parts], axis=1
+    draw = seeds.generator(seed, "small network").normal(size=(units, features.shape[1] + 1))
+    start = (_SPREAD * draw).astype(np.float32)
+    result = np.empty((len(used), *onehot.shape), np.float32)
+    for fits, part in _parts(upright, onehot, used, byte_budget):
+        first, last = _trained_network(part, start, len(onehot), steps)
+        hidden = _tanh(first[..., :-1] @ upright.T + first[..., -1:])
+        result[fits] = _log_softmax(last[..., :-1] @ hidden + last[..., -1:])
+    return result
+
+
+def _trained_network(
+    part: _Samples, start: np.ndarray, classes: int, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (fits, units, r + 1) and (fits, classes, units + 1), thresholds last."""
+    fits, (units, width), cut = len(part), start.shape, start.size
+    penalty = np.full(fits, 1 / PRIOR)
+    pull = np.concatenate(
+        [
+            np.repeat(part.pull(penalty, (1, 2))[:, :1], cut, axis=1),
+            part.pull(penalty, (classes, units + 1)),
+        ],
+        axis=1,
     )
+    active = np.ones((fits, units + 1, part.share.shape[1]), np.float32)
+    inside = active[:, :units]
 
+    def layers(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first, last = flat[:, :cut], flat[:, cut:]
+        return first.reshape(-1, units, width), last.reshape(-1, classes, units + 1)
 
-def _train_at_once(
-    features: np.ndarray,
-    onehot: np.ndarray,
-    used: np.ndarray,
-    seed: int,
-    units: int,
-    steps: int,
-) -> np.ndarray:
-    n, r = features.shape
-    fits, classes = len(used), len(onehot)
-    inputs = np.concatenate([features, np.ones((n, 1), np.float32)], axis=1)
-    across = np.ascontiguousarray(inputs.T)
-    draw = seeds.generator(seed, "small network").normal(size=(units, r + 1)) * _SPREAD
-    first = np.tile(draw.astype(np.float32), (fits, 1, 1))
-    last = np.zeros((fits, classes, units + 1), np.float32)
-    share = (used / used.sum(axis=1, keepdims=True)).astype(np.float32)
-    pull = (1 / (PRIOR * used.sum(axis=1))).astype(np.float32)[:, None, None]
-    target = onehot[None].astype(np.float32) * share[:, None]
-    active = np.ones((fits, units + 1, n), np.float32)
-    movers = _Adam(first), _Adam(last)
-    for step in range(steps + 1):
-        inside = active[:, :units]
-        np.tanh((first.reshape(-1, r + 1) @ across).reshape(inside.shape), out=inside)
+    def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        slope = pull * flat
+        first, last = layers(flat)
+        inside[:] = _tanh(first @ part.inputs.transpose(0, 2, 1))
         odds = last @ active
-        odds -= odds.max(axis=1, keepdims=True)
-        if step == steps:
-            break
-        np.exp(odds, out=odds)
-        odds *= (share / odds.sum(axis=1))[:, None]
-        odds -= target
-        slope_last = odds @ active.transpose(0, 2, 1)
-        slope_last[..., :units] += pull * last[..., :units]
+        loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
         back = last[..., :units].transpose(0, 2, 1) @ odds
         back *= 1 - inside * inside
-        slope_first = (back.reshape(-1, n) @ inputs).reshape(first.shape) + pull * first
-        rate = _RATE * (1 - step / steps)
-        movers[0].move(first, slope_first, rate)
-        movers[1].move(last, slope_last, rate)
-    odds -= np.log(np.exp(odds).sum(axis=1, keepdims=True))
-    return odds.transpose(1, 0, 2)
+        slope_first, slope_last = layers(slope)
+        slope_first += back @ part.inputs
+        slope_last += odds @ active.transpose(0, 2, 1)
+        return loss, slope
+
+    flat = np.zeros(pull.shape, np.float32)
+    layers(flat)[0][:] = start
+    inside[:] = _tanh(start @ part.inputs.transpose(0, 2, 1))
+    inverse = (active * part.share[:, None]) @ active.transpose(0, 2, 1) / classes
+    diagonal = np.arange(units + 1)
+    inverse[:, diagonal, diagonal] += pull[:, cut : cut + units + 1] + _FLOOR
+    inverse = np.linalg.inv(inverse)
+    across = 1 / (_CURVATURE * part.squares + pull[:, :1])[:, None]
+
+    def precondition(slope: np.ndarray) -> np.ndarray:
+        result = np.empty_like(slope)
+        ahead, (first, last) = layers(result), layers(slope)
+        np.multiply(first, across, out=ahead[0])
+        ahead[1][:] = last @ inverse
+        return result
+
+    return layers(_minimize(objective, flat, precondition, 0.0, steps))
 
 
-class _Adam:
-    """Adam's moments of the slopes of some weights."""
+class _Samples:
+    """The samples of some fits, side by side."""
 
-    def __init__(self, weights: np.ndarray) -> None:
-        self.mean, self.square = np.zeros_like(weights), np.zeros_like(weights)
-        self.steps = 0
+    def __init__(self, features: np.ndarray, onehot: np.ndarray, used: np.ndarray, width: int):
+        """Take the samples `used` (fits, n) bool of all, up to `width` a fit."""
+        kind = features.dtype
+        counts = used.sum(axis=1)[:, None]
+        rows = np.zeros((len(used), width), int)
+        for row, mask in zip(rows, used, strict=True):
+            members = np.flatnonzero(mask)
+            row[: len(members)] = members
+        self._least = 1 / np.maximum(counts, 1)
+        self.share = np.where(np.arange(width) < counts, self._least, 0).astype(kind)
+        """(fits, width): shares of the samples, 0 behind the last."""
+        self.inputs = np.ones((*rows.shape, features.shape[1] + 1), kind)
+        """(fits, width, r + 1): features and 1."""
+        self.inputs[..., :-1] = features[rows]
+        self.squares = np.einsum("fnr,fnr,fn->fr", self.inputs, self.inputs, self.share)
+        """(fits, r + 1): mean squares of the inputs."""
+        self._target = onehot.T[rows].transpose(0, 2, 1) * self.share[:, None]
 
-    def move(self, weights: np.ndarray, slope: np.ndarray, rate: float) -> None:
-        """Do one step, in place."""
-        self.steps += 1
-        first, second = _DECAYS
-        self.mean += (1 - first) * (slope - self.mean)
-        self.square += (1 - second) * (slope * slope - self.square)
-        size = np.sqrt(self.square / (1 - second**self.steps)) + _FLOOR
-        weights -= (rate / (1 - first**self.steps)) * self.mean / size
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def pull(self, penalties: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the penalties (fits,) of weights of a shape, a sample; none of a row's last.
+
+        (fits, weights).
+        """
+        result = np.zeros((len(self), *shape), self.share.dtype)
+        result[..., :-1] = (penalties[:, None] * self._least)[..., None]
+        return result.reshape(len(self), -1)
+
+    def cross_entropy(self, odds: np.ndarray) -> np.ndarray:
+        """Return the mean cross-entropy (fits,) of odds (fits, classes, width).
+
+        The odds are replaced by its slope.
+        """
+        odds -= odds.max(axis=1, keepdims=True)
+        own = np.einsum("fcn,fcn->f", odds, self._target)
+        np.exp(odds, out=odds)
+        total = odds.sum(axis=1)
+        loss = np.einsum("fn,fn->f", self.share, np.log(total)) - own
+        odds *= (self.share / total)[:, None]
+        odds -= self._target
+        return loss
+
+
+def _parts(
+    features: np.ndarray, onehot: np.ndarray, used: np.ndarray, byte_budget: int
+) -> Iterator[tuple[slice, _Samples]]:
+    """Yield fits and their samples, as many as the budget holds."""
+    width = max(1, int(used.sum(axis=1).max()))
+    numbers = features.shape[1] + 1 + len(onehot)
+    count = max(1, byte_budget // (features.itemsize * width * numbers))
+    for start in range(0, len(used), count):
+        fits = slice(start, start + count)
+        yield fits, _Samples(features, onehot, used[fits], width)
+
+
+def _minimize(
+    objective: Objective,
+    start: np.ndarray,
+    precondition: Callable[[np.ndarray], np.ndarray],
+    tolerance: float,
+    steps: int,
+) -> np.ndarray:
+    """Return weights (fits, weights) of a small loss, from those at the start, by L-BFGS.
+
+    J. Nocedal: Updating quasi-Newton matrices with limited storage. Mathematics of Computation 35
+    (1980) 773. Every fit has its own curvature and lengths of steps, and stays where it is once it
+    has ended: it does not depend on the others.
+
+    Args:
+        objective, start: the losses, each a mean over samples; the weights to begin with.
+        precondition: slope -> slope over a fixed estimate of the curvature.
+        tolerance: fall of the loss that a step promises, at which a fit ends.
+        steps: evaluations of the objective, at most.
+    """
+    kind, weights = start.dtype, start
+    value, slope = objective(weights)
+    direction = -precondition(slope)
+    length, scale = np.ones(len(weights)), np.ones(len(weights))
+    finished = np.zeros(len(weights), bool)
+    pairs: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)
+    for _ in range(steps - 1):
+        fall = _dot(slope, direction)
+        finished |= fall >= -2 * tolerance
+        if finished.all():
+            break
+        step = np.where(finished, 0.0, length)[:, None].astype(kind) * direction
+        next_value, next_slope = objective(weights + step)
+        better = ~finished & (next_value <= value + _ENOUGH * length * fall + _ROUNDING)
+        change = next_slope - slope
+        curvature, shape = _dot(step, change), _dot(change, precondition(change))
+        used = better & (curvature > 0)
+        pairs.append((step, change, np.where(used, 1 / np.where(used, curvature, 1.0), 0.0)))
+        scale = np.where(used, curvature / np.where(used, shape, 1.0), scale)
+        weights = np.where(better[:, None], weights + step, weights)
+        value = np.where(better, next_value, value)
+        slope = np.where(better[:, None], next_slope, slope)
+        ahead = _direction(slope, pairs, precondition, scale)
+        direction = np.where(better[:, None], ahead, direction)
+        length = np.where(better, 1.0, _SHORTER * length)
+    return weights
+
+
+def _direction(
+    slope: np.ndarray,
+    pairs: deque[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    precondition: Callable[[np.ndarray], np.ndarray],
+    scale: np.ndarray,
+) -> np.ndarray:
+    """Return minus the slope over the curvature: the two loops of L-BFGS."""
+    kind, result, factors = slope.dtype, slope.copy(), []
+    for step, change, inverse in reversed(pairs):
+        factors.append(inverse * _dot(step, result))
+        result -= factors[-1][:, None].astype(kind) * change
+    result = scale[:, None].astype(kind) * precondition(result)
+    for step, change, inverse in pairs:
+        factor = factors.pop() - inverse * _dot(change, result)
+        result += factor[:, None].astype(kind) * step
+    return -result
+
+
+def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the products (fits,) of rows."""
+    return np.einsum("ij,ij->i", first, second).astype(np.float64)
+
+
+def _tanh(x: np.ndarray) -> np.ndarray:
+    """Replace x by its hyperbolic tangent, within 1e-6; NumPy's takes twice the time."""
+    np.clip(x, -9, 9, out=x)
+    np.exp(np.multiply(x, 2, out=x), out=x)
+    x += 1
+    np.divide(-2, x, out=x)
+    x += 1
+    return x
 
 
 def _upright(features: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -349,9 +349,8 @@ class Decoder(HeldOut):
         check = np.roll(np.arange(FOLDS), -1)
         inner = outer & (folds != check[:, None])
         variances = np.array(DECODER_VARIANCES)
-        count = len(variances)
         weights = batch_classifiers.fit_logistic(
-            features, onehot, np.repeat(inner, count, axis=0), np.tile(1.0 / variances, FOLDS)
+            features, onehot, inner, np.tile(1.0 / variances, (FOLDS, 1))
         )
         odds = batch_classifiers.logistic_log_probabilities(features, weights)
         best = np.zeros(FOLDS, int)  # the chosen variance of each fold, from 1; 0: class shares
@@ -361,15 +360,15 @@ class Decoder(HeldOut):
                 continue
             log_shares = np.log(shares(codes[inner[fold]], len(onehot)))
             scores = [log_shares[codes[checked]].mean()]
-            for fit in range(fold * count, (fold + 1) * count):
-                mixed = guarded(odds[:, fit, checked], log_shares, inner[fold].sum())
+            for of_variance in odds[fold]:
+                mixed = guarded(of_variance[:, checked], log_shares, inner[fold].sum())
                 scores.append(own_class(mixed, codes[checked]).mean())
             best[fold] = int(np.argmax(scores))
         fitted = np.flatnonzero(best)
         result = np.empty((len(onehot), len(codes)))
         if fitted.size:
             weights = batch_classifiers.fit_logistic(
-                features, onehot, outer[fitted], 1.0 / variances[best[fitted] - 1]
+                features, onehot, outer[fitted], 1.0 / variances[best[fitted] - 1, None]
             )
         for fold in range(FOLDS):
             inside = ~outer[fold]
@@ -378,10 +377,8 @@ class Decoder(HeldOut):
                 result[:, inside] = log_shares[:, None]
                 continue
             fit = int(np.searchsorted(fitted, fold))
-            odds = batch_classifiers.logistic_log_probabilities(
-                features[inside], weights[:, fit : fit + 1]
-            )
-            result[:, inside] = guarded(odds[:, 0], log_shares, outer[fold].sum())
+            odds = batch_classifiers.logistic_log_probabilities(features[inside], weights[fit, 0])
+            result[:, inside] = guarded(odds, log_shares, outer[fold].sum())
         return Predictions(result)
 
 
@@ -393,6 +390,8 @@ NEIGHBORS = (8, 24, 72)
 """Samples in a neighborhood, for the neighbor members."""
 _PAIRS = tuple(combinations(range(FOLDS), 2))
 _ROUNDS = 60
+_BLOCK = 1 << 19
+"""Bytes of a kernel of some samples that are worked on at once."""
 _PRIOR = 0.5
 
 
@@ -467,26 +466,38 @@ class Predictive(HeldOut):
     def _predict(
         self, features: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
     ) -> Predictions:
-        trained = _trained_members(features, codes, folds, seed)
-        members = np.concatenate([trained, untrained_members(features, codes, folds)], axis=1)
-        result = np.empty((codes.max() + 1, len(codes)))
+        groups = (
+            _trained_members(features, codes, folds, seed),
+            untrained_members(features, codes, folds),
+        )
+        every = np.concatenate([members.every for members in groups])
+        own = np.concatenate([members.own for members in groups], axis=1)
+        result = np.empty(every.shape[1:])
         without = np.zeros(FOLDS)
-        for fold, of_fold in enumerate(members):
+        for fold in range(FOLDS):
             inside = folds == fold
-            log_shares = np.log(shares(codes[~inside], len(result)))
-            candidates = [
-                guarded(odds, log_shares, int((~inside).sum()))
-                for odds in of_fold.astype(np.float64)
-            ]
-            candidates.append(np.repeat(log_shares[:, None], len(codes), axis=1))
-            own = np.exp([own_class(odds, codes)[~inside] for odds in candidates])
-            mixed = mixture(own)
-            without[fold] = np.log(mixed @ own).mean()
-            weighted = zip(np.log(mixed), candidates, strict=True)
-            result[:, inside] = np.logaddexp.reduce(
-                [weight + odds[:, inside] for weight, odds in weighted]
+            outside = codes[~inside]
+            share = shares(outside, len(result))
+            trust = outside.size / (outside.size + 1.0)  # see `guarded`
+            alone = np.concatenate(
+                [trust * own[fold][:, ~inside] + (1 - trust) * share[outside], [share[outside]]]
             )
+            weights = mixture(alone)
+            without[fold] = np.log(weights @ alone).mean()
+            mixed = np.tensordot(weights[:-1], every[..., inside].astype(np.float64), 1)
+            rest = (1 - trust) * weights[:-1].sum() + weights[-1]
+            result[:, inside] = np.log(trust * mixed + rest * share[:, None])
         return Predictions(result, without)
+
+
+class Members(NamedTuple):
+    """Probabilities by several predictors, each without the labels of the fold in question."""
+
+    every: np.ndarray
+    """(members, classes, n): of every class, without the labels of the sample's own fold."""
+    own: np.ndarray
+    """(FOLDS, members, n): of the sample's own class, without the labels of this fold and of the
+    sample's own."""
 
 
 def mixture(probabilities: np.ndarray) -> np.ndarray:
@@ -505,71 +516,80 @@ def mixture(probabilities: np.ndarray) -> np.ndarray:
 
 def _trained_members(
     features: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
-) -> np.ndarray:
-    """Return log-probabilities (folds, members, classes, n) of the logistic members and network.
+) -> Members:
+    """Return probabilities by the logistic members and the network.
 
-    Of fold f: for samples in it from fits without f, averaged; for others from the fit without f
-    and without their own fold.
+    They are fitted without each pair of folds. Without one fold: the mean over its pairs.
     """
     onehot = codes == np.arange(codes.max() + 1)[:, None]
     used = np.stack([(folds != a) & (folds != b) for a, b in _PAIRS])
-    count = len(MEMBER_VARIANCES)
-    weights = batch_classifiers.fit_logistic(
-        features,
-        onehot,
-        np.tile(used, (count, 1)),
-        np.repeat(1.0 / np.array(MEMBER_VARIANCES), len(_PAIRS)),
-    )
-    odds = batch_classifiers.logistic_log_probabilities(features, weights).astype(np.float32)
-    odds = odds.reshape(len(onehot), count, len(_PAIRS), len(codes)).transpose(1, 0, 2, 3)
+    penalties = np.tile(1.0 / np.array(MEMBER_VARIANCES), (len(_PAIRS), 1))
+    weights = batch_classifiers.fit_logistic(features, onehot, used, penalties)
     network = batch_classifiers.network_log_probabilities(features, onehot, used, seed)
-    odds = np.concatenate([odds, network[None]])
-    result = np.empty((FOLDS, len(odds), len(onehot), len(codes)), np.float32)
-    for fold in range(FOLDS):
-        fits = {b if a == fold else a: p for p, (a, b) in enumerate(_PAIRS) if fold in (a, b)}
-        inside = folds == fold
-        without = np.exp(odds[:, :, list(fits.values())][..., inside]).mean(axis=2)
-        result[fold][..., inside] = np.log(np.maximum(without, np.finfo(np.float32).tiny))
-        for other, fit in fits.items():
-            rows = folds == other
-            result[fold][..., rows] = odds[:, :, fit][..., rows]
-    return result
+    count = len(MEMBER_VARIANCES) + 1
+    every = np.zeros((count, *onehot.shape), np.float32)
+    own = np.zeros((FOLDS, count, len(codes)), np.float32)
+    for pair, fit, odds in zip(_PAIRS, weights, network, strict=True):
+        for fold, other in (pair, pair[::-1]):
+            rows = np.flatnonzero(folds == fold)
+            logs = batch_classifiers.logistic_log_probabilities(features[rows], fit)
+            members = np.exp([*logs, odds[:, rows]])
+            every[..., rows] += members / (FOLDS - 1)
+            own[other][:, rows] = members[:, codes[rows], np.arange(len(rows))]
+    return Members(every, own)
 
 
-def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return log-probabilities (folds, members, classes, n) of the neighbor and kernel members."""
+def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
+    """Return probabilities by the neighbor and kernel members."""
     n, classes = len(codes), codes.max() + 1
-    distances = squared_distances(features)
-    middle = median_squared_distance(distances)
-    onehot = np.zeros((n, FOLDS * classes), np.float32)
-    onehot[np.arange(n), folds * classes + codes] = 1.0
-    counts = np.stack([np.bincount(codes[folds == f], minlength=classes) for f in range(FOLDS)])
-    np.fill_diagonal(distances, np.inf)
-    small = distances.astype(np.float32)
-    del distances
+    squares = squared_distances(features)
+    middle = median_squared_distance(squares)
+    np.fill_diagonal(squares, np.inf)
+    distances = squares.astype(np.float32)
+    del squares
     neighbors = [k for k in NEIGHBORS if k < n - 1] or [n - 1]
-    ranks = [k - 1 for k in neighbors]
-    reached = np.partition(small, ranks, axis=1)[:, ranks]
-    nearest = small.min(axis=1, keepdims=True)
+    members = len(neighbors) + len(WIDTHS)
+    onehot = np.zeros((n, FOLDS * classes), np.float32)
+    label = folds * classes + codes
+    onehot[np.arange(n), label] = 1.0
+    sums = np.empty((members, n, FOLDS, classes), np.float32)
+    step = max(1, _BLOCK // (4 * n))
+    for start in range(0, n, step):
+        block = distances[start : start + step]
+        near = np.sort(np.partition(block, neighbors[-1] - 1, axis=1)[:, : neighbors[-1]], axis=1)
+        row, column = np.nonzero(block <= near[:, -1:])
+        values, classes_of = block[row, column], row * onehot.shape[1] + label[column]
+        for member, k in enumerate(neighbors):
+            inside = classes_of[values <= near[row, k - 1]]
+            counted = np.bincount(inside, minlength=block.shape[0] * onehot.shape[1])
+            sums[member, start : start + step] = counted.reshape(-1, FOLDS, classes)
+        # Every row is scaled so that its nearest sample counts 1: only ratios matter.
+        block -= near[:, :1]
+        for member, width in enumerate(WIDTHS, len(neighbors)):
+            kernel = np.exp(block * np.float32(-0.5 / (width * middle)))
+            sums[member, start : start + step] = (kernel @ onehot).reshape(-1, FOLDS, classes)
+    return _members_of_sums(sums, codes, folds)
 
-    def kernels() -> Iterator[np.ndarray]:
-        """Yield matrices (n, n), one after the other: they are large."""
-        for farthest in reached.T:
-            yield (small <= farthest[:, None]).astype(np.float32)
-        for width in WIDTHS:
-            # Every row is scaled so that its nearest sample counts 1: only ratios matter.
-            yield np.exp((small - nearest) / np.float32(-2 * width * middle))
 
-    result = np.empty((FOLDS, len(neighbors) + len(WIDTHS), classes, n), np.float32)
-    all_rows, all_folds = np.arange(n), np.arange(FOLDS)[:, None]
-    for member, kernel in enumerate(kernels()):
-        sums = (kernel @ onehot).reshape(n, FOLDS, classes).astype(np.float64)
-        without_own = sums.sum(axis=1) - sums[all_rows, folds]
-        for fold in range(FOLDS):
-            left = without_own - np.where((folds == fold)[:, None], 0.0, sums[:, fold])
-            used = counts.sum(axis=0) - counts - np.where(all_folds == fold, 0, counts[fold])
-            class_share = (used + 0.5) / (used + 0.5).sum(axis=1, keepdims=True)
-            # One more sample that is of every class as often as those that are used.
-            left = np.maximum(left, 0.0) + class_share[folds]
-            result[fold, member] = np.log(left / left.sum(axis=1, keepdims=True)).T
-    return result
+def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
+    """Return shares of the classes, from their sums (members, n, FOLDS, classes) in each fold.
+
+    One more sample counts that is of every class as often as those that are used.
+    """
+    members, n, _, classes = sums.shape
+    rows = np.arange(n)
+    counts = np.stack([np.bincount(codes[folds == f], minlength=classes) for f in range(FOLDS)])
+    sums = sums.astype(np.float64)
+    left = sums.sum(axis=2) - sums[:, rows, folds]
+    total = left.sum(axis=2)
+    own = np.empty((FOLDS, members, n))
+    for fold in range(FOLDS):
+        used = np.maximum(counts.sum(axis=0) - counts - counts[fold], 0) + 0.5
+        added = (used / used.sum(axis=1, keepdims=True))[folds, codes]
+        part = sums[:, :, fold]
+        reached = np.maximum(left[:, rows, codes] - part[:, rows, codes], 0.0) + added
+        own[fold] = reached / (np.maximum(total - part.sum(axis=2), 0.0) + 1.0)
+    used = counts.sum(axis=0) - counts + 0.5
+    every = np.maximum(left, 0.0) + (used / used.sum(axis=1, keepdims=True))[folds]
+    every /= every.sum(axis=2, keepdims=True)
+    return Members(every.transpose(0, 2, 1).astype(np.float32), own.astype(np.float32))
