@@ -45,7 +45,7 @@ def rounded(value: object, digits: int = 4) -> float | None:
     return float(f"{number:.{digits}g}") if math.isfinite(number) else None
 
 
-def figure(value: float | None) -> str:
+def shown_figure(value: float | None) -> str:
     """Return a number of three digits as the page's script writes it (`figure` in elements.js)."""
     number = rounded(value, 3)
     if number is None:

@@ -251,8 +251,7 @@ class MapEntry:
     @property
     def not_converged(self) -> bool:
         """Whether the OIP might still have grown."""
-        found = self.verdict is not None and self.verdict not in WITHOUT_PATTERN
-        return found and not self.evidence["converged"]
+        return self.verdict not in (None, *WITHOUT_PATTERN) and not self.evidence["converged"]
 
     @property
     def first(self) -> Information | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oip.ascent.results import WITHOUT_PATTERN
 from oip.core.formats import RunFile
-from oip.gallery.escape import PageValues, figure, whole_number
+from oip.gallery.escape import PageValues, shown_figure, whole_number
 
 MEANINGS = {
     "responsive": "White noise excites the map already.",
@@ -60,19 +60,21 @@ def _scores(evidence: PageValues) -> list[str]:
     score, data_score = evidence["score"], evidence["data_score"]
     from_zero = evidence["verdict"] != "never silent"
     noise = [
-        f"{name} reached {figure(evidence[key])}"
+        f"{name} reached {shown_figure(evidence[key])}"
         for name, key in (("white noise", "white_score"), ("noise of all kinds", "screened_score"))
         if evidence[key] is not None
     ]
     before = f"; before the ascent {' and '.join(noise)}" if noise else ""
-    text = [f"Score {figure(score)}{before}."]
+    text = [f"Score {shown_figure(score)}{before}."]
     if data_score is not None and score is not None:
         ratio = (
-            f", {figure(score / data_score)} times as much" if data_score > 0 and from_zero else ""
+            f", {shown_figure(score / data_score)} times as much"
+            if data_score > 0 and from_zero
+            else ""
         )
         text.append(
             f"The best data image at the same mean and deviation reaches "
-            f"{figure(data_score)}; the OIP {figure(score)}{ratio}."
+            f"{shown_figure(data_score)}; the OIP {shown_figure(score)}{ratio}."
         )
     if evidence["data_active"] is not None and from_zero:
         text.append(f"{100 * evidence['data_active']:.3g} % of the data images excite the map.")

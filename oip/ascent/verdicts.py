@@ -78,8 +78,8 @@ def verdict_codes(
 def _constant(score: float, screening: Screening, number: int) -> bool:
     """Return whether a map's response is the same for all starts, white noise and data."""
     values = np.array([*screening.post[:, number], screening.white[number], score])
-    seen = screening.data_scores[number]
-    values = values if np.isnan(seen) else np.append(values, seen)
+    data_score = screening.data_scores[number]
+    values = values if np.isnan(data_score) else np.append(values, data_score)
     return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from oip.gallery.escape import figure
+from oip.gallery.escape import shown_figure
 
 pytestmark = pytest.mark.browser
 
@@ -107,12 +107,12 @@ def test_a_score_is_one_number_in_text_bars_chart_and_files(look, site):
         page = look(f"{site.as_uri()}#m=1.{number}")
         page.wait_for_selector("dialog .chart")
         score = next(one["score"] for one in maps if (one["index"], one["map"]) == (1, number))
-        assert f"Score {figure(score)};" in page.text_content("dialog .verdict")
+        assert f"Score {shown_figure(score)};" in page.text_content("dialog .verdict")
         bars = page.locator("section:has(h3:text-is('Response beside others')) .class-bar")
-        assert bars.first.text_content() == f"OIP{figure(score)}"
+        assert bars.first.text_content() == f"OIP{shown_figure(score)}"
         chart = page.locator("section:has(h3:text-is('Score')) svg").first
-        assert f"best {figure(score)}" in chart.get_attribute("aria-label")
-        assert page.locator("dialog figcaption span").first.text_content() == figure(score)
+        assert f"best {shown_figure(score)}" in chart.get_attribute("aria-label")
+        assert page.locator("dialog figcaption span").first.text_content() == shown_figure(score)
 
 
 def test_kernels_stand_in_order_where_they_were_ranked(look, site):

@@ -11,11 +11,11 @@ import pytest
 
 from oip.gallery.escape import (
     csv_table,
-    figure,
     guarded_cell,
     plain_name,
     rounded,
     script,
+    shown_figure,
     whole_number,
 )
 
@@ -89,4 +89,4 @@ def test_whole(value, wanted):
     ],
 )  # fmt: skip
 def test_figures_are_written_as_the_page_writes_them(value, text):
-    assert figure(value) == text
+    assert shown_figure(value) == text
