@@ -222,7 +222,7 @@ class _SilencedNetwork:
         import tensorflow as tf
 
         from oip.network import layer_types
-        from oip.network.forward import compiled_for_images, run_to
+        from oip.network.forward import compiled_for_images, layer_graph, run_to
 
         head = network.class_layer()
         single = head.maps == 1
@@ -231,10 +231,6 @@ class _SilencedNetwork:
             hint = "The loss of several labels an image is not one cross-entropy."
             raise DataError(expected("the model's output", text, f"{head.maps} sigmoids", hint))
         axes = len(layer.size)
-
-        def response(images: Tensor) -> Tensor:
-            """Return (n, *size, maps), channels last."""
-            return run_to(network.model, network.feed(images), layer.response)[1]
 
         def outcomes(
             images: Tensor, values: Tensor, codes: Tensor, maps: Tensor, fill: Tensor
@@ -268,7 +264,7 @@ class _SilencedNetwork:
             hits = tf.argmax(logits, axis=-1, output_type=tf.int64) == true
             return tf.reshape(losses, [count, -1]), tf.reshape(hits, [count, -1])
 
-        self._response = compiled_for_images(network, response)
+        self._graph = layer_graph(network, layer.response)
         self._outcomes = compiled_for_images(
             network,
             outcomes,
@@ -289,7 +285,7 @@ class _SilencedNetwork:
         import tensorflow as tf
 
         batch, true = tf.constant(images), tf.constant(codes, tf.int64)
-        values, new = self._response(batch), tf.constant(fill, tf.float32)
+        values, new = self._graph(batch)[0].response, tf.constant(fill, tf.float32)
 
         def run(maps: np.ndarray) -> _Outcomes:
             losses, hits = self._outcomes(batch, values, true, tf.constant(maps, tf.int32), new)

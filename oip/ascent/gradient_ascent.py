@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Literal
 
 import numpy as np
 
-from oip.ascent.masks import PixelMask, PixelMasks, expand_like, image_axes
-from oip.ascent.objectives import Activations, Stage, Targets
+from oip.ascent.ascent_graph import (
+    AscentGraph,
+    AscentInputs,
+    AscentState,
+    BestSoFar,
+    Numbers,
+    StepState,
+    graph_settings,
+)
+from oip.ascent.masks import PixelMask, PixelMasks
 from oip.ascent.parameterization import DataStatistics, parameterization_of
-from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
-from oip.ascent.transforms import transform_of
-from oip.core.frameworks import Tensor, tf
-from oip.network.forward import compiled, compiled_for_images
+from oip.ascent.targets import Targets
+from oip.core.frameworks import tf
+from oip.network.forward import image_spec
+from oip.network.graphs import Graph
 from oip.network.network import Network
 
-Array = TypeVar("Array")
 Focus = Literal["mean", "peak"]
 """The value that an inactive map climbs: the mean of its pre-activation, or its peak."""
 
@@ -29,47 +36,6 @@ _BUDGET, _CONVERGED, _STALLED, _FAILED = (
 )
 _CHECK_STEPS = 5
 """Steps from one check of what has converged to the next, at least."""
-
-
-class BestSoFar(NamedTuple, Generic[Array]):
-    """Values of the best that each of n images has been, each (n,) float32."""
-
-    key: Array
-    """The score where it is above zero, else the pre-activation: decides which image is best."""
-    score: Array
-    pre: Array
-    """The pre-activation."""
-
-
-class StepState(NamedTuple, Generic[Array]):
-    """State of n images that the next step needs, each (n,) float32."""
-
-    rate: Array
-    """Length of the last step."""
-    value: Array
-    """Score before the last step."""
-    pre: Array
-    """Pre-activation before the last step."""
-
-
-class AscentState(NamedTuple, Generic[Array]):
-    """n images on their way: tensors in the graph, arrays outside of it."""
-
-    images: Array
-    """(n, h, w, b): as they climb."""
-    shown: Array
-    """(n, h, w, b): as they are scored, standardized over the visible pixels."""
-    best_images: Array
-    """(n, h, w, b): the best that each has been, as it is scored."""
-    best: BestSoFar[Array]
-    step: StepState[Array]
-
-    def put(
-        self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
-    ) -> None:
-        """Replace some of the images by those of another state."""
-        for own, new in zip(tf.nest.flatten(self), tf.nest.flatten(other), strict=True):
-            own[rows] = new
 
 
 @dataclass(eq=False, repr=False)
@@ -112,16 +78,56 @@ class GradientAscent:
         self.visible = visible
         shape = network.inputs.shape
         self._masks = PixelMasks(visible, shape)
-        self._transform = transform_of(settings, shape, settings.seed)
+        self._chosen = graph_settings(settings)
         self._parameterization = parameterization_of(settings, shape, data)
-        self._blurs = settings.blur > 0 or (settings.blur_end or 0.0) > 0
-        image = tf.TensorSpec((None, *shape), tf.float32)
-        value, item = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int32)
-        number, flag = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
+        self._arrays = {
+            name: tf.constant(array) for name, array in self._parameterization.arrays.items()
+        }
+        self._numbers = Numbers.of(settings)
+        self._target_arrays = tuple(tf.constant(array) for array in targets.arrays)
+        self._run = self._kept_graph()
+
+    def _kept_graph(self) -> Graph:
+        network = self.network
+        spec = network.inputs
+        image = image_spec(network)
+        value, number = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
         best, step = BestSoFar(value, value, value), StepState(value, value, value)
         state = AscentState(image, image, image, best, step)
-        self._run = compiled(self._run_graph, state, item, number, number, flag)
-        self._begin = compiled_for_images(network, self._begin_graph, item)
+        pairs = zip(self.targets.array_shapes, self._target_arrays, strict=True)
+        inputs = AscentInputs(
+            items=tf.TensorSpec((None,), tf.int32),
+            can_be_inactive=tf.TensorSpec((None,), tf.bool),
+            mask=PixelMask(image, value),
+            peak=tf.TensorSpec((), tf.bool),
+            numbers=tf.nest.map_structure(tf.TensorSpec.from_tensor, self._numbers),
+            parameterization=tf.nest.map_structure(tf.TensorSpec.from_tensor, self._arrays),
+            targets=tuple(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
+        )
+        key = (
+            *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled),
+            *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),
+        )
+        return network.graphs.kept(
+            key,
+            lambda state, inputs, first, count: self._graph(inputs).run(state, first, count),
+            *(state, inputs, number, number),
+        )
+
+    def _graph(self, inputs: AscentInputs) -> AscentGraph:
+        kind = type(self._parameterization)
+        return AscentGraph(self.network, self.targets, self._chosen, kind, inputs)
+
+    def _inputs(self, items: np.ndarray, focus: Focus) -> AscentInputs:
+        return AscentInputs(
+            items=tf.constant(items, tf.int32),
+            can_be_inactive=tf.constant(self.targets.can_be_inactive[items]),
+            mask=self._masks.of(items),
+            peak=tf.constant(focus == "peak"),
+            numbers=self._numbers,
+            parameterization=self._arrays,
+            targets=self._target_arrays,
+        )
 
     def bytes_per_image(self) -> int:
         """Return the memory of one image that climbs: forward, backward and its snapshots."""
@@ -203,7 +209,8 @@ class GradientAscent:
 
     def _begun(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
-        images, shown = self._begin(tf.constant(starts, tf.float32), tf.constant(items, tf.int32))
+        graph = self._graph(self._inputs(items, "mean"))
+        images, shown = graph.begin(tf.constant(starts, tf.float32))
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self.settings.rate, np.float32)
         best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest)
@@ -224,135 +231,12 @@ class GradientAscent:
         """
         end, trace, stuck = self._run(
             tf.nest.map_structure(tf.constant, state),
-            tf.constant(items, tf.int32),
+            self._inputs(items, focus),
             tf.constant(first),
             tf.constant(count),
-            tf.constant(focus == "peak"),
         )
         state = tf.nest.map_structure(lambda tensor: tensor.numpy(), end)
         return state, trace.numpy().T, stuck.numpy()
-
-    def _begin_graph(self, starts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        mask = self._masks.of(items)
-        images = self._parameterization.begin(mask.restored(starts))
-        return images, self._shown(images, mask)
-
-    def _run_graph(
-        self, state: AscentState[Tensor], items: Tensor, first: Tensor, count: Tensor, peak: Tensor
-    ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
-        """Return the state after the steps, scores (count, n), and (n,) bool: no gradient."""
-        can_be_inactive = tf.gather(tf.constant(self.targets.can_be_inactive), items)
-        mask = self._masks.of(items)
-
-        def body(
-            step: Tensor,
-            images: Tensor,
-            best_images: Tensor,
-            best: BestSoFar[Tensor],
-            before: StepState[Tensor],
-            _stuck: Tensor,
-            trace: tf.TensorArray,
-        ) -> tuple[object, ...]:
-            moved, shown, after, stuck = self._step(images, before, items, step, peak, mask)
-            active = tf.logical_or(after.value > 0, tf.logical_not(can_be_inactive))
-            new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
-            better = new.key > best.key
-            best_images = tf.where(expand_like(better, images), shown, best_images)
-            pairs = zip(new, best, strict=True)
-            best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
-            trace = trace.write(step - first, after.value)
-            return step + 1, moved, best_images, best, after, stuck, trace
-
-        trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
-        stuck = tf.zeros(tf.shape(items), tf.bool)
-        values = (first, state.images, state.best_images, state.best, state.step, stuck, trace)
-        _, images, best_images, best, after, stuck, trace = tf.while_loop(
-            lambda step, *_: step < first + count, body, values, parallel_iterations=1
-        )
-        shown = self._shown(images, mask)
-        return AscentState(images, shown, best_images, best, after), trace.stack(), stuck
-
-    def _step(
-        self,
-        images: Tensor,
-        before: StepState[Tensor],
-        items: Tensor,
-        step: Tensor,
-        peak: Tensor,
-        mask: PixelMask,
-    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor]:
-        """Take one step.
-
-        Returns:
-            Images after it, images before it as they are scored, the step's state, and (n,) bool:
-            images without a gradient, which stay as they are.
-        """
-        settings = self.settings
-        stage = Stage(step < settings.warmup, peak, settings.climb_inactive)
-        shown = self._shown(images, mask)
-        with tf.GradientTape(persistent=settings.diversity > 0) as tape:
-            tape.watch(shown)
-            received = shown if self._transform is None else self._transform(shown, step)
-            activations = self._activations(received, items, stage)
-            alike = likeness(activations.features, items) if settings.diversity > 0 else None
-        slope = tf.ensure_shape(tape.gradient(activations.climbed, shown), images.shape)
-        alike_slope = None
-        if alike is not None:
-            alike_slope = tf.ensure_shape(tape.gradient(alike, shown), images.shape)
-        if self._transform is not None:
-            activations = self._activations(shown, items, stage)
-        size = tf.reduce_max(tf.abs(slope), image_axes(images))
-        stuck = tf.logical_not(size > 0)
-        direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
-        if settings.total_variation > 0:
-            direction -= settings.total_variation * variation_slope(shown) * mask.mask
-        if settings.norm > 0:
-            direction -= settings.norm * norm_slope(shown, settings.norm_power) * mask.mask
-        if alike is not None and alike_slope is not None:
-            weight = settings.diversity * expand_like(alike, alike_slope)
-            direction -= weight * mask.unit(alike_slope)
-        rates = self._rates(activations, before, step)
-        lengths = rates * mask.root_share(self.network.inputs.shape)
-        moved = self._parameterization.step(images, mask.unit(direction), lengths)
-        moved = self._blurred(moved, step)
-        if not self._parameterization.keeps_spectrum:
-            moved = mask.restored(moved)
-        moved = tf.where(expand_like(stuck, images), images, moved)
-        return moved, shown, StepState(rates, activations.post, activations.pre), stuck
-
-    def _activations(self, images: Tensor, items: Tensor, stage: Stage) -> Activations:
-        spec = self.network.inputs
-        inputs = self.network.feed(images * spec.std + spec.mean)
-        return self.targets.own_items(inputs, items, stage)
-
-    def _rates(self, activations: Activations, before: StepState[Tensor], step: Tensor) -> Tensor:
-        """Return rates (n,): up where the last step helped; as they are after a blur."""
-        settings = self.settings
-        if settings.rate_up == settings.rate_down == 1.0:
-            return before.rate
-        by_pre = tf.logical_or(step < settings.warmup, activations.post <= 0)
-        rose = tf.where(by_pre, activations.pre > before.pre, activations.post > before.value)
-        rates = before.rate * tf.where(rose, settings.rate_up, settings.rate_down)
-        unchanged = tf.equal(step, 0)
-        if self._blurs:
-            unchanged = tf.logical_or(
-                unchanged, tf.equal(tf.math.floormod(step, settings.blur_every), 0)
-            )
-        return tf.where(unchanged, before.rate, rates)
-
-    def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
-        settings = self.settings
-        if not self._blurs:
-            return images
-        end = settings.blur if settings.blur_end is None else settings.blur_end
-        share = tf.cast(step, tf.float32) / max(1, settings.steps)
-        sigma = settings.blur + (end - settings.blur) * share
-        radius = blur_radius(max(settings.blur, end))
-        due = tf.equal(tf.math.floormod(step, settings.blur_every), settings.blur_every - 1)
-        return tf.cond(due, lambda: blurred(images, sigma, radius), lambda: images)
-
-    def _shown(self, images: Tensor, mask: PixelMask) -> Tensor:
-        return mask.restored(images) if self._parameterization.keeps_spectrum else images
 
 
 @dataclass(eq=False, repr=False)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oip.ascent.masks import box_pixels, central_node, field_boxes
-from oip.ascent.objectives import Objective, Term, objective_targets
+from oip.ascent.objectives import Objective, Term
 from oip.ascent.reconstruction import Ascent, grow_oips
 from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
+from oip.ascent.targets import objective_targets
 from oip.core import html, plots
 from oip.core.checks import check_whole, one_column
 from oip.core.errors import DataError
@@ -23,7 +24,7 @@ from oip.core.images import plain, shown
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none
-from oip.network.forward import compiled_for_images, run_in_batches, run_to
+from oip.network.forward import layer_graph, run_in_batches
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
@@ -340,16 +341,14 @@ def _strongest(
     progress: Progress,
 ) -> _Strongest:
     """Return the strongest responses to all images; of each batch only those are kept."""
+    graph = layer_graph(network, layer.response)
 
     def strongest(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = network.feed(batch)
-        _, after = run_to(network.model, inputs, layer.response, spoiled=network.spoiled)
-        values = tf.gather(after, tf.constant(maps, tf.int32), axis=-1)
+        values = tf.gather(graph(batch)[0].response, tf.constant(maps, tf.int32), axis=-1)
         values = tf.reshape(values, [tf.shape(values)[0], -1, len(maps)])
         finite = tf.reduce_all(tf.math.is_finite(values), [0, 1])
         return tf.reduce_max(values, 1), tf.argmax(values, 1, output_type=tf.int32), ~finite
 
-    graph = compiled_for_images(network, strongest)
     shape = (len(maps), count)
     best = _Strongest(
         values=np.full(shape, -np.inf, np.float32),
@@ -359,7 +358,7 @@ def _strongest(
         counts=np.zeros((len(maps), int(np.prod(layer.size))), np.int64),
         broken=np.zeros(len(maps), bool),
     )
-    for batch, outputs in run_in_batches(graph, images, network.activation_bytes(layer)):
+    for batch, outputs in run_in_batches(strongest, images, network.activation_bytes(layer)):
         values, nodes, broken = (output.T for output in outputs)
         best.broken[:] |= broken
         values[best.broken] = -np.inf

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import Stage, Targets
+from oip.ascent.targets import Stage, Targets
 from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import Tensor, tf
-from oip.network.forward import batch_rows, compiled_for_images
+from oip.network.forward import batch_rows
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
@@ -25,12 +25,12 @@ _PROBE_IMAGES = 32
 
 
 class PixelMask(NamedTuple):
-    """The pixels that count for each image of a batch, in the graph."""
+    """The pixels that count for each image of a batch; arrays, or tensors in a graph."""
 
     mask: Tensor
-    """(h, w, b) for all images alike, or (n, h, w, b): 1 where pixels are visible, else 0."""
+    """(1, h, w, b) for all images alike, or (n, h, w, b): 1 where pixels are visible, else 0."""
     count: Tensor
-    """Scalar or (n,): values that are visible."""
+    """(1,) or (n,): values that are visible."""
 
     def restored(self, images: Tensor) -> Tensor:
         """Return images with mean 0 and deviation 1 over the visible pixels, 0 elsewhere."""
@@ -47,7 +47,7 @@ class PixelMask(NamedTuple):
         return direction / expand_like(tf.where(size > 0, size, 1.0), direction)
 
     def root_share(self, shape: tuple[int, ...]) -> Tensor:
-        """Return a scalar or (n,): the root of the visible share of an image (h, w, b)."""
+        """Return (1,) or (n,): the root of the visible share of an image (h, w, b)."""
         return tf.sqrt(self.count / float(np.prod(shape)))
 
 
@@ -66,15 +66,13 @@ class PixelMasks:
         )
         bands = np.ones(shape[-1], np.float32)
         self._masks = masks.reshape(-1, *sides)[..., None] * bands
-        self._counts = np.maximum(1.0, self._masks.sum(axis=tuple(range(1, len(shape) + 1))))
+        counts = self._masks.sum(axis=tuple(range(1, len(shape) + 1)))
+        self._counts = np.maximum(1.0, counts).astype(np.float32)
 
-    def of(self, items: Tensor) -> PixelMask:
-        """Return the mask of a batch of images, by the item (n,) int32 that each is for."""
-        if len(self._masks) == 1:
-            return PixelMask(tf.constant(self._masks[0]), tf.constant(self._counts[0], tf.float32))
-        rows = tf.gather(tf.constant(self._rows.reshape(-1), tf.int32), items)
-        counts = tf.constant(self._counts, tf.float32)
-        return PixelMask(tf.gather(tf.constant(self._masks), rows), tf.gather(counts, rows))
+    def of(self, items: np.ndarray) -> PixelMask:
+        """Return the mask of a batch of images, by the item (n,) that each is for."""
+        rows = slice(None) if len(self._masks) == 1 else self._rows.reshape(-1)[items]
+        return PixelMask(tf.constant(self._masks[rows]), tf.constant(self._counts[rows]))
 
 
 def expand_like(values: Tensor, images: Tensor) -> Tensor:
@@ -98,30 +96,32 @@ def visible_masks(network: Network, targets: Targets, seed: int) -> np.ndarray:
         ModelError: no gradient leads from the items to the image input at all.
     """
 
-    def influence(images: Tensor, probe: Tensor) -> Tensor:
-        with tf.GradientTape() as tape:
+    def influence(images: Tensor, probe: int) -> np.ndarray | None:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
-            totals = []
-            for number, tensor in enumerate(targets.probes(_inputs(network, images))):
-                mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, targets.index + number))
-                totals.append(tf.reduce_sum(tensor * mixed))
-            total = tf.gather(tf.stack(totals), probe) if len(totals) > 1 else totals[0]
+            tensor = targets.probes(_inputs(network, images))[probe]
+            mixed = tf.random.stateless_normal(tf.shape(tensor), (seed, targets.index + probe))
+            total = tf.reduce_sum(tensor * mixed)
         gradient = tape.gradient(total, images)
-        if gradient is None:
-            raise ModelError(
-                f"'{targets.name}'",
-                "something whose response has a gradient with respect to the image input",
-                "none (the input is of integers, or the layer belongs to another input)",
-            )
-        return tf.reduce_any(gradient != 0, axis=[0, -1])
+        return None if gradient is None else tf.reduce_any(gradient != 0, axis=[0, -1]).numpy()
 
-    graph = compiled_for_images(network, influence, tf.TensorSpec((), tf.int32))
     masks = np.zeros((targets.uses_probe.shape[1], *network.inputs.shape[:-1]), bool)
+    connected = False
     for probe, mask in enumerate(masks):
         for images in _noise_batches(network, targets, seed):
-            mask |= graph(tf.constant(images), tf.constant(probe)).numpy()
+            part = influence(tf.constant(images), probe)
+            if part is None:
+                break
+            connected = True
+            mask |= part
             if mask.all():
                 break
+    if not connected:
+        raise ModelError(
+            f"'{targets.name}'",
+            "something whose response has a gradient with respect to the image input",
+            "none (the input is of integers, or the layer belongs to another input)",
+        )
     visible = np.stack([masks[used].any(0) for used in targets.uses_probe])
     visible[~visible.reshape(len(visible), -1).any(1)] = True
     return visible
@@ -139,19 +139,20 @@ def refuse_constant(
     if not items.any():
         return
 
-    def has_gradient(images: Tensor, item: Tensor) -> Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            owners = tf.fill([tf.shape(images)[0]], item)
-            stage = Stage(warming=tf.constant(True), peak=tf.constant(False))
-            activations = targets.own_items(_inputs(network, images), owners, stage)
-        gradient = tape.gradient(activations.climbed, images)
-        return tf.constant(False) if gradient is None else tf.reduce_any(gradient != 0)
+    arrays = [tf.constant(array) for array in targets.arrays]
 
-    graph = compiled_for_images(network, has_gradient, tf.TensorSpec((), tf.int32))
+    def has_gradient(images: Tensor, item: int) -> bool:
+        owners = tf.fill([len(images)], item)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            inputs = _inputs(network, images)
+            activations = targets.own_items(inputs, owners, Stage(warming=True), arrays)
+        gradient = tape.gradient(activations.tensors, images, activations.slopes)
+        return gradient is not None and bool(tf.reduce_any(gradient != 0))
+
     for item in np.flatnonzero(items):
         batches = _noise_batches(network, targets, seed)
-        if not any(graph(tf.constant(images), tf.constant(item, tf.int32)) for images in batches):
+        if not any(has_gradient(tf.constant(images), int(item)) for images in batches):
             raise SettingsError(
                 f"objective '{targets.labels[item]}'",
                 "one that depends on the image input",

@@ -9,6 +9,7 @@ and have a step of their own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,8 @@ class DataStatistics:
 class Parameterization(ABC):
     """The way in which images take a step, in the graph. Images are standardized."""
 
+    arrays: Mapping[str, np.ndarray | Tensor]
+    """The arguments, which may be tensors of a graph."""
     keeps_spectrum = False
     """Images have a magnitude spectrum of their own, which restoring the deviation would change."""
 
@@ -75,18 +78,20 @@ class Linear(Parameterization):
     References:
         Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017 (1/f Fourier basis,
         decorrelated colors).
+
+    Args:
+        arrays: `gain` of the Fourier coefficients, `mixing` (b, b) of the bands; either or none.
     """
 
-    def __init__(self, gain: np.ndarray | None, mixing: np.ndarray | None):
-        self._gain = gain
-        self._mixing = mixing
+    def __init__(self, **arrays: np.ndarray | Tensor):
+        self.arrays = arrays
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
-        if self._gain is not None:
-            gain = tf.constant(self._gain[..., None], tf.float32)
-            direction = _inverse(_spectrum(direction) * tf.cast(gain, tf.complex64), images)
-        if self._mixing is not None:
-            direction = tf.einsum("...b,bc->...c", direction, tf.constant(self._mixing, tf.float32))
+        if "gain" in self.arrays:
+            gain = tf.cast(self.arrays["gain"][..., None], tf.complex64)
+            direction = _inverse(_spectrum(direction) * gain, images)
+        if "mixing" in self.arrays:
+            direction = tf.einsum("...b,bc->...c", direction, self.arrays["mixing"])
         return images + expand_like(rates, images) * _unit(direction)
 
 
@@ -100,8 +105,8 @@ class Phases(Parameterization):
 
     keeps_spectrum = True
 
-    def __init__(self, magnitude: np.ndarray):
-        self._magnitude = magnitude
+    def __init__(self, magnitude: np.ndarray | Tensor):
+        self.arrays = {"magnitude": magnitude}
 
     def begin(self, images: Tensor) -> Tensor:
         return _inverse(self._with_magnitude(_spectrum(images)), images)
@@ -115,7 +120,7 @@ class Phases(Parameterization):
 
     def _with_magnitude(self, spectrum: Tensor) -> Tensor:
         size = tf.maximum(tf.abs(spectrum), _TINY)
-        return spectrum * tf.cast(tf.constant(self._magnitude, tf.float32) / size, tf.complex64)
+        return spectrum * tf.cast(self.arrays["magnitude"] / size, tf.complex64)
 
 
 def parameterization_of(
@@ -138,14 +143,13 @@ def parameterization_of(
         hint = "Give data=... for them" + ("." if phase else ", or set decorrelate=false.")
         raise SettingsError(f"'{name}'", "images of the data to take statistics from", "none", hint)
     if phase and data is not None:
-        return Phases(_standard(data.magnitude, shape))
-    gain = None
+        return Phases(_standard(data.magnitude, shape).astype(np.float32))
+    arrays = {}
     if settings.parameterization == "fourier":
-        gain = frequencies(shape[:-1]) ** -settings.decay
-    mixing = None
+        arrays["gain"] = frequencies(shape[:-1]) ** -settings.decay
     if decorrelate and data is not None:
-        mixing = data.covariance / np.trace(data.covariance) * len(data.covariance)
-    return Linear(gain, mixing)
+        arrays["mixing"] = data.covariance / np.trace(data.covariance) * len(data.covariance)
+    return Linear(**{name: array.astype(np.float32) for name, array in arrays.items()})
 
 
 def frequencies(sides: tuple[int, ...]) -> np.ndarray:

@@ -17,12 +17,13 @@ from oip.ascent.gradient_ascent import (
     snapshot_steps,
 )
 from oip.ascent.noise import Noise, NoiseCache
-from oip.ascent.objectives import MapTargets, Objective, Targets, objective_targets
+from oip.ascent.objectives import Objective
 from oip.ascent.parameterization import DataStatistics, parameterization_of
 from oip.ascent.results import Oips, check_memory, join_oips
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.ascent.similarity import shift_reach, start_stability
+from oip.ascent.targets import MapTargets, Targets, objective_targets
 from oip.ascent.transforms import transform_of
 from oip.ascent.verdicts import converged, provably_dead, saturated, verdict_codes
 from oip.core.errors import SettingsError

@@ -10,11 +10,11 @@ import numpy as np
 
 from oip.ascent.masks import refuse_constant, visible_masks
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import Targets
 from oip.ascent.settings import AscentSettings
-from oip.core.frameworks import Tensor, tf
+from oip.ascent.targets import Targets
+from oip.core.frameworks import tf
 from oip.core.progress import Progress, silent
-from oip.network.forward import batch_rows, compiled_for_images, image_batches
+from oip.network.forward import batch_rows, image_batches
 from oip.network.network import Network
 
 Reactions = Callable[[np.ndarray], list[np.ndarray]]
@@ -79,7 +79,10 @@ def screen(
     """
     spec = network.inputs
     masks = visible_masks(network, targets, settings.seed)
-    reactions = _compiled_reactions(network, targets)
+
+    def reactions(images: np.ndarray) -> list[np.ndarray]:
+        return [values.numpy() for values in targets.all_items(tf.constant(images))]
+
     whites = min(_WHITE_STARTS, settings.screened)
 
     def on_noise(preset: str, count: int, purpose: str, before: int) -> list[np.ndarray]:
@@ -148,15 +151,6 @@ def standardize_as_input(images: np.ndarray, network: Network, visible: np.ndarr
     spread = pixels.std(axis=1).reshape(shape)
     standardized /= np.where(spread > 0, spread, 1.0)
     return (standardized * spec.std + spec.mean).astype(np.float32)
-
-
-def _compiled_reactions(network: Network, targets: Targets) -> Reactions:
-    def reactions(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        activations = targets.all_items(network.feed(images))
-        return activations.post, activations.pre, activations.peak
-
-    graph = compiled_for_images(network, reactions)
-    return lambda images: [values.numpy() for values in graph(tf.constant(images))]
 
 
 class _OnData(NamedTuple):

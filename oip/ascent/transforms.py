@@ -23,7 +23,9 @@ Transform: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(images, step) -> images, in the graph; images have mean 0."""
 
 
-def transform_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) -> Transform | None:
+def transform_of(
+    settings: AscentSettings, shape: tuple[int, ...], seed: int | Tensor
+) -> Transform | None:
     """Return the transform of some settings, None where nothing is transformed.
 
     Args:
@@ -54,14 +56,14 @@ def transform_of(settings: AscentSettings, shape: tuple[int, ...], seed: int) ->
     return transform
 
 
-def _draws(step: Tensor, seed: int, purpose: int, count: int) -> Tensor:
+def _draws(step: Tensor, seed: int | Tensor, purpose: int, count: int) -> Tensor:
     """Return (count,) numbers from -1 to 1; at odd steps the opposite of the step before."""
-    key = tf.stack([tf.constant(seed * 4 + purpose, tf.int32), step // 2])
+    key = tf.stack([tf.convert_to_tensor(seed, tf.int32) * 4 + purpose, step // 2])
     values = tf.random.stateless_uniform([count], key, -1.0, 1.0)
     return values * tf.where(tf.math.floormod(step, 2) == 0, 1.0, -1.0)
 
 
-def _shift(most: int, shape: tuple[int, ...], seed: int) -> Transform:
+def _shift(most: int, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
     """Return a transform that moves images by up to `most` pixels each way."""
     axes = len(shape) - 1
 
@@ -75,7 +77,7 @@ def _shift(most: int, shape: tuple[int, ...], seed: int) -> Transform:
     return shift
 
 
-def _rotation(settings: AscentSettings, shape: tuple[int, ...], seed: int) -> Transform:
+def _rotation(settings: AscentSettings, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
     """Return a transform that turns and scales images about their center."""
     height, width = shape[:2]
     largest = np.log1p(settings.scale)

@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import MapTargets, objective_targets
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
+from oip.ascent.targets import MapTargets, objective_targets
 from oip.batch.job import RankSettings
 from oip.core.errors import DataError, ModelError, OipError
 from oip.core.files import WriteError

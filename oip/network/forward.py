@@ -21,6 +21,7 @@ from oip.network.fast_gradients import (
     has_fast_convolution,
     has_fast_pooling,
 )
+from oip.network.graphs import compiled
 from oip.network.layer_types import is_activation, is_max_pooling
 from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
@@ -34,45 +35,6 @@ class LayerActivations(NamedTuple):
 
     pre_activation: Tensor
     response: Tensor
-
-
-def compiled(function: Callable, *signature: tf.TensorSpec | tuple) -> Callable[..., Any]:
-    """Compile a function to one TensorFlow graph, which is freed when nothing refers to it.
-
-    The graph is traced here and never again, whatever the batch size; calling it does not pass
-    through TensorFlow's count of retraced functions, which takes one function for each layer for
-    a mistake. Gradients are taken inside `function` or not at all.
-
-    Args:
-        function: takes and returns tensors.
-        signature: a `tf.TensorSpec`, or a tuple of them, for each argument.
-    """
-    graph = tf.function(function, input_signature=signature, autograph=False)
-    concrete = graph.get_concrete_function()
-    _forget_gradients(concrete.graph)
-    return concrete
-
-
-def _forget_gradients(graph: tf.Graph) -> None:
-    """Remove the custom gradients of a traced graph from TensorFlow's registry.
-
-    The registry holds each for ever, and with it the graph that it was traced in: some MiB for
-    every layer of a network, also where only a Keras activation brings one along.
-    """
-    from tensorflow.python.framework import ops
-
-    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", None)
-    if not isinstance(registry, dict):
-        return  # another TensorFlow: its graphs stay, results are the same
-    definition = graph.as_graph_def()
-    nodes = [*definition.node]
-    for function in definition.library.function:
-        nodes.extend(function.node_def)
-    for node in nodes:
-        if "_gradient_op_type" in node.attr:
-            name = node.attr["_gradient_op_type"].s.decode()
-            if name.startswith("CustomGradient-"):
-                registry.pop(name, None)
 
 
 @contextmanager
@@ -142,8 +104,9 @@ def run_to_all(
     instead: Sequence[tuple[tf.Variable, Any]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
+    enter: bool = True,
 ) -> list[LayerActivations]:
-    """Run a model up to the last of several layers, while a `tf.function` is traced.
+    """Run a model up to the last of several layers, while a `tf.function` is traced or at once.
 
     What comes after that layer is never part of the graph. The model's layers are left as they
     were.
@@ -154,6 +117,7 @@ def run_to_all(
             run itself assigns to variables is seen by it, but not kept.
         for_gradient: the gradient with respect to the inputs will be computed, many times.
         spoiled: weights hold NaN or infinity, which must not be lost on the way.
+        enter: the last layer is run; else twice what it receives stands for its output.
 
     Returns:
         Pre-activation and response of each layer, the channels last whatever the model's layout.
@@ -170,9 +134,14 @@ def run_to_all(
             here = [index for index in mine if outputs[index].use == use]
             if not here:
                 return call(*args, **kwargs)
-            before, after = _around_activation(layer, call, args, kwargs)
+            received = args[0] if args else next(iter(kwargs.values()), None)
+            last = len(reached) + len(here) == len(outputs)
+            if last and not enter:
+                before = after = received
+            else:
+                before, after = _around_activation(layer, call, args, kwargs)
             sources = {
-                "input": args[0] if args else next(iter(kwargs.values()), None),
+                "input": received,
                 "fused": before,
                 "same": after,
             }
@@ -180,7 +149,7 @@ def run_to_all(
                 output = outputs[index]
                 response = after if output.then is None else output.then(after)
                 reached[index] = LayerActivations(sources[output.pre_activation], response)
-            if len(reached) == len(outputs):
+            if last:
                 raise _Reached
             return after
 
@@ -304,8 +273,7 @@ def compiled_for_images(
     network: Network, function: Callable, *signature: tf.TensorSpec
 ) -> Callable[..., Any]:
     """Compile a function of the model's images (n, h, w, b) float32 and further arguments."""
-    images = tf.TensorSpec((None, *network.inputs.shape), tf.float32)
-    return compiled(function, images, *signature)
+    return compiled(function, image_spec(network), *signature)
 
 
 def map_blocks(
@@ -351,28 +319,45 @@ def spatial_means(network: Network, images: np.ndarray, layer: LayerInfo) -> Ite
     Args:
         images: (n, h, w, b) in the model's input units.
     """
+    graph = layer_graph(network, layer.response)
 
     def means(part: Tensor) -> Tensor:
-        inputs = network.feed(part)
-        response = run_to(network.model, inputs, layer.response, spoiled=network.spoiled).response
+        response = graph(part)[0].response
         return tf.reduce_mean(response, axis=list(range(1, len(response.shape) - 1)))
 
-    graph = compiled_for_images(network, means)
-    for _, part in run_in_batches(graph, images, network.activation_bytes(layer)):
+    for _, part in run_in_batches(means, images, network.activation_bytes(layer)):
         yield part
 
 
 def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
-    """Compile the graph of some maps' responses: images (n, h, w, b), maps (m,) -> (n, m, d).
+    """Return a function of images (n, h, w, b) and maps (m,): their responses (n, m, d).
 
     d is the number of nodes of the layer's output, 1 for units.
     """
+    graph = layer_graph(network, output)
 
     def responses(part: Tensor, block: Tensor) -> Tensor:
-        inputs = network.feed(part)
-        response = run_to(network.model, inputs, output, spoiled=network.spoiled).response
-        chosen = tf.gather(response, block, axis=-1)
+        chosen = tf.gather(graph(part)[0].response, block, axis=-1)
         flat = tf.reshape(chosen, [tf.shape(chosen)[0], -1, tf.shape(block)[0]])
         return tf.transpose(flat, [0, 2, 1])
 
-    return compiled_for_images(network, responses, tf.TensorSpec((None,), tf.int32))
+    return responses
+
+
+def layer_graph(network: Network, *outputs: LayerOutput) -> Callable[[Tensor], Any]:
+    """Return the graph of some layers, which the network keeps.
+
+    It takes images (n, h, w, b) float32 in input units, and gives `LayerActivations` of each layer.
+    """
+
+    def activations(images: Tensor) -> list[LayerActivations]:
+        inputs = network.feed(images)
+        return run_to_all(network.model, inputs, outputs, spoiled=network.spoiled)
+
+    key = ("layers", network.inputs.shape, network.spoiled, *(output.key for output in outputs))
+    return network.graphs.kept(key, activations, image_spec(network))
+
+
+def image_spec(network: Network) -> tf.TensorSpec:
+    """Return the signature of the model's images (n, h, w, b)."""
+    return tf.TensorSpec((None, *network.inputs.shape), tf.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +31,11 @@ class LayerOutput:
     """An activation that follows outside all layers."""
     channels_first: bool = False
     """The layout of the tensor."""
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Equal for outputs that are the same tensor of one model, also of two views of it."""
+        return id(self.layer), self.use, self.pre_activation, self.then is None, self.channels_first
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, 
 from oip.core.frameworks import Tensor, keras, tf
 from oip.core.warnings import import_quietly, notice
 from oip.network import inputs, layer_types, loading, tracing
+from oip.network.graphs import Graphs
 from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
 from oip.network.repeatability import check_outputs, repeatability
 
@@ -73,6 +74,7 @@ class Network:
         names = self.sidecar.classes if self.sidecar is not None else None
         self.classes: tuple[str, ...] | None = tuple(map(str, names)) if names else None
         self._input = input
+        self.graphs = Graphs()
         self._set_shape(input_shape)
 
     @classmethod

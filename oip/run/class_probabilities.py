@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core.errors import ModelError, RunError
 from oip.core.layer_formats import ClassProbabilitiesFile
-from oip.network.forward import compiled_for_images, run_in_batches, run_to
+from oip.network.forward import layer_graph, run_in_batches
 from oip.network.layer_types import activation_name
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
@@ -113,9 +113,5 @@ class ClassProbabilities:
         network = self._network
         output = network.class_layer().response
         self._is_sigmoid = activation_name(output.layer) == "sigmoid"
-
-        def probabilities(images: Tensor) -> Tensor:
-            inputs = network.feed(images)
-            return run_to(network.model, inputs, output, spoiled=network.spoiled)[1]
-
-        return compiled_for_images(network, probabilities)
+        graph = layer_graph(network, output)
+        return lambda images: graph(images)[0].response

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import MapTargets, ObjectiveTargets
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
+from oip.ascent.targets import MapTargets, ObjectiveTargets
 from oip.core.errors import ModelError
 from oip.core.formats import RunSettings
 from oip.core.progress import Progress, automatic

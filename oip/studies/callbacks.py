@@ -84,7 +84,8 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """
     import tensorflow as tf
 
-    from oip.network.forward import compiled, run_in_batches
+    from oip.network.forward import run_in_batches
+    from oip.network.graphs import compiled
 
     batches = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
     graph = compiled(lambda batch: model(batch, training=False), batches)

@@ -10,10 +10,10 @@ import numpy as np
 
 from oip.ascent.gradient_ascent import GradientAscent
 from oip.ascent.noise import Noise, octave_grids
-from oip.ascent.objectives import MapTargets
 from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
 from oip.ascent.similarity import image_similarity, shift_reach
+from oip.ascent.targets import MapTargets
 from oip.core.progress import Progress
 from oip.core.seeds import generator
 from oip.network.forward import spatial_means

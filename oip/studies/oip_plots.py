@@ -10,9 +10,9 @@ import numpy as np
 from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
 from oip.ascent.masks import visible_masks
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import MapTargets
 from oip.ascent.reconstruction import reconstruct
 from oip.ascent.settings import ascent_settings
+from oip.ascent.targets import MapTargets
 from oip.core import files, plots
 from oip.core.errors import DataError
 from oip.core.images import enhanced, shown

@@ -108,7 +108,7 @@ class Probe:
     def _compiled(self) -> Callable[..., tuple[list[Tensor], list[Tensor]]]:
         import tensorflow as tf
 
-        from oip.network.forward import compiled
+        from oip.network.graphs import compiled
 
         def read(images: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
             with tf.GradientTape() as tape:

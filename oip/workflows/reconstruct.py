@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.ascent.objectives import Objective, ObjectiveTargets, objective, objective_targets
+from oip.ascent.objectives import Objective, objective
 from oip.ascent.settings import AscentSettings, ascent_settings
+from oip.ascent.targets import ObjectiveTargets, objective_targets
 from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic
 from oip.network.network import Network

@@ -5,11 +5,12 @@ import oip
 from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
 from oip.ascent.masks import visible_masks
 from oip.ascent.noise import Noise
-from oip.ascent.objectives import MapTargets
 from oip.ascent.reconstruction import Ascent, images_at_once, reconstruct
 from oip.ascent.results import REASONS
 from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
+from oip.ascent.targets import MapTargets
+from oip.network.forward import map_blocks
 from oip.network.network import Network
 
 QUICK = {"steps": 24, "screened": 48}
@@ -136,40 +137,62 @@ def test_inactive_maps_are_reached_by_their_pre_activation_only(plant):
     assert author.scores.max() == 0
 
 
-@pytest.fixture
-def traces(monkeypatch):
-    """One entry for each time that a step of the ascent is traced."""
-    result = []
-    own = MapTargets.own_items
-
-    def counted(*arguments):
-        result.append(1)
-        return own(*arguments)
-
-    monkeypatch.setattr(MapTargets, "own_items", counted)
-    return result
-
-
-def test_a_batch_that_shrinks_is_not_traced_again(small_model, traces):
+def test_a_batch_that_shrinks_is_not_traced_again(small_model):
     network = Network(small_model)
     targets = MapTargets(network, network.find("first"))
     settings = ascent_settings(steps=400, blur=0.0, tolerance=0.01)
     climber = GradientAscent(network, targets, settings, np.ones((16, 16), bool))
-    once = len(traces)
+    once = network.graphs.traced
     assert once > 0
     noise, _ = Noise((16, 16, 1)).images(0, 0, np.arange(12))
     result = climber.climb(noise, np.arange(12) % 6)
     assert len(np.unique(result.steps)) > 2
     assert (result.reasons == REASONS.index("converged")).any()
     climber.climb(noise[:5], np.arange(5), "peak")
-    assert len(traces) == once
+    assert network.graphs.traced == once
 
 
-def test_a_layer_is_traced_once_whatever_the_number_of_maps(small_model, traces):
-    oip.reconstruct(small_model, "second", maps=[3], **QUICK)
-    once = len(traces)
-    oip.reconstruct(small_model, "second", **QUICK)
-    assert len(traces) == 2 * once
+def test_a_layer_is_traced_once_whatever_it_is_climbed_with(small_model, small_images):
+    """One forward graph, one of the ascent."""
+    network = Network(small_model)
+    oip.reconstruct(network, "second", maps=[3], **QUICK)
+    assert network.graphs.traced == 2
+    more = {"starts": 2, "rate": 0.7, "rate_up": 1.3, "rate_down": 0.5, "warmup": 3, "seed": 5}
+    more |= {"blur": 0.4, "blur_end": 0.2, "blur_every": 3, "climb_inactive": False}
+    more |= {"patience": 5, "tolerance": 0.01, "steps": 9, "screened": 32, "noise": "white"}
+    oip.reconstruct(network, "second", maps=range(5), **more)
+    oip.responses(network, small_images[0][:3], "second")
+    oip.locate(network, small_images[0], "second", maps=[1], patterns=False)
+    next(map_blocks(network, small_images[0].astype("float32"), network.find("second")))
+    assert network.graphs.traced == 2
+    oip.reconstruct(network, "second", maps=[3], total_variation=0.1, **QUICK)
+    oip.reconstruct(network, "second", maps=[3], total_variation=0.2, **QUICK)
+    assert network.graphs.traced == 3
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (("node:4@1,2", "node:5@0,0 - node:1@1,1"), ("node:60@3,2", "node:1@1,1")),
+        (("class:1 - class:2", "-class:3"), ("0.5*class:0 + class:1",)),
+    ],
+)
+def test_objectives_of_one_kind_share_a_graph(small_model, first, second):
+    network = Network(small_model)
+    oip.reconstruct(network, "second", objective=first, **QUICK)
+    once = network.graphs.traced
+    oip.reconstruct(network, "second", objective=second, seed=1, **QUICK)
+    assert network.graphs.traced == once == 2
+
+
+def test_a_kept_graph_gives_what_a_new_one_gives(small_model):
+    settings = {"maps": range(4), "rate": 0.7, "blur_end": 0.0, "seed": 3, **QUICK}
+    network = Network(small_model)
+    oip.reconstruct(network, "second", **QUICK)
+    kept = oip.reconstruct(network, "second", **settings)
+    new = oip.reconstruct(Network(small_model), "second", **settings)
+    np.testing.assert_array_equal(kept.images, new.images)
+    np.testing.assert_array_equal(kept.traces, new.traces)
 
 
 def test_a_chunk_has_as_many_images_as_the_budget_holds(small_model):

@@ -14,7 +14,8 @@ from oip.ascent.masks import (
     spread_nodes,
     visible_masks,
 )
-from oip.ascent.objectives import MapTargets, ObjectiveTargets, objective
+from oip.ascent.objectives import objective
+from oip.ascent.targets import MapTargets, ObjectiveTargets
 from oip.core.errors import ModelError, SettingsError
 from oip.network.network import Network
 

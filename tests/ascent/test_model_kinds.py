@@ -316,9 +316,9 @@ def test_memory_does_not_grow_with_the_maps():
         [layers.Input((7, 7, 1)), layers.Conv2D(1100, 3, activation="relu", name="last")]
     )
     network = oip.Network(model)
-    from oip.ascent.objectives import MapTargets
     from oip.ascent.reconstruction import Ascent
     from oip.ascent.settings import ascent_settings
+    from oip.ascent.targets import MapTargets
 
     targets = MapTargets(network, network.find("last"))
     ascent = Ascent(network, targets, ascent_settings(steps=4, screened=16))

@@ -6,15 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oip
-from oip.ascent.objectives import (
-    MapTargets,
-    Objective,
-    ObjectiveTargets,
-    objective,
-    objective_targets,
-)
+from oip.ascent.objectives import Objective, objective
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
+from oip.ascent.targets import MapTargets, ObjectiveTargets, objective_targets
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.network import Network
 
@@ -36,7 +31,7 @@ def values(network, images, *expressions, layer=None):
     import tensorflow as tf
 
     targets = ObjectiveTargets(network, [objective(item) for item in expressions], layer)
-    return targets.all_items(network.feed(tf.constant(images))).post.numpy()
+    return targets.all_items(tf.constant(images)).post.numpy()
 
 
 @pytest.mark.parametrize(
@@ -152,9 +147,7 @@ def test_terms_are_what_the_layers_say(network, images, small_model, tmp_path):
     np.testing.assert_allclose(result[:, 1], second[:, 2, 1, 4], rtol=1e-4, atol=1e-4)
     along = 0.6 * second[..., 4] + 0.8 * second[..., 6]
     np.testing.assert_allclose(result[:, 2], along.mean((1, 2)), rtol=1e-4)
-    everything = MapTargets(network, network.find("second")).all_items(
-        network.feed(tf.constant(images))
-    )
+    everything = MapTargets(network, network.find("second")).all_items(tf.constant(images))
     np.testing.assert_allclose(result[:, 0], everything.post.numpy()[:, 4], rtol=1e-5)
 
 

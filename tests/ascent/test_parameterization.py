@@ -31,7 +31,7 @@ def test_a_fourier_step_is_the_gradient_with_respect_to_scaled_coefficients(shap
     images, slope = random.normal(size=shape), random.normal(size=shape)
     sides = shape[1:-1]
     gain = frequencies(sides) ** -1.0
-    moved = Linear(gain, None).step(
+    moved = Linear(gain=gain).step(
         tf.constant(images, tf.float32), tf.constant(slope, tf.float32), tf.ones(3)
     )
     axes = tuple(range(1, len(shape) - 1))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import oip
-from oip.ascent.objectives import MapTargets
 from oip.ascent.reconstruction import Ascent, aligned_blocks, grow_oips
 from oip.ascent.settings import ascent_settings
+from oip.ascent.targets import MapTargets
 from oip.ascent.verdicts import converged
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
 from oip.network.network import Network

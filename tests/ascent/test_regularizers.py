@@ -60,7 +60,7 @@ def test_regularisers_do_what_they_are_for(small_model):
 def test_diversity_makes_starts_differ(small_model):
     import tensorflow as tf
 
-    from oip.ascent.objectives import MapTargets, Stage
+    from oip.ascent.targets import MapTargets, Stage
     from oip.network.network import Network
 
     network = Network(small_model)
@@ -73,9 +73,8 @@ def test_diversity_makes_starts_differ(small_model):
         assert oips.scores[:, 0].max() > 0
         items = np.repeat(np.arange(10), 4)
         images = oips.pixels.reshape(-1, 16, 16, 1)
-        stage = Stage(warming=tf.constant(False), peak=tf.constant(False))
-        inputs = network.feed(tf.constant(images))
-        activations = targets.own_items(inputs, tf.constant(items), stage)
+        inputs, stage = network.feed(tf.constant(images)), Stage(warming=False)
+        activations = targets.own_items(inputs, tf.constant(items, tf.int32), stage, (), True)
         return likeness(activations.features, tf.constant(items)).numpy().mean()
 
     assert mean_likeness(2.0) < mean_likeness(0.0) - 0.05

@@ -60,9 +60,9 @@ class Bench:
 
     def __init__(self, path: str, layer: str, steps: int, source: str):
         from oip import models
-        from oip.ascent.objectives import MapTargets
         from oip.ascent.screening import screen
         from oip.ascent.settings import ascent_settings
+        from oip.ascent.targets import MapTargets
         from oip.network.network import Network
 
         self.path, self.steps = path, steps

@@ -63,9 +63,9 @@ def prepared(network: Any, layer: Any, steps: int, **settings: Any) -> tuple[Any
     """A traced climber, the starts that screening chose, and their maps."""
     from oip.ascent.gradient_ascent import GradientAscent
     from oip.ascent.noise import Noise
-    from oip.ascent.objectives import MapTargets
     from oip.ascent.screening import screen
     from oip.ascent.settings import ascent_settings
+    from oip.ascent.targets import MapTargets
 
     chosen = ascent_settings(starts=1, steps=steps, **settings)
     targets = MapTargets(network, layer)

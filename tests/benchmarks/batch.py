@@ -116,9 +116,9 @@ def plain(path: Path, k: int, n: int) -> None:
     import tensorflow as tf
 
     import oip
-    from oip.ascent.objectives import MapTargets
     from oip.ascent.reconstruction import Ascent, aligned_blocks
     from oip.ascent.settings import ascent_settings
+    from oip.ascent.targets import MapTargets
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -9,9 +9,9 @@ import tensorflow as tf
 from keras import layers
 
 import oip
-from oip.ascent.objectives import MapTargets
 from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
+from oip.ascent.targets import MapTargets
 from oip.core.errors import SettingsError
 from oip.network.forward import (
     batch_rows,

@@ -1,0 +1,289 @@
+"""The compiled graph of the ascent: steps of many images at once.
+
+A graph depends on the kind of the targets and on what settings switch on. All else is an input:
+which items the images are for, masks, numbers, the seed. So one graph serves all calls of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from oip.ascent.masks import PixelMask, expand_like, image_axes
+from oip.ascent.parameterization import Parameterization
+from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
+from oip.ascent.settings import AscentSettings
+from oip.ascent.targets import OwnActivations, Stage, Targets
+from oip.ascent.transforms import transform_of
+from oip.core.frameworks import Tensor, tf
+from oip.network.network import Network
+
+Array = TypeVar("Array")
+
+
+class BestSoFar(NamedTuple, Generic[Array]):
+    """Values of the best that each of n images has been, each (n,) float32."""
+
+    key: Array
+    """The score where it is above zero, else the pre-activation: decides which image is best."""
+    score: Array
+    pre: Array
+    """The pre-activation."""
+
+
+class StepState(NamedTuple, Generic[Array]):
+    """State of n images that the next step needs, each (n,) float32."""
+
+    rate: Array
+    """Length of the last step."""
+    value: Array
+    """Score before the last step."""
+    pre: Array
+    """Pre-activation before the last step."""
+
+
+class AscentState(NamedTuple, Generic[Array]):
+    """n images on their way: tensors in the graph, arrays outside of it."""
+
+    images: Array
+    """(n, h, w, b): as they climb."""
+    shown: Array
+    """(n, h, w, b): as they are scored, standardized over the visible pixels."""
+    best_images: Array
+    """(n, h, w, b): the best that each has been, as it is scored."""
+    best: BestSoFar[Array]
+    step: StepState[Array]
+
+    def put(
+        self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
+    ) -> None:
+        """Replace some of the images by those of another state."""
+        for own, new in zip(tf.nest.flatten(self), tf.nest.flatten(other), strict=True):
+            own[rows] = new
+
+
+class Numbers(NamedTuple, Generic[Array]):
+    """Settings that the graph receives as scalars, see `AscentSettings`."""
+
+    warmup: Array
+    climb_inactive: Array
+    rate_up: Array
+    rate_down: Array
+    blur: Array
+    blur_end: Array
+    blur_every: Array
+    steps: Array
+    total_variation: Array
+    norm: Array
+    norm_power: Array
+    diversity: Array
+    seed: Array
+
+    @classmethod
+    def of(cls, settings: AscentSettings) -> Numbers[Tensor]:
+        """Return the numbers of some settings."""
+        end = settings.blur if settings.blur_end is None else settings.blur_end
+        chosen = msgspec.structs.replace(settings, blur_end=end)
+        kinds = dict.fromkeys(("warmup", "blur_every", "steps", "seed"), tf.int32)
+        kinds["climb_inactive"] = tf.bool
+        pairs = ((getattr(chosen, name), kinds.get(name, tf.float32)) for name in cls._fields)
+        return cls(*(tf.constant(value, kind) for value, kind in pairs))
+
+
+class AscentInputs(NamedTuple):
+    """The images of a graph, their targets and the settings: the same for all steps."""
+
+    items: Tensor
+    """(n,) int32: the item that each image is for."""
+    can_be_inactive: Tensor
+    """(n,) bool: of each image's item."""
+    mask: PixelMask
+    peak: Tensor
+    """Bool scalar, see `Stage`."""
+    numbers: Numbers[Tensor]
+    parameterization: Mapping[str, Tensor]
+    """The arrays of the parameterization."""
+    targets: tuple[Tensor, ...]
+    """The arrays of the targets."""
+
+
+_SWITCHES = ("total_variation", "norm", "diversity")
+_OUTSIDE = ("starts", "screened", "noise", "rate", "patience", "tolerance", "decay")
+
+
+def graph_settings(settings: AscentSettings) -> AscentSettings:
+    """Return only what a graph is made for; graph code must not read more of the settings.
+
+    Numbers that the graph receives are None, or infinity where the graph depends on whether they
+    are above zero; a blur is its radius.
+    """
+    sigma = max(settings.blur, settings.blur_end or 0.0)
+    constant = settings.rate_up == settings.rate_down == 1.0
+    values: dict[str, Any] = dict.fromkeys((*Numbers._fields, *_OUTSIDE))
+    values |= {name: math.inf if getattr(settings, name) > 0 else 0.0 for name in _SWITCHES}
+    values |= {"rate_up": 1.0 if constant else math.inf, "rate_down": 1.0 if constant else math.inf}
+    values["blur"] = blur_radius(sigma) if sigma > 0 else 0
+    return msgspec.structs.replace(settings, **values)
+
+
+class AscentGraph:
+    """Steps of the ascent for one kind of targets.
+
+    Images are standardized (mean 0, deviation 1 over all bands of the visible pixels); the model is
+    fed `image * std + mean`, so the same network fed in other units climbs the same way.
+
+    Args:
+        settings: see `graph_settings`.
+        inputs: tensors, of the graph that is being traced or not.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        targets: Targets,
+        settings: AscentSettings,
+        parameterization: type[Parameterization],
+        inputs: AscentInputs,
+    ):
+        self.network = network
+        self.targets = targets
+        self.settings = settings
+        self.inputs = inputs
+        self._parameterization = parameterization(**inputs.parameterization)
+        self._transform = transform_of(settings, network.inputs.shape, inputs.numbers.seed)
+
+    def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return starts (n, h, w, b) as the first step receives them, and as they are scored."""
+        images = self._parameterization.begin(self.inputs.mask.restored(starts))
+        return images, self._shown(images)
+
+    def run(
+        self, state: AscentState[Tensor], first: Tensor, count: Tensor
+    ) -> tuple[AscentState[Tensor], Tensor, Tensor]:
+        """Take `count` steps from step `first` on.
+
+        Returns:
+            The state after the steps, scores (count, n) before each, and (n,) bool: no gradient.
+        """
+
+        def body(
+            step: Tensor,
+            images: Tensor,
+            best_images: Tensor,
+            best: BestSoFar[Tensor],
+            before: StepState[Tensor],
+            _stuck: Tensor,
+            trace: tf.TensorArray,
+        ) -> tuple[object, ...]:
+            moved, shown, after, stuck = self._step(images, before, step)
+            active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
+            new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
+            better = new.key > best.key
+            best_images = tf.where(expand_like(better, images), shown, best_images)
+            pairs = zip(new, best, strict=True)
+            best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
+            trace = trace.write(step - first, after.value)
+            return step + 1, moved, best_images, best, after, stuck, trace
+
+        trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
+        stuck = tf.zeros_like(self.inputs.can_be_inactive)
+        values = (first, state.images, state.best_images, state.best, state.step, stuck, trace)
+        _, images, best_images, best, after, stuck, trace = tf.while_loop(
+            lambda step, *_: step < first + count, body, values, parallel_iterations=1
+        )
+        shown = self._shown(images)
+        return AscentState(images, shown, best_images, best, after), trace.stack(), stuck
+
+    def _step(
+        self, images: Tensor, before: StepState[Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor]:
+        """Take one step.
+
+        Returns:
+            Images after it, images before it as they are scored, the step's state, and (n,) bool:
+            images without a gradient, which stay as they are.
+        """
+        settings, numbers, mask = self.settings, self.inputs.numbers, self.inputs.mask
+        diverse = settings.diversity > 0
+        shown = self._shown(images)
+        with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
+            tape.watch(shown)
+            received = shown if self._transform is None else self._transform(shown, step)
+            activations = self._activations(received, step)
+            alike = likeness(activations.features, self.inputs.items) if diverse else None
+        slope = tape.gradient(activations.tensors, shown, activations.slopes)
+        slope = tf.ensure_shape(slope, images.shape)
+        alike_slope = None
+        if alike is not None:
+            alike_slope = tf.ensure_shape(tape.gradient(alike, shown), images.shape)
+        if self._transform is not None:
+            activations = self._activations(shown, step)
+        size = tf.reduce_max(tf.abs(slope), image_axes(images))
+        stuck = tf.logical_not(size > 0)
+        direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
+        if settings.total_variation > 0:
+            direction -= numbers.total_variation * variation_slope(shown) * mask.mask
+        if settings.norm > 0:
+            direction -= numbers.norm * norm_slope(shown, numbers.norm_power) * mask.mask
+        if alike is not None and alike_slope is not None:
+            weight = numbers.diversity * expand_like(alike, alike_slope)
+            direction -= weight * mask.unit(alike_slope)
+        rates = self._rates(activations, before, step)
+        lengths = rates * mask.root_share(self.network.inputs.shape)
+        moved = self._parameterization.step(images, mask.unit(direction), lengths)
+        moved = self._blurred(moved, step)
+        if not self._parameterization.keeps_spectrum:
+            moved = mask.restored(moved)
+        moved = tf.where(expand_like(stuck, images), images, moved)
+        return moved, shown, StepState(rates, activations.post, activations.pre), stuck
+
+    def _activations(self, images: Tensor, step: Tensor) -> OwnActivations:
+        items, numbers = self.inputs.items, self.inputs.numbers
+        stage = Stage(step < numbers.warmup, self.inputs.peak, numbers.climb_inactive)
+        inputs = self.network.feed(_in_input_units(images, self.network))
+        all_maps = self.settings.diversity > 0
+        return self.targets.own_items(inputs, items, stage, self.inputs.targets, all_maps)
+
+    def _rates(
+        self, activations: OwnActivations, before: StepState[Tensor], step: Tensor
+    ) -> Tensor:
+        """Return rates (n,): up where the last step helped; as they are after a blur."""
+        settings, numbers = self.settings, self.inputs.numbers
+        if settings.rate_up == settings.rate_down == 1.0:
+            return before.rate
+        by_pre = tf.logical_or(step < numbers.warmup, activations.post <= 0)
+        rose = tf.where(by_pre, activations.pre > before.pre, activations.post > before.value)
+        rates = before.rate * tf.where(rose, numbers.rate_up, numbers.rate_down)
+        unchanged = tf.equal(step, 0)
+        if settings.blur > 0:
+            unchanged |= tf.equal(tf.math.floormod(step, numbers.blur_every), 0)
+        return tf.where(unchanged, before.rate, rates)
+
+    def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
+        radius, numbers = self.settings.blur, self.inputs.numbers
+        if not radius:
+            return images
+        share = tf.cast(step, tf.float32) / tf.cast(numbers.steps, tf.float32)
+        sigma = numbers.blur + (numbers.blur_end - numbers.blur) * share
+        due = tf.equal(tf.math.floormod(step, numbers.blur_every), numbers.blur_every - 1)
+        return tf.cond(due, lambda: blurred(images, sigma, int(radius)), lambda: images)
+
+    def _shown(self, images: Tensor) -> Tensor:
+        keeps = self._parameterization.keeps_spectrum
+        return self.inputs.mask.restored(images) if keeps else images
+
+
+def _in_input_units(images: Tensor, network: Network) -> Tensor:
+    """Return standardized images as the model is fed; the gradient takes two operations."""
+    spec = network.inputs
+    mean, std = (tf.constant(part, tf.float32) for part in (spec.mean, spec.std))
+
+    @tf.custom_gradient
+    def run(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return images * std + mean, lambda upstream: upstream * std
+
+    return run(images)

@@ -1,0 +1,529 @@
+"""Targets of the ascent: the items that images are grown for, computed in the graph.
+
+They are the maps of a layer, or some objectives. Each item has one value an image. Where an item's
+response can rest at zero, its pre-activation comes with it. A graph of own items knows the kinds of
+the items; which they are is an input.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from oip.ascent.objectives import KINDS, Objective, Term, objective
+from oip.core.errors import ModelError, SettingsError, did_you_mean
+from oip.core.frameworks import Tensor, tf
+from oip.network.forward import LayerActivations, layer_graph, run_to, run_to_all
+from oip.network.layers import LayerInfo, LayerOutput
+from oip.network.network import Network
+from oip.network.own_maps import has_own_maps, run_to_own
+
+Form = Literal["node", "mean", "direction"]
+"""The way in which a term is read from a tensor."""
+_JOINED = re.compile(rf"[+-](?:[\d.]+\*)?(?:{'|'.join(KINDS)})$")
+"""End of a layer's name where two terms were written without spaces."""
+
+
+class Activations(NamedTuple):
+    """Values of all items: (n, items)."""
+
+    post: Tensor
+    """After the activation."""
+    pre: Tensor
+    """Of the pre-activation; the same tensor where there is none."""
+    peak: Tensor
+    """The largest pre-activation over the nodes; only of maps, else the same as `pre`."""
+
+
+class OwnActivations(NamedTuple):
+    """Values (n,) of each image's own item, and the gradient of what it climbs."""
+
+    post: Tensor
+    """After the activation."""
+    pre: Tensor
+    """Of the pre-activation; the same tensor where there is none."""
+    tensors: list[Tensor]
+    """The tensors of the network that items are computed from."""
+    slopes: list[Tensor]
+    """The gradient by each of them of the value that the ascent climbs now: the pre-activation in
+    the warm-up or where inactive."""
+    features: Tensor
+    """(n, nodes, maps) of the layer, by which starts of one item are compared; of layers with
+    `has_own_maps` only if all maps are run."""
+
+
+class Stage(NamedTuple):
+    """The value that images climb at a step. Bool scalars, in the graph or not."""
+
+    warming: Tensor | bool
+    """The pre-activation, whether inactive or not."""
+    peak: Tensor | bool = False
+    """Of an inactive map the largest pre-activation, not the mean."""
+    climb_inactive: Tensor | bool = True
+    """An inactive item climbs its pre-activation; without, nothing is warmed up either."""
+
+
+class Targets(ABC):
+    """Items that images are grown for: the maps of one layer, or some objectives."""
+
+    name: str
+    """Of the layer; `objectives` otherwise."""
+    index: int
+    """Of the layer as `oip layers` prints it; objectives come after the last."""
+    labels: tuple[str, ...]
+    """Of objectives; empty for maps."""
+    can_be_inactive: np.ndarray
+    """(items,) bool: the value rests at zero, without gradient, when nothing excites the item."""
+    jump: tuple[float, ...] | None
+    """Pixels from node to node."""
+    uses_probe: np.ndarray
+    """(items, probes) bool: the probes that each item is computed from; (1, 1) if all share one."""
+    bytes_per_image: int
+    """Memory of all activations of a forward pass."""
+    refuses_constants = False
+    """An item that does not depend on the input is an error; else it has a verdict like others."""
+    key: tuple[Hashable, ...]
+    """Equal for targets of one network whose own items make the same graph, given their arrays."""
+    arrays: tuple[np.ndarray, ...] = ()
+    """What the graph of the own items needs to know besides."""
+    array_shapes: tuple[tuple[int | None, ...], ...] = ()
+    """Their shapes, None where targets with the same key may differ."""
+
+    @abstractmethod
+    def all_items(self, images: Tensor) -> Activations:
+        """Return (n, items) values of all items for images in input units, without gradients."""
+
+    @abstractmethod
+    def own_items(
+        self,
+        inputs: Sequence[Tensor],
+        items: Tensor,
+        stage: Stage,
+        arrays: Sequence[Tensor],
+        all_maps: bool = False,
+    ) -> OwnActivations:
+        """Return the (n,) value of each image's own item.
+
+        Args:
+            inputs: one tensor for each of the model's inputs.
+            items: (n,) int32: the item that each image is for.
+            arrays: of the targets, as tensors.
+            all_maps: run all maps of the layer, for their features.
+        """
+
+    @abstractmethod
+    def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return (n, values) of every tensor that items are computed from, before activation."""
+
+
+class MapTargets(Targets):
+    """The maps of one layer: spatial means of their responses."""
+
+    def __init__(self, network: Network, layer: LayerInfo):
+        self._network = network
+        self.layer = layer
+        self.name, self.index, self.labels = layer.name, layer.index, ()
+        self.can_be_inactive = np.full(layer.maps, layer.silent_possible)
+        self.jump = layer.jump
+        self.uses_probe = np.ones((1, 1), bool)
+        self.bytes_per_image = network.activation_bytes(layer)
+        self.key = ("maps", layer.response.key, layer.silent_possible)
+
+    def all_items(self, images: Tensor) -> Activations:
+        (before, after), *_ = layer_graph(self._network, self.layer.response)(images)
+        nodes = _node_axes(before)
+        post, pre = tf.reduce_mean(after, nodes), tf.reduce_mean(before, nodes)
+        return Activations(post, pre, tf.reduce_max(before, nodes))
+
+    def own_items(
+        self,
+        inputs: Sequence[Tensor],
+        items: Tensor,
+        stage: Stage,
+        arrays: Sequence[Tensor],
+        all_maps: bool = False,
+    ) -> OwnActivations:
+        response, maps = self.layer.response, self.layer.maps
+        single = not all_maps and has_own_maps(self._network, response)
+        if single:
+            before, after = run_to_own(self._network, inputs, response, items)
+        else:
+            before, after = self._tensors(inputs, for_gradient=True)
+        nodes, ones = _node_axes(before), [1] * (len(before.shape) - 1)
+        which = None if single else tf.stack([tf.range(tf.size(items)), items], 1)
+        mine = None if single else tf.reshape(tf.one_hot(items, maps), [-1, *ones[1:], maps])
+
+        def own(values: Tensor) -> Tensor:
+            """Return (n,) of (n, maps), or of (n, 1)."""
+            return tf.reshape(values, [-1]) if which is None else tf.gather_nd(values, which)
+
+        def of_means(chosen: Tensor) -> Tensor:
+            """Return the gradient of the means of chosen images, (n, 1, ..., maps)."""
+            share = tf.cast(chosen, tf.float32) / float(np.prod(before.shape[1:-1]))
+            share = tf.reshape(share, [-1, *ones])
+            return share if mine is None else share * mine
+
+        features, shape = _features(before), tf.shape(before)
+        post = own(tf.reduce_mean(after, nodes))
+        if before is after:
+            slope = tf.broadcast_to(of_means(tf.fill(tf.shape(post), True)), shape)
+            return OwnActivations(post, post, [after], [slope], features)
+        pre = own(tf.reduce_mean(before, nodes))
+        inactive = tf.logical_not(post > 0) & self.layer.silent_possible
+        by_pre = (inactive | stage.warming) & stage.climb_inactive
+        by_peak = by_pre & inactive & stage.peak
+
+        def of_peaks() -> Tensor:
+            """Return the gradient of the means, or of the largest values, shared by equal ones."""
+            largest = tf.equal(before, tf.reduce_max(before, nodes, keepdims=True))
+            largest = tf.cast(largest & tf.reshape(by_peak, [-1, *ones]), tf.float32)
+            count = tf.maximum(tf.reduce_sum(largest, nodes, keepdims=True), 1.0)
+            part = largest / count
+            part = part if mine is None else part * mine
+            return part + of_means(by_pre & ~by_peak)
+
+        def of_all_means() -> Tensor:
+            return tf.broadcast_to(of_means(by_pre), shape)
+
+        slope = of_peaks() if single else tf.cond(tf.reduce_any(by_peak), of_peaks, of_all_means)
+        slopes = [slope, tf.broadcast_to(of_means(~by_pre), shape)]
+        return OwnActivations(post, pre, [before, after], slopes, features)
+
+    def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [self._tensors(inputs)[0]]
+
+    def _tensors(self, inputs: Sequence[Tensor], for_gradient: bool = False) -> LayerActivations:
+        """Return pre-activation and response, both (n, *nodes, maps), with finite weights."""
+        network, response = self._network, self.layer.response
+        finite = network.finite_weights
+        return run_to(network.model, inputs, response, finite, for_gradient, network.spoiled)
+
+
+@dataclass(frozen=True)
+class _TermSource:
+    """A term and the tensor of the network that it is computed from."""
+
+    term: Term
+    output: LayerOutput
+    can_be_inactive: bool = False
+    logit: bool = False
+    """Only the pre-activation counts: a class's logit."""
+    sign: float = 1.0
+    """-1 for class 0 of a single unit, whose logit is that of class 1."""
+    jump: tuple[float, ...] | None = None
+
+    @property
+    def probe(self) -> tuple[object, ...]:
+        """A key that is equal for terms of the same nodes, whatever their maps."""
+        return self.output.key, self.term.node
+
+    @property
+    def group(self) -> _TermGroup:
+        """The group of terms that are read alike."""
+        form: Form = "node" if self.term.kind == "node" else "mean"
+        form = form if self.term.weights is None else "direction"
+        return _TermGroup(self.output.key, form, self.logit)
+
+    def probed(self, tensor: Tensor) -> Tensor:
+        """Return (n, values): all maps of a tensor (n, *nodes, maps) at the nodes of the term."""
+        part = tensor[(slice(None), *self.term.node)] if self.term.node else tensor
+        return tf.reshape(part, [tf.shape(part)[0], -1])
+
+
+class _TermGroup(NamedTuple):
+    """Terms that are read from one tensor in one way, all at once."""
+
+    output: tuple[Hashable, ...]
+    form: Form
+    logit: bool
+
+    def array(self, sources: Sequence[_TermSource]) -> np.ndarray:
+        """Return what tells t terms of the group apart.
+
+        Nodes as (t, axes + 1) int32, maps or units as (t, 2) of number and sign, directions as
+        (t, maps).
+        """
+        terms = [source.term for source in sources]
+        if self.form == "node":
+            return np.array([(*term.node, term.number) for term in terms], np.int32)
+        if self.form == "direction":
+            return np.array([term.weights for term in terms], np.float32)
+        signs = [source.sign for source in sources]
+        return np.array(
+            [(term.number, sign) for term, sign in zip(terms, signs, strict=True)], np.float32
+        )
+
+    def read(self, tensor: Tensor, array: Tensor) -> Tensor:
+        """Return (n, t) of a tensor (n, *nodes, maps)."""
+        if self.form == "node":
+            return tf.gather_nd(tensor, self._indices(tensor, array))
+        means = tf.reduce_mean(tensor, _node_axes(tensor)) if len(tensor.shape) > 2 else tensor
+        if self.form == "direction":
+            return tf.matmul(means, array, transpose_b=True)
+        return tf.gather(means, tf.cast(array[:, 0], tf.int32), axis=1) * array[:, 1]
+
+    def slope(self, tensor: Tensor, array: Tensor, weights: Tensor) -> Tensor:
+        """Return the gradient by the tensor of the terms' sum with weights (n, t)."""
+        shape = tf.shape(tensor)
+        if self.form == "node":
+            return tf.scatter_nd(self._indices(tensor, array), weights, shape)
+        if self.form == "mean":
+            numbers = tf.one_hot(tf.cast(array[:, 0], tf.int32), tensor.shape[-1])
+            array = numbers * array[:, 1:]
+        slope = tf.matmul(weights, array) / float(np.prod(tensor.shape[1:-1]))  # (n, maps)
+        ones = [1] * (len(tensor.shape) - 2)
+        return tf.broadcast_to(tf.reshape(slope, [-1, *ones, tensor.shape[-1]]), shape)
+
+    def _indices(self, tensor: Tensor, array: Tensor) -> Tensor:
+        """Return (n, t, axes + 2): image, node and map."""
+        images, terms = tf.shape(tensor)[0], tf.shape(array)[0]
+        rows = tf.broadcast_to(tf.range(images)[:, None, None], [images, terms, 1])
+        return tf.concat([rows, tf.tile(array[None], [images, 1, 1])], 2)
+
+
+class ObjectiveTargets(Targets):
+    """Objectives: weighted sums of terms of any layers of the network."""
+
+    def __init__(self, network: Network, objectives: Sequence[Objective], layer: str | None = None):
+        self._network = network
+        self.name, self.index = "objectives", len(network.layers)
+        self.labels = tuple(map(str, objectives))
+        terms = {term.key: term for item in objectives for _, term in item.terms}
+        self.identity = [
+            " + ".join(f"{weight!r}*{term.key}" for weight, term in item.terms)
+            for item in objectives
+        ]
+        sources = {key: _term_source(network, term, layer) for key, term in terms.items()}
+        self._groups = list(dict.fromkeys(source.group for source in sources.values()))
+        members = [
+            [key for key, source in sources.items() if source.group == group]
+            for group in self._groups
+        ]
+        keys = [key for group in members for key in group]
+        self._sources = [sources[key] for key in keys]
+        self._weights = np.zeros((len(objectives), len(keys)), np.float32)
+        for row, item in enumerate(objectives):
+            for weight, term in item.terms:
+                self._weights[row, keys.index(term.key)] += weight
+            if not self._weights[row].any():
+                raise SettingsError(
+                    f"objective '{item}'", "one that depends on the input", "a constant"
+                )
+        inactive = np.array([source.can_be_inactive for source in self._sources])
+        used = self._weights != 0
+        self.can_be_inactive = np.all((self._weights >= 0) & (inactive | ~used), axis=1)
+        probes = [source.probe for source in self._sources]
+        self._probed = [probes.index(probe) for probe in dict.fromkeys(probes)]
+        same = np.array([[probe == probes[first] for first in self._probed] for probe in probes])
+        self.uses_probe = (used[:, :, None] & same).any(1)
+        self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
+        self.bytes_per_image = network.activation_bytes()
+        self.refuses_constants = True
+        self._outputs = list(
+            {source.output.key: source.output for source in self._sources}.values()
+        )
+        arrays = [
+            group.array([sources[key] for key in keys])
+            for group, keys in zip(self._groups, members, strict=True)
+        ]
+        self.key = ("objectives", *self._groups)
+        self.arrays = (self._weights, inactive, *arrays)
+        self.array_shapes = ((None, None), (None,), *((None, array.shape[1]) for array in arrays))
+
+    def all_items(self, images: Tensor) -> Activations:
+        arrays = [tf.constant(array) for array in self.arrays]
+        post, pre = self._values(layer_graph(self._network, *self._outputs)(images), arrays)
+        post, pre = self._sums(post), self._sums(pre)
+        return Activations(post, pre, pre)
+
+    def _sums(self, terms: Tensor) -> Tensor:
+        """Return (n, objectives) from (n, terms); NaN where a term of the objective is not finite.
+
+        A plain product would be NaN for all of them, zero times NaN being NaN.
+        """
+        finite = tf.math.is_finite(terms)
+        sums = tf.matmul(tf.where(finite, terms, 0.0), self._weights, transpose_b=True)
+        used = (self._weights != 0).astype(np.float32)
+        broken = tf.matmul(tf.cast(~finite, tf.float32), used, transpose_b=True) > 0
+        return tf.where(broken, np.nan, sums)
+
+    def own_items(
+        self,
+        inputs: Sequence[Tensor],
+        items: Tensor,
+        stage: Stage,
+        arrays: Sequence[Tensor],
+        all_maps: bool = False,
+    ) -> OwnActivations:
+        reached = self._tensors(inputs)
+        post, pre = self._values(reached, arrays)
+        weights = tf.gather(arrays[0], items)  # (n, terms)
+        inactive = arrays[1] & (post <= 0)
+        by_pre = (weights > 0) & (inactive | stage.warming) & stage.climb_inactive
+        for_pre, for_post = tf.where(by_pre, weights, 0.0), tf.where(by_pre, 0.0, weights)
+        tensors: dict[int, Tensor] = {}
+        slopes: dict[int, list[Tensor]] = {}
+        first = 0
+        for group, array in zip(self._groups, arrays[2:], strict=True):
+            before, after = reached[self._number(group)]
+            end = first + tf.shape(array)[0]
+            for tensor, part in ((before, for_pre), (before if group.logit else after, for_post)):
+                slope = group.slope(tensor, array, part[:, first:end])
+                tensors[id(tensor)] = tensor
+                slopes.setdefault(id(tensor), []).append(slope)
+            first = end
+        post, pre = (tf.reduce_sum(part * weights, 1) for part in (post, pre))
+        features = _features(reached[0].pre_activation)
+        return OwnActivations(
+            post,
+            pre,
+            list(tensors.values()),
+            [tf.add_n(parts) for parts in slopes.values()],
+            features,
+        )
+
+    def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        reached = self._tensors(inputs)
+        sources = [self._sources[row] for row in self._probed]
+        return [source.probed(reached[self._number(source.group)][0]) for source in sources]
+
+    def _number(self, group: _TermGroup) -> int:
+        """Return the number of the output that a group is read from."""
+        return [output.key for output in self._outputs].index(group.output)
+
+    def _values(
+        self, reached: Sequence[LayerActivations], arrays: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return (n, terms) after and before their activation."""
+        post, pre = [], []
+        for group, array in zip(self._groups, arrays[2:], strict=True):
+            before, after = reached[self._number(group)]
+            pre.append(group.read(before, array))
+            same = group.logit or before is after
+            post.append(pre[-1] if same else group.read(after, array))
+        return tf.concat(post, 1), tf.concat(pre, 1)
+
+    def _tensors(self, inputs: Sequence[Tensor]) -> list[LayerActivations]:
+        network = self._network
+        finite = network.finite_weights
+        return run_to_all(network.model, inputs, self._outputs, finite, True, network.spoiled)
+
+
+def objective_targets(
+    network: Network,
+    objectives: str | Objective | Sequence[str | Objective],
+    layer: str | None = None,
+) -> ObjectiveTargets:
+    """Return objectives of one network, from their expressions.
+
+    Args:
+        layer: of the terms that name none.
+
+    Raises:
+        SettingsError, ModelError, DataError: no objectives, or not of this network.
+    """
+    items = [objectives] if isinstance(objectives, (str, Objective)) else list(objectives)
+    if not items:
+        raise SettingsError("objective", "at least one", "none")
+    return ObjectiveTargets(network, [objective(item) for item in items], layer)
+
+
+def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource:
+    """Return the tensor of a term.
+
+    Raises:
+        ModelError, SettingsError: the network has no such layer, map, unit or node.
+    """
+    name = term.layer if term.layer is not None else layer
+    try:
+        if term.kind in ("class", "unit"):
+            return _dense_source(network, term, name)
+        return _map_source(network, term, name)
+    except ModelError as error:
+        if term.layer is not None and _JOINED.search(term.layer):
+            form = "spaces around + and -, which layers' names may hold"
+            raise SettingsError("objective", form, f"'{term}'") from error
+        raise
+
+
+def _dense_source(network: Network, term: Term, name: str | None) -> _TermSource:
+    if term.kind == "class":
+        return _class_source(network, term)
+    head = network.dense_layer(_required(name, term))
+    _check_number(term, head.maps, f"units of '{head.name}'")
+    return _TermSource(term, head.response, can_be_inactive=head.silent_possible)
+
+
+def _class_source(network: Network, term: Term) -> _TermSource:
+    """Return the logit of a class; one unit is two classes, the first its negative."""
+    layer, name = term.layer, term.class_name
+    if name and name not in (network.classes or ()) and ":" in name:
+        layer, _, name = name.rpartition(":")
+    head = network.class_layer() if layer is None else network.dense_layer(layer)
+    count = max(2, head.maps)
+    number = term.number
+    if name:
+        names = network.classes if network.classes and len(network.classes) == count else ()
+        if name not in names:
+            listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            forms = f"0 to {count - 1}" + (f" or one of {listed}" if names else ", no names known")
+            hint = did_you_mean(name, names)
+            raise SettingsError(f"objective '{term}': classes", forms, f"'{name}'", hint)
+        number = names.index(name)
+    else:
+        _check_number(term, count, f"classes of '{head.name}'")
+    sign = -1.0 if head.maps == 1 and number == 0 else 1.0
+    number = 0 if head.maps == 1 else number
+    return _TermSource(replace(term, number=number), head.response, logit=True, sign=sign)
+
+
+def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
+    name = _required(name, term)
+    try:
+        layer = network.find(name)
+    except ModelError as error:
+        if any(call.path == name for call in network.calls):
+            subject = f"a layer with maps for '{term}'"
+            raise ModelError(subject, "a convolutional layer", f"'{name}'") from error
+        raise
+    if term.weights is None:
+        _check_number(term, layer.maps, f"maps of layer '{layer.name}'")
+    elif len(term.weights) != layer.maps:
+        raise SettingsError(
+            f"'{term}' for '{layer.name}'", f"{layer.maps} numbers", len(term.weights)
+        )
+    inside = len(term.node) == len(layer.size) and np.all(np.less(term.node, layer.size))
+    if term.kind == "node" and not inside:
+        size = " x ".join(map(str, layer.size))
+        raise SettingsError(
+            f"objective '{term}'", f"a node of the {size} of '{layer.name}'", term.node
+        )
+    positive = term.weights is None or bool(np.all(term.weights >= 0))
+    return _TermSource(
+        term, layer.response, can_be_inactive=layer.silent_possible and positive, jump=layer.jump
+    )
+
+
+def _required(name: str | None, term: Term) -> str:
+    if name is None:
+        raise SettingsError(f"objective '{term}'", "the name of a layer beside it", "none")
+    return name
+
+
+def _check_number(term: Term, count: int, items: str) -> None:
+    if term.number >= count:
+        raise SettingsError(f"objective '{term}': {items}", f"0 to {count - 1}", term.number)
+
+
+def _node_axes(tensor: Tensor) -> list[int]:
+    return list(range(1, len(tensor.shape) - 1))
+
+
+def _features(tensor: Tensor) -> Tensor:
+    """Return (n, nodes, maps) of a tensor (n, *nodes, maps)."""
+    return tf.reshape(tensor, [tf.shape(tensor)[0], -1, tensor.shape[-1]])
