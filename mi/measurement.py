@@ -11,12 +11,14 @@ import numpy as np
 from oip.core.checks import check_drawn, python_number
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, RawEstimate
-from oip.mi.estimators.results import LEVEL, Estimate
+from oip.mi.estimators.results import Estimate, interval_ends
 from oip.mi.permutation_test import p_values
 from oip.mi.resampling import centered, halves
 
 _FEWEST_HALVED = 4
 """Samples in a half under which a half tells nothing about the whole."""
+_FEW = 20
+"""Samples of a class under which the bias of an estimate is larger than its interval."""
 _NO_INTERVAL = "No interval: half of the samples are too few for one."
 
 
@@ -100,6 +102,20 @@ class Measurement:
         memory = self.estimator.working_bytes(sum(sizes) // 2)
         return np.array(thread_map(estimate, range(draws), memory))
 
+    def _biased(self) -> tuple[str, ...]:
+        """Return a notice where the bias is likely larger than the interval."""
+        estimator, own = self.estimator, self.estimator.name
+        numbers = sum(array.shape[1] for array in self.arrays if array.ndim > 1)
+        if estimator.biased_from is not None and numbers >= estimator.biased_from:
+            several = f" in {numbers} dimensions" if numbers > 1 else ""
+            cause = f"the bias of {own}{several}"
+        else:
+            counts = [np.bincount(array).min() for array in self.arrays if array.ndim == 1]
+            if estimator.abilities.held_out or not numbers or min(counts, default=_FEW) >= _FEW:
+                return ()
+            cause = f"the bias by a class of {min(counts)} samples"
+        return (f"The interval leaves out {cause}, which is often larger.",)
+
     def _finished(self, result: Resampled) -> Estimate:
         """Clip the value and its interval, compare it with its null, and describe it."""
         value, draws, null = result
@@ -109,12 +125,12 @@ class Measurement:
         shown = float(np.clip(value.nats, least, most))
         low = high = p = chance = None
         notices = self.notices + value.notices
-        if draws is not None and draws.size:
-            quantiles = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-            ends = np.quantile(centered(value.nats, draws), quantiles)
+        if draws is not None and draws.size > 1:
+            ends = interval_ends(value.nats, centered(value.nats, draws))
             low = float(np.clip(ends[0], least, shown))
             high = float(np.clip(ends[1], shown, most))
-        elif draws is not None:
+            notices += self._biased()
+        elif draws is not None and not draws.size:
             notices += (_NO_INTERVAL,)
         if null is not None and null.size:
             p = float(p_values(np.array([value.nats]), null[:, None])[0])

@@ -177,7 +177,7 @@ class EstimatorRanking:
     rank: np.ndarray
     """(m,) int: 1 is the most informative."""
     rank_low: np.ndarray
-    """(m,) int: first rank in 95 % of the draws."""
+    """(m,) int: first rank in 95 % of the draws: of this estimator's order, whatever its bias."""
     rank_high: np.ndarray
     """(m,) int: last rank in 95 % of the draws."""
     input: np.ndarray | None = None

@@ -18,7 +18,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.mi.backend import thread_map
-from oip.mi.estimators.results import LEVEL, LabelledResponses, MapEstimates
+from oip.mi.estimators.results import LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import class_p_values
 from oip.mi.validation import class_entropies, label_entropy, varied
 
@@ -49,13 +49,20 @@ def halves(n: int, seed: int, draws: int) -> list[np.ndarray]:
 
 
 def class_halves(codes: np.ndarray, seed: int, draws: int) -> list[np.ndarray]:
-    """Return sorted indices of random halves: half of every class, and one sample at least."""
+    """Return sorted indices of random halves, with one sample of every class at least.
+
+    The classes' shares vary as in any random half, since they do in new samples, too.
+    """
     draw = seeds.generator(seed, "halves")
     members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-    return [
-        np.sort(np.concatenate([draw.permutation(own)[: max(1, len(own) // 2)] for own in members]))
-        for _ in range(draws)
-    ]
+    counts = np.array([len(own) for own in members])
+    half = max(1, len(codes) // 2)
+    parts = []
+    for _ in range(draws):
+        sizes = np.maximum(1, draw.multivariate_hypergeometric(counts, half))
+        pairs = zip(members, sizes, strict=True)
+        parts.append(np.sort(np.concatenate([draw.permutation(own)[:size] for own, size in pairs])))
+    return parts
 
 
 def shuffled(codes: np.ndarray, seed: int, shuffles: int) -> np.ndarray:
@@ -154,23 +161,10 @@ def over_prepared(
         raw=raw,
         ceiling=np.full(maps, label_entropy(codes)),
         per_class_raw=single,
-        per_class_ends=_student_ends(single, single_drawn) if samples.one_vs_rest else None,
+        per_class_ends=interval_ends(single, single_drawn) if samples.one_vs_rest else None,
         per_class_p=class_p_values(single, single_null) if samples.one_vs_rest else None,
         class_ceiling=class_entropies(codes),
         draws=drawn,
         null=null,
         notices=tuple(notices),
     )
-
-
-def _student_ends(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Return 95 % intervals (..., 2) of values (...) from few draws (draws, ...), by Student's t.
-
-    Quantiles of ten draws would be their extremes. NaN with fewer than two draws.
-    """
-    from scipy.special import stdtrit
-
-    if len(draws) < 2:
-        return np.full((*values.shape, 2), np.nan)
-    reach = stdtrit(len(draws) - 1, (1 + LEVEL) / 2) * draws.std(axis=0, ddof=1)
-    return np.stack([values - reach, values + reach], axis=-1)

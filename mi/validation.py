@@ -326,7 +326,8 @@ def _on_grid(x: np.ndarray) -> bool:
     """Return whether the columns of x (n, d) are multiples of a step, at most `_STEPS` of them."""
     for column in x.T:
         values = np.unique(column)
-        steps = (values - values[0]) / np.diff(values).min()
+        with np.errstate(over="ignore"):
+            steps = (values - values[0]) / np.diff(values).min()
         if steps[-1] > _STEPS or np.abs(steps - np.rint(steps)).max() > _OFF_GRID:
             return False
     return True

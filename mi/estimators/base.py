@@ -139,6 +139,10 @@ class Estimator(ABC):
     if None."""
     resamples: ClassVar[int] = 40
     """Default random halves of an interval; 0: no interval."""
+    spread: ClassVar[float] = 1.0
+    """Deviation of estimates of new samples over that of the draws of one; measured."""
+    biased_from: ClassVar[int | None] = None
+    """Dimensions from which its bias is larger than its intervals; None: never, or downward."""
 
     marginals: Literal["values", "ranks"] = field(default="values", kw_only=True, repr=False)
     """`ranks`: every coordinate is replaced by normal quantiles of its ranks, so that monotone maps
@@ -341,6 +345,7 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
+        estimates = estimates.widened(self.spread)
         if copies:
             own = estimates.notices or ((),) * maps
             estimates = replace(estimates, notices=tuple((*copies, *texts) for texts in own))

@@ -188,8 +188,8 @@ class Dsmi(_Diffusion, LabelEstimator):
 
     As published it is larger the fewer samples classes have: some of it is there for any label.
     Look at the p-value, or use `reference`. Mathematically H(Y) is no ceiling; values above it are
-    clipped all the same, with a remark. Its error falls more slowly than 1 / sqrt(n), so that
-    intervals are right at n = 200 and a fifth too narrow at n = 800.
+    clipped all the same, with a remark. Its error falls more slowly than 1 / sqrt(n): intervals,
+    which are measured at n = 200, may be a little narrow with more.
 
     Use it to compare wide responses at one n and width. Not as Shannon's information.
 
@@ -214,6 +214,7 @@ class Dsmi(_Diffusion, LabelEstimator):
     shuffles: ClassVar[int] = 100
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
+    spread: ClassVar[float] = 1.1
 
     groups: int = 10
     """Bins or clusters of a Y of numbers."""

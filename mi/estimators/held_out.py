@@ -22,7 +22,7 @@ from oip.mi.estimators.gram import (
     principal_components,
     squared_distances,
 )
-from oip.mi.estimators.results import LabelledResponses, MapEstimates, quantile_ends
+from oip.mi.estimators.results import LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import TIE
 from oip.mi.validation import class_entropies, label_entropy
 
@@ -46,6 +46,7 @@ class HeldOut(LabelEstimator):
     name_shown: ClassVar[str] = "usable information (a lower bound)"
     shuffles: ClassVar[int] = 1000
     resamples: ClassVar[int] = 200
+    spread: ClassVar[float] = 1.15
     null_width: ClassVar[float] = 1.0
     """Deviation of the null over that of labels shuffled against fixed predictions.
 
@@ -170,7 +171,7 @@ class OneVsRest:
         gains = np.where(codes == np.arange(classes)[:, None], odds, rest) + entropies[:, None]
         self.raw = gains.mean(axis=1)
         """(classes,)"""
-        self.ends = quantile_ends(weights @ gains.T / n)
+        self.ends = interval_ends(self.raw, weights @ gains.T / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
         self._none = entropies + rest.mean(axis=1)
         more = (odds - rest) / n

@@ -17,7 +17,7 @@ from oip.core.records import Parameters
 from oip.mi.backend import matmul, thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
-from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates, quantile_ends
+from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import class_p_values
 from oip.mi.resampling import centered, class_halves, shuffled
 from oip.mi.validation import checked_maps, class_entropies, label_entropy
@@ -68,14 +68,13 @@ class KernelPlan:
 
     @cached_property
     def half_counts(self) -> np.ndarray:
-        """(classes,): samples of each class in a half, the same in all."""
-        first = self.halves[:, 0] if self.halves.shape[1] else np.zeros(len(self.codes))
-        return np.bincount(self.codes, first)
+        """(classes, draws): samples of each class in each half."""
+        return np.add.reduceat(self.halves, self.starts, axis=0)
 
     @cached_property
-    def half_size(self) -> float:
-        """Samples of a half."""
-        return float(self.half_counts.sum())
+    def half_sizes(self) -> np.ndarray:
+        """(draws,): samples of each half."""
+        return self.half_counts.sum(axis=0)
 
     def parts(self, rows: slice) -> Iterator[tuple[int, slice, slice]]:
         """Yield for every class its code, its samples, and those of them that are in `rows`.
@@ -156,28 +155,29 @@ class KernelAccumulator:
     def _add_half_rows(self, rows: slice, kernel: np.ndarray) -> None:
         """Do `add_halves` for some rows; sums over every class are kept in single precision."""
         plan = self._plan
-        size, within = plan.half_size, plan.halves[rows]
+        sizes, within = plan.half_sizes, plan.halves[rows]
         sums = np.empty((len(plan.counts) if plan.one_vs_rest else 0, *within.shape), np.float32)
         everything, own = np.zeros(within.shape), np.empty(within.shape)
         for code, columns, inside in plan.parts(rows):
             part = matmul(kernel[:, columns], plan.halves[columns])
             everything += part
-            own[inside] = part[inside] * (size / plan.half_counts[code])
+            own[inside] = part[inside] * (sizes / plan.half_counts[code])
             if plan.one_vs_rest:
                 sums[code] = part
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
         drawn = within > 0
         ratio = np.divide(own, everything, out=np.ones_like(own), where=drawn)
-        self._drawn += np.log(ratio).sum(axis=0) / size
+        self._drawn += np.log(ratio).sum(axis=0) / sizes
         if not plan.one_vs_rest:
             return
-        sums *= np.divide(size, everything, out=np.zeros_like(own), where=drawn).astype(np.float32)
-        _sum_of_rest(sums, size)
-        rest = size - plan.half_counts
+        sums *= np.divide(sizes, everything, out=np.zeros_like(own), where=drawn).astype(np.float32)
+        _sum_of_rest(sums, sizes.astype(np.float32))
+        rest = sizes - plan.half_counts
         for code, _, inside in plan.parts(rows):
             sums[code, inside] = ratio[inside] * rest[code]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within.astype(np.float32))
-        self._drawn_classes += (logs - within.sum(axis=0)[:, None] * np.log(rest)) / size
+        logs -= within.sum(axis=0)[:, None] * np.log(rest).T
+        self._drawn_classes += logs / sizes[:, None]
 
     def add_null(self, rows: slice, kernel: np.ndarray) -> None:
         """Add to the estimate from shuffled labels, and to that about single classes.
@@ -244,7 +244,7 @@ class KernelAccumulator:
         )
 
 
-def _sum_of_rest(sums: np.ndarray, total: float) -> None:
+def _sum_of_rest(sums: np.ndarray, total: float | np.ndarray) -> None:
     """Replace the sum over each class by that over all other classes; all have the sum `total`.
 
     A sample is in the kernel sum of its own class, so that for any other class this is 1 or more
@@ -300,6 +300,7 @@ class Kde(LabelEstimator):
 
     name: ClassVar[str] = "kde"
     name_shown: ClassVar[str] = "mutual information (kernel estimate)"
+    biased_from: ClassVar[int | None] = 1
     shuffles: ClassVar[int] = 200
 
     relative: float = 0.1
@@ -336,7 +337,7 @@ class Kde(LabelEstimator):
         )
         single = np.stack([of_map.per_class for of_map in sums])
         single_null = np.stack([of_map.class_null for of_map in sums], axis=1)
-        ends = np.stack([quantile_ends(of_map.class_draws) for of_map in sums])
+        ends = np.stack([interval_ends(of_map.per_class, of_map.class_draws) for of_map in sums])
         return MapEstimates(
             raw=np.array([of_map.information for of_map in sums]),
             ceiling=np.full(len(sums), label_entropy(plan.codes)),

@@ -79,6 +79,7 @@ class Ksg(LabelEstimator):
 
     name: ClassVar[str] = "ksg"
     name_shown: ClassVar[str] = "mutual information (nearest neighbours)"
+    biased_from: ClassVar[int | None] = 3
     map_draws: ClassVar[int] = 100
 
     k: int = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,11 @@ SATURATED = 0.98
 """Share of its ceiling from which an estimate says nothing about an order."""
 LEVEL = 0.95
 """Of every interval."""
+ENOUGH_DRAWS = 200
+"""Draws from which their quantiles are the ends of an interval."""
+COVERS = "the spread of this estimator over samples of this size, not its bias"
+"""What an interval is of."""
+_FEWEST_DRAWS = 2
 _FEWEST_FOR_BIAS = 10
 _ROWS = 20
 
@@ -42,7 +48,8 @@ class Estimate:
     ceiling: float | None = None
     """Largest value that the estimate can take, in nats; None if there is none."""
     low: float | None = None
-    """Lower end of the 95 % interval, in nats."""
+    """Lower end of the 95 % interval, in nats. It covers the estimator's own mean over samples of
+    this size: how far new samples would move the estimate, not how far it is from the truth."""
     high: float | None = None
     """Upper end of the 95 % interval, in nats."""
     p_value: float | None = None
@@ -99,6 +106,7 @@ class Estimate:
             "nats": self.nats,
             "low": bits_or_none(self.low),
             "high": bits_or_none(self.high),
+            "interval_covers": None if self.low is None else COVERS,
             "p_value": self.p_value,
             "chance": bits_or_none(self.chance),
             "ceiling": bits_or_none(self.ceiling),
@@ -130,6 +138,7 @@ class Estimate:
         rows = [
             ("value, bits", self.bits),
             ("95 %", self.interval and "{:.4g} to {:.4g}".format(*self.interval)),
+            ("the interval covers", self.interval and COVERS),
             ("ceiling, bits", bits_or_none(self.ceiling)),
             ("p", None if self.p_value is None else f"{self.p_value:.2g}"),
             ("chance, bits", bits_or_none(self.chance)),
@@ -178,7 +187,8 @@ class MapEstimates:
     class_ceiling: np.ndarray
     """(classes,): the largest values that these can take."""
     draws: np.ndarray
-    """(draws, m): the estimate under resampling, centered on `raw`."""
+    """(draws, m): the estimate under resampling, centered on `raw`: its spread over samples of
+    this size, without its bias."""
     null: np.ndarray
     """(shuffles, m): the estimate from shuffled labels."""
     notices: tuple[tuple[str, ...], ...] = ()
@@ -233,12 +243,27 @@ class MapEstimates:
     @property
     def low(self) -> np.ndarray:
         """(m,): lower ends of the 95 % intervals."""
-        return np.clip(_quantiles(self.draws, (1 - LEVEL) / 2), 0.0, self.mi)
+        return np.clip(self._ends[:, 0], 0.0, self.mi)
 
     @property
     def high(self) -> np.ndarray:
         """(m,): upper ends of the 95 % intervals."""
-        return np.clip(_quantiles(self.draws, (1 + LEVEL) / 2), self.mi, self.ceiling)
+        return np.clip(self._ends[:, 1], self.mi, self.ceiling)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return interval_ends(self.raw, self.draws)
+
+    def widened(self, factor: float) -> MapEstimates:
+        """Return the estimates with draws and intervals of classes as many times as wide."""
+        if factor == 1.0:
+            return self
+        ends, center = self.per_class_ends, self.per_class_raw[..., None]
+        return replace(
+            self,
+            draws=self.raw + factor * (self.draws - self.raw),
+            per_class_ends=None if ends is None else center + factor * (ends - center),
+        )
 
     @property
     def p_value(self) -> np.ndarray:
@@ -343,16 +368,20 @@ def _spread(values: np.ndarray, axis: int, rows: np.ndarray, count: int) -> np.n
     return result
 
 
-def quantile_ends(values: np.ndarray) -> np.ndarray:
-    """Return the ends (m, 2) of the 95 % interval of every column of (draws, m)."""
-    return np.stack([_quantiles(values, (1 + side * LEVEL) / 2) for side in (-1, 1)], axis=1)
+def interval_ends(values: np.ndarray | float, draws: np.ndarray) -> np.ndarray:
+    """Return the ends (..., 2) of the 95 % intervals of values (...) from draws (draws, ...).
 
+    Quantiles of the draws from `ENOUGH_DRAWS` on, less for few: then Student's t, since quantiles
+    of 20 draws are as good as their extremes, and too near. NaN with fewer than two draws.
+    """
+    from scipy.special import stdtrit
 
-def _quantiles(values: np.ndarray, share: float) -> np.ndarray:
-    """Return a quantile (m,) of every column of (draws, m), NaN without draws."""
-    if not len(values):
-        return np.full(values.shape[1:], np.nan)
-    return np.quantile(values, share, axis=0)
+    if len(draws) < _FEWEST_DRAWS:
+        return np.full((*np.shape(values), 2), np.nan)
+    if len(draws) >= ENOUGH_DRAWS:
+        return np.moveaxis(np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0), 0, -1)
+    reach = stdtrit(len(draws) - 1, (1 + LEVEL) / 2) * draws.std(axis=0, ddof=1)
+    return np.stack([values - reach, values + reach], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,7 @@ class Vme(LabelEstimator):
 
     name: ClassVar[str] = "vme"
     name_shown: ClassVar[str] = "mutual information (von Mises expansion)"
+    biased_from: ClassVar[int | None] = 2
     map_draws: ClassVar[int] = 40
 
     bandwidth: float = 1.0

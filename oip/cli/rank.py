@@ -154,7 +154,7 @@ def print_layer(ranked: RankedLayer) -> None:
 
 
 def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
-    headings = ["rank", "map", "bits", "95 %", "p adjusted", "knows most about"]
+    headings = ["rank (95 % of draws)", "map", "bits", "95 %", "p adjusted", "knows most about"]
     if by.input_ceiling is not None:
         headings.append(f"input, of {by.input_ceiling:.2f}")
     losses = None

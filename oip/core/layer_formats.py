@@ -138,7 +138,7 @@ class MapInformation(MapRow, frozen=True, kw_only=True):
     """1 is the most informative."""
     rank_low: int | None = None
     rank_high: int | None = None
-    """First and last rank in 95 % of the draws."""
+    """First and last rank in 95 % of the draws: of this estimator's order, whatever its bias."""
     mi: Number = None
     low: Number = None
     high: Number = None

@@ -1,6 +1,6 @@
 """p-values of responses that know nothing, and of some that do: how often they are small.
 
-    python -m tests.benchmarks.p_values [ESTIMATOR ...] [--maps N]
+    python -m tests.benchmarks.p_values [ESTIMATOR ...] [--maps N] [--samples N ...]
 
 Labels of 2 or 10 classes, balanced or nine to one; responses of 1 or 5 nodes that are Gaussian,
 heavy-tailed (Student's t, 2 degrees of freedom) or sparse as after a ReLU. A valid p-value is at or
@@ -44,9 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("estimators", nargs="*", default=["decoder", "predictive", "kde"])
     parser.add_argument("--maps", type=int, default=2000)
+    parser.add_argument("--samples", type=int, nargs="+", default=[100, 300])
     options = parser.parse_args()
     kinds = itertools.product(
-        options.estimators, ("gauss", "heavy", "relu"), (100, 300), (1, 5), (2, 10), (True, False)
+        *(options.estimators, ("gauss", "heavy", "relu"), options.samples),
+        *((1, 5), (2, 10), (True, False)),
     )
     for name, kind, n, d, classes, balanced in kinds:
         if not balanced and (n - round(0.9 * n)) < 2 * (classes - 1):
@@ -60,7 +62,8 @@ def main() -> None:
                 codes = labels(n, classes, balanced, random)
                 x = responses(kind, n, d, random)
                 x[:, :, 0] += shift * (codes % 2)[:, None]
-                measured[shift].append(estimator.over_maps(x, codes, seed, shuffles, 0).p_value)
+                found = estimator.over_maps(x, codes, seed, shuffles, 0, False, distinct=True)
+                measured[shift].append(found.p_value)
         nothing, something = (np.concatenate(parts) for parts in measured.values())
         shares = [f"p <= {level}: {np.mean(nothing <= level):.4f}" for level in (0.05, 0.01, 0.001)]
         balance = "even" if balanced else "90/10"

@@ -195,8 +195,9 @@ def test_saturated_layers_are_not_given_as_an_order(halves):
     assert kde["ordered"] is False
     assert "their order is noise" in kde["notices"][0]
     assert [entry["map"] for entry in kde["maps"]] == [0, 1, 3, 2]
-    assert [entry["rank_low"] for entry in kde["maps"]] == [1, 1, 1, 4]
-    assert [entry["rank_high"] for entry in kde["maps"]] == [3, 3, 3, 4]
+    # Shuffled labels are at the ceiling, too: nothing is above chance.
+    assert [entry["rank_low"] for entry in kde["maps"]] == [1, 1, 1, 1]
+    assert [entry["rank_high"] for entry in kde["maps"]] == [4, 4, 4, 4]
     assert result.by("decoder").ordered
     assert any("'predictive'" in text for text in result.all_notices)
     assert np.isnan(result.agreement[0][2])

@@ -13,11 +13,15 @@ def test_halves_are_halves_without_repetition():
     assert halves(1, 0, 1)[0].tolist() == [0]
 
 
-def test_class_halves_keep_the_shares():
-    codes = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [20, 11, 2]))
-    for part in class_halves(codes, 0, 5):
-        assert np.bincount(codes[part]).tolist() == [10, 5, 1]
-        assert (np.diff(part) > 0).all()
+def test_shares_of_classes_vary_in_halves_as_in_new_samples():
+    codes = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 38, 2]))
+    parts = class_halves(codes, 0, 400)
+    counts = np.array([np.bincount(codes[part], minlength=3) for part in parts])
+    assert counts.min() == 1  # none is missing
+    assert set(counts.sum(axis=1)) == {50, 51}
+    assert all((np.diff(part) > 0).all() for part in parts)
+    # A share of .6 of 100 new samples has a deviation of .049.
+    assert abs((counts[:, 0] / 50).std() - 0.049) < 0.007
 
 
 def test_shuffles_keep_the_counts():

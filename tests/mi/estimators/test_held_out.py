@@ -387,7 +387,7 @@ def test_p_values_of_noise_are_not_too_small(name):
 def test_ends_are_those_of_the_draws(predicted):
     odds, codes = predicted
     random = np.random.default_rng(2)
-    places = random.integers(0, 60, (100, 60))
+    places = random.integers(0, 60, (200, 60))
     weights = np.array([np.bincount(row, minlength=60) for row in places])
     found = OneVsRest(odds, codes, np.zeros(60, int), weights).ends
     p = np.exp(odds[1])
