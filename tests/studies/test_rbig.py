@@ -80,20 +80,48 @@ def test_all_methods_measure_a_strong_dependence():
     assert small["total"][0] == arrays["total"][0]
 
 
+def test_entropies_of_neighbors_and_their_sums():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 3)) * [1, 2, 3]
+    entropy = 1.5 * math.log(2 * math.pi * math.e) + math.log(6)
+    assert rbig.neighbor_entropy(x) == pytest.approx(entropy, abs=0.05)
+    x[:, 1] = 0.75 * x[:, 0] + (1 - 0.75**2) ** 0.5 * x[:, 1] / 2
+    truth = -0.5 * math.log(1 - 0.75**2)
+    assert rbig.by_entropies(x, 1, "total") == pytest.approx(truth, abs=0.06)
+    assert rbig.by_entropies(x, 1, "information") == pytest.approx(truth, abs=0.06)
+
+
+def test_the_cube_of_histograms_has_an_inverse_and_even_margins():
+    z = np.random.default_rng(0).normal(size=(1000, 2))
+    cube = rbig.HistogramCube.of(z)
+    base = cube.transform(z)
+    assert np.abs(cube.inverse(base) - z).max() < 1e-9
+    assert base.min() == 0.0 and base.max() == 1.0
+    assert np.histogram(base[:, 0], 4)[0] == pytest.approx(np.full(4, 250), abs=20)
+    assert cube.transform(z + 99).min() == 1.0
+
+
+def test_rbig_is_judged_by_the_stopping_rule_of_the_paper():
+    values = np.zeros((1, 1, len(METHODS)))
+    values[0, 0] = [1.0, 2.0, 1.1, 2.0, 2.0, 2.0]  # the null subtracted is best
+    table = MethodTable(1.0, np.array([9]), values)
+    assert rbig.best_finding("T", {Case(3, 3, True): table}, 1).verdict == "no"
+
+
 def test_close_is_the_best_or_near_it():
     values = np.zeros((1, 2, len(METHODS)))
-    values[0] = np.array([1.1, 2.0, 1.3, np.nan, 1.14])
+    values[0] = np.array([1.1, 2.0, 1.3, np.nan, 1.4, 1.14])
     table = MethodTable(1.0, np.array([500]), values)
     assert table.errors[0, :3] == pytest.approx([0.1, 1.0, 0.3])
-    assert table.close()[0].tolist() == [True, False, False, False, True]
+    assert table.close()[0].tolist() == [True, False, False, False, False, True]
 
 
 def test_a_method_that_was_left_out_is_no_miss():
-    values = np.array([[[1.0, 1.0, 2.0, np.nan, 1.0]], [[1.0, 1.0, 2.0, 1.0, 3.0]]])
+    values = np.array([[[1.0, 1.0, 2.0, np.nan, 2.0, 1.0]], [[1.0, 1.0, 2.0, 1.0, 2.0, 3.0]]])
     table = MethodTable(1.0 + 1e-3, np.array([10, 20]), values)
     finding = rbig.best_finding("T", {Case(3, 3, True): table}, 1)
     assert finding.groups["vME"][0].text() == "close 1 (of 1)"
-    assert finding.groups["kNN"][0].text() == "close 1 (of 2)"
+    assert finding.groups["kNN (KSG)"][0].text() == "close 1 (of 2)"
     left = MethodTable(1.0 + 1e-3, np.array([10]), values[:1])
     finding = rbig.best_finding("T", {Case(3, 3, True): left}, 1)
     assert "vME: close 0 (of 0), median error unknown" in finding.ours
@@ -101,11 +129,11 @@ def test_a_method_that_was_left_out_is_no_miss():
 
 def test_negative_values_are_counted_by_method():
     values = np.zeros((2, 3, len(METHODS)))
-    values[0, 1, 4] = -1.0
+    values[0, 1, 5] = -1.0
     tables = {Case(3, 3, True): MethodTable(1.0, np.array([10, 20]), values)}
     finding = rbig.negative_finding("T", tables, 3)
     assert finding.verdict == "yes"
-    assert [value.value for value in finding.values] == [0, 0, 0, 0, 1]
+    assert [value.value for value in finding.values] == [0, 0, 0, 0, 0, 1]
 
 
 TINY = RbigSize(400, 8, {2: (60,), 3: (60,)}, {2: 60, 3: 60}, trials=2, room=1 << 30)
