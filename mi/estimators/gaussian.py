@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from oip.core.errors import DataError, expected
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
-from oip.mi.resampling import Prepared, over_prepared
+from oip.mi.resampling import Labels, Prepared, over_prepared
 from oip.mi.validation import varied
 
 DIGITS = 1e-12
@@ -45,14 +46,15 @@ def log_determinant(x: np.ndarray) -> float:
     return float(logs.sum() - bias(n, d))
 
 
-def bias(n: int, d: int) -> float:
-    """Return E ln|M| of n Gaussian samples of covariance I, M their squares about the mean.
+def bias(n: int | np.ndarray, d: int) -> np.ndarray:
+    """Return E ln|M| (...) of n (...) samples of covariance I, M their squares about the mean.
 
-    sum_i psi((n - i) / 2) + d ln 2 for d coordinates.
+    They are Gaussian: sum_i psi((n - i) / 2) + d ln 2 for d coordinates.
     """
     from scipy.special import digamma
 
-    return float(digamma((n - np.arange(1, d + 1)) / 2).sum() + d * math.log(2))
+    halves = (np.asarray(n)[..., None] - np.arange(1, d + 1)) / 2
+    return digamma(halves).sum(axis=-1) + d * math.log(2)
 
 
 def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
@@ -69,45 +71,108 @@ def gaussian_label_information(x: np.ndarray, codes: np.ndarray) -> float:
     (Journal of Multivariate Analysis 88 (2004) 365): a map that one image excites says nothing of
     the classes in which it is silent. Classes that are Gaussian stay as they are.
     """
-    x = varied(x)
-    n, d = x.shape
-    if d == 0 or n < d + 2:
-        return 0.0
-    white = _whitened(x - x.mean(axis=0), n)
-    d = white.shape[1]
-    counts = np.bincount(codes)
-    used = [(code, count) for code, count in enumerate(counts) if count >= d + 2]
-    if not used:
-        return 0.0
-    inner = [white[codes == code] - white[codes == code].mean(axis=0) for code, _ in used]
-    within = np.concatenate(inner)
-    squares, axes = np.linalg.eigh(within.T @ within / len(within))
-    squares = np.maximum(squares, DIGITS)
-    turned = [part @ (axes / np.sqrt(squares)) for part in inner]
-    own = np.stack([part.T @ part / len(part) for part in turned])
-    traces = np.trace(own, axis1=1, axis2=2)
-    fourth = [((part * part).sum(axis=1) ** 2).sum() for part in turned]
-    gaussian = [count for _, count in used] * (traces**2 + 2 * (own * own).sum(axis=(1, 2)))
-    heavy = max(0.0, float(np.sum(fourth) - gaussian.sum()) / len(within))
-    total = d * math.log(n) - bias(n, d)
-    result = 0.0
-    for (code, count), spread in zip(used, own, strict=True):
-        away = float(((spread - np.eye(d)) ** 2).sum())
-        drawn = heavy / (heavy + count * away) if heavy else 0.0
-        sizes = np.linalg.eigvalsh((1 - drawn) * spread + drawn * np.eye(d))
-        logs = np.log(np.maximum(sizes, DIGITS)).sum() + np.log(squares).sum()
-        # The part that was drawn to W has the small bias of W, not that of a class.
-        alone = (1 - drawn) ** 2
-        logs += alone * (d * math.log(count) - bias(count, d)) + (1 - alone) * total
-        far = float((white[codes == code] ** 2).sum(axis=1).mean()) - d
-        result += count / n * min(0.5 * (far + total - logs), -math.log(count / n))
+    return LabelInformation(x)(codes)
+
+
+class LabelInformation:
+    """`gaussian_label_information` of one map and any labels of any of its samples."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        """Take responses (n, d)."""
+        self._white = x = varied(x)
+        if x.shape[1] and len(x) > 1:
+            left, sizes, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+            self._white = left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(len(x))
+
+    def __call__(self, codes: np.ndarray, indices: np.ndarray | None = None) -> float:
+        """Return the information of labels (k,) of the samples at `indices` (k,), or of all."""
+        return float(self.together([(codes, indices)])[0])
+
+    def together(self, labels: Iterable[Labels], byte_budget: int = 1 << 20) -> np.ndarray:
+        """Return the information of many labels, as many at a time as the budget holds."""
+        step = max(1, byte_budget // (8 * max(1, self._white.size)))
+        values: list[np.ndarray] = []
+        for (whole, *_), group in groupby(
+            labels, lambda pair: (pair[1] is None, len(pair[0]), pair[0].max())
+        ):
+            while pairs := list(islice(group, step)):
+                codes = np.stack([pair[0] for pair in pairs])
+                if whole:
+                    white = np.broadcast_to(self._white, (len(pairs), *self._white.shape))
+                    values.append(_label_informations(white, codes))
+                else:
+                    white = self._white[np.stack([pair[1] for pair in pairs])]
+                    values.append(_of_parts(white, codes))
+        return np.concatenate(values) if values else np.empty(0)
+
+
+def _of_parts(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the information (b,) of samples (b, n, d), and labels (b, n).
+
+    The samples are some of those that have the covariance I; directions in which only others vary
+    are left out.
+    """
+    n, d = x.shape[1:]
+    if d == 0 or n < 2:
+        return np.zeros(len(x))
+    x = x - x.mean(axis=1, keepdims=True)
+    squares, axes = np.linalg.eigh(x.transpose(0, 2, 1) @ x / n)
+    varying = squares > DIGITS * np.maximum(squares[:, -1:], 1.0)
+    result = np.zeros(len(x))
+    for count in np.unique(varying.sum(axis=1)):
+        rows = varying.sum(axis=1) == count
+        if count:
+            kept = axes[rows][..., d - count :] / np.sqrt(squares[rows, None, d - count :])
+            result[rows] = _label_informations(x[rows] @ kept, codes[rows])
     return result
 
 
-def _whitened(centered: np.ndarray, n: int) -> np.ndarray:
-    """Return the directions (n, r) in which samples vary, with covariance I."""
-    left, sizes, _ = np.linalg.svd(centered, full_matrices=False)
-    return left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(n)
+def _label_informations(white: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the information (b,) of samples (b, n, d) of covariance I, and labels (b, n)."""
+    blocks, n, d = white.shape
+    if d == 0 or n < d + 2:
+        return np.zeros(blocks)
+    counts = np.stack([(codes == code).sum(axis=1) for code in range(codes.max() + 1)])
+    used = counts >= d + 2
+    order = np.argsort(codes, axis=1, kind="stable")
+    far, inner = [], []
+    for size, end in zip(counts, np.cumsum(counts, axis=0), strict=True):
+        columns = np.arange(size.max())
+        rows = np.minimum(end - size + columns[:, None], n - 1).T
+        part = np.take_along_axis(white, np.take_along_axis(order, rows, axis=1)[..., None], axis=1)
+        if size.min() < len(columns):
+            part *= columns[:, None] < size[:, None, None]  # a class may be smaller in some blocks
+        least = np.maximum(size, 1)
+        far.append(np.einsum("bnd,bnd->b", part, part) / least - d)
+        part -= part.sum(axis=1, keepdims=True) / least[:, None, None]
+        if size.min() < len(columns):
+            part *= columns[:, None] < size[:, None, None]
+        inner.append(part)
+    sums = np.stack([part.transpose(0, 2, 1) @ part for part in inner])
+    samples = np.maximum((counts * used).sum(axis=0), 1)
+    within = (sums * used[..., None, None]).sum(axis=0) / samples[:, None, None]
+    squares, axes = np.linalg.eigh(within)
+    squares = np.maximum(squares, DIGITS)
+    turn = axes / np.sqrt(squares)[:, None]
+    sizes = np.where(used, counts, d + 2)
+    own = turn.transpose(0, 2, 1) @ sums @ turn / sizes[..., None, None]
+    norms = [np.einsum("bnd,bnd->bn", part, part) for part in (part @ turn for part in inner)]
+    fourth = (used * [np.einsum("bn,bn->b", norm, norm) for norm in norms]).sum(axis=0)
+    traces = np.trace(own, axis1=2, axis2=3)
+    gaussian = (used * sizes * (traces**2 + 2 * (own * own).sum(axis=(2, 3)))).sum(axis=0)
+    heavy = np.maximum(0.0, (fourth - gaussian) / samples)
+    away = ((own - np.eye(d)) ** 2).sum(axis=(2, 3))
+    drawn = np.divide(heavy, heavy + sizes * away, out=np.zeros_like(away), where=heavy > 0)
+    mixed = (1 - drawn)[..., None, None] * own + drawn[..., None, None] * np.eye(d)
+    logs = np.log(np.maximum(np.linalg.eigvalsh(mixed), DIGITS)).sum(axis=2)
+    logs += np.log(squares).sum(axis=1)
+    # The part that was drawn to W has the small bias of W, not that of a class.
+    alone = (1 - drawn) ** 2
+    total = d * math.log(n) - bias(n, d)
+    logs += alone * (d * np.log(sizes) - bias(sizes, d)) + (1 - alone) * total
+    shares = sizes / n
+    values = shares * np.minimum(0.5 * (np.stack(far) + total - logs), -np.log(shares))
+    return (used * values).sum(axis=0)
 
 
 @dataclass(frozen=True)
@@ -169,12 +234,10 @@ class Gaussian(LabelEstimator):
             scores = principal_components(x, count, rng)
             scores = varied(scores.astype(np.float64))
 
-            def information(labels: np.ndarray, indices: np.ndarray | None) -> float:
-                return gaussian_label_information(
-                    scores if indices is None else scores[indices], labels
-                )
-
-            return Prepared(information, _heavy(x=scores)) if scores.shape[1] else None
+            if not scores.shape[1]:
+                return None
+            information = LabelInformation(scores)
+            return Prepared(information, _heavy(x=scores), information.together)
 
         return over_prepared(prepare, samples)
 

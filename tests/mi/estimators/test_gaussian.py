@@ -6,7 +6,12 @@ from scipy.special import digamma
 
 from oip import mi
 from oip.core.errors import DataError
-from oip.mi.estimators.gaussian import Gaussian, gaussian_label_information, log_determinant
+from oip.mi.estimators.gaussian import (
+    Gaussian,
+    LabelInformation,
+    gaussian_label_information,
+    log_determinant,
+)
 
 
 def test_determinants_are_those_of_the_covariance_less_their_bias():
@@ -178,3 +183,21 @@ def test_what_is_constant_or_too_few_knows_nothing():
     assert gaussian_label_information(flat, codes) == gaussian_label_information(x, codes)
     assert gaussian_label_information(x[:3], codes[:3]) == 0.0
     assert gaussian_label_information(x[:6], codes[:6]) == 0.0
+
+
+def test_many_labels_together_are_labels_alone():
+    rng = np.random.default_rng(3)
+    x = rng.standard_t(3, size=(90, 4))
+    x[:, 3] = np.where(np.arange(90) == 5, 1.0, 0.0)  # varies in halves with one sample only
+    codes = np.arange(90) % 3
+    halves = [np.sort(rng.permutation(90)[:45]) for _ in range(8)]
+    labels = [(rng.permutation(codes), None) for _ in range(8)]
+    labels += [((rng.permutation(codes) == 1).astype(int), None) for _ in range(2)]
+    labels += [(codes[half], half) for half in halves]
+    information = LabelInformation(x)
+    alone = [
+        gaussian_label_information(x if half is None else x[half], own) for own, half in labels
+    ]
+    for byte_budget in (1 << 20, 1):
+        together = information.together(iter(labels), byte_budget)
+        assert together == pytest.approx(alone, abs=1e-9)
