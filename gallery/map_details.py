@@ -49,6 +49,7 @@ def layer_details(
                 "ceiling": column.ceiling,
                 "samples": column.samples,
                 "split": column.split,
+                **({"few": list(column.rare)} if column.rare else {}),
             }
             for column in layer.estimators
         ],

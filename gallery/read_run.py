@@ -145,7 +145,7 @@ class Information:
     best: int | None
     """The class that the map knows most about."""
     per_class: np.ndarray | None
-    """(classes,) bits, one against the rest."""
+    """(classes,) bits, one against the rest; NaN for a class of few images, as its ends and p."""
     class_low: np.ndarray | None
     class_high: np.ndarray | None
     """(classes,) ends of the 95 % intervals."""
@@ -153,13 +153,17 @@ class Information:
     """(classes,) adjusted p-values."""
 
     @classmethod
-    def of(cls, entry: MapInformation) -> Information:
-        """Return the information of an entry of ranking.json, rounded."""
-        per_class = _class_values(entry.per_class)
+    def of(cls, entry: MapInformation, rare: Sequence[int] = ()) -> Information:
+        """Return the information of an entry of ranking.json, rounded.
+
+        Args:
+            rare: classes of few images.
+        """
+        per_class = _class_values(entry.per_class, rare)
 
         def beside(values: Sequence[float | None] | None) -> np.ndarray | None:
             """Return values of the same classes; None where they are of others."""
-            array = _class_values(values)
+            array = _class_values(values, rare)
             same = array is not None and per_class is not None and len(array) == len(per_class)
             return array if same else None
 
@@ -205,6 +209,8 @@ class EstimatorColumn:
     saturated_share: float | None
     ordered: bool
     """The ranks are an order, not noise among maps at the ceiling."""
+    rare: tuple[int, ...]
+    """Classes of few images, of which no bits are shown."""
     notices: tuple[str, ...]
     maps: dict[int, Information]
 
@@ -212,6 +218,9 @@ class EstimatorColumn:
     def of(cls, record: EstimatorRecord, key: str) -> EstimatorColumn:
         """Return the column of an estimator of ranking.json."""
         parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
+        classes = max((len(entry.per_class or ()) for entry in record.maps), default=0)
+        classes = min(classes, len(record.class_ceilings or ()))
+        rare = tuple(code for code in range(classes) if record.is_rare(code))
         return cls(
             key=key,
             label=plain_name(record.name_shown or record.estimator),
@@ -223,8 +232,9 @@ class EstimatorColumn:
             ceiling=rounded(record.ceiling),
             saturated_share=rounded(record.saturated_share),
             ordered=record.ordered,
+            rare=rare,
             notices=tuple(plain_name(text) for text in record.notices),
-            maps={entry.map: Information.of(entry) for entry in record.maps},
+            maps={entry.map: Information.of(entry, rare) for entry in record.maps},
         )
 
 
@@ -447,10 +457,10 @@ def _estimator_columns(ranking: RankingFile) -> tuple[EstimatorColumn, ...]:
     return tuple(columns.values())
 
 
-def _class_values(values: Sequence[float | None] | None) -> np.ndarray | None:
+def _class_values(values: Sequence[float | None] | None, rare: Sequence[int]) -> np.ndarray | None:
     if not values:
         return None
-    numbers = [rounded(value) for value in values]
+    numbers = [None if code in rare else rounded(value) for code, value in enumerate(values)]
     return np.array([np.nan if number is None else number for number in numbers], np.float32)
 
 

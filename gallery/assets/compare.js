@@ -85,7 +85,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
   });
   const target = shared.measures.findIndex((each) => each.key === measureOf(entry, state));
   const values = detail.per_class ? detail.per_class[Math.max(0, target)] : null;
-  const classes = values ? classPanel(shared.measures[Math.max(0, target)].key, values, detail.classes, classMost) : null;
+  const classes = values ? classPanel(shared.measures[Math.max(0, target)], values, detail.classes, classMost) : null;
   const facts = [
     ["Score", figure(entry.score)],
     ["Best data image", figure(detail.data_score === undefined ? null : detail.data_score)],

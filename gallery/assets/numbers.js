@@ -48,8 +48,9 @@ function measuresPart(entry, detail, shared) {
   );
 }
 
-/** One estimator's bits about each class; `most` is the full width. */
-function classPanel(key, values, classes, most) {
+/** One estimator's bits about each class, but for classes of few images; `most` is the full width. */
+function classPanel(measure, values, classes, most) {
+  const few = measure.few || [];
   const at = (name, i) => (values[name] ? values[name][i] : null);
   const rows = classes.map((number, i) => {
     const p = at("p", i);
@@ -59,10 +60,10 @@ function classPanel(key, values, classes, most) {
       { class: "class-bar" + (null_ ? " below" : ""), title: p === null ? null : "adjusted p " + figure(p) },
       named(className(number), { class: "class-name", title: className(number) }),
       bar(values.mi[i], at("low", i), at("high", i), most),
-      element("span", { class: "bits" }, (null_ ? "≈ " : "") + bits(values.mi[i]))
+      element("span", { class: "bits" }, few.includes(number) ? "few images" : (null_ ? "≈ " : "") + bits(values.mi[i]))
     );
   });
-  return element("div", { class: "class-panel" }, element("p", { class: "quiet" }, "by ", element("code", {}, key)), rows);
+  return element("div", { class: "class-panel" }, element("p", { class: "quiet" }, "by ", element("code", {}, measure.key)), rows);
 }
 
 /** Bits about each class, by every estimator; the one that the page is shown by stands first. */
@@ -70,13 +71,13 @@ function classesPart(detail, shared, state, entry) {
   if (!detail.per_class) return null;
   const target = measureOf(entry, state);
   const finite = shared.measures
-    .map((measure, position) => ({ key: measure.key, values: detail.per_class[position] }))
+    .map((measure, position) => ({ measure, values: detail.per_class[position] }))
     .filter((each) => each.values)
-    .sort((a, b) => (b.key === target) - (a.key === target));
+    .sort((a, b) => (b.measure.key === target) - (a.measure.key === target));
   if (!finite.length) return null;
   const every = finite.flatMap(({ values }) => [...values.mi, ...(values.high || [])]);
   const most = Math.max(0.001, ...every.map((value) => value || 0));
-  const panels = finite.map(({ key, values }) => classPanel(key, values, detail.classes, most));
+  const panels = finite.map(({ measure, values }) => classPanel(measure, values, detail.classes, most));
   const partly = detail.classes.length < site.classes.length;
   const tested = finite.some(({ values }) => values.p);
   const wording = "One class against the rest, in bits" +

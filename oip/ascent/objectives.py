@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -215,3 +216,17 @@ def _direction(weights: np.ndarray) -> np.ndarray:
     if not np.isfinite(length) or length == 0:
         raise DataError("direction", "finite numbers, not all zero", length)
     return values / length
+
+
+def parse_objectives(
+    objectives: str | Objective | Sequence[str | Objective],
+) -> list[Objective]:
+    """Return one objective or several from their expressions; nothing of a network is needed.
+
+    Raises:
+        SettingsError, DataError: none at all, or as for `objective`.
+    """
+    items = [objectives] if isinstance(objectives, (str, Objective)) else list(objectives)
+    if not items:
+        raise SettingsError("objective", "at least one", "none")
+    return [objective(item) for item in items]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from oip.ascent.gradient_ascent import (
     snapshot_steps,
 )
 from oip.ascent.noise import Noise, NoiseCache
-from oip.ascent.objectives import Objective
+from oip.ascent.objectives import Objective, parse_objectives
 from oip.ascent.parameterization import DataStatistics, parameterization_of
 from oip.ascent.results import Oips, check_memory, join_oips
 from oip.ascent.screening import Screening, choose_starts, screen
@@ -48,6 +48,16 @@ _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 """Further attempts for inactive maps, each from the next best starts."""
 
 
+@runtime_checkable
+class LabeledImages(Protocol):
+    """Images (n, h, w, b) and names of their classes, as `models.load` gives them."""
+
+    @property
+    def images(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+
 def reconstruct(
     model: keras.Model | str | Path | Network,
     layer: str | None = None,
@@ -57,7 +67,8 @@ def reconstruct(
     starts: int | None = None,
     steps: int | None = None,
     seed: int = 0,
-    data: np.ndarray | None = None,
+    data: np.ndarray | LabeledImages | None = None,
+    classes: Sequence[str] | None = None,
     preset: str = "default",
     progress: Progress = automatic,
     **settings: Any,
@@ -74,8 +85,10 @@ def reconstruct(
         starts: images grown for each map (default 4).
         steps: steps of the ascent at most (default 120).
         seed: the same seed gives the same images on the same machine.
-        data: images (n, h, w, b), as the model is fed, to compare the OIPs with; without them no
-            map is called reachable-only.
+        data: images (n, h, w, b), as the model is fed, or a `Dataset` of them, to compare the OIPs
+            with; without them no map is called reachable-only.
+        classes: names of the classes, for `class:NAME`; those beside the model, else of `data`, if
+            None.
         preset: `default`, `author`, `fourier` or `maco`.
         progress: receives reports of the work; a notebook shows it by itself.
         settings: other fields of `AscentSettings`.
@@ -95,17 +108,23 @@ def reconstruct(
         >>> oips = oip.reconstruct("model.keras", "Conv2D_3", maps=range(8))  # doctest: +SKIP
         >>> oips[3].show()  # doctest: +SKIP
     """
-    network = Network.of(model, images=data)
     if objective is not None and maps is not None:
         raise SettingsError("reconstruct", "maps or an objective", "both")
     if objective is None and layer is None:
         raise SettingsError("reconstruct", "the name of a layer, or an objective", "none")
+    objectives = None if objective is None else parse_objectives(objective)
     chosen = ascent_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
+    names = classes
+    if isinstance(data, LabeledImages):
+        data, names = data.images, classes or data.classes
+    network = Network.of(model, images=data)
+    if names and (classes or network.classes is None):
+        network = network.with_classes(names)
     if data is not None:
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
-    if objective is not None:
-        targets = objective_targets(network, objective, layer)
+    if objectives is not None:
+        targets = objective_targets(network, objectives, layer)
         items = np.arange(len(targets.labels))
         return grow_oips(Ascent(network, targets, chosen, data, progress), items, progress)
     info = network.find(str(layer))

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from oip.ascent.objectives import KINDS, Objective, Term, objective
+from oip.ascent.objectives import KINDS, Objective, Term, parse_objectives
 from oip.core.errors import ModelError, SettingsError, did_you_mean
 from oip.core.frameworks import Tensor, tf
 from oip.network.forward import LayerActivations, layer_graph, run_to, run_to_all
@@ -427,10 +427,7 @@ def objective_targets(
     Raises:
         SettingsError, ModelError, DataError: no objectives, or not of this network.
     """
-    items = [objectives] if isinstance(objectives, (str, Objective)) else list(objectives)
-    if not items:
-        raise SettingsError("objective", "at least one", "none")
-    return ObjectiveTargets(network, [objective(item) for item in items], layer)
+    return ObjectiveTargets(network, parse_objectives(objectives), layer)
 
 
 def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource:

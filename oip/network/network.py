@@ -151,6 +151,12 @@ class Network:
         other._set_shape(shape)
         return other
 
+    def with_classes(self, names: Iterable[str]) -> Network:
+        """Return the same model with other names of its classes."""
+        other = copy.copy(self)
+        other.classes = tuple(map(str, names))
+        return other
+
     @property
     def _leaf_layers(self) -> list[keras.Layer]:
         return [layer for _, layer in tracing.leaf_layers(self.model)]

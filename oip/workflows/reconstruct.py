@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.ascent.objectives import Objective, objective
+from oip.ascent.objectives import Objective, parse_objectives
 from oip.ascent.settings import AscentSettings, ascent_settings
 from oip.ascent.targets import ObjectiveTargets, objective_targets
 from oip.core.errors import SettingsError
@@ -73,7 +73,7 @@ def reconstruct_into(
     ... )  # doctest: +SKIP
     """
     by = check_top(top, by, objectives, data is not None)
-    expressions = [objective(text) for text in objectives]
+    expressions = parse_objectives(objectives) if objectives else []
     if settings is None:
         settings = ascent_settings(preset, **changes)
     if data is None:

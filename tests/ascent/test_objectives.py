@@ -11,6 +11,7 @@ from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets, ObjectiveTargets, objective_targets
 from oip.core.errors import DataError, ModelError, SettingsError
+from oip.models.datasets import dataset
 from oip.network.network import Network
 
 QUICK = {"steps": 24, "screened": 32, "starts": 2}
@@ -325,3 +326,22 @@ def test_names_of_classes_are_classes(network, images):
     assert np.array_equal(named, numbered)
     with pytest.raises(SettingsError, match="Did you mean 'owl'"):
         objective_targets(network, "class:owls")
+
+
+def test_an_objective_is_parsed_before_the_model_is_opened(tmp_path):
+    for text in ("clas:4", "map:", ["class:1", "node:3"], []):
+        with pytest.raises(SettingsError, match="objective"):
+            oip.reconstruct(tmp_path / "no-model.keras", objective=text)
+
+
+def test_class_names_come_with_the_data_or_are_given(small_model, images):
+    quick = {"steps": 2, "screened": 8, "starts": 1}
+    network = Network(small_model)
+    data = dataset(images, np.arange(5) % 4, ("cat", "dog", "owl", "elk"), "mine")
+    by_number = oip.reconstruct(network, objective="class:1", data=images, **quick)
+    for more in ({"data": data}, {"data": images, "classes": data.classes}):
+        by_name = oip.reconstruct(network, objective="class:dog", **more, **quick)
+        np.testing.assert_array_equal(by_name.images, by_number.images)
+    assert network.classes is None
+    with pytest.raises(SettingsError, match="no names known"):
+        oip.reconstruct(network, objective="class:dog", data=images, **quick)

@@ -12,6 +12,8 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.files import read_json, write_json
 from oip.core.layer_formats import MapInformation
+from oip.gallery.map_details import layer_details
+from oip.gallery.map_table import MapTable
 from oip.gallery.read_run import (
     Information,
     class_names,
@@ -131,6 +133,33 @@ def test_a_map_that_knows_nothing_tells_most_about_no_class():
     assert best(p_adjusted=0.4) is None
     assert best(mi=0.0) is None
     assert best(per_class=[0.0, 0.0, 0.0]) is None
+
+
+def test_classes_of_few_images_are_told_as_few_and_have_no_bits(run):
+    shares = np.array([10, 330, 330, 330]) / 1000
+    ceilings = -shares * np.log2(shares) - (1 - shares) * np.log2(1 - shares)
+
+    def change(ranking):
+        for record in ranking["estimators"]:
+            record["class_ceilings"] = ceilings.tolist()
+            for entry in record["maps"]:
+                entry |= {"per_class": [0.9, 0.2, 0.1, 0.0], "per_class_p": [0.01] * 4}
+
+    _changed(run, 0, change)
+    layer = read_layer(run, 0)
+    column = layer.estimators[0]
+    assert column.rare == (0,)
+    for estimate in column.maps.values():
+        assert np.isnan(estimate.per_class[0]) and np.isnan(estimate.class_p[0])
+        assert estimate.best in (None, 1)
+    ((_, details),) = layer_details(layer, run.record, "run", None)
+    assert details["measures"][0]["few"] == [0]
+    values = details["maps"]["0"]["per_class"][0]
+    assert values["mi"] == [None, 0.2, 0.1, 0.0] and values["p"] == [None, 0.01, 0.01, 0.01]
+    table = MapTable(run.record.model, run.record.classes)
+    table.add(layer)
+    scripts = {name: content for name, _, content in table.scripts({})}
+    assert {value for bits in scripts["class-000"].values() for value in bits} == {None}
 
 
 def test_nothing_where_there_is_no_file(run):

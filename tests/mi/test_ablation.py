@@ -25,7 +25,8 @@ def planted(units=2, last="softmax"):
             layers.Input((4, 4, 1)),
             layers.Conv2D(4, 4, name="seen"),
             layers.Flatten(),
-            layers.Dense(units, activation=last, name="told"),
+            layers.Dense(units, activation=None if last == "apart" else last, name="told"),
+            *([layers.Activation("sigmoid")] if last == "apart" else []),
         ]
     )
     kernel = np.zeros((4, 4, 1, 4), np.float32)
@@ -39,7 +40,9 @@ def planted(units=2, last="softmax"):
 
 
 @pytest.mark.parametrize("to", ["zero", "mean"])
-@pytest.mark.parametrize(("units", "last"), [(2, "softmax"), (2, None), (1, "sigmoid")])
+@pytest.mark.parametrize(
+    ("units", "last"), [(2, "softmax"), (2, None), (1, "sigmoid"), (1, None), (1, "apart")]
+)
 def test_only_the_map_that_is_used_is_missed(light, to, units, last):
     model = planted(units, last)
     before = [weight.copy() for weight in model.get_weights()]

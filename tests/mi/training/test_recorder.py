@@ -357,3 +357,31 @@ def test_short_forms(model, bars):
     record = recorder.record
     assert repr(record) == "TrainingRecord(2 records, steps 0 to 4; kde; layers first)"
     assert repr(record["first"]) == "RecordedLayer(first: 6 maps, 2 steps)"
+
+
+@pytest.mark.parametrize("end", ["sigmoid", "linear", "apart"])
+def test_one_unit_is_two_classes(end, bars, tmp_path):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(2)
+    images, labels = bars[0], bars[1] % 2
+    network = keras.Sequential(
+        [
+            layers.Input((16, 16, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(3, 3, activation="relu", name="first"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, activation="sigmoid" if end == "sigmoid" else None, name="unit"),
+            *([layers.Activation("sigmoid")] if end == "apart" else []),
+        ]
+    )
+    loss = keras.losses.BinaryCrossentropy(from_logits=end == "linear")
+    network.compile(keras.optimizers.Adam(0.03), loss)
+    recorder = mi.Recorder(images, labels, out=tmp_path, samples=len(labels), dense=["unit"])
+    fit(network, (images, labels), recorder, epochs=1)
+    outputs = network.predict(recorder._images, verbose=0)[:, 0]
+    predicted = outputs > (0.0 if end == "linear" else 0.5)
+    assert recorder.record.accuracy[-1] == np.mean(predicted == recorder._codes)
+    assert 0 < recorder.record.accuracy[-1] < 1
+    assert recorder.record["first"].per_class.shape == (2, 3, 2)
