@@ -31,7 +31,6 @@ from oip.core.layer_formats import (
     RedundancyArrays,
     ResponsesFile,
     ShardFile,
-    StabilityFile,
 )
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.run.run import Run
@@ -209,10 +208,10 @@ class EstimatorColumn:
     saturated_share: float | None
     ordered: bool
     """The ranks are an order, not noise among maps at the ceiling."""
-    rare: tuple[int, ...]
-    """Classes of few images, of which no bits are shown."""
     notices: tuple[str, ...]
     maps: dict[int, Information]
+    rare: tuple[int, ...] = ()
+    """Classes of few images, of which no bits are shown."""
 
     @classmethod
     def of(cls, record: EstimatorRecord, key: str) -> EstimatorColumn:
@@ -346,8 +345,9 @@ def read_layer(run: Run, index: int) -> LayerEntry:
     info = run.layer(index)
     oips, blocks = _oips_without_pixels(run, index)
     stability = run.stability(index)
-    if oips is not None and stability is not None:
-        oips = _with_stability(oips, stability, run.folder(index) / "stability.json")
+    if oips is not None and stability is not None and stability.maps == oips.maps.tolist():
+        stability.check_starts(oips.scores.shape[1], run.folder(index) / "stability.json")
+        oips = with_stability(oips, stability)
     ranking = run.ranking(index)
     estimators = _estimator_columns(ranking) if ranking is not None else ()
     rows = {} if oips is None else {int(number): row for row, number in enumerate(oips.maps)}
@@ -433,16 +433,6 @@ def _content_key(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         entries = [(entry.filename, entry.CRC, entry.file_size) for entry in archive.infolist()]
     return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
-
-
-def _with_stability(oips: Oips, stability: StabilityFile, path: Path) -> Oips:
-    """Return OIPs with the stability of their starts, where it is of these maps."""
-    if stability.maps != oips.maps.tolist():
-        return oips
-    counts = {len(row) for row in (*stability.clusters, *stability.medoids)}
-    if counts - {oips.scores.shape[1]}:
-        raise RunError(f"'{path}'", f"{oips.scores.shape[1]} starts of each map", sorted(counts))
-    return with_stability(oips, stability)
 
 
 def _estimator_columns(ranking: RankingFile) -> tuple[EstimatorColumn, ...]:

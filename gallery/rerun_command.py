@@ -1,18 +1,39 @@
-"""The shell command that makes an OIP again, with every setting that the run was made with."""
+"""Shell commands that make an OIP or lost files again, with the settings of the run."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from oip.ascent.settings import PRESETS, AscentSettings, current_names
-from oip.core.formats import InputRecord, LayerRecord, LoadingRecord, RunFile
+from oip.core.formats import InputRecord, LayerRecord, LoadingRecord, RankingSettings, RunFile
+from oip.core.layer_formats import (
+    AblationFile,
+    KernelsFile,
+    KeyedFile,
+    RankingFile,
+    RedundancyFile,
+    ResponsesFile,
+)
 from oip.gallery.escape import PageValues, plain_name
+from oip.network.layer_spec import map_text
+from oip.run.run import Run
+from oip.run.shards import recorded_maps
 
 _OWN_OPTIONS = ("starts", "steps", "screened", "noise")
 """Settings with an option of their own; the others are given by `--set`."""
+_OF_OIPS = ("shard-", "stability.", "softmax.")
+_FLAGS = {"kernels": "--kernels", "redundancy.": "--redundancy", "ablation.": "--ablate"}
+"""How the names of files begin -> the option of `oip rank` that makes them."""
+_KEYED: dict[str, type[KeyedFile]] = {
+    "ranking.json": RankingFile,
+    "kernels.json": KernelsFile,
+    "redundancy.json": RedundancyFile,
+    "ablation.json": AblationFile,
+}
+_DATA_IMAGES = "gallery/img/data/"
 
 
 def rerun_command(run: RunFile, run_name: str, layer: LayerRecord, number: int) -> str:
@@ -20,26 +41,104 @@ def rerun_command(run: RunFile, run_name: str, layer: LayerRecord, number: int) 
 
     Settings are given by the nearest preset and by what differs from it.
     """
+    return _reconstruct(run, _targets(layer, [number]), f"{plain_name(run_name)}-again")
+
+
+def commands_again(run: Run, names: Iterable[str]) -> list[str]:
+    """Return the shell commands that make files of a run again.
+
+    A run does not know the folders of its model and its data: only their names are given.
+
+    Args:
+        run: the run.
+        names: paths of files within it.
+    """
+    layers = {run.folder(layer.index).name: layer for layer in run.layers}
+    grown: dict[str, list[str]] = {}
+    flags: dict[str, set[str]] = {}
+    galleries: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, file = name.removeprefix("layers/").rpartition("/")
+        if name == "gallery.html":
+            galleries[name] = ["--single-file"]
+        elif name.startswith("gallery/"):
+            more = ["--with-data"] if name.startswith(_DATA_IMAGES) else []
+            galleries["gallery"] = galleries.get("gallery") or more
+        elif folder in layers and file.startswith(_OF_OIPS):
+            maps = recorded_maps(run, layers[folder].index).tolist()
+            grown[folder] = _targets(layers[folder], maps)
+        elif folder in layers:
+            own = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
+            flags[folder] = flags.get(folder, set()) | own
+    out = plain_name(str(run.path))
+    commands = [_reconstruct(run.record, targets, out) for targets in grown.values()]
+    for folder, own in flags.items():
+        layer = layers[folder]
+        targets = _targets(layer, _measured_maps(run, layer.index))
+        commands.append(_rank(run.record, [*targets, *sorted(own)], out))
+    commands += [shlex.join(["oip", "gallery", out, *more]) for more in galleries.values()]
+    return commands
+
+
+def _measured_maps(run: Run, index: int) -> list[int]:
+    """Return the maps that the files beside a layer's OIPs were made for, as far as they tell."""
+    maps: set[int] = set()
+    for name, kind in _KEYED.items():
+        record = kind.read_if_whole(run.folder(index) / name)
+        maps.update(record.numbers() if record is not None else ())
+    responses = ResponsesFile.read_if_whole(run.folder(index) / "responses.npz")
+    return sorted(maps.union(responses.maps.tolist() if responses is not None else ()))
+
+
+def _targets(layer: LayerRecord, maps: Sequence[int]) -> list[str]:
+    """Return the arguments that name some maps of a layer, or objectives; all of them for none."""
+    if layer.objectives is not None:
+        chosen = [layer.objectives[n] for n in maps] if maps else layer.objectives
+        return [word for text in chosen for word in ("--objective", plain_name(text))]
     name = plain_name(layer.name)
     if name != layer.name or name.startswith("-"):
         name = f"@{layer.index}"
+    return [f"{name}:{map_text(maps)}" if maps else name]
+
+
+def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
     settings = current_names(run.settings.reconstruct or {})
-    objectives = layer.objectives
-    target = ["--objective", plain_name(objectives[number])] if objectives else [f"{name}:{number}"]
     return shlex.join(
         [
             *("oip", "reconstruct", plain_name(run.model.name)),
-            *target,
+            *targets,
             *_input_arguments(run),
+            *([] if run.input is None else _statistics_arguments(run.input)),
             *_setting_arguments(settings),
-            *("--out", f"{plain_name(run_name)}-again"),
+            *("--out", out),
             *("--seed", str(settings.get("seed", 0))),
         ]
     )
 
 
+def _rank(run: RunFile, targets: list[str], out: str) -> str:
+    settings = run.settings.rank or RankingSettings()
+    arguments = []
+    for name in settings.estimators:
+        arguments += ["--estimator", plain_name(name)]
+    arguments += ["--samples", str(settings.samples), "--at", plain_name(settings.at)]
+    arguments += ["--with-input"] if settings.with_input else []
+    own = ["--input", plain_name(run.input.name)] if run.input and run.input.name else []
+    return shlex.join(
+        [
+            *("oip", "rank", plain_name(run.model.name)),
+            *targets,
+            *_input_arguments(run),
+            *own,
+            *arguments,
+            *("--out", out),
+            *("--seed", str(settings.seed)),
+        ]
+    )
+
+
 def _input_arguments(run: RunFile) -> list[str]:
-    """Return how the model is loaded and fed where neither it nor the data say so."""
+    """Return how the model is loaded, and what it is fed with."""
     loading = run.loading or LoadingRecord()
     arguments = []
     for module in loading.imports or ():
@@ -49,7 +148,7 @@ def _input_arguments(run: RunFile) -> list[str]:
         arguments += ["--resize", plain_name(run.data.resize)] if run.data.resize else []
     if loading.input_size:
         arguments += ["--input-size", ",".join(str(side) for side in loading.input_size)]
-    return arguments if run.input is None else arguments + _statistics_arguments(run.input)
+    return arguments
 
 
 def _statistics_arguments(spec: InputRecord) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from oip.core import files
 from oip.core.errors import SettingsError
 from oip.gallery.escape import script
 from oip.gallery.pages import Pages, SingleLinks, data_address
@@ -23,7 +24,8 @@ _STYLES = "base grid dialog pages"
 MOST_MAPS = 300
 """A single file holds no more: all of it is read before anything is seen."""
 _MARK = '<meta name="generator" content="oip gallery">'
-_MARK_WITHIN = 4096
+_HEAD = f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_MARK}\n'
+"""How a page begins."""
 
 
 def app_script() -> str:
@@ -49,11 +51,14 @@ def check_map_count(maps: int) -> None:
 
 
 def is_single_page(path: Path) -> bool:
-    """Return whether a file is a gallery in one file."""
+    """Return whether a file is a gallery in one file, also one that is damaged or cut short."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:
-        return _MARK.encode() in stream.read(_MARK_WITHIN)
+        head = stream.read(files.PAGE_HEAD)
+    if _MARK.encode() in head or _HEAD.encode().startswith(head[: len(_HEAD)]):
+        return True
+    return files.ends_in_checksum(path)
 
 
 def single_page(folder: Path, pages: Pages) -> str:
@@ -76,10 +81,11 @@ def single_page(folder: Path, pages: Pages) -> str:
     )
     context = pages.everything() | {
         "policy": policy,
+        "checksum_mark": Markup(files.PAGE_MARK),
         "style": Markup(style),
         "script": Markup(code),
     }
-    return pages.rendered("single.html", SingleLinks(folder), **context)
+    return files.page_with_checksum(pages.rendered("single.html", SingleLinks(folder), **context))
 
 
 def _hash(text: str) -> str:

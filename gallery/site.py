@@ -36,11 +36,9 @@ from oip.gallery.single_file import (
     single_page,
 )
 from oip.run.citations import citations
+from oip.run.leftovers import OLD_GALLERY, UNFINISHED_GALLERY, clear_leftovers
 from oip.run.run import Run
 from oip.run.shards import data_digest
-
-_UNFINISHED = ".gallery-"
-_OLD = "-old"
 
 
 def build(
@@ -86,7 +84,7 @@ def build(
         ours = "a gallery made by oip, or nothing"
         raise RunError(f"'{target}'", ours, "something else", "Move it.")
     files.check_writable(source.path)
-    with _building(source.path, target) as building:
+    with _building(source.path) as building:
         try:
             store = Store(building, target if target.is_dir() else None)
             pages = _write(source, store, data_images, data_labels, single_file, progress)
@@ -100,15 +98,15 @@ def build(
 
 
 @contextmanager
-def _building(folder: Path, target: Path) -> Iterator[Path]:
+def _building(folder: Path) -> Iterator[Path]:
     """Yield a new folder, which is locked as long as this process lives, and removed at the end.
 
     Those that killed builds left behind are removed before.
     """
-    building = folder / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
+    clear_leftovers(folder, every=False)
+    building = folder / f"{UNFINISHED_GALLERY}{os.getpid()}-{secrets.token_hex(4)}"
     with ExitStack() as stack:
         with files.locked(folder):
-            _clear(folder, target)
             stack.enter_context(files.locked(building))
         try:
             yield building
@@ -178,20 +176,9 @@ def _is_gallery(target: Path) -> bool:
     return is_listed or GalleryMarker.read_if_whole(target / "maps.json") is not None
 
 
-def _clear(folder: Path, target: Path) -> None:
-    """Remove what killed builds left behind; a gallery that one had moved away comes back."""
-    for left in folder.glob(f"{_UNFINISHED}*"):
-        if files.is_locked(left.with_name(left.name.removesuffix(_OLD))):
-            continue
-        if left.name.endswith(_OLD) and target.name == "gallery" and not target.exists():
-            left.rename(target)
-        else:
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def _swap(fresh: Path, target: Path) -> None:
     """Move a finished folder to its place; the old one is removed only afterwards."""
-    old = fresh.with_name(fresh.name + _OLD)
+    old = fresh.with_name(fresh.name + OLD_GALLERY)
     if target.exists():
         target.rename(old)
     try:

@@ -351,8 +351,7 @@ def save_state(path: Path, model: keras.Model, with_optimizer: bool = True) -> N
         for index, variable in enumerate(model.optimizer.variables):
             arrays[f"optimizer-{index}"] = variable.value.numpy()
         arrays["iterations"] = np.array(batches_done(model))
-    with files.replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)  # weights hardly become smaller
+    files.write_arrays(path, arrays, compressed=False)  # weights hardly become smaller
 
 
 def load_state(path: Path, model: keras.Model) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from oip.batch.executors import Engine, EngineLost, Executor, Pending, Pool, engine_of, wrapped
 from oip.batch.job import Job, checked, job_of, read_job
-from oip.batch.plan import PlannedRun, begin, check_folder, inspect_all, model_jobs, unfinished
+from oip.batch.plan import LOG, PlannedRun, begin, check_folder, inspect_all, model_jobs, unfinished
 from oip.batch.progress import Watcher, log_attempt
 from oip.batch.worker import (
     LayerInspection,
@@ -162,7 +162,7 @@ def run(
         with _inspector(used, job.engine.kind if engine is None else None) as inspect_job:
             inspected = inspect_all(jobs, inspect_job, watcher.prepared)
         runs = begin(out, inspected)
-        driver = _Driver(job, used, runs, part, watcher, out / "log.jsonl")
+        driver = _Driver(job, used, runs, part, watcher, out / LOG)
         driver.drive(unfinished(runs, part, watcher.prepared))
     finally:
         if engine is None:

@@ -20,6 +20,7 @@ from oip.core.errors import ModelError, RunError
 from oip.core.formats import BatchFile, BatchLayer, BatchRun
 from oip.core.progress import Progress, silent
 from oip.core.records import copy_of, is_there
+from oip.network.layer_spec import map_text
 from oip.run.check import Checked, layer_status
 from oip.run.class_probabilities import is_finished
 from oip.run.run import Run, RunFolder
@@ -27,6 +28,7 @@ from oip.run.shards import maps_in_shards, open_blocks, refuse_other_shards
 from oip.workflows.inputs import ModelInput
 
 NAME = "batch.json"
+LOG = "log.jsonl"
 
 Inspected = list[tuple[ModelJob, ModelInspection]]
 
@@ -196,17 +198,6 @@ def inspect_all(
     return inspected
 
 
-def map_text(maps: tuple[int, ...]) -> str:
-    """Return map numbers as the command line takes them: `0-15,20`."""
-    ranges: list[list[int]] = []
-    for number in maps:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
-
-
 def _existing(out: Path) -> list[BatchRun]:
     return read_batch(out).runs if is_there(out / NAME) else []
 
@@ -263,39 +254,75 @@ def _paths(source: ModelSource, applications: Path, spare: Path) -> list[Path]:
     return paths
 
 
-def runs_of(path: Path) -> list[Run]:
+def runs_of(path: Path, tidy: bool = True) -> list[Run]:
     """Return the run that a folder is, or those of a batch that have begun.
+
+    Args:
+        path: the folder.
+        tidy: as for `Run.open`.
 
     Raises:
         RunError: neither, or a damaged run.json.
     """
     if not is_there(path / NAME):
-        return [Run.open(path)]
+        return [Run.open(path, tidy)]
     folders = [path / "runs" / run.run for run in read_batch(path).runs]
-    return [Run.open(folder) for folder in folders if folder.exists()]
+    return [Run.open(folder, tidy) for folder in folders if folder.exists()]
 
 
 def verify_batch(path: Path) -> list[Checked]:
-    """Check batch.json and its copy; nothing is checked where the folder is no batch."""
+    """Check batch.json, its copy and the log; nothing is checked where the folder is no batch."""
+    if not is_there(path / NAME):
+        return []
     results = []
-    for name in (path / NAME, copy_of(path / NAME)) if is_there(path / NAME) else ():
+    for name in (path / NAME, copy_of(path / NAME)):
         try:
             BatchFile.read(name)
             results.append(Checked(name.name, ""))
         except RunError as error:
             results.append(Checked(name.name, str(error)))
+    log = path / LOG
+    if log.is_file():
+        damaged = [str(n) for n, line in enumerate(_lines(log), 1) if not _is_whole(line, log)]
+        lines = ", ".join(damaged[:8]) + (", ..." if len(damaged) > 8 else "")
+        text = f"damaged in line {lines}; --repair leaves that out" if damaged else ""
+        results.append(Checked(LOG, text))
     return results
 
 
+def _lines(log: Path) -> list[bytes]:
+    files.check_regular(log)
+    return log.read_bytes().splitlines(keepends=True)
+
+
+def _is_whole(line: bytes, log: Path) -> bool:
+    try:
+        files.parse_json(line, log)
+    except RunError:
+        return False
+    return line.endswith(b"\n")
+
+
 def repair_batch(path: Path) -> list[str]:
-    """Write batch.json from its copy, or the other way around; return its name if it was needed."""
+    """Write batch.json from its copy, or the other way around, and the log without damaged lines.
+
+    Returns:
+        The names of the files that were written.
+    """
     if not is_there(path / NAME):
         return []
+    written = []
     record = read_batch(path)
-    if record.is_at(path / NAME):
-        return []
-    record.write(path / NAME)
-    return [NAME]
+    if not record.is_at(path / NAME):
+        record.write(path / NAME)
+        written.append(NAME)
+    log = path / LOG
+    lines = _lines(log) if log.is_file() else []
+    whole = [line for line in lines if _is_whole(line, log)]
+    if len(whole) < len(lines):
+        files.write_bytes(log, b"".join(whole))
+        written.append(LOG)
+    return written
 
 
 def batch_status(out: Path) -> dict[str, Any]:

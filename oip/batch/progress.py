@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from oip.batch.worker import Outcome, Task
+from oip.core import files
 from oip.core.formats import LogLine
 from oip.core.progress import Reporter, on_stderr
 
@@ -103,7 +103,7 @@ def log_attempt(path: Path, task: Task, outcome: Outcome, attempt: int) -> None:
     )
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(handle, (json.dumps(msgspec.to_builtins(line)) + "\n").encode())
+        os.write(handle, files.json_text(msgspec.to_builtins(line), indent=None).encode())
     finally:
         os.close(handle)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from oip.cli.tables import Record, number, print_json, print_table, print_text
 from oip.core.errors import RunError, plain_text
 
 if TYPE_CHECKING:
+    from oip.run.check import Checked
     from oip.run.run import Run
 
 
@@ -79,14 +82,16 @@ def _print_status(run: Record) -> None:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Make run.json, batch.json and stability again, where they are damaged.",
+    help="Make run.json, batch.json and stability again, where they are damaged, and remove what "
+    "killed processes left.",
 )
 @options.output
 def verify_command(run: Path, repair: bool, output: Output) -> int:
     """Read every file of RUN (a run or a batch) and list those that are damaged or do not fit.
 
     Each file carries a checksum. Without --repair nothing is changed. The exit status is 1 if a
-    file is damaged or missing; the command that made it, given once more, makes it again.
+    file is damaged or missing; the commands that make it again are printed. Put the paths of your
+    model and data in them.
 
     \b
     Example:  oip verify runs/demo
@@ -94,13 +99,16 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
     """
     from oip.batch.plan import repair_batch, runs_of, verify_batch
     from oip.run.check import repair_run, verify_run
+    from oip.run.leftovers import clear_leftovers, leftovers
 
-    members = runs_of(run)
+    members = runs_of(run, tidy=False)
     repaired: list[str] = []
+    cleared: list[str] = []
     if repair:
         repaired = [str(run / name) for name in repair_batch(run)]
         for member in members:
             repaired += [str(member.path / name) for name in repair_run(member)]
+            cleared += map(str, clear_leftovers(member.path))
     with output.progress() as progress:
         checked = [(str(run), file) for file in verify_batch(run)]
         checked += [
@@ -108,23 +116,56 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         ]
     wrong = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
+    left = [str(path) for member in members for path in leftovers(member.path)]
+    again = _commands_again(run, members, wrong)
     if output.as_json:
         problems = [
             {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
         ]
         result: Record = {"run": str(run), "read": read, "files": len(checked)}
-        print_json({**result, "problems": problems, "repaired": repaired})
+        result |= {"problems": problems, "commands": again, "repaired": repaired}
+        print_json({**result, "leftovers": left, "cleared": cleared})
         return 1 if wrong else 0
     for name in repaired:
         print_text(f"made again: {name}")
+    for name in cleared:
+        print_text(f"cleared: {name}")
     if wrong:
         rows = [(name, file.file, file.problem) for name, file in wrong]
         headings = ("run", "file", "problem")
         print_table(headings, rows, left=headings)
+    if again:
+        click.echo("To make them again:")
+        for command in again:
+            click.echo(f"  {command}")
+    if left:
+        click.echo("Left by killed processes, which --repair removes:")
+        for name in left:
+            print_text(f"  {name}")
     unread = len(checked) - read
     more = f", {unread} of other kinds not read" if unread else ""
     print_text(f"{read} files read{more}: {len(wrong)} wrong")
     return 1 if wrong else 0
+
+
+def _commands_again(
+    run: Path, members: Sequence[Run], wrong: Sequence[tuple[str, Checked]]
+) -> list[str]:
+    """Return the commands that make again what is wrong: in a batch the batch's, else the run's."""
+    from oip.gallery.rerun_command import commands_again
+
+    commands: list[str] = []
+    is_batch = [str(member.path) for member in members] != [str(run)]
+    for member in members:
+        names = [file.file for name, file in wrong if name == str(member.path)]
+        if names and is_batch:
+            names = [name for name in names if name.startswith("gallery")]
+            commands.append(f"oip batch JOB.toml    # the job of {plain_text(run)}")
+        commands += commands_again(member, names)
+    heads = {"run.json", "run.copy.json", "batch.json", "batch.copy.json", "log.jsonl"}
+    if any(file.file in heads for _, file in wrong):
+        commands.append(shlex.join(["oip", "verify", plain_text(run), "--repair"]))
+    return list(dict.fromkeys(commands))
 
 
 @click.command("merge")

@@ -47,6 +47,11 @@ _DAY = 86400
 _CHECKSUM = "checksum"
 _PREFIX = "sha256:"
 _JSON_ENDING = re.compile(rb',\s+"[^"\n]+": "(sha256:[0-9a-f]{64})"\s*\}\s*\Z')
+PAGE_MARK = '<meta name="checksum" content="last line">'
+"""In the head of an HTML page that ends in its checksum."""
+PAGE_HEAD = 4096
+"""Bytes of a page in which its marks stand."""
+_PAGE_ENDING = re.compile(rb"\n<!-- (sha256:[0-9a-f]{64}) -->\n\Z")
 _LENGTH = 2
 """Bytes of the field of an archive that holds the length of its comment."""
 _CHANGED = "another content than its checksum is of"
@@ -196,13 +201,17 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json_text(content))
 
 
-def json_text(content: object, indent: int = 1) -> str:
-    """Return `content` as JSON with finite numbers only; a mapping ends in its `checksum`."""
+def json_text(content: object, indent: int | None = 1) -> str:
+    """Return `content` as JSON with finite numbers only; a mapping ends in its `checksum`.
+
+    Without an indent it is one line.
+    """
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     if not isinstance(content, Mapping) or not content:
         return text + "\n"
-    head = text.removesuffix("\n}")
-    return f'{head},\n{" " * indent}"{_CHECKSUM}": "{_digest(head.encode())}"\n}}\n'
+    before, after = (" ", "") if indent is None else ("\n" + " " * indent, "\n")
+    head = text.removesuffix(after + "}")
+    return f'{head},{before}"{_CHECKSUM}": "{_digest(head.encode())}"{after}}}\n'
 
 
 def check_content(size: int) -> None:
@@ -257,6 +266,12 @@ def read_json(path: Path) -> Any:
     with _reading(path, "a JSON file"):
         check_regular(path)
         content = Path(path).read_bytes()
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """Read JSON that was read from a path, as `read_json` does it."""
+    with _reading(path, "a JSON file"):
         values = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
     ending = _JSON_ENDING.search(content)
     checksum = values.pop(_CHECKSUM, None) if isinstance(values, dict) else None
@@ -277,11 +292,39 @@ def has_checksum(path: Path) -> bool:
         return False
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a compressed `.npz` with its checksum at once; the same arrays give the same
-    bytes."""
+def page_with_checksum(text: str) -> str:
+    """Return an HTML page, which holds `PAGE_MARK`, with its checksum as its last line."""
+    return f"{text}\n<!-- {_digest(text.encode())} -->\n"
+
+
+def check_page(path: Path) -> bool:
+    """Compare an HTML page with its checksum; return False for one of earlier versions without it.
+
+    Raises:
+        DamagedFile: it is another one, or the page has no end.
+    """
+    with _reading(path, "a whole page"):
+        check_regular(path)
+        content = Path(path).read_bytes()
+        ending = _PAGE_ENDING.search(content)
+        is_marked = ending is not None or PAGE_MARK.encode() in content[:PAGE_HEAD]
+        if not is_marked and content.rstrip().endswith(b"</html>"):
+            return False
+        if ending is None or ending[1].decode() != _digest(content[: ending.start()]):
+            raise ValueError(_CHANGED)
+        return True
+
+
+def ends_in_checksum(path: Path) -> bool:
+    """Return whether the last line of an HTML page is a checksum, right or wrong."""
+    return _PAGE_ENDING.search(Path(path).read_bytes()) is not None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = True) -> None:
+    """Write arrays as an `.npz` with its checksum at once; the same arrays give the same bytes."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    save = np.savez_compressed if compressed else np.savez
+    save(buffer, allow_pickle=False, **dict(arrays))
     content = buffer.getvalue()
     comment = _digest(content).encode()
     length = len(comment).to_bytes(_LENGTH, "little")  # the last field of an archive without one

@@ -25,6 +25,7 @@ from oip.core.records import (
     PartialPart,
     Shape,
     check_lengths,
+    check_rows,
 )
 
 # run.json: the model, its input and what was done.
@@ -147,6 +148,9 @@ class RunFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     data: DataRecord | None = None
     accuracy: Number = None
     """Share of test images that the model classifies rightly, where its sidecar says so."""
+    made: dict[str, list[str]] | None = None
+    """Folder of a layer, such as `003` -> the rankings and the like that commands wrote there, so
+    that a lost one is missed."""
 
     def __post_init__(self) -> None:
         if len({layer.index for layer in self.layers}) < len(self.layers):
@@ -349,6 +353,9 @@ class SidecarFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     """Of the training."""
     pruned: Parameters | None = None
     """Of a pruned model: the whole one and the settings."""
+
+    def __post_init__(self) -> None:
+        check_rows("'confusion'", self.confusion or ())
 
 
 class GalleryMarker(JsonFile, frozen=True, kw_only=True):

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 import msgspec
 import numpy as np
 
+from oip.core.errors import RunError
 from oip.core.files import Json
-from oip.core.records import ArrayFile, JsonFile, Number, Parameters, Part, Shape, check_lengths
+from oip.core.records import (
+    ArrayFile,
+    JsonFile,
+    Number,
+    Parameters,
+    Part,
+    Shape,
+    check_lengths,
+    check_rows,
+)
 
 HELD_OUT = ("decoder", "predictive")
 """Estimators that are held-out predictive bounds: only these may order maps across layers."""
@@ -95,6 +106,18 @@ class StabilityFile(JsonFile, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         names = ("within", "percentile", "n_null", "clusters", "medoids")
         check_lengths(len(self.maps), {name: getattr(self, name) for name in names})
+        check_rows("'clusters' and 'medoids'", self.clusters, self.medoids)
+
+    @property
+    def starts(self) -> int | None:
+        """The starts of each map; None where there are no maps."""
+        return len(self.clusters[0]) if self.clusters else None
+
+    def check_starts(self, starts: int, path: Path) -> None:
+        """Raise a RunError unless the file at a path is of OIPs with so many starts."""
+        if self.starts not in (None, starts):
+            hint = "The command that made the run makes it again."
+            raise RunError(f"'{path}'", f"{starts} starts of each map", self.starts, hint)
 
 
 class ClassProbabilitiesFile(ArrayFile, frozen=True, kw_only=True):
@@ -273,6 +296,9 @@ class KernelInformation(Part, frozen=True, kw_only=True):
     """Of its partial response about the map's response."""
     weights: list[list[float]] | None = None
     """Rows."""
+
+    def __post_init__(self) -> None:
+        check_rows("'weights'", self.weights or ())
 
 
 class MapKernels(MapRow, frozen=True, kw_only=True):

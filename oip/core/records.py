@@ -231,6 +231,13 @@ def check_lengths(count: int, lists: Mapping[str, Sequence[object]]) -> None:
             raise ValueError(f"expected {count} values of '{name}', received {len(values)}")
 
 
+def check_rows(name: str, *tables: Sequence[Sequence[object]]) -> None:
+    """Raise a ValueError unless all rows of some tables have one length."""
+    lengths = sorted({len(row) for table in tables for row in table})
+    if len(lengths) > 1:
+        raise ValueError(f"expected rows of one length of {name}, received {lengths}")
+
+
 @cache
 def _kinds_of_fields(record: type[ArrayFile]) -> dict[str, object]:
     """Return a `Shape` for each array, a type for each single value."""

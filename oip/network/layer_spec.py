@@ -110,6 +110,17 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
     return np.unique(np.array(values, np.int64))
 
 
+def map_text(maps: Iterable[int]) -> str:
+    """Return map numbers as `map_numbers` takes them: `0-15,20`."""
+    ranges: list[list[int]] = []
+    for number in maps:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
 def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:
     head, colon, tail = text.rpartition(":")
     if colon and _MAPS.fullmatch(tail):

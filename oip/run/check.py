@@ -22,6 +22,8 @@ from oip.core.records import FileRecord, copy_of
 from oip.run.run import NAME, Run, RunFolder
 from oip.run.shards import maps_in_shards, measure_stability, read_shard, stability_file
 
+PAGE = "gallery.html"
+"""A gallery in one file."""
 _KINDS: dict[str, type[FileRecord]] = {
     "run.json": formats.RunFile,
     "run.copy.json": formats.RunFile,
@@ -54,15 +56,18 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
 
     Shards are compared with run.json and each other: their layer, their block, the maps in it, the
     shapes and one key for all. Files that belong to them or to a ranking and are not there are
-    named, too. One shard is in memory at a time. Nothing is changed.
+    named, too. One shard is in memory at a time. Nothing is changed. What killed processes left is
+    listed without being read; `clear_leftovers` removes it.
     """
     paths = {path for path in run.path.rglob("*") if path.is_file()}
     paths.add(run.path / NAME)
     if files.has_checksum(run.path / NAME):  # else of an earlier version
         paths.add(copy_of(run.path / NAME))
     layers = {run.folder(layer.index): layer for layer in run.layers}
+    made = run.record.made or {}
     for folder, layer in layers.items():
-        paths |= {folder / name for name in _files_of_layer(run, folder, layer.index)}
+        names = [*_files_of_layer(run, folder, layer.index), *made.get(folder.name, ())]
+        paths |= {folder / name for name in names if files.is_plain_path(name)}
     gallery = run.path / "gallery"
     pictures = _gallery_digests(gallery)
     paths |= set(pictures)
@@ -76,14 +81,11 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
             results.append(Checked(name, "missing"))
         elif path in pictures:
             is_whole = files.sha256(path) == pictures[path]
-            results.append(Checked(name, "" if is_whole else f"damaged; {_REBUILT}"))
+            results.append(Checked(name, "" if is_whole else "damaged"))
         else:
             results.append(_checked(run, path, layers.get(path.parent), keys))
         progress("files", done, len(paths))
     return results
-
-
-_REBUILT = "'oip gallery' makes it again"
 
 
 def _gallery_digests(folder: Path) -> dict[Path, str]:
@@ -112,10 +114,13 @@ def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, s
     name = path.relative_to(run.path).as_posix()
     is_picture = layer is not None and path.suffix == ".png"
     is_hidden = any(part.startswith(".") for part in path.relative_to(run.path).parts)  # unfinished
-    if is_hidden or not (path.suffix in (".npz", ".json") or is_picture):
+    is_page = name == PAGE
+    if is_hidden or not (path.suffix in (".npz", ".json") or is_picture or is_page):
         return Checked(name, "", read=False)
     problems: list[str] = []
     try:
+        if is_page:
+            return Checked(name, "", read=files.check_page(path))
         if layer is None and path.parent.parent == run.path / "layers":
             problems.append("of no layer that run.json names")
         elif is_picture:
@@ -195,6 +200,9 @@ def _fits_layer(
     if isinstance(record, (layer_formats.StabilityFile, layer_formats.ClassProbabilitiesFile)):
         with suppress(RunError):  # the shard's own problem
             maps = maps_in_shards(run, layer.index).tolist()
+            is_stability = isinstance(record, layer_formats.StabilityFile)
+            if is_stability and record.maps == maps and stability_file(run, layer.index) is None:
+                yield "made for another number of starts than the shards hold"
     elif isinstance(record, layer_formats.ResponsesFile):
         maps = _numbers(layer_formats.RankingFile, path.with_name("ranking.json"))
     elif isinstance(record, layer_formats.RedundancyArrays):

@@ -58,7 +58,7 @@ def merge_runs(
     Raises:
         RunError: another model or other settings, a damaged shard, or a folder that cannot be used.
     """
-    runs = [Run.open(path) for path in sources]
+    runs = [Run.open(path, tidy=False) for path in sources]
     folder = Path(out)
     if any(run.path.resolve() == folder.resolve() for run in runs):
         raise RunError("folder of the merged run", "a folder beside the runs", f"'{out}'")

@@ -14,9 +14,7 @@ The fields of these files are in `oip.core.formats` and `oip.core.layer_formats`
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
@@ -40,9 +38,9 @@ from oip.core.layer_formats import RankingFile, ResponsesFile, StabilityFile
 from oip.core.records import is_there
 from oip.network.inputs import sidecar_path
 from oip.network.network import Network
+from oip.run.leftovers import clear_leftovers
 
 NAME = "run.json"
-_STALE_SECONDS = 3600
 _RECORD = "record"
 """Folder of a training record, which may be there before the run is."""
 
@@ -79,8 +77,12 @@ class Run(RunFolder):
         """The content of run.json."""
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, tidy: bool = True) -> Run:
         """Open a run.
+
+        Args:
+            path: the run's folder.
+            tidy: remove what killed builds of a gallery left behind.
 
         Raises:
             RunError: no such folder, not a run, or a run of another schema.
@@ -89,7 +91,10 @@ class Run(RunFolder):
         if not is_there(path / NAME):
             received = "no run.json in it" if path.is_dir() else "no such folder"
             raise RunError(f"'{path}'", "a run directory (made by oip)", received)
-        return cls(path, RunFile.read_either(path / NAME))
+        run = cls(path, RunFile.read_either(path / NAME))
+        if tidy:
+            clear_leftovers(path, every=False)
+        return run
 
     @classmethod
     def begin(cls, path: str | Path, record: RunFile, beside: tuple[str, ...] = ()) -> Run:
@@ -105,10 +110,7 @@ class Run(RunFolder):
             beside: names that may be in the folder already, such as the model's own.
         """
         cls.check(path, record, beside)
-        for leftover in Path(path).rglob(f"{files.UNFINISHED}*"):
-            with suppress(FileNotFoundError):  # another process has just finished it
-                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                    leftover.unlink()  # of a process that was killed
+        clear_leftovers(Path(path))
         with files.locked(Path(path)):
             run = cls.check(path, record, beside)
             begun = cls(path, record if run is None else _merged(run.record, record))
@@ -127,7 +129,7 @@ class Run(RunFolder):
         path = Path(path)
         files.check_writable(path)
         if is_there(path / NAME):
-            run = cls.open(path)
+            run = cls.open(path, tidy=False)
             check_same_model(path, run.record.model, record.model, "Choose another folder.")
             return run
         if path.is_dir() and any(_is_foreign(entry.name, beside) for entry in path.iterdir()):
@@ -138,6 +140,16 @@ class Run(RunFolder):
     def save(self) -> None:
         """Write run.json."""
         self.record.write(self.path / NAME)
+
+    def note_made(self, index: int, name: str) -> None:
+        """Note in run.json that a command wrote a file of a layer, so that it is missed if lost."""
+        key = self.folder(index).name
+        with files.locked(self.path):
+            record = RunFile.read_either(self.path / NAME)
+            made = _joined(record.made, {key: [name]})
+            if made != record.made:
+                self.record = msgspec.structs.replace(record, made=made)
+                self.save()
 
     @property
     def layers(self) -> list[LayerRecord]:
@@ -219,7 +231,17 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
         fields["input"] = old.input  # the one that the shards were grown with
     if have.rank is not None and comes.rank is None:
         fields["data"], fields["classes"] = old.data or new.data, old.classes or new.classes
+    fields["made"] = _joined(old.made, new.made)
     return RunFile(**fields)
+
+
+def _joined(*parts: dict[str, list[str]] | None) -> dict[str, list[str]] | None:
+    """Return the files of layers that any of some records notes, in order; None for none."""
+    pairs = sorted({(key, name) for part in parts if part for key in part for name in part[key]})
+    joined: dict[str, list[str]] = {}
+    for key, name in pairs:
+        joined.setdefault(key, []).append(name)
+    return joined or None
 
 
 def own_files(path: str | Path, model: Path | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -126,7 +127,7 @@ def open_blocks(
         elif record.key == key:
             finished[number] = record.maps
     if damaged:
-        recorded = _maps_beside_shards(run, index)
+        recorded = recorded_maps(run, index)
         lost = recorded[np.isin(recorded // SHARD, list(damaged))]
         maps = np.union1d(maps, lost).astype(np.int64)
     blocks = []
@@ -143,11 +144,14 @@ def _block_of(path: Path) -> int:
     return int(number) if number.isdecimal() else -1
 
 
-def _maps_beside_shards(run: RunFolder, index: int) -> np.ndarray:
-    """Return the maps that the files beside the shards of a layer were made for."""
-    stability = StabilityFile.read_if_whole(run.folder(index) / "stability.json")
+def recorded_maps(run: RunFolder, index: int) -> np.ndarray:
+    """Return the maps of a layer's shards, as its whole files tell: these and those beside them."""
+    stability = StabilityFile.read_if_whole(stability_path(run, index))
     classes = ClassProbabilitiesFile.read_if_whole(run.folder(index) / "softmax.npz")
     numbers = [*(stability.maps if stability else ()), *(classes.maps.tolist() if classes else ())]
+    for path in run.shards(index):
+        with suppress(RunError):
+            numbers += files.read_array(path, "maps").tolist()
     return np.unique(np.array(numbers, np.int64))
 
 
@@ -239,6 +243,8 @@ def _parts(run: Run, index: int, paths: list[Path], snapshots: bool) -> Iterator
         oips, _ = read_shard(path, snapshots)
         rows = slice(first, first + len(oips))
         first += len(oips)
+        if record is not None:
+            record.check_starts(oips.scores.shape[1], stability_path(run, index))
         yield oips if record is None else with_stability(oips, record, rows)
 
 
@@ -258,10 +264,19 @@ def stability_file(run: RunFolder, index: int) -> StabilityFile | None:
 
     None where it was measured for other maps, or where there is no file or a damaged one.
     """
-    record = StabilityFile.read_if_whole(run.folder(index) / "stability.json")
+    record = StabilityFile.read_if_whole(stability_path(run, index))
     if record is None or record.maps != maps_in_shards(run, index).tolist():
         return None
-    return record
+    return record if record.starts in (None, *_starts_in_shards(run, index)) else None
+
+
+def stability_path(run: RunFolder, index: int) -> Path:
+    """Return the path of a layer's stability."""
+    return run.folder(index) / "stability.json"
+
+
+def _starts_in_shards(run: RunFolder, index: int) -> set[int]:
+    return {files.read_array(path, "starts").shape[-1] for path in run.shards(index)}
 
 
 def measure_stability(run: Run, index: int, seed: int) -> None:
@@ -284,7 +299,7 @@ def measure_stability(run: Run, index: int, seed: int) -> None:
         )
         with files.locked(run.folder(index)):
             if maps_in_shards(run, index).tolist() == record.maps:
-                record.write(run.folder(index) / "stability.json")
+                record.write(stability_path(run, index))
                 return
 
 

@@ -291,7 +291,7 @@ class _RunOfRankings:
         self.record = run_record(network, RunSettings(rank=record), data)
         self.beside = own_files(out, network.path)
         self._key = {**_content_key(network, data), "settings": settings}
-        self._begun = False
+        self._run: Run | None = None
         Run.check(out, self.record, self.beside)
 
     def rank(self, layer: LayerInfo, maps: np.ndarray, progress: Progress) -> RankingFile:
@@ -320,14 +320,14 @@ class _RunOfRankings:
 
         path = folder / "ranking.json"
         record = _of_all_maps(path, RankingFile, (responses, ResponsesFile), layer, maps, key, make)
-        self._begin()
+        self._begin().note_made(layer.index, path.name)
         return record
 
-    def _begin(self) -> None:
+    def _begin(self) -> Run:
         """Begin the run, or go on with it, once."""
-        if not self._begun:
-            Run.begin(self.out, self.record, self.beside)
-            self._begun = True
+        if self._run is None:
+            self._run = Run.begin(self.out, self.record, self.beside)
+        return self._run
 
 
 Record = TypeVar("Record", bound=KeyedFile)
@@ -440,7 +440,8 @@ def kernels_into(
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
     key = _key(network, images, [layer.index, by.name, by.settings, used, seed])
-    folder = Run.open(out).folder(layer.index)
+    run = Run.open(out)
+    folder = run.folder(layer.index)
     path = folder / "kernels.json"
     rows: dict[int, MapKernels] = {}
 
@@ -488,6 +489,7 @@ def kernels_into(
     if not numbers:
         raise SettingsError("maps", "at least one", "none")
     record = KernelsFile.read(path)
+    run.note_made(layer.index, path.name)
     return msgspec.structs.replace(record, maps=[rows[number] for number in numbers])
 
 
@@ -541,10 +543,13 @@ def redundancy_into(
         )
         return shared.to_file(key(maps)), shared.to_arrays()
 
-    folder = Run.open(out).folder(layer.index)
+    run = Run.open(out)
+    folder = run.folder(layer.index)
     beside = (folder / "redundancy.npz", RedundancyArrays)
     path = folder / "redundancy.json"
-    return _of_all_maps(path, RedundancyFile, beside, layer, numbers, key, make)
+    record = _of_all_maps(path, RedundancyFile, beside, layer, numbers, key, make)
+    run.note_made(layer.index, path.name)
+    return record
 
 
 def ablate_into(
@@ -591,7 +596,8 @@ def ablate_into(
     check_classes(network, images)
     layer = network.convolutional[ranking.index]
     maps = {row.map for row in ranking.estimators[0].maps if row.mi is not None}
-    path = Run.open(out).folder(layer.index) / "ablation.json"
+    run = Run.open(out)
+    path = run.folder(layer.index) / "ablation.json"
     content = _content_key(network, images)
 
     def key(numbers: list[int]) -> str:
@@ -626,6 +632,7 @@ def ablate_into(
     if record.agreement != agreement:
         record = msgspec.structs.replace(record, agreement=agreement)
         record.write(path)
+    run.note_made(layer.index, path.name)
     return msgspec.structs.replace(record, maps=[row for row in record.maps if row.map in maps])
 
 

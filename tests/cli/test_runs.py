@@ -70,6 +70,29 @@ def test_verify_repair(call, runs, tmp_path):
     assert call("verify", out, "--repair", "--quiet")[0] == 1
 
 
+def test_verify_prints_the_command_that_makes_files_again(call, small_file, runs, tmp_path):
+    import shlex
+
+    out = tmp_path / "a copy"
+    shutil.copytree(runs / "a", out)
+    whole = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "layers/001/shard-0000.npz").write_bytes(b"")
+    (out / "layers/000/softmax.npz").unlink()
+    (out / ".gallery-1-abcdef12").mkdir()
+    status, text, _ = call("verify", out, "--quiet")
+    assert status == 1 and (out / ".gallery-1-abcdef12").exists()
+    assert "--repair removes" in text and ".gallery-1-abcdef12" in text
+    commands = json.loads(call("verify", out, "--quiet", "--json")[1])["commands"]
+    assert [shlex.split(command)[3] for command in commands] == ["first:0-5", "second:0-9"]
+    for command in commands:
+        assert command in text
+        _, *words = shlex.split(command)
+        words[1] = str(small_file)
+        assert call(*words, "--quiet")[0] == 0
+    call("verify", out, "--repair", "--quiet")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == whole
+
+
 def test_merge_and_compare(call, runs, tmp_path):
     arguments = ["merge", runs / "a", runs / "b", "--out", tmp_path / "both", "--quiet"]
     status, out, _ = call(*arguments)

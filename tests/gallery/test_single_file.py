@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from oip import gallery
+from oip.core import files
 from oip.core.errors import RunError, SettingsError
-from oip.gallery.single_file import app_script, app_style
+from oip.gallery.single_file import app_script, app_style, is_single_page
+from oip.run.check import verify_run
 
 
 @pytest.fixture
@@ -120,3 +122,33 @@ def test_script_is_one_classic_function():
 
 def test_script_and_style_are_small():
     assert len(gzip.compress((app_script() + app_style()).encode())) <= 60 * 1024
+
+
+def test_a_damaged_file_is_named_and_made_again(run):
+    path = gallery.build(run, single_file=True)
+    whole = path.read_bytes()
+    assert not _problem(run)
+    head = whole.index(b"checksum")
+    sizes = (0, 9, 70, head - 20, head, 3000, len(whole) // 2, len(whole) - 90, len(whole) - 1)
+    harms = [whole[:size] for size in sizes]
+    for place in (0, 70, head, head + 30, 3000, len(whole) // 2, len(whole) - 50, len(whole) - 2):
+        changed = bytearray(whole)
+        changed[place] ^= 4
+        harms.append(bytes(changed))
+    for harm in harms:
+        path.write_bytes(harm)
+        assert _problem(run), harm[-99:]
+        assert is_single_page(path)
+    gallery.build(run, single_file=True)
+    assert path.read_bytes() == whole
+
+
+def test_a_file_of_an_earlier_version_has_no_checksum_and_no_problem(run):
+    path = gallery.build(run, single_file=True)
+    page = path.read_text("utf-8").replace(files.PAGE_MARK, "").rpartition("\n<!--")[0]
+    path.write_text(page, "utf-8")
+    assert not _problem(run) and is_single_page(path)
+
+
+def _problem(run):
+    return {each.file: each.problem for each in verify_run(run)}["gallery.html"]

@@ -190,6 +190,13 @@ def test_a_restored_training_goes_on_with_the_same_batches(tmp_path: Path) -> No
     np.testing.assert_array_equal(bare.get_weights()[0], whole.get_weights()[0])
     with pytest.raises(RunError, match="no such file"):
         load_state(tmp_path / "none.npz", bare)
+    content = bytearray((tmp_path / "weights.npz").read_bytes())
+    for place in (4, len(content) // 2, len(content) - 9):  # in the arrays and around them
+        changed = bytearray(content)
+        changed[place] ^= 4
+        (tmp_path / "flipped.npz").write_bytes(changed)
+        with pytest.raises(RunError, match="flipped"):
+            load_state(tmp_path / "flipped.npz", bare)
 
 
 def test_callbacks_see_every_batch_and_an_empty_training(tmp_path: Path) -> None:

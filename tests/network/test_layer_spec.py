@@ -3,10 +3,12 @@
 import warnings
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oip.core.errors import ModelError, SettingsError
 from oip.core.warnings import Notice
-from oip.network.layer_spec import map_numbers, parse_selections
+from oip.network.layer_spec import map_numbers, map_text, parse_selections
 from oip.network.network import Network
 
 
@@ -46,3 +48,12 @@ def test_layers_of_another_input_are_left_out_with_a_notice(two_inputs):
 def test_a_range_without_end_is_refused_at_once(small_model, maps):
     with pytest.raises(SettingsError, match="0 to 5"):
         map_numbers(Network(small_model).find("first"), maps)
+
+
+@given(st.sets(st.integers(0, 300), min_size=1))
+def test_map_numbers_come_back_from_their_text(maps):
+    numbers = []
+    for part in map_text(tuple(sorted(maps))).split(","):
+        low, _, high = part.partition("-")
+        numbers += range(int(low), int(high or low) + 1)
+    assert numbers == sorted(maps)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from oip.core import files
-from oip.run.check import verify_run
-from oip.run.shards import read_shard, write_shard
+from oip.core.errors import RunError
+from oip.run.check import repair_run, verify_run
+from oip.run.leftovers import clear_leftovers, leftovers
+from oip.run.shards import layer_oips, read_shard, write_shard
 
 
 def problems(run):
@@ -82,3 +85,55 @@ def test_other_files_are_held_against_the_run_too(copied):
     }
     unread = {each.file for each in verify_run(copied) if not each.read}
     assert unread == {"letter.txt", "layers/001/.writing-abc.npz"}
+
+
+def test_files_that_a_command_noted_are_missed(copied):
+    copied.note_made(1, "ablation.json")
+    copied.note_made(1, "ablation.json")
+    copied.note_made(0, "kernels.json")
+    run = type(copied).open(copied.path)
+    assert run.record.made == {"000": ["kernels.json"], "001": ["ablation.json"]}
+    assert problems(run) == {
+        "layers/000/kernels.json": "missing",
+        "layers/001/ablation.json": "missing",
+    }
+
+
+def test_rows_of_stability_fit_the_shards(copied):
+    path = copied.folder(1) / "stability.json"
+    record = files.read_json(path)
+    files.write_json(path, {**record, "clusters": [row[:-1] for row in record["clusters"]]})
+    assert "one length" in problems(copied)["layers/001/stability.json"]
+    with pytest.raises(RunError, match="one length"):
+        layer_oips(copied, 1)
+    for name in ("clusters", "medoids"):
+        record[name] = [[*row, row[0]] for row in record[name]]
+    files.write_json(path, record)
+    assert "number of starts" in problems(copied)["layers/001/stability.json"]
+    with pytest.raises(RunError, match="2 starts of each map"):
+        layer_oips(copied, 1)
+    assert repair_run(copied) == ["layers/001/stability.json"]
+    assert not problems(copied)
+
+
+def test_leftovers_of_killed_processes_are_cleared(copied):
+    old = copied.folder(1) / ".writing-old.npz"
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
+    new = copied.folder(1) / ".writing-new.npz"
+    new.write_bytes(b"")
+    left, alive = (copied.path / f".gallery-{n}-abcdef12" for n in (1, 2))
+    left.mkdir()
+    with files.locked(alive):
+        assert set(leftovers(copied.path)) == {old, left}
+        assert not problems(copied)
+        type(copied).open(copied.path, tidy=False)
+        assert left.exists()
+        type(copied).open(copied.path)
+        assert not left.exists() and alive.exists() and old.exists()
+        assert clear_leftovers(copied.path) == [old]
+    assert new.exists()
+    # killed between the two renames of a build, which the next command undoes
+    left.with_name(left.name + "-old").mkdir()
+    type(copied).open(copied.path)
+    assert [path.name for path in copied.path.glob("*gallery*")] == ["gallery"]
