@@ -38,6 +38,8 @@ SOURCE = (
 )
 MINUTES = 6
 TAKES = ("data", "models")
+SCHEMA = 2
+"""1 had other widths, ten blobs, other clusters of the input, and bins of equal shares."""
 PAPER_DATA = (
     ("cifar", "CIFAR-10", "oip study diffusion --data cifar10"),
     ("stl", "STL-10", "oip study diffusion --data FOLDER/stl10, images in class folders"),
@@ -84,7 +86,7 @@ _ELEVEN, _SIX = (tuple(np.linspace(0, 1, n).round(1).tolist()) for n in (11, 6))
 _POWERS = tuple(2**power for power in range(11))
 QUICK = DiffusionSize(
     toy.ToySize(500, (50, 100, 200), _SIX, _POWERS[::2], (0.0, 0.25, 0.5, 0.75, 1.0), runs=3),
-    toy.BlobSize(500, (0.0, 0.5, 1.0), (2, 10, 50, 250, 1000), runs=2, steps=400, timings=2),
+    toy.BlobSize(1_000, (0.0, 0.5, 1.0), (2, 10, 50, 250, 1000), runs=2, steps=400, timings=2),
     images=4_000,
     tested=1_000,
     measured=400,
@@ -105,7 +107,7 @@ _DIMENSIONS = (2, 5, 10, 20, 50, 100, 250, 500, 1000, 2000)
 _RECIPES = ("lenet5", "conv-stack", "relu-mlp", "lenet", "resnet-small", "densenet")
 FULL = DiffusionSize(
     toy.ToySize(500, (50, 100, 200, 500), _ELEVEN, _POWERS, _ELEVEN, runs=5),
-    toy.BlobSize(1_000, _SIX, _DIMENSIONS, runs=5, steps=1_500, timings=3),
+    toy.BlobSize(5_000, _SIX, _DIMENSIONS, runs=5, steps=1_500, timings=3),
     images=None,
     tested=None,
     measured=1_000,
@@ -157,6 +159,7 @@ def run(
 def run_toys(folder: Folder, seed: int, size: DiffusionSize, progress: Progress) -> None:
     """Measure toys and blobs, draw their figures and add their findings."""
     arrays = toy.toy_information(size.toys, seed, progress, folder)
+    toy.draw_clusters(folder, arrays, size.toys)
     toy.draw_toys(folder, arrays, size.toys)
     folder.add(*toy.toy_findings(arrays, size.toys))
     arrays = toy.blob_information(size.blobs, seed, progress, folder)

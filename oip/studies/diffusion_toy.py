@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +36,13 @@ TREE_DIMENSIONS = 20
 NOISE = 0.01
 """Standard deviation in every one of the wide dimensions."""
 MANIFOLDS = ("uniform", "normal")
-CLASSES = 10
+CLASSES = 3
+"""Blobs, as in the authors' script; their sigma is sqrt(d)."""
+BINS = (2, 5, 10, 100)
+"""Of each coordinate from its smallest to its largest value, in the authors' classic entropy."""
+CLUSTERS = (1, 2, 5, 10)
+_FAR = 60.0
+"""Deviation of the centers of clusters in each of 20 dimensions, that of a cluster being 1."""
 CENTERS = {"noise": "information in two of the dimensions", "spread": "information in all of them"}
 """Where the centers of blobs lie, which the paper does not say."""
 CORRUPTED_DIMENSIONS = (2, 20)
@@ -49,7 +55,9 @@ _BLIND = 0.2
 """Share of the clean value from which information of random labels is that of a ceiling."""
 _SPREAD = 3.0
 """Deviation of the centers in every coordinate, that of a blob being 1."""
-_NAMES = {**{scale.name: scale.label for scale in SCALES}, "binned": "classic, binned"}
+CLASSIC = {f"binned {count}": f"classic, {count} bins" for count in BINS}
+"""Name in arrays -> label."""
+_NAMES = {**{scale.name: scale.label for scale in SCALES}, **CLASSIC}
 Judged = tuple[list[bool], dict[str, list[Value]] | list[Value]]
 """Outcomes of a finding, and its values."""
 
@@ -67,15 +75,27 @@ class ToySize:
     """Of the manifolds."""
     corruptions: tuple[float, ...]
     runs: int
+    times: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
+    """Of the diffusion of figure 2."""
+
+
+def classic_estimators() -> dict[str, LabelEstimator]:
+    """Return name in arrays -> classic entropy and information, of bins of equal width."""
+    from oip.mi.estimators.base import label_estimator
+
+    return {
+        name: label_estimator("binning", by="minmax", count=count, corrected=False)
+        for name, count in zip(CLASSIC, BINS, strict=True)
+    }
 
 
 def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder) -> Arrays:
-    """Return the numbers of figure 3, in bits; every run is a part of the study's folder.
+    """Return the numbers of figures 2 and 3, in bits; every run is a part of the study's folder.
 
     Returns:
-        `identity` (runs, sizes, weights); of each kind K of manifold and scale S `K S`, and `K
-        binned`, (runs, dimensions); of each scale S `tree S`, and `tree binned`, (runs, branches,
-        corruptions).
+        `identity` (runs, sizes, weights); of each kind K of manifold and scale S, or classic
+        estimator, `K S` (runs, dimensions); of each of them `tree S` (runs, branches, corruptions);
+        of each scale `clusters S` (runs, numbers of clusters, times).
     """
     rows = [
         folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
@@ -85,12 +105,10 @@ def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder
 
 
 def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
-    from oip.mi.estimators.base import label_estimator
     from oip.mi.estimators.renyi import matrix_entropy
 
-    binned = label_estimator("binning", corrected=False)
-    entropies = {scale.name: scale.entropy for scale in SCALES} | {"binned": binned}
-    informations = {scale.name: scale.information for scale in SCALES} | {"binned": binned}
+    entropies = {scale.name: scale.entropy for scale in SCALES} | classic_estimators()
+    informations = {scale.name: scale.information for scale in SCALES} | classic_estimators()
     arrays: dict[str, list] = {"identity": []}
     rng = seeds.generator(seed, "toys", run)
     for n in size.sizes:
@@ -107,7 +125,18 @@ def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
         for name, estimator in informations.items():
             row = [class_information(estimator, x, label, seed) for label in labels]
             arrays.setdefault(f"tree {name}", []).append(row)
+    for count in CLUSTERS:
+        x = clusters(count, size.samples, rng)
+        for scale in SCALES:
+            row = [replace(scale.entropy, time=t).entropy(x, seed).nats for t in size.times]
+            arrays.setdefault(f"clusters {scale.name}", []).append(row)
     return {name: bits(np.array(values)) for name, values in arrays.items()}
+
+
+def clusters(count: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return points (samples, 20) of so many unit Gaussians that are far from each other."""
+    centers = _FAR * rng.normal(size=(count, TREE_DIMENSIONS))
+    return centers[np.arange(samples) % count] + rng.normal(size=(samples, TREE_DIMENSIONS))
 
 
 def random_positive(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -162,13 +191,16 @@ class BlobSize:
     """Repetitions of which the shortest time counts."""
 
 
-def blob_estimators(steps: int) -> dict[str, LabelEstimator]:
-    """Return label -> estimator."""
+def blob_estimators(steps: int, dimensions: int) -> dict[str, LabelEstimator]:
+    """Return label -> estimator; the authors' kernel is as wide as blobs of so many dimensions."""
     from oip.mi.estimators.base import label_estimator
 
+    reference = label_estimator("dsmi", reference=True, sigma=math.sqrt(dimensions))
+    classic = classic_estimators()
     return {
-        **{f"DSMI, {scale.label}": scale.information for scale in SCALES},
-        "classic, binned": label_estimator("binning", corrected=False),
+        "DSMI, sigma sqrt(d), as in the authors' code": reference,
+        f"DSMI, {SCALES[1].label}": SCALES[1].information,
+        **{label: classic[name] for name, label in CLASSIC.items()},
         "neighbours (Ross)": label_estimator("ksg"),
         "MINE": label_estimator("mine", steps=steps),
     }
@@ -182,16 +214,16 @@ def blob_information(size: BlobSize, seed: int, progress: Progress, folder: Fold
         `K dimension` (runs, methods, dimensions) in bits, and with ` truth` after the name, of the
         same shapes without methods; `seconds` (methods, dimensions).
     """
-    estimators = blob_estimators(size.steps)
-    work = list(itertools.product(range(size.runs), enumerate(estimators.values())))
+    estimators = blob_estimators(size.steps, CORRUPTED_DIMENSIONS[0])
+    work = list(itertools.product(range(size.runs), enumerate(estimators)))
     parts: dict[tuple[int, int, int | str], Arrays] = {}
-    for run, (row, estimator) in tracked(progress, "blobs", work):
+    for run, (row, method) in tracked(progress, "blobs", work):
         name = f"blobs/run-{run}-method-{row}"
         for d in CORRUPTED_DIMENSIONS:
-            arguments = size, estimator, d, run, seed
+            arguments = size, method, d, run, seed
             parts[run, row, d] = folder.part(f"{name}-corrupted-{d}", _over_corruption, *arguments)
         for kind in CENTERS:
-            arguments = size, estimator, kind, run, seed
+            arguments = size, method, kind, run, seed
             parts[run, row, kind] = folder.part(f"{name}-{kind}", _over_dimension, *arguments)
 
     def stacked(panel: int | str, name: str) -> np.ndarray:
@@ -215,10 +247,9 @@ def blob_information(size: BlobSize, seed: int, progress: Progress, folder: Fold
     return arrays
 
 
-def _over_corruption(
-    size: BlobSize, estimator: LabelEstimator, d: int, run: int, seed: int
-) -> Arrays:
+def _over_corruption(size: BlobSize, method: str, d: int, run: int, seed: int) -> Arrays:
     """Return `value` and `truth` (corruptions,) in bits, of one estimator."""
+    estimator = blob_estimators(size.steps, d)[method]
     rng = seeds.generator(seed, "blobs", run)
     x, codes, centers = blobs("noise", d, size.samples, rng)
     labels = [corrupted(codes, share, rng) for share in size.corruptions]
@@ -227,9 +258,7 @@ def _over_corruption(
     return {"value": bits(np.array(values)), "truth": bits(np.array(truth))}
 
 
-def _over_dimension(
-    size: BlobSize, estimator: LabelEstimator, kind: str, run: int, seed: int
-) -> Arrays:
+def _over_dimension(size: BlobSize, method: str, kind: str, run: int, seed: int) -> Arrays:
     """Return `value` and `truth` in bits and the shortest of `seconds`, (dimensions,).
 
     The first run of the first kind is timed several times.
@@ -237,6 +266,7 @@ def _over_dimension(
     times = size.timings if run == 0 and kind == next(iter(CENTERS)) else 1
     rows = []
     for d in size.dimensions:
+        estimator = blob_estimators(size.steps, d)[method]
         # The same plane of centers for all dimensions: it is drawn first.
         x, codes, centers = blobs(kind, d, size.samples, seeds.generator(seed, "blobs", run))
         value, seconds = 0.0, []
@@ -251,7 +281,7 @@ def _over_dimension(
 def blobs(
     kind: str, d: int, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points (count, d) of ten unit Gaussians, their classes, and the centers (10, d).
+    """Return points (count, d) of three unit Gaussians, their classes, and the centers (3, d).
 
     Args:
         kind: `noise`: the centers lie in a random plane, so that the information is the same in all
@@ -295,12 +325,14 @@ def _ends(name: str, row: np.ndarray, form: str = ".2f", remark: str = "") -> li
 
 
 def toy_findings(arrays: Arrays, size: ToySize) -> list[Finding]:
-    """Return the findings of figure 3."""
+    """Return the findings of figures 2 and 3."""
     constants = {"runs": size.runs, "samples": size.samples, "near": _NEAR}
+    constants["time"] = size.times[-1]
     constants |= {"least": size.dimensions[0], "most": size.dimensions[-1]}
     return [
         finding(NAME, name, agreement(outcomes), values, **constants)
         for name, (outcomes, values) in {
+            "clusters": _clusters(arrays, size),
             "identity": _identity(arrays, size),
             "dimension": _dimension(arrays, size),
             "tree": _tree(arrays),
@@ -324,7 +356,9 @@ def _dimension(arrays: Arrays, size: ToySize) -> Judged:
             outcomes.append(rising(mean))
             remark = "" if outcomes[-1] else "not at every step"
             values[scale.name] += _ends(kind, mean, remark=remark)
-    classic = np.array([arrays[f"{kind} binned"].mean(axis=0) for kind in MANIFOLDS])
+    classic = np.array(
+        [arrays[f"{kind} {name}"].mean(axis=0) for kind in MANIFOLDS for name in CLASSIC]
+    )
     most = float(np.log2(size.samples))
     values["classic"] = named_values(("least", "log n"), (classic.min(), most))
     outcomes.append(bool((classic >= (1 - 1e-3) * most).all()))
@@ -344,10 +378,24 @@ def _tree(arrays: Arrays) -> Judged:
 
 
 def _classic_tree(arrays: Arrays) -> Judged:
-    rows = arrays["tree binned"].mean(axis=0)
-    kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
     names = [f"{n} branches" for n in BRANCHES]
-    return [bool(share > 90) for share in kept], named_values(names, kept, ".0f")
+    values, outcomes = {}, []
+    for name, label in CLASSIC.items():
+        rows = arrays[f"tree {name}"].mean(axis=0)
+        kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
+        values[label] = named_values(names, kept, ".0f")
+        outcomes += [bool(share > 90) for share in kept]
+    return outcomes, values
+
+
+def _clusters(arrays: Arrays, size: ToySize) -> Judged:
+    values, outcomes = {}, []
+    for scale in SCALES:
+        last = arrays[f"clusters {scale.name}"].mean(axis=0)[:, -1]
+        names = [f"{count} clusters" for count in CLUSTERS]
+        values[scale.name] = named_values(names, last)
+        outcomes.append(bool((np.abs(last - np.log2(CLUSTERS)) < _NEAR).all()))
+    return outcomes, values
 
 
 def blob_findings(arrays: Arrays, size: BlobSize) -> list[Finding]:
@@ -442,6 +490,22 @@ def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
         folder.text("toys", samples=size.samples, runs=size.runs),
         settings | arrays,
     )
+
+
+def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
+    """Draw the entropy of clusters over the diffusion time (figure 2)."""
+    drawing, grid = figure(6.0, 2.6, 1, len(SCALES))
+    for axes, scale in zip(grid[0], SCALES, strict=True):
+        rows = arrays[f"clusters {scale.name}"].swapaxes(0, 1)
+        for index, (count, values) in enumerate(zip(CLUSTERS, rows, strict=True)):
+            panels.runs(axes, size.times, values, index, f"k = {count}")
+            axes.axhline(math.log2(count), color=panels.color(index), ls=":", lw=0.8)
+        axes.set(xlabel="diffusion time t", ylabel="entropy (bits)", xscale="log")
+        axes.set_title(scale.label, fontsize=7)
+    grid[0, 0].legend(frameon=False, fontsize=6)
+    caption = folder.text("clusters", samples=size.samples, runs=size.runs)
+    numbers = {f"clusters {scale.name}": arrays[f"clusters {scale.name}"] for scale in SCALES}
+    folder.figure("clusters", drawing, caption, {"times": np.array(size.times), **numbers})
 
 
 def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
