@@ -157,7 +157,7 @@ class Dse(_Diffusion):
         >>> from oip import mi
         >>> x = np.repeat([[0.0], [100.0], [200.0]], 20, axis=0)
         >>> x += np.random.default_rng(0).normal(size=(60, 1))
-        >>> round(np.exp(mi.entropy(x, "dse", time=50, draws=0).nats))  # three clusters
+        >>> round(np.exp(mi.entropy(x, "dse", time=500, draws=0).nats))  # three clusters
         3
     """
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from oip.core import seeds
-from oip.core.checks import check_flag, check_whole
+from oip.core.checks import check_choice, check_flag, check_whole
 from oip.core.errors import SettingsError, expected
+from oip.core.records import Parameters
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
+from oip.mi.estimators.directions import MOST, crossfitted
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Information, Prepared, over_prepared
@@ -21,7 +23,7 @@ from oip.mi.validation import TIED, check_varied, tied_share
 MOST_DIMENSIONS = 20
 """Above it neighbors are all equally far, and estimates far too small."""
 _JITTER = 1e-10
-_COMPONENTS = 8
+_COMPONENTS, _BEFORE_DIRECTIONS = 8, 60
 _ABOVE = "Above H(Y), which no information about Y exceeds: by the error of the estimate."
 
 
@@ -93,6 +95,12 @@ class Ksg(LabelEstimator):
     components: int | None = None
     """Most principal components of responses about a label, and of both sides of I(X;Y). If None,
     8 of responses of more than 20 nodes; I(X;Y) is then of all coordinates."""
+    reduction: Literal["components", "directions"] = "components"
+    """`directions`: of responses about a label and of I(X;Y), only the directions in which class
+    means differ, or in which x and y correlate, `components` of them or 3. They are fitted to one
+    half of the samples and used in the other, and miss what is not linear. For coordinates most of
+    which are noise: 8 of these cost .06 to .17 of .34 to .41 nats (n = 1000), and .01 to .02 along
+    directions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,11 +111,20 @@ class Ksg(LabelEstimator):
         check_flag("ksg: clip", self.clip)
         if self.components is not None:
             check_whole("ksg: components", self.components)
+        check_choice("ksg: reduction", self.reduction, ("components", "directions"))
+
+    @property
+    def parameters(self) -> Parameters:
+        """The settings, without a reduction to components, which is by default."""
+        settings = super().parameters
+        if self.reduction == "components":
+            del settings["reduction"]
+        return settings
 
     @property
     def fewest(self) -> int:
-        """k neighbors and the sample itself."""
-        return self.k + 1
+        """k neighbors and the sample itself, twice for directions."""
+        return (self.k + 1) * (2 if self.reduction == "directions" else 1)
 
     @property
     def clips(self) -> bool:
@@ -122,6 +139,8 @@ class Ksg(LabelEstimator):
         def prepare(x: np.ndarray) -> Prepared | None:
             if not np.ptp(x, axis=0).any():
                 return None
+            if self.reduction == "directions":
+                return self._along_directions(np.asarray(x, np.float64), rarity, samples.seed)
             wide = x.shape[1] > MOST_DIMENSIONS
             count = self.components or (_COMPONENTS if wide else x.shape[1])
             ready, notices = self._reduced("x", np.asarray(x, np.float64), count, samples.seed)
@@ -137,6 +156,26 @@ class Ksg(LabelEstimator):
         ]
         return replace(estimates, notices=tuple(notices))
 
+    def _along_directions(self, x: np.ndarray, rarity: float, seed: int) -> Prepared:
+        """Return the information along directions that are fitted again for any labels."""
+        rng = seeds.generator(seed, "ksg projection")
+        leading = principal_components(x, _BEFORE_DIRECTIONS, rng).astype(np.float64)
+        notices = _ties("x", x)
+        if x.shape[1] > _BEFORE_DIRECTIONS:
+            text = f"x has {x.shape[1]} dimensions: directions are those of "
+            notices += (f"{text}{_BEFORE_DIRECTIONS} principal components.",)
+
+        def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
+            value, used = 0.0, leading if indices is None else leading[indices]
+            for rows, part, labels in crossfitted(used, codes, self.components or MOST):
+                labels = np.unique(labels, return_inverse=True)[1]
+                if len(rows) > self.k:
+                    of_half = ross_information(self._ready(part, seed), self.k, rarity)
+                    value += len(rows) / len(used) * of_half(labels, None)
+            return value
+
+        return Prepared(information, notices)
+
     def _reduced(
         self, name: str, x: np.ndarray, count: int, seed: int
     ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -151,6 +190,12 @@ class Ksg(LabelEstimator):
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Estimate I(X;Y) by algorithm 1 or 2 of Kraskov et al."""
         notices = _ties("x", x) + _ties("y", y)
+        if self.reduction == "directions":
+            value = 0.0
+            for rows, *sides in crossfitted(x, y, self.components or MOST):
+                ready = [self._ready(side, seed + index) for index, side in enumerate(sides)]
+                value += len(rows) / len(x) * self._joint(ready)
+            return RawEstimate(value, notices=notices)
         parts = []
         for index, (name, side) in enumerate((("x", x), ("y", y))):
             ready, reduced = self._reduced(

@@ -138,7 +138,7 @@ def test_people_read_a_line(save, capsys):
     assert run(["estimate", path, "--estimator", "ksg", "--json"]) == 0
     shown = capsys.readouterr()
     assert "ties" in shown.err
-    assert len(json.loads(shown.out)["notices"]) == 2
+    assert len(json.loads(shown.out)["notices"]) == 3  # and the bias in 30 dimensions
     assert run(["estimate", path, "--estimator", "ksg", "--json", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 
