@@ -176,7 +176,10 @@ def class_layer(calls: list[Call], outputs: list[ModelOutput]) -> LayerInfo | No
     """
     vectors = [output for output in outputs if len(output.shape) == 2]
     ends = [_end(output, calls) for output in vectors]
-    softmax = [end is not None and _is_softmax(end.layer) for end in ends]
+    softmax = [
+        end is not None and ("Softmax" in output.changed_by or _is_softmax(end.layer))
+        for output, end in zip(vectors, ends, strict=True)
+    ]
     chosen = softmax.index(True) if any(softmax) else 0
     if not vectors:
         return None

@@ -220,11 +220,12 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
     return Recording(calls, outputs, types, concrete)
 
 
-def call_model(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
-    """Call a model for inference, also one whose layers have names that no graph takes.
+def call_model(model: keras.Model, inputs: Sequence[Tensor], training: bool = False) -> Any:
+    """Call a model, also one whose layers have names that no graph takes.
 
     Args:
         inputs: one tensor for each of `model.inputs`.
+        training: not for inference.
     """
     renamed = []
     try:
@@ -233,7 +234,7 @@ def call_model(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
             if not _NAME_IN_GRAPH.fullmatch(name):
                 layer.name = "x" + re.sub(r"[^A-Za-z0-9_.-]", "_", name)
                 renamed.append((layer, name))
-        return model(arrange_inputs(model, inputs), training=False)
+        return model(arrange_inputs(model, inputs), training=training)
     finally:
         for layer, name in renamed:
             layer.name = name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from oip.core import files, html
+from oip.core import files, html, seeds
 from oip.core.errors import DataError, ModelError, RunError, SettingsError
 from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.frameworks import Tensor, tf
@@ -47,6 +47,8 @@ ENDING = ".keras"
 _BATCH = 256
 _TIMED = 7
 _LEARNING_RATE = 5e-4
+_TRAINED = 128
+"""Images of a batch that a model learns from."""
 
 
 @dataclass(frozen=True)
@@ -358,31 +360,83 @@ class Pruner:
         }
 
     def _fine_tune(self, model: keras.Model, plan: PruningPlan) -> None:
-        """Train with Adam, down a cosine from 5e-4, in batches of 128."""
+        """Train with Adam, down a cosine from 5e-4, in batches of 128.
+
+        Outputs besides the classes, which have no labels, are trained to be those of the whole
+        model, by their squared error in units of its variance.
+        """
         import keras
 
-        several = len(self.network.specs) > 1 or len(self.network.recording.outputs) > 1
-        if several or self.network.channels_first:
-            model_kind = "a model of one input and one output with the channels last"
-            raise ModelError("fine-tuning", model_kind, "another one")
-        steps = plan.epochs * -(-len(self.train.images) // 128)
+        images, labels = self.train.images, self.train.required_labels()
+        steps = plan.epochs * -(-len(images) // _TRAINED)
         keras.utils.set_random_seed(plan.seed)
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
         optimizer = keras.optimizers.Adam(schedule)  # type: ignore[arg-type]
-        model.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)  # type: ignore[arg-type]
+        network = self.network
+        several = len(network.specs) > 1 or len(network.recording.outputs) > 1
+        if several or network.channels_first:
+            step = self._training_step(model, optimizer)
+            draw = seeds.generator(plan.seed, "fine-tuning")
+        else:
+            step = draw = None
+            model.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)  # type: ignore[arg-type]
         self.progress("fine-tuning", 0, plan.epochs)
         for epoch in range(plan.epochs):
-            labels = self.train.required_labels()
-            model.fit(self.train.images, labels, batch_size=128, verbose=0)  # type: ignore[arg-type]
+            if step is None or draw is None:
+                model.fit(images, labels, batch_size=_TRAINED, verbose=0)  # type: ignore[arg-type]
+            else:
+                order = draw.permutation(len(images))
+                for first in range(0, len(order), _TRAINED):
+                    rows = np.sort(order[first : first + _TRAINED])
+                    step(tf.constant(images[rows], tf.float32), tf.constant(labels[rows]))
             self.progress("fine-tuning", epoch + 1, plan.epochs)
+
+    def _training_step(
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer
+    ) -> Callable[[Tensor, Tensor], None]:
+        """Return a step of a model of any inputs and outputs on images (n, h, w, b) and labels."""
+        import keras
+
+        network, loss, head = self.network, self._loss(), self._class_output()
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def step(images: Tensor, labels: Tensor) -> None:
+            inputs = network.feed(images)
+            with without_noise(network.model):
+                whole = keras.tree.flatten(call_model(network.model, inputs))
+            with tf.GradientTape() as tape:
+                outputs = keras.tree.flatten(call_model(model, inputs, training=True))
+                total = tf.cast(loss(labels, outputs[head]), tf.float32)
+                total += sum(tf.cast(part, tf.float32) for part in model.losses)
+                for number, (output, target) in enumerate(zip(outputs, whole, strict=True)):
+                    if number != head and output.dtype.is_floating:
+                        target = tf.cast(target, tf.float32)
+                        error = tf.reduce_mean((tf.cast(output, tf.float32) - target) ** 2)
+                        total += error / (tf.math.reduce_variance(target) + 1e-6)
+            variables = [variable.value for variable in model.trainable_variables]
+            gradients = tape.gradient(total, variables, unconnected_gradients="zero")
+            optimizer.apply(gradients, model.trainable_variables)
+
+        optimizer.build(model.trainable_variables)
+        return step
+
+    def _class_output(self) -> int:
+        """Return the number of the output that gives the classes."""
+        return next(
+            number
+            for number, output in enumerate(self.network.recording.outputs)
+            if output.calls == (self.head.last_call,) and len(output.shape) == 2
+        )
 
     def _loss(self) -> keras.losses.Loss:
         import keras
 
+        after = self.network.recording.outputs[self._class_output()].changed_by
         layer = self.head.response.layer
         if self.head.maps == 1:
-            return keras.losses.BinaryCrossentropy(from_logits=not self._ends_in("sigmoid"))
-        softmax = layer_types.is_softmax(layer) or self._ends_in("softmax")
+            is_share = "Sigmoid" in after or self._ends_in("sigmoid")
+            return keras.losses.BinaryCrossentropy(from_logits=not is_share)
+        softmax = "Softmax" in after or layer_types.is_softmax(layer) or self._ends_in("softmax")
         return keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
 
     def _ends_in(self, activation: str) -> bool:

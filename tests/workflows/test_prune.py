@@ -131,3 +131,36 @@ def test_a_layer_that_cannot_be_pruned_stays_whole_and_is_named(kind, method, wh
     assert all(f"'{name}'" in notice for name in whole) and reason in notice
     with pytest.raises(ModelError, match=reason):
         pruned(model, bars, method=method, layers=[*whole])
+
+
+@pytest.mark.parametrize("kind", ["list", "dict", "inputs"])
+def test_models_of_any_inputs_and_outputs_are_fine_tuned(kind, bars):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    inputs = layers.Input((16, 16, 1), name="image")
+    scaled = layers.Rescaling(1 / 255)(inputs)
+    conv = layers.Conv2D(8, 5, strides=2, activation="relu", name="first")(scaled)
+    flat = layers.Flatten()(conv)
+    box = layers.Dense(2, name="box")(flat)
+    logits = layers.Dense(4, name="classes")(flat)
+    if kind == "inputs":
+        other = layers.Input((3,), name="other")
+        logits = layers.Add()([logits, layers.Dense(4)(other)])
+        model = keras.Model([inputs, other], layers.Activation("softmax")(logits))
+    else:
+        classes = keras.ops.softmax(logits)
+        outputs = {"list": [box, classes], "dict": {"box": box, "classes": classes}}
+        model = keras.Model(inputs, outputs.get(kind, classes))
+    before = [weight.copy() for weight in model.get_weights()]
+    result = pruned(model, bars, correct=False, epochs=150, seed=1)
+    assert list(result.stages) == ["pruned", "fine-tuned"]
+    assert result.quality.accuracy > max(0.6, result.stages["pruned"].accuracy)
+    for weight, same in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    if kind in ("list", "dict"):
+        whole, small = (keras.tree.flatten(each(bars[0]))[0] for each in (model, result.model))
+        untrained = pruned(model, bars, correct=False).model
+        bare = keras.tree.flatten(untrained(bars[0]))[0]
+        assert np.mean((small - whole) ** 2) < 0.5 * np.mean((bare - whole) ** 2)
