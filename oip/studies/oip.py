@@ -25,6 +25,7 @@ from oip.studies.oip_arms import (
     QUICK,
     RED,
     REQUIRED,
+    SMOOTH,
     WARM,
     WHITE,
     Measured,
@@ -50,7 +51,8 @@ SOURCE = (
 )
 MINUTES = 5
 TAKES = ("data", "models")
-SCHEMA = 1
+SCHEMA = 2
+"""1 had no arms with smoothing."""
 RECIPE = "conv-stack"
 _SEVERAL = (1, 4, 16)
 """Numbers of starts that findings speak of."""
@@ -287,9 +289,10 @@ def warm_up(result: Measured) -> Effects:
 
 def growth(result: Measured) -> Effects:
     values = {}
+    arms = (EQUAL, POST), (WHITE, POST)
     for layer in result.ends:
         ratios = {
-            name: _ratio(result, layer, measure)
+            name: _ratio(result, layer, measure, *arms)
             for measure, name in (("scores", "score"), ("steps", "steps"), ("power", "power"))
         }
         values[layer.name] = [ratio.named(name, 100, ".0f") for name, ratio in ratios.items()]
@@ -297,15 +300,33 @@ def growth(result: Measured) -> Effects:
     return values, Value("", score.value - 1, score.low - 1, score.high - 1)
 
 
-def _ratio(result: Measured, layer: LayerInfo, measure: str) -> Value:
-    """Median over maps of equal octaves over white noise, both without warm-up."""
+def smoothing(result: Measured) -> Effects:
+    values = {}
+    for layer in result.ends:
+        values[layer.name] = []
+        for noise in (WHITE, EQUAL):
+            power, score = (
+                _ratio(result, layer, measure, (noise, SMOOTH), (noise, POST))
+                for measure in ("power", "scores")
+            )
+            name = name_of(noise, result.side)
+            values[layer.name] += [
+                power.named(f"{name}, power", 100, ".0f"),
+                score.named(f"{name}, score", 100, ".0f"),
+            ]
+    # The last: equal octaves in the last layer.
+    return values, Value("", 1 - power.value, 1 - power.high, 1 - power.low)
+
+
+def _ratio(
+    result: Measured, layer: LayerInfo, measure: str, arm: tuple[str, str], other: tuple[str, str]
+) -> Value:
+    """Median over maps of a measure in one arm over that in another."""
     pairs = zip(
-        result.per_map(layer, EQUAL, POST, measure),
-        result.per_map(layer, WHITE, POST, measure),
-        strict=True,
+        result.per_map(layer, *arm, measure), result.per_map(layer, *other, measure), strict=True
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        groups = [np.where(white > 0, equal / white, np.nan) for equal, white in pairs]
+        groups = [np.where(base > 0, value / base, np.nan) for value, base in pairs]
     return result.interval(groups, finite_median)
 
 
@@ -326,6 +347,7 @@ _MEASURES: tuple[Callable[[Measured], Effects], ...] = (
     single_octaves,
     warm_up,
     growth,
+    smoothing,
     stable,
 )
 

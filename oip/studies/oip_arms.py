@@ -25,7 +25,10 @@ LEVEL = 0.95
 ALIKE = 0.5
 """Similarity from which images are one pattern; clusters of starts are cut there, too."""
 WHITE, EQUAL, RED = "white", "equal", "tilt:1"
-POST, WARM = "post", "warm"
+POST, WARM, SMOOTH = "post", "warm", "smoothed"
+"""The response alone; the pre-activation first; the response alone, the image smoothed between
+steps, as the articles do without saying how: by a blur of half a pixel every four steps."""
+BLUR, BLUR_EVERY = 0.5, 4
 _ASCENT_BATCH = 128
 
 
@@ -66,11 +69,12 @@ def noises(side: int) -> tuple[str, ...]:
 def arms(side: int) -> tuple[tuple[str, str], ...]:
     """Return (noise, objective) of each arm.
 
-    Every noise as the articles use it, and the three broad ones with the pre-activation where a map
-    is inactive.
+    Every noise as the articles use it, the three broad ones with the pre-activation where a map is
+    inactive, and white and equal noise with smoothing.
     """
     plain = tuple((noise, POST) for noise in noises(side))
-    return (*plain, *((noise, WARM) for noise in (WHITE, EQUAL, RED)))
+    warm = ((noise, WARM) for noise in (WHITE, EQUAL, RED))
+    return (*plain, *warm, *((noise, SMOOTH) for noise in (WHITE, EQUAL)))
 
 
 def share_found(opened: np.ndarray, tried: int, starts: int) -> np.ndarray:
@@ -339,7 +343,9 @@ def _grow(
         **{name: np.full(shape, np.nan, np.float32) for name in ("scores", "steps", "power")},
         **{name: np.full(shape[:-1], np.nan, np.float32) for name in ("stability", "null")},
     }
-    ascents = {kind: _ascent(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM)}
+    ascents = {
+        kind: _ascent(network, layer, kind, sizes.steps, seed) for kind in (POST, WARM, SMOOTH)
+    }
     reach = shift_reach(layer.jump, network.inputs.shape[:-1])
     for arm, (kind, objective) in enumerate(every):
         noise, ascent = Noise(network.inputs.shape, kind), ascents[objective]
@@ -361,9 +367,10 @@ def _grow(
 def _ascent(
     network: Network, layer: LayerInfo, objective: str, steps: int, seed: int
 ) -> GradientAscent:
-    """Prepare the ascent of an arm, without any blur that would hide the effect of the noise."""
-    own = {"warmup": 0, "climb_inactive": False} if objective == POST else {}
-    settings = ascent_settings(steps=steps, seed=seed, blur=0.0, **own)
+    """Prepare the ascent of an arm; but for `SMOOTH` no blur hides the effect of the noise."""
+    own = {} if objective == WARM else {"warmup": 0, "climb_inactive": False}
+    blur = BLUR if objective == SMOOTH else 0.0
+    settings = ascent_settings(steps=steps, seed=seed, blur=blur, blur_every=BLUR_EVERY, **own)
     targets = MapTargets(network, layer)
     probe = ascent_settings(screened=4, starts=1, seed=seed)
     return GradientAscent(network, targets, settings, screen(network, targets, probe).visible)

@@ -21,7 +21,19 @@ from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies import panels
 from oip.studies.data import limited
-from oip.studies.oip_arms import ALIKE, EQUAL, RED, WARM, WHITE, Measured, Sizes, arms, noises
+from oip.studies.oip_arms import (
+    ALIKE,
+    EQUAL,
+    POST,
+    RED,
+    SMOOTH,
+    WARM,
+    WHITE,
+    Measured,
+    Sizes,
+    arms,
+    noises,
+)
 from oip.studies.report import Folder
 
 if TYPE_CHECKING:
@@ -100,7 +112,7 @@ def draw_effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
     every = arms(result.side)
     drawing, axes = plots.figure(7.4, 4.6, rows=2, columns=len(MEASURES), sharey=True)
     labels = [f"{name_of(noise, result.side)}, {objective}" for noise, objective in every]
-    colors = [plots.PALETTE[objective == WARM] for _, objective in every]
+    colors = [plots.PALETTE[(POST, WARM, SMOOTH).index(objective)] for _, objective in every]
     numbers: dict[str, np.ndarray] = {"arms": np.array(labels)}
     heights = np.arange(len(every))[::-1]
     for line, layer in zip(axes, result.ends, strict=True):

@@ -61,7 +61,7 @@ def test_clusters_are_counted():
     assert arrays["reference entropy"] == pytest.approx(2.0, abs=0.01)
     assert arrays["reference label"] == pytest.approx(2.0, abs=0.1) == arrays["reference input"]
     # A kernel that 5 % of the pairs are within sees some of what is inside a cluster at t = 1.
-    assert 2.0 < arrays["relative entropy"] < 4.0
+    assert 2.0 < arrays["relative entropy"] < np.log2(160)
     assert arrays["relative label"] == pytest.approx(2.0, abs=0.1)
     still = representation_information(np.ones((160, 3)), ImageBatch(z, codes, z), 0)
     assert all(abs(value) < 1e-9 for value in still.values())

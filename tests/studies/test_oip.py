@@ -36,7 +36,7 @@ def network(small_model):
 def test_the_arms_are_those_of_the_study():
     assert noises(28) == ("white", "single:14", "single:7", "single:3", "equal", "tilt:1")
     every = arms(28)
-    assert len(every) == len(set(every)) == 9
+    assert len(every) == len(set(every)) == 11
     assert {objective for noise, objective in every if noise.startswith("single")} == {"post"}
 
 
@@ -69,6 +69,9 @@ def test_counts_are_those_of_the_network(network, small_images):
     assert measured["excitable"][measured["maps"]].all()
     lives = (measured["scores"] > 0).mean((1, 2, 3))
     assert lives[arms(16).index(("equal", "warm"))] >= lives[arms(16).index(("white", "post"))]
+    power = np.nanmean(measured["power"], axis=(1, 2, 3))
+    for noise in ("white", "equal"):  # less of the small scales where the image is smoothed
+        assert power[arms(16).index((noise, "smoothed"))] < power[arms(16).index((noise, "post"))]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,7 @@ def test_a_whole_study_has_its_figures_and_findings(whole):
     assert {"starts-0", "arms-0", "evolution", "layer", "starts-of-one-map", "dense"} <= names
     assert {"plain-and-enhanced", "common-points", "responses-0", "classes-of-oips"} <= names
     assert (whole / "figures" / "evolution.webp").read_bytes()[8:12] == b"WEBP"
-    assert len(record["claims"]) == 7
+    assert len(record["claims"]) == 8
     assert all(claim["agrees"] in AGREEMENTS for claim in record["claims"])
     assert all("nan" not in claim["found"] for claim in record["claims"])
     assert all(claim["values"] and claim["n"] for claim in record["claims"])
