@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 RESIZES = ("crop", "fit", "stretch")
 """How an image becomes one of another shape: its middle, all of it on black, or bent."""
+_SAID = {
+    "crop": "cropped to that shape in the middle (resize='crop')",
+    "fit": "with black borders (resize='fit')",
+    "stretch": "stretched to that shape (resize='stretch')",
+}
 ModelShape = Callable[[tuple[int, ...] | None], tuple[int, ...]]
 """From the (h, w, bands) of images, None where their sizes differ, to that of a model's input."""
 MOST_CLASSES = 1 << 16
@@ -219,6 +224,8 @@ def fitted(
     if goal == (height, width) and count == own:
         return data
     check_room(data.source, (len(data), *goal, count), data.images.dtype.itemsize)
+    if goal != (height, width):
+        notice_of_sizes(data.source, len(data), len(data), f"{goal[0]} x {goal[1]}", resize)
     images = np.empty((len(data), *goal, count), data.images.dtype)
     for index, image in enumerate(_with_bands(data.images, count)):
         images[index] = image if goal == (height, width) else _resized(image, goal, resize)
@@ -234,6 +241,11 @@ def fitted_to_model(data: Dataset, resize: str | None, model_shape: ModelShape |
         return data
     bands = shape[2] if shape[2] in (1, 3) else None
     return replace(fitted(data, (shape[0], shape[1]), bands, resize or ""), resize=resize)
+
+
+def notice_of_sizes(source: str, changed: int, count: int, size: str, resize: str) -> None:
+    """Say how images got another size."""
+    notice(f"{source}: {changed} of {count} images were brought to {size} pixels, {_SAID[resize]}.")
 
 
 def check_room(source: str, shape: tuple[int, ...], item: int = 1) -> None:

@@ -22,6 +22,7 @@ from oip.models.datasets import (
     brought_to,
     check_room,
     dataset,
+    notice_of_sizes,
     split,
 )
 
@@ -32,11 +33,6 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _GRAY = ("1", "L", "LA")
 _EIGHT_BIT = (*_GRAY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 _MODES = {1: "L", 3: "RGB"}
-_SAID = {
-    "crop": "cropped to its shape in the middle (resize='crop')",
-    "fit": "with black borders (resize='fit')",
-    "stretch": "stretched to its shape (resize='stretch')",
-}
 _FEW = 5
 """Names that a notice lists."""
 
@@ -98,13 +94,12 @@ def read_pictures(
     for index, path in enumerate(paths):
         images[index] = _decoded(path, goal, bands, resize)
     changed = sum(size != goal for size in sizes)
-    if not changed or sizing.model_shape is None:
+    if not changed:
         return images, None
-    notice(
-        f"{source}: {changed} of {len(paths)} images were brought to the model's "
-        f"{_text(goal)} pixels, {_SAID[resize]}."
-    )
-    return images, resize
+    for_model = sizing.model_shape is not None
+    size = f"the model's {_text(goal)}" if for_model else _text(goal)
+    notice_of_sizes(source, changed, len(paths), size, resize)
+    return images, resize if for_model else None
 
 
 def _decoded(path: Path, size: tuple[int, int], bands: int, resize: str) -> np.ndarray:

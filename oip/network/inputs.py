@@ -327,7 +327,9 @@ def check_images(spec: InputSpec, images: ArrayLike, what: str = "images") -> np
     values = with_bands(values, spec.shape)
     if values.ndim != len(spec.shape) + 1 or values.shape[1:] != spec.shape:
         shape = "(n, " + ", ".join(str(side) for side in spec.shape) + ")"
-        raise DataError(what, f"shape {shape}", f"{np.shape(images)}")
+        can_be_resized = values.ndim == 4 and {values.shape[-1], spec.shape[-1]} <= {1, 3}
+        hint = "Load them with resize='crop' (or fit, stretch)." if can_be_resized else ""
+        raise DataError(what, f"shape {shape}", f"{np.shape(images)}", hint)
     if not len(values):
         raise DataError(what, "at least one", "none")
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):

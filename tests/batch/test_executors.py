@@ -68,6 +68,36 @@ def test_modules_of_the_working_directory_are_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+OWN = """import keras
+
+@keras.saving.register_keras_serializable("mine_in_pool")
+class Doubled(keras.layers.Layer):
+    def call(self, values):
+        return 2 * values
+"""
+
+
+def test_a_module_of_the_users_is_imported_in_a_process_of_the_pool(tmp_path, monkeypatch):
+    import keras
+
+    (tmp_path / "mine_in_pool.py").write_text(OWN)
+    (tmp_path / "json.py").write_text("open('run', 'w')")  # the path comes last
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, type] = {"__name__": "mine_in_pool"}
+    exec(OWN, names)
+    keras.Sequential([keras.Input((4, 4, 1)), names["Doubled"](name="own")]).save("m.keras")
+    load = "__import__('oip.network.loading', fromlist=['']).load_model('m.keras', {})"
+    workers = Pool([""], 1)
+    try:
+        names = f"[layer.name for layer in {load.format(['mine_in_pool'])}.layers]"
+        assert workers.submit(eval, names).result() == ["own"]
+        with pytest.raises(ModelError, match="import"):
+            workers.submit(eval, load.format(["no_such_module"])).result()
+    finally:
+        workers.close()
+    assert not (tmp_path / "run").exists()
+
+
 def test_errors_come_back_as_they_are(pool):
     with pytest.raises(ModelError, match="no such file"):
         pool.submit(load_model, "none.keras").result()
