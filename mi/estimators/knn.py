@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Information, Prepared, over_prepared
 from oip.mi.validation import TIED, check_varied, tied_share
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import KDTree
 
 MOST_DIMENSIONS = 20
 """Above it neighbors are all equally far, and estimates far too small."""
@@ -135,6 +137,7 @@ class Ksg(LabelEstimator):
         """See `LabelEstimator._over_maps`; one list of neighbors a map serves all labels."""
         self._check_k(len(samples.codes))
         rarity = len(samples.codes) / int(np.bincount(samples.codes).max())
+        alone = not (samples.shuffles or samples.draws or samples.one_vs_rest)
 
         def prepare(x: np.ndarray) -> Prepared | None:
             if not np.ptp(x, axis=0).any():
@@ -144,7 +147,8 @@ class Ksg(LabelEstimator):
             wide = x.shape[1] > MOST_DIMENSIONS
             count = self.components or (_COMPONENTS if wide else x.shape[1])
             ready, notices = self._reduced("x", np.asarray(x, np.float64), count, samples.seed)
-            return Prepared(ross_information(ready, self.k, rarity), (*_ties("x", x), *notices))
+            information = ross_information(ready, self.k, None if alone else rarity)
+            return Prepared(information, (*_ties("x", x), *notices))
 
         estimates = over_prepared(prepare, samples)
         if self.clip:
@@ -318,19 +322,20 @@ _ELEMENTS = 1 << 22
 """Of a matrix that is worked on at once."""
 
 
-def ross_information(x: np.ndarray, k: int, rarity: float) -> Information:
+def ross_information(x: np.ndarray, k: int, rarity: float | None = None) -> Information:
     """Return Ross's estimate of I(X;Y) for any label of any of the samples x (n, d) without ties.
 
     The samples nearer than the k-th neighbor of a sample's own class are those before it in the
     list of its neighbors: once the list is made, a label only has to be looked up along it. The few
-    samples whose list ends too early are compared with all. `rarity` is the number of samples for
-    each one of a common class. Classes of one sample are left out.
+    samples whose list ends too early are looked up in trees. `rarity` is the number of samples for
+    each one of a common class; without it there is no list, which is quickest for one label.
+    Classes of one sample are left out.
     """
     if x.shape[1] == 1:
         return _ross_on_line(x[:, 0], k)
     n = len(x)
-    length = int(min(n - 1, max(8, _MARGIN * (k + 1) * rarity)))
-    near = nearest(x, length)[1].astype(np.int32)
+    length = 0 if rarity is None else int(min(n - 1, max(8, _MARGIN * (k + 1) * rarity)))
+    near = nearest(x, length)[1].astype(np.int32) if length else np.empty((n, 0), np.int32)
 
     def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
         labels = np.full(n, -1, np.int32)
@@ -400,14 +405,15 @@ def _ross(
         if length and lacking.size:
             inside[lacking] = _along(near[:, :length], labels, kept[lacking], ranks[lacking])
             lacking = lacking[inside[lacking] == 0]
-    step = max(1, _ELEMENTS // len(x))
-    for start in range(0, len(lacking), step):
-        rows = lacking[start : start + step]
-        distances = chebyshev(x[kept[rows]], x[kept])
-        same = labels[kept[rows]][:, None] == labels[kept][None, :]
-        ordered = np.sort(np.where(same, distances, np.inf), axis=1)
-        radius = np.take_along_axis(ordered, ranks[rows][:, None], axis=1)
-        inside[rows] = (distances < radius).sum(axis=1)
+    if lacking.size:
+        points, classes = x[kept], labels[kept]
+        radius = np.empty(len(lacking))
+        for code in np.unique(classes[lacking]):
+            own = np.flatnonzero(classes[lacking] == code)
+            rows = lacking[own]
+            # The sample itself is the first.
+            radius[own] = nearest_of(points[classes == code], points[rows], ranks[rows[0]] + 1)
+        inside[lacking] = _counts(points, points[lacking], np.nextafter(radius, 0))
     return _ross_value(ranks, sizes, inside)
 
 
@@ -433,75 +439,56 @@ def _along(near: np.ndarray, labels: np.ndarray, rows: np.ndarray, ranks: np.nda
     return result
 
 
-_TREE_DIMENSIONS = 8
-"""Above it a tree visits nearly every sample, and comparing all of them is quicker."""
-BLOCK_BUDGET = 32 << 20
-"""Bytes of distances that are compared at once."""
+_SCIPY_DIMENSIONS = 2
+"""Up to which SciPy's trees find neighbors as quickly as those of scikit-learn, whose import takes
+a second."""
 
 
-def nearest(
-    x: np.ndarray, k: int, byte_budget: int = BLOCK_BUDGET
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance (n,) to the k-th neighbor, and the indices (n, k) of all k by distance.
 
     A sample is no neighbor of its own; k is under n.
     """
-    if x.shape[1] <= _TREE_DIMENSIONS:
-        from scipy.spatial import KDTree
-
-        far, neighbors = map(np.asarray, KDTree(x).query(x, k + 1, p=np.inf))
-        return far[:, -1], neighbors[:, 1:]
-    radius, neighbors = np.empty(len(x)), np.empty((len(x), k), int)
-    for rows, distances in _blocks(x, x, byte_budget):
-        distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
-        near = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        far = np.take_along_axis(distances, near, axis=1)
-        order = np.argsort(far, axis=1)
-        neighbors[rows] = np.take_along_axis(near, order, axis=1)
-        radius[rows] = far.max(axis=1)
-    return radius, neighbors
+    distances, neighbors = _query(x, x, k + 1)
+    return distances[:, -1], neighbors[:, 1:]
 
 
-def nearest_of(
-    points: np.ndarray, x: np.ndarray, k: int, byte_budget: int = BLOCK_BUDGET
-) -> np.ndarray:
+def nearest_of(points: np.ndarray, x: np.ndarray, k: int) -> np.ndarray:
     """Return the distance (n,) of each row of x (n, d) to the k-th nearest of the points (m, d)."""
-    if x.shape[1] <= _TREE_DIMENSIONS:
-        from scipy.spatial import KDTree
-
-        far = KDTree(points).query(x, k, p=np.inf)[0]
-        return np.reshape(far, (len(x), k))[:, -1]
-    result = np.empty(len(x))
-    for rows, distances in _blocks(x, points, byte_budget):
-        result[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    return result
+    return _query(points, x, k)[0][:, -1]
 
 
-def within(x: np.ndarray, radius: np.ndarray, byte_budget: int = BLOCK_BUDGET) -> np.ndarray:
+def _query(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return distances and indices (n, k) of the points (m, d) nearest to each row of x (n, d)."""
+    if x.shape[1] > _SCIPY_DIMENSIONS:
+        return _tree(points).query(x, k)
+    from scipy.spatial import KDTree
+
+    distances, indices = KDTree(points).query(x, np.arange(1, k + 1), p=np.inf)
+    return np.asarray(distances), np.asarray(indices)
+
+
+def within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Count the samples (n,) at most `radius` (n,) from each, itself among them.
 
     To count those that are nearer than r, give the float before r.
     """
-    n, d = x.shape
-    if d == 1:
-        return _within_on_line(x[:, 0], radius)
-    if d <= _TREE_DIMENSIONS:
-        from scipy.spatial import KDTree
-
-        tree = KDTree(x)
-        return np.asarray(tree.query_ball_point(x, radius, p=np.inf, return_length=True))
-    result = np.empty(n, int)
-    for rows, distances in _blocks(x, x, byte_budget):
-        result[rows] = (distances <= radius[rows, None]).sum(axis=1)
-    return result
+    return _within_on_line(x[:, 0], radius) if x.shape[1] == 1 else _counts(x, x, radius)
 
 
-def chebyshev(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the largest difference of a coordinate (n, m) of rows of x (n, d) and y (m, d)."""
-    result = np.abs(x[:, None, 0] - y[None, :, 0])
-    for column in range(1, x.shape[1]):
-        np.maximum(result, np.abs(x[:, None, column] - y[None, :, column]), out=result)
-    return result
+def _counts(points: np.ndarray, x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Count the points (m, d) at most `radius` (n,) from each row of x (n, d)."""
+    return _tree(points).query_radius(x, radius, count_only=True)
+
+
+def _tree(points: np.ndarray) -> KDTree:
+    """Return the tree of Chebyshev distances, which are exact.
+
+    In any number of dimensions it was quicker than to compare all samples (3 times at 40).
+    """
+    from sklearn.neighbors import KDTree
+
+    return KDTree(points, metric="chebyshev")
 
 
 def _within_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -514,11 +501,3 @@ def _within_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
     low -= x - ordered[np.maximum(low - 1, 0)] <= radius
     low += x - ordered[low] > radius
     return high - low + 1
-
-
-def _blocks(x: np.ndarray, y: np.ndarray, byte_budget: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield rows and their distances to all of y, some rows at a time."""
-    step = max(1, byte_budget // (8 * len(y)))
-    for start in range(0, len(x), step):
-        rows = slice(start, min(start + step, len(x)))
-        yield rows, chebyshev(x[rows], y)

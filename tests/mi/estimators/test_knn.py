@@ -108,7 +108,7 @@ def ross_by_loops(x, y, k):
     return total
 
 
-@pytest.mark.parametrize("rarity", [1.0, 4.0])
+@pytest.mark.parametrize("rarity", [None, 1.0, 4.0])
 def test_ross_is_that_of_a_double_loop_for_any_label_of_any_samples(few, rarity):
     x, _ = few
     rng = np.random.default_rng(3)
@@ -153,15 +153,19 @@ def test_counts_on_a_line_are_exact_at_the_edges():
             assert (knn.within(x, below) == (distances < r[:, None]).sum(axis=1)).all()
 
 
-def test_by_force_in_blocks_is_the_same():
-    x, budget = np.random.default_rng(0).normal(size=(50, 12)), 8 * 50 * 7
+@pytest.mark.parametrize("d", [2, 3, 25])
+def test_neighbors_and_counts_are_those_of_all_distances(d):
+    x = np.random.default_rng(0).normal(size=(70, d))
+    x[:30] = np.round(x[:30], 1)  # distances that are equal
+    distances = np.abs(x[:, None] - x).max(axis=2)
     radius, neighbors = knn.nearest(x, 4)
-    in_blocks = knn.nearest(x, 4, budget)
-    assert (in_blocks[0] == radius).all()
-    assert (in_blocks[1] == neighbors).all()
-    assert (knn.within(x, radius) == 5).all()
-    assert (knn.within(x, radius, budget) == 5).all()
-    assert (knn.nearest_of(x[:20], x, 3, budget) == knn.nearest_of(x[:20], x, 3)).all()
+    assert (radius == np.sort(distances, axis=1)[:, 4]).all()
+    rows = np.arange(70)[:, None]
+    assert (distances[rows, neighbors] == np.sort(distances, axis=1)[:, 1:5]).all()
+    assert (knn.within(x, radius) == (distances <= radius[:, None]).sum(axis=1)).all()
+    below = np.nextafter(radius, 0)
+    assert (knn.within(x, below) == (distances < radius[:, None]).sum(axis=1)).all()
+    assert (knn.nearest_of(x[:20], x, 3) == np.sort(distances[:, :20], axis=1)[:, 2]).all()
 
 
 def test_ties_are_broken_by_the_seed_and_said(two_gaussians):
