@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from oip.ascent.settings import PRESETS, AscentSettings, current_names
+from oip.ascent.settings import current_names, nearest_preset
 from oip.core.formats import InputRecord, LayerRecord, LoadingRecord, RankingSettings, RunFile
 from oip.core.layer_formats import (
     AblationFile,
@@ -173,20 +173,9 @@ def _shortest(values: Iterable[float | None], kind: type) -> str:
 
 
 def _setting_arguments(settings: PageValues) -> list[str]:
-    fields = [name for name in AscentSettings.__struct_fields__ if name != "seed"]
-    defaults = {name: getattr(AscentSettings(), name) for name in fields}
-
-    def changed(preset: str) -> PageValues:
-        values = defaults | PRESETS[preset]
-        return {
-            name: settings[name]
-            for name in values
-            if name in settings and settings[name] != values[name]
-        }
-
-    nearest = min(PRESETS, key=lambda preset: len(changed(preset)))
-    arguments = [] if nearest == "default" else ["--preset", nearest]
-    for name, value in changed(nearest).items():
+    nearest, changes = nearest_preset(settings)
+    arguments = ["--preset", nearest]
+    for name, value in changes.items():
         if name in _OWN_OPTIONS:
             arguments += [f"--{name}", plain_name(value)]
         elif value is not None:

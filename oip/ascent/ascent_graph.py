@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from oip.ascent.masks import PixelMask, expand_like, image_axes
-from oip.ascent.parameterization import Parameterization
+from oip.ascent.parameterization import Parameterization, bound_of
 from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import OwnActivations, Stage, Targets
@@ -71,6 +71,8 @@ class Numbers(NamedTuple, Generic[Array]):
 
     warmup: Array
     climb_inactive: Array
+    rate: Array
+    rate_end: Array
     rate_up: Array
     rate_down: Array
     blur: Array
@@ -87,7 +89,8 @@ class Numbers(NamedTuple, Generic[Array]):
     def of(cls, settings: AscentSettings) -> Numbers[Tensor]:
         """Return the numbers of some settings."""
         end = settings.blur if settings.blur_end is None else settings.blur_end
-        chosen = msgspec.structs.replace(settings, blur_end=end)
+        share = 1.0 if settings.rate_end is None else settings.rate_end
+        chosen = msgspec.structs.replace(settings, blur_end=end, rate_end=share)
         kinds = dict.fromkeys(("warmup", "blur_every", "steps", "seed"), tf.int32)
         kinds["climb_inactive"] = tf.bool
         pairs = ((getattr(chosen, name), kinds.get(name, tf.float32)) for name in cls._fields)
@@ -112,7 +115,7 @@ class AscentInputs(NamedTuple):
 
 
 _SWITCHES = ("total_variation", "norm", "diversity")
-_OUTSIDE = ("starts", "screened", "noise", "rate", "patience", "tolerance", "decay")
+_OUTSIDE = ("starts", "screened", "noise", "patience", "tolerance", "decay")
 
 
 def graph_settings(settings: AscentSettings) -> AscentSettings:
@@ -154,6 +157,7 @@ class AscentGraph:
         self.settings = settings
         self.inputs = inputs
         self._parameterization = parameterization(**inputs.parameterization)
+        self._bound = bound_of(settings, network.inputs)
         self._transform = transform_of(settings, network.inputs.shape, inputs.numbers.seed)
 
     def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,6 +187,8 @@ class AscentGraph:
             active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
             new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
             better = new.key > best.key
+            if self.settings.keep == "last":
+                better = tf.ones_like(better)
             best_images = tf.where(expand_like(better, images), shown, best_images)
             pairs = zip(new, best, strict=True)
             best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
@@ -209,19 +215,20 @@ class AscentGraph:
         """
         settings, numbers, mask = self.settings, self.inputs.numbers, self.inputs.mask
         diverse = settings.diversity > 0
-        shown = self._shown(images)
+        visible = self._restored(images)
         with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
-            tape.watch(shown)
-            received = shown if self._transform is None else self._transform(shown, step)
-            activations = self._activations(received, step)
-            alike = likeness(activations.features, self.inputs.items) if diverse else None
-        slope = tape.gradient(activations.tensors, shown, activations.slopes)
+            tape.watch(visible)
+            shown = self._bounded(visible)
+            received, items = self._looks(shown, step)
+            activations = self._activations(received, items, step)
+            alike = likeness(activations.features, items) if diverse else None
+        slope = tape.gradient(activations.tensors, visible, activations.slopes)
         slope = tf.ensure_shape(slope, images.shape)
         alike_slope = None
         if alike is not None:
-            alike_slope = tf.ensure_shape(tape.gradient(alike, shown), images.shape)
-        if self._transform is not None:
-            activations = self._activations(shown, step)
+            alike_slope = tf.ensure_shape(tape.gradient(alike, visible), images.shape)
+            alike = alike[: tf.shape(images)[0]]
+        shown, post, pre = self._scored(shown, activations, step)
         size = tf.reduce_max(tf.abs(slope), image_axes(images))
         stuck = tf.logical_not(size > 0)
         direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
@@ -232,31 +239,68 @@ class AscentGraph:
         if alike is not None and alike_slope is not None:
             weight = numbers.diversity * expand_like(alike, alike_slope)
             direction -= weight * mask.unit(alike_slope)
-        rates = self._rates(activations, before, step)
+        rates = self._rates(post, pre, before, step)
         lengths = rates * mask.root_share(self.network.inputs.shape)
         moved = self._parameterization.step(images, mask.unit(direction), lengths)
         moved = self._blurred(moved, step)
         if not self._parameterization.keeps_spectrum:
             moved = mask.restored(moved)
         moved = tf.where(expand_like(stuck, images), images, moved)
-        return moved, shown, StepState(rates, activations.post, activations.pre), stuck
+        return moved, shown, StepState(rates, post, pre), stuck
 
-    def _activations(self, images: Tensor, step: Tensor) -> OwnActivations:
-        items, numbers = self.inputs.items, self.inputs.numbers
+    def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images that the model receives, look by look, and the item of each."""
+        if self._transform is None:
+            return shown, self.inputs.items
+        count = self.settings.looks
+        looks = [self._transform(shown, step * count + number) for number in range(count)]
+        return tf.concat(looks, 0), tf.tile(self.inputs.items, [count])
+
+    def _scored(
+        self, shown: Tensor, activations: OwnActivations, step: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images as they are kept, and the response and pre-activation (n,) of each.
+
+        Args:
+            activations: of what the model received at this step, the first look first.
+        """
+        if self.settings.keep == "last":
+            count = tf.shape(shown)[0]
+
+            def last() -> tuple[Tensor, Tensor, Tensor]:
+                kept = shown if self._bound is None else self._bound.rounded(shown)
+                scored = self._activations(kept, self.inputs.items, step)
+                return kept, scored.post, scored.pre
+
+            return tf.cond(
+                step >= self.inputs.numbers.steps,
+                last,
+                lambda: (shown, activations.post[:count], activations.pre[:count]),
+            )
+        if self._transform is not None:
+            activations = self._activations(shown, self.inputs.items, step)
+        return shown, activations.post, activations.pre
+
+    def _activations(self, images: Tensor, items: Tensor, step: Tensor) -> OwnActivations:
+        numbers = self.inputs.numbers
         stage = Stage(step < numbers.warmup, self.inputs.peak, numbers.climb_inactive)
         inputs = self.network.feed(_in_input_units(images, self.network))
         all_maps = self.settings.diversity > 0
         return self.targets.own_items(inputs, items, stage, self.inputs.targets, all_maps)
 
-    def _rates(
-        self, activations: OwnActivations, before: StepState[Tensor], step: Tensor
-    ) -> Tensor:
-        """Return rates (n,): up where the last step helped; as they are after a blur."""
+    def _rates(self, post: Tensor, pre: Tensor, before: StepState[Tensor], step: Tensor) -> Tensor:
+        """Return rates (n,): up where the last step helped; as they are after a blur.
+
+        Constant rates fall over the second half, to the share `rate_end` at the last step.
+        """
         settings, numbers = self.settings, self.inputs.numbers
         if settings.rate_up == settings.rate_down == 1.0:
-            return before.rate
-        by_pre = tf.logical_or(step < numbers.warmup, activations.post <= 0)
-        rose = tf.where(by_pre, activations.pre > before.pre, activations.post > before.value)
+            done = tf.cast(step, tf.float32) / tf.cast(numbers.steps, tf.float32)
+            late = tf.maximum(0.0, 2.0 * done - 1.0)
+            rate = numbers.rate * (1.0 - (1.0 - numbers.rate_end) * late)
+            return tf.fill(tf.shape(before.rate), rate)
+        by_pre = tf.logical_or(step < numbers.warmup, post <= 0)
+        rose = tf.where(by_pre, pre > before.pre, post > before.value)
         rates = before.rate * tf.where(rose, numbers.rate_up, numbers.rate_down)
         unchanged = tf.equal(step, 0)
         if settings.blur > 0:
@@ -273,8 +317,15 @@ class AscentGraph:
         return tf.cond(due, lambda: blurred(images, sigma, int(radius)), lambda: images)
 
     def _shown(self, images: Tensor) -> Tensor:
+        """Return images as they are scored."""
+        return self._bounded(self._restored(images))
+
+    def _restored(self, images: Tensor) -> Tensor:
         keeps = self._parameterization.keeps_spectrum
         return self.inputs.mask.restored(images) if keeps else images
+
+    def _bounded(self, images: Tensor) -> Tensor:
+        return images if self._bound is None else self._bound.bounded(images)
 
 
 def _in_input_units(images: Tensor, network: Network) -> Tensor:

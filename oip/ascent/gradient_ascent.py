@@ -133,7 +133,8 @@ class GradientAscent:
         """Return the memory of one image that climbs: forward, backward and its snapshots."""
         values = int(np.prod(self.network.inputs.shape))
         snapshots = 2 * len(snapshot_steps(self.settings.steps))
-        return 2 * self.targets.bytes_per_image + values * (16 + snapshots)
+        passes = 2 * self.settings.looks * self.targets.bytes_per_image
+        return passes + values * (16 + snapshots)
 
     def climb(self, starts: np.ndarray, items: np.ndarray, focus: Focus = "mean") -> AscentResult:
         """Grow n images.
@@ -167,7 +168,7 @@ class GradientAscent:
                 snapshots[running, kept_steps.index(last)] = state.shown
             ended = np.full(len(running), _RUNNING)
             earlier = last - settings.patience
-            if earlier >= settings.warmup:
+            if earlier >= settings.warmup and settings.keep == "best":
                 ended[self._settled(keys[running, earlier], state.best, items[running])] = (
                     _CONVERGED
                 )

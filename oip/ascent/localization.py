@@ -13,7 +13,7 @@ from oip.ascent.masks import box_pixels, central_node, field_boxes
 from oip.ascent.objectives import Objective, Term
 from oip.ascent.reconstruction import Ascent, grow_oips
 from oip.ascent.results import ByMap, Oips, check_memory
-from oip.ascent.settings import ascent_settings
+from oip.ascent.settings import AUTO, of_input, requested_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.ascent.targets import objective_targets
 from oip.core import html, plots
@@ -290,7 +290,7 @@ def node_oips(
     progress: Progress = silent,
     *,
     data: np.ndarray | None = None,
-    preset: str = "default",
+    preset: str = AUTO,
     **settings: Any,
 ) -> Oips:
     """Grow the OIPs of one node of several maps, in the order of `maps`.
@@ -303,7 +303,7 @@ def node_oips(
         node: its index along each axis.
         data, preset, settings: of the ascent, as for `oip.reconstruct`.
     """
-    chosen = ascent_settings(preset, **settings)
+    chosen = of_input(requested_settings(preset, **settings), network.inputs.shape)
     if data is not None:
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()

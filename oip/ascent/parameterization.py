@@ -18,8 +18,21 @@ from oip.ascent.masks import expand_like, image_axes
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError
 from oip.core.frameworks import Tensor, tf
+from oip.network.inputs import InputSpec
 
 _TINY = 1e-12
+_PHOTOGRAPH_BANDS = 3
+_FEWEST_IMAGES = 50
+"""Of which statistics are taken; of fewer color images those of photographs in general count."""
+_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+_EIGENVECTORS = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+"""Of the covariance of red, green and blue, 0 to 1, over the pixels of ImageNet; columns."""
+_SLOPE = 1.2
+"""Magnitudes of photographs fall with the frequency to this power."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,6 +60,39 @@ class DataStatistics:
             products = products + flat.T @ flat
             pixels += len(flat)
         return cls(np.asarray(total) / len(images), np.asarray(products) / pixels)
+
+    @classmethod
+    def of_photographs(cls, shape: tuple[int, ...], std: np.ndarray, bgr: bool) -> DataStatistics:
+        """Return statistics of photographs in general, for images (h, w, 3).
+
+        Args:
+            std: (3,) standard deviations of the bands of the input.
+            bgr: the bands are blue, green, red.
+
+        References:
+            Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural
+            networks", 2012 (principal components of the colors; the numbers are those that
+            fb.resnet.torch publishes); Tolhurst, Tadmor, Chao, "Amplitude spectra of natural
+            images", 1992 (the slope of the spectrum).
+        """
+        vectors = np.array(_EIGENVECTORS)[:: -1 if bgr else 1]
+        covariance = vectors * _EIGENVALUES @ vectors.T / np.outer(std, std)
+        magnitude = frequencies(shape[:-1]) ** -_SLOPE
+        return cls(np.repeat(magnitude[..., None], shape[-1], axis=-1), covariance)
+
+    @classmethod
+    def for_input(cls, spec: InputSpec, images: np.ndarray | None) -> DataStatistics | None:
+        """Return the statistics that an ascent takes; None where there are none.
+
+        Args:
+            spec: of the model's input.
+            images: (n, h, w, b) of the data, in input units; or None. Of fewer than 50 color
+                images, those of photographs in general are taken.
+        """
+        is_color = len(spec.shape) == 3 and spec.shape[-1] == _PHOTOGRAPH_BANDS
+        if is_color and (images is None or len(images) < _FEWEST_IMAGES):
+            return cls.of_photographs(spec.shape, spec.std, spec.bgr)
+        return None if images is None else cls.of(spec.standardized(images))
 
 
 class Parameterization(ABC):
@@ -121,6 +167,33 @@ class Phases(Parameterization):
     def _with_magnitude(self, spectrum: Tensor) -> Tensor:
         size = tf.maximum(tf.abs(spectrum), _TINY)
         return spectrum * tf.cast(self.arrays["magnitude"] / size, tf.complex64)
+
+
+class Bound:
+    """A smooth bound that keeps pixels inside the range of the input.
+
+    A standardized pixel z becomes c + h tanh((z - c) / h), for a range from c - h to c + h: nearly
+    itself in the middle of the range, and never outside.
+    """
+
+    def __init__(self, spec: InputSpec, ends: tuple[float, float]):
+        low, high = ((end - spec.mean) / spec.std for end in ends)
+        self._center, self._half = (low + high) / 2, (high - low) / 2
+
+    def bounded(self, images: Tensor) -> Tensor:
+        """Return standardized images (n, h, w, b) inside the range."""
+        return self._center + self._half * tf.tanh((images - self._center) / self._half)
+
+    def rounded(self, images: Tensor) -> Tensor:
+        """Return bounded images with the nearest of the 256 values that a picture has."""
+        share = (images - self._center) / (2 * self._half) + 0.5
+        return self._center + self._half * (2 * tf.round(share * 255) / 255 - 1)
+
+
+def bound_of(settings: AscentSettings, spec: InputSpec) -> Bound | None:
+    """Return the bound of an input, None where the settings want none or its range is not known."""
+    ends = spec.plain_range
+    return Bound(spec, ends) if settings.bound and ends is not None else None
 
 
 def parameterization_of(

@@ -21,7 +21,7 @@ from oip.ascent.objectives import Objective, parse_objectives
 from oip.ascent.parameterization import DataStatistics, parameterization_of
 from oip.ascent.results import Oips, check_memory, join_oips
 from oip.ascent.screening import Screening, choose_starts, screen
-from oip.ascent.settings import AscentSettings, ascent_settings
+from oip.ascent.settings import AUTO, AscentSettings, of_input, requested_settings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.ascent.targets import MapTargets, Targets, objective_targets
 from oip.ascent.transforms import transform_of
@@ -69,7 +69,7 @@ def reconstruct(
     seed: int = 0,
     data: np.ndarray | LabeledImages | None = None,
     classes: Sequence[str] | None = None,
-    preset: str = "default",
+    preset: str = AUTO,
     progress: Progress = automatic,
     **settings: Any,
 ) -> Oips:
@@ -82,14 +82,15 @@ def reconstruct(
         maps: numbers of maps, `"0-15"`, or None for all.
         objective: another objective to grow images for, or several: `"class:4 - class:9"`,
             `"node:17@3,2"`; see `oip.objective`.
-        starts: images grown for each map (default 4).
-        steps: steps of the ascent at most (default 120).
+        starts: images grown for each map; by default 4, of `natural` 2.
+        steps: steps of the ascent at most; by default 120, of `natural` 128.
         seed: the same seed gives the same images on the same machine.
         data: images (n, h, w, b), as the model is fed, or a `Dataset` of them, to compare the OIPs
             with; without them no map is called reachable-only.
         classes: names of the classes, for `class:NAME`; those beside the model, else of `data`, if
             None.
-        preset: `default`, `author`, `fourier` or `maco`.
+        preset: `auto` takes `natural` for color images (h, w, 3) and `default` for all others; or
+            one of `PRESETS`: `default`, `natural`, `author`, `fourier`, `maco`.
         progress: receives reports of the work; a notebook shows it by itself.
         settings: other fields of `AscentSettings`.
 
@@ -113,13 +114,14 @@ def reconstruct(
     if objective is None and layer is None:
         raise SettingsError("reconstruct", "the name of a layer, or an objective", "none")
     objectives = None if objective is None else parse_objectives(objective)
-    chosen = ascent_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
+    requested = requested_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
     names = classes
     if isinstance(data, LabeledImages):
         data, names = data.images, classes or data.classes
     network = Network.of(model, images=data)
     if names and (classes or network.classes is None):
         network = network.with_classes(names)
+    chosen = of_input(requested, network.inputs.shape)
     if data is not None:
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
@@ -213,10 +215,13 @@ class Ascent:
     @cached_property
     def _statistics(self) -> DataStatistics | None:
         needed = self.settings.parameterization == "phase" or self.settings.decorrelate
-        if self._data is None or not needed:
+        if not needed:
             return None
-        rows = np.linspace(0, len(self._data) - 1, min(len(self._data), _STATISTICS)).astype(int)
-        return DataStatistics.of(self.network.inputs.standardized(self._data[rows]))
+        images = self._data
+        if images is not None:
+            count = min(len(images), _STATISTICS)
+            images = images[np.linspace(0, len(images) - 1, count, dtype=int)]
+        return DataStatistics.for_input(self.network.inputs, images)
 
     @cached_property
     def _provably_dead(self) -> np.ndarray:

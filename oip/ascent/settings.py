@@ -10,6 +10,7 @@ from oip.core.errors import SettingsError, did_you_mean
 from oip.core.warnings import notice
 
 PARAMETERIZATIONS = ("pixels", "fourier", "phase")
+KEPT = ("best", "last")
 OLD_NAMES = {"parameterisation": "parameterization", "climb_silent": "climb_inactive"}
 """Names that settings had before; files keep them, so that the runs of all versions are alike."""
 _STORED_NAMES = {new: old for old, new in OLD_NAMES.items()}
@@ -36,6 +37,9 @@ class AscentSettings(
     """Factor of an image's rate when its last step raised the score."""
     rate_down: float = 0.6
     """Factor when the last step did not; 1 with `rate_up` 1 keeps the rate constant."""
+    rate_end: float | None = None
+    """Share of a constant rate that is left at the last step; it falls evenly over the second half
+    of the ascent. None for no change."""
     warmup: int = 8
     """First steps that climb the pre-activation; after them only inactive maps go on with it."""
     climb_inactive: bool = True
@@ -52,10 +56,18 @@ class AscentSettings(
     decay: float = 1.0
     """Of `fourier`: steps of the coefficients weigh as frequency ** -decay."""
     decorrelate: bool = False
-    """Climb uncorrelated mixtures of the bands, as the data have them; nothing for one band.
-    It takes images of the data, as `phase` does."""
-    jitter: int = 0
-    """Largest random shift of the image that the model receives, in pixels."""
+    """Climb uncorrelated mixtures of the bands, as the data have them, or photographs where there
+    are no data and three bands; nothing for one band."""
+    bound: bool = False
+    """Keep pixels inside the range of the input, by a smooth bound; nothing where it is unknown."""
+    looks: int = 1
+    """Transformed images in every step, whose gradients are averaged."""
+    keep: str = "best"
+    """`best`: the image that scored highest; `last`: that of the last step. It is then the only one
+    that is scored as it is, before it transformed images are scored, and no image stops early."""
+    jitter: int | float = 0
+    """Largest random shift of the image that the model receives: in pixels, or below 1 as a share
+    of its shorter side."""
     scale: float = 0.0
     """Largest random change of its size, as a share."""
     rotation: float = 0.0
@@ -84,6 +96,8 @@ class AscentSettings(
         if self.parameterization not in PARAMETERIZATIONS:
             names, received = ", ".join(PARAMETERIZATIONS), f"'{self.parameterization}'"
             raise SettingsError("parameterization", names, received)
+        if self.keep not in KEPT:
+            raise SettingsError("keep", " or ".join(KEPT), f"'{self.keep}'")
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
@@ -98,6 +112,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "patience": (1, 100_000),
     "seed": (0, 2**31 - 1),
     "rate": (1e-6, 100.0),
+    "rate_end": (0.0, 1.0),
+    "looks": (1, 64),
     "rate_up": (1.0, 10.0),
     "rate_down": (0.01, 1.0),
     "blur": (0.0, 20.0),
@@ -133,6 +149,25 @@ PRESETS: dict[str, dict[str, object]] = {
         "scale": 0.05,
         "rotation": 5.0,
     },
+    "natural": {
+        "starts": 2,
+        "steps": 128,
+        "screened": 16,
+        "rate": 0.3,
+        "rate_up": 1.0,
+        "rate_down": 1.0,
+        "rate_end": 0.2,
+        "warmup": 0,
+        "blur": 0.0,
+        "parameterization": "fourier",
+        "decay": 1.75,
+        "decorrelate": True,
+        "bound": True,
+        "keep": "last",
+        "jitter": 0.07,
+        "scale": 0.15,
+        "rotation": 10.0,
+    },
     "maco": {
         "parameterization": "phase",
         "decorrelate": False,
@@ -145,8 +180,87 @@ PRESETS: dict[str, dict[str, object]] = {
 normalized gradient, and the image standardized after each step; no warm-up. The articles give no
 numbers: step, patience, steps and starts are ours, and so is the missing blur ("some tricks to
 avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
-Olah et al. 2017; for several bands it needs images of the data, but with `decorrelate=False`.
-`maco` follows Fel et al. 2023 and always needs them."""
+Olah et al. 2017. `natural` is for networks of photographs: the
+same with a steeper spectrum, a constant rate, and pixels that stay inside their range. `maco`
+follows Fel et al. 2023. Of these three, all but `natural` need images of the data for bands other
+than one or three."""
+AUTO = "auto"
+"""In place of a preset: `natural` for color images, `default` for all others."""
+_COLOR_BANDS = 3
+_ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "keep")
+"""Settings that files name only where they differ from their defaults, as those of earlier versions
+do not have them: the keys of finished work stay as they were."""
+
+
+class AutoSettings(msgspec.Struct, frozen=True):
+    """Settings of the preset `auto`, until the model's input is known."""
+
+    default: AscentSettings
+    natural: AscentSettings
+
+    def of_input(self, shape: tuple[int, ...]) -> AscentSettings:
+        """Return the settings for images (h, w, b), or (t, b) of lines."""
+        return self.natural if self.is_color(shape) else self.default
+
+    @staticmethod
+    def is_color(shape: tuple[int, ...]) -> bool:
+        """Return whether images (h, w, b) have the bands of color images."""
+        return len(shape) == 3 and shape[-1] == _COLOR_BANDS
+
+
+def auto_reason(shape: tuple[int, ...]) -> str:
+    """Return the preset that `auto` takes for images (h, w, b), and why, as a sentence."""
+    if AutoSettings.is_color(shape):
+        return "preset natural, as the images have colors"
+    kind = f"images have {shape[-1]} band" + "s" * (shape[-1] > 1)
+    return f"preset default, as the {kind if len(shape) == 3 else 'input is lines, not images'}"
+
+
+def of_input(settings: AscentSettings | AutoSettings, shape: tuple[int, ...]) -> AscentSettings:
+    """Return settings for images (h, w, b), which decide where the preset is `auto`."""
+    return settings.of_input(shape) if isinstance(settings, AutoSettings) else settings
+
+
+def requested_settings(preset: str = AUTO, **changes: object) -> AscentSettings | AutoSettings:
+    """Return the settings of a preset or of `auto` with changes, as `ascent_settings` does it."""
+    if preset != AUTO:
+        return ascent_settings(preset, **changes)
+    default, natural = (ascent_settings(name, **changes) for name in ("default", "natural"))
+    return AutoSettings(default, natural)
+
+
+def stored_settings(settings: AscentSettings) -> dict[str, object]:
+    """Return settings as files hold them."""
+    values = msgspec.to_builtins(settings)
+    defaults = msgspec.to_builtins(AscentSettings())
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in _ADDED or value != defaults[name]
+    }
+
+
+def nearest_preset(settings: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """Return the preset that settings differ least from, and what differs; the seed is left out.
+
+    Args:
+        settings: by their names of today; those that are missing do not differ.
+    """
+    given = {name: getattr(AscentSettings(), name) for name in _ADDED} | dict(settings)
+    defaults = {
+        name: getattr(AscentSettings(), name)
+        for name in AscentSettings.__struct_fields__
+        if name != "seed"
+    }
+
+    def changes(preset: str) -> dict[str, object]:
+        values = defaults | PRESETS[preset]
+        return {
+            name: given[name] for name in values if name in given and given[name] != values[name]
+        }
+
+    nearest = min(PRESETS, key=lambda preset: len(changes(preset)))
+    return nearest, changes(nearest)
 
 
 def ascent_settings(preset: str = "default", **changes: object) -> AscentSettings:
@@ -156,11 +270,14 @@ def ascent_settings(preset: str = "default", **changes: object) -> AscentSetting
         SettingsError: an unknown preset or setting, or a value out of range.
     """
     if preset not in PRESETS:
-        raise SettingsError("preset", ", ".join(PRESETS), f"'{preset}'")
+        hint = did_you_mean(preset, PRESETS)
+        raise SettingsError("preset", ", ".join((AUTO, *PRESETS)), f"'{preset}'", hint)
     for name in OLD_NAMES.keys() & changes.keys():
         notice(f"The setting '{name}' is called '{OLD_NAMES[name]}' now; please rename it.")
     values = dict(PRESETS[preset])
     values |= {key: value for key, value in current_names(changes).items() if value is not None}
+    if "screened" in PRESETS[preset] and changes.get("screened") is None:
+        values["screened"] = max(PRESETS[preset]["screened"], changes.get("starts") or 0)
     stored = {field.name: field.encode_name for field in msgspec.structs.fields(AscentSettings)}
     for name in values:
         if name not in stored:

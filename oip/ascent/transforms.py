@@ -41,7 +41,7 @@ def transform_of(
             raise SettingsError("scale and rotation", "images with two spatial axes", f"{shape}")
         parts.append(_rotation(settings, shape, seed))
     if settings.jitter > 0:
-        parts.append(_shift(min(settings.jitter, min(shape[:-1]) - 1), shape, seed))
+        parts.append(_shift(shift_in_pixels(settings.jitter, shape), shape, seed))
     if settings.soften > 0:
         radius = blur_radius(settings.soften)
         parts.append(lambda images, step: blurred(images, settings.soften, radius))
@@ -54,6 +54,17 @@ def transform_of(
         return images
 
     return transform
+
+
+def shift_in_pixels(jitter: float, shape: tuple[int, ...]) -> int:
+    """Return the largest shift of images (h, w, b): below 1 it is a share of the shorter side.
+
+    >>> shift_in_pixels(0.07, (224, 224, 3)), shift_in_pixels(8, (224, 224, 3))
+    (16, 8)
+    """
+    side = min(shape[:-1])
+    pixels = jitter if jitter >= 1 else max(1.0, jitter * side)
+    return min(round(pixels), side - 1)
 
 
 def _draws(step: Tensor, seed: int | Tensor, purpose: int, count: int) -> Tensor:

@@ -164,7 +164,7 @@ def job_of(table: Mapping[str, Json]) -> Job:
 def checked(job: Job) -> Job:
     """Return the same job; a SettingsError names values that do not fit together."""
     from oip.ascent.objectives import objective
-    from oip.ascent.settings import ascent_settings
+    from oip.ascent.settings import requested_settings
 
     if not job.models:
         raise SettingsError("models", "at least one", "none")
@@ -196,7 +196,7 @@ def checked(job: Job) -> Job:
         hint = "Start one with 'dask scheduler', or use the local engine."
         raise SettingsError("engine dask", "a scheduler's address", "none", hint)
     for table in job.variants():
-        ascent_settings(**table)
+        requested_settings(**table)
     for expression in job.objectives:
         objective(expression)
     return job
@@ -292,8 +292,8 @@ out = "runs/batch"
 # How often a piece of work that failed is tried again before it is recorded and left out.
 retries = 2
 
-# Fields of AscentSettings, and preset = "default" or "author". Several [[settings]] in place of
-# this one give several runs for each model.
+# Fields of AscentSettings, and preset = "auto", "default", "natural", "author", ... Several
+# [[settings]] in place of this one give several runs for each model.
 [settings]
 starts = 4
 steps = 120

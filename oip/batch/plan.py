@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from oip.ascent.reconstruction import aligned_blocks
-from oip.ascent.settings import ascent_settings
+from oip.ascent.settings import of_input, requested_settings, stored_settings
 from oip.batch.job import Job, ModelSource, data_source
 from oip.batch.keras_applications import application_file, application_name, preprocess_of
 from oip.batch.worker import LayerInspection, ModelInspection, ModelJob, Step, Task
@@ -93,7 +92,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
     Raises:
         ModelError: a path that is not there, a pattern that fits nothing, no such application.
     """
-    variants = [ascent_settings(**table) for table in job.variants()]
+    variants = [requested_settings(**table) for table in job.variants()]
     jobs: dict[ModelJob, None] = {}
     for source in job.sources():
         given = ModelInput(
@@ -114,7 +113,7 @@ def model_jobs(job: Job, applications: Path, spare: Path | None = None) -> list[
                     objectives=job.objectives,
                     data=data_source(job.data, Path.cwd()),
                     data_dir=None if job.data_dir is None else str(Path(job.data_dir).absolute()),
-                    settings=settings,
+                    requested=settings,
                     rank=job.rank,
                     resize=job.resize,
                 )
@@ -217,6 +216,9 @@ def _numbered(out: Path, inspected: Inspected, existing: list[BatchRun]) -> list
         Run.check(folder, inspection.record)
         keys = {layer.index: layer.key for layer in inspection.layers}
         refuse_other_shards(RunFolder(folder), inspection.key, keys, inspection.maps_layers)
+        if inspection.record.input is not None:
+            shape = tuple(inspection.record.input.shape)
+            job = replace(job, requested=of_input(job.requested, shape))
         runs[inspection.key] = PlannedRun(number, folder, job, inspection)
     return list(runs.values())
 
@@ -229,7 +231,7 @@ def _record(run: PlannedRun) -> BatchRun:
         model=inspection.name,
         sha256=inspection.digest,
         key=inspection.key,
-        settings=msgspec.to_builtins(run.job.settings),
+        settings=stored_settings(run.job.settings),
         layers=[
             BatchLayer(index=layer.index, layer=layer.name, maps=map_text(layer.maps))
             for layer in inspection.layers

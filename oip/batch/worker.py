@@ -16,24 +16,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
 from oip.ascent.reconstruction import Ascent
-from oip.ascent.settings import AscentSettings
+from oip.ascent.settings import AscentSettings, AutoSettings, of_input
 from oip.ascent.targets import MapTargets, objective_targets
 from oip.batch.job import RankSettings
 from oip.core.errors import DataError, ModelError, OipError
 from oip.core.files import WriteError
-from oip.core.formats import RunFile, RunSettings
+from oip.core.formats import RunFile
 from oip.core.warnings import import_quietly
 from oip.mi.estimators.base import label_estimator
 from oip.network.inputs import check_images
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
 from oip.run.class_probabilities import ClassProbabilities, finish_layer
-from oip.run.run import Run, RunFolder, run_record
+from oip.run.run import Run, RunFolder, run_record, run_settings
 from oip.run.shards import ascent_key, grow_block
 from oip.workflows.inputs import ModelInput, ModelSize, load_data, open_network
 from oip.workflows.rank import RankingOptions, rank_layers
@@ -58,9 +57,16 @@ class ModelJob:
     objectives: tuple[str, ...]
     data: str | None
     data_dir: str | None
-    settings: AscentSettings
+    requested: AscentSettings | AutoSettings
     rank: RankSettings | None
     resize: str | None = None
+
+    @property
+    def settings(self) -> AscentSettings:
+        """Settings of the ascent; of `auto`, they are known once the model was inspected."""
+        if isinstance(self.requested, AutoSettings):
+            raise TypeError("the settings of a model that was not yet inspected")
+        return self.requested
 
     @property
     def network_key(self) -> Hashable:
@@ -205,7 +211,8 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     network, data = cache.network(job), cache.data(job)
     targets = objective_targets(network, job.objectives) if job.objectives else None
     selections = parse_selections(network, job.layers) if job.layers or not targets else []
-    Noise(network.inputs.shape, job.settings.noise)
+    own = of_input(job.requested, network.inputs.shape)
+    Noise(network.inputs.shape, own.noise)
     if job.rank is not None:
         if data is None or data.labels is None:
             hint = "Information is about a label: name a source that has labels."
@@ -213,7 +220,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
         for name in job.rank.estimators:
             label_estimator(name)
     images = cache.images(job)
-    key = ascent_key(network, job.settings, images)
+    key = ascent_key(network, own, images)
     layers = [
         LayerInspection(
             layer.index, layer.name, tuple(maps.tolist()), key, _cost(network, layer.last_call)
@@ -222,10 +229,10 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     ]
     if targets is not None:
         maps = tuple(range(len(targets.labels)))
-        own_key = ascent_key(network, job.settings, images, targets.identity)
+        own_key = ascent_key(network, own, images, targets.identity)
         cost = _cost(network, len(network.calls) - 1)
         layers.append(LayerInspection(targets.index, targets.name, maps, own_key, cost, True))
-    settings = RunSettings(reconstruct=msgspec.to_builtins(job.settings))
+    settings = run_settings(own)
     return ModelInspection(
         name=network.name,
         digest=network.digest,

@@ -25,9 +25,9 @@ _EVIDENCE = (
 @options.model_argument
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
 @options.out("Folder of the run.")
-@click.option("--starts", type=int, help="Images grown for each map.  [default: 4]")
-@click.option("--steps", type=int, help="Steps of the ascent at most.  [default: 120]")
-@click.option("--screened", type=int, help="Noise images tried first.  [default: 256]")
+@click.option("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]")
+@click.option("--steps", type=int, help="Steps at most.  [default: 120; natural: 128]")
+@click.option("--screened", type=int, help="Noise images tried first.  [default: 256; natural: 16]")
 @click.option(
     "--noise",
     help="equal, white, no-white, single:GRID, tilt:BETA, dirichlet, or weights:1,0.5,0,0, one "
@@ -35,9 +35,10 @@ _EVIDENCE = (
 )
 @click.option(
     "--preset",
-    default="default",
-    help="default, author, fourier or maco. maco needs --data; fourier, too, for several "
-    "bands, unless --set decorrelate=false is given.",
+    default="auto",
+    help="auto takes natural for color images and default for all others; or one of default, "
+    "natural, author, fourier, maco.",
+    show_default=True,
 )
 @click.option(
     "--set",
@@ -107,7 +108,7 @@ def command(
               oip reconstruct model.keras --top 16 --by mi --data mnist-sample --out runs/best
     """
     from oip.ascent.objectives import objective
-    from oip.ascent.settings import ascent_settings
+    from oip.ascent.settings import AUTO, auto_reason, of_input, requested_settings
     from oip.core.checks import parse_assignments
     from oip.core.files import check_writable
     from oip.run.reconstruct import reconstruct_layers, summary
@@ -116,7 +117,7 @@ def command(
 
     began = time.monotonic()
     ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
-    settings = ascent_settings(preset, **ascent)
+    requested = requested_settings(preset, **ascent)
     if top is None and by is not None:
         raise SettingsError("--by", "--top N beside it", "--by alone")
     if top is not None and not expressions and data.source is None:
@@ -128,6 +129,9 @@ def command(
         network, images = model.open(None, output), None
     else:
         network, images = model.open_with(data, output)
+    settings = of_input(requested, network.inputs.shape)
+    if preset == AUTO:
+        output.note(f"oip: {auto_reason(network.inputs.shape)}")
     chosen, targets = select_targets(network, selections, objectives)
     layers = len(chosen)
     with output.progress() as progress:

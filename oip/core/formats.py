@@ -107,6 +107,8 @@ class RunSettings(PartialPart, frozen=True, kw_only=True):
 
     reconstruct: Parameters | None = None
     """Fields of `AscentSettings`."""
+    preset: str | None = None
+    """The preset that these differ least from."""
     rank: RankingSettings | None = None
 
 

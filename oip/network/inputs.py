@@ -24,6 +24,7 @@ _FAINT = 0.02
 """Share of the range that pixels may have: images of less are not scaled as they should be."""
 _FIRST = 4
 """Layers that preprocessing is among, such as a change of size before it."""
+_COLOR_BANDS = 3
 _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
 
@@ -76,6 +77,20 @@ class InputSpec:
         if not np.isfinite(self.low):
             return np.zeros_like(self.mean)
         return (self.low - self.mean) / self.std
+
+    @property
+    def plain_range(self) -> tuple[float, float] | None:
+        """The range of plain pixels: as it is known, or 0 to 255 or 0 to 1 where mean and deviation
+        of color images speak for it; else None."""
+        if np.isfinite([self.low, self.high]).all():
+            return float(self.low), float(self.high)
+        if len(self.mean) != _COLOR_BANDS or not self.is_known:
+            return None
+        for high in (255.0, 1.0):
+            centered = np.all((self.mean > 0.2 * high) & (self.mean < 0.8 * high))
+            if centered and np.all((self.std > 0.1 * high) & (self.std < 0.4 * high)):
+                return 0.0, high
+        return None
 
     def to_dict(self) -> dict[str, object]:
         """Return the input as run.json holds it."""

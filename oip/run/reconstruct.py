@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from oip.ascent.noise import Noise
@@ -14,13 +13,12 @@ from oip.ascent.reconstruction import Ascent
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import MapTargets, ObjectiveTargets
 from oip.core.errors import ModelError
-from oip.core.formats import RunSettings
 from oip.core.progress import Progress, automatic
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.run.class_probabilities import ClassProbabilities, finish_layer
-from oip.run.run import Data, Run, RunFolder, own_files, run_record
+from oip.run.run import Data, Run, RunFolder, own_files, run_record, run_settings
 from oip.run.shards import (
     ascent_key,
     grow_block,
@@ -65,7 +63,7 @@ def reconstruct_layers(
     key = ascent_key(network, settings, images)
     record = run_record(
         network,
-        RunSettings(reconstruct=msgspec.to_builtins(settings)),
+        run_settings(settings),
         data,
         objectives.labels if objectives is not None else (),
     )

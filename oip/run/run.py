@@ -22,6 +22,12 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from oip.ascent.settings import (
+    AscentSettings,
+    current_names,
+    nearest_preset,
+    stored_settings,
+)
 from oip.core import files, html
 from oip.core.errors import RunError
 from oip.core.formats import (
@@ -221,8 +227,10 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
         for name in RunFile.__struct_fields__
     }
     have, comes = old.settings, new.settings
+    grown = have if comes.reconstruct is None else comes
     fields["settings"] = RunSettings(
-        reconstruct=have.reconstruct if comes.reconstruct is None else comes.reconstruct,
+        reconstruct=grown.reconstruct,
+        preset=grown.preset,
         rank=have.rank if comes.rank is None else comes.rank,
     )
     if not any(layer.objectives for layer in new.layers):
@@ -260,6 +268,13 @@ class Data(Protocol):
     def classes(self) -> tuple[str, ...]: ...
     @property
     def source(self) -> str: ...
+
+
+def run_settings(settings: AscentSettings) -> RunSettings:
+    """Return the settings of a run that begins with a reconstruction."""
+    stored = stored_settings(settings)
+    preset, _ = nearest_preset(current_names(stored))
+    return RunSettings(reconstruct=stored, preset=preset)
 
 
 def run_record(

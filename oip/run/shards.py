@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from oip.ascent.reconstruction import SHARD, Ascent, aligned_blocks
 from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
-from oip.ascent.settings import AscentSettings
+from oip.ascent.settings import AscentSettings, stored_settings
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError
@@ -102,7 +101,7 @@ def ascent_key(
     parts: dict[str, object] = {
         "model": network.digest,
         "input": network.inputs.to_dict(),
-        "settings": msgspec.to_builtins(settings),
+        "settings": stored_settings(settings),
         "data": data_digest(images),
     }
     if objectives:

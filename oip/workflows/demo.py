@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oip.ascent.settings import ascent_settings
+from oip.ascent.settings import of_input, requested_settings
 from oip.core.errors import DataError, RunError
 from oip.core.files import check_writable
 from oip.core.formats import SidecarFile
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 RECIPE = "conv-stack"
 SOURCE = "mnist-sample"
-_STARTS = 4
 
 
 def run_demo(
@@ -139,7 +138,7 @@ def _measure(
     network = Network(model)
     selections = select_maps(network, None)
     with _timed(seconds, "reconstruct"):
-        settings = ascent_settings(starts=_STARTS, seed=seed)
+        settings = of_input(requested_settings(seed=seed), network.inputs.shape)
         run = reconstruct_layers(folder, network, selections, settings, test, progress)
     with _timed(seconds, "rank"):
         options = RankingOptions(seed=seed)

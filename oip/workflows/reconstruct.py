@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.ascent.objectives import Objective, parse_objectives
-from oip.ascent.settings import AscentSettings, ascent_settings
+from oip.ascent.settings import AUTO, AscentSettings, of_input, requested_settings
 from oip.ascent.targets import ObjectiveTargets, objective_targets
 from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic
@@ -36,7 +36,7 @@ def reconstruct_into(
     objectives: Sequence[str] = (),
     top: int | None = None,
     by: str | None = None,
-    preset: str = "default",
+    preset: str = AUTO,
     **changes: object,
 ) -> Run:
     """Grow OIPs and write them into a run; the same call goes on where it was stopped.
@@ -56,7 +56,7 @@ def reconstruct_into(
             then names the layer of terms without one.
         top: only so many of the best maps of each layer; they are ranked first, into the same run.
         by: what the best maps are found by: `mi` or `separates:CLASS,CLASS`.
-        preset: `default`, `author`, `fourier` or `maco`.
+        preset: `auto`, or one of `PRESETS`, as for `oip.reconstruct`.
         changes: fields of `AscentSettings`, such as `starts=2` or `seed=1`.
 
     Returns:
@@ -74,12 +74,12 @@ def reconstruct_into(
     """
     by = check_top(top, by, objectives, data is not None)
     expressions = parse_objectives(objectives) if objectives else []
-    if settings is None:
-        settings = ascent_settings(preset, **changes)
+    requested = requested_settings(preset, **changes) if settings is None else settings
     if data is None:
         network, images = open_network(model), None
     else:
         network, images = opened(model, data, labels, resize=resize)
+    settings = of_input(requested, network.inputs.shape)
     selections, targets = select_targets(network, layers, expressions)
     if top is not None and by is not None and images is not None:
         selections = find_top_maps(

@@ -5,6 +5,7 @@ import oip
 from oip.ascent.gradient_ascent import GradientAscent, snapshot_steps
 from oip.ascent.masks import visible_masks
 from oip.ascent.noise import Noise
+from oip.ascent.parameterization import DataStatistics
 from oip.ascent.reconstruction import Ascent, images_at_once, reconstruct
 from oip.ascent.results import REASONS
 from oip.ascent.screening import screen
@@ -26,7 +27,8 @@ def climber(model, layer, **settings):
     info = network.find(layer)
     targets = MapTargets(network, info)
     visible = visible_pixels(network, targets)
-    return GradientAscent(network, targets, ascent_settings(**settings), visible)
+    statistics = DataStatistics.for_input(network.inputs, None)
+    return GradientAscent(network, targets, ascent_settings(**settings), visible, statistics)
 
 
 def starts(count, shape=(16, 16, 1)):
@@ -221,3 +223,53 @@ def test_one_map_at_a_time_is_what_all_of_them_together_are(small_model, monkeyp
     assert max(climbs) == 2  # the starts of one map stay together
     assert alone.verdicts == together.verdicts
     np.testing.assert_allclose(alone.scores[:, 0], together.scores[:, 0], rtol=0.01)
+
+
+def color_climber(**settings):
+    import keras
+
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((12, 12, 3))
+    values = keras.layers.Rescaling(1 / 255)(inputs)
+    values = keras.layers.Conv2D(4, 3, activation="relu", name="first")(values)
+    return climber(keras.Model(inputs, values), "first", preset="natural", **settings)
+
+
+def test_natural_images_are_pictures_and_scored_as_these():
+    climbing = color_climber(steps=12)
+    items = np.array([0, 1, 3, 3])
+    result = climbing.climb(starts(4, (12, 12, 3)), items)
+    spec = climbing.network.inputs
+    pixels = result.images * spec.std + spec.mean
+    np.testing.assert_allclose(pixels, np.round(pixels), atol=1e-3)
+    assert pixels.min() > -1e-3 and pixels.max() < 255 + 1e-3
+    response = climbing.network.model(np.round(pixels)).numpy().mean((1, 2))
+    np.testing.assert_allclose(result.scores, response[np.arange(4), items], rtol=1e-4)
+    np.testing.assert_allclose(result.traces[:, -1], result.scores)
+    assert np.all(result.steps == 12) and np.all(result.scores > result.traces[:, 0])
+
+
+def test_rate_falls_over_the_second_half_of_the_ascent():
+    noise, items = starts(4, (12, 12, 3)), np.arange(4)
+    constant, falling = (
+        color_climber(steps=40, rate_end=end).climb(noise, items) for end in (None, 0.0)
+    )
+    half, last = snapshot_steps(40).index(20), -1
+    np.testing.assert_array_equal(constant.snapshots[:, half], falling.snapshots[:, half])
+    moved = [
+        np.square(result.snapshots[:, last] - result.snapshots[:, half].astype(float)).mean()
+        for result in (constant, falling)
+    ]
+    assert moved[1] < 0.9 * moved[0]
+
+
+def test_several_looks_are_the_mean_of_their_gradients():
+    one = color_climber(steps=1, jitter=0, scale=0.0, rotation=0.0)
+    two = color_climber(steps=1, jitter=0.07, scale=0.0, rotation=0.0, looks=2)
+    noise, items = starts(4, (12, 12, 3)), np.arange(4)
+    assert two.bytes_per_image() > one.bytes_per_image()
+    result = two.climb(noise, items)
+    assert result.images.shape == (4, 12, 12, 3) and np.isfinite(result.scores).all()
+    # opposite shifts of a step and the next: two looks in one step, and the mean of both
+    single = color_climber(steps=1, jitter=0.07, scale=0.0, rotation=0.0).climb(noise, items)
+    assert not np.array_equal(result.images, single.images)

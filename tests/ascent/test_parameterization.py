@@ -6,11 +6,13 @@ from oip.ascent.parameterization import (
     DataStatistics,
     Linear,
     Phases,
+    bound_of,
     frequencies,
     parameterization_of,
 )
 from oip.ascent.settings import ascent_settings
 from oip.core.errors import SettingsError
+from oip.network.inputs import InputSpec
 
 QUICK = {"steps": 40, "screened": 32, "starts": 2}
 
@@ -112,3 +114,58 @@ def test_presets_do_what_they_are_for(small_model, small_images):
     assert np.median(spread) < 0.2  # all of them have the magnitudes of the data
     wide = np.abs(np.fft.fft2(result["default"].images[:, 0, ..., 0].astype(float)))
     assert np.median(wide.std(0) / wide.mean(0)) > 0.3
+
+
+def test_statistics_of_photographs_are_those_of_the_bands():
+    std = np.array([58.4, 57.1, 57.4])
+    rgb = DataStatistics.of_photographs((16, 16, 3), std, bgr=False)
+    bgr = DataStatistics.of_photographs((16, 16, 3), std[::-1], bgr=True)
+    np.testing.assert_allclose(rgb.covariance, bgr.covariance[::-1, ::-1])
+    np.testing.assert_allclose(rgb.covariance, rgb.covariance.T)
+    np.testing.assert_allclose(
+        rgb.covariance * np.outer(std, std),
+        [[0.0805, 0.0702, 0.0634], [0.0702, 0.0764, 0.0722], [0.0634, 0.0722, 0.0839]],
+        atol=1e-4,
+    )
+    assert rgb.magnitude.shape == (16, 9, 3)
+    np.testing.assert_allclose(rgb.magnitude[0, 8] / rgb.magnitude[0, 4], 2**-1.2)
+
+
+def spec_of(shape, mean, std, low=float("nan"), high=float("nan")):
+    bands = shape[-1]
+    given = np.full(bands, mean, np.float32), np.full(bands, std, np.float32)
+    return InputSpec(shape, *given, low, high, "given")
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_few_color_images_leave_the_statistics_of_photographs(count):
+    spec = spec_of((8, 8, 3), 0.5, 0.25)
+    images = np.random.default_rng(0).uniform(size=(count, 8, 8, 3)) if count else None
+    own = DataStatistics.for_input(spec, images)
+    general = DataStatistics.of_photographs((8, 8, 3), spec.std, bgr=False)
+    np.testing.assert_allclose(own.covariance, general.covariance)
+    assert DataStatistics.for_input(spec_of((8, 8, 2), 0.5, 0.25), None) is None
+
+
+def test_bound_keeps_pixels_inside_the_range_and_the_middle_as_it_is():
+    spec = spec_of((4, 4, 3), 100.0, 50.0, 0.0, 255.0)
+    bound = bound_of(ascent_settings("natural"), spec)
+    values = np.linspace(-40, 40, 1001, dtype=np.float32)[:, None, None, None] * np.ones(3, "f")
+    pixels = bound.bounded(values).numpy() * 50 + 100
+    assert pixels.min() >= -1e-3 and pixels.max() <= 255 + 1e-3
+    assert np.all(np.diff(pixels[:, 0, 0, 0]) > -1e-3)
+    middle = np.full((1, 1, 1, 3), 27.5 / 50, np.float32)
+    np.testing.assert_allclose(bound.bounded(middle).numpy(), middle, atol=1e-6)
+    rounded = bound.rounded(bound.bounded(values)).numpy() * 50 + 100
+    np.testing.assert_allclose(rounded, np.round(pixels), atol=2e-3)
+    assert bound_of(ascent_settings("default"), spec) is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "ends"),
+    [(120.0, 58.0, (0.0, 255.0)), (0.45, 0.22, (0.0, 1.0)), (0.0, 1.0, None), (5.0, 2.0, None)],
+)
+def test_the_range_of_color_images_follows_from_their_mean_and_deviation(mean, std, ends):
+    assert spec_of((8, 8, 3), mean, std).plain_range == ends
+    assert spec_of((8, 8, 1), mean, std).plain_range is None
+    assert spec_of((8, 8, 3), mean, std, 0.0, 1.0).plain_range == (0.0, 1.0)

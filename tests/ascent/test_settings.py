@@ -1,7 +1,17 @@
 import msgspec
 import pytest
 
-from oip.ascent.settings import PRESETS, AscentSettings, ascent_settings, current_names
+from oip.ascent.settings import (
+    PRESETS,
+    AscentSettings,
+    ascent_settings,
+    auto_reason,
+    current_names,
+    nearest_preset,
+    of_input,
+    requested_settings,
+    stored_settings,
+)
 from oip.core.errors import SettingsError
 from oip.core.warnings import Notice
 
@@ -40,3 +50,33 @@ def test_files_keep_the_names_that_they_have(preset):
 def test_bad_settings_are_named(changes, message):
     with pytest.raises(SettingsError, match=message):
         ascent_settings(**changes)
+
+
+def test_the_input_decides_between_natural_and_default():
+    requested = requested_settings(starts=3, seed=7)
+    assert requested.of_input((32, 32, 3)) == ascent_settings("natural", starts=3, seed=7)
+    for shape in ((28, 28, 1), (100, 3), (32, 32, 4)):
+        assert requested.of_input(shape) == ascent_settings("default", starts=3, seed=7)
+    assert of_input(ascent_settings("author"), (32, 32, 3)) == ascent_settings("author")
+    assert "natural" in auto_reason((8, 8, 3)) and "1 band" in auto_reason((8, 8, 1))
+
+
+def test_more_starts_than_natural_screens_are_no_error():
+    assert ascent_settings("natural", starts=40).screened == 40
+    with pytest.raises(SettingsError, match="screened"):
+        ascent_settings("natural", starts=40, screened=20)
+
+
+def test_stored_settings_are_those_of_earlier_versions_where_nothing_new_is_used():
+    stored = stored_settings(ascent_settings("author", seed=3))
+    assert not {"bound", "keep", "looks", "rate_end"} & set(stored)
+    assert ascent_settings(**current_names(stored)) == ascent_settings("author", seed=3)
+    natural = stored_settings(ascent_settings("natural"))
+    assert natural["bound"] is True and natural["keep"] == "last"
+    assert isinstance(stored["jitter"], int)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_nearest_preset_is_that_of_the_settings(preset):
+    settings = current_names(stored_settings(ascent_settings(preset, seed=9, steps=77)))
+    assert nearest_preset(settings) == (preset, {"steps": 77})

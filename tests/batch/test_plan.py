@@ -39,7 +39,7 @@ def test_every_model_meets_every_setting(plain_file, tmp_path):
     jobs = model_jobs(job, tmp_path)
     names = [each.path.rpartition("/")[2] for each in jobs]
     assert names == ["a.keras", "a.keras", "b.keras", "b.keras"]
-    assert [each.settings.seed for each in jobs] == [0, 1, 0, 1]
+    assert [each.requested.natural.seed for each in jobs] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("name", ["none.keras", "none*.keras"])

@@ -135,8 +135,8 @@ def test_command_is_one_word_a_part(name):
     wanted = f"{name}:17" if name not in ("-x", "a\nb") else "@4:17"
     assert words[:4] == ["oip", "reconstruct", "my model;ls.keras", wanted]
     assert words[4:6] == ["--data", "my data.npz"]
-    assert words[6:10] == ["--starts", "3", "--noise", "tilt:0.5"]
-    assert words[10:] == ["--out", "my run-again", "--seed", "9"]
+    assert words[6:12] == ["--preset", "default", "--starts", "3", "--noise", "tilt:0.5"]
+    assert words[12:] == ["--out", "my run-again", "--seed", "9"]
 
 
 def test_command_names_the_preset():
