@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from oip.core.errors import SettingsError, did_you_mean
+from oip.core.files import Json
 from oip.core.warnings import notice
 
 PARAMETERIZATIONS = ("pixels", "fourier", "phase")
@@ -153,10 +154,10 @@ PRESETS: dict[str, dict[str, object]] = {
         "starts": 2,
         "steps": 128,
         "screened": 16,
-        "rate": 0.3,
+        "rate": 0.4,
         "rate_up": 1.0,
         "rate_down": 1.0,
-        "rate_end": 0.2,
+        "rate_end": 0.1,
         "warmup": 0,
         "blur": 0.0,
         "parameterization": "fourier",
@@ -229,7 +230,7 @@ def requested_settings(preset: str = AUTO, **changes: object) -> AscentSettings 
     return AutoSettings(default, natural)
 
 
-def stored_settings(settings: AscentSettings) -> dict[str, object]:
+def stored_settings(settings: AscentSettings) -> dict[str, Json]:
     """Return settings as files hold them."""
     values = msgspec.to_builtins(settings)
     defaults = msgspec.to_builtins(AscentSettings())
