@@ -26,8 +26,8 @@ class Reason:
 def prune_advice(layer: LayerEntry) -> list[Reason]:
     """Return maps that could be pruned, each under its strongest reason.
 
-    Strongest first: the map responds to nothing; its information is not above the null; another map
-    that knows more holds nearly all it holds (`SAME`); silencing it does not raise the loss.
+    Strongest first: the map is silent or constant; its information is not above the null; another
+    map that knows more holds nearly all it holds (`SAME`); silencing it does not raise the loss.
     """
     reasons: list[Reason] = []
     listed: set[int] = set()
@@ -39,7 +39,7 @@ def prune_advice(layer: LayerEntry) -> list[Reason]:
             reasons.append(Reason(text, fresh, substitutes or {}))
 
     dead = [entry.map for entry in layer.maps if entry.verdict == "dead"]
-    add("excited by no input that was tried.", dead)
+    add("silent, or always the same, for every input that was tried.", dead)
     below_null = [entry.map for entry in layer.maps if entry.first and entry.first.below_null]
     add("information about the label not above the null.", below_null)
     substitutes = _redundant(layer, listed)

@@ -24,7 +24,7 @@ import numpy as np
 from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import DataError, expected
-from oip.core.frameworks import Tensor, keras
+from oip.core.frameworks import Tensor, tf
 from oip.core.units import nats
 from oip.mi.backend import thread_map
 from oip.mi.validation import check_numbers
@@ -526,16 +526,17 @@ def total_correlation_loss(z: Tensor, log_jacobian: Tensor) -> Tensor:
     """
     from scipy.special import digamma
 
-    n = int(z.shape[0])
+    values = tf.convert_to_tensor(z)
+    n = int(values.shape[0])
     if n < 2:
         raise DataError(expected("z", "two samples or more", n))
     reach = max(1, round(math.sqrt(n) / 2))
     low, high = (np.clip(np.arange(n) + step, 0, n - 1) for step in (-reach, reach))
-    ordered = keras.ops.sort(z, axis=0)
-    spacings = keras.ops.take(ordered, high, axis=0) - keras.ops.take(ordered, low, axis=0)
-    logarithms = keras.ops.log(keras.ops.maximum(spacings, _LEAST_SPACING))
-    entropies = keras.ops.mean(logarithms, axis=0) + np.mean(math.log(n + 1) - digamma(high - low))
-    return keras.ops.sum(entropies) - keras.ops.mean(log_jacobian)
+    ordered = tf.sort(values, axis=0)
+    spacings = tf.maximum(tf.gather(ordered, high) - tf.gather(ordered, low), _LEAST_SPACING)
+    bias = float(np.mean(math.log(n + 1) - digamma(high - low)))
+    entropies = tf.reduce_mean(tf.math.log(spacings), axis=0) + bias
+    return tf.reduce_sum(entropies) - tf.reduce_mean(tf.cast(log_jacobian, values.dtype))
 
 
 def _tolerance(n: int) -> float:
