@@ -7,6 +7,8 @@ pixels carries wavelengths of 2 s / g pixels and more.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +18,8 @@ from oip.core.errors import SettingsError
 from oip.core.seeds import generator
 
 _SMALLEST_GRID = 3
+_VALUES_AT_ONCE = 1 << 18
+"""Values of images that are drawn together."""
 
 
 @dataclass(frozen=True)
@@ -53,25 +57,31 @@ class Noise:
         """
         images = np.empty((len(starts), *self.shape), np.float32)
         weights = np.empty((len(starts), len(self.grids)), np.float32)
-        for row, start in enumerate(starts):
-            random = generator(seed, purpose, layer, int(start))
-            weights[row] = octave_weights(self.preset, self.grids, random)
-            images[row] = self._draw(weights[row], random)
+        room = max(1, _VALUES_AT_ONCE // int(np.prod(self.shape)))
+        for first in range(0, len(starts), room):
+            rows = slice(first, first + room)
+            draws = [generator(seed, purpose, layer, int(start)) for start in starts[rows]]
+            images[rows], weights[rows] = self._drawn(draws)
         return images, weights
 
-    def _draw(self, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        sides = self.shape[:-1]
-        total = np.zeros(self.shape)
-        for grid, weight in zip(self.grids, weights, strict=True):
+    def _drawn(self, draws: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """Return k images and their weights (k, o), each from its own generator."""
+        weights = np.array([octave_weights(self.preset, self.grids, random) for random in draws])
+        weights = weights.astype(np.float32)
+        *sides, bands = self.shape
+        total = np.zeros((len(draws), *self.shape))
+        for grid, share in zip(self.grids, weights.T, strict=True):
             nodes = [max(1, round(grid * side / max(sides))) for side in sides]
-            octave = random.random((*nodes, self.shape[-1]))
-            if weight == 0:
+            octave = np.array([random.random((*nodes, bands)) for random in draws])
+            if not share.any():
                 continue
-            for axis, (side, count) in enumerate(zip(sides, nodes, strict=True)):
-                resized = np.tensordot(_resizing(side, count), octave, (1, axis))
-                octave = np.moveaxis(resized, 0, axis)
-            total += weight * _standardized(octave)
-        return _standardized(total)
+            for axis, (side, count) in enumerate(zip(sides, nodes, strict=True), 1):
+                shape = octave.shape
+                lines = octave.reshape(int(np.prod(shape[:axis])), count, -1)
+                octave = np.matmul(_resizing(side, count), lines)
+                octave = octave.reshape(*shape[:axis], side, *shape[axis + 1 :])
+            total += share.reshape(-1, *[1] * len(self.shape)) * _standardized(octave)
+        return _standardized(total), weights
 
 
 class NoiseCache:
@@ -84,24 +94,33 @@ class NoiseCache:
     """
 
     def __init__(self, noise: Noise, seed: int, layer: int, byte_budget: int = 256 << 20):
-        room = max(1, byte_budget // (4 * int(np.prod(noise.shape))))
-
-        def draw(start: int) -> tuple[np.ndarray, np.ndarray]:
-            images, weights = noise.images(seed, layer, np.array([start]))
-            return images[0], weights[0]
-
-        self._noise = noise
-        self._draw = lru_cache(maxsize=room)(draw)
+        self._noise, self._seed, self._layer = noise, seed, layer
+        self._room = max(1, byte_budget // (4 * int(np.prod(noise.shape))))
+        self._drawn: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def images(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, h, w, b) float32 images of starts (k,)."""
-        images = [self._draw(int(start))[0] for start in starts]
+        images = [image for image, _ in self._of(starts)]
         return np.array(images, np.float32).reshape(-1, *self._noise.shape)
 
     def weights(self, starts: np.ndarray) -> np.ndarray:
         """Return (k, o) float32 octave weights of starts (k,)."""
-        weights = [self._draw(int(start))[1] for start in starts]
+        weights = [weights for _, weights in self._of(starts)]
         return np.array(weights, np.float32).reshape(-1, len(self._noise.grids))
+
+    def _of(self, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return image and weights of each start."""
+        numbers = [int(start) for start in starts]
+        missing = np.array([n for n in dict.fromkeys(numbers) if n not in self._drawn], np.int64)
+        images, weights = self._noise.images(self._seed, self._layer, missing)
+        for row, number in enumerate(missing.tolist()):
+            self._drawn[number] = images[row].copy(), weights[row].copy()
+        pairs = [self._drawn[number] for number in numbers]
+        for number in numbers:
+            self._drawn.move_to_end(number)
+        while len(self._drawn) > self._room:
+            self._drawn.popitem(last=False)
+        return pairs
 
 
 def octave_grids(side: int) -> tuple[int, ...]:
@@ -173,9 +192,12 @@ def _is_exponent(text: str) -> bool:
         return False
 
 
-def _standardized(image: np.ndarray) -> np.ndarray:
-    deviation = image.std()
-    return (image - image.mean()) / (deviation if deviation > 0 else 1.0)
+def _standardized(images: np.ndarray) -> np.ndarray:
+    """Return images (k, ...), each at mean 0 and deviation 1."""
+    flat = images.reshape(len(images), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    deviation = flat.std(1, keepdims=True)
+    return (flat / np.where(deviation > 0, deviation, 1.0)).reshape(images.shape)
 
 
 @lru_cache(maxsize=64)

@@ -205,7 +205,9 @@ class Ascent:
     @cached_property
     def screening(self) -> Screening:
         """Reactions of all items before any ascent."""
-        return screen(self.network, self.targets, self.settings, self._data, self._progress)
+        return screen(
+            self.network, self.targets, self.settings, self._data, self._progress, self._starts
+        )
 
     @cached_property
     def _gradient_ascent(self) -> GradientAscent:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oip.ascent.masks import refuse_constant, visible_masks
-from oip.ascent.noise import Noise
+from oip.ascent.noise import Noise, NoiseCache
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import Targets
 from oip.core.frameworks import tf
@@ -67,11 +67,13 @@ def screen(
     settings: AscentSettings,
     data: np.ndarray | None = None,
     progress: Progress = silent,
+    starts: NoiseCache | None = None,
 ) -> Screening:
     """Try all items of the targets on the same noise, with one forward pass for all of them.
 
     Args:
         data: images (n, h, w, b) in input units, already checked; or None.
+        starts: those of the targets, where they are kept for the ascent.
 
     Raises:
         ModelError: no gradient leads from the targets to the image input.
@@ -85,19 +87,25 @@ def screen(
 
     whites = min(_WHITE_STARTS, settings.screened)
 
-    def on_noise(preset: str, count: int, purpose: str, before: int) -> list[np.ndarray]:
-        noise = Noise(spec.shape, preset)
+    def white(numbers: np.ndarray) -> np.ndarray:
+        return Noise(spec.shape, "white").images(settings.seed, targets.index, numbers, "white")[0]
+
+    def on_noise(
+        draw: Callable[[np.ndarray], np.ndarray], count: int, before: int
+    ) -> list[np.ndarray]:
         batches = []
         for rows in batch_rows(count, targets.bytes_per_image, _BYTE_BUDGET, _MOST_IMAGES):
-            starts = np.arange(rows.start, rows.stop)
-            images, _ = noise.images(settings.seed, targets.index, starts, purpose)
+            images = draw(np.arange(rows.start, rows.stop))
             batches.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
             total = settings.screened + whites
             progress(f"{targets.name}: screening", before + rows.stop, total)
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
-    post, pre, peak = on_noise(settings.noise, settings.screened, "start", 0)
-    white_post = on_noise("white", whites, "white", settings.screened)[0]
+    if starts is None:
+        noise = Noise(spec.shape, settings.noise)
+        starts = NoiseCache(noise, settings.seed, targets.index)
+    post, pre, peak = on_noise(starts.images, settings.screened, 0)
+    white_post = on_noise(white, whites, settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
     on_data = _on_data(reactions, network, targets, data, masks)
     if targets.refuses_constants:
@@ -127,10 +135,11 @@ def choose_starts(images: np.ndarray, count: int) -> np.ndarray:
         Rows of `images` in ascending order, `count` of them or as many as there are.
     """
     flat = images.reshape(len(images), int(np.prod(images.shape[1:])))
-    likeness = np.abs(flat @ flat.T) / flat.shape[1]
     chosen: list[int] = []
     for row in range(len(images)):
-        if len(chosen) < count and all(likeness[row, other] < _ALIKE for other in chosen):
+        if len(chosen) == count:
+            break
+        if np.all(np.abs(flat[chosen] @ flat[row]) < _ALIKE * flat.shape[1]):
             chosen.append(row)
     rest = [row for row in range(len(images)) if row not in chosen]
     return np.sort(np.array(chosen + rest[: count - len(chosen)], np.int64))
