@@ -91,15 +91,16 @@ def blurred(images: Tensor, sigma: float | Tensor, radius: int) -> Tensor:
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     width = tf.maximum(tf.cast(sigma, tf.float32), 1e-3)
     kernel = tf.exp(-0.5 * tf.square(offsets / width))
-    kernel = tf.reshape(kernel / tf.reduce_sum(kernel), [-1, 1, 1, 1])
-    shape = [-1, *images.shape[1:]]
-    for axis in range(1, len(shape) - 1):
-        size = int(shape[axis] or 0)
-        if size <= radius:
+    weights = tf.unstack(kernel / tf.reduce_sum(kernel), 2 * radius + 1)
+    rank = len(images.shape)
+    for axis in range(1, rank - 1):
+        if int(images.shape[axis] or 0) <= radius:
             continue
-        lines = tf.reshape(images, [-1, size, int(np.prod(shape[axis + 1 :])), 1])
-        lines = tf.pad(lines, _padding(4, 1, radius, radius), "SYMMETRIC")
-        images = tf.reshape(tf.nn.conv2d(lines, kernel, 1, "VALID"), shape)
+        shape = tf.constant([-1, *images.shape[1:]])
+        padded = tf.pad(images, _padding(rank, axis, radius, radius), "SYMMETRIC")
+        begins = (np.eye(rank, dtype=np.int32)[axis] * offset for offset in range(2 * radius + 1))
+        parts = (tf.slice(padded, begin, shape) for begin in begins)
+        images = tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)])
     return images
 
 
