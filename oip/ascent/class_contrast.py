@@ -16,7 +16,7 @@ from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import SettingsError
 from oip.core.images import shown
-from oip.core.progress import Progress, automatic
+from oip.core.progress import Progress, automatic, piece_of
 from oip.core.units import finite_or_none
 from oip.network.network import Network
 
@@ -200,10 +200,10 @@ def separating_oips(
     different, node_of = np.unique(nodes, axis=0, return_inverse=True)
     for number, node in enumerate(different):
         own = np.flatnonzero(node_of.reshape(-1) == number)
-        grown = node_oips(network, layer, maps[own], node, **ascent)
+        within = piece_of(progress, f"{layer.name}: nodes", number, len(different))
+        grown = node_oips(network, layer, maps[own], node, within, **ascent)
         images[own] = grown.images * grown.visible[..., None]
         scores[own] = grown.scores
-        progress(f"{layer.name}: nodes", number + 1, len(different))
     return SeparatingOips(
         first=separation.first,
         second=separation.second,

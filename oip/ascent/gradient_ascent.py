@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -29,6 +30,8 @@ from oip.network.network import Network
 
 Focus = Literal["mean", "peak"]
 """The value that an inactive map climbs: the mean of its pre-activation, or its peak."""
+Report = Callable[[float], None]
+"""Receives how much of some work is done."""
 
 _RUNNING = -1
 _BUDGET, _CONVERGED, _STALLED, _FAILED = (
@@ -85,6 +88,10 @@ class GradientAscent:
         }
         self._numbers = Numbers.of(settings)
         self._target_arrays = tuple(tf.constant(array) for array in targets.arrays)
+        self.seconds_in_graph = 1.0
+        """The graph is left about as often, or after each step, to report progress."""
+        self._seconds_per_image = 0.1
+        """Of a step: measured at the last one, cautious before the first."""
         self._run = self._kept_graph()
 
     def _kept_graph(self) -> Graph:
@@ -136,13 +143,20 @@ class GradientAscent:
         passes = 2 * self.settings.looks * self.targets.bytes_per_image
         return passes + values * (16 + snapshots)
 
-    def climb(self, starts: np.ndarray, items: np.ndarray, focus: Focus = "mean") -> AscentResult:
+    def climb(
+        self,
+        starts: np.ndarray,
+        items: np.ndarray,
+        focus: Focus = "mean",
+        report: Report = lambda share: None,
+    ) -> AscentResult:
         """Grow n images.
 
         Args:
             starts: (n, h, w, b): standardized starting images.
             items: (n,): the item that each image is for; with the setting `diversity`, all starts
                 of an item climb together.
+            report: receives the share of the work that is done, every second or step.
         """
         settings, count = self.settings, len(starts)
         kept_steps = snapshot_steps(settings.steps)
@@ -158,7 +172,14 @@ class GradientAscent:
         first = 0
         for last in _check_steps(settings, kept_steps):
             evaluations = last - first + (last == settings.steps)
-            state, trace, stuck = self._take_steps(state, items[running], first, evaluations, focus)
+
+            def taken(part: int, first: int = first, running: np.ndarray = running) -> None:
+                share = min(1.0, (first + part) / settings.steps)
+                report(1 - len(running) / count * (1 - share))
+
+            state, trace, stuck = self._take_steps(
+                state, items[running], first, evaluations, focus, taken
+            )
             traces[running, first : first + evaluations] = trace
             keys[running, last] = state.best.key
             steps[running] = last
@@ -224,20 +245,31 @@ class GradientAscent:
         first: int,
         count: int,
         focus: Focus,
+        taken: Callable[[int], None],
     ) -> tuple[AscentState[np.ndarray], np.ndarray, np.ndarray]:
         """Take `count` steps from step `first` on, for images of items (n,).
+
+        The graph is left every `seconds_in_graph`, to call `taken` with the number of steps so far.
 
         Returns:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
-        end, trace, stuck = self._run(
-            tf.nest.map_structure(tf.constant, state),
-            self._inputs(items, focus),
-            tf.constant(first),
-            tf.constant(count),
-        )
-        state = tf.nest.map_structure(lambda tensor: tensor.numpy(), end)
-        return state, trace.numpy().T, stuck.numpy()
+        inputs, traces, done = self._inputs(items, focus), [], 0
+        tensors = tf.nest.map_structure(tf.constant, state)
+        stuck = tf.zeros(len(items), tf.bool)
+        while done < count:
+            room = int(self.seconds_in_graph / max(self._seconds_per_image * len(items), 1e-9))
+            part = min(count - done, max(1, room))
+            began = time.perf_counter()
+            tensors, trace, stuck = self._run(
+                tensors, inputs, tf.constant(first + done), tf.constant(part)
+            )
+            traces.append(trace.numpy())
+            self._seconds_per_image = (time.perf_counter() - began) / part / len(items)
+            done += part
+            taken(done)
+        state = tf.nest.map_structure(lambda tensor: tensor.numpy(), tensors)
+        return state, np.concatenate(traces).T, stuck.numpy()
 
 
 @dataclass(eq=False, repr=False)

@@ -14,6 +14,7 @@ from oip.ascent.gradient_ascent import (
     AscentResult,
     Focus,
     GradientAscent,
+    Report,
     snapshot_steps,
 )
 from oip.ascent.noise import Noise, NoiseCache
@@ -152,10 +153,14 @@ def grow_oips(
     check_memory(f"'{targets.name}'", (len(items), images), shape, _FLOAT16, byte_limit, hint)
     done = 0
     parts = []
+
+    def report(grown: float) -> None:
+        progress(f"{targets.name}: maps", done + grown, len(items))
+
+    report(0)
     for _, numbers in aligned_blocks(items):
-        parts.append(ascent.grow(numbers))
+        parts.append(ascent.grow(numbers, report))
         done += len(numbers)
-        progress(f"{targets.name}: maps", done, len(items))
     oips = join_oips(parts)
     reach = shift_reach(targets.jump, shape[:-1])
     return oips.with_stability(
@@ -232,16 +237,36 @@ class Ascent:
             return provably_dead(self.network, self.targets.layer)
         return np.zeros(len(self.targets.can_be_inactive), bool)
 
-    def grow(self, maps: np.ndarray) -> Oips:
-        """Grow OIPs of some items, all of one aligned block; their stability is not computed."""
+    def grow(self, maps: np.ndarray, report: Report = lambda done: None) -> Oips:
+        """Grow OIPs of some items, all of one aligned block; their stability is not computed.
+
+        `report` receives how many are grown, every second or step; a fraction is work on the next.
+        """
         images = images_at_once(self._gradient_ascent, self._byte_budget)
         room = max(1, images // self.settings.starts)
-        return join_oips([self._grow_chunk(maps[i : i + room]) for i in range(0, len(maps), room)])
+        chunks = []
+        for first in range(0, len(maps), room):
+            chunk = maps[first : first + room]
 
-    def _grow_chunk(self, maps: np.ndarray) -> Oips:
+            def part(share: float, first: int = first, count: int = len(chunk)) -> None:
+                report(first + share * count)
+
+            chunks.append(self._grow_chunk(chunk, part))
+            part(1.0)
+        return join_oips(chunks)
+
+    def _grow_chunk(self, maps: np.ndarray, report: Report) -> Oips:
+        """Grow some items together; `report` receives the share of the work that is done."""
+
+        def attempts(number: int) -> Report:
+            """Return the reports of a climb: each takes four fifths of what the last one left."""
+            return lambda share: report(1 - 0.2**number * (1 - 0.8 * share))
+
         starts = [self._best_starts(number, 0) for number in maps]
         can_be_inactive = self.targets.can_be_inactive[maps]
-        grown = AscentByMap.of(starts, self._climb(maps, starts, "mean"), can_be_inactive)
+        grown = AscentByMap.of(
+            starts, self._climb(maps, starts, "mean", attempts(0)), can_be_inactive
+        )
         grown.fail(self.screening.broken[maps])
         for attempt, focus in enumerate(_RESCUES, 1):
             rows = np.flatnonzero(grown.inactive)
@@ -250,11 +275,12 @@ class Ascent:
             more = [self._best_starts(maps[row], attempt * self.settings.starts) for row in rows]
             if any(len(numbers) < self.settings.starts for numbers in more):
                 break
-            climbed = self._climb(maps[rows], more, focus)
+            climbed = self._climb(maps[rows], more, focus, attempts(attempt))
             grown.replace(rows, AscentByMap.of(more, climbed, can_be_inactive[rows]))
         rows = np.flatnonzero(grown.inactive & (self.screening.data_active[maps] > 0))
         if rows.size and self.settings.climb_inactive and self._data is not None:
-            grown.replace(rows, self._climb_from_data(maps[rows], self._data))
+            climbed = self._climb_from_data(maps[rows], self._data, attempts(1 + len(_RESCUES)))
+            grown.replace(rows, climbed)
         grown.order()
         return self._oips(maps, grown)
 
@@ -263,12 +289,14 @@ class Ascent:
         best = ranked[: 8 * self.settings.starts]
         return best[choose_starts(self._starts.images(best), self.settings.starts)]
 
-    def _climb(self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus) -> AscentResult:
+    def _climb(
+        self, maps: np.ndarray, starts: list[np.ndarray], focus: Focus, report: Report
+    ) -> AscentResult:
         owners = np.repeat(maps, [len(numbers) for numbers in starts])
         images = self._starts.images(np.concatenate(starts))
-        return self._gradient_ascent.climb(images, owners, focus)
+        return self._gradient_ascent.climb(images, owners, focus, report)
 
-    def _climb_from_data(self, maps: np.ndarray, data: np.ndarray) -> AscentByMap:
+    def _climb_from_data(self, maps: np.ndarray, data: np.ndarray, report: Report) -> AscentByMap:
         """Climb from the data image that excites each map most, each start with other noise."""
         count = self.settings.starts
         images = self.network.inputs.standardized(data[self.screening.data_best[maps]])
@@ -276,7 +304,7 @@ class Ascent:
             self.settings.seed, self.targets.index, np.arange(count), "beside data"
         )
         starts = (images[:, None] + _NOISE_ON_DATA * noise).reshape(-1, *self._noise.shape)
-        climbed = self._gradient_ascent.climb(starts, np.repeat(maps, count), "mean")
+        climbed = self._gradient_ascent.climb(starts, np.repeat(maps, count), "mean", report)
         origins = [np.full(count, FROM_DATA)] * len(maps)
         return AscentByMap.of(origins, climbed, self.targets.can_be_inactive[maps])
 

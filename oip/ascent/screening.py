@@ -80,12 +80,14 @@ def screen(
         SettingsError: an objective does not depend on the image input.
     """
     spec = network.inputs
+    label = f"{targets.name}: screening"
+    whites = min(_WHITE_STARTS, settings.screened)
+    total = settings.screened + whites + (0 if data is None else len(data))
+    progress(label, 0, total)
     masks = visible_masks(network, targets, settings.seed)
 
     def reactions(images: np.ndarray) -> list[np.ndarray]:
         return [values.numpy() for values in targets.all_items(tf.constant(images))]
-
-    whites = min(_WHITE_STARTS, settings.screened)
 
     def white(numbers: np.ndarray) -> np.ndarray:
         return Noise(spec.shape, "white").images(settings.seed, targets.index, numbers, "white")[0]
@@ -97,8 +99,7 @@ def screen(
         for rows in batch_rows(count, targets.bytes_per_image, _BYTE_BUDGET, _MOST_IMAGES):
             images = draw(np.arange(rows.start, rows.stop))
             batches.append(reactions((images * spec.std + spec.mean).astype(np.float32)))
-            total = settings.screened + whites
-            progress(f"{targets.name}: screening", before + rows.stop, total)
+            progress(label, before + rows.stop, total)
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
     if starts is None:
@@ -107,7 +108,11 @@ def screen(
     post, pre, peak = on_noise(starts.images, settings.screened, 0)
     white_post = on_noise(white, whites, settings.screened)[0]
     broken = ~(np.isfinite(post) & np.isfinite(pre)).all(0)
-    on_data = _on_data(reactions, network, targets, data, masks)
+
+    def report(done: int) -> None:
+        progress(label, settings.screened + whites + done, total)
+
+    on_data = _on_data(reactions, network, targets, data, masks, report)
     if targets.refuses_constants:
         values = np.stack([post, pre])
         constant = _constant(values.min(1), values.max(1)) & ~on_data.varied & ~broken
@@ -178,6 +183,7 @@ def _on_data(
     targets: Targets,
     data: np.ndarray | None,
     masks: np.ndarray,
+    report: Callable[[int], None],
 ) -> _OnData:
     count = len(targets.can_be_inactive)
     if data is None:
@@ -205,6 +211,7 @@ def _on_data(
             alike = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
             own = mask_of == number
             scores[own] = np.fmax(scores[own], reactions(alike)[0].max(0)[own])
+        report(rows.stop)
     return _OnData(scores, excited / len(data), best, ~_constant(low, high))
 
 

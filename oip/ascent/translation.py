@@ -17,7 +17,7 @@ from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import ModelError
 from oip.core.images import enhanced, shown
-from oip.core.progress import Progress, automatic
+from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none
 from oip.network.layer_spec import map_numbers
@@ -221,8 +221,9 @@ def translation(
     grown: list[Oips] = []
     for column, node in enumerate(indices):
         chosen = np.concatenate([numbers, null_maps]) if column == reference else numbers
-        grown.append(node_oips(network, info, chosen, node, starts=starts, seed=seed, **settings))
-        progress(f"{info.name}: nodes", column + 1, len(indices))
+        within = piece_of(progress, f"{info.name}: nodes", column, len(indices))
+        oips = node_oips(network, info, chosen, node, within, starts=starts, seed=seed, **settings)
+        grown.append(oips)
     images = [visible_images(oips) for oips in grown]
     shifts = (indices - indices[reference]) * np.array(info.jump)
     pairs = [

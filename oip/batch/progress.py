@@ -14,7 +14,7 @@ import msgspec
 from oip.batch.worker import Outcome, Task
 from oip.core import files
 from oip.core.formats import LogLine
-from oip.core.progress import Reporter, on_stderr
+from oip.core.progress import Reporter, duration, on_stderr
 
 
 class Watcher:
@@ -27,7 +27,7 @@ class Watcher:
         self._cost = self._cost_done = 0.0
         self._began = time.monotonic()
 
-    def prepared(self, label: str, done: int, total: int) -> None:
+    def prepared(self, label: str, done: float, total: int) -> None:
         """Show the progress of the preparation: reading models, checking shards."""
         self._report(label, done, total)
 
@@ -106,10 +106,3 @@ def log_attempt(path: Path, task: Task, outcome: Outcome, attempt: int) -> None:
         os.write(handle, files.json_text(msgspec.to_builtins(line), indent=None).encode())
     finally:
         os.close(handle)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as `45 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -134,7 +134,7 @@ def _part(text: str | None) -> tuple[int, int]:
 
 
 def _print_plan(plan: Record, output: Output) -> None:
-    from oip.batch.progress import duration
+    from oip.core.progress import duration
 
     if output.as_json:
         print_json(plan)

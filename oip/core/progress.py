@@ -15,28 +15,74 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-Progress = Callable[[str, int, int], None]
-"""Called as `progress(label, done, total)`; the last report of a label is its total."""
+Progress = Callable[[str, float, int], None]
+"""Called as `progress(label, done, total)`; the last report of a label is its total. A fraction is
+work on the next piece."""
 _SECONDS_BETWEEN = 0.1
-_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LINES = 3.0
 
 
-def silent(label: str, done: int, total: int) -> None:
+def silent(label: str, done: float, total: int) -> None:
     """Show nothing."""
 
 
-def automatic(label: str, done: int, total: int) -> None:
+def automatic(label: str, done: float, total: int) -> None:
     """Show bars below a notebook's cell, nothing anywhere else; the default of public functions."""
     shell = kernel_shell()
     if shell is not None:
         _bars_of(shell)(label, done, total)
 
 
+def piece_of(progress: Progress, label: str, number: int, total: int) -> Progress:
+    """Return a progress of one piece of a larger work, of which the maps count."""
+
+    def moved(part: str, done: float, whole: int) -> None:
+        progress(label, number + (done / whole if part.endswith(": maps") else 0), total)
+
+    return moved
+
+
 class Reporter:
     """A progress with a text beside the numbers; this one shows nothing."""
 
-    def __call__(self, label: str, done: int, total: int, text: str = "") -> None:
-        """Show how much is done; `text` stands in place of the numbers."""
+    def __call__(self, label: str, done: float, total: int, text: str = "") -> None:
+        """Show how much is done; `text` stands in place of the numbers and of the rate."""
+
+
+class Pace:
+    """The rate of each label since its first report, and the time that is left."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[float, float]] = {}
+
+    def text(self, label: str, done: float, total: int, now: float) -> str:
+        """Return them as text, `4.2/s, 12 s left`; nothing where the first report is the last."""
+        began, before = self._first.setdefault(label, (now, done))
+        if done < before:  # the same label, from its beginning
+            began, before = self._first[label] = (now, done)
+        if done <= before or now <= began:
+            return ""
+        rate = (done - before) / (now - began)
+        left = f", {duration((total - done) / rate)} left" if done < total else ""
+        return rate_text(rate) + left
+
+
+def rate_text(rate: float) -> str:
+    """Return pieces a second as text.
+
+    >>> rate_text(4.23), rate_text(0.05)
+    ('4.2/s', '3/min')
+    """
+    if rate < 0.1:
+        return f"{60 * rate:.2g}/min"
+    return f"{rate:.2g}/s" if rate < 100 else f"{rate:.0f}/s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
@@ -52,17 +98,19 @@ def on_stderr(quiet: bool = False) -> Iterator[Reporter]:
 
 
 class _Lines(Reporter):
-    """A line for each label at its end, and every ten seconds."""
+    """A line for each label at its end, and every three seconds."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
+        self._pace = Pace()
 
-    def __call__(self, label: str, done: int, total: int, text: str = "") -> None:
+    def __call__(self, label: str, done: float, total: int, text: str = "") -> None:
         now = time.monotonic()
+        pace = self._pace.text(label, done, total, now)
         last = self._last.setdefault(label, now)
         if done >= total or now - last >= _SECONDS_BETWEEN_LINES:
-            line = plain_text(f"{label}: {text or f'{done}/{total}'}")
-            print(line, file=sys.stderr, flush=True)
+            counts = f"{int(done)}/{total}" + (f", {pace}" if pace else "")
+            print(plain_text(f"{label}: {text or counts}"), file=sys.stderr, flush=True)
             self._last[label] = now
 
 
@@ -71,14 +119,17 @@ class _TerminalBars(Reporter):
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, label: str, done: int, total: int, text: str = "") -> None:
+    def __call__(self, label: str, done: float, total: int, text: str = "") -> None:
         from rich.markup import escape
 
-        shown = escape(text) or f"{done}/{total}"
         if label not in self._tasks:
             name = escape(plain_text(label))
-            self._tasks[label] = self._bars.add_task(name, total=total, text=shown)
-        self._bars.update(self._tasks[label], completed=done, total=total, text=shown)
+            self._tasks[label] = self._bars.add_task(name, total=total, text="")
+        number = self._tasks[label]
+        speed = self._bars.tasks[self._bars.task_ids.index(number)].speed
+        rate = f", {rate_text(speed)}" if speed else ""
+        shown = escape(text) or f"{int(done)}/{total}{rate}"
+        self._bars.update(number, completed=done, total=total, text=shown)
 
 
 def _rich_bars() -> RichProgress:
@@ -116,13 +167,14 @@ class NotebookBars:
         self._show = show
         self._html = html
         self._handle: DisplayHandle | None = None
-        self._counts: dict[str, tuple[int, int]] = {}
+        self._counts: dict[str, tuple[float, int, str]] = {}
+        self._pace = Pace()
         self._drawn = 0.0
 
-    def __call__(self, label: str, done: int, total: int) -> None:
+    def __call__(self, label: str, done: float, total: int) -> None:
         new = label not in self._counts
-        self._counts[label] = (done, total)
         now = time.monotonic()
+        self._counts[label] = (done, total, self._pace.text(label, done, total, now))
         if not new and done < total and now - self._drawn < _SECONDS_BETWEEN:
             return
         self._drawn = now
@@ -133,13 +185,14 @@ class NotebookBars:
             self._handle.update(page)
 
 
-def _bar(label: str, done: int, total: int) -> str:
+def _bar(label: str, done: float, total: int, pace: str) -> str:
     share = 100 * min(done, total) / total if total > 0 else 100
     line = (
         "<div style='height:4px;width:300px;background:#ccc'>"
         f"<div style='height:4px;width:{share:.0f}%;background:#0072b2'></div></div>"
     )
-    return f"{paragraph(f'{label}: {done} of {total}')}{line}"
+    text = f"{label}: {int(done)} of {total}" + (f", {pace}" if pace else "")
+    return f"{paragraph(text)}{line}"
 
 
 _current: tuple[tuple[int, int], NotebookBars] | None = None

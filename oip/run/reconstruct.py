@@ -96,14 +96,31 @@ def reconstruct_layers(
     probabilities = ClassProbabilities(network)
     for index, blocks in plan.items():
         ascent = ascents.pop(index)
-        total = sum(len(maps) for _, maps in blocks)
-        done = 0
-        for number, maps in blocks:
-            grow_block(run, index, ascent, number, maps, keys[index])
-            done += len(maps)
-            progress(f"{ascent.targets.name}: maps", done, total)
+        _grow_blocks(run, index, ascent, blocks, keys[index], progress)
         finish_layer(run, index, settings.seed, lambda: probabilities)
     return run
+
+
+def _grow_blocks(
+    run: Run,
+    index: int,
+    ascent: Ascent,
+    blocks: Sequence[tuple[int, np.ndarray]],
+    key: str,
+    progress: Progress,
+) -> None:
+    """Grow the blocks of a layer, one after the other."""
+    label, total = f"{ascent.targets.name}: maps", sum(len(maps) for _, maps in blocks)
+    done = 0
+    for number, maps in blocks:
+
+        def report(grown: float, before: int = done, end: int = done + len(maps)) -> None:
+            progress(label, min(before + grown, end), total)
+
+        report(0)
+        grow_block(run, index, ascent, number, maps, key, report)
+        done += len(maps)
+        report(len(maps))
 
 
 def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oip.ascent.gradient_ascent import Report
 from oip.ascent.reconstruction import SHARD, Ascent, aligned_blocks
 from oip.ascent.results import PER_MAP, SHARED, Oips, join_oips
 from oip.ascent.settings import AscentSettings, stored_settings
@@ -155,12 +156,19 @@ def recorded_maps(run: RunFolder, index: int) -> np.ndarray:
 
 
 def grow_block(
-    run: RunFolder, index: int, ascent: Ascent, number: int, maps: np.ndarray, key: str
+    run: RunFolder,
+    index: int,
+    ascent: Ascent,
+    number: int,
+    maps: np.ndarray,
+    key: str,
+    report: Report = lambda done: None,
 ) -> Oips | None:
     """Grow a block of maps and write its shard.
 
     Where another process has written maps to the same shard meanwhile, the shard ends with those
-    of both: all of them are grown together, because a shard is grown as a whole.
+    of both: all of them are grown together, because a shard is grown as a whole. `report` receives
+    how many are grown, as for `Ascent.grow`.
 
     Returns:
         The OIPs that were written, or None where a valid shard held these maps already.
@@ -172,7 +180,7 @@ def grow_block(
         if np.isin(requested, finished).all():
             return None
         requested = np.union1d(requested, finished).astype(np.int64)
-        oips = ascent.grow(requested)
+        oips = ascent.grow(requested, report)
         with files.locked(path.parent):
             finished = finished_maps(path, key)
             if np.isin(finished, requested).all():

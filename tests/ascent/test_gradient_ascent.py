@@ -197,6 +197,37 @@ def test_a_kept_graph_gives_what_a_new_one_gives(small_model):
     np.testing.assert_array_equal(kept.traces, new.traces)
 
 
+def test_progress_moves_within_a_layer_and_ends_once(small_model):
+    reports = []
+
+    def progress(label, done, total):
+        reports.append((label, done, total))
+
+    settings = {**QUICK, "starts": 2, "steps": 40, "tolerance": 0.0}
+    oip.reconstruct(small_model, "second", maps=range(12), progress=progress, **settings)
+    screening = [done for label, done, _ in reports if label == "second: screening"]
+    assert screening[0] == 0
+    assert screening[-1] == QUICK["screened"] * 2
+    maps = [done for label, done, total in reports if (label, total) == ("second: maps", 12)]
+    assert maps == sorted(maps)
+    assert maps[0] == 0
+    assert maps[-1] == 12
+    assert maps.count(12) == 1
+    assert len(np.unique(maps)) > 8  # by step: the check after every fifth, and the first
+    assert np.diff(maps).max() < 4
+
+
+def test_a_slow_graph_is_left_between_checks_and_gives_the_same(small_model):
+    climbing = climber(small_model, "second", steps=40)
+    whole, halves = [], []
+    at_once = climbing.climb(starts(8), np.arange(8), report=whole.append)
+    climbing.seconds_in_graph = 0.0
+    step_by_step = climbing.climb(starts(8), np.arange(8), report=halves.append)
+    assert len(halves) > 2 * len(whole)
+    for name, value in vars(at_once).items():
+        assert np.array_equal(value, vars(step_by_step)[name], equal_nan=True), name
+
+
 def test_a_chunk_has_as_many_images_as_the_budget_holds(small_model):
     network = Network(small_model)
     targets = MapTargets(network, network.find("second"))

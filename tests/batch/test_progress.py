@@ -10,8 +10,9 @@ import pytest
 
 from oip.ascent.settings import AscentSettings
 from oip.batch import progress as showing
-from oip.batch.progress import Watcher, duration, log_attempt, watched
+from oip.batch.progress import Watcher, log_attempt, watched
 from oip.batch.worker import ModelJob, Outcome, Task
+from oip.core.progress import duration
 from oip.workflows.inputs import ModelInput
 
 JOB = ModelJob("m", ModelInput(), (), (), None, None, AscentSettings(), None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from oip.core.progress import NotebookBars, automatic, on_stderr, silent
+from oip.core.progress import NotebookBars, automatic, on_stderr, piece_of, silent
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m&\""
 
@@ -85,3 +86,31 @@ def test_stderr_has_bars_on_a_terminal_and_lines_elsewhere(monkeypatch, capfd, t
     with on_stderr(quiet=True) as report:
         report("maps", 1, 1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_rate_and_time_left_are_told(monkeypatch, capfd):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    with on_stderr() as report:
+        for done in (0, 0.5, 4.0, 20):
+            report("maps", done, 20)
+            now[0] += 4.0
+    lines = capfd.readouterr()[1].splitlines()
+    assert lines[0] == "maps: 0/20, 0.12/s, 3 min left"
+    assert lines[1:] == ["maps: 4/20, 0.5/s, 32 s left", "maps: 20/20, 1.7/s"]
+    shown = Shown()
+    bars = NotebookBars(shown.display, lambda page: page)
+    bars("maps", 1, 5)
+    now[0] += 2.0
+    bars("maps", 2.5, 5)
+    assert "maps: 2 of 5, 0.75/s, 3 s left" in shown.pages[-1]
+
+
+def test_a_piece_moves_the_bar_of_the_whole():
+    reports = []
+    within = piece_of(lambda *report: reports.append(report), "nodes", 2, 4)
+    within("layer: screening", 5, 10)
+    within("layer: maps", 5, 10)
+    within("layer: maps", 10, 10)
+    assert reports == [("nodes", 2, 4), ("nodes", 2.5, 4), ("nodes", 3, 4)]
