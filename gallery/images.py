@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
 from oip.core.images import enhanced, plain, shown
+from oip.core.processors import usable_cores
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import rounded
@@ -235,7 +235,7 @@ class MapImages:
         total = len(layer.maps)
         done = total - sum(len(block.maps) for block in layer.blocks)
         progress(label, done, total)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             for block in layer.blocks:
                 same = self._keys.note(f"block-{block.name}", self._keys.key(block.content))
                 if not (same and self._kept(layer, block)):

@@ -16,8 +16,10 @@ import importlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -26,9 +28,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from oip.core.errors import SettingsError, expected
+from oip.core.processors import usable_cores
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
+    from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,22 +51,49 @@ def thread_map(
 
     The matrix products of one map are small. Threads over maps use the cores better than threads
     inside each product, so those are kept to one while this runs. There are no more threads than
-    `byte_budget` holds, at `bytes_each` for the work of one item, but at least one.
+    cores that this process may use (`oip.core.processors`), nor than `byte_budget` holds, at
+    `bytes_each` for the work of one item, but at least one; inside of such a thread no more.
     """
-    from threadpoolctl import threadpool_limits
-
     items = list(items)
     if not items:
         return []
-    threads = workers(bytes_each, byte_budget)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, items))
+    threads = 1 if getattr(_thread, "of_a_map", False) else workers(bytes_each, byte_budget)
+    with one_blas_thread():
+        if threads == 1:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(min(threads, len(items)), initializer=_mark_thread) as pool:
+            return list(pool.map(work, items))
+
+
+_thread = threading.local()
+_blas_lock = threading.Lock()
+_blas_limits: list[threadpool_limits] = []
+"""The limits in force, one for each block that asks for them; the first came before all others."""
+
+
+def _mark_thread() -> None:
+    _thread.of_a_map = True
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep matrix products to one thread, until the last of all threads that ask for it is done."""
+    from threadpoolctl import threadpool_limits
+
+    with _blas_lock:
+        _blas_limits.append(_blas_limits[0] if _blas_limits else threadpool_limits(1, "blas"))
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            limits = _blas_limits.pop()
+            if not _blas_limits:
+                limits.restore_original_limits()
 
 
 def workers(bytes_each: int = 0, byte_budget: int = MEMORY_BUDGET) -> int:
-    """Return the number of threads: one a core, as far as the memory goes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, byte_budget // max(1, bytes_each)))
+    """Return the number of threads: one a usable core, as far as the memory goes."""
+    return max(1, min(usable_cores(), byte_budget // max(1, bytes_each)))
 
 
 LEAST_MULTIPLICATIONS = 1 << 24

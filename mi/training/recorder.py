@@ -21,7 +21,7 @@ from oip.core.formats import RecordedLayerPart, TrainingRecordFile, step_array
 from oip.core.units import bits
 from oip.core.warnings import import_quietly
 from oip.mi import validation
-from oip.mi.backend import thread_map
+from oip.mi.backend import one_blas_thread, thread_map
 from oip.mi.estimators.base import Estimator, label_estimator
 from oip.mi.layer_sample import BYTE_BUDGET, At, check_at, labeled_subset
 from oip.mi.training.layer_reader import LayerReader
@@ -370,11 +370,10 @@ def _add_products(gram: np.ndarray, values: np.ndarray, byte_budget: int) -> Non
 
     Some columns at a time.
     """
-    from threadpoolctl import threadpool_limits
 
     width = max(1, min(byte_budget, _GRAM_BYTES) // (4 * len(values)))
     # A training that runs beside this leaves no cores for products on several.
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for start in range(0, values.shape[1], width):
             part = values[:, start : start + width]
             part = part - part.mean(axis=0)

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from oip.batch.job import EngineSettings
 from oip.core.errors import OipError, SettingsError
+from oip.core.processors import usable_cores
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor
@@ -277,7 +278,7 @@ def safe_path() -> Iterator[None]:
 
 
 def _environment(device: str | None, threads: int | None) -> dict[str, str]:
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OIP_THREADS")
     variables = {} if threads is None else {name: str(threads) for name in names}
     return variables if device is None else {"CUDA_VISIBLE_DEVICES": device, **variables}
 
@@ -306,13 +307,6 @@ def processes(settings: EngineSettings) -> tuple[list[str | None], int]:
     count = settings.workers or len(gpus) or max(1, fair)
     devices: list[str | None] = [gpus[index % len(gpus)] if gpus else "" for index in range(count)]
     return devices, settings.threads or max(1, cores // count)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def available_gpus() -> list[str]:

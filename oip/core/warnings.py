@@ -11,6 +11,8 @@ import warnings
 from contextlib import suppress
 from types import ModuleType
 
+from oip.core.processors import allowed_cores, usable_cores
+
 _shutting = threading.RLock()
 """Held while stderr is shut: a second thread would take the shut one for the process's own."""
 
@@ -41,10 +43,13 @@ def import_quietly(name: str) -> ModuleType:
     """Import a module while the process's stderr is shut, for native code that ignores settings.
 
     TensorFlow's native parts report missing GPUs before any logging level applies. Errors of the
-    import itself are raised as ever.
+    import itself are raised as ever. TensorFlow has no more threads than `usable_cores`.
     """
     if name in sys.modules:  # perhaps another thread imports it now
         return importlib.import_module(name)
+    if (cores := usable_cores()) < allowed_cores():  # TensorFlow knows only the latter
+        for pool in ("INTRAOP", "INTEROP"):
+            os.environ.setdefault(f"TF_NUM_{pool}_THREADS", str(cores))
     with _shutting:
         sys.stderr.flush()
         kept = None

@@ -18,7 +18,6 @@ from oip.batch.executors import (
     engine_of,
     in_process,
     processes,
-    usable_cores,
     wrapped,
 )
 from oip.batch.job import EngineSettings, ModelSource
@@ -164,10 +163,6 @@ def test_one_process_a_gpu_or_shares_of_the_cores(monkeypatch):
     assert processes(EngineSettings(kind="local", threads=1)) == ([""] * 8, 1)
     assert processes(EngineSettings(kind="local", workers=2)) == ([""] * 2, 4)
     assert processes(EngineSettings(kind="local", gpus=(), workers=16)) == ([""] * 16, 1)
-
-
-def test_cores_are_counted():
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
 
 
 def test_the_engine_that_a_job_names(tmp_path):

@@ -182,3 +182,43 @@ def test_no_more_work_than_that_at_a_time(eight_cores, bytes_each, most):
         item**2 for item in range(16)
     ]
     assert 1 <= max(counts) <= most
+
+
+def test_threads_inside_threads_are_none_and_products_have_one(eight_cores):
+    from threadpoolctl import threadpool_info
+
+    def blas_threads():
+        return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+    def inner(item):
+        return threading.get_ident(), blas_threads()
+
+    def outer(item):
+        return threading.get_ident(), thread_map(inner, range(3))
+
+    before = blas_threads()
+    for own, inside in thread_map(outer, range(4)):
+        assert {thread for thread, _ in inside} == {own}
+        assert all(set(counts) <= {1} for _, counts in inside)
+    assert blas_threads() == before
+
+
+def test_products_are_let_go_when_the_last_is_done():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def blas_threads():
+        return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        first, second = backend.one_blas_thread(), backend.one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {2}
+
+
+def test_threads_are_those_of_oip_threads(monkeypatch):
+    monkeypatch.setenv("OIP_THREADS", "3")
+    assert workers() == 3
