@@ -136,7 +136,7 @@ def _run_on(
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
-        name, of = f"widths/{plan.name}", f"{images.digest} {sha256(model)}"
+        name, of = f"selections/{plan.name}", f"{images.digest} {sha256(model)}"
         selection = folder.part(name, map_selection, model, data, size, seed, of=of)
         draw_selection(folder, key, selection, setting)
         where = f"{selection['layer']} of {plan.recipe} on {key}"
