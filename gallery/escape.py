@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, SupportsFloat, TypeAlias
 
 PageValues: TypeAlias = dict[str, Any]
@@ -54,6 +55,16 @@ def shown_figure(value: float | None) -> str:
         mantissa, exponent = f"{number:.2e}".split("e")
         return f"{mantissa}e{int(exponent):+d}"
     return str(int(number)) if number.is_integer() else str(number)
+
+
+def shown_bits(value: float | None) -> str | None:
+    """Return bits with two decimals as the page's script writes them (`bits` in elements.js).
+
+    The script has thousandths; a tie goes away from zero.
+    """
+    if value is None:
+        return None
+    return str(Decimal(round(value, 3)).quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
 def whole_number(value: object) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 from oip.core.formats import RunFile, TrainingRecordFile
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
-from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded
+from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded, shown_bits
 from oip.gallery.images import MapImages, redundancy_picture, webp
 from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
@@ -418,9 +418,9 @@ class Pages:
             "picture": entry.row is not None,
             "verdict": entry.verdict or "no OIP",
             "rank": first.rank if first else None,
-            "bits": None if first is None or first.mi is None else f"{first.mi:.2f}",
-            "low": None if first is None or first.low is None else f"{first.low:.2f}",
-            "high": None if first is None or first.high is None else f"{first.high:.2f}",
+            "bits": None if first is None else shown_bits(first.mi),
+            "low": None if first is None else shown_bits(first.low),
+            "high": None if first is None else shown_bits(first.high),
             "best": best,
             "remarks": remarks(entry),
         }

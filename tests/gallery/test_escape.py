@@ -15,6 +15,7 @@ from oip.gallery.escape import (
     plain_name,
     rounded,
     script,
+    shown_bits,
     shown_figure,
     whole_number,
 )
@@ -90,3 +91,13 @@ def test_whole(value, wanted):
 )  # fmt: skip
 def test_figures_are_written_as_the_page_writes_them(value, text):
     assert shown_figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.1249, "0.13"), (0.1244, "0.12"), (0.145, "0.14"), (-0.125, "-0.13"), (2.0, "2.00")],
+)
+def test_bits_are_written_as_the_page_writes_thousandths(value, text):
+    # The script has 0.125 of 0.1249, and writes 0.13.
+    assert shown_bits(value) == text
+    assert shown_bits(None) is None
