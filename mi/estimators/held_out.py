@@ -174,23 +174,18 @@ class OneVsRest:
         self.ends = interval_ends(self.raw, weights @ gains.T / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
         self._none = entropies + rest.mean(axis=1)
-        more = (odds - rest) / n
-        self._more = more.astype(np.float32)
-        middle = self._none + (more * shares_by_fold(codes, folds)).sum(axis=1)
+        self.more = (odds - rest) / n
+        """(classes, n): what a sample adds to a value if it is of the class."""
+        middle = self._none + (self.more * shares_by_fold(codes, folds)).sum(axis=1)
         self._reaches = middle + (self.raw - middle) / null_width - TIE
         """(classes,): the sum of a shuffle that is as large, in the widened null, as the value."""
         self._reached = np.zeros(classes)
         self._shuffles = 0
 
-    def add(self, mixed: np.ndarray) -> None:
-        """Compare the values with those of shuffled labels (shuffles, n)."""
-        count, classes = len(mixed), len(self.raw)
-        rows = np.arange(count)[:, None] * classes
-        gains = self._more[mixed, np.arange(mixed.shape[1])]
-        sums = np.bincount((rows + mixed).ravel(), gains.ravel(), count * classes)
-        null = self._none + sums.reshape(count, classes)
-        self._reached += (null >= self._reaches).sum(axis=0)
-        self._shuffles += count
+    def add(self, sums: np.ndarray) -> None:
+        """Compare the values with those of shuffled labels: sums of `more` (shuffles, classes)."""
+        self._reached += (self._none + sums >= self._reaches).sum(axis=0)
+        self._shuffles += len(sums)
 
     @property
     def p_value(self) -> np.ndarray:
@@ -237,13 +232,42 @@ def _null(
     odds: list[np.ndarray], single: list[OneVsRest], shuffled: Iterator[np.ndarray]
 ) -> np.ndarray:
     """Return the mean log-probability (shuffles, maps) of shuffled labels; add them to `single`."""
-    columns = np.arange(odds[0].shape[1])
+    step = max(1, _MAP_BYTES // odds[0].nbytes)
+    groups = [slice(start, start + step) for start in range(0, len(odds), step)]
     parts = [np.empty((0, len(odds)))]
     for mixed in shuffled:
-        means = thread_map(lambda of_map, mixed=mixed: of_map[mixed, columns].mean(axis=1), odds)
-        thread_map(lambda of_map, mixed=mixed: of_map.add(mixed), single)
-        parts.append(np.stack(means, axis=1))
+
+        def of_group(maps: slice, mixed: np.ndarray = mixed) -> np.ndarray:
+            if single:
+                sums = label_sums(mixed, [of_map.more for of_map in single[maps]])
+                for index, of_map in enumerate(single[maps]):
+                    of_map.add(sums[..., index])
+            return label_sums(mixed, odds[maps]).sum(axis=1) / mixed.shape[1]
+
+        parts.append(np.concatenate(thread_map(of_group, groups), axis=1))
     return np.concatenate(parts)
+
+
+def label_sums(labels: np.ndarray, values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return sums over the samples of each class of their values for it.
+
+    Args:
+        labels: (shuffles, n) int.
+        values: (classes, n) of every map.
+
+    Returns:
+        (shuffles, classes, maps)
+    """
+    from scipy.sparse import csr_array
+
+    shuffles, n = labels.shape
+    classes = len(values[0])
+    rows = np.arange(shuffles)[:, None] * classes + labels
+    columns = labels * n + np.arange(n)
+    shape = shuffles * classes, classes * n
+    members = csr_array((np.ones(labels.size), (rows.ravel(), columns.ravel())), shape=shape)
+    sums = members @ np.stack([of_map.ravel() for of_map in values], axis=1)
+    return sums.reshape(shuffles, classes, len(values))
 
 
 def class_shares(codes: np.ndarray) -> np.ndarray:
@@ -391,8 +415,8 @@ NEIGHBORS = (8, 24, 72)
 """Samples in a neighborhood, for the neighbor members."""
 _PAIRS = tuple(combinations(range(FOLDS), 2))
 _ROUNDS = 60
-_BLOCK = 1 << 19
-"""Bytes of a kernel of some samples that are worked on at once."""
+_KERNEL_BYTES, _MAP_BYTES = 1 << 19, 8 << 20
+"""Of a kernel of some samples, and of values of some maps, that are worked on at once."""
 _PRIOR = 0.5
 
 
@@ -554,7 +578,7 @@ def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray
     label = folds * classes + codes
     onehot[np.arange(n), label] = 1.0
     sums = np.empty((members, n, FOLDS, classes), np.float32)
-    step = max(1, _BLOCK // (4 * n))
+    step = max(1, _KERNEL_BYTES // (4 * n))
     for start in range(0, n, step):
         block = distances[start : start + step]
         near = np.sort(np.partition(block, neighbors[-1] - 1, axis=1)[:, : neighbors[-1]], axis=1)

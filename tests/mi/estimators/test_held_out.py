@@ -15,6 +15,7 @@ from oip.mi.estimators.held_out import (
     OneVsRest,
     Predictions,
     Predictive,
+    label_sums,
     mixture,
     untrained_members,
 )
@@ -348,7 +349,7 @@ def test_values_and_p_values_against_brute_force(predicted):
     mixed = np.array([random.permutation(codes) for _ in range(300)])
     one = OneVsRest(odds, codes, np.zeros(60, int), np.ones((1, 60)))
     for part in np.array_split(mixed, 4):
-        one.add(part)
+        one.add(label_sums(part, [one.more])[..., 0])
     for chosen in range(3):
         value = _value(odds, codes, codes, chosen)
         assert one.raw[chosen] == pytest.approx(value)
@@ -365,7 +366,7 @@ def test_a_wider_null_is_wider_around_its_own_mean(predicted):
     for fold in range(FOLDS):
         mixed[:, folds == fold] = random.permuted(mixed[:, folds == fold], axis=1)
     one = OneVsRest(odds, codes, folds, np.ones((1, 60)), null_width=1.3)
-    one.add(mixed)
+    one.add(label_sums(mixed, [one.more])[..., 0])
     for chosen in range(3):
         null = np.array([_value(odds, codes, labels, chosen) for labels in mixed])
         wider = null.mean() + 1.3 * (null - null.mean())
@@ -405,7 +406,8 @@ def test_a_constant_map_is_never_above_its_null():
     codes = np.arange(40) % 4
     odds = np.log(np.full((4, 40), 0.25))
     one = OneVsRest(odds, codes, np.zeros(40, int), np.ones((1, 40)))
-    one.add(np.array([np.random.default_rng(s).permutation(codes) for s in range(50)]))
+    mixed = np.array([np.random.default_rng(s).permutation(codes) for s in range(50)])
+    one.add(label_sums(mixed, [one.more])[..., 0])
     assert (one.p_value == 1).all() and one.raw == pytest.approx(np.zeros(4))
 
 
