@@ -52,7 +52,7 @@ class KernelPlan:
         order = np.argsort(given, kind="stable")
         codes = given[order]
         counts = np.bincount(codes)
-        halves = np.zeros((len(codes), samples.draws))
+        halves = np.zeros((len(codes), samples.draws), np.float32)
         for column, indices in enumerate(class_halves(given, seed, samples.draws)):
             halves[indices, column] = 1.0
         return cls(
@@ -153,29 +153,31 @@ class KernelAccumulator:
             self._add_half_rows(part, kernel[start - rows.start : part.stop - rows.start])
 
     def _add_half_rows(self, rows: slice, kernel: np.ndarray) -> None:
-        """Do `add_halves` for some rows; sums over every class are kept in single precision."""
+        """Do `add_halves` for some rows; single precision will do for an interval."""
         plan = self._plan
         sizes, within = plan.half_sizes, plan.halves[rows]
+        small = kernel.astype(np.float32)
         sums = np.empty((len(plan.counts) if plan.one_vs_rest else 0, *within.shape), np.float32)
-        everything, own = np.zeros(within.shape), np.empty(within.shape)
+        everything, own = np.zeros_like(within), np.empty_like(within)
         for code, columns, inside in plan.parts(rows):
-            part = matmul(kernel[:, columns], plan.halves[columns])
+            part = matmul(small[:, columns], plan.halves[columns])
             everything += part
             own[inside] = part[inside] * (sizes / plan.half_counts[code])
             if plan.one_vs_rest:
                 sums[code] = part
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
         drawn = within > 0
-        ratio = np.divide(own, everything, out=np.ones_like(own), where=drawn)
-        self._drawn += np.log(ratio).sum(axis=0) / sizes
+        own[~drawn] = everything[~drawn] = 1.0
+        own /= everything
+        self._drawn += np.log(own).sum(axis=0, dtype=np.float64) / sizes
         if not plan.one_vs_rest:
             return
-        sums *= np.divide(sizes, everything, out=np.zeros_like(own), where=drawn).astype(np.float32)
-        _sum_of_rest(sums, sizes.astype(np.float32))
+        sums *= sizes / everything
+        _sum_of_rest(sums, sizes)
         rest = sizes - plan.half_counts
         for code, _, inside in plan.parts(rows):
-            sums[code, inside] = ratio[inside] * rest[code]
-        logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within.astype(np.float32))
+            sums[code, inside] = own[inside] * rest[code]
+        logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
         logs -= within.sum(axis=0)[:, None] * np.log(rest).T
         self._drawn_classes += logs / sizes[:, None]
 
