@@ -195,7 +195,10 @@ def distance_quantile(distances: np.ndarray, share: float) -> float:
 
 def _quantile(values: np.ndarray, share: float) -> float:
     if share == 0.5:
-        return float(np.median(values, overwrite_input=True))
+        middle = len(values) // 2
+        values.partition(middle)  # of one element, which is four times quicker than of two
+        upper = values[middle]
+        return float(upper if len(values) % 2 else (values[:middle].max() + upper) / 2)
     return float(np.quantile(values, share, overwrite_input=True))
 
 

@@ -582,7 +582,7 @@ def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray
     for start in range(0, n, step):
         block = distances[start : start + step]
         near = np.sort(np.partition(block, neighbors[-1] - 1, axis=1)[:, : neighbors[-1]], axis=1)
-        row, column = np.nonzero(block <= near[:, -1:])
+        row, column = np.divmod(np.flatnonzero(block <= near[:, -1:]), n)
         values, classes_of = block[row, column], row * onehot.shape[1] + label[column]
         for member, k in enumerate(neighbors):
             inside = classes_of[values <= near[row, k - 1]]
@@ -604,7 +604,6 @@ def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> 
     members, n, _, classes = sums.shape
     rows = np.arange(n)
     counts = np.stack([np.bincount(codes[folds == f], minlength=classes) for f in range(FOLDS)])
-    sums = sums.astype(np.float64)
     left = sums.sum(axis=2) - sums[:, rows, folds]
     total = left.sum(axis=2)
     own = np.empty((FOLDS, members, n))
