@@ -15,6 +15,7 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import DrawnFile, GalleryMarker, RunFile
 from oip.core.progress import Progress, automatic
+from oip.core.warnings import notice
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, plain_name, script
 from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, size_of
@@ -138,13 +139,20 @@ def _write(
         data = DataImages(store, keys, spec, data_images, data_labels, classes, digest)
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
+    others: list[str] = []
     for layer in layers:
         images.write(layer, progress)
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
+        others += [] if fits else [layer.name]
         for part, content in layer_details(layer, record, name, data if fits else None):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
+    if others:
+        names = ", ".join(f"'{name}'" for name in others)
+        notice(
+            f"no data images are shown for {names}: others were given than the maps' ranking saw."
+        )
     for file, page_name, content in table.scripts(_about(record, images, data is not None, single)):
         store.write(f"data/{file}.js", script(page_name, content))
     store.write("maps.json", files.json_text(table.json()))

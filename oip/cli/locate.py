@@ -66,8 +66,9 @@ def command(
 
     began = time.monotonic()
     files.check_writable(out)
-    network, images = model.open_with(data, output)
+    network, images = model.open_with(data)
     chosen = parse_selections(network, selections)
+    model.reported(network)
     classes = images.classes if images.labels is not None else None
     layers: list[Record] = []
     written: list[Path] = []

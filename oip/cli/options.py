@@ -74,12 +74,11 @@ class ModelOptions:
             self.preprocess,
         )
 
-    def open(self, data: Dataset | None, output: Output | None = None) -> Network:
+    def open(self, data: Dataset | None) -> Network:
         """Open the model and set the statistics of its input.
 
         Args:
             data: images that the model is to be fed with, or None.
-            output: where to say that the statistics are not known; nowhere if None.
 
         Raises:
             SettingsError: text that is not numbers, or numbers that do not fit the input.
@@ -87,15 +86,16 @@ class ModelOptions:
         """
         from oip.workflows.inputs import open_network
 
-        return self._reported(open_network(self.model, data, self.input), output)
+        return open_network(self.model, data, self.input)
 
-    def open_with(self, data: DataOptions, output: Output | None = None) -> tuple[Network, Dataset]:
+    def open_with(self, data: DataOptions) -> tuple[Network, Dataset]:
         """Open the model and the test part of the data, image files in the size of its input.
 
         Raises:
-            DataError: no source was given, or it cannot be read.
+            DataError: no source was given, it cannot be read, or does not fit the model.
             SettingsError, ModelError: as for `open`.
         """
+        from oip.network.inputs import check_images
         from oip.workflows.inputs import opened
 
         network, images = opened(
@@ -105,18 +105,18 @@ class ModelOptions:
             data_dir=data.data_dir,
             resize=data.resize,
         )
-        return self._reported(network, output), images
+        check_images(network.inputs, images.images)
+        return network, images
 
-    def _reported(self, network: Network, output: Output | None) -> Network:
-        """Say on `output` if the statistics of the input are not known, and return the network."""
+    def reported(self, network: Network) -> Network:
+        """Say if the statistics of the input are not known, and return the network."""
         from oip.core.warnings import Notice
 
         if not network.inputs.is_known:
-            if output is not None:
-                warn(  # also where the command is quiet: the numbers are a guess
-                    "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "
-                    "Give --data, --input-mean and --input-std, or --preprocess."
-                )
+            warn(  # also where the command is quiet: the numbers are a guess
+                "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "
+                "Give --data, --input-mean and --input-std, or --preprocess."
+            )
             # The library's own notice would say it a second time.
             warnings.filterwarnings("ignore", ".*mean and .*deviation are not known", Notice)
         return network

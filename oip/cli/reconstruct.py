@@ -126,13 +126,14 @@ def command(
     objectives = [objective(text) for text in expressions]
     check_writable(out)
     if data.source is None:
-        network, images = model.open(None, output), None
+        network, images = model.open(None), None
     else:
-        network, images = model.open_with(data, output)
+        network, images = model.open_with(data)
     settings = of_input(requested, network.inputs.shape)
+    chosen, targets = select_targets(network, selections, objectives)
+    model.reported(network)
     if preset == AUTO:
         output.note(f"oip: {auto_reason(network.inputs.shape)}")
-    chosen, targets = select_targets(network, selections, objectives)
     layers = len(chosen)
     with output.progress() as progress:
         if top is not None and by is not None and images is not None:

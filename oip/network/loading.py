@@ -267,7 +267,7 @@ def _bounded_weights(refused: list[RefusedFile]) -> Iterator[None]:
     def add_weight(self: keras.Layer, shape: Any = None, *args: Any, **more: Any) -> Any:
         nonlocal total
         if threading.get_ident() == thread:
-            sides = shape if isinstance(shape, (tuple, list)) else (shape,)
+            sides = shape if isinstance(shape, Iterable) else (shape,)  # also a TensorShape
             total += _BYTES_OF_A_WEIGHT * math.prod(1 if s is None else int(s) for s in sides)
             try:
                 check_content(total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -59,7 +60,7 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
     named, too. One shard is in memory at a time. Nothing is changed. What killed processes left is
     listed without being read; `clear_leftovers` removes it.
     """
-    paths = {path for path in run.path.rglob("*") if path.is_file()}
+    paths = {path for path in run.path.rglob("*") if not path.is_dir()}
     paths.add(run.path / NAME)
     if files.has_checksum(run.path / NAME):  # else of an earlier version
         paths.add(copy_of(run.path / NAME))
@@ -77,10 +78,10 @@ def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
     results = []
     for done, path in enumerate(sorted(paths), 1):
         name = path.relative_to(run.path).as_posix()
-        if not path.is_file():
+        if not os.path.lexists(path):
             results.append(Checked(name, "missing"))
         elif path in pictures:
-            is_whole = files.sha256(path) == pictures[path]
+            is_whole = path.is_file() and files.sha256(path) == pictures[path]
             results.append(Checked(name, "" if is_whole else "damaged"))
         else:
             results.append(_checked(run, path, layers.get(path.parent), keys))

@@ -17,10 +17,11 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.files import read_json, write_json
 from oip.core.images import enhanced
+from oip.core.warnings import Notice
 from oip.gallery import site
 from oip.gallery.pages import POLICY
 from oip.run.check import verify_run
-from oip.run.shards import layer_oips, read_shard, write_shard
+from oip.run.shards import data_digest, layer_oips, read_shard, write_shard
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -343,3 +344,12 @@ def test_layers_without_geometry_are_shown(run, edit_record):
 def test_no_run(tmp_path):
     with pytest.raises(RunError, match="no such folder"):
         gallery.build(tmp_path / "none")
+
+
+def test_data_that_the_maps_were_not_ranked_on_are_told(run):
+    images = np.random.default_rng(0).random((30, 12, 12, 1))
+    path = run.folder(1) / "ranking.json"
+    files.write_json(path, {**files.read_json(path), "data_sha256": data_digest(images)})
+    gallery.build(run, data_images=images)
+    with pytest.warns(Notice, match="no data images are shown for 'second'"):
+        gallery.build(run, data_images=images[::-1])

@@ -249,3 +249,18 @@ def test_no_module_of_python_itself_is_advised():
     assert "imports=" not in str(error.value)
     with pytest.raises(ModelError, match=r"imports=\['mine'\]"):
         check_config(part | {"module": "mine.layers"}, (), "model.keras")
+
+
+def test_a_model_with_adapters_is_loaded(tmp_path):
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(3, 3), layers.Dense(2)])
+    for layer in model.layers:
+        layer.enable_lora(2)
+        for weight in layer.trainable_weights:
+            weight.assign(np.full(weight.shape, 0.25))
+    model.save(tmp_path / "adapted.keras")
+    loaded = load_model(tmp_path / "adapted.keras")
+    image = np.ones((1, 6, 6, 1), np.float32)
+    np.testing.assert_allclose(loaded(image), model(image), rtol=1e-5)

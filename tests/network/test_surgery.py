@@ -121,6 +121,24 @@ def test_pruned_network_is_the_network_with_silenced_maps(images, removed):
         np.testing.assert_array_equal(weight, was)
 
 
+@pytest.mark.parametrize("inner_kind", ["sequential", "functional"])
+def test_a_model_that_begins_with_a_model(images, inner_kind):
+    import keras
+    from keras import layers
+
+    inner = keras.Sequential(
+        [layers.Input((12, 12, 2)), layers.Conv2D(6, 3, activation="relu", name="inner")]
+    )
+    if inner_kind == "functional":
+        inner = keras.Model(inner.inputs, inner.outputs)
+    inner.name = "net"
+    top = [layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    network = Network(shaken(keras.Sequential([layers.Input((12, 12, 2)), inner, *top])))
+    removed = {"net/inner": [1, 4]}
+    result = without(network, removed)(images, training=False).numpy()
+    np.testing.assert_allclose(result, silenced(network, removed, images), rtol=1e-3, atol=1e-5)
+
+
 def test_what_is_added_goes_together_and_so_does_its_gate(images):
     network = Network(residual())
     channels = Channels.of(network)

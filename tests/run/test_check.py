@@ -137,3 +137,13 @@ def test_leftovers_of_killed_processes_are_cleared(copied):
     left.with_name(left.name + "-old").mkdir()
     type(copied).open(copied.path)
     assert [path.name for path in copied.path.glob("*gallery*")] == ["gallery"]
+
+
+def test_files_that_are_no_plain_files_are_named(copied):
+    shard = copied.shard(1, 1)
+    shard.unlink()
+    shard.symlink_to(shard.name)  # itself
+    pipe = copied.folder(0) / "stability.json"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    assert {"layers/001/shard-0001.npz", "layers/000/stability.json"} <= problems(copied).keys()
