@@ -130,7 +130,7 @@ def test_a_model_that_begins_with_a_model(images, inner_kind):
         [layers.Input((12, 12, 2)), layers.Conv2D(6, 3, activation="relu", name="inner")]
     )
     if inner_kind == "functional":
-        inner = keras.Model(inner.inputs, inner.outputs)
+        inner = keras.Model(inner.inputs[0], inner.outputs[0])
     inner.name = "net"
     top = [layers.GlobalAveragePooling2D(), layers.Dense(3)]
     network = Network(shaken(keras.Sequential([layers.Input((12, 12, 2)), inner, *top])))
