@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -406,7 +406,8 @@ class Pruner:
                 whole = keras.tree.flatten(call_model(network.model, inputs))
             with tf.GradientTape() as tape:
                 outputs = keras.tree.flatten(call_model(model, inputs, training=True))
-                total = tf.cast(loss(labels, outputs[head]), tf.float32)
+                of_classes: Any = loss(labels, outputs[head])
+                total = tf.cast(of_classes, tf.float32)
                 total += sum(tf.cast(part, tf.float32) for part in model.losses)
                 for number, (output, target) in enumerate(zip(outputs, whole, strict=True)):
                     if number != head and output.dtype.is_floating:
@@ -414,7 +415,9 @@ class Pruner:
                         error = tf.reduce_mean((tf.cast(output, tf.float32) - target) ** 2)
                         total += error / (tf.math.reduce_variance(target) + 1e-6)
             variables = [variable.value for variable in model.trainable_variables]
-            gradients = tape.gradient(total, variables, unconnected_gradients="zero")
+            gradients = tape.gradient(
+                total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
             optimizer.apply(gradients, model.trainable_variables)
 
         optimizer.build(model.trainable_variables)
