@@ -12,7 +12,7 @@ import numpy as np
 from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
-from oip.core.images import enhanced, plain, shown
+from oip.core.images import enhanced, plain, shown, true_colors
 from oip.core.processors import usable_cores
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
@@ -206,11 +206,24 @@ class MapImages:
     """
 
     def __init__(
-        self, store: Store, keys: PictureKeys, spec: InputRecord, layers: Sequence[LayerEntry]
+        self,
+        store: Store,
+        keys: PictureKeys,
+        spec: InputRecord,
+        layers: Sequence[LayerEntry],
+        are_colors: bool = False,
     ):
+        """
+        Args:
+            keys: what the old pictures were drawn from.
+            spec: the input of the run's model.
+            are_colors: the images stay inside the range of color pictures, and are shown so.
+        """
         self.size = size_of(spec.shape)
         self._shape = tuple(spec.shape)
         self._swap = spec.bgr
+        self._mean, self._std = np.array(spec.mean), np.array(spec.std)
+        self.are_colors = are_colors
         self._store, self._keys = store, keys
         self.lossless = exact(self.size)
         self.limit = FULL // 2 if self.lossless else min(FULL, max(self.size))
@@ -259,15 +272,17 @@ class MapImages:
 
         def draw_map(row: int) -> None:
             number = int(oips.maps[row])
-            starts = self._bands(oips.images[row, :MOST_IN_A_ROW])
-            bright = enhanced(starts)
+            images = oips.images[row, :MOST_IN_A_ROW]
+            starts = self._bands(images)
+            bright, true = enhanced(starts), self._true(images)
+            best = bright[0] if true is None else true[0]
             tile, full, moving, still = _paths(block.layer, number, True)
-            self._store.write(tile, webp(resized(bright[0], TILE), self.lossless))
-            rows = [self._fitted(plain(starts)), self._fitted(bright)]
+            self._store.write(tile, webp(resized(best, TILE), self.lossless))
+            rows = [self._fitted(plain(starts) if true is None else true), self._fitted(bright)]
             self._store.write(full, webp(strip(rows), self.lossless))
-            self.sheets.put(self._positions[block.layer, number], bright[0])
+            self.sheets.put(self._positions[block.layer, number], best)
             if len(oips.snapshot_steps):
-                stages = enhanced(self._bands(oips.snapshots[row]))
+                stages = self._drawn(oips.snapshots[row])
                 frames = [resized(stage, min(self.limit, STAGE)) for stage in stages]
                 self._store.write(moving, webp_animation(frames, self.lossless))
                 self._store.write(still, webp(strip([frames[-MOST_IN_A_ROW:]]), self.lossless))
@@ -281,10 +296,20 @@ class MapImages:
         if rows:
             images = block.best_images()
             for row in rows:
-                self.sheets.put(positions[row], enhanced(self._bands(images[row])))
+                self.sheets.put(positions[row], self._drawn(images[row]))
+
+    def _drawn(self, images: np.ndarray) -> np.ndarray:
+        """Return images (..., h, w, b) as uint8: in true colors where they have them."""
+        true = self._true(images)
+        return enhanced(self._bands(images)) if true is None else true
+
+    def _true(self, images: np.ndarray) -> np.ndarray | None:
+        true = true_colors(images, self._mean, self._std, self._swap) if self.are_colors else None
+        return None if true is None else self._bands(true)
 
     def _bands(self, images: np.ndarray) -> np.ndarray:
-        bands = with_rows(images.astype(np.float32), self._shape)
+        whole = images.dtype == np.uint8
+        bands = with_rows(images if whole else images.astype(np.float32), self._shape)
         return bands[..., ::-1] if self._swap and bands.shape[-1] == 3 else bands
 
     def _fitted(self, images: np.ndarray) -> list[np.ndarray]:

@@ -131,8 +131,10 @@ def _write(
     training = training_record(run)
     if single:
         check_map_count(sum(len(layer.maps) for layer in layers))
-    keys = PictureKeys(store.old, [size_of(spec.shape), spec.bgr])
-    images = MapImages(store, keys, spec, layers)
+    are_colors = bool((record.settings.reconstruct or {}).get("bound"))
+    drawn_from = [size_of(spec.shape), spec.bgr, *([spec.mean, spec.std] if are_colors else [])]
+    keys = PictureKeys(store.old, drawn_from)
+    images = MapImages(store, keys, spec, layers, are_colors)
     digest = data_digest(data_images)
     data = None
     if data_images is not None:
@@ -171,6 +173,7 @@ def _about(run: RunFile, images: MapImages, data: bool, single: bool) -> PageVal
         "cell": list(images.sheets.cell),
         "sheet": [COLUMNS, PER_SHEET],
         "exact": images.lossless,
+        "colors": images.are_colors,
         "input": list(images.size),
         "data": data,
         "single": single,

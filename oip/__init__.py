@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oip.run.run import Run
     from oip.run.shards import layer_oips
     from oip.workflows.demo import run_demo
+    from oip.workflows.pretrained_demo import run_pretrained_demo
     from oip.workflows.prune import PrunedModel, prune
     from oip.workflows.rank import (
         RankedLayer,
@@ -71,6 +72,7 @@ __all__ = [
     "redundancy_into",
     "responses",
     "run_demo",
+    "run_pretrained_demo",
     "separating_oips",
     "top_maps",
     "translation",

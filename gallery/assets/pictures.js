@@ -15,11 +15,11 @@ function paragraph(text, kind) {
   return element("p", { class: kind || null }, text);
 }
 
-/** The best start, large, enhanced. */
+/** The best start, large: in true colors where it has them, else enhanced. */
 function portrait(entry, detail) {
   if (!detail.traces) return element("div", { class: "portrait none" }, "no OIP");
-  const position = { columns: detail.traces.length, rows: 2, column: 0, row: 1 };
-  const label = "Reconstructed input of " + nameOf(entry) + ", enhanced";
+  const position = { columns: detail.traces.length, rows: 2, column: 0, row: site.colors ? 0 : 1 };
+  const label = "Reconstructed input of " + nameOf(entry) + (site.colors ? ", true colors" : ", enhanced");
   return element("div", { class: "portrait" }, cut(fileOf(entry, "full"), position, label));
 }
 
@@ -43,7 +43,7 @@ function startWords(start, several) {
   return caption;
 }
 
-/** Every start, plain above enhanced, best first; the medoid of each cluster is marked. */
+/** Every start, plain or in true colors above enhanced, best first; the medoid of each cluster is marked. */
 function startsPart(entry, detail) {
   if (!detail.starts) return null;
   const columns = detail.starts.length;
@@ -51,7 +51,7 @@ function startsPart(entry, detail) {
   const medoids = detail.starts.filter((start) => start.medoid).length;
   const several = medoids > 0 && columns > 1;
   const cells = detail.starts.map((start, column) => {
-    const images = ["plain", "enhanced"].map((kind, row) => {
+    const images = [site.colors ? "true colors" : "plain", "enhanced"].map((kind, row) => {
       const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
       return cut(fileOf(entry, "full"), { columns, rows: 2, column, row }, label);
     });
@@ -64,7 +64,11 @@ function startsPart(entry, detail) {
   return section(
     columns === 1 ? "Start" : "Starts",
     element("div", { class: "strip" }, cells),
-    paragraph("Plain above, contrast-enhanced below; best first, with their scores." + groups, "quiet")
+    paragraph(
+      (site.colors ? "In true colors" : "Plain") +
+        " above, contrast-enhanced below; best first, with their scores." + groups,
+      "quiet"
+    )
   );
 }
 
@@ -103,7 +107,10 @@ function evolutionPart(entry, detail, shared) {
   return section(
     "From noise",
     element("div", { class: "evolution" }, moving, row),
-    paragraph("The best start at these steps, each contrast-enhanced." + noiseWords(detail), "quiet")
+    paragraph(
+      "The best start at these steps" + (site.colors ? "." : ", each contrast-enhanced.") + noiseWords(detail),
+      "quiet"
+    )
   );
 }
 

@@ -176,8 +176,8 @@ class Bound:
     itself in the middle of the range, and never outside.
     """
 
-    def __init__(self, spec: InputSpec, ends: tuple[float, float]):
-        low, high = ((end - spec.mean) / spec.std for end in ends)
+    def __init__(self, spec: InputSpec, ends: tuple[np.ndarray, np.ndarray]):
+        low, high = (((end - spec.mean) / spec.std).astype(np.float32) for end in ends)
         self._center, self._half = (low + high) / 2, (high - low) / 2
 
     def bounded(self, images: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class Bound:
 
 def bound_of(settings: AscentSettings, spec: InputSpec) -> Bound | None:
     """Return the bound of an input, None where the settings want none or its range is not known."""
-    ends = spec.plain_range
+    ends = spec.picture_ends
     return Bound(spec, ends) if settings.bound and ends is not None else None
 
 

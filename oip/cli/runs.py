@@ -336,7 +336,7 @@ def export_command(
     else:
         for index in indices:
             for part in layer_parts(source, index, kind != "png"):
-                written += export_pictures(part, out, kind, not plain, size)
+                written += export_pictures(part, out, kind, False if plain else None, size)
     if as_json:
         print_json({"files": [str(path) for path in written]})
     else:

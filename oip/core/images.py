@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 """Formats of pillow that are read, whatever a file's name; others, such as EPS, run programs."""
+_COLOR_BANDS = 3
+_OUTSIDE = 0.004
+"""Share of the range that rounding puts pixels outside it."""
+_CAFFE_MEAN = np.array([103.939, 116.779, 123.68])
+_TORCH_MEAN, _TORCH_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 STRETCH = (2.0, 98.0)
 """Percentiles of the contrast-enhanced rendering."""
 
@@ -40,6 +45,58 @@ def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
     span = np.where(top > bottom, top - bottom, 1.0)
     flat = np.where(top > bottom, (values - bottom) / span, 0.5)
     return (np.clip(flat, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def picture_ends(
+    mean: np.ndarray,
+    std: np.ndarray,
+    bgr: bool = False,
+    low: float = float("nan"),
+    high: float = float("nan"),
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return black and white of an input, each (bands,) in its units; None where nobody knows.
+
+    For color images the mean and the deviation say what pixels the model takes: 0 to 255, 0 to 1,
+    -1 to 1, or what `keras.applications` makes of them.
+
+    Args:
+        mean, std: (bands,) of the input.
+        bgr: the bands are blue, green, red.
+        low, high: the range of plain pixels, where it is known.
+    """
+    color = len(mean) == _COLOR_BANDS
+    if color and bgr and np.all(np.abs(mean) < 1.0) and np.all((std > 40.0) & (std < 80.0)):
+        return -_CAFFE_MEAN, 255.0 - _CAFFE_MEAN
+    if color and np.all(np.abs(mean) < 0.3) and np.all((std > 0.7) & (std < 1.3)):
+        return -_TORCH_MEAN / _TORCH_STD, (1.0 - _TORCH_MEAN) / _TORCH_STD
+    if np.isfinite([low, high]).all():
+        return np.full(len(mean), low), np.full(len(mean), high)
+    for bottom, top in ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)) if color else ():
+        center, spread = (mean - bottom) / (top - bottom), std / (top - bottom)
+        if np.all((center > 0.2) & (center < 0.8) & (spread > 0.1) & (spread < 0.4)):
+            return np.full(len(mean), bottom), np.full(len(mean), top)
+    return None
+
+
+def true_colors(
+    image: np.ndarray, mean: np.ndarray, std: np.ndarray, bgr: bool = False
+) -> np.ndarray | None:
+    """Return standardized color images as the pictures that they are, uint8 of the same shape.
+
+    None for images of other bands, or with pixels outside the range that pictures have.
+
+    Args:
+        image: (..., h, w, 3).
+        mean, std, bgr: of the input, as for `picture_ends`.
+    """
+    ends = picture_ends(mean, std, bgr) if np.shape(image)[-1] == _COLOR_BANDS else None
+    if ends is None:
+        return None
+    low, high = ends
+    share = (np.asarray(image, np.float32) * std + mean - low) / (high - low)
+    if not (share.min() > -_OUTSIDE and share.max() < 1.0 + _OUTSIDE):
+        return None
+    return (np.clip(share, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def shown(image: np.ndarray) -> np.ndarray:

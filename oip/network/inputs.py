@@ -15,7 +15,7 @@ from oip.core import files
 from oip.core.errors import DataError, ModelError, RunError, SettingsError, reason_of
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras, tf
-from oip.core.images import plain_range
+from oip.core.images import picture_ends, plain_range
 from oip.core.records import ForeignFile
 from oip.core.warnings import notice
 from oip.network import layer_types
@@ -24,7 +24,6 @@ _FAINT = 0.02
 """Share of the range that pixels may have: images of less are not scaled as they should be."""
 _FIRST = 4
 """Layers that preprocessing is among, such as a change of size before it."""
-_COLOR_BANDS = 3
 _FREE_SIDE = 128
 """Pixels along a side of the input that may have any length."""
 
@@ -79,18 +78,11 @@ class InputSpec:
         return (self.low - self.mean) / self.std
 
     @property
-    def plain_range(self) -> tuple[float, float] | None:
-        """The range of plain pixels: as it is known, or 0 to 255 or 0 to 1 where mean and deviation
-        of color images speak for it; else None."""
-        if np.isfinite([self.low, self.high]).all():
-            return float(self.low), float(self.high)
-        if len(self.mean) != _COLOR_BANDS or not self.is_known:
+    def picture_ends(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Black and white, each (b,) in input units; None where they are not known."""
+        if not self.is_known:
             return None
-        for high in (255.0, 1.0):
-            centered = np.all((self.mean > 0.2 * high) & (self.mean < 0.8 * high))
-            if centered and np.all((self.std > 0.1 * high) & (self.std < 0.4 * high)):
-                return 0.0, high
-        return None
+        return picture_ends(self.mean, self.std, self.bgr, self.low, self.high)
 
     def to_dict(self) -> dict[str, object]:
         """Return the input as run.json holds it."""

@@ -33,14 +33,16 @@ def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
     return path
 
 
-def export_pictures(oips: Oips, folder: Path, kind: str, enhance: bool, size: int) -> list[Path]:
+def export_pictures(
+    oips: Oips, folder: Path, kind: str, enhance: bool | None, size: int
+) -> list[Path]:
     """Write one picture a map into a folder; return the files: `000-0017.png` is map 17 of layer 0.
 
     Args:
         oips: of one layer.
         folder: made where it is not there.
         kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
-        enhance: with the documented contrast stretch.
+        enhance: as for `Oips.displayed`.
         size: longer side in pixels.
     """
     written = []

@@ -74,16 +74,16 @@ def run_demo(
     folder = Path(out) if out is not None else default_folder(data)
     check_writable(folder)
     test = models.load(data, data_dir, "test", size, resize=resize)
-    with _timed(seconds, "train"):
+    with timed(seconds, "train"):
         load = functools.partial(models.load, data, data_dir, "train", size, resize=resize)
         model = _trained_model(load, test, folder, seed, progress)
     run = _measure(model, test, folder, seed, seconds, progress)
-    with _timed(seconds, "gallery"):
+    with timed(seconds, "gallery"):
         page = gallery.build(
             run, data_images=test.images, data_labels=test.labels, progress=progress
         )
     seconds["total"] = round(time.monotonic() - began, 1)
-    return {"seconds": seconds, "run": str(folder), "gallery": str(page), **_summary(run)}
+    return {"seconds": seconds, "run": str(folder), "gallery": str(page), **demo_summary(run)}
 
 
 def default_folder(source: str) -> Path:
@@ -137,26 +137,32 @@ def _measure(
     """Put the OIPs and the rankings of all layers into the run."""
     network = Network(model)
     selections = select_maps(network, None)
-    with _timed(seconds, "reconstruct"):
+    with timed(seconds, "reconstruct"):
         settings = of_input(requested_settings(seed=seed), network.inputs.shape)
         run = reconstruct_layers(folder, network, selections, settings, test, progress)
-    with _timed(seconds, "rank"):
+    with timed(seconds, "rank"):
         options = RankingOptions(seed=seed)
         list(rank_layers(folder, network, selections, test, options, progress))
     return run
 
 
-def _summary(run: Run) -> dict[str, Any]:
+def demo_summary(run: Run) -> dict[str, Any]:
     """Return the accuracy, and verdicts, best and worst map of each layer."""
     run = Run.open(run.path)
     layers = []
     for index in run.reconstructed():
         oips = layer_oips(run, index)
         ranking = run.ranking(index)
-        if ranking is None:
-            continue
-        best = ranking.estimators[0]
-        maps = [row for row in best.maps if row.mi is not None]
+        ranked: dict[str, Any] = {}
+        if ranking is not None:
+            best = ranking.estimators[0]
+            maps = [row for row in best.maps if row.mi is not None]
+            ranked = {
+                "estimator": best.estimator,
+                "name_shown": best.name_shown,
+                "most": {"map": maps[0].map, "bits": maps[0].mi},
+                "least": {"map": maps[-1].map, "bits": maps[-1].mi},
+            }
         excitable = oips.data_active > 0
         layers.append(
             {
@@ -166,17 +172,14 @@ def _summary(run: Run) -> dict[str, Any]:
                 "verdicts": dict(Counter(oips.verdicts)),
                 "excitable": int(excitable.sum()),
                 "above_best_image": int((oips.scores[:, 0] > oips.data_scores)[excitable].sum()),
-                "estimator": best.estimator,
-                "name_shown": best.name_shown,
-                "most": {"map": maps[0].map, "bits": maps[0].mi},
-                "least": {"map": maps[-1].map, "bits": maps[-1].mi},
+                **ranked,
             }
         )
     return {"accuracy": run.record.accuracy, "layers": layers}
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     """Put the wall time of a step into `seconds`."""
     began = time.monotonic()
     yield

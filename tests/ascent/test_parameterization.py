@@ -159,13 +159,3 @@ def test_bound_keeps_pixels_inside_the_range_and_the_middle_as_it_is():
     rounded = bound.rounded(bound.bounded(values)).numpy() * 50 + 100
     np.testing.assert_allclose(rounded, np.round(pixels), atol=2e-3)
     assert bound_of(ascent_settings("default"), spec) is None
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "ends"),
-    [(120.0, 58.0, (0.0, 255.0)), (0.45, 0.22, (0.0, 1.0)), (0.0, 1.0, None), (5.0, 2.0, None)],
-)
-def test_the_range_of_color_images_follows_from_their_mean_and_deviation(mean, std, ends):
-    assert spec_of((8, 8, 3), mean, std).plain_range == ends
-    assert spec_of((8, 8, 1), mean, std).plain_range is None
-    assert spec_of((8, 8, 3), mean, std, 0.0, 1.0).plain_range == (0.0, 1.0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from oip.core.images import enhanced, plain, png, shown
+from oip.core.images import enhanced, picture_ends, plain, png, shown, true_colors
 
 
 def test_renderings_use_the_full_range_and_stand_nan():
@@ -19,3 +20,39 @@ def test_any_number_of_bands_can_be_shown():
     for bands, shape in ((1, (5, 4)), (2, (5, 4, 3)), (3, (5, 4, 3)), (7, (5, 4, 3))):
         assert shown(np.zeros((5, 4, bands), np.uint8)).shape == shape
     assert png(np.zeros((5, 4, 1), np.uint8), 50).startswith(b"\x89PNG")
+
+
+CAFFE = np.array([103.939, 116.779, 123.68])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "bgr", "ends"),
+    [
+        ([124.0, 116.0, 104.0], [58.0, 57.0, 57.0], False, (0.0, 255.0)),
+        ([0.48, 0.46, 0.41], [0.23, 0.22, 0.23], False, (0.0, 1.0)),
+        ([0.0, 0.0, 0.0], [0.5, 0.5, 0.5], False, (-1.0, 1.0)),
+        ([0.0, 0.0, 0.0], [57.4, 57.1, 58.4], True, (-CAFFE, 255 - CAFFE)),
+        ([5.0, 5.0, 5.0], [2.0, 2.0, 2.0], False, None),
+        ([0.45], [0.2], False, None),
+    ],
+)
+def test_mean_and_deviation_say_what_black_and_white_are(mean, std, bgr, ends):
+    found = picture_ends(np.array(mean), np.array(std), bgr)
+    if ends is None:
+        assert found is None
+    else:
+        np.testing.assert_allclose(found, [np.broadcast_to(end, 3) for end in ends])
+
+
+def test_known_ranges_are_taken_as_they_are():
+    low, high = picture_ends(np.array([0.1]), np.array([0.3]), low=0.0, high=1.0)
+    np.testing.assert_array_equal([low, high], [[0.0], [1.0]])
+
+
+def test_true_colors_are_the_pixels_of_the_picture():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3))
+    mean, std = np.array([124.0, 116.0, 104.0]), np.array([58.0, 57.0, 57.0])
+    standardized = ((pixels - mean) / std).astype(np.float16)
+    np.testing.assert_array_equal(true_colors(standardized, mean, std), pixels)
+    assert true_colors(standardized * 2, mean, std) is None
+    assert true_colors(standardized[..., :1], mean[:1], std[:1]) is None
