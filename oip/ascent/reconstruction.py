@@ -26,7 +26,7 @@ from oip.ascent.settings import AUTO, AscentSettings, of_input, requested_settin
 from oip.ascent.similarity import shift_reach, start_stability
 from oip.ascent.targets import MapTargets, Targets, objective_targets
 from oip.ascent.transforms import transform_of
-from oip.ascent.verdicts import converged, provably_dead, saturated, verdict_codes
+from oip.ascent.verdicts import converged, looks_converged, provably_dead, saturated, verdict_codes
 from oip.core.errors import SettingsError
 from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic, silent
@@ -325,6 +325,7 @@ class Ascent:
             snapshots[..., ~mask, :] = spec.background
         best, traces, steps = grown.scores[:, 0], grown.traces[:, 0], grown.steps[:, 0]
         layer = self.targets.layer if isinstance(self.targets, MapTargets) else None
+        has_converged = looks_converged if self.settings.keep == "last" else converged
         unknown = np.full(len(maps), np.nan)
         return Oips(
             layer=self.targets.name,
@@ -344,7 +345,7 @@ class Ascent:
                 *(maps, best, grown.reasons[:, 0], screening, can_be_inactive),
                 self.settings.climb_inactive,
             ),
-            converged=converged(traces, steps, self.settings.patience, can_be_inactive[maps]),
+            converged=has_converged(traces, steps, self.settings.patience, can_be_inactive[maps]),
             provably_dead=self._provably_dead[maps] & ~(best > 0),
             saturated=np.zeros(len(maps), bool) if layer is None else saturated(layer, best),
             white_scores=screening.white[maps],

@@ -102,6 +102,29 @@ def converged(
     return np.asarray(settled & ((last > 0) | ~can_be_inactive) & (steps >= patience))
 
 
+def looks_converged(
+    traces: np.ndarray, steps: np.ndarray, patience: int, can_be_inactive: np.ndarray
+) -> np.ndarray:
+    """Return (m,) bool: transformed images scored no more in the last steps than in those before.
+
+    The mean over the last `patience` steps is less than 1 % above that over the `patience` before,
+    or less than two standard errors, which random transforms leave.
+
+    Args:
+        traces: (m, t + 1) scores over steps; the last one is of the image as it is, and left out.
+        steps, can_be_inactive: as for `converged`.
+    """
+    last, before = traces[:, -1 - patience : -1], traces[:, -1 - 2 * patience : -1 - patience]
+    if before.shape[1] < max(patience, 2):
+        return np.zeros(len(traces), bool)
+    rise = last.mean(1) - before.mean(1)
+    error = np.sqrt((last.var(1, ddof=1) + before.var(1, ddof=1)) / patience)
+    with np.errstate(invalid="ignore"):
+        settled = rise <= np.maximum(_LEAST_GAIN * np.abs(last.mean(1)), 2 * error)
+    is_done = (steps == traces.shape[1] - 1) & ((traces[:, -1] > 0) | ~can_be_inactive)
+    return np.asarray(settled & is_done)
+
+
 def saturated(layer: LayerInfo, scores: np.ndarray) -> np.ndarray:
     """Return (m,) bool: scores at the upper limit of an activation that has one."""
     limit = _LIMITS.get(layer.activation, np.inf)

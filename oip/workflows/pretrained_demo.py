@@ -21,7 +21,7 @@ from oip.workflows.rank import RankingOptions, rank_layers
 
 UNITS = 8
 """Maps of each layer, and classes, that are shown by default."""
-_LAYERS = ("block1a_project", "block3b_expand", "head")
+_LAYERS = ("block2a_expand", "block3b_expand", "head")
 """An early, a middle and a late one."""
 _CLASSES = (
     *("goldfish", "bald eagle", "zebra", "tarantula"),

@@ -7,7 +7,7 @@ import oip
 from oip.ascent.reconstruction import Ascent, aligned_blocks, grow_oips
 from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets
-from oip.ascent.verdicts import converged
+from oip.ascent.verdicts import converged, looks_converged
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
 from oip.network.network import Network
 
@@ -55,6 +55,18 @@ def test_a_map_is_converged_when_its_last_steps_gain_little():
     result = converged(traces, np.array([60, 60, 60, 40]), 20, np.ones(4, bool))
     assert result.tolist() == [False, True, False, True]
     assert not converged(traces[:, :11], np.full(4, 10), 20, np.ones(4, bool)).any()
+
+
+def test_scores_of_looks_converge_when_the_last_are_no_higher_than_those_before():
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(4, 61)).astype(np.float32)
+    level = np.full(61, 10.0)
+    rising = np.linspace(0, 100, 61)
+    traces = np.stack([level, rising, level, np.zeros(61)]) + noise * [[1], [1], [1], [0]]
+    steps = np.array([60, 60, 40, 60])
+    result = looks_converged(traces, steps, 10, np.ones(4, bool))
+    assert result.tolist() == [True, False, False, False]
+    assert not looks_converged(traces[:, :12], np.full(4, 11), 10, np.ones(4, bool)).any()
 
 
 def test_shards_are_aligned():
