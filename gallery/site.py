@@ -141,20 +141,18 @@ def _write(
         data = DataImages(store, keys, spec, data_images, data_labels, classes, digest)
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
-    others: list[str] = []
+    unfit: list[str] = []
     for layer in layers:
         images.write(layer, progress)
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
-        others += [] if fits else [layer.name]
+        unfit += [] if fits else [layer.name]
         for part, content in layer_details(layer, record, name, data if fits else None):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
-    if others:
-        names = ", ".join(f"'{name}'" for name in others)
-        notice(
-            f"no data images are shown for {names}: others were given than the maps' ranking saw."
-        )
+    if unfit:
+        names = ", ".join(f"'{name}'" for name in unfit)
+        notice(f"no data images are shown for {names}, which were ranked on others than are given.")
     for file, page_name, content in table.scripts(_about(record, images, data is not None, single)):
         store.write(f"data/{file}.js", script(page_name, content))
     store.write("maps.json", files.json_text(table.json()))

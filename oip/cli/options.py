@@ -105,7 +105,7 @@ class ModelOptions:
             data_dir=data.data_dir,
             resize=data.resize,
         )
-        check_images(network.inputs, images.images)
+        check_images(network.inputs, images.images, "data")
         return network, images
 
     def reported(self, network: Network) -> Network:

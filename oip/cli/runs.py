@@ -117,13 +117,13 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
     wrong = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
     left = [str(path) for member in members for path in leftovers(member.path)]
-    again = _commands_again(run, members, wrong)
+    commands = _commands_again(run, members, wrong)
     if output.as_json:
         problems = [
             {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
         ]
         result: Record = {"run": str(run), "read": read, "files": len(checked)}
-        result |= {"problems": problems, "commands": again, "repaired": repaired}
+        result |= {"problems": problems, "commands": commands, "repaired": repaired}
         print_json({**result, "leftovers": left, "cleared": cleared})
         return 1 if wrong else 0
     for name in repaired:
@@ -134,9 +134,9 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         rows = [(name, file.file, file.problem) for name, file in wrong]
         headings = ("run", "file", "problem")
         print_table(headings, rows, left=headings)
-    if again:
+    if commands:
         click.echo("To make them again:")
-        for command in again:
+        for command in commands:
             click.echo(f"  {command}")
     if left:
         click.echo("Left by killed processes, which --repair removes:")

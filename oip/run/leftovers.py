@@ -1,4 +1,4 @@
-"""What killed processes leave in a run: files that were never finished, galleries half-built.
+"""Leftovers of killed processes in a run: files that were never finished, half-built galleries.
 
 A gallery is built in a folder of its own beside the old one, which is locked as long as the build
 lives. Nothing of a process that lives is touched.

@@ -69,7 +69,9 @@ def _check_sources(sources: Sequence[str]) -> None:
             hint = "Results are named after the last part of the path."
             raise DataError(expected("option 'data'", "sources of different names", both, hint))
         by_name[name] = source
-    if sources and not any(is_known(s) or (s and Path(s).exists()) for s in sources):
+    if sources and not any(
+        is_known(s) or (s and (Path(s).is_file() or Path(s).is_dir())) for s in sources
+    ):
         models.load(sources[0])  # its error lists the known sources and suggests a similar name
 
 
