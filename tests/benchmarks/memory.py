@@ -1,10 +1,10 @@
 """Resident memory of one process while the OIPs of 1,000 maps are grown.
 
-    python tests/benchmarks/memory.py [--maps 1000] [--every 200]
+    python tests/benchmarks/memory.py [--maps 1000] [--every 200] [--opened 100]
 
-First one call for all maps of a layer, into a run; then a call for each map, with one network that
-is opened once; then the same with the path of the model, which is opened anew each time. Prints MiB
-after every 200 maps.
+First into a run, 200 maps a call; then a call for each map, with one network that is opened once;
+then calls with the path of the model, which is opened anew each time, for 100 maps. Prints MiB
+after every 200 maps; after every 20 of the last.
 """
 
 from __future__ import annotations
@@ -49,33 +49,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--maps", type=int, default=1000)
     parser.add_argument("--every", type=int, default=200)
+    parser.add_argument("--opened", type=int, default=100)
     options = parser.parse_args()
     import_quietly("keras")
     import oip
     from oip.core.progress import silent
 
-    every = options.every
     quick = {"starts": 2, "steps": 16, "screened": 32, "progress": silent}
-    result: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "model.keras"
+        path, run = Path(name) / "model.keras", Path(name) / "run"
         write_model(path, options.maps)
         network = oip.Network(path)
         oip.reconstruct(network, "wide", maps=0, **quick)
-        result["into a run, at the start"] = [resident()]
-        memory = result["into a run"] = []
-        for first in range(0, options.maps, every):
-            text = f"wide:{first}-{first + every - 1}"
-            oip.reconstruct_into(Path(name) / "run", network, text, **quick)
+        print(json.dumps({"after one map": resident()}), flush=True)
+        memory = []
+        for first in range(0, options.maps, options.every):
+            text = f"wide:{first}-{first + options.every - 1}"
+            oip.reconstruct_into(run, network, text, **quick)
             memory.append(resident())
-        for kind, model in (("a call for each map", network), ("with the path", path)):
-            memory = result[kind] = []
-            for number in range(options.maps):
+        print(json.dumps({"into a run": memory}), flush=True)
+        series = {
+            "a call for each map": (network, options.maps, options.every),
+            "opened for each map": (path, options.opened, max(1, options.opened // 5)),
+        }
+        for kind, (model, maps, every) in series.items():
+            memory = []
+            for number in range(maps):
                 oip.reconstruct(model, "wide", maps=number, **quick)
                 if (number + 1) % every == 0:
                     memory.append(resident())
-                    print(json.dumps({kind: memory}), flush=True)
-    print(json.dumps(result, indent=1))
+            print(json.dumps({kind: memory}), flush=True)
 
 
 if __name__ == "__main__":
