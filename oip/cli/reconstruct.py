@@ -132,8 +132,6 @@ def command(
     settings = of_input(requested, network.inputs.shape)
     chosen, targets = select_targets(network, selections, objectives)
     model.reported(network)
-    if preset == AUTO:
-        output.note(f"oip: {auto_reason(network.inputs.shape)}")
     layers = len(chosen)
     with output.progress() as progress:
         if top is not None and by is not None and images is not None:
@@ -144,6 +142,8 @@ def command(
                 output.note(f"oip: {text}")
             chosen = best.selections
         run = reconstruct_layers(out, network, chosen, settings, images, progress, targets)
+    if preset == AUTO:
+        output.note(f"oip: {auto_reason(network.inputs.shape)}")
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, time.monotonic() - began)

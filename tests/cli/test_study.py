@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import types
@@ -215,9 +216,12 @@ def test_of_several_studies_each_uses_what_it_can(small, call, tmp_path):
         (["a/my one.npz", "b/my#one.npz"], "different names"),
         (["nowhere/nope.npz"], "nope.npz"),
         (["mnits"], "Did you mean 'mnist'"),
+        (["PIPE.npz"], "a FIFO"),
     ],
 )
 def test_sources_that_cannot_be_told_apart_or_are_not_there(small, call, tmp_path, sources, text):
+    os.mkfifo(tmp_path / "PIPE.npz")
+    sources = [str(tmp_path / name) if name == "PIPE.npz" else name for name in sources]
     named = [word for source in sources for word in ("--data", source)]
     status, _, err = call("study", "counts", *named, "--out", tmp_path / "out")
     assert status == 2
