@@ -273,18 +273,18 @@ def _minimize(
         if finished.all():
             break
         step = np.where(finished, 0.0, length)[:, None].astype(kind) * direction
-        next_value, next_slope = objective(weights + step)
+        tried = weights + step
+        next_value, next_slope = objective(tried)
         better = ~finished & (next_value <= value + _ENOUGH * length * fall + _ROUNDING)
         change = next_slope - slope
         curvature, shape = _dot(step, change), _dot(change, precondition(change))
         used = better & (curvature > 0)
         pairs.append((step, change, np.where(used, 1 / np.where(used, curvature, 1.0), 0.0)))
         scale = np.where(used, curvature / np.where(used, shape, 1.0), scale)
-        weights = np.where(better[:, None], weights + step, weights)
+        weights = _chosen(better, tried, weights)
         value = np.where(better, next_value, value)
-        slope = np.where(better[:, None], next_slope, slope)
-        ahead = _direction(slope, pairs, precondition, scale)
-        direction = np.where(better[:, None], ahead, direction)
+        slope = _chosen(better, next_slope, slope)
+        direction = _chosen(better, _direction(slope, pairs, precondition, scale), direction)
         length = np.where(better, 1.0, _SHORTER * length)
     return weights
 
@@ -307,9 +307,14 @@ def _direction(
     return -result
 
 
+def _chosen(rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return some rows of the first array, the others of the second."""
+    return first if rows.all() else np.where(rows[:, None], first, second)
+
+
 def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the products (fits,) of rows."""
-    return np.einsum("ij,ij->i", first, second).astype(np.float64)
+    return (first[:, None] @ second[:, :, None])[:, 0, 0].astype(np.float64)
 
 
 def _tanh(x: np.ndarray) -> np.ndarray:
