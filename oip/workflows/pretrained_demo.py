@@ -39,6 +39,7 @@ def run_pretrained_demo(
     resize: str | None = None,
     seed: int = 0,
     progress: Progress = automatic,
+    **changes: object,
 ) -> dict[str, Any]:
     """Show what some maps and classes of a pretrained network react to, in a gallery.
 
@@ -53,6 +54,7 @@ def run_pretrained_demo(
         data_dir, resize: as for `models.load`.
         seed: of the ascent and the ranking.
         progress: called with the progress of each step.
+        changes: fields of `AscentSettings`, such as `starts=1`.
 
     Returns:
         As of `run_demo`; there is no accuracy, and a layer without a ranking has neither a map with
@@ -87,7 +89,7 @@ def run_pretrained_demo(
         selections.append((layer, maps))
     targets = objective_targets(opened_network, [f"class:{name}" for name in _classes(units)])
     with timed(seconds, "reconstruct"):
-        settings = of_input(requested_settings(seed=seed), opened_network.inputs.shape)
+        settings = of_input(requested_settings(seed=seed, **changes), opened_network.inputs.shape)
         run = reconstruct_layers(
             folder, opened_network, selections, settings, images, progress, targets
         )
