@@ -19,7 +19,7 @@ from oip.mi.validation import row_codes
 
 _COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
 _SAMPLES_A_CELL, _PAIR = 5, 2
-_ALONE = 0.3
+_ALONE = 0.1
 """Share of samples with a cell to themselves that makes a notice."""
 _LACKING = 0.03
 """Share of an entropy that few samples lack, or of x in cells without y, that makes a notice."""
@@ -243,7 +243,7 @@ def _own_cells(**sides: np.ndarray) -> tuple[str, ...]:
         if alone > _ALONE:
             notices.append(
                 f"{name}: {alone:.0%} of the samples have a cell to themselves, which tells any "
-                "label or number: the value means nothing. Use fewer columns or a smaller count."
+                "label or number: the value is too large. Use fewer columns or a smaller count."
             )
     return tuple(notices)
 
@@ -253,7 +253,8 @@ def _quantile_bins(x: np.ndarray, count: int) -> np.ndarray:
     cuts, times = np.unique(np.quantile(x, np.arange(1, count) / count), return_counts=True)
     above = np.searchsorted(cuts, x, side="right")
     last = np.maximum(above - 1, 0)
-    alone = (cuts[last] == x) & (times[last] > 1)
+    # At the lower end, all that is above would else be with it.
+    alone = (cuts[last] == x) & ((times[last] > 1) | (x == x.min()))
     return 2.0 * above - alone
 
 

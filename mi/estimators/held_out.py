@@ -413,6 +413,8 @@ WIDTHS = (0.01, 0.025, 0.06, 0.15)
 """Kernel variances as shares of the median squared distance, for the kernel members."""
 NEIGHBORS = (8, 24, 72)
 """Samples in a neighborhood, for the neighbor members."""
+LEADING, LEADING_NEIGHBORS = (1, 3), (8, 24)
+"""Leading components, and samples in a neighborhood along them alone."""
 _PAIRS = tuple(combinations(range(FOLDS), 2))
 _ROUNDS = 60
 _KERNEL_BYTES, _MAP_BYTES = 1 << 19, 8 << 20
@@ -427,7 +429,8 @@ class Predictive(HeldOut):
     A lower bound of I(T;Y) in expectation, as `decoder`, but also of what is not linear: the
     members are multinomial logistic regressions with three priors, a network of one hidden layer of
     16 units, kernel densities of the classes with four widths, the classes' shares among 8, 24 and
-    72 nearest samples, and the class shares alone.
+    72 nearest samples, among 8 and 24 along the first and along the three leading principal
+    components alone, and the class shares alone.
 
     A fold's predictions come from members that were fitted without the labels of the fold, mixed
     with weights that were, too: the weights maximize the likelihood of the labels of the other
@@ -486,6 +489,8 @@ class Predictive(HeldOut):
             "network_prior_variance": batch_classifiers.PRIOR,
             "kernel_variances": list(WIDTHS),
             "neighbours": list(NEIGHBORS),
+            "leading_components": list(LEADING),
+            "leading_neighbours": list(LEADING_NEIGHBORS),
         }
 
     def _predict(
@@ -565,19 +570,37 @@ def _trained_members(
 
 
 def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
-    """Return probabilities by the neighbor and kernel members."""
+    """Return probabilities by the neighbor and kernel members.
+
+    Those of all components are followed by neighbors along the leading ones alone.
+    """
+    sums = [_class_sums(features, codes, folds, NEIGHBORS, WIDTHS)]
+    for count in LEADING:
+        if count < features.shape[1]:
+            leading = features[:, :count]
+            sums.append(_class_sums(leading, codes, folds, LEADING_NEIGHBORS, ()))
+    return _members_of_sums(np.concatenate(sums), codes, folds)
+
+
+def _class_sums(
+    features: np.ndarray,
+    codes: np.ndarray,
+    folds: np.ndarray,
+    neighbors: Sequence[int],
+    widths: Sequence[float],
+) -> np.ndarray:
+    """Return how much of each class in each fold is near a sample, (members, n, FOLDS, classes)."""
     n, classes = len(codes), codes.max() + 1
     squares = squared_distances(features)
-    middle = median_squared_distance(squares)
+    middle = median_squared_distance(squares) if widths else 1.0
     np.fill_diagonal(squares, np.inf)
     distances = squares.astype(np.float32)
     del squares
-    neighbors = [k for k in NEIGHBORS if k < n - 1] or [n - 1]
-    members = len(neighbors) + len(WIDTHS)
+    neighbors = [k for k in neighbors if k < n - 1] or [n - 1]
     onehot = np.zeros((n, FOLDS * classes), np.float32)
     label = folds * classes + codes
     onehot[np.arange(n), label] = 1.0
-    sums = np.empty((members, n, FOLDS, classes), np.float32)
+    sums = np.empty((len(neighbors) + len(widths), n, FOLDS, classes), np.float32)
     step = max(1, _KERNEL_BYTES // (4 * n))
     for start in range(0, n, step):
         block = distances[start : start + step]
@@ -590,10 +613,10 @@ def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray
             sums[member, start : start + step] = counted.reshape(-1, FOLDS, classes)
         # Every row is scaled so that its nearest sample counts 1: only ratios matter.
         block -= near[:, :1]
-        for member, width in enumerate(WIDTHS, len(neighbors)):
+        for member, width in enumerate(widths, len(neighbors)):
             kernel = np.exp(block * np.float32(-0.5 / (width * middle)))
             sums[member, start : start + step] = (kernel @ onehot).reshape(-1, FOLDS, classes)
-    return _members_of_sums(sums, codes, folds)
+    return sums
 
 
 def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:

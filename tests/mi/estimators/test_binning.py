@@ -191,3 +191,13 @@ def test_divergence_of_gaussians_is_found_from_below(mu, least, most):
     samples = [(rng.normal(mu, size=1000), rng.normal(size=500)) for _ in range(20)]
     found = [mi.kl_divergence(x, y, "binning", draws=0, null=0).nats for x, y in samples]
     assert least < np.mean(found) < most
+
+
+def test_two_bins_keep_the_zeros_of_a_relu_apart():
+    # 84 % zeros: the median is 0, and what is above it is not with it.
+    rng = np.random.default_rng(0)
+    codes = np.arange(1000) % 2
+    x = np.maximum(0.0, rng.normal(size=(1000, 5)) - 1.0 + 0.8 * codes[:, None])
+    one = mi.mutual_information(x, codes, "binning", null=0, draws=0)
+    # By integration over the five nodes .203; two bins keep a part of it.
+    assert 0.1 < one.nats < 0.203
