@@ -33,7 +33,7 @@ class Copier:
         self._meanwhile = meanwhile
         self.grown = []
 
-    def grow(self, maps):
+    def grow(self, maps, report=None):
         from dataclasses import replace
 
         from oip.ascent.results import PER_MAP
