@@ -140,7 +140,8 @@ class Dse(_Diffusion):
     data; else it does not, and compares shapes. A width relative to the median of all distances
     hides clusters (`relative=0.2`: of 10, two or three are left at t = 20, one at t = 100); the
     default finds up to some 10 of equal size, at t = 5 in many dimensions, in two from t = 20.
-    Points along a line count as several. Time grows as n^3.
+    Points along a line count as several. It follows that S does not grow with the dimension of one
+    cluster, as it does with a fixed sigma: the width grows, too. Time grows as n^3.
 
     Use it for layers over training, at one n and width. Not to order maps: it does not look at a
     label.
