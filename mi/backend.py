@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +32,7 @@ from oip.core.processors import usable_cores
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,29 +66,43 @@ def thread_map(
 
 
 _thread = threading.local()
-_blas_lock = threading.Lock()
-_blas_limits: list[threadpool_limits] = []
-"""The limits in force, one for each block that asks for them; the first came before all others."""
 
 
 def _mark_thread() -> None:
     _thread.of_a_map = True
 
 
+@lru_cache(maxsize=1)
+def _blas_libraries(modules: int) -> ThreadpoolController:
+    """Return the libraries that are loaded; to look takes milliseconds, so once for `modules`."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+class _BlasLimit:
+    """The one limit of all blocks that ask for it, at any time and in any thread."""
+
+    lock = threading.Lock()
+    users = 0
+    limit = ExitStack()
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Keep matrix products to one thread, until the last of all threads that ask for it is done."""
-    from threadpoolctl import threadpool_limits
-
-    with _blas_lock:
-        _blas_limits.append(_blas_limits[0] if _blas_limits else threadpool_limits(1, "blas"))
+    with _BlasLimit.lock:
+        if not _BlasLimit.users:
+            libraries = _blas_libraries(len(sys.modules))
+            _BlasLimit.limit.enter_context(libraries.limit(limits=1, user_api="blas"))
+        _BlasLimit.users += 1
     try:
         yield
     finally:
-        with _blas_lock:
-            limits = _blas_limits.pop()
-            if not _blas_limits:
-                limits.restore_original_limits()
+        with _BlasLimit.lock:
+            _BlasLimit.users -= 1
+            if not _BlasLimit.users:
+                _BlasLimit.limit.close()
 
 
 def workers(bytes_each: int = 0, byte_budget: int = MEMORY_BUDGET) -> int:

@@ -101,8 +101,8 @@ class LabelInformation:
                     white = np.broadcast_to(self._white, (len(pairs), *self._white.shape))
                     values.append(_label_informations(white, codes))
                 else:
-                    white = self._white[np.stack([pair[1] for pair in pairs])]
-                    values.append(_of_parts(white, codes))
+                    parts = np.stack([part for _, part in pairs if part is not None])
+                    values.append(_of_parts(self._white[parts], codes))
         return np.concatenate(values) if values else np.empty(0)
 
 

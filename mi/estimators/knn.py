@@ -412,7 +412,7 @@ def _ross(
             own = np.flatnonzero(classes[lacking] == code)
             rows = lacking[own]
             # The sample itself is the first.
-            radius[own] = nearest_of(points[classes == code], points[rows], ranks[rows[0]] + 1)
+            radius[own] = nearest_of(points[classes == code], points[rows], int(ranks[rows[0]]) + 1)
         inside[lacking] = _counts(points, points[lacking], np.nextafter(radius, 0))
     return _ross_value(ranks, sizes, inside)
 
@@ -464,8 +464,8 @@ def _query(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
         return _tree(points).query(x, k)
     from scipy.spatial import KDTree
 
-    distances, indices = KDTree(points).query(x, np.arange(1, k + 1), p=np.inf)
-    return np.asarray(distances), np.asarray(indices)
+    distances, indices = KDTree(points).query(x, k, p=np.inf)
+    return np.reshape(distances, (len(x), k)), np.reshape(indices, (len(x), k))
 
 
 def within(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
