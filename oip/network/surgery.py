@@ -173,7 +173,7 @@ def _cloned(
         first = keras.Input(batch_shape=own.shape, dtype=own.dtype)
         new = keras.Sequential([first], name=model.name, trainable=model.trainable)
         for layer in model.layers:
-            before = new.outputs if new.layers else [first]
+            before: list[Any] = new.outputs if new.layers else [first]
             is_model = isinstance(layer, keras.Model)
             new.add(cloned(layer, before) if is_model else built(layer))
         return new
