@@ -527,7 +527,7 @@ def total_correlation_loss(z: Tensor, log_jacobian: Tensor) -> Tensor:
     from scipy.special import digamma
 
     values = tf.convert_to_tensor(z)
-    n = int(values.shape[0])
+    n = values.shape[0] or 0
     if n < 2:
         raise DataError(expected("z", "two samples or more", n))
     reach = max(1, round(math.sqrt(n) / 2))
