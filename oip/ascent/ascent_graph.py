@@ -7,7 +7,7 @@ which items the images are for, masks, numbers, the seed. So one graph serves al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -66,33 +66,33 @@ class AscentState(NamedTuple, Generic[Array]):
             own[rows] = new
 
 
-class Numbers(NamedTuple, Generic[Array]):
+class Numbers(NamedTuple):
     """Settings that the graph receives as scalars, see `AscentSettings`."""
 
-    warmup: Array
-    climb_inactive: Array
-    rate: Array
-    rate_end: Array
-    rate_up: Array
-    rate_down: Array
-    blur: Array
-    blur_end: Array
-    blur_every: Array
-    steps: Array
-    total_variation: Array
-    norm: Array
-    norm_power: Array
-    diversity: Array
-    seed: Array
+    warmup: Tensor
+    climb_inactive: Tensor
+    rate: Tensor
+    rate_end: Tensor
+    rate_up: Tensor
+    rate_down: Tensor
+    blur: Tensor
+    blur_end: Tensor
+    blur_every: Tensor
+    steps: Tensor
+    total_variation: Tensor
+    norm: Tensor
+    norm_power: Tensor
+    diversity: Tensor
+    seed: Tensor
 
     @classmethod
-    def of(cls, settings: AscentSettings) -> Numbers[Tensor]:
+    def of(cls, settings: AscentSettings) -> Numbers:
         """Return the numbers of some settings."""
         end = settings.blur if settings.blur_end is None else settings.blur_end
         share = 1.0 if settings.rate_end is None else settings.rate_end
         chosen = msgspec.structs.replace(settings, blur_end=end, rate_end=share)
-        kinds = dict.fromkeys(("warmup", "blur_every", "steps", "seed"), tf.int32)
-        kinds["climb_inactive"] = tf.bool
+        kinds = {"climb_inactive": tf.bool}
+        kinds |= {name: tf.int32 for name in ("warmup", "blur_every", "steps", "seed")}
         pairs = ((getattr(chosen, name), kinds.get(name, tf.float32)) for name in cls._fields)
         return cls(*(tf.constant(value, kind) for value, kind in pairs))
 
@@ -107,7 +107,7 @@ class AscentInputs(NamedTuple):
     mask: PixelMask
     peak: Tensor
     """Bool scalar, see `Stage`."""
-    numbers: Numbers[Tensor]
+    numbers: Numbers
     parameterization: Mapping[str, Tensor]
     """The arrays of the parameterization."""
     targets: tuple[Tensor, ...]
@@ -334,7 +334,7 @@ def _in_input_units(images: Tensor, network: Network) -> Tensor:
     mean, std = (tf.constant(part, tf.float32) for part in (spec.mean, spec.std))
 
     @tf.custom_gradient
-    def run(images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def run(images: Tensor) -> Any:
         return images * std + mean, lambda upstream: upstream * std
 
     return run(images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -102,15 +102,17 @@ class GradientAscent:
         best, step = BestSoFar(value, value, value), StepState(value, value, value)
         state = AscentState(image, image, image, best, step)
         pairs = zip(self.targets.array_shapes, self._target_arrays, strict=True)
-        inputs = AscentInputs(
-            items=tf.TensorSpec((None,), tf.int32),
-            can_be_inactive=tf.TensorSpec((None,), tf.bool),
-            mask=PixelMask(image, value),
-            peak=tf.TensorSpec((), tf.bool),
-            numbers=tf.nest.map_structure(tf.TensorSpec.from_tensor, self._numbers),
-            parameterization=tf.nest.map_structure(tf.TensorSpec.from_tensor, self._arrays),
-            targets=tuple(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
-        )
+        spec_of = tf.TensorSpec.from_tensor
+        signatures: dict[str, Any] = {
+            "items": tf.TensorSpec((None,), tf.int32),
+            "can_be_inactive": tf.TensorSpec((None,), tf.bool),
+            "mask": PixelMask._make((image, value)),
+            "peak": tf.TensorSpec((), tf.bool),
+            "numbers": tf.nest.map_structure(spec_of, self._numbers),
+            "parameterization": tf.nest.map_structure(spec_of, self._arrays),
+            "targets": tuple(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
+        }
+        inputs = AscentInputs(**signatures)
         key = (
             *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),

@@ -134,7 +134,7 @@ class Linear(Parameterization):
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
         if "gain" in self.arrays:
-            gain = tf.cast(self.arrays["gain"][..., None], tf.complex64)
+            gain = tf.cast(tf.expand_dims(self.arrays["gain"], -1), tf.complex64)
             direction = _inverse(_spectrum(direction) * gain, images)
         if "mixing" in self.arrays:
             direction = tf.einsum("...b,bc->...c", direction, self.arrays["mixing"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -163,9 +163,11 @@ def grow_oips(
         done += len(numbers)
     oips = join_oips(parts)
     reach = shift_reach(targets.jump, shape[:-1])
-    return oips.with_stability(
-        **vars(start_stability(oips.images, oips.alive, reach, settings.seed, targets.index))
+    stability = start_stability(
+        *(oips.images, oips.alive, reach, settings.seed, targets.index),
+        partial(progress, f"{targets.name}: stability"),
     )
+    return oips.with_stability(**vars(stability))
 
 
 def aligned_blocks(maps: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

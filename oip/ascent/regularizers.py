@@ -37,7 +37,7 @@ def variation_slope(images: Tensor) -> Tensor:
     return total
 
 
-def norm_slope(images: Tensor, power: float) -> Tensor:
+def norm_slope(images: Tensor, power: float | Tensor) -> Tensor:
     """Return the gradient of the sum of |x|^p / p over an image.
 
     With mean and deviation fixed, p = 2 is constant; larger powers reduce single bright pixels.
@@ -96,7 +96,7 @@ def blurred(images: Tensor, sigma: float | Tensor, radius: int) -> Tensor:
     for axis in range(1, rank - 1):
         if int(images.shape[axis] or 0) <= radius:
             continue
-        shape = tf.constant([-1, *images.shape[1:]])
+        shape = tf.constant([-1, *(int(side or 0) for side in images.shape[1:])])
         padded = tf.pad(images, _padding(rank, axis, radius, radius), "SYMMETRIC")
         begins = (np.eye(rank, dtype=np.int32)[axis] * offset for offset in range(2 * radius + 1))
         parts = (tf.slice(padded, begin, shape) for begin in begins)

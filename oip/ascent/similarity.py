@@ -7,7 +7,7 @@ the null: the similarities to the OIPs of the layer's other maps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -190,7 +190,12 @@ class Stability:
 
 
 def start_stability(
-    images: np.ndarray, alive: np.ndarray, reach: tuple[int, ...], seed: int, layer: int
+    images: np.ndarray,
+    alive: np.ndarray,
+    reach: tuple[int, ...],
+    seed: int,
+    layer: int,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Stability:
     """Compute the similarity of each map's starts, against the other maps of the layer.
 
@@ -199,6 +204,7 @@ def start_stability(
         alive: (m,) bool: maps that have an OIP; the rest have no stability and are in no null.
         reach: as for `image_similarity`.
         seed, layer: of the draw of other maps for the null, where there are more than 256.
+        report: receives how many maps are done, and how many there are.
     """
     count, starts = images.shape[:2]
     within = np.full(count, np.nan)
@@ -227,6 +233,7 @@ def start_stability(
             n_null[row] = len(null)
             if len(null) >= LEAST_PEERS:
                 percentile[row] = 100.0 * np.mean(null < within[row])
+        report(first + len(block), len(rows))
     return Stability(within, percentile, n_null, clusters, medoids)
 
 

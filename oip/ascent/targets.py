@@ -151,7 +151,7 @@ class MapTargets(Targets):
         response, maps = self.layer.response, self.layer.maps
         single = not all_maps and has_own_maps(self._network, response)
         if single:
-            before, after = run_to_own(self._network, inputs, response, items)
+            before, after = run_to_own(self._network, list(inputs), response, items)
         else:
             before, after = self._tensors(inputs, for_gradient=True)
         nodes, ones = _node_axes(before), [1] * (len(before.shape) - 1)
@@ -164,7 +164,7 @@ class MapTargets(Targets):
 
         def of_means(chosen: Tensor) -> Tensor:
             """Return the gradient of the means of chosen images, (n, 1, ..., maps)."""
-            share = tf.cast(chosen, tf.float32) / float(np.prod(before.shape[1:-1]))
+            share = tf.cast(chosen, tf.float32) / _node_count(before)
             share = tf.reshape(share, [-1, *ones])
             return share if mine is None else share * mine
 
@@ -185,13 +185,13 @@ class MapTargets(Targets):
             count = tf.maximum(tf.reduce_sum(largest, nodes, keepdims=True), 1.0)
             part = largest / count
             part = part if mine is None else part * mine
-            return part + of_means(by_pre & ~by_peak)
+            return part + of_means(by_pre & tf.logical_not(by_peak))
 
         def of_all_means() -> Tensor:
             return tf.broadcast_to(of_means(by_pre), shape)
 
         slope = of_peaks() if single else tf.cond(tf.reduce_any(by_peak), of_peaks, of_all_means)
-        slopes = [slope, tf.broadcast_to(of_means(~by_pre), shape)]
+        slopes = [slope, tf.broadcast_to(of_means(tf.logical_not(by_pre)), shape)]
         return OwnActivations(post, pre, [before, after], slopes, features)
 
     def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -275,7 +275,7 @@ class _TermGroup(NamedTuple):
         if self.form == "mean":
             numbers = tf.one_hot(tf.cast(array[:, 0], tf.int32), tensor.shape[-1])
             array = numbers * array[:, 1:]
-        slope = tf.matmul(weights, array) / float(np.prod(tensor.shape[1:-1]))  # (n, maps)
+        slope = tf.matmul(weights, array) / _node_count(tensor)  # (n, maps)
         ones = [1] * (len(tensor.shape) - 2)
         return tf.broadcast_to(tf.reshape(slope, [-1, *ones, tensor.shape[-1]]), shape)
 
@@ -283,7 +283,7 @@ class _TermGroup(NamedTuple):
         """Return (n, t, axes + 2): image, node and map."""
         images, terms = tf.shape(tensor)[0], tf.shape(array)[0]
         rows = tf.broadcast_to(tf.range(images)[:, None, None], [images, terms, 1])
-        return tf.concat([rows, tf.tile(array[None], [images, 1, 1])], 2)
+        return tf.concat([rows, tf.tile(array[None], tf.stack([images, 1, 1]))], 2)
 
 
 class ObjectiveTargets(Targets):
@@ -519,6 +519,10 @@ def _check_number(term: Term, count: int, items: str) -> None:
 
 def _node_axes(tensor: Tensor) -> list[int]:
     return list(range(1, len(tensor.shape) - 1))
+
+
+def _node_count(tensor: Tensor) -> float:
+    return float(np.prod([int(side or 0) for side in tensor.shape[1:-1]]))
 
 
 def _features(tensor: Tensor) -> Tensor:

@@ -95,7 +95,8 @@ def command(
         received = "both" if names else "neither"
         raise SettingsError("images", "either --images or --class", received)
     check_writable(out)
-    network, images = model.open_with(data)
+    with output.waiting(f"opening {model.model.name}"):
+        network, images = model.open_with(data)
     chosen = [network.find_output(name) for name in layers] or network.shown_layers()
     indices = (
         _parse_indices(numbers, len(images))

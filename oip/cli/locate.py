@@ -66,7 +66,8 @@ def command(
 
     began = time.monotonic()
     files.check_writable(out)
-    network, images = model.open_with(data)
+    with output.waiting(f"opening {model.model.name}"):
+        network, images = model.open_with(data)
     chosen = parse_selections(network, selections)
     model.reported(network)
     classes = images.classes if images.labels is not None else None

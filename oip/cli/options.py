@@ -42,6 +42,12 @@ class Output:
 
         return on_stderr(self.quiet)
 
+    def waiting(self, text: str) -> AbstractContextManager[None]:
+        """Return a context that shows on a terminal that something is under way."""
+        from oip.core.progress import waiting
+
+        return waiting(text, self.quiet)
+
 
 @dataclass(frozen=True)
 class ModelOptions:

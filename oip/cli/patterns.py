@@ -84,7 +84,8 @@ def command(
     from oip.network.layer_spec import parse_selections
 
     files.check_writable(out)
-    network, images = model.open_with(data)
+    with output.waiting(f"opening {model.model.name}"):
+        network, images = model.open_with(data)
     labels = images.required_labels()
     ((layer, maps),) = parse_selections(network, [selection])
     results: dict[str, mi.CommonPatterns | mi.Separation] = {}

@@ -100,7 +100,8 @@ def command(
     settings = RankingOptions(**choices)
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
-    network, images = model.open_with(data)
+    with output.waiting(f"opening {model.model.name}"):
+        network, images = model.open_with(data)
     chosen = select_maps(network, selections)
     if settings.at == "block":
         chosen = _with_pooling(chosen, bool(selections), output)

@@ -125,10 +125,11 @@ def command(
     by = check_top(top, by, expressions, data.source is not None)
     objectives = [objective(text) for text in expressions]
     check_writable(out)
-    if data.source is None:
-        network, images = model.open(None), None
-    else:
-        network, images = model.open_with(data)
+    with output.waiting(f"opening {model.model.name}"):
+        if data.source is None:
+            network, images = model.open(None), None
+        else:
+            network, images = model.open_with(data)
     settings = of_input(requested, network.inputs.shape)
     chosen, targets = select_targets(network, selections, objectives)
     model.reported(network)

@@ -97,6 +97,19 @@ def on_stderr(quiet: bool = False) -> Iterator[Reporter]:
         yield _Lines()
 
 
+@contextmanager
+def waiting(text: str, quiet: bool = False) -> Iterator[None]:
+    """Show on a terminal that something is under way whose end is not known; nothing if quiet."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(plain_text(text))):
+        yield
+
+
 class _Lines(Reporter):
     """A line for each label at its end, and every three seconds."""
 

@@ -134,7 +134,7 @@ def run_to_all(
             here = [index for index in mine if outputs[index].use == use]
             if not here:
                 return call(*args, **kwargs)
-            received = args[0] if args else next(iter(kwargs.values()), None)
+            received: Any = args[0] if args else next(iter(kwargs.values()), None)
             last = len(reached) + len(here) == len(outputs)
             if last and not enter:
                 before = after = received

@@ -29,7 +29,7 @@ def has_own_maps(network: Network, output: LayerOutput) -> bool:
     And whether it pays: the taps of all pixels take no more memory than all maps would.
     """
     layer = output.layer
-    return (
+    return bool(
         type(layer) is keras.layers.Conv2D
         and np.prod(layer.kernel_size) * np.prod(layer.strides) <= layer.filters
         and why_not_plain(layer) is None
@@ -71,7 +71,7 @@ def _convolved(layer: keras.Layer, images: Tensor, maps: Tensor) -> Tensor:
     zeros and ones adds the taps up where they meet.
     """
     kernel = tf.convert_to_tensor(layer.kernel)  # (*window, bands, maps)
-    rows, columns, bands, count = (int(side) for side in kernel.shape)
+    rows, columns, bands, count = (int(side or 0) for side in kernel.shape)
     high, wide = (int(side or 0) for side in images.shape[1:3])
     taps = tf.transpose(tf.reshape(kernel, [rows * columns, bands, count]), [2, 1, 0])
     own = tf.gather(taps, maps)  # (n, bands, taps)

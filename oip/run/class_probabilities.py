@@ -10,6 +10,7 @@ import numpy as np
 
 from oip.core.errors import ModelError, RunError
 from oip.core.layer_formats import ClassProbabilitiesFile
+from oip.core.progress import Progress, silent
 from oip.network.forward import layer_graph, run_in_batches
 from oip.network.layer_types import activation_name
 from oip.network.network import Network
@@ -50,12 +51,16 @@ def has_class_probabilities(run: RunFolder, index: int) -> bool:
 
 
 def finish_layer(
-    run: Run, index: int, seed: int, probabilities: Callable[[], ClassProbabilities]
+    run: Run,
+    index: int,
+    seed: int,
+    probabilities: Callable[[], ClassProbabilities],
+    progress: Progress = silent,
 ) -> None:
     """Make what belongs to a layer's shards, where it is missing, damaged or of other maps."""
     if not has_class_probabilities(run, index):
         probabilities().write(run, index)
-    measure_stability(run, index, seed)
+    measure_stability(run, index, seed, progress)
 
 
 def is_finished(run: RunFolder, index: int) -> bool:

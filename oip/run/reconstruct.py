@@ -97,7 +97,7 @@ def reconstruct_layers(
     for index, blocks in plan.items():
         ascent = ascents.pop(index)
         _grow_blocks(run, index, ascent, blocks, keys[index], progress)
-        finish_layer(run, index, settings.seed, lambda: probabilities)
+        finish_layer(run, index, settings.seed, lambda: probabilities, progress)
     return run
 
 

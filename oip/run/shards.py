@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
+from oip.core.progress import Progress, silent
 from oip.core.units import finite_list
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
@@ -286,7 +288,7 @@ def _starts_in_shards(run: RunFolder, index: int) -> set[int]:
     return {files.read_array(path, "starts").shape[-1] for path in run.shards(index)}
 
 
-def measure_stability(run: Run, index: int, seed: int) -> None:
+def measure_stability(run: Run, index: int, seed: int, progress: Progress = silent) -> None:
     """Measure the stability of a layer and write it, unless it is known for the same maps.
 
     One shard is read at a time, without its snapshots; the images of the layer are kept as float16.
@@ -295,7 +297,8 @@ def measure_stability(run: Run, index: int, seed: int) -> None:
         maps = maps_in_shards(run, index)
         images, alive = _images(run, index, len(maps))
         reach = shift_reach(run.layer(index).jump, images.shape[2:-1])
-        stability = start_stability(images, alive, reach, seed, index)
+        report = partial(progress, f"{run.layer(index).name}: stability")
+        stability = start_stability(images, alive, reach, seed, index, report)
         record = StabilityFile(
             maps=maps.tolist(),
             within=finite_list(stability.within),

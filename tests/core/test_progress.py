@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from oip.core.progress import NotebookBars, automatic, on_stderr, piece_of, silent
+from oip.core.progress import NotebookBars, automatic, on_stderr, piece_of, silent, waiting
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m&\""
 
@@ -114,3 +114,17 @@ def test_a_piece_moves_the_bar_of_the_whole():
     within("layer: maps", 5, 10)
     within("layer: maps", 10, 10)
     assert reports == [("nodes", 2, 4), ("nodes", 2.5, 4), ("nodes", 3, 4)]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_waiting_is_shown_on_a_terminal_alone(monkeypatch, capfd, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    with waiting(f"opening {HOSTILE}"):
+        pass
+    err = capfd.readouterr()[1]
+    assert ("opening" in err) == terminal
+    assert "\x1b[31m&" not in err
+    with waiting("opening", quiet=True):
+        pass
+    assert capfd.readouterr() == ("", "")
