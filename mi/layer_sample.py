@@ -262,8 +262,9 @@ def labeled_subset(
 def _first_of_copies(images: np.ndarray, subset: ImageSubset) -> np.ndarray:
     """Return the indices of a labeled subset without copies of images of the same label."""
     first: dict[tuple[bytes, int], int] = {}
-    for index, code in zip(subset.indices.tolist(), subset.codes.tolist(), strict=True):
-        digest = hashlib.blake2b(np.ascontiguousarray(images[index]), digest_size=16).digest()
+    codes = np.zeros(len(subset.indices), int) if subset.codes is None else subset.codes
+    for index, code in zip(subset.indices.tolist(), codes.tolist(), strict=True):
+        digest = hashlib.blake2b(images[index].tobytes(), digest_size=16).digest()
         first.setdefault((digest, code), index)
     return np.array(list(first.values()))
 

@@ -43,7 +43,8 @@ class Arrangement:
         ordinals = np.argsort(classes)[codes]
         by_rank = np.lexsort((ordinals, ranks))
         # One order of ranks for all maps would favor or harm all of them together.
-        digest = hashlib.blake2b(ordinals[by_rank].astype(np.int32), digest_size=6).digest()
+        content = ordinals[by_rank].astype(np.int32).tobytes()
+        digest = hashlib.blake2b(content, digest_size=6).digest()
         random = seeds.generator(seed, "folds", int.from_bytes(digest, "little"))
         members = [by_rank[ordinals[by_rank] == ordinal] for ordinal in range(len(classes))]
         order = np.concatenate([random.permutation(own) for own in members])

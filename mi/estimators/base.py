@@ -407,7 +407,8 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
         if parameter not in available:
             listed = ", ".join(available) or "none"
             raise SettingsError(expected(f"parameter of '{kind.name}'", listed, f"'{parameter}'"))
-    return kind(**{name: python_number(value) for name, value in parameters.items()})
+    settings = {name: python_number(value) for name, value in parameters.items()}
+    return kind(**settings)  # type: ignore[arg-type]
 
 
 def able(quantity: Quantity) -> list[str]:

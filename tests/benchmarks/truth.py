@@ -261,7 +261,8 @@ def by_name(name: str, x: np.ndarray, y: np.ndarray) -> float:
     """Return the value of one of our estimators, `ranks` and `directions` being options of it."""
     kind, _, option = name.partition(" ")
     settings = {"ranks": {"marginals": "ranks"}, "directions": {"reduction": "directions"}}
-    found = mi.mutual_information(x, y, kind, null=0, draws=0, **settings.get(option, {}))
+    chosen = mi.estimator(kind, **settings.get(option, {}))
+    found = mi.mutual_information(x, y, chosen, null=0, draws=0)
     return found.nats if found.raw is None else found.raw
 
 
