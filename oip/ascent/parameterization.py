@@ -182,12 +182,12 @@ class Bound:
 
     def bounded(self, images: Tensor) -> Tensor:
         """Return standardized images (n, h, w, b) inside the range."""
-        return self._center + self._half * tf.tanh((images - self._center) / self._half)
+        return tf.tanh((images - self._center) / self._half) * self._half + self._center
 
     def rounded(self, images: Tensor) -> Tensor:
         """Return bounded images with the nearest of the 256 values that a picture has."""
         share = (images - self._center) / (2 * self._half) + 0.5
-        return self._center + self._half * (2 * tf.round(share * 255) / 255 - 1)
+        return (tf.round(share * 255) * (2 / 255) - 1.0) * self._half + self._center
 
 
 def bound_of(settings: AscentSettings, spec: InputSpec) -> Bound | None:

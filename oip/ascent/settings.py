@@ -277,8 +277,9 @@ def ascent_settings(preset: str = "default", **changes: object) -> AscentSetting
         notice(f"The setting '{name}' is called '{OLD_NAMES[name]}' now; please rename it.")
     values = dict(PRESETS[preset])
     values |= {key: value for key, value in current_names(changes).items() if value is not None}
-    if "screened" in PRESETS[preset] and changes.get("screened") is None:
-        values["screened"] = max(PRESETS[preset]["screened"], changes.get("starts") or 0)
+    screened, starts = PRESETS[preset].get("screened"), values.get("starts")
+    if changes.get("screened") is None and isinstance(screened, int) and isinstance(starts, int):
+        values["screened"] = max(screened, starts)
     stored = {field.name: field.encode_name for field in msgspec.structs.fields(AscentSettings)}
     for name in values:
         if name not in stored:

@@ -39,7 +39,7 @@ def run_pretrained_demo(
     resize: str | None = None,
     seed: int = 0,
     progress: Progress = automatic,
-    **changes: object,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Show what some maps and classes of a pretrained network react to, in a gallery.
 
@@ -98,8 +98,8 @@ def run_pretrained_demo(
             options = RankingOptions(seed=seed)
             list(rank_layers(folder, opened_network, selections, images, options, progress))
     with timed(seconds, "gallery"):
-        pictures = {} if images is None else {"data_images": images.images}
-        page = gallery.build(run, progress=progress, **pictures)
+        pictures = None if images is None else images.images
+        page = gallery.build(run, data_images=pictures, progress=progress)
     seconds["total"] = round(time.monotonic() - began, 1)
     return {"seconds": seconds, "run": str(folder), "gallery": str(page), **demo_summary(run)}
 
