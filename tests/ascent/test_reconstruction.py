@@ -264,9 +264,11 @@ def test_bands_in_blue_green_red_are_shown_the_other_way_round():
     network.inputs = network.inputs.with_statistics(preprocess="caffe")
     swapped = oip.reconstruct(network, "@0", **QUICK)
     assert swapped.bgr
-    picture = np.asarray(swapped[0].show(enhance=False))
-    expected = (swapped[0].image - swapped[0].image.min()) / np.ptp(swapped[0].image) * 255
-    np.testing.assert_allclose(picture, expected[..., ::-1], atol=1)
+    picture = np.asarray(swapped[0].show())
+    pixels = swapped[0].image * network.inputs.std + [103.939, 116.779, 123.68]
+    np.testing.assert_allclose(picture, pixels[..., ::-1], atol=1)
+    stretched = np.asarray(swapped[0].show(enhance=True))
+    assert not np.array_equal(stretched, picture)
 
 
 def test_a_network_is_used_as_it_is(small_model):

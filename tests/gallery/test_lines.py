@@ -64,9 +64,9 @@ def test_from_the_shell_to_the_gallery(tmp_path, bands, length):
     model, data, run = tmp_path / "c.keras", tmp_path / "c.npz", tmp_path / "run"
     _model(model, bands, length)
     random = np.random.default_rng(0)
-    labels = np.arange(150) % 3
+    labels = np.arange(750) % 3
     waves = np.sin(np.arange(LENGTH) * 0.3 * (labels[:, None] + 1))
-    lines = random.normal(size=(150, LENGTH, bands)) + waves[..., None]
+    lines = random.normal(size=(750, LENGTH, bands)) + waves[..., None]
     np.savez(data, images=lines.astype(np.float32), labels=labels)
     small = ("--starts", 2, "--steps", 4, "--screened", 8, "-q")
     _done("reconstruct", model, "c1", "--data", data, "--out", run, *small)
