@@ -60,14 +60,14 @@ def measured(
     preset: str,
     classes: list[int],
     seeds: list[int],
-    **more,
+    steps: int,
 ) -> dict[str, object]:
     """Return the figures of one preset, over all classes and seeds."""
     drawn, used = [], time.process_time()
     for seed in seeds:
         objectives = [f"class:{number}" for number in classes]
         oips = oip.reconstruct(
-            model, objective=objectives, preset=preset, seed=seed, starts=1, **more
+            model, objective=objectives, preset=preset, seed=seed, starts=1, steps=steps
         )
         drawn.append(np.asarray(oips.pixels[:, 0], np.float32))
     used = time.process_time() - used
