@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from oip.network.responses import Responses, responses
     from oip.run.run import Run
     from oip.run.shards import layer_oips
+    from oip.workflows.ablate import ablate_into
     from oip.workflows.demo import run_demo
+    from oip.workflows.layer_records import RankedLayer
     from oip.workflows.pretrained_demo import run_pretrained_demo
     from oip.workflows.prune import PrunedModel, prune
     from oip.workflows.rank import (
-        RankedLayer,
         RankingOptions,
-        ablate_into,
         kernels_into,
         rank_into,
         redundancy_into,

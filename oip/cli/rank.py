@@ -16,7 +16,7 @@ from oip.cli.tables import number, p_value, print_json, print_table, print_text
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
     from oip.workflows.inputs import Selection
-    from oip.workflows.rank import RankedLayer
+    from oip.workflows.layer_records import RankedLayer
 
 _CHANCE = 0.01
 """Bits of shuffled labels from which they stand beside the estimate."""

@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 
-from oip.core import files, html, plots
-from oip.core.errors import DataError, OipError, SettingsError
+from oip.core import files, plots
+from oip.core.errors import OipError, SettingsError
 from oip.core.formats import RankingSettings, RunSettings
 from oip.core.images import is_whole_picture
 from oip.core.layer_formats import (
-    AblationFile,
-    EstimatorRecord,
     KernelsFile,
-    KeyedFile,
     MapKernels,
-    RankCorrelation,
     RankingFile,
     RedundancyArrays,
     RedundancyFile,
     ResponsesFile,
 )
 from oip.core.progress import Progress, automatic, silent
-from oip.core.records import finished
-from oip.core.units import finite_or_none
 from oip.core.warnings import notice
-from oip.mi.ablation import ablate
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels
 from oip.mi.layer_sample import NoFiniteResponses
-from oip.mi.ranking import DEFAULT_ESTIMATORS, rank, spearman
+from oip.mi.ranking import DEFAULT_ESTIMATORS, rank
 from oip.mi.redundancies import redundancy
 from oip.network.channel_graph import convolution_call
-from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder, own_files, run_record
-from oip.run.shards import data_digest, key_of
+from oip.run.shards import key_of
+from oip.workflows.ablate import ablate_into
 from oip.workflows.inputs import Selection, opened, select_maps
+from oip.workflows.layer_records import (
+    RankedLayer,
+    check_classes,
+    content_key,
+    opened_layer,
+    record_of_all_maps,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from oip.models import Dataset
     from oip.workflows.inputs import Images, Layers, Model
 
@@ -82,72 +80,6 @@ class RankingOptions:
             label_estimator(name) if isinstance(name, str) else name
             for name in self.estimators or DEFAULT_ESTIMATORS
         ]
-
-
-@dataclass(frozen=True, eq=False)
-class RankedLayer:
-    """The ranking of one layer, with what was measured beside it."""
-
-    layer: LayerInfo
-    ranking: RankingFile
-    ablation: AblationFile | None = None
-    kernels: KernelsFile | None = None
-    redundancy: RedundancyFile | None = None
-
-    @property
-    def best(self) -> EstimatorRecord:
-        """The order by the first estimator."""
-        return self.ranking.estimators[0]
-
-    @property
-    def maps(self) -> list[int]:
-        """Map numbers, best first, without maps whose responses are not finite."""
-        return [row.map for row in self.best.maps if row.mi is not None]
-
-    @property
-    def unusable(self) -> list[int]:
-        """Maps whose responses are not finite."""
-        return [row.map for row in self.best.maps if row.mi is None]
-
-    @property
-    def notices(self) -> list[str]:
-        """Remarks on the layer and on each estimator."""
-        ranking = self.ranking
-        return [*ranking.notices, *(text for by in ranking.estimators for text in by.notices)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the layer as `oip rank --json` prints it; information in bits."""
-        result = self.ranking.public_dict()
-        for name in ("ablation", "kernels", "redundancy"):
-            record = getattr(self, name)
-            if record is not None:
-                result[name] = record.public_dict()
-        return result
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a row for each map and estimator, best first; information in bits."""
-        import pandas as pd
-
-        names = ("map", "rank", "rank_low", "rank_high", "mi", "low", "high", "p_adjusted")
-        rows = [
-            {"estimator": by.estimator, **{name: getattr(row, name) for name in names}}
-            for by in self.ranking.estimators
-            for row in by.maps
-        ]
-        return pd.DataFrame(rows)
-
-    def __repr__(self) -> str:
-        rows = [row for row in self.best.maps if row.mi is not None][:3]
-        best = ", ".join(f"map {row.map} ({row.mi:.2f} bits)" for row in rows)
-        return (
-            f"RankedLayer {self.layer.name}: {len(self.best.maps)} maps by {self.best.estimator}; "
-            f"best {best}"
-        )
-
-    def _repr_html_(self) -> str:
-        rows = [(row.rank, row.map, row.mi, row.low, row.high) for row in self.best.maps[:10]]
-        title = f"{self.layer.name} by {self.best.estimator}, {self.best.samples} images"
-        return html.block(title, html.table(("rank", "map", "bits", "low", "high"), rows))
 
 
 def rank_into(
@@ -290,7 +222,7 @@ class _RunOfRankings:
         record = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
         self.record = run_record(network, RunSettings(rank=record), data)
         self.beside = own_files(out, network.path)
-        self._key = {**_content_key(network, data), "settings": settings}
+        self._key = {**content_key(network, data), "settings": settings}
         self._run: Run | None = None
         Run.check(out, self.record, self.beside)
 
@@ -319,7 +251,9 @@ class _RunOfRankings:
             return record, ResponsesFile(maps=ranking.maps, **ranking.responses)
 
         path = folder / "ranking.json"
-        record = _of_all_maps(path, RankingFile, (responses, ResponsesFile), layer, maps, key, make)
+        record = record_of_all_maps(
+            path, RankingFile, (responses, ResponsesFile), layer, maps, key, make
+        )
         self._begin().note_made(layer.index, path.name)
         return record
 
@@ -328,56 +262,6 @@ class _RunOfRankings:
         if self._run is None:
             self._run = Run.begin(self.out, self.record, self.beside)
         return self._run
-
-
-Record = TypeVar("Record", bound=KeyedFile)
-Arrays = TypeVar("Arrays", ResponsesFile, RedundancyArrays)
-
-
-def _of_all_maps(
-    path: Path,
-    kind: type[Record],
-    beside: tuple[Path, type[Arrays]] | None,
-    layer: LayerInfo,
-    maps: Iterable[int],
-    key: Callable[[list[int]], str],
-    make: Callable[[list[int]], tuple[Record, Arrays | None]],
-) -> Record:
-    """Return the record of maps that are measured together, and write it where it is not there.
-
-    Maps that the file holds already, made in whatever way, are measured together with them.
-
-    Args:
-        path: of the record.
-        kind: of the record.
-        beside: the file of its arrays, which are of the same maps; None if it has none.
-        layer: the layer.
-        maps: those that are needed.
-        key: of some maps.
-        make: measures some maps.
-    """
-
-    def with_those_there(numbers: Iterable[int]) -> list[int]:
-        record = kind.read_if_whole(path)
-        arrays = beside[1].read_if_whole(beside[0]) if beside is not None else None
-        there = {*(record.numbers() if record else ()), *(arrays.maps.tolist() if arrays else ())}
-        there = {number for number in there if 0 <= number < layer.maps}
-        return sorted(there.union(int(number) for number in numbers))
-
-    numbers = with_those_there(maps)
-    while True:
-        record = finished(path, key(numbers), kind, dict([beside] if beside is not None else ()))
-        if record is not None:
-            return record
-        record, arrays = make(numbers)
-        with files.locked(path.parent):
-            more = with_those_there(numbers)
-            if more == numbers:  # no other process has written further maps meanwhile
-                if arrays is not None and beside is not None:
-                    arrays.write(beside[0])
-                record.write(path)
-                return record
-        numbers = more
 
 
 def _rows_of(ranking: RankingFile, maps: Iterable[int]) -> RankingFile:
@@ -436,7 +320,7 @@ def kernels_into(
     ...     "runs/mine", "model.keras", "Conv2D_3", [17], data="mnist-sample"
     ... )  # doctest: +SKIP
     """
-    network, images, layer, numbers = _of_layer(model, data, labels, resize, layer, maps)
+    network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
     by = label_estimator(estimator) if isinstance(estimator, str) else estimator
     used = min(samples, MOST_FOR_PAIRS)
     key = _key(network, images, [layer.index, by.name, by.settings, used, seed])
@@ -522,9 +406,9 @@ def redundancy_into(
     ...     "runs/mine", "model.keras", "Conv2D_3", data="mnist-sample"
     ... ).clusters  # doctest: +SKIP
     """
-    network, images, layer, numbers = _of_layer(model, data, labels, resize, layer, maps)
+    network, images, layer, numbers = opened_layer(model, data, labels, resize, layer, maps)
     used = min(samples, MOST_FOR_PAIRS)
-    content = _content_key(network, images)
+    content = content_key(network, images)
 
     def key(maps: list[int]) -> str:
         return key_of({**content, "settings": [layer.index, used, at, seed, maps]})
@@ -547,123 +431,9 @@ def redundancy_into(
     folder = run.folder(layer.index)
     beside = (folder / "redundancy.npz", RedundancyArrays)
     path = folder / "redundancy.json"
-    record = _of_all_maps(path, RedundancyFile, beside, layer, numbers, key, make)
+    record = record_of_all_maps(path, RedundancyFile, beside, layer, numbers, key, make)
     run.note_made(layer.index, path.name)
     return record
-
-
-def ablate_into(
-    out: str | Path,
-    model: Model,
-    ranking: RankingFile | RankedLayer,
-    *,
-    data: Images,
-    labels: np.ndarray | None = None,
-    resize: str | None = None,
-    silenced_to: Literal["zero", "mean"] = "zero",
-    samples: int = 2000,
-    seed: int = 0,
-    progress: Progress = automatic,
-) -> AblationFile:
-    """Silence the maps of a ranking one by one, and write `ablation.json` of the layer.
-
-    Args:
-        out: the folder of a run that exists.
-        model: a file, a Keras model or a `Network`.
-        ranking: the ranking of the layer, as `rank_into` returns it.
-        data, labels, resize: as for `rank_into`.
-        silenced_to: the value that a map is set to: `zero` or `mean`.
-        samples, seed: as for `mi.ablate`.
-        progress: called with the number of maps that are done.
-
-    Returns:
-        The loss increase without each map, with `agreement`: Spearman's correlation of it with the
-        information by each estimator, None where there is no order.
-
-    Raises:
-        ModelError: the model does not end in classes.
-        DataError: no labels, or another number of classes than the model's.
-        RunError: no run in the folder.
-
-    >>> ranked = oip.rank_into("runs/mine", "model.keras", data="mnist-sample")  # doctest: +SKIP
-    >>> oip.ablate_into(
-    ...     "runs/mine", "model.keras", ranked[0], data="mnist-sample"
-    ... )  # doctest: +SKIP
-    """
-    if isinstance(ranking, RankedLayer):
-        ranking = ranking.ranking
-    network, images = opened(model, data, labels, resize=resize)
-    check_classes(network, images)
-    layer = network.convolutional[ranking.index]
-    maps = {row.map for row in ranking.estimators[0].maps if row.mi is not None}
-    run = Run.open(out)
-    path = run.folder(layer.index) / "ablation.json"
-    content = _content_key(network, images)
-
-    def key(numbers: list[int]) -> str:
-        settings = [silenced_to, samples, seed, layer.index, numbers]
-        return key_of({**content, "settings": settings})
-
-    def make(numbers: list[int]) -> tuple[AblationFile, None]:
-        there = AblationFile.read_if_whole(path)
-        if there is not None and there.key != key(there.numbers()):
-            there = None  # of other settings
-        rows = {row.map: row for row in there.maps} if there is not None else {}
-        ablation = ablate(
-            network,
-            images.images,
-            images.labels,
-            layer,
-            maps=[number for number in numbers if number not in rows],
-            to=silenced_to,
-            samples=samples,
-            seed=seed,
-            split=images.source,
-            progress=progress,
-        )
-        record = ablation.to_file(key(numbers))
-        rows |= {row.map: row for row in record.maps}
-        return msgspec.structs.replace(record, maps=[rows[name] for name in sorted(rows)]), None
-
-    record = _of_all_maps(path, AblationFile, None, layer, maps, key, make)
-    agreement = agreement_with(
-        RankingFile.read_if_whole(path.parent / "ranking.json") or ranking, record
-    )
-    if record.agreement != agreement:
-        record = msgspec.structs.replace(record, agreement=agreement)
-        record.write(path)
-    run.note_made(layer.index, path.name)
-    return msgspec.structs.replace(record, maps=[row for row in record.maps if row.map in maps])
-
-
-def agreement_with(ranking: RankingFile, ablation: AblationFile) -> list[RankCorrelation]:
-    """Return Spearman's correlation of the loss increase with each estimator's information."""
-    effects = {row.map: row.loss_increase for row in ablation.maps}
-    correlations = []
-    for by in ranking.estimators:
-        pairs = [(row.mi, effects.get(row.map)) for row in by.maps]
-        information, effect = np.array(pairs, dtype=float).reshape(-1, 2).T
-        value = finite_or_none(spearman(information, effect)) if by.ordered else None
-        correlations.append(RankCorrelation(estimator=by.estimator, spearman=value))
-    return correlations
-
-
-def check_classes(network: Network, data: Dataset) -> None:
-    """Check that the model's output has one number for each class of the data.
-
-    Raises:
-        ModelError: the model does not end in classes.
-        DataError: no labels, or another number of classes than the model's.
-    """
-    outputs = max(2, network.class_layer().maps)
-    data.required_labels()
-    if len(data.classes) != outputs:
-        raise DataError(
-            f"data '{data.source}'",
-            f"the {outputs} classes of the model's output",
-            f"{len(data.classes)} classes",
-            "The loss without a map is that of the model's own classes.",
-        )
 
 
 def without_pooling(selections: Iterable[Selection]) -> list[str]:
@@ -677,27 +447,5 @@ def _check_pooling(selections: Iterable[Selection], at: str) -> None:
         raise SettingsError("at", "layers that pooling follows, for 'block'", named)
 
 
-def _of_layer(
-    model: Model,
-    data: Images,
-    labels: np.ndarray | None,
-    resize: str | None,
-    layer: str | LayerInfo,
-    maps: Iterable[int] | None,
-) -> tuple[Network, Dataset, LayerInfo, list[int]]:
-    """Return the open network, the data, the layer and its map numbers in the order given."""
-    network, images = opened(model, data, labels, resize=resize)
-    images.required_labels()
-    info = network.find(layer) if isinstance(layer, str) else layer
-    numbers = list(range(info.maps)) if maps is None else [int(number) for number in maps]
-    map_numbers(info, numbers)
-    return network, images, info, numbers
-
-
-def _content_key(network: Network, data: Dataset) -> dict[str, Any]:
-    labels = data_digest(data.required_labels())
-    return {"model": network.digest, "images": data_digest(data.images), "labels": labels}
-
-
 def _key(network: Network, data: Dataset, settings: list[Any]) -> str:
-    return key_of({**_content_key(network, data), "settings": settings})
+    return key_of({**content_key(network, data), "settings": settings})

@@ -1,0 +1,191 @@
+"""Records of a ranked layer in a run: of maps that are there, and of those that are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from oip.core import files, html
+from oip.core.errors import DataError
+from oip.core.layer_formats import (
+    AblationFile,
+    EstimatorRecord,
+    KernelsFile,
+    KeyedFile,
+    RankingFile,
+    RedundancyArrays,
+    RedundancyFile,
+    ResponsesFile,
+)
+from oip.core.records import finished
+from oip.network.layer_spec import map_numbers
+from oip.network.layers import LayerInfo
+from oip.network.network import Network
+from oip.run.shards import data_digest
+from oip.workflows.inputs import opened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from oip.models import Dataset
+    from oip.workflows.inputs import Images, Model
+
+Record = TypeVar("Record", bound=KeyedFile)
+Arrays = TypeVar("Arrays", ResponsesFile, RedundancyArrays)
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLayer:
+    """The ranking of one layer, with what was measured beside it."""
+
+    layer: LayerInfo
+    ranking: RankingFile
+    ablation: AblationFile | None = None
+    kernels: KernelsFile | None = None
+    redundancy: RedundancyFile | None = None
+
+    @property
+    def best(self) -> EstimatorRecord:
+        """The order by the first estimator."""
+        return self.ranking.estimators[0]
+
+    @property
+    def maps(self) -> list[int]:
+        """Map numbers, best first, without maps whose responses are not finite."""
+        return [row.map for row in self.best.maps if row.mi is not None]
+
+    @property
+    def unusable(self) -> list[int]:
+        """Maps whose responses are not finite."""
+        return [row.map for row in self.best.maps if row.mi is None]
+
+    @property
+    def notices(self) -> list[str]:
+        """Remarks on the layer and on each estimator."""
+        ranking = self.ranking
+        return [*ranking.notices, *(text for by in ranking.estimators for text in by.notices)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layer as `oip rank --json` prints it; information in bits."""
+        result = self.ranking.public_dict()
+        for name in ("ablation", "kernels", "redundancy"):
+            record = getattr(self, name)
+            if record is not None:
+                result[name] = record.public_dict()
+        return result
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row for each map and estimator, best first; information in bits."""
+        import pandas as pd
+
+        names = ("map", "rank", "rank_low", "rank_high", "mi", "low", "high", "p_adjusted")
+        rows = [
+            {"estimator": by.estimator, **{name: getattr(row, name) for name in names}}
+            for by in self.ranking.estimators
+            for row in by.maps
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        rows = [row for row in self.best.maps if row.mi is not None][:3]
+        best = ", ".join(f"map {row.map} ({row.mi:.2f} bits)" for row in rows)
+        return (
+            f"RankedLayer {self.layer.name}: {len(self.best.maps)} maps by {self.best.estimator}; "
+            f"best {best}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(row.rank, row.map, row.mi, row.low, row.high) for row in self.best.maps[:10]]
+        title = f"{self.layer.name} by {self.best.estimator}, {self.best.samples} images"
+        return html.block(title, html.table(("rank", "map", "bits", "low", "high"), rows))
+
+
+def opened_layer(
+    model: Model,
+    data: Images,
+    labels: np.ndarray | None,
+    resize: str | None,
+    layer: str | LayerInfo,
+    maps: Iterable[int] | None,
+) -> tuple[Network, Dataset, LayerInfo, list[int]]:
+    """Return the open network, the data, the layer and its map numbers in the order given."""
+    network, images = opened(model, data, labels, resize=resize)
+    images.required_labels()
+    info = network.find(layer) if isinstance(layer, str) else layer
+    numbers = list(range(info.maps)) if maps is None else [int(number) for number in maps]
+    map_numbers(info, numbers)
+    return network, images, info, numbers
+
+
+def check_classes(network: Network, data: Dataset) -> None:
+    """Check that the model's output has one number for each class of the data.
+
+    Raises:
+        ModelError: the model does not end in classes.
+        DataError: no labels, or another number of classes than the model's.
+    """
+    outputs = max(2, network.class_layer().maps)
+    data.required_labels()
+    if len(data.classes) != outputs:
+        raise DataError(
+            f"data '{data.source}'",
+            f"the {outputs} classes of the model's output",
+            f"{len(data.classes)} classes",
+            "The loss without a map is that of the model's own classes.",
+        )
+
+
+def content_key(network: Network, data: Dataset) -> dict[str, Any]:
+    """Return digests of the model, the images and the labels."""
+    labels = data_digest(data.required_labels())
+    return {"model": network.digest, "images": data_digest(data.images), "labels": labels}
+
+
+def record_of_all_maps(
+    path: Path,
+    kind: type[Record],
+    beside: tuple[Path, type[Arrays]] | None,
+    layer: LayerInfo,
+    maps: Iterable[int],
+    key: Callable[[list[int]], str],
+    make: Callable[[list[int]], tuple[Record, Arrays | None]],
+) -> Record:
+    """Return the record of maps that are measured together, and write it where it is not there.
+
+    Maps that the file holds already, made in whatever way, are measured together with them.
+
+    Args:
+        path: of the record.
+        kind: of the record.
+        beside: the file of its arrays, which are of the same maps; None if it has none.
+        layer: the layer.
+        maps: those that are needed.
+        key: of some maps.
+        make: measures some maps.
+    """
+
+    def with_those_there(numbers: Iterable[int]) -> list[int]:
+        record = kind.read_if_whole(path)
+        arrays = beside[1].read_if_whole(beside[0]) if beside is not None else None
+        there = {*(record.numbers() if record else ()), *(arrays.maps.tolist() if arrays else ())}
+        there = {number for number in there if 0 <= number < layer.maps}
+        return sorted(there.union(int(number) for number in numbers))
+
+    numbers = with_those_there(maps)
+    while True:
+        record = finished(path, key(numbers), kind, dict([beside] if beside is not None else ()))
+        if record is not None:
+            return record
+        record, arrays = make(numbers)
+        with files.locked(path.parent):
+            more = with_those_there(numbers)
+            if more == numbers:  # no other process has written further maps meanwhile
+                if arrays is not None and beside is not None:
+                    arrays.write(beside[0])
+                record.write(path)
+                return record
+        numbers = more
