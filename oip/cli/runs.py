@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from oip.run.check import Checked
     from oip.run.run import Run
 
+_SHOWN = 8
+"""Names of files without a checksum."""
+
 
 @click.command("status")
 @options.run_argument
@@ -117,13 +120,15 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
     wrong = [(name, file) for name, file in checked if file.problem]
     read = sum(file.read for _, file in checked)
     left = [str(path) for member in members for path in leftovers(member.path)]
+    unproven = [str(Path(name, file.file)) for name, file in checked if not file.has_checksum]
     commands = _commands_again(run, members, wrong)
     if output.as_json:
         problems = [
             {"run": name, "file": file.file, "problem": file.problem} for name, file in wrong
         ]
         result: Record = {"run": str(run), "read": read, "files": len(checked)}
-        result |= {"problems": problems, "commands": commands, "repaired": repaired}
+        result |= {"problems": problems, "without_checksum": unproven}
+        result |= {"commands": commands, "repaired": repaired}
         print_json({**result, "leftovers": left, "cleared": cleared})
         return 1 if wrong else 0
     for name in repaired:
@@ -142,6 +147,13 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
         click.echo("Left by killed processes, which --repair removes:")
         for name in left:
             print_text(f"  {name}")
+    if unproven:
+        click.echo("Without a checksum (of an earlier version, or changed by hand), so that only")
+        click.echo("their form could be checked:")
+        for name in unproven[:_SHOWN]:
+            print_text(f"  {name}")
+        if len(unproven) > _SHOWN:
+            click.echo(f"  and {len(unproven) - _SHOWN} more (--json names all)")
     unread = len(checked) - read
     more = f", {unread} of other kinds not read" if unread else ""
     print_text(f"{read} files read{more}: {len(wrong)} wrong")

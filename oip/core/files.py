@@ -51,6 +51,9 @@ PAGE_MARK = '<meta name="checksum" content="last line">'
 """In the head of an HTML page that ends in its checksum."""
 PAGE_HEAD = 4096
 """Bytes of a page in which its marks stand."""
+_ARCHIVE_ENDING = re.compile(rb"sha256:[0-9a-f]{64}\Z")
+_ENDING = 4096
+"""Bytes at the end of a file in which its checksum stands."""
 _PAGE_ENDING = re.compile(rb"\n<!-- (sha256:[0-9a-f]{64}) -->\n\Z")
 _LENGTH = 2
 """Bytes of the field of an archive that holds the length of its comment."""
@@ -283,13 +286,19 @@ def parse_json(content: bytes, path: Path) -> Any:
 
 
 def has_checksum(path: Path) -> bool:
-    """Return whether a JSON file ends in a checksum, right or wrong; files of earlier versions do
-    not."""
+    """Return whether a JSON file or an `.npz` ends in a checksum, right or wrong.
+
+    Files of earlier versions do not.
+    """
     try:
         check_regular(path)
-        return _JSON_ENDING.search(Path(path).read_bytes()) is not None
+        with Path(path).open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _ENDING))
+            ending = stream.read()
     except OSError:
         return False
+    pattern = _ARCHIVE_ENDING if Path(path).suffix == ".npz" else _JSON_ENDING
+    return pattern.search(ending) is not None
 
 
 def page_with_checksum(text: str) -> str:

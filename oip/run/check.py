@@ -50,6 +50,8 @@ class Checked:
     """The reason why it cannot be used; empty if it can."""
     read: bool = True
     """It was read; other kinds of files are only listed."""
+    has_checksum: bool = True
+    """It has a checksum, or needs none; of another only the form is known to be right."""
 
 
 def verify_run(run: Run, progress: Progress = silent) -> list[Checked]:
@@ -119,9 +121,12 @@ def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, s
     if is_hidden or not (path.suffix in (".npz", ".json") or is_picture or is_page):
         return Checked(name, "", read=False)
     problems: list[str] = []
+    has_checksum = True
     try:
         if is_page:
             return Checked(name, "", read=files.check_page(path))
+        if not is_picture:
+            has_checksum = files.has_checksum(path)
         if layer is None and path.parent.parent == run.path / "layers":
             problems.append("of no layer that run.json names")
         elif is_picture:
@@ -134,7 +139,7 @@ def _checked(run: Run, path: Path, layer: LayerRecord | None, keys: dict[bool, s
             problems += _fits_layer(run, path, _KINDS[path.name].read(path), layer)
     except RunError as error:
         problems = [str(error)]
-    return Checked(name, "; ".join(problems))
+    return Checked(name, "; ".join(problems), has_checksum=has_checksum)
 
 
 def repair_run(run: Run) -> list[str]:

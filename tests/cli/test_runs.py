@@ -51,6 +51,20 @@ def test_verify(call, runs, tmp_path):
     assert problem["file"] == "layers/001/shard-0000.npz"
 
 
+def test_verify_names_files_without_a_checksum(call, runs, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(runs / "a", out)
+    assert "checksum" not in call("verify", out, "--quiet")[1]
+    path = out / "layers/001/stability.json"
+    values = json.loads(path.read_text())
+    del values["checksum"]
+    path.write_text(json.dumps(values))
+    status, text, _ = call("verify", out, "--quiet")
+    assert status == 0 and "Without a checksum" in text and str(path) in text
+    names = json.loads(call("verify", out, "--json", "--quiet")[1])["without_checksum"]
+    assert names == [str(path)]
+
+
 def test_verify_repair(call, runs, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(runs / "a", out)
