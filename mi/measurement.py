@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core.checks import check_drawn, python_number
 from oip.mi.backend import thread_map
-from oip.mi.estimators.base import Estimator, RawEstimate
+from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.results import Estimate, interval_ends
 from oip.mi.permutation_test import p_values
 from oip.mi.resampling import centered, halves
@@ -153,3 +153,34 @@ class Measurement:
             notices=notices,
             least=value.least,
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelMeasurement(Measurement):
+    """I(X;Y) of numbers and a label, with draws and null from the estimator of many maps."""
+
+    estimator: LabelEstimator
+
+    def resampled(self, shuffles: int, draws: int) -> Resampled:
+        """Return the raw estimate with its draws and its null, as one map of a layer."""
+        x, codes = self.arrays
+        halved = 0 if codes.any() and self.too_few_for_halves else draws
+        return label_information(self.estimator, x, codes, self.seed, shuffles, halved, bool(draws))
+
+
+def label_information(
+    estimator: LabelEstimator,
+    x: np.ndarray,
+    codes: np.ndarray,
+    seed: int,
+    shuffles: int = 0,
+    draws: int = 0,
+    with_draws: bool = False,
+) -> Resampled:
+    """Return I(X;Y) of x (n, d) and codes (n,): one map's part of `over_maps`."""
+    maps = estimator.over_maps(
+        x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False, distinct=True
+    )
+    notices = maps.notices[0] if maps.notices else ()
+    value = RawEstimate(float(maps.raw[0]), ceiling=float(maps.ceiling[0]), notices=notices)
+    return Resampled(value, maps.draws[:, 0] if with_draws else None, maps.null[:, 0])

@@ -27,7 +27,7 @@ from oip.mi.estimators.base import (
     label_estimator,
 )
 from oip.mi.local_permutation import local_means, local_orders
-from oip.mi.measurement import Measurement, Resampled
+from oip.mi.measurement import LabelMeasurement, Measurement, label_information
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (
     FEWEST,
@@ -533,7 +533,7 @@ class _Choice:
         )
         if label.values.any():
             check_seen_twice(label.name, label.values)
-        return _LabelMeasurement(
+        return LabelMeasurement(
             quantity="I(X;Y)",
             d=x.d,
             seed=seed,
@@ -601,37 +601,6 @@ class _Choice:
         return pair.estimator, mean_of_classes
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _LabelMeasurement(Measurement):
-    """I(X;Y) of numbers and a label, with draws and null from the estimator of many maps."""
-
-    estimator: LabelEstimator
-
-    def resampled(self, shuffles: int, draws: int) -> Resampled:
-        """Return the raw estimate with its draws and its null, as one map of a layer."""
-        x, codes = self.arrays
-        halved = 0 if codes.any() and self.too_few_for_halves else draws
-        return _of_label(self.estimator, x, codes, self.seed, shuffles, halved, bool(draws))
-
-
-def _of_label(
-    estimator: LabelEstimator,
-    x: np.ndarray,
-    codes: np.ndarray,
-    seed: int,
-    shuffles: int = 0,
-    draws: int = 0,
-    with_draws: bool = False,
-) -> Resampled:
-    """Return I(X;Y) of x (n, d) and codes (n,): one map's part of `over_maps`."""
-    maps = estimator.over_maps(
-        x[:, None, :], codes, seed, shuffles, draws, one_vs_rest=False, distinct=True
-    )
-    notices = maps.notices[0] if maps.notices else ()
-    value = RawEstimate(float(maps.raw[0]), ceiling=float(maps.ceiling[0]), notices=notices)
-    return Resampled(value, maps.draws[:, 0] if with_draws else None, maps.null[:, 0])
-
-
 def _of_classes_left(
     estimator: LabelEstimator, x: np.ndarray, codes: np.ndarray, seed: int
 ) -> RawEstimate:
@@ -640,7 +609,7 @@ def _of_classes_left(
     if kept.sum() < FEWEST:
         return RawEstimate(0.0)
     codes = np.unique(codes[kept], return_inverse=True)[1]
-    return _of_label(estimator, x[kept], codes, seed).value
+    return label_information(estimator, x[kept], codes, seed).value
 
 
 def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:

@@ -434,8 +434,8 @@ class Ranking(LayerResult):
         for row in first.order[:_ROWS]:
             rank = int(first.rank[row]) if first.ordered else None
             interval = f"{first.low[row]:.3f} to {first.high[row]:.3f}"
-            p = f"{first.p_adjusted[row]:.2g}"
-            rows.append((rank, int(self.maps[row]), float(first.mi[row]), interval, p))
+            tail = (interval, f"{first.p_adjusted[row]:.2g}")
+            rows.append((rank, int(self.maps[row]), float(first.mi[row]), *tail))
         headings = ("rank", "map", "bits", "95 %", "p (adjusted)")
         texts = (f"{first.name_shown}, of {first.ceiling:.3f} bits", *self.all_notices)
         return html.block(
@@ -567,10 +567,8 @@ def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[Lab
     if len(set(names)) < len(names):
         raise SettingsError(expected("estimators", "each one once", ", ".join(names)))
     if with_input and not any(estimator.can("input_information") for estimator in chosen):
-        listed = ", ".join(able("input_information"))
-        raise SettingsError(
-            expected("estimators", f"one about the input, of {listed}", ", ".join(names))
-        )
+        about_input = f"one about the input, of {', '.join(able('input_information'))}"
+        raise SettingsError(expected("estimators", about_input, ", ".join(names)))
     return chosen
 
 
