@@ -19,14 +19,12 @@ from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import rounded
 from oip.gallery.read_run import LayerEntry, Redundancy, ShardBlock
 from oip.network.inputs import with_bands
-from oip.run.shards import read_shard
+from oip.run.shards import STAGE, read_shard
 
 TILE = 96
 """Longest side of a tile, in pixels."""
 FULL = 224
 """Longest side of an image on a map's page; small inputs are enlarged to about half of it."""
-STAGE = 128
-"""Longest side of an image on its way."""
 MOST_IN_A_ROW = 16
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500

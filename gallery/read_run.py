@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, Oips, join_oips
-from oip.core import files
 from oip.core.errors import RunError
 from oip.core.formats import InputRecord, LayerRecord, RecordedMapsFile, TrainingRecordFile
 from oip.core.layer_formats import (
@@ -34,11 +33,12 @@ from oip.core.layer_formats import (
 )
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.run.run import Run
-from oip.run.shards import with_stability
+from oip.run.shards import read_best_images, with_stability
 
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
 _PICTURES = ("images", "snapshots")
+_NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ShardBlock:
         Raises:
             RunError: a damaged shard.
         """
-        return files.read_array(self.path, "images")[:, 0]
+        return read_best_images(self.path)
 
 
 @dataclass(frozen=True)
@@ -417,7 +417,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
 def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[ShardBlock, ...]]:
     parts, blocks = [], []
     for path in run.shards(index):
-        shard = ShardFile.read(path, _PICTURES)
+        shard = ShardFile.read(path, _NOT_READ)
         values: PageValues = {name: getattr(shard, name) for name in (*SHARED, *PER_MAP)}
         maps = tuple(shard.maps.tolist())
         pixels = np.zeros((len(maps), 0, 0, 0, 0))

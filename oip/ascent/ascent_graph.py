@@ -115,7 +115,7 @@ class AscentInputs(NamedTuple):
 
 
 _SWITCHES = ("total_variation", "norm", "diversity")
-_OUTSIDE = ("starts", "screened", "noise", "patience", "tolerance", "decay")
+_OUTSIDE = ("starts", "screened", "noise", "patience", "tolerance", "decay", "snapshots")
 
 
 def graph_settings(settings: AscentSettings) -> AscentSettings:

@@ -37,6 +37,7 @@ _RUNNING = -1
 _BUDGET, _CONVERGED, _STALLED, _FAILED = (
     REASONS.index(reason) for reason in ("budget", "converged", "stalled", "failed")
 )
+_MOST_SNAPSHOTS = 8
 _CHECK_STEPS = 5
 """Steps from one check of what has converged to the next, at least."""
 
@@ -141,7 +142,7 @@ class GradientAscent:
     def bytes_per_image(self) -> int:
         """Return the memory of one image that climbs: forward, backward and its snapshots."""
         values = int(np.prod(self.network.inputs.shape))
-        snapshots = 2 * len(snapshot_steps(self.settings.steps))
+        snapshots = 2 * len(snapshot_steps(self.settings.steps, self.settings.snapshots))
         passes = 2 * self.settings.looks * self.targets.bytes_per_image
         return passes + values * (16 + snapshots)
 
@@ -161,18 +162,18 @@ class GradientAscent:
             report: receives the share of the work that is done, every second or step.
         """
         settings, count = self.settings, len(starts)
-        kept_steps = snapshot_steps(settings.steps)
+        kept_steps = snapshot_steps(settings.steps, settings.snapshots)
         state = self._begun(starts, items)
         final = tf.nest.map_structure(np.copy, state)
         snapshots = np.zeros((count, len(kept_steps), *starts.shape[1:]), np.float16)
-        snapshots[:, 0] = state.best_images
+        snapshots[:, :1] = state.best_images[:, None]
         traces = np.full((count, settings.steps + 1), np.nan, np.float32)
         keys = np.full((count, settings.steps + 1), -np.inf, np.float32)
         reasons = np.full(count, _RUNNING)
         steps = np.zeros(count, np.int64)
         running = np.arange(count)
         first = 0
-        for last in _check_steps(settings, kept_steps):
+        for last in _check_steps(settings):
             evaluations = last - first + (last == settings.steps)
 
             def taken(part: int, first: int = first, running: np.ndarray = running) -> None:
@@ -210,7 +211,7 @@ class GradientAscent:
         for column, step in enumerate(kept_steps):
             late = steps < step
             snapshots[late, column] = final.best_images[late]
-        snapshots[:, -1] = final.best_images
+        snapshots[:, -1:] = final.best_images[:, None]
         scores = np.where(reasons == _FAILED, np.nan, final.best.score).astype(np.float32)
         return AscentResult(
             images=final.best_images,
@@ -330,28 +331,30 @@ class AscentByMap(AscentResult):
         self.snapshots = self.snapshots[:, 0]
 
 
-def snapshot_steps(steps: int) -> list[int]:
-    """Return the steps at which an image is kept on its way: 0, log-spaced, the last.
+def snapshot_steps(steps: int, most: int = _MOST_SNAPSHOTS) -> list[int]:
+    """Return the steps at which an image is kept on its way: 0, log-spaced, the last; or none.
 
     >>> snapshot_steps(120)
     [0, 2, 4, 8, 15, 30, 60, 120]
     """
-    kept = {0, steps}
+    kept = {0, steps} if most else set()
     step = steps
-    while step > 3 and len(kept) < 8:
+    while step > 3 and len(kept) < most:
         step = -(-step // 2)
         kept.add(step)
     return sorted(kept)
 
 
-def _check_steps(settings: AscentSettings, kept_steps: list[int]) -> list[int]:
+def _check_steps(settings: AscentSettings) -> list[int]:
     """Return the steps at which the compiled loop is left: for checks and for snapshots.
 
-    Every check has another one `patience` steps before it.
+    Every check has another one `patience` steps before it. They are the same for any number of
+    snapshots, so that these change nothing else.
     """
     parts = max(1, settings.patience // _CHECK_STEPS)
     stride = settings.patience // parts if settings.patience % parts == 0 else settings.patience
-    return sorted({*range(stride, settings.steps, stride), *kept_steps} - {0})
+    snapshots = snapshot_steps(settings.steps)
+    return sorted({*range(stride, settings.steps, stride), *snapshots} - {0})
 
 
 def _ended_together(ended: np.ndarray, items: np.ndarray) -> np.ndarray:

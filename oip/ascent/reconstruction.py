@@ -148,7 +148,7 @@ def grow_oips(
         SettingsError: the images would take more than the limit.
     """
     targets, settings, shape = ascent.targets, ascent.settings, ascent.network.inputs.shape
-    images = settings.starts + len(snapshot_steps(settings.steps))
+    images = settings.starts + len(snapshot_steps(settings.steps, settings.snapshots))
     hint = "Choose fewer maps at a time, or keep them in a run: 'oip reconstruct', 'oip batch'."
     check_memory(f"'{targets.name}'", (len(items), images), shape, _FLOAT16, byte_limit, hint)
     done = 0
@@ -215,6 +215,11 @@ class Ascent:
         return screen(
             self.network, self.targets, self.settings, self._data, self._progress, self._starts
         )
+
+    @property
+    def picture_ends(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Black and white of the input, each (b,) in its units; None where they are not known."""
+        return self.network.inputs.picture_ends
 
     @cached_property
     def _gradient_ascent(self) -> GradientAscent:
@@ -342,7 +347,9 @@ class Ascent:
             steps=grown.steps,
             reasons=grown.reasons,
             snapshots=grown.snapshots,
-            snapshot_steps=np.array(snapshot_steps(self.settings.steps)),
+            snapshot_steps=np.array(
+                snapshot_steps(self.settings.steps, self.settings.snapshots), int
+            ),
             verdict_codes=verdict_codes(
                 *(maps, best, grown.reasons[:, 0], screening, can_be_inactive),
                 self.settings.climb_inactive,

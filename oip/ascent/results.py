@@ -119,7 +119,8 @@ class Oips(MapResult):
     reasons: np.ndarray
     """(m, k) int: why the ascent stopped, an index into `REASONS`."""
     snapshots: np.ndarray
-    """(m, s, h, w, b) float: the best start on its way, its noise first."""
+    """(m, s, h, w, b) float: the best start on its way, its noise first; of large images that were
+    read from a run, the first s - 1 have the losses of pictures of 128 pixels."""
     snapshot_steps: np.ndarray
     """(s,) int: the steps of the snapshots."""
     verdict_codes: np.ndarray
@@ -346,7 +347,7 @@ class MapOip:
         stages = oips.snapshots[self.row]
         figure, panels = plots.figure(max(6.0, 0.9 * len(stages)), 3.9)
         figure.delaxes(panels[0, 0])
-        top, bottom = figure.add_gridspec(2, 1, height_ratios=(2, 1))
+        top, bottom = figure.add_gridspec(2, 1, height_ratios=(2, 1 if len(stages) else 1e-6))
         cells = top.subgridspec(1, 3)
         for column, title in enumerate(("plain", "enhanced")):
             picture = shown(oips.displayed(self.image, title == "enhanced"))
@@ -357,7 +358,7 @@ class MapOip:
         axes.tick_params(labelsize=plots.SMALL)
         axes.set_xlabel("step", fontsize=plots.FONT)
         axes.set_ylabel("score of each start", fontsize=plots.FONT)
-        cells = bottom.subgridspec(1, len(stages))
+        cells = bottom.subgridspec(1, max(1, len(stages)))
         for column, (stage, step) in enumerate(zip(stages, oips.snapshot_steps, strict=True)):
             picture = shown(oips.displayed(stage))
             plots.image(figure.add_subplot(cells[column]), picture, f"step {step}")

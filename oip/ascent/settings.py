@@ -86,6 +86,9 @@ class AscentSettings(
     """An image stops when it gained less than `tolerance` over so many steps."""
     tolerance: float = 1e-3
     """As a share of its score."""
+    snapshots: int = 8
+    """Images that are kept of the way of each map's best start, its noise and the last among them:
+    at most 8, or 0 for none. They change nothing else."""
     seed: int = 0
 
     def checked(self) -> AscentSettings:
@@ -99,6 +102,8 @@ class AscentSettings(
             raise SettingsError("parameterization", names, received)
         if self.keep not in KEPT:
             raise SettingsError("keep", " or ".join(KEPT), f"'{self.keep}'")
+        if self.snapshots == 1:
+            raise SettingsError("snapshots", "0, or 2 to 8", 1)
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
@@ -111,6 +116,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "warmup": (0, 100_000),
     "blur_every": (1, 100_000),
     "patience": (1, 100_000),
+    "snapshots": (0, 8),
     "seed": (0, 2**31 - 1),
     "rate": (1e-6, 100.0),
     "rate_end": (0.0, 1.0),
@@ -188,7 +194,7 @@ than one or three."""
 AUTO = "auto"
 """In place of a preset: `natural` for color images, `default` for all others."""
 _COLOR_BANDS = 3
-_ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "keep")
+_ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "keep", "snapshots")
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""
 

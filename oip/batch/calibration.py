@@ -19,6 +19,7 @@ from oip.batch.job import Job
 from oip.batch.plan import PlannedRun, check_folder, inspect_all, model_jobs, plan_runs, unfinished
 from oip.batch.worker import LayerInspection, Task, WorkerCache, ascent_of, inspect_model
 from oip.core.progress import Progress, silent
+from oip.run.shards import Ends, shard_record
 
 _STEPS = 4
 _OPERATIONS = 1e11
@@ -148,14 +149,14 @@ def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> Laye
     oips = ascent.grow(maps)
     seconds = time.perf_counter() - middle
     step = seconds / (len(maps) * starts * (_STEPS + 1))
-    return LayerTiming(layer.cost, step, max(0.0, middle - began - seconds), _packed(oips))
+    packed = _packed(oips, ascent.picture_ends)
+    return LayerTiming(layer.cost, step, max(0.0, middle - began - seconds), packed)
 
 
-def _packed(oips: Oips) -> float:
-    arrays = {name: getattr(oips, name) for name in PER_MAP}
+def _packed(oips: Oips, ends: Ends) -> float:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return len(buffer.getvalue()) / sum(array.nbytes for array in arrays.values())
+    np.savez_compressed(buffer, allow_pickle=False, **shard_record(oips, "", ends).arrays())
+    return len(buffer.getvalue()) / sum(getattr(oips, name).nbytes for name in PER_MAP)
 
 
 def _estimate(
@@ -173,7 +174,9 @@ def _estimate(
     passes = settings.screened + _WHITE + (0 if data is None else 2 * len(data.images))
     seconds = fixed + step * (maps * settings.starts * (settings.steps + 1) + passes / _PASSES)
     pixels = int(np.prod(cache.network(run.job).inputs.shape))
-    images = (settings.starts + len(snapshot_steps(settings.steps))) * pixels * 2
+    images = (
+        (settings.starts + len(snapshot_steps(settings.steps, settings.snapshots))) * pixels * 2
+    )
     return seconds, int(packed * maps * (images + 4 * settings.starts * (settings.steps + 1)))
 
 

@@ -34,6 +34,12 @@ _EVIDENCE = (
     "for each octave, the shortest wavelength first.  [default: equal]",
 )
 @click.option(
+    "--snapshots",
+    type=int,
+    metavar="N",
+    help="Images kept of the evolution of each map's best start; 0 for none.  [default: 8]",
+)
+@click.option(
     "--preset",
     default="auto",
     help="auto takes natural for color images and default for all others; or one of default, "

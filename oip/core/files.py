@@ -266,7 +266,7 @@ def read_json(path: Path) -> Any:
 
     A RunError says what is wrong with the file.
     """
-    with _reading(path, "a JSON file"):
+    with reading(path, "a JSON file"):
         check_regular(path)
         content = Path(path).read_bytes()
     return parse_json(content, path)
@@ -274,7 +274,7 @@ def read_json(path: Path) -> Any:
 
 def parse_json(content: bytes, path: Path) -> Any:
     """Read JSON that was read from a path, as `read_json` does it."""
-    with _reading(path, "a JSON file"):
+    with reading(path, "a JSON file"):
         values = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
     ending = _JSON_ENDING.search(content)
     checksum = values.pop(_CHECKSUM, None) if isinstance(values, dict) else None
@@ -312,7 +312,7 @@ def check_page(path: Path) -> bool:
     Raises:
         DamagedFile: it is another one, or the page has no end.
     """
-    with _reading(path, "a whole page"):
+    with reading(path, "a whole page"):
         check_regular(path)
         content = Path(path).read_bytes()
         ending = _PAGE_ENDING.search(content)
@@ -382,7 +382,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def _archive(path: Path) -> Iterator[NpzFile]:
-    with _reading(path, "a whole .npz file"):
+    with reading(path, "a whole .npz file"):
         check_regular(path)
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             yield archive
@@ -390,7 +390,7 @@ def _archive(path: Path) -> Iterator[NpzFile]:
 
 def _check_archive(path: Path) -> None:
     """Raise a RunError where the comment of an archive is another checksum than its own."""
-    with _reading(path, "a whole .npz file"):
+    with reading(path, "a whole .npz file"):
         check_regular(path)
         with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
             comment = archive.comment
@@ -410,7 +410,7 @@ def _check_archive(path: Path) -> None:
 
 
 @contextmanager
-def _reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path, kind: str) -> Iterator[None]:
     """Raise whatever goes wrong with a file as a DamagedFile that says what was expected."""
     try:
         yield

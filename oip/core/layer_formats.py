@@ -40,12 +40,18 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     """`shard-0000.npz`: OIPs of up to 64 maps, one aligned block of a layer.
 
     The fields are those of `oip.ascent.results.Oips`, which gives their meaning: m maps, k starts
-    (best first), t steps, s snapshots, o octaves, b bands. Images are standardized, as float16.
+    (best first), t steps, s snapshots, o octaves, b bands. Images are standardized: small ones are
+    there as float16, large ones as `PackedImages`; of snapshots the last is then left out where it
+    is the best image. Files of schema 2 have float16 only.
     """
 
     CONTENT: ClassVar[str] = "a shard"
-    SCHEMA: ClassVar[int] = 2
-    READS: ClassVar[tuple[int, ...]] = (2,)
+    SCHEMA: ClassVar[int] = 3
+    READS: ClassVar[tuple[int, ...]] = (2, 3)
+    OPTIONAL: ClassVar[tuple[str, ...]] = (
+        *("images", "image_pictures", "image_sizes", "image_ends"),
+        *("snapshots", "snapshot_pictures", "snapshot_sizes", "snapshot_ends"),
+    )
 
     layer: str
     index: int
@@ -56,7 +62,10 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     bgr: bool
     objectives: tuple[str, ...]
     maps: Annotated[np.ndarray, Shape("iu", "m")]
-    images: Annotated[np.ndarray, Shape("f", "m k ...")]
+    images: Annotated[np.ndarray | None, Shape("f", "m k ...")] = None
+    image_pictures: Annotated[np.ndarray | None, Shape("u", "i")] = None
+    image_sizes: Annotated[np.ndarray | None, Shape("i", "m k p")] = None
+    image_ends: Annotated[np.ndarray | None, Shape("f", "m k 2 b")] = None
     scores: Annotated[np.ndarray, Shape("f", "m k")]
     pre_scores: Annotated[np.ndarray, Shape("f", "m k")]
     starts: Annotated[np.ndarray, Shape("iu", "m k")]
@@ -64,7 +73,10 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     traces: Annotated[np.ndarray, Shape("f", "m k t")]
     steps: Annotated[np.ndarray, Shape("iu", "m k")]
     reasons: Annotated[np.ndarray, Shape("iu", "m k")]
-    snapshots: Annotated[np.ndarray, Shape("f", "m s ...")]
+    snapshots: Annotated[np.ndarray | None, Shape("f", "m s ...")] = None
+    snapshot_pictures: Annotated[np.ndarray | None, Shape("u", "j")] = None
+    snapshot_sizes: Annotated[np.ndarray | None, Shape("i", "m r p")] = None
+    snapshot_ends: Annotated[np.ndarray | None, Shape("f", "m r 2 b")] = None
     verdict_codes: Annotated[np.ndarray, Shape("iu", "m")]
     converged: Annotated[np.ndarray, Shape("b", "m")]
     provably_dead: Annotated[np.ndarray, Shape("b", "m")]

@@ -10,6 +10,7 @@ import numpy as np
 
 from oip.ascent.results import Oips
 from oip.core import files
+from oip.core.errors import RunError
 from oip.core.images import png, scaled_to, shown
 
 _FRAME_MILLISECONDS = 350
@@ -44,7 +45,13 @@ def export_pictures(
         kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
         enhance: as for `Oips.displayed`.
         size: longer side in pixels.
+
+    Raises:
+        RunError: an evolution of OIPs whose run keeps no snapshots.
     """
+    if kind != "png" and not len(oips.snapshot_steps):
+        hint = "They were left out when the run was made: snapshots = 0."
+        raise RunError(f"the evolution in '{oips.layer}'", "snapshots of it", "none", hint)
     written = []
     for row, oip in enumerate(oips):
         path = folder / f"{oips.index:03d}-{oip.map:04d}.{kind}"

@@ -12,11 +12,13 @@ import numpy as np
 from oip.ascent.results import Oips, join_oips
 from oip.core import files
 from oip.core.errors import RunError
+from oip.core.images import picture_ends
 from oip.core.progress import Progress, silent
 from oip.run.check import ERROR
 from oip.run.class_probabilities import merge_class_probabilities
 from oip.run.run import Run, check_same_model
 from oip.run.shards import (
+    Ends,
     maps_in_shards,
     measure_stability,
     read_shard,
@@ -73,9 +75,10 @@ def merge_runs(
     }
     total = sum(len(names) for names in names_of_layer.values())
     done = 0
+    ends = _picture_ends(merged)
     for index, names in names_of_layer.items():
         for name in names:
-            _merge_shard([run.folder(index) / name for run in every])
+            _merge_shard([run.folder(index) / name for run in every], ends)
             done += 1
             progress("shards", done, total)
     notices = _copy_other_files(runs, merged)
@@ -107,7 +110,15 @@ def _check_alike(runs: list[Run], out: Path) -> None:
                 )
 
 
-def _merge_shard(paths: list[Path]) -> None:
+def _picture_ends(run: Run) -> Ends:
+    spec = run.record.input
+    if spec is None:
+        return None
+    low, high = (np.nan if value is None else value for value in (spec.low, spec.high))
+    return picture_ends(np.array(spec.mean), np.array(spec.std), spec.bgr, low, high)
+
+
+def _merge_shard(paths: list[Path], ends: Ends) -> None:
     """Write to the first path what the paths hold together; the others are only read."""
     target = paths[0]
     shards: list[tuple[Path, Oips, str]] = []
@@ -129,7 +140,8 @@ def _merge_shard(paths: list[Path]) -> None:
         if parts[0][0] is not target:
             files.write_bytes(target, parts[0][0].read_bytes())
         return
-    write_shard(target, join_oips([oips.rows(rows) for _, oips, rows in parts]), shards[0][2])
+    joined = join_oips([oips.rows(rows) for _, oips, rows in parts])
+    write_shard(target, joined, shards[0][2], ends)
 
 
 def _keep_stability(runs: list[Run], merged: Run, index: int) -> None:

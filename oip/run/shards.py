@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,10 +25,19 @@ from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
+from oip.core.packed_images import PackedImages, is_packed
 from oip.core.progress import Progress, silent
 from oip.core.units import finite_list
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
+
+STAGE = 128
+"""Longest side, in pixels, of an image on its way, in packed shards and on pages."""
+_STAGE_QUALITY = 85
+"""Of WebP: 44 to 65 kB for the seven stages of a network of photographs; their colors, not the
+codec's quality, are then what differs most from the original."""
+Ends: TypeAlias = tuple[np.ndarray, np.ndarray] | None
+"""Black and white of an input, (b,) each in its units; None where they are not known."""
 
 
 def key_of(parts: Mapping[str, object]) -> str:
@@ -45,12 +55,43 @@ def data_digest(images: np.ndarray | None) -> str | None:
     return digest.hexdigest()
 
 
-def write_shard(path: Path, oips: Oips, key: str) -> None:
-    """Write a shard at once; the same OIPs give the same bytes. Images are kept as float16."""
+def write_shard(path: Path, oips: Oips, key: str, ends: Ends = None) -> None:
+    """Write a shard at once; the same OIPs give the same bytes. See `shard_record`."""
+    shard_record(oips, key, ends).write(path)
+
+
+def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
+    """Return OIPs as a shard holds them.
+
+    Args:
+        oips: up to 64 maps; small images and lines are kept as float16, larger images with 8 bits,
+            their evolution at the size of a page and with the losses of a picture.
+        key: see `ascent_key`.
+        ends: black and white of the input, (b,) in its units; images between them, which the
+            setting `bound` rounds to the 256 values of a picture, are kept exactly.
+    """
     values = {name: getattr(oips, name) for name in (*SHARED, *PER_MAP)}
-    for name in ("images", "snapshots"):
-        values[name] = values[name].astype(np.float16)
-    ShardFile(**values, key=key).write(path)
+    if not is_packed(oips.images.shape[2:]):
+        for name in ("images", "snapshots"):
+            values[name] = values[name].astype(np.float16)
+        return ShardFile(**values, key=key)
+    images, snapshots = values.pop("images"), values.pop("snapshots")
+    if ends is not None:
+        ends = ((ends[0] - oips.mean) / oips.std, (ends[1] - oips.mean) / oips.std)
+    if _ends_in_best(images, snapshots):
+        snapshots = snapshots[:, :-1]
+    packed = PackedImages.of(images, ends)
+    stages = PackedImages.of(snapshots, ends, _STAGE_QUALITY, STAGE)
+    return ShardFile(
+        **values,
+        **{f"image_{name}": array for name, array in packed._asdict().items()},
+        **{f"snapshot_{name}": array for name, array in stages._asdict().items()},
+        key=key,
+    )
+
+
+def _ends_in_best(images: np.ndarray, snapshots: np.ndarray) -> bool:
+    return snapshots.shape[1] > 0 and np.array_equal(snapshots[:, -1], images[:, 0], equal_nan=True)
 
 
 def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
@@ -63,12 +104,43 @@ def read_shard(path: Path, snapshots: bool = True) -> tuple[Oips, str]:
     Raises:
         RunError: missing, damaged, of another schema, or not a shard.
     """
-    record = ShardFile.read(path, () if snapshots else ("snapshots",))
+    left_out = () if snapshots else ("snapshots", "snapshot_pictures")
+    record = ShardFile.read(path, left_out)
     values = {name: getattr(record, name) for name in (*SHARED, *PER_MAP)}
+    images = values["images"] = _images_of(record, path)
     if not snapshots:
-        shape = record.images.shape
-        values["snapshots"] = np.zeros((shape[0], 0, *shape[2:]), np.float16)
+        values["snapshots"] = np.zeros((len(images), 0, *images.shape[2:]), np.float16)
+    elif record.snapshots is None:
+        stages = _unpacked(record, "snapshot", path)
+        if stages.shape[1] == len(record.snapshot_steps) - 1:
+            stages = np.concatenate([stages, images[:, :1]], axis=1)
+        values["snapshots"] = stages
+    if snapshots and values["snapshots"].shape[1] != len(record.snapshot_steps):
+        raise files.DamagedFile(f"'{path}'", "a snapshot of each of its steps", "others")
     return Oips(**values), record.key
+
+
+def read_best_images(path: Path) -> np.ndarray:
+    """Read the best start of each map of a shard, (m, h, w, b) float16; a RunError if damaged."""
+    record = ShardFile.read(path, ("snapshots", "snapshot_pictures"))
+    return _images_of(record, path, best=True)[:, 0]
+
+
+def _images_of(record: ShardFile, path: Path, best: bool = False) -> np.ndarray:
+    """Return the images (m, k, h, w, b) of a shard, or (m, 1, h, w, b) of the best starts."""
+    if record.images is None:
+        return _unpacked(record, "image", path, best)
+    return record.images[:, :1] if best else record.images
+
+
+def _unpacked(record: ShardFile, kind: str, path: Path, best: bool = False) -> np.ndarray:
+    with files.reading(path, "a whole shard"):
+        arrays = [getattr(record, f"{kind}_{name}") for name in PackedImages._fields]
+        if any(array is None for array in arrays):
+            raise ValueError("no images")
+        packed = PackedImages(*arrays)
+        shape = (*record.visible.shape, len(record.mean))
+        return (packed.first() if best else packed).unpacked(shape, enlarge=kind == "snapshot")
 
 
 def finished_maps(path: Path, key: str) -> np.ndarray:
@@ -187,7 +259,7 @@ def grow_block(
             finished = finished_maps(path, key)
             if np.isin(finished, requested).all():
                 if len(finished) < len(requested):
-                    write_shard(path, oips, key)
+                    write_shard(path, oips, key, ascent.picture_ends)
                 return oips
 
 

@@ -28,6 +28,8 @@ from oip.run.shards import (
 class Copier:
     """Grows maps by taking them from a finished run; does something else meanwhile."""
 
+    picture_ends = None
+
     def __init__(self, run, meanwhile=None):
         self._oips = layer_oips(run, 1)
         self._meanwhile = meanwhile
