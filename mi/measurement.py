@@ -165,10 +165,10 @@ class LabelMeasurement(Measurement):
         """Return the raw estimate with its draws and its null, as one map of a layer."""
         x, codes = self.arrays
         halved = 0 if codes.any() and self.too_few_for_halves else draws
-        return label_information(self.estimator, x, codes, self.seed, shuffles, halved, bool(draws))
+        return label_estimate(self.estimator, x, codes, self.seed, shuffles, halved, bool(draws))
 
 
-def label_information(
+def label_estimate(
     estimator: LabelEstimator,
     x: np.ndarray,
     codes: np.ndarray,

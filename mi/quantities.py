@@ -27,7 +27,7 @@ from oip.mi.estimators.base import (
     label_estimator,
 )
 from oip.mi.local_permutation import local_means, local_orders
-from oip.mi.measurement import LabelMeasurement, Measurement, label_information
+from oip.mi.measurement import LabelMeasurement, Measurement, label_estimate
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (
     FEWEST,
@@ -609,7 +609,7 @@ def _of_classes_left(
     if kept.sum() < FEWEST:
         return RawEstimate(0.0)
     codes = np.unique(codes[kept], return_inverse=True)[1]
-    return label_information(estimator, x[kept], codes, seed).value
+    return label_estimate(estimator, x[kept], codes, seed).value
 
 
 def _distinct(*sides: Side) -> tuple[list[Side], tuple[str, ...]]:
