@@ -13,6 +13,7 @@ from oip.core.layer_formats import (
     AblationFile,
     KernelsFile,
     KeyedFile,
+    LegibilityFile,
     RankingFile,
     RedundancyFile,
     ResponsesFile,
@@ -33,6 +34,7 @@ _KEYED: dict[str, type[KeyedFile]] = {
     "redundancy.json": RedundancyFile,
     "ablation.json": AblationFile,
 }
+_LEGIBILITY = "legibility.json"
 _DATA_IMAGES = "gallery/img/data/"
 
 
@@ -57,6 +59,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
     grown: dict[str, list[str]] = {}
     flags: dict[str, set[str]] = {}
     galleries: dict[str, list[str]] = {}
+    judged = False
     for name in names:
         folder, _, file = name.removeprefix("layers/").rpartition("/")
         if name == "gallery.html":
@@ -67,6 +70,8 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         elif folder in layers and file.startswith(_OF_OIPS):
             maps = recorded_maps(run, layers[folder].index).tolist()
             grown[folder] = _targets(layers[folder], maps)
+        elif folder in layers and file == _LEGIBILITY:
+            judged = True
         elif folder in layers:
             own = {flag for begin, flag in _FLAGS.items() if file.startswith(begin)}
             flags[folder] = flags.get(folder, set()) | own
@@ -76,6 +81,7 @@ def commands_again(run: Run, names: Iterable[str]) -> list[str]:
         layer = layers[folder]
         targets = _targets(layer, _measured_maps(run, layer.index))
         commands.append(_rank(run.record, [*targets, *sorted(own)], out))
+    commands += [_judge(run, out)] if judged else []
     commands += [shlex.join(["oip", "gallery", out, *more]) for more in galleries.values()]
     return commands
 
@@ -135,6 +141,18 @@ def _rank(run: RunFile, targets: list[str], out: str) -> str:
             *("--seed", str(settings.seed)),
         ]
     )
+
+
+def _judge(run: Run, out: str) -> str:
+    """Return the command that judges a run, by the judge of the layers whose file is whole."""
+    paths = (run.folder(layer.index) / _LEGIBILITY for layer in run.layers)
+    record = next(filter(None, map(LegibilityFile.read_if_whole, paths)), None)
+    arguments = ["--judge", plain_name("MODEL" if record is None else record.judge)]
+    if record is not None and record.judge_layer:
+        arguments += ["--judge-layer", plain_name(record.judge_layer)]
+    source = run.record.data.source if run.record.data is not None else None
+    source = record.split if record is not None else source
+    return shlex.join(["oip", "judge", out, "--data", plain_name(source or "SOURCE"), *arguments])
 
 
 def _input_arguments(run: RunFile) -> list[str]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from oip.mi.estimators.base import Estimator, LabelEstimator, estimator
     from oip.mi.estimators.density_destructor import Destructor, total_correlation_loss
     from oip.mi.estimators.results import Estimate
+    from oip.mi.judges import Judge
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
+    from oip.mi.legibilities import Legibility, legibility
     from oip.mi.quantities import (
         conditional_mutual_information,
         entropy,
@@ -43,8 +45,10 @@ __all__ = [
     "Destructor",
     "Estimate",
     "Estimator",
+    "Judge",
     "KernelRanking",
     "LabelEstimator",
+    "Legibility",
     "Ranking",
     "Recorder",
     "Redundancies",
@@ -58,6 +62,7 @@ __all__ = [
     "estimator",
     "input_information",
     "kl_divergence",
+    "legibility",
     "mutual_information",
     "negentropy",
     "rank",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oip.run.shards import layer_oips
     from oip.workflows.ablate import ablate_into
     from oip.workflows.demo import run_demo
+    from oip.workflows.judge import judge_into
     from oip.workflows.layer_records import RankedLayer
     from oip.workflows.pretrained_demo import run_pretrained_demo
     from oip.workflows.prune import PrunedModel, prune
@@ -61,6 +62,7 @@ __all__ = [
     "Translations",
     "ablate_into",
     "batch",
+    "judge_into",
     "kernels_into",
     "layer_oips",
     "locate",

@@ -26,7 +26,12 @@ READMES = sorted(
     and not {".venv", "build", "runs", "node_modules"} & set(path.parts)
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SOURCES = {"mnist-sample": "digits.npz", "mnist": "digits.npz", "photos/": "digits.npz"}
+SOURCES = {
+    "mnist-sample": "digits.npz",
+    "mnist-sample:all": "digits.npz:all",
+    "mnist": "digits.npz",
+    "photos/": "digits.npz",
+}
 """Sources in shell blocks, and what is used in their place."""
 PARSED = {
     "demo": "takes a minute; tests/cli/test_demo.py runs it",

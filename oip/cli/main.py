@@ -24,6 +24,7 @@ COMMANDS = {
     "locate": "Find where in images the patterns of maps are.",
     "activations": "Draw the outputs of layers for some images.",
     "rank": "Order maps by what they know about the label.",
+    "judge": "Measure whether another network can tell what OIPs show.",
     "patterns": "Find what images of a class have in common, and others do not.",
     "prune": "Remove the least important maps of a model.",
     "estimate": "Entropy or information of arrays in a file.",
@@ -70,7 +71,8 @@ class Commands(click.Group):
 
 
 _PARAMETERS = re.compile(
-    r"\b(imports|input|resize)=\[?'([^']*)'\]?|\b(input_shape|size)=\(h, w[^)]*\)|\b(data)=\.\.\."
+    r"\b(imports|input|resize|model)=\[?'([^']*)'\]?|\b(input_shape|size)=\(h, w[^)]*\)"
+    r"|\b(data)=\.\.\."
 )
 
 

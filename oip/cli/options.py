@@ -258,7 +258,7 @@ at = click.option(
 )
 model_argument = click.argument("model", type=NamedPath())
 run_argument = click.argument("run", type=NamedPath())
-_imports = click.option(
+imports = click.option(
     "--import",
     "imports",
     multiple=True,
@@ -278,9 +278,9 @@ _size_and_name = group(
         help="The input that takes the images, of several.  [default: the first that can]",
     ),
 )
-model = as_object("model", ModelOptions, _imports)
+model = as_object("model", ModelOptions, imports)
 """Adds --import to a command with `model_argument`; the command takes `model`."""
-sized_model = as_object("model", ModelOptions, _size_and_name, _imports)
+sized_model = as_object("model", ModelOptions, _size_and_name, imports)
 """Adds --input-size and --input, too."""
 model_and_input = as_object(
     "model",
@@ -294,7 +294,7 @@ model_and_input = as_object(
         type=click.Choice(["caffe", "torch", "tf"]),
         help="The input is prepared as keras.applications does it.",
     ),
-    _imports,
+    imports,
 )
 """Adds all that describes the input of a model; the command takes `model`."""
 pictures = group(

@@ -62,10 +62,11 @@ def _print_status(run: Record) -> None:
             ", ".join(f"{count} {verdict}" for verdict, count in layer["verdicts"].items()) or "-",
             "yes" if layer["stability"] else "no",
             "yes" if layer["ranked"] else "no",
+            layer["judged"] or "-",
         )
         for layer in run["layers"]
     ]
-    headings = ("index", "layer", "maps", "verdicts", "stability", "ranked")
+    headings = ("index", "layer", "maps", "verdicts", "stability", "ranked", "judged")
     left = ("layer", "verdicts", "stability", "ranked")
     print_table(headings, rows, f"{run['run']}: {run['model']}", left=left)
     wrong = []

@@ -428,3 +428,75 @@ class AblationFile(KeyedFile, frozen=True, kw_only=True):
 
     def _rows(self) -> Sequence[MapRow]:
         return self.maps
+
+
+class MapLegibility(MapRow, frozen=True, kw_only=True):
+    """How often a judge, shown the OIPs of a unit, picks the image that excites it more.
+
+    Shares are from 0 to 1, chance is 0.5; all are None where no question can be asked.
+    """
+
+    share: Number = None
+    """Of right choices, with a 95 % interval from low to high, over images."""
+    low: Number = None
+    high: Number = None
+    reference: Number = None
+    """With the best data images in place of OIPs."""
+    control: Number = None
+    """With OIPs of other units; None for a single unit."""
+    pairs: int = 0
+    """Pairs of images that the judge is asked about."""
+    reason: str = ""
+    """Why there is no share: `silent`, `no OIP`, `not finite`."""
+
+
+class LegibilityFile(KeyedFile, frozen=True, kw_only=True):
+    """`legibility.json`: the legibility of a layer's units, by one judge."""
+
+    CONTENT: ClassVar[str] = "a legibility"
+
+    layer: str
+    index: int
+    judge: str
+    """`pixels`, or the name of a model's file."""
+    judge_layer: str = ""
+    """The layer whose features are compared; empty for the penultimate ones."""
+    judge_sha256: str = ""
+    samples: int
+    """Images that pairs are taken from."""
+    split: str = ""
+    """The images, as `--data` takes them."""
+    maps: list[MapLegibility]
+
+    def _rows(self) -> Sequence[MapRow]:
+        return self.maps
+
+    def mean(self, name: str = "share") -> float | None:
+        """Return the mean of a field over the units that have a share; None without any."""
+        rows = (getattr(row, name) for row in self.maps if row.share is not None)
+        values = [value for value in rows if value is not None]
+        return sum(values) / len(values) if values else None
+
+
+class PresetChoice(MapRow, frozen=True, kw_only=True):
+    """The preset that a unit's OIPs were grown with, out of several."""
+
+    preset: str
+    shares: dict[str, Number]
+    """Right choices of the judge by preset, over the images that the choice was made with."""
+
+
+class PresetsFile(KeyedFile, frozen=True, kw_only=True):
+    """`presets.json`: the most legible preset of each unit, where several were grown."""
+
+    CONTENT: ClassVar[str] = "a choice of presets"
+
+    judge: str
+    judge_layer: str = ""
+    samples: int
+    """Images that the choice was made with; `legibility.json` beside it is of other ones."""
+    split: str = ""
+    maps: list[PresetChoice]
+
+    def _rows(self) -> Sequence[MapRow]:
+        return self.maps

@@ -319,14 +319,57 @@ def spatial_means(network: Network, images: np.ndarray, layer: LayerInfo) -> Ite
     Args:
         images: (n, h, w, b) in the model's input units.
     """
-    graph = layer_graph(network, layer.response)
-
-    def means(part: Tensor) -> Tensor:
-        response = graph(part)[0].response
-        return tf.reduce_mean(response, axis=list(range(1, len(response.shape) - 1)))
-
-    for _, part in run_in_batches(means, images, network.activation_bytes(layer)):
+    for _, (part,) in means_of_layers(network, images, [layer]):
         yield part
+
+
+def means_of_layers(
+    network: Network, images: np.ndarray, layers: Sequence[LayerInfo]
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Compute the spatial means of the responses of several layers, in one pass over the images.
+
+    Args:
+        images: (n, h, w, b) in the model's input units.
+
+    Yields:
+        The rows of a batch in `images`, and (batch, maps) float32 of each layer.
+    """
+    graph = layer_graph(network, *(layer.response for layer in layers))
+    last = max(layers, key=lambda layer: layer.last_call)
+
+    def means(part: Tensor) -> list[Tensor]:
+        return [_node_mean(activations.response) for activations in graph(part)]
+
+    yield from run_in_batches(means, images, network.activation_bytes(last))
+
+
+def features(
+    network: Network, images: np.ndarray, output: LayerOutput, enter: bool = True
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Compute what a layer gives, or what it receives: (batch, d) float32, spatial means of maps.
+
+    Args:
+        images: (n, h, w, b) in the model's input units.
+        output: of the layer.
+        enter: the layer is run; else its input is taken.
+
+    Yields:
+        The rows of a batch in `images`, and its features.
+    """
+
+    def run(part: Tensor) -> Tensor:
+        inputs = network.feed(part)
+        values = run_to_all(network.model, inputs, [output], spoiled=network.spoiled, enter=enter)
+        return _node_mean(values[0].response)
+
+    key = ("features", network.inputs.shape, network.spoiled, enter, output.key)
+    graph = network.graphs.kept(key, run, image_spec(network))
+    yield from run_in_batches(graph, images, network.activation_bytes())
+
+
+def _node_mean(response: Tensor) -> Tensor:
+    """Return (n, maps) of (n, *nodes, maps)."""
+    return tf.reduce_mean(response, axis=list(range(1, len(response.shape) - 1)))
 
 
 def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:

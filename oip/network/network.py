@@ -18,7 +18,14 @@ from oip.core.frameworks import Tensor, keras, tf
 from oip.core.warnings import import_quietly, notice
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.graphs import Graphs
-from oip.network.layers import At, LayerInfo, class_layer, layer_of_call, layers_with_maps
+from oip.network.layers import (
+    At,
+    LayerInfo,
+    LayerOutput,
+    class_layer,
+    layer_of_call,
+    layers_with_maps,
+)
 from oip.network.repeatability import check_outputs, repeatability
 
 _IMAGES = 2
@@ -377,6 +384,24 @@ class Network:
             shapes = ", ".join(str(output.shape) for output in self.recording.outputs) or "none"
             raise ModelError("class: the model's output", "a vector of classes", f"shape {shapes}")
         return self.check_repeatable(layer)
+
+    def last_with_kernel(self) -> LayerOutput:
+        """Return the output of the last layer with a kernel before the classes.
+
+        What it receives are the model's penultimate features.
+
+        Raises:
+            ModelError: the model does not end in classes, or not in one chain of layers.
+        """
+        call: tracing.Call = self.calls[self.class_layer().last_call]
+        while not (layer_types.is_dense(call.layer) or layer_types.is_convolution(call.layer)):
+            if len(call.sources) != 1 or call.sources[0] < 0:
+                received = f"{call.described} with several inputs"
+                raise ModelError("the last layer", "a dense layer or a convolution", received)
+            call = self.calls[call.sources[0]]
+        return LayerOutput(
+            call.layer, call.use, channels_first=layer_types.is_channels_first(call.layer)
+        )
 
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
         """Return the pooling layer after a layer."""

@@ -37,6 +37,8 @@ _KINDS: dict[str, type[FileRecord]] = {
     "redundancy.json": layer_formats.RedundancyFile,
     "redundancy.npz": layer_formats.RedundancyArrays,
     "ablation.json": layer_formats.AblationFile,
+    "legibility.json": layer_formats.LegibilityFile,
+    "presets.json": layer_formats.PresetsFile,
 }
 
 
@@ -200,7 +202,8 @@ def _fits_layer(
 ) -> Iterator[str]:
     if layer is None:
         return
-    if isinstance(record, layer_formats.RankingFile) and record.index != layer.index:
+    of_layer = (layer_formats.RankingFile, layer_formats.LegibilityFile)
+    if isinstance(record, of_layer) and record.index != layer.index:
         yield f"of layer @{record.index}"
     maps: list[int] | None = None
     if isinstance(record, (layer_formats.StabilityFile, layer_formats.ClassProbabilitiesFile)):
@@ -234,7 +237,8 @@ def run_status(run: Run) -> dict[str, Any]:
     Returns:
         run, model, and layers: index, layer, maps (in the model), oips (maps with an OIP), verdicts
         (how many of each), shards, damaged (names of shards that cannot be read), stability (it is
-        known for these maps), ranked, failed (file, error, attempts of what failed).
+        known for these maps), ranked, judged (units with a legibility), failed (file, error,
+        attempts of what failed).
     """
     return {
         "run": str(run.path),
@@ -259,6 +263,13 @@ def failures(folder: Path) -> list[dict[str, Any]]:
             }
         )
     return result
+
+
+def _judged(run: RunFolder, index: int) -> int:
+    """Return how many units of a layer have a legibility."""
+    path = run.folder(index) / "legibility.json"
+    record = layer_formats.LegibilityFile.read_if_whole(path)
+    return 0 if record is None else sum(row.share is not None for row in record.maps)
 
 
 def failure_file(run: RunFolder, index: int, file: str) -> Path:
@@ -289,5 +300,6 @@ def layer_status(run: RunFolder, index: int, name: str, in_model: int | None) ->
         "damaged": damaged,
         "stability": bool(maps) and not damaged and stability_file(run, index) is not None,
         "ranked": (run.folder(index) / "ranking.json").is_file(),
+        "judged": _judged(run, index),
         "failed": failures(run.folder(index)),
     }

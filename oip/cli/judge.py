@@ -1,0 +1,148 @@
+"""`oip judge`: how often another network picks the more exciting photograph, shown the OIPs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oip.cli import options
+from oip.cli.options import DataOptions, Output, warn
+from oip.cli.tables import number, print_json, print_table, print_text
+from oip.core.errors import OipError
+
+if TYPE_CHECKING:
+    from oip.core.layer_formats import LegibilityFile, MapLegibility
+
+_FEW = 24
+"""Units, of all layers together, that are listed."""
+
+
+@click.command()
+@options.run_argument
+@options.data("Photographs, or other images as the model takes them, 200 at least.")
+@click.option(
+    "--judge",
+    default="pixels",
+    metavar="MODEL|pixels",
+    help="Another network: its file, or a name such as efficientnet-lite2; or pixels, histograms "
+    "of oriented gradients of small gray images.",
+)
+@click.option(
+    "--judge-layer",
+    metavar="L",
+    help="The layer of the judge whose output is compared.  [default: the penultimate features]",
+)
+@click.option(
+    "--model",
+    type=options.NamedPath(),
+    metavar="MODEL",
+    help="The run's model.  [default: its file in RUN, beside it or here]",
+)
+@options.imports
+@click.option("--details", is_flag=True, help="Show every unit of every layer.")
+@options.output
+def command(
+    run: Path,
+    data: DataOptions,
+    judge: str,
+    judge_layer: str | None,
+    model: Path | None,
+    imports: tuple[str, ...],
+    details: bool,
+    output: Output,
+) -> int:
+    """Measure how legible the OIPs of RUN are: whether a judge can tell what excites a unit.
+
+    Shown the OIPs of a unit, the judge is asked which of two photographs excites the unit more: one
+    from its top 1 %, one from its lower half. The share that it gets right stands beside what it
+    gets right with the best photographs in place of OIPs (the upper reference), and with OIPs of
+    other units (the control). Chance is 50 %. No network judges its own OIPs.
+
+    Written to legibility.json of each layer, where the gallery shows it. What was judged by the
+    same judge and with the same images is not judged again; the same command goes on where it was
+    stopped.
+
+    \b
+    Example:  oip judge runs/demo --data mnist-sample
+              oip judge runs/lite0 --data photographs.npz:all --judge efficientnet-lite2
+    """
+    from oip.workflows.judge import JudgedRun
+
+    began = time.monotonic()
+    errors: list[OipError] = []
+    with output.progress() as progress:
+        session = JudgedRun.open(
+            run,
+            data=data.required(),
+            judge=judge,
+            judge_layer=judge_layer,
+            model=model,
+            imports=imports,
+            resize=data.resize,
+            data_dir=data.data_dir,
+            progress=progress,
+        )
+        records = list(session.layers(errors))
+    for error in errors:
+        warn(f"oip: {error}")
+    seconds = round(time.monotonic() - began, 2)
+    if output.as_json:
+        layers = [record.public_dict() for record in records]
+        print_json({"run": str(run), "seconds": seconds, "layers": layers})
+    else:
+        names = {layer.index: layer.objectives or () for layer in session.run.layers}
+        print_legibility(records, names, details)
+        print_text(f"{run} ({seconds:.0f} s)")
+    return 1 if errors else 0
+
+
+def print_legibility(
+    records: list[LegibilityFile], names: Mapping[int, Sequence[str]], details: bool = False
+) -> None:
+    """Print the legibility of each layer, and of single units where there are few.
+
+    Args:
+        records: at least one.
+        names: of objectives, by the index of their layer.
+        details: list the units of every layer.
+    """
+    first = records[0]
+    print_text(f"judge {first.judge}, {first.samples} images of {first.split}; chance is 0.5")
+    rows = [
+        (
+            record.layer,
+            len(record.maps),
+            sum(row.share is not None for row in record.maps),
+            *(number(record.mean(name), 2) for name in ("share", "reference", "control")),
+        )
+        for record in records
+    ]
+    headings = ("layer", "units", "judged", "right", "with the best images", "with other OIPs")
+    print_table(headings, rows, left=("layer",))
+    if details or sum(len(record.maps) for record in records) <= _FEW:
+        left = ("95 %", "")
+        for record in records:
+            headings = ("unit", "right", "95 %", "with the best images", "with other OIPs", "")
+            units = sorted(record.maps, key=lambda row: -(row.share or 0.0))
+            own = names.get(record.index, ())
+            print_table(headings, (_unit(row, own) for row in units), record.layer, left=left)
+
+
+def _unit(row: MapLegibility, names: Sequence[str]) -> tuple[object, ...]:
+    return (
+        names[row.map] if row.map < len(names) else row.map,
+        number(row.share, 2),
+        interval_text(row),
+        number(row.reference, 2),
+        number(row.control, 2),
+        row.reason,
+    )
+
+
+def interval_text(row: MapLegibility) -> str:
+    """Return the interval of a share, `0.80 to 0.92`; a dash where there is none."""
+    return "-" if row.share is None else f"{number(row.low, 2)} to {number(row.high, 2)}"

@@ -1,0 +1,340 @@
+"""Legibility of every unit of a run, judged by another network or by pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oip.ascent.targets import objective_targets
+from oip.core import files
+from oip.core.errors import ModelError, OipError, RunError
+from oip.core.formats import LayerRecord, ModelRecord
+from oip.core.layer_formats import LegibilityFile
+from oip.core.progress import Progress, automatic
+from oip.core.records import finished
+from oip.core.warnings import notice
+from oip.mi.judges import PIXELS, Judge, PictureScale, judge_of
+from oip.mi.legibilities import (
+    check_count,
+    judged_units,
+    oip_pictures,
+    shown_features,
+    usable_oips,
+)
+from oip.network.forward import compiled_for_images, means_of_layers, run_in_batches
+from oip.network.inputs import check_images
+from oip.network.network import Network
+from oip.run.run import Run, check_same_model
+from oip.run.shards import data_digest, key_of, layer_parts, maps_in_shards, shard_key
+from oip.workflows.inputs import ModelInput, opened
+
+if TYPE_CHECKING:
+    from oip.models import Dataset
+    from oip.workflows.inputs import Images, Model
+
+NAME = "legibility.json"
+
+
+def judge_into(
+    run: str | Path | Run,
+    *,
+    data: Images,
+    judge: str | Model | Judge = PIXELS,
+    judge_layer: str | None = None,
+    model: Model | None = None,
+    imports: Sequence[str] = (),
+    resize: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress = automatic,
+) -> list[LegibilityFile]:
+    """Judge the OIPs of every layer of a run, and write `legibility.json` of each.
+
+    What was judged by the same judge with the same images is not judged again; the same call goes
+    on where it was stopped.
+
+    Args:
+        run: a run with OIPs, or its folder.
+        data: a source, or images (n, h, w, bands), 200 at least; labels are not needed.
+        judge: another Keras model, its path, a name that `models.pretrained` knows, or `pixels`:
+            histograms of oriented gradients of small gray images.
+        judge_layer: of a model, whose output is compared; the penultimate features if None.
+        model: the run's model; None where its file lies in the run's folder, beside it or here.
+        imports: modules that register custom layers of the model or the judge.
+        resize, data_dir: as for `models.load`.
+        progress: called with the progress of each step.
+
+    Returns:
+        The legibility of each layer, deepest last. Layers whose units cannot be measured are left
+        out, with a notice.
+
+    Raises:
+        RunError: no run with OIPs, or its model is not found, or is another one.
+        ModelError: a judge that cannot be opened, or is the model itself.
+        DataError: too few images, or images that do not fit the model or the judge.
+
+    References:
+        See `mi.legibility`.
+
+    >>> oip.judge_into("runs/mine", data="photographs.npz", judge="other.keras")  # doctest: +SKIP
+    """
+    errors: list[OipError] = []
+    session = JudgedRun.open(
+        run,
+        data=data,
+        judge=judge,
+        judge_layer=judge_layer,
+        model=model,
+        imports=imports,
+        resize=resize,
+        data_dir=data_dir,
+        progress=progress,
+    )
+    records = list(session.layers(errors))
+    for error in errors:
+        notice(str(error))
+    return records
+
+
+class JudgedRun:
+    """A run, the images and the judge; responses and features are computed once.
+
+    Args:
+        run: with OIPs.
+        network: the run's model, its input as in the run.
+        data: images that fit the model.
+        judge: opened.
+        progress: called with the progress of each step.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        network: Network,
+        data: Dataset,
+        judge: Judge,
+        progress: Progress = automatic,
+    ):
+        self.run, self.network, self.judge, self.progress = run, network, judge, progress
+        self.images, self.source = data.images, data.source
+        self.scale = PictureScale.of(network.inputs, self.images)
+        self._responses: dict[int, np.ndarray] = {}
+
+    @classmethod
+    def open(
+        cls,
+        run: str | Path | Run,
+        *,
+        data: Images,
+        judge: str | Model | Judge,
+        judge_layer: str | None = None,
+        model: Model | None = None,
+        imports: Sequence[str] = (),
+        resize: str | None = None,
+        data_dir: str | Path | None = None,
+        progress: Progress = automatic,
+    ) -> JudgedRun:
+        """Open all that is needed; arguments and errors as of `judge_into`."""
+        run = run if isinstance(run, Run) else Run.open(run)
+        if not run.reconstructed():
+            raise RunError(f"'{run.path}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
+        record = run.record.input
+        free = run.record.loading and run.record.loading.input_size
+        given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
+        path = model_file(run) if model is None else model
+        network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
+        own = ModelRecord(name=network.name, sha256=network.digest)
+        check_same_model(run.path, run.record.model, own)
+        if record is not None:
+            network.inputs = replace(
+                network.inputs,
+                mean=np.array(record.mean, np.float32),
+                std=np.array(record.std, np.float32),
+                low=np.nan if record.low is None else record.low,
+                high=np.nan if record.high is None else record.high,
+                source=record.source,
+                bgr=record.bgr,
+            )
+        check_images(network.inputs, images.images, "data")
+        check_count(len(images.images))
+        return cls.of(run, network, images, judge, judge_layer, imports, progress)
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        network: Network,
+        images: Dataset,
+        judge: str | Model | Judge,
+        judge_layer: str | None = None,
+        imports: Sequence[str] = (),
+        progress: Progress = automatic,
+    ) -> JudgedRun:
+        """Open the judge for a run whose model and images are open."""
+        from oip import models
+        from oip.models.imagenet import NETWORKS
+
+        if isinstance(judge, str) and judge in NETWORKS:
+            judge = models.pretrained(judge)
+        scale = PictureScale.of(network.inputs, images.images)
+        opened_judge = judge_of(judge, judge_layer, network, images.images, scale, tuple(imports))
+        if run.record.classes and network.classes is None:
+            network = network.with_classes(run.record.classes)
+        return cls(run, network, images, opened_judge, progress)
+
+    def layers(self, errors: list[OipError] | None = None) -> Iterator[LegibilityFile]:
+        """Judge the layers that have OIPs and are not judged in this way, and yield each result.
+
+        Args:
+            errors: takes the errors of layers that cannot be measured; without it they are raised.
+        """
+        indices = self.run.reconstructed()
+        open_layers = [index for index in indices if self.finished(index) is None]
+        for index in indices:
+            try:
+                yield self.finished(index) or self._judged(index, open_layers)
+            except (ModelError, RunError) as error:
+                if errors is None:
+                    raise
+                errors.append(error)
+                if len(errors) == len(indices):
+                    raise
+
+    def finished(self, index: int) -> LegibilityFile | None:
+        """Return the legibility of all units of a layer if it is there, by this judge and data."""
+        return finished(self.run.folder(index) / NAME, self._key(index), LegibilityFile)
+
+    def _key(self, index: int) -> str:
+        return key_of(
+            {
+                **self._content,
+                "layer": index,
+                "maps": maps_in_shards(self.run, index).tolist(),
+                "shards": sorted({shard_key(path) or "" for path in self.run.shards(index)}),
+            }
+        )
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        return {
+            "model": self.network.digest,
+            "images": data_digest(self.images),
+            "judge": [self.judge.name if not self.judge.digest else "", self.judge.digest],
+            "judge_layer": self.judge.layer,
+        }
+
+    def _judged(self, index: int, open_layers: Iterable[int]) -> LegibilityFile:
+        """Judge a layer and write its file."""
+        layer = self.run.layer(index)
+        shown, maps = [], []
+        for part in layer_parts(self.run, index, snapshots=False):
+            pictures = oip_pictures(part, self.scale)
+            label = f"{layer.name}: OIPs seen by {self.judge.name}"
+            shown.append(
+                shown_features(self.judge, pictures, usable_oips(part), self.progress, label)
+            )
+            maps.append(part.maps)
+        numbers = np.concatenate(maps)
+        key = self._key(index)
+        answers = judged_units(
+            self.responses(layer, open_layers)[:, numbers],
+            self._features,
+            _joined(shown, self._features.shape[1]),
+            self.progress,
+            layer.name,
+        )
+        result = answers.of_layer(
+            layer.name, index, numbers, self.judge, len(self.images), self.source
+        )
+        record = result.to_file(key)
+        path = self.run.folder(index) / NAME
+        with files.locked(path.parent):
+            record.write(path)
+        self.run.note_made(index, NAME)
+        self._responses.pop(index, None)
+        return record
+
+    @cached_property
+    def _features(self) -> np.ndarray:
+        """(n, d) features that the judge has of the images."""
+        pictures = self.scale.pictures(self.images)
+        return self.judge.features(pictures, self.progress, f"images seen by {self.judge.name}")
+
+    def responses(
+        self, layer: LayerRecord, open_layers: Iterable[int], byte_budget: int = 512 << 20
+    ) -> np.ndarray:
+        """Return the responses (n, maps) of a layer.
+
+        Args:
+            layer: of the run.
+            open_layers: indices of layers that are needed next; as many as the budget allows are
+                computed in the same pass over the images, and kept.
+            byte_budget: of the responses that are kept.
+        """
+        index = layer.index
+        if layer.objectives:
+            return objective_responses(self.network, self.images, layer.objectives, self.progress)
+        if index not in self._responses:
+            room = byte_budget // (4 * len(self.images)) - layer.maps
+            group = [index]
+            for number in open_layers:
+                following = self.run.layer(number)
+                if number > index and not following.objectives and following.maps <= room:
+                    group.append(number)
+                    room -= following.maps
+            infos = [self.network.convolutional[number] for number in group]
+            values = [np.empty((len(self.images), info.maps), np.float32) for info in infos]
+            label = f"responses of {len(infos)} layer" + "s" * (len(infos) > 1)
+            self.progress(label, 0, len(self.images))
+            for rows, parts in means_of_layers(self.network, self.images, infos):
+                for array, part in zip(values, parts, strict=True):
+                    array[rows] = part
+                self.progress(label, rows.stop, len(self.images))
+            self._responses = dict(zip(group, values, strict=True))
+        return self._responses[index]
+
+
+def objective_responses(
+    network: Network, images: np.ndarray, objectives: Sequence[str], progress: Progress = automatic
+) -> np.ndarray:
+    """Return the values (n, objectives) of some objectives for images (n, h, w, bands).
+
+    Raises:
+        ModelError, SettingsError, DataError: objectives that are not of this network.
+    """
+    targets = objective_targets(network, list(objectives))
+    graph = compiled_for_images(network, lambda part: targets.all_items(part).post)
+    values = np.empty((len(images), len(objectives)), np.float32)
+    label = "responses of objectives"
+    progress(label, 0, len(images))
+    for rows, part in run_in_batches(graph, images, targets.bytes_per_image):
+        values[rows] = part
+        progress(label, rows.stop, len(images))
+    return values
+
+
+def model_file(run: Run) -> Path:
+    """Return the file of a run's model: in the run's folder, beside it or in the working directory.
+
+    Raises:
+        RunError: it is in none of these.
+    """
+    model = run.record.model
+    if files.is_plain_path(model.name):
+        for folder in (run.path, run.path.parent, Path()):
+            path = folder / model.name
+            if path.is_file() and files.sha256(path) == model.sha256:
+                return path
+    text = f"'{model.name}' ({model.sha256[:12]}) in '{run.path}', beside it or here"
+    raise RunError("the run's model", text, "none", "Say where it is: model='FILE'.")
+
+
+def _joined(parts: Sequence[np.ndarray], width: int) -> np.ndarray:
+    """Return features of the units of all shards, (m, width); parts without any may be narrower."""
+    return np.concatenate(
+        [part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in parts]
+    )

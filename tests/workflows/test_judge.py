@@ -1,0 +1,172 @@
+import json
+
+import numpy as np
+import pytest
+
+import oip
+from oip.cli.main import run as command
+from oip.core.errors import DataError, ModelError, RunError
+from oip.core.layer_formats import LegibilityFile
+from oip.run.check import run_status, verify_run
+from oip.run.run import Run
+from oip.workflows.judge import JudgedRun, objective_responses
+
+
+def network(seed: int, name: str):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            layers.Input((16, 16, 1)),
+            layers.Rescaling(1 / 255.0),
+            layers.Conv2D(4, 3, activation="relu", name="first"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(70, 3, activation="relu", name="second"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4, activation="softmax"),
+        ],
+        name=name,
+    )
+
+
+GROWN = {"starts": 1, "steps": 2, "screened": 4}
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A folder with a model, a judge, 220 images and a run of two layers and three objectives."""
+    folder = tmp_path_factory.mktemp("judged")
+    network(1, "model").save(folder / "model.keras")
+    network(2, "judge").save(folder / "judge.keras")
+    images = np.random.default_rng(0).integers(0, 256, (220, 16, 16, 1), np.uint8)
+    np.savez(folder / "images.npz", images=images)
+    run, model = folder / "run", folder / "model.keras"
+    data = {"data": images, "preset": "default", **GROWN}
+    oip.reconstruct_into(run, model, ["first", "second:0-2,69"], **data)
+    objectives = ["class:1", "node:first:2@3,4", "class:0 - class:3"]
+    oip.reconstruct_into(run, model, objectives=objectives, **data)
+    source = f"{folder / 'images.npz'}:all"
+    oip.judge_into(run, data=source, judge=folder / "judge.keras")
+    return folder
+
+
+def arguments(folder, *more):
+    data = f"{folder / 'images.npz'}:all"
+    return [str(word) for word in ("judge", folder / "run", "--data", data, *more)]
+
+
+def by_judge(folder, *more):
+    return arguments(folder, "--judge", folder / "judge.keras", *more)
+
+
+def test_every_layer_is_judged_and_noted(judged):
+    run = Run.open(judged / "run")
+    counts = [4, 4, 3]
+    for index, count in enumerate(counts):
+        record = LegibilityFile.read(run.folder(index) / "legibility.json")
+        assert record.judge == "judge.keras" and record.samples == 220
+        assert len(record.maps) == count
+        for row in record.maps:
+            assert (row.share is None) == bool(row.reason)
+            assert row.share is None or row.low <= row.share <= row.high
+        assert record.mean() == pytest.approx(
+            np.mean([row.share for row in record.maps if row.share is not None])
+        )
+    assert [layer["judged"] > 0 for layer in run_status(run)["layers"]] == [True] * 3
+    assert not [file for file in verify_run(run) if file.problem]
+    assert run.record.made["001"] == ["legibility.json"]
+
+
+def test_responses_of_a_class_are_its_logits(judged):
+    import keras
+
+    images = np.load(judged / "images.npz")["images"]
+    model = keras.saving.load_model(judged / "model.keras")
+    dense = model.layers[-1]
+    features = keras.Model(model.inputs, dense.input).predict(images, verbose=0)
+    logits = features @ dense.kernel.numpy()
+    opened = oip.Network(judged / "model.keras")
+    values = objective_responses(opened, images, ["class:1", "class:0 - class:3"])
+    assert values[:, 0] == pytest.approx(logits[:, 1], abs=1e-5)
+    assert values[:, 1] == pytest.approx(logits[:, 0] - logits[:, 3], abs=1e-5)
+
+
+def test_finished_layers_are_not_judged_again(judged, capsys):
+    paths = sorted((judged / "run" / "layers").glob("*/legibility.json"))
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+    paths[1].unlink()
+    assert command(by_judge(judged, "--json", "-q")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [layer["layer"] for layer in result["layers"]] == ["first", "second", "objectives"]
+    after = [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+    assert [content for content, _ in after] == [content for content, _ in before]
+    assert [time for _, time in after[::2]] == [time for _, time in before[::2]]
+
+
+def test_tables(judged, capsys):
+    assert command(by_judge(judged, "-q")) == 0
+    printed = capsys.readouterr().out
+    assert "judge judge.keras, 220 images of images.npz:all; chance is 0.5" in printed
+    assert "class:0 - class:3" in printed and "with the best images" in printed
+    assert command(["status", str(judged / "run")]) == 0
+    assert "judged" in capsys.readouterr().out
+
+
+def test_a_lost_file_is_missed_and_the_command_named(judged, capsys):
+    path = judged / "run" / "layers" / "000" / "legibility.json"
+    content = path.read_bytes()
+    path.unlink()
+    assert command(["verify", str(judged / "run")]) == 1
+    printed = capsys.readouterr().out
+    assert f"oip judge {judged / 'run'} --data images.npz:all --judge judge.keras" in printed
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--judge", "model.keras"], "expected a network with other weights"),
+        (["--judge", "none.keras"], "received no such file"),
+        (["--judge-layer", "first"], "--judge-layer: expected a model as the judge"),
+        (["--model", "judge.keras"], "is a run of another model"),
+    ],
+)
+def test_bad_input_is_one_line(judged, more, message, capsys, monkeypatch):
+    monkeypatch.chdir(judged)
+    before = sorted(judged.rglob("*"))
+    assert command(arguments(judged, *more, "-q")) == 2
+    said = capsys.readouterr().err.strip()
+    assert message in said and "\n" not in said
+    assert sorted(judged.rglob("*")) == before
+
+
+def test_bad_input_of_the_library(judged, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.load(judged / "images.npz")["images"]
+    with pytest.raises(DataError, match="at least 200"):
+        oip.judge_into(judged / "run", data=images[:199])
+    with pytest.raises(RunError, match="no such folder"):
+        oip.judge_into(tmp_path / "none", data=images)
+    with pytest.raises(ModelError, match="shares 100% of its weights"):
+        oip.judge_into(judged / "run", data=images, judge=oip.Network(judged / "model.keras"))
+    (judged / "model.keras").rename(judged / "moved.keras")
+    with pytest.raises(RunError, match="Say where it is: model='FILE'"):
+        oip.judge_into(judged / "run", data=images, judge=judged / "judge.keras")
+    records = oip.judge_into(
+        judged / "run", data=images, judge=judged / "judge.keras", model=judged / "moved.keras"
+    )
+    assert len(records) == 3
+    (judged / "moved.keras").rename(judged / "model.keras")
+
+
+def test_layers_in_several_passes_give_the_same(judged):
+    images = np.load(judged / "images.npz")["images"]
+    run = Run.open(judged / "run")
+    session = JudgedRun.open(run, data=images, judge=judged / "judge.keras")
+    together = [session.responses(run.layer(index), [0, 1]) for index in (0, 1)]
+    session = JudgedRun.open(run, data=images, judge=judged / "judge.keras")
+    alone = [session.responses(run.layer(index), [0, 1], byte_budget=1) for index in (0, 1)]
+    for first, second in zip(together, alone, strict=True):
+        assert first == pytest.approx(second, abs=1e-6)
