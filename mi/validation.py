@@ -22,6 +22,8 @@ FEWEST_LABELS = 20
 TIED = 0.05
 """Share of values that occur more than once from which the reader gets a notice."""
 _MOST_COPIES, _STEPS, _OFF_GRID = 0.1, 10_000, 1e-6
+_HEAVY = 10.0
+"""Kurtosis from which tails are heavy."""
 _NUMBERS = "an array of numbers"
 _LABELS = "one whole number, boolean or name a sample"
 
@@ -281,6 +283,22 @@ def varied(x: np.ndarray) -> np.ndarray:
     """Return the columns of x (n, d) that are not constant."""
     moves = np.ptp(x, axis=0) > 8 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)
     return x if moves.all() else x[:, moves]
+
+
+def heavy_tails(effect: str, **sides: np.ndarray) -> tuple[str, ...]:
+    """Return a notice for each side (n, d) that has heavy tails, with their effect."""
+    notices = []
+    for name, side in sides.items():
+        away = varied(side)
+        away = away - away.mean(axis=0)
+        squares = (away / away.std(axis=0)) ** 2
+        kurtosis = float((squares**2).mean(axis=0).max(initial=0.0))
+        if kurtosis > _HEAVY:
+            notices.append(
+                f"{name}: heavy tails (kurtosis {kurtosis:.0f}; 3 is Gaussian): {effect}. With "
+                "marginals='ranks' they do not."
+            )
+    return tuple(notices)
 
 
 def normal_marginals(x: np.ndarray) -> np.ndarray:

@@ -17,13 +17,10 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Labels, Prepared, over_prepared
-from oip.mi.validation import varied
+from oip.mi.validation import heavy_tails, varied
 
 DIGITS = 1e-12
 """Share of a coordinate's variance under which the part that others leave of it is rounding."""
-
-
-_HEAVY = 10.0
 
 
 def log_determinant(x: np.ndarray) -> float:
@@ -299,18 +296,7 @@ class Gaussian(LabelEstimator):
 
 
 def _heavy(**sides: np.ndarray) -> tuple[str, ...]:
-    """Return a notice for each side (n, d) without constant columns that has heavy tails."""
-    notices = []
-    for name, side in sides.items():
-        away = side - side.mean(axis=0)
-        squares = (away / away.std(axis=0)) ** 2
-        kurtosis = float((squares**2).mean(axis=0).max(initial=0.0))
-        if kurtosis > _HEAVY:
-            notices.append(
-                f"{name}: heavy tails (kurtosis {kurtosis:.0f}; 3 is Gaussian): a few samples make "
-                "the covariance. With marginals='ranks' they do not."
-            )
-    return tuple(notices)
+    return heavy_tails("a few samples make the covariance", **sides)
 
 
 def _check_varied(name: str, x: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, joint_null, over_prepared
-from oip.mi.validation import check_varied
+from oip.mi.validation import check_varied, heavy_tails
 
 _LEAST = math.log(np.finfo(np.float64).tiny)
 
@@ -116,7 +116,8 @@ class Vme(LabelEstimator):
         split = x.shape[1]
         both = self._logs(joint, width)
         value = both - self._logs(joint[:, :split], width) - self._logs(joint[:, split:], width)
-        return RawEstimate(float(value.mean()), notices=_alone(both))
+        notices = (*_alone(both), *_heavy(x=x, y=y))
+        return RawEstimate(float(value.mean()), notices=notices)
 
     def information_null(
         self, x: np.ndarray, y: np.ndarray, shuffles: int, seed: int
@@ -141,7 +142,8 @@ class Vme(LabelEstimator):
         everything = self._logs(joint, width)
         value = everything + self._logs(joint[:, first:last], width)
         value -= self._logs(joint[:, :last], width) + self._logs(joint[:, first:], width)
-        return RawEstimate(float(value.mean()), notices=_alone(everything))
+        notices = (*_alone(everything), *_heavy(x=x, y=y, given=given))
+        return RawEstimate(float(value.mean()), notices=notices)
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return <ln f_-i(x_i) - sum_k ln f_-i(x_ik)>."""
@@ -150,7 +152,8 @@ class Vme(LabelEstimator):
         value = everything.copy()
         for column in joint.T:
             value -= self._logs(column[:, None], width)
-        return RawEstimate(float(value.mean()), notices=_alone(everything))
+        notices = (*_alone(everything), *_heavy(x=x))
+        return RawEstimate(float(value.mean()), notices=notices)
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return -<ln f_-i(x_i)>."""
@@ -222,3 +225,8 @@ def _alone(logs: np.ndarray) -> tuple[str, ...]:
         f"{share:.1%} of the samples have no other within reach of the kernel; the number depends "
         "on the density of e^-708 that they are given. Use a larger bandwidth.",
     )
+
+
+def _heavy(**sides: np.ndarray) -> tuple[str, ...]:
+    effect = "a few samples make the kernel too wide for the others, and the estimate too low"
+    return heavy_tails(effect, **sides)
