@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, SupportsFloat, TypeAlias
 
+import numpy as np
+
 PageValues: TypeAlias = dict[str, Any]
 """Plain values for a template, a script or a table."""
 _ESCAPES = {
@@ -20,6 +22,8 @@ _ESCAPES = {
     "\u2028": "\\u2028",
     "\u2029": "\\u2029",
 }
+_NUMBERS = (float, int, np.floating, np.integer, SupportsFloat)
+"""The protocol is last: to look for it takes long."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -37,7 +41,7 @@ def plain_lines(text: str) -> str:
 
 def rounded(value: object, digits: int = 4) -> float | None:
     """Return a finite number of `digits` significant digits; None for anything else."""
-    if not isinstance(value, SupportsFloat) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return None
     try:
         number = float(value)

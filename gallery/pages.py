@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
+from typing import ClassVar
 
 import jinja2
 import msgspec
 import numpy as np
+from jinja2.bccache import Bucket
 
 from oip.core.formats import RunFile, TrainingRecordFile
 from oip.gallery.cache import Store
@@ -301,6 +304,19 @@ POLICY = (
 """Content-Security-Policy of every page of a folder."""
 
 
+class _CompiledTemplates(jinja2.BytecodeCache):
+    """The templates that this process has compiled."""
+
+    _codes: ClassVar[dict[tuple[str, str], CodeType]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
 class Pages:
     """The HTML pages of a gallery; layers are added one by one."""
 
@@ -319,6 +335,7 @@ class Pages:
             loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            bytecode_cache=_CompiledTemplates(),
             trim_blocks=True,
             lstrip_blocks=True,
         )

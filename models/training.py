@@ -183,6 +183,7 @@ def fit(
         # XLA compiles for longer than such a network trains, and is no faster on a CPU.
         jit_compile=False,  # type: ignore[arg-type]
     )
+    _make_variables(model, data)
     # The pixels stay as they are stored; Keras makes floats of one batch at a time.
     history = model.fit(
         data.images,
@@ -199,6 +200,20 @@ def fit(
         hint = "Lower the learning rate; nothing was written."
         raise TrainingDiverged("training diverged: the loss", "a number", losses[-1], hint)
     return losses
+
+
+def _make_variables(model: keras.Model, data: Dataset) -> None:
+    """Make the variables of a compiled model's optimizer and metrics before its training.
+
+    Keras makes them within the graph of a step, and traces that graph a second time without.
+    """
+    if type(model).train_step is not keras.Model.train_step:
+        return
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    outputs = model(data.images[:1].astype(np.float32))
+    model.compute_metrics(None, data.required_labels()[:1], outputs)
+    model.reset_metrics()
 
 
 def confusion_of(
@@ -314,6 +329,7 @@ def train_batches(
             return data.images[rows].astype(np.float32), labels[rows]
 
     if done < iterations:
+        _make_variables(model, data)
         model.fit(MissingBatches(), shuffle=False, verbose=0, callbacks=list(callbacks))  # type: ignore[arg-type]
         return
     for callback in callbacks:  # Keras refuses an epoch without batches.

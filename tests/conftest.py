@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import gc
 import json
 import subprocess
 import sys
@@ -34,6 +35,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def frozen_imports():
+    """Spare the collector the half million objects of TensorFlow, which it would walk each time."""
+    import keras
+
+    keras.Input  # noqa: B018
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def small_model():
     """Two convolutions with pooling between, on 16 x 16 pixels of 0 to 255."""
@@ -52,6 +63,14 @@ def small_model():
             layers.Dense(4, activation="softmax"),
         ]
     )
+
+
+@pytest.fixture
+def figures_as_they_fall(monkeypatch):
+    """Leave the parts of figures where they are: to lay them out takes longer than to draw them."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
 
 
 @pytest.fixture(scope="session")

@@ -74,11 +74,8 @@ def material(tmp_path_factory):
 
 
 @pytest.fixture
-def workspace(material, tmp_path, monkeypatch):
+def workspace(material, tmp_path, monkeypatch, figures_as_they_fall):
     """A working directory with the model and the data; few steps, and figures as they fall."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
     folder, images, labels = material
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

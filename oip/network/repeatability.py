@@ -29,7 +29,7 @@ from oip.network.tracing import (
 _TOLERANCE = 1e-4
 _OF_OUTPUTS = 1e-2
 """Share of the largest output; operations are fused in a graph, and some models are float16."""
-_DOUBTFUL = ("Random", "Multinomial", "PyFunc", "NumpyFunction", "PartitionedCall", "While", "If")
+_DOUBTFUL = ("Random", "Multinomial", "PyFunc", "NumpyFunction")
 
 
 class Repeatability(NamedTuple):

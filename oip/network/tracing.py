@@ -113,7 +113,7 @@ class Recording(NamedTuple):
     outputs: list[ModelOutput]
     """In the order of `tf.nest.flatten`."""
     operations: frozenset[str]
-    """Types of all operations."""
+    """Types of all operations, also of those in functions, branches and loops."""
     run: Callable[..., list[Tensor]] | None = None
     """The graph of the calls: the outputs, from a tensor for each of the model's inputs."""
 
@@ -215,9 +215,16 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
         numbers, changed_by, direct = _sources([tensor], origins)
         shape = tuple(tensor.shape.as_list()) if tensor.shape.rank else ()
         outputs.append(ModelOutput(name, numbers, direct and len(numbers) == 1, changed_by, shape))
-    types = frozenset(operation.type for operation in graph.get_operations())
     calls = _with_functions(calls, spans, {tensor.name for _, tensor in returned}, graph)
-    return Recording(calls, outputs, types, concrete)
+    return Recording(calls, outputs, _operation_types(graph), concrete)
+
+
+def _operation_types(graph: tf.Graph) -> frozenset[str]:
+    types = {operation.type for operation in graph.get_operations()}
+    if any(name in kind for kind in types for name in ("PartitionedCall", "While", "If", "Case")):
+        functions = graph.as_graph_def().library.function
+        types |= {node.op for function in functions for node in function.node_def}
+    return frozenset(types)
 
 
 def call_model(model: keras.Model, inputs: Sequence[Tensor], training: bool = False) -> Any:

@@ -380,6 +380,7 @@ class Pruner:
         else:
             step = draw = None
             model.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)  # type: ignore[arg-type]
+            optimizer.build(model.trainable_variables)  # else Keras traces a step twice
         self.progress("fine-tuning", 0, plan.epochs)
         for epoch in range(plan.epochs):
             if step is None or draw is None:

@@ -305,7 +305,7 @@ def resident():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read as on Linux")
 def test_memory_does_not_grow_with_the_maps():
-    """A thousand maps after the first hundred: less than 60 MB more than those."""
+    """Four hundred maps after the first hundred: less than 25 MB more than those."""
     import gc
 
     import keras
@@ -313,7 +313,7 @@ def test_memory_does_not_grow_with_the_maps():
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [layers.Input((7, 7, 1)), layers.Conv2D(1100, 3, activation="relu", name="last")]
+        [layers.Input((7, 7, 1)), layers.Conv2D(576, 3, activation="relu", name="last")]
     )
     network = oip.Network(model)
     from oip.ascent.reconstruction import Ascent
@@ -323,11 +323,11 @@ def test_memory_does_not_grow_with_the_maps():
     targets = MapTargets(network, network.find("last"))
     ascent = Ascent(network, targets, ascent_settings(steps=4, screened=16))
     memory = []
-    for first in range(0, 1088, 64):
+    for first in range(0, 576, 64):
         ascent.grow(np.arange(first, first + 64))
         gc.collect()
         memory.append(resident())
-    assert max(memory[2:]) - memory[1] < 60
+    assert max(memory[2:]) - memory[1] < 25
 
 
 SIDES = {
@@ -347,6 +347,11 @@ def flat(model):
         yield from flat(layer) if hasattr(layer, "layers") else [layer]
 
 
+def kinds_before(network, layer):
+    """Classes of all layers that run before one."""
+    return {type(call.layer) for call in network.calls[: layer.last_call]}
+
+
 @pytest.mark.parametrize("name", list(SIDES))
 def test_networks_of_keras_are_listed_and_climbed(name):
     import keras
@@ -354,17 +359,18 @@ def test_networks_of_keras_are_listed_and_climbed(name):
     keras.utils.set_random_seed(1)
     side = SIDES[name]
     model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=7)
+    if len(model.layers) > 200:  # the first third has all that the others repeat
+        model = keras.Model(model.inputs, model.layers[len(model.layers) // 3].output)
     network = oip.Network(model)
     kernels = (
         keras.layers.Conv2D,
         keras.layers.DepthwiseConv2D,
         keras.layers.SeparableConv2D,
     )
+    every_kind = kinds_before(network, network.layers[-1])
     expected = [layer.name for layer in flat(model) if isinstance(layer, kernels)]
     assert sorted(layer.name.split("/")[-1] for layer in network.layers) == sorted(expected)
-    # The deepest layer takes longest to trace: only small networks are climbed there.
-    count = len(network.layers)
-    layer = network.layers[count - 1 if count < 20 else count // 2]
+    layer = next(layer for layer in network.layers if kinds_before(network, layer) == every_kind)
     oips = oip.reconstruct(network, layer.name, maps=[0, 1], starts=1, steps=8, screened=6)
     assert set(oips.verdicts) <= {"responsive", "revived", "never silent", "dead"}
     live = np.array([verdict != "dead" for verdict in oips.verdicts])

@@ -16,10 +16,11 @@ from oip.core.errors import SettingsError
 
 
 def test_a_batch_of_jobs(job, whole, contents, monkeypatch):
+    """All shards in one job, their stability in another."""
     pytest.importorskip("submitit")
     monkeypatch.setenv("PYTHONPATH", str(Path(oip.__file__).parents[1]))
     result = oip.batch.run(
-        {**job, "engine": {"kind": "slurm", "cluster": "local", "workers": 2, "together": 2}}
+        {**job, "engine": {"kind": "slurm", "cluster": "local", "workers": 2, "together": 3}}
     )
     assert result.failures == []
     assert contents(result.out / "runs/0000") == contents(whole)

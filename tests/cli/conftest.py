@@ -8,6 +8,11 @@ import pytest
 from oip.cli.main import run
 
 
+@pytest.fixture(autouse=True)
+def quick_figures(figures_as_they_fall):
+    """What figures look like is tested where they are made."""
+
+
 @pytest.fixture
 def call(capfd):
     """Runs a command and gives its exit status, stdout and stderr."""

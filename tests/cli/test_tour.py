@@ -4,7 +4,7 @@ from oip import tour
 
 
 def test_the_tour_shows_every_part(tmp_path, capsys):
-    assert tour.main([str(tmp_path / "tour")], images=300) == 0
+    assert tour.main([str(tmp_path / "tour")], images=150) == 0
     out, err = capsys.readouterr()
     calls = "oip.reconstruct_into", "oip.rank_into", "oip.locate", "mi.separating", "gallery.build"
     for call in calls:

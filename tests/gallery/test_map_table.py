@@ -1,4 +1,4 @@
-"""What the grid is made of, and how large it is for ten thousand maps."""
+"""What the grid is made of, and how large it is for two thousand maps."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def test_maps_script_is_small_whatever_is_known(keys):
     random = np.random.default_rng(0)
     table = MapTable(ModelRecord(name="m", sha256=""), CLASSES)
     for index in reversed(range(5)):
-        table.add(_layer(random, index, 2000, keys))
+        table.add(_layer(random, index, 400, keys))
     sizes = {
         file: len(gzip.compress(script(known_as, content).encode()))
         for file, known_as, content in table.scripts({"model": "m"})
     }
-    assert table.count == 10_000
-    assert sizes["maps"] <= 180 * 1024, "the budget is 200"
+    assert table.count == 2_000
+    assert sizes["maps"] <= 36 * 1024, "the budget is 200 KiB for 10,000"
     assert {file for file in sizes if file.startswith("by-")} == {
         f"by-{place:02d}" for place in range(1, len(keys))
     }

@@ -75,7 +75,7 @@ def test_counts_are_those_of_the_network(network, small_images):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, figures_as_svg):
     """The study on the embedded digits, of networks that it trains itself."""
     path = tmp_path_factory.mktemp("study") / "out"
     settings = StudySettings(quick=True, data=("mnist-sample",))

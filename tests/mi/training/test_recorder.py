@@ -21,6 +21,7 @@ def model(small_model):
     keras.utils.set_random_seed(5)
     copy = keras.models.clone_model(small_model)
     copy.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    copy.optimizer.build(copy.trainable_variables)  # else Keras traces a step twice
     return copy
 
 
