@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -145,10 +147,20 @@ class Critic:
     def __init__(self, kind: Kind, dx: int, dy: int, units: int, seed: int) -> None:
         self.kind = kind
         if kind == "joint":
-            self._networks = [_network(dx + dy, units, 1, seed)]
+            self._networks = [_network(dx + dy, units, 1)]
         else:
-            widths = enumerate((dx, dy))
-            self._networks = [_network(w, units, _EMBEDDING, seed + index) for index, w in widths]
+            self._networks = [_network(width, units, _EMBEDDING) for width in (dx, dy)]
+        self.begin(seed)
+
+    def begin(self, seed: int) -> None:
+        """Draw all weights anew."""
+        from keras.initializers import GlorotUniform
+
+        for number, network in enumerate(self._networks):
+            for index, layer in enumerate(network.layers):
+                draw = GlorotUniform(seeds.derived_seed(seed + number, "neural critic", index))
+                layer.kernel.assign(draw(layer.kernel.shape))
+                layer.bias.assign(np.zeros(layer.bias.shape))
 
     @property
     def weights(self) -> list[keras.Variable]:
@@ -179,22 +191,57 @@ class Critic:
         return np.concatenate(parts).astype(np.float64)
 
 
-def _network(width: int, units: int, out: int, seed: int) -> keras.Sequential:
-    import keras
+def _network(width: int, units: int, out: int) -> keras.Sequential:
+    from keras import Input, Sequential, layers
 
-    layers: Any = keras.layers  # whose annotations allow names of initializers only
-    first, second, last = (
-        keras.initializers.GlorotUniform(seeds.derived_seed(seed, "neural critic", index))
-        for index in range(3)
-    )
-    return keras.Sequential(
-        [
-            layers.Input((width,)),
-            layers.Dense(units, activation="silu", kernel_initializer=first),
-            layers.Dense(units, activation="silu", kernel_initializer=second),
-            layers.Dense(out, kernel_initializer=last),
-        ]
-    )
+    shapes = ((units, "silu"), (units, "silu"), (out, None))
+    parts = [layers.Dense(size, kind, kernel_initializer="zeros") for size, kind in shapes]
+    return Sequential([Input((width,)), *parts])
+
+
+class _Training:
+    """A critic, its Adam and the graph of a step, for one training after the other."""
+
+    def __init__(self, estimator: _Neural, dx: int, dy: int):
+        import keras
+        import tensorflow as tf
+
+        self.critic = Critic(estimator.critic, dx, dy, estimator.units, 0)
+        adam = keras.optimizers.Adam(estimator.rate)
+        weights = self.critic.weights
+        adam.build(weights)
+        self._start = [(variable, variable.numpy()) for variable in adam.variables]
+
+        @tf.function(reduce_retracing=True)
+        def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
+            with tf.GradientTape() as tape:
+                scores = self.critic.tensor(first, second)
+                maximized, state = estimator.objective(scores, state)
+                loss = -maximized
+            adam.apply(tape.gradient(loss, weights), weights)
+            return state
+
+        self.step = step
+
+    def begin(self, seed: int) -> None:
+        """Draw the critic's weights anew and forget all steps."""
+        self.critic.begin(seed)
+        for variable, value in self._start:
+            variable.assign(value)
+
+
+_KEPT: dict[Hashable, _Training] = {}
+"""The last training; to trace a step takes as long as some hundred steps."""
+
+
+@contextmanager
+def _training(estimator: _Neural, dx: int, dy: int, batch: int) -> Iterator[_Training]:
+    """Yield what a training of so many pairs a step needs; nobody else has it meanwhile."""
+    key = estimator, dx, dy, batch
+    training = _KEPT.pop(key, None) or _Training(estimator, dx, dy)
+    yield training
+    _KEPT.clear()
+    _KEPT[key] = training
 
 
 _TRAIN, _CHECK = 0.6, 0.2
@@ -237,7 +284,7 @@ class _Neural(LabelEstimator):
         return 10
 
     @abstractmethod
-    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the value that training maximizes, and a state that goes from step to step."""
 
     @abstractmethod
@@ -260,38 +307,32 @@ class _Neural(LabelEstimator):
         check = check[:_MOST_CHECKED]
         first, second = _scaled(x, used), _scaled(y, used)
         weights_seed = seeds.derived_seed(seed, "neural critic")
-        critic = Critic(self.critic, x.shape[1], y.shape[1], self.units, weights_seed)
-        self._train(critic, (first[used], second[used]), (first[check], second[check]), seed)
-        blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
-        values = [self._measured(critic.scores(first[rows], second[rows])) for rows in blocks]
+        batch = min(self.batch, len(used))
+        with _training(self, x.shape[1], y.shape[1], batch) as training:
+            training.begin(weights_seed)
+            pairs = first[used], second[used]
+            self._train(training, pairs, (first[check], second[check]), batch, seed)
+            blocks = np.array_split(measured, -(-len(measured) // _MOST_PAIRS))
+            scores = (training.critic.scores(first[rows], second[rows]) for rows in blocks)
+            values = [self._measured(part) for part in scores]
         value = float(np.average(values, weights=[len(rows) for rows in blocks]))
         return RawEstimate(value, ceiling=self._ceiling(n))
 
-    def _train(self, critic: Critic, pairs: Samples, check: Samples, seed: int) -> None:
+    def _train(
+        self, training: _Training, pairs: Samples, check: Samples, batch: int, seed: int
+    ) -> None:
         """Train a critic by Adam and leave it in the state that was best on the check's pairs."""
-        import keras
         import tensorflow as tf
 
-        adam = keras.optimizers.Adam(self.rate)
+        critic = training.critic
         weights = critic.weights
-        adam.build(weights)
-
-        @tf.function(reduce_retracing=True)
-        def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
-            with tf.GradientTape() as tape:
-                maximized, state = self._objective(critic.tensor(first, second), state)
-                loss = -maximized
-            adam.apply(tape.gradient(loss, weights), weights)
-            return state
-
         draw = seeds.generator(seed, "neural batches")
         x, y = pairs
-        batch = min(self.batch, len(x))
         state = tf.constant(0.0)
         best, best_weights, idle = -np.inf, [weight.numpy() for weight in weights], 0
         for index in range(1, self.steps + 1):
             rows = draw.permutation(len(x))[:batch]
-            state = step(tf.constant(x[rows]), tf.constant(y[rows]), state)
+            state = training.step(tf.constant(x[rows]), tf.constant(y[rows]), state)
             if index % _CHECK_STEPS and index < self.steps:
                 continue
             value = self._measured(critic.scores(*check))
@@ -367,7 +408,7 @@ class Mine(_Neural):
         super().__post_init__()
         check_number("mine: average", self.average, most=1.0)
 
-    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return mine_objective(scores, state, self.average)
 
     def _bound(self, scores: np.ndarray) -> float:
@@ -407,7 +448,7 @@ class Smile(_Neural):
         super().__post_init__()
         check_number("smile: tau", self.tau)
 
-    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return jensen_shannon_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
@@ -441,7 +482,7 @@ class InfoNce(_Neural):
     name: ClassVar[str] = "infonce"
     name_shown: ClassVar[str] = "mutual information (InfoNCE)"
 
-    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return infonce_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:
@@ -486,7 +527,7 @@ class Nwj(_Neural):
     name: ClassVar[str] = "nwj"
     name_shown: ClassVar[str] = "mutual information (NWJ)"
 
-    def _objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(self, scores: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return nwj_objective(scores), state
 
     def _bound(self, scores: np.ndarray) -> float:

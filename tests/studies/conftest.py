@@ -49,7 +49,9 @@ def unsaved_figures(monkeypatch):
 
 @pytest.fixture(scope="module")
 def figures_as_svg():
-    """Figures that are written as SVG, and of which the PNG is empty."""
+    """Figures that are written as SVG, parts as they fall, and of which the PNG is empty."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     save = plots.save
 
     def save_svg(drawing, path):
@@ -61,6 +63,7 @@ def figures_as_svg():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "save", save_svg)
+        patch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
         yield
 
 

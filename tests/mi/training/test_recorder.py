@@ -185,7 +185,9 @@ def test_maps_that_are_not_finite_have_no_number(model, bars, tmp_path):
         record.plot_plane()
 
 
-def test_figures_show_the_numbers_and_are_the_same_every_time(model, bars, tmp_path):
+def test_figures_show_the_numbers_and_are_the_same_every_time(
+    model, bars, tmp_path, figures_as_they_fall
+):
     asked = {"samples": 40, "layers": ["first"], "classes": ["$a", "b", "c", "d"]}
     recorder = mi.Recorder(*bars, "log", out=tmp_path, **asked)
     fit(model, bars, recorder)
@@ -262,7 +264,9 @@ def test_bad_records_are_refused(model, bars, tmp_path):
             mi.TrainingRecord.open(tmp_path)
 
 
-def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(model, bars, tmp_path):
+def test_dense_layers_are_recorded_as_a_whole_and_blocks_after_their_pooling(
+    model, bars, tmp_path, figures_as_they_fall
+):
     from oip.network.forward import map_blocks
     from oip.network.network import Network
 
