@@ -54,12 +54,12 @@ def test_images_of_classes_beside_each_other(call, small_file, bars, tmp_path):
 def test_orders(call, small_file, bars, tmp_path):
     def picture(*more):
         out = tmp_path / "pictures"
-        arguments = ("activations", small_file, "second", "--data", bars, "--images", "0,1")
+        arguments = ("activations", small_file, "first", "--data", bars, "--images", "0,1")
         status, _, err = call(*arguments, "--out", out, "--quiet", *more)
         assert (status, err) == (0, "")
         return next(out.iterdir()).read_bytes()
 
-    ranked = ("rank", small_file, "second", "--data", bars, "--estimator", "predictive")
+    ranked = ("rank", small_file, "first", "--data", bars, "--estimator", "predictive")
     assert call(*ranked, "--out", tmp_path / "run", "--quiet")[0] == 0
     by_run = picture("--order", tmp_path / "run")
     assert by_run == picture("--order", "mi")
@@ -67,9 +67,9 @@ def test_orders(call, small_file, bars, tmp_path):
     assert picture("--scale", "own", "--colour", "viridis") != picture("--scale", "own")
     file = next((tmp_path / "run").glob("layers/*/ranking.json"))
     whole = file.read_bytes()
-    for wrong in ({}, {"estimators": [{"maps": [{"map": 70}]}]}, [1]):
+    for wrong in ({}, {"estimators": [{"maps": [{"map": 6}]}]}, [1]):
         file.write_text(json.dumps(wrong))
-        arguments = ("activations", small_file, "second", "--data", bars, "--images", "0")
+        arguments = ("activations", small_file, "first", "--data", bars, "--images", "0")
         status, _, err = call(
             *arguments, "--out", tmp_path / "none", "--order", tmp_path / "run", "--quiet"
         )
@@ -89,7 +89,7 @@ def test_orders(call, small_file, bars, tmp_path):
     )
     status, _, err = call(*arguments, "--order", tmp_path / "run")
     assert status == 0
-    assert "not ranked: first, pool, dense" in err
+    assert "not ranked: pool, second, dense" in err
 
 
 def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):

@@ -11,7 +11,7 @@ from oip.mi.estimators.rbig import Rbig
 @pytest.mark.parametrize(("nu", "d"), [(3, 10), (5, 10)])
 def test_total_correlation_of_t_in_ten_dimensions(student_t, nu, d):
     truth = student_t(nu, d, mixed=True)
-    found = Rbig().total_correlation(truth.samples(10_000, 1), 0).nats
+    found = Rbig().total_correlation(truth.samples(5_000, 1), 0).nats
     # What is symmetric under rotations is found slowly, so that it comes out under the truth.
     assert 0.8 < found / truth.total_correlation < 1.05
 
@@ -36,7 +36,7 @@ def test_total_correlation_of_t_in_three_dimensions(student_t, nu, tabled):
 def test_information_of_t_is_found_in_part(student_t):
     # The known hard case: blocks that share their scale alone.
     truth = student_t(3, 20)
-    x = truth.samples(3000, 0)
+    x = truth.samples(1500, 0)
     assert truth.information(10) == pytest.approx(0.51946, abs=1e-5)
     found = Rbig().information(x[:, :10], x[:, 10:], 0).nats
     assert -0.15 < found < 0.4
@@ -49,7 +49,7 @@ def test_information_of_t_is_found_in_part(student_t):
 )
 def test_information_of_t_by_tails_and_dimensions(student_t, nu, d, tabled, least, most):
     truth = student_t(nu, 2 * d)
-    x = truth.samples(5000, 0)
+    x = truth.samples(3000, 0)
     assert truth.information(d) == pytest.approx(tabled, abs=1e-5)
     assert least < Rbig().information(x[:, :d], x[:, d:], 0).nats / tabled < most
 
@@ -92,7 +92,7 @@ def test_the_order_of_samples_and_scales_do_not_matter():
 def test_independent_samples_are_inside_the_null():
     rng = np.random.default_rng(0)
     p = []
-    for seed in range(8):
+    for seed in range(5):
         x = rng.normal(size=(300, 3))
         p.append(mi.total_correlation(x, "rbig", null=9, draws=0, seed=seed).p_value)
         one = mi.mutual_information(x, rng.normal(size=(300, 2)), "rbig", null=9, draws=0)
