@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from oip.ascent.targets import OwnActivations, Stage, Targets
 from oip.ascent.transforms import transform_of
 from oip.core.frameworks import Tensor, tf
 from oip.network.network import Network
+from oip.network.tracing import any_size
 
 Array = TypeVar("Array")
 
@@ -29,7 +31,8 @@ class BestSoFar(NamedTuple, Generic[Array]):
     """Values of the best that each of n images has been, each (n,) float32."""
 
     key: Array
-    """The score where it is above zero, else the pre-activation: decides which image is best."""
+    """Decides which image is best: the score where it is above zero, else the pre-activation; both
+    where the score cannot rise any more."""
     score: Array
     pre: Array
     """The pre-activation."""
@@ -44,6 +47,8 @@ class StepState(NamedTuple, Generic[Array]):
     """Score before the last step."""
     pre: Array
     """Pre-activation before the last step."""
+    capped: Array
+    """1 where the score was at the upper limit of the activation, else 0."""
 
 
 class AscentState(NamedTuple, Generic[Array]):
@@ -115,7 +120,10 @@ class AscentInputs(NamedTuple):
 
 
 _SWITCHES = ("total_variation", "norm", "diversity")
-_OUTSIDE = ("starts", "screened", "noise", "patience", "tolerance", "decay", "snapshots")
+_OUTSIDE = (
+    *("starts", "screened", "noise", "patience", "tolerance", "decay"),
+    *("coarse", "coarse_size", "snapshots"),
+)
 
 
 def graph_settings(settings: AscentSettings) -> AscentSettings:
@@ -142,6 +150,7 @@ class AscentGraph:
     Args:
         settings: see `graph_settings`.
         inputs: tensors, of the graph that is being traced or not.
+        size: (h', w', b) of what the model receives, in coarse steps.
     """
 
     def __init__(
@@ -151,6 +160,7 @@ class AscentGraph:
         settings: AscentSettings,
         parameterization: type[Parameterization],
         inputs: AscentInputs,
+        size: tuple[int, ...] | None = None,
     ):
         self.network = network
         self.targets = targets
@@ -158,7 +168,8 @@ class AscentGraph:
         self.inputs = inputs
         self._parameterization = parameterization(**inputs.parameterization)
         self._bound = bound_of(settings, network.inputs)
-        self._transform = transform_of(settings, network.inputs.shape, inputs.numbers.seed)
+        self._coarse = size is not None
+        self._transform = transform_of(settings, network.inputs.shape, inputs.numbers.seed, size)
 
     def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Return starts (n, h, w, b) as the first step receives them, and as they are scored."""
@@ -185,7 +196,9 @@ class AscentGraph:
         ) -> tuple[object, ...]:
             moved, shown, after, stuck = self._step(images, before, step)
             active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
-            new = BestSoFar(tf.where(active, after.value, after.pre), after.value, after.pre)
+            key = tf.where(active, after.value, after.pre)
+            key += after.capped * tf.maximum(after.pre, 0.0)
+            new = BestSoFar(key, after.value, after.pre)
             better = new.key > best.key
             if self.settings.keep == "last":
                 better = tf.ones_like(better)
@@ -228,7 +241,7 @@ class AscentGraph:
         if alike is not None:
             alike_slope = tf.ensure_shape(tape.gradient(alike, visible), images.shape)
             alike = alike[: tf.shape(images)[0]]
-        shown, post, pre = self._scored(shown, activations, step)
+        shown, post, pre, capped = self._scored(shown, activations, step)
         size = tf.reduce_max(tf.abs(slope), image_axes(images))
         stuck = tf.logical_not(size > 0)
         direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
@@ -239,14 +252,14 @@ class AscentGraph:
         if alike is not None and alike_slope is not None:
             weight = numbers.diversity * expand_like(alike, alike_slope)
             direction -= weight * mask.unit(alike_slope)
-        rates = self._rates(post, pre, before, step)
+        rates = self._rates(StepState(before.rate, post, pre, capped), before, step)
         lengths = rates * mask.root_share(self.network.inputs.shape)
         moved = self._parameterization.step(images, mask.unit(direction), lengths)
         moved = self._blurred(moved, step)
         if not self._parameterization.keeps_spectrum:
             moved = mask.restored(moved)
         moved = tf.where(expand_like(stuck, images), images, moved)
-        return moved, shown, StepState(rates, post, pre), stuck
+        return moved, shown, StepState(rates, post, pre, capped), stuck
 
     def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each."""
@@ -258,37 +271,41 @@ class AscentGraph:
 
     def _scored(
         self, shown: Tensor, activations: OwnActivations, step: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return images as they are kept, and the response and pre-activation (n,) of each.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return images as they are kept; the response, the pre-activation and `capped` (n,).
 
         Args:
             activations: of what the model received at this step, the first look first.
         """
+        count = tf.shape(shown)[0]
+
+        def values(kept: Tensor, own: OwnActivations) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            capped = tf.cast(own.capped, tf.float32)
+            return kept, own.post[:count], own.pre[:count], capped[:count]
+
         if self.settings.keep == "last":
-            count = tf.shape(shown)[0]
+            if self._coarse:
+                return values(shown, activations)
 
-            def last() -> tuple[Tensor, Tensor, Tensor]:
+            def last() -> tuple[Tensor, Tensor, Tensor, Tensor]:
                 kept = shown if self._bound is None else self._bound.rounded(shown)
-                scored = self._activations(kept, self.inputs.items, step)
-                return kept, scored.post, scored.pre
+                return values(kept, self._activations(kept, self.inputs.items, step))
 
-            return tf.cond(
-                step >= self.inputs.numbers.steps,
-                last,
-                lambda: (shown, activations.post[:count], activations.pre[:count]),
-            )
+            ended = step >= self.inputs.numbers.steps
+            return tf.cond(ended, last, lambda: values(shown, activations))
         if self._transform is not None:
             activations = self._activations(shown, self.inputs.items, step)
-        return shown, activations.post, activations.pre
+        return values(shown, activations)
 
     def _activations(self, images: Tensor, items: Tensor, step: Tensor) -> OwnActivations:
         numbers = self.inputs.numbers
         stage = Stage(step < numbers.warmup, self.inputs.peak, numbers.climb_inactive)
         inputs = self.network.feed(_in_input_units(images, self.network))
         all_maps = self.settings.diversity > 0
-        return self.targets.own_items(inputs, items, stage, self.inputs.targets, all_maps)
+        with any_size(self.network.model) if self._coarse else nullcontext():
+            return self.targets.own_items(inputs, items, stage, self.inputs.targets, all_maps)
 
-    def _rates(self, post: Tensor, pre: Tensor, before: StepState[Tensor], step: Tensor) -> Tensor:
+    def _rates(self, now: StepState[Tensor], before: StepState[Tensor], step: Tensor) -> Tensor:
         """Return rates (n,): up where the last step helped; as they are after a blur.
 
         Constant rates fall over the second half, to the share `rate_end` at the last step.
@@ -299,8 +316,8 @@ class AscentGraph:
             late = tf.maximum(0.0, 2.0 * done - 1.0)
             rate = numbers.rate * (1.0 - (1.0 - numbers.rate_end) * late)
             return tf.fill(tf.shape(before.rate), rate)
-        by_pre = tf.logical_or(step < numbers.warmup, post <= 0)
-        rose = tf.where(by_pre, pre > before.pre, post > before.value)
+        by_pre = (step < numbers.warmup) | (now.value <= 0) | (now.capped * before.capped > 0)
+        rose = tf.where(by_pre, now.pre > before.pre, now.value > before.value)
         rates = before.rate * tf.where(rose, numbers.rate_up, numbers.rate_down)
         unchanged = tf.equal(step, 0)
         if settings.blur > 0:

@@ -94,13 +94,26 @@ class GradientAscent:
         self._seconds_per_image = 0.1
         """Of a step: measured at the last one, cautious before the first."""
         self._run = self._kept_graph()
+        self._coarse_steps = min(round(settings.coarse * settings.steps), settings.steps - 1)
+        self._coarse_run = self._coarse_graph() if self._coarse_steps else self._run
 
-    def _kept_graph(self) -> Graph:
+    def _coarse_graph(self) -> Graph:
+        """Return the graph of coarse steps; that of others where the model takes one size only."""
+        *sides, bands = self.network.inputs.shape
+        size = (*(max(1, round(side * self.settings.coarse_size)) for side in sides), bands)
+        if not self.targets.any_size or size == self.network.inputs.shape or len(sides) != 2:
+            return self._run
+        try:
+            return self._kept_graph(size)
+        except Exception:  # a layer may refuse other sizes in any way
+            return self._run
+
+    def _kept_graph(self, size: tuple[int, ...] | None = None) -> Graph:
         network = self.network
         spec = network.inputs
         image = image_spec(network)
         value, number = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
-        best, step = BestSoFar(value, value, value), StepState(value, value, value)
+        best, step = BestSoFar(value, value, value), StepState(value, value, value, value)
         state = AscentState(image, image, image, best, step)
         pairs = zip(self.targets.array_shapes, self._target_arrays, strict=True)
         spec_of = tf.TensorSpec.from_tensor
@@ -115,18 +128,18 @@ class GradientAscent:
         }
         inputs = AscentInputs(**signatures)
         key = (
-            *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled),
+            *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled, size),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),
         )
         return network.graphs.kept(
             key,
-            lambda state, inputs, first, count: self._graph(inputs).run(state, first, count),
+            lambda state, inputs, first, count: self._graph(inputs, size).run(state, first, count),
             *(state, inputs, number, number),
         )
 
-    def _graph(self, inputs: AscentInputs) -> AscentGraph:
+    def _graph(self, inputs: AscentInputs, size: tuple[int, ...] | None = None) -> AscentGraph:
         kind = type(self._parameterization)
-        return AscentGraph(self.network, self.targets, self._chosen, kind, inputs)
+        return AscentGraph(self.network, self.targets, self._chosen, kind, inputs, size)
 
     def _inputs(self, items: np.ndarray, focus: Focus) -> AscentInputs:
         return AscentInputs(
@@ -173,7 +186,7 @@ class GradientAscent:
         steps = np.zeros(count, np.int64)
         running = np.arange(count)
         first = 0
-        for last in _check_steps(settings):
+        for last in _check_steps(settings, self._coarse_steps):
             evaluations = last - first + (last == settings.steps)
 
             def taken(part: int, first: int = first, running: np.ndarray = running) -> None:
@@ -238,7 +251,7 @@ class GradientAscent:
         images, shown = graph.begin(tf.constant(starts, tf.float32))
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self.settings.rate, np.float32)
-        best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest)
+        best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest, 0 * rate)
         return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step)
 
     def _take_steps(
@@ -258,13 +271,14 @@ class GradientAscent:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
         inputs, traces, done = self._inputs(items, focus), [], 0
+        run = self._coarse_run if first < self._coarse_steps else self._run
         tensors = tf.nest.map_structure(tf.constant, state)
         stuck = tf.zeros(len(items), tf.bool)
         while done < count:
             room = int(self.seconds_in_graph / max(self._seconds_per_image * len(items), 1e-9))
             part = min(count - done, max(1, room))
             began = time.perf_counter()
-            tensors, trace, stuck = self._run(
+            tensors, trace, stuck = run(
                 tensors, inputs, tf.constant(first + done), tf.constant(part)
             )
             traces.append(trace.numpy())
@@ -345,8 +359,8 @@ def snapshot_steps(steps: int, most: int = _MOST_SNAPSHOTS) -> list[int]:
     return sorted(kept)
 
 
-def _check_steps(settings: AscentSettings) -> list[int]:
-    """Return the steps at which the compiled loop is left: for checks and for snapshots.
+def _check_steps(settings: AscentSettings, coarse_steps: int = 0) -> list[int]:
+    """Return the steps at which the compiled loop is left: for checks, snapshots, another size.
 
     Every check has another one `patience` steps before it. They are the same for any number of
     snapshots, so that these change nothing else.
@@ -354,7 +368,7 @@ def _check_steps(settings: AscentSettings) -> list[int]:
     parts = max(1, settings.patience // _CHECK_STEPS)
     stride = settings.patience // parts if settings.patience % parts == 0 else settings.patience
     snapshots = snapshot_steps(settings.steps)
-    return sorted({*range(stride, settings.steps, stride), *snapshots} - {0})
+    return sorted({*range(stride, settings.steps, stride), *snapshots, coarse_steps} - {0})
 
 
 def _ended_together(ended: np.ndarray, items: np.ndarray) -> np.ndarray:

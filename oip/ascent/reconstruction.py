@@ -331,7 +331,6 @@ class Ascent:
             images[..., ~mask, :] = spec.background
             snapshots[..., ~mask, :] = spec.background
         best, traces, steps = grown.scores[:, 0], grown.traces[:, 0], grown.steps[:, 0]
-        layer = self.targets.layer if isinstance(self.targets, MapTargets) else None
         has_converged = looks_converged if self.settings.keep == "last" else converged
         unknown = np.full(len(maps), np.nan)
         return Oips(
@@ -356,7 +355,7 @@ class Ascent:
             ),
             converged=has_converged(traces, steps, self.settings.patience, can_be_inactive[maps]),
             provably_dead=self._provably_dead[maps] & ~(best > 0),
-            saturated=np.zeros(len(maps), bool) if layer is None else saturated(layer, best),
+            saturated=saturated(self.targets.upper_limit[maps], best),
             white_scores=screening.white[maps],
             screened_scores=screening.post[:, maps].max(0),
             data_scores=screening.data_scores[maps],

@@ -63,6 +63,11 @@ class AscentSettings(
     """Keep pixels inside the range of the input, by a smooth bound; nothing where it is unknown."""
     looks: int = 1
     """Transformed images in every step, whose gradients are averaged."""
+    coarse: float = 0.0
+    """Share of the steps, the first ones, in which the model receives images of `coarse_size`, if
+    it takes them; only where `keep` is `last`."""
+    coarse_size: float = 0.5
+    """Their side, as a share of the input's."""
     keep: str = "best"
     """`best`: the image that scored highest; `last`: that of the last step. It is then the only one
     that is scored as it is, before it transformed images are scored, and no image stops early."""
@@ -104,6 +109,8 @@ class AscentSettings(
             raise SettingsError("keep", " or ".join(KEPT), f"'{self.keep}'")
         if self.snapshots == 1:
             raise SettingsError("snapshots", "0, or 2 to 8", 1)
+        if self.coarse > 0 and self.keep != "last":
+            raise SettingsError("coarse", "keep=last beside it", f"keep={self.keep}")
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
@@ -121,6 +128,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rate": (1e-6, 100.0),
     "rate_end": (0.0, 1.0),
     "looks": (1, 64),
+    "coarse": (0.0, 1.0),
+    "coarse_size": (0.1, 1.0),
     "rate_up": (1.0, 10.0),
     "rate_down": (0.01, 1.0),
     "blur": (0.0, 20.0),
@@ -194,7 +203,7 @@ than one or three."""
 AUTO = "auto"
 """In place of a preset: `natural` for color images, `default` for all others."""
 _COLOR_BANDS = 3
-_ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "keep", "snapshots")
+_ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "coarse", "coarse_size", "keep", "snapshots")
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""
 

@@ -7,6 +7,7 @@ the items; which they are is an input.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
@@ -52,6 +53,8 @@ class OwnActivations(NamedTuple):
     slopes: list[Tensor]
     """The gradient by each of them of the value that the ascent climbs now: the pre-activation in
     the warm-up or where inactive."""
+    capped: Tensor
+    """(n,) bool: all that the item adds up is at the upper limit of its activation."""
     features: Tensor
     """(n, nodes, maps) of the layer, by which starts of one item are compared; of layers with
     `has_own_maps` only if all maps are run."""
@@ -79,12 +82,16 @@ class Targets(ABC):
     """Of objectives; empty for maps."""
     can_be_inactive: np.ndarray
     """(items,) bool: the value rests at zero, without gradient, when nothing excites the item."""
+    upper_limit: np.ndarray
+    """(items,): the largest value that the activation lets an item have; infinity if none."""
     jump: tuple[float, ...] | None
     """Pixels from node to node."""
     uses_probe: np.ndarray
     """(items, probes) bool: the probes that each item is computed from; (1, 1) if all share one."""
     bytes_per_image: int
     """Memory of all activations of a forward pass."""
+    any_size = True
+    """Items mean the same for images of another size."""
     refuses_constants = False
     """An item that does not depend on the input is an error; else it has a verdict like others."""
     key: tuple[Hashable, ...]
@@ -129,6 +136,7 @@ class MapTargets(Targets):
         self.layer = layer
         self.name, self.index, self.labels = layer.name, layer.index, ()
         self.can_be_inactive = np.full(layer.maps, layer.silent_possible)
+        self.upper_limit = np.full(layer.maps, layer.upper_limit)
         self.jump = layer.jump
         self.uses_probe = np.ones((1, 1), bool)
         self.bytes_per_image = network.activation_bytes(layer)
@@ -172,7 +180,8 @@ class MapTargets(Targets):
         post = own(tf.reduce_mean(after, nodes))
         if before is after:
             slope = tf.broadcast_to(of_means(tf.fill(tf.shape(post), True)), shape)
-            return OwnActivations(post, post, [after], [slope], features)
+            never = tf.zeros_like(post, tf.bool)
+            return OwnActivations(post, post, [after], [slope], never, features)
         pre = own(tf.reduce_mean(before, nodes))
         inactive = tf.logical_not(post > 0) & self.layer.silent_possible
         by_pre = (inactive | stage.warming) & stage.climb_inactive
@@ -191,8 +200,12 @@ class MapTargets(Targets):
             return tf.broadcast_to(of_means(by_pre), shape)
 
         slope = of_peaks() if single else tf.cond(tf.reduce_any(by_peak), of_peaks, of_all_means)
-        slopes = [slope, tf.broadcast_to(of_means(tf.logical_not(by_pre)), shape)]
-        return OwnActivations(post, pre, [before, after], slopes, features)
+        by_post = tf.broadcast_to(of_means(tf.logical_not(by_pre)), shape)
+        at_limit = after >= self.layer.upper_limit
+        if math.isfinite(self.layer.upper_limit):  # no gradient leads on there
+            slope += tf.where(at_limit, by_post, 0.0)
+        capped = own(tf.cast(tf.reduce_all(at_limit, nodes), tf.float32)) > 0
+        return OwnActivations(post, pre, [before, after], [slope, by_post], capped, features)
 
     def probes(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         return [self._tensors(inputs)[0]]
@@ -211,6 +224,8 @@ class _TermSource:
     term: Term
     output: LayerOutput
     can_be_inactive: bool = False
+    upper_limit: float = math.inf
+    """The largest value that the term can have."""
     logit: bool = False
     """Only the pre-activation counts: a class's logit."""
     sign: float = 1.0
@@ -324,6 +339,7 @@ class ObjectiveTargets(Targets):
         self.jump = next((s.jump for s in self._sources if s.jump is not None), None)
         self.bytes_per_image = network.activation_bytes()
         self.refuses_constants = True
+        self.any_size = all(group.form != "node" for group in self._groups)
         self._outputs = list(
             {source.output.key: source.output for source in self._sources}.values()
         )
@@ -332,8 +348,12 @@ class ObjectiveTargets(Targets):
             for group, keys in zip(self._groups, members, strict=True)
         ]
         self.key = ("objectives", *self._groups)
-        self.arrays = (self._weights, inactive, *arrays)
-        self.array_shapes = ((None, None), (None,), *((None, array.shape[1]) for array in arrays))
+        limits = np.array([source.upper_limit for source in self._sources], np.float32)
+        self.upper_limit = np.where(used, np.where(self._weights < 0, np.inf, limits), 0.0)
+        self.upper_limit = (np.where(used, self._weights, 1.0) * self.upper_limit).sum(1)
+        self.arrays = (self._weights, inactive, limits, *arrays)
+        shapes = ((None, array.shape[1]) for array in arrays)
+        self.array_shapes = ((None, None), (None,), (None,), *shapes)
 
     def all_items(self, images: Tensor) -> Activations:
         arrays = [tf.constant(array) for array in self.arrays]
@@ -364,12 +384,13 @@ class ObjectiveTargets(Targets):
         post, pre = self._values(reached, arrays)
         weights = tf.gather(arrays[0], items)  # (n, terms)
         inactive = arrays[1] & (post <= 0)
-        by_pre = (weights > 0) & (inactive | stage.warming) & stage.climb_inactive
+        at_limit = post >= arrays[2]
+        by_pre = (weights > 0) & (((inactive | stage.warming) & stage.climb_inactive) | at_limit)
         for_pre, for_post = tf.where(by_pre, weights, 0.0), tf.where(by_pre, 0.0, weights)
         tensors: dict[int, Tensor] = {}
         slopes: dict[int, list[Tensor]] = {}
         first = 0
-        for group, array in zip(self._groups, arrays[2:], strict=True):
+        for group, array in zip(self._groups, arrays[3:], strict=True):
             before, after = reached[self._number(group)]
             end = first + tf.shape(array)[0]
             for tensor, part in ((before, for_pre), (before if group.logit else after, for_post)):
@@ -377,6 +398,7 @@ class ObjectiveTargets(Targets):
                 tensors[id(tensor)] = tensor
                 slopes.setdefault(id(tensor), []).append(slope)
             first = end
+        capped = tf.reduce_all(((weights > 0) & at_limit) | tf.equal(weights, 0.0), 1)
         post, pre = (tf.reduce_sum(part * weights, 1) for part in (post, pre))
         features = _features(reached[0].pre_activation)
         return OwnActivations(
@@ -384,6 +406,7 @@ class ObjectiveTargets(Targets):
             pre,
             list(tensors.values()),
             [tf.add_n(parts) for parts in slopes.values()],
+            capped,
             features,
         )
 
@@ -401,7 +424,7 @@ class ObjectiveTargets(Targets):
     ) -> tuple[Tensor, Tensor]:
         """Return (n, terms) after and before their activation."""
         post, pre = [], []
-        for group, array in zip(self._groups, arrays[2:], strict=True):
+        for group, array in zip(self._groups, arrays[3:], strict=True):
             before, after = reached[self._number(group)]
             pre.append(group.read(before, array))
             same = group.logit or before is after
@@ -453,7 +476,7 @@ def _dense_source(network: Network, term: Term, name: str | None) -> _TermSource
         return _class_source(network, term)
     head = network.dense_layer(_required(name, term))
     _check_number(term, head.maps, f"units of '{head.name}'")
-    return _TermSource(term, head.response, can_be_inactive=head.silent_possible)
+    return _TermSource(term, head.response, head.silent_possible, head.upper_limit)
 
 
 def _class_source(network: Network, term: Term) -> _TermSource:
@@ -502,7 +525,11 @@ def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
         )
     positive = term.weights is None or bool(np.all(term.weights >= 0))
     return _TermSource(
-        term, layer.response, can_be_inactive=layer.silent_possible and positive, jump=layer.jump
+        term,
+        layer.response,
+        can_be_inactive=layer.silent_possible and positive,
+        upper_limit=layer.upper_limit if term.weights is None else math.inf,
+        jump=layer.jump,
     )
 
 

@@ -24,24 +24,29 @@ Transform: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
 def transform_of(
-    settings: AscentSettings, shape: tuple[int, ...], seed: int | Tensor
+    settings: AscentSettings,
+    shape: tuple[int, ...],
+    seed: int | Tensor,
+    size: tuple[int, ...] | None = None,
 ) -> Transform | None:
     """Return the transform of some settings, None where nothing is transformed.
 
     Args:
         settings: `jitter`, `scale`, `rotation`, `soften`.
         shape: (h, w, b) or (t, b).
+        size: (h', w', b) of what the model receives; as the images if None.
 
     Raises:
         SettingsError: scale or rotation of images with one spatial axis.
     """
     parts: list[Transform] = []
-    if settings.scale > 0 or settings.rotation > 0:
+    size = shape if size is None else size
+    if settings.scale > 0 or settings.rotation > 0 or size != shape:
         if len(shape) != 3:
             raise SettingsError("scale and rotation", "images with two spatial axes", f"{shape}")
-        parts.append(_rotation(settings, shape, seed))
+        parts.append(_rotation(settings, shape, size, seed))
     if settings.jitter > 0:
-        parts.append(_shift(shift_in_pixels(settings.jitter, shape), shape, seed))
+        parts.append(_shift(shift_in_pixels(settings.jitter, size), size, seed))
     if settings.soften > 0:
         radius = blur_radius(settings.soften)
         parts.append(lambda images, step: blurred(images, settings.soften, radius))
@@ -88,9 +93,13 @@ def _shift(most: int, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
     return shift
 
 
-def _rotation(settings: AscentSettings, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
-    """Return a transform that turns and scales images about their center."""
-    height, width = shape[:2]
+def _rotation(
+    settings: AscentSettings, shape: tuple[int, ...], size: tuple[int, ...], seed: int | Tensor
+) -> Transform:
+    """Return a transform that turns and scales images about their center, to a size."""
+    height, width = size[:2]
+    steps = shape[0] / height, shape[1] / width  # pixels of the image from one to the next
+    center = (shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0
     largest = np.log1p(settings.scale)
 
     def rotate(images: Tensor, step: Tensor) -> Tensor:
@@ -98,11 +107,13 @@ def _rotation(settings: AscentSettings, shape: tuple[int, ...], seed: int | Tens
         angle = draws[0] * float(np.deg2rad(settings.rotation))
         zoom = tf.exp(draws[1] * float(largest))
         cosine, sine = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-        middle = ((width - 1) / 2.0, (height - 1) / 2.0)
-        right = middle[0] - cosine * middle[0] + sine * middle[1]
-        down = middle[1] - sine * middle[0] - cosine * middle[1]
-        zero = tf.zeros([])
-        matrix = tf.stack([cosine, -sine, right, sine, cosine, down, zero, zero])
+        middle = (width - 1) / 2.0 * steps[1], (height - 1) / 2.0 * steps[0]
+        right = center[0] - cosine * middle[0] + sine * middle[1]
+        down = center[1] - sine * middle[0] - cosine * middle[1]
+        zero, (tall, wide) = tf.zeros([]), steps
+        matrix = tf.stack(
+            [cosine * wide, -sine * tall, right, sine * wide, cosine * tall, down, zero, zero]
+        )
         rotated = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
             transforms=matrix[None],
@@ -110,6 +121,6 @@ def _rotation(settings: AscentSettings, shape: tuple[int, ...], seed: int | Tens
             fill_value=0.0,
             interpolation="BILINEAR",
         )
-        return tf.ensure_shape(rotated, (None, *shape))
+        return tf.ensure_shape(rotated, (None, *size))
 
     return rotate

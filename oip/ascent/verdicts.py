@@ -17,7 +17,6 @@ from oip.network.tracing import Call
 
 Bounds: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Lowest and highest values, (1,) or (channels,)."""
-_LIMITS = {"sigmoid": 1.0, "tanh": 1.0, "hard_sigmoid": 1.0, "softsign": 1.0, "relu6": 6.0}
 _NEAR_LIMIT = 0.98
 _LEAST_GAIN = 0.01
 _ROUNDING = 1e-6
@@ -125,11 +124,10 @@ def looks_converged(
     return np.asarray(settled & is_done)
 
 
-def saturated(layer: LayerInfo, scores: np.ndarray) -> np.ndarray:
-    """Return (m,) bool: scores at the upper limit of an activation that has one."""
-    limit = _LIMITS.get(layer.activation, np.inf)
+def saturated(limits: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return (m,) bool: scores at, or within 2 % of, the upper limits (m,) of their activation."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(scores >= _NEAR_LIMIT * limit)
+        return np.asarray(scores >= _NEAR_LIMIT * limits)
 
 
 def provably_dead(network: Network, layer: LayerInfo) -> np.ndarray:

@@ -220,7 +220,7 @@ def _evidence(row: Record) -> tuple[object, ...]:
     """Return a map's row."""
     return (
         row.get("objective", row["map"]),
-        row["verdict"] + (" (proved)" if row["provably_dead"] else ""),
+        row["verdict"] + " (proved)" * row["provably_dead"] + " (at its limit)" * row["saturated"],
         number(row["score"]),
         number(row["data_score"]),
         number(row["stability"], 2),

@@ -20,6 +20,8 @@ from oip.core.frameworks import Tensor, keras, tf
 
 _REACH = 4.0
 _POINTS = 65
+_TRIED = np.linspace(-_REACH, _REACH, _POINTS, dtype=np.float32)
+_FAR = np.array([1e25, 1e28, 1e30], np.float32)
 _FLAT = 3
 """Neighboring points at zero that make a flat stretch."""
 _BENT = 1e-3
@@ -54,6 +56,20 @@ def can_be_silent(function: Callable | None) -> bool:
     return bool(runs.all(-1).any())
 
 
+def upper_limit(function: Callable | None) -> float:
+    """Return the value that a function reaches, and keeps without any slope; infinity if none.
+
+    Such are 6 of `relu6`, 1 of the sigmoids. Maps with different limits count as without.
+    """
+    if function is None or getattr(function, "__name__", "") in MIXING:
+        return math.inf
+    trial = _tried(function, _FAR)
+    if trial is None or np.ptp(trial.values) > 0 or np.any(trial.slopes != 0):
+        return math.inf
+    limit = float(trial.values.max())
+    return limit if limit > 0 else math.inf
+
+
 def is_nonlinear(function: Callable) -> bool:
     """Return whether a function is no straight line: more than a factor and an offset."""
     trial = _tried(function)
@@ -64,9 +80,8 @@ def is_nonlinear(function: Callable) -> bool:
     return bool(np.any(np.abs(values - line) > _BENT * (np.abs(values).max() + 1e-9)))
 
 
-def _tried(function: Callable) -> _Trial | None:
+def _tried(function: Callable, points: np.ndarray = _TRIED) -> _Trial | None:
     """Try a function on single values; None where it is not made for them."""
-    points = np.linspace(-_REACH, _REACH, _POINTS, dtype=np.float32)
     with tf.init_scope():  # another function may be traced at the moment
         tensor = tf.constant(points.reshape(-1, 1, 1, 1))
         try:
@@ -74,10 +89,10 @@ def _tried(function: Callable) -> _Trial | None:
                 tape.watch(tensor)
                 output = function(tensor)
             gradient = tape.gradient(output, tensor)
-            values = np.asarray(output, np.float64).reshape(_POINTS, -1)
+            values = np.asarray(output, np.float64).reshape(len(points), -1)
         except Exception:  # a user's function may fail in any way on what it was not made for
             return None
-        slopes = np.zeros(_POINTS) if gradient is None else np.asarray(gradient, np.float64)
+        slopes = np.zeros(len(points)) if gradient is None else np.asarray(gradient, np.float64)
     if not np.isfinite(values).all():
         return None
     return _Trial(values, np.broadcast_to(slopes.reshape(-1, 1), values.shape))

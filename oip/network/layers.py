@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -9,7 +10,12 @@ from typing import Any, Literal, NamedTuple
 from oip.core.errors import ModelError, SettingsError
 from oip.core.frameworks import keras
 from oip.network import geometry, layer_types
-from oip.network.activations import Elementwise, can_be_silent, is_nonlinear
+from oip.network.activations import (
+    Elementwise,
+    can_be_silent,
+    is_nonlinear,
+    upper_limit,
+)
 from oip.network.tracing import Call, ModelOutput
 
 At = Literal["response", "block"]
@@ -65,6 +71,8 @@ class LayerInfo:
     activation: str = "linear"
     silent_possible: bool = False
     """The response can be flat zero (ReLU), where no gradient leads out."""
+    upper_limit: float = math.inf
+    """The response at which the activation has no slope any more, such as 6 of `relu6`."""
     receptive_field: tuple[int, ...] | None = None
     jump: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
@@ -162,6 +170,7 @@ def layer_of_call(
         inputs=response.end.inputs,
         activation=response.activation,
         silent_possible=response.silent_possible,
+        upper_limit=response.upper_limit,
     )
 
 
@@ -217,6 +226,7 @@ class _Response(NamedTuple):
     output: LayerOutput
     activation: str
     silent_possible: bool
+    upper_limit: float = math.inf
 
 
 def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
@@ -234,7 +244,7 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         if isinstance(function, Elementwise):
             name = function.name
         output = LayerOutput(end.layer, end.use, pre_activation, then, channels_first)
-        return _Response(end, output, name, can_be_silent(function))
+        return _Response(end, output, name, can_be_silent(function), upper_limit(function))
 
     if layer_types.activation_name(call.layer) != "linear":
         return response(call, "fused", layer_types.activation_of(call.layer))

@@ -247,6 +247,28 @@ def call_model(model: keras.Model, inputs: Sequence[Tensor], training: bool = Fa
             layer.name = name
 
 
+@contextmanager
+def any_size(model: keras.Model) -> Iterator[None]:
+    """Let a model, and models inside it, take images of other sizes than their own in the block.
+
+    Whether its layers take them is another question.
+    """
+    layers = (model, *model._flatten_layers(include_self=False))
+    models = [layer for layer in layers if isinstance(layer, keras.Model)]
+    name = "_manual_input_spec"  # Keras checks sizes by it, where it is set
+    before = [vars(inner).get(name, _MISSING) for inner in models]
+    try:
+        for inner in models:
+            inner.__dict__[name] = None
+        yield
+    finally:
+        for inner, spec in zip(models, before, strict=True):
+            if spec is _MISSING:
+                vars(inner).pop(name, None)
+            else:
+                inner.__dict__[name] = spec
+
+
 def arrange_inputs(model: keras.Model, inputs: Sequence[Tensor]) -> Any:
     """Arrange inputs, one tensor for each of `model.inputs`, as the model is called with them.
 

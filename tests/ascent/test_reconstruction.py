@@ -203,6 +203,37 @@ def test_a_saturated_sigmoid_is_flagged():
     assert oip.reconstruct(model, "@0", **QUICK).saturated.all()
 
 
+CAPS = {"relu6": 6.0, "hard_sigmoid": 1.0, "hard_tanh": 1.0, "relu_layer": 2.0}
+
+
+@pytest.mark.parametrize("kind", CAPS)
+def test_the_pre_activation_climbs_on_where_all_nodes_are_at_the_limit(kind):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    fused = kind if kind != "relu_layer" else "linear"
+    parts = [layers.Input((10, 10, 1)), layers.Conv2D(2, 3, activation=fused)]
+    parts += [layers.ReLU(max_value=2.0)] if kind == "relu_layer" else []
+    model = keras.Sequential(parts)
+    kernel, _ = model.layers[0].get_weights()
+    bias = 4 * CAPS[kind] if kind != "hard_sigmoid" else 12.0
+    model.layers[0].set_weights([kernel, np.array([bias, bias - 1], "float32")])
+    quick = {"steps": 24, "screened": 8, "starts": 1, "warmup": 0, "rate": 0.1}
+    for climbed in (
+        oip.reconstruct(model, "@0", **quick),
+        oip.reconstruct(model, "@0", objective=["map:0", "map:1"], **quick),
+    ):
+        assert climbed.saturated.all()
+        assert np.allclose(climbed.scores, CAPS[kind])
+        assert not (climbed.steps < 2).any()  # the gradient does not end at the limit
+    first = oip.reconstruct(model, "@0", **(quick | {"steps": 1}))
+    last = oip.reconstruct(model, "@0", **(quick | {"keep": "last"}))
+    assert np.all(climbed.pre_scores > first.pre_scores + 0.1)
+    assert np.all(last.pre_scores > first.pre_scores + 0.1)
+    assert climbed[0].evidence()["saturated"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "word"),
     [

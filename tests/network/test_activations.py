@@ -1,9 +1,17 @@
 """Activations are tried, whatever their names."""
 
+import math
+
 import numpy as np
 import pytest
 
-from oip.network.activations import can_be_silent, closed_below_zero, is_nonlinear, value_range
+from oip.network.activations import (
+    can_be_silent,
+    closed_below_zero,
+    is_nonlinear,
+    upper_limit,
+    value_range,
+)
 
 SILENT = "relu relu6 hard_sigmoid hard_silu soft_shrink hard_shrink sparse_plus".split()
 
@@ -70,3 +78,16 @@ def test_limits_of_a_relu_layer_are_its_own():
     assert value_range(layers.ReLU(max_value=2.5)) == (0.0, 2.5)
     assert value_range(layers.ReLU(negative_slope=0.5)) is None
     assert not closed_below_zero(layers.ReLU(negative_slope=0.5))
+
+
+def test_upper_limits_are_values_that_a_function_keeps_without_slope():
+    import keras
+    from keras import activations, layers
+
+    limits = {"relu6": 6.0, "hard_sigmoid": 1.0, "hard_tanh": 1.0, "sigmoid": 1.0, "tanh": 1.0}
+    assert {name: upper_limit(getattr(activations, name)) for name in limits} == limits
+    assert upper_limit(layers.ReLU(max_value=3)) == 3.0
+    assert upper_limit(lambda values: keras.ops.clip(values, 0.0, 2.0)) == 2.0
+    for name in ("relu", "gelu", "linear", "softplus", "softmax", "elu"):
+        assert upper_limit(getattr(activations, name)) == math.inf
+    assert upper_limit(None) == upper_limit(lambda values: keras.ops.zeros_like(values)) == math.inf
