@@ -116,6 +116,7 @@ def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
             *_input_arguments(run),
             *([] if run.input is None else _statistics_arguments(run.input)),
             *_setting_arguments(settings),
+            *(("--from", "IMAGE") if run.settings.start else ()),
             *("--out", out),
             *("--seed", str(settings.get("seed", 0))),
         ]

@@ -17,6 +17,7 @@ import pytest
 
 from oip.ascent.settings import PRESETS
 from oip.cli.main import COMMANDS, root, run
+from oip.core.images import png
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = sorted(
@@ -45,7 +46,7 @@ OTHER_PROGRAMS = ("pip", "uv", "pytest", "python", "dask")
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """A folder with `model.keras`, a small trained digit network, and `digits.npz`."""
+    """A folder with `model.keras`, a small trained digit network, `digits.npz` and `photo.png`."""
     import keras
     from keras import layers
 
@@ -55,6 +56,7 @@ def material(tmp_path_factory):
     data = models.load("mnist-sample:test")
     images, labels = data.images[:240], data.labels[:240]
     np.savez(folder / "digits.npz", images=images, labels=labels)
+    (folder / "photo.png").write_bytes(png(images[0]))
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [

@@ -21,6 +21,8 @@ from oip.core.frameworks import Tensor, tf
 from oip.network.inputs import InputSpec
 
 _TINY = 1e-12
+_INSIDE = 0.98
+"""Share of the range that a bound leaves to images of the user's."""
 _PHOTOGRAPH_BANDS = 3
 _FEWEST_IMAGES = 50
 """Of which statistics are taken; of fewer color images those of photographs in general count."""
@@ -183,6 +185,11 @@ class Bound:
     def bounded(self, images: Tensor) -> Tensor:
         """Return standardized images (n, h, w, b) inside the range."""
         return tf.tanh((images - self._center) / self._half) * self._half + self._center
+
+    def undone(self, images: np.ndarray) -> np.ndarray:
+        """Return images that the bound turns into images (n, h, w, b), but for the ends."""
+        inside = np.clip((images - self._center) / self._half, -_INSIDE, _INSIDE)
+        return (np.arctanh(inside) * self._half + self._center).astype(np.float32)
 
     def rounded(self, images: Tensor) -> Tensor:
         """Return bounded images with the nearest of the 256 values that a picture has."""

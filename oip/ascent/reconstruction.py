@@ -19,7 +19,7 @@ from oip.ascent.gradient_ascent import (
 )
 from oip.ascent.noise import Noise, NoiseCache
 from oip.ascent.objectives import Objective, parse_objectives
-from oip.ascent.parameterization import DataStatistics, parameterization_of
+from oip.ascent.parameterization import DataStatistics, bound_of, parameterization_of
 from oip.ascent.results import Oips, check_memory, join_oips
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AUTO, AscentSettings, of_input, requested_settings
@@ -37,7 +37,7 @@ from oip.network.network import Network
 SHARD = 64
 """Maps in an aligned block: the unit of determinism."""
 FROM_DATA = -1
-"""In place of the number of a screened start: grown from an image of the data."""
+"""In place of the number of a screened start: grown from an image of the data, or the user's."""
 _MOST_IMAGES = 128
 """Images that climb at once at most: more of them leave the processor's caches."""
 _NOISE_ON_DATA = 0.3
@@ -70,6 +70,7 @@ def reconstruct(
     seed: int = 0,
     data: np.ndarray | LabeledImages | None = None,
     classes: Sequence[str] | None = None,
+    start: np.ndarray | None = None,
     preset: str = AUTO,
     progress: Progress = automatic,
     **settings: Any,
@@ -90,8 +91,11 @@ def reconstruct(
             with; without them no map is called reachable-only.
         classes: names of the classes, for `class:NAME`; those beside the model, else of `data`, if
             None.
-        preset: `auto` takes `natural` for color images (h, w, 3) and `default` for all others; or
-            one of `PRESETS`: `default`, `natural`, `author`, `fourier`, `maco`.
+        start: an image (h, w, b), as the model is fed, that the ascent begins with in place of
+            noise; of several starts, all but the first with noise on it.
+        preset: `auto` takes `natural` for color images (h, w, 3), `default` for all others, and
+            `accentuate` with `start`; or one of `PRESETS`: `default`, `natural`, `accentuate`,
+            `author`, `fourier`, `maco`.
         progress: receives reports of the work; a notebook shows it by itself.
         settings: other fields of `AscentSettings`.
 
@@ -104,7 +108,8 @@ def reconstruct(
 
     References:
         Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks", 2014 (activation
-        maximization); the CNN articles on OIPs for noise of several wavelengths.
+        maximization); the CNN articles on OIPs for noise of several wavelengths; Hamblin et al.,
+        "Feature Accentuation", 2024 (from a photograph).
 
     Example:
         >>> oips = oip.reconstruct("model.keras", "Conv2D_3", maps=range(8))  # doctest: +SKIP
@@ -115,7 +120,8 @@ def reconstruct(
     if objective is None and layer is None:
         raise SettingsError("reconstruct", "the name of a layer, or an objective", "none")
     objectives = None if objective is None else parse_objectives(objective)
-    requested = requested_settings(preset, starts=starts, steps=steps, seed=seed, **settings)
+    settings |= {"starts": starts, "steps": steps, "seed": seed}
+    requested = requested_settings(preset, start is not None, **settings)
     names = classes
     if isinstance(data, LabeledImages):
         data, names = data.images, classes or data.classes
@@ -127,12 +133,13 @@ def reconstruct(
         data = check_images(network.inputs, data, "data")
     network.inputs.warn_if_assumed()
     if objectives is not None:
-        targets = objective_targets(network, objectives, layer)
+        targets: Targets = objective_targets(network, objectives, layer)
         items = np.arange(len(targets.labels))
-        return grow_oips(Ascent(network, targets, chosen, data, progress), items, progress)
-    info = network.find(str(layer))
-    ascent = Ascent(network, MapTargets(network, info), chosen, data, progress)
-    return grow_oips(ascent, map_numbers(info, maps), progress)
+    else:
+        info = network.find(str(layer))
+        targets, items = MapTargets(network, info), map_numbers(info, maps)
+    ascent = Ascent(network, targets, chosen, data, progress, start=start)
+    return grow_oips(ascent, items, progress)
 
 
 def grow_oips(
@@ -187,6 +194,11 @@ class Ascent:
     Args:
         data: images (n, h, w, b) in input units, already checked; or None.
         byte_budget: for the images that climb at once.
+        start: (h, w, b) in input units: begin with it in place of noise.
+
+    Raises:
+        DataError: a start that does not fit the model.
+        SettingsError: settings that the model's images do not take.
     """
 
     def __init__(
@@ -197,6 +209,7 @@ class Ascent:
         data: np.ndarray | None = None,
         progress: Progress = silent,
         byte_budget: int = 1 << 30,
+        start: np.ndarray | None = None,
     ):
         self.network = network
         self.targets = targets
@@ -206,6 +219,7 @@ class Ascent:
         self._byte_budget = byte_budget
         self._noise = Noise(network.inputs.shape, settings.noise)
         self._starts = NoiseCache(self._noise, settings.seed, targets.index)
+        self._start = None if start is None else self._begun(start)
         transform_of(settings, network.inputs.shape, settings.seed)
         parameterization_of(settings, network.inputs.shape, self._statistics)
 
@@ -269,12 +283,18 @@ class Ascent:
             """Return the reports of a climb: each takes four fifths of what the last one left."""
             return lambda share: report(1 - 0.2**number * (1 - 0.8 * share))
 
-        starts = [self._best_starts(number, 0) for number in maps]
         can_be_inactive = self.targets.can_be_inactive[maps]
-        grown = AscentByMap.of(
-            starts, self._climb(maps, starts, "mean", attempts(0)), can_be_inactive
-        )
+        if self._start is not None:
+            images = np.broadcast_to(self._start, (len(maps), *self._start.shape))
+            grown = self._climb_from_images(maps, images, report, first_as_it_is=True)
+        else:
+            starts = [self._best_starts(number, 0) for number in maps]
+            climbed = self._climb(maps, starts, "mean", attempts(0))
+            grown = AscentByMap.of(starts, climbed, can_be_inactive)
         grown.fail(self.screening.broken[maps])
+        if self._start is not None:
+            grown.order()
+            return self._oips(maps, grown)
         for attempt, focus in enumerate(_RESCUES, 1):
             rows = np.flatnonzero(grown.inactive)
             if not (rows.size and self.settings.climb_inactive):
@@ -286,8 +306,10 @@ class Ascent:
             grown.replace(rows, AscentByMap.of(more, climbed, can_be_inactive[rows]))
         rows = np.flatnonzero(grown.inactive & (self.screening.data_active[maps] > 0))
         if rows.size and self.settings.climb_inactive and self._data is not None:
-            climbed = self._climb_from_data(maps[rows], self._data, attempts(1 + len(_RESCUES)))
-            grown.replace(rows, climbed)
+            images = self._data[self.screening.data_best[maps[rows]]]
+            images = self.network.inputs.standardized(images)
+            report_last = attempts(1 + len(_RESCUES))
+            grown.replace(rows, self._climb_from_images(maps[rows], images, report_last))
         grown.order()
         return self._oips(maps, grown)
 
@@ -303,13 +325,23 @@ class Ascent:
         images = self._starts.images(np.concatenate(starts))
         return self._gradient_ascent.climb(images, owners, focus, report)
 
-    def _climb_from_data(self, maps: np.ndarray, data: np.ndarray, report: Report) -> AscentByMap:
-        """Climb from the data image that excites each map most, each start with other noise."""
+    def _begun(self, start: np.ndarray) -> np.ndarray:
+        """Return the standardized image (h, w, b) that the ascent begins with."""
+        spec = self.network.inputs
+        image = spec.standardized(check_images(spec, np.asarray(start)[None], "start"))
+        bound = bound_of(self.settings, spec)
+        return (image if bound is None else bound.undone(image))[0]
+
+    def _climb_from_images(
+        self, maps: np.ndarray, images: np.ndarray, report: Report, first_as_it_is: bool = False
+    ) -> AscentByMap:
+        """Climb from one standardized image (h, w, b) for each map, each start with other noise."""
         count = self.settings.starts
-        images = self.network.inputs.standardized(data[self.screening.data_best[maps]])
         noise, _ = self._noise.images(
             self.settings.seed, self.targets.index, np.arange(count), "beside data"
         )
+        if first_as_it_is:
+            noise[0] = 0.0
         starts = (images[:, None] + _NOISE_ON_DATA * noise).reshape(-1, *self._noise.shape)
         climbed = self._gradient_ascent.climb(starts, np.repeat(maps, count), "mean", report)
         origins = [np.full(count, FROM_DATA)] * len(maps)

@@ -108,8 +108,8 @@ class Oips(MapResult):
     pre_scores: np.ndarray
     """(m, k): spatial mean of the pre-activation of the same images."""
     starts: np.ndarray
-    """(m, k) int: number of the screened start that each image grew from; -1: a data image, when
-    no start excited a map that the data excite."""
+    """(m, k) int: number of the screened start that each image grew from; -1: an image of the
+    user's, or of the data, when no start excited a map that the data excite."""
     amplitudes: np.ndarray
     """(m, k, o): weights of the octaves in that start, longest wavelength last."""
     traces: np.ndarray

@@ -146,6 +146,25 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tolerance": (0.0, 1.0),
 }
 
+_NATURAL: dict[str, object] = {
+    "starts": 2,
+    "steps": 128,
+    "screened": 16,
+    "rate": 0.4,
+    "rate_up": 1.0,
+    "rate_down": 1.0,
+    "rate_end": 0.1,
+    "warmup": 0,
+    "blur": 0.0,
+    "parameterization": "fourier",
+    "decay": 1.75,
+    "decorrelate": True,
+    "bound": True,
+    "keep": "last",
+    "jitter": 0.07,
+    "scale": 0.15,
+    "rotation": 10.0,
+}
 PRESETS: dict[str, dict[str, object]] = {
     "default": {},
     "author": {  # The source gives none of these numbers: they are ours.
@@ -165,25 +184,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "scale": 0.05,
         "rotation": 5.0,
     },
-    "natural": {
-        "starts": 2,
-        "steps": 128,
-        "screened": 16,
-        "rate": 0.4,
-        "rate_up": 1.0,
-        "rate_down": 1.0,
-        "rate_end": 0.1,
-        "warmup": 0,
-        "blur": 0.0,
-        "parameterization": "fourier",
-        "decay": 1.75,
-        "decorrelate": True,
-        "bound": True,
-        "keep": "last",
-        "jitter": 0.07,
-        "scale": 0.15,
-        "rotation": 10.0,
-    },
+    "natural": _NATURAL,
+    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.06},
     "maco": {
         "parameterization": "phase",
         "decorrelate": False,
@@ -200,7 +202,7 @@ Olah et al. 2017. `natural` is for networks of photographs: the
 same with a steeper spectrum, a constant rate, and pixels that stay inside their range. `maco`
 follows Fel et al. 2023. Of these three, all but `natural` need images of the data for bands other
 than one or three."""
-AUTO = "auto"
+AUTO, ACCENTUATE = "auto", "accentuate"
 """In place of a preset: `natural` for color images, `default` for all others."""
 _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "coarse", "coarse_size", "keep", "snapshots")
@@ -224,8 +226,10 @@ class AutoSettings(msgspec.Struct, frozen=True):
         return len(shape) == 3 and shape[-1] == _COLOR_BANDS
 
 
-def auto_reason(shape: tuple[int, ...]) -> str:
+def auto_reason(shape: tuple[int, ...], from_image: bool = False) -> str:
     """Return the preset that `auto` takes for images (h, w, b), and why, as a sentence."""
+    if from_image:
+        return f"preset {ACCENTUATE}, as the ascent begins with an image"
     if AutoSettings.is_color(shape):
         return "preset natural, as the images have colors"
     kind = f"images have {shape[-1]} band" + "s" * (shape[-1] > 1)
@@ -237,8 +241,15 @@ def of_input(settings: AscentSettings | AutoSettings, shape: tuple[int, ...]) ->
     return settings.of_input(shape) if isinstance(settings, AutoSettings) else settings
 
 
-def requested_settings(preset: str = AUTO, **changes: object) -> AscentSettings | AutoSettings:
-    """Return the settings of a preset or of `auto` with changes, as `ascent_settings` does it."""
+def requested_settings(
+    preset: str = AUTO, from_image: bool = False, **changes: object
+) -> AscentSettings | AutoSettings:
+    """Return the settings of a preset or of `auto` with changes, as `ascent_settings` does it.
+
+    Args:
+        from_image: the ascent begins with an image of the user's; `auto` is then `accentuate`.
+    """
+    preset = ACCENTUATE if from_image and preset == AUTO else preset
     if preset != AUTO:
         return ascent_settings(preset, **changes)
     default, natural = (ascent_settings(name, **changes) for name in ("default", "natural"))

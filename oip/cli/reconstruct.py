@@ -42,9 +42,16 @@ _EVIDENCE = (
 @click.option(
     "--preset",
     default="auto",
-    help="auto takes natural for color images and default for all others; or one of default, "
-    "natural, author, fourier, maco.",
+    help="auto takes natural for color images, default for all others, and accentuate with "
+    "--from; or one of default, natural, accentuate, author, fourier, maco.",
     show_default=True,
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    metavar="IMAGE",
+    help="An image file to begin with in place of noise, cropped and resized as data are.",
 )
 @click.option(
     "--set",
@@ -86,6 +93,7 @@ def command(
     preset: str,
     changes: tuple[str, ...],
     expressions: tuple[str, ...],
+    start: Path | None,
     top: int | None,
     by: str | None,
     details: bool,
@@ -118,12 +126,13 @@ def command(
     from oip.core.checks import parse_assignments
     from oip.core.files import check_writable
     from oip.run.reconstruct import reconstruct_layers, summary
+    from oip.workflows.inputs import load_start
     from oip.workflows.reconstruct import check_top, select_targets
     from oip.workflows.top_maps import find_top_maps
 
     began = time.monotonic()
     ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
-    requested = requested_settings(preset, **ascent)
+    requested = requested_settings(preset, start is not None, **ascent)
     if top is None and by is not None:
         raise SettingsError("--by", "--top N beside it", "--by alone")
     if top is not None and not expressions and data.source is None:
@@ -136,6 +145,7 @@ def command(
             network, images = model.open(None), None
         else:
             network, images = model.open_with(data)
+    begin = None if start is None else load_start(network, start)
     settings = of_input(requested, network.inputs.shape)
     chosen, targets = select_targets(network, selections, objectives)
     model.reported(network)
@@ -148,9 +158,9 @@ def command(
             for text in best.notices:
                 output.note(f"oip: {text}")
             chosen = best.selections
-        run = reconstruct_layers(out, network, chosen, settings, images, progress, targets)
+        run = reconstruct_layers(out, network, chosen, settings, images, progress, targets, begin)
     if preset == AUTO:
-        output.note(f"oip: {auto_reason(network.inputs.shape)}")
+        output.note(f"oip: {auto_reason(network.inputs.shape, start is not None)}")
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, time.monotonic() - began)

@@ -109,6 +109,8 @@ class RunSettings(PartialPart, frozen=True, kw_only=True):
     """Fields of `AscentSettings`."""
     preset: str | None = None
     """The preset that these differ least from."""
+    start: str | None = None
+    """SHA-256 of the image, as the model is fed, that the ascent began with in place of noise."""
     rank: RankingSettings | None = None
 
 

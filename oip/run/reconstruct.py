@@ -21,6 +21,7 @@ from oip.run.class_probabilities import ClassProbabilities, finish_layer
 from oip.run.run import Data, Run, RunFolder, own_files, run_record, run_settings
 from oip.run.shards import (
     ascent_key,
+    data_digest,
     grow_block,
     layer_parts,
     open_blocks,
@@ -38,6 +39,7 @@ def reconstruct_layers(
     data: Data | None = None,
     progress: Progress = automatic,
     objectives: ObjectiveTargets | None = None,
+    start: np.ndarray | None = None,
 ) -> Run:
     """Grow the OIPs of the selected maps and keep them in a run.
 
@@ -52,18 +54,19 @@ def reconstruct_layers(
         data: images that verdicts and scores refer to.
         progress: called with what has been done.
         objectives: grown besides; they are kept as one more layer after the last.
+        start: (h, w, b) as the model is fed: an image to begin with in place of noise.
 
     Raises:
         RunError: the folder cannot be used, or holds OIPs of other settings.
-        DataError: the images do not fit the model.
+        DataError: the images, or the start, do not fit the model.
         ModelError: no map has finite responses; nothing was written.
     """
     Noise(network.inputs.shape, settings.noise)  # a preset that does not fit is refused here
     images = None if data is None else check_images(network.inputs, data.images, "data")
-    key = ascent_key(network, settings, images)
+    key = ascent_key(network, settings, images, start=start)
     record = run_record(
         network,
-        run_settings(settings),
+        run_settings(settings, data_digest(start)),
         data,
         objectives.labels if objectives is not None else (),
     )
@@ -72,13 +75,17 @@ def reconstruct_layers(
     folder = RunFolder(out)
     keys = {layer.index: key for layer, _ in selections}
     ascents: dict[int, Ascent] = {
-        layer.index: Ascent(network, MapTargets(network, layer), settings, images, progress)
+        layer.index: Ascent(
+            network, MapTargets(network, layer), settings, images, progress, start=start
+        )
         for layer, _ in selections
     }
     requested = {layer.index: maps for layer, maps in selections}
     if objectives is not None:
-        ascents[objectives.index] = Ascent(network, objectives, settings, images, progress)
-        keys[objectives.index] = ascent_key(network, settings, images, objectives.identity)
+        ascent = Ascent(network, objectives, settings, images, progress, start=start)
+        ascents[objectives.index] = ascent
+        identity = objectives.identity
+        keys[objectives.index] = ascent_key(network, settings, images, identity, start)
         requested[objectives.index] = np.arange(len(objectives.labels))
     refuse_other_shards(folder, key, keys, len(network.layers))
     plan = {

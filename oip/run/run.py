@@ -270,11 +270,15 @@ class Data(Protocol):
     def source(self) -> str: ...
 
 
-def run_settings(settings: AscentSettings) -> RunSettings:
-    """Return the settings of a run that begins with a reconstruction."""
+def run_settings(settings: AscentSettings, start: str | None = None) -> RunSettings:
+    """Return the settings of a run that begins with a reconstruction.
+
+    Args:
+        start: the digest of the image that it begins with.
+    """
     stored = stored_settings(settings)
     preset, _ = nearest_preset(current_names(stored))
-    return RunSettings(reconstruct=stored, preset=preset)
+    return RunSettings(reconstruct=stored, preset=preset, start=start)
 
 
 def run_record(

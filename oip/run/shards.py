@@ -168,8 +168,9 @@ def ascent_key(
     settings: AscentSettings,
     images: np.ndarray | None,
     objectives: Sequence[str] = (),
+    start: np.ndarray | None = None,
 ) -> str:
-    """Return the key of all shards of a model, its input, the settings and the data.
+    """Return the key of all shards of a model, its input, the settings, the data and the start.
 
     The shards of objectives have a key of their own, with the identity of the objectives.
     """
@@ -181,6 +182,8 @@ def ascent_key(
     }
     if objectives:
         parts["objectives"] = list(objectives)
+    if start is not None:
+        parts["start"] = data_digest(start)
     return key_of(parts)
 
 

@@ -143,6 +143,32 @@ def load_data(
     return fitted_to_model(images, resize, model_shape)
 
 
+def load_start(network: Network, start: np.ndarray | str | Path) -> np.ndarray:
+    """Return the image that an ascent begins with, (h, w, b) in the model's input units.
+
+    Args:
+        start: an image file, which is cropped and resized as data are; or such an array.
+
+    Raises:
+        DataError: not an image file, or a model that takes no pictures.
+    """
+    if not isinstance(start, str | Path):
+        return np.asarray(start)
+    from oip.models.images_on_disk import Sizing, read_pictures
+
+    spec = network.inputs
+    if len(spec.shape) != 3 or spec.shape[-1] not in (1, 3):
+        raise DataError("an image to begin with", "a model of images of 1 or 3 bands", spec.shape)
+    size = spec.shape[0], spec.shape[1]
+    pictures, _ = read_pictures([Path(start)], Path(start).name, Sizing(size, spec.shape[2]))
+    picture, ends = pictures[0].astype(np.float32), spec.picture_ends
+    picture = picture[..., ::-1] if spec.bgr else picture
+    if ends is None:
+        return picture
+    low, high = ends
+    return (low + picture / 255.0 * (high - low)).astype(np.float32)
+
+
 def load_both_parts(
     data: Images,
     labels: Sequence[int] | np.ndarray | None = None,

@@ -16,7 +16,7 @@ from oip.core.progress import Progress, automatic
 from oip.network.network import Network
 from oip.run.reconstruct import reconstruct_layers
 from oip.run.run import Run
-from oip.workflows.inputs import Selection, open_network, opened, select_maps
+from oip.workflows.inputs import Selection, load_start, open_network, opened, select_maps
 from oip.workflows.top_maps import find_top_maps, parse_by
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def reconstruct_into(
     objectives: Sequence[str] = (),
     top: int | None = None,
     by: str | None = None,
+    start: np.ndarray | str | Path | None = None,
     preset: str = AUTO,
     **changes: object,
 ) -> Run:
@@ -56,6 +57,8 @@ def reconstruct_into(
             then names the layer of terms without one.
         top: only so many of the best maps of each layer; they are ranked first, into the same run.
         by: what the best maps are found by: `mi` or `separates:CLASS,CLASS`.
+        start: an image file, or an image (h, w, b) as the model is fed, to begin with in place of
+            noise.
         preset: `auto`, or one of `PRESETS`, as for `oip.reconstruct`.
         changes: fields of `AscentSettings`, such as `starts=2` or `seed=1`.
 
@@ -74,7 +77,7 @@ def reconstruct_into(
     """
     by = check_top(top, by, objectives, data is not None)
     expressions = parse_objectives(objectives) if objectives else []
-    requested = requested_settings(preset, **changes) if settings is None else settings
+    requested = settings or requested_settings(preset, start is not None, **changes)
     if data is None:
         network, images = open_network(model), None
     else:
@@ -85,7 +88,8 @@ def reconstruct_into(
         selections = find_top_maps(
             out, network, selections, images, top=top, by=by, seed=settings.seed, progress=progress
         ).selections
-    return reconstruct_layers(out, network, selections, settings, images, progress, targets)
+    begin = None if start is None else load_start(network, start)
+    return reconstruct_layers(out, network, selections, settings, images, progress, targets, begin)
 
 
 def select_targets(

@@ -11,6 +11,7 @@ from oip.ascent.results import REASONS
 from oip.ascent.screening import screen
 from oip.ascent.settings import ascent_settings
 from oip.ascent.targets import MapTargets
+from oip.core.errors import SettingsError
 from oip.network.forward import map_blocks
 from oip.network.network import Network
 
@@ -304,3 +305,31 @@ def test_several_looks_are_the_mean_of_their_gradients():
     # opposite shifts of a step and the next: two looks in one step, and the mean of both
     single = color_climber(steps=1, jitter=0.07, scale=0.0, rotation=0.0).climb(noise, items)
     assert not np.array_equal(result.images, single.images)
+
+
+def test_coarse_steps_are_taken_where_the_model_takes_smaller_images():
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(2)
+    parts = [layers.Input((24, 24, 1)), layers.Conv2D(4, 3, activation="relu", name="conv")]
+    free = keras.Sequential([*parts, layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    fixed = keras.Sequential([*parts, layers.Flatten(), layers.Dense(3)])
+    quick = {"steps": 20, "screened": 4, "starts": 1, "keep": "last", "rate": 0.1}
+    for model, objective, differs in (
+        (free, "class:1", True),
+        (fixed, "class:1", False),
+        (free, "node:1@20,20", False),
+        (fixed, "map:1", True),
+    ):
+        whole, coarse = (
+            oip.reconstruct(model, "conv", objective=objective, coarse=share, **quick)
+            for share in (0.0, 0.5)
+        )
+        assert (whole.images != coarse.images).any() == differs
+        assert coarse.scores[0, 0] > whole.scores[0, 0] - 0.15
+        assert np.isfinite(coarse.traces).all()
+    spec = free.input_spec
+    assert spec is None or free(np.zeros((1, 24, 24, 1), np.float32)).shape == (1, 3)
+    with pytest.raises(SettingsError, match="keep=last"):
+        oip.reconstruct(free, "conv", coarse=0.5)

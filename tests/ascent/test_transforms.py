@@ -79,3 +79,24 @@ def test_grouping_changes_little_with_transforms(small_model):
     whole = oip.reconstruct(small_model, "second", maps=range(8), **settings)
     part = oip.reconstruct(small_model, "second", maps=[3], **settings)
     assert part[3].score == pytest.approx(whole[3].score, rel=0.01)
+
+
+def test_a_smaller_image_shows_the_same_part():
+    import tensorflow as tf
+
+    rows, columns = np.mgrid[:24, :40].astype(np.float32)
+    images = np.stack([rows, columns], -1)[None]
+    still = transform_of(ascent_settings(), (24, 40, 2), 0, (12, 20, 2))
+    assert still is not None
+    halved = still(tf.constant(images), tf.constant(0)).numpy()[0]
+    expected = rows[1:-1:2, 1:-1:2][:-1, :-1] + 1.5
+    np.testing.assert_allclose(halved[1:-1, 1:-1, 0], expected, atol=0.01)
+    np.testing.assert_allclose(halved[..., 1].mean(), columns.mean(), atol=0.6)
+    turned = [
+        transform_of(ascent_settings(rotation=20, scale=0.3), (24, 40, 2), 1, size)
+        for size in (None, (12, 20, 2))
+    ]
+    whole, half = (part(tf.constant(images), tf.constant(4)).numpy()[0] for part in turned if part)
+    inner = (slice(4, 8), slice(6, 14))
+    coarse = whole.reshape(12, 2, 20, 2, 2).mean((1, 3))
+    np.testing.assert_allclose(half[inner], coarse[inner], atol=0.02)

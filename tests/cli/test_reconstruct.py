@@ -96,6 +96,7 @@ def summary_of(maps, unseen=0, **changes):
     row = {
         "verdict": "responsive",
         "provably_dead": False,
+        "saturated": False,
         "score": 2.0,
         "data_score": 1.0,
         "data_active": 0.5,
@@ -125,6 +126,8 @@ def test_pixels_that_a_layer_does_not_see_are_told(capsys):
     assert "layer0 sees 676 of 784 pixels" in capsys.readouterr().out
     print_summary(summary_of([2]))
     assert "pixels" not in capsys.readouterr().out
+    print_summary(summary_of([2], saturated=True))
+    assert "responsive (at its limit)" in capsys.readouterr().out
 
 
 def test_maps_are_listed_for_one_layer_for_few_maps_and_on_request(capsys):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 import oip
-from oip.core.errors import SettingsError
+from oip.core.errors import OipError, SettingsError
+from oip.gallery.rerun_command import rerun_command
 
 QUICK = {"starts": 2, "steps": 6, "screened": 8}
 
@@ -49,4 +51,42 @@ def test_settings_that_do_not_go_together(small_model, tmp_path, options, text):
     with pytest.raises(SettingsError, match=text) as caught:
         oip.reconstruct_into(tmp_path / "run", small_model, **options)
     assert "--" not in str(caught.value), "a library does not name options"
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_ascent_from_a_picture(small_model, small_images, tmp_path):
+    picture = small_images[0][1]
+    Image.fromarray(np.kron(picture[..., 0], np.ones((2, 2), np.uint8))).save(tmp_path / "bar.png")
+    quick = {"steps": 8, "screened": 8}
+    grown = oip.reconstruct(small_model, "first", [2], start=picture, rate=1e-4, starts=2, **quick)
+    assert (grown.starts == -1).all() and len(grown.images[0]) == 2
+    begun = grown.snapshots[0, 0, ..., 0].astype(float).ravel()
+    assert np.corrcoef(begun, picture.ravel())[0, 1] > 0.9
+    run = oip.reconstruct_into(
+        tmp_path / "run", small_model, "first:2", start=tmp_path / "bar.png", **quick
+    )
+    oips = oip.layer_oips(run, 0)
+    assert np.corrcoef(oips.images[0, 0, ..., 0].ravel(), picture.ravel())[0, 1] > 0.5
+    assert (oips.images != oips.snapshots[:, :1]).any()
+    written = (tmp_path / "run" / "run.json").read_text()
+    assert run.record.settings.preset == "accentuate"
+    assert len(run.record.settings.start) == 64 and "bar.png" not in written
+    assert "--from IMAGE" in rerun_command(run.record, "run", run.record.layers[0], 2)
+    with pytest.raises(OipError, match="made in another way"):
+        oip.reconstruct_into(tmp_path / "run", small_model, "first:2", start=picture * 0, **quick)
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        (np.zeros((5, 5, 1)), "start: expected shape"),
+        (np.full((16, 16, 1), np.nan), "finite"),
+        ("none.png", "no such file"),
+        (__file__, "an image file"),
+    ],
+)
+def test_an_image_to_begin_with_that_cannot_be_used(small_model, tmp_path, start, text):
+    start = tmp_path / start if isinstance(start, str) and start == "none.png" else start
+    with pytest.raises(OipError, match=text):
+        oip.reconstruct_into(tmp_path / "run", small_model, "first:2", start=start, steps=2)
     assert not (tmp_path / "run").exists()
