@@ -205,7 +205,10 @@ than one or three."""
 AUTO, ACCENTUATE = "auto", "accentuate"
 """In place of a preset: `natural` for color images, `default` for all others."""
 _COLOR_BANDS = 3
-_ADDED: tuple[str, ...] = ("rate_end", "bound", "looks", "coarse", "coarse_size", "keep", "snapshots")
+_ADDED: tuple[str, ...] = (
+    *("rate_end", "bound", "looks", "coarse", "coarse_size", "keep"),
+    "snapshots",
+)
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""
 

@@ -264,7 +264,7 @@ def any_size(model: keras.Model) -> Iterator[None]:
     finally:
         for inner, spec in zip(models, before, strict=True):
             if spec is _MISSING:
-                vars(inner).pop(name, None)
+                inner.__dict__.pop(name, None)
             else:
                 inner.__dict__[name] = spec
 
