@@ -9,6 +9,9 @@ before it. Where windows do not overlap, comparing the input with its own maximu
 window, is several times faster. The two differ only in windows with several equal maxima: here all
 of them receive the gradient, there the first. Behind a ReLU such ties are zeros, whose gradient is
 zero either way.
+
+The gradient of Keras' dense layers in float8 fails in a graph; it is that of the layer as it was
+before, which is what those layers are trained with.
 """
 
 from __future__ import annotations
@@ -110,3 +113,25 @@ def fast_pooling(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..
         return top, gradient
 
     return pooled
+
+
+def is_float8(layer: keras.Layer) -> bool:
+    """Return whether Keras runs a layer in float8."""
+    return getattr(layer, "quantization_mode", None) == "float8"
+
+
+def straight_through(layer: keras.Layer, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the run of a layer in float8 with the gradient that it has without."""
+    own = layer.__dict__
+
+    def run(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        activation = own["activation"]
+        own["activation"] = None
+        try:
+            plain = layer.call(values)
+            result = plain + tf.stop_gradient(call(values, *args, **kwargs) - plain)
+        finally:
+            own["activation"] = activation
+        return result if activation is None else activation(result)
+
+    return run

@@ -20,6 +20,8 @@ from oip.network.fast_gradients import (
     fast_pooling,
     has_fast_convolution,
     has_fast_pooling,
+    is_float8,
+    straight_through,
 )
 from oip.network.graphs import compiled
 from oip.network.layer_types import is_activation, is_max_pooling
@@ -163,6 +165,8 @@ def run_to_all(
             narrow = [layer for layer in rest if has_fast_convolution(layer)]
             stack.enter_context(shadowed(pools, fast_pooling))
             stack.enter_context(shadowed(narrow, fast_convolution, "convolution_op"))
+            float8 = [layer for layer in [*rest, *ends] if is_float8(layer)]
+            stack.enter_context(shadowed(float8, straight_through))
         if spoiled and not instead:
             stack.enter_context(nan_kept([*rest, *ends]))
         stack.enter_context(without_noise(model))

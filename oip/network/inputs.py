@@ -197,7 +197,7 @@ class InputSpec:
             return self
         low, high = (self.low, self.high) if self.bounded else ends or plain_range(values)
         own = float(values.min()), float(values.max())
-        if ends is None and not self.bounded and own[1] - own[0] < _FAINT * (high - low):
+        if not self.bounded and own[1] - own[0] < _FAINT * (high - low):
             low, high = own
         return replace(self.measured(values, low, high, source), bounded=self.bounded)
 

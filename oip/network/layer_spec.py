@@ -45,8 +45,8 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
             network.check_repeatable(layers[0])
         if len(steady) < len(layers):
             names = ", ".join(f"'{layer.name}'" for layer in layers if layer not in steady)
-            since = " and ".join(sorted(set(network.random.values())))
-            notice(f"left out, because they depend on chance since {since}: {names}.")
+            reasons = " and ".join(sorted(set(network.random.values())))
+            notice(f"left out, because they depend on {reasons}: {names}.")
         return [(layer, np.arange(layer.maps)) for layer in steady]
     chosen: dict[int, set[int]] = {}
     for text in texts:

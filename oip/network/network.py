@@ -28,7 +28,7 @@ from oip.network.layers import (
 )
 from oip.network.repeatability import check_outputs, repeatability
 
-_IMAGES = 2
+_IMAGES = 4
 """Images that a model is given twice."""
 
 
@@ -244,7 +244,7 @@ class Network:
 
     @cached_property
     def random(self) -> dict[int, str]:
-        """Number of a call whose output depends on chance -> name of where chance comes in.
+        """Number of a call whose answer to an image is not always the same -> why, in words.
 
         Dropout and its like that stay random at inference are taken to do nothing, with a notice.
         The model is tried here, once; a ModelError says that its layers do not give its outputs.
@@ -271,7 +271,7 @@ class Network:
         return result.random
 
     def check_repeatable(self, layer: LayerInfo) -> LayerInfo:
-        """Return a layer whose response does not depend on chance.
+        """Return a layer whose response to an image is always the same.
 
         Raises:
             ModelError: it does.
@@ -280,7 +280,7 @@ class Network:
             raise ModelError(
                 f"layer '{layer.name}'",
                 "a response that is the same each time",
-                f"one that depends on chance since {self.random[layer.last_call]}",
+                f"one that depends on {self.random[layer.last_call]}",
             )
         return layer
 

@@ -1,14 +1,15 @@
-"""Whether a model gives the same answer twice, and as Keras runs it; and where it does not.
+"""Whether a model gives an image the same answer each time, and as Keras runs it; and where not.
 
 Layers may stay random at inference: dropout that is called with `training=True`, sampling, noise of
 a user's own layer. Whatever comes after them depends on chance, unless they are of a kind that does
-nothing at inference. Models of Keras' own layers without random operations are not asked twice.
+nothing at inference. A layer may also let an image depend on the others of its batch, as batch
+normalization in training does. Models of Keras' own layers without random operations are not asked.
 Every model is asked once whether its recorded layers end in what Keras returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -29,22 +30,24 @@ from oip.network.tracing import (
 _TOLERANCE = 1e-4
 _OF_OUTPUTS = 1e-2
 """Share of the largest output; operations are fused in a graph, and some models are float16."""
+_CHANCE = "chance"
+_BATCH = "the other images of a batch"
 _DOUBTFUL = ("Random", "Multinomial", "PyFunc", "NumpyFunction")
 
 
 class Repeatability(NamedTuple):
-    """The calls of a model that depend on chance."""
+    """The calls of a model whose answer to an image is not always the same."""
 
     noise: list[Call]
     """Calls of dropout and its like, which are random and taken to do nothing."""
     random: dict[int, str]
-    """Number of a call whose output depends on chance -> name of where chance comes in."""
+    """Number of a call -> on what its output depends, and since where, in words."""
 
 
 def repeatability(
     model: keras.Model, draw: Callable[[], Sequence[Tensor]], recording: Recording
 ) -> Repeatability:
-    """Ask a model twice, if it has parts that could be random.
+    """Ask a model more than once, if it has parts that could be random.
 
     Args:
         draw: returns random images, a tensor for each of the model's inputs.
@@ -122,24 +125,29 @@ def _own_outputs(model: keras.Model, images: Sequence[Tensor]) -> list[Tensor]:
 
 def _answers(
     model: keras.Model, images: Sequence[Tensor], quiet: bool
-) -> tuple[list[np.ndarray], set[int]]:
-    """Return the outputs of every call, and the numbers of those that change.
+) -> tuple[list[np.ndarray], dict[int, str]]:
+    """Return the outputs of every call, and on what those depend that change, by their numbers.
 
-    The model runs twice in one graph and once in another one, for chance that is drawn when a
-    graph is made.
+    The model runs twice in one graph, and in another one for chance that is drawn when a graph is
+    made; there also with other images behind the first one.
     """
+    others = [tf.concat([image[:1], tf.zeros_like(image[1:])], 0) for image in images]
     runs: list[list[np.ndarray]] = []
-    for repeats in (2, 1):
+    for batches in ((images, images), (images, others)):
         graph = tf.function(_outputs(model, quiet), autograph=False)
         concrete = graph.get_concrete_function(
             *(tf.TensorSpec(image.shape, image.dtype) for image in images)
         )
-        runs += [[part.numpy() for part in concrete(*images)] for _ in range(repeats)]
-    first, *rest = runs
-    changing = {
-        number for run in rest for number, part in enumerate(run) if _differ(first[number], part)
-    }
-    return first, changing
+        runs += [[part.numpy() for part in concrete(*batch)] for batch in batches]
+    count = int(images[0].shape[0] or 1)
+    changing: dict[int, str] = {}
+    for number, (first, *rest, last) in enumerate(zip(*runs, strict=True)):
+        rows = len(first) // count if first.ndim and last.shape == first.shape else 0
+        if any(_differ(first, part) for part in rest):
+            changing[number] = _CHANCE
+        elif _differ(first[:rows], last[:rows]) if rows else False:
+            changing[number] = _BATCH
+    return runs[0], changing
 
 
 def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
@@ -177,16 +185,18 @@ def _differ(first: np.ndarray, second: np.ndarray, tolerance: float = _TOLERANCE
     return not np.allclose(first, second, tolerance, tolerance * largest, equal_nan=True)
 
 
-def _origins(calls: Sequence[Call], changing: set[int]) -> set[int]:
+def _origins(calls: Sequence[Call], changing: Collection[int]) -> set[int]:
     """Numbers of the calls that change though nothing they receive does."""
-    return {number for number in changing if changing.isdisjoint(calls[number].sources)}
+    return {n for n in changing if not any(source in changing for source in calls[n].sources)}
 
 
-def _random(calls: Sequence[Call], changing: set[int]) -> dict[int, str]:
-    origins = _origins(calls, changing)
-    names: dict[int, str] = {}
-    for number in sorted(changing):
-        call = calls[number]
-        before = next((names[source] for source in call.sources if source in names), None)
-        names[number] = call.described if number in origins or before is None else before
-    return names
+def _random(calls: Sequence[Call], changing: Mapping[int, str]) -> dict[int, str]:
+    """Return all calls that depend on one that changes: it may not show for some images."""
+    reasons: dict[int, str] = {}
+    for call in calls:
+        before = next((reasons[source] for source in call.sources if source in reasons), None)
+        if before is not None:
+            reasons[call.number] = before
+        elif call.number in changing:
+            reasons[call.number] = f"{changing[call.number]} since {call.described}"
+    return reasons

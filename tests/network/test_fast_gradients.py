@@ -114,3 +114,39 @@ def test_overlapping_and_padded_windows_are_left_alone():
     assert not has_fast_pooling(layers.MaxPooling2D(3, strides=2))
     assert not has_fast_pooling(layers.MaxPooling2D(2, padding="same"))
     assert not has_fast_pooling(layers.AveragePooling2D(2))
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_dense_layers_in_float8_have_their_own_values_and_a_gradient(activation):
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    last = layers.Dense(3, activation, name="last")
+    middle = layers.Dense(4, "relu")
+    model = keras.Sequential([layers.Input((6, 5, 1)), layers.Flatten(), middle, last])
+    images = tf.constant(np.random.default_rng(0).normal(size=(2, 6, 5, 1)).astype("f4"))
+
+    def slope():
+        network = Network(model)
+        output = network.class_layer().response
+
+        @tf.function
+        def run(fed):
+            with tf.GradientTape() as tape:
+                tape.watch(fed)
+                around = run_to(model, network.feed(fed), output, for_gradient=True)
+                total = tf.reduce_sum(around.response)
+            return around, tape.gradient(total, fed)
+
+        around, gradient = run(images)
+        return around.response.numpy(), gradient.numpy()
+
+    before = slope()[1]
+    model.quantize("float8")
+    after, gradient = slope()
+    np.testing.assert_allclose(after, model(images), atol=1e-6)
+    np.testing.assert_allclose(gradient, before, atol=0.1 * np.abs(before).max())
+    assert last.activation is not None or activation is None

@@ -12,6 +12,7 @@ from oip.core.images import plain_range
 from oip.network.forward import run_to
 from oip.network.inputs import check_images
 from oip.network.network import Network
+from oip.workflows.inputs import opened
 
 
 def test_statistics_come_from_the_models_own_layers(small_model):
@@ -105,6 +106,14 @@ def test_a_missing_band_axis_is_added(small_model, small_images):
 )
 def test_the_range_of_pixels_is_a_common_one_or_their_own(values, ends):
     assert plain_range(values) == ends
+
+
+@pytest.mark.parametrize("images", [np.float32([0, 2]), np.uint8([0, 1])])
+def test_pixels_of_a_small_part_of_a_common_range_have_their_own(images):
+    images = np.resize(images, (3, 12, 12, 1)).repeat(2, axis=-1)
+    network, data = opened(own_built(), images, [0, 1, 2])
+    assert (network.inputs.low, network.inputs.high) == (0, images.max())
+    check_images(network.inputs, data.images)
 
 
 def own():

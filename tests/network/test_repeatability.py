@@ -44,6 +44,18 @@ def noisy(kind):
         def call(self, x, training=None):
             return 2 * x
 
+    class Centered(layers.Layer):
+        def call(self, x):
+            return x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+    class Trained(layers.BatchNormalization):
+        def call(self, x, training=None, mask=None):
+            return super().call(x, training=True)
+
+    class Shuffled(layers.Layer):
+        def call(self, x):
+            return tf.random.shuffle(x)
+
     own = {"MonteCarlo": MonteCarlo, "Scaled": Scaled}
     if kind in own:
         return own[kind](0.5, name="noisy")
@@ -76,6 +88,26 @@ def test_what_depends_on_chance_is_left_out_and_refused(kind):
         network.class_layer()
     with pytest.warns(Notice, match="'second'"):
         assert [layer.name for layer, _ in parse_selections(network, [])] == ["first"]
+
+
+@pytest.mark.parametrize("kind", ["Centered", "Trained", "Shuffled"])
+def test_layers_that_mix_the_images_of_a_batch_are_refused(kind):
+    network = Network(model(noisy(kind)))
+    reason = "chance" if kind == "Shuffled" else "the other images of a batch"
+    with pytest.raises(ModelError, match=f"depends on {reason} since 'noisy' \\({kind}\\)"):
+        network.find("second")
+
+
+def test_chance_before_a_saturated_output_is_seen_there_too():
+    """Softmax of large logits is 0 and 1, whatever the noise; its logits are not."""
+    import keras
+
+    saturated = model(noisy("Operation"))
+    kernel, _ = saturated.layers[-1].get_weights()
+    saturated.layers[-1].set_weights([0 * kernel, np.array([1e4, 0, 0, 0])])
+    network = Network(keras.Sequential([saturated, keras.layers.Softmax()]))
+    with pytest.raises(ModelError, match=r"depends on chance since 'sequential.*/noisy'"):
+        network.class_layer()
 
 
 def test_dropout_that_stays_random_does_nothing_and_is_named():

@@ -80,7 +80,9 @@ def ended(*rest):
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
-@pytest.mark.parametrize("kind", ["int8", "lora", "bidirectional", "time", "lstm", "spectral"])
+@pytest.mark.parametrize(
+    "kind", ["int8", "float8", "lora", "bidirectional", "time", "lstm", "spectral"]
+)
 def test_the_output_of_layers_that_run_in_other_ways(kind, pixels):
     from keras import layers
 
@@ -95,9 +97,9 @@ def test_the_output_of_layers_that_run_in_other_ways(kind, pixels):
             layers.SpectralNormalization(layers.Conv2D(3, 3)), layers.Flatten(), last
         ),
     }.get(kind, lambda: ended(layers.Flatten(), last))()
-    if kind == "int8":
+    if kind in ("int8", "float8"):
         model(pixels)
-        model.quantize("int8")
+        model.quantize(kind)
     if kind == "lora":
         last.enable_lora(2)
         last.lora_kernel_b.assign(np.ones((2, 5)))
