@@ -38,7 +38,7 @@ from oip.run.shards import read_best_images, with_stability
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
 _PICTURES = ("images", "snapshots")
-_NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures")
+_NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures", "best_images")
 
 
 @dataclass(frozen=True)

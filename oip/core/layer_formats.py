@@ -49,7 +49,7 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     SCHEMA: ClassVar[int] = 3
     READS: ClassVar[tuple[int, ...]] = (2, 3)
     OPTIONAL: ClassVar[tuple[str, ...]] = (
-        *("images", "image_pictures", "image_sizes", "image_ends"),
+        *("images", "image_pictures", "image_sizes", "image_ends", "best_rows", "best_images"),
         *("snapshots", "snapshot_pictures", "snapshot_sizes", "snapshot_ends"),
     )
 
@@ -66,6 +66,10 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     image_pictures: Annotated[np.ndarray | None, Shape("u", "i")] = None
     image_sizes: Annotated[np.ndarray | None, Shape("i", "m k p")] = None
     image_ends: Annotated[np.ndarray | None, Shape("f", "m k 2 b")] = None
+    best_rows: Annotated[np.ndarray | None, Shape("i", "n")] = None
+    """Maps whose best image has more than 256 values a band, as numbers of rows."""
+    best_images: Annotated[np.ndarray | None, Shape("f", "n ...")] = None
+    """These images, whose pictures are then empty."""
     scores: Annotated[np.ndarray, Shape("f", "m k")]
     pre_scores: Annotated[np.ndarray, Shape("f", "m k")]
     starts: Annotated[np.ndarray, Shape("iu", "m k")]

@@ -36,6 +36,8 @@ STAGE = 128
 _STAGE_QUALITY = 85
 """Of WebP: 44 to 65 kB for the seven stages of a network of photographs; their colors, not the
 codec's quality, are then what differs most from the original."""
+_EXACT = 1e-3
+"""Largest error of a best image, as a share and in standard deviations: what float16 leaves out."""
 Ends: TypeAlias = tuple[np.ndarray, np.ndarray] | None
 """Black and white of an input, (b,) each in its units; None where they are not known."""
 
@@ -65,7 +67,8 @@ def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
 
     Args:
         oips: up to 64 maps; small images and lines are kept as float16, larger images with 8 bits,
-            their evolution at the size of a page and with the losses of a picture.
+            but for best images that have more, and their evolution at the size of a page and with
+            the losses of a picture.
         key: see `ascent_key`.
         ends: black and white of the input, (b,) in its units; images between them, which the
             setting `bound` rounds to the 256 values of a picture, are kept exactly.
@@ -81,6 +84,14 @@ def shard_record(oips: Oips, key: str, ends: Ends = None) -> ShardFile:
     if _ends_in_best(images, snapshots):
         snapshots = snapshots[:, :-1]
     packed = PackedImages.of(images, ends)
+    best = packed.first().unpacked(images.shape[2:])[:, 0]
+    is_kept = np.isclose(best, images[:, 0], _EXACT, _EXACT, equal_nan=True).all((1, 2, 3))
+    rows = np.flatnonzero(~is_kept)
+    if rows.size:
+        values |= {"best_rows": rows, "best_images": images[rows, 0].astype(np.float16)}
+        images = images.copy()
+        images[rows, 0] = 0
+        packed = PackedImages.of(images, ends)
     stages = PackedImages.of(snapshots, ends, _STAGE_QUALITY, STAGE)
     return ShardFile(
         **values,
@@ -128,9 +139,16 @@ def read_best_images(path: Path) -> np.ndarray:
 
 def _images_of(record: ShardFile, path: Path, best: bool = False) -> np.ndarray:
     """Return the images (m, k, h, w, b) of a shard, or (m, 1, h, w, b) of the best starts."""
-    if record.images is None:
-        return _unpacked(record, "image", path, best)
-    return record.images[:, :1] if best else record.images
+    if record.images is not None:
+        return record.images[:, :1] if best else record.images
+    images = _unpacked(record, "image", path, best)
+    rows, more = record.best_rows, record.best_images
+    if rows is not None or more is not None:
+        with files.reading(path, "a whole shard"):
+            if rows is None or more is None or more.shape != (len(rows), *images.shape[2:]):
+                raise ValueError("best images of another form")
+            images[rows, 0] = more
+    return images
 
 
 def _unpacked(record: ShardFile, kind: str, path: Path, best: bool = False) -> np.ndarray:
