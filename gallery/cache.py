@@ -13,7 +13,7 @@ from oip.core import files
 from oip.core.formats import DrawnFile
 
 NAME = "drawn.json"
-STYLE = 1
+STYLE = 2
 """Raised when pictures are drawn in another way, here or in `oip.core.images`."""
 
 
@@ -108,6 +108,17 @@ class PictureKeys:
         """Note the key of a picture or block; return whether the old gallery has the same."""
         self._new[name] = key
         return self._old.get(name) == key
+
+    def add(self, name: str, text: str) -> None:
+        """Add a text that belongs to pictures."""
+        self._new[name] = text
+
+    def kept(self, name: str) -> str | None:
+        """Return a text of the old gallery and keep it; None where it has none."""
+        text = self._old.get(name)
+        if text is not None:
+            self.add(name, text)
+        return text
 
     def write(self, store: Store) -> None:
         """Write drawn.json, which lists all other files; it comes last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
-from oip.core.images import enhanced, plain, shown, true_colors
+from oip.core.images import enhanced, plain, shown, stretches, true_colors
 from oip.core.processors import usable_cores
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
@@ -26,8 +27,10 @@ TILE = 96
 FULL = 224
 """Longest side of an image on a map's page; small inputs are enlarged to about half of it."""
 MOST_IN_A_ROW = 16
-_FRAME_MILLISECONDS = 350
-_LAST_MILLISECONDS = 1500
+_SMALL_START, _SMALL_STAGE = 112, 96
+"""The same of a single file, of all starts but the best, and of images on their way."""
+_QUALITY, _SMALL_QUALITY = 75, 60
+"""Of large pictures in WebP; and of a single file's images on their way, which are mostly noise."""
 
 
 def size_of(shape: Sequence[int]) -> tuple[int, int]:
@@ -83,29 +86,15 @@ def exact(size: tuple[int, int]) -> bool:
     return max(size) <= TILE // 2
 
 
-def webp(picture: np.ndarray, lossless: bool) -> bytes:
-    """Encode one picture, (h, w) or (h, w, 3) uint8."""
-    return _encoded([picture], lossless)
-
-
-def webp_animation(frames: Sequence[np.ndarray], lossless: bool) -> bytes:
-    """Encode frames as an endless animation; the last one stays longest."""
-    durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
-    return _encoded(
-        frames, lossless, save_all=True, duration=durations, loop=0, minimize_size=False
-    )
-
-
-def _encoded(frames: Sequence[np.ndarray], lossless: bool, **options: object) -> bytes:
+def webp(picture: np.ndarray, lossless: bool, quality: int = _QUALITY) -> bytes:
+    """Encode one picture, (h, w) or (h, w, 3) uint8, without loss or at a quality up to 100."""
     from PIL import Image
 
-    # Method 0 is the fast one. On enlarged pixels it is also as small as the slow ones.
-    quality = {"lossless": True, "quality": 20} if lossless else {"quality": 80}
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    if rest:
-        options["append_images"] = rest
+    # On enlarged pixels the fast method 0 is as small as the slow ones.
+    options = {"lossless": True, "quality": 20, "method": 0}
     stream = io.BytesIO()
-    first.save(stream, "WEBP", method=0, **quality, **options)
+    image = Image.fromarray(picture)
+    image.save(stream, "WEBP", **(options if lossless else {"quality": quality, "method": 4}))
     return stream.getvalue()
 
 
@@ -198,7 +187,7 @@ def _name(number: int) -> str:
 
 
 class MapImages:
-    """The sheets and, for each map, a tile, its starts and its evolution.
+    """The sheets and, for each map, a tile, its best start, the others and its evolution.
 
     One shard is in memory at a time; pictures of a shard that has not changed are kept.
     """
@@ -210,12 +199,14 @@ class MapImages:
         spec: InputRecord,
         layers: Sequence[LayerEntry],
         are_colors: bool = False,
+        single: bool = False,
     ):
         """
         Args:
             keys: what the old pictures were drawn from.
             spec: the input of the run's model.
             are_colors: the images stay inside the range of color pictures, and are shown so.
+            single: for a single file: large pictures have the size that they are shown at.
         """
         self.size = size_of(spec.shape)
         self._shape = tuple(spec.shape)
@@ -225,6 +216,12 @@ class MapImages:
         self._store, self._keys = store, keys
         self.lossless = exact(self.size)
         self.limit = FULL // 2 if self.lossless else min(FULL, max(self.size))
+        is_small = single and not self.lossless
+        self._start = min(self.limit, _SMALL_START) if is_small else self.limit
+        self._stage = min(self.limit, _SMALL_STAGE if is_small else STAGE)
+        self._stage_quality = _SMALL_QUALITY if is_small else _QUALITY
+        self.stretches: dict[tuple[int, int], list[list[list[float]]]] = {}
+        """By layer and map, of each start: slopes and intercepts that enhance true colors."""
         scale = factor(self.size, TILE)
         self.tile = (max(1, round(self.size[0] * scale)), max(1, round(self.size[1] * scale)))
         """(h, w) of a tile in a file of its own."""
@@ -261,9 +258,19 @@ class MapImages:
 
     def _kept(self, layer: LayerEntry, block: ShardBlock) -> bool:
         """Keep all pictures of a block; return False if one is missing."""
-        moving = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
-        paths = [path for number in block.maps for path in _paths(block.layer, number, moving)]
-        return all(map(self._store.has, paths)) and all(map(self._store.keep, paths))
+        several = layer.oips is not None and layer.oips.scores.shape[1] > 1
+        moves = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
+        kinds = ["tile", "full"] + ["starts"] * several + ["evolution"] * moves
+        paths = [_path(kind, block.layer, number) for number in block.maps for kind in kinds]
+        if not (all(map(self._store.has, paths)) and all(map(self._store.keep, paths))):
+            return False
+        return not self.are_colors or self._kept_stretches(block)
+
+    def _kept_stretches(self, block: ShardBlock) -> bool:
+        text = self._keys.kept(f"stretches-{block.name}")
+        values = {} if text is None else json.loads(text)
+        self.stretches |= {(block.layer, int(number)): value for number, value in values.items()}
+        return set(values) == set(map(str, block.maps))
 
     def _draw(self, block: ShardBlock, pool: ThreadPoolExecutor) -> None:
         oips, _ = read_shard(block.path)
@@ -274,18 +281,42 @@ class MapImages:
             starts = self._bands(images)
             bright, true = enhanced(starts), self._true(images)
             best = bright[0] if true is None else true[0]
-            tile, full, moving, still = _paths(block.layer, number, True)
-            self._store.write(tile, webp(resized(best, TILE), self.lossless))
-            rows = [self._fitted(plain(starts) if true is None else true), self._fitted(bright)]
-            self._store.write(full, webp(strip(rows), self.lossless))
+            rows = [plain(starts) if true is None else true]
+            if self.are_colors:
+                self.stretches[block.layer, number] = [self._stretch(image) for image in images]
+            else:
+                rows.append(bright)
+            self._write("tile", block, number, [[resized(best, TILE)]])
+            self._write("full", block, number, [[resized(row[0], self.limit)] for row in rows])
+            if len(images) > 1:
+                others = [[resized(image, self._start) for image in row[1:]] for row in rows]
+                self._write("starts", block, number, others)
             self.sheets.put(self._positions[block.layer, number], best)
             if len(oips.snapshot_steps):
-                stages = self._drawn(oips.snapshots[row])
-                frames = [resized(stage, min(self.limit, STAGE)) for stage in stages]
-                self._store.write(moving, webp_animation(frames, self.lossless))
-                self._store.write(still, webp(strip([frames[-MOST_IN_A_ROW:]]), self.lossless))
+                stages = self._drawn(oips.snapshots[row])[-MOST_IN_A_ROW:]
+                shown_stages = [[resized(stage, self._stage) for stage in stages]]
+                self._write("evolution", block, number, shown_stages, self._stage_quality)
 
         list(pool.map(draw_map, range(len(oips.maps))))
+        if self.are_colors:
+            values = {number: self.stretches[block.layer, number] for number in block.maps}
+            self._keys.add(f"stretches-{block.name}", json.dumps(values))
+
+    def _write(
+        self,
+        kind: str,
+        block: ShardBlock,
+        number: int,
+        rows: Sequence[Sequence[np.ndarray]],
+        quality: int = _QUALITY,
+    ) -> None:
+        """Write equal pictures of a map, row by row, as one."""
+        content = webp(strip(rows), self.lossless, quality)
+        self._store.write(_path(kind, block.layer, number), content)
+
+    def _stretch(self, image: np.ndarray) -> list[list[float]]:
+        values = stretches(image, self._mean, self._std, self._swap)
+        return np.round(values[:, ::-1] if self._swap else values, 4).tolist()
 
     def _fill(self, block: ShardBlock) -> None:
         """Draw the tiles of a block that new sheets need."""
@@ -310,16 +341,9 @@ class MapImages:
         bands = with_rows(images if whole else images.astype(np.float32), self._shape)
         return bands[..., ::-1] if self._swap and bands.shape[-1] == 3 else bands
 
-    def _fitted(self, images: np.ndarray) -> list[np.ndarray]:
-        return [resized(image, self.limit) for image in images]
 
-
-def _paths(layer: int, number: int, moving: bool) -> list[str]:
-    name = f"{layer:03d}/{number:04d}"
-    paths = [f"img/tile/{name}.webp", f"img/full/{name}.webp"]
-    if moving:
-        paths += [f"img/evolution/{name}.webp", f"img/evolution/{name}-still.webp"]
-    return paths
+def _path(kind: str, layer: int, number: int) -> str:
+    return f"img/{kind}/{layer:03d}/{number:04d}.webp"
 
 
 class DataImages:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -26,12 +26,17 @@ _SOME_CLASSES = 12
 
 
 def layer_details(
-    layer: LayerEntry, run: RunFile, run_name: str, data: DataImages | None
+    layer: LayerEntry,
+    run: RunFile,
+    run_name: str,
+    data: DataImages | None,
+    stretches: Mapping[tuple[int, int], list[list[list[float]]]] | None = None,
 ) -> Iterator[tuple[str, PageValues]]:
     """Yield the details of a layer's maps, 64 maps at a time.
 
     Args:
         data: writer of data images, None where they are not to be shown.
+        stretches: of `MapImages`.
 
     Yields:
         Name of the script, and its content.
@@ -58,10 +63,13 @@ def layer_details(
     entries = sorted(layer.maps, key=lambda entry: entry.map)
     for block in sorted({entry.map // PER_SCRIPT for entry in entries}):
         maps = {
-            str(entry.map): _map_details(layer, entry, points, run, run_name, data)
+            entry.map: _map_details(layer, entry, points, run, run_name, data)
             for entry in entries
             if entry.map // PER_SCRIPT == block
         }
+        for number, details in maps.items():
+            if stretches is not None and (layer.index, number) in stretches:
+                details["stretches"] = stretches[layer.index, number]
         yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}
 
 

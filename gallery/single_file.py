@@ -70,7 +70,7 @@ def single_page(folder: Path, pages: Pages) -> str:
     images = {
         path.relative_to(folder).as_posix(): data_address(path)
         for path in sorted((folder / "img").rglob("*.webp"))
-        if path.relative_to(folder).parts[1] != "redundancy"
+        if path.relative_to(folder).parts[1] not in ("redundancy", "tile")
     }
     parts = [app_script(), script("images", images)]
     parts += [path.read_text("utf-8") for path in (*data, folder / "data/maps.js")]

@@ -134,7 +134,7 @@ def _write(
     are_colors = bool((record.settings.reconstruct or {}).get("bound"))
     drawn_from = [size_of(spec.shape), spec.bgr, *([spec.mean, spec.std] if are_colors else [])]
     keys = PictureKeys(store.old, drawn_from)
-    images = MapImages(store, keys, spec, layers, are_colors)
+    images = MapImages(store, keys, spec, layers, are_colors, single)
     digest = data_digest(data_images)
     data = None
     if data_images is not None:
@@ -147,7 +147,8 @@ def _write(
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
         unfit += [] if fits else [layer.name]
-        for part, content in layer_details(layer, record, name, data if fits else None):
+        shown = data if fits else None
+        for part, content in layer_details(layer, record, name, shown, images.stretches):
             store.write(f"data/{part}.js", script(part, content))
         pages.add(layer, images)
     if unfit:

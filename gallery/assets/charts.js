@@ -1,28 +1,65 @@
 /* Pictures cut out of strips, and charts, as SVG. */
 
-/** One image of a strip with `columns` x `rows` images of one size. */
+let filters = 0;
+
+/** A filter of slopes and intercepts for red, green and blue. */
+function stretchFilter(id, [slopes, intercepts]) {
+  const bands = ["feFuncR", "feFuncG", "feFuncB"].map((tag, band) =>
+    drawn(tag, { type: "linear", slope: slopes[band], intercept: intercepts[band] })
+  );
+  const box = { id, x: 0, y: 0, width: 1, height: 1, "color-interpolation-filters": "sRGB" };
+  return drawn("filter", box, drawn("feComponentTransfer", {}, bands));
+}
+
+/** The columns of a strip one after the other, the last one longest. */
+function strideThrough(columns, wide) {
+  const [each, last] = [350, 1500];
+  const whole = each * (columns - 1) + last;
+  const steps = Array.from({ length: columns }, (_, column) => column);
+  return drawn("animate", {
+    attributeName: "x",
+    values: steps.map((column) => -column * wide).join(";"),
+    keyTimes: steps.map((column) => (column * each) / whole).join(";"),
+    calcMode: "discrete",
+    dur: whole + "ms",
+    repeatCount: "indefinite",
+  });
+}
+
+/**
+ * One image of a strip with `columns` x `rows` images of one size. `options`: what lies over it, a
+ * stretch of its contrast, and whether all columns are shown one after the other.
+ */
 function cut(url, position, label, options) {
   const [high, wide] = site.input;
   const { columns, rows, column, row } = position;
+  const { over, stretch, moving } = options || {};
+  const filter = stretch ? "stretch-" + ++filters : null;
   const edge = 0.004 * wide; // keeps the neighbour's first pixels out where the scale is not whole
   return drawn(
     "svg",
     {
-      class: "cut" + (site.exact ? " exact" : ""),
+      class: "cut" + (site.exact ? " exact" : "") + (moving ? " moving" : ""),
       viewBox: [edge, edge, wide - 2 * edge, high - 2 * edge].join(" "),
       role: label ? "img" : null,
       "aria-label": label || null,
       "aria-hidden": label ? null : "true",
     },
-    drawn("image", {
-      href: url,
-      x: -column * wide,
-      y: -row * high,
-      width: columns * wide,
-      height: rows * high,
-      preserveAspectRatio: "none",
-    }),
-    ...((options && options.over) || [])
+    stretch ? stretchFilter(filter, stretch) : null,
+    drawn(
+      "image",
+      {
+        href: url,
+        x: -column * wide,
+        y: -row * high,
+        width: columns * wide,
+        height: rows * high,
+        preserveAspectRatio: "none",
+        filter: filter && "url(#" + filter + ")",
+      },
+      moving ? strideThrough(columns, wide) : null
+    ),
+    ...(over || [])
   );
 }
 

@@ -6,9 +6,19 @@ function section(title, ...children) {
   return element("section", {}, element("h3", {}, title), ...shown);
 }
 
-function fileOf(entry, folder, ending) {
+function fileOf(entry, folder) {
   const name = padded(entry.layer.index, 3) + "/" + padded(entry.map, 4);
-  return addressOf("img/" + folder + "/" + name + (ending || "") + ".webp");
+  return addressOf("img/" + folder + "/" + name + ".webp");
+}
+
+/** A start of a map, the best one being 0; true colors are enhanced by a filter. */
+function startImage(entry, detail, start, enhanced, label) {
+  const rows = detail.stretches ? 1 : 2;
+  const row = enhanced ? rows - 1 : 0;
+  const stretch = enhanced && detail.stretches ? detail.stretches[start] : null;
+  const columns = start ? detail.traces.length - 1 : 1;
+  const position = { columns, rows, column: Math.max(0, start - 1), row };
+  return cut(fileOf(entry, start ? "starts" : "full"), position, label, { stretch });
 }
 
 function paragraph(text, kind) {
@@ -18,9 +28,8 @@ function paragraph(text, kind) {
 /** The best start, large: in true colors where it has them, else enhanced. */
 function portrait(entry, detail) {
   if (!detail.traces) return element("div", { class: "portrait none" }, "no OIP");
-  const position = { columns: detail.traces.length, rows: 2, column: 0, row: site.colors ? 0 : 1 };
   const label = "Reconstructed input of " + nameOf(entry) + (site.colors ? ", true colors" : ", enhanced");
-  return element("div", { class: "portrait" }, cut(fileOf(entry, "full"), position, label));
+  return element("div", { class: "portrait" }, startImage(entry, detail, 0, !site.colors, label));
 }
 
 /** A map's best start as a small picture. */
@@ -53,7 +62,7 @@ function startsPart(entry, detail) {
   const cells = detail.starts.map((start, column) => {
     const images = [site.colors ? "true colors" : "plain", "enhanced"].map((kind, row) => {
       const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
-      return cut(fileOf(entry, "full"), { columns, rows: 2, column, row }, label);
+      return startImage(entry, detail, column, row === 1, label);
     });
     const kind = several && start.medoid ? "medoid" : null;
     return element("figure", { class: kind }, images, element("figcaption", {}, startWords(start, several)));
@@ -86,20 +95,16 @@ function noiseWords(detail) {
 function evolutionPart(entry, detail, shared) {
   if (!detail.traces || !shared.stages.length) return null;
   const columns = shared.stages.length;
-  const still = fileOf(entry, "evolution", "-still");
+  const strip = fileOf(entry, "evolution");
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const moving = calm
     ? null
-    : element("img", {
-        class: "moving" + (site.exact ? " exact" : ""),
-        src: fileOf(entry, "evolution"),
-        alt: "The best start growing from noise",
-      });
+    : cut(strip, { columns, rows: 1, column: 0, row: 0 }, "The best start growing from noise", { moving: true });
   const cells = shared.stages.map((step, column) =>
     element(
       "figure",
       {},
-      cut(still, { columns, rows: 1, column, row: 0 }, "Step " + step),
+      cut(strip, { columns, rows: 1, column, row: 0 }, "Step " + step),
       element("figcaption", {}, step === 0 ? "noise" : String(step))
     )
   );

@@ -20,21 +20,21 @@ function picture(node, entry, side, usual) {
   }
   const name = padded(entry.layer.index, 3) + "/" + padded(entry.map, 4) + ".webp";
   const shown = (file) => 'url("' + addressOf("img/" + file) + '")';
-  if (site.exact || (usual && scale <= 1.1)) {
+  if (site.exact || ((usual || site.single) && scale <= 1.1)) {
     const [columns, each] = site.sheet;
     const spot = entry.position % each;
     const [row, column] = [Math.floor(spot / columns), spot % columns];
     node.style.backgroundImage = shown("sheet-" + padded(Math.floor(entry.position / each), 3) + ".webp");
     node.style.backgroundSize = columns * wide * scale + "px auto";
     node.style.backgroundPosition = -column * wide * scale + "px " + -row * high * scale + "px";
-  } else if (scale <= 1.1) {
+  } else if (scale <= 1.1 && !site.single) {
     // Sheets only pay in their own order; otherwise each visible tile would cost a whole one.
     node.style.backgroundImage = shown("tile/" + name);
     node.style.backgroundSize = "100% 100%";
   } else {
-    // The file of the starts is sharp at this size: the best start stands below on the left.
+    // The file of the best start is sharp at this size; without true colors it is enhanced below.
     node.style.backgroundImage = shown("full/" + name);
-    node.style.backgroundSize = "auto 200%";
+    node.style.backgroundSize = site.colors ? "100% 100%" : "100% 200%";
     node.style.backgroundPosition = "left bottom";
   }
 }

@@ -99,6 +99,29 @@ def true_colors(
     return (np.clip(share, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
+def stretches(
+    image: np.ndarray, mean: np.ndarray, std: np.ndarray, bgr: bool = False
+) -> np.ndarray:
+    """Return what makes a picture `enhanced`: slope and intercept of each band, (2, b).
+
+    The picture is the image in its true colors, or `plain` without them; its pixels are from 0 to
+    1, and are cut to this range afterwards.
+
+    Args:
+        image: (h, w, b), standardized.
+        mean, std, bgr: of the input, as for `picture_ends`.
+    """
+    values = np.asarray(image, np.float32)
+    low, high = np.percentile(values, STRETCH)
+    if true_colors(image, mean, std, bgr) is None:
+        black, white = np.full(len(mean), values.min()), np.full(len(mean), values.max())
+    else:
+        black, white = ((end - mean) / std for end in picture_ends(mean, std, bgr) or (mean, std))
+    if not high > low:
+        return np.stack([np.zeros(len(mean)), np.full(len(mean), 0.5)])
+    return np.stack([white - black, black - low]) / (high - low)
+
+
 def shown(image: np.ndarray) -> np.ndarray:
     """Return (h, w, bands) uint8 as pillow takes it: (h, w) for one band, RGB for two and more.
 

@@ -163,7 +163,9 @@ def test_reduced_motion_shows_stills_only(look, site):
 def test_images_are_there(look, site):
     page = look(f"{site.as_uri()}#m=1.37")
     page.wait_for_selector("dialog .moving")
-    page.wait_for_function("document.querySelector('dialog .moving').naturalWidth > 0")
+    page.locator("dialog .moving image").evaluate(
+        "image => Object.assign(new Image(), {src: image.href.baseVal}).decode()"
+    )
     page.click("dialog .close")
 
 

@@ -23,7 +23,9 @@ def test_everything_is_in_it(look, moved):
     page.wait_for_function("document.querySelector('#scale').textContent.includes('coat')")
     page.locator("a.tile").first.click()
     page.wait_for_selector("dialog .moving")
-    page.wait_for_function("document.querySelector('dialog .moving').naturalWidth > 0")
+    page.locator("dialog .moving image").evaluate(
+        "image => Object.assign(new Image(), {src: image.href.baseVal}).decode()"
+    )
     headings = page.eval_on_selector_all("dialog h3", "all => all.map(h => h.textContent)")
     assert "Images of the data that excite it most" in headings
     sources = page.eval_on_selector_all(

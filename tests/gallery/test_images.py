@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from oip.gallery.cache import PictureKeys, Store
-from oip.gallery.images import Sheets, cell_of, exact, factor, resized, strip, webp, webp_animation
+from oip.gallery.images import Sheets, cell_of, exact, factor, resized, strip, webp
 
 
 @pytest.mark.parametrize(
@@ -36,20 +36,6 @@ def test_small_images_grow_without_new_values():
 
 def test_large_images_shrink_to_the_limit():
     assert resized(np.zeros((300, 150, 3), np.uint8), 96).shape == (96, 48, 3)
-
-
-def test_animation_shows_every_stage_and_holds_the_last():
-    frames = [np.full((8, 8), value, np.uint8) for value in (0, 120, 250)]
-    with Image.open(io.BytesIO(webp_animation(frames, True))) as found:
-        assert found.n_frames == 3
-        shown, durations = [], []
-        for place in range(3):
-            found.seek(place)
-            found.load()
-            shown.append(int(np.asarray(found.convert("L")).mean()))
-            durations.append(found.info["duration"])
-    assert shown == [0, 120, 250]
-    assert durations[-1] > durations[0] == durations[1]
 
 
 def test_strip_and_lossless_webp_keep_pixels():

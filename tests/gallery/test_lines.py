@@ -75,7 +75,7 @@ def test_from_the_shell_to_the_gallery(tmp_path, bands, length):
     folder = run / "gallery"
     high = LENGTH // 4
     with Image.open(folder / "img/full/000/0000.webp") as found:
-        assert found.size == (2 * LENGTH, 2 * high)
+        assert found.size == (LENGTH, 2 * high)
     with Image.open(folder / "img/sheet-000.webp") as found:
         assert found.size == (16 * LENGTH, high)
     (first, *_) = folder.glob("img/data/*.webp")

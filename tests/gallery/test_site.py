@@ -66,8 +66,8 @@ def test_build_writes_every_file(run):
         "img/sheet-000.webp",
         "img/tile/001/0037.webp",
         "img/full/001/0037.webp",
+        "img/starts/001/0037.webp",
         "img/evolution/001/0037.webp",
-        "img/evolution/001/0037-still.webp",
     ):
         assert (folder / name).is_file(), name
     assert not (folder / "img/data").exists()
