@@ -63,13 +63,13 @@ def layer_details(
     entries = sorted(layer.maps, key=lambda entry: entry.map)
     for block in sorted({entry.map // PER_SCRIPT for entry in entries}):
         maps = {
-            entry.map: _map_details(layer, entry, points, run, run_name, data)
+            str(entry.map): _map_details(layer, entry, points, run, run_name, data)
             for entry in entries
             if entry.map // PER_SCRIPT == block
         }
         for number, details in maps.items():
-            if stretches is not None and (layer.index, number) in stretches:
-                details["stretches"] = stretches[layer.index, number]
+            if stretches is not None and (layer.index, int(number)) in stretches:
+                details["stretches"] = stretches[layer.index, int(number)]
         yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oip.core.images import enhanced, picture_ends, plain, png, shown, true_colors
+from oip.core.images import (
+    enhanced,
+    picture_ends,
+    plain,
+    png,
+    shown,
+    stretches,
+    true_colors,
+)
 
 
 def test_renderings_use_the_full_range_and_stand_nan():
@@ -56,3 +64,18 @@ def test_true_colors_are_the_pixels_of_the_picture():
     np.testing.assert_array_equal(true_colors(standardized, mean, std), pixels)
     assert true_colors(standardized * 2, mean, std) is None
     assert true_colors(standardized[..., :1], mean[:1], std[:1]) is None
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_a_stretch_of_what_is_seen_gives_the_enhanced_picture(factor):
+    mean, std = np.array([120.0, 110.0, 100.0]), np.array([60.0, 62.0, 64.0])
+    pixels = np.random.default_rng(2).integers(20, 200, (30, 30, 3))
+    image = (pixels - mean) / std * factor
+    true = true_colors(image, mean, std)
+    assert (true is None) == (factor > 1)
+    seen = (plain(image) if true is None else true) / 255
+    slopes, intercepts = stretches(image, mean, std)
+    stretched = np.clip(seen * slopes + intercepts, 0, 1) * 255
+    assert np.abs(stretched - enhanced(image)).max() < 2
+    flat = stretches(np.zeros((4, 4, 3)), mean, std)
+    assert flat.tolist() == [[0.0] * 3, [0.5] * 3]

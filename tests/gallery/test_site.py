@@ -328,6 +328,22 @@ def test_bgr_inputs_are_shown_as_rgb(maker, tmp_path, edit_record):
     assert np.array_equal(plainly[:24, :, ::-1], turned[:24])
 
 
+def test_true_colors_are_drawn_once_and_stretched_by_the_page(maker, tmp_path, edit_record):
+    run = maker(tmp_path / "run", counts=(3, 4), shape=(60, 60, 3))
+    changes = {"mean": [100.0] * 3, "std": [20.0] * 3}
+    edit_record(run, lambda values: values["input"].update(changes))
+    edit_record(run, lambda values: values["settings"]["reconstruct"].update(bound=True))
+    folder = gallery.build(run).parent
+    assert Image.open(folder / "img/full/001/0003.webp").size == (60, 60)
+    assert Image.open(folder / "img/starts/001/0003.webp").size == (120, 60)
+    detail = (folder / "data/detail-001-0000.js").read_text("utf-8")
+    values = json.loads(detail.split(",", 1)[1].rstrip().removesuffix(");"))["maps"]["3"]
+    assert np.shape(values["stretches"]) == (3, 2, 3)
+    before = _inodes(folder)
+    gallery.build(run)
+    assert _changed(folder, before) == set()
+
+
 @pytest.mark.parametrize("missing", ["classes", "data", "settings", "versions", "accuracy"])
 def test_a_run_that_says_little_is_shown(run, missing, edit_record):
     edit_record(run, lambda values: values.pop(missing))
