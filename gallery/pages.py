@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from jinja2.bccache import Bucket
 
+from oip.ascent.results import shown_verdict
 from oip.core.formats import RunFile, TrainingRecordFile
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
@@ -339,6 +340,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["verdict"] = shown_verdict
         self._templates.globals.update(model=plain_name(run.model.name), run=plain_name(run_name))
 
     def add(self, layer: LayerEntry, images: MapImages) -> None:

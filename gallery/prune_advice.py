@@ -41,7 +41,7 @@ def prune_advice(layer: LayerEntry) -> list[Reason]:
     dead = [entry.map for entry in layer.maps if entry.verdict == "dead"]
     add("silent, or always the same, for every input that was tried.", dead)
     below_null = [entry.map for entry in layer.maps if entry.first and entry.first.below_null]
-    add("information about the label not above the null.", below_null)
+    add("information about the class not above that of shuffled labels.", below_null)
     substitutes = _redundant(layer, listed)
     share = f"{100 * SAME:.0f} % of what is held"
     add(f"another map, which stays, shares at least {share}.", substitutes, substitutes)

@@ -7,7 +7,7 @@ from oip.core.formats import RunFile
 from oip.gallery.escape import PageValues, shown_figure, whole_number
 
 MEANINGS = {
-    "responsive": "White noise excites the map already.",
+    "responsive": "White noise already excites the map.",
     "revived": (
         "White noise leaves the map silent; noise of several wavelengths or the ascent found what "
         "excites it."
@@ -89,7 +89,7 @@ def _convergence(evidence: PageValues, patience: int | None) -> str:
         last = "of them" if patience is None else str(patience)
         return f"All {steps} steps were used; the score rose by less than 1 % over the last {last}."
     if evidence["converged"]:
-        return f"The ascent ended after {steps} steps because it gained no more."
+        return f"The ascent stopped after {steps} steps (converged)."
     if evidence["reason"] == "budget":
         return f"Not converged: the score still rose when the {steps} steps were used up."
     return f"Not converged: the ascent stalled after {steps} steps."
@@ -101,7 +101,7 @@ def _stability(evidence: PageValues) -> list[str]:
         return []
     text = f"Its starts agree with a median similarity of {stability:.2f}"
     if percentile is None:
-        return [f"{text}; there are too few other maps to hold it against."]
+        return [f"{text}; there are too few other maps to compare it with."]
     return [
         f"{text}, above {percentile:.3g} % of {evidence['n_null']} similarities between this map "
         "and others of its layer."

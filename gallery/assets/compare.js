@@ -93,7 +93,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
     ...sharedWith(entry, detail, shared, maps),
   ];
   return element("article", {}, head, portrait(entry, detail),
-    element("p", { class: "verdict" }, entry.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
+    element("p", { class: "verdict" }, verdictName(entry.verdict), marks.length ? element("span", { class: "marks" }, marks) : null),
     element("div", {}, measures), classes || element("div"),
     (detail.traces && traceChart(shared.steps, detail.traces, entry.score, detail.data_score)) || element("div"),
     element("dl", { class: "facts" }, facts.map(([term, value]) =>

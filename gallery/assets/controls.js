@@ -37,7 +37,7 @@ function wireControls(change) {
   byId("class-label").hidden = !site.classes.length || !site.estimators.length;
   byId("verdict").append(
     option("any", "all"),
-    ...site.verdicts.map((word) => option("=" + word, word || "no OIP"))
+    ...site.verdicts.map((word) => option("=" + word, verdictName(word)))
   );
   byId("size").append(
     option("", "auto"),

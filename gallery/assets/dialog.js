@@ -71,7 +71,7 @@ function verdictPart(entry, estimate, detail) {
   return element(
     "section",
     { class: "verdict" },
-    element("h3", {}, entry.verdict || "no OIP", marks.length ? element("span", { class: "marks" }, marks) : null),
+    element("h3", {}, verdictName(entry.verdict), marks.length ? element("span", { class: "marks" }, marks) : null),
     detail.sentences.map((text) => paragraph(text))
   );
 }

@@ -54,3 +54,8 @@ function bits(value) {
 function plural(count, word) {
   return count + " " + word + (count === 1 ? "" : "s");
 }
+
+/** A verdict as readers see it; files have its key. */
+function verdictName(verdict) {
+  return verdict === "reachable-only" ? "not seen in data" : verdict || "no OIP";
+}

@@ -32,7 +32,7 @@ function kernelsPart(detail, shared) {
     )
   );
   const cutWords = shown.length < of ? shown.length + " of " + of + " kernels; " : "";
-  const wording = cutWords + "bits of the partial response about the label" + (about.name ? ", " + about.name : "") +
+  const wording = cutWords + "bits of information about the class in each kernel's partial response" + (about.name ? ", " + about.name : "") +
     (shown.some((entry) => entry.weights) ? "; filled squares are weights above 0, hollow ones below" : "");
   return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(wording + ".", "quiet"));
 }
@@ -77,9 +77,9 @@ function softmaxPart(detail) {
     )
   );
   return section(
-    "What the model takes the OIP for",
+    "Model output for this OIP",
     rows,
-    paragraph("The softmax of an image that lies outside the data: no class need be right.", "quiet")
+    paragraph("Softmax output. An OIP is not a natural image, so none of the classes has to be correct.", "quiet")
   );
 }
 
@@ -106,9 +106,9 @@ function ablationPart(detail, shared) {
 function recordPart(detail, shared) {
   if (!detail.record || detail.record.every((value) => value === null)) return null;
   const chart = stepChart(shared.record.steps, [detail.record], {
-    description: "Information about the label, in bits, over training", ends: ["batch", "batches"],
+    description: "Information about the class, in bits, over training", ends: ["batch", "batches"],
   });
-  return chart ? section("Information during training", chart, paragraph("Bits about the label.", "quiet")) : null;
+  return chart ? section("Information during training", chart, paragraph("Bits of information about the class.", "quiet")) : null;
 }
 
 function factsPart(entry) {
@@ -124,7 +124,7 @@ function factsPart(entry) {
   ];
   const page = "layers/" + padded(layer.index, 3) + ".html";
   return section(
-    "Where it is",
+    "Layer details",
     element(
       "dl",
       { class: "facts" },
@@ -134,13 +134,13 @@ function factsPart(entry) {
           element("div", {}, element("dt", {}, term), element("dd", {}, value))
         )
     ),
-    site.single ? null : element("p", {}, element("a", { href: page }, "The layer as a whole"))
+    site.single ? null : element("p", {}, element("a", { href: page }, "Layer summary"))
   );
 }
 
 function commandPart(detail) {
   return section(
-    "Make it again",
+    "Reproduce",
     element("pre", { tabindex: "0", role: "region", "aria-label": "Command" }, element("code", {}, detail.command))
   );
 }

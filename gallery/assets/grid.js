@@ -171,10 +171,10 @@ function layerRow(row, number) {
 function layerLink(layer) {
   if (!site.single) {
     const page = "layers/" + padded(layer.index, 3) + ".html";
-    return element("a", { href: page, "aria-label": layer.layer + " as a whole" }, "as a whole");
+    return element("a", { href: page, "aria-label": layer.layer + " summary" }, "summary");
   }
   const part = document.getElementById("whole-" + layer.index);
-  const button = element("button", { type: "button", class: "link" }, "as a whole");
+  const button = element("button", { type: "button", class: "link" }, "summary");
   button.addEventListener("click", () => {
     part.open = true;
     part.scrollIntoView();

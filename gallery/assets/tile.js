@@ -46,7 +46,7 @@ function badges(entry, estimate) {
   if (entry.verdict === "failed") add("✕", "failed", "grave");
   if (entry.verdict === "dead") add("○", entry.proved ? "silent: dead (proved)" : "silent: dead", "grave", "silent");
   if (entry.verdict === "not reached") add("◌", "not reached", "grave");
-  if (entry.verdict === "reachable-only") add("◇", "reachable-only", "grave");
+  if (entry.verdict === "reachable-only") add("◇", verdictName(entry.verdict), "grave");
   if (estimate && estimate.p_adjusted !== null && estimate.p_adjusted > 0.05) add("≈", "not above null", "quiet");
   if (estimate && estimate.saturated) add("▲", "saturated", "quiet");
   if (entry.open) add("◔", "not converged", "quiet");
@@ -89,7 +89,7 @@ function described(entry, estimate, view) {
   }
   if (estimate && estimate.ordered) parts.push("rank " + estimate.rank);
   if (estimate && estimate.mi !== null) parts.push(bits(estimate.mi) + " bits");
-  if (estimate && estimate.best !== null) parts.push("tells most about " + className(estimate.best));
+  if (estimate && estimate.best !== null) parts.push("best for: " + className(estimate.best));
   return parts.concat(badges(entry, estimate).map((each) => each[1])).join(", ");
 }
 
@@ -147,7 +147,7 @@ function rankLine(estimate, view, other) {
       "span",
       { class: "rank" },
       other || view.about ? bits(estimate.mi) + " bits" : position,
-      best === null ? null : bestClass(best, view.about ? "bits about " : "tells most about ")
+      best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ")
     ),
   ];
 }
@@ -172,5 +172,5 @@ function picker(entry, picked) {
 
 function bestClass(position, label) {
   const name = className(position);
-  return named("→ " + name, { class: "best", title: label + name });
+  return named("best for: " + name, { class: "best", title: label + name });
 }

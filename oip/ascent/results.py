@@ -27,9 +27,15 @@ VERDICTS = (
 """In the order of their codes in files."""
 WITHOUT_PATTERN = ("dead", "failed", "not reached")
 """Verdicts of maps that nothing was found for."""
+_SHOWN = {"reachable-only": "not seen in data"}
 REASONS = ("budget", "converged", "stalled", "failed")
 _MOST_TILES = 256
 """Maps that a notebook shows."""
+
+
+def shown_verdict(verdict: str) -> str:
+    """Return a verdict as readers see it; files and JSON have its key."""
+    return _SHOWN.get(verdict, verdict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -47,7 +47,7 @@ _MOST_IMAGES = 24
     "--order",
     default="index",
     metavar="index|mi|RUN",
-    help="Of the maps: by number, by what they know about the label, or as a RUN ranks them.",
+    help="Of the maps: by number, by their information about the class, or as a RUN ranks them.",
 )
 @click.option(
     "--scale",
@@ -245,7 +245,7 @@ def _orders(
 def _ranked(
     network: Network, indices: Sequence[int], data: Dataset, seed: int, output: Output
 ) -> dict[int, np.ndarray]:
-    """Rank the maps of layers by what they know about the label; leave out layers without a rank.
+    """Rank the maps of layers by their information about the class; leave out unranked layers.
 
     Raises:
         DataError: no layer can be ranked, because labels or finite responses are missing.

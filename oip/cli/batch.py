@@ -201,6 +201,8 @@ def _run_records(result: BatchResult, output: Output) -> list[Record]:
 
 
 def _print_tables(result: BatchResult, runs: list[Record], failures: list[Record]) -> None:
+    from oip.ascent.results import shown_verdict
+
     counts = [
         sum((Counter(layer["verdicts"]) for layer in run["layers"]), Counter[str]()) for run in runs
     ]
@@ -210,7 +212,8 @@ def _print_tables(result: BatchResult, runs: list[Record], failures: list[Record
         maps = sum(layer["oips"] for layer in run["layers"])
         numbers = (count[word] for word in verdicts)
         rows.append((run["run"], run["model"], len(run["layers"]), maps, *numbers))
-    print_table(("run", "model", "layers", "maps", *verdicts), rows, left=("run", "model"))
+    headings = ("run", "model", "layers", "maps", *map(shown_verdict, verdicts))
+    print_table(headings, rows, left=("run", "model"))
     print_text(f"{result.out} ({result.seconds:.0f} s, {result.pieces} pieces)")
     if failures:
         names = ("run", "name", "file", "attempts", "error")

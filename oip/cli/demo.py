@@ -94,7 +94,7 @@ def _ended(result: Record, output: Output) -> int:
 
 
 def _print(result: Record) -> None:
-    from oip.ascent.results import VERDICTS
+    from oip.ascent.results import VERDICTS, shown_verdict
 
     layers = result["layers"]
     if result["accuracy"] is not None:
@@ -110,11 +110,12 @@ def _print(result: Record) -> None:
         )
         for layer in layers
     ]
-    headings = ("layer", "maps", *verdicts, "above best image", "knows most", "knows least")
+    headings = ("layer", "maps", *map(shown_verdict, verdicts))
+    headings += ("above best image", "most informative", "least informative")
     print_table(headings, rows, left=("layer",))
     names = [layer["name_shown"] for layer in layers if "name_shown" in layer]
     if names:
-        print_text(f"bits: {names[0]} about the label")
+        print_text(f"bits: {names[0]} about the class")
     click.echo(", ".join(f"{name} {value:g} s" for name, value in result["seconds"].items()))
     print_text(result["gallery"])
 

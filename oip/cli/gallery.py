@@ -45,7 +45,7 @@ def command(
     """Build RUN/gallery, a folder of files that a browser opens without a server.
 
     The most informative maps of each layer come first. Each map has a page with its starts, its
-    verdict and what it knows. A gallery that exists is brought up to date: only what changed is
+    verdict and its information. A gallery that exists is brought up to date: only what changed is
     drawn again. Prints the path of the page.
 
     \b

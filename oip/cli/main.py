@@ -23,7 +23,7 @@ COMMANDS = {
     "reconstruct": "Grow the pattern that each map reacts to.",
     "locate": "Find where in images the patterns of maps are.",
     "activations": "Draw the outputs of layers for some images.",
-    "rank": "Order maps by what they know about the label.",
+    "rank": "Order maps by their information about the class.",
     "judge": "Measure whether another network can tell what OIPs show.",
     "patterns": "Find what images of a class have in common, and others do not.",
     "prune": "Remove the least important maps of a model.",

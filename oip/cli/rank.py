@@ -1,4 +1,4 @@
-"""`oip rank`: the order of maps by what they know about the label."""
+"""`oip rank`: the order of maps by their information about the class."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _FEW = 8
     help="Also measure what maps share, in pairs and together (500 images at most).",
 )
 @click.option(
-    "--with-input", is_flag=True, help="Also what each map knows about the input (kde, ...)."
+    "--with-input", is_flag=True, help="Also each map's information about the input (kde, ...)."
 )
 @click.option(
     "--ablate", is_flag=True, help="Also the increase of the network's loss without each map."
@@ -80,7 +80,7 @@ def command(
     output: Output,
     **choices: Any,
 ) -> int:
-    """Order the maps of MODEL by what their responses know about the label.
+    """Order the maps of MODEL by the information of their responses about the class.
 
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
     all, 3, 0-15 or 0,4,9. Without LAYER, every convolutional layer is ranked. SOURCE is
@@ -155,7 +155,7 @@ def print_layer(ranked: RankedLayer) -> None:
 
 
 def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
-    headings = ["rank (95 % of draws)", "map", "bits", "95 %", "p adjusted", "knows most about"]
+    headings = ["rank (95 % of draws)", "map", "bits", "95 %", "p adjusted", "best for"]
     if by.input_ceiling is not None:
         headings.append(f"input, of {by.input_ceiling:.2f}")
     losses = None
@@ -166,7 +166,7 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
     rows = [_row(row, by, classes, losses) for row in by.maps]
     if len(rows) > _TOP + _BOTTOM:
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
-    print_table(headings, rows, left=("95 %", "knows most about"))
+    print_table(headings, rows, left=("95 %", "best for"))
 
 
 def _row(
@@ -193,7 +193,7 @@ def _row(
 
 
 def _best_class(row: MapInformation, by: EstimatorRecord, classes: Sequence[str]) -> str:
-    """Return the class that a map knows most about, with bits and the share of the ceiling.
+    """Return the class that a map is best for, with bits and the share of the ceiling.
 
     A class of few images has no such numbers.
     """
@@ -239,13 +239,13 @@ def _print_kernels(kernels: KernelsFile, layer: str) -> None:
 
 
 def _print_redundancy(redundancy: RedundancyFile) -> None:
-    """Print clusters of maps that share most of what they know, and where groups saturate."""
+    """Print clusters of maps that share most of their information, and where groups saturate."""
     print_text(f"{redundancy.layer}: redundancy, {redundancy.samples} images")
     groups = [group for group in redundancy.clusters if len(group) > 1]
     for group in groups[:_FEW]:
         click.echo(f"  share at least 90 % on average: {', '.join(map(str, group))}")
     if not groups:
-        click.echo("  no maps share 90 % of what they know")
+        click.echo("  no maps share 90 % of their information")
     rows = [
         (row.maps, number(row.input), number(row.label), "saturated" if row.saturated else "")
         for row in redundancy.together

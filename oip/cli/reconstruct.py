@@ -15,8 +15,9 @@ from oip.core.errors import SettingsError
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
+_ENDED = {"budget": "step limit", "stalled": "no progress", "failed": "not finite"}
 _EVIDENCE = (
-    *("map", "verdict", "score", "best image", "stability", "of null", "patterns", "medoids"),
+    *("map", "verdict", "score", "best image", "stability", "percentile", "patterns", "distinct"),
     *("steps", "ended"),
 )
 
@@ -77,7 +78,7 @@ _EVIDENCE = (
 @click.option(
     "--by",
     metavar="NAME",
-    help="How the best maps are found: mi, by what a map knows about the label, or "
+    help="How the best maps are found: mi, by its information about the class, or "
     "separates:CLASS,CLASS, by how well it separates two classes.  [default: mi]",
 )
 @click.option("--details", is_flag=True, help="Show every map of every layer.")
@@ -111,7 +112,9 @@ def command(
     LAYER is then the layer of those terms that name none, as in map:LAYER:17.
 
     Maps are counted by verdict for each layer; those of one layer, or few, are listed with their
-    evidence. Medoids are the starts (the best is 0) that stand for the patterns of a map.
+    evidence. Stability is the
+    similarity of a map's images, and percentile says how many other maps it exceeds. Distinct lists
+    the starts (the best is 0) that show different patterns.
 
     With --top, the maps of each layer are ranked first, as 'oip rank' does it, into the same run,
     and only the best of them are reconstructed; or those that separate two classes best.
@@ -191,10 +194,12 @@ def print_summary(result: Record, details: bool = False) -> None:
         result: of `oip.run.reconstruct.summary`.
         details: list the maps of every layer; without it those of one layer, or a few in all.
     """
+    from oip.ascent.results import shown_verdict
+
     layers = result["layers"]
     counts = [Counter(row["verdict"] for row in layer["maps"]) for layer in layers]
     verdicts = verdict_headings(counts)
-    headings = ("layer", "maps", *verdicts, "above best image")
+    headings = ("layer", "maps", *map(shown_verdict, verdicts), "above best image")
     rows = [
         _counts(layer, [count[word] for word in verdicts])
         for layer, count in zip(layers, counts, strict=True)
@@ -228,9 +233,13 @@ def _counts(layer: Record, by_verdict: list[int]) -> tuple[object, ...]:
 
 def _evidence(row: Record) -> tuple[object, ...]:
     """Return a map's row."""
+    from oip.ascent.results import shown_verdict
+
     return (
         row.get("objective", row["map"]),
-        row["verdict"] + " (proved)" * row["provably_dead"] + " (at its limit)" * row["saturated"],
+        shown_verdict(row["verdict"])
+        + " (proved)" * row["provably_dead"]
+        + " (at its limit)" * row["saturated"],
         number(row["score"]),
         number(row["data_score"]),
         number(row["stability"], 2),
@@ -238,5 +247,5 @@ def _evidence(row: Record) -> tuple[object, ...]:
         row["patterns"] or "-",
         ", ".join(map(str, row["medoids"])) or "-",
         row["steps"],
-        row["reason"],
+        _ENDED.get(row["reason"], row["reason"]),
     )

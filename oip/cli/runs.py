@@ -54,12 +54,14 @@ def status_command(run: Path, as_json: bool) -> int:
 
 
 def _print_status(run: Record) -> None:
+    from oip.ascent.results import shown_verdict
+
     rows = [
         (
             f"@{layer['index']}",
             layer["layer"],
             f"{layer['oips']} of {layer.get('asked', layer['maps'])}",
-            ", ".join(f"{count} {verdict}" for verdict, count in layer["verdicts"].items()) or "-",
+            ", ".join(f"{n} {shown_verdict(name)}" for name, n in layer["verdicts"].items()) or "-",
             "yes" if layer["stability"] else "no",
             "yes" if layer["ranked"] else "no",
             layer["judged"] or "-",

@@ -65,7 +65,7 @@ def _described(recipe: Recipe) -> str:
     "--record",
     metavar="DIR",
     type=options.NamedPath(),
-    help="Run in which to record what maps and layers know during the training.",
+    help="Run in which to record the information of maps and layers during the training.",
 )
 @click.option(
     "--record-every",

@@ -83,13 +83,13 @@ def test_everything_known_is_shown(look, site):
         "Response to each class",
         "Starts",
         "From noise",
-        "Where it is",
+        "Layer details",
         "Response beside others",
         "Most redundant other maps",
-        "What the model takes the OIP for",
+        "Model output for this OIP",
         "When the map is silenced",
         "Information during training",
-        "Make it again",
+        "Reproduce",
     ):
         assert wanted in headings
     assert page.locator("dialog .measure").count() == 2

@@ -63,7 +63,7 @@ def test_a_used_up_budget_is_no_end_by_itself():
     text = " ".join(sentences(told, 10))
     assert "All 30 steps were used; the score rose by less than 1 % over the last 10." in text
     assert "ended" not in text
-    assert "gained no more" in " ".join(sentences(EVIDENCE, 10))
+    assert "(converged)" in " ".join(sentences(EVIDENCE, 10))
 
 
 def test_patience_is_that_of_the_run():
