@@ -13,7 +13,7 @@ from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, DataImages
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import patience_of, sentences
+from oip.gallery.verdict_text import legibility_sentence, patience_of, sentences
 
 PER_SCRIPT = 64
 _MOST_KERNELS = 24
@@ -278,6 +278,7 @@ def _evidence(layer: LayerEntry, number: int) -> PageValues:
         "softmax": _softmax(evidence.softmax.get(number)),
         "ablation": _ablation(evidence.ablation_of(number)),
         "record": _record(layer, number),
+        "legibility": _legibility(layer, number),
     }
     return {name: part for name, part in parts.items() if part is not None}
 
@@ -340,6 +341,16 @@ def _ablation(row: MapAblation | None) -> PageValues | None:
         return None
     names = ("loss_increase", "low", "high", "accuracy_drop")
     return {name: rounded(getattr(row, name), 3) for name in names}
+
+
+def _legibility(layer: LayerEntry, number: int) -> PageValues | None:
+    """Return how legible a map is: the sentence, and the share with its interval."""
+    legibility, row = layer.evidence.legibility, layer.evidence.legibility_of(number)
+    if legibility is None or row is None:
+        return None
+    names = ("share", "low", "high", "reference", "control")
+    numbers = {name: rounded(getattr(row, name), 3) for name in names}
+    return {"sentence": legibility_sentence(legibility, row), **numbers}
 
 
 def _record(layer: LayerEntry, number: int) -> list[float | None] | None:

@@ -15,6 +15,7 @@ _EVIDENCE = (
     *("white_score", "screened_score", "stability", "null_percentile", "n_null", "steps", "reason"),
 )
 _NUMBERS = ("mi", "low", "high", "rank", "rank_low", "rank_high", "p_value", "p_adjusted")
+_LEGIBILITY = ("share", "low", "high", "reference", "control")
 _UNITS: dict[str, str] = dict.fromkeys(("mi", "low", "high"), " (bits)")
 
 
@@ -53,6 +54,7 @@ class MapTable:
         columns = layer.estimators
         objectives = {str(entry.map): entry.objective for entry in layer.maps}
         facts = ("maps", "size", "receptive_field", "jump")
+        judge = layer.evidence.legibility
         position = len(self.layers)
         self.layers.append(
             {
@@ -64,6 +66,7 @@ class MapTable:
                 **({"objectives": objectives} if any(objectives.values()) else {}),
                 "pages": -(-len(layer.maps) // PER_PAGE),
                 "measure": columns[0].key if columns else None,
+                "judge": judge and plain_name(judge.judge),
                 "notices": list(layer.notices),
                 "said": {column.key: list(column.notices) for column in columns},
                 "unordered": [column.key for column in columns if not column.ordered],
@@ -100,6 +103,7 @@ class MapTable:
         entries = [row.entry for row in self._rows]
         verdicts = sorted({entry.verdict or "" for entry in entries})
         shared = [entry.redundancy for entry in entries]
+        legible = [rounded(entry.legibility and entry.legibility.share, 3) for entry in entries]
         content = {
             **about,
             "classes": self.classes,
@@ -115,6 +119,7 @@ class MapTable:
                 "score": [rounded(entry.evidence.get("score"), 3) for entry in entries],
                 "stability": [rounded(entry.evidence.get("stability"), 3) for entry in entries],
                 "redundancy": None if all(value is None for value in shared) else shared,
+                "legibility": None if all(value is None for value in legible) else legible,
             },
             "information": {key: self._columns(key) for key in self._estimators if key in first},
         }
@@ -189,6 +194,7 @@ class MapTable:
     def csv(self) -> str:
         """Return the content of maps.csv: the same as a table, one row a map."""
         columns = ["layer", "index", "map", "objective", "verdict", *_EVIDENCE, "redundancy"]
+        columns += [f"legibility {name}" for name in (*_LEGIBILITY, "judge")]
         for key in self._estimators:
             columns += [f"{key} {name}{_UNITS.get(name, '')}" for name in _NUMBERS]
             columns += [f"{key} saturated", f"{key} best class"]
@@ -204,10 +210,13 @@ class MapTable:
             "verdict": entry.verdict,
             **{key: entry.evidence.get(key) for key in _EVIDENCE},
             "redundancy": entry.redundancy,
+            "legibility": self._legibility(row),
         }
 
     def _cells(self, row: _Row) -> list[object]:
-        cells = list(self._facts(row).values())
+        facts = self._facts(row)
+        legibility = facts.pop("legibility") or dict.fromkeys((*_LEGIBILITY, "judge"))
+        cells = [*facts.values(), *legibility.values()]
         for key in self._estimators:
             estimate = row.information.get(key)
             if estimate is None:
@@ -216,6 +225,14 @@ class MapTable:
                 cells += [getattr(estimate, name) for name in _NUMBERS]
                 cells += [estimate.saturated, self._class_name(estimate.best)]
         return cells
+
+    def _legibility(self, row: _Row) -> PageValues | None:
+        """Return how legible a map is, and to whom."""
+        legibility = row.entry.legibility
+        if legibility is None:
+            return None
+        numbers = {name: rounded(getattr(legibility, name)) for name in _LEGIBILITY}
+        return {**numbers, "judge": self.layers[row.layer]["judge"]}
 
     def _class_name(self, class_index: int | None) -> str | None:
         if class_index is None:

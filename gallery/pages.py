@@ -25,7 +25,7 @@ from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
 from oip.gallery.read_run import ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import MEANINGS, NO_OIP, patience_of
+from oip.gallery.verdict_text import MEANINGS, NO_OIP, patience_of, percent_text
 
 _MOST_PAIRS = 8
 _MOST_SHOWN = 12
@@ -141,7 +141,18 @@ def _facts(layer: LayerEntry) -> list[tuple[str, str]]:
         ("Nodes of a map", times(info.size)),
         ("Receptive field", _pixels(info.receptive_field)),
         ("Jump", _pixels(info.jump)),
+        *_legibility(layer),
     ]
+
+
+def _legibility(layer: LayerEntry) -> list[tuple[str, str]]:
+    """Return the mean legibility of a layer, where it was judged."""
+    record = layer.evidence.legibility
+    if record is None or record.mean() is None:
+        return []
+    share, best, rest = map(percent_text, map(record.mean, ("share", "reference", "control")))
+    text = f"{share} of choices right (best images {best}, other maps {rest}, chance 50 %)"
+    return [("Legibility", f"{text}, judge {plain_name(record.judge)}")]
 
 
 def _pixels(values: Sequence[float] | None) -> str:
@@ -441,6 +452,9 @@ class Pages:
             "low": None if first is None else shown_bits(first.low),
             "high": None if first is None else shown_bits(first.high),
             "best": best,
+            "legible": percent_text(entry.legibility.share)
+            if entry.legibility is not None and entry.legibility.share is not None
+            else None,
             "remarks": remarks(entry),
         }
 

@@ -23,9 +23,11 @@ from oip.core.layer_formats import (
     ClassProbabilitiesFile,
     EstimatorRecord,
     KernelsFile,
+    LegibilityFile,
     MapAblation,
     MapInformation,
     MapKernels,
+    MapLegibility,
     RankingFile,
     RedundancyArrays,
     ResponsesFile,
@@ -112,6 +114,7 @@ class Evidence:
     softmax: dict[int, np.ndarray]
     """Map -> (classes,) probabilities of its OIP."""
     record: RecordedMapsFile | None
+    legibility: LegibilityFile | None = None
 
     def kernels_of(self, number: int) -> MapKernels | None:
         """Return the kernels of a map."""
@@ -121,6 +124,11 @@ class Evidence:
     def ablation_of(self, number: int) -> MapAblation | None:
         """Return the effect of silencing a map."""
         rows = self.ablation.maps if self.ablation is not None else ()
+        return next((row for row in rows if row.map == number), None)
+
+    def legibility_of(self, number: int) -> MapLegibility | None:
+        """Return how legible the OIPs of a map are."""
+        rows = self.legibility.maps if self.legibility is not None else ()
         return next((row for row in rows if row.map == number), None)
 
 
@@ -251,6 +259,7 @@ class MapEntry:
     """The largest value that it shares with another map of the layer."""
     objective: str | None = None
     """The expression that was climbed, where it is not a map's response."""
+    legibility: MapLegibility | None = None
 
     @property
     def verdict(self) -> str | None:
@@ -368,6 +377,7 @@ def read_layer(run: Run, index: int) -> LayerEntry:
             information=tuple(column.maps.get(number) for column in estimators),
             redundancy=rounded(shared.get(number), 3),
             objective=plain_name(objectives[number]) if number < len(objectives) else None,
+            legibility=evidence.legibility_of(number),
         )
         for number in numbers
     ]
@@ -411,6 +421,7 @@ def layer_evidence(run: Run, index: int) -> Evidence:
         if softmax is None or not softmax.probabilities.shape[1]
         else dict(zip(softmax.maps.tolist(), softmax.probabilities, strict=True)),
         record=RecordedMapsFile.read_if_there(record),
+        legibility=LegibilityFile.read_if_there(folder / "legibility.json"),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from oip.ascent.results import WITHOUT_PATTERN
 from oip.core.formats import RunFile
-from oip.gallery.escape import PageValues, shown_figure, whole_number
+from oip.core.layer_formats import LegibilityFile, MapLegibility
+from oip.gallery.escape import PageValues, plain_name, shown_figure, whole_number
 
 MEANINGS = {
     "responsive": "White noise already excites the map.",
@@ -48,6 +49,35 @@ def sentences(evidence: PageValues, patience: int | None = None) -> list[str]:
     if verdict not in WITHOUT_PATTERN:
         text += [*_scores(evidence), _convergence(evidence, patience)]
     return text + _stability(evidence)
+
+
+NOT_JUDGED = {
+    "silent": "fewer than two images excite it more than half of them do, so nothing can be asked",
+    "no OIP": "there is no OIP to show",
+    "not finite": "its responses are not finite numbers",
+}
+"""Why a map has no legibility."""
+
+
+def legibility_sentence(legibility: LegibilityFile, row: MapLegibility) -> str:
+    """Return how legible a map's OIPs are, to whom, and beside what, as one sentence."""
+    judge = plain_name(legibility.judge)
+    judge = "a descriptor of edges (pixels)" if judge == "pixels" else judge
+    if row.share is None:
+        return f"Not judged by {judge}: {NOT_JUDGED.get(row.reason, plain_name(row.reason))}."
+    parts = [f"95 %: {percent_text(row.low)} to {percent_text(row.high)}", "chance 50 %"]
+    parts.append(f"with the best images {percent_text(row.reference)}")
+    if row.control is not None:
+        parts.append(f"with pictures of other maps {percent_text(row.control)}")
+    return (
+        f"Shown these pictures, {judge} picks the more exciting image {percent_text(row.share)} of "
+        f"the time ({'; '.join(parts)}), over {row.pairs} pairs of {legibility.samples} images."
+    )
+
+
+def percent_text(share: float | None) -> str:
+    """Return a share from 0 to 1 as `87 %`."""
+    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def patience_of(run: RunFile) -> int | None:

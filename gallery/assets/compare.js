@@ -90,6 +90,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
     ["Score", figure(entry.score)],
     ["Best data image", figure(detail.data_score === undefined ? null : detail.data_score)],
     ["Stability", figure(entry.stability)],
+    ...(entry.legibility === null ? [] : [["Legibility", percent(entry.legibility)]]),
     ...sharedWith(entry, detail, shared, maps),
   ];
   return element("article", {}, head, portrait(entry, detail),

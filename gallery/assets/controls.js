@@ -1,5 +1,7 @@
 /* The controls above the grid. They show the state and hand on what is changed. */
 
+/** Fields of numbers, by the part of the state that they change. */
+const AMOUNTS = ["legible", "lo", "hi"];
 const SIZE_NAMES = { s: "small", m: "medium", l: "large", xl: "largest" };
 
 function option(value, text, attributes) {
@@ -50,7 +52,8 @@ function wireControls(change) {
     option("all", "all together: usable information (a lower bound)")
   );
   byId("range").hidden = !site.estimators.length;
-  for (const name of ["lo", "hi"]) {
+  byId("legible-label").hidden = site.columns.legibility === null;
+  for (const name of AMOUNTS) {
     byId(name).addEventListener("input", (event) => change({ [name]: amountOf(event.target.value) }));
   }
   byId("turn").addEventListener("click", () => change((state) => ({ rev: !state.rev })));
@@ -79,7 +82,9 @@ function sortOptions() {
     option("score", "score"),
     option("stability", "stability"),
   ];
-  if (site.columns.redundancy !== null) sorts.push(option("redundancy", "redundancy"));
+  for (const name of ["redundancy", "legibility"]) {
+    if (site.columns[name] !== null) sorts.push(option(name, name));
+  }
   sorts.push(option("index", "map number"));
   if (site.estimators.length && site.classes.length) {
     const about = site.classes.map((name, position) => option("class-" + position, "about " + name));
@@ -103,7 +108,7 @@ function showControls(state) {
   };
   for (const [name, value] of Object.entries(shown)) byId(name).value = value;
   if (byId("search").value !== state.q) byId("search").value = state.q;
-  for (const name of ["lo", "hi"]) {
+  for (const name of AMOUNTS) {
     const input = byId(name);
     if (amountOf(input.value) !== state[name]) input.value = state[name] === null ? "" : state[name];
   }

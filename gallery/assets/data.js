@@ -60,6 +60,7 @@ function readSite(content) {
       score: columns.score[position],
       stability: columns.stability[position],
       redundancy: columns.redundancy === null ? null : columns.redundancy[position],
+      legibility: columns.legibility === null ? null : columns.legibility[position],
       objective: layer.objectives ? layer.objectives[map] : null,
       key: layer.index + "." + map,
     };

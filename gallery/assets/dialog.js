@@ -40,6 +40,7 @@ function showMap(entry, state, list, turn, pick) {
         classesPart(detail, shared, state, entry),
         tracePart(detail, shared),
         besidePart(detail),
+        legibilityPart(detail),
         responsesPart(detail),
         softmaxPart(detail),
         ablationPart(detail, shared),

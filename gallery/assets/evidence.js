@@ -102,6 +102,28 @@ function ablationPart(detail, shared) {
   );
 }
 
+/** Whether a judge, shown the OIPs, tells which image excites the map more. */
+function legibilityPart(detail) {
+  if (!detail.legibility) return null;
+  const { sentence, share, low, high, reference, control } = detail.legibility;
+  const rows = [["these pictures", share, low, high], ["best images", reference], ["other maps", control]].filter(
+    (row) => row[1] !== null
+  );
+  return section(
+    "Legibility",
+    rows.map(([name, value, from, to]) =>
+      element(
+        "div",
+        { class: "class-bar wide" },
+        element("span", { class: "class-name" }, name),
+        bar(value, from, to, 1, 0.5),
+        element("span", { class: "bits" }, percent(value))
+      )
+    ),
+    paragraph(sentence)
+  );
+}
+
 /** The map's information over training. */
 function recordPart(detail, shared) {
   if (!detail.record || detail.record.every((value) => value === null)) return null;

@@ -11,13 +11,13 @@ function cell(value) {
 /** Maps as CSV, one a row, in the order that is given. */
 function tableOf(maps) {
   const keys = site.estimators.map((entry) => entry.key);
-  const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy"];
+  const names = ["layer", "index", "map", "verdict", "not converged", "score", "stability", "redundancy", "legibility"];
   const parts = [["mi", " (bits)"], ["low", " (bits)"], ["high", " (bits)"], ["rank", ""], ["p_adjusted", ""]];
   for (const key of keys) {
     names.push(...parts.map(([name, unit]) => key + " " + name + unit), key + " best class");
   }
   const rows = maps.map((entry) => {
-    const cells = [entry.layer.layer, entry.layer.index, entry.map, entry.verdict, entry.open, entry.score, entry.stability, entry.redundancy];
+    const cells = [entry.layer.layer, entry.layer.index, entry.map, entry.verdict, entry.open, entry.score, entry.stability, entry.redundancy, entry.legibility];
     for (const key of keys) {
       const estimate = information(entry, key);
       cells.push(...parts.map(([name]) => (estimate ? estimate[name] : null)));

@@ -20,6 +20,7 @@ function filtered(state) {
   return site.maps.filter((entry) => {
     if (state.layer !== null && entry.layer.index !== state.layer) return false;
     if (state.verdict !== null && entry.verdict !== state.verdict) return false;
+    if (state.legible !== null && !(entry.legibility !== null && 100 * entry.legibility >= state.legible)) return false;
     if (state.class !== null || state.lo !== null || state.hi !== null) {
       const estimate = site.information[measureOf(entry, state)];
       if (estimate === undefined) return false;
@@ -53,7 +54,7 @@ function fits(entry, word) {
 function valueOf(entry, state, about) {
   if (state.sort === "score") return entry.score;
   if (state.sort === "stability") return entry.stability;
-  if (state.sort === "redundancy") return entry.redundancy;
+  if (["redundancy", "legibility"].includes(state.sort)) return entry[state.sort];
   if (state.sort === "index") return -entry.map;
   const measure = measureOf(entry, state);
   if (sortClass(state) !== null) {

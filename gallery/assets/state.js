@@ -13,6 +13,7 @@ const DEFAULTS = {
   layer: null,
   class: null,
   verdict: null,
+  legible: null,
   lo: null,
   hi: null,
   q: "",
@@ -58,6 +59,7 @@ function parsed(fragment) {
   state.layer = oneOf(text("layer"), layers) === null ? null : Number(text("layer"));
   state.class = classNumber(text("class"));
   state.verdict = given.has("verdict") ? oneOf(given.get("verdict"), site.verdicts) : null;
+  state.legible = amountOf(text("legible"));
   state.lo = amountOf(text("lo"));
   state.hi = amountOf(text("hi"));
   state.q = text("q").slice(0, 200);
@@ -67,7 +69,7 @@ function parsed(fragment) {
 
 function sortable(text) {
   if (["mi", "score", "stability", "index"].includes(text)) return text;
-  if (text === "redundancy") return site.columns.redundancy === null ? null : text;
+  if (["redundancy", "legibility"].includes(text)) return site.columns[text] === null ? null : text;
   const given = /^class-(\d{1,6})$/.exec(text);
   return given && classNumber(given[1]) !== null ? text : null;
 }

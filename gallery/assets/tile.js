@@ -70,11 +70,12 @@ function badgeLines(entry, state) {
 }
 
 /** Orders by what a tile does not show otherwise. */
-const OTHER_SORTS = ["score", "stability", "redundancy"];
+const OTHER_SORTS = ["score", "stability", "redundancy", "legibility"];
 
 /** The quantity of the order where it is not the information on each tile: [name, value]. */
 function sortedBy(entry, view) {
   const { sort } = view.state;
+  if (sort === "legibility" && entry.legibility !== null) return [sort, percent(entry.legibility)];
   if (OTHER_SORTS.includes(sort)) return [sort, figure(entry[sort])];
   return null;
 }

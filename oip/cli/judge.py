@@ -143,6 +143,13 @@ def _unit(row: MapLegibility, names: Sequence[str]) -> tuple[object, ...]:
     )
 
 
+def share_text(row: MapLegibility | None) -> str:
+    """Return a share of right choices with its interval; a dash where there is none."""
+    if row is None or row.share is None:
+        return "-"
+    return f"{number(row.share, 2)} ({interval_text(row)})"
+
+
 def interval_text(row: MapLegibility) -> str:
     """Return the interval of a share, `0.80 to 0.92`; a dash where there is none."""
     return "-" if row.share is None else f"{number(row.low, 2)} to {number(row.high, 2)}"

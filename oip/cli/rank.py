@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oip.cli import options
+from oip.cli.judge import share_text
 from oip.cli.options import DataOptions, ModelOptions, Output, warn
 from oip.cli.tables import number, p_value, print_json, print_table, print_text
 
@@ -164,6 +165,11 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
         headings.append("loss increase without")
     classes = ranked.ranking.classes or []
     rows = [_row(row, by, classes, losses) for row in by.maps]
+    if ranked.legibility is not None:
+        headings.append("legible (95 %)")
+        legible = {row.map: row for row in ranked.legibility.maps}
+        for row, cells in zip(by.maps, rows, strict=True):
+            cells.append(share_text(legible.get(row.map)))
     if len(rows) > _TOP + _BOTTOM:
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
     print_table(headings, rows, left=("95 %", "best for"))

@@ -16,6 +16,7 @@ from oip.core.layer_formats import (
     EstimatorRecord,
     KernelsFile,
     KeyedFile,
+    LegibilityFile,
     RankingFile,
     RedundancyArrays,
     RedundancyFile,
@@ -47,6 +48,8 @@ class RankedLayer:
     ablation: AblationFile | None = None
     kernels: KernelsFile | None = None
     redundancy: RedundancyFile | None = None
+    legibility: LegibilityFile | None = None
+    """Of an earlier `oip.judge_into`."""
 
     @property
     def best(self) -> EstimatorRecord:
@@ -72,7 +75,7 @@ class RankedLayer:
     def to_dict(self) -> dict[str, Any]:
         """Return the layer as `oip rank --json` prints it; information in bits."""
         result = self.ranking.public_dict()
-        for name in ("ablation", "kernels", "redundancy"):
+        for name in ("ablation", "kernels", "redundancy", "legibility"):
             record = getattr(self, name)
             if record is not None:
                 result[name] = record.public_dict()

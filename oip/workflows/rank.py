@@ -16,6 +16,7 @@ from oip.core.formats import RankingSettings, RunSettings
 from oip.core.images import is_whole_picture
 from oip.core.layer_formats import (
     KernelsFile,
+    LegibilityFile,
     MapKernels,
     RankingFile,
     RedundancyArrays,
@@ -195,7 +196,9 @@ def rank_layers(
             )
         if options.redundancy:
             redundancies = redundancy_into(out, network, layer, maps, at=options.at, **more)
-        yield RankedLayer(layer, ranking, ablation, kernels, redundancies)
+        path = RunFolder(out).folder(layer.index) / "legibility.json"
+        legibility = LegibilityFile.read_if_whole(path)
+        yield RankedLayer(layer, ranking, ablation, kernels, redundancies, legibility)
 
 
 class _RunOfRankings:

@@ -9,6 +9,14 @@ among its first five, with 95 % intervals (Wilson); its mean probability of the 
 power above a quarter of a cycle per pixel, and colorfulness, the mean distance of the bands from
 gray over the deviation; the share of pixels outside the range of pictures before they were cut; and
 processor seconds a picture, screening and tracing included.
+
+    python -m tests.benchmarks.natural --maps 4 --photographs photographs.npz --keep pictures
+        --methods natural default lucid:128 lucid:512 xplique:256 tf-keras-vis:200 maco:256
+
+Maps inside instead of classes: for each method and layer the mean legibility (`mi.legibility`, by
+Lite2) of maps drawn by a stated seed, with a 95 % interval over maps (Student's), beside the upper
+reference and the control. Methods are presets, or a peer (`natural_peers.py`) with its steps; one
+that is not installed is left out. Pictures are kept in a folder, so that the same call goes on.
 """
 
 from __future__ import annotations
@@ -16,13 +24,19 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 import oip
 from oip import models
 from oip.core.frameworks import keras, tf
+from oip.mi.judges import PictureScale, judge_of
+from oip.mi.legibilities import judged_units, shown_features
+from oip.network.forward import means_of_layers
+from tests.benchmarks.natural_peers import PEERS
 
 DRAWN = 2026
 """Seed of the classes that are reported; no setting was chosen on them."""
@@ -90,6 +104,107 @@ def measured(
     }
 
 
+def pictures_of_maps(
+    model: keras.Model, method: str, layer: str, maps: list[int], seed: int, keep: Path
+) -> tuple[np.ndarray, float]:
+    """Return pictures (m, h, w, 3) uint8 of maps, kept ones if there are any, and their seconds."""
+    path = keep / f"{method.replace(':', '-')}-{layer}-{seed}.npz"
+    if path.exists() and np.load(path)["maps"].tolist() == maps:
+        kept = np.load(path)
+        return kept["pictures"], float(kept["seconds"])
+    name, _, steps = method.partition(":")
+    began = time.process_time()
+    if name in PEERS:
+        raw = PEERS[name](model, f"{layer}_relu", maps, int(steps or 256), seed)
+    else:
+        more = {"steps": int(steps)} if steps else {}
+        oips = oip.reconstruct(model, layer, maps, preset=name, seed=seed, starts=1, **more)
+        raw = np.asarray(oips.pixels[[list(oips.maps).index(number) for number in maps], 0])
+    seconds = (time.process_time() - began) / len(maps)
+    pictures = np.clip(np.round(raw), 0, 255).astype(np.uint8)
+    keep.mkdir(parents=True, exist_ok=True)
+    np.savez(path, pictures=pictures, maps=maps, seconds=seconds)
+    return pictures, seconds
+
+
+def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Model) -> None:
+    """Print the legibility of maps by each method and layer, and of all layers together."""
+    random = np.random.default_rng(options.drawn)
+    network = oip.Network(model)
+    layers = [network.find(name) for name in options.layers]
+    maps = {
+        layer.name: sorted(random.choice(layer.maps, options.maps, replace=False).tolist())
+        for layer in layers
+    }
+    grown: dict[tuple[str, str], tuple[np.ndarray, float]] = {}
+    for method in options.methods:
+        for layer in layers:
+            try:
+                grown[method, layer.name] = pictures_of_maps(
+                    model, method, layer.name, maps[layer.name], options.seeds[0], options.keep
+                )
+            except ImportError as error:
+                print(f"{method}: not installed ({error})", flush=True)
+                break
+            print(f"{method} {layer.name}: {grown[method, layer.name][1]:.1f} s", flush=True)
+    images = models.load(options.photographs, part="all", size=model.input_shape[1:3]).images
+    scale = PictureScale.of(network.inputs, images)
+    judge = judge_of(oip.Network(other), None, network, images, scale)
+    responses = {layer.name: np.empty((len(images), layer.maps), np.float32) for layer in layers}
+    for rows, parts in means_of_layers(network, images, layers):
+        for layer, part in zip(layers, parts, strict=True):
+            responses[layer.name][rows] = part
+    features = judge.features(scale.pictures(images))
+    for method in options.methods:
+        numbers, seconds = [], []
+        for layer in layers:
+            if (method, layer.name) not in grown:
+                continue
+            pictures, used = grown[method, layer.name]
+            shown = shown_features(judge, pictures[:, None], np.ones((len(pictures), 1), bool))
+            own = responses[layer.name][:, maps[layer.name]]
+            result = judged_units(own, features, shown)
+            numbers.append(np.array([result.share, result.reference, result.control]))
+            seconds.append(used)
+            _print_maps(options, method, layer.name, numbers[-1:], seconds[-1:])
+        if numbers:
+            _print_maps(options, method, "all", numbers, seconds)
+
+
+def _print_maps(
+    options: argparse.Namespace,
+    method: str,
+    layer: str,
+    numbers: list[np.ndarray],
+    seconds: list[float],
+) -> None:
+    share, reference, control = np.concatenate(numbers, 1)
+    there = np.isfinite(share)
+    spread = share[there].std(ddof=1) / np.sqrt(there.sum())
+    half = student.ppf(0.975, there.sum() - 1) * spread
+    mean = float(share[there].mean())
+    figures = {
+        "method": method,
+        "layer": layer,
+        "maps": int(there.sum()),
+        "legibility": mean,
+        "interval": [mean - float(half), mean + float(half)],
+        "reference": float(reference[there].mean()),
+        "control": float(control[there].mean()),
+        "processor_seconds": float(np.mean(seconds)),
+    }
+    if options.json:
+        print(json.dumps(figures), flush=True)
+        return
+    low, high = figures["interval"]
+    print(
+        f"{method:18} {layer:16} {figures['maps']:3} maps: {mean:.3f} ({low:.3f} to {high:.3f}), "
+        f"best photographs {figures['reference']:.3f}, other maps {figures['control']:.3f}, "
+        f"{figures['processor_seconds']:.1f} processor s a picture",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--presets", nargs="+", default=["auto"])
@@ -97,11 +212,23 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=DRAWN, help="Seed of the classes.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--maps", type=int, help="Maps of each layer, instead of classes.")
+    parser.add_argument("--layers", nargs="+", default=["block3b_expand", "block5b_expand", "head"])
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["natural", "default", "lucid:128", "xplique:256", "tf-keras-vis:200", "maco:256"],
+    )
+    parser.add_argument("--photographs", help="Images that maps are judged with, 1,000 or more.")
+    parser.add_argument("--keep", type=Path, default=Path("pictures"), help="Folder of pictures.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     random = np.random.default_rng(options.drawn)
     classes = sorted(random.choice(1000, options.classes, replace=False).tolist())
     model, judge = models.pretrained("efficientnet-lite0"), models.pretrained("efficientnet-lite2")
+    if options.maps:
+        judge_maps(options, model, judge)
+        return
     for preset in options.presets:
         figures = measured(model, judge, preset, classes, options.seeds, options.steps)
         if options.json:

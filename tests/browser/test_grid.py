@@ -144,6 +144,34 @@ def test_least_first(look, site, rows):
     assert "rev" not in page.url
 
 
+def test_sort_and_filter_by_legibility(look, site, rows):
+    page = look(f"{site.as_uri()}#sort=legibility&layer=0")
+    page.wait_for_selector("a.tile")
+    layer = [row for row in rows if row["index"] == "0"]
+    order = sorted(layer, key=lambda row: -float(row["legibility share"] or -1))
+    assert keys(page) == [_key(row) for row in order]
+    share = float(order[0]["legibility share"])
+    assert f"{100 * share:.0f} %" in page.text_content("a.tile .amount")
+    page.fill("#legible", "70")
+    shown = [_key(row) for row in order if float(row["legibility share"] or -1) >= 0.7]
+    page.wait_for_function(
+        "count => document.querySelectorAll('a.tile').length === count", len(shown)
+    )
+    assert keys(page) == shown and "legible=70" in page.url
+    page.click("a.tile")
+    sentence = f"picks the more exciting image {100 * share:.0f} % of the time"
+    page.wait_for_function(
+        "text => document.querySelector('#map').innerText.includes(text)", sentence
+    )
+
+
+def test_without_judges_there_is_no_legibility(look, clipped_site):
+    page = look(clipped_site.as_uri())
+    page.wait_for_selector("a.tile")
+    assert page.locator('#sort option[value="legibility"]').count() == 0
+    assert not page.is_visible("#legible")
+
+
 def test_sort_by_redundancy(look, site, rows):
     page = look(f"{site.as_uri()}#sort=redundancy&layer=0")
     page.wait_for_selector("a.tile")

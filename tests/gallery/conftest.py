@@ -283,6 +283,24 @@ def add_evidence(run: Run, index: int, count: int, classes: int) -> None:
         folder / "ablation.json",
         {"schema": 1, "samples": 900, "loss": 0.1, "accuracy": 0.98, "maps": silenced},
     )
+    shares = [None if one == 2 else round(float(random.uniform(0.4, 1)), 3) for one in maps]
+    judged = [
+        {
+            "map": int(one),
+            "share": share,
+            "low": share and share - 0.1,
+            "high": share and min(1.0, share + 0.1),
+            "reference": share and 0.95,
+            "control": share and 0.51,
+            "pairs": 5000 if share else 0,
+            "reason": "" if share else "silent",
+        }
+        for one, share in zip(maps, shares, strict=True)
+    ]
+    table = {"schema": 1, "layer": run.layer(index).name, "index": index, "judge": "other.keras"}
+    files.write_json(
+        folder / "legibility.json", {**table, "samples": 1000, "split": "photos", "maps": judged}
+    )
     steps = np.array([0, 10, 20, 40])
     label = np.sqrt(steps / 40)[:, None] * random.uniform(0.2, 1.5, count)
     files.write_arrays(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 
@@ -146,3 +147,20 @@ def test_what_is_not_known_stays_so(run):
     columns = told["information"]["decoder"]
     for name in ("mi", "below", "above", "rank", "p_adjusted", "best"):
         assert columns[name][0] is not None and columns[name][1:] == [None, None]
+
+
+def test_legibility_is_in_the_table(full_run):
+    gallery.build(full_run)
+    folder = full_run.path / "gallery"
+    maps = json.loads((folder / "maps.json").read_text())["maps"]
+    first = next(row for row in maps if (row["index"], row["map"]) == (0, 0))["legibility"]
+    assert first["judge"] == "other.keras" and first["low"] <= first["share"] <= first["high"]
+    assert (first["reference"], first["control"]) == (0.95, 0.51)
+    silent = next(row for row in maps if (row["index"], row["map"]) == (0, 2))["legibility"]
+    assert silent["share"] is None
+    rows = list(csv.DictReader((folder / "maps.csv").open()))
+    assert [row["legibility share"] for row in rows] == [
+        "" if row["legibility"]["share"] is None else str(row["legibility"]["share"])
+        for row in maps
+    ]
+    assert rows[0]["legibility judge"] == "other.keras"

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from oip.core.formats import RunFile
-from oip.gallery.verdict_text import MEANINGS, NO_OIP, patience_of, sentences
+from oip.core.layer_formats import LegibilityFile, MapLegibility
+from oip.gallery.verdict_text import (
+    MEANINGS,
+    NO_OIP,
+    legibility_sentence,
+    patience_of,
+    sentences,
+)
 
 EVIDENCE = {
     "verdict": "responsive",
@@ -71,3 +78,17 @@ def test_patience_is_that_of_the_run():
     settings = {"reconstruct": {"patience": 7}}
     assert patience_of(RunFile.of({**bare, "settings": settings})) == 7
     assert patience_of(RunFile.of(bare)) is None
+
+
+def test_legibility_is_one_sentence():
+    row = MapLegibility(
+        map=3, share=0.87, low=0.8, high=0.92, reference=0.95, control=0.51, pairs=5000
+    )
+    silent = MapLegibility(map=4, reason="silent")
+    record = LegibilityFile(layer="a", index=0, judge="lite2", samples=1000, maps=[row, silent])
+    assert legibility_sentence(record, row) == (
+        "Shown these pictures, lite2 picks the more exciting image 87 % of the time (95 %: 80 % to "
+        "92 %; chance 50 %; with the best images 95 %; with pictures of other maps 51 %), over "
+        "5000 pairs of 1000 images."
+    )
+    assert "fewer than two images excite it" in legibility_sentence(record, silent)

@@ -1,0 +1,124 @@
+"""How others grow pictures of the maps of a network of photographs, for `natural.py`.
+
+Each takes the model, the name of a layer, map numbers, steps and a seed, and gives pictures (m, h,
+w, 3) of 0 to 255, in its own size and with its own settings; ImportError where it is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Grow = Callable[[Any, str, list[int], int, int], np.ndarray]
+LUCID_COLORS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+"""Square root of the covariance of ImageNet's colors, as Lucid has it."""
+
+
+def lucid_recipe(model: Any, layer: str, maps: list[int], steps: int, seed: int) -> np.ndarray:
+    """Grow pictures by the recipe of Olah et al. 2017; our own code, from the article.
+
+    Fourier coefficients over their frequency, decorrelated colors, a sigmoid into the range of
+    pixels; moved by 8 pixels, scaled by .9 to 1.1, turned by 10 degrees, moved by 4; Adam at .05.
+    """
+    import keras
+    import tensorflow as tf
+
+    side, cut = model.input_shape[1], keras.Model(model.inputs, model.get_layer(layer).output)
+    draw = np.random.default_rng(seed)
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
+    weight = side / np.maximum(np.hypot(rows, columns), 1 / side)
+    colors = LUCID_COLORS / np.linalg.norm(LUCID_COLORS, axis=0).max()
+    first = 0.01 * draw.normal(size=(2, len(maps), 3, side, side // 2 + 1))
+    coefficients = tf.Variable(first, dtype=tf.float32)
+    optimizer = keras.optimizers.Adam(0.05)
+
+    def images() -> Any:
+        scaled = coefficients * tf.constant(weight, tf.float32)
+        planes = tf.signal.irfft2d(tf.complex(scaled[0], scaled[1])) / 4
+        return tf.sigmoid(tf.einsum("nchw,bc->nhwb", planes, tf.constant(colors, tf.float32)))
+
+    @tf.function
+    def gradient(matrix: Any) -> Any:
+        with tf.GradientTape() as tape:
+            padded = tf.pad(images(), [[0, 0], [24, 24], [24, 24], [0, 0]], "REFLECT")
+            seen = tf.raw_ops.ImageProjectiveTransformV3(
+                images=255 * padded,
+                transforms=matrix,
+                output_shape=tf.constant([side, side]),
+                fill_value=0.0,
+                interpolation="BILINEAR",
+            )
+            values = tf.reduce_mean(cut(seen, training=False), [1, 2])
+            total = tf.reduce_sum(tf.gather(values, maps, axis=1, batch_dims=0) * tf.eye(len(maps)))
+        return tape.gradient(total, coefficients)
+
+    for _ in range(steps):
+        turn, zoom = np.deg2rad(draw.uniform(-10, 10)), draw.uniform(0.9, 1.1)
+        shift = draw.uniform(-8, 8, 2) + draw.uniform(-4, 4, 2)
+        cosine, sine, middle = np.cos(turn) / zoom, np.sin(turn) / zoom, (side - 1) / 2
+        right = middle + 24 + shift[0] - cosine * middle + sine * middle
+        down = middle + 24 + shift[1] - sine * middle - cosine * middle
+        matrix = tf.constant([[cosine, -sine, right, sine, cosine, down, 0, 0]], tf.float32)
+        optimizer.apply_gradients([(-gradient(matrix), coefficients)])
+    return 255 * images().numpy()
+
+
+def xplique_optimize(model: Any, layer: str, maps: list[int], steps: int, seed: int) -> np.ndarray:
+    """Grow pictures of 512 pixels by Xplique's `optimize`, with its defaults."""
+    import tensorflow as tf
+    from xplique.features_visualizations import Objective, optimize
+
+    tf.random.set_seed(seed)
+    pictures = []
+    for number in maps:
+        objective = Objective.channel(model, layer, [number])
+        images, _ = optimize(objective, nb_steps=steps, values_range=(0, 255))
+        pictures.append(np.asarray(images[-1])[0])
+    return np.stack(pictures)
+
+
+def xplique_maco(
+    model: Any, layer: str, maps: list[int], steps: int, seed: int, crops: int = 32
+) -> np.ndarray:
+    """Grow pictures of 512 pixels by Xplique's MaCo, with its defaults: 32 crops a step."""
+    import tensorflow as tf
+    from xplique.features_visualizations import Objective, maco
+
+    tf.random.set_seed(seed)
+    pictures = []
+    for number in maps:
+        objective = Objective.channel(model, layer, number)
+        image, _ = maco(
+            objective,
+            nb_steps=steps,
+            nb_crops=crops,
+            values_range=(0, 255),
+            custom_shape=(512, 512),
+        )
+        pictures.append(np.asarray(image))
+    return np.stack(pictures)
+
+
+def tf_keras_vis(model: Any, layer: str, maps: list[int], steps: int, seed: int) -> np.ndarray:
+    """Grow pictures by tf-keras-vis, as its notebook on the filters of convolutions has it."""
+    import tensorflow as tf
+    from tf_keras_vis.activation_maximization import ActivationMaximization
+    from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayer, ReplaceToLinear
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    np.random.seed(seed)  # noqa: NPY002 - what its input modifiers draw from
+    modifiers = [ExtractIntermediateLayer(layer), ReplaceToLinear()]
+    maximization = ActivationMaximization(model, model_modifier=modifiers, clone=True)
+    shape = (len(maps), *model.input_shape[1:])
+    noise = tf.random.stateless_uniform(shape, (0, seed), 0, 255)
+    return np.asarray(maximization(CategoricalScore(maps), seed_input=noise, steps=steps))
+
+
+PEERS: dict[str, Grow] = {
+    "lucid": lucid_recipe,
+    "xplique": xplique_optimize,
+    "maco": xplique_maco,
+    "tf-keras-vis": tf_keras_vis,
+}
