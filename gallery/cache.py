@@ -26,6 +26,8 @@ class Store:
         """The gallery that will be replaced, None where there is none."""
         record = None if old is None else DrawnFile.read_if_whole(old / NAME)
         self._old_digests = {} if record is None else record.files
+        self.title = "" if record is None else record.title
+        """Of the gallery, as a person gave it."""
         self._folders: set[Path] = set()
         self._lock = threading.Lock()
         self.digests: dict[str, str] = {}
@@ -123,5 +125,6 @@ class PictureKeys:
     def write(self, store: Store) -> None:
         """Write drawn.json, which lists all other files; it comes last."""
         digests = {name: value for name, value in sorted(store.digests.items()) if name != NAME}
-        record = DrawnFile(drawn=dict(sorted(self._new.items())), files=digests)
+        drawn = dict(sorted(self._new.items()))
+        record = DrawnFile(drawn=drawn, files=digests, title=store.title)
         store.write(NAME, files.json_text(record.content(), indent=0))

@@ -352,7 +352,11 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters["verdict"] = shown_verdict
-        self._templates.globals.update(model=plain_name(run.model.name), run=plain_name(run_name))
+        model = plain_name(run.model.name)
+        self.title = plain_name(store.title) or model
+        """Heading of the pages."""
+        names = {"model": model, "run": plain_name(run_name), "title": self.title}
+        self._templates.globals.update(names)
 
     def add(self, layer: LayerEntry, images: MapImages) -> None:
         """Add a layer and write its pages."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import RunError
-from oip.core.formats import DrawnFile, GalleryMarker, RunFile
+from oip.core.errors import RunError, SettingsError
+from oip.core.formats import DrawnFile, GalleryMarker
 from oip.core.progress import Progress, automatic
 from oip.core.warnings import notice
 from oip.gallery.cache import PictureKeys, Store
-from oip.gallery.escape import PageValues, plain_name, script
+from oip.gallery.escape import PageValues, script
 from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, size_of
 from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
@@ -41,6 +41,8 @@ from oip.run.leftovers import OLD_GALLERY, UNFINISHED_GALLERY, clear_leftovers
 from oip.run.run import Run
 from oip.run.shards import data_digest
 
+_LONGEST_TITLE = 200
+
 
 def build(
     run: str | Path | Run,
@@ -48,6 +50,7 @@ def build(
     data_images: np.ndarray | None = None,
     data_labels: np.ndarray | None = None,
     single_file: bool = False,
+    title: str | None = None,
     progress: Progress = automatic,
 ) -> Path:
     """Build RUN/gallery, a folder of files that a browser opens without a server.
@@ -64,6 +67,8 @@ def build(
         data_labels: (n,) their labels, for captions.
         single_file: build RUN/gallery.html instead, one file that holds everything; for at most
             300 maps.
+        title: heading of the pages. If None, that of the gallery that is there, else the name of
+            the model's file.
         progress: receives how many maps have been drawn.
 
     Returns:
@@ -73,11 +78,12 @@ def build(
         RunError: no such run, nothing to show in it, a folder RUN/gallery that is no gallery, or no
             place to write.
         DataError: images or labels of the wrong shape.
-        SettingsError: more maps than a single file holds.
+        SettingsError: more maps than a single file holds, or a title that is no short text.
 
     >>> build("runs/mnist")  # doctest: +SKIP
     PosixPath('runs/mnist/gallery/index.html')
     """
+    check_title(title)
     source = run if isinstance(run, Run) else Run.open(run)
     target = source.path / ("gallery.html" if single_file else "gallery")
     is_ours = is_single_page if single_file else _is_gallery
@@ -88,6 +94,7 @@ def build(
     with _building(source.path) as building:
         try:
             store = Store(building, target if target.is_dir() else None)
+            store.title = store.title if title is None else title.strip()
             pages = _write(source, store, data_images, data_labels, single_file, progress)
             if single_file:
                 files.write_text(target, single_page(building, pages))
@@ -96,6 +103,13 @@ def build(
             return target / "index.html"
         except OSError as error:
             raise RunError(f"cannot write '{target}': {error.strerror or error}") from error
+
+
+def check_title(title: str | None) -> None:
+    """Raise a SettingsError unless a title is None or a short text."""
+    if title is not None and not (isinstance(title, str) and len(title) <= _LONGEST_TITLE):
+        received = f"{len(title)} characters" if isinstance(title, str) else repr(title)
+        raise SettingsError("title", f"text of at most {_LONGEST_TITLE} characters", received)
 
 
 @contextmanager
@@ -154,7 +168,9 @@ def _write(
     if unfit:
         names = ", ".join(f"'{name}'" for name in unfit)
         notice(f"no data images are shown for {names}, which were ranked on others than are given.")
-    for file, page_name, content in table.scripts(_about(record, images, data is not None, single)):
+    for file, page_name, content in table.scripts(
+        _about(images, data is not None, single, pages.title)
+    ):
         store.write(f"data/{file}.js", script(page_name, content))
     store.write("maps.json", files.json_text(table.json()))
     store.write("maps.csv", table.csv())
@@ -165,10 +181,10 @@ def _write(
     return pages
 
 
-def _about(run: RunFile, images: MapImages, data: bool, single: bool) -> PageValues:
+def _about(images: MapImages, data: bool, single: bool, title: str) -> PageValues:
     """Return the facts about the run that the page needs beside the maps."""
     return {
-        "model": plain_name(run.model.name),
+        "title": title,
         "cell": list(images.sheets.cell),
         "sheet": [COLUMNS, PER_SHEET],
         "exact": images.lossless,

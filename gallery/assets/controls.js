@@ -4,6 +4,9 @@
 const AMOUNTS = ["legible", "lo", "hi"];
 const SIZE_NAMES = { s: "small", m: "medium", l: "large", xl: "largest" };
 
+/** Parts of the state whose controls are folded. */
+const RARER = ["by", "group", "lo", "hi", "size"];
+
 function option(value, text, attributes) {
   return element("option", { value, ...(attributes || {}) }, text);
 }
@@ -71,8 +74,16 @@ function wireControls(change) {
     const open = byId("settings").classList.toggle("open");
     byId("more").setAttribute("aria-expanded", String(open));
   });
+  byId("all").addEventListener("click", () => unfold(!byId("rarer").classList.contains("open")));
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("controls").hidden = false;
+}
+
+/** Shows or hides the filters that are used less. */
+function unfold(open) {
+  byId("rarer").classList.toggle("open", open);
+  byId("all").setAttribute("aria-expanded", String(open));
+  byId("all").textContent = open ? "Fewer filters" : "More filters";
 }
 
 /** The orders that there is a ground for. */
@@ -112,9 +123,10 @@ function showControls(state) {
     const input = byId(name);
     if (amountOf(input.value) !== state[name]) input.value = state[name] === null ? "" : state[name];
   }
+  if (RARER.some((name) => state[name] !== DEFAULTS[name])) unfold(true);
   const turn = byId("turn");
   turn.setAttribute("aria-pressed", String(state.rev));
-  turn.title = state.rev ? "Least first; press for most first" : "Most first; press for least first";
+  turn.title = state.rev ? "Lowest first; press for highest first" : "Highest first; press for lowest first";
   turn.firstElementChild.textContent = state.rev ? "↑" : "↓";
   byId("reset").disabled = fragmentOf({ ...state, ...BESIDE }) === "#";
 }

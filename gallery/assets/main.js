@@ -81,8 +81,8 @@ function showDialog() {
   if (state.v && !(comparison.node.open && comparison.shown === state.c)) {
     showComparison(state, (to) => openMap(to.key), pick);
   }
-  if (entry) document.title = (entry.objective || entry.layer.layer + " : " + entry.map) + " – " + site.model;
-  else document.title = site.model + (state.v ? ": maps side by side" : ": original input patterns");
+  if (entry) document.title = (entry.objective || entry.layer.layer + " : " + entry.map) + " – " + site.title;
+  else document.title = site.title + (state.v ? ": maps side by side" : ": original input patterns");
 }
 
 function shut(node) {
@@ -142,7 +142,7 @@ function closed(event) {
   event.target.replaceChildren();
   if (!closing && (state.m !== null || state.v)) {
     state = { ...state, m: null, v: false };
-    document.title = site.model + ": original input patterns";
+    document.title = site.title + ": original input patterns";
     if (history.state && history.state.opened) history.back();
     else history.replaceState({ opened: false }, "", fragmentOf(state));
   }

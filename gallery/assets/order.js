@@ -29,7 +29,7 @@ function filtered(state) {
       if (state.lo !== null && !(mi !== null && mi >= state.lo)) return false;
       if (state.hi !== null && !(mi !== null && mi <= state.hi)) return false;
     }
-    return queries.some((terms) => terms.every((word) => fits(entry, word)));
+    return queries.some((terms) => terms.every((word) => fits(entry, word, state)));
   });
 }
 
@@ -37,14 +37,21 @@ function wordsIn(text) {
   return text.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
-/** A search that says a map as its tile or its label does, "map 5 of block" or "block : 5". */
+/** A search in the words of a tile or its label: "map 5 of block", "block : 5", "best for: 7". */
 function asListed(text) {
-  return text.replace(/\bmaps?\s+(\d+)(\s+of\b)?/gi, "$1").replace(/\s+:\s+/g, " ");
+  const plain = text.replace(/\bmaps?\s+(\d+)(\s+of\b)?/gi, "$1");
+  return plain.replace(/\b(best for|class)\s*:?\s+/gi, "class:").replace(/\s+:\s+/g, " ");
 }
 
-/** Whether a word of a search means a map: its number, or a part of its name. */
-function fits(entry, word) {
+/** Whether a word of a search means a map: its number, its class, or a part of its name, its
+ * verdict or its class. */
+function fits(entry, word, state) {
   if (/^\d+$/.test(word)) return String(entry.map) === word;
+  const estimate = site.information[measureOf(entry, state)];
+  const best = estimate ? estimate.best[entry.position] : null;
+  const about = best === null || best === undefined ? "" : className(best).toLowerCase();
+  if (word.startsWith("class:")) return about !== "" && about === word.slice(6);
+  if (verdictName(entry.verdict).includes(word) || about.includes(word)) return true;
   const name = entry.layer.layer.toLowerCase();
   if (entry.objective && entry.objective.toLowerCase().includes(word)) return true;
   return name.includes(word) || (name + ":" + entry.map).includes(word);

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Build RUN/gallery.html instead: one file that holds everything, for up to 300 maps.",
 )
+@click.option(
+    "--title",
+    metavar="TEXT",
+    help="Heading of the pages.  [default: as before, or the name of the model's file]",
+)
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @options.output
 def command(
@@ -39,6 +44,7 @@ def command(
     data: DataOptions,
     with_data: bool,
     single_file: bool,
+    title: str | None,
     opens: bool,
     output: Output,
 ) -> None:
@@ -64,6 +70,7 @@ def command(
             data_images=None if images is None else images.images,
             data_labels=None if images is None else images.labels,
             single_file=single_file,
+            title=title,
             progress=progress,
         )
     if opens and click.launch(page.resolve().as_uri()) != 0:

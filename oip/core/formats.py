@@ -378,3 +378,5 @@ class DrawnFile(JsonFile, frozen=True, kw_only=True):
     """Key by the picture's name."""
     files: dict[str, str] = msgspec.field(default_factory=dict)
     """SHA-256 of each file of the gallery by its name."""
+    title: str = ""
+    """As a person gave it; empty for the model's name."""

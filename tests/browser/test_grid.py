@@ -59,6 +59,7 @@ def test_sort(look, site, rows, value, column):
     page = look(site.as_uri())
     page.select_option("#sort", value)
     if value == "mi":
+        page.click("#all")
         page.select_option("#by", "kde")
     page.select_option("#layer", "0")
     page.wait_for_function("document.querySelector('#count').textContent.startsWith('12 of')")
@@ -87,6 +88,7 @@ def test_layers_are_mixed_only_by_a_held_out_bound(look, site, rows):
     page = look(site.as_uri())
     option = '#group option[value="all"]'
     assert page.get_attribute(option, "disabled") is None
+    page.click("#all")
     page.select_option("#group", "all")
     assert "usable information (a lower bound)" in page.text_content("#scale")
     order = sorted(rows, key=lambda row: -float(row["decoder mi (bits)"]))
@@ -189,6 +191,7 @@ def test_order_by_what_is_not_known_is_not_offered(look, clipped_site):
 
 def test_range_of_bits(look, site, rows):
     page = look(site.as_uri())
+    page.click("#all")
     page.fill("#lo", "0.5")
     page.fill("#hi", "1.25")
     wanted = {_key(row) for row in rows if 0.5 <= round(float(row["decoder mi (bits)"]), 3) <= 1.25}
@@ -206,6 +209,7 @@ def test_range_of_bits(look, site, rows):
 )
 def test_every_number_that_the_field_takes_filters(look, site, rows, low, kept):
     page = look(site.as_uri())
+    page.click("#all")
     page.focus("#lo")
     page.keyboard.type(low)
     wanted = sum(round(float(row["decoder mi (bits)"]), 3) >= kept for row in rows)
@@ -282,6 +286,8 @@ def test_no_map_fits(look, site):
 
 def test_the_address_brings_everything_back(look, site):
     page = look(site.as_uri())
+    assert not page.is_visible("#by")
+    page.click("#all")
     page.select_option("#by", "kde")
     page.select_option("#sort", "stability")
     page.select_option("#group", "shallow")
@@ -380,3 +386,19 @@ def test_forced_colours(look, site):
     page = look(site.as_uri(), forced_colors="active")
     page.locator("a.tile").first.click()
     page.wait_for_selector("dialog .chart")
+
+
+def test_search_by_class_and_verdict(look, site, rows):
+    page = look(site.as_uri())
+    bags = [row for row in rows if row["decoder best class"] == "bag"]
+    for text, count in (
+        ("class:bag", len(bags)),
+        ("best for: bag", len(bags)),
+        ("dead", 2),
+        ("not seen in data", sum(row["verdict"] == "reachable-only" for row in rows)),
+        ("class:ba", 0),
+    ):
+        page.fill("#search", text)
+        page.wait_for_function(
+            f"document.querySelector('#count').textContent.startsWith('{count} of 312')"
+        )

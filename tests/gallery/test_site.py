@@ -14,7 +14,7 @@ from PIL import Image
 from oip import gallery
 from oip.ascent.results import Oips
 from oip.core import files
-from oip.core.errors import RunError
+from oip.core.errors import RunError, SettingsError
 from oip.core.files import read_json, write_json
 from oip.core.images import enhanced
 from oip.core.warnings import Notice
@@ -369,3 +369,16 @@ def test_data_that_the_maps_were_not_ranked_on_are_told(run):
     gallery.build(run, data_images=images)
     with pytest.warns(Notice, match="no data images are shown for 'second'"):
         gallery.build(run, data_images=images[::-1])
+
+
+def test_the_title_is_the_persons_and_stays(run):
+    def heading(**options):
+        page = gallery.build(run, **options).read_text()
+        return re.search(r"<h1><bdi>(.*?)</bdi></h1>", page)[1]
+
+    assert heading() == run.record.model.name
+    assert heading(title="Digits <2>") == "Digits &lt;2&gt;"
+    assert heading() == "Digits &lt;2&gt;"
+    assert heading(title="") == run.record.model.name
+    with pytest.raises(SettingsError, match="title"):
+        gallery.build(run, title="a" * 201)
