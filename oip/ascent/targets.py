@@ -349,8 +349,9 @@ class ObjectiveTargets(Targets):
         ]
         self.key = ("objectives", *self._groups)
         limits = np.array([source.upper_limit for source in self._sources], np.float32)
-        self.upper_limit = np.where(used, np.where(self._weights < 0, np.inf, limits), 0.0)
-        self.upper_limit = (np.where(used, self._weights, 1.0) * self.upper_limit).sum(1)
+        highest = np.where(self._weights < 0, np.inf, limits)
+        none = np.zeros(used.shape)
+        self.upper_limit = np.multiply(abs(self._weights), highest, none, where=used).sum(1)
         self.arrays = (self._weights, inactive, limits, *arrays)
         shapes = ((None, array.shape[1]) for array in arrays)
         self.array_shapes = ((None, None), (None,), (None,), *shapes)

@@ -6,7 +6,7 @@ import pytest
 import oip
 from oip.ascent.reconstruction import Ascent, aligned_blocks, grow_oips
 from oip.ascent.settings import ascent_settings
-from oip.ascent.targets import MapTargets
+from oip.ascent.targets import MapTargets, objective_targets
 from oip.ascent.verdicts import converged, looks_converged
 from oip.core.errors import DataError, ModelError, OipError, SettingsError
 from oip.network.network import Network
@@ -201,6 +201,17 @@ def test_a_saturated_sigmoid_is_flagged():
     kernel, _ = model.layers[0].get_weights()
     model.layers[0].set_weights([kernel, np.array([9.0], "float32")])
     assert oip.reconstruct(model, "@0", **QUICK).saturated.all()
+
+
+def test_the_limit_of_sums_and_of_negative_terms():
+    import keras
+    from keras import layers
+
+    parts = [layers.Conv2D(2, 3, activation="sigmoid", name="a"), layers.Conv2D(2, 3, name="b")]
+    network = Network(keras.Sequential([layers.Input((10, 10, 1)), *parts]))
+    objectives = ["map:0 + 2 * map:1", "map:0 - map:1", "-map:0"]
+    assert objective_targets(network, objectives, "a").upper_limit.tolist() == [3, np.inf, np.inf]
+    assert not oip.reconstruct(network, "b", objective=["-map:0"], **QUICK).saturated.any()
 
 
 CAPS = {"relu6": 6.0, "hard_sigmoid": 1.0, "hard_tanh": 1.0, "relu_layer": 2.0}
