@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files, html, seeds
-from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.errors import DataError, SettingsError
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic
@@ -267,8 +267,7 @@ def check_model_path(out: Path) -> None:
     """Raise a SettingsError or RunError if no model can be written to `out`."""
     if out.suffix != _ENDING:
         raise SettingsError("the model to write", f"a name ending in {_ENDING}", out.name)
-    if out.is_dir():
-        raise RunError(f"'{out}'", "a file to write", "a folder")
+    files.check_replaceable(out)
     files.check_writable(out.parent)
 
 

@@ -101,6 +101,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
         WriteError: the folder cannot be made or written.
     """
     path = Path(path)
+    check_replaceable(path)
     make_folder(path.parent)
     ending = path.suffix if suffix is None else suffix
     with _writing(f"cannot write in '{path.parent}'"):
@@ -181,11 +182,22 @@ def check_writable(folder: Path) -> None:
     what = f"cannot write to '{folder}'"
     with _writing(what):
         while not nearest.exists():
+            if nearest.is_symlink():
+                raise WriteError(what, "a folder", f"a link '{nearest}' that leads nowhere")
             nearest = nearest.parent
         if not nearest.is_dir():
             raise WriteError(what, "a folder", f"a file '{nearest}'")
         with tempfile.TemporaryFile(dir=nearest):
             pass
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise a WriteError where a file cannot be written because something else has its name."""
+    with _writing(f"cannot write '{path}'"):
+        is_other = not path.is_file() and path.exists()
+    if is_other:
+        kind = "a folder" if path.is_dir() else "a FIFO or a device"
+        raise WriteError(f"cannot write '{path}'", "a file", kind)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, html, seeds
-from oip.core.errors import DataError, ModelError, RunError, SettingsError
+from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.formats import SidecarFile, SidecarInput
 from oip.core.frameworks import Tensor, tf
 from oip.core.progress import Progress, automatic, silent
@@ -468,8 +468,7 @@ def check_target(out: str | Path, model: Model) -> Path:
     out = Path(out)
     if out.suffix != ENDING:
         raise SettingsError("out", f"a name ending in {ENDING}", out.name)
-    if out.is_dir():
-        raise RunError(f"'{out}'", "a file to write", "a folder")
+    files.check_replaceable(out)
     own = Path(model) if isinstance(model, str | Path) else getattr(model, "path", None)
     if own is not None and out.exists() and own.exists() and out.samefile(own):
         raise SettingsError("out", "another file than the model's own", out.name)

@@ -80,6 +80,21 @@ def test_a_folder_under_a_file_cannot_be_written(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_links_that_lead_nowhere_and_what_is_no_file_are_not_written_to(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name in ("loop", "gone", "loop/inner"):
+        with pytest.raises(RunError, match=r"leads nowhere|Too many levels"):
+            files.check_writable(tmp_path / name)
+    before = sorted(tmp_path.iterdir())
+    for name, kind in (("fifo", "a FIFO"), ("device", "a device"), (".", "a folder")):
+        with pytest.raises(RunError, match=kind):
+            files.write_text(tmp_path / name, "text")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("kind", ["a FIFO", "a folder", "a device", "a path with a NUL byte"])
 def test_only_plain_files_are_read(tmp_path, kind):
     path = tmp_path / "x.json"
