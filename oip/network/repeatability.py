@@ -131,9 +131,9 @@ def _answers(
     The model runs twice in one graph, and in another one for chance that is drawn when a graph is
     made; there also with other images behind the first one.
     """
-    others = [tf.concat([image[:1], tf.zeros_like(image[1:])], 0) for image in images]
+    changed = [tf.concat([image[:1], tf.zeros_like(image[1:])], 0) for image in images]
     runs: list[list[np.ndarray]] = []
-    for batches in ((images, images), (images, others)):
+    for batches in ((images, images), (images, changed)):
         graph = tf.function(_outputs(model, quiet), autograph=False)
         concrete = graph.get_concrete_function(
             *(tf.TensorSpec(image.shape, image.dtype) for image in images)
