@@ -13,7 +13,7 @@ import numpy as np
 from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
-from oip.core.images import enhanced, plain, shown, stretches, true_colors
+from oip.core.images import enhanced, faded, plain, shown, stretches, true_colors
 from oip.core.processors import usable_cores
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
@@ -200,6 +200,7 @@ class MapImages:
         layers: Sequence[LayerEntry],
         are_colors: bool = False,
         single: bool = False,
+        have_masks: bool = False,
     ):
         """
         Args:
@@ -207,12 +208,13 @@ class MapImages:
             spec: the input of the run's model.
             are_colors: the images stay inside the range of color pictures, and are shown so.
             single: for a single file: large pictures have the size that they are shown at.
+            have_masks: they come with a mask of what counts in them.
         """
         self.size = size_of(spec.shape)
         self._shape = tuple(spec.shape)
         self._swap = spec.bgr
         self._mean, self._std = np.array(spec.mean), np.array(spec.std)
-        self.are_colors = are_colors
+        self.are_colors, self.have_masks = are_colors, have_masks
         self._store, self._keys = store, keys
         self.lossless = exact(self.size)
         self.limit = FULL // 2 if self.lossless else min(FULL, max(self.size))
@@ -261,6 +263,7 @@ class MapImages:
         several = layer.oips is not None and layer.oips.scores.shape[1] > 1
         moves = layer.oips is not None and len(layer.oips.snapshot_steps) > 0
         kinds = ["tile", "full"] + ["starts"] * several + ["evolution"] * moves
+        kinds += ["masks"] * self.have_masks
         paths = [_path(kind, block.layer, number) for number in block.maps for kind in kinds]
         if not (all(map(self._store.has, paths)) and all(map(self._store.keep, paths))):
             return False
@@ -291,6 +294,9 @@ class MapImages:
             if len(images) > 1:
                 others = [[resized(image, self._start) for image in row[1:]] for row in rows]
                 self._write("starts", block, number, others)
+            if self.have_masks and oips.alpha is not None:
+                masked = faded(rows[0], oips.alpha[row, :MOST_IN_A_ROW])
+                self._write("masks", block, number, [[resized(m, self._start) for m in masked]])
             self.sheets.put(self._positions[block.layer, number], best)
             if len(oips.snapshot_steps):
                 stages = self._drawn(oips.snapshots[row])[-MOST_IN_A_ROW:]

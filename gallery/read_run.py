@@ -40,7 +40,7 @@ from oip.run.shards import read_best_images, with_stability
 ABOVE_NULL = 0.05
 """Adjusted p-value up to which an estimate is called above its null."""
 _PICTURES = ("images", "snapshots")
-_NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures", "best_images")
+_NOT_READ = (*_PICTURES, "image_pictures", "snapshot_pictures", "best_images", "alpha")
 
 
 @dataclass(frozen=True)
@@ -433,6 +433,7 @@ def _oips_without_pixels(run: Run, index: int) -> tuple[Oips | None, tuple[Shard
         maps = tuple(shard.maps.tolist())
         pixels = np.zeros((len(maps), 0, 0, 0, 0))
         values.update(dict.fromkeys(_PICTURES, pixels))
+        values["alpha"] = None
         parts.append(Oips(**values))
         number = int(path.stem.rpartition("-")[2])
         blocks.append(ShardBlock(index, number, path, maps, _content_key(path)))

@@ -145,10 +145,12 @@ def _write(
     training = training_record(run)
     if single:
         check_map_count(sum(len(layer.maps) for layer in layers))
-    are_colors = bool((record.settings.reconstruct or {}).get("bound"))
+    settings = record.settings.reconstruct or {}
+    are_colors, have_masks = bool(settings.get("bound")), bool(settings.get("alpha"))
     drawn_from = [size_of(spec.shape), spec.bgr, *([spec.mean, spec.std] if are_colors else [])]
+    drawn_from += ["masks"] if have_masks else []
     keys = PictureKeys(store.old, drawn_from)
-    images = MapImages(store, keys, spec, layers, are_colors, single)
+    images = MapImages(store, keys, spec, layers, are_colors, single, have_masks)
     digest = data_digest(data_images)
     data = None
     if data_images is not None:
@@ -189,6 +191,7 @@ def _about(images: MapImages, data: bool, single: bool, title: str) -> PageValue
         "sheet": [COLUMNS, PER_SHEET],
         "exact": images.lossless,
         "colors": images.are_colors,
+        "masks": images.have_masks,
         "input": list(images.size),
         "data": data,
         "single": single,

@@ -60,8 +60,10 @@ function startsPart(entry, detail) {
   const medoids = detail.starts.filter((start) => start.medoid).length;
   const several = medoids > 0 && columns > 1;
   const cells = detail.starts.map((start, column) => {
-    const images = [site.colors ? "true colors" : "plain", "enhanced"].map((kind, row) => {
+    const kinds = [site.colors ? "true colors" : "plain", "enhanced"].concat(site.masks ? ["masked"] : []);
+    const images = kinds.map((kind, row) => {
       const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
+      if (kind === "masked") return cut(fileOf(entry, "masks"), { columns, rows: 1, column, row: 0 }, label);
       return startImage(entry, detail, column, row === 1, label);
     });
     const kind = several && start.medoid ? "medoid" : null;
@@ -75,7 +77,8 @@ function startsPart(entry, detail) {
     element("div", { class: "strip" }, cells),
     paragraph(
       (site.colors ? "In true colors" : "Plain") +
-        " above, contrast-enhanced below; best first, with their scores." + groups,
+        " above, contrast-enhanced below; best first, with their scores." +
+        (site.masks ? " Last: gray where the image counted little on its way." : "") + groups,
       "quiet"
     )
   );
@@ -85,7 +88,7 @@ function startsPart(entry, detail) {
 function noiseWords(detail) {
   const start = detail.starts && detail.starts[0];
   if (!start) return "";
-  if (start.noise < 0) return " It grew from a data image: no noise excited the map.";
+  if (start.noise < 0) return " It grew from an image, not from noise.";
   const weights = start.octaves.map((weight) => (weight === null ? "–" : figure(weight))).join(", ");
   return " Step 0 is its start noise: number " + start.noise + " of those screened, octaves weighted " +
     weights + " (longest wavelength last).";

@@ -62,6 +62,8 @@ class AscentState(NamedTuple, Generic[Array]):
     """(n, h, w, b): the best that each has been, as it is scored."""
     best: BestSoFar[Array]
     step: StepState[Array]
+    alpha: Array
+    """(n, h, w): size of the gradient, summed over the steps; (n, 1, 1) where it is not kept."""
 
     def put(
         self: AscentState[np.ndarray], rows: np.ndarray, other: AscentState[np.ndarray]
@@ -191,10 +193,12 @@ class AscentGraph:
             best_images: Tensor,
             best: BestSoFar[Tensor],
             before: StepState[Tensor],
+            alpha: Tensor,
             _stuck: Tensor,
             trace: tf.TensorArray,
         ) -> tuple[object, ...]:
-            moved, shown, after, stuck = self._step(images, before, step)
+            moved, shown, after, size, stuck = self._step(images, before, step)
+            alpha = alpha + size if self.settings.alpha else alpha
             active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
             key = tf.where(active, after.value, after.pre)
             key += after.capped * tf.maximum(after.pre, 0.0)
@@ -206,25 +210,27 @@ class AscentGraph:
             pairs = zip(new, best, strict=True)
             best = BestSoFar(*(tf.where(better, now, then) for now, then in pairs))
             trace = trace.write(step - first, after.value)
-            return step + 1, moved, best_images, best, after, stuck, trace
+            return step + 1, moved, best_images, best, after, alpha, stuck, trace
 
         trace = tf.TensorArray(tf.float32, size=count, element_shape=[None])
         stuck = tf.zeros_like(self.inputs.can_be_inactive)
-        values = (first, state.images, state.best_images, state.best, state.step, stuck, trace)
-        _, images, best_images, best, after, stuck, trace = tf.while_loop(
+        pictures = (first, state.images, state.best_images)
+        values = (*pictures, state.best, state.step, state.alpha, stuck, trace)
+        _, images, best_images, best, after, alpha, stuck, trace = tf.while_loop(
             lambda step, *_: step < first + count, body, values, parallel_iterations=1
         )
         shown = self._shown(images)
-        return AscentState(images, shown, best_images, best, after), trace.stack(), stuck
+        return AscentState(images, shown, best_images, best, after, alpha), trace.stack(), stuck
 
     def _step(
         self, images: Tensor, before: StepState[Tensor], step: Tensor
-    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor]:
+    ) -> tuple[Tensor, Tensor, StepState[Tensor], Tensor, Tensor]:
         """Take one step.
 
         Returns:
-            Images after it, images before it as they are scored, the step's state, and (n,) bool:
-            images without a gradient, which stay as they are.
+            Images after it, images before it as they are scored, the step's state, the size (n, h,
+            w) of the gradient at RMS 1, and (n,) bool: images without a gradient, which stay as
+            they are.
         """
         settings, numbers, mask = self.settings, self.inputs.numbers, self.inputs.mask
         diverse = settings.diversity > 0
@@ -245,6 +251,7 @@ class AscentGraph:
         size = tf.reduce_max(tf.abs(slope), image_axes(images))
         stuck = tf.logical_not(size > 0)
         direction = mask.unit(slope / expand_like(tf.where(stuck, 1.0, size), slope))
+        absolute = tf.reduce_mean(tf.abs(direction), -1)
         if settings.total_variation > 0:
             direction -= numbers.total_variation * variation_slope(shown) * mask.mask
         if settings.norm > 0:
@@ -259,7 +266,7 @@ class AscentGraph:
         if not self._parameterization.keeps_spectrum:
             moved = mask.restored(moved)
         moved = tf.where(expand_like(stuck, images), images, moved)
-        return moved, shown, StepState(rates, post, pre, capped), stuck
+        return moved, shown, StepState(rates, post, pre, capped), absolute, stuck
 
     def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each."""

@@ -56,6 +56,7 @@ class AscentResult:
     steps: np.ndarray
     reasons: np.ndarray
     snapshots: np.ndarray
+    alpha: np.ndarray
 
 
 class GradientAscent:
@@ -114,7 +115,8 @@ class GradientAscent:
         image = image_spec(network)
         value, number = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
         best, step = BestSoFar(value, value, value), StepState(value, value, value, value)
-        state = AscentState(image, image, image, best, step)
+        alpha = tf.TensorSpec((None, *self._alpha_sides), tf.float32)
+        state = AscentState(image, image, image, best, step, alpha)
         pairs = zip(self.targets.array_shapes, self._target_arrays, strict=True)
         spec_of = tf.TensorSpec.from_tensor
         signatures: dict[str, Any] = {
@@ -136,6 +138,11 @@ class GradientAscent:
             lambda state, inputs, first, count: self._graph(inputs, size).run(state, first, count),
             *(state, inputs, number, number),
         )
+
+    @property
+    def _alpha_sides(self) -> tuple[int, ...]:
+        sides = self.network.inputs.shape[:-1]
+        return sides if self.settings.alpha else (1,) * len(sides)
 
     def _graph(self, inputs: AscentInputs, size: tuple[int, ...] | None = None) -> AscentGraph:
         kind = type(self._parameterization)
@@ -234,6 +241,7 @@ class GradientAscent:
             steps=steps,
             reasons=reasons,
             snapshots=snapshots,
+            alpha=_as_bytes(final.alpha),
         )
 
     def _settled(
@@ -252,7 +260,8 @@ class GradientAscent:
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self.settings.rate, np.float32)
         best, step = BestSoFar(lowest, lowest, lowest), StepState(rate, lowest, lowest, 0 * rate)
-        return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step)
+        alpha = np.zeros((len(starts), *self._alpha_sides), np.float32)
+        return AscentState(images.numpy(), shown.numpy(), shown.numpy(), best, step, alpha)
 
     def _take_steps(
         self,
@@ -343,6 +352,14 @@ class AscentByMap(AscentResult):
             if field.name != "can_be_inactive":
                 setattr(self, field.name, getattr(self, field.name)[rows, order])
         self.snapshots = self.snapshots[:, 0]
+
+
+def _as_bytes(alpha: np.ndarray) -> np.ndarray:
+    """Return sizes (n, ...) as shares of each image's 99th percentile, uint8."""
+    axes = tuple(range(1, alpha.ndim))
+    most = np.percentile(alpha, 99, axis=axes, keepdims=True)
+    share = np.clip(alpha / np.where(most > 0, most, 1.0), 0.0, 1.0)
+    return (share * 255 + 0.5).astype(np.uint8)
 
 
 def snapshot_steps(steps: int, most: int = _MOST_SNAPSHOTS) -> list[int]:

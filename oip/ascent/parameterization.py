@@ -9,7 +9,7 @@ and have a step of their own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,8 @@ class DataStatistics:
     """(h, w // 2 + 1, b) or (t // 2 + 1, b): mean magnitude of the Fourier coefficients."""
     covariance: np.ndarray
     """(b, b): of the bands."""
+    uncorrelated: np.ndarray
+    """Mean magnitude, of the same shape, of the images in uncorrelated bands; see `mixing_root`."""
 
     @classmethod
     def of(cls, images: np.ndarray) -> DataStatistics:
@@ -53,15 +55,23 @@ class DataStatistics:
         A few thousand images are enough.
         """
         axes = tuple(range(1, images.ndim - 1))
-        total, products, pixels = 0.0, 0.0, 0
-        for first in range(0, len(images), 256):
-            batch = np.asarray(images[first : first + 256], np.float64)
-            batch = batch - batch.mean(axis=axes, keepdims=True)
+
+        def batches() -> Iterator[np.ndarray]:
+            for first in range(0, len(images), 256):
+                batch = np.asarray(images[first : first + 256], np.float64)
+                yield batch - batch.mean(axis=axes, keepdims=True)
+
+        flat = (batch.reshape(-1, batch.shape[-1]) for batch in batches())
+        covariance = np.asarray(sum(rows.T @ rows for rows in flat))
+        covariance = covariance / (images.size // images.shape[-1])
+        unmixing = np.linalg.pinv(mixing_root(covariance))
+        total, uncorrelated = 0.0, 0.0
+        for batch in batches():
             total = total + np.abs(np.fft.rfftn(batch, axes=axes)).sum(0)
-            flat = batch.reshape(-1, batch.shape[-1])
-            products = products + flat.T @ flat
-            pixels += len(flat)
-        return cls(np.asarray(total) / len(images), np.asarray(products) / pixels)
+            spectrum = np.fft.rfftn(batch @ unmixing, axes=axes)
+            uncorrelated = uncorrelated + np.abs(spectrum).sum(0)
+        count = len(images)
+        return cls(np.asarray(total) / count, covariance, np.asarray(uncorrelated) / count)
 
     @classmethod
     def of_photographs(cls, shape: tuple[int, ...], std: np.ndarray, bgr: bool) -> DataStatistics:
@@ -80,7 +90,8 @@ class DataStatistics:
         vectors = np.array(_EIGENVECTORS)[:: -1 if bgr else 1]
         covariance = vectors * _EIGENVALUES @ vectors.T / np.outer(std, std)
         magnitude = frequencies(shape[:-1]) ** -_SLOPE
-        return cls(np.repeat(magnitude[..., None], shape[-1], axis=-1), covariance)
+        magnitude = np.repeat(magnitude[..., None], shape[-1], axis=-1)
+        return cls(magnitude, covariance, magnitude)
 
     @classmethod
     def for_input(cls, spec: InputSpec, images: np.ndarray | None) -> DataStatistics | None:
@@ -146,6 +157,10 @@ class Linear(Parameterization):
 class Phases(Parameterization):
     """Only the phases climb; the magnitude spectrum stays that of the data.
 
+    Args:
+        magnitude: of uncorrelated bands, or of the bands themselves.
+        mixing, unmixing: (b, b), from uncorrelated bands to those of images and back; or none.
+
     References:
         Fel et al., "Unlocking Feature Visualization for Deep Networks with MAgnitude Constrained
         Optimization" (MaCo), NeurIPS 2023.
@@ -153,18 +168,27 @@ class Phases(Parameterization):
 
     keeps_spectrum = True
 
-    def __init__(self, magnitude: np.ndarray | Tensor):
-        self.arrays = {"magnitude": magnitude}
+    def __init__(self, magnitude: np.ndarray | Tensor, **mixing: np.ndarray | Tensor):
+        self.arrays = {"magnitude": magnitude, **mixing}
 
     def begin(self, images: Tensor) -> Tensor:
-        return _inverse(self._with_magnitude(_spectrum(images)), images)
+        return self._mixed("mixing", _inverse(self._with_magnitude(_spectrum(images)), images))
 
     def step(self, images: Tensor, direction: Tensor, rates: Tensor) -> Tensor:
-        spectrum = _spectrum(images)
-        slope = tf.math.imag(_spectrum(direction) * tf.math.conj(spectrum))
+        spectrum = _spectrum(self._mixed("unmixing", images))
+        along = self._mixed("mixing", direction, transposed=True)
+        slope = tf.math.imag(_spectrum(along) * tf.math.conj(spectrum))
         turn = expand_like(rates, slope) * _unit(slope)
         turned = spectrum * tf.exp(tf.complex(tf.zeros_like(turn), turn))
-        return _inverse(self._with_magnitude(turned), images)
+        return self._mixed("mixing", _inverse(self._with_magnitude(turned), images))
+
+    def _mixed(self, name: str, images: Tensor, transposed: bool = False) -> Tensor:
+        """Return images (n, *sides, b) with their bands mixed, where they are."""
+        if name not in self.arrays:
+            return images
+        return tf.einsum(
+            "...b,cb->...c" if transposed else "...b,bc->...c", images, self.arrays[name]
+        )
 
     def _with_magnitude(self, spectrum: Tensor) -> Tensor:
         size = tf.maximum(tf.abs(spectrum), _TINY)
@@ -222,14 +246,28 @@ def parameterization_of(
         name = "phase" if phase else "decorrelate"
         hint = "Give data=... for them" + ("." if phase else ", or set decorrelate=false.")
         raise SettingsError(f"'{name}'", "images of the data to take statistics from", "none", hint)
-    if phase and data is not None:
+    if phase and data is not None and not decorrelate:
         return Phases(_standard(data.magnitude, shape).astype(np.float32))
+    if phase and data is not None:
+        root = mixing_root(data.covariance)
+        root *= np.sqrt(len(root) / np.square(root).sum())
+        bands = np.moveaxis(data.uncorrelated[..., None], -2, 0)
+        magnitude = np.concatenate([_standard(b, (*shape[:-1], 1)) for b in bands], -1)
+        mixing = {"mixing": root, "unmixing": np.linalg.pinv(root)}
+        mixing = {name: array.astype(np.float32) for name, array in mixing.items()}
+        return Phases(magnitude.astype(np.float32), **mixing)
     arrays = {}
     if settings.parameterization == "fourier":
         arrays["gain"] = frequencies(shape[:-1]) ** -settings.decay
     if decorrelate and data is not None:
         arrays["mixing"] = data.covariance / np.trace(data.covariance) * len(data.covariance)
     return Linear(**{name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def mixing_root(covariance: np.ndarray) -> np.ndarray:
+    """Return (b, b): uncorrelated bands, as rows u, make u @ root bands of this covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
 def frequencies(sides: tuple[int, ...]) -> np.ndarray:

@@ -402,4 +402,5 @@ class Ascent:
             std=spec.std,
             bgr=spec.bgr,
             objectives=self.targets.labels,
+            alpha=grown.alpha if self.settings.alpha else None,
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from oip.core import html, plots
 from oip.core.errors import SettingsError
-from oip.core.images import enhanced, plain, png, shown, true_colors
+from oip.core.images import enhanced, faded, plain, png, shown, true_colors
 from oip.core.units import finite_or_none
 
 if TYPE_CHECKING:
@@ -168,6 +168,9 @@ class Oips(MapResult):
     """The bands are blue, green and red; pictures are shown the other way round."""
     objectives: tuple[str, ...] = ()
     """The expressions of all objectives, `maps` being their numbers; empty for maps of a layer."""
+    alpha: np.ndarray | None = None
+    """(m, k, h, w) uint8: the gradient's size at each pixel over the ascent, 255 for the largest:
+    what counts in the image; None where it was not kept (the setting `alpha`)."""
 
     def displayed(self, image: np.ndarray, enhance: bool | None = None) -> np.ndarray:
         """Return a standardized image (..., h, w, b) as uint8, bands in the order of display.
@@ -341,11 +344,19 @@ class MapOip:
             "reason": REASONS[oips.reasons[row, 0]],
         }
 
-    def show(self, enhance: bool | None = None) -> Image:
-        """Return the best image as a pillow image."""
+    def show(self, enhance: bool | None = None, mask: bool = False) -> Image:
+        """Return the best image as a pillow image.
+
+        Args:
+            enhance: as for `Oips.displayed`.
+            mask: make gray what counts little, where the run has `alpha`.
+        """
         from PIL import Image
 
-        return Image.fromarray(shown(self.oips.displayed(self.image, enhance)))
+        picture = self.oips.displayed(self.image, enhance)
+        if mask and self.oips.alpha is not None:
+            picture = faded(picture, self.oips.alpha[self.row, 0])
+        return Image.fromarray(shown(picture))
 
     def plot(self) -> Figure:
         """Draw the plain and the enhanced image, its evolution and its score trace."""
@@ -398,7 +409,9 @@ def join_oips(parts: Sequence[Oips]) -> Oips:
     """Return parts of one layer as one, ordered by map."""
     order = np.argsort(np.concatenate([part.maps for part in parts]), kind="stable")
     arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_MAP
+        name: np.concatenate([getattr(part, name) for part in parts])[order]
+        for name in PER_MAP
+        if getattr(parts[0], name) is not None
     }
     return replace(parts[0], **arrays)
 

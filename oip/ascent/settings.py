@@ -68,6 +68,8 @@ class AscentSettings(
     it takes them; only where `keep` is `last`."""
     coarse_size: float = 0.5
     """Their side, as a share of the input's."""
+    alpha: bool = False
+    """Keep the size of the gradient at each pixel, summed over the steps: a mask of what counts."""
     keep: str = "best"
     """`best`: the image that scored highest; `last`: that of the last step. It is then the only one
     that is scored as it is, before it transformed images are scored, and no image stops early."""
@@ -78,6 +80,8 @@ class AscentSettings(
     """Largest random change of its size, as a share."""
     rotation: float = 0.0
     """Largest random rotation, in degrees."""
+    crop: float = 1.0
+    """Share of the image, of its area, that the model receives, enlarged, at a random position."""
     soften: float = 0.0
     """Sigma, in pixels, of a blur of the image that the model receives."""
     total_variation: float = 0.0
@@ -138,6 +142,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "jitter": (0, 1024),
     "scale": (0.0, 1.0),
     "rotation": (0.0, 180.0),
+    "crop": (0.01, 1.0),
     "soften": (0.0, 20.0),
     "total_variation": (0.0, 100.0),
     "norm": (0.0, 100.0),
@@ -160,6 +165,7 @@ _NATURAL: dict[str, object] = {
     "decay": 1.75,
     "decorrelate": True,
     "bound": True,
+    "coarse": 0.5,
     "keep": "last",
     "jitter": 0.07,
     "scale": 0.15,
@@ -185,28 +191,42 @@ PRESETS: dict[str, dict[str, object]] = {
         "rotation": 5.0,
     },
     "natural": _NATURAL,
-    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.06},
+    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.06, "coarse": 0.0},
     "maco": {
-        "parameterization": "phase",
-        "decorrelate": False,
+        "starts": 1,
+        "steps": 128,
+        "screened": 16,
+        "rate": 0.3,
+        "rate_up": 1.0,
+        "rate_down": 1.0,
+        "rate_end": 0.1,
+        "warmup": 0,
         "blur": 0.0,
-        "jitter": 2,
-        "scale": 0.1,
+        "parameterization": "phase",
+        "decorrelate": True,
+        "bound": True,
+        "looks": 4,
+        "crop": 0.25,
+        "coarse": 0.5,
+        "alpha": True,
+        "keep": "last",
     },
 }
 """`author` is the setting of the articles that OIPs come from: the response alone is climbed, by a
 normalized gradient, and the image standardized after each step; no warm-up. The articles give no
 numbers: step, patience, steps and starts are ours, and so is the missing blur ("some tricks to
 avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
-Olah et al. 2017. `natural` is for networks of photographs: the
-same with a steeper spectrum, a constant rate, and pixels that stay inside their range. `maco`
-follows Fel et al. 2023. Of these three, all but `natural` need images of the data for bands other
-than one or three."""
+Olah et al. 2017. `natural` is for networks of photographs: the same with a steeper spectrum, a
+constant rate, and pixels that stay inside their range; smaller images in its first half cost less.
+`accentuate` is the same in small steps, from an image. `maco` follows Fel et al. 2023: several
+random crops a step, of a quarter of the image, and a mask of what counted; how many crops, and the
+steps, are fewer than theirs. All but `natural` and `accentuate` need images of the data for bands
+other than one or three."""
 AUTO, ACCENTUATE = "auto", "accentuate"
 """In place of a preset: `natural` for color images, `default` for all others."""
 _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = (
-    *("rate_end", "bound", "looks", "coarse", "coarse_size", "keep"),
+    *("rate_end", "bound", "looks", "coarse", "coarse_size", "crop", "alpha", "keep"),
     "snapshots",
 )
 """Settings that files name only where they differ from their defaults, as those of earlier versions

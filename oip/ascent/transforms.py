@@ -32,18 +32,18 @@ def transform_of(
     """Return the transform of some settings, None where nothing is transformed.
 
     Args:
-        settings: `jitter`, `scale`, `rotation`, `soften`.
+        settings: `jitter`, `scale`, `rotation`, `crop`, `soften`.
         shape: (h, w, b) or (t, b).
         size: (h', w', b) of what the model receives; as the images if None.
 
     Raises:
-        SettingsError: scale or rotation of images with one spatial axis.
+        SettingsError: scale, rotation or crop of images with one spatial axis.
     """
     parts: list[Transform] = []
     size = shape if size is None else size
-    if settings.scale > 0 or settings.rotation > 0 or size != shape:
+    if settings.scale > 0 or settings.rotation > 0 or settings.crop < 1 or size != shape:
         if len(shape) != 3:
-            raise SettingsError("scale and rotation", "images with two spatial axes", f"{shape}")
+            raise SettingsError("scale, rotation and crop", "two spatial axes", f"{shape}")
         parts.append(_rotation(settings, shape, size, seed))
     if settings.jitter > 0:
         parts.append(_shift(shift_in_pixels(settings.jitter, size), size, seed))
@@ -96,20 +96,22 @@ def _shift(most: int, shape: tuple[int, ...], seed: int | Tensor) -> Transform:
 def _rotation(
     settings: AscentSettings, shape: tuple[int, ...], size: tuple[int, ...], seed: int | Tensor
 ) -> Transform:
-    """Return a transform that turns and scales images about their center, to a size."""
+    """Return a transform that turns and scales images about their center, or that of a crop."""
     height, width = size[:2]
     steps = shape[0] / height, shape[1] / width  # pixels of the image from one to the next
     center = (shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0
     largest = np.log1p(settings.scale)
+    side = float(np.sqrt(settings.crop))
 
     def rotate(images: Tensor, step: Tensor) -> Tensor:
         draws = _draws(step, seed, 1, 2)
         angle = draws[0] * float(np.deg2rad(settings.rotation))
-        zoom = tf.exp(draws[1] * float(largest))
+        zoom = tf.exp(draws[1] * float(largest)) / side
+        off = (1.0 - side) / 2.0 * _draws(step, seed, 2, 2) * [float(side) for side in shape[:2]]
         cosine, sine = tf.cos(angle) / zoom, tf.sin(angle) / zoom
         middle = (width - 1) / 2.0 * steps[1], (height - 1) / 2.0 * steps[0]
-        right = center[0] - cosine * middle[0] + sine * middle[1]
-        down = center[1] - sine * middle[0] - cosine * middle[1]
+        right = center[0] + off[1] - cosine * middle[0] + sine * middle[1]
+        down = center[1] + off[0] - sine * middle[0] - cosine * middle[1]
         zero, (tall, wide) = tf.zeros([]), steps
         matrix = tf.stack(
             [cosine * wide, -sine * tall, right, sine * wide, cosine * tall, down, zero, zero]

@@ -22,6 +22,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _COLOR_BANDS = 3
 _OUTSIDE = 0.004
 """Share of the range that rounding puts pixels outside it."""
+_GRAY, _OPAQUE = 128.0, 1.5
+"""Behind what counts little in a picture; a mask shows all of what has two thirds of its top."""
 _CAFFE_MEAN = np.array([103.939, 116.779, 123.68])
 _TORCH_MEAN, _TORCH_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 STRETCH = (2.0, 98.0)
@@ -120,6 +122,20 @@ def stretches(
     if not high > low:
         return np.stack([np.zeros(len(mean)), np.full(len(mean), 0.5)])
     return np.stack([white - black, black - low]) / (high - low)
+
+
+def faded(pictures: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return pictures (..., h, w, bands) uint8 with gray where a mask (..., h, w) uint8 is low.
+
+    The mask is blurred by a hundredth of the sides.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    sigma = (*(0,) * (alpha.ndim - 2), *(side / 100 for side in alpha.shape[-2:]))
+    share = gaussian_filter(alpha.astype(np.float32), sigma)
+    top = share.max(axis=(-2, -1), keepdims=True)
+    share = np.clip(_OPAQUE * share / np.where(top > 0, top, 1.0), 0.0, 1.0)[..., None]
+    return (_GRAY + (pictures - _GRAY) * share + 0.5).astype(np.uint8)
 
 
 def shown(image: np.ndarray) -> np.ndarray:

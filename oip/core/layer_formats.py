@@ -51,6 +51,7 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     OPTIONAL: ClassVar[tuple[str, ...]] = (
         *("images", "image_pictures", "image_sizes", "image_ends", "best_rows", "best_images"),
         *("snapshots", "snapshot_pictures", "snapshot_sizes", "snapshot_ends"),
+        "alpha",
     )
 
     layer: str
@@ -63,6 +64,7 @@ class ShardFile(ArrayFile, frozen=True, kw_only=True):
     objectives: tuple[str, ...]
     maps: Annotated[np.ndarray, Shape("iu", "m")]
     images: Annotated[np.ndarray | None, Shape("f", "m k ...")] = None
+    alpha: Annotated[np.ndarray | None, Shape("u", "m k ...")] = None
     image_pictures: Annotated[np.ndarray | None, Shape("u", "i")] = None
     image_sizes: Annotated[np.ndarray | None, Shape("i", "m k p")] = None
     image_ends: Annotated[np.ndarray | None, Shape("f", "m k 2 b")] = None

@@ -100,3 +100,12 @@ def test_a_smaller_image_shows_the_same_part():
     inner = (slice(4, 8), slice(6, 14))
     coarse = whole.reshape(12, 2, 20, 2, 2).mean((1, 3))
     np.testing.assert_allclose(half[inner], coarse[inner], atol=0.02)
+
+
+def test_crops_show_a_quarter_of_the_image_somewhere():
+    visible = look(40, shape=(40, 40, 1), crop=0.25)
+    plain = visible[:, 8:-8, 8:-8].sum((1, 2, 3))
+    assert 0.2 < (plain > 1.0).mean() < 0.95  # a delta, enlarged twice, or outside of the crop
+    assert np.allclose(visible.sum((1, 2, 3))[plain > 1.0].max(), 4.0, atol=0.5)
+    with pytest.raises(SettingsError, match="two spatial axes"):
+        transform_of(ascent_settings(crop=0.5), (20, 1), 0)

@@ -382,3 +382,36 @@ def test_the_title_is_the_persons_and_stays(run):
     assert heading(title="") == run.record.model.name
     with pytest.raises(SettingsError, match="title"):
         gallery.build(run, title="a" * 201)
+
+
+def test_masks_of_what_counted_are_kept_in_the_run_and_shown(tmp_path):
+    import keras
+    from keras import layers
+
+    import oip
+
+    keras.utils.set_random_seed(0)
+    parts = [layers.Input((64, 64, 3)), layers.Rescaling(1 / 255)]
+    parts += [layers.Conv2D(2, 5, strides=2, activation="relu", name="conv")]
+    model = keras.Sequential([*parts, layers.GlobalAveragePooling2D(), layers.Dense(2)])
+    quick = {"steps": 6, "screened": 4}
+    run = oip.reconstruct_into(tmp_path / "run", model, "conv", preset="maco", **quick)
+    grown, direct = layer_oips(run, 0), oip.reconstruct(model, "conv", preset="maco", **quick)
+    assert grown.alpha is not None and direct.alpha is not None
+    assert grown.alpha.shape == (2, 1, 64, 64) and grown.alpha.dtype == np.uint8
+    np.testing.assert_array_equal(grown.alpha, direct.alpha)
+    assert grown.alpha.max() == 255 and grown.alpha.std() > 10
+    assert direct[1].show(mask=True).size == (64, 64)
+    assert direct[1].show(mask=True).tobytes() != direct[1].show().tobytes()
+    assert not [checked for checked in verify_run(run) if checked.problem]
+    folder = gallery.build(run.path).parent
+    pictures = {}
+    for kind in ("full", "masks"):
+        with Image.open(folder / f"img/{kind}/000/0001.webp") as picture:
+            pictures[kind] = np.asarray(picture, float)
+    assert pictures["masks"].shape == pictures["full"].shape
+    assert abs(pictures["masks"] - 128).mean() < abs(pictures["full"] - 128).mean()
+    texts = [path.read_text() for kind in ("*.html", "*.js") for path in folder.rglob(kind)]
+    assert any('"masks":true' in text.replace(" ", "") for text in texts)
+    other = oip.reconstruct_into(tmp_path / "other", model, "conv", preset="natural", **quick)
+    assert layer_oips(other, 0).alpha is None
