@@ -269,7 +269,9 @@ class MapEntry:
     @property
     def not_converged(self) -> bool:
         """Whether the OIP might still have grown."""
-        return self.verdict not in (None, *WITHOUT_PATTERN) and not self.evidence["converged"]
+        if self.verdict in (None, *WITHOUT_PATTERN) or self.evidence.get("reason") == "schedule":
+            return False
+        return not self.evidence["converged"]
 
     @property
     def first(self) -> Information | None:

@@ -115,6 +115,9 @@ def _scores(evidence: PageValues) -> list[str]:
 
 def _convergence(evidence: PageValues, patience: int | None) -> str:
     steps = evidence["steps"]
+    if evidence["reason"] == "schedule":
+        gain = "settled" if evidence["converged"] else "still rose"
+        return f"It ran its full schedule of {steps} steps; at its end the score {gain}."
     if evidence["converged"] and evidence["reason"] == "budget":
         last = "of them" if patience is None else str(patience)
         return f"All {steps} steps were used; the score rose by less than 1 % over the last {last}."

@@ -34,9 +34,7 @@ Report = Callable[[float], None]
 """Receives how much of some work is done."""
 
 _RUNNING = -1
-_BUDGET, _CONVERGED, _STALLED, _FAILED = (
-    REASONS.index(reason) for reason in ("budget", "converged", "stalled", "failed")
-)
+_BUDGET, _CONVERGED, _STALLED, _FAILED, _SCHEDULE = range(len(REASONS))
 _MOST_SNAPSHOTS = 8
 _CHECK_STEPS = 5
 """Steps from one check of what has converged to the next, at least."""
@@ -217,7 +215,8 @@ class GradientAscent:
                     _CONVERGED
                 )
             if last == settings.steps:
-                ended[ended == _RUNNING] = _BUDGET
+                is_planned = settings.keep == "last"
+                ended[ended == _RUNNING] = _SCHEDULE if is_planned else _BUDGET
             ended[stuck] = _STALLED
             ended[~np.isfinite(state.best.key) | ~np.isfinite(trace[:, -1])] = _FAILED
             if settings.diversity > 0:

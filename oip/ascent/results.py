@@ -28,7 +28,9 @@ VERDICTS = (
 WITHOUT_PATTERN = ("dead", "failed", "not reached")
 """Verdicts of maps that nothing was found for."""
 _SHOWN = {"reachable-only": "not seen in data"}
-REASONS = ("budget", "converged", "stalled", "failed")
+REASONS = ("budget", "converged", "stalled", "failed", "schedule")
+"""Why an ascent ended, in the order of their codes in files: `schedule` is the last step where the
+rate falls until then and no image stops early (`keep=last`), `budget` that of any other."""
 _MOST_TILES = 256
 """Maps that a notebook shows."""
 

@@ -415,3 +415,6 @@ def test_masks_of_what_counted_are_kept_in_the_run_and_shown(tmp_path):
     assert any('"masks":true' in text.replace(" ", "") for text in texts)
     other = oip.reconstruct_into(tmp_path / "other", model, "conv", preset="natural", **quick)
     assert layer_oips(other, 0).alpha is None
+    page = gallery.build(other.path).parent
+    assert {oip_.evidence()["reason"] for oip_ in layer_oips(other, 0)} == {"schedule"}
+    assert "not converged" not in (page / "layers/000.html").read_text()

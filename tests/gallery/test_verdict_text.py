@@ -73,6 +73,14 @@ def test_a_used_up_budget_is_no_end_by_itself():
     assert "(converged)" in " ".join(sentences(EVIDENCE, 10))
 
 
+def test_a_schedule_that_was_run_to_its_end_is_not_called_half_done():
+    planned = {**EVIDENCE, "reason": "schedule", "steps": 128, "converged": False}
+    text = " ".join(sentences(planned, 10))
+    assert "It ran its full schedule of 128 steps; at its end the score still rose." in text
+    assert "Not converged" not in text
+    assert "the score settled" in " ".join(sentences({**planned, "converged": True}))
+
+
 def test_patience_is_that_of_the_run():
     bare = {"model": {"name": "m", "sha256": ""}, "layers": []}
     settings = {"reconstruct": {"patience": 7}}
