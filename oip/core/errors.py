@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+_LONG_WORD = re.compile(r"(\S{80})\S{160,}")
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -58,7 +59,8 @@ def plain_text(text: object) -> str:
 
 def expected(what: object, values: object, received: object, hint: str = "") -> str:
     """Return an error message: `what`, the expected values, the received one, the way out."""
-    text = f"{what}: expected {values}; received {received}."
+    end = str(received).rstrip(".")  # Keras' own messages have one
+    text = _LONG_WORD.sub(r"\1...", f"{what}: expected {values}; received {end}.")
     return f"{text} {hint}" if hint else text
 
 

@@ -267,8 +267,7 @@ def input_spec(
     try:
         stated = assumed.with_statistics(tuple(statistics.mean), tuple(statistics.std))
     except SettingsError as error:
-        received = str(error).rstrip(".")
-        raise ModelError("the model's sidecar", form, received) from error
+        raise ModelError("the model's sidecar", form, error) from error
     low, high = (float("nan") if end is None else end for end in (statistics.low, statistics.high))
     return replace(
         stated, low=low, high=high, source="sidecar", bounded=bool(np.isfinite([low, high]).all())

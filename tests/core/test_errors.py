@@ -37,3 +37,8 @@ def test_the_reason_of_a_long_error_is_its_last_cause():
     )
     assert reason_of(ValueError(text)) == "Too small"
     assert reason_of(ValueError()) == "ValueError"
+
+
+def test_messages_end_in_one_full_stop_and_no_word_is_endless():
+    text = expected("labels", "a number", f"'{'9' * 5000}' of Keras' own.")
+    assert text == f"labels: expected a number; received '{'9' * 79}... of Keras' own."
