@@ -1,7 +1,8 @@
 """Judges of legibility: how alike two pictures are to a network or a descriptor of pixels.
 
-A judge sees what a viewer sees: pictures of 256 levels a band, in the order of display. It gives
-features of length 1; the similarity of two pictures is the cosine of theirs.
+A judge sees what a viewer sees: pictures of 256 levels a band, in the order of display. The
+similarity of two pictures is the cosine of their features about the mean of the images: what all
+images have in common, most of the length of features after a ReLU, tells nothing.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Judge(ABC):
     def features(
         self, pictures: np.ndarray, progress: Progress = silent, label: str = "features"
     ) -> np.ndarray:
-        """Return the features of pictures (n, h, w, bands) uint8: (n, d) float32 of length 1.
+        """Return the features of pictures (n, h, w, bands) uint8: (n, d) float32.
 
         Raises:
             DataError: features that are not finite.
@@ -110,8 +111,7 @@ class Judge(ABC):
                 values = np.empty((len(pictures), part.shape[1]), np.float32)
             if not np.isfinite(part).all():
                 raise DataError(f"features of judge '{self.name}'", "finite numbers", "others")
-            length = np.linalg.norm(part, axis=1, keepdims=True)
-            values[rows] = part / np.where(length > 0, length, 1.0)
+            values[rows] = part
             progress(label, rows.stop, len(pictures))
         return values
 
@@ -121,6 +121,14 @@ class Judge(ABC):
             hint = "Name another layer of the judge, or give fewer images."
             most = f"at most {FEATURE_BYTES >> 20} MiB"
             raise SettingsError(f"features of judge '{self.name}'", most, received, hint)
+
+
+def directions(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return features (n, d) less a mean (d,), at length 1, in place."""
+    features -= mean
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    features /= np.where(length > 0, length, 1.0)
+    return features
 
 
 class PixelsJudge(Judge):

@@ -1,10 +1,10 @@
 """Legibility: whether a judge, shown a unit's OIPs, tells which photograph excites the unit more.
 
 The judge is asked of pairs of images: one from the 1 % that excite the unit most, one from the
-lower half. It takes the one that is more like the OIPs, by the cosine of its features, averaged
-over the OIPs. All such pairs are asked; chance is one half. The upper reference is the same choice
-with the best data images in place of OIPs, without the image that is asked about; the control is
-the choice with OIPs of other units.
+lower half. It takes the one that is more like the OIPs, by the cosine of its features about their
+mean over the images, averaged over the OIPs. All such pairs are asked; chance is one half. The
+upper reference is the same choice with the best data images in place of OIPs, without the image
+that is asked about; the control is the choice with OIPs of other units.
 
 The interval is over images: pairs that share one are not independent. It is Wilson's, with the
 number of images that would have the variance which the images show, shrunk as if two more images
@@ -31,7 +31,7 @@ from oip.core.errors import DataError
 from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.core.progress import Progress, automatic, silent
 from oip.core.units import finite_or_none, three_best
-from oip.mi.judges import PIXELS, Judge, PictureScale, judge_of
+from oip.mi.judges import PIXELS, Judge, PictureScale, directions, judge_of
 from oip.mi.layer_sample import BYTE_BUDGET, LayerResult, LayerSample
 
 if TYPE_CHECKING:
@@ -230,8 +230,9 @@ def legibility(
             values[rows] = part[:, columns]
             progress(f"{name}: responses", rows.stop, len(pixels))
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
-    usable = _usable(oips, shown)
-    table = judged_units(values, looks, shown_features(opened, shown, usable), progress, name)
+    mean = looks.mean(0)
+    own = shown_features(opened, shown, _usable(oips, shown), mean)
+    table = judged_units(values, directions(looks, mean), own, progress, name)
     return table.of_layer(name, index, numbers, opened, len(pixels), split)
 
 
@@ -277,19 +278,21 @@ def shown_features(
     judge: Judge,
     pictures: np.ndarray,
     usable: np.ndarray,
+    mean: np.ndarray,
     progress: Progress = silent,
     label: str = "OIPs",
 ) -> np.ndarray:
-    """Return the mean of the features of each unit's pictures, (m, d); NaN for units without any.
+    """Return the mean direction of each unit's pictures, (m, d); NaN for units without any.
 
     Args:
         pictures: (m, k, h, w, bands) uint8.
         usable: (m, k) bool: pictures that are shown to the judge.
+        mean: (d,) features of all images.
     """
     rows, columns = np.nonzero(usable)
     if not rows.size:
-        return np.full((len(pictures), 1), np.nan, np.float32)
-    values = judge.features(pictures[rows, columns], progress, label)
+        return np.full((len(pictures), len(mean)), np.nan, np.float32)
+    values = directions(judge.features(pictures[rows, columns], progress, label), mean)
     sums = np.zeros((len(pictures), values.shape[1]), np.float32)
     np.add.at(sums, rows, values)
     with np.errstate(invalid="ignore"):
@@ -336,8 +339,8 @@ def judged_units(
 
     Args:
         responses: (n, m) numbers by which each image excites each unit.
-        images: (n, d) features of the images, of length 1.
-        shown: (m, d) mean features of each unit's OIPs; NaN where there are none.
+        images: (n, d) directions of the images' features.
+        shown: (m, d) mean direction of each unit's OIPs; NaN where there are none.
         progress: called with the number of units done.
         name: of what is judged, for the progress.
         byte_budget: of similarities that are in memory at a time.
@@ -451,7 +454,7 @@ class Question(NamedTuple):
         """Return the share right when the best data images are shown, without the one asked about.
 
         Args:
-            images: (n, d) features of all images.
+            images: (n, d) directions of all images' features.
         """
         pool = self.top[: REFERENCES + 1]
         top, lower = (images[rows] @ images[pool].T for rows in (self.top, self.lower))

@@ -18,7 +18,7 @@ from oip.core.layer_formats import LegibilityFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
 from oip.core.warnings import notice
-from oip.mi.judges import PIXELS, Judge, PictureScale, judge_of
+from oip.mi.judges import PIXELS, Judge, PictureScale, directions, judge_of
 from oip.mi.legibilities import (
     check_count,
     judged_units,
@@ -234,16 +234,15 @@ class JudgedRun:
         for part in layer_parts(self.run, index, snapshots=False):
             pictures = oip_pictures(part, self.scale)
             label = f"{layer.name}: OIPs seen by {self.judge.name}"
-            shown.append(
-                shown_features(self.judge, pictures, usable_oips(part), self.progress, label)
-            )
+            more = (self._mean, self.progress, label)
+            shown.append(shown_features(self.judge, pictures, usable_oips(part), *more))
             maps.append(part.maps)
         numbers = np.concatenate(maps)
         key = self._key(index)
         answers = judged_units(
             self.responses(layer, open_layers)[:, numbers],
-            self._features,
-            _joined(shown, self._features.shape[1]),
+            self._directions,
+            np.concatenate(shown),
             self.progress,
             layer.name,
         )
@@ -258,11 +257,23 @@ class JudgedRun:
         self._responses.pop(index, None)
         return record
 
+    @property
+    def _directions(self) -> np.ndarray:
+        """(n, d): of the features that the judge has of the images."""
+        return self._features[0]
+
+    @property
+    def _mean(self) -> np.ndarray:
+        """(d,): of the same features."""
+        return self._features[1]
+
     @cached_property
-    def _features(self) -> np.ndarray:
-        """(n, d) features that the judge has of the images."""
+    def _features(self) -> tuple[np.ndarray, np.ndarray]:
         pictures = self.scale.pictures(self.images)
-        return self.judge.features(pictures, self.progress, f"images seen by {self.judge.name}")
+        label = f"images seen by {self.judge.name}"
+        features = self.judge.features(pictures, self.progress, label)
+        mean = features.mean(0)
+        return directions(features, mean), mean
 
     def responses(
         self, layer: LayerRecord, open_layers: Iterable[int], byte_budget: int = 512 << 20
@@ -331,10 +342,3 @@ def model_file(run: Run) -> Path:
                 return path
     text = f"'{model.name}' ({model.sha256[:12]}) in '{run.path}', beside it or here"
     raise RunError("the run's model", text, "none", "Say where it is: model='FILE'.")
-
-
-def _joined(parts: Sequence[np.ndarray], width: int) -> np.ndarray:
-    """Return features of the units of all shards, (m, width); parts without any may be narrower."""
-    return np.concatenate(
-        [part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in parts]
-    )

@@ -33,7 +33,7 @@ from scipy.stats import t as student
 import oip
 from oip import models
 from oip.core.frameworks import keras, tf
-from oip.mi.judges import PictureScale, judge_of
+from oip.mi.judges import PictureScale, directions, judge_of
 from oip.mi.legibilities import judged_units, shown_features
 from oip.network.forward import means_of_layers
 from tests.benchmarks.natural_peers import PEERS
@@ -155,13 +155,16 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
         for layer, part in zip(layers, parts, strict=True):
             responses[layer.name][rows] = part
     features = judge.features(scale.pictures(images))
+    mean = features.mean(0)
+    features = directions(features, mean)
     for method in options.methods:
         numbers, seconds = [], []
         for layer in layers:
             if (method, layer.name) not in grown:
                 continue
             pictures, used = grown[method, layer.name]
-            shown = shown_features(judge, pictures[:, None], np.ones((len(pictures), 1), bool))
+            usable = np.ones((len(pictures), 1), bool)
+            shown = shown_features(judge, pictures[:, None], usable, mean)
             own = responses[layer.name][:, maps[layer.name]]
             result = judged_units(own, features, shown)
             numbers.append(np.array([result.share, result.reference, result.control]))
