@@ -115,7 +115,7 @@ def _reconstruct(run: RunFile, targets: list[str], out: str) -> str:
             *targets,
             *_input_arguments(run),
             *([] if run.input is None else _statistics_arguments(run.input)),
-            *_setting_arguments(settings),
+            *_preset_arguments(run.settings.preset or "", settings),
             *(("--from", "IMAGE") if run.settings.start else ()),
             *("--out", out),
             *("--seed", str(settings.get("seed", 0))),
@@ -189,6 +189,16 @@ def _statistics_arguments(spec: InputRecord) -> list[str]:
 def _shortest(values: Iterable[float | None], kind: type) -> str:
     """Return numbers with the fewest digits that give the same ones again."""
     return ",".join(str(kind(value)) for value in values)
+
+
+def _preset_arguments(preset: str, settings: PageValues) -> list[str]:
+    """Return the options of settings; of a run of the most legible presets those that all share."""
+    if not preset.startswith("best:"):
+        return _setting_arguments(settings)
+    arguments = ["--preset", plain_name(preset), "--judge", "MODEL"]
+    return arguments + [
+        word for name in ("starts", "steps") for word in (f"--{name}", plain_name(settings[name]))
+    ]
 
 
 def _setting_arguments(settings: PageValues) -> list[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oip.run.run import Run
     from oip.run.shards import layer_oips
     from oip.workflows.ablate import ablate_into
+    from oip.workflows.best_preset import reconstruct_best_into
     from oip.workflows.demo import run_demo
     from oip.workflows.judge import judge_into
     from oip.workflows.layer_records import RankedLayer
@@ -70,6 +71,7 @@ __all__ = [
     "prune",
     "rank_into",
     "reconstruct",
+    "reconstruct_best_into",
     "reconstruct_into",
     "redundancy_into",
     "responses",

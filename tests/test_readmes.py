@@ -32,6 +32,7 @@ SOURCES = {
     "mnist-sample:all": "digits.npz:all",
     "mnist": "digits.npz",
     "photos/": "digits.npz",
+    "photographs": "digits-400.npz:all",
 }
 """Sources in shell blocks, and what is used in their place."""
 PARSED = {
@@ -56,6 +57,7 @@ def material(tmp_path_factory):
     data = models.load("mnist-sample:test")
     images, labels = data.images[:240], data.labels[:240]
     np.savez(folder / "digits.npz", images=images, labels=labels)
+    np.savez(folder / "digits-400.npz", images=data.images[:400])
     (folder / "photo.png").write_bytes(png(images[0]))
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

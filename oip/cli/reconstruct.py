@@ -44,9 +44,16 @@ _EVIDENCE = (
     "--preset",
     default="auto",
     help="auto takes natural for color images, default for all others, and accentuate with "
-    "--from; or one of default, natural, accentuate, author, fourier, maco.",
+    "--from; or one of default, natural, accentuate, author, fourier, maco. best grows several and "
+    "keeps the most legible one of each unit (--judge and --data); best:natural,maco names them.",
     show_default=True,
 )
+@click.option(
+    "--judge",
+    metavar="MODEL|pixels",
+    help="Beside --preset best: who tells which preset is the most legible, as for 'oip judge'.",
+)
+@click.option("--judge-layer", metavar="L", help="As for 'oip judge'.")
 @click.option(
     "--from",
     "start",
@@ -92,6 +99,8 @@ def command(
     data: DataOptions,
     out: Path,
     preset: str,
+    judge: str | None,
+    judge_layer: str | None,
     changes: tuple[str, ...],
     expressions: tuple[str, ...],
     start: Path | None,
@@ -119,9 +128,13 @@ def command(
     With --top, the maps of each layer are ranked first, as 'oip rank' does it, into the same run,
     and only the best of them are reconstructed; or those that separate two classes best.
 
+    With --preset best, each preset is grown in RUN/presets/NAME and judged on every second image;
+    presets.json says which was kept for each unit, legibility.json how the other images judge it.
+
     \b
     Example:  oip reconstruct model.keras Conv2D_3:0-15 --data mnist-sample --out runs/mnist
               oip reconstruct model.keras --objective "class:4 - class:9" --out runs/4
+              oip reconstruct m.keras --preset best --judge n.keras --data photos --out runs/best
               oip reconstruct model.keras --top 16 --by mi --data mnist-sample --out runs/best
     """
     from oip.ascent.objectives import objective
@@ -129,13 +142,22 @@ def command(
     from oip.core.checks import parse_assignments
     from oip.core.files import check_writable
     from oip.run.reconstruct import reconstruct_layers, summary
+    from oip.workflows.best_preset import best_presets, candidate_settings, grow_best
     from oip.workflows.inputs import load_start
     from oip.workflows.reconstruct import check_top, select_targets
     from oip.workflows.top_maps import find_top_maps
 
     began = time.monotonic()
     ascent |= {"seed": seed, **parse_assignments(changes, "--set")}
-    requested = requested_settings(preset, start is not None, **ascent)
+    presets = best_presets(preset)
+    if presets is None and (judge or judge_layer) is not None:
+        raise SettingsError("--judge", "--preset best beside it", f"--preset {preset}")
+    if presets is not None and (judge is None or data.source is None or start is not None):
+        raise SettingsError("--preset best", "--judge and --data beside it, no --from", "others")
+    if presets is None:
+        requested = requested_settings(preset, start is not None, **ascent)
+    else:
+        candidates = candidate_settings(presets, ascent)
     if top is None and by is not None:
         raise SettingsError("--by", "--top N beside it", "--by alone")
     if top is not None and not expressions and data.source is None:
@@ -149,7 +171,6 @@ def command(
         else:
             network, images = model.open_with(data)
     begin = None if start is None else load_start(network, start)
-    settings = of_input(requested, network.inputs.shape)
     chosen, targets = select_targets(network, selections, objectives)
     model.reported(network)
     layers = len(chosen)
@@ -161,7 +182,14 @@ def command(
             for text in best.notices:
                 output.note(f"oip: {text}")
             chosen = best.selections
-        run = reconstruct_layers(out, network, chosen, settings, images, progress, targets, begin)
+        if presets is None:
+            settings = of_input(requested, network.inputs.shape)
+            run = reconstruct_layers(
+                out, network, chosen, settings, images, progress, targets, begin
+            )
+        elif images is not None and judge is not None:
+            more = {"targets": targets, "imports": model.imports, "progress": progress}
+            run = grow_best(out, network, chosen, images, candidates, judge, judge_layer, **more)
     if preset == AUTO:
         output.note(f"oip: {auto_reason(network.inputs.shape, start is not None)}")
     indices = [layer.index for layer, _ in chosen]

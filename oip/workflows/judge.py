@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -186,6 +187,13 @@ class JudgedRun:
             network = network.with_classes(run.record.classes)
         return cls(run, network, images, opened_judge, progress)
 
+    def with_run(self, run: Run) -> JudgedRun:
+        """Return the same images and judge for another run of the model; nothing is lost of what
+        was computed."""
+        other = copy.copy(self)
+        other.run = run
+        return other
+
     def layers(self, errors: list[OipError] | None = None) -> Iterator[LegibilityFile]:
         """Judge the layers that have OIPs and are not judged in this way, and yield each result.
 
@@ -254,7 +262,6 @@ class JudgedRun:
         with files.locked(path.parent):
             record.write(path)
         self.run.note_made(index, NAME)
-        self._responses.pop(index, None)
         return record
 
     @property

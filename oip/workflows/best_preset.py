@@ -1,0 +1,271 @@
+"""The most legible of several presets for each unit: all are grown and judged, one is kept.
+
+RUN/presets/NAME holds the OIPs of each preset as a run of its own, RUN the best of each unit, with
+`presets.json` in the folder of each layer. The choice is made with every second image of the data,
+and `legibility.json` of RUN is of the other half: the best of several shares is too high for the
+images that it was chosen with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oip.ascent.objectives import parse_objectives
+from oip.ascent.results import Oips, join_oips
+from oip.ascent.settings import AscentSettings, ascent_settings, stored_settings
+from oip.ascent.targets import ObjectiveTargets
+from oip.core import files
+from oip.core.errors import DataError, SettingsError
+from oip.core.formats import RunSettings
+from oip.core.layer_formats import LegibilityFile, PresetChoice, PresetsFile
+from oip.core.progress import Progress, automatic
+from oip.core.records import finished
+from oip.mi.legibilities import FEWEST
+from oip.network.inputs import check_images
+from oip.network.network import Network
+from oip.run.class_probabilities import ClassProbabilities, finish_layer
+from oip.run.reconstruct import reconstruct_layers
+from oip.run.run import Run, RunFolder, own_files, run_record
+from oip.run.shards import (
+    Ends,
+    ascent_key,
+    finished_maps,
+    key_of,
+    read_shard,
+    refuse_other_shards,
+    write_shard,
+)
+from oip.workflows.inputs import ModelInput, Selection, opened
+from oip.workflows.judge import JudgedRun
+from oip.workflows.reconstruct import select_targets
+
+if TYPE_CHECKING:
+    from oip.mi.judges import Judge
+    from oip.models import Dataset
+    from oip.workflows.inputs import Images, Layers, Model
+
+BEST = "best"
+CANDIDATES = ("natural", "fourier", "maco", "default")
+"""Presets that are grown where none are named."""
+FOLDER = "presets"
+NAME = "presets.json"
+_COMMON = {"starts": 2, "steps": 128}
+"""Settings that all presets share, so that their OIPs lie in one file."""
+
+
+def best_presets(preset: str) -> tuple[str, ...] | None:
+    """Return the presets that `best`, or `best:natural,fourier`, means; None for another preset.
+
+    Raises:
+        SettingsError: fewer than two.
+    """
+    word, colon, names = preset.partition(":")
+    if word != BEST:
+        return None
+    presets = tuple(dict.fromkeys(names.split(","))) if colon else CANDIDATES
+    if len(presets) < 2:
+        raise SettingsError("preset", "two presets or more, as in best:natural,fourier", preset)
+    return presets
+
+
+def reconstruct_best_into(
+    out: str | Path,
+    model: Model,
+    layers: Layers = None,
+    *,
+    data: Images,
+    judge: str | Model | Judge,
+    judge_layer: str | None = None,
+    presets: Sequence[str] = CANDIDATES,
+    objectives: Sequence[str] = (),
+    imports: Sequence[str] = (),
+    resize: str | None = None,
+    progress: Progress = automatic,
+    **changes: object,
+) -> Run:
+    """Grow OIPs with several presets, and keep the most legible of each unit; see the module.
+
+    The same call goes on where it was stopped.
+
+    Args:
+        out, model, layers, objectives, resize, progress: as for `oip.reconstruct_into`.
+        data: a source of 400 images or more, half of them for the choice.
+        judge, judge_layer, imports: as for `oip.judge_into`.
+        presets: two or more of `PRESETS`.
+        changes: fields of `AscentSettings`, for all presets; 2 starts and 128 steps otherwise.
+
+    Returns:
+        The run; `presets.json` of each layer says which preset was kept for each unit.
+
+    Raises:
+        RunError: the folder cannot be used, or holds OIPs that were grown in another way.
+        ModelError, DataError, SettingsError: as for `oip.reconstruct_into` and `oip.judge_into`.
+
+    >>> oip.reconstruct_best_into(
+    ...     "runs/best", "model.keras", "Conv2D_3", data="photos.npz", judge="other.keras"
+    ... )  # doctest: +SKIP
+    """
+    settings = candidate_settings(presets, changes)
+    expressions = parse_objectives(objectives) if objectives else []
+    given = ModelInput(tuple(imports))
+    network, images = opened(model, data, given=given, resize=resize)
+    selections, targets = select_targets(network, layers, expressions)
+    return grow_best(
+        out,
+        network,
+        selections,
+        images,
+        settings,
+        judge,
+        judge_layer,
+        targets=targets,
+        imports=imports,
+        progress=progress,
+    )
+
+
+def candidate_settings(
+    presets: Sequence[str], changes: Mapping[str, object]
+) -> dict[str, AscentSettings]:
+    """Return the settings of each preset, with the changes; a SettingsError for an unknown one."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return {preset: ascent_settings(preset, **{**_COMMON, **given}) for preset in presets}
+
+
+def grow_best(
+    out: str | Path,
+    network: Network,
+    selections: Sequence[Selection],
+    images: Dataset,
+    settings: Mapping[str, AscentSettings],
+    judge: str | Model | Judge,
+    judge_layer: str | None = None,
+    *,
+    targets: ObjectiveTargets | None = None,
+    imports: Sequence[str] = (),
+    progress: Progress = automatic,
+) -> Run:
+    """Grow the selected maps, or objectives, with several presets, and keep the best of each.
+
+    Args:
+        out: the run's folder.
+        network, selections, targets, progress: as for `reconstruct_layers`.
+        images: 400 or more.
+        settings: by preset.
+        judge, judge_layer, imports: as for `oip.judge_into`.
+
+    Raises:
+        DataError, ModelError, RunError: as for `reconstruct_best_into`.
+    """
+    check_images(network.inputs, images.images, "data")
+    if len(images.images) < 2 * FEWEST:
+        expected = f"at least {2 * FEWEST}, half of them to choose the preset"
+        raise DataError("images", expected, len(images.images))
+    folder = Path(out)
+    shown = settings.get("natural", next(iter(settings.values())))
+    written = RunSettings(reconstruct=stored_settings(shown), preset=f"{BEST}:{','.join(settings)}")
+    labels = targets.labels if targets is not None else ()
+    record = run_record(network, written, images, labels)
+    beside = (*own_files(folder, network.path), FOLDER)
+    Run.check(folder, record, beside)
+    halves = [
+        replace(
+            images, images=images.images[first::2], labels=None, source=f"{images.source}, {name}"
+        )
+        for first, name in enumerate(("0, 2, 4 ...", "1, 3, 5 ..."))
+    ]
+    # The judge is opened before anything is grown: a bad one leaves nothing behind.
+    session = JudgedRun.of(
+        Run(folder, record), network, halves[0], judge, judge_layer, imports, progress
+    )
+    identity = targets.identity if targets is not None else ()
+    keys = {
+        bool(objectives): key_of(
+            {
+                "presets": [
+                    ascent_key(network, values, images.images, objectives)
+                    for values in settings.values()
+                ],
+                "judge": [session.judge.name, session.judge.digest, session.judge.layer],
+            }
+        )
+        for objectives in ((), identity)
+    }
+    own = {layer.index: keys[False] for layer, _ in selections}
+    own |= {targets.index: keys[True]} if targets is not None else {}
+    refuse_other_shards(RunFolder(folder), keys[False], own, len(network.layers))
+    candidates = {
+        preset: reconstruct_layers(
+            folder / FOLDER / preset, network, selections, values, images, progress, targets
+        )
+        for preset, values in settings.items()
+    }
+    judged: dict[str, dict[int, LegibilityFile]] = {}
+    for preset, run in candidates.items():
+        session = session.with_run(run)
+        judged[preset] = {layer.index: layer for layer in session.layers()}
+    run = Run.begin(folder, record, beside)
+    probabilities = ClassProbabilities(network)
+    for index, key in own.items():
+        shares = {preset: layers[index] for preset, layers in judged.items()}
+        _keep_best(run, index, candidates, shares, key, network.inputs.picture_ends)
+        finish_layer(run, index, shown.seed, lambda: probabilities, progress)
+    list(JudgedRun(run, network, halves[1], session.judge, progress).layers())
+    return run
+
+
+def _keep_best(
+    run: Run,
+    index: int,
+    candidates: Mapping[str, Run],
+    judged: Mapping[str, LegibilityFile],
+    key: str,
+    ends: Ends,
+) -> None:
+    """Write the best preset's OIPs of each map of a layer, and which these are."""
+    rows = {preset: {row.map: row for row in record.maps} for preset, record in judged.items()}
+    first = next(iter(judged.values()))
+    maps = first.numbers()
+    choices = [_choice(number, rows) for number in maps]
+    record = PresetsFile(
+        key=key_of({"key": key, "judged": [record.key for record in judged.values()]}),
+        judge=first.judge,
+        judge_layer=first.judge_layer,
+        samples=first.samples,
+        split=first.split,
+        maps=choices,
+    )
+    path = run.folder(index) / NAME
+    if finished(path, record.key, PresetsFile) is None or not _is_whole(run, index, maps, key):
+        kept = {choice.map: choice.preset for choice in choices}
+        for shard in next(iter(candidates.values())).shards(index):
+            parts: list[Oips] = []
+            for preset, candidate in candidates.items():
+                oips, _ = read_shard(candidate.folder(index) / shard.name)
+                mine = [row for row, n in enumerate(oips.maps.tolist()) if kept[n] == preset]
+                parts += [oips.rows(np.array(mine))] if mine else []
+            with files.locked(run.folder(index)):
+                write_shard(run.folder(index) / shard.name, join_oips(parts), key, ends)
+        record.write(path)
+    run.note_made(index, NAME)
+
+
+def _is_whole(run: Run, index: int, maps: Sequence[int], key: str) -> bool:
+    """Return whether the shards of a layer are whole and hold these maps."""
+    there = [finished_maps(path, key) for path in run.shards(index)]
+    return bool(there) and sorted(np.concatenate(there).tolist()) == list(maps)
+
+
+def _choice(number: int, rows: Mapping[str, Mapping[int, object]]) -> PresetChoice:
+    """Return the preset of the largest share; the first one where no question can be asked."""
+    shares = {preset: getattr(own[number], "share", None) for preset, own in rows.items()}
+    with_oip = [
+        preset for preset, own in rows.items() if getattr(own[number], "reason", "") != "no OIP"
+    ]
+    preset = max(with_oip or shares, key=lambda name: shares[name] or 0.0)
+    return PresetChoice(map=number, preset=preset, shares=shares)

@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+
+import oip
+from oip.cli.main import run as command
+from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.layer_formats import LegibilityFile, PresetsFile
+from oip.run.check import verify_run
+from oip.run.run import Run
+from oip.run.shards import layer_oips
+from oip.workflows.best_preset import best_presets
+
+OPTIONS = {"starts": 1, "steps": 2, "screened": 4}
+PRESETS = ("default", "fourier")
+
+
+def network(seed: int, name: str):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            layers.Input((12, 12, 1)),
+            layers.Rescaling(1 / 255.0),
+            layers.Conv2D(5, 3, activation="relu", name="maps"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax"),
+        ],
+        name=name,
+    )
+
+
+@pytest.fixture(scope="module")
+def best(tmp_path_factory):
+    """A folder with a model, a judge, 400 images, and a run of the best of two presets."""
+    folder = tmp_path_factory.mktemp("best")
+    network(1, "model").save(folder / "model.keras")
+    network(2, "judge").save(folder / "judge.keras")
+    images = np.random.default_rng(0).integers(0, 256, (400, 12, 12, 1), np.uint8)
+    np.savez(folder / "images.npz", images=images)
+    return folder, grown(folder)
+
+
+def grown(folder, maps="maps:0-3", **changes):
+    return oip.reconstruct_best_into(
+        folder / "run",
+        folder / "model.keras",
+        maps,
+        data=f"{folder / 'images.npz'}:all",
+        judge=folder / "judge.keras",
+        presets=PRESETS,
+        **{**OPTIONS, **changes},
+    )
+
+
+def test_the_most_legible_preset_of_each_unit_is_kept(best):
+    folder, run = best
+    choice = PresetsFile.read(run.folder(0) / "presets.json")
+    parts = {name: Run.open(folder / "run" / "presets" / name) for name in PRESETS}
+    judged = {
+        name: {row.map: row.share for row in LegibilityFile.read(file).maps}
+        for name, part in parts.items()
+        for file in [part.folder(0) / "legibility.json"]
+    }
+    oips = layer_oips(run, 0)
+    assert oips.maps.tolist() == [0, 1, 2, 3]
+    for row in choice.maps:
+        shares = {name: judged[name][row.map] for name in PRESETS}
+        assert row.shares == shares
+        assert row.preset == max(PRESETS, key=lambda name: shares[name])
+        own = layer_oips(parts[row.preset], 0)[row.map]
+        assert oips[row.map].image.tolist() == own.image.tolist()
+        assert oips[row.map].score == own.score
+    assert len({row.preset for row in choice.maps}) == 2
+    assert run.record.settings.preset == "best:default,fourier"
+
+
+def test_legibility_is_of_the_images_that_nothing_was_chosen_with(best):
+    _, run = best
+    choice = PresetsFile.read(run.folder(0) / "presets.json")
+    record = LegibilityFile.read(run.folder(0) / "legibility.json")
+    assert (choice.samples, record.samples) == (200, 200)
+    assert choice.split.endswith("0, 2, 4 ...") and record.split.endswith("1, 3, 5 ...")
+    assert not [file for file in verify_run(run) if file.problem]
+
+
+def test_the_same_call_goes_on(best):
+    folder, run = best
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*.*")}
+    grown(folder)
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*.*")} == before
+    shard = run.shards(0)[0]
+    content = shard.read_bytes()
+    shard.unlink()
+    grown(folder)
+    assert shard.read_bytes() == content
+    old = {row.map: row for row in PresetsFile.read(run.folder(0) / "presets.json").maps}
+    grown(folder, "maps:4")
+    new = PresetsFile.read(run.folder(0) / "presets.json").maps
+    assert [row.map for row in new] == [0, 1, 2, 3, 4]
+    assert {row.map: row for row in new if row.map < 4} == old
+    with pytest.raises(RunError, match="made in another way"):
+        grown(folder, seed=5)
+
+
+def test_the_command(best, tmp_path, capsys, monkeypatch):
+    folder, _ = best
+    monkeypatch.chdir(folder)
+    words = ["reconstruct", "model.keras", "--objective", "class:1", "--data", "images.npz:all"]
+    words += ["--preset", "best:default,fourier", "--starts", "1", "--steps", "2", "-q"]
+    words += ["--set", "screened=4", "--out", str(tmp_path / "run"), "--json"]
+    assert command([*words, "--judge", "judge.keras"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["objective"] for row in result["layers"][0]["maps"]] == ["class:1"]
+    assert command(words) == 2
+    assert "--judge and --data beside it" in capsys.readouterr().err
+    assert command([*words, "--judge", "model.keras", "--out", str(tmp_path / "own")]) == 2
+    assert "other weights" in capsys.readouterr().err
+    assert not (tmp_path / "own").exists()
+
+
+def test_bad_input_is_refused(best):
+    folder, _ = best
+    assert best_presets("natural") is None
+    assert best_presets("best:maco,fourier") == ("maco", "fourier")
+    with pytest.raises(SettingsError, match="two presets or more"):
+        best_presets("best:maco")
+    few = {"data": np.zeros((399, 12, 12, 1), np.uint8) + np.arange(12, dtype=np.uint8)[:, None]}
+    few |= {"judge": folder / "judge.keras"}
+    with pytest.raises(DataError, match="at least 400"):
+        oip.reconstruct_best_into(folder / "few", folder / "model.keras", **few)
+    with pytest.raises(SettingsError, match="fourer"):
+        oip.reconstruct_best_into(
+            folder / "few", folder / "model.keras", presets=["fourer", "maco"], **few
+        )
+    assert not (folder / "few").exists()
