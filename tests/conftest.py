@@ -65,6 +65,14 @@ def small_model():
     )
 
 
+@pytest.fixture(scope="session")
+def small_network(small_model):
+    """The small model, opened once: tests that ask for the same graph share it."""
+    from oip.network.network import Network
+
+    return Network(small_model)
+
+
 @pytest.fixture
 def figures_as_they_fall(monkeypatch):
     """Leave the parts of figures where they are: to lay them out takes longer than to draw them."""

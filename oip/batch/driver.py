@@ -175,7 +175,7 @@ def run(
 def _inspector(engine: Engine, kind: str | None) -> Iterator[Callable[[ModelJob], ModelInspection]]:
     """Yield the function that inspects models: where the work is done, if that is this machine;
     else in a process beside this one, so that this one takes no GPU."""
-    if kind == "process":
+    if engine.in_this_process:
         yield inspect
         return
     inspecting = engine if kind == "local" else Pool([""])

@@ -77,6 +77,9 @@ class Engine:
         together: shards that are handed over at once.
     """
 
+    in_this_process = False
+    """Whether it does its work in the process of the batch itself."""
+
     def __init__(
         self, executor: Executor, width: int = 1, threads: int | None = None, together: int = 1
     ):
@@ -120,7 +123,9 @@ class _InProcess:
 
 def in_process(settings: EngineSettings) -> Engine:
     """Return the engine that works in this process, one piece after the other."""
-    return Engine(_InProcess(), threads=settings.threads)
+    engine = Engine(_InProcess(), threads=settings.threads)
+    engine.in_this_process = True
+    return engine
 
 
 def engine_of(settings: EngineSettings, folder: str | os.PathLike[str]) -> Engine:

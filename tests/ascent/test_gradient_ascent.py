@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -23,8 +25,8 @@ def visible_pixels(network, targets):
     return visible_masks(network, targets, 0).any(0)
 
 
-def climber(model, layer, **settings):
-    network = Network(model)
+def climber(network, layer, **settings):
+    network = network if isinstance(network, Network) else Network(network)
     info = network.find(layer)
     targets = MapTargets(network, info)
     visible = visible_pixels(network, targets)
@@ -44,8 +46,8 @@ def test_snapshots_begin_at_the_noise_and_end_at_the_last_step(steps):
     assert len(result) <= 8
 
 
-def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_model):
-    climbing = climber(small_model, "second", steps=60, tolerance=0.0)
+def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_network):
+    climbing = climber(small_network, "second", steps=60, tolerance=0.0)
     result = climbing.climb(starts(10), np.arange(10))
     assert np.all(result.scores > result.traces[:, 0])
     np.testing.assert_allclose(result.scores, np.nanmax(result.traces, 1), rtol=1e-6)
@@ -54,8 +56,8 @@ def test_scores_rise_and_the_best_image_is_the_one_that_is_kept(small_model):
     assert np.array_equal(result.snapshots[:, -1], result.images.astype(np.float16))
 
 
-def test_images_keep_mean_and_deviation_over_visible_pixels(small_model):
-    climbing = climber(small_model, "second", steps=20)
+def test_images_keep_mean_and_deviation_over_visible_pixels(small_network):
+    climbing = climber(small_network, "second", steps=20)
     result = climbing.climb(starts(4), np.arange(4))
     view = result.images[:, climbing.visible]
     np.testing.assert_allclose(view.mean((1, 2)), 0, atol=1e-5)
@@ -82,23 +84,23 @@ def test_pixels_that_the_layer_never_sees_are_found(small_model):
     assert not view[:, 14:].any()
 
 
-def test_images_do_not_mix(small_model):
-    climbing = climber(small_model, "second", steps=25)
+def test_images_do_not_mix(small_network):
+    climbing = climber(small_network, "second", steps=25)
     together = climbing.climb(starts(6), np.array([3, 9, 3, 64, 0, 1]))
     alone = climbing.climb(starts(6)[1:2], np.array([9]))
     np.testing.assert_allclose(alone.traces[0], together.traces[1], rtol=1e-3)
 
 
-def test_a_climb_repeats_bit_by_bit(small_model):
-    climbing = climber(small_model, "second", steps=40)
+def test_a_climb_repeats_bit_by_bit(small_network):
+    climbing = climber(small_network, "second", steps=40)
     first = climbing.climb(starts(8), np.arange(8))
     second = climbing.climb(starts(8), np.arange(8))
     for name, value in vars(first).items():
         assert np.array_equal(value, vars(second)[name], equal_nan=True), name
 
 
-def test_images_retire_when_they_gain_no_more(small_model):
-    climbing = climber(small_model, "first", steps=400, blur=0.0, tolerance=0.01)
+def test_images_retire_when_they_gain_no_more(small_network):
+    climbing = climber(small_network, "first", steps=400, blur=0.0, tolerance=0.01)
     result = climbing.climb(starts(12), np.arange(12) % 6)
     ended = result.reasons == REASONS.index("converged")
     assert ended.any()
@@ -106,7 +108,7 @@ def test_images_retire_when_they_gain_no_more(small_model):
     for row in np.flatnonzero(ended):
         assert np.isnan(result.traces[row, result.steps[row] :]).all()
         assert np.isfinite(result.traces[row, : result.steps[row]]).all()
-    full = climber(small_model, "first", steps=400, blur=0.0, tolerance=0.0)
+    full = climber(small_network, "first", steps=400, blur=0.0, tolerance=0.0)
     longer = full.climb(starts(12), np.arange(12) % 6)
     assert np.all(result.scores >= 0.95 * longer.scores)
 
@@ -198,14 +200,14 @@ def test_a_kept_graph_gives_what_a_new_one_gives(small_model):
     np.testing.assert_array_equal(kept.traces, new.traces)
 
 
-def test_progress_moves_within_a_layer_and_ends_once(small_model):
+def test_progress_moves_within_a_layer_and_ends_once(small_network):
     reports = []
 
     def progress(label, done, total):
         reports.append((label, done, total))
 
     settings = {**QUICK, "starts": 2, "steps": 40, "tolerance": 0.0}
-    oip.reconstruct(small_model, "second", maps=range(12), progress=progress, **settings)
+    oip.reconstruct(small_network, "second", maps=range(12), progress=progress, **settings)
     screening = [done for label, done, _ in reports if label == "second: screening"]
     assert screening[0] == 0
     assert screening[-1] == QUICK["screened"] * 2
@@ -218,8 +220,8 @@ def test_progress_moves_within_a_layer_and_ends_once(small_model):
     assert np.diff(maps).max() < 4
 
 
-def test_a_slow_graph_is_left_between_checks_and_gives_the_same(small_model):
-    climbing = climber(small_model, "second", steps=40)
+def test_a_slow_graph_is_left_between_checks_and_gives_the_same(small_network):
+    climbing = climber(small_network, "second", steps=40)
     whole, halves = [], []
     at_once = climbing.climb(starts(8), np.arange(8), report=whole.append)
     climbing.seconds_in_graph = 0.0
@@ -257,14 +259,19 @@ def test_one_map_at_a_time_is_what_all_of_them_together_are(small_model, monkeyp
     np.testing.assert_allclose(alone.scores[:, 0], together.scores[:, 0], rtol=0.01)
 
 
-def color_climber(**settings):
+@functools.cache
+def color_network():
     import keras
 
     keras.utils.set_random_seed(3)
     inputs = keras.Input((12, 12, 3))
     values = keras.layers.Rescaling(1 / 255)(inputs)
     values = keras.layers.Conv2D(4, 3, activation="relu", name="first")(values)
-    return climber(keras.Model(inputs, values), "first", preset="natural", **settings)
+    return Network(keras.Model(inputs, values))
+
+
+def color_climber(**settings):
+    return climber(color_network(), "first", preset="natural", **settings)
 
 
 def test_natural_images_are_pictures_and_scored_as_these():

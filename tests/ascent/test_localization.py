@@ -52,9 +52,9 @@ def test_the_planted_pattern_is_found_where_it_is(planted, images):
     np.testing.assert_array_equal(outcome.pixels[0, 0], images[4])
 
 
-def test_the_strongest_are_those_of_all_responses(small_model, small_images):
+def test_the_strongest_are_those_of_all_responses(small_model, small_images, small_network):
     images = small_images[0]
-    outcome = oip.locate(small_model, images, "second", "0-20", count=5, patterns=False)
+    outcome = oip.locate(small_network, images, "second", "0-20", count=5, patterns=False)
     network = Network(small_model)
     layer = network.find("second")
     values = np.concatenate([part for _, part in map_blocks(network, images, layer)], 1)
@@ -72,10 +72,10 @@ def test_the_strongest_are_those_of_all_responses(small_model, small_images):
         assert total == pytest.approx(1.0 if (best > 0).any() else 0.0)
 
 
-def test_batches_do_not_change_what_is_found(small_model, small_images, monkeypatch):
-    whole = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
+def test_batches_do_not_change_what_is_found(small_network, small_images, monkeypatch):
+    whole = oip.locate(small_network, small_images[0], "second", count=4, patterns=False)
     monkeypatch.setattr(Network, "activation_bytes", lambda network, layer: 18 << 20)
-    parts = oip.locate(small_model, small_images[0], "second", count=4, patterns=False)
+    parts = oip.locate(small_network, small_images[0], "second", count=4, patterns=False)
     assert np.array_equal(whole.images, parts.images)
     assert np.array_equal(whole.nodes, parts.nodes)
     np.testing.assert_allclose(whole.responses, parts.responses, rtol=1e-5)

@@ -214,11 +214,11 @@ def test_maps_with_a_broken_gradient_fail_and_the_others_go_on(broken):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_files_never_called_are_climbed(small_model, tmp_path, suffix):
+def test_files_never_called_are_climbed(small_model, tmp_path, suffix, small_network):
     path = tmp_path / f"model{suffix}"
     small_model.save(path)
     oips = oip.reconstruct(path, "second", maps=[0, 1], **QUICK)
-    same = oip.reconstruct(small_model, "second", maps=[0, 1], **QUICK)
+    same = oip.reconstruct(small_network, "second", maps=[0, 1], **QUICK)
     np.testing.assert_allclose(oips.scores, same.scores, rtol=1e-4)
 
 

@@ -232,8 +232,8 @@ def test_one_map_as_an_objective_is_that_map(small_model):
     np.testing.assert_allclose(same.images, plain.images, atol=0.02)
 
 
-def test_minimising_ends_below_every_start(small_model):
-    result = oip.reconstruct(small_model, "first", objective="-map:2", **QUICK)
+def test_minimising_ends_below_every_start(small_network):
+    result = oip.reconstruct(small_network, "first", objective="-map:2", **QUICK)
     assert result.scores[0, 0] >= result.screened_scores[0]
     assert result.scores[0, 0] <= 0
 
@@ -256,18 +256,18 @@ def test_minimising_ends_below_every_start(small_model):
         ("map:3 - map:3", "second", SettingsError, "depends on the input"),
     ],
 )
-def test_objectives_that_do_not_fit_the_model(small_model, expression, layer, error, message):
+def test_objectives_that_do_not_fit_the_model(small_network, expression, layer, error, message):
     with pytest.raises(error, match=message):
-        oip.reconstruct(small_model, layer, objective=expression, **QUICK)
+        oip.reconstruct(small_network, layer, objective=expression, **QUICK)
 
 
-def test_maps_beside_an_objective_and_nothing_at_all_are_refused(small_model):
+def test_maps_beside_an_objective_and_nothing_at_all_are_refused(small_model, small_network):
     with pytest.raises(SettingsError, match="both"):
-        oip.reconstruct(small_model, "second", maps=[1], objective="map:3")
+        oip.reconstruct(small_network, "second", maps=[1], objective="map:3")
     with pytest.raises(SettingsError, match="objective"):
         oip.reconstruct(small_model)
     with pytest.raises(SettingsError, match="at least one"):
-        oip.reconstruct(small_model, objective=[])
+        oip.reconstruct(small_network, objective=[])
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,9 @@ def test_directions_that_are_none(weights, tmp_path):
         Objective.direction(weights)
 
 
-def test_a_direction_of_another_length_and_a_missing_file(small_model, tmp_path):
+def test_a_direction_of_another_length_and_a_missing_file(small_network, tmp_path):
     with pytest.raises(SettingsError, match="70 numbers"):
-        oip.reconstruct(small_model, "second", objective=Objective.direction(np.ones(3)), **QUICK)
+        oip.reconstruct(small_network, "second", objective=Objective.direction(np.ones(3)), **QUICK)
     with pytest.raises(DataError, match="no such file"):
         objective(f"direction:{tmp_path / 'none.npy'}")
 

@@ -29,18 +29,18 @@ def test_every_map_of_a_layer_has_an_oip_with_evidence(small_model, small_images
     assert np.mean(oips.scores[excitable, 0] > oips.data_scores[excitable]) > 0.95
 
 
-def test_pixels_are_in_the_models_units(small_model):
-    oips = oip.reconstruct(small_model, "first", maps=[1], **QUICK)
+def test_pixels_are_in_the_models_units(small_model, small_network):
+    oips = oip.reconstruct(small_network, "first", maps=[1], **QUICK)
     np.testing.assert_allclose(oips.pixels.mean(), 40, atol=2)
     np.testing.assert_allclose(oips.pixels.std(), 80, atol=2)
     plain = small_model.layers[1]((oips.pixels[0, 0][None] - 40) / 80)
     np.testing.assert_allclose(plain[..., 1].numpy().mean(), oips.scores[0, 0], rtol=5e-3)
 
 
-def test_a_part_agrees_with_the_whole(small_model):
-    whole = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
-    repeated = oip.reconstruct(small_model, "second", maps=range(64, 70), **QUICK)
-    part = oip.reconstruct(small_model, "second", maps=[66, 69], **QUICK)
+def test_a_part_agrees_with_the_whole(small_network):
+    whole = oip.reconstruct(small_network, "second", maps=range(64, 70), **QUICK)
+    repeated = oip.reconstruct(small_network, "second", maps=range(64, 70), **QUICK)
+    part = oip.reconstruct(small_network, "second", maps=[66, 69], **QUICK)
     assert np.array_equal(whole.images, repeated.images)
     for number in (66, 69):
         assert part[number].verdict == whole[number].verdict
@@ -279,8 +279,8 @@ def test_more_images_than_memory_holds_are_refused_before_any_work(small_model):
     assert oips.images.nbytes + oips.snapshots.nbytes == 2 * 1 * (4 + 5) * 256
 
 
-def test_results_show_themselves(small_model):
-    oips = oip.reconstruct(small_model, "first", **QUICK)
+def test_results_show_themselves(small_network):
+    oips = oip.reconstruct(small_network, "first", **QUICK)
     assert "data:image/png" in oips._repr_html_()
     assert oips.unseen_pixels == 0
     assert "pixels" not in oips._repr_html_()
@@ -320,8 +320,8 @@ def test_a_network_is_used_as_it_is(small_model):
     assert ascent_settings("author").climb_inactive is False
 
 
-def test_results_have_a_short_representation_and_a_table(small_model):
-    oips = oip.reconstruct(small_model, "first", maps=range(4), starts=2, **QUICK)
+def test_results_have_a_short_representation_and_a_table(small_network):
+    oips = oip.reconstruct(small_network, "first", maps=range(4), starts=2, **QUICK)
     text = repr(oips)
     assert text.startswith("Oips('first': 4 maps, 2 starts of 16 x 16 x 1; ")
     best = int(oips.maps[oips.scores[:, 0].argmax()])

@@ -40,9 +40,11 @@ def test_likeness_is_one_for_moved_copies_and_less_for_others():
     assert likeness(features, np.array([0, 1, 0, 1])).numpy()[0] < 0.9
 
 
-def test_regularisers_do_what_they_are_for(small_model):
+def test_regularisers_do_what_they_are_for(small_network):
     def grown(**settings):
-        oips = oip.reconstruct(small_model, "second", maps=range(10), blur=0.0, **QUICK, **settings)
+        oips = oip.reconstruct(
+            small_network, "second", maps=range(10), blur=0.0, **QUICK, **settings
+        )
         return oips, oips.images[:, 0].astype(float)
 
     _, plain = grown()
@@ -99,8 +101,8 @@ def test_blur_of_nothing_and_of_short_sides_leaves_images_as_they_are():
     np.testing.assert_allclose(visible.mean(2), images.mean(2), atol=0.2)
 
 
-def test_a_blur_that_ends_leaves_finer_images(small_model):
+def test_a_blur_that_ends_leaves_finer_images(small_network):
     common = {**QUICK, "maps": range(6), "tolerance": 0.0}
-    kept = oip.reconstruct(small_model, "second", blur=0.8, **common)
-    ended = oip.reconstruct(small_model, "second", blur=0.8, blur_end=0.0, **common)
+    kept = oip.reconstruct(small_network, "second", blur=0.8, **common)
+    ended = oip.reconstruct(small_network, "second", blur=0.8, blur_end=0.0, **common)
     assert ended.scores[:, 0].mean() > kept.scores[:, 0].mean()

@@ -74,10 +74,10 @@ def test_the_score_is_of_the_image_itself_not_of_how_it_was_looked_at(small_mode
     np.testing.assert_allclose(np.diagonal(plain)[alive], oips.scores[alive, 0], rtol=0.01)
 
 
-def test_grouping_changes_little_with_transforms(small_model):
+def test_grouping_changes_little_with_transforms(small_network):
     settings = {"steps": 20, "screened": 32, "jitter": 2}
-    whole = oip.reconstruct(small_model, "second", maps=range(8), **settings)
-    part = oip.reconstruct(small_model, "second", maps=[3], **settings)
+    whole = oip.reconstruct(small_network, "second", maps=range(8), **settings)
+    part = oip.reconstruct(small_network, "second", maps=[3], **settings)
     assert part[3].score == pytest.approx(whole[3].score, rel=0.01)
 
 

@@ -26,6 +26,8 @@ LAST_MAPS = 'layers=["conv:100-149"]'
 class Troubled(Engine):
     """Does the work here, but for some shards."""
 
+    in_this_process = True
+
     def __init__(self, trouble):
         super().__init__(in_process(EngineSettings()))
         self._trouble = trouble
