@@ -16,15 +16,26 @@ import numpy as np
 import pytest
 
 LONGEST = (
+    "ascent/test_model_kinds",
     "cli/test_demo",
     "test_readmes",
-    "run/test_killed",
-    "ascent/test_model_kinds",
+    "browser/test_grid",
+    "studies/test_diffusion",
+    "studies/test_trained",
+    "workflows/test_pretrained_demo",
+    "browser/test_access",
+    "browser/test_budget",
+    "gallery/test_site",
+    "mi/training/test_recorder",
     "batch/test_driver",
-    "batch/test_slurm",
-    "studies/test_oip",
-    "gallery/test_build_budget",
     "mi/estimators/test_neural",
+    "network/test_surgery",
+    "batch/test_slurm",
+    "batch/test_executors",
+    "batch/test_keras_applications",
+    "studies/test_oip",
+    "run/test_killed",
+    "batch/test_killed",
 )
 """Files that take longest begin first, so that no worker waits for another one at the end."""
 

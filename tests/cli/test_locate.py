@@ -5,19 +5,19 @@ SMALL = ["--starts", "2", "--quiet"]
 
 def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_path):
     out = tmp_path / "places"
-    arguments = ["locate", small_file, "second:0-2", "--data", small_data, "--out", out, *SMALL]
+    arguments = ["locate", small_file, "second:0-1", "--data", small_data, "--out", out, *SMALL]
     status, printed, err = call(*arguments, "--json", "--count", "3", "--translation")
     assert (status, err) == (0, "")
     record = json.loads(printed)
     layer = record["layers"][0]
-    assert (layer["layer"], layer["searched"], len(layer["maps"])) == ("second", 8, 3)
+    assert (layer["layer"], layer["searched"], len(layer["maps"])) == ("second", 8, 2)
     assert all(len(row["places"]) <= 3 for row in layer["maps"])
     assert {"image", "node", "field", "response", "label", "match"} <= set(
         next(row for row in layer["maps"] if row["places"])["places"][0]
     )
-    assert len(layer["translation"]["maps"]) == 3
+    assert len(layer["translation"]["maps"]) == 2
     assert sorted(record["files"]) == sorted(path.name for path in out.glob("*.png"))
-    assert len(record["files"]) == 6
+    assert len(record["files"]) == 4
     kept = json.loads((out / "locations.json").read_text())
     assert kept["layers"] == record["layers"]
     status, printed, _ = call(*arguments)

@@ -11,6 +11,7 @@ def test_json_files_and_python_say_the_same(call, small_file, bars, tmp_path):
     status, printed, err = call(
         *("patterns", small_file, "second", "--data", bars, "--class", "upper"),
         *("--against", "lower", "--out", out, "--json", "--quiet", "--shuffles", "99"),
+        *("--drawn", "4"),
     )
     assert (status, err) == (0, "")
     record = json.loads(printed)

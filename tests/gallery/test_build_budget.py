@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MAPS = 400
+MAPS = 200
 CODE = """
 import json, sys, time
 import gallery

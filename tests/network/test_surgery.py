@@ -275,6 +275,8 @@ def test_a_network_of_keras_applications_loses_maps_of_a_residual_stage():
     model = keras.applications.MobileNetV2(
         input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=3
     )
+    pooled = keras.layers.GlobalAveragePooling2D()(model.get_layer("block_6_project").output)
+    model = keras.Model(model.inputs, keras.layers.Dense(3)(pooled))
     network = Network(model)
     channels = Channels.of(network)
     projections = [layer for layer in network.layers if layer.name.endswith("project")]
