@@ -265,7 +265,7 @@ def recorded_training(
     if not end.exists():
         files.write_json(path / "training.json", key)
         # The schedule holds no end, so that a longer training goes on with the same record.
-        schedule = recorded_at(10**6, regular)
+        schedule = recorded_at(2000 * regular, regular)
         recorders = [
             _recorder(path / width, schedule, network, test, seed, parameters)
             for width, parameters in WIDTHS.items()
