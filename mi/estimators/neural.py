@@ -212,7 +212,7 @@ class _Training:
         adam.build(weights)
         self._start = [(variable, variable.numpy()) for variable in adam.variables]
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def step(first: Tensor, second: Tensor, state: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
                 scores = self.critic.tensor(first, second)

@@ -261,6 +261,11 @@ def contrastive(encoder: keras.Model, high: float, seed: int) -> keras.Model:
         def compile(self, optimizer: keras.Optimizer, **_options: object) -> None:
             """Set the optimizer; the loss is the model's own."""
             super().compile(optimizer=optimizer, jit_compile=False)
+            optimizer.build(self._weights)  # else Keras traces a step twice
+
+        @property
+        def _weights(self) -> list[keras.Variable]:
+            return [*self.encoder.trainable_weights, *self.projection.trainable_weights]
 
         def call(self, images: Tensor, training: bool | None = None) -> Tensor:
             return self.encoder(images, training=training)
@@ -274,9 +279,8 @@ def contrastive(encoder: keras.Model, high: float, seed: int) -> keras.Model:
 
             with tf.GradientTape() as tape:
                 loss = contrast(tf.concat([project(), project()], axis=0), _TEMPERATURE)
-            weights = [*self.encoder.trainable_weights, *self.projection.trainable_weights]
-            slopes = tape.gradient(loss, weights)
-            self.optimizer.apply_gradients(zip(slopes, weights, strict=True))
+            slopes = tape.gradient(loss, self._weights)
+            self.optimizer.apply_gradients(zip(slopes, self._weights, strict=True))
             # Of "loss" alone Keras would report its own tracker, which is empty here.
             return {"loss": loss, "contrast": loss}
 

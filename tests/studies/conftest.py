@@ -68,8 +68,8 @@ def figures_as_svg():
 
 
 @pytest.fixture
-def laid_out_figures(monkeypatch):
-    """Figures that are drawn and laid out, but not written as pixels and paths."""
+def drawn_figures(monkeypatch, figures_as_they_fall):
+    """Figures that are drawn, but neither laid out nor written as pixels and paths."""
 
     def save(drawing, path):
         if Path(path).suffix == ".png":

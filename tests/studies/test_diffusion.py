@@ -244,7 +244,7 @@ def made_up_network(network, data, batch, seed):
     return {"accuracy": np.array(share), "size": np.array(100)} | dict.fromkeys(names, share)
 
 
-def test_the_whole_study_on_made_up_trainings(laid_out_figures, tmp_path, monkeypatch):
+def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypatch):
     settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
     calls = []
 
@@ -350,7 +350,7 @@ def test_estimators_of_blobs():
 
 
 def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
-    size = BlobSize(200, (0.0, 1.0), (2, 20), runs=2, steps=5, timings=1)
+    size = BlobSize(100, (0.0, 1.0), (2, 20), runs=2, steps=5, timings=1)
     monkeypatch.setattr(
         diffusion_toy, "blob_estimators", lambda *arguments: {"binned": mi.estimator("binning")}
     )
@@ -375,7 +375,7 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
         assert (arrays[name] == whole[name]).all(), name
     assert arrays["corruption"].shape == (2, 2, 1, 2)
     assert arrays["noise dimension"].shape == (2, 1, 2)
-    toys = ToySize(200, (5,), (0.0, 1.0), (1,), (0.0, 1.0), runs=2)
+    toys = ToySize(100, (5,), (0.0, 1.0), (1,), (0.0, 1.0), runs=2)
     arrays = diffusion_toy.toy_information(toys, 0, silent, folder)
     assert arrays["identity"].shape == (2, 1, 2) and arrays["tree binned 10"].shape == (2, 3, 2)
     assert sorted(path.name for path in folder.file("toys").iterdir()) == ["run-0.npz", "run-1.npz"]

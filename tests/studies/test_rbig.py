@@ -139,7 +139,7 @@ def test_negative_values_are_counted_by_method():
 TINY = RbigSize(400, 8, {2: (60,), 3: (60,)}, {2: 60, 3: 60}, trials=2, room=1 << 30)
 
 
-def test_the_whole_study_on_made_up_estimates(laid_out_figures, tmp_path, monkeypatch):
+def test_the_whole_study_on_made_up_estimates(drawn_figures, tmp_path, monkeypatch):
     settings = StudySettings(quick=True)
     calls = []
 

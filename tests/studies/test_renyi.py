@@ -404,7 +404,7 @@ def made_up_selection(path, data, size, seed):
     return arrays
 
 
-def test_the_whole_study_on_made_up_trainings(laid_out_figures, tmp_path, monkeypatch):
+def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypatch):
     settings = StudySettings(quick=True, data=("mnist-sample", "no-such-images"))
     calls = []
 
