@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from oip.core.progress import Progress
     from oip.models import Dataset
     from oip.network.network import Network
+    from oip.workflows.finished import Request
     from oip.workflows.inputs import ModelInput
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -113,6 +114,15 @@ class ModelOptions:
         )
         check_images(network.inputs, images.images, "data")
         return network, images
+
+    def request(
+        self, command: str, out: Path, data: DataOptions, choices: Mapping[str, object]
+    ) -> Request:
+        """Return what a command is asked for, to find a result that is there already."""
+        from oip.workflows.finished import Request
+
+        of_model = {"input": self.input} | choices
+        return Request(command, out, self.model, data.source, data.data_dir, data.resize, of_model)
 
     def reported(self, network: Network) -> Network:
         """Say if the statistics of the input are not known, and return the network."""

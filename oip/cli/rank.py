@@ -94,6 +94,7 @@ def command(
     """
     from oip.core.errors import OipError
     from oip.core.files import check_writable
+    from oip.run.run import RunFolder
     from oip.workflows.inputs import select_maps
     from oip.workflows.rank import RankingOptions, rank_layers
 
@@ -101,6 +102,10 @@ def command(
     settings = RankingOptions(**choices)
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
+    request = model.request("rank", out, data, {"selections": selections, "options": settings})
+    answer = request.answer() if not model.imports else None
+    if answer is not None:
+        return _answered(answer, out, output, began)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
     chosen = select_maps(network, selections)
@@ -117,11 +122,35 @@ def command(
                 output.note(f"oip: {result.layer.name}: {text}")
     for error in errors:
         warn(f"oip: {error}")
+    _print_end(ranked, out, output, began)
+    if errors or any(layer.unusable for layer in ranked):
+        return 1
+    if network.inputs.is_known and not model.imports and settings.at == "response":
+        run, indices = RunFolder(out), [layer.layer.index for layer in ranked]
+        request.note(run, indices, images, {"layers": [layer.content() for layer in ranked]})
+    return 0
+
+
+def _answered(answer: dict[str, Any], out: Path, output: Output, began: float) -> int:
+    """Print rankings that are in the run."""
+    from oip.run.run import Run
+    from oip.workflows.layer_records import RankedLayer
+
+    ranked = [RankedLayer.of_content(Run.open(out), each) for each in answer["layers"]]
+    for layer in ranked:
+        if not output.as_json:
+            print_layer(layer)
+        for text in layer.notices:
+            output.note(f"oip: {layer.layer.name}: {text}")
+    _print_end(ranked, out, output, began)
+    return 0
+
+
+def _print_end(ranked: list[RankedLayer], out: Path, output: Output, began: float) -> None:
     if output.as_json:
         print_json({"layers": [layer.to_dict() for layer in ranked]})
     else:
         print_text(f"{out} ({time.monotonic() - began:.0f} s)")
-    return 1 if errors or any(layer.unusable for layer in ranked) else 0
 
 
 def _with_pooling(chosen: list[Selection], named: bool, output: Output) -> list[Selection]:

@@ -165,6 +165,15 @@ def command(
     by = check_top(top, by, expressions, data.source is not None)
     objectives = [objective(text) for text in expressions]
     check_writable(out)
+    choices = {"selections": selections, "settings": requested, "preset": preset, "top": top}
+    choices |= {"objectives": expressions, "by": by}
+    request = model.request("reconstruct", out, data, choices)
+    answer = request.answer() if _can_be_kept(model, expressions) else None
+    if answer is not None:
+        for text in answer["notes"]:
+            output.note(text)
+        result = answer["result"] | {"run": str(out), "seconds": _since(began)}
+        return _printed(result, details, output)
     with output.waiting(f"opening {model.model.name}"):
         if data.source is None:
             network, images = model.open(None), None
@@ -174,13 +183,13 @@ def command(
     chosen, targets = select_targets(network, selections, objectives)
     model.reported(network)
     layers = len(chosen)
+    notes: list[str] = []
     with output.progress() as progress:
         if top is not None and by is not None and images is not None:
             best = find_top_maps(
                 out, network, chosen, images, top=top, by=by, seed=seed, progress=progress
             )
-            for text in best.notices:
-                output.note(f"oip: {text}")
+            notes += [f"oip: {text}" for text in best.notices]
             chosen = best.selections
         if presets is None:
             settings = of_input(requested, network.inputs.shape)
@@ -194,14 +203,32 @@ def command(
         output.note(f"oip: {auto_reason(network.inputs.shape, start is not None)}")
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
-    result = summary(run, indices, time.monotonic() - began)
+    result = summary(run, indices, _since(began))
+    status = _printed(result, details, output)
+    skipped_inputs = bool(network.elsewhere) and not selections and not expressions
+    if len(chosen) < layers or skipped_inputs:
+        return max(status, 1)
+    if status == 0 and network.inputs.is_known and _can_be_kept(model, expressions):
+        request.note(run, indices, images, {"result": result, "notes": notes})
+    return status
+
+
+def _can_be_kept(model: ModelOptions, expressions: tuple[str, ...]) -> bool:
+    """Return whether a result depends on nothing but what its request names."""
+    return not model.imports and not any("direction:" in text for text in expressions)
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 2)
+
+
+def _printed(result: Record, details: bool, output: Output) -> int:
+    """Print a result and return the exit status."""
     if output.as_json:
         print_json(result)
     else:
         print_summary(result, details)
-    skipped_inputs = bool(network.elsewhere) and not selections and not expressions
-    incomplete = 1 if len(chosen) < layers or skipped_inputs else 0
-    return max(_status(result), incomplete)
+    return _status(result)
 
 
 def _status(result: Record) -> int:

@@ -11,7 +11,7 @@ from names of layers.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -159,6 +159,25 @@ class RunFile(JsonFile, frozen=True, kw_only=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if len({layer.index for layer in self.layers}) < len(self.layers):
             raise ValueError("two layers of one index")
+
+
+class FinishedCommand(Part, frozen=True, kw_only=True):
+    """A command that has done its work."""
+
+    request: str
+    """Key of all that it was given: model, data, options, versions."""
+    result: dict[str, Any]
+    """Plain values that it prints."""
+    files: dict[str, str]
+    """Name of each file of its layers within the run -> its SHA-256."""
+
+
+class FinishedFile(JsonFile, frozen=True, kw_only=True):
+    """`finished.json`: the last command of each kind that has done all its work."""
+
+    CONTENT: ClassVar[str] = "a list of finished commands"
+
+    commands: dict[str, FinishedCommand]
 
 
 # record/: information during training.

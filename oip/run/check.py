@@ -28,6 +28,7 @@ PAGE = "gallery.html"
 _KINDS: dict[str, type[FileRecord]] = {
     "run.json": formats.RunFile,
     "run.copy.json": formats.RunFile,
+    "finished.json": formats.FinishedFile,
     "record.json": formats.TrainingRecordFile,
     "stability.json": layer_formats.StabilityFile,
     "softmax.npz": layer_formats.ClassProbabilitiesFile,

@@ -11,6 +11,7 @@ import numpy as np
 
 from oip.core import files, html
 from oip.core.errors import DataError
+from oip.core.formats import LayerRecord
 from oip.core.layer_formats import (
     AblationFile,
     EstimatorRecord,
@@ -26,6 +27,7 @@ from oip.core.records import finished
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
+from oip.run.run import Run
 from oip.run.shards import data_digest
 from oip.workflows.inputs import opened
 
@@ -39,11 +41,19 @@ Record = TypeVar("Record", bound=KeyedFile)
 Arrays = TypeVar("Arrays", ResponsesFile, RedundancyArrays)
 
 
+_RECORDS: dict[str, type[KeyedFile]] = {
+    "ranking": RankingFile,
+    "ablation": AblationFile,
+    "kernels": KernelsFile,
+    "redundancy": RedundancyFile,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class RankedLayer:
     """The ranking of one layer, with what was measured beside it."""
 
-    layer: LayerInfo
+    layer: LayerInfo | LayerRecord
     ranking: RankingFile
     ablation: AblationFile | None = None
     kernels: KernelsFile | None = None
@@ -80,6 +90,17 @@ class RankedLayer:
             if record is not None:
                 result[name] = record.public_dict()
         return result
+
+    def content(self) -> dict[str, Any]:
+        """Return plain values, which `of_content` reads."""
+        records = ((name, getattr(self, name)) for name in _RECORDS)
+        return {name: record.content() for name, record in records if record is not None}
+
+    @classmethod
+    def of_content(cls, run: Run, content: dict[str, Any]) -> RankedLayer:
+        """Return a ranked layer of a run from its plain values."""
+        records: dict[str, Any] = {name: _RECORDS[name].of(part) for name, part in content.items()}
+        return cls(run.layer(records["ranking"].index), **records)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each map and estimator, best first; information in bits."""

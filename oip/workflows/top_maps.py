@@ -172,7 +172,11 @@ def _by_information(
         for result in ranked
         if not result.best.ordered
     ]
-    return [(result.layer, result.maps) for result in ranked], notices + list(map(str, errors))
+    layers = {layer.index: layer for layer, _ in selections}
+    ordered: list[tuple[LayerInfo, list[int]]] = [
+        (layers[result.layer.index], result.maps) for result in ranked
+    ]
+    return ordered, notices + list(map(str, errors))
 
 
 def _by_separation(

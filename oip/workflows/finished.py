@@ -1,0 +1,126 @@
+"""Commands whose work is done: their result is read from the run, without opening the model.
+
+`RUN/finished.json` holds, for each kind of command, what it was given the last time, what it
+answered, and the SHA-256 of every file of its layers. The answer is taken only where all of that
+is as it was: the model's file and its sidecar, the data, each option, the version, each file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from oip.core import files
+from oip.core.errors import OipError
+from oip.core.formats import FinishedCommand, FinishedFile
+from oip.network.inputs import sidecar_path
+from oip.run.check import ERROR
+from oip.run.run import Run, RunFolder, versions
+from oip.run.shards import data_digest, key_of
+
+if TYPE_CHECKING:
+    from oip.models import Dataset
+
+NAME = "finished.json"
+
+
+class Request:
+    """What a command was asked for.
+
+    Args:
+        command: its name.
+        out: the run's folder.
+        model: the model's file.
+        source, data_dir, resize: of the data, as for `models.load`; None for no data.
+        choices: all other options, as plain values or records.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        out: Path,
+        model: Path,
+        source: str | None,
+        data_dir: Path | None,
+        resize: str | None,
+        choices: Mapping[str, object],
+    ):
+        self.command = command
+        self._out, self._model = Path(out), Path(model)
+        self._data = (source, data_dir, resize)
+        self._choices = choices
+
+    def answer(self) -> dict[str, Any] | None:
+        """Return the result of the same command, if it and all its files are there; else None."""
+        try:
+            record = FinishedFile.read_if_whole(self._out / NAME)
+            finished = record.commands.get(self.command) if record is not None else None
+            if finished is None or finished.request != self._key(self._images):
+                return None
+            same = all(
+                files.is_plain_path(name) and files.sha256(self._out / name) == digest
+                for name, digest in finished.files.items()
+            )
+            return finished.result if same else None
+        except (OipError, OSError):  # the command itself says what is wrong
+            return None
+
+    def note(
+        self, run: RunFolder, layers: Iterable[int], images: Dataset | None, result: dict[str, Any]
+    ) -> None:
+        """Keep the result of a command that has done all of its work on some layers."""
+        paths = sorted(path for index in layers for path in run.folder(index).iterdir())
+        names = [path.relative_to(run.path).as_posix() for path in paths if _is_result(path)]
+        command = FinishedCommand(
+            request=self._key(images),
+            result=result,
+            files={name: files.sha256(run.path / name) for name in names},
+        )
+        with files.locked(run.path):
+            before = FinishedFile.read_if_whole(run.path / NAME)
+            commands = dict(before.commands) if before is not None else {}
+            FinishedFile(commands=commands | {self.command: command}).write(run.path / NAME)
+
+    @cached_property
+    def _images(self) -> Dataset | None:
+        """The data in the size of the run's input."""
+        source, data_dir, resize = self._data
+        if source is None:
+            return None
+        from oip import models
+
+        spec = Run.open(self._out, tidy=False).record.input
+        model_shape = None if spec is None else lambda own: tuple(spec.shape)
+        return models.load(source, data_dir, "test", resize=resize, model_shape=model_shape)
+
+    def _key(self, images: Dataset | None) -> str:
+        sidecar = sidecar_path(self._model)
+        data = None
+        if images is not None:
+            labels = None if images.labels is None else data_digest(images.labels)
+            data = [data_digest(images.images), labels, list(images.classes), images.source]
+        parts = {
+            "versions": versions(),
+            "model": files.sha256(self._model),
+            "name": self._model.name,
+            "sidecar": files.sha256(sidecar) if sidecar.is_file() else None,
+            "data": data,
+            "resize": self._data[2],
+            "choices": {name: _plain(value) for name, value in self._choices.items()},
+        }
+        return key_of(parts)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {name: _plain(each) for name, each in vars(value).items()}
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _is_result(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and not path.name.endswith(ERROR)
