@@ -121,7 +121,7 @@ class ModelOptions:
         """Return what a command is asked for, to find a result that is there already."""
         from oip.workflows.finished import Request
 
-        of_model = {"input": self.input} | choices
+        of_model: dict[str, object] = {"input": self.input, **choices}
         return Request(command, out, self.model, data.source, data.data_dir, data.resize, of_model)
 
     def reported(self, network: Network) -> Network:

@@ -168,7 +168,8 @@ def command(
     choices = {"selections": selections, "settings": requested, "preset": preset, "top": top}
     choices |= {"objectives": expressions, "by": by}
     request = model.request("reconstruct", out, data, choices)
-    answer = request.answer() if _can_be_kept(model, expressions) else None
+    is_kept = not model.imports and start is None and "direction:" not in "".join(expressions)
+    answer = request.answer() if is_kept else None
     if answer is not None:
         for text in answer["notes"]:
             output.note(text)
@@ -200,7 +201,9 @@ def command(
             more = {"targets": targets, "imports": model.imports, "progress": progress}
             run = grow_best(out, network, chosen, images, candidates, judge, judge_layer, **more)
     if preset == AUTO:
-        output.note(f"oip: {auto_reason(network.inputs.shape, start is not None)}")
+        notes.append(f"oip: {auto_reason(network.inputs.shape, start is not None)}")
+    for text in notes:
+        output.note(text)
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(began))
@@ -208,14 +211,9 @@ def command(
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
     if len(chosen) < layers or skipped_inputs:
         return max(status, 1)
-    if status == 0 and network.inputs.is_known and _can_be_kept(model, expressions):
+    if status == 0 and network.inputs.is_known and is_kept:
         request.note(run, indices, images, {"result": result, "notes": notes})
     return status
-
-
-def _can_be_kept(model: ModelOptions, expressions: tuple[str, ...]) -> bool:
-    """Return whether a result depends on nothing but what its request names."""
-    return not model.imports and not any("direction:" in text for text in expressions)
 
 
 def _since(began: float) -> float:
