@@ -62,16 +62,14 @@ _ROWS = 20
 
 
 def ranks(estimates: MapEstimates, ordered: bool) -> np.ndarray:
-    """Return (m,) int ranks: 1 for the most informative map; equal maps in their order, NaN last.
+    """Return (m,) int ranks: 1 for the most informative map, NaN last; equal maps share a rank.
 
-    Maps are ordered by what they have above chance, see `MapEstimates.bias`. If not `ordered`, maps
-    at their ceiling share the first ranks, in the order given, unless shuffled labels are there,
-    too.
+    Maps are ordered by what they have above chance, see `MapEstimates.bias`; those with no more
+    share the last rank of maps with a number. If not `ordered`, maps at their ceiling share the
+    first one, unless shuffled labels are there, too.
     """
-    result = np.empty(len(estimates.raw), int)
-    order = np.argsort(-_comparable(estimates.raw, estimates, ordered), kind="stable")
-    result[order] = np.arange(1, len(order) + 1)
-    return result
+    below = -_comparable(estimates.raw, estimates, ordered)
+    return np.searchsorted(np.sort(below), below, side="left") + 1
 
 
 def rank_intervals(estimates: MapEstimates, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -173,9 +171,9 @@ class EstimatorRanking:
     """Entropy of the label."""
     ordered: bool
     """The ranks are an order. If not, so many maps are at the ceiling that there is none. In any
-    case those at the ceiling of a bound that is not held out share the first ranks, by number."""
+    case those at the ceiling of a bound that is not held out share the first rank."""
     rank: np.ndarray
-    """(m,) int: 1 is the most informative."""
+    """(m,) int: 1 is the most informative; equal maps share one."""
     rank_low: np.ndarray
     """(m,) int: first rank in 95 % of the draws: of this estimator's order, whatever its bias."""
     rank_high: np.ndarray
@@ -240,7 +238,7 @@ class EstimatorRanking:
     @property
     def order(self) -> np.ndarray:
         """(m,) int: rows, the most informative first."""
-        return np.argsort(self.rank)
+        return np.argsort(self.rank, kind="stable")
 
     @property
     def notices(self) -> list[str]:
