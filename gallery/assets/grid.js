@@ -249,6 +249,7 @@ function keyTarget(key) {
 
 /** Shows which maps are picked, without drawing rows again. */
 function showPicked(picked) {
+  grid.node.classList.toggle("picking", picked.length > 0);
   if (grid.view) grid.view.picked = picked;
   for (const button of grid.node.querySelectorAll("button.pick")) {
     const entry = site.byKey.get(button.dataset.pick);
