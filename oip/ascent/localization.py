@@ -13,7 +13,7 @@ from oip.ascent.masks import box_pixels, central_node, field_boxes
 from oip.ascent.objectives import Objective, Term
 from oip.ascent.reconstruction import Ascent, grow_oips
 from oip.ascent.results import ByMap, Oips, check_memory
-from oip.ascent.settings import AUTO, of_input, requested_settings
+from oip.ascent.settings import AUTO, AutoSettings, of_input, requested_settings
 from oip.ascent.similarity import image_similarity, shift_reach
 from oip.ascent.targets import objective_targets
 from oip.core import html, plots
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 _NULL = 256
 """Other images whose pixels at the same node are compared with the pattern."""
+_COLOR_STEPS = 64
+"""Of a node's OIP, where they are not given: half of those of `natural`."""
+_MOST_SIDE = 64
+"""Pixels along a side of fields that are compared; of larger ones several are averaged to one."""
 _NO_IMAGE = -1
 _MOST_ROWS = 16
 _CELL = 1.15
@@ -211,7 +215,8 @@ def locate(
     labels: np.ndarray | Sequence[int] | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     patterns: bool = True,
-    starts: int = 4,
+    starts: int | None = None,
+    steps: int | None = None,
     seed: int = 0,
     progress: Progress = automatic,
     **settings: Any,
@@ -231,9 +236,10 @@ def locate(
         count: images of each map.
         labels: (n,) or (n, 1) whole numbers or names, shown with the images.
         classes: names for whole numbers.
-        patterns: grow the node's OIP and compare it with the images.
-        starts, seed, settings: of that ascent, see `oip.reconstruct`; the seed also draws the
-            other images.
+        patterns: grow the node's OIP and compare it with the images, fields of more than 64 pixels
+            a side with whole pixels averaged.
+        starts, steps, seed, settings: of that ascent, see `oip.reconstruct`; of color images one
+            start of 64 steps if None. The seed also draws the other images.
         progress: receives reports of the work.
 
     Raises:
@@ -278,7 +284,10 @@ def locate(
     if not patterns:
         return locations
     node = central_node(info)
-    oips = node_oips(network, info, numbers, node, progress, starts=starts, seed=seed, **settings)
+    if AutoSettings.is_color(network.inputs.shape):
+        starts, steps = starts or 1, steps or _COLOR_STEPS
+    settings |= {"starts": starts, "steps": steps, "seed": seed}
+    oips = node_oips(network, info, numbers, node, progress, **settings)
     return _matched(locations, oips, info, pixels, seed, progress)
 
 
@@ -399,12 +408,16 @@ def _matched(
             here, there = _shared_pixels(box, locations.boxes[row, rank], sides)
             pattern = _centered(patterns[(slice(None), *here)])
             other_images = drawn[drawn != locations.images[row, rank]]
+            size = [cut.stop - cut.start for cut in there]
+            factor = -(-max(size) // _MOST_SIDE)
             near = tuple(
-                min(step, max(0, cut.stop - cut.start - 1))
-                for step, cut in zip(reach, there, strict=True)
+                min(-(-step // factor), max(0, side // factor - 1))
+                for step, side in zip(reach, size, strict=True)
             )
             own = locations.pixels[row, rank][there][None]
-            patches = np.concatenate([own, images[(other_images, *there)]])
+            parts = (own, images[(other_images, *there)])
+            patches = np.concatenate([_reduced(part, factor) for part in parts])
+            pattern = _reduced(pattern, factor)
             alike = image_similarity(_centered(patches), pattern, near).max(1)
             match[row, rank] = alike[0]
             if len(other_images):
@@ -426,6 +439,17 @@ def _shared_pixels(
         here.append(slice(start, stop))
         there.append(slice(start + step, stop + step))
     return tuple(here), tuple(there)
+
+
+def _reduced(patches: np.ndarray, factor: int) -> np.ndarray:
+    """Return patches (n, *sides, b) with so many pixels along each side averaged to one."""
+    for axis in range(1, patches.ndim - 1) if factor > 1 else ():
+        step = min(factor, patches.shape[axis])
+        count = patches.shape[axis] // step
+        patches = patches[(slice(None),) * axis + (slice(count * step),)]
+        shape = (*patches.shape[:axis], count, step, *patches.shape[axis + 1 :])
+        patches = patches.reshape(shape).mean(axis + 1, dtype=np.float32)
+    return patches
 
 
 def _centered(patches: np.ndarray) -> np.ndarray:

@@ -34,7 +34,11 @@ _BLOCK = 64
     is_flag=True,
     help="Also the OIPs of several nodes of each map, and how far they are shifted copies.",
 )
-@click.option("--starts", type=click.IntRange(1, 64), default=4, help="Images grown for each node.")
+@click.option(
+    "--starts",
+    type=click.IntRange(1, 64),
+    help="Images grown for each node.  [default: 4; of color images 1]",
+)
 @options.model_and_input
 @options.seed
 @options.output
@@ -45,7 +49,7 @@ def command(
     out: Path,
     count: int,
     translation: bool,
-    starts: int,
+    starts: int | None,
     seed: int,
     output: Output,
 ) -> int:
@@ -75,7 +79,7 @@ def command(
     written: list[Path] = []
     unusable = 0
     with output.progress() as progress:
-        growing: dict[str, Any] = {"starts": starts, "seed": seed, "progress": progress}
+        growing: dict[str, Any] = {"seed": seed, "progress": progress}
         for layer, maps in chosen:
             parts = []
             for first in range(0, len(maps), _BLOCK):
@@ -88,6 +92,7 @@ def command(
                     count=count,
                     labels=images.labels,
                     classes=classes,
+                    starts=starts,
                     **growing,
                 )
                 part = locations.to_dict()
@@ -97,7 +102,9 @@ def command(
                     output.note(f"oip: {layer.name}: not finite: maps {listed}")
                 written += _draw(locations, locations.index, out, "places")
                 if translation:
-                    nodes = translations.translation(network, f"@{layer.index}", block, **growing)
+                    nodes = translations.translation(
+                        network, f"@{layer.index}", block, starts=starts or 4, **growing
+                    )
                     part["translation"] = nodes.to_dict()
                     written += _draw(nodes, nodes.index, out, "nodes")
                 parts.append(part)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import oip
+from oip.ascent import localization
 from oip.core.errors import DataError, ModelError, SettingsError
 from oip.network.forward import map_blocks
 from oip.network.network import Network
@@ -204,3 +205,24 @@ def test_locations_have_a_short_representation_and_a_table(planted, images):
     assert table["map"].tolist() == [0, 0, 2, 2]
     assert table["image"].tolist()[:2] == [4, 7]
     assert table["rank"].tolist() == [1, 2, 1, 2]
+
+
+def test_large_fields_are_compared_with_pixels_averaged():
+    import keras
+    from keras import layers
+
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (12, 160, 160, 3)).astype(np.float32)
+    cells = random.integers(0, 255, (12, 4, 4, 3))
+    images[:, 40:120, 40:120] = np.kron(cells, np.ones((20, 20, 1)))
+    keras.utils.set_random_seed(0)
+    parts = [layers.Input((160, 160, 3)), layers.Rescaling(1 / 127.5, -1)]
+    parts += [layers.Conv2D(2, 120, strides=20, name="maps")]
+    outcome = oip.locate(keras.Sequential(parts), images, "maps", [0], count=3, steps=24)
+    assert outcome.match is not None and outcome.patterns is not None
+    assert outcome.patterns.images.shape[1] == 1
+    assert np.isfinite(outcome.match).all() and np.abs(outcome.match).max() > 0.01
+    patches = random.normal(size=(2, 9, 5, 1))
+    reduced = localization._reduced(patches, 4)
+    assert reduced.shape == (2, 2, 1, 1)
+    np.testing.assert_allclose(reduced[1, 1, 0, 0], patches[1, 4:8, :4].mean(), rtol=1e-5)
