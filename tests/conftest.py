@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import functools
 import gc
 import json
 import subprocess
@@ -46,14 +47,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def frozen_imports():
+@functools.cache
+def freeze_objects():
     """Spare the collector the half million objects of TensorFlow, which it would walk each time."""
-    import keras
-
-    keras.Input  # noqa: B018
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_setup(item):
+    """Freeze what there is at the first test after Keras was imported."""
+    if "keras" in sys.modules:
+        freeze_objects()
 
 
 @pytest.fixture(scope="session")
