@@ -233,8 +233,8 @@ def test_the_two_forms_of_total_correlation_agree(student_t):
 
 @pytest.mark.parametrize("kind", ["pca", "random"])
 def test_the_two_forms_agree_in_ten_dimensions(student_t, kind):
-    x = student_t(3, 10, mixed=True).samples(4_000, 1)
-    fitted = mi.Destructor(30, kind).fit(x)
+    x = student_t(3, 10, mixed=True).samples(10_000, 1)
+    fitted = mi.Destructor(50, kind).fit(x)
     z = fitted.transform(x)
     change = sorted_entropies(np.sort(x.T)).sum() - sorted_entropies(np.sort(z.T)).sum()
     equation_6 = change + fitted.log_jacobian(x).mean()
