@@ -204,6 +204,11 @@ def test_an_engine_that_is_gone_ends_the_batch(job):
     assert run(job).pieces == 3
 
 
+def test_an_engine_of_this_process_begins_no_other(job, monkeypatch):
+    monkeypatch.setattr("oip.batch.driver.Pool", None)
+    assert run(job, engine=in_process(EngineSettings())).failures == []
+
+
 def test_any_executor_fits(job, whole, contents):
     with ThreadPoolExecutor(2) as executor:
         result = run(job, engine=executor)

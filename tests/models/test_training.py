@@ -77,6 +77,21 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert first.losses != pytest.approx(other.losses, rel=1e-4)
 
 
+def test_a_step_is_traced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    step, traced = keras.Model.train_step, []
+
+    def counted(model: keras.Model, data: Any) -> Any:
+        traced.append(model)
+        return step(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    settings = dataclasses.replace(QUICK, epochs=1)
+    train("lenet5", TRAIN, TEST, settings, tmp_path / "a.keras")
+    assert len(traced) == 1
+
+
 def test_a_callback_watches(tmp_path: Path) -> None:
     import keras
 

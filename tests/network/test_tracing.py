@@ -150,3 +150,22 @@ def test_names_that_no_graph_takes(pixels):
     compiled = selected_maps(network, network.class_layer().response)
     np.testing.assert_allclose(compiled(pixels, [0, 1])[..., 0], model(pixels), atol=1e-5)
     assert [parts[row].name for row in (0, 1, 3)] == names
+
+
+def test_operations_within_functions_are_seen():
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    class Nested(layers.Layer):
+        def call(self, values):
+            noisy = tf.function(lambda given: given + tf.random.normal(tf.shape(given)))
+            return noisy(values)
+
+    parts = [layers.Input((8, 8, 2)), layers.Conv2D(4, 3, groups=2)]
+    assert not any("Random" in kind for kind in operations_of(keras.Sequential(parts)))
+    assert "RandomStandardNormal" in operations_of(keras.Sequential([*parts, Nested()]))
+
+
+def operations_of(model):
+    return Network(model).recording.operations
