@@ -217,7 +217,8 @@ class GradientAscent:
             if last == settings.steps:
                 is_planned = settings.keep == "last"
                 ended[ended == _RUNNING] = _SCHEDULE if is_planned else _BUDGET
-            ended[stuck] = _STALLED
+            if settings.keep == "best" or last == settings.steps:  # the last is what is scored
+                ended[stuck] = _STALLED
             ended[~np.isfinite(state.best.key) | ~np.isfinite(trace[:, -1])] = _FAILED
             if settings.diversity > 0:
                 ended = _ended_together(ended, items[running])

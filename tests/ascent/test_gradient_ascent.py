@@ -340,3 +340,19 @@ def test_coarse_steps_are_taken_where_the_model_takes_smaller_images():
     assert spec is None or free(np.zeros((1, 24, 24, 1), np.float32)).shape == (1, 3)
     with pytest.raises(SettingsError, match="keep=last"):
         oip.reconstruct(free, "conv", coarse=0.5)
+
+
+def test_images_without_a_gradient_are_scored_as_they_are_kept():
+    import keras
+    from keras import layers
+
+    import oip
+
+    normalization = layers.Normalization(mean=[120.0] * 3, variance=[60.0**2] * 3)
+    flat = layers.Conv2D(1, 3, kernel_initializer="zeros", bias_initializer="ones")
+    model = keras.Sequential([layers.Input((12, 12, 3)), normalization, flat])
+    oips = oip.reconstruct(model, "@0", preset="natural", steps=12)
+    assert oips.steps.tolist() == [[12, 12]]
+    levels = oips.pixels.astype(float)
+    assert np.abs(levels - np.round(levels)).max() < 0.1
+    assert oips.scores.tolist() == [[1.0, 1.0]]

@@ -1,6 +1,6 @@
 """The ascent beside what else there is, in one process: seconds, silent maps, scores.
 
-    python tests/benchmarks/ascent.py MODEL.keras --data mnist [--layer Conv2D_3] [--steps 128]
+    python -m tests.benchmarks.ascent MODEL.keras --data mnist [--layer Conv2D_3] [--steps 128]
 
 One start for each map of a layer, the same number of steps for everybody. Before it is scored every
 image, of the data too, is brought to the input's mean and deviation: over the pixels that the layer
@@ -15,11 +15,7 @@ screening's, and has no warm time.
 
 Run by hand, on a machine that does nothing else; figures are only comparable within one run. Peers
 are left out where they are not installed (extra `bench`; Xplique where a user has it).
-
-    python tests/benchmarks/ascent.py --deep
-
-64 maps of a middle layer of an untrained ResNet50 at 224 pixels: seconds a step beside the bare
-forward and backward pass of the cut model at the same batch, and peak memory.
+Deep networks are in `python -m tests.benchmarks --only deep`.
 """
 
 from __future__ import annotations
@@ -33,8 +29,8 @@ from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import numpy as np
-from ascent_contestants import Build, bare, climb, peers, prepared, whole
-from ascent_deep import deep
+
+from tests.benchmarks.ascent_contestants import Build, bare, climb, peers, prepared, whole
 
 QUICK = 5.0
 """Seconds under which a time is the median of three, as a busy moment would double it."""
@@ -152,15 +148,11 @@ def timed(work: Callable[..., Any], before: Callable[[], Any] | None = None) -> 
 def main() -> None:
     """Runs all contestants and prints what there is to say."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?")
+    parser.add_argument("model")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--layer", default="Conv2D_3")
     parser.add_argument("--steps", type=int, default=128)
-    parser.add_argument("--deep", action="store_true")
     options = parser.parse_args()
-    if options.deep:
-        deep()
-        return
     bench = Bench(options.model, options.layer, options.steps, options.data)
     layer = bench.layer
     print(
