@@ -156,7 +156,8 @@ def _timing(cache: WorkerCache, run: PlannedRun, layer: LayerInspection) -> Laye
 def _packed(oips: Oips, ends: Ends) -> float:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **shard_record(oips, "", ends).arrays())
-    return len(buffer.getvalue()) / sum(getattr(oips, name).nbytes for name in PER_MAP)
+    arrays = (getattr(oips, name) for name in PER_MAP)
+    return len(buffer.getvalue()) / sum(array.nbytes for array in arrays if array is not None)
 
 
 def _estimate(

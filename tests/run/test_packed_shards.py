@@ -69,7 +69,7 @@ def scores(network, images):
 def write_old(path, oips, key):
     """Write a shard as versions of schema 2 did."""
     arrays = {"schema": np.array(2), "key": np.array(key)}
-    for name in (*SHARED, *PER_MAP):
+    for name in {*SHARED, *PER_MAP} - {"alpha"}:
         value = np.array(getattr(oips, name))
         arrays[name] = value.astype(np.float16) if name in ("images", "snapshots") else value
     files.write_arrays(path, arrays)

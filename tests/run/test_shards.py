@@ -36,17 +36,13 @@ class Copier:
         self.grown = []
 
     def grow(self, maps, report=None):
-        from dataclasses import replace
-
-        from oip.ascent.results import PER_MAP
 
         self.grown.append(maps.tolist())
         if self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             meanwhile()
         rows = np.flatnonzero(np.isin(self._oips.maps, maps))
-        parts = {name: getattr(self._oips, name)[rows] for name in PER_MAP}
-        return replace(self._oips, **parts)
+        return self._oips.rows(rows)
 
 
 @pytest.fixture
