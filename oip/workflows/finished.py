@@ -30,7 +30,7 @@ NAME = "finished.json"
 
 
 class Request:
-    """What a command was asked for.
+    """The arguments of a command, as a key of its work.
 
     Args:
         command: its name.
