@@ -154,10 +154,8 @@ def command(
         raise SettingsError("--judge", "--preset best beside it", f"--preset {preset}")
     if presets is not None and (judge is None or data.source is None or start is not None):
         raise SettingsError("--preset best", "--judge and --data beside it, no --from", "others")
-    if presets is None:
-        requested = requested_settings(preset, start is not None, **ascent)
-    else:
-        candidates = candidate_settings(presets, ascent)
+    candidates = {} if presets is None else candidate_settings(presets, ascent)
+    requested = None if candidates else requested_settings(preset, start is not None, **ascent)
     if top is None and by is not None:
         raise SettingsError("--by", "--top N beside it", "--by alone")
     if top is not None and not expressions and data.source is None:
@@ -169,6 +167,7 @@ def command(
     choices |= {"objectives": expressions, "by": by}
     request = model.request("reconstruct", out, data, choices)
     is_kept = not model.imports and start is None and "direction:" not in "".join(expressions)
+    is_kept = is_kept and not candidates
     answer = request.answer() if is_kept else None
     if answer is not None:
         for text in answer["notes"]:
@@ -192,7 +191,7 @@ def command(
             )
             notes += [f"oip: {text}" for text in best.notices]
             chosen = best.selections
-        if presets is None:
+        if requested is not None:
             settings = of_input(requested, network.inputs.shape)
             run = reconstruct_layers(
                 out, network, chosen, settings, images, progress, targets, begin
