@@ -56,6 +56,8 @@ _MOST_SATURATED = 0.5
 _MUCH_BY_CHANCE, _LITTLE_BITS = 0.25, 0.05
 """A share of an estimate that chance alone makes, and bits of chance, from which it is said."""
 _FEWEST_CORRELATED = 3
+_CHUNK = 16
+"""Maps that are ranked between two reports of progress."""
 _BARS = 256
 _LABELED_BARS = 64
 _ROWS = 20
@@ -501,6 +503,7 @@ def rank(
     summaries: list[dict[str, np.ndarray]] = []
     parts: list[list[MapEstimates]] = [[] for _ in chosen]
     input_parts: list[list[np.ndarray]] = [[] for _ in chosen]
+    ranked = 0
     for block in sample.responses(byte_budget, progress, "ranking"):
         finite.append(block.finite)
         summaries.append(
@@ -508,17 +511,17 @@ def rank(
                 block.values, sample.size, sample.codes, len(sample.classes), sample.indices
             )
         )
-        if not block.finite.any():
-            continue
-        values = block.values if block.finite.all() else block.values[:, block.finite]
-        for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True):
-            shuffles = _shuffles(estimator, len(sample.maps))
-            draws = estimator.map_draws
-            estimates.append(
-                estimator.over_maps(values, sample.codes, seed, shuffles, draws, distinct=True)
-            )
-            if with_input and estimator.can("input_information"):
-                about_input.append(_input_information(estimator, values, seed))
+        rows = np.flatnonzero(block.finite)
+        for begin in range(0, len(rows), _CHUNK):
+            chunk = rows[begin : begin + _CHUNK]
+            values = block.values[:, chunk]
+            for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True):
+                drawn = (seed, _shuffles(estimator, len(sample.maps)), estimator.map_draws)
+                estimates.append(estimator.over_maps(values, sample.codes, *drawn, distinct=True))
+                if with_input and estimator.can("input_information"):
+                    about_input.append(_input_information(estimator, values, seed))
+            progress(f"{sample.layer.name}: ranking", ranked + int(chunk[-1]) + 1, len(sample.maps))
+        ranked += len(block.finite)
     usable = np.concatenate(finite)
     return Ranking(
         layer=sample.layer.name,
@@ -548,10 +551,10 @@ def _few_images(sample: LayerSample) -> list[str]:
     few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
     if not few:
         return []
-    listed, more = ", ".join(few[:8]), f" and {len(few) - 8} more" if len(few) > 8 else ""
+    more = f" and {len(few) - 8} more" if len(few) > 8 else ""
     return [
-        f"Classes of fewer than {FEW_IMAGES} images: {listed}{more}. That is too few to tell how "
-        "much a map knows about one of them."
+        f"Classes of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. That is too few "
+        "to tell how much a map knows about one of them."
     ]
 
 
@@ -565,8 +568,8 @@ def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[Lab
     if len(set(names)) < len(names):
         raise SettingsError(expected("estimators", "each one once", ", ".join(names)))
     if with_input and not any(estimator.can("input_information") for estimator in chosen):
-        about_input = f"one about the input, of {', '.join(able('input_information'))}"
-        raise SettingsError(expected("estimators", about_input, ", ".join(names)))
+        wished = f"one about the input, of {', '.join(able('input_information'))}"
+        raise SettingsError(expected("estimators", wished, ", ".join(names)))
     return chosen
 
 

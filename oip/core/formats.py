@@ -169,7 +169,7 @@ class FinishedCommand(Part, frozen=True, kw_only=True):
     result: dict[str, Any]
     """Plain values that it prints."""
     files: dict[str, str]
-    """Name of each file of its layers within the run -> its SHA-256."""
+    """Name of each file of its layers within the run -> its SHA-256; empty where none was there."""
 
 
 class FinishedFile(JsonFile, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from oip.models import Dataset
 
 NAME = "finished.json"
+_SHOWN = {"rank": "legibility.json"}
+"""Files of a layer that a command does not make, but shows where they are there."""
 
 
 class Request:
@@ -63,7 +65,7 @@ class Request:
             if finished is None or finished.request != self._key(self._images):
                 return None
             same = all(
-                files.is_plain_path(name) and files.sha256(self._out / name) == digest
+                files.is_plain_path(name) and _digest(self._out / name) == digest
                 for name, digest in finished.files.items()
             )
             return finished.result if same else None
@@ -74,12 +76,16 @@ class Request:
         self, run: RunFolder, layers: Iterable[int], images: Dataset | None, result: dict[str, Any]
     ) -> None:
         """Keep the result of a command that has done all of its work on some layers."""
+        layers = list(layers)
         paths = sorted(path for index in layers for path in run.folder(index).iterdir())
-        names = [path.relative_to(run.path).as_posix() for path in paths if _is_result(path)]
+        paths = [path for path in paths if _is_result(path)]
+        if self.command in _SHOWN:
+            paths += [run.folder(index) / _SHOWN[self.command] for index in layers]
+        names = sorted({path.relative_to(run.path).as_posix() for path in paths})
         command = FinishedCommand(
             request=self._key(images),
             result=result,
-            files={name: files.sha256(run.path / name) for name in names},
+            files={name: _digest(run.path / name) for name in names},
         )
         with files.locked(run.path):
             before = FinishedFile.read_if_whole(run.path / NAME)
@@ -120,6 +126,11 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {name: _plain(each) for name, each in vars(value).items()}
     return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, empty where there is none."""
+    return files.sha256(path) if path.exists() else ""
 
 
 def _is_result(path: Path) -> bool:

@@ -118,3 +118,13 @@ def test_tensorflow_is_not_imported(call, small_file, bars, tmp_path):
         "status = run(sys.argv[1:]); assert 'tensorflow' not in sys.modules; sys.exit(status)"
     )
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+
+
+def test_a_legibility_that_came_later_is_shown(call, model, bars, tmp_path, opened):
+    out = tmp_path / "run"
+    arguments = ("rank", model, *RANKED, "--data", bars, "--out", out, "--json")
+    call(*arguments)
+    opened.clear()
+    (out / "layers/000/legibility.json").write_text("{}")
+    call(*arguments)
+    assert opened
