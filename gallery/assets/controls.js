@@ -5,7 +5,7 @@ const AMOUNTS = ["legible", "lo", "hi"];
 const SIZE_NAMES = { s: "small", m: "medium", l: "large", xl: "largest" };
 
 /** Parts of the state whose controls are folded. */
-const RARER = ["by", "group", "lo", "hi", "size"];
+const RARER = ["by", "group", "legible", "lo", "hi", "size"];
 
 function option(value, text, attributes) {
   return element("option", { value, ...(attributes || {}) }, text);

@@ -50,8 +50,8 @@ function fits(entry, word, state) {
   const estimate = site.information[measureOf(entry, state)];
   const best = estimate ? estimate.best[entry.position] : null;
   const about = best === null || best === undefined ? "" : className(best).toLowerCase();
-  if (word.startsWith("class:")) return about !== "" && about === word.slice(6);
-  if (verdictName(entry.verdict).includes(word) || about.includes(word)) return true;
+  if (about !== "" && word === "class:" + about) return true;
+  if (verdictName(entry.verdict).includes(word) || (/[a-z]{2}/.test(word) && about.includes(word))) return true;
   const name = entry.layer.layer.toLowerCase();
   if (entry.objective && entry.objective.toLowerCase().includes(word)) return true;
   return name.includes(word) || (name + ":" + entry.map).includes(word);

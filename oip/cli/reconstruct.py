@@ -211,7 +211,8 @@ def command(
     if len(chosen) < layers or skipped_inputs:
         return max(status, 1)
     if status == 0 and network.inputs.is_known and is_kept:
-        request.note(run, indices, images, {"result": result, "notes": notes})
+        kept = {name: result[name] for name in result if name not in ("run", "seconds")}
+        request.note(run, indices, images, {"result": kept, "notes": notes})
     return status
 
 

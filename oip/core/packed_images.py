@@ -172,7 +172,8 @@ def _read(content: bytes, size: tuple[int, int], enlarge: bool) -> np.ndarray:
     own = _size(content)
     if own != size and (not enlarge or own[0] > size[0] or own[1] > size[1]):
         raise ValueError(f"a picture of {own} pixels, not {size}")
-    with Image.open(io.BytesIO(content), formats=("WEBP",)) as picture:
+    stream = io.BytesIO(content)
+    with Image.open(stream, formats=("WEBP",)) as picture:
         colors = picture.convert("RGB")
     if colors.size != own:
         raise ValueError(f"a picture of {colors.size} pixels, not {own}")

@@ -154,6 +154,7 @@ def test_sort_and_filter_by_legibility(look, site, rows):
     assert keys(page) == [_key(row) for row in order]
     share = float(order[0]["legibility share"])
     assert f"{100 * share:.0f} %" in page.text_content("a.tile .amount")
+    page.click("#all")
     page.fill("#legible", "70")
     shown = [_key(row) for row in order if float(row["legibility share"] or -1) >= 0.7]
     page.wait_for_function(

@@ -36,7 +36,7 @@ def test_total_correlation_of_t_in_three_dimensions(student_t, nu, tabled):
 def test_information_of_t_is_found_in_part(student_t):
     # The known hard case: blocks that share their scale alone.
     truth = student_t(3, 20)
-    x = truth.samples(1500, 0)
+    x = truth.samples(3000, 0)
     assert truth.information(10) == pytest.approx(0.51946, abs=1e-5)
     found = Rbig().information(x[:, :10], x[:, 10:], 0).nats
     assert -0.15 < found < 0.4
