@@ -32,6 +32,7 @@ from scipy.stats import t as student
 
 import oip
 from oip import models
+from oip.core.checks import parse_assignments
 from oip.core.frameworks import keras, tf
 from oip.mi.judges import PictureScale, directions, judge_of
 from oip.mi.legibilities import judged_units, shown_features
@@ -75,13 +76,14 @@ def measured(
     classes: list[int],
     seeds: list[int],
     steps: int,
+    changes: dict[str, object],
 ) -> dict[str, object]:
-    """Return the figures of one preset, over all classes and seeds."""
+    """Return the figures of one preset, with changes, over all classes and seeds."""
     drawn, used = [], time.process_time()
     for seed in seeds:
         objectives = [f"class:{number}" for number in classes]
         oips = oip.reconstruct(
-            model, objective=objectives, preset=preset, seed=seed, starts=1, steps=steps
+            model, objective=objectives, preset=preset, seed=seed, starts=1, steps=steps, **changes
         )
         drawn.append(np.asarray(oips.pixels[:, 0], np.float32))
     used = time.process_time() - used
@@ -215,6 +217,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=DRAWN, help="Seed of the classes.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--maps", type=int, help="Maps of each layer, instead of classes.")
     parser.add_argument("--layers", nargs="+", default=["block3b_expand", "block5b_expand", "head"])
     parser.add_argument(
@@ -226,6 +229,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("pictures"), help="Folder of pictures.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    changes = parse_assignments(options.set, "--set")
     random = np.random.default_rng(options.drawn)
     classes = sorted(random.choice(1000, options.classes, replace=False).tolist())
     model, judge = models.pretrained("efficientnet-lite0"), models.pretrained("efficientnet-lite2")
@@ -233,7 +237,7 @@ def main() -> None:
         judge_maps(options, model, judge)
         return
     for preset in options.presets:
-        figures = measured(model, judge, preset, classes, options.seeds, options.steps)
+        figures = measured(model, judge, preset, classes, options.seeds, options.steps, changes)
         if options.json:
             print(json.dumps(figures), flush=True)
             continue
