@@ -56,7 +56,7 @@ _MOST_SATURATED = 0.5
 _MUCH_BY_CHANCE, _LITTLE_BITS = 0.25, 0.05
 """A share of an estimate that chance alone makes, and bits of chance, from which it is said."""
 _FEWEST_CORRELATED = 3
-_CHUNK = 16
+_CHUNK = 8
 """Maps that are ranked between two reports of progress."""
 _BARS = 256
 _LABELED_BARS = 64
