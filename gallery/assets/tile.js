@@ -148,7 +148,7 @@ function rankLine(estimate, view, other) {
       "span",
       { class: "rank" },
       other || view.about ? bits(estimate.mi) + " bits" : position,
-      best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ")
+      best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ", Boolean(other))
     ),
   ];
 }
@@ -171,7 +171,7 @@ function picker(entry, picked) {
   );
 }
 
-function bestClass(position, label) {
+function bestClass(position, label, short) {
   const name = className(position);
-  return named("best for: " + name, { class: "best", title: label + name });
+  return named((short ? "for: " : "best for: ") + name, { class: "best", title: label + name });
 }
