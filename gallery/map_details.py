@@ -13,7 +13,7 @@ from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, DataImages
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import legibility_sentence, patience_of, sentences
+from oip.gallery.verdict_text import headline, legibility_sentence, patience_of, sentences
 
 PER_SCRIPT = 64
 _MOST_KERNELS = 24
@@ -91,6 +91,7 @@ def _map_details(
 ) -> PageValues:
     classes = _shown_classes(entry)
     details: PageValues = {
+        "headline": headline(entry.evidence),
         "sentences": sentences(entry.evidence, patience_of(run)),
         "measures": [
             None

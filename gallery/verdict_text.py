@@ -8,20 +8,20 @@ from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.gallery.escape import PageValues, plain_name, shown_figure, whole_number
 
 MEANINGS = {
-    "responsive": "White noise already excites the map.",
+    "responsive": "The map responds to white noise already.",
     "revived": (
-        "White noise leaves the map silent; noise of several wavelengths or the ascent found what "
-        "excites it."
+        "The map does not respond to white noise; noise of several wavelengths or the ascent found "
+        "what it responds to."
     ),
-    "reachable-only": "The ascent excites the map, no image of the data does.",
+    "reachable-only": "The map responds to its OIP, but to no image of the data.",
     "dead": (
         "The response stayed at zero for every start and for the ascent of the pre-activation, or "
         "it is the same for every input that was tried."
     ),
     "failed": "The response is not a finite number, mostly because weights are NaN or infinite.",
     "not reached": (
-        "No start excited the map. That does not make it dead: its pre-activation was not climbed, "
-        "or images of the data do excite it."
+        "The map responded to no start. That does not make it dead: its pre-activation was not "
+        "climbed, or it responds to images of the data."
     ),
     "never silent": (
         "The response does not rest at zero, whatever the input, so that it cannot be asked what "
@@ -49,6 +49,21 @@ def sentences(evidence: PageValues, patience: int | None = None) -> list[str]:
     if verdict not in WITHOUT_PATTERN:
         text += [*_scores(evidence), _convergence(evidence, patience)]
     return text + _stability(evidence)
+
+
+def headline(evidence: PageValues) -> str:
+    """Return a map's verdict as one clause without a full stop; evidence as in `sentences`."""
+    verdict, score = evidence.get("verdict"), evidence.get("score")
+    if verdict in (None, "reachable-only", *WITHOUT_PATTERN) or score is None:
+        return sentences(evidence)[0].rstrip(".")
+    best = evidence["data_score"]
+    if best is None:
+        return f"The map responds with {shown_figure(score)} to this pattern"
+    if best > 0 and verdict != "never silent":
+        times = f"{shown_figure(score / best)} times as strongly"
+        return f"The map responds {times} to this pattern as to the best image of the data"
+    values = f"{shown_figure(score)} to this pattern, with {shown_figure(best)}"
+    return f"The map responds with {values} to the best image of the data"
 
 
 NOT_JUDGED = {
@@ -107,7 +122,7 @@ def _scores(evidence: PageValues) -> list[str]:
             f"{shown_figure(data_score)}; the OIP {shown_figure(score)}{ratio}."
         )
     if evidence["data_active"] is not None and from_zero:
-        text.append(f"{100 * evidence['data_active']:.3g} % of the data images excite the map.")
+        text.append(f"{100 * evidence['data_active']:.3g} % of the data images get a response.")
     if evidence["saturated"]:
         text.append("The response is at the upper limit of its activation.")
     return text

@@ -94,7 +94,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
     ...sharedWith(entry, detail, shared, maps),
   ];
   return element("article", {}, head, portrait(entry, detail),
-    element("p", { class: "verdict" }, verdictName(entry.verdict), marks.length ? element("span", { class: "marks" }, marks) : null),
+    element("div", { class: "marks" }, element("b", {}, verdictName(entry.verdict)), marks),
     element("div", {}, measures), classes || element("div"),
     (detail.traces && traceChart(shared.steps, detail.traces, entry.score, detail.data_score)) || element("div"),
     element("dl", { class: "facts" }, facts.map(([term, value]) =>

@@ -21,33 +21,31 @@ function showMap(entry, state, list, turn, pick) {
       body.replaceChildren(paragraph("data/" + name + ".js cannot be read.", "notice"));
       return;
     }
+    const starts = startsPart(entry, detail);
+    const best = bestPart(detail);
     body.replaceChildren(
-      element(
-        "div",
-        { class: "images" },
-        portrait(entry, detail),
-        verdictPart(entry, estimate, detail),
-        startsPart(entry, detail),
-        evolutionPart(entry, detail, shared),
-        bestPart(detail),
+      ...[
+        leadPart(entry, detail, best || starts),
+        verdictPart(entry, estimate, detail, shared, state),
+        element(
+          "div",
+          { class: "parts" },
+          classesPart(detail, shared, state, entry),
+          responsesPart(detail),
+          besidePart(detail),
+          best ? starts : null,
+          evolutionPart(entry, detail, shared),
+          legibilityPart(detail),
+          softmaxPart(detail),
+          ablationPart(detail, shared),
+          recordPart(detail, shared)
+        ),
         neighboursPart(entry, detail, shared, turn),
-        kernelsPart(detail, shared)
-      ),
-      element(
-        "div",
-        { class: "numbers" },
-        measuresPart(entry, detail, shared),
-        classesPart(detail, shared, state, entry),
-        tracePart(detail, shared),
-        besidePart(detail),
-        legibilityPart(detail),
-        responsesPart(detail),
-        softmaxPart(detail),
-        ablationPart(detail, shared),
-        recordPart(detail, shared),
-        factsPart(entry),
-        commandPart(detail)
-      )
+        kernelsPart(detail, shared),
+        folded("Estimates of the information", measuresPart(entry, detail, shared), otherClassesPart(detail, shared, state, entry)),
+        folded("The ascent and its settings", tracePart(detail, shared), noisePart(detail), commandPart(detail)),
+        folded("Layer", factsPart(entry)),
+      ].filter(Boolean)
     );
   });
 }
@@ -67,13 +65,43 @@ function pickButton(entry, state, pick) {
   return button;
 }
 
-function verdictPart(entry, estimate, detail) {
-  const marks = badges(entry, estimate).map(badge);
+/** The picture, large, beside what is to be seen with it. */
+function leadPart(entry, detail, beside) {
+  if (!detail.traces && !beside) return null;
+  const hint = site.data ? null : "The data images that excite it most are shown by 'oip gallery RUN --with-data'.";
+  return element("div", { class: "lead" }, portrait(entry, detail),
+    element("div", { class: "beside-lead" }, beside, hint && paragraph(hint, "quiet")));
+}
+
+/** What a reader would not look for first; closed at the beginning. */
+function folded(title, ...parts) {
+  const shown = parts.filter(Boolean);
+  return shown.length ? element("details", { class: "more-parts" }, element("summary", {}, title), element("div", { class: "parts" }, shown)) : null;
+}
+
+/** How much information the map carries, as the end of a sentence; empty where it was not ranked. */
+function informationWords(estimate, measure) {
+  if (!estimate || estimate.mi === null) return "";
+  if (estimate.mi === 0 || (estimate.p_adjusted !== null && estimate.p_adjusted > 0.05)) {
+    return "no information about the class was found in its response";
+  }
+  const most = measure && measure.ceiling ? bits(estimate.mi) + " of at most " + bits(measure.ceiling) : bits(estimate.mi);
+  const best = estimate.best === null ? "" : ", most about " + className(estimate.best);
+  return "it carries " + most + " bits of information about the class" + best;
+}
+
+/** One sentence on the map, then its marks, and the numbers behind them folded away. */
+function verdictPart(entry, estimate, detail, shared, state) {
+  const name = verdictName(entry.verdict);
+  const marks = badges(entry, estimate).filter((each) => each[1] !== name).map(badge);
+  const measure = shared.measures.find((each) => each.key === measureOf(entry, state));
+  const wording = [detail.headline, informationWords(estimate, measure)].filter(Boolean).join("; ");
   return element(
     "section",
     { class: "verdict" },
-    element("h3", {}, verdictName(entry.verdict), marks.length ? element("span", { class: "marks" }, marks) : null),
-    detail.sentences.map((text) => paragraph(text))
+    paragraph(wording + ".", "headline"),
+    element("div", { class: "marks" }, element("b", {}, name), marks),
+    element("details", {}, element("summary", {}, "Evidence"), detail.sentences.map((text) => paragraph(text)))
   );
 }
 
@@ -81,19 +109,10 @@ function mapHead(entry, estimate, list, turn, compared) {
   const position = list.indexOf(entry);
   const order = element(
     "div",
-    { class: "turn", role: "group", "aria-label": "In this order" },
-    turner("‹", "Previous in this order", "[", list[position - 1], turn),
+    { class: "turn", role: "group", "aria-label": "Maps in this order" },
+    turner("‹", "Previous map", "[", list[position - 1], turn),
     element("span", { class: "quiet" }, position < 0 ? "–" : position + 1 + " of " + list.length),
-    turner("›", "Next in this order", "]", position < 0 ? undefined : list[position + 1], turn)
-  );
-  const layer = entry.layer.index;
-  const near = (step) => nearest(layer, entry.map, step);
-  const numbers = element(
-    "div",
-    { class: "turn", role: "group", "aria-label": "By number" },
-    turner("‹", "Previous number", null, near(-1), turn),
-    element("span", { class: "quiet" }, "map " + entry.map),
-    turner("›", "Next number", null, near(1), turn)
+    turner("›", "Next map", "]", position < 0 ? undefined : list[position + 1], turn)
   );
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", () => dialog.node.close());
@@ -108,7 +127,6 @@ function mapHead(entry, estimate, list, turn, compared) {
       element("span", { class: "quiet" }, rank)
     ),
     order,
-    numbers,
     compared,
     close
   );
@@ -123,12 +141,4 @@ function turner(sign, label, key, to, turn) {
   button.disabled = !to;
   if (to) button.addEventListener("click", () => turn(to));
   return button;
-}
-
-/** The nearest map of a layer that is shown, by number. */
-function nearest(layer, map, step) {
-  const result = site.maps
-    .filter((entry) => entry.layer.index === layer && step * (entry.map - map) > 0)
-    .sort((a, b) => step * (a.map - b.map));
-  return result[0];
 }

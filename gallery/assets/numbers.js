@@ -66,24 +66,35 @@ function classPanel(measure, values, classes, most) {
   return element("div", { class: "class-panel" }, element("p", { class: "quiet" }, "by ", element("code", {}, measure.key)), rows);
 }
 
-/** Bits about each class, by every estimator; the one that the page is shown by stands first. */
-function classesPart(detail, shared, state, entry) {
-  if (!detail.per_class) return null;
+/** Panels of the bits about each class, one an estimator, the one that the page is shown by first. */
+function classPanels(detail, shared, state, entry) {
   const target = measureOf(entry, state);
   const finite = shared.measures
-    .map((measure, position) => ({ measure, values: detail.per_class[position] }))
+    .map((measure, position) => ({ measure, values: detail.per_class && detail.per_class[position] }))
     .filter((each) => each.values)
     .sort((a, b) => (b.measure.key === target) - (a.measure.key === target));
-  if (!finite.length) return null;
   const every = finite.flatMap(({ values }) => [...values.mi, ...(values.high || [])]);
   const most = Math.max(0.001, ...every.map((value) => value || 0));
-  const panels = finite.map(({ measure, values }) => classPanel(measure, values, detail.classes, most));
+  return finite.map(({ measure, values }) => classPanel(measure, values, detail.classes, most));
+}
+
+function classWords(detail, shared) {
+  const tested = detail.per_class.some((values) => values && values.p);
   const partly = detail.classes.length < site.classes.length;
-  const tested = finite.some(({ values }) => values.p);
-  const wording = "One class against the rest, in bits" +
-    (tested ? "; ≈ not above null" : "") +
-    (partly ? "; " + detail.classes.length + " of " + site.classes.length + " classes" : "");
-  return section("About each class", element("div", { class: "class-panels" }, panels), paragraph(wording + ".", "quiet"));
+  return "One class against the rest, in bits" + (tested ? "; ≈ not above null" : "") +
+    (partly ? "; " + detail.classes.length + " of " + site.classes.length + " classes" : "") + ".";
+}
+
+/** Bits about each class, by the estimator that the page is shown by. */
+function classesPart(detail, shared, state, entry) {
+  const [panel] = classPanels(detail, shared, state, entry);
+  return panel ? section("Information about each class", panel, paragraph(classWords(detail, shared), "quiet")) : null;
+}
+
+/** The same by the other estimators. */
+function otherClassesPart(detail, shared, state, entry) {
+  const panels = classPanels(detail, shared, state, entry).slice(1);
+  return panels.length ? section("About each class", panels) : null;
 }
 
 /** The OIP's score beside what noise and the data reach. */

@@ -85,13 +85,13 @@ function startsPart(entry, detail) {
 }
 
 /** Of which octaves the best start's noise was made. */
-function noiseWords(detail) {
+function noisePart(detail) {
   const start = detail.starts && detail.starts[0];
-  if (!start) return "";
-  if (start.noise < 0) return " It grew from an image, not from noise.";
+  if (!start) return null;
+  if (start.noise < 0) return section("Its start", paragraph("It grew from an image, not from noise."));
   const weights = start.octaves.map((weight) => (weight === null ? "–" : figure(weight))).join(", ");
-  return " Step 0 is its start noise: number " + start.noise + " of those screened, octaves weighted " +
-    weights + " (longest wavelength last).";
+  return section("Its start", paragraph("Number " + start.noise + " of the noise images that were screened; octaves weighted " +
+    weights + " (longest wavelength last)."));
 }
 
 /** From noise to the OIP: moving, and as a row of stills. */
@@ -115,10 +115,7 @@ function evolutionPart(entry, detail, shared) {
   return section(
     "From noise",
     element("div", { class: "evolution" }, moving, row),
-    paragraph(
-      "The best start at these steps" + (site.colors ? "." : ", each contrast-enhanced.") + noiseWords(detail),
-      "quiet"
-    )
+    paragraph("The best start at these steps" + (site.colors ? "." : ", each contrast-enhanced."), "quiet")
   );
 }
 

@@ -62,14 +62,29 @@ def test_brackets_lead_along_the_order_and_back_still_closes(look, site):
     page.wait_for_function("key => document.activeElement.dataset.key === key", order[1])
 
 
-def test_next_by_number_ignores_the_order(look, site):
-    page = look(f"{site.as_uri()}#m=1.37")
-    page.click('[aria-label="Next number"]')
+def test_one_pager_leads_along_the_order(look, site):
+    page = look(f"{site.as_uri()}#m=1.37&sort=index")
+    page.wait_for_selector("dialog .chart")
+    assert page.locator("dialog .turn").count() == 1
+    page.click('[aria-label="Next map"]')
     assert "m=1.38" in page.url
-    page.click('[aria-label="Previous number"]')
-    page.click('[aria-label="Previous number"]')
+    page.click('[aria-label="Previous map"]')
+    page.click('[aria-label="Previous map"]')
     assert "m=1.36" in page.url
-    assert page.evaluate("document.activeElement.dataset.turn") == "Previous number"
+    assert page.evaluate("document.activeElement.dataset.turn") == "Previous map"
+
+
+def test_the_picture_leads_then_a_sentence_then_the_classes(look, site):
+    page = look(f"{site.as_uri()}#m=1.37")
+    page.wait_for_selector("dialog .chart")
+    parts = page.eval_on_selector_all("dialog .map-body > *", "all => all.map(n => n.className)")
+    assert parts[:3] == ["lead", "verdict", "parts"]
+    assert page.locator("dialog .parts h3").first.text_content() == "Information about each class"
+    headline = page.text_content("dialog .headline")
+    assert headline.startswith("The map responds") and headline.endswith(".")
+    folded = page.eval_on_selector_all("dialog .more-parts", "all => all.map(d => d.open)")
+    assert folded == [False] * 3
+    assert page.locator("dialog .portrait").bounding_box()["width"] > 300
 
 
 def test_everything_known_is_shown(look, site):
@@ -78,6 +93,7 @@ def test_everything_known_is_shown(look, site):
     headings = page.eval_on_selector_all("dialog h3", "all => all.map(h => h.textContent)")
     for wanted in (
         "Information",
+        "Information about each class",
         "About each class",
         "Score",
         "Response to each class",
@@ -137,12 +153,12 @@ def test_a_neighbour_opens(look, site):
 
 def test_a_notice_of_the_layer_is_not_told_of_a_map_that_it_does_not_concern(look, clipped_site):
     page = look(f"{clipped_site.as_uri()}#m=0.7")
-    page.wait_for_selector("dialog .measure")
-    assert "shown as 0" in page.text_content("dialog .numbers")
+    page.wait_for_selector("dialog .measure", state="attached")
+    assert "shown as 0" in page.text_content("dialog .map-body")
     page.evaluate("location.hash = 'm=0.8'")
     page.wait_for_function("document.querySelector('#map-title').textContent.endsWith('8')")
-    page.wait_for_selector("dialog .measure")
-    assert "shown as 0" not in page.text_content("dialog .numbers")
+    page.wait_for_selector("dialog .measure", state="attached")
+    assert "shown as 0" not in page.text_content("dialog .map-body")
 
 
 def test_failed_map_has_a_page(look, site):

@@ -7,6 +7,7 @@ from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.gallery.verdict_text import (
     MEANINGS,
     NO_OIP,
+    headline,
     legibility_sentence,
     patience_of,
     sentences,
@@ -35,6 +36,17 @@ def test_evidence_is_told_with_its_numbers():
     for part in ("3", "1.5", "2 times", "25 %", "0.5", "0.75", "0.50", "93 %", "40", "120"):
         assert part in text
     assert "Not converged" not in text
+
+
+def test_the_headline_is_one_clause():
+    assert headline(EVIDENCE) == (
+        "The map responds 2 times as strongly to this pattern as to the best image of the data"
+    )
+    linear = headline({**EVIDENCE, "verdict": "never silent", "data_score": -1.5})
+    assert linear.endswith("with 3 to this pattern, with -1.5 to the best image of the data")
+    assert headline({**EVIDENCE, "data_score": None}).endswith("with 3 to this pattern")
+    assert headline({**EVIDENCE, "verdict": "dead"}) == MEANINGS["dead"].rstrip(".")
+    assert headline({}) == NO_OIP.rstrip(".")
 
 
 def test_open_ascents_say_so():
