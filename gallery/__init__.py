@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oip.core.lazy import lazy_names
+from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
     from oip.gallery.site import build

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from oip.core.errors import DataError, ModelError, SettingsError
+from oip.core.errors import DataError, ModelError, SettingsError, notice
 from oip.core.images import plain_range
 from oip.core.progress import Progress, silent
-from oip.core.warnings import notice
 
 if TYPE_CHECKING:
     import keras

@@ -26,8 +26,8 @@ from oip.mi.estimators.base import (
     estimator_of,
     label_estimator,
 )
-from oip.mi.local_permutation import local_means, local_orders
 from oip.mi.measurement import LabelMeasurement, Measurement, label_estimate
+from oip.mi.permutation_test import local_means, local_orders
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (
     FEWEST,

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oip.core.lazy import lazy_names
+from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset
     from oip.models.imagenet import pretrained
-    from oip.models.networks.base import Recipe
-    from oip.models.recipes import RECIPES, build, recipe
+    from oip.models.recipes import RECIPES, Recipe, build, recipe
     from oip.models.sources import load, split_source
     from oip.models.training import TrainResult, train
     from oip.models.training_settings import TrainSettings

@@ -11,10 +11,9 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import one_column
-from oip.core.errors import DataError
+from oip.core.errors import DataError, notice
 from oip.core.files import RefusedFile, check_content
 from oip.core.images import plain_range
-from oip.core.warnings import notice
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

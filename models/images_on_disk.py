@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import DataError
+from oip.core.errors import DataError, notice
 from oip.core.files import RefusedFile, check_regular
 from oip.core.images import FORMATS, open_picture
-from oip.core.warnings import notice
 from oip.models.datasets import (
     RESIZES,
     Dataset,

@@ -17,7 +17,7 @@ from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras
 from oip.core.progress import Progress, automatic
 from oip.models.datasets import Dataset, statistics
-from oip.models.networks.base import Recipe
+from oip.models.recipes import Recipe
 from oip.models.recipes import recipe as recipe_of
 from oip.models.training_settings import TrainSettings, keras_optimizer
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oip.core.lazy import lazy_names
+from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
     from oip import batch
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from oip.run.shards import layer_oips
     from oip.workflows.ablate import ablate_into
     from oip.workflows.best_preset import reconstruct_best_into
-    from oip.workflows.demo import run_demo
+    from oip.workflows.demo import run_demo, run_pretrained_demo
     from oip.workflows.judge import judge_into
     from oip.workflows.layer_records import RankedLayer
-    from oip.workflows.pretrained_demo import run_pretrained_demo
     from oip.workflows.prune import PrunedModel, prune
     from oip.workflows.rank import (
         RankingOptions,

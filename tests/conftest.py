@@ -23,7 +23,7 @@ LONGEST = (
     "browser/test_grid",
     "studies/test_diffusion",
     "studies/test_trained",
-    "workflows/test_pretrained_demo",
+    "workflows/test_demo",
     "browser/test_access",
     "browser/test_budget",
     "gallery/test_site",
@@ -127,7 +127,7 @@ def small_data(small_images, tmp_path_factory):
 _SERVER = """
 import json, os, resource, signal, sys
 sys.dont_write_bytecode = True  # a limit of file sizes would leave half of a compiled module
-from oip.core.warnings import import_quietly
+from oip.core.frameworks import import_quietly
 import_quietly("keras")
 import oip.batch.driver, oip.cli.batch, oip.cli.reconstruct
 from oip.cli.main import run

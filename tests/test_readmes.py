@@ -106,7 +106,7 @@ def run_line(line, capfd):
     assert run(arguments) == 0, (line, capfd.readouterr())
 
 
-@pytest.mark.filterwarnings("ignore::oip.core.warnings.Notice")
+@pytest.mark.filterwarnings("ignore::oip.core.errors.Notice")
 @pytest.mark.parametrize("name", READMES)
 def test_every_block_runs(name, workspace, capfd):
     names = dict(workspace)

@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_drawn, check_whole, python_number
-from oip.core.errors import SettingsError, did_you_mean, expected
+from oip.core.errors import SettingsError, did_you_mean, expected, notice
 from oip.core.records import Parameters
-from oip.core.warnings import notice
 from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import joint_null

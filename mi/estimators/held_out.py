@@ -15,8 +15,8 @@ from oip.core.checks import check_whole
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.arrangement import FOLDS, Arrangement, drawn_in
 from oip.mi.estimators.base import LabelEstimator
+from oip.mi.estimators.batch_classifiers import FOLDS, Arrangement, drawn_in
 from oip.mi.estimators.gram import (
     median_squared_distance,
     principal_components,

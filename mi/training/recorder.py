@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from oip.core.errors import DataError, SettingsError, expected
 from oip.core.formats import RecordedLayerPart, TrainingRecordFile, step_array
+from oip.core.frameworks import import_quietly
 from oip.core.units import bits
-from oip.core.warnings import import_quietly
 from oip.mi import validation
 from oip.mi.backend import one_blas_thread, thread_map
 from oip.mi.estimators.base import Estimator, label_estimator

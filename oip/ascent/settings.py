@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from oip.core.errors import SettingsError, did_you_mean
+from oip.core.errors import SettingsError, did_you_mean, notice
 from oip.core.files import Json
-from oip.core.warnings import notice
 
 PARAMETERIZATIONS = ("pixels", "fourier", "phase")
 KEPT = ("best", "last")

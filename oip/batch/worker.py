@@ -26,7 +26,7 @@ from oip.batch.job import RankSettings
 from oip.core.errors import DataError, ModelError, OipError
 from oip.core.files import WriteError
 from oip.core.formats import RunFile
-from oip.core.warnings import import_quietly
+from oip.core.frameworks import import_quietly
 from oip.mi.estimators.base import label_estimator
 from oip.network.inputs import check_images
 from oip.network.layer_spec import parse_selections

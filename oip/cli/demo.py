@@ -52,8 +52,7 @@ def command(
               oip demo --network efficientnet-lite0
     """
     from oip.core.errors import SettingsError
-    from oip.workflows.demo import SOURCE, run_demo
-    from oip.workflows.pretrained_demo import UNITS, run_pretrained_demo
+    from oip.workflows.demo import SOURCE, UNITS, run_demo, run_pretrained_demo
 
     if network is None and units is not None:
         raise SettingsError("--units", "--network NAME beside it", "--units alone")

@@ -13,8 +13,7 @@ from typing import Any
 
 import click
 
-from oip.core.errors import OipError, plain_text
-from oip.core.warnings import Notice
+from oip.core.errors import Notice, OipError, plain_text
 
 COMMANDS = {
     "demo": "Train, reconstruct, rank and show, on embedded digits.",

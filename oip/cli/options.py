@@ -126,7 +126,7 @@ class ModelOptions:
 
     def reported(self, network: Network) -> Network:
         """Say if the statistics of the input are not known, and return the network."""
-        from oip.core.warnings import Notice
+        from oip.core.errors import Notice
 
         if not network.inputs.is_known:
             warn(  # also where the command is quiet: the numbers are a guess

@@ -105,7 +105,7 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
     """
     from oip.batch.plan import repair_batch, runs_of, verify_batch
     from oip.run.check import repair_run, verify_run
-    from oip.run.leftovers import clear_leftovers, leftovers
+    from oip.run.run import clear_leftovers, leftovers
 
     members = runs_of(run, tidy=False)
     repaired: list[str] = []

@@ -1,4 +1,4 @@
-"""One root for every error that the tool raises on purpose.
+"""One root for every error that the tool raises on purpose, and notices.
 
 A message says what was expected, what was received, and what to do. The shell shows the message
 alone and leaves with `exit_status`.
@@ -7,7 +7,9 @@ alone and leaves with `exit_status`.
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
+import warnings
 from collections.abc import Iterable
 
 _LONG_WORD = re.compile(r"(\S{80})\S{160,}")
@@ -85,3 +87,25 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return (lines[0] if lines else type(error).__name__)[:300]
+
+
+class Notice(UserWarning):
+    """An assumption that was made, and the way to change it."""
+
+
+def notice(text: str) -> None:
+    """Warn, once for each line of the user's own code that leads to it."""
+    level = 1
+    frame = inspect.currentframe()
+    while (
+        frame is not None
+        and frame.f_back is not None
+        and _is_ours(frame.f_globals.get("__name__", ""))
+    ):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, Notice, stacklevel=level)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "oip" or module == "functools"  # cached properties

@@ -15,9 +15,8 @@ import msgspec
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import RunError
+from oip.core.errors import RunError, notice
 from oip.core.files import Json
-from oip.core.warnings import notice
 
 Number = float | None
 """None where it is not known."""

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from oip.core import files
-from oip.core.errors import DataError, ModelError, RunError, SettingsError, reason_of
+from oip.core.errors import DataError, ModelError, RunError, SettingsError, notice, reason_of
 from oip.core.formats import SidecarFile
 from oip.core.frameworks import keras, tf
 from oip.core.images import picture_ends, plain_range
 from oip.core.records import ForeignFile
-from oip.core.warnings import notice
 from oip.network import layer_types
 
 _FAINT = 0.02

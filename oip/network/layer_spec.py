@@ -8,8 +8,7 @@ from operator import index
 
 import numpy as np
 
-from oip.core.errors import ModelError, SettingsError
-from oip.core.warnings import notice
+from oip.core.errors import ModelError, SettingsError, notice
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 

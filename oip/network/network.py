@@ -13,9 +13,15 @@ import numpy as np
 
 from oip.core import files, html, seeds
 from oip.core.checks import check_choice
-from oip.core.errors import DataError, ModelError, SettingsError, did_you_mean, reason_of
-from oip.core.frameworks import Tensor, keras, tf
-from oip.core.warnings import import_quietly, notice
+from oip.core.errors import (
+    DataError,
+    ModelError,
+    SettingsError,
+    did_you_mean,
+    notice,
+    reason_of,
+)
+from oip.core.frameworks import Tensor, import_quietly, keras, tf
 from oip.network import inputs, layer_types, loading, tracing
 from oip.network.graphs import Graphs
 from oip.network.layers import (

@@ -15,8 +15,8 @@ import numpy as np
 
 from oip.core import files, seeds
 from oip.core.errors import RunError, SettingsError, expected
+from oip.core.frameworks import import_quietly
 from oip.core.progress import Progress
-from oip.core.warnings import import_quietly
 from oip.studies.data import Images, data_key
 from oip.studies.findings import (
     TOO_SHORT,

@@ -13,12 +13,11 @@ import numpy as np
 
 from oip.ascent.targets import objective_targets
 from oip.core import files
-from oip.core.errors import ModelError, OipError, RunError
+from oip.core.errors import ModelError, OipError, RunError, notice
 from oip.core.formats import LayerRecord, ModelRecord
 from oip.core.layer_formats import LegibilityFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
-from oip.core.warnings import notice
 from oip.mi.judges import PIXELS, Judge, PictureScale, directions, judge_of
 from oip.mi.legibilities import (
     check_count,

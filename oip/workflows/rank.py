@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from oip.core import files, plots
-from oip.core.errors import OipError, SettingsError
+from oip.core.errors import OipError, SettingsError, notice
 from oip.core.formats import RankingSettings, RunSettings
 from oip.core.images import is_whole_picture
 from oip.core.layer_formats import (
@@ -24,7 +24,6 @@ from oip.core.layer_formats import (
     ResponsesFile,
 )
 from oip.core.progress import Progress, automatic, silent
-from oip.core.warnings import notice
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels
 from oip.mi.layer_sample import NoFiniteResponses

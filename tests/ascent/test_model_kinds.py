@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.core.errors import ModelError
-from oip.core.warnings import Notice
+from oip.core.errors import ModelError, Notice
 
 QUICK = {"steps": 24, "screened": 16, "starts": 2}
 SHAPE = (17, 14, 2)

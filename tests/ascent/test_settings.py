@@ -12,8 +12,7 @@ from oip.ascent.settings import (
     requested_settings,
     stored_settings,
 )
-from oip.core.errors import SettingsError
-from oip.core.warnings import Notice
+from oip.core.errors import Notice, SettingsError
 
 
 @pytest.mark.parametrize(

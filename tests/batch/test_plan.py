@@ -20,9 +20,8 @@ from oip.batch.plan import (
     verify_batch,
 )
 from oip.batch.worker import WorkerCache, inspect_model
-from oip.core.errors import ModelError, OipError, RunError
+from oip.core.errors import ModelError, Notice, OipError, RunError
 from oip.core.formats import BatchLayer
-from oip.core.warnings import Notice
 from oip.run.run import RunFolder
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from oip.ascent.settings import AscentSettings
 from oip.batch.worker import ModelJob, WorkerCache
-from oip.core.warnings import Notice
+from oip.core.errors import Notice
 from oip.workflows.inputs import ModelInput
 
 

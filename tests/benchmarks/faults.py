@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oip.core.warnings import import_quietly
+from oip.core.frameworks import import_quietly
 
 SUBJECTS = ("run", "batch", "gallery")
 FAULTS = ("kill", "flip", "cut", "delete")

@@ -16,7 +16,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from oip.core.warnings import import_quietly
+from oip.core.frameworks import import_quietly
 
 
 def resident() -> float:

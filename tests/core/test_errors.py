@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
-from oip.core.errors import OipError, PartlyFailed, RunError, did_you_mean, expected, reason_of
+import numpy as np
+import pytest
+
+from oip.core.errors import (
+    Notice,
+    OipError,
+    PartlyFailed,
+    RunError,
+    did_you_mean,
+    expected,
+    notice,
+    reason_of,
+)
+from oip.network.inputs import InputSpec
 
 
 def test_the_nearest_name_is_offered():
@@ -42,3 +56,27 @@ def test_the_reason_of_a_long_error_is_its_last_cause():
 def test_messages_end_in_one_full_stop_and_no_word_is_endless():
     text = expected("labels", "a number", f"'{'9' * 5000}' of Keras' own.")
     assert text == f"labels: expected a number; received '{'9' * 79}... of Keras' own."
+
+
+def unknown():
+    return InputSpec((4, 4, 1), np.zeros(1), np.ones(1), np.nan, np.nan, "assumed")
+
+
+def test_a_notice_points_at_the_line_of_the_user():
+    with pytest.warns(Notice, match="not known") as caught:
+        unknown().warn_if_assumed()
+    assert caught[0].filename == __file__
+
+
+def test_what_is_known_gives_none():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unknown().with_statistics(mean=(1.0,)).warn_if_assumed()
+
+
+def test_the_same_line_is_told_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            notice("once")
+    assert len(caught) == 1

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oip.core import files, formats
-from oip.core.errors import RunError
-from oip.core.warnings import Notice
+from oip.core.errors import Notice, RunError
 
 LAYER = {
     "index": 0,

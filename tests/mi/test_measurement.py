@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oip import mi
-from oip.mi.estimators.arrangement import Arrangement
+from oip.mi.estimators.batch_classifiers import Arrangement
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from oip import mi
 from oip.core.errors import SettingsError
 from oip.mi.estimators.base import Estimator, able, estimator_class
-from oip.mi.local_permutation import local_means, local_orders
+from oip.mi.permutation_test import local_means, local_orders
 from oip.mi.validation import check_side
 
 

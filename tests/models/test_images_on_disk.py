@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oip.core.errors import DataError
-from oip.core.warnings import Notice
+from oip.core.errors import DataError, Notice
 from oip.models import load
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import pytest
 
 from oip.core.errors import DataError, SettingsError
 from oip.models import RECIPES, build, recipe
-from oip.models.networks.base import Recipe
+from oip.models.recipes import Recipe
 from oip.models.training_settings import LEARNING_RATES
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from oip import models
-from oip.core.errors import DataError, SettingsError
-from oip.core.warnings import Notice
+from oip.core.errors import DataError, Notice, SettingsError
 from oip.models import load, sources, split_source
 from oip.models.sources import CLASSES, read_idx
 

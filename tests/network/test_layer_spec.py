@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oip.core.errors import ModelError, SettingsError
-from oip.core.warnings import Notice
+from oip.core.errors import ModelError, Notice, SettingsError
 from oip.network.layer_spec import map_numbers, map_text, parse_selections
 from oip.network.network import Network
 

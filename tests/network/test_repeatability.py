@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import oip
-from oip.core.errors import ModelError
-from oip.core.warnings import Notice
+from oip.core.errors import ModelError, Notice
 from oip.network.layer_spec import parse_selections
 from oip.network.network import Network
 

@@ -11,7 +11,7 @@ import pytest
 from oip.core import files
 from oip.core.errors import RunError
 from oip.run.check import repair_run, verify_run
-from oip.run.leftovers import clear_leftovers, leftovers
+from oip.run.run import clear_leftovers, leftovers
 from oip.run.shards import layer_oips, read_shard, write_shard
 
 

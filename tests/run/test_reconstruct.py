@@ -145,7 +145,7 @@ def test_what_a_killed_process_left_is_no_hindrance(network, tmp_path):
     assert not left.exists()
 
 
-@pytest.mark.filterwarnings("ignore::oip.core.warnings.Notice")
+@pytest.mark.filterwarnings("ignore::oip.core.errors.Notice")
 def test_each_file_that_is_missing_or_damaged_is_made_again(network, tmp_path):
     settings = ascent_settings(steps=3, screened=8, starts=2)
     run = grow(tmp_path / "run", network, ("second:0-2",), settings)

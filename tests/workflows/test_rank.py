@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import oip
-from oip.core.errors import DataError, RunError, SettingsError
+from oip.core.errors import DataError, Notice, RunError, SettingsError
 from oip.core.layer_formats import AblationFile, KernelsFile, RedundancyFile
-from oip.core.warnings import Notice
 
 FILES = {
     "ablation.json": AblationFile,

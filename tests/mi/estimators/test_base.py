@@ -5,8 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from oip.core.errors import SettingsError
-from oip.core.warnings import Notice
+from oip.core.errors import Notice, SettingsError
 from oip.mi.estimators.base import (
     NAMES,
     TABLE,

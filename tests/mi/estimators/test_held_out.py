@@ -6,7 +6,7 @@ import pytest
 from oip import mi
 from oip.core.errors import SettingsError
 from oip.mi.estimators import batch_classifiers
-from oip.mi.estimators.arrangement import FOLDS
+from oip.mi.estimators.batch_classifiers import FOLDS
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.held_out import (
     NEIGHBORS,
