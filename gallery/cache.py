@@ -13,7 +13,7 @@ from oip.core import files
 from oip.core.formats import DrawnFile
 
 NAME = "drawn.json"
-STYLE = 2
+STYLE = 3
 """Raised when pictures are drawn in another way, here or in `oip.core.images`."""
 
 

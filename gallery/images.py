@@ -13,7 +13,17 @@ import numpy as np
 from oip.core.checks import one_column
 from oip.core.errors import DataError
 from oip.core.formats import InputRecord
-from oip.core.images import enhanced, faded, plain, shown, stretches, true_colors
+from oip.core.images import (
+    LINE_SIZE,
+    enhanced,
+    faded,
+    is_line,
+    line_picture,
+    plain,
+    shown,
+    stretches,
+    true_colors,
+)
 from oip.core.processors import usable_cores
 from oip.core.progress import Progress, silent
 from oip.gallery.cache import PictureKeys, Store
@@ -36,16 +46,18 @@ _QUALITY, _SMALL_QUALITY = 75, 60
 def size_of(shape: Sequence[int]) -> tuple[int, int]:
     """Return the (h, w) that a run's input is shown with.
 
-    A line of numbers, (length, bands) or (1, length, bands), is shown as a strip, a quarter as high
-    as it is long.
+    A line of numbers, (length, bands) or (1, length, bands), is shown as a drawing.
     """
-    *rows, width = (int(side) for side in shape[:-1])
-    height = rows[0] if rows else 1
-    return (_strip_height(width) if height == 1 else height), width
+    if line_length(shape):
+        return LINE_SIZE
+    height, width = (int(side) for side in shape[:-1])
+    return height, width
 
 
-def _strip_height(width: int) -> int:
-    return max(1, width // 4)
+def line_length(shape: Sequence[int]) -> int:
+    """Return how many numbers an input has along time if it is a line, else 0."""
+    *rows, length = (int(side) for side in shape[:-1])
+    return length if length > 1 and rows in ([], [1]) else 0
 
 
 def factor(size: tuple[int, int], limit: int) -> float:
@@ -57,11 +69,13 @@ def factor(size: tuple[int, int], limit: int) -> float:
 def resized(image: np.ndarray, limit: int) -> np.ndarray:
     """Resize (h, w, b) uint8 to (h', w') or (h', w', 3) uint8 whose longer side fits into `limit`.
 
-    Small images grow by whole pixels without smoothing, large ones are smoothed down. One row grows
-    to the strip that `size_of` speaks of.
+    Small images grow by whole pixels without smoothing, large ones are smoothed down. A line,
+    (1, length, b), is drawn as wide as `limit`.
     """
     from PIL import Image
 
+    if is_line(image):
+        return line_picture(image, limit, has_letters=False)
     pixels = shown(image)
     rows, columns = image.shape[:2]
     scale = factor((rows, columns), limit)
@@ -70,9 +84,6 @@ def resized(image: np.ndarray, limit: int) -> np.ndarray:
     else:
         sides = (max(1, round(columns * scale)), max(1, round(rows * scale)))
         pixels = np.asarray(Image.fromarray(pixels).resize(sides, Image.Resampling.LANCZOS))
-    if rows == 1:
-        height = max(1, round(_strip_height(columns) * scale))
-        pixels = np.repeat(pixels[:1], height, axis=0)
     return pixels
 
 
@@ -107,7 +118,7 @@ def cell_of(size: tuple[int, int]) -> tuple[int, int, bool]:
 
 def fitted_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """Return (h, w, b) uint8 as a tile of a sheet."""
-    if image.shape[:2] == cell:
+    if image.shape[:2] == cell and not is_line(image):
         return shown(image)
     return resized(image, max(cell))
 
@@ -214,12 +225,15 @@ class MapImages:
         self._shape = tuple(spec.shape)
         self._swap = spec.bgr
         self._mean, self._std = np.array(spec.mean), np.array(spec.std)
-        self.are_colors, self.have_masks = are_colors, have_masks
+        self.are_lines = line_length(spec.shape) > 0
+        self.are_colors, self.have_masks = are_colors and not self.are_lines, have_masks
         self._store, self._keys = store, keys
         self.lossless = exact(self.size)
         self.limit = FULL // 2 if self.lossless else min(FULL, max(self.size))
+        if self.are_lines:
+            self.limit = max(self.size)
         is_small = single and not self.lossless
-        self._start = min(self.limit, _SMALL_START) if is_small else self.limit
+        self._start = min(self.limit, _SMALL_START if is_small else FULL)
         self._stage = min(self.limit, _SMALL_STAGE if is_small else STAGE)
         self._stage_quality = _SMALL_QUALITY if is_small else _QUALITY
         self.stretches: dict[tuple[int, int], list[list[list[float]]]] = {}
@@ -285,7 +299,9 @@ class MapImages:
             bright, true = enhanced(starts), self._true(images)
             best = bright[0] if true is None else true[0]
             rows = [plain(starts) if true is None else true]
-            if self.are_colors:
+            if self.are_lines:
+                best = rows[0][0]
+            elif self.are_colors:
                 self.stretches[block.layer, number] = [self._stretch(image) for image in images]
             else:
                 rows.append(bright)
@@ -336,7 +352,9 @@ class MapImages:
     def _drawn(self, images: np.ndarray) -> np.ndarray:
         """Return images (..., h, w, b) as uint8: in true colors where they have them."""
         true = self._true(images)
-        return enhanced(self._bands(images)) if true is None else true
+        if true is not None:
+            return true
+        return (plain if self.are_lines else enhanced)(self._bands(images))
 
     def _true(self, images: np.ndarray) -> np.ndarray | None:
         true = true_colors(images, self._mean, self._std, self._swap) if self.are_colors else None
@@ -386,8 +404,14 @@ class DataImages:
         labels = None if labels is None else one_column(np.asarray(labels))
         self._images, self._labels, self._classes = images, labels, classes
         self._range = _range(images, spec)
-        self.height = size_of(spec.shape)[0]
-        """Pixels that an image is shown high, of an input's own width."""
+        fits = len(spec.mean) == len(spec.std) == images.shape[-1]
+        standards = (np.array(spec.mean), np.array(spec.std)) if fits else (0.0, 1.0)
+        self._ends = standards if line_length(shape) else None
+        size, length = size_of(spec.shape), line_length(spec.shape)
+        self.height = size[0]
+        """Pixels that an image is shown high."""
+        self.scale = size[1] / length if length else 1.0
+        """Shown pixels an input pixel or sample."""
         self._store = store
         self._same = digest is not None and keys.note("data", keys.key(digest, self._range))
         self._written: set[int] = set()
@@ -405,6 +429,10 @@ class DataImages:
         return True
 
     def _drawn(self, index: int) -> bytes:
+        if self._ends is not None:
+            middle, spread = self._ends
+            line = plain((self._images[index].astype(np.float32) - middle) / spread)
+            return webp(resized(line, FULL), False)
         low, high = self._range
         values = (self._images[index].astype(np.float32) - low) / (high - low)
         pixels = (np.clip(values, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)

@@ -10,7 +10,7 @@ from oip.ascent.results import REASONS
 from oip.core.formats import LayerRecord, RunFile
 from oip.core.layer_formats import MapAblation, MapKernels
 from oip.gallery.escape import PageValues, plain_name, rounded
-from oip.gallery.images import MOST_IN_A_ROW, DataImages
+from oip.gallery.images import MOST_IN_A_ROW, DataImages, line_length
 from oip.gallery.read_run import LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
 from oip.gallery.verdict_text import headline, legibility_sentence, patience_of, sentences
@@ -90,9 +90,14 @@ def _map_details(
     data: DataImages | None,
 ) -> PageValues:
     classes = _shown_classes(entry)
+    is_line = run.input is not None and line_length(run.input.shape) > 0
+
+    def fitting(text: str) -> str:
+        return text.replace("image", "window") if is_line else text
+
     details: PageValues = {
-        "headline": headline(entry.evidence),
-        "sentences": sentences(entry.evidence, patience_of(run)),
+        "headline": fitting(headline(entry.evidence)),
+        "sentences": [fitting(text) for text in sentences(entry.evidence, patience_of(run))],
         "measures": [
             None
             if estimate is None
@@ -209,7 +214,7 @@ def best_data_images(layer: LayerEntry, number: int, data: DataImages) -> list[P
             description: PageValues = {"image": image, "caption": data.caption(image)}
             description["score"] = rounded(responses.best_scores[row, position], 3)
             node = responses.best_positions[row, position].tolist()
-            field = _receptive_field(layer.info, node, data.height)
+            field = _receptive_field(layer.info, node, data)
             if field is not None:
                 description["field"] = field
             images.append(description)
@@ -224,10 +229,10 @@ def _response_row(layer: LayerEntry, number: int) -> int | None:
     return int(rows[0]) if rows.size else None
 
 
-def _receptive_field(info: LayerRecord, node: list[int], height: int) -> list[float] | None:
+def _receptive_field(info: LayerRecord, node: list[int], data: DataImages) -> list[float] | None:
     """Return left, top, width and height, in shown pixels, of a node's receptive field.
 
-    A node of a one-dimensional layer covers the full `height` of the strip that is shown.
+    A node of a one-dimensional layer covers the full height of the picture.
     """
     size, jump, offset = info.receptive_field, info.jump, info.offset
     if not (size and jump and offset) or len(size) not in (1, 2) or min(node) < 0:
@@ -236,8 +241,10 @@ def _receptive_field(info: LayerRecord, node: list[int], height: int) -> list[fl
         start + step * index - (side - 1) / 2
         for start, step, index, side in zip(offset, jump, node[-len(size) :], size, strict=True)
     ]
-    top, tall = (starts[0], size[0]) if len(size) == 2 else (0, height)
-    return [float(starts[-1]), float(top), float(size[-1]), float(tall)]
+    if data.scale == 1.0 and len(size) == 2:
+        return [float(starts[-1]), float(starts[0]), float(size[-1]), float(size[0])]
+    left, wide = data.scale * starts[-1], data.scale * size[-1]
+    return [round(left, 2), 0.0, round(wide, 2), float(data.height)]
 
 
 def _shared_evidence(layer: LayerEntry) -> PageValues:

@@ -135,12 +135,14 @@ def _facts(layer: LayerEntry) -> list[tuple[str, str]]:
     info = layer.info
     shown = len(layer.maps)
     maps = info.maps
+    if info.objectives:
+        return [("Objectives", str(shown)), *_legibility(layer)]
     return [
         ("Kind", plain_name(info.kind or "unknown")),
         ("Maps", f"{shown} of {maps} shown" if shown != maps else str(maps)),
         ("Nodes of a map", times(info.size)),
-        ("Receptive field", _pixels(info.receptive_field)),
-        ("Jump", _pixels(info.jump)),
+        ("Receptive field", _sides(info.receptive_field)),
+        ("Jump", _sides(info.jump)),
         *_legibility(layer),
     ]
 
@@ -155,8 +157,9 @@ def _legibility(layer: LayerEntry) -> list[tuple[str, str]]:
     return [("Legibility", f"{text}, judge {plain_name(record.judge)}")]
 
 
-def _pixels(values: Sequence[float] | None) -> str:
-    return f"{times(values)} px" if values else "unknown"
+def _sides(values: Sequence[float] | None) -> str:
+    unit = "px" if values and len(values) > 1 else "samples"
+    return f"{times(values)} {unit}" if values else "unknown"
 
 
 def _bits(layer: LayerEntry, key: str) -> list[float]:

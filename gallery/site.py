@@ -23,7 +23,7 @@ from oip.core.formats import DrawnFile, GalleryMarker
 from oip.core.progress import Progress, automatic
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, script
-from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, size_of
+from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, line_length, size_of
 from oip.gallery.map_details import layer_details
 from oip.gallery.map_table import MapTable
 from oip.gallery.pages import Pages, SingleLinks, data_address
@@ -167,9 +167,9 @@ def _write(
     if unfit:
         names = ", ".join(f"'{name}'" for name in unfit)
         notice(f"no data images are shown for {names}, which were ranked on others than are given.")
-    for file, page_name, content in table.scripts(
-        _about(images, data is not None, single, pages.title)
-    ):
+    line = list(spec.shape[-2:]) if line_length(spec.shape) else None
+    about = _about(images, data is not None, single, pages.title, line)
+    for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
     store.write("maps.json", files.json_text(table.json()))
     store.write("maps.csv", table.csv())
@@ -180,14 +180,21 @@ def _write(
     return pages
 
 
-def _about(images: MapImages, data: bool, single: bool, title: str) -> PageValues:
-    """Return the facts about the run that the page needs beside the maps."""
+def _about(
+    images: MapImages, data: bool, single: bool, title: str, line: list[int] | None
+) -> PageValues:
+    """Return the facts about the run that the page needs beside the maps.
+
+    Args:
+        line: length and bands of an input that is a line of numbers, else None.
+    """
     return {
         "title": title,
         "cell": list(images.sheets.cell),
         "sheet": [COLUMNS, PER_SHEET],
         "exact": images.lossless,
         "colors": images.are_colors,
+        "line": line,
         "masks": images.have_masks,
         "input": list(images.size),
         "data": data,

@@ -72,10 +72,10 @@ function traceChart(steps, traces, best, reference) {
   return stepChart(steps, traces, {
     description:
       "Score of " + plural(traces.length, "start") + "; best " + figure(best) +
-      (reference === null ? "" : "; best data image " + figure(reference)),
+      (reference === null ? "" : "; best data " + itemWord() + " " + figure(reference)),
     ends: ["step", "steps"],
     reference,
-    note: "best data image ",
+    note: "best data " + itemWord() + " ",
   });
 }
 

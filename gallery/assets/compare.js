@@ -88,7 +88,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
   const classes = values ? classPanel(shared.measures[Math.max(0, target)], values, detail.classes, classMost) : null;
   const facts = [
     ["Score", figure(entry.score)],
-    ["Best data image", figure(detail.data_score === undefined ? null : detail.data_score)],
+    ["Best data " + itemWord(), figure(detail.data_score === undefined ? null : detail.data_score)],
     ["Stability", figure(entry.stability)],
     ...(entry.legibility === null ? [] : [["Legibility", percent(entry.legibility)]]),
     ...sharedWith(entry, detail, shared, maps),

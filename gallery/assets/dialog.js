@@ -68,7 +68,7 @@ function pickButton(entry, state, pick) {
 /** The picture, large, beside what is to be seen with it. */
 function leadPart(entry, detail, beside) {
   if (!detail.traces && !beside) return null;
-  const hint = site.data ? null : "The data images that excite it most are shown by 'oip gallery RUN --with-data'.";
+  const hint = site.data ? null : "The data " + itemWord() + "s that excite it most are shown by 'oip gallery RUN --with-data'.";
   return element("div", { class: "lead" }, portrait(entry, detail),
     element("div", { class: "beside-lead" }, beside, hint && paragraph(hint, "quiet")));
 }

@@ -55,6 +55,16 @@ function plural(count, word) {
   return count + " " + word + (count === 1 ? "" : "s");
 }
 
+/** One of the data: an image, or a window of a signal. */
+function itemWord() {
+  return site.line ? "window" : "image";
+}
+
+/** Sides in what an input consists of: "3 × 3 px", "9 samples". */
+function inputSides(sides) {
+  return sides.map(figure).join(" × ") + (site.line ? " samples" : " px");
+}
+
 /** A verdict as readers see it; files have its key. */
 function verdictName(verdict) {
   return verdict === "reachable-only" ? "not seen in data" : verdict || "no OIP";

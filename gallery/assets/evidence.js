@@ -79,7 +79,7 @@ function softmaxPart(detail) {
   return section(
     "Model output for this OIP",
     rows,
-    paragraph("Softmax output. An OIP is not a natural image, so none of the classes has to be correct.", "quiet")
+    paragraph("Softmax output. An OIP is not like the data, so none of the classes has to be correct.", "quiet")
   );
 }
 
@@ -93,7 +93,7 @@ function ablationPart(detail, shared) {
   const whole = [
     about.loss === null ? null : "loss " + figure(about.loss) + " bits",
     about.accuracy === null ? null : "accuracy " + figure(100 * about.accuracy) + " %",
-    about.samples === null ? null : about.samples + " images",
+    about.samples === null ? null : about.samples + " " + itemWord() + "s",
   ].filter(Boolean);
   return section(
     "When the map is silenced",
@@ -136,11 +136,11 @@ function recordPart(detail, shared) {
 function factsPart(entry) {
   const { layer } = entry;
   const rows = [
-    ["Layer", named(layer.layer)],
+    [layer.objectives ? "Group" : "Layer", named(layer.layer)],
     ["Kind", layer.class || null],
-    ["Receptive field", layer.receptive_field ? layer.receptive_field.join(" × ") + " px" : "unknown"],
-    ["Jump", layer.jump ? layer.jump.join(" × ") + " px" : "unknown"],
-    ["Nodes", layer.size ? layer.size.join(" × ") : "unknown"],
+    ["Receptive field", layer.receptive_field ? inputSides(layer.receptive_field) : layer.objectives ? null : "unknown"],
+    ["Jump", layer.jump ? inputSides(layer.jump) : layer.objectives ? null : "unknown"],
+    ["Nodes", layer.size ? layer.size.join(" × ") : layer.objectives ? null : "unknown"],
     ["Stability", entry.stability === null ? null : figure(entry.stability)],
     ["Redundancy", entry.redundancy === null ? null : figure(entry.redundancy)],
   ];

@@ -152,7 +152,7 @@ function layerRow(row, number) {
   const { layer } = row;
   const facts = [plural(row.count, "map")];
   if (row.count < layer.shown) facts[0] += " of " + layer.shown;
-  if (layer.receptive_field) facts.push("field " + layer.receptive_field.join(" × ") + " px");
+  if (layer.receptive_field) facts.push("field " + inputSides(layer.receptive_field));
   if (layer.size) facts.push(layer.size.join(" × ") + " nodes");
   const measure = measureOf(grid.maps[row.first], grid.view.state);
   const notices = [...layer.notices, ...(layer.said[measure] || [])];

@@ -17,7 +17,7 @@ function measureRow(measure, detail, estimate, most) {
     chance === null || chance < 0.0005 ? null : "chance " + bits(chance),
     p === null ? null : "p " + figure(p),
     estimate.p_adjusted === null ? null : "adjusted " + figure(estimate.p_adjusted),
-    measure.samples === null ? null : measure.samples + " images",
+    measure.samples === null ? null : measure.samples + " " + itemWord() + "s",
   ];
   return element(
     "div",
@@ -102,7 +102,7 @@ function besidePart(detail) {
   if (!detail.starts) return null;
   const rows = [
     ["OIP", detail.starts[0].score, "fill"],
-    ["best data image", detail.data_score, "fill other"],
+    ["best data " + itemWord(), detail.data_score, "fill other"],
     ["noise of all kinds", detail.screened_score, "fill other"],
     ["white noise", detail.white_score, "fill other"],
   ].filter((row) => row[1] !== null);

@@ -11,9 +11,14 @@ function fileOf(entry, folder) {
   return addressOf("img/" + folder + "/" + name + ".webp");
 }
 
+/** How pictures are rendered where there is one kind of them: lines, and true colors. */
+function rendering() {
+  return site.line ? "drawn" : site.colors ? "true colors" : "";
+}
+
 /** A start of a map, the best one being 0; true colors are enhanced by a filter. */
 function startImage(entry, detail, start, enhanced, label) {
-  const rows = detail.stretches ? 1 : 2;
+  const rows = detail.stretches || site.line ? 1 : 2;
   const row = enhanced ? rows - 1 : 0;
   const stretch = enhanced && detail.stretches ? detail.stretches[start] : null;
   const columns = start ? detail.traces.length - 1 : 1;
@@ -28,8 +33,19 @@ function paragraph(text, kind) {
 /** The best start, large: in true colors where it has them, else enhanced. */
 function portrait(entry, detail) {
   if (!detail.traces) return element("div", { class: "portrait none" }, "no OIP");
-  const label = "Reconstructed input of " + nameOf(entry) + (site.colors ? ", true colors" : ", enhanced");
-  return element("div", { class: "portrait" }, startImage(entry, detail, 0, !site.colors, label));
+  const label = "Reconstructed input of " + nameOf(entry) + ", " + (rendering() || "enhanced");
+  return element("div", { class: "portrait" }, startImage(entry, detail, 0, !rendering(), label), timeAxis());
+}
+
+/** Numbers below the drawing of a line, and which color is which band. */
+function timeAxis() {
+  if (!site.line) return null;
+  const [length, bands] = site.line;
+  const numbers = ["0", "time, in samples", String(length - 1)].map((text) => element("span", {}, text));
+  const keys = Array.from({ length: bands > 1 && bands <= 8 ? bands : 0 }, (_, band) =>
+    element("span", {}, element("i", { class: "band-" + band, "aria-hidden": "true" }, "■"), " band " + band)
+  );
+  return element("div", { class: "quiet" }, element("div", { class: "axis" }, numbers), element("div", { class: "bands" }, keys));
 }
 
 /** A map's best start as a small picture. */
@@ -60,7 +76,7 @@ function startsPart(entry, detail) {
   const medoids = detail.starts.filter((start) => start.medoid).length;
   const several = medoids > 0 && columns > 1;
   const cells = detail.starts.map((start, column) => {
-    const kinds = [site.colors ? "true colors" : "plain", "enhanced"].concat(site.masks ? ["masked"] : []);
+    const kinds = (site.line ? ["drawn"] : [site.colors ? "true colors" : "plain", "enhanced"]).concat(site.masks ? ["masked"] : []);
     const images = kinds.map((kind, row) => {
       const label = "Start " + (column + 1) + ", " + kind + ", score " + figure(start.score);
       if (kind === "masked") return cut(fileOf(entry, "masks"), { columns, rows: 1, column, row: 0 }, label);
@@ -76,8 +92,8 @@ function startsPart(entry, detail) {
     columns === 1 ? "Start" : "Starts",
     element("div", { class: "strip" }, cells),
     paragraph(
-      (site.colors ? "In true colors" : "Plain") +
-        " above, contrast-enhanced below; best first, with their scores." +
+      (site.line ? "Best" : (site.colors ? "In true colors" : "Plain") + " above, contrast-enhanced below; best") +
+        " first, with their scores." +
         (site.masks ? " Last: gray where the image counted little on its way." : "") + groups,
       "quiet"
     )
@@ -115,7 +131,7 @@ function evolutionPart(entry, detail, shared) {
   return section(
     "From noise",
     element("div", { class: "evolution" }, moving, row),
-    paragraph("The best start at these steps" + (site.colors ? "." : ", each contrast-enhanced."), "quiet")
+    paragraph("The best start at these steps" + (rendering() ? "." : ", each contrast-enhanced."), "quiet")
   );
 }
 
@@ -130,7 +146,7 @@ function bestPart(detail) {
       over.push(drawn("rect", { class: "field", x, y, width, height }));
     }
     const url = addressOf("img/data/" + padded(best.image, 5) + ".webp");
-    const label = "Data image " + best.image + (best.caption ? ", label " + best.caption : "");
+    const label = "Data " + itemWord() + " " + best.image + (best.caption ? ", label " + best.caption : "");
     const image = cut(url, { columns: 1, rows: 1, column: 0, row: 0 }, label, { over });
     return element(
       "figure",
@@ -145,8 +161,8 @@ function bestPart(detail) {
     );
   });
   return section(
-    "Images of the data that excite it most",
+    (site.line ? "Windows" : "Images") + " of the data that excite it most",
     element("div", { class: "strip" }, cells),
-    paragraph("Label and mean response to the image as it is; the frame is what the strongest node sees.", "quiet")
+    paragraph("Label and mean response to the " + itemWord() + " as it is; the frame is what the strongest node sees.", "quiet")
   );
 }

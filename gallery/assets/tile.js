@@ -34,7 +34,7 @@ function picture(node, entry, side, usual) {
   } else {
     // The file of the best start is sharp at this size; without true colors it is enhanced below.
     node.style.backgroundImage = shown("full/" + name);
-    node.style.backgroundSize = site.colors ? "100% 100%" : "100% 200%";
+    node.style.backgroundSize = rendering() ? "100% 100%" : "100% 200%";
     node.style.backgroundPosition = "left bottom";
   }
 }

@@ -132,7 +132,7 @@ class SeparatingOips:
             plots.image(below, shown(self.oips.displayed(image)))
             node = ",".join(map(str, self.nodes[column]))
             below.set_title(f"node {node}", fontsize=plots.SMALL, pad=3)
-            draw_box(below, self.boxes[column])
+            draw_box(below, self.boxes[column], image)
         title = f"{self.oips.layer}: maps that separate {self.first} and {self.second}"
         text = "map: class that it responds to more, effect; below, the node that separates most"
         return captioned(drawing, title, text)

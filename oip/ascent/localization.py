@@ -20,7 +20,7 @@ from oip.core import html, plots
 from oip.core.checks import check_whole, one_column
 from oip.core.errors import DataError
 from oip.core.frameworks import keras, tf
-from oip.core.images import plain, shown
+from oip.core.images import LINE_SIZE, is_line, plain, shown
 from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none
@@ -168,7 +168,7 @@ class Locations(ByMap):
                 picture = plain(self.pixels[row, rank])
                 plots.image(axes, shown(picture[..., ::-1] if self.bgr else picture))
                 axes.set_title(self._title(row, rank), fontsize=plots.SMALL, pad=3)
-                draw_box(axes, self.boxes[row, rank])
+                draw_box(axes, self.boxes[row, rank], picture)
             if not self._ranks(row):
                 broken = self.maps[row] in self.unusable
                 reason = "responses are not finite" if broken else "no image excites it"
@@ -483,15 +483,19 @@ def captioned(drawing: Figure, title: str, text: str) -> Figure:
     return drawing
 
 
-def draw_box(axes: Axes, box: np.ndarray) -> None:
+def draw_box(axes: Axes, box: np.ndarray, image: np.ndarray) -> None:
     """Draw a receptive field on an image.
 
     Args:
         box: (2, 2): first pixel and end along rows and columns; along columns alone for (1, 2).
+        image: (h, w, b), or (w, b), that `shown` drew.
     """
     from matplotlib.patches import Rectangle
 
     (top, bottom), (left, right) = box if len(box) == 2 else (np.array([0.0, 1.0]), box[0])
+    if is_line(image):  # drawn in a size of its own
+        bottom, across = LINE_SIZE[0] - 0.5, LINE_SIZE[1] / image.shape[-2]
+        left, right = left * across, right * across
     corner, color = (left - 0.5, top - 0.5), plots.PALETTE[1]
     axes.add_patch(
         Rectangle(corner, right - left, bottom - top, fill=False, lw=1.2, ec=color, clip_on=True)

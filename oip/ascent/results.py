@@ -179,8 +179,11 @@ class Oips(MapResult):
 
         Args:
             enhance: stretch the contrast, or not; if None, only that of images that are not inside
-                the range of color pictures. Those that are have their true colors.
+                the range of color pictures. Those that are have their true colors. Lines are drawn
+                as they are.
         """
+        if len(self.images.shape[2:]) == 2 or self.images.shape[2] == 1:
+            return plain(image)
         true = None if enhance else true_colors(image, self.mean, self.std, self.bgr)
         rendered = true if true is not None else (plain if enhance is False else enhanced)(image)
         return rendered[..., ::-1] if self.bgr else rendered

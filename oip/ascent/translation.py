@@ -16,7 +16,7 @@ from oip.ascent.similarity import LEAST_PEERS, correlation_peak, correlations, p
 from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import ModelError
-from oip.core.images import enhanced, shown
+from oip.core.images import enhanced, is_line, plain, shown
 from oip.core.progress import Progress, automatic, piece_of
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none
@@ -120,10 +120,11 @@ class Translations(ByMap):
         for row in range(rows):
             for column in range(columns):
                 axes = panels[row, column]
-                image = enhanced(self.images[row, column, 0].astype(np.float32))
+                image = self.images[row, column, 0].astype(np.float32)
+                image = plain(image) if is_line(image) else enhanced(image)
                 plots.image(axes, shown(image[..., ::-1] if self.bgr else image))
                 axes.set_title(self._title(row, column), fontsize=plots.SMALL, pad=3)
-                draw_box(axes, self.boxes[column])
+                draw_box(axes, self.boxes[column], image)
         text = "node; similarity to the reference at the expected shift, and without a shift"
         return captioned(drawing, f"{self.layer}: OIPs of several nodes", text)
 

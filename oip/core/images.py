@@ -1,7 +1,8 @@
 """Renderings of images in standardized pixels.
 
 Two documented renderings of an OIP: `plain` maps its own minimum to black and maximum to white;
-`enhanced` does the same with the 2nd and 98th percentile, one stretch for all bands.
+`enhanced` does the same with the 2nd and 98th percentile, one stretch for all bands. A line of
+numbers, (length, bands), is drawn as one: time from left to right, a color for each band.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core.files import check_regular
+from oip.core.plots import PALETTE
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -28,6 +30,14 @@ _CAFFE_MEAN = np.array([103.939, 116.779, 123.68])
 _TORCH_MEAN, _TORCH_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 STRETCH = (2.0, 98.0)
 """Percentiles of the contrast-enhanced rendering."""
+LINE_SIZE = (280, 420)
+"""(h, w) of the drawing of a line, in pixels."""
+_GROUND, _AXIS, _INK = 255.0, 176, (70, 76, 82)
+_LETTERS = 200
+"""Least width of a drawing with numbers on its axis."""
+_OVERLAID, _LANES = 8, 32
+"""Most bands that share one axis, and that have lanes of their own; more are shown as an image."""
+_BAND_COLORS = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in PALETTE]
 
 
 def plain(image: np.ndarray) -> np.ndarray:
@@ -138,18 +148,109 @@ def faded(pictures: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return (_GRAY + (pictures - _GRAY) * share + 0.5).astype(np.uint8)
 
 
+def is_line(image: np.ndarray) -> bool:
+    """Return whether an image is a line of numbers: (length, bands), or (1, length, bands)."""
+    return image.ndim == 2 or (image.shape[0] == 1 and image.shape[1] > 1)
+
+
+def line_picture(
+    line: np.ndarray, width: int = LINE_SIZE[1], has_letters: bool = True
+) -> np.ndarray:
+    """Draw a line of numbers, time from left to right; sample t is at (t + 0.5) / length.
+
+    Args:
+        line: (length, bands) or (1, length, bands), numbers of any kind, drawn from the lowest to
+            the largest. Up to 8 bands share an axis, each in a color of `PALETTE`; up to 32 have
+            lanes of their own below each other; more are shown as gray, the first band above.
+        width: in pixels; the height has the proportion of `LINE_SIZE`.
+        has_letters: write the numbers of the samples below the axis, where there is room.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    values = np.nan_to_num(np.asarray(line, np.float32)).reshape(-1, line.shape[-1])
+    length, bands = values.shape
+    height = max(8, round(width * LINE_SIZE[0] / LINE_SIZE[1]))
+    has_letters = has_letters and width >= _LETTERS
+    base = height - round(width / 15 if has_letters else max(3, width / 80))  # row of the axis
+    low, high = float(values.min()), float(values.max())
+    shares = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+    canvas = np.full((height, width, 3), _GROUND, np.float32)
+    if bands > _LANES:
+        rows = np.arange(base) * bands // base
+        columns = np.arange(width) * length // width
+        canvas[:base] = 255.0 * shares[columns][:, rows].T[..., None]
+    else:
+        lanes = 1 if bands <= _OVERLAID else bands
+        tall, stroke = base / lanes, max(1.3, width / 120)
+        for band in range(bands):
+            top = tall * (band if lanes > 1 else 0)
+            heights = top + 0.06 * tall + 0.88 * tall * (1.0 - shares[:, band])
+            cover = _stroke_cover(heights, width, base, min(stroke, tall / 3))[..., None]
+            color = (11, 106, 134) if bands == 1 or lanes > 1 else _BAND_COLORS[band]
+            first = int(max(0, heights.min() - stroke))
+            part = canvas[first : min(base, int(heights.max() + stroke) + 1)]
+            part += cover[first : first + len(part)] * (np.array(color, np.float32) - part)
+    picture = (canvas + 0.5).astype(np.uint8)
+    picture[base] = _AXIS
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        picture[base : base + max(3, round(width / 100)), round(share * (width - 1))] = _AXIS
+    return _with_letters(picture, length, base) if has_letters else picture
+
+
+def _stroke_cover(heights: np.ndarray, width: int, tall: int, stroke: float) -> np.ndarray:
+    """Return how much of each pixel a line covers, (tall, width) from 0 to 1.
+
+    Args:
+        heights: (length,) of the samples, in pixels from above.
+    """
+    length = len(heights)
+    fine = 4 * max(1, -(-length // width))  # points a column, so that no sample falls between two
+    at = (np.arange(width * fine + 1) / fine) * length / width - 0.5
+    points = np.interp(at, np.arange(length), heights).astype(np.float32)
+    columns = np.lib.stride_tricks.sliding_window_view(points, fine + 1)[::fine]
+    above, below = columns.min(axis=1) - stroke / 2, columns.max(axis=1) + stroke / 2
+    row = np.arange(tall, dtype=np.float32)[:, None]
+    return np.clip(np.minimum(below, row + 1) - np.maximum(above, row), 0.0, 1.0)
+
+
+def _with_letters(picture: np.ndarray, length: int, base: int) -> np.ndarray:
+    """Write the numbers of the first, middle and last sample below the axis."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image, width = Image.fromarray(picture), picture.shape[1]
+    draw = ImageDraw.Draw(image)
+    draw.font = ImageFont.load_default(width / 25)
+    last = f"{length - 1} samples"
+    for share, text in ((0.0, "0"), (0.5, str(length // 2)), (1.0, last)):
+        left = share * (width - draw.textlength(text))
+        draw.text((left, base + width / 100), text, fill=_INK)
+    return np.asarray(image)
+
+
 def shown(image: np.ndarray) -> np.ndarray:
     """Return (h, w, bands) uint8 as pillow takes it: (h, w) for one band, RGB for two and more.
 
-    Two bands show as red and green, more than three by their first three; a line (w, bands) as one
-    row.
+    Two bands show as red and green, more than three by their first three. A line, (length, bands)
+    or (1, length, bands), is drawn by `line_picture`.
     """
-    image = image[None] if image.ndim == 2 else image
+    if is_line(image):
+        return line_picture(image)
     if image.shape[-1] == 1:
         return image[..., 0]
     if image.shape[-1] == 2:
         return np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
     return image[..., :3]
+
+
+def picture_of(image: np.ndarray, size: int | None = None) -> Picture:
+    """Return (h, w, bands) uint8 as a pillow image, resized to a longer side of `size`."""
+    from PIL import Image
+
+    if is_line(image):
+        return Image.fromarray(line_picture(image, size or LINE_SIZE[1]))
+    picture = Image.fromarray(shown(image))
+    return picture if size is None else scaled_to(picture, size)
 
 
 def is_whole_picture(path: Path) -> bool:
@@ -164,13 +265,8 @@ def is_whole_picture(path: Path) -> bool:
 
 def png(image: np.ndarray, size: int | None = None) -> bytes:
     """Return the PNG of a (h, w, bands) uint8 image, enlarged to a longer side of `size`."""
-    from PIL import Image
-
-    picture = Image.fromarray(shown(image))
-    if size is not None:
-        picture = scaled_to(picture, size)
     stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
+    picture_of(image, size).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

@@ -45,6 +45,8 @@ DPI = 200
 """Dots an inch of a PNG."""
 FONT, SMALL = 8.0, 7.0
 """Points of titles and labels, and of ticks and legends."""
+_FINE = 200
+"""Most pixels along the longer side of a picture whose pixels are to be told apart."""
 _KINDS = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
 _STYLE = {
     "font.size": FONT,
@@ -206,6 +208,8 @@ def color_bar(
 def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> AxesImage:
     """Draw an image or a table of numbers with sharp pixels, without ticks and frame.
 
+    Pictures of more than 200 pixels are smoothed where they are drawn smaller.
+
     Args:
         axes: of the panel.
         pixels: (h, w) numbers, or (h, w, 3) uint8. A single row is drawn a quarter as high as it
@@ -217,7 +221,8 @@ def image(axes: Axes, pixels: np.ndarray, title: str = "", **options: Any) -> Ax
         The drawn image, which a color bar is made for.
     """
     tall = max(1.0, pixels.shape[1] / 4) if pixels.shape[0] == 1 else 1.0
-    look = {"cmap": GRAY, "interpolation": "nearest", "aspect": tall, **options}
+    kind = "antialiased" if max(pixels.shape[:2]) > _FINE and pixels.ndim == 3 else "nearest"
+    look = {"cmap": GRAY, "interpolation": kind, "aspect": tall, **options}
     drawn = axes.imshow(pixels, **look)
     axes.set_axis_off()
     if title:

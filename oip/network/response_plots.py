@@ -21,7 +21,7 @@ Color = Literal["grey", "viridis"]
 COLORS = {"grey": plots.GRAY, "viridis": plots.SEQUENTIAL}
 Scale = Literal["shared", "own"]
 SCALES = ("shared", "own")
-OWN_LABEL = "response, share of the map's largest"
+OWN_LABEL = "response, share of the map's largest (of either sign)"
 BETWEEN = "#c3d0e2"
 """Color between maps: neither gray nor in viridis, so that no response looks like it."""
 MARKED = plots.PALETTE[1]
@@ -30,13 +30,17 @@ ACROSS = 4
 """Most images side by side."""
 _PANEL, _LARGE = 2.3, 4.6
 """Inches that the maps of one image are wide, beside others and alone."""
+_HIGHEST = 40.0
+"""Inches that maps in an order of their own are high at the most: each has its number."""
 _IMAGE = 0.8
 """Inches that an image is high."""
-_NUMBERED = 0.3
+NUMBERED = 0.3
 """Inches a map has to be wide for its number to stand over it."""
 _POINTS = 5.5
 _FINE = 10
 """Least pixels of the longer side of a small map, for gaps finer than a node."""
+FLAT = 0.4
+"""Height of a line of nodes as a share of its length."""
 
 
 def color_map(color: str) -> Colormap:
@@ -58,25 +62,35 @@ def scale_limits(planes: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray
         planes: (n, m, rows, columns).
         scale: `shared` by all maps, or each map's `own` over these images; units and maps of one
             node share theirs in any case: on one of its own each would be as bright as the next.
+            Where there are responses below 0, an own scale has 0 in its middle.
 
     Raises:
         SettingsError: another scale.
     """
     check_choice("scale", scale, SCALES)
     finite = np.isfinite(planes)
-    axes = (0, 2, 3) if scale == "own" and planes[0, 0].size > 1 else None
+    is_own = scale == "own" and planes[0, 0].size > 1
+    axes = (0, 2, 3) if is_own else None
     low = np.min(planes, axis=axes, where=finite, initial=0.0, keepdims=True)
     high = np.max(planes, axis=axes, where=finite, initial=0.0, keepdims=True)
+    if is_own and low.min() < 0:
+        high = np.maximum(high, -low)
+        low = -high
     shape = (1, planes.shape[1], 1, 1)
     return np.broadcast_to(low, shape)[0], np.broadcast_to(high, shape)[0]
 
 
 def scaled(planes: np.ndarray, scale: str) -> np.ndarray:
-    """Return responses (n, m, rows, columns) as shares of their scale, 0 to 1; NaN stays NaN."""
+    """Return responses (n, m, rows, columns) as shares of their scale, 0 to 1; NaN stays NaN.
+
+    A map without any response is at the share of 0.
+    """
     low, high = scale_limits(planes, scale)
     span = np.where(high > low, high - low, 1.0)
+    silent = 0.5 if scale == "own" and low.min() < 0 else 0.0
     with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(planes), (planes - low) / span, np.nan)
+        shares = np.where(high > low, (planes - low) / span, silent)
+        return np.where(np.isfinite(planes), shares, np.nan)
 
 
 def as_planes(values: np.ndarray) -> np.ndarray:
@@ -105,16 +119,22 @@ class MapGrid:
     @property
     def over(self) -> bool:
         """Whether there is room over each map for its number."""
-        return self.inches / self.columns >= _NUMBERED
+        return self.inches / self.columns >= NUMBERED
 
     @classmethod
     def of(
-        cls, count: int, size: tuple[int, int], columns: int | None = None, inches: float = 0.0
+        cls,
+        count: int,
+        size: tuple[int, int],
+        columns: int | None = None,
+        inches: float = 0.0,
+        most: int | None = None,
     ) -> MapGrid:
         """Lay out some maps.
 
         Args:
             columns: maps a row; about as many as there are rows if None.
+            most: maps a row at the most, if `columns` is None.
             inches: width on paper, 0 for a plain picture; it decides where numbers stand.
 
         Raises:
@@ -122,20 +142,28 @@ class MapGrid:
         """
         if columns is not None:
             columns = check_whole("columns", columns)
-        shape = (4, 1) if size == (1, 1) else size  # units in long rows, not as large squares
-        wide = min(columns or plots.grid_columns(count, shape), count)
+        is_line = size[0] == 1 < size[1]
+        shape = (FLAT * size[1], size[1]) if is_line else size
+        shape = (4, 1) if size == (1, 1) else shape  # units in long rows, not as large squares
+        wide = min(columns or min(plots.grid_columns(count, shape), most or count), count)
         if not inches:
             return cls(count, size, wide)
         zoom = max(1, -(-_FINE // max(size)))
         gap = max(1, round(zoom * max(size) / _FINE))
-        if inches / wide >= _NUMBERED:  # the gap takes a line of text
+        if inches / wide >= NUMBERED:  # the gap takes a line of text
             gap = max(gap, round(1.5 * _POINTS / 72 * wide / inches * size[1] * zoom))
         return cls(count, size, wide, zoom, gap, inches)
 
     @property
+    def are_lines(self) -> bool:
+        """Whether the maps are drawn as lines: of one row, on paper."""
+        return self.inches > 0 and self.size[0] == 1 < self.size[1]
+
+    @property
     def _tile(self) -> tuple[int, int]:
         """Pixels of a map, rows and columns."""
-        return self.size[0] * self.zoom, self.size[1] * self.zoom
+        height, width = self.size[0] * self.zoom, self.size[1] * self.zoom
+        return (max(4, round(FLAT * width)) if self.are_lines else height), width
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -162,12 +190,26 @@ class MapGrid:
         return self._corners[number] + np.stack([row, column], axis=1) * self.zoom
 
     def draw(self, axes: Axes, values: np.ndarray, color: str = "grey") -> None:
-        """Draw maps (m, rows, columns) of values from 0 to 1; NaN stays empty."""
+        """Draw maps (m, rows, columns) of values from 0 to 1; NaN stays empty.
+
+        Maps of one row are drawn as lines, from 0 below to 1 above.
+        """
         from matplotlib.patches import Rectangle
 
         scale = {"cmap": color_map(color), "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
-        plots.image(axes, self.table(values), **scale)
         height, width = self.shape
+        if self.are_lines:
+            tiles = np.ones((self.count, *self._tile))
+            table = plots.tiled(tiles, self.columns, self.gap)
+            plots.image(axes, table, **scale | {"cmap": color_map("grey")})
+            time = (np.arange(self.size[1]) + 0.5) * self.zoom - 0.5
+            tall = self._tile[0] - 1
+            for (top, left), line in zip(self._corners, values[:, 0], strict=True):
+                look = {"color": plots.PALETTE[0], "linewidth": 0.7, "solid_joinstyle": "round"}
+                axes.plot(left + time, top + tall * (0.97 - 0.94 * line), **look)
+            axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        else:
+            plots.image(axes, self.table(values), **scale)
         edge = {"fill": False, "edgecolor": BETWEEN, "linewidth": 0.6, "clip_on": False}
         axes.add_patch(Rectangle((-0.5, -0.5), width, height, **edge))
 
@@ -190,9 +232,10 @@ class MapGrid:
         from matplotlib.collections import LineCollection
 
         side = self.zoom
+        tall = self._tile[0] if self.are_lines else side
         lines = []
         for (top, left), is_open in zip(self.cells(marked) - 0.5, _open_sides(marked), strict=True):
-            bottom, right = top + side, left + side
+            bottom, right = top + tall, left + side
             edges = (
                 ((left, top), (right, top)),
                 ((left, bottom), (right, bottom)),
@@ -255,7 +298,12 @@ def panel_figure(
     down = -(-len(panels) // across)
     side = _LARGE if across == 1 else _PANEL
     grid = MapGrid.of(len(numbers), size, columns, side)
-    tall = float(np.clip(side * grid.shape[0] / grid.shape[1], 0.4, 2 * side))
+    highest = 2 * side
+    if not grid.over and np.any(np.diff(numbers) != 1):  # then the first number of a row is no help
+        side = max(_LARGE, (columns or 0) * NUMBERED)
+        grid = MapGrid.of(len(numbers), size, columns, side, int(side / NUMBERED))
+        highest = _HIGHEST
+    tall = float(np.clip(side * grid.shape[0] / grid.shape[1], 0.4, highest))
     titles = max(panel.title.count("\n") + 1 for panel in panels if panel is not None)
     figure, axes = plots.figure(
         across * (side + 0.1) + 0.3,

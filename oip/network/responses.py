@@ -23,6 +23,8 @@ from oip.network.response_plots import (
     MARKED,
     OWN_LABEL,
     Color,
+    FLAT,
+    NUMBERED,
     MapGrid,
     Panel,
     Scale,
@@ -193,10 +195,17 @@ class Responses:
             color=color,
             marks=[] if marks is None else [(self._marked(marks)[rows], MARKED)],
         )
-        own = scale == "own" and planes[0, 0].size > 1
-        ends = (0.0, 1.0) if own else tuple(end[0].item() for end in scale_limits(planes, scale))
-        label = OWN_LABEL if own else "response (in the layer's own units)"
-        plots.color_bar(figure, panels, color_map(color), ends, label)
+        low, high = (end[0].item() for end in scale_limits(planes, scale))
+        if scale == "own" and planes[0, 0].size > 1:
+            ends, label = (-1.0 if low < 0 else 0.0, 1.0), OWN_LABEL
+        else:
+            ends, label = (low, high), "response (in the layer's own units)"
+        if planes.shape[2] == 1 < planes.shape[3]:
+            nodes = f"from {ends[0]:.3g} to {ends[1]:.3g}; time to the right, {planes.shape[3]} nodes"
+            text = f"{label},\n{nodes}"
+            figure.supxlabel(text, fontsize=plots.FONT)
+        else:
+            plots.color_bar(figure, panels, color_map(color), ends, label)
         plots.titled(figure, f"{self.layer}: {len(rows)} {self.what}")
         return figure
 
@@ -360,7 +369,7 @@ def overview(
         raise SettingsError("layers of one page", f"1 to {MOST}", len(layers))
     pairs = zip(layers, orders, strict=True)
     parts = [(layer, layer.ordered(order)) for layer, order in pairs]
-    grids = [_wide_grid(layer, len(rows)) for layer, rows in parts]
+    grids = [_wide_grid(layer, layer.maps[rows]) for layer, rows in parts]
     heights = [max(0.3, _WIDTH * grid.shape[0] / grid.shape[1]) for grid in grids]
     figure, panels = plots.figure(
         _WIDTH + 0.4,
@@ -378,14 +387,23 @@ def overview(
         size = f" of {nodes}" if nodes else ""
         text = plots.printable(f"{layer.layer}: {len(rows)} {layer.what}{size}")
         axes.set_title(text, fontsize=plots.FONT, loc="left", pad=9 if grid.over else 3)
-    of_layer = "response, share of the layer's largest"
+    of_layer = "response, from the layer's lowest (at most 0) to its largest"
     label = f"{OWN_LABEL}; of units, of the layer's" if scale == "own" else of_layer
-    plots.color_bar(figure, panels, color_map(color), (0.0, 1.0), label)
+    ends = (0.0, 1.0)
+    limits = [scale_limits(layer.planes[:1, rows], scale)[0] for layer, rows in parts]
+    if scale == "own" and any(low.min() < 0 for low in limits):
+        ends, label = (-1.0, 1.0), f"{label}; from 0 where a layer has none below"
+    plots.color_bar(figure, panels, color_map(color), ends, label)
     return figure
 
 
-def _wide_grid(layer: Responses, count: int) -> MapGrid:
+def _wide_grid(layer: Responses, numbers: np.ndarray) -> MapGrid:
     """Twice as wide as the maps of one panel, so that layers fit below each other."""
-    size = layer.planes.shape[2:]
-    wide = plots.grid_columns(count, (4 * size[0], size[1]))
-    return MapGrid.of(count, size, None if size == (1, 1) else wide, _WIDTH)
+    size, count = layer.planes.shape[2:], len(numbers)
+    if size == (1, 1):
+        return MapGrid.of(count, size, None, _WIDTH)
+    tall = FLAT * size[1] if size[0] == 1 else size[0]
+    wide = plots.grid_columns(count, (4 * tall, size[1]))
+    if np.any(np.diff(numbers) != 1):  # in an order of their own, each has its number
+        wide = min(wide, int(_WIDTH / NUMBERED))
+    return MapGrid.of(count, size, wide, _WIDTH)

@@ -11,7 +11,7 @@ import numpy as np
 from oip.ascent.results import Oips
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.images import png, scaled_to, shown
+from oip.core.images import picture_of, png
 
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
@@ -67,9 +67,7 @@ def export_pictures(
 
 def animation(stages: np.ndarray, kind: str, size: int) -> bytes:
     """Return an endless animation of (s, h, w, b) uint8 stages, as `webp` or `gif`."""
-    from PIL import Image
-
-    frames = [scaled_to(Image.fromarray(shown(stage)), size) for stage in stages]
+    frames = [picture_of(stage, size) for stage in stages]
     durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     stream = io.BytesIO()
     options = {"quality": 80, "method": 2} if kind == "webp" else {}

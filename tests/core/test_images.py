@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from oip.core.images import (
+    LINE_SIZE,
     enhanced,
+    is_line,
+    line_picture,
     picture_ends,
+    picture_of,
     plain,
     png,
     shown,
@@ -79,3 +83,34 @@ def test_a_stretch_of_what_is_seen_gives_the_enhanced_picture(factor):
     assert np.abs(stretched - enhanced(image)).max() < 2
     flat = stretches(np.zeros((4, 4, 3)), mean, std)
     assert flat.tolist() == [[0.0] * 3, [0.5] * 3]
+
+
+def test_a_line_is_drawn_over_time_and_not_as_a_barcode():
+    ramp = np.linspace(0.0, 1.0, 50)[:, None]
+    picture = line_picture(ramp, 300, has_letters=False)
+    assert picture.shape == (200, 300, 3) and picture.dtype == np.uint8
+    dark = picture[:190, :, 0] < 128
+    rows = np.array([np.flatnonzero(dark[:, column]).mean() for column in range(5, 295)])
+    assert (np.diff(rows) <= 0).all() and rows[0] > 170 and rows[-1] < 20
+    spike = np.zeros((5000, 1))
+    spike[1234] = 1.0
+    columns = np.flatnonzero((line_picture(spike, 300)[:20, :, 0] < 200).any(axis=0))
+    assert columns.size and abs(columns.mean() - 1234.5 / 5000 * 300) < 2, "no sample is left out"
+
+
+def test_bands_have_colors_lanes_or_rows():
+    random = np.random.default_rng(0)
+    for bands in (1, 3, 8, 9, 32, 33, 200):
+        picture = line_picture(random.normal(size=(40, bands)), 240)
+        assert picture.shape == (160, 240, 3) and np.ptp(picture) > 100
+    three = line_picture(random.normal(size=(40, 3)))
+    assert len(np.unique(three.reshape(-1, 3), axis=0)) > 3
+    flat = line_picture(np.full((40, 1), np.nan))
+    assert np.ptp(flat) > 100
+
+
+def test_lines_are_exported_in_the_size_that_was_asked_for():
+    line = np.random.default_rng(0).integers(0, 256, (64, 2)).astype(np.uint8)
+    assert picture_of(line, 300).size == picture_of(line[None], 300).size == (300, 200)
+    assert shown(line).shape == (*LINE_SIZE, 3)
+    assert is_line(line) and is_line(line[None]) and not is_line(line[:, None])

@@ -13,23 +13,23 @@ from oip import gallery
 from oip.cli.main import root
 from oip.core.errors import DataError
 from oip.core.files import read_json
-from oip.gallery.images import cell_of, fitted_cell, resized, size_of
+from oip.core.images import LINE_SIZE
+from oip.gallery.images import cell_of, fitted_cell, line_length, resized, size_of
 from oip.network.inputs import with_bands
 
 LENGTH = 64
 
 
-def test_lines_are_strips_of_the_size_that_is_told():
-    for shape in ([64, 2], [64, 1], [1000, 3], [1, 30, 1], [3, 1]):
+def test_lines_are_drawings_of_one_size():
+    for shape in ([64, 2], [64, 1], [1000, 3], [1, 30, 1], [2, 1]):
         length, bands = shape[-2:]
-        size = size_of(shape)
-        assert size == (max(1, length // 4), length)
+        assert (size_of(shape), line_length(shape)) == (LINE_SIZE, length)
         image = np.random.default_rng(0).integers(0, 256, (1, length, bands)).astype(np.uint8)
-        cell = cell_of(size)
-        assert fitted_cell(image, cell[:2]).shape[:2] == cell[:2]
-        strip = resized(image, 96)
-        assert (strip == strip[:1]).all() and strip.shape[0] >= strip.shape[1] // 5
-    assert size_of([28, 20, 3]) == (28, 20)
+        cell = cell_of(LINE_SIZE)
+        assert cell == (64, 96, False)
+        assert fitted_cell(image, cell[:2]).shape == (64, 96, 3)
+        assert resized(image, 224).shape == (149, 224, 3)
+    assert (size_of([28, 20, 3]), line_length([28, 20, 3])) == ((28, 20), 0)
 
 
 def test_a_surplus_axis_of_lines_is_dropped_and_no_other():
@@ -73,16 +73,16 @@ def test_from_the_shell_to_the_gallery(tmp_path, bands, length):
     _done("rank", model, "c1", "--data", data, "--out", run, "--estimator", "decoder", "-q")
     _done("gallery", run, "--with-data", "--data", data, "-q")
     folder = run / "gallery"
-    high = LENGTH // 4
-    with Image.open(folder / "img/full/000/0000.webp") as found:
-        assert found.size == (LENGTH, 2 * high)
-    with Image.open(folder / "img/sheet-000.webp") as found:
-        assert found.size == (16 * LENGTH, high)
+    with Image.open(folder / "img/full/000/0000.webp") as picture:
+        assert picture.size == LINE_SIZE[::-1]
+    with Image.open(folder / "img/sheet-000.webp") as picture:
+        assert picture.size == (16 * 96, 64)
     (first, *_) = folder.glob("img/data/*.webp")
-    with Image.open(first) as found:
-        assert found.size == (LENGTH, high)
+    with Image.open(first) as picture:
+        assert picture.size == (224, 149)
     detail = (folder / "data/detail-000-0000.js").read_text("utf-8")
-    assert f"{float(5)},{float(high)}]" in detail, "the field is 5 wide and as high as the strip"
+    wide = round(5 * LINE_SIZE[1] / LENGTH, 2)
+    assert f",{wide},{float(LINE_SIZE[0])}]" in detail, "the field is 5 samples wide"
     told = json.loads(detail.split(",", 1)[1].rstrip().removesuffix(");"))
     about = told["maps"]["0"]["per_class"][0]
     for name in ("mi", "low", "high", "p"):

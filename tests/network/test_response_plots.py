@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from oip.network.response_plots import MapGrid, scale_limits, scaled
+from oip.network.response_plots import MapGrid, Panel, panel_figure, scale_limits, scaled
 
 
 def _rgb(colour):
@@ -16,10 +16,15 @@ def test_scales():
     planes[0, 0, 0, 0] = 4.0
     planes[1, 1] = [[-1.0, 0.0], [1.0, 0.5]]
     low, high = scale_limits(planes, "own")
-    assert low.ravel().tolist() == [0.0, -1.0, 0.0]
+    assert low.ravel().tolist() == [-4.0, -1.0, 0.0], "0 is in the middle, as one is below it"
     assert high.ravel().tolist() == [4.0, 1.0, 0.0]
     assert scaled(planes, "own")[1, 1].tolist() == [[0.0, 0.5], [1.0, 0.75]]
-    assert (scaled(planes, "own")[:, 2] == 0.0).all()
+    assert (scaled(planes, "own")[:, 2] == 0.5).all(), "nothing excites it: gray, not white"
+    never = np.minimum(planes, 0.0)
+    assert scaled(never, "own")[1, 1].max() == 0.5
+    above = np.abs(planes)
+    assert scale_limits(above, "own")[0].ravel().tolist() == [0.0, 0.0, 0.0]
+    assert (scaled(above, "own")[:, 2] == 0.0).all()
     assert scaled(planes, "shared")[1, 1].tolist() == [[0.0, 0.2], [0.4, 0.3]]
     units = np.array([[[[1.0]], [[4.0]]]])
     assert scaled(units, "own").ravel().tolist() == [0.25, 1.0]
@@ -59,3 +64,31 @@ def test_numbers_stand_over_wide_maps_and_before_rows_of_narrow_ones():
         grid = MapGrid.of(4, (3, 3), 2, inches)
         grid.number(axes, ["7", "$x", "9", "1"])
         assert [text.get_text().replace("\\", "") for text in axes.texts] == correct
+
+
+def test_maps_in_an_order_of_their_own_all_have_a_number():
+    values = np.zeros((64, 8, 8))
+    for numbers, written in ((np.arange(64), 8), (np.arange(64)[::-1], 64)):
+        panels = [Panel("a", values), Panel("b", values)]
+        figure, _ = panel_figure(panels, numbers, across=2)
+        texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert sum(text.isdigit() for text in texts) >= written
+
+
+def test_maps_of_one_row_are_lines():
+    from matplotlib.figure import Figure
+
+    grid = MapGrid.of(3, (1, 20), None, 4.0)
+    axes = Figure().subplots()
+    values = np.linspace(0.0, 1.0, 60).reshape(3, 1, 20)
+    values[1, 0, 3] = np.nan
+    grid.draw(axes, values)
+    assert [len(line.get_xdata()) for line in axes.lines] == [20, 20, 20]
+    heights = np.asarray(axes.lines[0].get_ydata())
+    assert (np.diff(heights) < 0).all(), "larger responses are higher"
+    marked = np.zeros((3, 1, 20), bool)
+    marked[0, 0, 5] = True
+    grid.mark(axes, marked)
+    corners = np.array(axes.collections[0].get_segments()).reshape(-1, 2)
+    wide, tall = np.ptp(corners, axis=0)
+    assert wide == grid.zoom and tall > wide
