@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -143,7 +143,7 @@ class MapGrid:
         if columns is not None:
             columns = check_whole("columns", columns)
         is_line = size[0] == 1 < size[1]
-        shape = (FLAT * size[1], size[1]) if is_line else size
+        shape = (max(1, round(FLAT * size[1])), size[1]) if is_line else size
         shape = (4, 1) if size == (1, 1) else shape  # units in long rows, not as large squares
         wide = min(columns or min(plots.grid_columns(count, shape), most or count), count)
         if not inches:
@@ -196,12 +196,13 @@ class MapGrid:
         """
         from matplotlib.patches import Rectangle
 
-        scale = {"cmap": color_map(color), "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
         height, width = self.shape
+        colors = color_map("grey" if self.are_lines else color)
+        scale: dict[str, Any] = {"cmap": colors, "vmin": 0.0, "vmax": 1.0, "aspect": 1.0}
         if self.are_lines:
             tiles = np.ones((self.count, *self._tile))
             table = plots.tiled(tiles, self.columns, self.gap)
-            plots.image(axes, table, **scale | {"cmap": color_map("grey")})
+            plots.image(axes, table, **scale)
             time = (np.arange(self.size[1]) + 0.5) * self.zoom - 0.5
             tall = self._tile[0] - 1
             for (top, left), line in zip(self._corners, values[:, 0], strict=True):

@@ -20,11 +20,11 @@ from oip.network.layers import UNLISTED, At, LayerInfo
 from oip.network.network import Network
 from oip.network.response_plots import (
     ACROSS,
+    FLAT,
     MARKED,
+    NUMBERED,
     OWN_LABEL,
     Color,
-    FLAT,
-    NUMBERED,
     MapGrid,
     Panel,
     Scale,
@@ -201,8 +201,8 @@ class Responses:
         else:
             ends, label = (low, high), "response (in the layer's own units)"
         if planes.shape[2] == 1 < planes.shape[3]:
-            nodes = f"from {ends[0]:.3g} to {ends[1]:.3g}; time to the right, {planes.shape[3]} nodes"
-            text = f"{label},\n{nodes}"
+            time = f"time to the right, {planes.shape[3]} nodes"
+            text = f"{label},\nfrom {ends[0]:.3g} to {ends[1]:.3g}; {time}"
             figure.supxlabel(text, fontsize=plots.FONT)
         else:
             plots.color_bar(figure, panels, color_map(color), ends, label)
@@ -402,8 +402,8 @@ def _wide_grid(layer: Responses, numbers: np.ndarray) -> MapGrid:
     size, count = layer.planes.shape[2:], len(numbers)
     if size == (1, 1):
         return MapGrid.of(count, size, None, _WIDTH)
-    tall = FLAT * size[1] if size[0] == 1 else size[0]
-    wide = plots.grid_columns(count, (4 * tall, size[1]))
+    tall = 4 * FLAT * size[1] if size[0] == 1 else 4 * size[0]
+    wide = plots.grid_columns(count, (round(tall), size[1]))
     if np.any(np.diff(numbers) != 1):  # in an order of their own, each has its number
         wide = min(wide, int(_WIDTH / NUMBERED))
     return MapGrid.of(count, size, wide, _WIDTH)
