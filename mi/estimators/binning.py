@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,8 +20,14 @@ from oip.mi.validation import row_codes
 
 _COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
 _SAMPLES_A_CELL, _PAIR = 5, 2
+_SURE = 1e-9
+"""Share of its ceiling that chance leaves at least; less is none."""
 _ALONE = 0.1
 """Share of samples with a cell to themselves that makes a notice."""
+_TOO_LARGE = (
+    "which tells any label or number: the value is too large. Use fewer columns or a smaller count."
+)
+_UNSURE = "which tells nothing: the value is by the other {others:.0%}. Use fewer columns."
 _LACKING = 0.03
 """Share of an entropy that few samples lack, or of x in cells without y, that makes a notice."""
 
@@ -46,20 +53,25 @@ class Binning(LabelEstimator):
     Bias
         Few samples a cell make entropies too small and informations too large. Miller and Madow's
         first-order correction adds (K - 1) / 2n nats to an entropy of K cells that are occupied;
-        it may bring informations under 0. Every cell has half a sample more in a KL divergence,
-        since one that Q lacks would make it infinite, and its bias by sampling is subtracted:
-        (K_p - 1) / 2n + sum_k p_k (1 - q_k) / 2m q_k.
+        it may bring informations under 0. Of two labels, and where bins are made by `quantile`
+        without a `count`, I(X;Y) is adjusted for chance instead: h (I - E) / (h - E), E the mean of
+        I over all orders of the samples of Y, h the smaller entropy. It is 0 by chance and h at
+        most, whatever the number of cells. Every cell has half a sample more in a KL divergence,
+        since one that Q lacks would make it infinite, and its bias by sampling is subtracted: (K_p
+        - 1) / 2n + sum_k p_k (1 - q_k) / 2m q_k.
 
-    Use it for discrete data and one or two dimensions. Not for wide responses: every sample soon
-    has a cell of its own, and all estimates are at their ceilings, log n and H(Y).
+    Use it for discrete data and few dimensions. Not for wide responses: every sample soon has a
+    cell of its own, which tells nothing, and estimates are unsure, or at their ceilings, log n and
+    H(Y), where bins are given.
 
     Units:
         Nats inside, bits where it is shown.
 
     References:
         G. A. Miller: Note on the bias of information estimates. Information theory in psychology,
-        1955. A. M. Saxe et al.: On the information bottleneck theory of deep learning. ICLR 2018
-        (range and width).
+        1955. N. X. Vinh, J. Epps, J. Bailey: Information theoretic measures for clusterings
+        comparison. Journal of Machine Learning Research 11 (2010) 2837 (chance). A. M. Saxe et
+        al.: On the information bottleneck theory of deep learning. ICLR 2018 (range and width).
 
     Example:
         >>> import numpy as np
@@ -122,11 +134,17 @@ class Binning(LabelEstimator):
         n, d = x.shape
         cells = self._coarse(n // classes, d if d > 1 else 0).cells(np.asarray(x, np.float64))
 
-        def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
-            own = cells if indices is None else cells[indices]
-            return self._information(own, codes)[0]
+        chances: dict[tuple[int, ...], float] = {}
 
-        return Prepared(information, _own_cells(x=cells)) if cells.any() else None
+        def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
+            if indices is not None or not self._adjusts:
+                return self._information(cells if indices is None else cells[indices], codes)[0]
+            counts = tuple(np.bincount(codes).tolist())  # the same for all shuffles
+            if counts not in chances:
+                chances[counts] = chance_information(cells, codes)
+            return self._information(cells, codes, chances[counts])[0]
+
+        return Prepared(information, self._own_cells(x=cells)) if cells.any() else None
 
     def _coarse(self, n: int, d: int) -> Binning:
         """Return the binning for quantities of n samples in d dimensions together.
@@ -145,7 +163,7 @@ class Binning(LabelEstimator):
         coarse = self._coarse(len(x), d if d > _PAIR else 0)
         a, b = coarse.cells(x), coarse.cells(y)
         nats, ceiling = self._information(a, b)
-        return RawEstimate(nats, ceiling=ceiling, notices=_own_cells(x=a, y=b))
+        return RawEstimate(nats, ceiling=ceiling, notices=self._own_cells(x=a, y=b))
 
     def discrete_information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return H(X) + H(Y) - H(X,Y) of two labels; at most the smaller of H(X) and H(Y)."""
@@ -161,7 +179,7 @@ class Binning(LabelEstimator):
         ac, bc, abc = together(a, c), together(b, c), together(together(a, b), c)
         nats = self._entropy(ac) + self._entropy(bc) - self._entropy(abc) - self._entropy(c)
         ceiling = min(cell_entropy(ac), cell_entropy(bc)) - cell_entropy(c)
-        return RawEstimate(nats, ceiling=ceiling, notices=_own_cells(together=abc))
+        return RawEstimate(nats, ceiling=ceiling, notices=_own_cells(_TOO_LARGE, together=abc))
 
     def entropy(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return H of the cells, at most log n: no differential entropy."""
@@ -187,7 +205,9 @@ class Binning(LabelEstimator):
         single, whole = [coarse.cells(column[:, None]) for column in x.T], coarse.cells(x)
         nats = sum(self._entropy(cells) for cells in single) - self._entropy(whole)
         plain = [cell_entropy(cells) for cells in single]
-        return RawEstimate(nats, ceiling=sum(plain) - max(plain), notices=_own_cells(x=whole))
+        return RawEstimate(
+            nats, ceiling=sum(plain) - max(plain), notices=_own_cells(_TOO_LARGE, x=whole)
+        )
 
     def divergence(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return sum_k p_k ln(p_k / q_k) of the cells of x and y together."""
@@ -225,25 +245,40 @@ class Binning(LabelEstimator):
             bins = np.stack([_quantile_bins(column, count) for column in x.T], axis=1)
         return row_codes(bins)
 
-    def _information(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Return I and the smaller entropy."""
-        both = self._entropy(together(x, y))
-        ceiling = min(cell_entropy(x), cell_entropy(y))
-        return self._entropy(x) + self._entropy(y) - both, ceiling
+    def _information(
+        self, x: np.ndarray, y: np.ndarray, chance: float | None = None
+    ) -> tuple[float, float]:
+        """Return I of cells and the smaller entropy; `chance` as far as it is known."""
+        sides, both = [cell_entropy(cells) for cells in (x, y)], together(x, y)
+        ceiling = min(sides)
+        if not self._adjusts:
+            return self._entropy(x) + self._entropy(y) - self._entropy(both), ceiling
+        chance = chance_information(x, y) if chance is None else chance
+        if ceiling - chance <= _SURE * ceiling:
+            return 0.0, ceiling
+        nats = sum(sides) - cell_entropy(both)
+        return ceiling * (nats - chance) / (ceiling - chance), ceiling
+
+    @property
+    def _adjusts(self) -> bool:
+        return self.corrected and self.by == "quantile" and self.count is None
+
+    def _own_cells(self, **sides: np.ndarray) -> tuple[str, ...]:
+        return _own_cells(_UNSURE if self._adjusts else _TOO_LARGE, **sides)
 
     def _entropy(self, cells: np.ndarray) -> float:
         return cell_entropy(cells, self.corrected)
 
 
-def _own_cells(**sides: np.ndarray) -> tuple[str, ...]:
-    """Return a notice for cells (n,) of which most samples have one to themselves."""
+def _own_cells(effect: str, **sides: np.ndarray) -> tuple[str, ...]:
+    """Return a notice for cells (n,) of which many samples have one to themselves."""
     notices = []
     for name, cells in sides.items():
         alone = float((np.bincount(cells)[cells] == 1).mean())
         if alone > _ALONE:
+            effect = effect.format(others=1 - alone)
             notices.append(
-                f"{name}: {alone:.0%} of the samples have a cell to themselves, which tells any "
-                "label or number: the value is too large. Use fewer columns or a smaller count."
+                f"{name}: {alone:.0%} of the samples have a cell to themselves, {effect}"
             )
     return tuple(notices)
 
@@ -269,6 +304,37 @@ def cell_entropy(cells: np.ndarray, corrected: bool = False) -> float:
     counts = counts[counts > 0]
     correction = (len(counts) - 1) / (2 * len(cells)) if corrected else 0.0
     return float(entr(counts / len(cells)).sum()) + correction
+
+
+def chance_information(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean I in nats of cells x (n,) and y (n,) int over all orders of y, uncorrected.
+
+    A cell of x with a samples draws them from the cells of y without replacement, so a cell of y
+    with b samples shares k of them with hypergeometric probability: E = sum k/n ln(n k / a b).
+    """
+    n = len(x)
+    (a, times_a), (b, times_b) = (
+        np.unique(counts[counts > 0], return_counts=True)
+        for counts in (np.bincount(x), np.bincount(y))
+    )
+    logs = _log_factorials(n)
+    a, b = a[:, None, None], b[:, None]
+    k = np.arange(1, min(a.max(), b.max()) + 1)
+    rest = n - a - b + k
+    possible = (k <= np.minimum(a, b)) & (rest >= 0)
+    more_a, more_b = np.maximum(a - k, 0), np.maximum(b - k, 0)
+    chance = logs[a] + logs[b] + logs[n - a] + logs[n - b] - logs[n]
+    chance = chance - logs[k] - logs[more_a] - logs[more_b] - logs[np.clip(rest, 0, n)]
+    terms = np.where(possible, np.exp(chance) * k / n * np.log(n * k / (a * b)), 0.0)
+    return float(times_a @ terms.sum(axis=2) @ times_b)
+
+
+@lru_cache(maxsize=8)
+def _log_factorials(n: int) -> np.ndarray:
+    """Return ln k! for k from 0 to n."""
+    from scipy.special import gammaln
+
+    return gammaln(np.arange(n + 1) + 1.0)
 
 
 def together(x: np.ndarray, y: np.ndarray) -> np.ndarray:

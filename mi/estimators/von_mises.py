@@ -17,6 +17,9 @@ from oip.mi.resampling import Prepared, joint_null, over_prepared
 from oip.mi.validation import check_varied, heavy_tails
 
 _LEAST = math.log(np.finfo(np.float64).tiny)
+_SEVERAL = 1 / 1.2
+"""Deviation of estimates of new samples over that of random halves, in several dimensions: halves
+have fewer neighbors. Measured: 1 / 1.1 to 1 / 1.6."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class Vme(LabelEstimator):
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
         size = 3 * block_bytes(len(samples.codes), self.byte_budget)
-        return over_prepared(self._prepare, samples, size)
+        estimates = over_prepared(self._prepare, samples, size)
+        return estimates.widened(_SEVERAL if samples.responses.shape[2] > 1 else 1.0)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         distances = self._distances(x)
@@ -87,15 +91,18 @@ class Vme(LabelEstimator):
         n, d = x.shape
         # For Gaussian samples the median squared distance is 2 d variances.
         spread = math.sqrt(distances.median / (2 * min(d, 8)))
-        width = self.bandwidth * _silverman(n, min(d, 8)) * spread
+        unit = self.bandwidth * spread
+        width = unit * _silverman(n, min(d, 8))
         whole = _left_out(next(distances.blocks()), width) if distances.whole else None
 
         def times(other: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
-            """Return the kernel of some samples, or of all, times `other` (k, m)."""
+            """Return the kernel of some samples, as wide as for so many, times `other` (k, m)."""
+            own = unit * _silverman(n if indices is None else len(indices), min(d, 8))
             if whole is not None:
-                return matmul(whole if indices is None else whole[np.ix_(indices, indices)], other)
+                part = whole if indices is None else whole[np.ix_(indices, indices)]
+                return matmul(part if indices is None else part ** ((width / own) ** 2), other)
             blocks = self._distances(x if indices is None else x[indices]).blocks()
-            return np.concatenate([matmul(_left_out(block, width), other) for block in blocks])
+            return np.concatenate([matmul(_left_out(block, own), other) for block in blocks])
 
         def information(codes: np.ndarray, indices: np.ndarray | None) -> float:
             classes, labels = np.unique(codes, return_inverse=True)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from oip import mi
 from oip.core.errors import SettingsError
-from oip.mi.estimators.binning import Binning, cell_entropy, together
+from oip.mi.estimators.binning import Binning, cell_entropy, chance_information, together
 
 
 def entropy(cells, corrected=False):
@@ -201,3 +201,36 @@ def test_two_bins_keep_the_zeros_of_a_relu_apart():
     one = mi.mutual_information(x, codes, "binning", null=0, draws=0)
     # By integration over the five nodes .203; two bins keep a part of it.
     assert 0.1 < one.nats < 0.203
+
+
+@pytest.mark.parametrize("cells", [3, 40])
+def test_chance_is_the_mean_over_all_orders(cells):
+    rng = np.random.default_rng(0)
+    x = np.unique(rng.integers(0, cells, 60), return_inverse=True)[1]
+    y = np.repeat([0, 1, 2], [40, 15, 5])
+    sides = cell_entropy(x) + cell_entropy(y)
+    values = [sides - cell_entropy(together(x, rng.permutation(y))) for _ in range(2000)]
+    error = np.std(values) / math.sqrt(2000)
+    assert abs(chance_information(x, y) - np.mean(values)) < 4 * error
+    assert chance_information(np.zeros(60, int), y) == pytest.approx(0.0, abs=1e-12)
+    assert chance_information(np.arange(60), y) == pytest.approx(cell_entropy(y))
+
+
+@pytest.mark.parametrize(("informed", "noise", "shift"), [(5, 5, 0.6), (1, 8, 2.0), (0, 10, 0.0)])
+def test_many_columns_are_not_too_large(informed, noise, shift):
+    """Two bins a column leave 1,000 samples nearly a cell each; plainly counted it is .4 nats."""
+    truth = {0.6: 0.186, 2.0: 0.336, 0.0: 0.0}[shift]
+    values = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        codes = rng.integers(0, 2, 1000)
+        x = rng.normal(size=(1000, informed + noise))
+        x[:, :informed] += shift * codes[:, None]
+        values.append(mi.mutual_information(x, codes, "binning", null=0, draws=0))
+    found = np.array([value.nats if value.raw is None else value.raw for value in values])
+    assert abs(found.mean() - truth) < 0.06
+    assert "cell to themselves" in values[0].notices[0]
+    alone = mi.mutual_information(
+        np.random.default_rng(0).normal(size=(200, 60)), codes[:200], "binning", null=0
+    )
+    assert (alone.nats, alone.saturated) == (0.0, False)
