@@ -388,7 +388,7 @@ class DataImages:
             keys: what the old pictures were drawn from.
             spec: the input of the run's model.
             images: (n, h, w, bands); (n, length, bands) of lines.
-            labels: (n,) or (n, 1), for captions.
+            labels: (n,) or (n, 1), or tags (n, k), for captions.
             digest: SHA-256 of the images; without it all are written again.
 
         Raises:
@@ -443,6 +443,9 @@ class DataImages:
         """Return the name of the image's class, empty without labels."""
         if self._labels is None:
             return ""
+        if self._labels.ndim == 2:
+            tags = np.flatnonzero(self._labels[index]).tolist()
+            return ", ".join(str(self._classes[tag]) for tag in tags if tag < len(self._classes))
         label = self._labels[index]
         if isinstance(label, int | np.integer) and 0 <= label < len(self._classes):
             return self._classes[int(label)]

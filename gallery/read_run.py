@@ -304,6 +304,8 @@ class LayerEntry:
     """SHA-256 of the images that `responses` refers to, where it was noted."""
     notices: tuple[str, ...]
     maps: tuple[MapEntry, ...]
+    has_tags: bool = False
+    """Images have several labels: classes are tags, and bits are added up over them."""
 
 
 def input_record(run: Run) -> InputRecord:
@@ -395,6 +397,7 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         data_digest=None if ranking is None else ranking.data_sha256,
         notices=() if ranking is None else tuple(plain_name(text) for text in ranking.notices),
         maps=tuple(sorted(maps, key=lambda entry: entry.order)),
+        has_tags=ranking is not None and ranking.tags,
     )
 
 

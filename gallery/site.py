@@ -169,6 +169,7 @@ def _write(
         notice(f"no data images are shown for {names}, which were ranked on others than are given.")
     line = list(spec.shape[-2:]) if line_length(spec.shape) else None
     about = _about(images, data is not None, single, pages.title, line)
+    about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
     store.write("maps.json", files.json_text(table.json()))

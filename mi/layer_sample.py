@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from oip.core import html, seeds
-from oip.core.checks import check_choice, check_whole
+from oip.core.checks import check_choice, check_whole, tag_columns
 from oip.core.errors import DataError, expected
 from oip.core.progress import Progress, silent
 from oip.mi import validation
+from oip.mi.tags import tag_names, tag_notices, tag_subset
 from oip.mi.validation import copies_notice, label_column
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class ImageSubset:
     """Names of the codes."""
     notices: tuple[str, ...] = ()
     """Samples that were left out, and why."""
+    tags: np.ndarray | None = None
+    """(n, k) of zeros and ones where images have several labels, whose names `classes` are."""
 
 
 class ResponseBlock(NamedTuple):
@@ -147,13 +150,15 @@ class LayerSample:
         samples: int = 500,
         classes: Sequence[str] | None = None,
         label_free: bool = False,
+        with_tags: bool = False,
     ) -> LayerSample:
         """Return a sample of some images: stratified by labels, else at random.
 
         Copies of an image with the same label are left out: what one tells of another, held out or
         near by, is no knowledge.
 
-        Arguments are those of `mi.rank`; with `label_free`, labels may be None.
+        Arguments are those of `mi.rank`; with `label_free`, labels may be None, and with
+        `with_tags`, images may have several labels each.
 
         Raises:
             SettingsError: too few samples.
@@ -162,6 +167,8 @@ class LayerSample:
         samples = check_whole("samples", samples, validation.FEWEST)
         if labels is None and label_free:
             return self.take(unlabeled_subset(len(self), samples, self.seed))
+        if with_tags and (tags := tag_columns(labels)) is not None:
+            return self.take(self._tagged(tags, samples, classes))
         subset = labeled_subset(labels, len(self), samples, self.seed, classes)
         kept = _first_of_copies(self.images, subset)
         if len(kept) < len(subset.indices):
@@ -171,6 +178,20 @@ class LayerSample:
             notices = tuple(dict.fromkeys((*subset.notices, *rest.notices, notice)))
             subset = replace(rest, indices=kept[rest.indices], notices=notices)
         return self.take(subset)
+
+    def _tagged(self, tags: np.ndarray, samples: int, classes: Sequence[str] | None) -> ImageSubset:
+        """Draw from images of several labels, at random and without copies."""
+        if len(tags) != len(self):
+            raise DataError(expected("labels", f"{len(self)}, one row an image", len(tags)))
+        names = tag_names(tags.shape[1], classes)
+        groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
+        every = _first_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
+        indices = every[tag_subset(len(every), samples, self.seed)]
+        own = tags[indices]
+        notices = tag_notices(own, names)
+        if len(every) < len(self):
+            notices = (*notices, copies_notice(len(self), len(every)))
+        return ImageSubset(indices, None, names, notices, own)
 
     def take(self, subset: ImageSubset) -> LayerSample:
         """Return the sample that consists of some of these images."""
@@ -191,8 +212,21 @@ class LayerSample:
         return self.subset.codes
 
     @property
+    def tags(self) -> np.ndarray | None:
+        """(n, k) zeros and ones where images have several labels."""
+        return self.subset.tags
+
+    @property
+    def members(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of images and the classes that they are of, once for each of their labels."""
+        if self.tags is not None:
+            rows, columns = np.nonzero(self.tags)
+            return rows, columns
+        return np.arange(len(self)), self.codes
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the codes."""
+        """The names of the codes, or of the tags."""
         return self.subset.classes
 
     @property

@@ -31,6 +31,7 @@ from oip.mi.estimators.results import (
 )
 from oip.mi.layer_sample import BYTE_BUDGET, At, LayerResult, LayerSample
 from oip.mi.permutation_test import ENOUGH, adjusted
+from oip.mi.tags import over_tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -306,6 +307,8 @@ class Ranking(LayerResult):
     responses: dict[str, np.ndarray] = field(repr=False)
     """Best images and response histograms of every map, see `summarize_responses`."""
     notices: tuple[str, ...] = ()
+    tags: bool = False
+    """Images have several labels; `classes` are these, and bits are added up over them."""
 
     def __repr__(self) -> str:
         first = self.estimators[0]
@@ -354,6 +357,7 @@ class Ranking(LayerResult):
             at=self.at,
             classes=list(self.classes),
             notices=list(self.notices),
+            tags=self.tags,
             agreement=[
                 Agreement(estimators=[first, second], kendall=finite_or_none(tau))
                 for first, second, tau in self.agreement
@@ -471,7 +475,9 @@ def rank(
     Args:
         model_or_path: a Keras model, the path of one, or an `oip.Network`.
         images: (n, h, w, bands), as the model is fed with them.
-        labels: (n,) whole numbers, booleans or strings, or one-hot rows.
+        labels: (n,) whole numbers, booleans or strings, or one-hot rows. Of images with several
+            labels (n, k) zeros and ones: each of the k tags is ranked by itself, the bits are
+            added up, and stand by tag where others stand by class.
         layer: name as `oip layers` prints it, `@index`, or a `LayerInfo`.
         maps: map numbers; all if None.
         estimators: names, or estimators with parameters of their own.
@@ -498,7 +504,8 @@ def rank(
     """
     chosen = _chosen(estimators, with_input)
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
-    sample = sample.draw(labels, samples, classes)
+    sample = sample.draw(labels, samples, classes, with_tags=True)
+    members = sample.members
     finite: list[np.ndarray] = []
     summaries: list[dict[str, np.ndarray]] = []
     parts: list[list[MapEstimates]] = [[] for _ in chosen]
@@ -508,7 +515,7 @@ def rank(
         finite.append(block.finite)
         summaries.append(
             summarize_responses(
-                block.values, sample.size, sample.codes, len(sample.classes), sample.indices
+                block.values, sample.size, members, len(sample.classes), sample.indices
             )
         )
         rows = np.flatnonzero(block.finite)
@@ -517,7 +524,11 @@ def rank(
             values = block.values[:, chunk]
             for estimator, estimates, about_input in zip(chosen, parts, input_parts, strict=True):
                 drawn = (seed, _shuffles(estimator, len(sample.maps)), estimator.map_draws)
-                estimates.append(estimator.over_maps(values, sample.codes, *drawn, distinct=True))
+                if sample.tags is None:
+                    about = estimator.over_maps(values, sample.codes, *drawn, distinct=True)
+                else:
+                    about = over_tags(estimator, values, sample.tags, *drawn)
+                estimates.append(about)
                 if with_input and estimator.can("input_information"):
                     about_input.append(_input_information(estimator, values, seed))
             progress(f"{sample.layer.name}: ranking", ranked + int(chunk[-1]) + 1, len(sample.maps))
@@ -542,18 +553,20 @@ def rank(
             name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
         },
         notices=(*sample.notices, *_few_images(sample), *_unusable(sample.maps[~usable])),
+        tags=sample.tags is not None,
     )
 
 
 def _few_images(sample: LayerSample) -> list[str]:
-    counts = np.bincount(sample.codes, minlength=len(sample.classes)).tolist()
+    counts = np.bincount(sample.members[1], minlength=len(sample.classes)).tolist()
     pairs = zip(sample.classes, counts, strict=True)
     few = [f"{name} ({count})" for name, count in pairs if count < FEW_IMAGES]
     if not few:
         return []
+    kind = "Classes" if sample.tags is None else "Tags"
     more = f" and {len(few) - 8} more" if len(few) > 8 else ""
     return [
-        f"Classes of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. That is too few "
+        f"{kind} of fewer than {FEW_IMAGES} images: {', '.join(few[:8])}{more}. That is too few "
         "to tell how much a map knows about one of them."
     ]
 
@@ -608,13 +621,17 @@ def _unusable(maps: np.ndarray) -> list[str]:
 
 
 def summarize_responses(
-    values: np.ndarray, size: tuple[int, ...], codes: np.ndarray, classes: int, indices: np.ndarray
+    values: np.ndarray,
+    size: tuple[int, ...],
+    members: tuple[np.ndarray, np.ndarray],
+    classes: int,
+    indices: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Return the best images and the histograms of some maps, from their responses (n, m, d).
 
     An image excites a map if the spatial mean of the map's response to it is above 0. `size` has
-    the nodes along each spatial axis, `codes` (n,) and `indices` (n,) the class of each image and
-    its index among those given by the user.
+    the nodes along each spatial axis, `members` rows of images and their classes, and `indices`
+    (n,) the index of each image among those given by the user.
 
     Returns:
         The arrays of `ResponsesFile` but `maps`. A map with responses that are not finite has no
@@ -645,7 +662,7 @@ def summarize_responses(
         if edges[0] == edges[-1]:
             edges = edges[0] + np.linspace(0.0, max(1.0, abs(edges[0])), BINS + 1)
         bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, BINS - 1)
-        np.add.at(result["histogram"][row], (codes, bins), 1)
+        np.add.at(result["histogram"][row], (members[1], bins[members[0]]), 1)
         result["edges"][row] = edges
         result["active"][row] = (scores > 0).mean()
     return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html, seeds
-from oip.core.checks import one_column
+from oip.core.checks import one_column, tag_columns
 from oip.core.errors import DataError, notice
 from oip.core.files import RefusedFile, check_content
 from oip.core.images import plain_range
@@ -41,7 +41,8 @@ class Dataset:
     """Images as they are stored, with their labels.
 
     Shapes: `images` (n, h, w, bands), uint8 or float32; `labels` (n,) int64, or None where there
-    are none; `classes` names the label at each index; pixels lie between `low` and `high`.
+    are none; `classes` names the label at each index; pixels lie between `low` and `high`. Images
+    of several labels have `tags` (n, k), zeros and ones, in place of `labels`.
     """
 
     images: np.ndarray
@@ -53,21 +54,39 @@ class Dataset:
     high: float
     resize: str | None = None
     """How images were brought to the model's size; None where they had it."""
+    tags: np.ndarray | None = None
+    """(n, k) uint8; `classes` are the names of the k tags."""
+    unusable: DataError | None = None
+    """Why there are no labels, where labels were given."""
 
     def __len__(self) -> int:
         return len(self.images)
 
     def required_labels(self) -> np.ndarray:
         """Return the labels; a DataError says so where there are none."""
-        if self.labels is None:
-            hint = "Name a source that has labels."
-            source = f"data '{self.source}'"
-            raise DataError(source, "images with labels", "no labels", hint)
-        return self.labels
+        source = f"data '{self.source}'"
+        if self.labels is not None:
+            return self.labels
+        if self.tags is not None:
+            hint = "Only rankings by information take several, tag by tag."
+            raise DataError(source, "one label an image", f"{self.tags.shape[1]} tags", hint)
+        if self.unusable is not None:
+            raise self.unusable
+        raise DataError(source, "images with labels", "no labels", "Name a source that has labels.")
+
+    @property
+    def targets(self) -> np.ndarray | None:
+        """The labels (n,), or the tags (n, k); None where there are none."""
+        return self.tags if self.labels is None else self.labels
+
+    def required_targets(self) -> np.ndarray:
+        """Return the labels or the tags; a DataError says so where there are none."""
+        return self.required_labels() if self.tags is None else self.tags
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.images.shape[1:]))
         labels = "no labels" if self.labels is None else f"{len(self.classes)} classes"
+        labels = labels if self.tags is None else f"{len(self.classes)} tags"
         return f"Dataset {self.source}: {len(self)} images of {size}, {labels}"
 
     def _repr_html_(self) -> str:
@@ -102,15 +121,48 @@ def from_arrays(
 
     Args:
         images: as for `dataset`.
-        labels: (n,) or (n, 1) whole numbers from 0, or names; None where there are none.
+        labels: (n,) or (n, 1) whole numbers from 0, or names; (n, k) zeros and ones of images with
+            several labels; None where there are none.
 
     Raises:
         DataError: as for `dataset`.
     """
-    classes = ()
-    if labels is not None:
-        labels, classes = numbered(np.asarray(labels), classes, "images")
-    return dataset(images, labels, classes, "images")
+    return labeled(images, None if labels is None else np.asarray(labels), (), "images")
+
+
+def labeled(
+    images: np.ndarray, labels: np.ndarray | None, classes: tuple[str, ...], source: str
+) -> Dataset:
+    """Return a checked Dataset of labels of any kind.
+
+    Labels that nothing can be ranked by (of pixels, fractions) are left out: what needs labels says
+    why there are none.
+
+    Raises:
+        DataError: as for `dataset`.
+    """
+    if labels is None:
+        return dataset(images, None, classes, source)
+    if (tags := tag_columns(labels)) is not None:
+        names = classes or tuple(str(number) for number in range(tags.shape[1]))
+        if len(names) != tags.shape[1]:
+            raise DataError(f"{source}: classes", f"{tags.shape[1]}, one a tag", len(names))
+        data = dataset(images, None, names, source)
+        if len(tags) != len(data):
+            raise DataError(f"{source}: labels", f"{len(data)}, one row an image", len(tags))
+        return replace(data, tags=tags)
+    labels, classes = numbered(labels, classes, source)
+    try:
+        return dataset(images, labels, classes, source)
+    except DataError as error:
+        if not len(np.asarray(images)) == len(labels) or not _are_unusable(labels):
+            raise
+        return replace(dataset(images, None, (), source), unusable=error)
+
+
+def _are_unusable(labels: np.ndarray) -> bool:
+    """Return whether labels are of pixels or fractions, for another task than telling classes."""
+    return labels.ndim > 1 or labels.dtype.kind == "f"
 
 
 def numbered(
@@ -156,7 +208,8 @@ def parts_of(data: Dataset) -> tuple[Dataset, Dataset]:
 def chosen(data: Dataset, indices: np.ndarray, source: str) -> Dataset:
     """Return the images at `indices`, in that order."""
     labels = None if data.labels is None else data.labels[indices]
-    return replace(data, images=data.images[indices], labels=labels, source=source)
+    tags = None if data.tags is None else data.tags[indices]
+    return replace(data, images=data.images[indices], labels=labels, tags=tags, source=source)
 
 
 def split(labels: np.ndarray | None, count: int, part: str) -> np.ndarray:

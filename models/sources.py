@@ -28,7 +28,7 @@ from oip.models.datasets import (
     dataset,
     fitted,
     fitted_to_model,
-    numbered,
+    labeled,
     split,
 )
 from oip.models.images_on_disk import TABLES, Sizing, load_class_folders, load_table
@@ -242,8 +242,9 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
     """Load the images of an `.npz` file.
 
     Shapes: `images` (n, h, w) or (n, h, w, bands); `labels` (n,) or (n, 1), whole numbers from
-    0 or names; `classes` (k,) names. `labels` may be missing. Labels that are names become the
-    numbers of the sorted names. A part is a fixed, stratified share (`oip.models.datasets.split`).
+    0 or names, or (n, k) zeros and ones of images with several labels; `classes` (k,) names.
+    `labels` may be missing. Labels that are names become the numbers of the sorted names. A part is
+    a fixed, stratified share (`oip.models.datasets.split`).
 
     Raises:
         DataError: damaged, pickled objects, no `images`, or arrays that do not fit.
@@ -260,9 +261,7 @@ def load_archive(path: Path, part: str | None, source: str) -> Dataset:
         names = ", ".join(files.array_names(path)) or "nothing"
         raise DataError(source, "the arrays 'images' and 'labels'", names)
     labels, classes = arrays.get("labels"), _names(arrays.get("classes"), source)
-    if labels is not None:
-        labels, classes = numbered(labels, classes, source)
-    data = dataset(arrays["images"], labels, classes, source)
+    data = labeled(arrays["images"], labels, classes, source)
     if part is None:
         return data
     indices = split(data.labels, len(data), part)

@@ -83,11 +83,11 @@ function folded(title, ...parts) {
 function informationWords(estimate, measure) {
   if (!estimate || estimate.mi === null) return "";
   if (estimate.mi === 0 || (estimate.p_adjusted !== null && estimate.p_adjusted > 0.05)) {
-    return "no information about the class was found in its response";
+    return "no information about the " + classWord() + " was found in its response";
   }
   const most = measure && measure.ceiling ? bits(estimate.mi) + " of at most " + bits(measure.ceiling) : bits(estimate.mi);
   const best = estimate.best === null ? "" : ", most about " + className(estimate.best);
-  return "it carries " + most + " bits of information about the class" + best;
+  return "it carries " + most + " bits of information about the " + classWord() + (site.tags ? "s" : "") + best;
 }
 
 /** One sentence on the map, then its marks, and the numbers behind them folded away. */

@@ -60,6 +60,11 @@ function itemWord() {
   return site.line ? "window" : "image";
 }
 
+/** Labels of the data: classes, or tags of which an image may have several. */
+function classWord() {
+  return site.tags ? "tag" : "class";
+}
+
 /** Sides in what an input consists of: "3 × 3 px", "9 samples". */
 function inputSides(sides) {
   return sides.map(figure).join(" × ") + (site.line ? " samples" : " px");

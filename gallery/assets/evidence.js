@@ -128,9 +128,9 @@ function legibilityPart(detail) {
 function recordPart(detail, shared) {
   if (!detail.record || detail.record.every((value) => value === null)) return null;
   const chart = stepChart(shared.record.steps, [detail.record], {
-    description: "Information about the class, in bits, over training", ends: ["batch", "batches"],
+    description: "Information about the " + classWord() + ", in bits, over training", ends: ["batch", "batches"],
   });
-  return chart ? section("Information during training", chart, paragraph("Bits of information about the class.", "quiet")) : null;
+  return chart ? section("Information during training", chart, paragraph("Bits of information about the " + classWord() + ".", "quiet")) : null;
 }
 
 function factsPart(entry) {

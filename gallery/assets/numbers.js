@@ -81,20 +81,20 @@ function classPanels(detail, shared, state, entry) {
 function classWords(detail, shared) {
   const tested = detail.per_class.some((values) => values && values.p);
   const partly = detail.classes.length < site.classes.length;
-  return "One class against the rest, in bits" + (tested ? "; ≈ not above null" : "") +
-    (partly ? "; " + detail.classes.length + " of " + site.classes.length + " classes" : "") + ".";
+  return (site.tags ? "Each tag by itself, in bits" : "One class against the rest, in bits") + (tested ? "; ≈ not above null" : "") +
+    (partly ? "; " + detail.classes.length + " of " + site.classes.length + (site.tags ? " tags" : " classes") : "") + ".";
 }
 
 /** Bits about each class, by the estimator that the page is shown by. */
 function classesPart(detail, shared, state, entry) {
   const [panel] = classPanels(detail, shared, state, entry);
-  return panel ? section("Information about each class", panel, paragraph(classWords(detail, shared), "quiet")) : null;
+  return panel ? section("Information about each " + classWord(), panel, paragraph(classWords(detail, shared), "quiet")) : null;
 }
 
 /** The same by the other estimators. */
 function otherClassesPart(detail, shared, state, entry) {
   const panels = classPanels(detail, shared, state, entry).slice(1);
-  return panels.length ? section("About each class", panels) : null;
+  return panels.length ? section("About each " + classWord(), panels) : null;
 }
 
 /** The OIP's score beside what noise and the data reach. */
@@ -137,5 +137,5 @@ function tracePart(detail, shared) {
 
 function responsesPart(detail) {
   if (!detail.histogram || !detail.histogram.length) return null;
-  return section("Response to each class", ridges(detail.edges, detail.histogram));
+  return section("Response to each " + classWord(), ridges(detail.edges, detail.histogram));
 }

@@ -214,7 +214,7 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
     own = of_input(job.requested, network.inputs.shape)
     Noise(network.inputs.shape, own.noise)
     if job.rank is not None:
-        if data is None or data.labels is None:
+        if data is None or data.targets is None:
             hint = "Information is about a label: name a source that has labels."
             raise DataError(f"data '{job.data}'", "labels", "none", hint)
         for name in job.rank.estimators:

@@ -68,7 +68,7 @@ def command(
         page = gallery.build(
             source,
             data_images=None if images is None else images.images,
-            data_labels=None if images is None else images.labels,
+            data_labels=None if images is None else images.targets,
             single_file=single_file,
             title=title,
             progress=progress,

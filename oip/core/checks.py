@@ -67,6 +67,22 @@ def one_column(values: np.ndarray) -> np.ndarray:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
+def tag_columns(labels: object) -> np.ndarray | None:
+    """Return labels (n, k) of zeros and ones as uint8; None for labels of any other kind.
+
+    Rows with exactly one 1 each are one label, written in another way.
+    """
+    try:
+        values = np.asarray(labels)
+    except ValueError:
+        return None
+    if values.ndim != 2 or values.shape[1] < 2 or values.dtype.kind not in "buif":
+        return None
+    if not np.isin(values, (0, 1)).all() or (values.sum(axis=1) == 1).all():
+        return None
+    return values.astype(np.uint8)
+
+
 def check_flag(what: str, value: object) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):

@@ -257,6 +257,8 @@ class RankingFile(KeyedFile, frozen=True, kw_only=True):
     at: str = "response"
     classes: list[str] | None = None
     notices: list[str] = msgspec.field(default_factory=list)
+    tags: bool = False
+    """Images have several labels: `classes` are tags, `mi` is the sum over them."""
     agreement: list[Agreement] = msgspec.field(default_factory=list)
     estimators: list[EstimatorRecord]
     """The first one gives the default order."""

@@ -108,7 +108,7 @@ class Request:
         sidecar = sidecar_path(self._model)
         data = None
         if images is not None:
-            labels = None if images.labels is None else data_digest(images.labels)
+            labels = None if images.targets is None else data_digest(images.targets)
             data = [data_digest(images.images), labels, list(images.classes), images.source]
         parts = {
             "versions": versions(),

@@ -165,7 +165,7 @@ def check_classes(network: Network, data: Dataset) -> None:
 
 def content_key(network: Network, data: Dataset) -> dict[str, Any]:
     """Return digests of the model, the images and the labels."""
-    labels = data_digest(data.required_labels())
+    labels = data_digest(data.required_targets())
     return {"model": network.digest, "images": data_digest(data.images), "labels": labels}
 
 

@@ -102,7 +102,8 @@ def rank_into(
         model: a file, a Keras model or a `Network`.
         layers: `"Conv2D_3:0-15"` or several of these; every convolutional layer if None.
         data: a source of images with labels, or images (n, h, w, bands).
-        labels: (n,) whole numbers or names, for images that are an array.
+        labels: (n,) whole numbers or names, or (n, k) zeros and ones of images with several labels,
+            for images that are an array.
         resize: how images get the model's size, `crop`, `fit` or `stretch`; image files are cropped
             if None, and others have to fit.
         progress: called with the progress of each layer.
@@ -163,7 +164,10 @@ def rank_layers(
         ModelError: kernels that cannot be ranked, or no classes to ablate for.
         SettingsError: no pooling follows a layer that is to be ranked after it.
     """
-    data.required_labels()
+    data.required_targets()
+    for name in ("ablate", "kernels", "redundancy"):
+        if getattr(options, name):
+            data.required_labels()
     _check_pooling(selections, options.at)
     if options.ablate:
         check_classes(network, data)
@@ -240,7 +244,7 @@ class _RunOfRankings:
             ranking = rank(
                 self.network,
                 self.data.images,
-                self.data.labels,
+                self.data.targets,
                 layer,
                 maps=numbers,
                 progress=progress,

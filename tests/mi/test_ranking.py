@@ -363,7 +363,8 @@ PLACES = np.arange(30) * 2 + 1
 
 
 def made(values, size):
-    return summarize_responses(values.astype(np.float32), size, CODES, 3, PLACES)
+    members = np.arange(len(CODES)), CODES
+    return summarize_responses(values.astype(np.float32), size, members, 3, PLACES)
 
 
 def test_best_images_scores_and_positions():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oip.core.errors import DataError
-from oip.models.datasets import dataset, fitted, split, statistics
+from oip.models.datasets import chosen, dataset, fitted, labeled, split, statistics
 
 CLASSES = ("a", "b", "c")
 
@@ -116,3 +116,30 @@ def test_grey_becomes_colour_and_back() -> None:
 def test_bands_that_cannot_be_made_are_refused() -> None:
     with pytest.raises(DataError, match="2 bands"):
         fitted(dataset(pixels(), None, (), "x"), None, 2)
+
+
+def test_several_labels_of_an_image_are_tags():
+    tags = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0]])
+    data = labeled(pixels(), tags, ("a", "b", "c"), "x")
+    assert data.labels is None and data.tags.tolist() == tags.tolist()
+    assert data.classes == ("a", "b", "c") and data.targets is data.tags
+    assert data.required_targets() is data.tags and "3 tags" in repr(data)
+    assert chosen(data, np.array([3, 0]), "x").tags.tolist() == tags[[3, 0]].tolist()
+    with pytest.raises(DataError, match=r"one label an image.*3 tags"):
+        data.required_labels()
+    with pytest.raises(DataError, match="one a tag"):
+        labeled(pixels(), tags, ("a",), "x")
+    with pytest.raises(DataError, match="one row an image"):
+        labeled(pixels(), tags[:3], (), "x")
+    with pytest.raises(DataError, match="argmax"):
+        labeled(pixels(), np.eye(6, dtype=int), (), "x").required_labels()
+
+
+def test_labels_for_another_task_are_left_out_until_they_are_needed():
+    for labels in (np.zeros((6, 8, 8), int), np.linspace(0.0, 1.0, 6)):
+        data = labeled(pixels(), labels, (), "x")
+        assert data.targets is None and len(data) == 6
+        with pytest.raises(DataError, match="x: labels"):
+            data.required_targets()
+    with pytest.raises(DataError, match="one an image"):
+        labeled(pixels(), np.zeros(5, int), (), "x")

@@ -1,0 +1,135 @@
+"""Several labels of an image: each is estimated by itself, and their bits are added up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oip.core import seeds
+from oip.core.errors import DataError, expected
+from oip.mi.estimators.results import MapEstimates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oip.mi.estimators.base import LabelEstimator
+
+_FEWEST = 5
+"""Fewest images with a tag, and without it."""
+
+
+def usable_tags(tags: np.ndarray) -> np.ndarray:
+    """Return (k,) bool: tags that at least 5 images have, and 5 have not."""
+    have = tags.sum(axis=0, dtype=np.int64)
+    return np.minimum(have, len(tags) - have) >= _FEWEST
+
+
+def tag_names(count: int, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of tags, their numbers if they have none.
+
+    Raises:
+        DataError: another number of names.
+    """
+    names = tuple(classes or (str(number) for number in range(count)))
+    if len(names) != count:
+        raise DataError(expected("classes", f"{count}, one a tag", len(names)))
+    return names
+
+
+def tag_notices(tags: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
+    """Return remarks that a reader of the numbers needs.
+
+    Raises:
+        DataError: no tag that can be used.
+    """
+    usable = usable_tags(tags)
+    if not usable.any():
+        hint = "A tag needs 5 images that have it, and 5 that have not."
+        raise DataError(expected("labels", "tags that tell images apart", "none", hint))
+    text = (
+        f"Images have several labels: the bits are those about each of {usable.sum()} tags by "
+        "itself, added up; what tags have in common counts more than once."
+    )
+    left = [name for name, is_used in zip(names, usable, strict=True) if not is_used]
+    if not left:
+        return (text,)
+    listed = ", ".join(left[:8]) + (", ..." if len(left) > 8 else "")
+    return text, f"Tags of fewer than 5 images, or of all but 5, were left out: {listed}."
+
+
+def tag_subset(count: int, samples: int, seed: int) -> np.ndarray:
+    """Return sorted indices of some of the images, at random."""
+    order = seeds.generator(seed, "samples").permutation(count)
+    return np.sort(order[:samples])
+
+
+def over_tags(
+    estimator: LabelEstimator,
+    responses: np.ndarray,
+    tags: np.ndarray,
+    seed: int,
+    shuffles: int,
+    draws: int,
+) -> MapEstimates:
+    """Estimate the information about each tag for every map, and their sum.
+
+    Args:
+        estimator: of the information about one label.
+        responses: (n, m, d), finite.
+        tags: (n, k) zeros and ones.
+        seed, shuffles, draws: as for `over_maps`.
+
+    Returns:
+        In nats: the sums of m maps, and by tag as by class (NaN for tags of too few images). The
+        spread of a sum is that of tags which are related as they are among the images, at least.
+    """
+    usable = usable_tags(tags)
+    columns = tags[:, usable].astype(np.int64)
+    parts = [
+        estimator.over_maps(
+            responses, column, seed, shuffles, draws, one_vs_rest=False, distinct=True
+        )
+        for column in columns.T
+    ]
+    shape = (responses.shape[1], tags.shape[1])
+    values, p = np.full(shape, np.nan), np.full(shape, np.nan)
+    ends, ceilings = np.full((*shape, 2), np.nan), np.zeros(shape[1])
+    for number, part in zip(np.flatnonzero(usable), parts, strict=True):
+        values[:, number] = part.raw
+        ends[:, number] = np.stack([part.low, part.high], axis=1)
+        ceilings[number] = float(np.nanmax(part.ceiling))
+        if shuffles:
+            p[:, number] = part.p_value
+    related = np.abs(np.corrcoef(columns, rowvar=False).reshape(len(parts), len(parts)))
+    raw = np.sum([part.raw for part in parts], axis=0)
+    spread = _added(np.stack([part.draws for part in parts]), related)
+    return replace(
+        parts[0],
+        raw=raw,
+        ceiling=np.sum([part.ceiling for part in parts], axis=0),
+        per_class_raw=values,
+        class_ceiling=ceilings,
+        draws=raw + spread - spread.mean(axis=0) if len(spread) else spread,
+        null=_added(np.stack([part.null for part in parts]), related),
+        per_class_ends=ends if draws else None,
+        per_class_p=p if shuffles else None,
+    )
+
+
+def _added(parts: np.ndarray, related: np.ndarray) -> np.ndarray:
+    """Return the sums over tags of draws (k, draws, m), as wide as related tags make them.
+
+    Each tag has draws of its own, as if they were independent; where they are not, the sum varies
+    more: its variance is made to be at least the sum of |r| s s' over pairs of tags.
+    """
+    total = parts.sum(axis=0)
+    if len(total) < 2:
+        return total
+    deviations = parts.std(axis=1)
+    wanted = np.einsum("jm,jk,km->m", deviations, related, deviations)
+    own = total.var(axis=0)
+    factor = np.sqrt(np.maximum(1.0, wanted / np.where(own > 0, own, np.inf)))
+    middle = total.mean(axis=0)
+    return middle + factor * (total - middle)
