@@ -128,8 +128,8 @@ def _added(parts: np.ndarray, related: np.ndarray) -> np.ndarray:
     if len(total) < 2:
         return total
     deviations = parts.std(axis=1)
-    wanted = np.einsum("jm,jk,km->m", deviations, related, deviations)
+    variance = np.einsum("jm,jk,km->m", deviations, related, deviations)
     own = total.var(axis=0)
-    factor = np.sqrt(np.maximum(1.0, wanted / np.where(own > 0, own, np.inf)))
+    factor = np.sqrt(np.maximum(1.0, variance / np.where(own > 0, own, np.inf)))
     middle = total.mean(axis=0)
     return middle + factor * (total - middle)
