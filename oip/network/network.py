@@ -266,7 +266,8 @@ class Network:
         with tf.init_scope(), self._called(), self._state_kept():
             result = repeatability(self.model, lambda: images(count), self.recording)
             is_random = bool(result.noise or result.random)
-            check_outputs(self.model, images(1), self.recording, is_random)
+            # Fused layers of some processors turn NaN into 0, so that answers differ by the way.
+            check_outputs(self.model, images(1), self.recording, is_random or self.spoiled)
         vars(self)["recording"] = self.recording._replace(run=None)  # its graph is freed
         if result.noise:
             names = ", ".join(call.described for call in result.noise)
