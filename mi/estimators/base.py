@@ -178,6 +178,10 @@ class Estimator(ABC):
         """The number of samples that an estimate needs."""
         return FEWEST
 
+    def spread_at(self, n: int, d: int) -> float:
+        """Return `spread` for n responses of d nodes."""
+        return self.spread
+
     @property
     def clips(self) -> bool:
         """Whether information under 0 or above its ceiling is shown as 0 or the ceiling."""
@@ -344,7 +348,7 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
-        estimates = estimates.widened(self.spread)
+        estimates = estimates.widened(self.spread_at(n, d))
         if copies:
             own = estimates.notices or ((),) * maps
             estimates = replace(estimates, notices=tuple((*copies, *texts) for texts in own))

@@ -311,6 +311,9 @@ DECODER_VARIANCES = (1.0, 4.0, 16.0, 64.0)
 """Prior variances of the log-odds that the inner folds choose from, besides 0 (class shares)."""
 
 
+_REFITTED = 15
+
+
 @dataclass(frozen=True)
 class Decoder(HeldOut):
     """H(Y) - held-out cross-entropy of multinomial logistic regression on one map's response.
@@ -355,6 +358,10 @@ class Decoder(HeldOut):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("decoder: components", self.components)
+
+    def spread_at(self, n: int, d: int) -> float:
+        """See `Estimator.spread_at`: with few samples other fits move the estimate, too."""
+        return self.spread * (1 + _REFITTED / n)
 
     @property
     def parameters(self) -> Parameters:

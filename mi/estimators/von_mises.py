@@ -78,11 +78,14 @@ class Vme(LabelEstimator):
         """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
         return 2 * block_bytes(n, self.byte_budget)
 
+    def spread_at(self, n: int, d: int) -> float:
+        """See `Estimator.spread_at`."""
+        return _SEVERAL if d > 1 else 1.0
+
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""
         size = 3 * block_bytes(len(samples.codes), self.byte_budget)
-        estimates = over_prepared(self._prepare, samples, size)
-        return estimates.widened(_SEVERAL if samples.responses.shape[2] > 1 else 1.0)
+        return over_prepared(self._prepare, samples, size)
 
     def _prepare(self, x: np.ndarray) -> Prepared | None:
         distances = self._distances(x)
