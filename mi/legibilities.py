@@ -70,13 +70,9 @@ class DisplayedOips(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Legibility(LayerResult):
-    """Legibility of the units of a layer, from 0 to 1; NaN where no question can be asked."""
+class JudgedUnits:
+    """The answers of a judge about units."""
 
-    judge: str
-    """`pixels`, or the name of a model."""
-    judge_layer: str
-    """The layer whose features were compared; empty for the penultimate ones."""
     share: np.ndarray
     """(m,): share of right choices; chance is 0.5."""
     low: np.ndarray
@@ -91,10 +87,44 @@ class Legibility(LayerResult):
     """(m,) int: pairs of images."""
     reasons: tuple[str, ...]
     """(m,): why a unit has no legibility; empty where it has one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Legibility(JudgedUnits, LayerResult):
+    """Legibility of the units of a layer, from 0 to 1; NaN where no question can be asked."""
+
+    judge: str
+    """`pixels`, or the name of a model."""
+    judge_layer: str
+    """The layer whose features were compared; empty for the penultimate ones."""
     samples: int
     """Images that pairs are taken from."""
     split: str = ""
     judge_digest: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        answers: JudgedUnits,
+        layer: str,
+        index: int,
+        maps: np.ndarray,
+        judge: Judge,
+        samples: int,
+        split: str,
+    ) -> Legibility:
+        """Return the result about the units of a layer."""
+        return cls(
+            layer=layer,
+            index=index,
+            maps=np.asarray(maps),
+            judge=judge.name,
+            judge_layer=judge.layer,
+            judge_digest=judge.digest,
+            samples=samples,
+            split=split,
+            **vars(answers),
+        )
 
     @property
     def order(self) -> np.ndarray:
@@ -232,8 +262,8 @@ def legibility(
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
     own = shown_features(opened, shown, _usable(oips, shown), mean)
-    table = judged_units(values, directions(looks, mean), own, progress, name)
-    return table.of_layer(name, index, numbers, opened, len(pixels), split)
+    answers = judged_units(values, directions(looks, mean), own, progress, name)
+    return Legibility.of(answers, name, index, numbers, opened, len(pixels), split)
 
 
 def check_count(count: int) -> None:
@@ -297,34 +327,6 @@ def shown_features(
     np.add.at(sums, rows, values)
     with np.errstate(invalid="ignore"):
         return sums / np.where(usable.any(1), usable.sum(1), np.nan)[:, None]
-
-
-class JudgedUnits(NamedTuple):
-    """The answers of a judge; (m,) each, as in `Legibility`."""
-
-    share: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    reference: np.ndarray
-    control: np.ndarray
-    pairs: np.ndarray
-    reasons: tuple[str, ...]
-
-    def of_layer(
-        self, layer: str, index: int, maps: np.ndarray, judge: Judge, samples: int, split: str
-    ) -> Legibility:
-        """Return the result about the units of a layer."""
-        return Legibility(
-            layer=layer,
-            index=index,
-            maps=np.asarray(maps),
-            judge=judge.name,
-            judge_layer=judge.layer,
-            judge_digest=judge.digest,
-            samples=samples,
-            split=split,
-            **self._asdict(),
-        )
 
 
 def judged_units(

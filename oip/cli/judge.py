@@ -70,12 +70,13 @@ def command(
     Example:  oip judge runs/demo --data mnist-sample
               oip judge runs/lite0 --data photographs.npz:all --judge efficientnet-lite2
     """
-    from oip.workflows.judge import JudgedRun
+    from oip.run.run import Run
+    from oip.workflows.judge import judge_into
 
     began = time.monotonic()
     errors: list[OipError] = []
     with output.progress() as progress:
-        session = JudgedRun.open(
+        records = judge_into(
             run,
             data=data.required(),
             judge=judge,
@@ -84,9 +85,9 @@ def command(
             imports=imports,
             resize=data.resize,
             data_dir=data.data_dir,
+            errors=errors,
             progress=progress,
         )
-        records = list(session.layers(errors))
     for error in errors:
         warn(f"oip: {error}")
     seconds = round(time.monotonic() - began, 2)
@@ -94,7 +95,7 @@ def command(
         layers = [record.public_dict() for record in records]
         print_json({"run": str(run), "seconds": seconds, "layers": layers})
     else:
-        names = {layer.index: layer.objectives or () for layer in session.run.layers}
+        names = {layer.index: layer.objectives or () for layer in Run.open(run).layers}
         print_legibility(records, names, details)
         print_text(f"{run} ({seconds:.0f} s)")
     return 1 if errors else 0

@@ -20,6 +20,7 @@ from oip.core.progress import Progress, automatic
 from oip.core.records import finished
 from oip.mi.judges import PIXELS, Judge, PictureScale, directions, judge_of
 from oip.mi.legibilities import (
+    Legibility,
     check_count,
     judged_units,
     oip_pictures,
@@ -50,6 +51,7 @@ def judge_into(
     imports: Sequence[str] = (),
     resize: str | None = None,
     data_dir: str | Path | None = None,
+    errors: list[OipError] | None = None,
     progress: Progress = automatic,
 ) -> list[LegibilityFile]:
     """Judge the OIPs of every layer of a run, and write `legibility.json` of each.
@@ -66,11 +68,11 @@ def judge_into(
         model: the run's model; None where its file lies in the run's folder, beside it or here.
         imports: modules that register custom layers of the model or the judge.
         resize, data_dir: as for `models.load`.
+        errors: takes the errors of layers whose units cannot be measured; None for notices.
         progress: called with the progress of each step.
 
     Returns:
-        The legibility of each layer, deepest last. Layers whose units cannot be measured are left
-        out, with a notice.
+        The legibility of each layer, deepest last, without layers that cannot be measured.
 
     Raises:
         RunError: no run with OIPs, or its model is not found, or is another one.
@@ -82,21 +84,36 @@ def judge_into(
 
     >>> oip.judge_into("runs/mine", data="photographs.npz", judge="other.keras")  # doctest: +SKIP
     """
-    errors: list[OipError] = []
-    session = JudgedRun.open(
-        run,
-        data=data,
-        judge=judge,
-        judge_layer=judge_layer,
-        model=model,
-        imports=imports,
-        resize=resize,
-        data_dir=data_dir,
-        progress=progress,
-    )
-    records = list(session.layers(errors))
-    for error in errors:
-        notice(str(error))
+    run = run if isinstance(run, Run) else Run.open(run)
+    if not run.reconstructed():
+        raise RunError(f"'{run.path}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
+    record = run.record.input
+    free = run.record.loading and run.record.loading.input_size
+    given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
+    path = model_file(run) if model is None else model
+    network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
+    own = ModelRecord(name=network.name, sha256=network.digest)
+    check_same_model(run.path, run.record.model, own)
+    if record is not None:
+        network.inputs = replace(
+            network.inputs,
+            mean=np.array(record.mean, np.float32),
+            std=np.array(record.std, np.float32),
+            low=np.nan if record.low is None else record.low,
+            high=np.nan if record.high is None else record.high,
+            source=record.source,
+            bgr=record.bgr,
+        )
+    check_images(network.inputs, images.images, "data")
+    check_count(len(images.images))
+    session = JudgedRun.of(run, network, images, judge, judge_layer, imports, progress)
+    unmeasured: list[OipError] = []
+    records = list(session.layers(unmeasured))
+    if errors is not None:
+        errors += unmeasured
+    else:
+        for error in unmeasured:
+            notice(str(error))
     return records
 
 
@@ -123,45 +140,6 @@ class JudgedRun:
         self.images, self.source = data.images, data.source
         self.scale = PictureScale.of(network.inputs, self.images)
         self._responses: dict[int, np.ndarray] = {}
-
-    @classmethod
-    def open(
-        cls,
-        run: str | Path | Run,
-        *,
-        data: Images,
-        judge: str | Model | Judge,
-        judge_layer: str | None = None,
-        model: Model | None = None,
-        imports: Sequence[str] = (),
-        resize: str | None = None,
-        data_dir: str | Path | None = None,
-        progress: Progress = automatic,
-    ) -> JudgedRun:
-        """Open all that is needed; arguments and errors as of `judge_into`."""
-        run = run if isinstance(run, Run) else Run.open(run)
-        if not run.reconstructed():
-            raise RunError(f"'{run.path}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
-        record = run.record.input
-        free = run.record.loading and run.record.loading.input_size
-        given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
-        path = model_file(run) if model is None else model
-        network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
-        own = ModelRecord(name=network.name, sha256=network.digest)
-        check_same_model(run.path, run.record.model, own)
-        if record is not None:
-            network.inputs = replace(
-                network.inputs,
-                mean=np.array(record.mean, np.float32),
-                std=np.array(record.std, np.float32),
-                low=np.nan if record.low is None else record.low,
-                high=np.nan if record.high is None else record.high,
-                source=record.source,
-                bgr=record.bgr,
-            )
-        check_images(network.inputs, images.images, "data")
-        check_count(len(images.images))
-        return cls.of(run, network, images, judge, judge_layer, imports, progress)
 
     @classmethod
     def of(
@@ -253,8 +231,8 @@ class JudgedRun:
             self.progress,
             layer.name,
         )
-        result = answers.of_layer(
-            layer.name, index, numbers, self.judge, len(self.images), self.source
+        result = Legibility.of(
+            answers, layer.name, index, numbers, self.judge, len(self.images), self.source
         )
         record = result.to_file(key)
         path = self.run.folder(index) / NAME

@@ -9,6 +9,7 @@ from oip.core.errors import DataError, ModelError, RunError
 from oip.core.layer_formats import LegibilityFile
 from oip.run.check import run_status, verify_run
 from oip.run.run import Run
+from oip.workflows.inputs import opened
 from oip.workflows.judge import JudgedRun, objective_responses
 
 
@@ -164,9 +165,10 @@ def test_bad_input_of_the_library(judged, tmp_path, monkeypatch):
 def test_layers_in_several_passes_give_the_same(judged):
     images = np.load(judged / "images.npz")["images"]
     run = Run.open(judged / "run")
-    session = JudgedRun.open(run, data=images, judge=judged / "judge.keras")
+    network, data = opened(judged / "model.keras", images)
+    session = JudgedRun.of(run, network, data, judged / "judge.keras")
     together = [session.responses(run.layer(index), [0, 1]) for index in (0, 1)]
-    session = JudgedRun.open(run, data=images, judge=judged / "judge.keras")
+    session = JudgedRun.of(run, network, data, judged / "judge.keras")
     alone = [session.responses(run.layer(index), [0, 1], byte_budget=1) for index in (0, 1)]
     for first, second in zip(together, alone, strict=True):
         assert first == pytest.approx(second, abs=1e-6)
