@@ -16,35 +16,14 @@ OPTIONS = {"starts": 1, "steps": 2, "screened": 4}
 PRESETS = ("default", "fourier")
 
 
-def network(seed: int, name: str):
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential(
-        [
-            layers.Input((12, 12, 1)),
-            layers.Rescaling(1 / 255.0),
-            layers.Conv2D(5, 3, activation="relu", name="maps"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(3, activation="softmax"),
-        ],
-        name=name,
-    )
-
-
 @pytest.fixture(scope="module")
-def best(tmp_path_factory):
+def best(judge_folder):
     """A folder with a model, a judge, 400 images, and a run of the best of two presets."""
-    folder = tmp_path_factory.mktemp("best")
-    network(1, "model").save(folder / "model.keras")
-    network(2, "judge").save(folder / "judge.keras")
-    images = np.random.default_rng(0).integers(0, 256, (400, 12, 12, 1), np.uint8)
-    np.savez(folder / "images.npz", images=images)
+    folder, _ = judge_folder(400)
     return folder, grown(folder)
 
 
-def grown(folder, maps="maps:0-3", **changes):
+def grown(folder, maps="first:0-3", **changes):
     return oip.reconstruct_best_into(
         folder / "run",
         folder / "model.keras",
@@ -70,7 +49,7 @@ def test_the_most_legible_preset_of_each_unit_is_kept(best):
     for row in choice.maps:
         shares = {name: judged[name][row.map] for name in PRESETS}
         assert row.shares == shares
-        assert row.preset == max(PRESETS, key=lambda name: shares[name])
+        assert row.preset == max(PRESETS, key=lambda name: shares[name] or 0.0)
         own = layer_oips(parts[row.preset], 0)[row.map]
         assert oips[row.map].image.tolist() == own.image.tolist()
         assert oips[row.map].score == own.score
@@ -98,7 +77,7 @@ def test_the_same_call_goes_on(best):
     grown(folder)
     assert shard.read_bytes() == content
     old = {row.map: row for row in PresetsFile.read(run.folder(0) / "presets.json").maps}
-    grown(folder, "maps:4")
+    grown(folder, "first:4")
     new = PresetsFile.read(run.folder(0) / "presets.json").maps
     assert [row.map for row in new] == [0, 1, 2, 3, 4]
     assert {row.map: row for row in new if row.map < 4} == old
@@ -128,7 +107,7 @@ def test_bad_input_is_refused(best):
     assert best_presets("best:maco,fourier") == ("maco", "fourier")
     with pytest.raises(SettingsError, match="two presets or more"):
         best_presets("best:maco")
-    few = {"data": np.zeros((399, 12, 12, 1), np.uint8) + np.arange(12, dtype=np.uint8)[:, None]}
+    few = {"data": np.zeros((399, 16, 16, 1), np.uint8) + np.arange(16, dtype=np.uint8)[:, None]}
     few |= {"judge": folder / "judge.keras"}
     with pytest.raises(DataError, match="at least 400"):
         oip.reconstruct_best_into(folder / "few", folder / "model.keras", **few)

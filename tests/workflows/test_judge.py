@@ -12,37 +12,13 @@ from oip.run.run import Run
 from oip.workflows.inputs import opened
 from oip.workflows.judge import JudgedRun, objective_responses
 
-
-def network(seed: int, name: str):
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential(
-        [
-            layers.Input((16, 16, 1)),
-            layers.Rescaling(1 / 255.0),
-            layers.Conv2D(4, 3, activation="relu", name="first"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(70, 3, activation="relu", name="second"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(4, activation="softmax"),
-        ],
-        name=name,
-    )
-
-
 GROWN = {"starts": 1, "steps": 2, "screened": 4}
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def judged(judge_folder):
     """A folder with a model, a judge, 220 images and a run of two layers and three objectives."""
-    folder = tmp_path_factory.mktemp("judged")
-    network(1, "model").save(folder / "model.keras")
-    network(2, "judge").save(folder / "judge.keras")
-    images = np.random.default_rng(0).integers(0, 256, (220, 16, 16, 1), np.uint8)
-    np.savez(folder / "images.npz", images=images)
+    folder, images = judge_folder(220)
     run, model = folder / "run", folder / "model.keras"
     data = {"data": images, "preset": "default", **GROWN}
     oip.reconstruct_into(run, model, ["first", "second:0-2,69"], **data)
@@ -64,7 +40,7 @@ def by_judge(folder, *more):
 
 def test_every_layer_is_judged_and_noted(judged):
     run = Run.open(judged / "run")
-    counts = [4, 4, 3]
+    counts = [5, 4, 3]
     for index, count in enumerate(counts):
         record = LegibilityFile.read(run.folder(index) / "legibility.json")
         assert record.judge == "judge.keras" and record.samples == 220
