@@ -39,7 +39,7 @@ def judge_folder(tmp_path_factory):
 
     def make(count: int):
         folder = tmp_path_factory.mktemp("judged")
-        for seed, name in ((1, "model"), (2, "judge")):
+        for seed, name in ((5, "model"), (2, "judge")):
             judged_network(seed, name).save(folder / f"{name}.keras")
         images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), np.uint8)
         np.savez(folder / "images.npz", images=images)

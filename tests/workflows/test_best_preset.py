@@ -49,7 +49,7 @@ def test_the_most_legible_preset_of_each_unit_is_kept(best):
     for row in choice.maps:
         shares = {name: judged[name][row.map] for name in PRESETS}
         assert row.shares == shares
-        assert row.preset == max(PRESETS, key=lambda name: shares[name] or 0.0)
+        assert row.preset == max(PRESETS, key=lambda name: shares[name])
         own = layer_oips(parts[row.preset], 0)[row.map]
         assert oips[row.map].image.tolist() == own.image.tolist()
         assert oips[row.map].score == own.score
