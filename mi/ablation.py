@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits, three_best
@@ -183,7 +183,7 @@ def ablate(
             progress(label, done, total)
     if not np.isfinite(whole).all():
         hint = "Look for NaN in the model's weights."
-        raise DataError(expected("the model's loss", "a finite number", whole.mean(), hint))
+        raise DataError("the model's loss", "a finite number", whole.mean(), hint)
     mean = increases / count
     with np.errstate(invalid="ignore"):
         spread = np.sqrt(np.maximum(squares / count - mean**2, 0.0) / count)
@@ -229,7 +229,7 @@ class _SilencedNetwork:
         if not single and layer_types.activation_name(head.response.layer) == "sigmoid":
             text = "one class an image (softmax, logits, or a single sigmoid)"
             hint = "The loss of several labels an image is not one cross-entropy."
-            raise DataError(expected("the model's output", text, f"{head.maps} sigmoids", hint))
+            raise DataError("the model's output", text, f"{head.maps} sigmoids", hint)
         axes = len(layer.size)
 
         def outcomes(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.processors import usable_cores
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _tensorflow() -> ModuleType | None:
     """Return TensorFlow, if it may have a GPU."""
     choice = os.environ.get("OIP_DEVICE", "")
     if choice not in ("", "cpu", "gpu"):
-        raise SettingsError(expected("OIP_DEVICE", "cpu or gpu", f"'{choice}'"))
+        raise SettingsError("OIP_DEVICE", "cpu or gpu", f"'{choice}'")
     if choice == "cpu":
         return None
     if choice != "gpu" and "tensorflow" not in sys.modules and not signs_of_gpu():

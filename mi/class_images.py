@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_whole
-from oip.core.errors import DataError, ModelError, SettingsError, expected
+from oip.core.errors import DataError, ModelError, SettingsError
 from oip.core.units import finite_or_none
 from oip.mi import validation
 from oip.mi.layer_sample import ImageSubset, LayerSample
@@ -82,7 +82,7 @@ def class_subset(
     name = class_name(first, checked.classes, classes)
     other = None if second is None else class_name(second, checked.classes, classes)
     if name == other:
-        raise DataError(expected("classes", "two different ones", f"'{name}' twice"))
+        raise DataError("classes", "two different ones", f"'{name}' twice")
     rows = _drawn_rows(names, name, other, samples, sample.seed)
     outputs, output_names = _outputs(sample.network, labels, names, checked.indices, classes)
     return ClassSubset(
@@ -112,7 +112,7 @@ def _drawn_rows(
     least = min(len(rest), max(validation.FEWEST_LABELS, 2 * len(np.unique(codes))))
     room = min(max(samples // 2, samples - len(rest)), samples - least)
     if room < 2:
-        raise SettingsError(expected("samples", f"at least {least + 2}", samples))
+        raise SettingsError("samples", f"at least {least + 2}", samples)
     mine = seeds.generator(seed, "class samples").permutation(mine)[:room]
     rest = rest[validation.stratified(codes, samples - len(mine), seed)]
     return np.sort(np.concatenate([mine, rest]))
@@ -133,7 +133,7 @@ def class_name(
         if named in names:
             return named
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    raise DataError(expected("class", f"one of {listed}", f"'{name}'"))
+    raise DataError("class", f"one of {listed}", f"'{name}'")
 
 
 def _outputs(

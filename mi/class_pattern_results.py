@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core import files, plots
 from oip.core.checks import check_whole
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.core.units import finite_or_none, three_best
 from oip.mi.class_images import Cases
 from oip.mi.layer_sample import LayerResult
@@ -79,7 +79,7 @@ class PatternResult(LayerResult):
             record = json.loads(str(arrays.pop("record")))
             if record.pop("kind") != cls.__name__ or record.pop("schema") not in (1, _SCHEMA):
                 text = f"{content} of schema {_SCHEMA}"
-                raise RunError(expected(f"'{path}'", text, "another file"))
+                raise RunError(f"'{path}'", text, "another file")
             if "others" in record:  # of schema 1
                 record["other_images"] = record.pop("others")
             lists = {name: tuple(value) for name, value in record.items() if type(value) is list}
@@ -87,7 +87,7 @@ class PatternResult(LayerResult):
             bgr = bool(cases.pop("bgr"))
             return cls(**{**arrays, **record, **lists, "cases": Cases(**cases, bgr=bgr)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunError(expected(f"'{path}'", content, error)) from error
+            raise RunError(f"'{path}'", content, error) from error
 
 
 def _names(kind: type) -> list[str]:

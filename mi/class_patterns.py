@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.progress import Progress, automatic
 from oip.mi.class_images import Cases, case_rows, class_predictions, class_subset
 from oip.mi.class_pattern_results import CommonPatterns, Separation
@@ -196,9 +196,9 @@ def common_patterns(
         >>> common.plot()  # doctest: +SKIP
     """
     if isinstance(level, bool) or not 0.0 <= level < 1.0:
-        raise SettingsError(expected("level", "a share, 0 to below 1", level))
+        raise SettingsError("level", "a share, 0 to below 1", level)
     if isinstance(most, bool) or not 0.0 < most <= 1.0:
-        raise SettingsError(expected("most", "a share, above 0 to 1", most))
+        raise SettingsError("most", "a share, above 0 to 1", most)
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
     patterns = PatternSample(sample, labels, of, None, samples=samples, classes=classes)
     members = patterns.subset.members

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import ModelError, SettingsError, expected
+from oip.core.errors import ModelError, SettingsError
 from oip.core.layer_formats import KernelInformation, MapKernels
 from oip.core.units import bits, finite_or_none, three_best
 from oip.mi.backend import thread_map
@@ -220,7 +220,7 @@ def check_plain(call: Call, layer: LayerInfo) -> None:
 
     if not has_patches(call.layer):
         text = "a plain convolution without groups, channels last"
-        raise ModelError(expected(f"kernels of layer '{layer.name}'", text, layer.kind))
+        raise ModelError(f"kernels of layer '{layer.name}'", text, layer.kind)
 
 
 def _check_size(call: Call, samples: int) -> None:
@@ -229,7 +229,7 @@ def _check_size(call: Call, samples: int) -> None:
     size = 4 * samples * inputs * int(np.prod([side or 1 for side in call.output_shape[1:-1]]))
     if size > _RESPONSE_BYTES:
         most, hint = f"at most {_RESPONSE_BYTES >> 20} MiB", "Use fewer samples."
-        raise SettingsError(expected("partial responses", most, f"{size >> 20} MiB", hint))
+        raise SettingsError("partial responses", most, f"{size >> 20} MiB", hint)
 
 
 def partial_responses(network: Network, call: Call, images: np.ndarray, number: int) -> np.ndarray:

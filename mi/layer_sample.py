@@ -15,7 +15,7 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_choice, check_whole, tag_columns
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.progress import Progress, silent
 from oip.mi import validation
 from oip.mi.tags import tag_names, tag_notices, tag_subset
@@ -69,7 +69,7 @@ class NoFiniteResponses(DataError):
     def of(cls, layer: str) -> NoFiniteResponses:
         """Return the error for a layer of this name."""
         received, hint = "NaN or infinity in every map", "Look for NaN in the model's weights."
-        return cls(expected(f"responses of layer '{layer}'", "finite numbers", received, hint))
+        return cls(f"responses of layer '{layer}'", "finite numbers", received, hint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,7 @@ class LayerSample:
     def _tagged(self, tags: np.ndarray, samples: int, classes: Sequence[str] | None) -> ImageSubset:
         """Draw from images of several labels, at random and without copies."""
         if len(tags) != len(self):
-            raise DataError(expected("labels", f"{len(self)}, one row an image", len(tags)))
+            raise DataError("labels", f"{len(self)}, one row an image", len(tags))
         names = tag_names(tags.shape[1], classes)
         groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
         every = _first_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
@@ -208,7 +208,7 @@ class LayerSample:
             DataError: no labels were given.
         """
         if self.subset.codes is None:
-            raise DataError(expected("labels", "one an image", "none"))
+            raise DataError("labels", "one an image", "none")
         return self.subset.codes
 
     @property
@@ -306,7 +306,7 @@ def _first_of_copies(images: np.ndarray, subset: ImageSubset) -> np.ndarray:
 def unlabeled_subset(count: int, samples: int, seed: int) -> ImageSubset:
     """Draw from images without labels, two or more."""
     if count < validation.FEWEST:
-        raise DataError(expected("images", "two or more", count))
+        raise DataError("images", "two or more", count)
     order = seeds.generator(seed, "samples").permutation(count)
     return ImageSubset(np.sort(order[:samples]))
 
@@ -335,11 +335,11 @@ def output_units(network: Network, labels: ArrayLike | None, count: int | None) 
     most = max(2, network.class_layer().maps)
     values = validation.label_column("labels", labels)
     if count is not None and len(values) != count:
-        raise DataError(expected("labels", f"{count}, one an image", len(values)))
+        raise DataError("labels", f"{count}, one an image", len(values))
     classes_text = f"whole numbers from 0 to {most - 1}, the classes of the model's output"
     if values.dtype.kind not in "bui":
-        raise DataError(expected("labels", classes_text, f"'{values[0]}'"))
+        raise DataError("labels", classes_text, f"'{values[0]}'")
     units = values.astype(np.int64)
     if units.min(initial=0) < 0 or units.max(initial=0) >= most:
-        raise DataError(expected("labels", classes_text, f"{units.min()} to {units.max()}"))
+        raise DataError("labels", classes_text, f"{units.min()} to {units.max()}")
     return units

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.mi.validation import Side
 
 ENOUGH = 1000
@@ -126,7 +126,7 @@ class ShuffleTest:
 
     def __init__(self, members: np.ndarray, shuffles: int, seed: int, two_sided: bool):
         if isinstance(shuffles, bool) or not isinstance(shuffles, int) or shuffles < FEWEST:
-            raise SettingsError(expected("shuffles", f"a whole number from {FEWEST}", shuffles))
+            raise SettingsError("shuffles", f"a whole number from {FEWEST}", shuffles)
         self.members = np.asarray(members, bool)
         self.two_sided = two_sided
         draw = seeds.generator(seed, "shuffled classes")

@@ -16,7 +16,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_whole
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import DataError, SettingsError
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import (
     Estimator,
@@ -357,7 +357,7 @@ def total_correlation(
     """
     values = check_numbers("x", x)
     if values.shape[1] < 2:
-        raise DataError(expected("x", "two columns or more", "one"))
+        raise DataError("x", "two columns or more", "one")
     chosen = estimator_of("total correlation", "total_correlation", estimator, parameters)
     seed = check_whole("seed", seed, 0)
     (side,), notices = _distinct(Side("x", values, False))
@@ -412,7 +412,7 @@ def kl_divergence(
     first, second = check_numbers("x", x), check_numbers("y", y)
     if first.shape[1] != second.shape[1]:
         columns = f"{first.shape[1]} columns, as many as x has"
-        raise DataError(expected("y", columns, second.shape[1]))
+        raise DataError("y", columns, second.shape[1])
     chosen = estimator_of("KL divergence", "divergence", estimator, parameters)
     seed = check_whole("seed", seed, 0)
     (first,), notices = _without_copies(first)
@@ -459,7 +459,7 @@ def _of_one(
     """
     if estimator.marginals == "ranks":
         hint = f"{quantity} depends on the units of x, which ranks do not keep."
-        raise SettingsError(expected("marginals", "values", "'ranks'", hint))
+        raise SettingsError("marginals", "values", "'ranks'", hint)
     seed = check_whole("seed", seed, 0)
     return Measurement(
         quantity=quantity,
@@ -579,7 +579,7 @@ class _Choice:
         fewest = pair.estimator.fewest
         sparse = int(np.bincount(given.values).min())
         if sparse < fewest:
-            raise DataError(expected("given", f"{fewest} samples a class or more", sparse))
+            raise DataError("given", f"{fewest} samples a class or more", sparse)
 
         def mean_of_classes(left: np.ndarray, right: np.ndarray, codes: np.ndarray) -> RawEstimate:
             """Weight the classes by their shares; classes with too few samples have 0."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import html, plots
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.layer_formats import (
     FEW_IMAGES,
     Agreement,
@@ -345,7 +345,7 @@ class Ranking(LayerResult):
             if ranking.estimator == estimator:
                 return ranking
         names = ", ".join(ranking.estimator for ranking in self.estimators)
-        raise SettingsError(expected("estimator of this ranking", names, f"'{estimator}'"))
+        raise SettingsError("estimator of this ranking", names, f"'{estimator}'")
 
     def to_file(self, key: str = "", data_sha256: str | None = None) -> RankingFile:
         """Return the content of `ranking.json`; the key is of all that the ranking depends on."""
@@ -575,14 +575,14 @@ def _chosen(estimators: Sequence[str | Estimator], with_input: bool) -> list[Lab
     """Return the estimators of these names, each once, one about the input among them if asked."""
     requested = [estimators] if isinstance(estimators, (str, Estimator)) else list(estimators)
     if not requested:
-        raise SettingsError(expected("estimators", "at least one", "none"))
+        raise SettingsError("estimators", "at least one", "none")
     chosen = [label_estimator(estimator) for estimator in requested]
     names = [estimator.name for estimator in chosen]
     if len(set(names)) < len(names):
-        raise SettingsError(expected("estimators", "each one once", ", ".join(names)))
+        raise SettingsError("estimators", "each one once", ", ".join(names))
     if with_input and not any(estimator.can("input_information") for estimator in chosen):
         wished = f"one about the input, of {', '.join(able('input_information'))}"
-        raise SettingsError(expected("estimators", wished, ", ".join(names)))
+        raise SettingsError("estimators", wished, ", ".join(names))
     return chosen
 
 

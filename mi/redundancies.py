@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core import html, seeds
 from oip.core.checks import check_number, check_whole
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.layer_formats import (
     JointInformation,
     MapRedundancy,
@@ -134,7 +134,7 @@ class Redundancies(LayerResult):
         that are not known count as sharing nothing.
         """
         if not 0 < share <= 1:
-            raise SettingsError(expected("share", "above 0, up to 1", share))
+            raise SettingsError("share", "above 0, up to 1", share)
         if len(self) < 2:
             return [self.maps.copy()]
         from scipy.cluster.hierarchy import fcluster, linkage
@@ -332,7 +332,7 @@ def layer_grams(sample: LayerSample, width: Bandwidth) -> tuple[np.ndarray, np.n
     n, maps = len(sample), len(sample.maps)
     if 4 * maps * n * n > _GRAM_BYTES:
         most = f"at most {int((_GRAM_BYTES / (4 * maps)) ** 0.5)} for {maps} maps"
-        raise SettingsError(expected("samples", most, n, "Use fewer samples or maps."))
+        raise SettingsError("samples", most, n, "Use fewer samples or maps.")
     grams, finite = [], []
     for block in sample.responses():
         finite.append(block.finite)

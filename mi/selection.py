@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import ModelError, SettingsError, did_you_mean, expected
+from oip.core.errors import ModelError, SettingsError, did_you_mean
 from oip.core.units import finite_or_none, three_best
 from oip.mi.ablation import changed_response
 from oip.mi.backend import thread_map
@@ -160,7 +160,7 @@ def select(
     """
     check_method(method)
     if not (isinstance(beta, (int, float)) and math.isfinite(beta) and beta >= 0):
-        raise SettingsError(expected("beta", "a number from 0", beta))
+        raise SettingsError("beta", "a number from 0", beta)
     label_free = method in LABEL_FREE
     sample = LayerSample.of(model_or_path, images, layer, maps=maps, at=at, seed=seed)
     samples = 20 * samples if method == "elimination" else samples
@@ -196,13 +196,13 @@ def check_method(method: str) -> None:
     """Raise a SettingsError for an unknown method; the message lists the available ones."""
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
-        raise SettingsError(expected("method", ", ".join(METHODS), f"'{method}'", hint))
+        raise SettingsError("method", ", ".join(METHODS), f"'{method}'", hint)
 
 
 def check_share(share: float) -> None:
     """Raise a SettingsError for a number that is no share of the maps to keep."""
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
-        raise SettingsError(expected("keep", "a share above 0, up to 1", share))
+        raise SettingsError("keep", "a share above 0, up to 1", share)
 
 
 def kept_count(count: int, share: float) -> int:
@@ -423,7 +423,7 @@ def taylor(sample: LayerSample, labels: ArrayLike | None) -> np.ndarray:
     head = network.class_layer()
     units = output_units(network, labels, None)[sample.indices]
     if head.response.layer is layer.response.layer:
-        raise ModelError(expected(f"layer '{layer.name}'", "a layer before the output", "it"))
+        raise ModelError(f"layer '{layer.name}'", "a layer before the output", "it")
     axes = len(layer.size)
     shape = [-1, *[1] * (axes + 1)]
     shape[1 if layer.channels_first else axes + 1] = layer.maps
@@ -489,7 +489,7 @@ def eliminated(sample: LayerSample) -> tuple[np.ndarray, np.ndarray]:
     if not next_layers:
         hint = "Choose another method."
         text = f"a convolution or dense layer after it, of at most {LARGEST} inputs"
-        raise ModelError(expected(f"layer '{sample.layer.name}'", text, "none", hint))
+        raise ModelError(f"layer '{sample.layer.name}'", text, "none", hint)
     kernels = [
         _FittedKernel(
             sample.network, reader, graph.same(reader.channels), identities, sample.images

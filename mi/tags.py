@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.mi.estimators.results import MapEstimates
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def tag_names(count: int, classes: Sequence[str] | None) -> tuple[str, ...]:
     """
     names = tuple(classes or (str(number) for number in range(count)))
     if len(names) != count:
-        raise DataError(expected("classes", f"{count}, one a tag", len(names)))
+        raise DataError("classes", f"{count}, one a tag", len(names))
     return names
 
 
@@ -47,7 +47,7 @@ def tag_notices(tags: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
     usable = usable_tags(tags)
     if not usable.any():
         hint = "A tag needs 5 images that have it, and 5 that have not."
-        raise DataError(expected("labels", "tags that tell images apart", "none", hint))
+        raise DataError("labels", "tags that tell images apart", "none", hint)
     text = (
         f"Images have several labels: the bits are those about each of {usable.sum()} tags by "
         "itself, added up; what tags have in common counts more than once."

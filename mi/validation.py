@@ -10,7 +10,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import LARGEST, one_column
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -72,7 +72,7 @@ def check_side(name: str, values: ArrayLike, discrete: bool | None, labels_first
         SettingsError: `discrete` is something else.
     """
     if discrete is not None and not isinstance(discrete, bool):
-        raise SettingsError(expected(f"{name}: discrete", "True, False or None", discrete))
+        raise SettingsError(f"{name}: discrete", "True, False or None", discrete)
     if discrete is None:
         discrete = _looks_like_labels(values, labels_first)
     if discrete:
@@ -89,12 +89,12 @@ def check_numbers(name: str, values: ArrayLike, least: int = FEWEST) -> np.ndarr
     """
     numbers = _array(name, values, _NUMBERS)
     if numbers.dtype.kind not in "buif":
-        raise DataError(expected(name, _NUMBERS, f"dtype {numbers.dtype}"))
+        raise DataError(name, _NUMBERS, f"dtype {numbers.dtype}")
     shape = numbers.shape
     if numbers.ndim == 1:
         numbers = numbers[:, None]
     if numbers.ndim != 2 or not numbers.shape[1]:
-        raise DataError(expected(name, "shape (n,) or (n, d), d 1 or more", shape))
+        raise DataError(name, "shape (n,) or (n, d), d 1 or more", shape)
     _check_count(name, len(numbers), least)
     numbers = numbers.astype(np.float64)
     _check_sizes(name, numbers)
@@ -102,7 +102,7 @@ def check_numbers(name: str, values: ArrayLike, least: int = FEWEST) -> np.ndarr
     smallest = float(spread.min(where=spread > 0, initial=np.inf))
     if smallest < 1 / LARGEST:
         text = f"coordinates that vary by {1 / LARGEST:g} or more, or not at all"
-        raise DataError(expected(name, text, f"{smallest:.3g}", "Take another unit."))
+        raise DataError(name, text, f"{smallest:.3g}", "Take another unit.")
     return numbers
 
 
@@ -114,9 +114,9 @@ def check_responses(responses: ArrayLike) -> np.ndarray:
     """
     values = _array("responses", responses, _NUMBERS)
     if values.dtype.kind not in "buif":
-        raise DataError(expected("responses", _NUMBERS, f"dtype {values.dtype}"))
+        raise DataError("responses", _NUMBERS, f"dtype {values.dtype}")
     if values.ndim != 3 or not values.shape[2] or not values.shape[1]:
-        raise DataError(expected("responses", "shape (n, maps, d)", values.shape))
+        raise DataError("responses", "shape (n, maps, d)", values.shape)
     _check_count("responses", len(values), FEWEST)
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
@@ -157,19 +157,17 @@ def check_seen_twice(name: str, codes: np.ndarray) -> None:
     if single.size:
         first = int(np.flatnonzero(codes == single[0])[0])
         raise DataError(
-            expected(
-                name,
-                "every class in two samples or more",
-                f"{single.size} seen once (one of them in sample {first})",
-                "Leave those samples out, or say discrete=False if the values are numbers.",
-            )
+            name,
+            "every class in two samples or more",
+            f"{single.size} seen once (one of them in sample {first})",
+            "Leave those samples out, or say discrete=False if the values are numbers.",
         )
 
 
 def check_same_length(name: str, count: int, other: int) -> None:
     """Raise a DataError unless there are as many samples as the other arguments have."""
     if count != other:
-        raise DataError(expected(name, f"{other} samples, as many as the others have", count))
+        raise DataError(name, f"{other} samples, as many as the others have", count)
 
 
 def check_labels(
@@ -192,20 +190,20 @@ def check_labels(
     """
     values = label_column("labels", labels, discrete)
     if len(values) != count:
-        raise DataError(expected("labels", f"{count}, one a sample", len(values)))
+        raise DataError("labels", f"{count}, one a sample", len(values))
     if count < FEWEST_LABELS:
-        raise DataError(expected("labelled samples", f"at least {FEWEST_LABELS}", count))
+        raise DataError("labelled samples", f"at least {FEWEST_LABELS}", count)
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(distinct) == 1:
         only = f"only '{distinct[0]}'"
-        raise DataError(expected("labels", "two classes or more", only, "Add other classes."))
+        raise DataError("labels", "two classes or more", only, "Add other classes.")
     often = counts > 1
     kept = np.flatnonzero(often[codes])
     if often.sum() < 2 or len(kept) < FEWEST_LABELS:
         text = f"two classes seen more than once, in {FEWEST_LABELS} samples or more"
         received = f"{len(distinct)} different labels for {count} samples"
         hint = "Labels that hardly repeat are no classes."
-        raise DataError(expected("labels", text, received, hint))
+        raise DataError("labels", text, received, hint)
     notices = ()
     rare = distinct[~often]
     if rare.size:
@@ -221,7 +219,7 @@ def _names(values: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]
         return tuple(str(value) for value in values)
     if values.min() < 0 or values.max() >= len(classes):
         numbers = f"0 to {len(classes) - 1}, for {len(classes)} classes"
-        raise DataError(expected("labels", numbers, f"{values.min()} to {values.max()}"))
+        raise DataError("labels", numbers, f"{values.min()} to {values.max()}")
     return tuple(str(classes[int(value)]) for value in values)
 
 
@@ -237,7 +235,7 @@ def stratified(codes: np.ndarray, size: int, seed: int) -> np.ndarray:
     least = max(FEWEST_LABELS, 2 * len(counts))
     if size < least:
         text = f"at least {least} for {len(counts)} classes"
-        raise SettingsError(expected("samples", text, size))
+        raise SettingsError("samples", text, size)
     share = counts * size / len(codes)
     take = np.maximum(np.floor(share).astype(int), np.minimum(counts, 2))
     while take.sum() != size:
@@ -276,7 +274,7 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 def check_varied(name: str, x: np.ndarray) -> None:
     """Raise a DataError for a constant coordinate of x (n, d)."""
     if not np.ptp(x, axis=0).all():
-        raise DataError(expected(name, "coordinates that vary", "a constant one"))
+        raise DataError(name, "coordinates that vary", "a constant one")
 
 
 def varied(x: np.ndarray) -> np.ndarray:
@@ -380,19 +378,19 @@ def label_column(name: str, labels: ArrayLike | None, discrete: bool = False) ->
             several labels for a sample, another shape, floats unless `discrete`.
     """
     if labels is None:
-        raise DataError(expected(name, _LABELS, "none", "Information is about a label."))
+        raise DataError(name, _LABELS, "none", "Information is about a label.")
     values = _array(name, labels, _LABELS)
     if values.dtype.kind == "O":
         if not _all_names(values):
             kinds = sorted({type(value).__name__ for value in values.ravel()})
-            raise DataError(expected(name, _LABELS, ", ".join(kinds)))
+            raise DataError(name, _LABELS, ", ".join(kinds))
         values = values.astype(str)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind not in "biufU":
-        raise DataError(expected(name, _LABELS, f"dtype {values.dtype}"))
+        raise DataError(name, _LABELS, f"dtype {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(expected(name, _LABELS, "NaN or infinity"))
+        raise DataError(name, _LABELS, "NaN or infinity")
     values = one_column(values)
     if values.ndim == 2 and values.dtype.kind != "U":
         zero_one = np.isin(values, (0, 1)).all()
@@ -400,13 +398,13 @@ def label_column(name: str, labels: ArrayLike | None, discrete: bool = False) ->
             return values.argmax(axis=1)
         received = "several labels for a sample" if zero_one else "rows that are not one-hot"
         hint = "Give one column at a time: the information is about one label."
-        raise DataError(expected(name, _LABELS, received, hint))
+        raise DataError(name, _LABELS, received, hint)
     if values.ndim != 1:
         hint = "A label for every pixel cannot be used." if values.ndim > 2 else ""
-        raise DataError(expected(name, _LABELS, f"shape {values.shape}", hint))
+        raise DataError(name, _LABELS, f"shape {values.shape}", hint)
     if values.dtype.kind == "f" and not discrete:
         hint = "If the numbers are classes, give them as whole numbers: labels.astype(int)."
-        raise DataError(expected(name, _LABELS, f"floats ({values.dtype})", hint))
+        raise DataError(name, _LABELS, f"floats ({values.dtype})", hint)
     return values
 
 
@@ -414,26 +412,26 @@ def _array(name: str, values: ArrayLike, kind: str) -> np.ndarray:
     """Return values as an array; raise a DataError for masked values and ragged rows."""
     if np.ma.is_masked(values):
         hint = "Leave out the samples with masked values."
-        raise DataError(expected(name, kind, "masked values", hint))
+        raise DataError(name, kind, "masked values", hint)
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise DataError(expected(name, kind, "rows of different lengths")) from error
+        raise DataError(name, kind, "rows of different lengths") from error
 
 
 def _check_count(name: str, count: int, least: int) -> None:
     if count < least:
-        raise DataError(expected(name, f"at least {least} samples", count))
+        raise DataError(name, f"at least {least} samples", count)
 
 
 def _check_sizes(name: str, values: np.ndarray) -> None:
     """Raise a DataError for NaN, infinity, and numbers whose squares overflow."""
     if not np.isfinite(values).all():
-        raise DataError(expected(name, "finite numbers", "NaN or infinity"))
+        raise DataError(name, "finite numbers", "NaN or infinity")
     largest = float(np.abs(values).max())
     if largest > LARGEST:
         text = f"numbers up to {LARGEST:g}"
-        raise DataError(expected(name, text, f"{largest:.3g}", "Take another unit."))
+        raise DataError(name, text, f"{largest:.3g}", "Take another unit.")
 
 
 def _looks_like_labels(given: ArrayLike, labels_first: bool) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_drawn, check_whole, python_number
-from oip.core.errors import SettingsError, did_you_mean, expected, notice
+from oip.core.errors import SettingsError, did_you_mean, notice
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
@@ -366,7 +366,7 @@ def estimator_class(name: str) -> type[Estimator]:
     if not isinstance(name, str) or name not in TABLE:
         received = f"'{name}'" if isinstance(name, str) else name
         hint = did_you_mean(str(name), NAMES)
-        raise SettingsError(expected("estimator", " or ".join(NAMES), received, hint))
+        raise SettingsError("estimator", " or ".join(NAMES), received, hint)
     module, _, member = TABLE[name].location.partition(".")
     return getattr(importlib.import_module(f"oip.mi.estimators.{module}"), member)
 
@@ -397,9 +397,7 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
     """
     if isinstance(name, Estimator):
         if parameters:
-            raise SettingsError(
-                expected("estimator", "a name with parameters, or an estimator", "both")
-            )
+            raise SettingsError("estimator", "a name with parameters, or an estimator", "both")
         return name
     kind = estimator_class(name)
     for former in set(parameters) & set(FORMER_NAMES):
@@ -409,7 +407,7 @@ def estimator(name: str | Estimator, **parameters: Any) -> Estimator:
     for parameter in parameters:
         if parameter not in available:
             listed = ", ".join(available) or "none"
-            raise SettingsError(expected(f"parameter of '{kind.name}'", listed, f"'{parameter}'"))
+            raise SettingsError(f"parameter of '{kind.name}'", listed, f"'{parameter}'")
     settings = {name: python_number(value) for name, value in parameters.items()}
     return kind(**settings)  # type: ignore[arg-type]
 
@@ -430,7 +428,7 @@ def estimator_of(
     result = estimator(name, **parameters)
     if not result.can(quantity):
         listed = ", ".join(able(quantity))
-        raise SettingsError(expected(f"estimator of {description}", listed, f"'{result.name}'"))
+        raise SettingsError(f"estimator of {description}", listed, f"'{result.name}'")
     return result
 
 

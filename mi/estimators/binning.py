@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from oip.core.checks import check_choice, check_flag, check_number, check_whole
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.records import Parameters
 from oip.core.units import bits
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
@@ -106,7 +106,7 @@ class Binning(LabelEstimator):
             check_whole("binning: count", self.count, 2)
             if self.by == "width":
                 hint = "Give width=, or another by=, such as 'quantile'."
-                raise SettingsError(expected("binning: count", "none by width", self.count, hint))
+                raise SettingsError("binning: count", "none by width", self.count, hint)
         check_number("binning: width", self.width)
         check_number("binning: low", self.low, -math.inf)
         check_number("binning: high", self.high, self.low)

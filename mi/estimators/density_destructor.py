@@ -23,7 +23,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.frameworks import Tensor, tf
 from oip.core.units import nats
 from oip.mi.backend import thread_map
@@ -386,7 +386,7 @@ class Destructor:
         flat = np.flatnonzero(np.ptp(rows, axis=1) == 0)
         if flat.size:
             hint = "A constant has no density. Leave such columns out."
-            raise DataError(expected("x", "columns that vary", f"column {flat[0]} constant", hint))
+            raise DataError("x", "columns that vary", f"column {flat[0]} constant", hint)
         rng = seeds.generator(self.seed, "destructor")
         tolerance = _tolerance(rows.shape[1])
         self._fitted, removed, idle = [], [], 0
@@ -479,12 +479,12 @@ class Destructor:
         checked = check_numbers(name, values, least=1)
         if checked.shape[1] != self._columns:
             columns = f"{self._columns} columns, as it was fitted to"
-            raise DataError(expected(name, columns, checked.shape[1]))
+            raise DataError(name, columns, checked.shape[1])
         return checked.T
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "removed"):
-            raise DataError(expected("destructor", "one that was fitted", "a new one", "Call fit."))
+            raise DataError("destructor", "one that was fitted", "a new one", "Call fit.")
 
 
 def gaussian_divergence(rows: np.ndarray) -> float:
@@ -529,7 +529,7 @@ def total_correlation_loss(z: Tensor, log_jacobian: Tensor) -> Tensor:
     values = tf.convert_to_tensor(z)
     n = values.shape[0] or 0
     if n < 2:
-        raise DataError(expected("z", "two samples or more", n))
+        raise DataError("z", "two samples or more", n)
     reach = max(1, round(math.sqrt(n) / 2))
     low, high = (np.clip(np.arange(n) + step, 0, n - 1) for step in (-reach, reach))
     ordered = tf.sort(values, axis=0)

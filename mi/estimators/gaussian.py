@@ -12,7 +12,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
@@ -33,7 +33,7 @@ def log_determinant(x: np.ndarray) -> float:
     if n < d + 2:
         hint = "Use fewer columns, such as principal components."
         least = f"at least {d + 2} samples for {d} columns"
-        raise DataError(expected("gaussian: samples", least, n, hint))
+        raise DataError("gaussian: samples", least, n, hint)
     centered = x - x.mean(axis=0)
     spread = np.sqrt((centered * centered).sum(axis=0))
     centered /= spread
@@ -301,7 +301,7 @@ def _heavy(**sides: np.ndarray) -> tuple[str, ...]:
 
 def _check_varied(name: str, x: np.ndarray) -> None:
     if varied(x).shape[1] < x.shape[1]:
-        raise DataError(expected(f"gaussian: {name}", "coordinates that vary", "a constant one"))
+        raise DataError(f"gaussian: {name}", "coordinates that vary", "a constant one")
 
 
 def _sum(*terms: tuple[int, Sequence[np.ndarray]]) -> float:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from oip.core.checks import check_number
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.mi.backend import matmul
 
 BLOCK_BUDGET = 64 << 20
@@ -160,9 +160,7 @@ def squared_distances(x: np.ndarray, byte_budget: int = MATRIX_BUDGET) -> np.nda
     if matrix_bytes(n) > byte_budget:
         most = int((byte_budget // 8) ** 0.5)
         hint = "This needs the whole matrix: use fewer, or another estimator, such as kde or ksg."
-        raise SettingsError(
-            expected("distances between samples", f"at most {most} samples", n, hint)
-        )
+        raise SettingsError("distances between samples", f"at most {most} samples", n, hint)
     return Distances(x).between(slice(0, n))
 
 

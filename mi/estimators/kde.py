@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from oip.core.checks import check_choice, check_number, check_whole
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.records import Parameters
 from oip.mi.backend import matmul, thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
@@ -425,7 +425,7 @@ class Kde(LabelEstimator):
         variance = self._variance(distances)
         if variance == 0:
             hint = "Give a variance of its own, such as noise=0.1."
-            raise SettingsError(expected("kde: x", "samples that differ", "a constant", hint))
+            raise SettingsError("kde: x", "samples that differ", "a constant", hint)
         of_noise = 0.5 * x.shape[1] * (math.log(2 * math.pi * variance) + 1)
         of_sample, most = self._of_sample(distances), math.log(len(x))
         notices = ()

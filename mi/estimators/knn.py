@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_flag, check_whole
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 from oip.core.records import Parameters
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import principal_components
@@ -108,7 +108,7 @@ class Ksg(LabelEstimator):
         super().__post_init__()
         check_whole("ksg: k", self.k)
         if self.algorithm not in (1, 2):
-            raise SettingsError(expected("ksg: algorithm", "1 or 2", self.algorithm))
+            raise SettingsError("ksg: algorithm", "1 or 2", self.algorithm)
         check_flag("ksg: standardize", self.standardize)
         check_flag("ksg: clip", self.clip)
         if self.components is not None:
@@ -276,7 +276,7 @@ class Ksg(LabelEstimator):
 
     def _check_k(self, n: int) -> None:
         if self.k >= n:
-            raise SettingsError(expected("ksg: k", f"under the number of samples, {n}", self.k))
+            raise SettingsError("ksg: k", f"under the number of samples, {n}", self.k)
 
     def _ready(self, x: np.ndarray, seed: int) -> np.ndarray:
         """Return x without ties, standardized if `standardize`."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_number, check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.mi.backend import MEMORY_BUDGET
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
@@ -299,7 +299,7 @@ class _Neural(LabelEstimator):
         """
         n = len(x)
         if n < self.fewest:
-            raise DataError(expected(f"{self.name}: samples", f"at least {self.fewest}", n))
+            raise DataError(f"{self.name}: samples", f"at least {self.fewest}", n)
         if not np.ptp(x, axis=0).any() or not np.ptp(y, axis=0).any():
             return RawEstimate(0.0, ceiling=self._ceiling(n))
         order = seeds.generator(seed, "neural split").permutation(n)

@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import LabelEstimator, RawEstimate
@@ -185,7 +185,7 @@ class Rbig(LabelEstimator):
         if sign <= 0:
             hint = "Leave out columns that follow from others."
             text = "a covariance of full rank"
-            raise DataError(expected("rbig: x", text, "a singular one", hint))
+            raise DataError("rbig: x", text, "a singular one", hint)
         estimate = self.entropy(values, seed)
         gaussian = 0.5 * (d * math.log(2 * math.pi * math.e) + float(log_determinant))
         return RawEstimate(gaussian - estimate.nats, notices=estimate.notices)

@@ -20,7 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from oip.core import files, html, plots
-from oip.core.errors import RunError, SettingsError, expected
+from oip.core.errors import RunError, SettingsError
 from oip.core.formats import RecordedLayerPart, RecordedMapsFile, TrainingRecordFile, step_array
 from oip.core.units import finite_list
 
@@ -93,7 +93,7 @@ class TrainingRecord:
         if (folder / "record" / RECORD).is_file():
             folder = folder / "record"
         if not (folder / RECORD).is_file():
-            raise RunError(expected(f"'{path}'", "a training record", f"no {RECORD}"))
+            raise RunError(f"'{path}'", "a training record", f"no {RECORD}")
         file = TrainingRecordFile.read(folder / RECORD)
         return cls(
             steps=np.array(file.steps),
@@ -138,7 +138,7 @@ class TrainingRecord:
             if layer in (recorded.layer, f"@{recorded.index}"):
                 return recorded
         names = ", ".join(recorded.layer for recorded in self.layers)
-        raise SettingsError(expected("layer of this record", names, f"'{layer}'"))
+        raise SettingsError("layer of this record", names, f"'{layer}'")
 
     def _repr_html_(self) -> str:
         rows = []
@@ -261,7 +261,7 @@ class TrainingRecord:
 
         if np.isnan(self.input_ceiling):
             text = "an estimator of I(X;T), such as kde"
-            raise SettingsError(expected("information plane", text, f"'{self.file.estimator}'"))
+            raise SettingsError("information plane", text, f"'{self.file.estimator}'")
         figure, panels = plots.figure(5, 3.8)
         axes = panels[0, 0]
         scale = colors.SymLogNorm(1.0, vmin=0, vmax=max(1, int(self.steps[-1])), base=10)
@@ -311,7 +311,7 @@ class TrainingRecord:
         result = [layer for layer in candidates if layer.label.shape[1]]
         if not result:
             names = ", ".join(layer.layer for layer in candidates)
-            raise SettingsError(expected("a figure of maps", "a record of layers with maps", names))
+            raise SettingsError("a figure of maps", "a record of layers with maps", names)
         return result
 
     def _draw_ceiling(self, axes: Axes) -> None:
@@ -331,7 +331,7 @@ def _recorded_layer(
     maps = RecordedMapsFile.read(maps_file(folder, layer.index))
     if maps.steps.tolist() != file.steps:
         received = f"layer {layer.index} has other steps than {RECORD}"
-        raise RunError(expected(f"'{folder}'", "a whole training record", received))
+        raise RunError(f"'{folder}'", "a whole training record", received)
     per_class = maps.per_class
     if per_class is None:
         per_class = np.full((*maps.label.shape, len(file.classes)), np.nan)
@@ -377,11 +377,9 @@ class RecordFolder:
         if (self.path / RECORD).exists():
             if TrainingRecordFile.read(self.path / RECORD).key != self._empty.key:
                 received = "one of other images, layers or settings"
-                raise RunError(
-                    expected(f"'{self.path}'", "a record of this training", received, _OTHER)
-                )
+                raise RunError(f"'{self.path}'", "a record of this training", received, _OTHER)
         elif self.path.is_dir() and any(self.path.iterdir()):
-            raise RunError(expected(f"'{self.path}'", "a training record", "other files", _OTHER))
+            raise RunError(f"'{self.path}'", "a training record", "other files", _OTHER)
         for late in (recorded for recorded in self.steps() if recorded > step):
             with suppress(FileNotFoundError):
                 self._step_file(late).unlink()

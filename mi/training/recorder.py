@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
-from oip.core.errors import DataError, SettingsError, expected
+from oip.core.errors import DataError, SettingsError
 from oip.core.formats import RecordedLayerPart, TrainingRecordFile, step_array
 from oip.core.frameworks import import_quietly
 from oip.core.units import bits
@@ -78,7 +78,7 @@ class Schedule:
             steps = list(every)
             if steps and all(_is_whole(step) for step in steps):
                 return cls(at=tuple(sorted({int(step) for step in steps})))
-        raise SettingsError(expected("every", _EVERY, f"'{every}'"))
+        raise SettingsError("every", _EVERY, f"'{every}'")
 
     def after_epoch(self, epoch: int) -> bool:
         """Return whether to record when so many epochs are done, 1 and more."""
@@ -173,7 +173,7 @@ class Recorder(keras.callbacks.Callback):
         self._estimator = label_estimator(estimator)
         pixels = np.asarray(images)
         if pixels.ndim < 3:
-            raise DataError(expected("images", "shape (n, h, w, bands)", pixels.shape))
+            raise DataError("images", "shape (n, h, w, bands)", pixels.shape)
         check_at(at)
         subset = labeled_subset(labels, len(pixels), samples, seed, classes)
         self._codes = np.asarray(subset.codes)
@@ -250,7 +250,7 @@ class Recorder(keras.callbacks.Callback):
             layers.append(dataclasses.replace(network.dense_layer(name), index=number))
         if not layers or len({layer.name for layer in layers}) < len(layers):
             names = [*(self._layers or []), *self._dense]
-            raise SettingsError(expected("layers", "some, each one once", names))
+            raise SettingsError("layers", "some, each one once", names)
         images = check_images(network.inputs, self._images)
         self._reader = LayerReader(network, layers, images, self._byte_budget)
         self._recorded = layers

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -28,7 +28,7 @@ def usable_cores(groups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     threads = os.environ.get("OIP_THREADS", "")
     if threads:
         if not threads.isdecimal() or int(threads) < 1:
-            raise SettingsError(expected("OIP_THREADS", "a whole number from 1", f"'{threads}'"))
+            raise SettingsError("OIP_THREADS", "a whole number from 1", f"'{threads}'")
         return int(threads)
     return max(1, math.floor(min([allowed_cores(), *_quotas(groups, own)])))
 

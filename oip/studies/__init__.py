@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from oip.core.errors import SettingsError, expected
+from oip.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from oip.studies.report import Study
@@ -28,5 +28,5 @@ def study(name: str) -> Study:
         SettingsError: no such study.
     """
     if name not in STUDIES:
-        raise SettingsError(expected("study", ", ".join(STUDIES), f"'{name}'"))
+        raise SettingsError("study", ", ".join(STUDIES), f"'{name}'")
     return cast("Study", importlib.import_module(STUDIES[name]))

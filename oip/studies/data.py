@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.studies.report import Folder, MissingData, StudySettings, base_name
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def check_both_parts(source: str) -> None:
 
     name, part = models.split_source(source)
     if part is not None:
-        raise DataError(expected("option 'data'", "a source in both parts", source, f"Use {name}."))
+        raise DataError("option 'data'", "a source in both parts", source, f"Use {name}.")
 
 
 def _both_parts(source: str, settings: StudySettings) -> Images:

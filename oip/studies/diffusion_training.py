@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import ModelError, OipError, SettingsError, expected
+from oip.core.errors import ModelError, OipError, SettingsError
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
 from oip.studies.callbacks import (
@@ -189,8 +189,8 @@ def before_head(model: keras.Model) -> keras.Model:
                 return keras.Model(images, layer.input)
             except (AttributeError, ValueError) as error:
                 path = "one path from the images to the head"
-                raise ModelError(expected(f"'{model.name}'", path, error)) from error
-    raise ModelError(expected(f"'{model.name}'", "a dense layer at its end", "none"))
+                raise ModelError(f"'{model.name}'", path, error) from error
+    raise ModelError(f"'{model.name}'", "a dense layer at its end", "none")
 
 
 def scale_kernels(model: keras.Model, deviation: float, seed: int) -> None:
@@ -421,7 +421,7 @@ def model_files(pattern: str) -> list[Path]:
     """
     paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
     if len(paths) < 3:
-        raise SettingsError(expected("models", "a pattern of 3 model files or more", len(paths)))
+        raise SettingsError("models", "a pattern of 3 model files or more", len(paths))
     return paths
 
 
@@ -448,7 +448,7 @@ def file_network(
     except OipError:
         raise
     except Exception as error:  # of a user's network, which must not stop the study
-        raise ModelError(expected(path.name, "a network that runs on the images", error)) from error
+        raise ModelError(path.name, "a network that runs on the images", error) from error
 
 
 def _image_shape(network: Network) -> tuple[int, ...]:
@@ -468,7 +468,7 @@ def _image_shape(network: Network) -> tuple[int, ...]:
 
 def _require(holds: bool, network: Network, needs: str, received: object) -> None:
     if not holds:
-        raise ModelError(expected(f"'{network.name}'", needs, received))
+        raise ModelError(f"'{network.name}'", needs, received)
 
 
 def measure_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from oip.core.errors import RunError, expected
+from oip.core.errors import RunError
 from oip.mi.estimators.results import SATURATED
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def plain_numbers(values: ArrayLike | str) -> object:
     if array.dtype.kind in "biuUO":
         return array.tolist()
     if array.dtype.kind != "f":
-        raise RunError(expected("numbers of a figure", "numbers or text", f"dtype {array.dtype}"))
+        raise RunError("numbers of a figure", "numbers or text", f"dtype {array.dtype}")
     # The shortest text that gives the same number, so that single precision stays short.
     exact = array if array.dtype == np.float64 else array.astype(str).astype(np.float64)
     objects = np.array(exact, dtype=object)

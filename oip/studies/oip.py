@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import DataError, expected
+from oip.core.errors import DataError
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.core.seeds import generator
@@ -111,7 +111,7 @@ def _measured(
     for number, (network, digest) in enumerate(zip(networks, digests, strict=True)):
         if [layer.name for layer in _layers(network)] != names:
             same = f"a network with {', '.join(names)}"
-            raise DataError(expected(f"'{network.name}'", same, "another"))
+            raise DataError(f"'{network.name}'", same, "another")
         report = _labelled(progress, f"{data.name}, network {number + 1}")
         for layer in _layers(network):
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
@@ -156,7 +156,7 @@ def _model_files(settings: StudySettings) -> list[Path]:
     anchor = Path(pattern.anchor) if pattern.is_absolute() else Path()
     paths = sorted(anchor.glob(str(pattern.relative_to(anchor))))
     if not paths:
-        raise DataError(expected(f"models '{pattern.name}'", "files of trained networks", "none"))
+        raise DataError(f"models '{pattern.name}'", "files of trained networks", "none")
     return paths
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import ModelError, expected
+from oip.core.errors import ModelError
 from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.backend import thread_map
@@ -141,7 +141,7 @@ def _derivative(layer: keras.Layer, output: Tensor) -> Tensor:
     name = getattr(layer.activation, "__name__", "")  # pyright: ignore[reportAttributeAccessIssue]
     if name not in derivatives:
         names = "relu, sigmoid, tanh or linear"
-        raise ModelError(expected(f"activation of '{layer.name}'", names, f"'{name}'"))
+        raise ModelError(f"activation of '{layer.name}'", names, f"'{name}'")
     return derivatives[name]()
 
 

@@ -30,7 +30,7 @@ import jinja2
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import DataError, RunError, expected
+from oip.core.errors import DataError, RunError
 from oip.core.progress import Progress
 from oip.studies.findings import AGREEMENTS, Finding, plain_numbers, text_file
 
@@ -119,7 +119,7 @@ class MissingData(DataError):
     """
 
     def __init__(self, needs: str, looked: str, provide: str):
-        super().__init__(expected("data of the study", needs, f"nothing in {looked}", provide))
+        super().__init__("data of the study", needs, f"nothing in {looked}", provide)
         self.needs, self.looked, self.provide = needs, looked, provide
 
 
@@ -243,7 +243,7 @@ class Folder:
         elif (there := files.read_json(mark)) != own:
             hint = "Choose another folder, or remove it."
             this = f"the study {_described(own)}"
-            raise RunError(expected(f"'{self.path}'", this, _described(there), hint))
+            raise RunError(f"'{self.path}'", this, _described(there), hint)
 
     def part(
         self,
@@ -305,7 +305,7 @@ class Folder:
 
         name = slug(name)
         if name in self.numbers:
-            raise RunError(expected("figure of a study", "a name of its own", f"'{name}' again"))
+            raise RunError("figure of a study", "a name of its own", f"'{name}' again")
         self.numbers[name] = {key: plain_numbers(value) for key, value in numbers.items()}
         width, height = (round(float(side) * figure.dpi) for side in figure.get_size_inches())
         for ending in (".png", ".svg"):
@@ -323,7 +323,7 @@ class Folder:
         clean = self.settings.without_folders
         for finding in findings:
             if finding.verdict not in AGREEMENTS:
-                raise RunError(expected("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'"))
+                raise RunError("agreement", ", ".join(AGREEMENTS), f"'{finding.verdict}'")
             cleaned = {name: clean(getattr(finding, name)) for name in texts}
             self.findings.append(replace(finding, **cleaned))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oip import studies
 from oip.core import files
-from oip.core.errors import DataError, OipError, SettingsError, expected
+from oip.core.errors import DataError, OipError, SettingsError
 from oip.core.progress import Progress
 from oip.studies.data import check_both_parts, is_known
 from oip.studies.report import (
@@ -43,7 +43,7 @@ def check(names: Sequence[str], settings: StudySettings) -> None:
             users = [name for name in studies.STUDIES if option in _takes(studies.study(name))]
             those = ", ".join(users) or "no study"
             raise SettingsError(
-                expected(f"option '{option}'", f"a study that uses it ({those})", " ".join(names))
+                f"option '{option}'", f"a study that uses it ({those})", " ".join(names)
             )
     _check_sources(settings.data)
 
@@ -67,7 +67,7 @@ def _check_sources(sources: Sequence[str]) -> None:
         if name in by_name:
             both = f"'{by_name[name]}' and '{source}'"
             hint = "Results are named after the last part of the path."
-            raise DataError(expected("option 'data'", "sources of different names", both, hint))
+            raise DataError("option 'data'", "sources of different names", both, hint)
         by_name[name] = source
     if sources and not any(
         is_known(s) or (s and (Path(s).is_file() or Path(s).is_dir())) for s in sources

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files, seeds
-from oip.core.errors import RunError, SettingsError, expected
+from oip.core.errors import RunError, SettingsError
 from oip.core.frameworks import import_quietly
 from oip.core.progress import Progress
 from oip.studies.data import Images, data_key
@@ -356,7 +356,7 @@ def _trained_model(
         if step in recorded:
             loss = float((logs or {}).get("loss", 0.0))
             if not math.isfinite(loss):
-                raise SettingsError(expected(f"training of {label}", "a finite loss", loss))
+                raise SettingsError(f"training of {label}", "a finite loss", loss)
             if step >= regular or step == iterations:
                 save_state(path / "last.npz", model)
             progress(label, step, iterations)
@@ -375,7 +375,7 @@ def _check_passed(path: Path, steps: list[int], done: int) -> None:
     if missing or not all(recorded):
         hint = "Choose as many, a multiple of 5000, or another folder."
         there = f"{done} iterations, which were done already"
-        raise SettingsError(expected("iterations", there, steps[-1], hint))
+        raise SettingsError("iterations", there, steps[-1], hint)
 
 
 def _record_at(path: Path, steps: list[int]) -> TrainingRecord:
