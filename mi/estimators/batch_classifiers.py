@@ -388,8 +388,8 @@ def drawn_in(x: np.ndarray) -> np.ndarray:
     """Return x (n, d) with samples that are very far from all others drawn in.
 
     Directions from the median stay; a distance r beyond c = 8 median distances becomes
-    c (1 + ln r / c). A few samples would else fix the scale on which all others are the same. x is
-    returned as it is where no sample is that far.
+    c (2 - c / r), under 2 c. A few samples would else fix the scale on which all others are the
+    same. x is returned as it is where no sample is that far.
     """
     largest = np.abs(x).max(initial=0.0)
     if largest == 0 or not _far(x / largest - (x / largest).mean(axis=0)).any():
@@ -400,7 +400,7 @@ def drawn_in(x: np.ndarray) -> np.ndarray:
     if not far.any():
         return x
     ratio = _norms(away[far]) / (_FAR * _middle(away))
-    away[far] *= ((1.0 + np.log(ratio)) / ratio)[:, None]
+    away[far] *= ((2.0 - 1.0 / ratio) / ratio)[:, None]
     return away
 
 

@@ -1,13 +1,14 @@
 """Estimates beside known information: tasks with a truth, and a planted layer with a true order.
 
-    python -m tests.benchmarks.truth [tasks | layer | intervals] [--estimators NAME ...]
+    python -m tests.benchmarks.truth [tasks | layer | intervals | checks] [--estimators NAME ...]
         [--samples N] [--seeds N] [--nodes N]
 
 `tasks` prints the mean estimate of every task in nats, by every estimator that can, by scikit-learn
 and by NPEET where they are installed. `layer` ranks 60 maps of six kinds of code, of each ten
 strengths, and compares their order with the true one. `intervals` counts how many of `--seeds`
-samples have a 95 % interval that holds the estimator's own mean over them. Truths are closed forms
-or integrals over densities that are known, of 200,000 draws.
+samples have a 95 % interval that holds the estimator's own mean over them. `checks` prints single
+cases: chance, copies, monotone maps, heavy tails, far samples, order and names, clusters. Truths
+are closed forms or integrals over densities that are known, of 200,000 draws.
 """
 
 from __future__ import annotations
@@ -453,10 +454,84 @@ def print_coverage(names: tuple[str, ...], n: int, seeds: int) -> None:
         )
 
 
+def show(case: str, estimate: mi.Estimate, truth: float | None = None) -> None:
+    """Print the value of a case, with its null and its notices."""
+    value = estimate.nats if estimate.raw is None else estimate.raw
+    parts = [f"{value:.3f} nats"]
+    parts += [] if truth is None else [f"truth {truth:.3f}"]
+    if estimate.p_value is not None:
+        parts.append(f"chance {estimate.chance:.3f}, p {estimate.p_value:.3f}")
+    parts += [f"notice: {notice}" for notice in estimate.notices]
+    print(f"- {case}: {'; '.join(parts)}", flush=True)
+
+
+def print_label_checks() -> None:
+    """Print cases of information about a label."""
+    random = np.random.default_rng(0)
+    codes = random.permutation(np.arange(400) % 4)
+    noise = random.normal(size=(400, 5, 121))
+    clean = np.broadcast_to((codes // 2)[:, None, None] + 0.1 * noise[:, :1], (400, 1, 121))
+    for name in ("kde", "predictive"):
+        estimator = label_estimator(name)
+        maps = estimator.over_maps(np.concatenate([noise, clean], axis=1), codes, 0, 200, 0, False)
+        order = ranks(maps, estimator.abilities.held_out)
+        print(
+            f"- five maps of noise and one of a bit, 121 nodes, {name}: bits {maps.bits.round(2)}, "
+            f"chance {(maps.chance / math.log(2)).round(2)}, ranks {order}",
+            flush=True,
+        )
+    x, y = LABEL_TASKS["two Gaussians, 4 apart"].sample(1000, np.random.default_rng(0))
+    for name, values in {"x": x, "exp x": np.exp(x), "x^3": x**3, "exp 3x": np.exp(3 * x)}.items():
+        estimate = mi.mutual_information(values, y, "rbig", null=0, draws=0)
+        show(f"rbig, {name}", estimate, LABEL_TASKS["two Gaussians, 4 apart"].truth)
+    far = x.copy()
+    far[:3] = 1e6
+    for name in ("decoder", "predictive"):
+        for case, values in {"all near": x, "three samples at 1e6": far}.items():
+            show(f"{name}, {case}", mi.mutual_information(values, y, name, null=0, draws=0))
+    few = random.normal(size=(100, 1))
+    two = np.arange(100) % 2
+    for times in (1, 10):
+        both = np.tile(few, (times, 1)), np.tile(two, times)
+        estimate = mi.mutual_information(*both, "predictive", draws=0)
+        show(f"predictive, 100 samples of noise, {times} times", estimate)
+    x, y = UNEVEN.sample(300, np.random.default_rng(0))
+    order = random.permutation(300)
+    for name in ("predictive", "decoder"):
+        cases = (x, y), (x[order], y[order]), (x, np.array(["b", "c", "a"])[y])
+        values = [mi.mutual_information(*case, name, null=0, draws=0).nats for case in cases]
+        print(f"- {name}, as it is, in another order, with other names: {values}", flush=True)
+
+
+def print_number_checks() -> None:
+    """Print cases of numbers."""
+    random = np.random.default_rng(0)
+    x, y = _independent(1000, random)
+    show("binning, 3 + 3 that are independent", mi.mutual_information(x, y, "binning"), 0.0)
+    a, b = correlated(0.75, 500, random)
+    constant = np.concatenate([a, np.ones((500, 8))], axis=1)
+    for case, side in {"alone": a, "beside eight constants": constant}.items():
+        estimate = mi.mutual_information(side, b, "vme", null=0, draws=0)
+        show(f"vme, rho .75, {case}", estimate, gaussian_information(0.75))
+    show("rbig, three samples", mi.mutual_information(a[:3], b[:3], "rbig", null=0, draws=0))
+    factor = random.uniform(size=(10, 10))
+    scatter = 10 * np.eye(10) + factor @ factor.T
+    joint = np.concatenate(student(5000, random, 3, 5), axis=1) @ np.linalg.cholesky(scatter).T
+    truth = 0.5 * (np.log(np.diag(scatter)).sum() - np.linalg.slogdet(scatter)[1])
+    truth += 10 * student_entropy(3, 1) - student_entropy(3, 10)
+    estimate = mi.total_correlation(joint, "rbig", stopping="paper", null=0, draws=0)
+    show("rbig, the paper's stopping, total correlation of t, nu 3, d 10, n 5000", estimate, truth)
+    for count in (1, 2, 5, 10):
+        centers = random.normal(size=(count, 10)) * 30
+        x = centers[np.arange(500) % count] + random.normal(size=(500, 10))
+        own = mi.entropy(x, "dse", time=100, draws=0).bits
+        print(f"- dse, t 100, {count} clusters: {own:.2f} of {math.log2(count):.2f} bits")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("tasks", "layer", "intervals"))
+    parser.add_argument("part", choices=("tasks", "layer", "intervals", "checks"))
     parser.add_argument("--estimators", nargs="+")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
@@ -465,6 +540,10 @@ def main() -> None:
     n, seeds = options.samples, options.seeds
     if options.part == "layer":
         print_layer(tuple(options.estimators or LABEL_NAMES), n, seeds, options.nodes)
+        return
+    if options.part == "checks":
+        print_label_checks()
+        print_number_checks()
         return
     if options.part == "intervals":
         print_coverage(tuple(options.estimators or LABEL_NAMES), n, seeds)

@@ -197,13 +197,14 @@ def test_orders_of_samples_and_names_of_classes_change_nothing(name):
     assert (renamed.per_class_raw == maps.per_class_raw[:, ::-1]).all()
 
 
+@pytest.mark.parametrize("factor", [1e4, 1e12])
 @pytest.mark.parametrize("name", ["decoder", "predictive"])
-def test_a_few_samples_far_away_hide_nothing(name):
+def test_a_few_samples_far_away_hide_nothing(name, factor):
     rng = np.random.default_rng(0)
     codes = np.arange(200) % 4
     x = 5 * np.eye(4)[codes] + rng.normal(size=(200, 4))
     given = mi.mutual_information(x, codes, name, null=0, draws=0).nats
-    x[:3] *= 1e4
+    x[:3] *= factor
     assert mi.mutual_information(x, codes, name, null=0, draws=0).nats > 0.85 * given
 
 
