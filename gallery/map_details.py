@@ -9,6 +9,7 @@ import numpy as np
 from oip.ascent.results import REASONS
 from oip.core.formats import LayerRecord, RunFile
 from oip.core.layer_formats import MapAblation, MapKernels
+from oip.gallery.atlas import alike_maps
 from oip.gallery.escape import PageValues, plain_name, rounded
 from oip.gallery.images import MOST_IN_A_ROW, DataImages, line_length
 from oip.gallery.read_run import LayerEntry, MapEntry
@@ -61,6 +62,7 @@ def layer_details(
         **_shared_evidence(layer),
     }
     entries = sorted(layer.maps, key=lambda entry: entry.map)
+    alike = alike_maps(layer)
     for block in sorted({entry.map // PER_SCRIPT for entry in entries}):
         maps = {
             str(entry.map): _map_details(layer, entry, points, run, run_name, data)
@@ -68,6 +70,8 @@ def layer_details(
             if entry.map // PER_SCRIPT == block
         }
         for number, details in maps.items():
+            if int(number) in alike:
+                details["alike"] = alike[int(number)]
             if stretches is not None and (layer.index, int(number)) in stretches:
                 details["stretches"] = stretches[layer.index, int(number)]
         yield f"detail-{layer.index:03d}-{block:04d}", {**shared, "maps": maps}

@@ -21,6 +21,7 @@ from oip.core import files
 from oip.core.errors import RunError, SettingsError, notice
 from oip.core.formats import DrawnFile, GalleryMarker
 from oip.core.progress import Progress, automatic
+from oip.gallery.atlas import layer_atlas
 from oip.gallery.cache import PictureKeys, Store
 from oip.gallery.escape import PageValues, script
 from oip.gallery.images import COLUMNS, PER_SHEET, DataImages, MapImages, line_length, size_of
@@ -155,7 +156,9 @@ def _write(
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     unfit: list[str] = []
+    places: PageValues = {}
     for layer in layers:
+        places[str(layer.index)] = layer_atlas(layer, keys)
         images.write(layer, progress)
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
@@ -172,6 +175,7 @@ def _write(
     about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
+    store.write("data/atlas.js", script("atlas", places))
     store.write("maps.json", files.json_text(table.json()))
     store.write("maps.csv", table.csv())
     pages.write_rest(layers, training)
@@ -227,9 +231,9 @@ def _swap(fresh: Path, target: Path) -> None:
 _FOLDER = Path(__file__).parent / "assets"
 _SCRIPTS = (
     "data state order elements charts tile grid pictures numbers evidence dialog controls compare "
-    "export main"
+    "atlas export main"
 )
-_STYLES = "base grid dialog pages"
+_STYLES = "base grid dialog atlas pages"
 
 
 MOST_MAPS = 300

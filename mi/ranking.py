@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
 
 DEFAULT_ESTIMATORS = ("predictive", "kde")
+_LIKENESS, _COMPONENTS = 500, 24
+"""Images whose responses tell alike maps, and principal components of these that are kept."""
 BEST = 9
 """Images that are kept of each map, those that excite it most."""
 BINS = 24
@@ -508,11 +510,13 @@ def rank(
     members = sample.members
     finite: list[np.ndarray] = []
     summaries: list[dict[str, np.ndarray]] = []
+    means: list[np.ndarray] = []
     parts: list[list[MapEstimates]] = [[] for _ in chosen]
     input_parts: list[list[np.ndarray]] = [[] for _ in chosen]
     ranked = 0
     for block in sample.responses(byte_budget, progress, "ranking"):
         finite.append(block.finite)
+        means.append(block.values[:_LIKENESS].mean(axis=2, dtype=np.float64))
         summaries.append(
             summarize_responses(
                 block.values, sample.size, members, len(sample.classes), sample.indices
@@ -551,7 +555,8 @@ def rank(
         seed=seed,
         responses={
             name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
-        },
+        }
+        | {"likeness": likeness(np.concatenate(means, axis=1))},
         notices=(*sample.notices, *_few_images(sample), *_unusable(sample.maps[~usable])),
         tags=sample.tags is not None,
     )
@@ -618,6 +623,33 @@ def _unusable(maps: np.ndarray) -> list[str]:
         return []
     listed = ", ".join(str(number) for number in maps[:8]) + (", ..." if maps.size > 8 else "")
     return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]
+
+
+def likeness(means: np.ndarray) -> np.ndarray:
+    """Return what tells alike maps, (m, p) float32: inner products are correlations of responses.
+
+    These are the first principal components of the standardized responses; each row has length 1
+    but for what the components leave out.
+
+    Args:
+        means: (n, m): the spatial mean of each map's response to each image. Maps that are always
+            the same have zeros, maps that are not finite NaN.
+    """
+    finite = np.isfinite(means).all(axis=0)
+    values = np.where(finite, means, 0.0)
+    values = values - values.mean(axis=0)
+    length = np.linalg.norm(values, axis=0)
+    floor = 1e-6 * np.abs(np.where(finite, means, 0.0)).max(axis=0) * np.sqrt(len(means))
+    varies = length > floor
+    values = np.where(varies, values / np.where(varies, length, 1.0), 0.0)
+    shares, directions = np.linalg.eigh(values @ values.T)
+    first = np.argsort(-shares, kind="stable")[: min(_COMPONENTS, *means.shape)]
+    directions = directions[:, first]
+    largest = np.abs(directions).argmax(axis=0)
+    signs = np.sign(directions[largest, np.arange(len(first))])
+    rows = values.T @ (directions * signs)
+    rows[~finite] = np.nan
+    return rows.astype(np.float32)
 
 
 def summarize_responses(

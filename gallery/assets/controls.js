@@ -64,7 +64,7 @@ function wireControls(change) {
     byId(name).addEventListener("change", (event) => change(meaning(event.target.value)));
   }
   byId("search").addEventListener("input", (event) => change({ q: event.target.value.slice(0, 200) }));
-  const reset = () => change((state) => ({ ...DEFAULTS, c: state.c, size: state.size }));
+  const reset = () => change((state) => ({ ...DEFAULTS, c: state.c, size: state.size, atlas: state.atlas }));
   byId("reset").addEventListener("click", reset);
   byId("again").addEventListener("click", () => {
     reset();

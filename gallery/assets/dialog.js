@@ -40,6 +40,7 @@ function showMap(entry, state, list, turn, pick) {
           ablationPart(detail, shared),
           recordPart(detail, shared)
         ),
+        alikePart(entry, detail, turn),
         neighboursPart(entry, detail, shared, turn),
         kernelsPart(detail, shared),
         folded("Estimates of the information", measuresPart(entry, detail, shared), otherClassesPart(detail, shared, state, entry)),

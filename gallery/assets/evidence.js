@@ -37,25 +37,45 @@ function kernelsPart(detail, shared) {
   return section("Kernels", element("ol", { class: "kernels" }, rows), paragraph(wording + ".", "quiet"));
 }
 
+/** Other maps as a row of pictures that lead to them: [map, value, label]. */
+function mapRow(entry, others, turn) {
+  const cells = others.map(([map, value, label]) => {
+    const other = site.byKey.get(entry.layer.index + "." + map);
+    const caption = element("span", {}, element("b", {}, String(map)), " " + value);
+    if (!other) return element("div", { title: label }, caption);
+    const attributes = { type: "button", class: "near", title: label, "aria-label": "Map " + map + ", " + label };
+    const button = element("button", attributes, miniature(other), caption);
+    button.addEventListener("click", () => turn(other));
+    return button;
+  });
+  return element("div", { class: "neighbours" }, cells);
+}
+
 /** The other maps that share most with this one. */
 function neighboursPart(entry, detail, shared, turn) {
   if (!detail.neighbours || !detail.neighbours.length) return null;
   const { names, units } = shared.redundancy;
-  const cells = detail.neighbours.map(({ map, values }) => {
-    const other = site.byKey.get(entry.layer.index + "." + map);
-    const wording = values.map((value, i) => names[i] + " " + figure(value) + (units[i] ? " " + units[i] : ""));
-    const caption = element("span", {}, element("b", {}, String(map)), " " + figure(values[0]));
-    if (!other) return element("div", { title: wording.join(", ") }, caption);
-    const label = "Map " + map + ", " + wording.join(", ");
-    const button = element("button", { type: "button", class: "near", title: wording.join(", "), "aria-label": label }, miniature(other), caption);
-    button.addEventListener("click", () => turn(other));
-    return button;
-  });
+  const others = detail.neighbours.map(({ map, values }) => [
+    map,
+    figure(values[0]),
+    values.map((value, i) => names[i] + " " + figure(value) + (units[i] ? " " + units[i] : "")).join(", "),
+  ]);
   const unit = units[0] ? ", in " + units[0] : "";
   return section(
     "Most redundant other maps",
-    element("div", { class: "neighbours" }, cells),
-    paragraph(names[0] + unit + ".", "quiet")
+    mapRow(entry, others, turn),
+    paragraph(names[0] + unit + ": what two maps have in common, whatever it says about the " + classWord() + ".", "quiet")
+  );
+}
+
+/** The other maps whose responses to the data are most alike. */
+function alikePart(entry, detail, turn) {
+  if (!detail.alike || !detail.alike.length) return null;
+  const others = detail.alike.map(([map, value]) => [map, figure(value), "correlation " + figure(value)]);
+  return section(
+    "Maps with the most alike responses",
+    mapRow(entry, others, turn),
+    paragraph("Correlation of the mean responses to the same " + itemWord() + "s of the data.", "quiet")
   );
 }
 

@@ -67,9 +67,21 @@ function arrange(estimate) {
     usual,
     scale: keys.some((key) => key !== null) ? scaleWords(most, mixed, about) : "",
   };
-  layOut(list, view);
+  for (const name of ["grid", "legend"]) byId(name).hidden = state.atlas;
+  if (state.atlas) showAtlas(list, view, change, openMap);
+  else {
+    hideAtlas();
+    layOut(list, view);
+  }
   showCount(list.length, view);
+  if (state.atlas) byId("scale").textContent = "";
   showDialog();
+}
+
+/** Gives the focus to a map, in the grid or in the atlas. */
+function focusShown(position) {
+  if (state.atlas) focusAtlas();
+  else focusMap(position);
 }
 
 function showDialog() {
@@ -124,7 +136,7 @@ function pick(key) {
   const button = pressed ? grid.node.querySelector('[data-pick="' + pressed + '"]') : null;
   if (button) button.focus({ preventScroll: true });
   else if (inTray && keys.length) byId("tray").querySelector("button").focus();
-  else if (inTray) focusMap(grid.active);
+  else if (inTray) focusShown(grid.active);
   return state.c;
 }
 
@@ -147,7 +159,7 @@ function closed(event) {
     else history.replaceState({ opened: false }, "", fragmentOf(state));
   }
   closing = false;
-  if (!document.querySelector("dialog[open]")) focusMap(position < 0 ? grid.active : position);
+  if (!document.querySelector("dialog[open]")) focusShown(position < 0 ? grid.active : position);
 }
 
 function onKey(event) {
@@ -160,7 +172,7 @@ function onKey(event) {
     const to = position < 0 ? undefined : list[position + (event.key === "]" ? 1 : -1)];
     if (to) turnTo(to.key);
   } else if (event.key === "Escape" && event.target === byId("search")) {
-    focusMap(grid.active);
+    focusShown(grid.active);
   } else if (typing || byId("help").open || comparison.node.open) {
     return;
   } else if (event.key === "/") {
@@ -170,6 +182,8 @@ function onKey(event) {
     byId("settings").classList.add("open");
     byId("more").setAttribute("aria-expanded", "true");
     byId("sort").focus();
+  } else if (event.key === "a") {
+    byId("to-atlas").click();
   } else if (event.key === "?") {
     byId("help").showModal();
   }
@@ -195,8 +209,10 @@ function start(content) {
   byId("keys").addEventListener("click", () => byId("help").showModal());
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
-    focusMap(grid.active);
+    focusShown(grid.active);
   });
+  wireAtlas(byId("atlas"));
+  byId("to-atlas").addEventListener("click", () => change((state) => ({ atlas: !state.atlas })));
   document.addEventListener("keydown", onKey);
   window.addEventListener("popstate", () => {
     const before = fragmentOf({ ...state, m: null, v: false });

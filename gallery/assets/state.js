@@ -18,9 +18,10 @@ const DEFAULTS = {
   hi: null,
   q: "",
   size: null,
+  atlas: false,
 };
 /** Parts of the state that do not change which maps are shown. */
-const BESIDE = { m: null, c: "", v: false, size: null };
+const BESIDE = { m: null, c: "", v: false, size: null, atlas: false };
 
 function oneOf(value, allowed) {
   return allowed.includes(value) ? value : null;
@@ -63,6 +64,7 @@ function parsed(fragment) {
   state.lo = amountOf(text("lo"));
   state.hi = amountOf(text("hi"));
   state.q = text("q").slice(0, 200);
+  state.atlas = text("atlas") === "1";
   state.size = oneOf(text("size"), SIZES);
   return state;
 }

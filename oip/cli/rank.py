@@ -96,13 +96,14 @@ def command(
     from oip.core.files import check_writable
     from oip.run.run import RunFolder
     from oip.workflows.inputs import select_maps
-    from oip.workflows.rank import RankingOptions, rank_layers
+    from oip.workflows.rank import FORM, RankingOptions, rank_layers
 
     began = time.monotonic()
     settings = RankingOptions(**choices)
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
-    request = model.request("rank", out, data, {"selections": selections, "options": settings})
+    choices = {"selections": selections, "options": settings, "form": FORM}
+    request = model.request("rank", out, data, choices)
     answer = request.answer() if not model.imports else None
     if answer is not None:
         return _answered(answer, out, output, began)

@@ -283,6 +283,7 @@ class ResponsesFile(ArrayFile, frozen=True, kw_only=True):
 
     CONTENT: ClassVar[str] = "responses"
     READS: ClassVar[tuple[int, ...]] = (0, 1)
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("likeness",)
 
     maps: Annotated[np.ndarray, Shape("iu", "m")]
     best_images: Annotated[np.ndarray, Shape("iu", "m k")]
@@ -297,6 +298,9 @@ class ResponsesFile(ArrayFile, frozen=True, kw_only=True):
     """Images by class and spatial mean of the response."""
     active: Annotated[np.ndarray, Shape("f", "m")]
     """Share of the images that excite the map."""
+    likeness: Annotated[np.ndarray | None, Shape("f", "m p")] = None
+    """Principal components of the maps' responses; inner products are their correlations. Zero for
+    maps whose response is always the same, NaN where it is not finite."""
 
 
 class KernelInformation(Part, frozen=True, kw_only=True):

@@ -82,6 +82,10 @@ class RankingOptions:
         ]
 
 
+FORM = 2
+"""Raised when rankings and their responses hold more: those that are there are made again."""
+
+
 def rank_into(
     out: str | Path,
     model: Model,
@@ -228,7 +232,7 @@ class _RunOfRankings:
         record = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
         self.record = run_record(network, RunSettings(rank=record), data)
         self.beside = own_files(out, network.path)
-        self._key = {**content_key(network, data), "settings": settings}
+        self._key = {**content_key(network, data), "settings": settings, "form": FORM}
         self._run: Run | None = None
         Run.check(out, self.record, self.beside)
 

@@ -43,6 +43,15 @@ def test_no_serious_findings_on_the_grid_and_its_dialogs(look, site, findings, s
     assert findings(page) == []
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_no_serious_findings_on_the_atlas(look, site, findings, scheme, width):
+    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    page = look(f"{site.as_uri()}#atlas=1", **options)
+    page.wait_for_selector(".atlas canvas")
+    page.locator(".atlas-point").focus()
+    assert findings(page) == []
+
+
 @pytest.mark.parametrize(
     ("name", "scheme"),
     [

@@ -137,7 +137,10 @@ def make_responses(index: int, count: int, classes: int, images: int) -> dict[st
     random = seeds.generator(0, "test responses", index)
     best = np.stack([random.permutation(images)[:9] for _ in range(count)])
     best[0, 4:] = -1
-    return {
+    points = random.normal(size=(count, 6)).astype(np.float32)
+    points[0] = 0.0
+    atlas = {"likeness": points} if count <= 400 else {}
+    return atlas | {
         "maps": np.arange(count),
         "best_images": best,
         "best_scores": np.sort(random.random((count, 9)))[:, ::-1],

@@ -18,6 +18,7 @@ from oip.mi.ranking import (
     BINS,
     EstimatorRanking,
     kendall,
+    likeness,
     rank_intervals,
     ranks,
     spearman,
@@ -569,3 +570,15 @@ def test_short_forms_name_the_three_best():
     file = ranking.to_file("k", "d")
     assert (file.key, file.data_sha256, file.estimators[0].held_out) == ("k", "d", False)
     assert file.public_dict() == ranking.to_dict()
+
+
+def test_likeness_holds_the_correlations_of_responses():
+    random = np.random.default_rng(0)
+    means = random.normal(size=(60, 3)) @ random.normal(size=(3, 8)) + 5.0
+    means[:, 6] = 2.0
+    means[3, 7] = np.nan
+    rows = likeness(means)
+    assert rows.dtype == np.float32 and rows.shape == (8, 8)
+    assert rows[:6] @ rows[:6].T == pytest.approx(np.corrcoef(means[:, :6].T), abs=1e-4)
+    assert (rows[6] == 0).all() and np.isnan(rows[7]).all()
+    assert (rows[:6] == likeness(means)[:6]).all()
