@@ -33,9 +33,9 @@ def layer_atlas(layer: LayerEntry, keys: PictureKeys) -> PageValues | None:
     key = keys.key("atlas", digest, GRID, LANDMARKS, _STEPS)
     name = f"atlas-{layer.index:03d}"
     text = keys.kept(f"{name}-positions") if keys.note(name, key) else None
-    places = np.array(json.loads(text)) if text is not None else positions(points)
-    keys.add(f"{name}-positions", json.dumps(places.tolist()))
-    return {"maps": maps.tolist(), "x": places[:, 0].tolist(), "y": places[:, 1].tolist()}
+    plane = np.array(json.loads(text)) if text is not None else positions(points)
+    keys.add(f"{name}-positions", json.dumps(plane.tolist()))
+    return {"maps": maps.tolist(), "x": plane[:, 0].tolist(), "y": plane[:, 1].tolist()}
 
 
 def alike_maps(layer: LayerEntry) -> dict[int, list[tuple[int, float]]]:
@@ -82,8 +82,7 @@ def positions(points: np.ndarray) -> np.ndarray:
     placed = _embedded(points[chosen])
     plane = np.empty((len(points), 2))
     plane[chosen] = placed
-    others = np.setdiff1d(np.arange(len(points)), chosen)
-    for row in others.tolist():
+    for row in np.setdiff1d(np.arange(len(points)), chosen).tolist():
         likeness = points[chosen] @ points[row]
         nearest = np.argsort(-likeness, kind="stable")[:_NEAREST]
         weights = np.maximum(likeness[nearest], 1e-6) ** 2

@@ -156,9 +156,9 @@ def _write(
     table = MapTable(record.model, classes)
     pages = Pages(store, record, name, classes, "\n\n".join(citations(run).values()))
     unfit: list[str] = []
-    places: PageValues = {}
+    plane: PageValues = {}
     for layer in layers:
-        places[str(layer.index)] = layer_atlas(layer, keys)
+        plane[str(layer.index)] = layer_atlas(layer, keys)
         images.write(layer, progress)
         table.add(layer)
         fits = digest is None or layer.data_digest in (None, digest)
@@ -175,7 +175,7 @@ def _write(
     about["tags"] = any(layer.has_tags for layer in layers)
     for file, page_name, content in table.scripts(about):
         store.write(f"data/{file}.js", script(page_name, content))
-    store.write("data/atlas.js", script("atlas", places))
+    store.write("data/atlas.js", script("atlas", plane))
     store.write("maps.json", files.json_text(table.json()))
     store.write("maps.csv", table.csv())
     pages.write_rest(layers, training)

@@ -556,7 +556,7 @@ def rank(
         responses={
             name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
         }
-        | {"likeness": likeness(np.concatenate(means, axis=1))},
+        | {"likeness": response_components(np.concatenate(means, axis=1))},
         notices=(*sample.notices, *_few_images(sample), *_unusable(sample.maps[~usable])),
         tags=sample.tags is not None,
     )
@@ -625,7 +625,7 @@ def _unusable(maps: np.ndarray) -> list[str]:
     return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]
 
 
-def likeness(means: np.ndarray) -> np.ndarray:
+def response_components(means: np.ndarray) -> np.ndarray:
     """Return what tells alike maps, (m, p) float32: inner products are correlations of responses.
 
     These are the first principal components of the standardized responses; each row has length 1

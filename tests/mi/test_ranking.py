@@ -18,9 +18,9 @@ from oip.mi.ranking import (
     BINS,
     EstimatorRanking,
     kendall,
-    likeness,
     rank_intervals,
     ranks,
+    response_components,
     spearman,
     summarize_responses,
 )
@@ -577,8 +577,8 @@ def test_likeness_holds_the_correlations_of_responses():
     means = random.normal(size=(60, 3)) @ random.normal(size=(3, 8)) + 5.0
     means[:, 6] = 2.0
     means[3, 7] = np.nan
-    rows = likeness(means)
+    rows = response_components(means)
     assert rows.dtype == np.float32 and rows.shape == (8, 8)
     assert rows[:6] @ rows[:6].T == pytest.approx(np.corrcoef(means[:, :6].T), abs=1e-4)
     assert (rows[6] == 0).all() and np.isnan(rows[7]).all()
-    assert (rows[:6] == likeness(means)[:6]).all()
+    assert (rows[:6] == response_components(means)[:6]).all()
