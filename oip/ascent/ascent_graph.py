@@ -16,11 +16,14 @@ import numpy as np
 
 from oip.ascent.masks import PixelMask, expand_like, image_axes
 from oip.ascent.parameterization import Parameterization, bound_of
+from oip.ascent.references import AlignedLayer, captured, channels_last, nearness_slope
 from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import OwnActivations, Stage, Targets
 from oip.ascent.transforms import transform_of
 from oip.core.frameworks import Tensor, tf
+from oip.network.forward import run_to
+from oip.network.layers import LayerOutput
 from oip.network.network import Network
 from oip.network.tracing import any_size
 
@@ -90,6 +93,9 @@ class Numbers(NamedTuple):
     norm: Tensor
     norm_power: Tensor
     diversity: Tensor
+    fade: Tensor
+    align: Tensor
+    fidelity: Tensor
     seed: Tensor
 
     @classmethod
@@ -119,12 +125,20 @@ class AscentInputs(NamedTuple):
     """The arrays of the parameterization."""
     targets: tuple[Tensor, ...]
     """The arrays of the targets."""
+    noise: Tensor
+    """(n, h, w, b): the noise that the images began with; (n, 1, 1, 1) where it does not fade."""
+    references: tuple[AlignedLayer[Tensor], ...]
+    """What images are aligned with, layer by layer."""
+    usual: Tensor
+    """(n,): the item's response to its reference images; 1 without."""
+    origin: Tensor
+    """(1, h, w, b): the image that the ascent begins with; (1, 1, 1, 1) without `fidelity`."""
 
 
-_SWITCHES = ("total_variation", "norm", "diversity")
+_SWITCHES = ("total_variation", "norm", "diversity", "fade", "align", "fidelity")
 _OUTSIDE = (
     *("starts", "screened", "noise", "patience", "tolerance", "decay"),
-    *("coarse", "coarse_size", "snapshots"),
+    *("coarse", "coarse_size", "snapshots", "references"),
 )
 
 
@@ -143,6 +157,18 @@ def graph_settings(settings: AscentSettings) -> AscentSettings:
     return msgspec.structs.replace(settings, **values)
 
 
+class FeatureLayers(NamedTuple):
+    """The layers whose features are drawn to those of reference images, see `references`."""
+
+    aligned: tuple[LayerOutput, ...] = ()
+    faithful: LayerOutput | None = None
+
+    @property
+    def outputs(self) -> list[LayerOutput]:
+        """All of them, the one of `fidelity` last."""
+        return [*self.aligned, *([] if self.faithful is None else [self.faithful])]
+
+
 class AscentGraph:
     """Steps of the ascent for one kind of targets.
 
@@ -153,6 +179,7 @@ class AscentGraph:
         settings: see `graph_settings`.
         inputs: tensors, of the graph that is being traced or not.
         size: (h', w', b) of what the model receives, in coarse steps.
+        features: the layers whose features count beside the items.
     """
 
     def __init__(
@@ -163,11 +190,13 @@ class AscentGraph:
         parameterization: type[Parameterization],
         inputs: AscentInputs,
         size: tuple[int, ...] | None = None,
+        features: FeatureLayers = FeatureLayers(),  # noqa: B008 - immutable
     ):
         self.network = network
         self.targets = targets
         self.settings = settings
         self.inputs = inputs
+        self._features = features
         self._parameterization = parameterization(**inputs.parameterization)
         self._bound = bound_of(settings, network.inputs)
         self._coarse = size is not None
@@ -239,7 +268,9 @@ class AscentGraph:
             tape.watch(visible)
             shown = self._bounded(visible)
             received, items = self._looks(shown, step)
-            activations = self._activations(received, items, step)
+            with captured(self._features.outputs) as features:
+                activations = self._activations(received, items, step)
+            activations = self._with_features(activations, features, step)
             alike = likeness(activations.features, items) if diverse else None
         slope = tape.gradient(activations.tensors, visible, activations.slopes)
         slope = tf.ensure_shape(slope, images.shape)
@@ -262,7 +293,7 @@ class AscentGraph:
         rates = self._rates(StepState(before.rate, post, pre, capped), before, step)
         lengths = rates * mask.root_share(self.network.inputs.shape)
         moved = self._parameterization.step(images, mask.unit(direction), lengths)
-        moved = self._blurred(moved, step)
+        moved = self._blurred(self._faded(moved, step), step)
         if not self._parameterization.keeps_spectrum:
             moved = mask.restored(moved)
         moved = tf.where(expand_like(stuck, images), images, moved)
@@ -275,6 +306,42 @@ class AscentGraph:
         count = self.settings.looks
         looks = [self._transform(shown, step * count + number) for number in range(count)]
         return tf.concat(looks, 0), tf.tile(self.inputs.items, [count])
+
+    def _with_features(
+        self, activations: OwnActivations, features: Mapping[int, Tensor], step: Tensor
+    ) -> OwnActivations:
+        """Return the activations with what draws features to those of reference images.
+
+        The response counts in shares of that to the reference images; distances have no unit.
+        """
+        settings, inputs, outputs = self.settings, self.inputs, self._features.outputs
+        if not outputs:
+            return activations
+        count = self.settings.looks
+        slopes = [
+            slope / expand_like(tf.tile(inputs.usual, [count]), slope)
+            for slope in activations.slopes
+        ]
+        tensors = list(activations.tensors)
+        for number, layer in enumerate(inputs.references):
+            layer = AlignedLayer(
+                *(tf.tile(part, [count, *[1] * (len(part.shape) - 1)]) for part in layer)
+            )
+            tensor, output = features[number], outputs[number]
+            slope = inputs.numbers.align * layer.slope(channels_last(tensor, output))
+            tensors.append(tensor)
+            slopes.append(_as_layer(slope, tensor, output))
+        if settings.fidelity > 0 and self._features.faithful is not None:
+            output, tensor = outputs[-1], features[len(outputs) - 1]
+            origins, _ = self._looks(inputs.origin, step)
+            model_inputs = self.network.feed(_in_input_units(origins, self.network))
+            with captured([output]) as own:
+                run_to(self.network.model, model_inputs, output, self.network.finite_weights)
+            origin = tf.repeat(channels_last(own[0], output), tf.size(inputs.items), axis=0)
+            slope = nearness_slope(channels_last(tensor, output), tf.stop_gradient(origin))
+            tensors.append(tensor)
+            slopes.append(_as_layer(inputs.numbers.fidelity * slope, tensor, output))
+        return activations._replace(tensors=tensors, slopes=slopes)
 
     def _scored(
         self, shown: Tensor, activations: OwnActivations, step: Tensor
@@ -331,6 +398,21 @@ class AscentGraph:
             unchanged |= tf.equal(tf.math.floormod(step, numbers.blur_every), 0)
         return tf.where(unchanged, before.rate, rates)
 
+    def _faded(self, images: Tensor, step: Tensor) -> Tensor:
+        """Return images with less of the noise that they began with; none after the share `fade`.
+
+        Their part along that noise is what is left of it: what grows is hardly like it.
+        """
+        if not self.settings.fade:
+            return images
+        numbers, noise = self.inputs.numbers, self.inputs.noise
+        last = numbers.fade * tf.cast(numbers.steps, tf.float32)
+        share = 1.0 / tf.maximum(1.0, last - tf.cast(step, tf.float32))
+        axes = image_axes(images)
+        power = tf.maximum(tf.reduce_sum(tf.square(noise), axes), 1e-6)
+        along = tf.reduce_sum(images * noise, axes) / power
+        return images - expand_like(share * along, images) * noise
+
     def _blurred(self, images: Tensor, step: Tensor) -> Tensor:
         radius, numbers = self.settings.blur, self.inputs.numbers
         if not radius:
@@ -350,6 +432,13 @@ class AscentGraph:
 
     def _bounded(self, images: Tensor) -> Tensor:
         return images if self._bound is None else self._bound.bounded(images)
+
+
+def _as_layer(slope: Tensor, tensor: Tensor, output: LayerOutput) -> Tensor:
+    """Return a gradient (n, *nodes, maps) in the layout and kind of a layer's tensor."""
+    axes = [0, len(slope.shape) - 1, *range(1, len(slope.shape) - 1)]
+    slope = tf.transpose(slope, axes) if output.channels_first else slope
+    return tf.cast(slope, tensor.dtype)
 
 
 def _in_input_units(images: Tensor, network: Network) -> Tensor:

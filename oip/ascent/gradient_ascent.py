@@ -14,12 +14,14 @@ from oip.ascent.ascent_graph import (
     AscentInputs,
     AscentState,
     BestSoFar,
+    FeatureLayers,
     Numbers,
     StepState,
     graph_settings,
 )
 from oip.ascent.masks import PixelMask, PixelMasks
-from oip.ascent.parameterization import DataStatistics, parameterization_of
+from oip.ascent.parameterization import DataStatistics, bound_of, parameterization_of
+from oip.ascent.references import References, fidelity_layer, reached_layers
 from oip.ascent.results import REASONS
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import Targets
@@ -65,6 +67,11 @@ class GradientAscent:
 
     Args:
         visible: bool, (h, w) or (1, h, w) for all items, or (items, h, w).
+        references: of the setting `align`.
+        origin: (h, w, b) as images climb, of the setting `fidelity`.
+
+    Raises:
+        SettingsError: settings that need one of them, and there is none.
     """
 
     def __init__(
@@ -74,12 +81,21 @@ class GradientAscent:
         settings: AscentSettings,
         visible: np.ndarray,
         data: DataStatistics | None = None,
+        references: References | None = None,
+        origin: np.ndarray | None = None,
     ):
         self.network = network
         self.targets = targets
         self.settings = settings
         self.visible = visible
         shape = network.inputs.shape
+        self._references = references if settings.align > 0 else None
+        self._features = self._feature_layers()
+        self._origin = np.zeros((1, *self._shape_if(settings.fidelity)), np.float32)
+        if settings.fidelity > 0 and origin is not None:
+            bound = bound_of(settings, network.inputs)
+            begun = tf.constant((origin - origin.mean()) / max(origin.std(), 1e-6), tf.float32)
+            self._origin[0] = (begun if bound is None else bound.bounded(begun)).numpy()
         self._masks = PixelMasks(visible, shape)
         self._chosen = graph_settings(settings)
         self._parameterization = parameterization_of(settings, shape, data)
@@ -95,6 +111,14 @@ class GradientAscent:
         self._run = self._kept_graph()
         self._coarse_steps = min(round(settings.coarse * settings.steps), settings.steps - 1)
         self._coarse_run = self._coarse_graph() if self._coarse_steps else self._run
+
+    def _feature_layers(self) -> FeatureLayers:
+        aligned = () if self._references is None else tuple(self._references.outputs)
+        faithful = None
+        if self.settings.fidelity > 0:
+            layer = fidelity_layer(reached_layers(self.network, self.targets))
+            faithful = None if layer is None else layer.response
+        return FeatureLayers(aligned, faithful)
 
     def _coarse_graph(self) -> Graph:
         """Return the graph of coarse steps; that of others where the model takes one size only."""
@@ -125,10 +149,15 @@ class GradientAscent:
             "numbers": tf.nest.map_structure(spec_of, self._numbers),
             "parameterization": tf.nest.map_structure(spec_of, self._arrays),
             "targets": tuple(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
+            "noise": tf.TensorSpec((None, *self._shape_if(self.settings.fade)), tf.float32),
+            "references": () if self._references is None else self._references.specs,
+            "usual": value,
+            "origin": tf.TensorSpec(self._origin.shape, tf.float32),
         }
         inputs = AscentInputs(**signatures)
         key = (
             *("ascent", self._chosen, self.targets.key, tuple(self._arrays), network.spoiled, size),
+            *(output.key for output in self._features.outputs),
             *(spec.shape, spec.mean.tobytes(), spec.std.tobytes(), spec.low, spec.high),
         )
         return network.graphs.kept(
@@ -142,11 +171,20 @@ class GradientAscent:
         sides = self.network.inputs.shape[:-1]
         return sides if self.settings.alpha else (1,) * len(sides)
 
+    def _shape_if(self, setting: float) -> tuple[int, ...]:
+        """Return the shape of images, or ones where a setting is 0."""
+        shape = self.network.inputs.shape
+        return shape if setting > 0 else (1,) * len(shape)
+
     def _graph(self, inputs: AscentInputs, size: tuple[int, ...] | None = None) -> AscentGraph:
         kind = type(self._parameterization)
-        return AscentGraph(self.network, self.targets, self._chosen, kind, inputs, size)
+        features = self._features
+        return AscentGraph(self.network, self.targets, self._chosen, kind, inputs, size, features)
 
-    def _inputs(self, items: np.ndarray, focus: Focus) -> AscentInputs:
+    def _inputs(self, items: np.ndarray, noise: np.ndarray, focus: Focus) -> AscentInputs:
+        references, usual = (), np.ones(len(items), np.float32)
+        if self._references is not None:
+            references, usual = self._references.arrays(items)
         return AscentInputs(
             items=tf.constant(items, tf.int32),
             can_be_inactive=tf.constant(self.targets.can_be_inactive[items]),
@@ -155,6 +193,10 @@ class GradientAscent:
             numbers=self._numbers,
             parameterization=self._arrays,
             targets=self._target_arrays,
+            noise=tf.constant(noise, tf.float32),
+            references=tf.nest.map_structure(tf.constant, references),
+            usual=tf.constant(usual),
+            origin=tf.constant(self._origin),
         )
 
     def bytes_per_image(self) -> int:
@@ -162,7 +204,8 @@ class GradientAscent:
         values = int(np.prod(self.network.inputs.shape))
         snapshots = 2 * len(snapshot_steps(self.settings.steps, self.settings.snapshots))
         passes = 2 * self.settings.looks * self.targets.bytes_per_image
-        return passes + values * (16 + snapshots)
+        aligned = 0 if self._references is None else self._references.bytes_per_image
+        return passes + values * (16 + snapshots) + (1 + self.settings.looks) * aligned
 
     def climb(
         self,
@@ -170,6 +213,7 @@ class GradientAscent:
         items: np.ndarray,
         focus: Focus = "mean",
         report: Report = lambda share: None,
+        noise: np.ndarray | None = None,
     ) -> AscentResult:
         """Grow n images.
 
@@ -178,8 +222,13 @@ class GradientAscent:
             items: (n,): the item that each image is for; with the setting `diversity`, all starts
                 of an item climb together.
             report: receives the share of the work that is done, every second or step.
+            noise: (n, h, w, b), the part of the starts that the setting `fade` takes out; all of
+                them if None.
         """
         settings, count = self.settings, len(starts)
+        if settings.fade == 0:
+            noise = np.zeros((count, *self._shape_if(0)))
+        noise = starts if noise is None else noise
         kept_steps = snapshot_steps(settings.steps, settings.snapshots)
         state = self._begun(starts, items)
         final = tf.nest.map_structure(np.copy, state)
@@ -199,7 +248,7 @@ class GradientAscent:
                 report(1 - len(running) / count * (1 - share))
 
             state, trace, stuck = self._take_steps(
-                state, items[running], first, evaluations, focus, taken
+                state, items[running], noise[running], first, evaluations, focus, taken
             )
             traces[running, first : first + evaluations] = trace
             keys[running, last] = state.best.key
@@ -255,7 +304,8 @@ class GradientAscent:
 
     def _begun(self, starts: np.ndarray, items: np.ndarray) -> AscentState[np.ndarray]:
         """Return the state of starting images (n, h, w, b) of items (n,)."""
-        graph = self._graph(self._inputs(items, "mean"))
+        nothing = np.zeros((len(items), *self._shape_if(0)))
+        graph = self._graph(self._inputs(items, nothing, "mean"))
         images, shown = graph.begin(tf.constant(starts, tf.float32))
         lowest = np.full(len(starts), -np.inf, np.float32)
         rate = np.full(len(starts), self.settings.rate, np.float32)
@@ -267,6 +317,7 @@ class GradientAscent:
         self,
         state: AscentState[np.ndarray],
         items: np.ndarray,
+        noise: np.ndarray,
         first: int,
         count: int,
         focus: Focus,
@@ -279,7 +330,7 @@ class GradientAscent:
         Returns:
             The state, scores (n, count) before each step, and (n,) bool: images without a gradient.
         """
-        inputs, traces, done = self._inputs(items, focus), [], 0
+        inputs, traces, done = self._inputs(items, noise, focus), [], 0
         run = self._coarse_run if first < self._coarse_steps else self._run
         tensors = tf.nest.map_structure(tf.constant, state)
         stuck = tf.zeros(len(items), tf.bool)

@@ -20,6 +20,7 @@ from oip.ascent.gradient_ascent import (
 from oip.ascent.noise import Noise, NoiseCache
 from oip.ascent.objectives import Objective, parse_objectives
 from oip.ascent.parameterization import DataStatistics, bound_of, parameterization_of
+from oip.ascent.references import References
 from oip.ascent.results import Oips, check_memory, join_oips
 from oip.ascent.screening import Screening, choose_starts, screen
 from oip.ascent.settings import AUTO, AscentSettings, of_input, requested_settings
@@ -85,7 +86,7 @@ def reconstruct(
         objective: another objective to grow images for, or several: `"class:4 - class:9"`,
             `"node:17@3,2"`; see `oip.objective`.
         starts: images grown for each map; by default 4, of `natural` 2.
-        steps: steps of the ascent at most; by default 120, of `natural` 128.
+        steps: steps of the ascent at most; by default 120, of `natural` 64.
         seed: the same seed gives the same images on the same machine.
         data: images (n, h, w, b), as the model is fed, or a `Dataset` of them, to compare the OIPs
             with; without them no map is called reachable-only.
@@ -94,8 +95,8 @@ def reconstruct(
         start: an image (h, w, b), as the model is fed, that the ascent begins with in place of
             noise; of several starts, all but the first with noise on it.
         preset: `auto` takes `natural` for color images (h, w, 3), `default` for all others, and
-            `accentuate` with `start`; or one of `PRESETS`: `default`, `natural`, `accentuate`,
-            `author`, `fourier`, `maco`.
+            `accentuate` with `start`; or one of `PRESETS`: `default`, `natural`, `aligned`
+            (needs `data`), `accentuate`, `author`, `fourier`, `maco`.
         progress: receives reports of the work; a notebook shows it by itself.
         settings: other fields of `AscentSettings`.
 
@@ -220,6 +221,11 @@ class Ascent:
         self._noise = Noise(network.inputs.shape, settings.noise)
         self._starts = NoiseCache(self._noise, settings.seed, targets.index)
         self._start = None if start is None else self._begun(start)
+        if settings.align > 0 and data is None:
+            expected = "images of the data, to align features with"
+            raise SettingsError("align", expected, "none", "Give data=... for them.")
+        if settings.fidelity > 0 and start is None:
+            raise SettingsError("fidelity", "an image to begin with", "none")
         transform_of(settings, network.inputs.shape, settings.seed)
         parameterization_of(settings, network.inputs.shape, self._statistics)
 
@@ -238,7 +244,14 @@ class Ascent:
     @cached_property
     def _gradient_ascent(self) -> GradientAscent:
         masks = self.screening.masks
-        return GradientAscent(self.network, self.targets, self.settings, masks, self._statistics)
+        references = None
+        if self.settings.align > 0 and self._data is not None:
+            best = self.screening.data_best
+            references = References(self.network, self.targets, self._data, best)
+        return GradientAscent(
+            *(self.network, self.targets, self.settings, masks, self._statistics),
+            *(references, self._start),
+        )
 
     @cached_property
     def _statistics(self) -> DataStatistics | None:
@@ -306,7 +319,7 @@ class Ascent:
             grown.replace(rows, AscentByMap.of(more, climbed, can_be_inactive[rows]))
         rows = np.flatnonzero(grown.inactive & (self.screening.data_active[maps] > 0))
         if rows.size and self.settings.climb_inactive and self._data is not None:
-            images = self._data[self.screening.data_best[maps[rows]]]
+            images = self._data[self.screening.data_best[maps[rows], 0]]
             images = self.network.inputs.standardized(images)
             report_last = attempts(1 + len(_RESCUES))
             grown.replace(rows, self._climb_from_images(maps[rows], images, report_last))
@@ -342,8 +355,9 @@ class Ascent:
         )
         if first_as_it_is:
             noise[0] = 0.0
-        starts = (images[:, None] + _NOISE_ON_DATA * noise).reshape(-1, *self._noise.shape)
-        climbed = self._gradient_ascent.climb(starts, np.repeat(maps, count), "mean", report)
+        noise = np.tile(_NOISE_ON_DATA * noise, (len(maps), *[1] * len(self._noise.shape)))
+        starts, items = np.repeat(images, count, axis=0) + noise, np.repeat(maps, count)
+        climbed = self._gradient_ascent.climb(starts, items, "mean", report, noise)
         origins = [np.full(count, FROM_DATA)] * len(maps)
         return AscentByMap.of(origins, climbed, self.targets.can_be_inactive[maps])
 

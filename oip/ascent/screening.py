@@ -42,7 +42,8 @@ class Screening:
     data_active: np.ndarray
     """(c,): share of the data images, as they are, that excite the item; NaN without data."""
     data_best: np.ndarray
-    """(c,) int: the data image that, as it is, excites the item most; -1 without data."""
+    """(c, r) int: the data images that, as they are, excite the item most, best first; -1 without
+    data. One of them, or with `align` the setting `references`."""
     masks: np.ndarray
     """(1, h, w) bool: pixels with any influence on the layer; (c, h, w): on each objective."""
 
@@ -112,7 +113,8 @@ def screen(
     def report(done: int) -> None:
         progress(label, settings.screened + whites + done, total)
 
-    on_data = _on_data(reactions, network, targets, data, masks, report)
+    kept = 1 if settings.align == 0 or data is None else min(settings.references, len(data))
+    on_data = _on_data(reactions, network, targets, data, masks, report, kept)
     if targets.refuses_constants:
         values = np.stack([post, pre])
         constant = _constant(values.min(1), values.max(1)) & ~on_data.varied & ~broken
@@ -184,14 +186,15 @@ def _on_data(
     data: np.ndarray | None,
     masks: np.ndarray,
     report: Callable[[int], None],
+    kept: int,
 ) -> _OnData:
     count = len(targets.can_be_inactive)
     if data is None:
         nothing = np.full(count, np.nan)
-        return _OnData(nothing, nothing.copy(), np.full(count, -1), np.zeros(count, bool))
+        return _OnData(nothing, nothing.copy(), np.full((count, kept), -1), np.zeros(count, bool))
     excited = np.zeros(count)
-    strongest = np.full(count, -np.inf)
-    best = np.zeros(count, np.int64)
+    strongest = np.full((kept, count), -np.inf, np.float32)
+    best = np.zeros((kept, count), np.int64)
     scores = np.full(count, -np.inf)
     low = np.full((2, count), np.inf, np.float32)
     high = -low
@@ -203,16 +206,17 @@ def _on_data(
         both = np.stack([post, pre])
         low, high = np.minimum(low, both.min(1)), np.maximum(high, both.max(1))
         excited += (post > 0).sum(0)
-        top = np.nan_to_num(post, nan=-np.inf).argmax(0)
-        values = post[top, np.arange(count)]
-        best = np.where(values > strongest, rows.start + top, best)
-        strongest = np.fmax(strongest, values)
+        numbers = np.repeat(np.arange(rows.start, rows.stop)[:, None], count, 1)
+        strongest = np.concatenate([strongest, np.nan_to_num(post, nan=-np.inf)])
+        order = np.argsort(-strongest, axis=0, kind="stable")[:kept]
+        best = np.take_along_axis(np.concatenate([best, numbers]), order, 0)
+        strongest = np.take_along_axis(strongest, order, 0)
         for number, mask in enumerate(different):
             alike = standardize_as_input(images, network, mask.reshape(masks.shape[1:]))
             own = mask_of == number
             scores[own] = np.fmax(scores[own], reactions(alike)[0].max(0)[own])
         report(rows.stop)
-    return _OnData(scores, excited / len(data), best, ~_constant(low, high))
+    return _OnData(scores, excited / len(data), best.T, ~_constant(low, high))
 
 
 def _constant(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -40,6 +40,9 @@ class AscentSettings(
     rate_end: float | None = None
     """Share of a constant rate that is left at the last step; it falls evenly over the second half
     of the ascent. None for no change."""
+    fade: float = 0.0
+    """Share of the steps, the first ones, in which the noise that the image began with is taken out
+    of it, evenly; after them it is made of steps alone. 0 keeps it."""
     warmup: int = 8
     """First steps that climb the pre-activation; after them only inactive maps go on with it."""
     climb_inactive: bool = True
@@ -90,6 +93,14 @@ class AscentSettings(
     norm_power: float = 6.0
     diversity: float = 0.0
     """Weight, at full similarity, of the term that makes the starts of one map differ."""
+    align: float = 0.0
+    """Weight, beside the response in shares of the data's best, of the distance of the features'
+    distribution in some layers from that of the `references`; needs images of the data."""
+    references: int = 8
+    """Images of the data that excite a unit most: those that `align` takes features from."""
+    fidelity: float = 0.0
+    """Weight of the distance of early features from those of the image that the ascent begins
+    with, in shares of their size; only with such an image."""
     patience: int = 10
     """An image stops when it gained less than `tolerance` over so many steps."""
     tolerance: float = 1e-3
@@ -114,6 +125,8 @@ class AscentSettings(
             raise SettingsError("snapshots", "0, or 2 to 8", 1)
         if self.coarse > 0 and self.keep != "last":
             raise SettingsError("coarse", "keep=last beside it", f"keep={self.keep}")
+        if self.coarse > 0 and self.align > 0:
+            raise SettingsError("align", "coarse=0 beside it", f"coarse={self.coarse:g}")
         if self.screened < self.starts:
             raise SettingsError("screened", f"at least the {self.starts} starts", self.screened)
         return self
@@ -130,6 +143,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "rate": (1e-6, 100.0),
     "rate_end": (0.0, 1.0),
+    "fade": (0.0, 1.0),
+    "align": (0.0, 1000.0),
+    "references": (1, 256),
+    "fidelity": (0.0, 1000.0),
     "looks": (1, 64),
     "coarse": (0.0, 1.0),
     "coarse_size": (0.1, 1.0),
@@ -152,7 +169,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 _NATURAL: dict[str, object] = {
     "starts": 2,
-    "steps": 128,
+    "steps": 64,
     "screened": 16,
     "rate": 0.4,
     "rate_up": 1.0,
@@ -164,7 +181,8 @@ _NATURAL: dict[str, object] = {
     "decay": 1.75,
     "decorrelate": True,
     "bound": True,
-    "coarse": 0.5,
+    "looks": 2,
+    "fade": 0.5,
     "keep": "last",
     "jitter": 0.07,
     "scale": 0.15,
@@ -190,7 +208,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "rotation": 5.0,
     },
     "natural": _NATURAL,
-    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.06, "coarse": 0.0},
+    "aligned": {**_NATURAL, "align": 3.0},
+    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.12, "fade": 0.0, "fidelity": 1.0},
     "maco": {
         "starts": 1,
         "steps": 128,
@@ -216,17 +235,19 @@ normalized gradient, and the image standardized after each step; no warm-up. The
 numbers: step, patience, steps and starts are ours, and so is the missing blur ("some tricks to
 avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
 Olah et al. 2017. `natural` is for networks of photographs: the same with a steeper spectrum, a
-constant rate, and pixels that stay inside their range; smaller images in its first half cost less.
-`accentuate` is the same in small steps, from an image. `maco` follows Fel et al. 2023: several
-random crops a step, of a quarter of the image, and a mask of what counted; how many crops, and the
-steps, are fewer than theirs. All but `natural` and `accentuate` need images of the data for bands
-other than one or three."""
+constant rate, two looks a step, and pixels that stay inside their range; the starting noise, whose
+grain so few steps would leave, fades in the first half. `aligned` adds the distribution of features
+(after Görgün et al. 2025) and needs images of the data. `accentuate` is the same as `natural` in
+small steps, from an image, whose early features are kept (Hamblin et al. 2024). `maco` follows Fel
+et al. 2023: several random crops a step, of a quarter of the image, and a mask of what counted; how
+many crops, and the steps, are fewer than theirs. All but `natural` and `accentuate` need images of
+the data for bands other than one or three."""
 AUTO, ACCENTUATE = "auto", "accentuate"
 """In place of a preset: `natural` for color images, `default` for all others."""
 _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = (
     *("rate_end", "bound", "looks", "coarse", "coarse_size", "crop", "alpha", "keep"),
-    "snapshots",
+    *("snapshots", "fade", "align", "references", "fidelity"),
 )
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""

@@ -27,7 +27,7 @@ _EVIDENCE = (
 @click.argument("selections", nargs=-1, metavar="[LAYER[:MAPS]]...")
 @options.out("Folder of the run.")
 @click.option("--starts", type=int, help="Images grown for each map.  [default: 4; natural: 2]")
-@click.option("--steps", type=int, help="Steps at most.  [default: 120; natural: 128]")
+@click.option("--steps", type=int, help="Steps at most.  [default: 120; natural: 64]")
 @click.option("--screened", type=int, help="Noise images tried first.  [default: 256; natural: 16]")
 @click.option(
     "--noise",
@@ -44,8 +44,9 @@ _EVIDENCE = (
     "--preset",
     default="auto",
     help="auto takes natural for color images, default for all others, and accentuate with "
-    "--from; or one of default, natural, accentuate, author, fourier, maco. best grows several and "
-    "keeps the most legible one of each unit (--judge and --data); best:natural,maco names them.",
+    "--from; or one of default, natural, aligned (with --data), accentuate, author, fourier, "
+    "maco. best grows several and keeps the most legible one of each unit (--judge and --data); "
+    "best:natural,maco names them.",
     show_default=True,
 )
 @click.option(

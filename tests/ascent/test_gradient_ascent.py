@@ -356,3 +356,21 @@ def test_images_without_a_gradient_are_scored_as_they_are_kept():
     levels = oips.pixels.astype(float)
     assert np.abs(levels - np.round(levels)).max() < 0.1
     assert oips.scores.tolist() == [[1.0, 1.0]]
+
+
+def test_noise_that_fades_leaves_no_trace(small_network):
+    noise = starts(6)
+    for fade, least, most in ((0.0, 0.2, 1.0), (0.5, 0.0, 0.1)):
+        climbing = climber(
+            small_network, "second", steps=24, keep="last", fade=fade, rate=0.1, warmup=0, blur=0.0
+        )
+        images = climbing.climb(noise, np.arange(6)).images
+        left = np.abs((images * noise).mean((1, 2, 3)))
+        assert least <= left.mean() <= most
+
+
+def test_images_keep_what_does_not_fade(small_network):
+    noise = starts(3)
+    climbing = climber(small_network, "second", steps=12, keep="last", fade=0.5, rate=0.05)
+    kept = climbing.climb(noise, np.arange(3), noise=np.zeros_like(noise)).images
+    assert np.all((kept * noise).mean((1, 2, 3)) > 0.5)

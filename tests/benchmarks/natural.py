@@ -75,7 +75,7 @@ def measured(
     preset: str,
     classes: list[int],
     seeds: list[int],
-    steps: int,
+    steps: int | None,
     changes: dict[str, object],
 ) -> dict[str, object]:
     """Return the figures of one preset, with changes, over all classes and seeds."""
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=24)
     parser.add_argument("--drawn", type=int, default=DRAWN, help="Seed of the classes.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--steps", type=int, help="Those of the preset if not given.")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--maps", type=int, help="Maps of each layer, instead of classes.")
     parser.add_argument("--layers", nargs="+", default=["block3b_expand", "block5b_expand", "head"])
@@ -247,7 +247,7 @@ def main() -> None:
             for name in ("top1", "top5")
         )
         print(
-            f"{preset}, {figures['pictures']} pictures, {options.steps} steps:",
+            f"{preset}, {figures['pictures']} pictures:",
             *shares,
             f"probability {figures['probability']:.2f}",
             f"high {figures['power_above_quarter']:.3f}",

@@ -58,6 +58,8 @@ SOFTWARE = {"oip", "chollet2015keras", "abadi2016tensorflow"}
         ({"blur": 0.0, "jitter": 2}, {"mordvintsev2015inceptionism"}),
         ({"blur": 0.0, "parameterization": "fourier"}, {"olah2017feature"}),
         ({"blur": 0.0, "parameterization": "phase"}, {"fel2023unlocking"}),
+        ({"blur": 0.0, "align": 1.0}, {"gorgun2025vital"}),
+        ({"blur": 0.0, "fidelity": 1.0}, {"hamblin2024feature"}),
         ({"blur": 0.0, "total_variation": 0.3}, {"mahendran2015understanding"}),
         ({"blur": 0.0, "diversity": 0.5}, {"olah2017feature"}),
     ],

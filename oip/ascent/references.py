@@ -1,0 +1,276 @@
+"""Features of reference images, which the features of growing images are drawn to.
+
+Two terms beside the response, both gradients by tensors inside the network. `align`: in some
+layers, the values of each map over the nodes are drawn to those of the images that excite the item
+most, sorted, so that where something is does not count. `fidelity`: the features of one early
+layer, node by node, are drawn to those of the image that the ascent begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from oip.ascent.targets import MapTargets, Stage, Targets
+from oip.core.frameworks import Tensor, keras, tf
+from oip.network.forward import image_spec
+from oip.network.layers import LayerInfo, LayerOutput
+from oip.network.network import Network
+from oip.network.tracing import shadowed
+
+_MOST_NODES = 1024
+"""Of layers that are aligned: values of finer ones take long to sort."""
+_FINE = 4
+"""Pixels from node to node of the layer that fidelity is measured in, at least."""
+_TINY = 1e-6
+
+
+Array = TypeVar("Array")
+
+
+class AlignedLayer(NamedTuple, Generic[Array]):
+    """What a layer's features are aligned with, for n images; arrays, or tensors in a graph."""
+
+    values: Array
+    """(n, maps, nodes): of each map, largest first, means over the reference images."""
+    weights: Array
+    """(n, maps): how much the map counts, over the spread of the layer's values."""
+
+    def slope(self: AlignedLayer[Tensor], features: Tensor) -> Tensor:
+        """Return the gradient of minus the distance, in the shape of features (n, *nodes, maps).
+
+        The distance is the mean square between sorted values, weighted over the maps.
+
+        References:
+            Görgün, Schiele, Fischer, "VITAL: More Understandable Feature Visualization through
+            Distribution Alignment and Relevant Information Flow", ICCV 2025.
+        """
+        maps = int(features.shape[-1] or 0)
+        nodes = int(np.prod([int(side or 0) for side in features.shape[1:-1]]))
+        planes = tf.transpose(tf.reshape(features, [-1, nodes, maps]), [0, 2, 1])
+        rows = tf.reshape(planes, [-1, nodes])  # (n maps, nodes)
+        values, order = tf.math.top_k(rows, nodes)
+        difference = tf.reshape(self.values, [-1, nodes]) - values
+        difference *= 2.0 / nodes * tf.reshape(self.weights, [-1, 1])
+        count = tf.shape(rows)[0]
+        places = order + nodes * tf.range(count)[:, None]
+        flat = tf.scatter_nd(
+            tf.reshape(places, [-1, 1]), tf.reshape(difference, [-1]), [count * nodes]
+        )
+        back = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])
+        return tf.reshape(back, tf.shape(features))
+
+
+def nearness_slope(features: Tensor, origin: Tensor) -> Tensor:
+    """Return the gradient of minus the mean distance of features from those of an image.
+
+    The distance is the length of the difference over the maps, at each node, in shares of the mean
+    length of the image's own features.
+
+    Args:
+        features: (n, *nodes, maps).
+        origin: of the same shape.
+
+    References:
+        Hamblin et al., "Feature Accentuation: Revealing 'What' Features Respond to in Natural
+        Images", 2024.
+    """
+    nodes = list(range(1, len(features.shape) - 1))
+    difference = origin - features
+    length = tf.norm(difference, axis=-1, keepdims=True)
+    own = tf.reduce_mean(tf.norm(origin, axis=-1, keepdims=True), nodes, keepdims=True)
+    count = float(np.prod([int(side or 0) for side in features.shape[1:-1]]))
+    return difference / tf.maximum(length, _TINY) / tf.maximum(own, _TINY) / count
+
+
+@contextmanager
+def captured(outputs: Sequence[LayerOutput]) -> Iterator[dict[int, Tensor]]:
+    """Keep what layers return within the block: number of the output -> tensor, channels last."""
+    tensors: dict[int, Tensor] = {}
+    counts: dict[int, int] = {}
+
+    def watch(layer: keras.Layer, call: Any) -> Any:
+        mine = {
+            output.use: number for number, output in enumerate(outputs) if output.layer is layer
+        }
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = call(*args, **kwargs)
+            use = counts.get(id(layer), 0)
+            counts[id(layer)] = use + 1
+            if use in mine:
+                tensors[mine[use]] = result
+            return result
+
+        return watched
+
+    with shadowed(list({id(output.layer): output.layer for output in outputs}.values()), watch):
+        yield tensors
+
+
+def channels_last(tensor: Tensor, output: LayerOutput) -> Tensor:
+    """Return a layer's tensor as float32 (n, *nodes, maps)."""
+    tensor = tf.cast(tensor, tf.float32)
+    axes = [0, *range(2, len(tensor.shape)), 1]
+    return tf.transpose(tensor, axes) if output.channels_first else tensor
+
+
+class References:
+    """The layers that are aligned for some targets, and what with, for each item.
+
+    Args:
+        data: images (n, h, w, b) in input units.
+        best: (items, r) int: rows of the images that excite each item most, best first.
+    """
+
+    def __init__(self, network: Network, targets: Targets, data: np.ndarray, best: np.ndarray):
+        self._network, self._targets = network, targets
+        self._data, self._best = data, best
+        self._kept: dict[int, tuple[list[AlignedLayer[np.ndarray]], float]] = {}
+        self.layers = _aligned_layers(reached_layers(network, targets))
+
+    @cached_property
+    def outputs(self) -> list[LayerOutput]:
+        """Of the aligned layers."""
+        return [layer.response for layer in self.layers]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for the same layers."""
+        return tuple(output.key for output in self.outputs)
+
+    @property
+    def specs(self) -> tuple[AlignedLayer[tf.TensorSpec], ...]:
+        """Of `arrays`, for any number of images."""
+        sizes = [(layer.maps, int(np.prod(layer.size))) for layer in self.layers]
+        return tuple(
+            AlignedLayer(tf.TensorSpec((None, *size)), tf.TensorSpec((None, size[0])))
+            for size in sizes
+        )
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Memory of what one image is aligned with."""
+        return 4 * sum(layer.maps * int(np.prod(layer.size)) for layer in self.layers)
+
+    def arrays(self, items: np.ndarray) -> tuple[tuple[AlignedLayer[np.ndarray], ...], np.ndarray]:
+        """Return what images for items (n,) are aligned with, and (n,) their best responses."""
+        parts = [self._of_item(int(item)) for item in items]
+        layers = tuple(
+            AlignedLayer(
+                np.stack([row.values for row in rows]), np.stack([row.weights for row in rows])
+            )
+            for rows in zip(*(part for part, _ in parts), strict=True)
+        )
+        return layers, np.array([response for _, response in parts], np.float32)
+
+    def _of_item(self, item: int) -> tuple[list[AlignedLayer[np.ndarray]], float]:
+        if item not in self._kept:
+            images = np.asarray(self._data[self._best[item]], np.float32)
+            items = np.full(len(images), item, np.int32)
+            post, features = self._graph(tf.constant(images), tf.constant(items), *self._arrays)
+            layers = []
+            for values, relevance in features:
+                values, relevance = values.numpy().mean(0), relevance.numpy().mean(0)
+                total = relevance.sum()
+                share = relevance / total if total > 0 else np.full(len(values), 1 / len(values))
+                spread = max(float(values.var(axis=1).mean()), _TINY)
+                weights = share / spread / len(features)
+                layers.append(AlignedLayer(values, weights.astype(np.float32)))
+            self._kept[item] = layers, max(abs(float(post.numpy().mean())), _TINY)
+        return self._kept[item]
+
+    @cached_property
+    def _arrays(self) -> tuple[Tensor, ...]:
+        return tuple(tf.constant(array) for array in self._targets.arrays)
+
+    @cached_property
+    def _graph(self) -> Any:
+        """The graph from images and items to the response (n,) and, for each layer, features.
+
+        These are (n, maps, nodes), largest first, and the relevance (n, maps): the size of each
+        map's part of the response, gradient times value summed over the nodes, a first-order form
+        of the relevance that the source propagates.
+        """
+        network, targets, outputs = self._network, self._targets, self.outputs
+
+        def run(images: Tensor, items: Tensor, *arrays: Tensor) -> Any:
+            inputs = network.feed(images)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(inputs)
+                with captured(outputs) as tensors:
+                    own = targets.own_items(inputs, items, Stage(False), arrays)
+            watched = [tensors[number] for number in range(len(outputs))]
+            slopes: Any = tape.gradient(
+                own.tensors, watched, own.slopes, tf.UnconnectedGradients.ZERO
+            )
+            features = []
+            for output, tensor, slope in zip(outputs, watched, slopes, strict=True):
+                values, slope = channels_last(tensor, output), channels_last(slope, output)
+                maps = values.shape[-1]
+                part = tf.reduce_sum(values * slope, list(range(1, len(values.shape) - 1)))
+                planes = tf.transpose(
+                    tf.reshape(values, [tf.shape(values)[0], -1, maps]), [0, 2, 1]
+                )
+                ordered = tf.sort(planes, direction="DESCENDING")
+                features.append((ordered, tf.abs(part)))
+            return own.post, features
+
+        pairs = zip(targets.array_shapes, self._arrays, strict=True)
+        return network.graphs.kept(
+            ("references", targets.key, network.spoiled, self.key),
+            run,
+            image_spec(network),
+            tf.TensorSpec((None,), tf.int32),
+            *(tf.TensorSpec(shape, array.dtype) for shape, array in pairs),
+        )
+
+
+def reached_layers(network: Network, targets: Targets) -> list[LayerInfo]:
+    """Return the layers with nodes that run before the items of some targets are reached."""
+    layers = [layer for layer in network.layers if layer.size]
+    outputs = [layer.response for layer in layers]
+    numbers: list[int] = []
+    arrays = [tf.constant(array) for array in targets.arrays]
+
+    def run(images: Tensor, items: Tensor) -> Tensor:
+        with captured(outputs) as tensors:
+            own = targets.own_items(network.feed(images), items, Stage(False), arrays)
+        numbers.extend(sorted(tensors))
+        return own.post
+
+    tf.function(run, autograph=False).get_concrete_function(
+        image_spec(network), tf.TensorSpec((None,), tf.int32)
+    )
+    own = {id(output.layer) for output in _own_outputs(targets)}
+    return [layers[number] for number in numbers if id(outputs[number].layer) not in own]
+
+
+def _own_outputs(targets: Targets) -> list[LayerOutput]:
+    return [targets.layer.response] if isinstance(targets, MapTargets) else []
+
+
+def _aligned_layers(layers: list[LayerInfo]) -> list[LayerInfo]:
+    """Return, of each number of nodes up to 1,024, the narrowest layer, the last of equal ones."""
+    narrowest: dict[tuple[int, ...], LayerInfo] = {}
+    for layer in layers:
+        kept = narrowest.get(layer.size)
+        if kept is None or layer.maps <= kept.maps:
+            narrowest[layer.size] = layer
+    chosen = sorted(narrowest.values(), key=lambda layer: int(np.prod(layer.size)))
+    coarse = [layer for layer in chosen if np.prod(layer.size) <= _MOST_NODES]
+    return coarse or chosen[:1]
+
+
+def fidelity_layer(layers: list[LayerInfo]) -> LayerInfo | None:
+    """Return the narrowest layer whose nodes are a few pixels apart, the last of equal ones."""
+    fine = [layer for layer in layers if layer.jump and min(layer.jump) >= _FINE] or layers[-1:]
+    if not fine:
+        return None
+    least = min(min(layer.jump or (0.0,)) for layer in fine)
+    alike = [layer for layer in fine if min(layer.jump or (0.0,)) == least]
+    return min(reversed(alike), key=lambda layer: layer.maps)

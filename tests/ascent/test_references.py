@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+import oip
+from oip.ascent.references import AlignedLayer, captured, nearness_slope
+from oip.core.errors import SettingsError
+from oip.core.frameworks import keras, tf
+from oip.network.network import Network
+
+QUICK = {"steps": 12, "screened": 8, "starts": 1, "coarse": 0.0}
+
+
+@pytest.fixture(scope="module")
+def color_model():
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Input((20, 20, 3)),
+            layers.Conv2D(6, 3, activation="relu", name="first"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(8, 3, activation="relu", name="second"),
+            layers.Conv2D(5, 3, activation="relu", name="third"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return np.random.default_rng(0).normal(size=(60, 20, 20, 3)).astype(np.float32).cumsum(1)
+
+
+def distance(features, values, weights):
+    """The distance as it is defined: sorted values of each map, largest first."""
+    ordered = -np.sort(-features.reshape(len(features), -1, features.shape[-1]), axis=1)
+    square = np.square(ordered.transpose(0, 2, 1) - values).mean(2)
+    return (square * weights).sum(1)
+
+
+def test_slope_of_alignment_is_the_gradient_of_the_distance_between_sorted_values():
+    draw = np.random.default_rng(1)
+    features = draw.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    values = -np.sort(-draw.normal(size=(2, 5, 12)).astype(np.float32))
+    weights = draw.uniform(size=(2, 5)).astype(np.float32)
+    slope = AlignedLayer(tf.constant(values), tf.constant(weights)).slope(tf.constant(features))
+    for place in [(0, 0, 0, 0), (0, 2, 3, 4), (1, 1, 2, 3)]:
+        moved = [features.astype(np.float64) for _ in range(2)]
+        moved[0][place] -= 1e-5
+        moved[1][place] += 1e-5
+        low, high = (distance(part, values, weights)[place[0]] for part in moved)
+        assert slope.numpy()[place] == pytest.approx(-(high - low) / 2e-5, rel=1e-3, abs=1e-6)
+
+
+def test_features_of_the_same_distribution_are_left_as_they_are():
+    draw = np.random.default_rng(2)
+    values = -np.sort(-draw.normal(size=(1, 4, 9)).astype(np.float32))
+    places = np.stack([draw.permutation(row) for row in values[0]], 1)[None].reshape(1, 3, 3, 4)
+    layer = AlignedLayer(tf.constant(values), tf.ones((1, 4)))
+    np.testing.assert_allclose(layer.slope(tf.constant(places)), 0, atol=1e-7)
+
+
+def test_slope_of_nearness_is_the_gradient_of_the_mean_distance():
+    draw = np.random.default_rng(3)
+    features = tf.constant(draw.normal(size=(2, 3, 3, 4)), tf.float32)
+    origin = tf.constant(draw.normal(size=(2, 3, 3, 4)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        lengths = tf.norm(features - origin, axis=-1)
+        own = tf.reduce_mean(tf.norm(origin, axis=-1), [1, 2], keepdims=True)
+        total = tf.reduce_sum(tf.reduce_mean(lengths / own, [1, 2]))
+    expected = -tape.gradient(total, features)
+    np.testing.assert_allclose(nearness_slope(features, origin), expected, rtol=1e-4)
+
+
+def test_captured_tensors_are_the_outputs_and_layers_are_left_as_they_were(color_model, data):
+    network = Network(color_model)
+    outputs = [layer.response for layer in network.layers]
+    before = {layer.name: dict(vars(layer)) for layer in color_model.layers}
+    with captured(outputs) as tensors:
+        expected = color_model(data[:2])
+    assert sorted(tensors) == [0, 1, 2]
+    np.testing.assert_array_equal(tensors[2], expected)
+    assert {layer.name: dict(vars(layer)) for layer in color_model.layers} == before
+
+
+def features_of(model, name, images):
+    layer = keras.Model(model.inputs, model.get_layer(name).output)
+    values = layer.predict(images, verbose=0)
+    return -np.sort(-values.reshape(len(values), -1, values.shape[-1]), axis=1)
+
+
+def test_alignment_brings_features_nearer_to_those_of_the_images_that_excite_a_map(
+    color_model, data
+):
+    scores = color_model.predict(data, verbose=0).mean((1, 2))
+    best = np.argsort(-scores, axis=0, kind="stable")[:8].T  # (maps, 8)
+    target = features_of(color_model, "second", data[best.ravel()])
+    target = target.reshape(*best.shape, *target.shape[1:]).mean(1)
+    quick = QUICK | {"data": data, "preset": "aligned"}
+    near, free = (oip.reconstruct(color_model, "third", align=a, **quick) for a in (30.0, 0.0))
+
+    def distances(oips):
+        pictures = np.asarray(oips.pixels[:, 0], np.float32)
+        return np.square(features_of(color_model, "second", pictures) - target).mean((1, 2))
+
+    assert np.sum(distances(near) < distances(free)) >= 4
+    alone = oip.reconstruct(color_model, "third", [3], align=30.0, **quick)
+    np.testing.assert_allclose(near.images[3], alone.images[0], atol=2e-2)
+
+
+def test_fidelity_keeps_features_nearer_to_those_of_the_image_it_began_with(color_model, data):
+    quick = QUICK | {"start": data[0], "rate": 0.3}
+    layer = keras.Model(color_model.inputs, color_model.get_layer("second").output)
+    distances = []
+    for fidelity in (30.0, 0.0):
+        oips = oip.reconstruct(color_model, "third", [0, 2], fidelity=fidelity, **quick)
+        begun, grown = oips.snapshots[0, 0].astype(np.float32), oips.pixels[:, 0]
+        origin = layer.predict((begun * oips.std + oips.mean)[None], verbose=0)
+        lengths = np.linalg.norm(layer.predict(grown, verbose=0) - origin, axis=-1)
+        distances.append(lengths.mean())
+    assert distances[0] < distances[1]
+
+
+def test_what_terms_need_is_told(color_model, data):
+    with pytest.raises(SettingsError, match="images of the data, to align features with"):
+        oip.reconstruct(color_model, "third", [0], preset="aligned", **QUICK)
+    with pytest.raises(SettingsError, match="an image to begin with"):
+        oip.reconstruct(color_model, "third", [0], fidelity=1.0, **QUICK)
+    with pytest.raises(SettingsError, match="coarse=0"):
+        coarse = QUICK | {"coarse": 0.5}
+        oip.reconstruct(color_model, "third", [0], preset="aligned", data=data, **coarse)
