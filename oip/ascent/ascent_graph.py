@@ -128,7 +128,7 @@ class AscentInputs(NamedTuple):
     noise: Tensor
     """(n, h, w, b): the noise that the images began with; (n, 1, 1, 1) where it does not fade."""
     references: tuple[AlignedLayer[Tensor], ...]
-    """What images are aligned with, layer by layer."""
+    """Features that images are aligned with, layer by layer."""
     usual: Tensor
     """(n,): the item's response to its reference images; 1 without."""
     origin: Tensor

@@ -33,7 +33,7 @@ Array = TypeVar("Array")
 
 
 class AlignedLayer(NamedTuple, Generic[Array]):
-    """What a layer's features are aligned with, for n images; arrays, or tensors in a graph."""
+    """Features of one layer that n images are aligned with; arrays, or tensors in a graph."""
 
     values: Array
     """(n, maps, nodes): of each map, largest first, means over the reference images."""
@@ -57,9 +57,9 @@ class AlignedLayer(NamedTuple, Generic[Array]):
         difference = tf.reshape(self.values, [-1, nodes]) - values
         difference *= 2.0 / nodes * tf.reshape(self.weights, [-1, 1])
         count = tf.shape(rows)[0]
-        places = order + nodes * tf.range(count)[:, None]
+        positions = order + nodes * tf.range(count)[:, None]
         flat = tf.scatter_nd(
-            tf.reshape(places, [-1, 1]), tf.reshape(difference, [-1]), [count * nodes]
+            tf.reshape(positions, [-1, 1]), tf.reshape(difference, [-1]), [count * nodes]
         )
         back = tf.transpose(tf.reshape(flat, [-1, maps, nodes]), [0, 2, 1])
         return tf.reshape(back, tf.shape(features))
