@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,9 +86,70 @@ def _log_softmax(odds: np.ndarray) -> np.ndarray:
     return odds
 
 
-UNITS = 16
+def softmax(odds: np.ndarray) -> np.ndarray:
+    """Replace log-odds (..., classes, n) by probabilities."""
+    odds -= odds.max(axis=-2, keepdims=True)
+    np.exp(odds, out=odds)
+    odds /= odds.sum(axis=-2, keepdims=True)
+    return odds
+
+
+SHRINKAGES = (0.02, 0.1, 0.5)
+"""Shares of a covariance without directions in that of the classes, for discriminants."""
+_MEAN_PRIOR, _SHARE_PRIOR, _LEAST = 1.0, 0.5, 1e-7
+"""Samples that the mean of all classes counts in that of one, and that are added to each class;
+least variance, of features whose squares sum to 1."""
+
+
+def fit_discriminants(
+    features: np.ndarray, codes: np.ndarray, folds: np.ndarray, used: np.ndarray
+) -> np.ndarray:
+    """Return the weights (fits, k, classes, r + 1) of linear discriminants, the intercept last.
+
+    Classes are Gaussians of one covariance. With S the covariance within classes and s its mean
+    variance it is (1 - g) S + g s I, for each g of `SHRINKAGES` (J. H. Friedman: Regularized
+    discriminant analysis. Journal of the American Statistical Association 84 (1989) 165). All fits
+    come from the same sums over each class of each fold.
+
+    Args:
+        features: (n, r) float32, of a mean squared norm of about 1.
+        codes, folds: (n,) int.
+        used: (fits, folds) bool: the folds of each fit.
+    """
+    count, classes, r = used.shape[1], int(codes.max()) + 1, features.shape[1]
+    member = np.zeros((count, classes, len(codes)), np.float32)
+    member[folds, codes, np.arange(len(codes))] = 1.0
+    weight = used.astype(np.float32)
+
+    def of_fits(sums: np.ndarray) -> np.ndarray:
+        return np.tensordot(weight, sums, 1)
+
+    by_fold = [features[folds == fold] for fold in range(count)]
+    squares = of_fits(np.stack([inside.T @ inside for inside in by_fold]))
+    sums, sizes = of_fits(member @ features), of_fits(member.sum(axis=2))
+    total = np.maximum(sizes.sum(axis=1), 1)[:, None]
+    grand = _MEAN_PRIOR * sums.sum(axis=1, keepdims=True) / total[..., None]
+    means = (sums + grand) / (sizes + _MEAN_PRIOR)[..., None]
+    share = np.log((sizes + _SHARE_PRIOR) / (total + _SHARE_PRIOR * classes))
+    centers = sums / np.sqrt(np.maximum(sizes, 1))[..., None]
+    freedom = np.maximum(total - classes, 1)[..., None]
+    within = (squares - centers.transpose(0, 2, 1) @ centers) / freedom
+    size = np.trace(within, axis1=1, axis2=2)[:, None, None] / r * np.eye(r, dtype=np.float32)
+    result = np.empty((len(used), len(SHRINKAGES), classes, r + 1), np.float32)
+    for index, shrinkage in enumerate(SHRINKAGES):
+        covariance = (1 - shrinkage) * within + shrinkage * size
+        covariance += _LEAST * np.eye(r, dtype=np.float32)
+        slopes = np.linalg.solve(covariance, means.transpose(0, 2, 1)).transpose(0, 2, 1)
+        result[:, index, :, :-1] = slopes
+        result[:, index, :, -1] = share - 0.5 * (means * slopes).sum(axis=2)
+    return result
+
+
+UNITS = 24
 """In the hidden layer."""
-STEPS = 30
+STEPS = 16
+NETWORK_COMPONENTS = 24
+"""Leading features that a network sees."""
 PRIOR = 1.0
 """Prior variance of every weight; the intercepts of the classes have none."""
 _SPREAD = 1.5
@@ -99,37 +160,45 @@ _FLOOR = 1e-4
 """Least curvature along the weights of the classes."""
 
 
-def network_log_probabilities(
-    features: np.ndarray,
-    onehot: np.ndarray,
-    used: np.ndarray,
-    seed: int,
-    units: int = UNITS,
-    steps: int = STEPS,
-    byte_budget: int = BYTE_BUDGET,
-) -> np.ndarray:
-    """Return log-probabilities (fits, classes, n) float32, by a small network for each fit.
+class Networks:
+    """A small network for each fit: p(y|x) = softmax(V tanh(W x + b) + c).
 
-    p(y|x) = softmax(V tanh(W x + b) + c). All fits start at the same W and b, and at V = 0; they
-    minimize the cross-entropy of their samples with a Gaussian prior of the weights, in at most 30
-    evaluations of it, see `_minimize`. The fits do not depend on one another.
+    All fits start at the same W and b, and at V = 0; they minimize the cross-entropy of their
+    samples with a Gaussian prior of the weights, in at most so many evaluations of it, see
+    `_minimize`. The fits do not depend on one another.
 
     Args:
-        features: (n, r) float32, centered, of a mean squared norm of 1.
+        features: (n, r) float32, centered, of a mean squared norm of about 1.
         onehot, used: (classes, n) bool, and (fits, n) bool: the samples of each fit.
         seed: of the start.
         units, steps: in the hidden layer; evaluations of the loss.
         byte_budget: bytes of the samples of fits that are done at once.
     """
-    upright = _upright(features)
-    draw = seeds.generator(seed, "small network").normal(size=(units, features.shape[1] + 1))
-    start = (_SPREAD * draw).astype(np.float32)
-    result = np.empty((len(used), *onehot.shape), np.float32)
-    for fits, part in _parts(upright, onehot, used, byte_budget):
-        first, last = _trained_network(part, start, len(onehot), steps)
-        hidden = _tanh(first[..., :-1] @ upright.T + first[..., -1:])
-        result[fits] = _log_softmax(last[..., :-1] @ hidden + last[..., -1:])
-    return result
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        onehot: np.ndarray,
+        used: np.ndarray,
+        seed: int,
+        units: int = UNITS,
+        steps: int = STEPS,
+        byte_budget: int = BYTE_BUDGET,
+    ):
+        self._inputs = _upright(features)
+        draw = seeds.generator(seed, "small network").normal(size=(units, features.shape[1] + 1))
+        start = (_SPREAD * draw).astype(np.float32)
+        parts = [
+            _trained_network(part, start, len(onehot), steps)
+            for _, part in _parts(self._inputs, onehot, used, byte_budget)
+        ]
+        self._first, self._last = (np.concatenate(weights) for weights in zip(*parts, strict=True))
+
+    def log_odds(self, fits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return log-odds (fits, classes, k) of k samples."""
+        first, last = self._first[fits], self._last[fits]
+        hidden = _tanh(first[..., :-1] @ self._inputs[rows].T + first[..., -1:])
+        return last[..., :-1] @ hidden + last[..., -1:]
 
 
 def _trained_network(
@@ -182,6 +251,72 @@ def _trained_network(
         return result
 
     return layers(_minimize(objective, flat, precondition, 0.0, steps))
+
+
+BLOCK_BYTES = 1 << 20
+"""Of distances of some samples that are worked on at once."""
+_FEW = 4
+"""Features up to which distances are summed one by one: products of matrices are slower."""
+
+
+def neighbor_sums(features: np.ndarray, label: np.ndarray, neighbors: Sequence[int]) -> np.ndarray:
+    """Return the sums (k, n, width) of labels (n, width) over the nearest others of each sample.
+
+    Samples as far as the last neighbor are neighbors, too. Of rising numbers of neighbors, those
+    that n samples do not have are left out, but one.
+    """
+    n = len(features)
+    neighbors = [k for k in neighbors if k < n - 1] or [n - 1]
+    if features.shape[1] == 1:
+        return np.stack([_along_line(features[:, 0], label, k) for k in neighbors])
+    sums = np.empty((len(neighbors), *label.shape), np.float32)
+    most = neighbors[-1]
+    for start, block in _distances(features):
+        near = np.sort(np.partition(block, most - 1, axis=1)[:, :most], axis=1)
+        for member, k in enumerate(neighbors):
+            inside = (block <= near[:, k - 1 : k]).astype(np.float32)
+            np.matmul(inside, label, out=sums[member, start : start + len(block)])
+    return sums
+
+
+def _along_line(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
+    """Return the sums (n, width) of labels (n, width) over the k nearest of numbers (n,)."""
+    order = np.argsort(values, kind="stable")
+    rising = values[order].astype(np.float64)
+    ends = np.full(k, np.inf)
+    around = np.lib.stride_tricks.sliding_window_view(
+        np.concatenate([-ends, rising, ends]), len(rising)
+    )
+    far = np.maximum(rising - around[: k + 1], around[k:] - rising).min(axis=0)
+    before = np.concatenate([np.zeros((1, label.shape[1])), np.cumsum(label[order], axis=0)])
+    last = np.searchsorted(rising, rising + far, side="right")
+    sums = np.empty_like(label)
+    sums[order] = before[last] - before[np.searchsorted(rising, rising - far)]
+    return sums - label
+
+
+def _distances(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first of some samples, and float32 (some, n) that rise with the distances to all.
+
+    They are squared distances, less the own squared norm where there are many features; infinity
+    for the sample itself. Equal samples are equally far.
+    """
+    n, r = features.shape
+    step = max(1, BLOCK_BYTES // (8 * n))
+    wide = features.astype(np.float64)
+    turned = np.concatenate([-2 * wide, (wide * wide).sum(axis=1, keepdims=True)], axis=1).T
+    wide = np.concatenate([wide, np.ones((n, 1))], axis=1)
+    for start in range(0, n, step):
+        if r > _FEW:
+            block = (wide[start : start + step] @ turned).astype(np.float32)
+        else:
+            block = np.zeros((len(features[start : start + step]), n), np.float32)
+            for column in features.T:
+                away = column[start : start + step, None] - column
+                block += np.multiply(away, away, out=away)
+        rows = np.arange(len(block))
+        block[rows, start + rows] = np.inf
+        yield start, block
 
 
 class _Samples:

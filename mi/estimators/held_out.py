@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,15 +19,18 @@ from oip.mi.estimators import batch_classifiers
 from oip.mi.estimators.base import LabelEstimator
 from oip.mi.estimators.batch_classifiers import FOLDS, Arrangement, drawn_in
 from oip.mi.estimators.gram import (
-    median_squared_distance,
     principal_components,
-    squared_distances,
 )
 from oip.mi.estimators.results import LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import TIE
 from oip.mi.validation import class_entropies, label_entropy
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 _SHUFFLES_AT_ONCE = 250
+_KEPT_DRAWS = 1 << 22
+"""Samples of all shuffles or draws up to which they are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +72,22 @@ class HeldOut(LabelEstimator):
             folds: (n,) int, 0 to 4.
             seed: of random draws.
         """
-        rng = seeds.generator(seed, f"{self.name} projection")
         arrangement = Arrangement.of(x, codes, seed)
-        order = arrangement.order
-        features = principal_components(drawn_in(np.asarray(x)[order]), self.components, rng)
-        if not features.any():
-            return Predictions(class_shares(codes))
-        predictions = self._predict(features, arrangement.codes, folds[order], seed)
+        predictions = self.arranged(x, arrangement, folds[arrangement.order], seed)
         odds = np.empty_like(predictions.odds)
-        odds[arrangement.classes[:, None], order] = predictions.odds
-        return Predictions(odds, predictions.without)
+        odds[arrangement.classes[:, None], arrangement.order] = predictions.odds
+        return replace(predictions, odds=odds)
+
+    def arranged(
+        self, x: np.ndarray, arrangement: Arrangement, folds: np.ndarray, seed: int
+    ) -> Predictions:
+        """Do `predict` with samples, folds and classes in an arrangement of them."""
+        rng = seeds.generator(seed, f"{self.name} projection")
+        features = drawn_in(np.asarray(x)[arrangement.order])
+        features = principal_components(features, self.components, rng)
+        if not features.any():
+            return Predictions(class_shares(arrangement.codes))
+        return self._predict(features, arrangement.codes, folds, seed)
 
     @abstractmethod
     def _predict(
@@ -94,33 +104,28 @@ class HeldOut(LabelEstimator):
         each fold, and is as wide as if each shuffle were fitted again: see `null_width`.
         """
         given, seed, draws, n = samples.codes, samples.seed, samples.draws, len(samples.codes)
+        folds = np.arange(n) % FOLDS
 
         def arranged_predictions(index: int) -> tuple[Arrangement, Predictions]:
             x = samples.responses[:, index]
             arrangement = Arrangement.of(x, given, seed)
-            predictions = self.predict(x, given, arrangement.folds, seed)
-            odds = predictions.odds[arrangement.classes[:, None], arrangement.order]
-            return arrangement, replace(predictions, odds=odds)
+            return arrangement, self.arranged(x, arrangement, folds, seed)
 
         pairs = thread_map(arranged_predictions, range(samples.maps), self.working_bytes(n))
         arrangements, predictions = zip(*pairs, strict=True)
         # Samples and classes are from here on in each map's own order, in which labels and folds
         # are the same for all maps.
-        codes, folds = arrangements[0].codes, np.arange(n) % FOLDS
+        codes = arrangements[0].codes
         odds = [of_map.odds for of_map in predictions]
         share = np.log(np.bincount(codes) / n)
         gains = np.stack([own_class(of_map, codes) - share[codes] for of_map in odds], axis=1)
         raw = gains.mean(axis=0)
-        draw = seeds.generator(seed, "held-out draws")
-        weights = draw.multinomial(n, np.full(n, 1 / n), size=draws)
-        drawn = [
-            weights[:, of_map.order] @ gains[:, index] / n
-            for index, of_map in enumerate(arrangements)
-        ]
+        weights, shuffled = _drawn(codes, samples)
+        as_given = np.empty_like(gains)
+        for index, of_map in enumerate(arrangements):
+            as_given[of_map.order, index] = gains[:, index]
         single = thread_map(
-            lambda pair: OneVsRest(
-                pair[0], codes, folds, weights[:, pair[1].order], self.null_width
-            ),
+            lambda pair: OneVsRest(pair[0], codes, folds, weights, self.null_width, pair[1].order),
             list(zip(odds, arrangements, strict=True)) if samples.one_vs_rest else (),
         )
         class_rows = [np.argsort(of_map.classes) for of_map in arrangements]
@@ -130,11 +135,12 @@ class HeldOut(LabelEstimator):
             pairs = zip(single, class_rows, strict=True)
             return np.stack([getattr(of_map, name)[rows] for of_map, rows in pairs])
 
-        null = _null(odds, single, _shuffled(codes, folds, samples))
+        null = _null(odds, single, shuffled)
         by_fold = shares_by_fold(codes, folds)
         middle = np.array([(of_map * by_fold).sum(axis=0).mean() for of_map in odds])
         null = middle + self.null_width * (null - middle)
         unknown = np.full((len(raw), len(odds[0])), np.nan)
+        training = _training(predictions, gains, folds, seed, draws)
         return MapEstimates(
             raw=raw,
             ceiling=np.full(len(raw), label_entropy(codes)),
@@ -142,7 +148,7 @@ class HeldOut(LabelEstimator):
             per_class_ends=of_classes("ends") if single else None,
             per_class_p=of_classes("p_value") if single else None,
             class_ceiling=class_entropies(given),
-            draws=np.stack(drawn, axis=1) + _training(predictions, gains, folds, seed, draws),
+            draws=weights @ as_given / n + training,
             null=null - share[codes].mean(),
         )
 
@@ -161,17 +167,22 @@ class OneVsRest:
         folds: np.ndarray,
         weights: np.ndarray,
         null_width: float = 1.0,
+        order: np.ndarray | slice = slice(None),
     ):
-        """Take log-probabilities (classes, n), labels and folds (n,), and weights (draws, n)."""
+        """Take log-probabilities (classes, n), labels and folds (n,), and weights (draws, n).
+
+        Weights are of samples in another order, in which those of the others are at `order` (n,).
+        """
         classes, n = odds.shape
-        rest = np.stack(
-            [np.logaddexp.reduce(np.delete(odds, c, axis=0), axis=0) for c in range(classes)]
-        )
+        shares = np.exp(odds)
+        rest = np.log(np.maximum(shares.sum(axis=0) - shares, np.finfo(float).tiny))
         entropies = class_entropies(codes)
         gains = np.where(codes == np.arange(classes)[:, None], odds, rest) + entropies[:, None]
         self.raw = gains.mean(axis=1)
         """(classes,)"""
-        self.ends = interval_ends(self.raw, weights @ gains.T / n)
+        drawn = np.empty_like(gains.T)
+        drawn[order] = gains.T
+        self.ends = interval_ends(self.raw, weights @ drawn / n)
         """(classes, 2): ends of the 95 % intervals, NaN without draws."""
         self._none = entropies + rest.mean(axis=1)
         self.more = (odds - rest) / n
@@ -215,59 +226,89 @@ def _training(
     return result
 
 
-def _shuffled(
-    codes: np.ndarray, folds: np.ndarray, samples: LabelledResponses
-) -> Iterator[np.ndarray]:
-    """Yield labels (some, n) that are shuffled within their folds, `samples.shuffles` in all."""
-    draw = seeds.generator(samples.seed, "held-out null")
-    members = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
-    for start in range(0, samples.shuffles, _SHUFFLES_AT_ONCE):
-        mixed = np.tile(codes, (min(_SHUFFLES_AT_ONCE, samples.shuffles - start), 1))
-        for indices in members:
-            mixed[:, indices] = draw.permuted(mixed[:, indices], axis=1)
-        yield mixed
+def _drawn(
+    codes: np.ndarray, samples: LabelledResponses
+) -> tuple[np.ndarray, tuple[csr_array, ...]]:
+    """Return how often each draw has a sample (draws, n), and labels shuffled within the folds.
+
+    The latter are in parts, see `label_members`. They are kept for the next maps of a layer, as
+    long as that takes little memory.
+    """
+    arguments = (codes.tobytes(), codes.dtype, samples.seed, samples.shuffles, samples.draws)
+    small = len(codes) * max(samples.shuffles, samples.draws) <= _KEPT_DRAWS
+    return _draws(*arguments) if small else _draws.__wrapped__(*arguments)
+
+
+@lru_cache(maxsize=1)
+def _draws(
+    content: bytes, kind: np.dtype, seed: int, shuffles: int, draws: int
+) -> tuple[np.ndarray, tuple[csr_array, ...]]:
+    codes = np.frombuffer(content, kind)
+    n, classes = len(codes), int(codes.max()) + 1
+    draw = seeds.generator(seed, "held-out draws")
+    weights = draw.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    draw = seeds.generator(seed, "held-out null")
+    parts = []
+    for start in range(0, shuffles, _SHUFFLES_AT_ONCE):
+        mixed = np.tile(codes, (min(_SHUFFLES_AT_ONCE, shuffles - start), 1))
+        for fold in range(FOLDS):
+            mixed[:, fold::FOLDS] = draw.permuted(mixed[:, fold::FOLDS], axis=1)
+        parts.append(label_members(mixed, classes))
+    return weights, tuple(parts)
 
 
 def _null(
-    odds: list[np.ndarray], single: list[OneVsRest], shuffled: Iterator[np.ndarray]
+    odds: list[np.ndarray], single: list[OneVsRest], shuffled: tuple[csr_array, ...]
 ) -> np.ndarray:
     """Return the mean log-probability (shuffles, maps) of shuffled labels; add them to `single`."""
-    step = max(1, _MAP_BYTES // odds[0].nbytes)
-    groups = [slice(start, start + step) for start in range(0, len(odds), step)]
-    parts = [np.empty((0, len(odds)))]
-    for mixed in shuffled:
+    n = odds[0].shape[1]
 
-        def of_group(maps: slice, mixed: np.ndarray = mixed) -> np.ndarray:
-            if single:
-                sums = label_sums(mixed, [of_map.more for of_map in single[maps]])
-                for index, of_map in enumerate(single[maps]):
-                    of_map.add(sums[..., index])
-            return label_sums(mixed, odds[maps]).sum(axis=1) / mixed.shape[1]
+    def of_part(members: csr_array) -> tuple[np.ndarray, np.ndarray]:
+        null = label_sums(members, odds)
+        more = label_sums(members, [of_map.more for of_map in single]) if single else null
+        return null.sum(axis=1) / n, more
 
-        parts.append(np.concatenate(thread_map(of_group, groups), axis=1))
-    return np.concatenate(parts)
+    parts = thread_map(of_part, shuffled)
+    for _, more in parts:
+        for index, of_map in enumerate(single):
+            of_map.add(more[..., index])
+    return np.concatenate([np.empty((0, len(odds))), *(null for null, _ in parts)])
 
 
-def label_sums(labels: np.ndarray, values: Sequence[np.ndarray]) -> np.ndarray:
+def label_members(labels: np.ndarray, classes: int) -> csr_array:
+    """Return which samples labels (shuffles, n) put into each class.
+
+    (shuffles * classes, classes * n): 1 where sample i is of class c, in column c n + i.
+    """
+    from scipy.sparse import csr_array
+
+    shuffles, n = labels.shape
+    columns = (np.argsort(labels, axis=1, kind="stable")).astype(np.int32)
+    columns += np.take_along_axis(labels, columns, axis=1).astype(np.int32) * n
+    rows = np.arange(shuffles)[:, None] * classes + labels
+    sizes = np.bincount(rows.ravel(), minlength=shuffles * classes)
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    shape = shuffles * classes, classes * n
+    return csr_array((np.ones(labels.size), columns.ravel(), ends), shape=shape)
+
+
+def label_sums(members: csr_array, values: Sequence[np.ndarray]) -> np.ndarray:
     """Return sums over the samples of each class of their values for it.
 
     Args:
-        labels: (shuffles, n) int.
+        members: of shuffles, see `label_members`.
         values: (classes, n) of every map.
 
     Returns:
         (shuffles, classes, maps)
     """
-    from scipy.sparse import csr_array
-
-    shuffles, n = labels.shape
     classes = len(values[0])
-    rows = np.arange(shuffles)[:, None] * classes + labels
-    columns = labels * n + np.arange(n)
-    shape = shuffles * classes, classes * n
-    members = csr_array((np.ones(labels.size), (rows.ravel(), columns.ravel())), shape=shape)
-    sums = members @ np.stack([of_map.ravel() for of_map in values], axis=1)
-    return sums.reshape(shuffles, classes, len(values))
+    step = max(1, _MAP_BYTES // values[0].nbytes)
+    parts = [
+        members @ np.stack([of_map.ravel() for of_map in values[start : start + step]], axis=1)
+        for start in range(0, len(values), step)
+    ]
+    return np.concatenate(parts, axis=1).reshape(-1, classes, len(values))
 
 
 def class_shares(codes: np.ndarray) -> np.ndarray:
@@ -413,18 +454,14 @@ class Decoder(HeldOut):
         return Predictions(result)
 
 
-MEMBER_VARIANCES = (1.0, 8.0, 64.0)
-"""Prior variances of the log-odds, for the logistic members."""
-WIDTHS = (0.01, 0.025, 0.06, 0.15)
-"""Kernel variances as shares of the median squared distance, for the kernel members."""
-NEIGHBORS = (8, 24, 72)
+NEIGHBORS = (8, 72)
 """Samples in a neighborhood, for the neighbor members."""
-LEADING, LEADING_NEIGHBORS = (1, 3), (8, 24)
-"""Leading components, and samples in a neighborhood along them alone."""
+LEADING_NEIGHBORS = {1: (24,), 3: (8, 24)}
+"""The same along some leading components alone, by their number."""
 _PAIRS = tuple(combinations(range(FOLDS), 2))
 _ROUNDS = 60
-_KERNEL_BYTES, _MAP_BYTES = 1 << 19, 8 << 20
-"""Of a kernel of some samples, and of values of some maps, that are worked on at once."""
+_MAP_BYTES = 8 << 20
+"""Of values of some maps that are worked on at once."""
 _PRIOR = 0.5
 
 
@@ -433,10 +470,9 @@ class Predictive(HeldOut):
     """H(Y) - held-out cross-entropy of a weighted mixture of predictors of one map's response.
 
     A lower bound of I(T;Y) in expectation, as `decoder`, but also of what is not linear: the
-    members are multinomial logistic regressions with three priors, a network of one hidden layer of
-    16 units, kernel densities of the classes with four widths, the classes' shares among 8, 24 and
-    72 nearest samples, among 8 and 24 along the first and along the three leading principal
-    components alone, and the class shares alone.
+    members are linear discriminants with three shrinkages, a network of one hidden layer of 24
+    units, the classes' shares among the 8 and the 72 nearest samples, among 24 along the first and
+    8 and 24 along the three leading principal components alone, and the class shares alone.
 
     A fold's predictions come from members that were fitted without the labels of the fold, mixed
     with weights that were, too: the weights maximize the likelihood of the labels of the other
@@ -479,8 +515,8 @@ class Predictive(HeldOut):
         check_whole("predictive: components", self.components)
 
     def working_bytes(self, n: int) -> int:
-        """See `Estimator.working_bytes`: distances twice, part of them ordered, a kernel."""
-        return 24 * n * n
+        """See `Estimator.working_bytes`: blocks of distances, and what a fit sees."""
+        return 3 * max(batch_classifiers.BLOCK_BYTES, 8 * n) + 2000 * n
 
     @property
     def parameters(self) -> Parameters:
@@ -489,14 +525,13 @@ class Predictive(HeldOut):
             "predictor": "mixture",
             "folds": FOLDS,
             "components": self.components,
-            "prior_variances": list(MEMBER_VARIANCES),
+            "shrinkages": list(batch_classifiers.SHRINKAGES),
             "network_units": batch_classifiers.UNITS,
             "network_steps": batch_classifiers.STEPS,
+            "network_components": batch_classifiers.NETWORK_COMPONENTS,
             "network_prior_variance": batch_classifiers.PRIOR,
-            "kernel_variances": list(WIDTHS),
             "neighbours": list(NEIGHBORS),
-            "leading_components": list(LEADING),
-            "leading_neighbours": list(LEADING_NEIGHBORS),
+            "leading_neighbours": {str(r): list(k) for r, k in LEADING_NEIGHBORS.items()},
         }
 
     def _predict(
@@ -504,7 +539,7 @@ class Predictive(HeldOut):
     ) -> Predictions:
         groups = (
             _trained_members(features, codes, folds, seed),
-            untrained_members(features, codes, folds),
+            neighbor_members(features, codes, folds),
         )
         every = np.concatenate([members.every for members in groups])
         own = np.concatenate([members.own for members in groups], axis=1)
@@ -553,76 +588,42 @@ def mixture(probabilities: np.ndarray) -> np.ndarray:
 def _trained_members(
     features: np.ndarray, codes: np.ndarray, folds: np.ndarray, seed: int
 ) -> Members:
-    """Return probabilities by the logistic members and the network.
+    """Return probabilities by the linear discriminants and the network.
 
     They are fitted without each pair of folds. Without one fold: the mean over its pairs.
     """
     onehot = codes == np.arange(codes.max() + 1)[:, None]
-    used = np.stack([(folds != a) & (folds != b) for a, b in _PAIRS])
-    penalties = np.tile(1.0 / np.array(MEMBER_VARIANCES), (len(_PAIRS), 1))
-    weights = batch_classifiers.fit_logistic(features, onehot, used, penalties)
-    network = batch_classifiers.network_log_probabilities(features, onehot, used, seed)
-    count = len(MEMBER_VARIANCES) + 1
+    used = np.array([[fold not in pair for fold in range(FOLDS)] for pair in _PAIRS])
+    discriminants = batch_classifiers.fit_discriminants(features, codes, folds, used)
+    leading = features[:, : batch_classifiers.NETWORK_COMPONENTS]
+    network = batch_classifiers.Networks(leading, onehot, used[:, folds], seed)
+    count = discriminants.shape[1] + 1
     every = np.zeros((count, *onehot.shape), np.float32)
     own = np.zeros((FOLDS, count, len(codes)), np.float32)
-    for pair, fit, odds in zip(_PAIRS, weights, network, strict=True):
-        for fold, other in (pair, pair[::-1]):
-            rows = np.flatnonzero(folds == fold)
-            logs = batch_classifiers.logistic_log_probabilities(features[rows], fit)
-            members = np.exp([*logs, odds[:, rows]])
-            every[..., rows] += members / (FOLDS - 1)
-            own[other][:, rows] = members[:, codes[rows], np.arange(len(rows))]
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(folds == fold)
+        fits = np.flatnonzero(~used[:, fold])
+        weights = discriminants[fits]
+        odds = weights[..., :-1] @ features[rows].T + weights[..., -1:]
+        odds = np.concatenate([odds, network.log_odds(fits, rows)[:, None]], axis=1)
+        members = batch_classifiers.softmax(odds)
+        every[..., rows] = members.mean(axis=0)
+        for fit, of_fit in zip(fits, members, strict=True):
+            other = sum(_PAIRS[fit]) - fold
+            own[other][:, rows] = of_fit[:, codes[rows], np.arange(len(rows))]
     return Members(every, own)
 
 
-def untrained_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
-    """Return probabilities by the neighbor and kernel members.
-
-    Those of all components are followed by neighbors along the leading ones alone.
-    """
-    sums = [_class_sums(features, codes, folds, NEIGHBORS, WIDTHS)]
-    for count in LEADING:
-        if count < features.shape[1]:
-            leading = features[:, :count]
-            sums.append(_class_sums(leading, codes, folds, LEADING_NEIGHBORS, ()))
-    return _members_of_sums(np.concatenate(sums), codes, folds)
-
-
-def _class_sums(
-    features: np.ndarray,
-    codes: np.ndarray,
-    folds: np.ndarray,
-    neighbors: Sequence[int],
-    widths: Sequence[float],
-) -> np.ndarray:
-    """Return how much of each class in each fold is near a sample, (members, n, FOLDS, classes)."""
+def neighbor_members(features: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:
+    """Return probabilities by the neighbors, those along the leading components alone last."""
     n, classes = len(codes), codes.max() + 1
-    squares = squared_distances(features)
-    middle = median_squared_distance(squares) if widths else 1.0
-    np.fill_diagonal(squares, np.inf)
-    distances = squares.astype(np.float32)
-    del squares
-    neighbors = [k for k in neighbors if k < n - 1] or [n - 1]
-    onehot = np.zeros((n, FOLDS * classes), np.float32)
-    label = folds * classes + codes
-    onehot[np.arange(n), label] = 1.0
-    sums = np.empty((len(neighbors) + len(widths), n, FOLDS, classes), np.float32)
-    step = max(1, _KERNEL_BYTES // (4 * n))
-    for start in range(0, n, step):
-        block = distances[start : start + step]
-        near = np.sort(np.partition(block, neighbors[-1] - 1, axis=1)[:, : neighbors[-1]], axis=1)
-        row, column = np.divmod(np.flatnonzero(block <= near[:, -1:]), n)
-        values, classes_of = block[row, column], row * onehot.shape[1] + label[column]
-        for member, k in enumerate(neighbors):
-            inside = classes_of[values <= near[row, k - 1]]
-            counted = np.bincount(inside, minlength=block.shape[0] * onehot.shape[1])
-            sums[member, start : start + step] = counted.reshape(-1, FOLDS, classes)
-        # Every row is scaled so that its nearest sample counts 1: only ratios matter.
-        block -= near[:, :1]
-        for member, width in enumerate(widths, len(neighbors)):
-            kernel = np.exp(block * np.float32(-0.5 / (width * middle)))
-            sums[member, start : start + step] = (kernel @ onehot).reshape(-1, FOLDS, classes)
-    return sums
+    label = np.zeros((n, FOLDS * classes), np.float32)
+    label[np.arange(n), folds * classes + codes] = 1.0
+    sums = [batch_classifiers.neighbor_sums(features, label, NEIGHBORS)]
+    for count, neighbors in LEADING_NEIGHBORS.items():
+        if count < features.shape[1]:
+            sums.append(batch_classifiers.neighbor_sums(features[:, :count], label, neighbors))
+    return _members_of_sums(np.concatenate(sums).reshape(-1, n, FOLDS, classes), codes, folds)
 
 
 def _members_of_sums(sums: np.ndarray, codes: np.ndarray, folds: np.ndarray) -> Members:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import ClassVar, Literal
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,11 @@ from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates
 from oip.mi.permutation_test import class_p_values
 from oip.mi.resampling import centered, class_halves, shuffled
 from oip.mi.validation import checked_maps, class_entropies, label_entropy
+
+_CLASS_DRAWS = 40
+"""Halves for the intervals of single classes, of which each takes as long as all classes."""
+_KEPT_DRAWS = 1 << 20
+"""Samples of all halves and shuffles up to which they are kept for the next maps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +53,27 @@ class KernelPlan:
     @classmethod
     def of(cls, samples: LabelledResponses, byte_budget: int = BLOCK_BUDGET) -> KernelPlan:
         """Return the plan for the samples of all maps."""
-        given, seed = samples.codes, samples.seed
+        arguments = (samples.codes.tobytes(), samples.codes.dtype, samples.seed, samples.draws)
+        arguments += (samples.shuffles, samples.one_vs_rest, byte_budget)
+        small = len(samples.codes) * (samples.draws + samples.shuffles) <= _KEPT_DRAWS
+        return _plan(*arguments) if small else _plan.__wrapped__(*arguments)
+
+    @classmethod
+    def drawn(
+        cls,
+        given: np.ndarray,
+        seed: int,
+        draws: int,
+        shuffles: int,
+        one_vs_rest: bool,
+        byte_budget: int,
+    ) -> KernelPlan:
+        """Return the plan for labels (n,), its draws and shuffles."""
         order = np.argsort(given, kind="stable")
         codes = given[order]
         counts = np.bincount(codes)
-        halves = np.zeros((len(codes), samples.draws), np.float32)
-        for column, indices in enumerate(class_halves(given, seed, samples.draws)):
+        halves = np.zeros((len(codes), draws), np.float32)
+        for column, indices in enumerate(class_halves(given, seed, draws)):
             halves[indices, column] = 1.0
         return cls(
             order=order,
@@ -61,10 +81,15 @@ class KernelPlan:
             counts=counts,
             starts=np.cumsum(counts) - counts,
             halves=halves[order],
-            shuffled=shuffled(given, seed, samples.shuffles)[:, order],
-            one_vs_rest=samples.one_vs_rest,
+            shuffled=shuffled(given, seed, shuffles)[:, order],
+            one_vs_rest=one_vs_rest,
             byte_budget=byte_budget,
         )
+
+    @property
+    def class_draws(self) -> int:
+        """The draws that are used for single classes."""
+        return min(_CLASS_DRAWS, self.halves.shape[1]) if self.one_vs_rest else 0
 
     @cached_property
     def half_counts(self) -> np.ndarray:
@@ -95,9 +120,13 @@ class KernelPlan:
         classes = len(self.counts)
         of_null = min(self.byte_budget // 2, 8 * n * classes * len(self.shuffled))
         of_halves = 24 * rows * draws
-        if self.one_vs_rest:
-            of_halves += min(self.byte_budget // 8, 4 * classes * rows * draws)
+        of_halves += min(self.byte_budget // 8, 4 * classes * rows * self.class_draws)
         return 2 * block + of_halves + of_null
+
+
+@lru_cache(maxsize=1)
+def _plan(content: bytes, kind: np.dtype, *arguments: Any) -> KernelPlan:
+    return KernelPlan.drawn(np.frombuffer(content, kind), *arguments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +142,7 @@ class KernelSums:
     null: np.ndarray
     """(shuffles,): I(Y;M) of shuffled labels."""
     class_draws: np.ndarray
-    """(draws, classes): `per_class` of halves, centered on it; constant without `one_vs_rest`."""
+    """(some draws, classes): `per_class` of halves, centered on it; none without `one_vs_rest`."""
     class_null: np.ndarray
     """(shuffles, classes): `per_class` of shuffled labels; 0 without `one_vs_rest`."""
 
@@ -132,7 +161,7 @@ class KernelAccumulator:
         classes, draws, shuffles = len(plan.counts), plan.halves.shape[1], len(plan.shuffled)
         self._drawn = np.zeros(draws)
         self._mixed = np.zeros(shuffles)
-        self._drawn_classes = np.zeros((draws, classes))
+        self._drawn_classes = np.zeros((plan.class_draws, classes))
         self._mixed_classes = np.zeros((shuffles, classes))
 
     def add(self, rows: slice, kernel: np.ndarray) -> None:
@@ -144,10 +173,9 @@ class KernelAccumulator:
     def add_halves(self, rows: slice, kernel: np.ndarray) -> None:
         """Add to the estimate from each half of the samples, and to that about single classes."""
         plan = self._plan
-        draws = plan.halves.shape[1]
-        if not draws:
+        if not plan.halves.shape[1]:
             return
-        step = max(1, plan.byte_budget // 8 // (4 * len(plan.counts) * draws))
+        step = max(1, plan.byte_budget // 8 // (4 * len(plan.counts) * max(1, plan.class_draws)))
         for start in range(rows.start, rows.stop, step):
             part = slice(start, min(start + step, rows.stop))
             self._add_half_rows(part, kernel[start - rows.start : part.stop - rows.start])
@@ -157,26 +185,32 @@ class KernelAccumulator:
         plan = self._plan
         sizes, within = plan.half_sizes, plan.halves[rows]
         small = kernel.astype(np.float32)
-        sums = np.empty((len(plan.counts) if plan.one_vs_rest else 0, *within.shape), np.float32)
-        everything, own = np.zeros_like(within), np.empty_like(within)
+        everything, own = matmul(small, plan.halves), np.empty_like(within)
         for code, columns, inside in plan.parts(rows):
-            part = matmul(small[:, columns], plan.halves[columns])
-            everything += part
-            own[inside] = part[inside] * (sizes / plan.half_counts[code])
-            if plan.one_vs_rest:
-                sums[code] = part
+            own[inside] = matmul(small[inside, columns], plan.halves[columns])
+            own[inside] *= sizes / plan.half_counts[code]
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
         drawn = within > 0
         own[~drawn] = everything[~drawn] = 1.0
         own /= everything
         self._drawn += np.log(own).sum(axis=0, dtype=np.float64) / sizes
-        if not plan.one_vs_rest:
-            return
-        sums *= sizes / everything
+        if plan.class_draws:
+            self._add_class_halves(rows, small, everything, own)
+
+    def _add_class_halves(
+        self, rows: slice, small: np.ndarray, everything: np.ndarray, own: np.ndarray
+    ) -> None:
+        """Do `add_halves` for single classes, from what all classes have (rows, draws)."""
+        plan, some = self._plan, slice(self._plan.class_draws)
+        halves, sizes, counts = plan.halves[:, some], plan.half_sizes[some], plan.half_counts
+        parts = list(plan.parts(rows))
+        sums = np.stack([matmul(small[:, columns], halves[columns]) for _, columns, _ in parts])
+        sums *= sizes / everything[:, some]
         _sum_of_rest(sums, sizes)
-        rest = sizes - plan.half_counts
-        for code, _, inside in plan.parts(rows):
-            sums[code, inside] = own[inside] * rest[code]
+        rest = sizes - counts[:, some]
+        for code, _, inside in parts:
+            sums[code, inside] = own[inside, some] * rest[code]
+        within = halves[rows]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
         logs -= within.sum(axis=0)[:, None] * np.log(rest).T
         self._drawn_classes += logs / sizes[:, None]
