@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core import plots
 from oip.core.errors import DataError, RunError, SettingsError
@@ -61,6 +61,7 @@ _MOST_IMAGES = 24
 @options.pictures
 @options.sized_model
 @options.seed
+@options.all_rows
 @options.output
 def command(
     model: ModelOptions,
@@ -141,6 +142,8 @@ def command(
     else:
         _print([record for record in records if record["file"]])
         print_text(out)
+    grow = ("oip", "reconstruct", model.model, "--data", data.source)
+    output.next_steps(quoted(*grow, "--out", f"runs/{model.model.stem}"))
     return 1 if errors or unusable else 0
 
 

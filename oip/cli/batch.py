@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oip.cli import options
-from oip.cli.options import Output, warn
+from oip.cli.options import Output, quoted, warn
 from oip.cli.tables import Record, print_json, print_table, print_text, verdict_headings
 from oip.core.errors import SettingsError
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--print-sbatch", is_flag=True, help="Print a script for sbatch that does the job, no more."
 )
+@options.all_rows
 @options.output
 def command(
     job: Path,
@@ -77,7 +78,7 @@ def command(
     from oip.core.checks import parse_assignments
 
     if init:
-        return _write_example(job)
+        return _write_example(job, output)
     given = {
         "out": None if out is None else str(out.absolute()),
         "engine.kind": engine,
@@ -113,7 +114,7 @@ def command(
     return _print_result(result, output)
 
 
-def _write_example(path: Path) -> int:
+def _write_example(path: Path, output: Output) -> int:
     from oip.batch.job import EXAMPLE
     from oip.core.files import write_text
 
@@ -121,6 +122,7 @@ def _write_example(path: Path) -> int:
         raise SettingsError("--init", "a file that does not exist yet", f"'{path}'")
     write_text(path, EXAMPLE)
     print_text(path)
+    output.next_steps("edit it, then", quoted("oip", "batch", path, "--dry-run"))
     return 0
 
 
@@ -162,6 +164,7 @@ def _print_plan(plan: Record, output: Output) -> None:
     )
     for text in plan["notices"]:
         print_text(text)
+    output.next_steps("the same command without --dry-run")
 
 
 def _print_result(result: BatchResult, output: Output) -> int:
@@ -175,6 +178,9 @@ def _print_result(result: BatchResult, output: Output) -> int:
             warn(f"oip: {len(failures)} pieces of work failed.")
     else:
         _print_tables(result, runs, failures)
+        if failures:
+            output.next_steps("the same command tries what failed again")
+        output.next_steps(quoted("oip", "gallery", result.runs[0].folder, "--open"))
     failed_maps = sum(layer["verdicts"].get("failed", 0) for run in runs for layer in run["layers"])
     if failed_maps:
         warn(f"oip: {failed_maps} maps failed.")

@@ -8,7 +8,16 @@ import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, Output
-from oip.cli.tables import Record, print_json, print_table, print_text
+from oip.cli.tables import (
+    ABOVE_BEST_IMAGE,
+    Record,
+    print_json,
+    print_table,
+    print_text,
+    verdict_legend,
+)
+
+_LEGEND = {"most informative": "the map that carries the most information about the class"}
 
 
 @click.command()
@@ -30,6 +39,7 @@ from oip.cli.tables import Record, print_json, print_table, print_text
     help="With --network: maps of each layer, and classes.  [default: 8]",
 )
 @options.out("Folder of the run.  [default: runs/demo, or runs/demo-SOURCE]", required=False)
+@options.opens
 @options.seed
 @options.output
 def command(
@@ -37,6 +47,7 @@ def command(
     network: str | None,
     units: int | None,
     out: Path | None,
+    opens: bool,
     seed: int,
     output: Output,
 ) -> int:
@@ -70,25 +81,30 @@ def command(
                 seed=seed,
                 progress=progress,
             )
-            return _ended(result, output)
-        result = run_demo(
-            SOURCE if data.source is None else data.source,
-            out,
-            data_dir=data.data_dir,
-            size=data.sides,
-            resize=data.resize,
-            seed=seed,
-            progress=progress,
-        )
-    return _ended(result, output)
+        else:
+            result = run_demo(
+                SOURCE if data.source is None else data.source,
+                out,
+                data_dir=data.data_dir,
+                size=data.sides,
+                resize=data.resize,
+                seed=seed,
+                progress=progress,
+            )
+    if opens:
+        options.open_page(Path(result["gallery"]), output)
+    return _ended(result, output, opens)
 
 
-def _ended(result: Record, output: Output) -> int:
+def _ended(result: Record, output: Output, opens: bool) -> int:
     """Print the result; return 1 if a map failed."""
     if output.as_json:
         print_json(result)
     else:
         _print(result)
+    if not opens:
+        output.next_steps(f"open {result['gallery']} in a browser, or add --open")
+    output.next_steps("oip layers MODEL.keras, for a model of your own")
     return 1 if any(layer["verdicts"].get("failed", 0) for layer in result["layers"]) else 0
 
 
@@ -111,7 +127,9 @@ def _print(result: Record) -> None:
     ]
     headings = ("layer", "maps", *map(shown_verdict, verdicts))
     headings += ("above best image", "most informative", "least informative")
-    print_table(headings, rows, left=("layer",))
+    counts = [layer["verdicts"] for layer in layers]
+    legend = verdict_legend(counts) | ABOVE_BEST_IMAGE | _LEGEND
+    print_table(headings, rows, left=("layer",), legend=legend)
     names = [layer["name_shown"] for layer in layers if "name_shown" in layer]
     if names:
         print_text(f"bits: {names[0]} about the class")

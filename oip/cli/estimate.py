@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from oip.cli import options
-from oip.cli.options import Output
+from oip.cli.options import Output, quoted
 from oip.cli.tables import print_json, print_text
 from oip.core.errors import DataError, RunError, SettingsError
 from oip.mi.estimators.base import NAMES
@@ -127,6 +127,10 @@ def command(
     result = getattr(mi, function)(*samples, estimator=estimator, **arguments)
     if not output.as_json:
         print_text(result)
+        other = "ksg" if name != "ksg" else "kde"
+        output.next_steps(
+            f"{quoted('oip', 'estimate', file, '--estimator', other)}, for comparison"
+        )
         return
     for text in result.notices:
         output.note(f"oip: {text}")

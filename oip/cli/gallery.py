@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="Heading of the pages.  [default: as before, or the name of the model's file]",
 )
-@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+@options.opens
 @options.output
 def command(
     run: Path,
@@ -73,12 +73,14 @@ def command(
             title=title,
             progress=progress,
         )
-    if opens and click.launch(page.resolve().as_uri()) != 0:
-        output.note(f"No browser could be started; open {plain_text(page)} in one.")
+    if opens:
+        options.open_page(page, output)
     if output.as_json:
         print_json({"gallery": str(page)})
     else:
         print_text(page)
+    if not opens:
+        output.next_steps(f"open {plain_text(page)} in a browser, or add --open")
 
 
 def _data_of(run: Run, options: DataOptions) -> Dataset:

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, Output, warn
+from oip.cli.options import DataOptions, Output, quoted, warn
 from oip.cli.tables import number, print_json, print_table, print_text
 from oip.core.errors import OipError
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import LegibilityFile, MapLegibility
 
+_LEGEND = {
+    "right": "share of choices that the judge gets right when shown the unit's OIPs",
+    "with the best images": "the same, shown the images that excite the unit most",
+    "with other OIPs": "the same, shown OIPs of other units",
+}
 _FEW = 24
 """Units, of all layers together, that are listed."""
 
@@ -44,6 +49,7 @@ _FEW = 24
 )
 @options.imports
 @click.option("--details", is_flag=True, help="Show every unit of every layer.")
+@options.all_rows
 @options.output
 def command(
     run: Path,
@@ -98,6 +104,7 @@ def command(
         names = {layer.index: layer.objectives or () for layer in Run.open(run).layers}
         print_legibility(records, names, details)
         print_text(f"{run} ({seconds:.0f} s)")
+    output.next_steps(quoted("oip", "gallery", run, "--open"))
     return 1 if errors else 0
 
 
@@ -123,7 +130,7 @@ def print_legibility(
         for record in records
     ]
     headings = ("layer", "units", "judged", "right", "with the best images", "with other OIPs")
-    print_table(headings, rows, left=("layer",))
+    print_table(headings, rows, left=("layer",), legend=_LEGEND)
     if details or sum(len(record.maps) for record in records) <= _FEW:
         left = ("95 %", "")
         for record in records:

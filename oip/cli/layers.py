@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING
 import click
 
 from oip.cli import options
-from oip.cli.options import ModelOptions
+from oip.cli.options import ModelOptions, Output, quoted
 from oip.cli.tables import Record, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from oip.network.network import Network
 
 
+_LEGEND = {
+    "size": "nodes of each map",
+    "receptive field": "pixels of the image that a node sees",
+    "jump": "pixels between neighboring nodes",
+}
+
+
 @click.command()
 @options.model_argument
 @options.sized_model
-@options.json_flag
-def command(model: ModelOptions, as_json: bool) -> None:
+@options.all_rows
+@options.output
+def command(model: ModelOptions, output: Output) -> None:
     """List the layers of MODEL that have maps.
 
     Other commands take a layer by its index (@0, @1, ...) or its name. For a model with several
@@ -31,7 +39,7 @@ def command(model: ModelOptions, as_json: bool) -> None:
     network = model.open(None)
     layers = [layer.to_dict() for layer in network.convolutional]
     inputs = _inputs(network)
-    if as_json:
+    if output.as_json:
         print_json({"layers": layers, "inputs": inputs})
         return
     rows = [
@@ -47,7 +55,7 @@ def command(model: ModelOptions, as_json: bool) -> None:
         for layer in layers
     ]
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
-    print_table(headings, rows, network.name, left=("layer", "class"))
+    print_table(headings, rows, network.name, left=("layer", "class"), legend=_LEGEND)
     spec = network.inputs
     if spec.is_known:
         mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (spec.mean, spec.std))
@@ -59,6 +67,10 @@ def command(model: ModelOptions, as_json: bool) -> None:
         indices = ", ".join(f"@{index}" for index in record["layers"]) or "no layers"
         shape = _sides(record["shape"])
         print_text(f"--input {record['name']}: {shape}, {indices}{takes_images}")
+    if layers:
+        run = f"runs/{model.model.stem}"
+        command = quoted("oip", "reconstruct", model.model, layers[-1]["layer"], "--out", run)
+        output.next_steps(command)
 
 
 def _inputs(network: Network) -> list[Record]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, number, print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from oip.ascent.localization import Locations
     from oip.ascent.translation import Translations
 
+_LEGEND = {
+    "strongest in": "number of the image with the largest response, at the node beside it",
+    "match": "likeness of the map's OIP and what its field shows there, 1 at most",
+    "of others": "share of other images that are less like it",
+}
 SCHEMA = 1
 _BLOCK = 64
 """Maps at a time: their images are in memory."""
@@ -41,6 +46,7 @@ _BLOCK = 64
 )
 @options.model_and_input
 @options.seed
+@options.all_rows
 @options.output
 def command(
     model: ModelOptions,
@@ -119,6 +125,10 @@ def command(
             _print(record, images.source)
         seconds = f"{time.monotonic() - began:.0f} s"
         print_text(f"{len(written)} pictures and locations.json in {out} ({seconds})")
+    layer, maps = chosen[0]
+    selection = f"{layer.name}:{maps[0]}"
+    grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)
+    output.next_steps(quoted(*grow, "--out", f"runs/{model.model.stem}"))
     if not unusable:
         return 0
     return 2 if unusable == sum(len(maps) for _, maps in chosen) else 1
@@ -167,7 +177,7 @@ def _print(layer: Record, source: str) -> None:
         )
     headings = ("map", "images that excite it", "strongest in", "node", "response", "match")
     title = f"{layer['layer']}: {layer['searched']} images of {source}"
-    print_table((*headings, "of others", "classes"), rows, title, left=("classes",))
+    print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=_LEGEND)
     if "translation" in layer:
         _print_translation(layer["translation"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from oip.cli.tables import ALL_ROWS, MOST_ROWS
 from oip.core.errors import DataError, SettingsError, plain_text
 
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ class Output:
         """Print a remark on stderr, unless the command is quiet."""
         if not self.quiet:
             warn(text)
+
+    def next_steps(self, *steps: str) -> None:
+        """Say on stderr what one would do next; nothing where the result is JSON, or if quiet."""
+        if not self.as_json:
+            for number, step in enumerate(steps):
+                self.note(f"{'      ' if number else 'Next: '}{step}")
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return a context that shows the progress of long work."""
@@ -224,9 +232,17 @@ output = as_object(
     "output",
     Output,
     json_flag,
-    click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no hints on stderr."),
 )
 """Adds --json and --quiet; the command takes `output`."""
+opens = click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+all_rows = click.option(
+    "--all",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.update({ALL_ROWS: value}),
+    help=f"Print all rows of tables, not the first {MOST_ROWS}.",
+)
 seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Random seed.")
 
 
@@ -346,6 +362,17 @@ def out(help_text: str, *, metavar: str | None = None, required: bool = True):
     return click.option(
         "--out", type=NamedPath(), required=required, metavar=metavar, help=help_text
     )
+
+
+def open_page(page: Path, output: Output) -> None:
+    """Open a page in a browser, or say that there is none."""
+    if click.launch(page.resolve().as_uri()) != 0:
+        output.note(f"No browser could be started; open {plain_text(page)} in one.")
+
+
+def quoted(*arguments: object) -> str:
+    """Return words of a command as a shell reads them."""
+    return plain_text(shlex.join(map(str, arguments)))
 
 
 def warn(text: object) -> None:

@@ -9,11 +9,19 @@ from typing import Any
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, number, p_value, print_json, print_table, print_text
 
-_ROWS = 12
-"""Rows of a table."""
+_COMMON = {
+    "share of its images": "of the class that the node responds to",
+    "share of others": "of images of other classes that it responds to",
+    "p": "probability of such a difference where labels are shuffled",
+    "its own": "the node responds to few images of other classes",
+}
+_SEPARATION = {
+    "Cliff's delta": "1: every image of the first class has the larger response; -1: the smaller",
+    "p (adjusted)": "probability of such a delta without any difference, corrected for all maps",
+}
 
 
 @click.command()
@@ -52,6 +60,7 @@ _ROWS = 12
 @options.pictures
 @options.sized_model
 @options.seed
+@options.all_rows
 @options.output
 def command(
     model: ModelOptions,
@@ -110,6 +119,12 @@ def command(
     else:
         _print(records)
         print_text(out)
+    if second is None:
+        output.next_steps("add --against CLASS to see what separates two classes")
+    else:
+        best = f"{layer.name}:{records['separation']['maps'][0]['map']}"
+        grow = ("oip", "reconstruct", model.model, best, "--data", data.source)
+        output.next_steps(quoted(*grow, "--out", f"runs/{model.model.stem}"))
     return 1 if any(result.unusable.size for result in results.values()) else 0
 
 
@@ -131,14 +146,14 @@ def _print_common(common: Record) -> None:
             p_value(point["p_value"]),
             "yes" if point["own"] else "",
         )
-        for point in common["points"][:_ROWS]
+        for point in common["points"]
     ]
     title = (
         f"{common['layer']}: {common['common']} of {common['nodes']} nodes are common to "
         f"{common['images']} images of {common['class']}, {common['own']} its own"
     )
     headings = ("map", "node", "share of its images", "share of others", "p", "its own")
-    print_table(headings, rows, title, left=("its own",))
+    print_table(headings, rows, title, left=("its own",), legend=_COMMON)
 
 
 def _print_separation(separation: Record) -> None:
@@ -151,7 +166,7 @@ def _print_separation(separation: Record) -> None:
             p_value(row["p_value"]),
             p_value(row["p_adjusted"]),
         )
-        for row in separation["maps"][:_ROWS]
+        for row in separation["maps"]
     ]
     title = (
         f"{separation['layer']}: {separation['first']} against {separation['second']}: "
@@ -160,7 +175,7 @@ def _print_separation(separation: Record) -> None:
         f"{separation['strong_nodes']} strongly"
     )
     headings = ("map", "Cliff's delta", "node", "delta of the mean", "p", "p (adjusted)")
-    print_table(headings, rows, title)
+    print_table(headings, rows, title, legend=_SEPARATION)
     rows = [
         (
             case["image"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output, warn
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
 from oip.cli.tables import print_json, print_table, print_text
 from oip.core.errors import OipError, SettingsError
 
@@ -114,6 +114,13 @@ def command(
         print_json(result)
     else:
         _print(pruned, out)
+    if out is None:
+        best = max(pruned, key=lambda smaller: smaller.after.accuracy).plan.method
+        command = ("oip", "prune", model.model, "--method", best, "--data", data.source)
+        output.next_steps(quoted(*command, "--out", "smaller.keras"))
+    else:
+        command = ("oip", "reconstruct", out, "--data", data.source)
+        output.next_steps(quoted(*command, "--out", f"runs/{out.stem}"))
     return 1 if errors else 0
 
 

@@ -11,8 +11,8 @@ import click
 
 from oip.cli import options
 from oip.cli.judge import share_text
-from oip.cli.options import DataOptions, ModelOptions, Output, warn
-from oip.cli.tables import number, p_value, print_json, print_table, print_text
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
+from oip.cli.tables import all_rows, number, p_value, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
@@ -24,6 +24,13 @@ _CHANCE = 0.01
 _TOP = 10
 _BOTTOM = 3
 """Maps of a layer that are listed, the best and the worst."""
+_LEGEND = {
+    "rank (95 % of draws)": "1 is the most informative; in brackets its range over random halves",
+    "bits": "information about the class, and its 95 % interval",
+    "p adjusted": "probability of so much without any information, corrected for all maps",
+    "best for": "the class that the map tells most about, with bits and share of what there is",
+    "loss increase without": "of the whole network when the map is silenced, in bits",
+}
 _FEW = 8
 """Kernels of a map, or clusters of a layer, that are listed."""
 
@@ -72,6 +79,7 @@ _FEW = 8
 )
 @options.sized_model
 @options.seed
+@options.all_rows
 @options.output
 def command(
     model: ModelOptions,
@@ -152,6 +160,7 @@ def _print_end(ranked: list[RankedLayer], out: Path, output: Output, began: floa
         print_json({"layers": [layer.to_dict() for layer in ranked]})
     else:
         print_text(f"{out} ({time.monotonic() - began:.0f} s)")
+    output.next_steps(quoted("oip", "gallery", out, "--open"))
 
 
 def _with_pooling(chosen: list[Selection], named: bool, output: Output) -> list[Selection]:
@@ -200,9 +209,10 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
         legible = {row.map: row for row in ranked.legibility.maps}
         for row, cells in zip(by.maps, rows, strict=True):
             cells.append(share_text(legible.get(row.map)))
-    if len(rows) > _TOP + _BOTTOM:
+    if len(rows) > _TOP + _BOTTOM and not all_rows():
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
-    print_table(headings, rows, left=("95 %", "best for"))
+    legend = {name: text for name, text in _LEGEND.items() if name in headings}
+    print_table(headings, rows, left=("95 %", "best for"), legend=legend)
 
 
 def _row(

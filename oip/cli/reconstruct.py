@@ -9,13 +9,31 @@ from pathlib import Path
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, ModelOptions, Output, warn
-from oip.cli.tables import Record, number, print_json, print_table, print_text, verdict_headings
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted, warn
+from oip.cli.tables import (
+    ABOVE_BEST_IMAGE,
+    Record,
+    number,
+    print_json,
+    print_table,
+    print_text,
+    verdict_headings,
+    verdict_legend,
+)
 from oip.core.errors import SettingsError
 
 _FEW = 24
 """Maps, of all layers together, that are always listed."""
 _ENDED = {"budget": "step limit", "stalled": "no progress", "failed": "not finite"}
+_LEGEND = {
+    "score": "mean response to the pattern",
+    "best image": "score of the best image of the data",
+    "stability": "likeness of the patterns of different starts, 1 at most",
+    "percentile": "share of pairs of other maps that are less alike",
+    "patterns": "groups of starts that are alike",
+    "distinct": "one start of each group",
+    "ended": "why the ascent stopped",
+}
 _EVIDENCE = (
     *("map", "verdict", "score", "best image", "stability", "percentile", "patterns", "distinct"),
     *("steps", "ended"),
@@ -93,6 +111,7 @@ _EVIDENCE = (
 @options.data("Images that the OIPs are compared with.", required=False)
 @options.model_and_input
 @options.seed
+@options.all_rows
 @options.output
 def command(
     model: ModelOptions,
@@ -174,7 +193,7 @@ def command(
         for text in answer["notes"]:
             output.note(text)
         result = answer["result"] | {"run": str(out), "seconds": _since(began)}
-        return _printed(result, details, output)
+        return _printed(result, details, output, _next(model.model, out, data))
     with output.waiting(f"opening {model.model.name}"):
         if data.source is None:
             network, images = model.open(None), None
@@ -207,7 +226,7 @@ def command(
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(began))
-    status = _printed(result, details, output)
+    status = _printed(result, details, output, _next(model.model, out, data))
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
     if len(chosen) < layers or skipped_inputs:
         return max(status, 1)
@@ -221,12 +240,20 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 2)
 
 
-def _printed(result: Record, details: bool, output: Output) -> int:
+def _next(model: Path, out: Path, data: DataOptions) -> list[str]:
+    """Return what one would do with a run."""
+    source = data.source or "SOURCE"
+    rank = quoted("oip", "rank", model, "--data", source, "--out", out)
+    return [f"{rank}, where {source} has labels", quoted("oip", "gallery", out, "--open")]
+
+
+def _printed(result: Record, details: bool, output: Output, steps: list[str]) -> int:
     """Print a result and return the exit status."""
     if output.as_json:
         print_json(result)
     else:
         print_summary(result, details)
+    output.next_steps(*steps)
     return _status(result)
 
 
@@ -258,7 +285,8 @@ def print_summary(result: Record, details: bool = False) -> None:
         _counts(layer, [count[word] for word in verdicts])
         for layer, count in zip(layers, counts, strict=True)
     ]
-    print_table(headings, rows, left=("layer",))
+    legend = verdict_legend(counts) | ABOVE_BEST_IMAGE
+    print_table(headings, rows, left=("layer",), legend=legend)
     for layer in layers:
         if layer["unseen_pixels"]:
             visible = layer["pixels"] - layer["unseen_pixels"]
@@ -268,7 +296,8 @@ def print_summary(result: Record, details: bool = False) -> None:
     if details or few or len(layers) == 1:
         for layer in layers:
             title = layer["layer"] if len(layers) > 1 else ""
-            print_table(_EVIDENCE, map(_evidence, layer["maps"]), title, left=("verdict", "ended"))
+            cells = map(_evidence, layer["maps"])
+            print_table(_EVIDENCE, cells, title, left=("verdict", "ended"), legend=_LEGEND)
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 

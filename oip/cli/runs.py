@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oip.cli import options
-from oip.cli.options import Output
+from oip.cli.options import Output, quoted
 from oip.cli.tables import Record, number, print_json, print_table, print_text
 from oip.core.errors import RunError, plain_text
 
@@ -18,14 +18,25 @@ if TYPE_CHECKING:
     from oip.run.check import Checked
     from oip.run.run import Run
 
+_STATUS = {
+    "stability": "whether the patterns of different starts were compared",
+    "judged": "maps whose legibility was measured by 'oip judge'",
+}
+_COMPARED = {
+    "median similarity": "likeness of a map's best patterns in both runs, 1 at most",
+    "scores agree": "Spearman's rank correlation over the maps",
+    "bits agree": "the same, of their information about the class",
+    "percentile": "share of the second run's other maps that are less alike",
+}
 _SHOWN = 8
 """Names of files without a checksum."""
 
 
 @click.command("status")
 @options.run_argument
-@options.json_flag
-def status_command(run: Path, as_json: bool) -> int:
+@options.all_rows
+@options.output
+def status_command(run: Path, output: Output) -> int:
     """Show what is in RUN (a run or a batch), what is missing, and what failed.
 
     The exit status is 1 if something failed or a file is damaged.
@@ -44,12 +55,16 @@ def status_command(run: Path, as_json: bool) -> int:
     else:
         result = run_status(Run.open(run))
         runs = [result]
-    if as_json:
+    if output.as_json:
         print_json(result)
     else:
         for record in runs:
             _print_status(record)
     layers = [layer for record in runs for layer in record["layers"]]
+    first = run if result is runs[0] else run / runs[0]["run"]
+    if layers and not any(layer["ranked"] for layer in layers):
+        output.next_steps(quoted("oip", "rank", "MODEL", "--data", "SOURCE", "--out", first))
+    output.next_steps(quoted("oip", "gallery", first, "--open"))
     return 1 if any(layer["failed"] or layer["damaged"] for layer in layers) else 0
 
 
@@ -70,7 +85,7 @@ def _print_status(run: Record) -> None:
     ]
     headings = ("index", "layer", "maps", "verdicts", "stability", "ranked", "judged")
     left = ("layer", "verdicts", "stability", "ranked")
-    print_table(headings, rows, f"{run['run']}: {run['model']}", left=left)
+    print_table(headings, rows, f"{run['run']}: {run['model']}", left=left, legend=_STATUS)
     wrong = []
     for layer in run["layers"]:
         wrong += [
@@ -91,6 +106,7 @@ def _print_status(run: Record) -> None:
     help="Make run.json, batch.json and stability again, where they are damaged, and remove what "
     "killed processes left.",
 )
+@options.all_rows
 @options.output
 def verify_command(run: Path, repair: bool, output: Output) -> int:
     """Read every file of RUN (a run or a batch) and list those that are damaged or do not fit.
@@ -160,6 +176,8 @@ def verify_command(run: Path, repair: bool, output: Output) -> int:
     unread = len(checked) - read
     more = f", {unread} of other kinds not read" if unread else ""
     print_text(f"{read} files read{more}: {len(wrong)} wrong")
+    if not wrong:
+        output.next_steps(quoted("oip", "status", run))
     return 1 if wrong else 0
 
 
@@ -208,13 +226,15 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
     else:
         count = sum(merged.maps.values())
         print_text(f"{out}: {count} maps of {len(merged.maps)} layers")
+    output.next_steps(quoted("oip", "gallery", out, "--open"))
 
 
 @click.command("compare")
 @click.argument("first", type=options.NamedPath(), metavar="RUN")
 @click.argument("second", type=options.NamedPath(), metavar="RUN")
-@options.json_flag
-def compare_command(first: Path, second: Path, as_json: bool) -> None:
+@options.all_rows
+@options.output
+def compare_command(first: Path, second: Path, output: Output) -> None:
     """Compare two runs map by map: two checkpoints, two seeds, two settings.
 
     The similarity is that of a map's best images in both runs. Its percentile is its rank among the
@@ -227,10 +247,11 @@ def compare_command(first: Path, second: Path, as_json: bool) -> None:
     from oip.run.run import Run
 
     comparison = compare_runs(Run.open(first), Run.open(second)).to_dict()
-    if as_json:
+    if output.as_json:
         print_json(comparison)
     else:
         _print_compare(comparison)
+    output.next_steps(quoted("oip", "gallery", second, "--open"))
 
 
 def _print_compare(comparison: Record) -> None:
@@ -246,7 +267,7 @@ def _print_compare(comparison: Record) -> None:
         for layer in comparison["layers"]
     ]
     headings = ("layer", "maps", "same verdict", "median similarity", "scores agree", "bits agree")
-    print_table(headings, rows, left=("layer",))
+    print_table(headings, rows, left=("layer",), legend=_COMPARED)
     for layer in comparison["layers"]:
         rows = [
             (
@@ -262,11 +283,10 @@ def _print_compare(comparison: Record) -> None:
         ]
         headings = ("map", "verdicts", "scores", "similarity", "percentile", "bits", "ranks")
         left = ("verdicts", "scores", "bits", "ranks")
-        print_table(headings, rows, layer["layer"], left=left)
+        print_table(headings, rows, layer["layer"], left=left, legend=_COMPARED)
     if not comparison["same_model"]:
         click.echo("The models differ: a map's number means the same in both only if one model was")
         click.echo("trained on from the other.")
-    click.echo("agree: Spearman's rank correlation")
 
 
 def _reconstructed(layer: Record) -> int:
@@ -284,8 +304,8 @@ def _pair(values: Record | None) -> str:
 
 @click.command("cite")
 @options.run_argument
-@options.json_flag
-def cite_command(run: Path, as_json: bool) -> None:
+@options.output
+def cite_command(run: Path, output: Output) -> None:
     """Print BibTeX of the methods that made RUN (a run or a batch), for the settings it used.
 
     \b
@@ -297,10 +317,11 @@ def cite_command(run: Path, as_json: bool) -> None:
     entries: dict[str, str] = {}
     for member in runs_of(run):
         entries = citations(member) | entries
-    if as_json:
+    if output.as_json:
         print_json({"run": str(run), "entries": entries})
     else:
         click.echo("\n\n".join(entries.values()))
+    output.next_steps(f"{quoted('oip', 'cite', run)} > methods.bib")
 
 
 @click.command("export")
@@ -318,20 +339,29 @@ def cite_command(run: Path, as_json: bool) -> None:
 @click.option(
     "--size", type=click.IntRange(8, 2048), default=224, help="Pixels of the longer side."
 )
-@options.json_flag
+@click.option("--force", is_flag=True, help="Replace files that 'oip export' did not make.")
+@options.output
 def export_command(
-    run: Path, layer: str | None, out: Path, kind: str, plain: bool, size: int, as_json: bool
+    run: Path,
+    layer: str | None,
+    out: Path,
+    kind: str,
+    plain: bool,
+    size: int,
+    force: bool,
+    output: Output,
 ) -> None:
     """Write the images of RUN (of one LAYER, by name or @INDEX) as files.
 
-    An .npz holds `images` (maps, h, w, bands), the best start of each map in the model's input
-    units, with `maps`, `scores` and `verdicts`.
+    A picture is named by layer and map, such as 002-Conv2D_3-map-0017.png. An .npz holds `images`
+    (maps, h, w, bands), the best start of each map in the model's input units, with `maps`,
+    `scores` and `verdicts`.
 
     \b
     Example:  oip export runs/demo Conv2D_3 --out pictures --format webp
     """
     from oip.core.files import check_writable
-    from oip.run.export import export_arrays, export_pictures
+    from oip.run.export import check_ours, export_arrays, export_pictures, picture_names
     from oip.run.run import Run
     from oip.run.shards import layer_parts
 
@@ -347,15 +377,21 @@ def export_command(
         if len(indices) > 1:
             names = ", ".join(source.layer(index).name for index in indices)
             raise RunError("an .npz", "one LAYER", f"a run of {names}")
-        written.append(export_arrays(layer_parts(source, indices[0], False), out))
+        written.append(export_arrays(layer_parts(source, indices[0], False), out, force))
     else:
+        for index in indices:  # nothing is written before all names are known to be free
+            info = source.layer(index)
+            names = picture_names(index, info.name, range(info.maps), kind)
+            check_ours((out / name for name in names), force)
         for index in indices:
             for part in layer_parts(source, index, kind != "png"):
-                written += export_pictures(part, out, kind, False if plain else None, size)
-    if as_json:
+                shown = False if plain else None
+                written += export_pictures(part, out, kind, shown, size, force)
+    if output.as_json:
         print_json({"files": [str(path) for path in written]})
     else:
         click.echo(f"{len(written)} file{'s' if len(written) != 1 else ''} in {plain_text(out)}")
+    output.next_steps(f"{quoted('oip', 'cite', run)}, for the references of a figure")
 
 
 def _index(run: Run, text: str) -> int:

@@ -81,4 +81,5 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
         print_json({**asdict(done), "page": str(done.page), "studies": list(chosen)})
     else:
         print_text(done.page)
+        output.next_steps(f"open {done.page} in a browser")
     return 0 if done.whole else 1

@@ -16,8 +16,13 @@ Record: TypeAlias = dict[str, Any]
 
 USUAL = ("responsive", "revived", "reachable-only", "dead", "failed")
 """Verdicts that tables have, even if no map has them."""
-_WIDTH = 120
-"""Columns of a table where stdout is not a terminal."""
+MOST_ROWS = 20
+"""Rows of a table that are printed without --all."""
+ALL_ROWS = "oip.all_rows"
+_LEGEND = "oip.legend"
+"""Keys of what a command keeps while it runs."""
+_NAME = 16
+"""Characters that a column of names keeps on a narrow terminal."""
 
 
 def print_text(text: object) -> None:
@@ -36,31 +41,126 @@ def print_table(
     title: str = "",
     *,
     left: Collection[str] = (),
+    legend: Mapping[str, str] | None = None,
 ) -> None:
     """Print a table; headings and cells are shown as plain text, whatever is in them.
 
+    Cells are never broken: on a terminal too narrow for them, names lose their middle.
+
     Args:
         headings: one for each column.
-        rows: cells.
+        rows: cells; after the first `MOST_ROWS` they are counted, unless --all was given.
         title: printed above the table.
         left: headings of the columns that are aligned to the left; all others to the right.
+        legend: heading -> meaning, printed below the first table of a command that has it.
     """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(plain_text(title)) if title else None, title_justify="left", box=box.SIMPLE_HEAD
-    )
-    for heading in headings:
-        justify = "left" if heading in left else "right"
-        text = Text(plain_text(heading))
-        table.add_column(text, justify=justify, overflow="fold", no_wrap=justify == "right")
-    for row in rows:
-        table.add_row(*(Text(plain_text(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else _WIDTH
-    Console(file=sys.stdout, width=width).print(table)
+    cells = [[plain_text(cell) for cell in row] for row in rows]
+    shown = cells if all_rows() else cells[:MOST_ROWS]
+    texts = [plain_text(heading) for heading in headings]
+    console = Console(file=sys.stdout, highlight=False)
+    room = console.width if sys.stdout.isatty() else None
+    widths = _widths(texts, shown, [heading in left for heading in headings], room)
+    console.width = max(console.width, _total(widths))
+    table = Table(box=box.SIMPLE_HEAD)
+    for text, heading, width in zip(texts, headings, widths, strict=True):
+        table.add_column(Text(text), justify="left" if heading in left else "right", width=width)
+    for row in shown:
+        pairs = zip(row, widths, strict=True)
+        table.add_row(*(Text(shortened(cell, width), no_wrap=True) for cell, width in pairs))
+    if title:
+        print_text(title)
+    console.print(table)
+    if len(shown) < len(cells):
+        click.echo(f"  and {len(cells) - len(shown)} more rows: --all prints them\n")
+    for heading, meaning in _new(legend or {}).items():
+        console.print(Text(f"  {heading}: {meaning}", style="dim"))
+
+
+def all_rows() -> bool:
+    """Return whether the command was given --all."""
+    context = click.get_current_context(silent=True)
+    return context is None or context.meta.get(ALL_ROWS, False)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text that is at most so wide; a longer one loses its middle.
+
+    >>> shortened("efficientnet/block6a_expand_conv", 16)
+    'efficien...d_conv'
+    """
+    if len(text) <= width:
+        return text
+    tail = (width - 3) // 2
+    return f"{text[: width - 3 - tail]}...{text[len(text) - tail :]}"
+
+
+def _widths(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool], room: int | None
+) -> list[int]:
+    """Return the columns' widths: headings break at spaces and names are shortened to fit a room.
+
+    Where that is not enough, the terminal breaks the lines.
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(headings)
+    cells = [max(map(len, column), default=0) for column in columns]
+    widths = [max(width, len(text)) for width, text in zip(cells, headings, strict=True)]
+    if room is None:
+        return widths
+    words = [max(map(len, text.split()), default=0) for text in headings]
+    least = [max(pair) for pair in zip(cells, words, strict=True)]
+    pairs = zip(least, left, strict=True)
+    names = [min(width, _NAME) if is_left else width for width, is_left in pairs]
+    for floor in (least, names):
+        while _total(widths) > room:
+            gains = [width - low for width, low in zip(widths, floor, strict=True)]
+            widest = max(range(len(gains)), key=gains.__getitem__)
+            if gains[widest] <= 0:
+                break
+            widths[widest] -= min(gains[widest], _total(widths) - room)
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def _new(legend: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the entries of a legend that this command has not printed yet."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return legend
+    printed = context.meta.setdefault(_LEGEND, set())
+    new = {heading: text for heading, text in legend.items() if heading not in printed}
+    printed.update(new)
+    return new
+
+
+VERDICT_LEGEND = {
+    "responsive": "white noise already excites the map",
+    "revived": "silent under white noise; other noise or the ascent found what excites it",
+    "not seen in data": "its pattern excites it, no image of the data does",
+    "dead": "nothing that was tried excites it",
+    "failed": "its response is not a finite number",
+    "not reached": "no start excited it, which does not make it dead",
+    "never silent": "its response does not rest at zero for any input",
+}
+"""Verdict, as shown -> its meaning in a line."""
+ABOVE_BEST_IMAGE = {
+    "above best image": "maps that their own pattern excites more than any image of the data does"
+}
+
+
+def verdict_legend(counts: Iterable[Mapping[str, int]]) -> dict[str, str]:
+    """Return the meaning of each verdict that any row has."""
+    from oip.ascent.results import shown_verdict
+
+    present = {shown_verdict(word) for row in counts for word, count in row.items() if count}
+    return {word: text for word, text in VERDICT_LEGEND.items() if word in present}
 
 
 def verdict_headings(counts: Iterable[Mapping[str, int]]) -> list[str]:
@@ -72,8 +172,14 @@ def verdict_headings(counts: Iterable[Mapping[str, int]]) -> list[str]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Format a number for a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """Format a number for a table; a dash where there is none.
+
+    >>> number(0.25, 2), number(0.0004, 2), number(None)
+    ('0.25', '0.0004', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if 0 < abs(value) < 0.5 * 10**-digits else f"{value:.{digits}f}"
 
 
 def p_value(value: float | None) -> str:

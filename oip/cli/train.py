@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, Output
+from oip.cli.options import DataOptions, Output, quoted
 from oip.cli.tables import print_json, print_text
 from oip.core.errors import DataError, plain_text
 
@@ -132,6 +132,8 @@ def command(
     _print(result, test.source)
     if record is not None:
         print_text(record / "record")
+    command = ("oip", "reconstruct", out, "--data", name, "--out", f"runs/{out.stem}")
+    output.next_steps(quoted(*command))
 
 
 def _print(result: TrainResult, split: str) -> None:

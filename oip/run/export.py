@@ -1,8 +1,13 @@
-"""OIPs as pictures and arrays for other programs. File names come from indices only."""
+"""OIPs as pictures and arrays for other programs.
+
+Files carry a mark of their maker: files without it are never replaced unasked.
+"""
 
 from __future__ import annotations
 
 import io
+import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,18 +16,31 @@ import numpy as np
 from oip.ascent.results import Oips
 from oip.core import files
 from oip.core.errors import RunError
-from oip.core.images import picture_of, png
+from oip.core.files import WriteError
+from oip.core.images import FORMATS, picture_of
 
+MARK = "oip export"
+"""Stands in every picture: as Software in PNG and WebP, as the comment of a GIF."""
+_SOFTWARE = 0x0131
+"""Exif's tag of it."""
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
+_LONGEST_NAME = 60
 
 
-def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
+def export_arrays(oips: Oips | Iterable[Oips], path: Path, force: bool = False) -> Path:
     """Write an `.npz`: images (m, h, w, b) of the best starts in input units, maps, scores,
     verdicts; and return its path.
 
-    The OIPs are of one layer, or parts of it; of each part only the written arrays are kept.
+    Args:
+        oips: of one layer, or parts of it; of each part only the written arrays are kept.
+        path: of the file.
+        force: replace a file that was not made by this function.
+
+    Raises:
+        WriteError: such a file, without `force`.
     """
+    check_ours([path], force)
     parts = [oips] if isinstance(oips, Oips) else oips
     rows = [
         (part.maps, part.pixels[:, 0].copy(), part.scores[:, 0].copy(), part.verdicts)
@@ -34,10 +52,28 @@ def export_arrays(oips: Oips | Iterable[Oips], path: Path) -> Path:
     return path
 
 
+def picture_names(index: int, layer: str, maps: Iterable[int], kind: str) -> list[str]:
+    """Return names such as `002-Conv2D_3-map-0017.png`; of the layer's only harmless letters.
+
+    >>> picture_names(2, "net/../Conv2D_3", [17], "png")
+    ['002-net-Conv2D_3-map-0017.png']
+    """
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", layer).strip("-")[-_LONGEST_NAME:]
+    return [f"{index:03d}-{name}-map-{number:04d}.{kind}" for number in maps]
+
+
+def check_ours(paths: Iterable[Path], force: bool) -> None:
+    """Raise a WriteError where a file is there that was not exported, unless forced."""
+    for path in () if force else paths:
+        if path.exists() and not _is_ours(path):
+            hint = "Choose another --out, or add --force to replace it."
+            raise WriteError(f"'{path}'", "no file, or an exported one", "another file", hint)
+
+
 def export_pictures(
-    oips: Oips, folder: Path, kind: str, enhance: bool | None, size: int
+    oips: Oips, folder: Path, kind: str, enhance: bool | None, size: int, force: bool = False
 ) -> list[Path]:
-    """Write one picture a map into a folder; return the files: `000-0017.png` is map 17 of layer 0.
+    """Write one picture a map into a folder; return the files, named as by `picture_names`.
 
     Args:
         oips: of one layer.
@@ -45,32 +81,39 @@ def export_pictures(
         kind: `png` (the best image), `webp` or `gif` (its evolution, animated).
         enhance: as for `Oips.displayed`.
         size: longer side in pixels.
+        force: replace files that were not exported.
 
     Raises:
         RunError: an evolution of OIPs whose run keeps no snapshots.
+        WriteError: a file that was not exported is there, and `force` is not given.
     """
     if kind != "png" and not len(oips.snapshot_steps):
         hint = "They were left out when the run was made: snapshots = 0."
         raise RunError(f"the evolution in '{oips.layer}'", "snapshots of it", "none", hint)
-    written = []
-    for row, oip in enumerate(oips):
-        path = folder / f"{oips.index:03d}-{oip.map:04d}.{kind}"
-        if kind == "png":
-            content = png(oips.displayed(oip.image, enhance), size)
-        else:
-            stages = oips.snapshots[row].astype(np.float32)
-            content = animation(oips.displayed(stages, enhance), kind, size)
-        files.write_bytes(path, content)
-        written.append(path)
-    return written
+    paths = [folder / name for name in picture_names(oips.index, oips.layer, oips.maps, kind)]
+    check_ours(paths, force)
+    for row, (oip, path) in enumerate(zip(oips, paths, strict=True)):
+        stages = oip.image[None] if kind == "png" else oips.snapshots[row].astype(np.float32)
+        files.write_bytes(path, picture(oips.displayed(stages, enhance), kind, size))
+    return paths
 
 
-def animation(stages: np.ndarray, kind: str, size: int) -> bytes:
-    """Return an endless animation of (s, h, w, b) uint8 stages, as `webp` or `gif`."""
+def picture(stages: np.ndarray, kind: str, size: int) -> bytes:
+    """Return (s, h, w, b) uint8 stages as an endless animation, `webp` or `gif`, or one `png`."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
     frames = [picture_of(stage, size) for stage in stages]
-    durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     stream = io.BytesIO()
-    options = {"quality": 80, "method": 2} if kind == "webp" else {}
+    if kind == "png":
+        software = PngInfo()
+        software.add_text("Software", MARK)
+        frames[0].save(stream, "PNG", optimize=True, pnginfo=software)
+        return stream.getvalue()
+    exif = Image.Exif()
+    exif[_SOFTWARE] = MARK
+    options = {"quality": 80, "method": 2, "exif": exif} if kind == "webp" else {"comment": MARK}
+    durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     frames[0].save(
         stream,
         kind.upper(),
@@ -81,3 +124,20 @@ def animation(stages: np.ndarray, kind: str, size: int) -> bytes:
         **options,
     )
     return stream.getvalue()
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file was exported."""
+    from PIL import Image
+
+    if path.suffix == ".npz":
+        try:
+            return {"maps", "images", "scores", "verdicts"} == set(files.array_names(path))
+        except RunError:
+            return False
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            marks = opened.info.get("Software"), opened.getexif().get(_SOFTWARE)
+            return MARK in marks or opened.info.get("comment") == MARK.encode()
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
+        return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from oip.core.files import WriteError
 from oip.run.export import export_arrays, export_pictures
 from oip.run.shards import layer_oips
 
@@ -20,7 +22,30 @@ def test_exports_hold_the_best_images(grown, tmp_path):
     for kind, frames in (("png", 1), ("webp", 5), ("gif", 5)):
         written = export_pictures(oips, tmp_path / kind, kind, True, 64)
         assert len(written) == 70
-        assert written[17].name == f"001-0017.{kind}"
+        assert written[17].name == f"001-second-map-0017.{kind}"
         with Image.open(written[17]) as picture:
             assert picture.size == (64, 64)
             assert getattr(picture, "n_frames", 1) >= min(frames, 2 if frames > 1 else 1)
+
+
+def test_files_of_others_are_not_replaced_unless_asked(grown, tmp_path):
+    from PIL import Image
+
+    oips = layer_oips(grown, 0)
+    for kind in ("png", "webp", "gif"):
+        paths = export_pictures(oips, tmp_path, kind, None, 32)
+        assert export_pictures(oips, tmp_path, kind, None, 32) == paths  # its own are
+        Image.new("L", (8, 8)).save(paths[2])
+        own = paths[2].read_bytes()
+        with pytest.raises(WriteError, match="--force"):
+            export_pictures(oips, tmp_path, kind, None, 32)
+        assert paths[2].read_bytes() == own
+        export_pictures(oips, tmp_path, kind, None, 32, force=True)
+        assert paths[2].read_bytes() != own
+    path = export_arrays(oips, tmp_path / "a.npz")
+    export_arrays(oips, path)
+    for content in (b"", b"PK\x03\x04", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(WriteError):
+            export_arrays(oips, path)
+    export_arrays(oips, path, force=True)

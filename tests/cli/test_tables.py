@@ -1,0 +1,121 @@
+"""Tables on stdout: nothing is broken, long ones are folded, small numbers stay numbers."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+
+import click
+import pytest
+
+from oip.cli import tables
+from oip.cli.options import Output
+
+NAMES = ("layer", "maps", "above best image")
+NAME = "efficientnet-lite0/block6a_expand_convolution"
+
+
+@pytest.fixture
+def printed(capfd):
+    """Prints a table inside of a command and returns its lines."""
+
+    def table(*args, all_rows=False, **more):
+        with click.Context(click.Command("c"), obj=None) as context:
+            context.meta[tables.ALL_ROWS] = all_rows
+            tables.print_table(*args, **more)
+        return capfd.readouterr().out.splitlines()
+
+    return table
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Makes stdout a terminal of some width and returns what is printed there."""
+
+    def of_width(columns):
+        stream = io.StringIO()
+        stream.isatty = lambda: True
+        monkeypatch.setattr("sys.stdout", stream)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        return stream
+
+    return of_width
+
+
+def test_a_file_gets_every_name_whole_however_long(printed):
+    lines = printed(NAMES, [(NAME * 5, 12, "3 of 12")], left=("layer",))
+    assert any(NAME * 5 in line for line in lines)
+    assert any("above best image" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", [120, 60, 30])
+def test_a_terminal_gets_whole_words_and_names_without_their_middle(terminal, columns):
+    stream = terminal(columns)
+    tables.print_table(NAMES, [(NAME, 12, "3 of 12")], left=("layer",))
+    words = stream.getvalue().split()
+    assert {"layer", "maps", "above", "best", "image", "12", "3", "of"} <= set(words)
+    (name,) = (word for word in words if word.startswith("effi"))
+    assert name == NAME if columns == 120 else ("..." in name and name[-3:] == NAME[-3:])
+    if columns == 60:
+        assert max(map(len, stream.getvalue().splitlines())) <= columns
+
+
+def test_long_tables_are_folded_and_say_how_to_see_all(printed):
+    rows = [(f"layer{number}", number, "-") for number in range(25)]
+    lines = printed(NAMES, rows)
+    assert sum("layer" in line for line in lines[2:]) == tables.MOST_ROWS
+    assert "and 5 more rows: --all prints them" in "\n".join(lines)
+    lines = printed(NAMES, rows, all_rows=True)
+    assert sum("layer" in line for line in lines[2:]) == 25
+    assert "--all" not in "\n".join(lines)
+
+
+def test_a_legend_is_printed_once_a_command(capfd):
+    with click.Context(click.Command("c")):
+        for _ in range(2):
+            tables.print_table(NAMES, [(1, 2, 3)], legend={"maps": "channels of its output"})
+    assert capfd.readouterr().out.count("maps: channels of its output") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.000"), (0.0004, "0.0004"), (-3e-7, "-3e-07"), (0.0005, "0.001"), (1.5, "1.500")],
+)
+def test_small_numbers_are_not_zero(value, text):
+    assert tables.number(value) == text
+
+
+def test_next_steps_are_words_that_a_shell_reads(capfd, tmp_path):
+    from oip.cli.options import quoted
+
+    path = tmp_path / "a b'c;d"
+    Output().next_steps(quoted("oip", "gallery", path), "two")
+    first, second = capfd.readouterr().err.splitlines()
+    assert shlex.split(first)[1:] == ["oip", "gallery", str(path)]
+    assert second.startswith(" ") and second.endswith("two")
+    Output(as_json=True).next_steps("x")
+    Output(quiet=True).next_steps("x")
+    assert capfd.readouterr().err == ""
+
+
+def test_completion_of_shells_names_commands_and_options():
+    import subprocess
+    import sys
+
+    words = "oip reco"
+    environment = os.environ | {
+        "_OIP_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", "from oip.cli.main import main; main()"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout.splitlines() == ["plain,reconstruct"]
