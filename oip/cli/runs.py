@@ -255,6 +255,8 @@ def compare_command(first: Path, second: Path, output: Output) -> None:
 
 
 def _print_compare(comparison: Record) -> None:
+    from oip.ascent.results import shown_verdict
+
     rows = [
         (
             layer["layer"],
@@ -272,7 +274,7 @@ def _print_compare(comparison: Record) -> None:
         rows = [
             (
                 row["map"],
-                _pair(row["verdicts"]),
+                _pair(row["verdicts"] and [shown_verdict(word) for word in row["verdicts"]]),
                 _pair(row["scores"]),
                 number(row["similarity"], 2),
                 number(row["percentile"], 0),
@@ -294,7 +296,7 @@ def _reconstructed(layer: Record) -> int:
     return sum(row["verdicts"] is not None for row in layer["maps"])
 
 
-def _pair(values: Record | None) -> str:
+def _pair(values: Sequence[object] | None) -> str:
     """Return two values as text; one where both are the same."""
     if values is None:
         return "-"

@@ -78,7 +78,7 @@ def print_table(
     if len(shown) < len(cells):
         click.echo(f"  and {len(cells) - len(shown)} more rows: --all prints them\n")
     for heading, meaning in _new(legend or {}).items():
-        console.print(Text(f"  {heading}: {meaning}", style="dim"))
+        console.print(Text(f"  {heading}: {meaning}", style="dim"), soft_wrap=True)
 
 
 def all_rows() -> bool:
