@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from oip.core.errors import Notice, OipError, plain_text
+from oip.core.progress import LOG
 
 COMMANDS = {
     "demo": "Train, reconstruct, rank and show, on embedded digits.",
@@ -42,6 +44,26 @@ _OF_RUNS = ("export", "status", "verify", "merge", "compare", "cite")
 """Commands in module `oip.cli.runs`, as `NAME_command`."""
 
 
+class _LogFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"oip: {plain_text(super().format(record))}"
+
+
+def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: int) -> None:
+    if value:
+        LOG.setLevel(logging.DEBUG if value > 1 else logging.INFO)
+
+
+_VERBOSE = click.Option(
+    ["-v", "--verbose"],
+    count=True,
+    expose_value=False,
+    callback=_set_verbose,
+    show_default=False,
+    help="Also what is done and how long it takes, on stderr; -vv: every file and graph.",
+)
+
+
 class Commands(click.Group):
     """A group whose commands are imported only when they are needed."""
 
@@ -52,8 +74,13 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name in _OF_RUNS:
-            return getattr(importlib.import_module("oip.cli.runs"), f"{cmd_name}_command")
-        return importlib.import_module(f"oip.cli.{cmd_name}").command
+            module = importlib.import_module("oip.cli.runs")
+            command = getattr(module, f"{cmd_name}_command")
+        else:
+            command = importlib.import_module(f"oip.cli.{cmd_name}").command
+        if _VERBOSE not in command.params:
+            command.params.append(_VERBOSE)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -137,6 +164,9 @@ def root() -> None:
     """
 
 
+root.params.append(_VERBOSE)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process.
 
@@ -164,6 +194,10 @@ def run(arguments: list[str] | None = None) -> int:
             original(message, category, *where, **more)
 
     warnings.showwarning = show
+    log = logging.StreamHandler()
+    log.setFormatter(_LogFormatter())
+    LOG.addHandler(log)
+    level = LOG.level
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
     try:
@@ -186,6 +220,8 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     finally:
         warnings.showwarning = original
+        LOG.removeHandler(log)
+        LOG.setLevel(level)
         if in_main_thread:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     return result if isinstance(result, int) else 0

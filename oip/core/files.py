@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import stat
@@ -113,6 +114,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
         _sync(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        logging.getLogger("oip").debug("wrote %s", path)
     except OSError as error:
         raise WriteError(f"cannot write '{path}': {error.strerror or error}") from error
     finally:

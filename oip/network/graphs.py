@@ -6,12 +6,14 @@ for. What it is traced from has to be in its key; whatever else a call needs is 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oip.core.frameworks import tf
+from oip.core.progress import logged
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -86,7 +88,8 @@ def compiled(function: Callable, *signature: tf.TensorSpec | tuple) -> Callable[
 
 def _traced(function: Callable, signature: tuple[tf.TensorSpec | tuple, ...]) -> _Entry:
     graph = tf.function(function, input_signature=signature, autograph=False)
-    concrete = graph.get_concrete_function()
+    with logged("traced %s", function.__qualname__, level=logging.DEBUG):
+        concrete = graph.get_concrete_function()
     definition = concrete.graph.as_graph_def()
     nodes = [*definition.node]
     for inner in definition.library.function:

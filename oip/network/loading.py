@@ -31,6 +31,7 @@ import numpy as np
 from oip.core.errors import ModelError, reason_of
 from oip.core.files import Json, RefusedFile, check_content, check_regular
 from oip.core.frameworks import keras
+from oip.core.progress import logged
 
 _CONFIG_LIMIT = 64 << 20
 _BYTES_OF_A_WEIGHT = 4
@@ -79,7 +80,7 @@ def load_model(path: str | Path, imports: Iterable[str] = ()) -> keras.Model:
 
     refused: list[RefusedFile] = []
     try:
-        with _bounded_weights(refused):
+        with logged("opened model %s", path), _bounded_weights(refused):
             model = _load(path, config)
     except Exception as error:  # Keras raises many kinds; each means that the file is no good
         if refused:

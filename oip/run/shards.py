@@ -26,7 +26,7 @@ from oip.core import files
 from oip.core.errors import RunError
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
 from oip.core.packed_images import PackedImages, is_packed
-from oip.core.progress import Progress, silent
+from oip.core.progress import Progress, logged, silent
 from oip.core.units import finite_list
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder
@@ -275,7 +275,8 @@ def grow_block(
         if np.isin(requested, finished).all():
             return None
         requested = np.union1d(requested, finished).astype(np.int64)
-        oips = ascent.grow(requested, report)
+        with logged("%s: grew %d maps", ascent.targets.name, len(requested)):
+            oips = ascent.grow(requested, report)
         with files.locked(path.parent):
             finished = finished_maps(path, key)
             if np.isin(finished, requested).all():

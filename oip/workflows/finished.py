@@ -18,6 +18,7 @@ import msgspec
 from oip.core import files
 from oip.core.errors import OipError
 from oip.core.formats import FinishedCommand, FinishedFile
+from oip.core.progress import LOG
 from oip.network.inputs import sidecar_path
 from oip.run.check import ERROR
 from oip.run.run import Run, RunFolder, versions
@@ -68,6 +69,8 @@ class Request:
                 files.is_plain_path(name) and _digest(self._out / name) == digest
                 for name, digest in finished.files.items()
             )
+            if same:
+                LOG.info("done before, by %s", self._out / NAME)
             return finished.result if same else None
         except (OipError, OSError):  # the command itself says what is wrong
             return None

@@ -23,7 +23,7 @@ from oip.core.layer_formats import (
     RedundancyFile,
     ResponsesFile,
 )
-from oip.core.progress import Progress, automatic, silent
+from oip.core.progress import Progress, automatic, logged, silent
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels
 from oip.mi.layer_sample import NoFiniteResponses
@@ -245,17 +245,18 @@ class _RunOfRankings:
             return key_of({**self._key, "layer": layer.index, "maps": numbers})
 
         def make(numbers: list[int]) -> tuple[RankingFile, ResponsesFile]:
-            ranking = rank(
-                self.network,
-                self.data.images,
-                self.data.targets,
-                layer,
-                maps=numbers,
-                progress=progress,
-                classes=self.data.classes,
-                split=self.data.source,
-                **self.settings,
-            )
+            with logged("%s: ranked %d maps", layer.name, len(numbers)):
+                ranking = rank(
+                    self.network,
+                    self.data.images,
+                    self.data.labels,
+                    layer,
+                    maps=numbers,
+                    progress=progress,
+                    classes=self.data.classes,
+                    split=self.data.source,
+                    **self.settings,
+                )
             self._begin()
             record = ranking.to_file(key(numbers), self._key["images"])
             return record, ResponsesFile(maps=ranking.maps, **ranking.responses)

@@ -23,7 +23,9 @@ def job(small_file, tmp_path):
 
 def test_an_example_is_written_once_and_can_be_read(call, tmp_path):
     path = tmp_path / "job.toml"
-    assert call("batch", path, "--init") == (0, f"{path}\n", "")
+    status, out, err = call("batch", path, "--init")
+    assert (status, out) == (0, f"{path}\n")
+    assert "--dry-run" in err
     text = path.read_text()
     status, _, err = call("batch", path, "--init")
     assert (status, path.read_text()) == (2, text)

@@ -271,3 +271,19 @@ def test_the_backend_of_a_notebook_is_not_used(monkeypatch):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert os.environ["MPLBACKEND"] == "Agg"
+
+
+def test_verbose_says_what_is_done_and_how_long_it_takes(call, small_file, tmp_path):
+    import logging
+
+    reconstruct = ("reconstruct", small_file, "first:0", *SMALL)
+    _, _, quiet = call(*reconstruct, "--out", tmp_path / "a", "--quiet")
+    assert "opened model" not in quiet
+    _, _, err = call(*reconstruct, "--out", tmp_path / "b", "--quiet", "-v")
+    assert f"oip: opened model {small_file}: " in err
+    assert "oip: first: grew 1 maps: " in err
+    assert "wrote" not in err
+    _, _, err = call("-vv", *reconstruct, "--out", tmp_path / "c", "--quiet")
+    assert "oip: wrote " in err and "oip: traced " in err
+    assert logging.getLogger("oip").level == logging.NOTSET
+    assert "opened model" not in call(*reconstruct, "--out", tmp_path / "d", "--quiet")[2]
