@@ -115,7 +115,7 @@ def command(
     else:
         _print(pruned, out)
     if out is None:
-        best = max(pruned, key=lambda smaller: smaller.after.accuracy).plan.method
+        best = max(pruned, key=lambda smaller: smaller.quality.accuracy).plan.method
         command = ("oip", "prune", model.model, "--method", best, "--data", data.source)
         output.next_steps(quoted(*command, "--out", "smaller.keras"))
     else:
