@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from oip.core.errors import Notice, OipError, plain_text
-from oip.core.progress import LOG
+from oip.core.log import LOG
 
 COMMANDS = {
     "demo": "Train, reconstruct, rank and show, on embedded digits.",

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import io
 import json
-import logging
 import os
 import re
 import stat
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from oip.core.errors import RunError, SettingsError
+from oip.core.log import LOG
 
 try:
     import fcntl
@@ -114,7 +114,7 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
         _sync(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        logging.getLogger("oip").debug("wrote %s", path)
+        LOG.debug("wrote %s", path)
     except OSError as error:
         raise WriteError(f"cannot write '{path}': {error.strerror or error}") from error
     finally:

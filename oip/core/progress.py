@@ -1,8 +1,7 @@
-"""Progress of long work: a label, how much is done, how much there is; and the log of it."""
+"""Progress of long work: a label, how much is done, how much there is."""
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,27 +15,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-LOG = logging.getLogger("oip")
-"""INFO: pieces of work and how long they took. DEBUG: every file and graph."""
-LOG.addHandler(logging.NullHandler())
 Progress = Callable[[str, float, int], None]
 """Called as `progress(label, done, total)`; the last report of a label is its total. A fraction is
 work on the next piece."""
 _SECONDS_BETWEEN = 0.1
 _SECONDS_BETWEEN_LINES = 3.0
-
-
-@contextmanager
-def logged(text: str, *arguments: object, level: int = logging.INFO) -> Iterator[None]:
-    """Log a piece of work that did not fail, with its seconds.
-
-    Args:
-        text: as for `logging`, with `%s` for each of the arguments.
-        level: of the log.
-    """
-    began = time.perf_counter()
-    yield
-    LOG.log(level, f"{text}: %.2f s", *arguments, time.perf_counter() - began)
 
 
 def silent(label: str, done: float, total: int) -> None:

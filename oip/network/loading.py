@@ -31,7 +31,7 @@ import numpy as np
 from oip.core.errors import ModelError, reason_of
 from oip.core.files import Json, RefusedFile, check_content, check_regular
 from oip.core.frameworks import keras
-from oip.core.progress import logged
+from oip.core.log import logged
 
 _CONFIG_LIMIT = 64 << 20
 _BYTES_OF_A_WEIGHT = 4

@@ -25,8 +25,9 @@ from oip.ascent.similarity import shift_reach, start_stability
 from oip.core import files
 from oip.core.errors import RunError
 from oip.core.layer_formats import ClassProbabilitiesFile, ShardFile, StabilityFile
+from oip.core.log import logged
 from oip.core.packed_images import PackedImages, is_packed
-from oip.core.progress import Progress, logged, silent
+from oip.core.progress import Progress, silent
 from oip.core.units import finite_list
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder

@@ -18,7 +18,7 @@ import msgspec
 from oip.core import files
 from oip.core.errors import OipError
 from oip.core.formats import FinishedCommand, FinishedFile
-from oip.core.progress import LOG
+from oip.core.log import LOG
 from oip.network.inputs import sidecar_path
 from oip.run.check import ERROR
 from oip.run.run import Run, RunFolder, versions

@@ -23,7 +23,8 @@ from oip.core.layer_formats import (
     RedundancyFile,
     ResponsesFile,
 )
-from oip.core.progress import Progress, automatic, logged, silent
+from oip.core.log import logged
+from oip.core.progress import Progress, automatic, silent
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels
 from oip.mi.layer_sample import NoFiniteResponses
