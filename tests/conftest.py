@@ -15,6 +15,12 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "steady", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no fault of the code
+settings.load_profile("steady")
 
 LONGEST = (
     "ascent/test_model_kinds",

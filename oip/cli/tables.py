@@ -111,8 +111,8 @@ def _widths(
     widths = [max(width, len(text)) for width, text in zip(cells, headings, strict=True)]
     if room is None:
         return widths
-    words = [max(map(len, text.split()), default=0) for text in headings]
-    least = [max(pair) for pair in zip(cells, words, strict=True)]
+    longest = [max(map(len, text.split()), default=0) for text in headings]
+    least = [max(pair) for pair in zip(cells, longest, strict=True)]
     pairs = zip(least, left, strict=True)
     names = [min(width, _NAME) if is_left else width for width, is_left in pairs]
     for floor in (least, names):

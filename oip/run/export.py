@@ -94,11 +94,11 @@ def export_pictures(
     check_ours(paths, force)
     for row, (oip, path) in enumerate(zip(oips, paths, strict=True)):
         stages = oip.image[None] if kind == "png" else oips.snapshots[row].astype(np.float32)
-        files.write_bytes(path, picture(oips.displayed(stages, enhance), kind, size))
+        files.write_bytes(path, picture_file(oips.displayed(stages, enhance), kind, size))
     return paths
 
 
-def picture(stages: np.ndarray, kind: str, size: int) -> bytes:
+def picture_file(stages: np.ndarray, kind: str, size: int) -> bytes:
     """Return (s, h, w, b) uint8 stages as an endless animation, `webp` or `gif`, or one `png`."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
