@@ -118,7 +118,7 @@ class Vme(LabelEstimator):
             gains = _log(own) - _log(everything)
             return float(np.where(counts[labels] > 1, gains, 0.0).mean())
 
-        return Prepared(information)
+        return Prepared(information, _heavy(x=x))
 
     def information(self, x: np.ndarray, y: np.ndarray, seed: int) -> RawEstimate:
         """Return <ln f_-i(x_i, y_i) - ln f_-i(x_i) - ln f_-i(y_i)>."""

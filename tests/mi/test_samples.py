@@ -99,6 +99,8 @@ def test_heavy_tails_are_told_and_ranks_do_not_have_them(name):
     wrong = plain(x, y, estimator=name)
     assert abs(wrong.nats - 0.22314) > 0.04
     assert any("heavy tails" in notice for notice in wrong.notices)
+    about_label = plain(x, y > np.median(y), estimator="vme")
+    assert any("heavy tails" in notice for notice in about_label.notices)
     right = plain(x, y, estimator=name, marginals="ranks")
     assert abs(right.nats - 0.22314) < 0.05  # sampling: .026
     assert right.notices == ()
