@@ -61,7 +61,8 @@ function wireActions(list, open) {
   byId("copy").addEventListener("click", () => copyLink(say));
   byId("export").addEventListener("click", () => {
     measured(site.estimators.map((entry) => entry.key)).then(() => {
-      download("maps.csv", tableOf(list()));
+      const name = site.title.normalize("NFKD").replace(/[^A-Za-z0-9_]+/g, "-").slice(0, 40).replace(/^-+|-+$/g, "");
+      download((name ? name + "-" : "") + plural(list().length, "map").replace(" ", "-") + ".csv", tableOf(list()));
       say(plural(list().length, "row") + " saved.");
     });
   });

@@ -162,7 +162,7 @@ function layerRow(row, number) {
     element("h2", {}, named(layer.layer)),
     layerLink(layer),
     element("span", { class: "quiet" }, facts.join(" · ")),
-    notices.length ? element("span", { class: "notice", title: notices.join(" ") }, notices) : null
+    notices.length ? element("span", { class: "notice", title: notices.join(" ") }, notices.join(" ")) : null
   );
   return placed(element("div", { class: "layer-row" }, heading), row, number);
 }

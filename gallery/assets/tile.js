@@ -148,7 +148,7 @@ function rankLine(estimate, view, other) {
       "span",
       { class: "rank" },
       other || view.about ? bits(estimate.mi) + " bits" : position,
-      best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ", Boolean(other))
+      best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ", Boolean(other) || (className(best).length > 3 && view.side <= 112))
     ),
   ];
 }

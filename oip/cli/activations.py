@@ -15,7 +15,7 @@ from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import Record, print_json, print_table, print_text
 from oip.core import plots
 from oip.core.errors import DataError, RunError, SettingsError
-from oip.core.files import check_writable
+from oip.core.files import check_writable, name_part
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -125,7 +125,7 @@ def command(
             records.append({"layer": layer.name, "file": None, "error": str(error)})
             output.note(f"oip: {error}")
             continue
-        path = out / f"{layer.last_call:03d}.{kind}"
+        path = out / f"{layer.last_call:03d}-{name_part(layer.name)}.{kind}"
         plots.save(result.plot(order=maps, columns=columns, across=across, **style), path)
         records.append({**result.to_dict(), "file": path.name})
         if len(result.unusable):

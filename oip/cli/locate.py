@@ -145,11 +145,15 @@ def _merged(parts: list[Record]) -> Record:
 def _draw(
     results: Iterable[Locations] | Iterable[Translations], index: int, out: Path, kind: str
 ) -> list[Path]:
-    """Draw a picture for each map; names come from numbers, never from names of layers."""
+    """Draw a picture for each map, such as `002-Conv2D_3-places-0017.png`."""
     from oip.core import plots
+    from oip.core.files import name_part
 
     return [
-        plots.save(result.plot(), out / f"{index:03d}-{kind}-{result.maps[0]:04d}.png")
+        plots.save(
+            result.plot(),
+            out / f"{index:03d}-{name_part(result.layer)}-{kind}-{result.maps[0]:04d}.png",
+        )
         for result in results
     ]
 

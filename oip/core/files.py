@@ -202,6 +202,14 @@ def check_replaceable(path: Path) -> None:
         raise WriteError(f"cannot write '{path}'", "a file", kind)
 
 
+def name_part(name: str) -> str:
+    """Return a name as a part of file names: at most 40 ASCII letters, digits, - and _.
+
+    Different names may give the same part; the numbers beside it tell files apart.
+    """
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name)[:40].strip("-") or "layer"
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` at once."""
     with replacing(path) as temporary:

@@ -6,7 +6,6 @@ Files carry a mark of their maker: files without it are never replaced unasked.
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +24,6 @@ _SOFTWARE = 0x0131
 """Exif's tag of it."""
 _FRAME_MILLISECONDS = 350
 _LAST_MILLISECONDS = 1500
-_LONGEST_NAME = 60
 
 
 def export_arrays(oips: Oips | Iterable[Oips], path: Path, force: bool = False) -> Path:
@@ -58,7 +56,7 @@ def picture_names(index: int, layer: str, maps: Iterable[int], kind: str) -> lis
     >>> picture_names(2, "net/../Conv2D_3", [17], "png")
     ['002-net-Conv2D_3-map-0017.png']
     """
-    name = re.sub(r"[^A-Za-z0-9_]+", "-", layer).strip("-")[-_LONGEST_NAME:]
+    name = files.name_part(layer)
     return [f"{index:03d}-{name}-map-{number:04d}.{kind}" for number in maps]
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oip.core.files import WriteError
+from oip.core.files import WriteError, name_part
 from oip.run.export import export_arrays, export_pictures
 from oip.run.shards import layer_oips
+
+
+def test_only_letters_and_digits_of_a_name_are_in_names_of_files():
+    assert name_part("block3_conv2") == "block3_conv2"
+    assert name_part("../../a b\x00/<c>") == "a-b-c"
+    assert name_part("‮txet") == "txet" and name_part("...") == "layer"
+    assert len(name_part("x" * 300)) == 40
 
 
 def test_exports_hold_the_best_images(grown, tmp_path):
