@@ -276,7 +276,7 @@ def grow_block(
         if np.isin(requested, finished).all():
             return None
         requested = np.union1d(requested, finished).astype(np.int64)
-        with logged("%s: grew %d maps", ascent.targets.name, len(requested)):
+        with logged("%s: grew %d maps", path, len(requested)):
             oips = ascent.grow(requested, report)
         with files.locked(path.parent):
             finished = finished_maps(path, key)

@@ -146,7 +146,7 @@ def test_kernels_stand_in_order_where_they_were_ranked(look, site):
 def test_a_neighbour_opens(look, site):
     page = look(f"{site.as_uri()}#m=1.1")
     page.wait_for_selector("dialog .neighbours button")
-    page.locator("dialog .neighbours button").first.click()
+    page.locator("dialog .neighbours button[aria-label^='Map 0,']").first.click()
     page.wait_for_function("location.hash.includes('m=1.0')")
     assert page.text_content("#map-title") == "second\u00a0:\u00a00"
 

@@ -47,7 +47,7 @@ def test_hostile_names_on_pages_without_script(look, hostile_site):
 
 def test_objectives_are_shown_by_their_expressions(look, objective_site):
     page = look(f"{objective_site.as_uri()}#m=1.2")
-    page.wait_for_selector("dialog .chart")
+    page.wait_for_selector("dialog .chart", state="attached")
     assert page.text_content("#map-title") == "class:2 - <img src=x onerror=alert(1)>"
     assert "'class:2 - <img src=x onerror=alert(1)>'" in page.text_content("dialog pre")
     page.keyboard.press("Escape")

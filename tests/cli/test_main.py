@@ -281,7 +281,7 @@ def test_verbose_says_what_is_done_and_how_long_it_takes(call, small_file, tmp_p
     assert "opened model" not in quiet
     _, _, err = call(*reconstruct, "--out", tmp_path / "b", "--quiet", "-v")
     assert f"oip: opened model {small_file}: " in err
-    assert "oip: first: grew 1 maps: " in err
+    assert "shard-0000.npz: grew 1 maps: " in err
     assert "wrote" not in err
     _, _, err = call("-vv", *reconstruct, "--out", tmp_path / "c", "--quiet")
     assert "oip: wrote " in err and "oip: traced " in err
