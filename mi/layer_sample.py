@@ -1,7 +1,8 @@
 """The sample that a layer is measured on: a network, one of its layers, images and labels.
 
 `LayerSample` is the one place that takes a model, images, labels, a layer, maps, a number of
-samples and a seed, and gives them back checked and drawn.
+samples and a seed, and gives them back checked and drawn. The responses of its maps are read in
+blocks, and summarized for a gallery: the best images of a map, histograms, what tells maps alike.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 At = Literal["response", "block"]
 BYTE_BUDGET = 256 << 20
 """Of responses that are in memory at a time."""
+BEST = 9
+"""Images that are kept of each map, those that excite it most."""
+BINS = 24
+"""Of the histograms of responses."""
+_COMPONENTS = 24
+"""Principal components of the responses that are kept to tell alike maps."""
 _ROWS = 20
 
 
@@ -343,3 +350,78 @@ def output_units(network: Network, labels: ArrayLike | None, count: int | None) 
     if units.min(initial=0) < 0 or units.max(initial=0) >= most:
         raise DataError("labels", classes_text, f"{units.min()} to {units.max()}")
     return units
+
+
+def response_components(means: np.ndarray) -> np.ndarray:
+    """Return what tells alike maps, (m, p) float32: inner products are correlations of responses.
+
+    These are the first principal components of the standardized responses; each row has length 1
+    but for what the components leave out.
+
+    Args:
+        means: (n, m): the spatial mean of each map's response to each image. Maps that are always
+            the same have zeros, maps that are not finite NaN.
+    """
+    finite = np.isfinite(means).all(axis=0)
+    values = np.where(finite, means, 0.0)
+    values = values - values.mean(axis=0)
+    length = np.linalg.norm(values, axis=0)
+    floor = 1e-6 * np.abs(np.where(finite, means, 0.0)).max(axis=0) * np.sqrt(len(means))
+    varies = length > floor
+    values = np.where(varies, values / np.where(varies, length, 1.0), 0.0)
+    shares, directions = np.linalg.eigh(values @ values.T)
+    first = np.argsort(-shares, kind="stable")[: min(_COMPONENTS, *means.shape)]
+    directions = directions[:, first]
+    largest = np.abs(directions).argmax(axis=0)
+    signs = np.sign(directions[largest, np.arange(len(first))])
+    rows = values.T @ (directions * signs)
+    rows[~finite] = np.nan
+    return rows.astype(np.float32)
+
+
+def summarize_responses(
+    values: np.ndarray,
+    size: tuple[int, ...],
+    members: tuple[np.ndarray, np.ndarray],
+    classes: int,
+    indices: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Return the best images and the histograms of some maps, from their responses (n, m, d).
+
+    An image excites a map if the spatial mean of the map's response to it is above 0. `size` has
+    the nodes along each spatial axis, `members` rows of images and their classes, and `indices`
+    (n,) the index of each image among those given by the user.
+
+    Returns:
+        The arrays of `ResponsesFile` but `maps`. A map with responses that are not finite has no
+        best images, NaN edges, an empty histogram and NaN as its share of exciting images.
+    """
+    maps = values.shape[1]
+    means = values.mean(axis=2, dtype=np.float64)
+    shape = (1, *size) if len(size) == 1 else size
+    result = {
+        "best_images": np.full((maps, BEST), -1, np.int64),
+        "best_scores": np.full((maps, BEST), np.nan, np.float32),
+        "best_positions": np.full((maps, BEST, 2), -1, np.int32),
+        "edges": np.full((maps, BINS + 1), np.nan, np.float32),
+        "histogram": np.zeros((maps, classes, BINS), np.int32),
+        "active": np.full(maps, np.nan, np.float32),
+    }
+    for row in range(maps):
+        scores = means[:, row]
+        if not np.isfinite(scores).all():
+            continue
+        best = np.argsort(-scores, kind="stable")[:BEST]
+        best = best[scores[best] > 0]
+        strongest = np.unravel_index(values[best, row].argmax(axis=1), shape)
+        result["best_images"][row, : len(best)] = indices[best]
+        result["best_scores"][row, : len(best)] = scores[best]
+        result["best_positions"][row, : len(best)] = np.stack(strongest[-2:], axis=1)
+        edges = np.linspace(scores.min(), scores.max(), BINS + 1)
+        if edges[0] == edges[-1]:
+            edges = edges[0] + np.linspace(0.0, max(1.0, abs(edges[0])), BINS + 1)
+        bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, BINS - 1)
+        np.add.at(result["histogram"][row], (members[1], bins[members[0]]), 1)
+        result["edges"][row] = edges
+        result["active"][row] = (scores > 0).mean()
+    return result

@@ -29,7 +29,14 @@ from oip.mi.estimators.results import (
     bits_or_none,
     join_blocks,
 )
-from oip.mi.layer_sample import BYTE_BUDGET, At, LayerResult, LayerSample
+from oip.mi.layer_sample import (
+    BYTE_BUDGET,
+    At,
+    LayerResult,
+    LayerSample,
+    response_components,
+    summarize_responses,
+)
 from oip.mi.permutation_test import ENOUGH, adjusted
 from oip.mi.tags import over_tags
 
@@ -44,12 +51,8 @@ if TYPE_CHECKING:
     from oip.network.layers import LayerInfo
 
 DEFAULT_ESTIMATORS = ("predictive", "kde")
-_LIKENESS, _COMPONENTS = 500, 24
-"""Images whose responses tell alike maps, and principal components of these that are kept."""
-BEST = 9
-"""Images that are kept of each map, those that excite it most."""
-BINS = 24
-"""Of the histograms of responses."""
+_LIKENESS = 500
+"""Images whose responses tell alike maps."""
 _POOLED_SHUFFLES = 4000
 _FEWEST_SHUFFLES = 40
 WITH_ORDER = "predictive"
@@ -623,78 +626,3 @@ def _unusable(maps: np.ndarray) -> list[str]:
         return []
     listed = ", ".join(str(number) for number in maps[:8]) + (", ..." if maps.size > 8 else "")
     return [f"{maps.size} maps have responses that are not finite and rank last: {listed}."]
-
-
-def response_components(means: np.ndarray) -> np.ndarray:
-    """Return what tells alike maps, (m, p) float32: inner products are correlations of responses.
-
-    These are the first principal components of the standardized responses; each row has length 1
-    but for what the components leave out.
-
-    Args:
-        means: (n, m): the spatial mean of each map's response to each image. Maps that are always
-            the same have zeros, maps that are not finite NaN.
-    """
-    finite = np.isfinite(means).all(axis=0)
-    values = np.where(finite, means, 0.0)
-    values = values - values.mean(axis=0)
-    length = np.linalg.norm(values, axis=0)
-    floor = 1e-6 * np.abs(np.where(finite, means, 0.0)).max(axis=0) * np.sqrt(len(means))
-    varies = length > floor
-    values = np.where(varies, values / np.where(varies, length, 1.0), 0.0)
-    shares, directions = np.linalg.eigh(values @ values.T)
-    first = np.argsort(-shares, kind="stable")[: min(_COMPONENTS, *means.shape)]
-    directions = directions[:, first]
-    largest = np.abs(directions).argmax(axis=0)
-    signs = np.sign(directions[largest, np.arange(len(first))])
-    rows = values.T @ (directions * signs)
-    rows[~finite] = np.nan
-    return rows.astype(np.float32)
-
-
-def summarize_responses(
-    values: np.ndarray,
-    size: tuple[int, ...],
-    members: tuple[np.ndarray, np.ndarray],
-    classes: int,
-    indices: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Return the best images and the histograms of some maps, from their responses (n, m, d).
-
-    An image excites a map if the spatial mean of the map's response to it is above 0. `size` has
-    the nodes along each spatial axis, `members` rows of images and their classes, and `indices`
-    (n,) the index of each image among those given by the user.
-
-    Returns:
-        The arrays of `ResponsesFile` but `maps`. A map with responses that are not finite has no
-        best images, NaN edges, an empty histogram and NaN as its share of exciting images.
-    """
-    maps = values.shape[1]
-    means = values.mean(axis=2, dtype=np.float64)
-    shape = (1, *size) if len(size) == 1 else size
-    result = {
-        "best_images": np.full((maps, BEST), -1, np.int64),
-        "best_scores": np.full((maps, BEST), np.nan, np.float32),
-        "best_positions": np.full((maps, BEST, 2), -1, np.int32),
-        "edges": np.full((maps, BINS + 1), np.nan, np.float32),
-        "histogram": np.zeros((maps, classes, BINS), np.int32),
-        "active": np.full(maps, np.nan, np.float32),
-    }
-    for row in range(maps):
-        scores = means[:, row]
-        if not np.isfinite(scores).all():
-            continue
-        best = np.argsort(-scores, kind="stable")[:BEST]
-        best = best[scores[best] > 0]
-        strongest = np.unravel_index(values[best, row].argmax(axis=1), shape)
-        result["best_images"][row, : len(best)] = indices[best]
-        result["best_scores"][row, : len(best)] = scores[best]
-        result["best_positions"][row, : len(best)] = np.stack(strongest[-2:], axis=1)
-        edges = np.linspace(scores.min(), scores.max(), BINS + 1)
-        if edges[0] == edges[-1]:
-            edges = edges[0] + np.linspace(0.0, max(1.0, abs(edges[0])), BINS + 1)
-        bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, BINS - 1)
-        np.add.at(result["histogram"][row], (members[1], bins[members[0]]), 1)
-        result["edges"][row] = edges
-        result["active"][row] = (scores > 0).mean()
-    return result

@@ -19,10 +19,10 @@ from oip.core.progress import Progress
 from oip.studies import diffusion_toy as toy
 from oip.studies import diffusion_training as training
 from oip.studies import panels
-from oip.studies.callbacks import Arrays, complete
 from oip.studies.data import DIGITS, Images, data_key, every_source, limited, study_data
 from oip.studies.findings import Finding, Value, agreement, finding, named_values
 from oip.studies.report import Folder, MissingData, StudySettings, base_name, slug, tracked
+from oip.studies.trained import Arrays, complete
 
 if TYPE_CHECKING:
     from oip.models.datasets import Dataset

@@ -15,7 +15,6 @@ from oip.core.plots import figure
 from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.studies import panels
-from oip.studies.callbacks import Arrays
 from oip.studies.diffusion_training import (
     SCALES,
     class_information,
@@ -24,6 +23,7 @@ from oip.studies.diffusion_training import (
 )
 from oip.studies.findings import Finding, Value, agreement, finding, named_values
 from oip.studies.report import Folder, tracked
+from oip.studies.trained import Arrays
 
 if TYPE_CHECKING:
     from oip.mi.estimators.base import LabelEstimator

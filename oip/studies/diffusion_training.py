@@ -16,7 +16,8 @@ from oip.core import seeds
 from oip.core.errors import ModelError, OipError, SettingsError
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
-from oip.studies.callbacks import (
+from oip.studies.report import base_name, slug
+from oip.studies.trained import (
     Arrays,
     ImageBatch,
     StepRecorder,
@@ -24,7 +25,6 @@ from oip.studies.callbacks import (
     predictor,
     recorded_steps,
 )
-from oip.studies.report import base_name, slug
 
 if TYPE_CHECKING:
     import keras

@@ -15,10 +15,10 @@ from oip.core.plots import PALETTE, QUIET, figure
 from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.estimators.density_destructor import Rotation, bin_count, sorted_entropies
-from oip.studies.callbacks import Arrays
 from oip.studies.findings import Finding, Value, agreement, finding, graded, named_values
 from oip.studies.panels import error_bars, legend_below
 from oip.studies.report import Folder, StudySettings, tracked
+from oip.studies.trained import Arrays
 
 if TYPE_CHECKING:
     from oip.mi import Destructor

@@ -13,7 +13,6 @@ from oip.core.files import sha256
 from oip.core.plots import PALETTE, QUIET, SMALL, figure, printable
 from oip.core.progress import Progress
 from oip.studies import panels
-from oip.studies.callbacks import Arrays, complete
 from oip.studies.data import Images, every_source, limited
 from oip.studies.findings import (
     Agreement,
@@ -48,6 +47,7 @@ from oip.studies.renyi_measures import (
     train_and_measure,
 )
 from oip.studies.report import Folder, StudySettings
+from oip.studies.trained import Arrays, complete
 
 NAME = "renyi"
 TITLE = "Matrix Renyi information: data processing, redundancy and synergy, width, planes"

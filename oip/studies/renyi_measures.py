@@ -17,7 +17,8 @@ from oip.core.units import bits
 from oip.mi.backend import thread_map
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, renyi_label_entropy
-from oip.studies.callbacks import (
+from oip.studies.report import base_name, slug
+from oip.studies.trained import (
     Arrays,
     ImageBatch,
     StepRecorder,
@@ -25,7 +26,6 @@ from oip.studies.callbacks import (
     predictor,
     recorded_steps,
 )
-from oip.studies.report import base_name, slug
 
 if TYPE_CHECKING:
     import keras

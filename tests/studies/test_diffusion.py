@@ -12,7 +12,6 @@ from oip.core import files
 from oip.core.errors import ModelError
 from oip.core.progress import silent
 from oip.studies import diffusion, diffusion_toy, diffusion_training
-from oip.studies.callbacks import ImageBatch
 from oip.studies.diffusion_toy import BlobSize, ToySize
 from oip.studies.diffusion_training import (
     METHODS,
@@ -32,6 +31,7 @@ from oip.studies.diffusion_training import (
     trained_small_network,
 )
 from oip.studies.report import Folder, StudySettings
+from oip.studies.trained import ImageBatch
 
 
 def test_corrupted_labels():

@@ -12,7 +12,6 @@ from oip.core.progress import silent
 from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
-from oip.studies.callbacks import ImageBatch, complete, predictor, recorded_steps
 from oip.studies.renyi import CurveShape, curve_shape
 from oip.studies.renyi_measures import (
     ALPHA,
@@ -25,6 +24,7 @@ from oip.studies.renyi_measures import (
     mean_label_entropy,
 )
 from oip.studies.report import Folder, StudySettings
+from oip.studies.trained import ImageBatch, complete, predictor, recorded_steps
 
 
 @pytest.fixture(scope="module")
