@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
-    from oip.gallery.site import build
+    from oip.gallery.site import build, show
 
-__all__ = ["build"]
+__all__ = ["build", "show"]
 
 __getattr__, __dir__ = lazy_names(__name__)

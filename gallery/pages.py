@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from jinja2.bccache import Bucket
 
-from oip.ascent.results import shown_verdict
+from oip.ascent.results import VERDICT_MEANINGS, shown_verdict
 from oip.core.formats import RunFile, TrainingRecordFile
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
@@ -25,7 +25,7 @@ from oip.gallery.map_table import PER_PAGE
 from oip.gallery.prune_advice import prune_advice
 from oip.gallery.read_run import ABOVE_NULL, EstimatorColumn, LayerEntry, MapEntry
 from oip.gallery.rerun_command import rerun_command
-from oip.gallery.verdict_text import MEANINGS, NO_OIP, patience_of, percent_text
+from oip.gallery.verdict_text import NO_OIP, patience_of, percent_text
 
 _MOST_PAIRS = 8
 _MOST_SHOWN = 12
@@ -49,7 +49,7 @@ def layer_overview(layer: LayerEntry, write_picture: WritePicture) -> PageValues
         "notices": notices(layer),
         "verdicts": [
             {"word": word, "count": counts[word], "share": counts[word] / len(layer.maps)}
-            for word in (*MEANINGS, "no OIP")
+            for word in (*VERDICT_MEANINGS, "no OIP")
             if counts[word]
         ],
         "best": [entry.map for entry in layer.maps if entry.row is not None][:_MOST_SHOWN],
@@ -418,9 +418,9 @@ class Pages:
             "citation": self._citation,
             "layers": self._layers,
             "tiles": self._tiles,
-            "columns": [word for word in (*MEANINGS, "no OIP") if verdicts[word]],
+            "columns": [word for word in (*VERDICT_MEANINGS, "no OIP") if verdicts[word]],
             "patience": patience_of(run),
-            "meanings": {**MEANINGS, "no OIP": NO_OIP},
+            "meanings": {**VERDICT_MEANINGS, "no OIP": NO_OIP},
         }
 
     def rendered(self, template: str, links: Links, **values: object) -> str:
@@ -435,6 +435,7 @@ class Pages:
             "class": plain_name(layer.info.kind),
             "maps": layer.info.maps,
             "shown": len(layer.maps),
+            "objective": layer.info.objectives is not None,
             "pages": pages,
             "field": times(layer.info.receptive_field),
             "verdicts": Counter(entry.verdict or "no OIP" for entry in layer.maps),

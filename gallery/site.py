@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from markupsafe import Markup
 from oip.core import files
 from oip.core.errors import RunError, SettingsError, notice
 from oip.core.formats import DrawnFile, GalleryMarker
+from oip.core.html import framed, kernel_shell
 from oip.core.progress import Progress, automatic
 from oip.gallery.atlas import layer_atlas
 from oip.gallery.cache import PictureKeys, Store
@@ -101,6 +103,52 @@ def build(
             return target / "index.html"
         except OSError as error:
             raise RunError(f"cannot write '{target}': {error.strerror or error}") from error
+
+
+def show(
+    run: str | Path | Run,
+    *,
+    data_images: np.ndarray | None = None,
+    data_labels: np.ndarray | None = None,
+    title: str | None = None,
+    height: int = 720,
+    progress: Progress = automatic,
+) -> None:
+    """Build the gallery of a run and show it: below the cell of a notebook, else in a browser.
+
+    A notebook (Jupyter, VS Code) gets the gallery in one file inside a frame, so that it needs no
+    server and stays in the notebook when it is saved. A run of more than 300 maps is too large for
+    that; its pages are opened in a browser, as they are outside of notebooks.
+
+    Args:
+        run: a run with OIPs, a ranking, or both.
+        data_images, data_labels, title, progress: as for `build`.
+        height: of the frame, in pixels.
+
+    Raises:
+        RunError, DataError, SettingsError: as `build` does.
+
+    >>> show("runs/mnist")  # doctest: +SKIP
+    """
+    source = run if isinstance(run, Run) else Run.open(run)
+    shell = kernel_shell()
+    maps = sum(len(read_layer(source, index).maps) for index in shown_layers(source))
+    page = build(
+        source,
+        data_images=data_images,
+        data_labels=data_labels,
+        single_file=shell is not None and maps <= MOST_MAPS,
+        title=title,
+        progress=progress,
+    )
+    if shell is None or maps > MOST_MAPS:
+        if not webbrowser.open(page.resolve().as_uri()):
+            notice(f"no browser was found. Open {page}")
+        return
+    # Links within the page name its own fragments: in a frame they need this base.
+    text = page.read_text("utf-8").replace("<head>", '<head><base href="about:srcdoc">', 1)
+    frame = framed(text, f"Gallery of {source.path.name}", height)
+    shell.display_pub.publish({"text/html": frame, "text/plain": str(page)})
 
 
 def check_title(title: str | None) -> None:

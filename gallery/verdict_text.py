@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-from oip.ascent.results import WITHOUT_PATTERN
+from oip.ascent.results import VERDICT_MEANINGS, WITHOUT_PATTERN
 from oip.core.formats import RunFile
 from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.gallery.escape import PageValues, plain_name, shown_figure, whole_number
-
-MEANINGS = {
-    "responsive": "The map responds to white noise already.",
-    "revived": (
-        "The map does not respond to white noise; noise of several wavelengths or the ascent found "
-        "what it responds to."
-    ),
-    "reachable-only": "The map responds to its OIP, but to no image of the data.",
-    "dead": (
-        "The response stayed at zero for every start and for the ascent of the pre-activation, or "
-        "it is the same for every input that was tried."
-    ),
-    "failed": "The response is not a finite number, mostly because weights are NaN or infinite.",
-    "not reached": (
-        "The map responded to no start. That does not make it dead: its pre-activation was not "
-        "climbed, or it responds to images of the data."
-    ),
-    "never silent": (
-        "The response does not rest at zero, whatever the input, so that it cannot be asked what "
-        "excites the map; its score counts beside the others."
-    ),
-}
-"""Meaning of each verdict."""
 
 NO_OIP = "The map was ranked, but no OIP was grown for it."
 
@@ -43,7 +20,9 @@ def sentences(evidence: PageValues, patience: int | None = None) -> list[str]:
     if not evidence:
         return [NO_OIP]
     verdict = str(evidence["verdict"])
-    text = [MEANINGS.get(verdict, verdict)]
+    text = [VERDICT_MEANINGS.get(verdict, verdict)]
+    if "objective" in evidence:
+        text[0] = text[0].replace("The map", "The objective").replace("the map", "the objective")
     if evidence["provably_dead"]:
         text.append("Its weights prove it: no input can open the map.")
     if verdict not in WITHOUT_PATTERN:
@@ -57,6 +36,9 @@ def headline(evidence: PageValues) -> str:
     if verdict in (None, "reachable-only", *WITHOUT_PATTERN) or score is None:
         return sentences(evidence)[0].rstrip(".")
     best = evidence["data_score"]
+    if "objective" in evidence:
+        beside = "" if best is None else f"; the best image of the data has {shown_figure(best)}"
+        return f"The objective is {shown_figure(score)} for this image{beside}"
     if best is None:
         return f"The map responds with {shown_figure(score)} to this pattern"
     if best > 0 and verdict != "never silent":

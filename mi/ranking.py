@@ -410,9 +410,12 @@ class Ranking(LayerResult):
 
     def plot(self) -> Figure:
         """Draw bars of the information with intervals and ceiling, one panel an estimator."""
-        count = len(self.estimators)
+        return self._drawn(self.estimators)
+
+    def _drawn(self, estimators: Sequence[EstimatorRanking]) -> Figure:
+        count = len(estimators)
         figure, panels = plots.figure(7.0, 0.3 + 2.2 * count, rows=count)
-        for axes, ranking in zip(panels.flat, self.estimators, strict=True):
+        for axes, ranking in zip(panels.flat, estimators, strict=True):
             order = ranking.order[:_BARS]
             mi = np.nan_to_num(ranking.mi[order])
             error = np.nan_to_num(np.stack([mi - ranking.low[order], ranking.high[order] - mi]))
@@ -443,14 +446,17 @@ class Ranking(LayerResult):
         for row in first.order[:_ROWS]:
             rank = int(first.rank[row]) if first.ordered else None
             interval = f"{first.low[row]:.3f} to {first.high[row]:.3f}"
-            tail = (interval, f"{first.p_adjusted[row]:.2g}")
+            by_class = np.nan_to_num(first.per_class[row])
+            best = self.classes[by_class.argmax()] if by_class.any() else None
+            tail = (interval, f"{first.p_adjusted[row]:.2g}", best)
             rows.append((rank, int(self.maps[row]), float(first.mi[row]), *tail))
-        headings = ("rank", "map", "bits", "95 %", "p (adjusted)")
-        texts = (f"{first.name_shown}, of {first.ceiling:.3f} bits", *self.all_notices)
+        headings = ("rank", "map", "information, bits", "95 % interval", "p-value, adjusted")
+        texts = (f"{first.name_shown}, at most {first.ceiling:.3f} bits", *self.all_notices)
         return html.block(
             self._title,
             *(html.paragraph(text) for text in texts),
-            html.table(headings, rows, len(self) - len(rows)),
+            html.drawn(self._drawn(self.estimators[:1]), self._title),
+            html.table((*headings, "best for"), rows, len(self) - len(rows)),
         )
 
 

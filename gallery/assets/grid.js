@@ -28,10 +28,14 @@ function fitting(view, side) {
   return { columns, tall: tileHeight(view.size, high * scale) };
 }
 
-/** The side of tiles in this window. */
+/** The side of tiles in this window: larger where no layer fills a row and no size was chosen. */
 function fittingSide(view) {
   const step = site.exact ? Math.max(...site.input) : 4;
   let side = sideOf(view.size);
+  if (!view.state.size) {
+    const widest = view.sections ? Math.max(...site.layers.map((layer) => layer.shown)) : site.maps.length;
+    while (side + step <= sideOf("xl") && fitting(view, side + step).columns >= widest) side += step;
+  }
   for (;;) {
     const { columns, tall } = fitting(view, side);
     const rows = Math.ceil(window.innerHeight / tall) + 2 * OVERSCAN + 2;

@@ -171,7 +171,7 @@ class Locations(ByMap):
                 draw_box(axes, self.boxes[row, rank], picture)
             if not self._ranks(row):
                 broken = self.maps[row] in self.unusable
-                reason = "responses are not finite" if broken else "no image excites it"
+                reason = "responses are not finite" if broken else "no image gets a response"
                 text = f"map {self.maps[row]}: {reason}"
                 panels[row, first].set_title(text, fontsize=plots.SMALL, loc="left")
         text = "image (class), response" + (", similarity to the node's OIP" if first else "")
@@ -200,7 +200,7 @@ class Locations(ByMap):
             excited = self.excited[row]
             share = f"{excited:.1%}" if np.isfinite(excited) else "not finite"
             rows.append((int(self.maps[row]), share, best, self.responses[row, 0]))
-        headings = ("map", "images that excite it", "strongest in", "response")
+        headings = ("map", "images with a response", "strongest in", "response")
         table = html.table(headings, rows, len(self) - len(rows))
         return html.block(title, table, html.drawn(self.plot(4), title))
 

@@ -20,10 +20,29 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from PIL.Image import Image
 
-VERDICTS = (
-    *("responsive", "revived", "reachable-only", "dead", "failed"),
-    *("not reached", "never silent"),
-)
+VERDICT_MEANINGS = {
+    "responsive": "The map responds to white noise already.",
+    "revived": (
+        "The map does not respond to white noise; noise of several wavelengths or the ascent found "
+        "what it responds to."
+    ),
+    "reachable-only": "The map responds to its OIP, but to no image of the data.",
+    "dead": (
+        "The response stayed at zero for every start and for the ascent of the pre-activation, or "
+        "it is the same for every input that was tried."
+    ),
+    "failed": "The response is not a finite number, mostly because weights are NaN or infinite.",
+    "not reached": (
+        "The map responded to no start. That does not make it dead: its pre-activation was not "
+        "climbed, or it responds to images of the data."
+    ),
+    "never silent": (
+        "The response does not rest at zero for any input, so that it says nothing whether the map "
+        "responds at all; compare the score with those of other images."
+    ),
+}
+"""Verdict -> its meaning, for readers."""
+VERDICTS = tuple(VERDICT_MEANINGS)
 """In the order of their codes in files."""
 WITHOUT_PATTERN = ("dead", "failed", "not reached")
 """Verdicts of maps that nothing was found for."""
@@ -33,6 +52,24 @@ REASONS = ("budget", "converged", "stalled", "failed", "schedule")
 rate falls until then and no image stops early (`keep=last`), `budget` that of any other."""
 _MOST_TILES = 256
 """Maps that a notebook shows."""
+_TILE, _PORTRAIT, _START, _STAGE = 88, 280, 112, 56
+"""Pixels of the longer side of pictures in a notebook: of many maps, of one, of its other starts,
+and of its growth."""
+_EVIDENCE = {
+    "score": "score of this image",
+    "data_score": "score of the best image of the data",
+    "data_active": "share of the data with a response",
+    "white_score": "score of the best white noise",
+    "screened_score": "score of the best noise of all kinds",
+    "stability": "stability: similarity of the starts",
+    "null_percentile": "percentile of that among other maps",
+    "patterns": "distinct patterns of the starts",
+    "converged": "converged",
+    "steps": "steps",
+    "saturated": "at the upper limit of its activation",
+    "provably_dead": "dead by its weights",
+}
+"""Field of `MapOip.evidence` -> its name in a notebook."""
 
 
 def shown_verdict(verdict: str) -> str:
@@ -390,8 +427,11 @@ class MapOip:
 
     def tile(self) -> str:
         """Return the best image as a small figure of HTML."""
-        text = f"{self.label}: {self.verdict}, score {self.score:.3g}"
-        return html.picture(png(self.oips.displayed(self.image), 64), text, str(self.map))
+        verdict = shown_verdict(self.verdict)
+        usual = verdict == "responsive" or len(self.oips.objectives)
+        captions = (self.label, f"score {self.score:.3g}", *(() if usual else (verdict,)))
+        text = f"{self.label}: {verdict}, score {self.score:.3g}"
+        return self._picture(self.image, _TILE, text, *captions)
 
     def __repr__(self) -> str:
         starts = f"{len(self.oips.images[self.row])} starts"
@@ -399,15 +439,35 @@ class MapOip:
         return f"MapOip({name}, {self.verdict}, score {self.score:.3g}, {starts})"
 
     def _repr_html_(self) -> str:
-        pairs = zip(self.images, self.oips.scores[self.row], strict=True)
-        pictures = [
-            html.picture(png(self.oips.displayed(image), 128), f"start {start}", f"{score:.3g}")
-            for start, (image, score) in enumerate(pairs, 1)
+        oips, values = self.oips, self.evidence()
+        starts = [
+            self._picture(image, _START, f"start {number}", f"start {number}", f"score {score:.3g}")
+            for number, (image, score) in enumerate(
+                zip(self.images[1:], oips.scores[self.row, 1:], strict=True), 2
+            )
         ]
-        rows = [(name.replace("_", " "), value) for name, value in self.evidence().items()]
-        evidence = html.table(("evidence", ""), rows)
-        title = f"{self.oips.layer}: {self.label} ({self.verdict})"
-        return html.block(title, html.row(pictures), evidence)
+        stages = [
+            self._picture(stage, _STAGE, f"step {step}", f"step {step}")
+            for stage, step in zip(oips.snapshots[self.row], oips.snapshot_steps, strict=True)
+        ]
+        rows = [
+            (name, {True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
+            for name, value in ((name, values[field]) for field, name in _EVIDENCE.items())
+            if value is not None
+        ]
+        portrait = self._picture(self.image, _PORTRAIT, self.label, f"score {self.score:.3g}")
+        beside = [html.table(("evidence", ""), rows)] if len(rows) else []
+        of_map = not len(oips.objectives)
+        return html.block(
+            f"{oips.layer}: {self.label}" + (f", {shown_verdict(self.verdict)}" if of_map else ""),
+            html.paragraph(VERDICT_MEANINGS[self.verdict] if of_map else ""),
+            html.row([portrait, *beside]),
+            html.row(starts),
+            html.row(stages),
+        )
+
+    def _picture(self, image: np.ndarray, side: int, text: str, *captions: str) -> str:
+        return html.picture(png(self.oips.displayed(image), side), text, *captions, side=side)
 
 
 def join_oips(parts: Sequence[Oips]) -> Oips:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from oip.ascent.translation import Translations
 
 _LEGEND = {
+    "images with a response": "share of the images in which any node of the map responds",
     "strongest in": "number of the image with the largest response, at the node beside it",
     "match": "likeness of the map's OIP and what its field shows there, 1 at most",
     "of others": "share of other images that are less like it",
@@ -179,7 +180,7 @@ def _print(layer: Record, source: str) -> None:
                 " ".join(dict.fromkeys(labels)),
             )
         )
-    headings = ("map", "images that excite it", "strongest in", "node", "response", "match")
+    headings = ("map", "images with a response", "strongest in", "node", "response", "match")
     title = f"{layer['layer']}: {layer['searched']} images of {source}"
     print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=_LEGEND)
     if "translation" in layer:

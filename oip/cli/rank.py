@@ -28,7 +28,7 @@ _LEGEND = {
     "rank (95 % of draws)": "1 is the most informative; in brackets its range over random halves",
     "bits": "information about the class, and its 95 % interval",
     "p adjusted": "probability of so much without any information, corrected for all maps",
-    "best for": "the class that the map tells most about, with bits and share of what there is",
+    "best for": "the class it is most informative about; bits, and their share of the possible",
     "loss increase without": "of the whole network when the map is silenced, in bits",
 }
 _FEW = 8

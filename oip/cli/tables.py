@@ -141,17 +141,17 @@ def _new(legend: Mapping[str, str]) -> Mapping[str, str]:
 
 
 VERDICT_LEGEND = {
-    "responsive": "white noise already excites the map",
-    "revived": "silent under white noise; other noise or the ascent found what excites it",
-    "not seen in data": "its pattern excites it, no image of the data does",
-    "dead": "nothing that was tried excites it",
+    "responsive": "the map responds to white noise already",
+    "revived": "it responds not to white noise, but to other noise or to its pattern",
+    "not seen in data": "it responds to its pattern, to no image of the data",
+    "dead": "it responds to nothing that was tried",
     "failed": "its response is not a finite number",
-    "not reached": "no start excited it, which does not make it dead",
+    "not reached": "it responded to no start, which does not make it dead",
     "never silent": "its response does not rest at zero for any input",
 }
 """Verdict, as shown -> its meaning in a line."""
 ABOVE_BEST_IMAGE = {
-    "above best image": "maps that their own pattern excites more than any image of the data does"
+    "above best image": "maps that respond to their own pattern more than to any image of the data"
 }
 
 

@@ -56,22 +56,31 @@ def frame(values: DataFrame, headings: Mapping[str, str], most: int) -> str:
     return table(list(headings.values()), rows, len(values) - most)
 
 
-def picture(png: bytes, text: str, caption: str = "") -> str:
+def picture(png: bytes, text: str, *captions: str, side: int | None = None) -> str:
     """Return a PNG inside the page.
 
     Args:
         png: the file's bytes.
         text: its content, for readers who cannot see it and as a tip.
-        caption: below it.
+        captions: lines below it.
+        side: width of the captions, in pixels; that of the page if None.
     """
     code = base64.b64encode(png).decode()
     alternative = _text(text)
-    below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
+    lines = "<br>".join(map(_text, captions))
+    below = f"<figcaption>{lines}</figcaption>" if captions else ""
+    width = "" if side is None else f"max-width:{side}px;overflow-wrap:anywhere;"
     return (
-        f"<figure style='margin:2px;font-size:10px' title='{alternative}'>"
+        f"<figure style='margin:3px;{width}font-size:11px;line-height:1.3' title='{alternative}'>"
         f"<img alt='{alternative}' style='max-width:100%' src='data:image/png;base64,{code}'>"
         f"{below}</figure>"
     )
+
+
+def framed(page: str, title: str, height: int) -> str:
+    """Return a frame that holds a whole page; `height` in pixels."""
+    style = f"width:100%;height:{height:d}px;border:1px solid #ccc;border-radius:4px"
+    return f"<iframe title='{_text(title)}' style='{style}' srcdoc='{html.escape(page)}'></iframe>"
 
 
 def row(pieces: Iterable[str]) -> str:

@@ -125,7 +125,9 @@ class RankedLayer:
     def _repr_html_(self) -> str:
         rows = [(row.rank, row.map, row.mi, row.low, row.high) for row in self.best.maps[:10]]
         title = f"{self.layer.name} by {self.best.estimator}, {self.best.samples} images"
-        return html.block(title, html.table(("rank", "map", "bits", "low", "high"), rows))
+        return html.block(
+            title, html.table(("rank", "map", "information, bits", "from", "to, 95 %"), rows)
+        )
 
 
 def opened_layer(

@@ -131,7 +131,7 @@ def test_maps_that_are_not_finite_are_no_silent_ones(planted, images):
     assert (record["excited"], record["where"], record["places"]) == (None, None, [])
     assert "not finite" in outcome._repr_html_()
     titles = [axes.get_title(loc="left") for axes in outcome.plot().axes]
-    assert {"map 1: no image excites it", "map 2: responses are not finite"} <= set(titles)
+    assert {"map 1: no image gets a response", "map 2: responses are not finite"} <= set(titles)
     titles = [axes.get_title() for axes in outcome.plot().axes]
     assert [f"maps:{number}, one node" in titles for number in range(3)] == [True, True, False]
 

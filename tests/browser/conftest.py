@@ -137,6 +137,17 @@ def objective_site(tmp_path_factory):
     return gallery.build(run)
 
 
+@pytest.fixture(scope="session")
+def few_site(tmp_path_factory):
+    """index.html of two images that were grown for objectives; nothing was ranked."""
+    path = tmp_path_factory.mktemp("few") / "run"
+    run = _runs().make_run(path, names=("objectives",), counts=(2,), ranked=(), grown=(0,))
+    (layer,) = run.layers
+    layer = msgspec.structs.replace(layer, objectives=["class:4", "class:4 - class:9"])
+    run.record = msgspec.structs.replace(run.record, layers=[layer])
+    return gallery.build(run)
+
+
 @pytest.fixture(scope="session", params=[2, 1])
 def lines_site(request, tmp_path_factory):
     """index.html of a network of lines of 64 numbers, with images of the data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,26 @@ def test_without_script_every_map_is_shown(look, moved):
     page = look(moved.as_uri(), java_script_enabled=False)
     assert page.locator("main .plain-grid li").count() == 52
     assert page.locator("main img").first.evaluate("image => image.naturalWidth") > 0
+
+
+def test_it_works_in_the_frame_of_a_notebook(look, moved, monkeypatch):
+    from types import SimpleNamespace
+
+    from oip.gallery import site
+
+    shown = []
+    shell = SimpleNamespace(display_pub=SimpleNamespace(publish=shown.append))
+    monkeypatch.setattr(site, "kernel_shell", lambda: shell)
+    monkeypatch.setattr(site, "build", lambda *arguments, **options: Path(moved))
+    monkeypatch.setattr(site, "shown_layers", lambda run: [])
+    monkeypatch.setattr(site.Run, "open", lambda path: SimpleNamespace(path=Path(path)))
+    site.show("run")
+    notebook = Path(moved).with_name("notebook.html")
+    notebook.write_text(f"<!doctype html><h1>Notebook</h1>{shown[0]['text/html']}", "utf-8")
+    frame = look(notebook.as_uri()).frames[1]
+    frame.locator("a.tile").first.click()
+    frame.wait_for_selector("#map[open] .headline")
+    assert frame.url.startswith("about:srcdoc#m=")
+    frame.locator("#map .close").click()
+    frame.evaluate("document.querySelector('#skip').click()")
+    assert frame.locator("a.tile").count() > 0 and "about:srcdoc" in frame.url

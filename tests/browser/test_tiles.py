@@ -62,3 +62,19 @@ def test_small_tiles_are_lean(look, site):
     page.wait_for_selector("a.tile")
     shown = page.locator("a.tile").count()
     assert page.locator("#grid *").count() <= 13 * shown + 40
+
+
+def test_few_maps_have_large_tiles_unless_a_size_is_chosen(look, few_site, site):
+    page = look(few_site.as_uri())
+    assert page.locator("a.tile .picture").first.bounding_box()["width"] > 200
+    page = look(f"{few_site.as_uri()}#size=m")
+    assert page.locator("a.tile .picture").first.bounding_box()["width"] < 120
+    page = look(f"{site.as_uri()}#q=first")
+    assert page.locator("a.tile .picture").first.bounding_box()["width"] < 120
+
+
+def test_the_legend_explains_what_is_on_the_page(look, few_site, site):
+    assert "bar under it" in look(site.as_uri()).text_content("#legend")
+    text = look(few_site.as_uri()).text_content("#legend")
+    assert "one objective" in text and "oip rank" in text
+    assert "bar" not in text and "best for" not in text

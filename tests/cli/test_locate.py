@@ -22,7 +22,7 @@ def test_places_are_printed_drawn_and_kept(call, small_file, small_data, tmp_pat
     assert kept["layers"] == record["layers"]
     status, printed, _ = call(*arguments)
     assert status == 0
-    assert "images that excite it" in printed
+    assert "images with a response" in printed
     assert "locations.json" in printed
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from oip.ascent.results import VERDICT_MEANINGS
 from oip.core.formats import RunFile
 from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.gallery.verdict_text import (
-    MEANINGS,
     NO_OIP,
     headline,
     legibility_sentence,
@@ -45,7 +45,12 @@ def test_the_headline_is_one_clause():
     linear = headline({**EVIDENCE, "verdict": "never silent", "data_score": -1.5})
     assert linear.endswith("with 3 to this pattern, with -1.5 to the best image of the data")
     assert headline({**EVIDENCE, "data_score": None}).endswith("with 3 to this pattern")
-    assert headline({**EVIDENCE, "verdict": "dead"}) == MEANINGS["dead"].rstrip(".")
+    named = {**EVIDENCE, "objective": "class:4"}
+    assert headline(named) == (
+        "The objective is 3 for this image; the best image of the data has 1.5"
+    )
+    assert "map" not in sentences(named)[0]
+    assert headline({**EVIDENCE, "verdict": "dead"}) == VERDICT_MEANINGS["dead"].rstrip(".")
     assert headline({}) == NO_OIP.rstrip(".")
 
 
@@ -58,7 +63,7 @@ def test_open_ascents_say_so():
 def test_dead_and_failed_maps_have_no_score():
     for verdict in ("dead", "failed"):
         told = {**EVIDENCE, "verdict": verdict, "score": None, "stability": None}
-        assert sentences(told) == [MEANINGS[verdict]]
+        assert sentences(told) == [VERDICT_MEANINGS[verdict]]
     proved = {**EVIDENCE, "verdict": "dead", "stability": None, "provably_dead": True}
     assert "no input can open the map" in " ".join(sentences(proved))
 

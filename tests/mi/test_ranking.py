@@ -147,7 +147,10 @@ def test_tables_figures_and_html(ranking):
         ranking.by("predictive").mi[ranking.by("predictive").order].tolist()
     )
     figure.canvas.draw()
-    assert "usable information" in ranking._repr_html_()
+    page = ranking._repr_html_()
+    assert "usable information" in page and page.count("data:image/png") == 1
+    for heading in ("information, bits", "95 % interval", "p-value, adjusted", "best for"):
+        assert f"<th>{heading}</th>" in page
     with pytest.raises(SettingsError, match="predictive, kde"):
         ranking.by("ksg")
 

@@ -1,0 +1,53 @@
+"""How OIPs show themselves in a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oip.ascent.reconstruction import reconstruct
+from oip.ascent.results import VERDICT_MEANINGS, VERDICTS
+
+QUICK = {"starts": 2, "steps": 6, "screened": 16}
+
+
+@pytest.fixture(scope="module")
+def oips(small_network):
+    return reconstruct(small_network, "first", maps=[0, 3], **QUICK)
+
+
+def test_verdicts_keep_the_codes_that_files_have():
+    assert VERDICTS == (
+        *("responsive", "revived", "reachable-only", "dead", "failed"),
+        *("not reached", "never silent"),
+    )
+
+
+def test_a_representation_is_one_line(oips):
+    assert all("\n" not in repr(value) for value in (oips, oips[3]))
+
+
+def test_many_maps_are_a_grid_with_captions(oips):
+    page = replace(oips, verdict_codes=np.array([0, 2]))._repr_html_()
+    first, second = (part.split("</figcaption>")[0] for part in page.split("<figcaption>")[1:])
+    assert first.split("<br>") == ["map 0", f"score {oips[0].score:.3g}"]
+    assert second.split("<br>")[0::2] == ["map 3", "not seen in data"]
+
+
+def test_one_map_is_large_beside_its_evidence(oips):
+    page = oips[3]._repr_html_()
+    assert VERDICT_MEANINGS[oips[3].verdict] in page
+    assert page.count("<img") == 2 + len(oips.snapshot_steps)
+    cells = page.split("<table>")[1]
+    assert "<td>steps</td><td>6</td>" in cells and "<td>converged</td><td>no</td>" in cells
+    assert "_" not in cells, "names are for humans"
+    assert "best image of the data" not in cells, "no data were given"
+
+
+def test_an_objective_has_its_name_in_place_of_a_verdict(small_network):
+    oips = reconstruct(small_network, objective="map:first:3", **QUICK)
+    page = oips[0]._repr_html_() + oips._repr_html_()
+    assert "objectives: map:first:3</strong>" in page
+    assert not any(text in page for text in VERDICT_MEANINGS.values())
