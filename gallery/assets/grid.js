@@ -154,7 +154,7 @@ function placed(node, row, number) {
 
 function layerRow(row, number) {
   const { layer } = row;
-  const facts = [plural(row.count, "map")];
+  const facts = [plural(row.count, layer.objectives ? "objective" : "map")];
   if (row.count < layer.shown) facts[0] += " of " + layer.shown;
   if (layer.receptive_field) facts.push("field " + inputSides(layer.receptive_field));
   if (layer.size) facts.push(layer.size.join(" × ") + " nodes");

@@ -86,7 +86,7 @@ function startsPart(entry, detail) {
     return element("figure", { class: kind }, images, element("figcaption", {}, startWords(start, several)));
   });
   const groups = several
-    ? " " + plural(clusters, "cluster") + " of similar starts; ◆ is the one that stands for its cluster."
+    ? " " + plural(clusters, "distinct pattern") + "; ◆ marks the start that stands for a pattern."
     : "";
   return section(
     columns === 1 ? "Start" : "Starts",

@@ -76,5 +76,5 @@ def test_few_maps_have_large_tiles_unless_a_size_is_chosen(look, few_site, site)
 def test_the_legend_explains_what_is_on_the_page(look, few_site, site):
     assert "bar under it" in look(site.as_uri()).text_content("#legend")
     text = look(few_site.as_uri()).text_content("#legend")
-    assert "one objective" in text and "oip rank" in text
+    assert "one objective" in text
     assert "bar" not in text and "best for" not in text
