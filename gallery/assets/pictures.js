@@ -62,7 +62,7 @@ function startWords(start, several) {
   const caption = [element("span", {}, figure(start.score))];
   if (several && start.cluster >= 0) {
     const letter = CLUSTERS[start.cluster] || String(start.cluster + 1);
-    const wording = "cluster " + letter + (start.medoid ? ", its medoid" : "");
+    const wording = "pattern " + letter + (start.medoid ? ", the start that stands for it" : "");
     caption.push(element("span", { class: "cluster", title: wording }, " " + letter + (start.medoid ? " ◆" : "")));
   }
   return caption;
