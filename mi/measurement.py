@@ -13,7 +13,7 @@ from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.results import Estimate, interval_ends
 from oip.mi.permutation_test import p_values
-from oip.mi.resampling import centered, halves
+from oip.mi.resampling import halves, paired_draws
 
 _FEWEST_HALVED = 4
 """Samples in a half under which a half tells nothing about the whole."""
@@ -27,7 +27,7 @@ class Resampled(NamedTuple):
 
     value: RawEstimate
     draws: np.ndarray | None
-    """(draws,): estimates of random halves; empty where halves are too small, None if not asked."""
+    """(draws,): of the estimate; empty where halves are too small, None if none were requested."""
     null: np.ndarray | None
     """(shuffles,): estimates of shuffled samples; None if there are none."""
 
@@ -82,12 +82,12 @@ class Measurement:
     def resampled(self, shuffles: int, draws: int) -> Resampled:
         """Return the raw estimate with its draws and its null."""
         value = self.estimate_on(*self.arrays)
-        drawn = self._drawn(draws) if draws else None
+        drawn = self._drawn(value.nats, draws) if draws else None
         null = self.null_of(shuffles) if shuffles and self.null_of else None
         return Resampled(value, drawn, null)
 
-    def _drawn(self, draws: int) -> np.ndarray:
-        """Return (draws,) estimates of random halves; none where halves are too small."""
+    def _drawn(self, value: float, draws: int) -> np.ndarray:
+        """Return (draws,) of the estimate, by halves; none where these are too small."""
         if self.too_few_for_halves:
             return np.empty(0)
         sizes = self.sizes
@@ -100,7 +100,8 @@ class Measurement:
             return self.estimate_on(*(array[rows[draw]] for array, rows in parts)).nats
 
         memory = self.estimator.working_bytes(sum(sizes) // 2)
-        return np.array(thread_map(estimate, range(draws), memory))
+        values = np.array(thread_map(estimate, range(len(sets[0])), memory))
+        return paired_draws(value, values)
 
     def _biased(self) -> tuple[str, ...]:
         """Return a notice where the bias is likely larger than the interval."""
@@ -126,7 +127,7 @@ class Measurement:
         low = high = p = chance = None
         notices = self.notices + value.notices
         if draws is not None and draws.size > 1:
-            ends = interval_ends(value.nats, centered(value.nats, draws))
+            ends = interval_ends(value.nats, draws)
             low = float(np.clip(ends[0], least, shown))
             high = float(np.clip(ends[1], shown, most))
             notices += self._biased()

@@ -138,8 +138,6 @@ class Estimator(ABC):
     if None."""
     resamples: ClassVar[int] = 40
     """Default random halves of an interval; 0: no interval."""
-    spread: ClassVar[float] = 1.0
-    """Deviation of estimates of new samples over that of the draws of one; measured."""
     biased_from: ClassVar[int | None] = None
     """Dimensions from which its bias is larger than its intervals; None: never, or downward."""
 
@@ -177,10 +175,6 @@ class Estimator(ABC):
     def fewest(self) -> int:
         """The number of samples that an estimate needs."""
         return FEWEST
-
-    def spread_at(self, n: int, d: int) -> float:
-        """Return `spread` for n responses of d nodes."""
-        return self.spread
 
     @property
     def clips(self) -> bool:
@@ -348,7 +342,6 @@ class LabelEstimator(Estimator):
                 draws=np.zeros((draws, maps)),
                 null=np.zeros((shuffles, maps)),
             )
-        estimates = estimates.widened(self.spread_at(n, d))
         if copies:
             own = estimates.notices or ((),) * maps
             estimates = replace(estimates, notices=tuple((*copies, *texts) for texts in own))

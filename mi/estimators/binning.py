@@ -22,7 +22,6 @@ _COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
 _SAMPLES_A_CELL, _PAIR = 5, 2
 _SURE = 1e-9
 """Share of its ceiling that chance leaves at least; less is none."""
-_SEVERAL = 1 / 1.1
 _ALONE = 0.1
 """Share of samples with a cell to themselves that makes a notice."""
 _TOO_LARGE = (
@@ -125,10 +124,6 @@ class Binning(LabelEstimator):
         if self.by == "range":
             bins |= {"low": self.low, "high": self.high}
         return {**bins, "corrected": self.corrected}
-
-    def spread_at(self, n: int, d: int) -> float:
-        """See `Estimator.spread_at`: cells of several columns are sparser in halves."""
-        return _SEVERAL if d > 1 else 1.0
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; the bins are made of all samples."""

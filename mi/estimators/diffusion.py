@@ -216,7 +216,6 @@ class Dsmi(_Diffusion, LabelEstimator):
     shuffles: ClassVar[int] = 100
     resamples: ClassVar[int] = 20
     map_draws: ClassVar[int] = 20
-    spread: ClassVar[float] = 1.1
 
     groups: int = 10
     """Bins or clusters of a Y of numbers."""

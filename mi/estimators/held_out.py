@@ -51,6 +51,7 @@ class HeldOut(LabelEstimator):
     shuffles: ClassVar[int] = 1000
     resamples: ClassVar[int] = 200
     spread: ClassVar[float] = 1.15
+    """Deviation of estimates of new samples over that of the draws of one; measured."""
     null_width: ClassVar[float] = 1.0
     """Deviation of the null over that of labels shuffled against fixed predictions.
 
@@ -88,6 +89,10 @@ class HeldOut(LabelEstimator):
         if not features.any():
             return Predictions(class_shares(arrangement.codes))
         return self._predict(features, arrangement.codes, folds, seed)
+
+    def spread_at(self, n: int) -> float:
+        """Return `spread` for n samples."""
+        return self.spread
 
     @abstractmethod
     def _predict(
@@ -141,7 +146,7 @@ class HeldOut(LabelEstimator):
         null = middle + self.null_width * (null - middle)
         unknown = np.full((len(raw), len(odds[0])), np.nan)
         training = _training(predictions, gains, folds, seed, draws)
-        return MapEstimates(
+        estimates = MapEstimates(
             raw=raw,
             ceiling=np.full(len(raw), label_entropy(codes)),
             per_class_raw=of_classes("raw") if single else unknown,
@@ -151,6 +156,7 @@ class HeldOut(LabelEstimator):
             draws=weights @ as_given / n + training,
             null=null - share[codes].mean(),
         )
+        return estimates.widened(self.spread_at(n))
 
 
 class OneVsRest:
@@ -399,8 +405,8 @@ class Decoder(HeldOut):
         super().__post_init__()
         check_whole("decoder: components", self.components)
 
-    def spread_at(self, n: int, d: int) -> float:
-        """See `Estimator.spread_at`: with few samples other fits move the estimate, too."""
+    def spread_at(self, n: int) -> float:
+        """See `HeldOut.spread_at`: with few samples other fits move the estimate, too."""
         return self.spread * (1 + _REFITTED / n)
 
     @property

@@ -19,7 +19,7 @@ from oip.mi.estimators.base import LabelEstimator, RawEstimate
 from oip.mi.estimators.gram import BLOCK_BUDGET, Distances, block_bytes, exponential
 from oip.mi.estimators.results import SATURATED, LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import class_p_values
-from oip.mi.resampling import centered, class_halves, shuffled
+from oip.mi.resampling import class_halves, paired_draws, shuffled
 from oip.mi.validation import checked_maps, class_entropies, label_entropy
 
 _CLASS_DRAWS = 40
@@ -72,8 +72,9 @@ class KernelPlan:
         order = np.argsort(given, kind="stable")
         codes = given[order]
         counts = np.bincount(codes)
-        halves = np.zeros((len(codes), draws), np.float32)
-        for column, indices in enumerate(class_halves(given, seed, draws)):
+        parts = class_halves(given, seed, draws)
+        halves = np.zeros((len(codes), len(parts)), np.float32)
+        for column, indices in enumerate(parts):
             halves[indices, column] = 1.0
         return cls(
             order=order,
@@ -138,11 +139,11 @@ class KernelSums:
     per_class: np.ndarray
     """(classes,): about being of each class or not."""
     draws: np.ndarray
-    """(draws,): I(Y;M) of halves, centered on it."""
+    """(draws,): I(Y;M) as its interval has it, see `paired_draws`."""
     null: np.ndarray
     """(shuffles,): I(Y;M) of shuffled labels."""
     class_draws: np.ndarray
-    """(some draws, classes): `per_class` of halves, centered on it; none without `one_vs_rest`."""
+    """(some draws, classes): the same of `per_class`; none without `one_vs_rest`."""
     class_null: np.ndarray
     """(shuffles, classes): `per_class` of shuffled labels; 0 without `one_vs_rest`."""
 
@@ -273,9 +274,9 @@ class KernelAccumulator:
         return KernelSums(
             information=value,
             per_class=single,
-            draws=centered(value, self._drawn),
+            draws=paired_draws(value, self._drawn),
             null=self._mixed,
-            class_draws=centered(single, self._drawn_classes),
+            class_draws=paired_draws(single, self._drawn_classes),
             class_null=self._mixed_classes.astype(np.float32),
         )
 
@@ -363,7 +364,7 @@ class Kde(LabelEstimator):
         return {**variance, "bound": self.bound}
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
-        """See `LabelEstimator._over_maps`; intervals are from stratified halves."""
+        """See `LabelEstimator._over_maps`; intervals are from pairs of halves."""
         plan = KernelPlan.of(samples, self.byte_budget)
         x, single_classes = samples.responses, samples.one_vs_rest
         sums = thread_map(

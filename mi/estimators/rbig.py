@@ -38,8 +38,6 @@ _MOST_OF_BLOCKS = 50
 _FEWEST_OF_CLASS = 5
 _FEW_OF_CLASS = 300
 """Samples of a class under which layers find much in it that is not there."""
-_SEVERAL = 1 / 1.3
-"""Deviation of estimates of new samples over that of random halves, in several dimensions."""
 _FEW = 50
 """Samples under which entropies by a histogram are chance."""
 _DIGITS = 1e-6
@@ -146,10 +144,6 @@ class Rbig(LabelEstimator):
             layers = {"layers": self.layers or own, "block_layers": self.block_layers or blocks}
             return {**super().parameters, **layers}
         return {"rotation": self.rotation, "stopping": self.stopping, "components": self.components}
-
-    def spread_at(self, n: int, d: int) -> float:
-        """See `Estimator.spread_at`."""
-        return _SEVERAL if d > 1 else 1.0
 
     def total_correlation(self, x: np.ndarray, seed: int) -> RawEstimate:
         """Return the sum of dT over layers; constant columns have no part in it."""

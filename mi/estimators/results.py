@@ -187,8 +187,8 @@ class MapEstimates:
     class_ceiling: np.ndarray
     """(classes,): the largest values that these can take."""
     draws: np.ndarray
-    """(draws, m): the estimate under resampling, centered on `raw`: its spread over samples of
-    this size, without its bias."""
+    """(draws, m): of each estimate about `raw`, as samples of this size would spread it, without
+    its bias."""
     null: np.ndarray
     """(shuffles, m): the estimate from shuffled labels."""
     notices: tuple[tuple[str, ...], ...] = ()
@@ -371,8 +371,9 @@ def _spread(values: np.ndarray, axis: int, rows: np.ndarray, count: int) -> np.n
 def interval_ends(values: np.ndarray | float, draws: np.ndarray) -> np.ndarray:
     """Return the ends (..., 2) of the 95 % intervals of values (...) from draws (draws, ...).
 
-    Quantiles of the draws from `ENOUGH_DRAWS` on, less for few: then Student's t, since quantiles
-    of 20 draws are as good as their extremes, and too near. NaN with fewer than two draws.
+    Quantiles of the draws from `ENOUGH_DRAWS` on. With fewer, Student's t with a degree of freedom
+    for each pair of draws, since quantiles of 20 draws are as good as their extremes, and too near.
+    NaN with fewer than two draws.
     """
     from scipy.special import stdtrit
 
@@ -380,7 +381,8 @@ def interval_ends(values: np.ndarray | float, draws: np.ndarray) -> np.ndarray:
         return np.full((*np.shape(values), 2), np.nan)
     if len(draws) >= ENOUGH_DRAWS:
         return np.moveaxis(np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0), 0, -1)
-    reach = stdtrit(len(draws) - 1, (1 + LEVEL) / 2) * draws.std(axis=0, ddof=1)
+    deviation = np.sqrt(((draws - values) ** 2).mean(axis=0))
+    reach = stdtrit(len(draws) // 2, (1 + LEVEL) / 2) * deviation
     return np.stack([values - reach, values + reach], axis=-1)
 
 

@@ -17,9 +17,6 @@ from oip.mi.resampling import Prepared, joint_null, over_prepared
 from oip.mi.validation import check_varied, heavy_tails
 
 _LEAST = math.log(np.finfo(np.float64).tiny)
-_SEVERAL = 1 / 1.2
-"""Deviation of estimates of new samples over that of random halves, in several dimensions: halves
-have fewer neighbors. Measured: 1 / 1.1 to 1 / 1.6."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +74,6 @@ class Vme(LabelEstimator):
     def working_bytes(self, n: int) -> int:
         """See `Estimator.working_bytes`: a block of distances, and half of it for their median."""
         return 2 * block_bytes(n, self.byte_budget)
-
-    def spread_at(self, n: int, d: int) -> float:
-        """See `Estimator.spread_at`."""
-        return _SEVERAL if d > 1 else 1.0
 
     def _over_maps(self, samples: LabelledResponses) -> MapEstimates:
         """See `LabelEstimator._over_maps`; one kernel matrix a map serves all labels."""

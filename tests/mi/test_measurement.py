@@ -59,14 +59,29 @@ def test_few_draws_make_wide_intervals():
 
     from oip.mi.estimators.results import interval_ends
 
-    draws = np.random.default_rng(0).normal(size=(2000, 20, 1))
+    half = np.random.default_rng(0).normal(size=(2000, 10, 1))
+    draws = np.concatenate([half, -half], axis=1)
     ends = np.array([interval_ends(np.zeros(1), own)[0] for own in draws])
-    # Of 20 Gaussian draws: Student's t; the 2.5 % quantiles would reach 1.65.
-    assert abs(ends[:, 1].mean() - t.ppf(0.975, 19)) < 0.05
+    # Of 10 Gaussian pairs: Student's t; the 2.5 % quantiles of 20 draws would reach 1.65.
+    assert abs((ends[:, 1] ** 2).mean() ** 0.5 - t.ppf(0.975, 10)) < 0.05
     many = np.random.default_rng(1).normal(size=(400, 1))
     assert interval_ends(np.zeros(1), many)[0] == pytest.approx(
         np.quantile(many[:, 0], [0.025, 0.975])
     )
+
+
+@pytest.mark.parametrize("name", ["ksg", "kde", "gaussian", "binning", "vme"])
+def test_intervals_are_as_wide_as_new_samples_ask_for(name):
+    values, widths = [], []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        codes = np.arange(120) % 3
+        x = rng.normal(size=(120, 2)) + 1.2 * codes[:, None]
+        estimate = mi.mutual_information(x, codes, name, null=0)
+        values.append(estimate.nats)
+        widths.append(estimate.high - estimate.low)
+    # Of 40 draws, 2 x 2.09 deviations; the deviation of 120 values is known to 7 %.
+    assert 0.8 < np.mean(widths) / (2 * 2.09 * np.std(values)) < 1.3
 
 
 def test_training_is_a_part_of_the_width_of_predictive():
