@@ -25,7 +25,7 @@ from oip.cli.main import COMMANDS, root
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = "<!-- Made by `python -m tests.reference` from the code; change the code, not this file. -->"
-_SHARED = ("--help", "--json", "--quiet", "--verbose", "--all", "--seed")
+_SHARED = ("--json", "--quiet", "--verbose", "--all", "--seed")
 """Options that mean the same in every command that has them."""
 _INNER = ("described", "tile")
 """Members of results that only other modules of the project use."""
@@ -97,6 +97,8 @@ def commands_page() -> str:
     shared: dict[str, click.Option] = {}
     for option in (option for name in COMMANDS for option in _options(name)[0]):
         shared.setdefault(_long(option), option)
+    help_names = ", ".join(context.help_option_names)
+    lines += [f"| `{help_names}` | Show the command's help and exit. |"]
     lines += [_option_row(shared[name], context) for name in _SHARED]
     lines += ["", "| command | |", "|---|---|"]
     lines += [f"| [`oip {name}`](#oip-{name}) | {text} |" for name, text in COMMANDS.items()]
@@ -118,8 +120,7 @@ def command_of(name: str) -> tuple[click.Command, click.Context]:
 
 def _options(name: str) -> tuple[list[click.Option], list[click.Option]]:
     """Return the options of a command: those that all share, and its own."""
-    command, context = command_of(name)
-    options = [item for item in command.get_params(context) if isinstance(item, click.Option)]
+    options = [item for item in command_of(name)[0].params if isinstance(item, click.Option)]
     shared = [option for option in options if _long(option) in _SHARED]
     return shared, [option for option in options if option not in shared]
 
@@ -138,7 +139,7 @@ def _command_lines(name: str) -> list[str]:
     if own:
         rows = [_option_row(option, context) for option in own]
         parts.append("\n".join(["| option | |", "|---|---|", *rows]))
-    also = [f"`{_long(option)}`" for option in shared if _long(option) in _SHARED[1:]]
+    also = [f"`{_long(option)}`" for option in shared if _long(option) in _SHARED]
     parts.append(f"Also {', '.join(also)}.")
     formatter = click.HelpFormatter(width=90)
     command.format_epilog(context, formatter)

@@ -83,6 +83,9 @@ def workspace(material, tmp_path, monkeypatch, figures_as_they_fall):
     folder, images, labels = material
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
+    demo = tmp_path / "runs" / "demo"
+    demo.mkdir(parents=True)
+    (demo / "model.keras").write_bytes((folder / "model.keras").read_bytes())
     monkeypatch.chdir(tmp_path)
     for preset in PRESETS.values():
         for name, value in {"steps": 4, "screened": 8}.items():

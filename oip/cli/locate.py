@@ -125,7 +125,8 @@ def command(
         for record in layers:
             _print(record, images.source)
         seconds = f"{time.monotonic() - began:.0f} s"
-        print_text(f"{len(written)} pictures and locations.json in {out} ({seconds})")
+        pictures = "1 picture" if len(written) == 1 else f"{len(written)} pictures"
+        print_text(f"{pictures} and locations.json in {out} ({seconds})")
     layer, maps = chosen[0]
     selection = f"{layer.name}:{maps[0]}"
     grow = ("oip", "reconstruct", model.model, selection, "--data", data.source)

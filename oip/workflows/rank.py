@@ -250,7 +250,7 @@ class _RunOfRankings:
                 ranking = rank(
                     self.network,
                     self.data.images,
-                    self.data.labels,
+                    self.data.targets,
                     layer,
                     maps=numbers,
                     progress=progress,

@@ -51,6 +51,15 @@ def test_results_show_themselves(ranked):
     assert first.kernels is None
 
 
+def test_images_of_several_labels_are_ranked_tag_by_tag(small_model, bars, tmp_path):
+    images, labels = bars
+    tags = np.stack([labels % 2, labels > 0, labels == 1], axis=1).astype(int)
+    options = {"estimators": ["kde"], "samples": 60}
+    (layer,) = oip.rank_into(tmp_path, small_model, "first", data=images, labels=tags, **options)
+    assert layer.ranking.tags and layer.ranking.classes == ["0", "1", "2"]
+    assert len(layer.best.maps[0].per_class) == 3
+
+
 def test_the_same_call_reads_what_is_there(ranked, small_model, bars):
     out, layers = ranked
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
