@@ -25,13 +25,13 @@ COMMANDS = {
     "locate": "Find where in images the patterns of maps are.",
     "activations": "Draw the outputs of layers for some images.",
     "rank": "Order maps by their information about the class.",
-    "judge": "Measure whether another network can tell what OIPs show.",
-    "patterns": "Find what images of a class have in common, and others do not.",
+    "judge": "Measure how legible the patterns are to another network.",
+    "patterns": "Find the nodes that images of a class have in common.",
     "prune": "Remove the least important maps of a model.",
-    "estimate": "Entropy or information of arrays in a file.",
+    "estimate": "Estimate entropy or information of arrays in a file.",
     "gallery": "Build the browsable pages of a run.",
     "export": "Write a run's images as PNG, WebP, GIF or NPZ.",
-    "batch": "Do many models, layers and settings, on any engine.",
+    "batch": "Reconstruct and rank many models, layers and settings.",
     "status": "Show what is in a run, what is missing, and what failed.",
     "verify": "Check every file of a run.",
     "merge": "Merge runs of the same model into one.",
@@ -60,7 +60,7 @@ _VERBOSE = click.Option(
     expose_value=False,
     callback=_set_verbose,
     show_default=False,
-    help="Also what is done and how long it takes, on stderr; -vv: every file and graph.",
+    help="Log what is done and how long it takes, on stderr; -vv: every file and graph, too.",
 )
 
 

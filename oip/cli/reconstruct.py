@@ -70,7 +70,7 @@ _EVIDENCE = (
 @click.option(
     "--judge",
     metavar="MODEL|pixels",
-    help="Beside --preset best: who tells which preset is the most legible, as for 'oip judge'.",
+    help="With --preset best: the judge of the presets, as for 'oip judge'.",
 )
 @click.option("--judge-layer", metavar="L", help="As for 'oip judge'.")
 @click.option(

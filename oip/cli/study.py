@@ -52,7 +52,7 @@ def command(names: tuple[str, ...], out: Path, output: Output, **choices: Any) -
 
     Writes report.html, numbers.json and figures to DIR; for several studies, or all, to DIR/NAME,
     with a page DIR/index.html that links them. Prints the path of the page, and on stderr the time
-    of each study and what it had to do without; in that case the exit status is 1.
+    of each study and the data that were missing; in that case the exit status is 1.
 
     \b
     Example:

@@ -98,7 +98,8 @@ class Run(RunFolder):
         path = Path(path)
         if not is_there(path / NAME):
             received = "no run.json in it" if path.is_dir() else "no such folder"
-            raise RunError(f"'{path}'", "a run directory (made by oip)", received)
+            hint = "Begin a run with 'oip reconstruct' or 'oip rank'."
+            raise RunError(f"'{path}'", "the folder of a run", received, hint)
         run = cls(path, RunFile.read_either(path / NAME))
         if tidy:
             clear_leftovers(path, every=False)

@@ -6,6 +6,8 @@ import io
 import os
 import re
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -102,21 +104,39 @@ def test_next_steps_are_words_that_a_shell_reads(capfd, tmp_path):
     assert capfd.readouterr().err == ""
 
 
-def test_completion_of_shells_names_commands_and_options():
-    import subprocess
-    import sys
-
-    words = "oip reco"
-    environment = os.environ | {
-        "_OIP_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": "1",
-    }
+def completed(instruction, words, last):
+    """What `oip` prints for the completion of a shell."""
+    environment = {"_OIP_COMPLETE": instruction, "COMP_WORDS": words, "COMP_CWORD": last}
     result = subprocess.run(
         [sys.executable, "-c", "from oip.cli.main import main; main()"],
-        env=environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert result.stdout.splitlines() == ["plain,reconstruct"]
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("oip reco", "reconstruct"),
+        ("oip reconstruct --prep", "--preprocess"),
+        ("oip rank --at bl", "block"),
+    ],
+)
+def test_every_shell_completes_commands_options_and_values(words, value):
+    *_, last = words.split()
+    position = str(len(words.split()) - 1)
+    assert completed("bash_complete", words, position) == f"plain,{value}\n"
+    assert completed("zsh_complete", words, position).splitlines()[:2] == ["plain", value]
+    assert completed("fish_complete", words, last).startswith(f"plain,{value}")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_lines_of_the_readme_give_a_shell_its_completion(shell):
+    from tests.reference import ROOT
+
+    assert f"_OIP_COMPLETE={shell}_source oip" in (ROOT / "oip/cli/README.md").read_text("utf-8")
+    script = completed(f"{shell}_source", "", "")
+    assert "_OIP_COMPLETE" in script and f"{shell}_complete" in script
