@@ -299,15 +299,20 @@ def heavy_tails(effect: str, **sides: np.ndarray) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def normal_marginals(x: np.ndarray) -> np.ndarray:
-    """Return every column of x (n, ...) as normal quantiles of its ranks, equal values the same.
+def normal_marginals(x: np.ndarray, ties: np.random.Generator | None = None) -> np.ndarray:
+    """Return every column of x (n, ...) as normal quantiles of its ranks.
 
-    Monotone maps of a column change nothing, and tails are those of a Gaussian.
+    Monotone maps of a column change nothing, and tails are those of a Gaussian. Equal values stay
+    equal, or come in an order that `ties` draws for every column: that is independent of all else,
+    so that it leaves the information of x as it is.
     """
     from scipy.special import ndtri
     from scipy.stats import rankdata
 
-    return ndtri(rankdata(x, axis=0) / (len(x) + 1.0))
+    if ties is None:
+        return ndtri(rankdata(x, axis=0) / (len(x) + 1.0))
+    order = np.lexsort((ties.random(x.shape), x), axis=0)
+    return ndtri((np.argsort(order, axis=0) + 1.0) / (len(x) + 1.0))
 
 
 def first_of_copies(*sides: np.ndarray) -> np.ndarray | None:

@@ -31,7 +31,7 @@ from oip.mi.estimators.density_destructor import (
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates
 from oip.mi.resampling import Prepared, over_prepared
-from oip.mi.validation import TIED, check_numbers, check_varied, normal_marginals, tied_share
+from oip.mi.validation import check_numbers, check_varied, normal_marginals
 
 _MOST_LAYERS = 1000
 _MOST_OF_BLOCKS = 50
@@ -40,8 +40,6 @@ _FEW_OF_CLASS = 300
 """Samples of a class under which layers find much in it that is not there."""
 _FEW = 50
 """Samples under which entropies by a histogram are chance."""
-_DIGITS = 1e-6
-"""A coordinate that is narrower than this in a class than over all is taken to be that wide."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,12 @@ class Rbig(LabelEstimator):
         early where every layer gains little, and the value is then too small.
 
     Good for smooth dependence in few to some tens of dimensions, n some thousands. Structure that
-    is symmetric under rotations is removed slowly, since no rotation is better than another. Not
-    for data with atoms (zeros of a ReLU): equal values count as neighbours in random order for T
-    and I, and the entropy of an atom is minus infinity. Of responses about a label, coordinates are
-    made Gaussian one by one, so that monotone maps of them change nothing, and reduced to principal
-    components, which can only lose information. With classes of less than some hundred samples, or
-    atoms, the value is far too large and clipped at H(Y).
+    is symmetric under rotations is removed slowly, since no rotation is better than another. Equal
+    values, such as the zeros of a ReLU, count as neighbours in random order for T and I; the
+    entropy of an atom is minus infinity. Of responses about a label, coordinates are made Gaussian
+    one by one, equal values in random order, so that neither monotone maps of them nor ties change
+    the information, and reduced to principal components, which can only lose it. With classes of
+    less than some hundred samples the value is far too large and clipped at H(Y).
 
     The null of T is made of runs on permuted columns, as the subtracted mean is, and serves all
     data of a shape; that of I puts one of the Gaussianized blocks in new orders. For a label a
@@ -223,13 +221,10 @@ class Rbig(LabelEstimator):
 
         def prepare(x: np.ndarray) -> Prepared | None:
             rng = seeds.generator(samples.seed, "rbig projection")
-            gaussian = normal_marginals(x)
+            order = _order(x)
+            ranks = np.argsort(order)
+            gaussian = normal_marginals(x[order], seeds.generator(samples.seed, "rbig ties"))
             scores = principal_components(gaussian, self.components, rng).astype(np.float64)
-            scores = _varied(scores)
-            if not scores.shape[1]:
-                return None
-            order = _order(scores)
-            scores, ranks = scores[order], np.argsort(order)
             biases: dict[tuple[int, ...], float] = {}
 
             def bias(labels: np.ndarray) -> float:
@@ -265,11 +260,6 @@ class Rbig(LabelEstimator):
                 f"A class of {fewest} samples: with less than {_FEW_OF_CLASS} the value can be far "
                 "too large."
             )
-        tied = tied_share(x)
-        if tied > TIED:
-            notices.append(
-                f"{tied:.0%} of the values of a coordinate are ties; the value is far too large."
-            )
         return tuple(notices)
 
     def _of_label(self, x: np.ndarray, codes: np.ndarray, seed: int) -> float:
@@ -280,14 +270,13 @@ class Rbig(LabelEstimator):
         x = _varied(x)
         if not x.shape[1]:
             return 0.0
-        marginal = _entropies(x)
-        total = marginal.sum() - self._label_total(x, seed)
+        total = _entropies(x).sum() - self._label_total(x, seed)
         result = 0.0
         for code, count in enumerate(np.bincount(codes)):
             if count >= _FEWEST_OF_CLASS:
                 inside = x[codes == code]
-                own = np.maximum(_entropies(inside), marginal + math.log(_DIGITS)).sum()
-                result += count / len(x) * (total - own + self._label_total(inside, seed))
+                own = _entropies(inside).sum() - self._label_total(inside, seed)
+                result += count / len(x) * (total - own)
         return float(result)
 
     def _label_total(self, x: np.ndarray, seed: int) -> float:
