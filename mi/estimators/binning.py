@@ -20,6 +20,9 @@ from oip.mi.validation import row_codes
 
 _COUNTS = {"quantile": 10, "range": 30, "minmax": 10}
 _SAMPLES_A_CELL, _PAIR = 5, 2
+_SAMPLES_A_PAIR = 3
+"""Samples of a cell of two numbers, whose information is adjusted for chance: least error of bins
+from 4 to 32, n = 100 to 3,000."""
 _SURE = 1e-9
 """Share of its ceiling that chance leaves at least; less is none."""
 _ALONE = 0.1
@@ -44,8 +47,9 @@ class Binning(LabelEstimator):
     Bins, `by`
         `quantile`: `count` bins of equal shares, a coordinate by itself; a value that makes up
         several shares, such as the 0 of a ReLU, is a bin. Monotone transformations change nothing.
-        If `count` is None 10, and fewer for informations of more than two dimensions, so that cells
-        have five samples each, or as near to it as can be.
+        If `count` is None it is 10 for a column and a label; for I(X;Y) of two numbers so many that
+        cells have three samples each; else 10, and fewer in more than two dimensions, so that
+        cells have five samples each, or as near to it as can be.
         `width`: floor(x / width), in the responses' own units.
         `range`: `count` equal bins from `low` to `high`, for units that are bounded, such as tanh;
         values outside go to the first or last bin.
@@ -118,7 +122,7 @@ class Binning(LabelEstimator):
         if self.by == "width":
             bins["width"] = self.width
         elif self.count is None and self.by == "quantile":
-            bins["count"] = "10, fewer in several dimensions"
+            bins["count"] = "by samples and dimensions"
         else:
             bins["count"] = self.count or _COUNTS[self.by]
         if self.by == "range":
@@ -161,6 +165,8 @@ class Binning(LabelEstimator):
         """Return H(X) + H(Y) - H(X,Y) of cells; at most the smaller of H(X) and H(Y)."""
         d = x.shape[1] + y.shape[1]
         coarse = self._coarse(len(x), d if d > _PAIR else 0)
+        if d == _PAIR and self._adjusts:
+            coarse = replace(self, count=max(2, int(math.sqrt(len(x) / _SAMPLES_A_PAIR))))
         a, b = coarse.cells(x), coarse.cells(y)
         nats, ceiling = self._information(a, b)
         return RawEstimate(nats, ceiling=ceiling, notices=self._own_cells(x=a, y=b))

@@ -234,3 +234,15 @@ def test_many_columns_are_not_too_large(informed, noise, shift):
         np.random.default_rng(0).normal(size=(200, 60)), codes[:200], "binning", null=0
     )
     assert (alone.nats, alone.saturated) == (0.0, False)
+
+
+@pytest.mark.parametrize(("n", "error"), [(100, 0.35), (1000, 0.09), (3000, 0.07)])
+def test_two_numbers_have_bins_by_samples(n, error):
+    values, independent = [], []
+    for seed in range(5):
+        a, b = np.random.default_rng(seed).normal(size=(2, n, 1))
+        values.append(Binning().information(a, 0.9 * a + math.sqrt(0.19) * b, 0).nats)
+        independent.append(Binning().information(a, b, 0).nats)
+    # Ten bins are .09 under it, whatever n.
+    assert np.mean(values) == pytest.approx(-0.5 * math.log(0.19), abs=error)
+    assert abs(np.mean(independent)) < 0.05
