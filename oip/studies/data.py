@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,15 +32,15 @@ class Images:
     """Of a path the last part."""
     train: Dataset
     test: Dataset
+    digest: str = ""
+    """SHA-256 of both parts as a whole, for `Folder.part` and for names of what is made of them."""
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of both parts, for `Folder.part` and for names of what is made from them."""
-        both = f"{data_key(self.train)} {data_key(self.test)}"
-        return hashlib.sha256(both.encode()).hexdigest()
+    def limited(self, train: int | None, test: int | None) -> Images:
+        """Return at most so many images of each part, in the shares of its classes."""
+        return replace(self, train=limited(self.train, train), test=limited(self.test, test))
 
 
-def every_source(folder: Folder, settings: StudySettings) -> list[Images]:
+def every_source(folder: Folder) -> list[Images]:
     """Return the available data sets: those that the user named, else MNIST and Fashion-MNIST.
 
     Where MNIST is not available, the embedded digits replace it, and a note says so.
@@ -51,9 +50,9 @@ def every_source(folder: Folder, settings: StudySettings) -> list[Images]:
         MissingData: none of them is available.
     """
     available, last = [], None
-    for source in settings.data or (DIGITS, CLOTHES):
+    for source in folder.settings.data or (DIGITS, CLOTHES):
         try:
-            available.append(load_images(folder, source, settings))
+            available.append(load_images(folder, source))
         except MissingData as error:
             last = error
             folder.missing(f"What is said of {base_name(source)}.", error)
@@ -62,7 +61,7 @@ def every_source(folder: Folder, settings: StudySettings) -> list[Images]:
     return available
 
 
-def load_images(folder: Folder, source: str, settings: StudySettings) -> Images:
+def load_images(folder: Folder, source: str) -> Images:
     """Return both parts of a data set.
 
     Raises:
@@ -71,11 +70,11 @@ def load_images(folder: Folder, source: str, settings: StudySettings) -> Images:
     """
     check_both_parts(source)
     try:
-        return _both_parts(source, settings)
+        return _both_parts(source, folder.settings)
     except MissingData as error:
         if source != DIGITS:
             raise
-        sample = _both_parts(_SAMPLE, settings)
+        sample = _both_parts(_SAMPLE, folder.settings)
         text = f"MNIST is not available; {len(sample.train):,} embedded digits replace it."
         if text not in folder.notes:
             folder.note(text)
@@ -102,7 +101,8 @@ def _both_parts(source: str, settings: StudySettings) -> Images:
     if train.labels is None or test.labels is None:
         hint = "Studies measure information about them: add `labels`, or name other data."
         raise MissingData(f"labels of the data '{name}'", f"'{source}'", hint)
-    return Images(name, train, test)
+    both = f"{data_key(train)} {data_key(test)}"
+    return Images(name, train, test, hashlib.sha256(both.encode()).hexdigest())
 
 
 def study_data(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.plots import figure
-from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.studies import panels
 from oip.studies.diffusion_training import (
@@ -22,8 +23,7 @@ from oip.studies.diffusion_training import (
     corrupted_information,
 )
 from oip.studies.findings import Finding, Value, agreement, finding, named_values
-from oip.studies.report import Folder, tracked
-from oip.studies.trained import Arrays
+from oip.studies.report import Arrays, Folder
 
 if TYPE_CHECKING:
     from oip.mi.estimators.base import LabelEstimator
@@ -47,36 +47,40 @@ CENTERS = {"noise": "information in two of the dimensions", "spread": "informati
 """Where the centers of blobs lie, which the paper does not say."""
 CORRUPTED_DIMENSIONS = (2, 20)
 """Of the two panels over corruption."""
-_NEAR = 0.05
-"""Share of a whole that counts as nothing."""
-_GONE = 0.1
-"""Share of the clean value under which information of random labels is near zero."""
+_NEAR = 0.05  # share of a whole that counts as nothing
+_GONE = 0.1  # share of the clean value under which information of random labels is near zero
 _BLIND = 0.2
 """Share of the clean value from which information of random labels is that of a ceiling."""
-_SPREAD = 3.0
-"""Deviation of the centers in every coordinate, that of a blob being 1."""
+_SPREAD = 3.0  # deviation of the centers in every coordinate, that of a blob being 1
 CLASSIC = {f"binned {count}": f"classic, {count} bins" for count in BINS}
 """Name in arrays -> label."""
 _NAMES = {**{scale.name: scale.label for scale in SCALES}, **CLASSIC}
-Judged = tuple[list[bool], dict[str, list[Value]] | list[Value]]
+_ELEVEN, _SIX = (tuple(np.linspace(0, 1, n).round(1).tolist()) for n in (11, 6))
+Judged = tuple[list[bool], dict[str, list[Value]]]
 """Outcomes of a finding, and its values."""
 
 
 @dataclass(frozen=True)
 class ToySize:
-    """Numbers of the toy data of figure 3."""
+    """Numbers of the toy data of figures 2 and 3; by default the paper's."""
 
-    samples: int
-    sizes: tuple[int, ...]
-    """Of the matrices."""
-    weights: tuple[float, ...]
-    """Of the identity."""
-    dimensions: tuple[int, ...]
-    """Of the manifolds."""
-    corruptions: tuple[float, ...]
-    runs: int
-    times: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
-    """Of the diffusion of figure 2."""
+    samples: int = 500
+    sizes: tuple[int, ...] = (50, 100, 200, 500)  # of the matrices
+    weights: tuple[float, ...] = _ELEVEN  # of the identity
+    dimensions: tuple[int, ...] = tuple(2**power for power in range(11))  # of the manifolds
+    corruptions: tuple[float, ...] = _ELEVEN
+    runs: int = 5
+    times: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)  # of the diffusion of figure 2
+
+
+FULL_TOYS = ToySize()
+QUICK_TOYS = ToySize(
+    sizes=(50, 100, 200),
+    weights=_SIX,
+    dimensions=ToySize.dimensions[::2],
+    corruptions=(0.0, 0.25, 0.5, 0.75, 1.0),
+    runs=3,
+)
 
 
 def classic_estimators() -> dict[str, LabelEstimator]:
@@ -89,7 +93,7 @@ def classic_estimators() -> dict[str, LabelEstimator]:
     }
 
 
-def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder) -> Arrays:
+def toy_information(folder: Folder, size: ToySize) -> Arrays:
     """Return the numbers of figures 2 and 3, in bits; every run is a part of the study's folder.
 
     Returns:
@@ -98,8 +102,8 @@ def toy_information(size: ToySize, seed: int, progress: Progress, folder: Folder
         of each scale `clusters S` (runs, numbers of clusters, times).
     """
     rows = [
-        folder.part(f"toys/run-{run}", _toy_run, size, seed, run)
-        for run in tracked(progress, "toy data", range(size.runs))
+        folder.part(f"toys/run-{run}", _toy_run, size, folder.settings.seed, run)
+        for run in folder.tracked("toy data", range(size.runs))
     ]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -109,7 +113,7 @@ def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
 
     entropies = {scale.name: scale.entropy for scale in SCALES} | classic_estimators()
     informations = {scale.name: scale.information for scale in SCALES} | classic_estimators()
-    arrays: dict[str, list] = {"identity": []}
+    arrays: dict[str, list] = defaultdict(list)
     rng = seeds.generator(seed, "toys", run)
     for n in size.sizes:
         matrix = random_positive(n, rng)
@@ -118,18 +122,18 @@ def _toy_run(size: ToySize, seed: int, run: int) -> Arrays:
     for kind, d in itertools.product(MANIFOLDS, size.dimensions):
         x = manifold(kind, d, size.samples, rng)
         for name, estimator in entropies.items():
-            arrays.setdefault(f"{kind} {name}", []).append(estimator.entropy(x, seed).nats)
+            arrays[f"{kind} {name}"].append(estimator.entropy(x, seed).nats)
     for branches in BRANCHES:
         x, codes = tree(branches, size.samples, rng)
         labels = [corrupted(codes, share, rng) for share in size.corruptions]
         for name, estimator in informations.items():
             row = [class_information(estimator, x, label, seed) for label in labels]
-            arrays.setdefault(f"tree {name}", []).append(row)
+            arrays[f"tree {name}"].append(row)
     for count in CLUSTERS:
         x = clusters(count, size.samples, rng)
         for scale in SCALES:
             row = [replace(scale.entropy, time=t).entropy(x, seed).nats for t in size.times]
-            arrays.setdefault(f"clusters {scale.name}", []).append(row)
+            arrays[f"clusters {scale.name}"].append(row)
     return {name: bits(np.array(values)) for name, values in arrays.items()}
 
 
@@ -179,16 +183,18 @@ def tree(branches: int, count: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 @dataclass(frozen=True)
 class BlobSize:
-    """Numbers of the blobs of figures 4 and 5."""
+    """Numbers of the blobs of figures 4 and 5; by default the paper's."""
 
-    samples: int
-    corruptions: tuple[float, ...]
-    dimensions: tuple[int, ...]
-    runs: int
-    steps: int
-    """Of the training of MINE."""
-    timings: int
-    """Repetitions of which the shortest time counts."""
+    samples: int = 5_000
+    corruptions: tuple[float, ...] = _SIX
+    dimensions: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 250, 500, 1000, 2000)
+    runs: int = 5
+    steps: int = 1_500  # of the training of MINE
+    timings: int = 3  # repetitions of which the shortest time counts
+
+
+FULL_BLOBS = BlobSize()
+QUICK_BLOBS = BlobSize(1_000, (0.0, 0.5, 1.0), (2, 10, 50, 250, 1000), 2, steps=400, timings=2)
 
 
 def blob_estimators(steps: int, dimensions: int) -> dict[str, LabelEstimator]:
@@ -206,7 +212,7 @@ def blob_estimators(steps: int, dimensions: int) -> dict[str, LabelEstimator]:
     }
 
 
-def blob_information(size: BlobSize, seed: int, progress: Progress, folder: Folder) -> Arrays:
+def blob_information(folder: Folder, size: BlobSize) -> Arrays:
     """Return the numbers of figures 4 and 5; each estimator of each panel and run is a part.
 
     Returns:
@@ -214,40 +220,38 @@ def blob_information(size: BlobSize, seed: int, progress: Progress, folder: Fold
         `K dimension` (runs, methods, dimensions) in bits, and with ` truth` after the name, of the
         same shapes without methods; `seconds` (methods, dimensions).
     """
-    estimators = blob_estimators(size.steps, CORRUPTED_DIMENSIONS[0])
-    work = list(itertools.product(range(size.runs), enumerate(estimators)))
-    parts: dict[tuple[int, int, int | str], Arrays] = {}
-    for run, (row, method) in tracked(progress, "blobs", work):
-        name = f"blobs/run-{run}-method-{row}"
-        for d in CORRUPTED_DIMENSIONS:
-            arguments = size, method, d, run, seed
-            parts[run, row, d] = folder.part(f"{name}-corrupted-{d}", _over_corruption, *arguments)
-        for kind in CENTERS:
-            arguments = size, method, kind, run, seed
-            parts[run, row, kind] = folder.part(f"{name}-{kind}", _over_dimension, *arguments)
+    methods = list(blob_estimators(size.steps, CORRUPTED_DIMENSIONS[0]))
+    panel_names = [*(f"corrupted-{d}" for d in CORRUPTED_DIMENSIONS), *CENTERS]
+    measures = [*(partial(_over_corruption, d=d) for d in CORRUPTED_DIMENSIONS)]
+    measures += [partial(_over_dimension, kind=kind) for kind in CENTERS]
+    parts: dict[str, list[Arrays]] = defaultdict(list)
+    work = list(itertools.product(range(size.runs), enumerate(methods)))
+    for run, (row, method) in folder.tracked("blobs", work):
+        for panel, measure in zip(panel_names, measures, strict=True):
+            name = f"blobs/run-{run}-method-{row}-{panel}"
+            arguments = size, method, run, folder.settings.seed
+            parts[panel].append(folder.part(name, measure, *arguments))
 
-    def stacked(panel: int | str, name: str) -> np.ndarray:
+    def stacked(name: str, panel: str) -> np.ndarray:
         """Return an array (runs, methods, ...)."""
-        rows = range(len(estimators))
-        return np.array(
-            [[parts[run, row, panel][name] for row in rows] for run in range(size.runs)]
-        )
+        rows = np.array([part[name] for part in parts[panel]])
+        return rows.reshape(size.runs, len(methods), *rows.shape[1:])
 
-    arrays = {
-        "methods": np.array(list(estimators)),
-        "corruption": np.stack([stacked(d, "value") for d in CORRUPTED_DIMENSIONS], axis=1),
-        "corruption truth": np.stack(
-            [stacked(d, "truth")[:, 0] for d in CORRUPTED_DIMENSIONS], axis=1
-        ),
-        "seconds": np.min([stacked(kind, "seconds").min(axis=0) for kind in CENTERS], axis=0),
-    }
+    corrupted_panels = panel_names[: len(CORRUPTED_DIMENSIONS)]
+    values, truths = (
+        np.stack([stacked(name, panel) for panel in corrupted_panels], axis=1)
+        for name in ("value", "truth")
+    )
+    seconds = np.min([stacked("seconds", kind).min(axis=0) for kind in CENTERS], axis=0)
+    arrays = {"methods": np.array(methods), "corruption": values, "seconds": seconds}
+    arrays["corruption truth"] = truths[:, :, 0]
     for kind in CENTERS:
-        arrays[f"{kind} dimension"] = stacked(kind, "value")
-        arrays[f"{kind} dimension truth"] = stacked(kind, "truth")[:, 0]
+        arrays[f"{kind} dimension"] = stacked("value", kind)
+        arrays[f"{kind} dimension truth"] = stacked("truth", kind)[:, 0]
     return arrays
 
 
-def _over_corruption(size: BlobSize, method: str, d: int, run: int, seed: int) -> Arrays:
+def _over_corruption(size: BlobSize, method: str, run: int, seed: int, d: int) -> Arrays:
     """Return `value` and `truth` (corruptions,) in bits, of one estimator."""
     estimator = blob_estimators(size.steps, d)[method]
     rng = seeds.generator(seed, "blobs", run)
@@ -258,7 +262,7 @@ def _over_corruption(size: BlobSize, method: str, d: int, run: int, seed: int) -
     return {"value": bits(np.array(values)), "truth": bits(np.array(truth))}
 
 
-def _over_dimension(size: BlobSize, method: str, kind: str, run: int, seed: int) -> Arrays:
+def _over_dimension(size: BlobSize, method: str, run: int, seed: int, kind: str) -> Arrays:
     """Return `value` and `truth` in bits and the shortest of `seconds`, (dimensions,).
 
     The first run of the first kind is timed several times.
@@ -269,7 +273,7 @@ def _over_dimension(size: BlobSize, method: str, kind: str, run: int, seed: int)
         estimator = blob_estimators(size.steps, d)[method]
         # The same plane of centers for all dimensions: it is drawn first.
         x, codes, centers = blobs(kind, d, size.samples, seeds.generator(seed, "blobs", run))
-        value, seconds = 0.0, []
+        seconds = []
         for _ in range(times):
             began = time.perf_counter()
             value = class_information(estimator, x, codes, seed)
@@ -324,110 +328,107 @@ def _ends(name: str, row: np.ndarray, form: str = ".2f", remark: str = "") -> li
     return [Value(f"{name} from".strip(), float(row[0]), form=form), last]
 
 
-def toy_findings(arrays: Arrays, size: ToySize) -> list[Finding]:
-    """Return the findings of figures 2 and 3."""
+def add_toys(folder: Folder, size: ToySize) -> None:
+    """Measure toys, draw figures 2 and 3 and add their findings."""
+    arrays = toy_information(folder, size)
+    draw_clusters(folder, arrays, size)
+    draw_toys(folder, arrays, size)
+    means = {name: values.mean(axis=0) for name, values in arrays.items()}
     constants = {"runs": size.runs, "samples": size.samples, "near": _NEAR}
-    constants["time"] = size.times[-1]
-    constants |= {"least": size.dimensions[0], "most": size.dimensions[-1]}
-    return [
-        finding(NAME, name, agreement(outcomes), values, **constants)
-        for name, (outcomes, values) in {
-            "clusters": _clusters(arrays, size),
-            "identity": _identity(arrays, size),
-            "dimension": _dimension(arrays, size),
-            "tree": _tree(arrays),
-            "classic_tree": _classic_tree(arrays),
-        }.items()
-    ]
+    constants |= {"least": size.dimensions[0], "most": size.dimensions[-1], "time": size.times[-1]}
+    for name, judge in {
+        "clusters": _clusters,
+        "identity": _identity,
+        "dimension": _dimension,
+        "tree": _tree,
+        "classic_tree": _classic_tree,
+    }.items():
+        outcomes, values = judge(means, size)
+        folder.add(finding(NAME, name, agreement(outcomes), values, **constants))
 
 
-def _identity(arrays: Arrays, size: ToySize) -> Judged:
-    rows = arrays["identity"].mean(axis=0)
-    values = {f"n {n}": _ends("", row) for n, row in zip(size.sizes, rows, strict=True)}
-    return [rising(row) for row in rows], values
+def _clusters(means: Arrays, size: ToySize) -> Judged:
+    values, outcomes = {}, []
+    for scale in SCALES:
+        last = means[f"clusters {scale.name}"][:, -1]
+        values[scale.name] = named_values((f"{count} clusters" for count in CLUSTERS), last)
+        outcomes.append(bool((np.abs(last - np.log2(CLUSTERS)) < _NEAR).all()))
+    return outcomes, values
 
 
-def _dimension(arrays: Arrays, size: ToySize) -> Judged:
+def _identity(means: Arrays, size: ToySize) -> Judged:
+    rows = dict(zip(size.sizes, means["identity"], strict=True))
+    return [rising(row) for row in rows.values()], {
+        f"n {n}": _ends("", row) for n, row in rows.items()
+    }
+
+
+def _dimension(means: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
         values[scale.name] = []
         for kind in MANIFOLDS:
-            mean = arrays[f"{kind} {scale.name}"].mean(axis=0)
+            mean = means[f"{kind} {scale.name}"]
             outcomes.append(rising(mean))
             remark = "" if outcomes[-1] else "not at every step"
             values[scale.name] += _ends(kind, mean, remark=remark)
-    classic = np.array(
-        [arrays[f"{kind} {name}"].mean(axis=0) for kind in MANIFOLDS for name in CLASSIC]
-    )
+    classic = np.array([means[f"{kind} {name}"] for kind in MANIFOLDS for name in CLASSIC])
     most = float(np.log2(size.samples))
     values["classic"] = named_values(("least", "log n"), (classic.min(), most))
     outcomes.append(bool((classic >= (1 - 1e-3) * most).all()))
     return outcomes, values
 
 
-def _tree(arrays: Arrays) -> Judged:
+def _tree(means: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for scale in SCALES:
-        rows = arrays[f"tree {scale.name}"].mean(axis=0)
         values[scale.name] = []
-        for branches, row in zip(BRANCHES, rows, strict=True):
+        for branches, row in zip(BRANCHES, means[f"tree {scale.name}"], strict=True):
             gone = abs(row[-1]) < _NEAR * max(row[0], 1e-12)
             outcomes.append(rising(-row) and bool(gone))
             values[scale.name] += _ends(f"{branches} branches", row)
     return outcomes, values
 
 
-def _classic_tree(arrays: Arrays) -> Judged:
-    names = [f"{n} branches" for n in BRANCHES]
+def _classic_tree(means: Arrays, size: ToySize) -> Judged:
     values, outcomes = {}, []
     for name, label in CLASSIC.items():
-        rows = arrays[f"tree {name}"].mean(axis=0)
+        rows = means[f"tree {name}"]
         kept = 100 * rows[:, -1] / np.maximum(rows[:, 0], 1e-12)
-        values[label] = named_values(names, kept, ".0f")
-        outcomes += [bool(share > 90) for share in kept]
+        values[label] = named_values((f"{n} branches" for n in BRANCHES), kept, ".0f")
+        outcomes += (kept > 90).tolist()
     return outcomes, values
 
 
-def _clusters(arrays: Arrays, size: ToySize) -> Judged:
-    values, outcomes = {}, []
-    for scale in SCALES:
-        last = arrays[f"clusters {scale.name}"].mean(axis=0)[:, -1]
-        names = [f"{count} clusters" for count in CLUSTERS]
-        values[scale.name] = named_values(names, last)
-        outcomes.append(bool((np.abs(last - np.log2(CLUSTERS)) < _NEAR).all()))
-    return outcomes, values
-
-
-def blob_findings(arrays: Arrays, size: BlobSize) -> list[Finding]:
-    """Return the findings of figures 4 and 5."""
-    names = [str(name) for name in arrays["methods"]]
+def add_blobs(folder: Folder, size: BlobSize) -> None:
+    """Measure blobs, draw figures 4 and 5 and add their findings."""
+    arrays = blob_information(folder, size)
+    draw_blobs(folder, arrays, size)
+    names = arrays["methods"].tolist()
     corruption = arrays["corruption"].mean(axis=0)
     usable = corruption[-1, :, -1] < _BLIND * corruption[-1, :, 0]
-    decays = [_decay_finding(arrays, size, kind, usable) for kind in CENTERS]
-    seconds = _time_finding(names, arrays["seconds"], size)
-    return [corruption_finding(names, corruption, size), *decays, seconds]
+    folder.add(
+        corruption_finding(names, corruption, size),
+        *(_decay_finding(arrays, size, kind, usable) for kind in CENTERS),
+        _time_finding(names, arrays["seconds"], size),
+    )
 
 
 def corruption_finding(names: list[str], values: np.ndarray, size: BlobSize) -> Finding:
     """Return whether information (panels, methods, corruptions) vanishes with corrupted labels."""
     clean = np.maximum(values[..., 0], 1e-12)
-    near = (np.abs(values[..., -1]) < _GONE * clean).all(axis=0)
-    ends = {
-        name: [
-            value
-            for d, row in zip(CORRUPTED_DIMENSIONS, rows, strict=True)
-            for value in _ends(f"{d} dimensions", row)
-        ]
-        for name, rows in zip(names, values.swapaxes(0, 1), strict=True)
-    }
-    verdict = agreement(np.atleast_1d(near).tolist())
+    near = np.all(np.abs(values[..., -1]) < _GONE * clean, axis=0).tolist()
+    ends: dict[str, list[Value]] = {name: [] for name in names}
+    for d, rows in zip(CORRUPTED_DIMENSIONS, values, strict=True):
+        for name, row in zip(names, rows, strict=True):
+            ends[name] += _ends(f"{d} dimensions", row)
     constants = {"runs": size.runs, "samples": size.samples, "gone": _GONE}
-    return finding(NAME, "corruption", verdict, ends, **constants)
+    return finding(NAME, "corruption", agreement(near), ends, **constants)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:
     """Return whether diffusion information decays least with the dimension of blobs of a kind."""
-    names = [str(name) for name in arrays["methods"]]
+    names = arrays["methods"].tolist()
     rows = arrays[f"{kind} dimension"].mean(axis=0)
     kept = np.where(usable, rows[:, -1] / np.maximum(rows[:, 0], 1e-12), -np.inf)
     values = {name: _ends("", row) for name, row in zip(names, rows, strict=True)}
@@ -450,79 +451,75 @@ def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Find
     """Return whether the run time (methods, dimensions) of diffusion information grows least."""
     grows = seconds[:, -1] / seconds[:, 0]
     own = len(SCALES)
-    least = [bool(factor <= grows[own:].min()) for factor in grows[:own]]
-    slow = [bool(value > seconds[own:, 0].min()) for value in seconds[:own, 0]]
+    least = (grows[:own] <= grows[own:].min()).tolist()
+    slow = (seconds[:own, 0] > seconds[own:, 0].min()).tolist()
     values = {
         name: _ends("", row, ".3f", f"times {factor:.1f}")
         for name, row, factor in zip(names, seconds, grows, strict=True)
     }
     constants = {"least": size.dimensions[0], "most": size.dimensions[-1]}
-    return finding(NAME, "run_time", agreement([*least, *slow]), values, **constants)
+    return finding(NAME, "run_time", agreement(least + slow), values, **constants)
+
+
+def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
+    """Draw the entropy of clusters over the diffusion time (figure 2)."""
+    drawing, grid = figure(6.0, 2.6, 1, len(SCALES))
+    numbers = {"times": np.array(size.times)}
+    for axes, scale in zip(grid[0], SCALES, strict=True):
+        rows = numbers[f"clusters {scale.name}"] = arrays[f"clusters {scale.name}"]
+        series = {f"k = {count}": rows[:, index] for index, count in enumerate(CLUSTERS)}
+        panels.curves(axes, size.times, series)
+        for index, count in enumerate(CLUSTERS):
+            axes.axhline(math.log2(count), color=panels.color(index), ls=":", lw=0.8)
+        axes.set(xlabel="diffusion time t", ylabel="entropy (bits)", xscale="log")
+        axes.set_title(scale.label, fontsize=7)
+    grid[0, 0].legend(frameon=False, fontsize=6)
+    caption = folder.text("clusters", samples=size.samples, runs=size.runs)
+    folder.figure("clusters", drawing, caption, numbers)
 
 
 def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
     """Draw entropy over the identity's weight and dimension; information over corruption."""
     drawing, grid = figure(7.0, 4.6, 2, 3)
     axes = grid[0, 0]
+    series = {f"n = {n}": arrays["identity"][:, index] for index, n in enumerate(size.sizes)}
+    panels.curves(axes, size.weights, series)
     for index, n in enumerate(size.sizes):
-        panels.runs(axes, size.weights, arrays["identity"][:, index], index, f"n = {n}")
         axes.axhline(math.log2(n), color=panels.color(index), ls=":", lw=0.8)
     axes.set(xlabel="weight of the identity", ylabel="entropy (bits)", title="matrices")
     axes.legend(frameon=False, loc="lower right", fontsize=6)
     for axes, kind in zip(grid[0, 1:], MANIFOLDS, strict=True):
-        for index, (name, label) in enumerate(_NAMES.items()):
-            panels.runs(axes, size.dimensions, arrays[f"{kind} {name}"], index, label)
+        series = {label: arrays[f"{kind} {name}"] for name, label in _NAMES.items()}
+        panels.curves(axes, size.dimensions, series)
         panels.ceiling(axes, math.log2(size.samples), ":")
         axes.set_xscale("log", base=2)
         axes.set(xlabel="intrinsic dimension", ylabel="entropy (bits)", title=f"{kind} in 2,048")
     for row, (axes, branches) in enumerate(zip(grid[1], BRANCHES, strict=True)):
-        for index, (name, label) in enumerate(_NAMES.items()):
-            panels.runs(axes, size.corruptions, arrays[f"tree {name}"][:, row], index, label)
+        series = {label: arrays[f"tree {name}"][:, row] for name, label in _NAMES.items()}
         truth = [corrupted_information(branches, share) for share in size.corruptions]
-        axes.plot(size.corruptions, truth, color="black", ls="--", lw=0.8, label="truth")
+        panels.curves(axes, size.corruptions, series, truth)
         axes.set(xlabel="labels corrupted", ylabel="I(Z;Y) (bits)", title=f"{branches} branches")
     panels.legend_below(drawing, grid[1, 0], 2)
     axes_of_toys = ("weights", "dimensions", "corruptions")
     settings = {name: np.array(getattr(size, name)) for name in axes_of_toys}
-    folder.figure(
-        "toys",
-        drawing,
-        folder.text("toys", samples=size.samples, runs=size.runs),
-        settings | arrays,
-    )
-
-
-def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
-    """Draw the entropy of clusters over the diffusion time (figure 2)."""
-    drawing, grid = figure(6.0, 2.6, 1, len(SCALES))
-    for axes, scale in zip(grid[0], SCALES, strict=True):
-        rows = arrays[f"clusters {scale.name}"].swapaxes(0, 1)
-        for index, (count, values) in enumerate(zip(CLUSTERS, rows, strict=True)):
-            panels.runs(axes, size.times, values, index, f"k = {count}")
-            axes.axhline(math.log2(count), color=panels.color(index), ls=":", lw=0.8)
-        axes.set(xlabel="diffusion time t", ylabel="entropy (bits)", xscale="log")
-        axes.set_title(scale.label, fontsize=7)
-    grid[0, 0].legend(frameon=False, fontsize=6)
-    caption = folder.text("clusters", samples=size.samples, runs=size.runs)
-    numbers = {f"clusters {scale.name}": arrays[f"clusters {scale.name}"] for scale in SCALES}
-    folder.figure("clusters", drawing, caption, {"times": np.array(size.times), **numbers})
+    caption = folder.text("toys", samples=size.samples, runs=size.runs)
+    folder.figure("toys", drawing, caption, settings | arrays)
 
 
 def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
     """Draw estimators over corruption and dimension, and their run time (figures 4 and 5)."""
     drawing, grid = figure(7.0, 4.6, 2, 3)
-    methods = [str(name) for name in arrays["methods"]]
+
+    def by_method(values: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(arrays["methods"].tolist(), values.swapaxes(0, 1), strict=True))
+
     for panel, (axes, d) in enumerate(zip(grid[0], CORRUPTED_DIMENSIONS, strict=False)):
-        for row, label in enumerate(methods):
-            panels.runs(axes, size.corruptions, arrays["corruption"][:, panel, row], row, label)
         truth = arrays["corruption truth"][:, panel].mean(axis=0)
-        axes.plot(size.corruptions, truth, color="black", ls="--", lw=0.8, label="truth")
+        panels.curves(axes, size.corruptions, by_method(arrays["corruption"][:, panel]), truth)
         axes.set(xlabel="labels corrupted", ylabel="I(X;Y) (bits)", title=f"{d} dimensions")
     for axes, (kind, title) in zip(grid[1], CENTERS.items(), strict=False):
-        for row, label in enumerate(methods):
-            panels.runs(axes, size.dimensions, arrays[f"{kind} dimension"][:, row], row, label)
         truth = arrays[f"{kind} dimension truth"].mean(axis=0)
-        axes.plot(size.dimensions, truth, "--", color="black", lw=0.8)
+        panels.curves(axes, size.dimensions, by_method(arrays[f"{kind} dimension"]), truth)
         panels.ceiling(axes, math.log2(CLASSES), ":")
         axes.set(xlabel="dimensions", ylabel="I(X;Y) (bits)", xscale="log")
         axes.set_title(title, fontsize=7)
@@ -533,15 +530,7 @@ def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
     grid[0, 2].set_axis_off()
     grid[0, 2].legend(*grid[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
     settings = {name: np.array(getattr(size, name)) for name in ("corruptions", "dimensions")}
-    folder.figure(
-        "blobs",
-        drawing,
-        folder.text(
-            "blobs",
-            classes=CLASSES,
-            samples=size.samples,
-            runs=size.runs,
-            repetitions=size.timings + 2 * size.runs - 1,
-        ),
-        settings | arrays,
-    )
+    repetitions = size.timings + 2 * size.runs - 1
+    sizes = {"samples": size.samples, "runs": size.runs, "repetitions": repetitions}
+    caption = folder.text("blobs", classes=CLASSES, **sizes)
+    folder.figure("blobs", drawing, caption, settings | arrays)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,10 @@ from oip.core import seeds
 from oip.core.errors import ModelError, OipError, SettingsError
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
-from oip.studies.report import base_name, slug
-from oip.studies.trained import (
-    Arrays,
-    ImageBatch,
-    StepRecorder,
-    accuracy,
-    predictor,
-    recorded_steps,
-)
+from oip.studies.data import Images
+from oip.studies.findings import rank_agreement
+from oip.studies.report import Arrays, base_name, slug
+from oip.studies.trained import ImageBatch, StepRecorder, accuracy, predictor, recorded_steps
 
 if TYPE_CHECKING:
     import keras
@@ -77,9 +72,7 @@ def measured_images(data: Dataset, count: int, seed: int) -> ImageBatch:
 
     codes = np.unique(data.required_labels(), return_inverse=True)[1]
     rows = stratified(codes, max(count, 2 * (int(codes.max()) + 1)), seed)
-    images = data.images[rows]
-    pixels = images.reshape(len(images), -1).astype(np.float64) / data.high
-    return ImageBatch(images, codes[rows], pixels)
+    return ImageBatch.of(data, codes, rows)
 
 
 def representation_information(z: np.ndarray, batch: ImageBatch, seed: int) -> Arrays:
@@ -128,14 +121,13 @@ def corrupted_information(classes: int, share: float) -> float:
 
     log2 k - H(1 - s + s/k, s/k, ..., s/k).
     """
+    from scipy.stats import entropy
+
     wrong = share / classes
-    odds = np.array([1 - share + wrong, *[wrong] * (classes - 1)])
-    odds = odds[odds > 0]
-    return float(np.log2(classes) + (odds * np.log2(odds)).sum())
+    return float(np.log2(classes) - entropy([1 - share + wrong, *[wrong] * (classes - 1)], base=2))
 
 
-@dataclass(frozen=True)
-class Correlation:
+class Correlation(NamedTuple):
     """Pearson's and Spearman's correlation, with an interval of the latter by bootstrap."""
 
     pearson: float = 0.0
@@ -151,18 +143,14 @@ def correlation(values: np.ndarray, scores: np.ndarray, seed: int) -> Correlatio
 
     The seed is that of the bootstrap over networks. All numbers are 0 where one is constant.
     """
-    from scipy.stats import pearsonr, rankdata, spearmanr
+    from scipy.stats import pearsonr, spearmanr
 
     if not np.ptp(values) or not np.ptp(scores):
         return Correlation()
     rows = seeds.generator(seed, "networks").integers(0, len(values), (_DRAWS, len(values)))
-    first, second = (rankdata(array[rows], axis=1) for array in (values, scores))
-    first -= first.mean(axis=1, keepdims=True)
-    second -= second.mean(axis=1, keepdims=True)
-    size = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
-    drawn = (first * second).sum(axis=1)[size > 0] / size[size > 0]
+    drawn = rank_agreement(np.stack([values, scores], axis=1)[rows])
     tests = np.array([statistic(values, scores) for statistic in (pearsonr, spearmanr)])
-    return Correlation(*tests.ravel().tolist(), *np.quantile(drawn, [0.025, 0.975]).tolist())
+    return Correlation(*tests.ravel().tolist(), *np.nanquantile(drawn, [0.025, 0.975]).tolist())
 
 
 _TEMPERATURE = 0.5
@@ -170,8 +158,7 @@ _PROJECTED = 64
 _SHIFT, _ZOOM, _CONTRAST, _NOISE = 0.15, 0.2, 0.4, 0.05
 METHODS = ("supervised", "SimCLR", "random labels")
 _RATE = 1e-3
-_FITTED = 2_000
-"""Training images of which the share of learned labels is counted."""
+_FITTED = 2_000  # training images of which the share of learned labels is counted
 
 
 def before_head(model: keras.Model) -> keras.Model:
@@ -311,10 +298,9 @@ class TrainingPlan:
     source: str
     recipe: str
     method: str
-    seed: int
     epochs: int
-    deviation: float | None = None
-    """Of the first kernels of convolutions; Keras' own start if None."""
+    seed: int = 0
+    deviation: float | None = None  # of the first kernels of convolutions; Keras' own if None
 
     @property
     def name(self) -> str:
@@ -325,15 +311,16 @@ class TrainingPlan:
 
 
 def measured_training(
-    plan: TrainingPlan, data: tuple[Dataset, Dataset], count: int, records: int, progress: Progress
+    plan: TrainingPlan, images: Images, count: int, records: int, progress: Progress
 ) -> Arrays:
     """Train a network and measure its representation on the way.
 
     Args:
         plan: the network and its training.
-        data: images to learn from, and those to measure and judge by.
+        images: those to learn from, and those to measure and judge by, `count` of them.
         count: of images that are measured.
         records: of the training, about, growing in even ratios.
+        progress: receives the batches.
 
     Returns:
         `steps` (t,), of each quantity of `representation_information` (t,), `accuracy` (t,) on all
@@ -341,37 +328,37 @@ def measured_training(
     """
     from oip.models.training import TrainingDiverged, TrainSettings, fit
 
-    data_train, data_test = data
-    model = _built(plan.recipe, data_train, plan.seed)
+    data = images.train
+    model = _built(plan.recipe, data, plan.seed)
     if plan.deviation is not None:
         scale_kernels(model, plan.deviation, plan.seed)
     encoder = before_head(model)
-    batch = measured_images(data_test, count, plan.seed)
+    batch = measured_images(images.test, count, plan.seed)
     predict, represent = predictor(model), predictor(encoder)
     supervised = plan.method != "SimCLR"
     if plan.method == "random labels":
         rng = seeds.generator(plan.seed, "random labels")
-        data_train = replace(data_train, labels=rng.permutation(data_train.required_labels()))
+        data = replace(data, labels=rng.permutation(data.required_labels()))
 
     def measure() -> Arrays | None:
         z = represent(batch.images)
         if not np.isfinite(z).all():
             return None
-        reached = np.array(accuracy(predict, data_test) if supervised else math.nan)
+        reached = np.array(accuracy(predict, images.test) if supervised else math.nan)
         return {**representation_information(z, batch, plan.seed), "accuracy": reached}
 
-    an_epoch = math.ceil(len(data_train) / 128)
+    an_epoch = math.ceil(len(data) / 128)
     steps = recorded_steps(an_epoch, plan.epochs * an_epoch, records)
     recorder = StepRecorder(steps, lambda _: measure)
-    learner = model if supervised else contrastive(encoder, data_train.high, plan.seed)
+    learner = model if supervised else contrastive(encoder, data.high, plan.seed)
     settings = TrainSettings(plan.epochs, learning_rate=_RATE, schedule="constant")
     with suppress(TrainingDiverged):
-        fit(learner, data_train, settings, progress, [recorder.callback])
-    if not supervised:
-        return recorder.rows()
-    guesses = predict(data_train.images[:_FITTED]).argmax(axis=1)
-    fitted = float((guesses == data_train.required_labels()[:_FITTED]).mean())
-    return {**recorder.rows(), "fitted": np.array(fitted)}
+        fit(learner, data, settings, progress, [recorder.callback])
+    rows = recorder.rows()
+    if supervised:
+        guesses = predict(data.images[:_FITTED]).argmax(axis=1)
+        rows["fitted"] = np.mean(guesses == data.required_labels()[:_FITTED])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -390,27 +377,27 @@ class SmallNetwork:
 
 
 def trained_small_network(
-    network: SmallNetwork, data: tuple[Dataset, Dataset], batch: ImageBatch, seed: int
+    network: SmallNetwork, images: Images, batch: ImageBatch, seed: int
 ) -> Arrays:
-    """Train one network of the set on the first images, and measure it.
-
-    Returns:
-        `accuracy` on the test images, `size` (weights), and the quantities of
-        `representation_information`.
-    """
+    """Train one network of the set on the first images, and measure it, see `_measured`."""
     from oip.models.datasets import chosen
     from oip.models.training import TrainSettings, fit
 
-    data_train, data_test = data
-    model = _built(network.recipe, data_train, network.seed)
-    first = np.arange(min(network.images, len(data_train)))
+    data = images.train
+    model = _built(network.recipe, data, network.seed)
+    first = np.arange(min(network.images, len(data)))
     settings = TrainSettings(network.epochs, batch=32, learning_rate=_RATE, schedule="constant")
-    fit(model, chosen(data_train, first, data_train.source), settings, silent)
-    return {
-        "accuracy": np.array(accuracy(predictor(model), data_test)),
-        "size": np.array(model.count_params()),
-        **representation_information(predictor(before_head(model))(batch.images), batch, seed),
-    }
+    fit(model, chosen(data, first, data.source), settings, silent)
+    z = predictor(before_head(model))(batch.images)
+    return _measured(model, accuracy(predictor(model), images.test), z, batch, seed)
+
+
+def _measured(
+    model: keras.Model, reached: float, z: np.ndarray, batch: ImageBatch, seed: int
+) -> Arrays:
+    """Return `accuracy`, `size` (weights) and the quantities of `representation_information`."""
+    counts = {"accuracy": np.array(reached), "size": np.array(model.count_params())}
+    return {**counts, **representation_information(z, batch, seed)}
 
 
 def model_files(pattern: str) -> list[Path]:
@@ -454,15 +441,15 @@ def file_network(
 def _image_shape(network: Network) -> tuple[int, ...]:
     """Return height, width and bands; raise ModelError if it is no network of finite weights."""
     model, shape = network.model, network.inputs.shape
-    ends = len(model.inputs), len(model.outputs)
-    counts = f"{ends[0]} inputs and {ends[1]} outputs"
-    _require(ends == (1, 1), network, "one input and one output", counts)
-    images = len(shape) == 3 and shape[-1] in (1, 3)
-    _require(images, network, "an input of images of 1 or 3 bands", shape)
-    outputs = tuple(model.outputs[0].shape)
-    _require(len(outputs) == 2, network, "an output (n, classes)", outputs)
+    ends, outputs = (len(model.inputs), len(model.outputs)), tuple(model.outputs[0].shape)
     finite = all(np.isfinite(weight).all() for weight in model.get_weights())
-    _require(finite, network, "finite weights", "NaN or infinity")
+    for holds, needs, received in (
+        (ends == (1, 1), "one input and one output", f"{ends[0]} inputs and {ends[1]} outputs"),
+        (len(shape) == 3 and shape[-1] in (1, 3), "an input of images of 1 or 3 bands", shape),
+        (len(outputs) == 2, "an output (n, classes)", outputs),
+        (finite, "finite weights", "NaN or infinity"),
+    ):
+        _require(holds, network, needs, received)
     return shape
 
 
@@ -472,6 +459,7 @@ def _require(holds: bool, network: Network, needs: str, received: object) -> Non
 
 
 def measure_network(network: Network, path: Path, data: Dataset, count: int, seed: int) -> Arrays:
+    """Measure a network; its sidecar may hold its accuracy. See `file_network`."""
     from oip.network.inputs import check_images, read_sidecar
 
     check_images(network.inputs, data.images)
@@ -486,10 +474,7 @@ def measure_network(network: Network, path: Path, data: Dataset, count: int, see
     reached = None if sidecar is None else sidecar.accuracy
     if outputs == len(data.classes):
         reached = accuracy(predictor(network.model), data)
-    classes = f"{len(data.classes)} classes, or a sidecar with its accuracy"
-    _require(isinstance(reached, float), network, classes, f"{outputs} classes")
-    return {
-        "accuracy": np.array(reached),
-        "size": np.array(network.model.count_params()),
-        **representation_information(z, batch, seed),
-    }
+    if reached is None:
+        classes = f"{len(data.classes)} classes, or a sidecar with its accuracy"
+        raise ModelError(f"'{network.name}'", classes, f"{outputs} classes")
+    return _measured(network.model, reached, z, batch, seed)

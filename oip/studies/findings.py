@@ -1,4 +1,4 @@
-"""Findings of a report: rows, verdicts, and curves over a training."""
+"""Findings of a report: measured values, rows, verdicts, and curves over a training."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from oip.core.errors import RunError
 from oip.mi.estimators.results import SATURATED
+from oip.mi.ranking import spearman
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -27,6 +28,8 @@ RISING = 0.5
 """Rank correlation with the iteration above which something rises."""
 LATE = 0.75
 """Share of a training after which it is late."""
+AT_CEILING = "at the ceiling"
+"""Remark on a value that cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +47,50 @@ class Value:
     """Such as "at the ceiling"."""
 
     @classmethod
-    def spread(
-        cls, name: str, value: float, spread: float, form: str = ".2f", remark: str = ""
+    def within(
+        cls, value: float, spread: float, name: str = "", form: str = ".2f", remark: str = ""
     ) -> Value:
         """Return a value with an interval of two standard deviations to both sides."""
         return cls(name, value, value - _SPREADS * spread, value + _SPREADS * spread, form, remark)
 
-    def named(self, name: str, scale: float = 1.0, form: str = "") -> Value:
-        """Return the value times `scale` under another name."""
-        value, low, high = (scale * number for number in (self.value, self.low, self.high))
-        return replace(self, name=name, value=value, low=low, high=high, form=form or self.form)
+    @property
+    def spread(self) -> float:
+        """The standard deviation of which `within` made the interval."""
+        return (self.high - self.low) / (2 * _SPREADS)
+
+    def named(self, name: str, form: str = "", remark: str = "") -> Value:
+        """Return the value under another name."""
+        return replace(self, name=name, form=form or self.form, remark=remark)
+
+    def percent(self, name: str, form: str = ".2f") -> Value:
+        """Return a share in % under another name."""
+        value, low, high = (100 * number for number in (self.value, self.low, self.high))
+        return Value(name, value, low, high, form)
+
+    def above(self, least: Value | float = 0.0, nothing: float | None = None) -> bool | None:
+        """Return whether the whole interval is above a number, or a value above another one's.
+
+        False where the whole interval is below `nothing` (`least` if None); None where it does not
+        decide.
+        """
+        if isinstance(least, Value):
+            return larger(self.value, least.value, math.hypot(self.spread, least.spread))
+        if self.low > least:
+            return True
+        return False if self.high < (least if nothing is None else nothing) else None
 
     def text(self) -> str:
         """Return such as `LeNet 0.53 (0.50 to 0.56, at the ceiling)`; NaN is "unknown"."""
         interval = ""
         if math.isfinite(self.low) and math.isfinite(self.high):
             interval = f"{self.low:{self.form}} to {self.high:{self.form}}"
-        inside = ", ".join(part for part in (interval, self.remark) if part)
-        return f"{self.name} {number_text(self.value, self.form)}" + (
-            f" ({inside})" if inside else ""
-        )
+        inside = ", ".join(filter(None, (interval, self.remark)))
+        number = format(self.value, self.form) if math.isfinite(self.value) else "unknown"
+        return f"{self.name} {number}" + (f" ({inside})" if inside else "")
+
+
+Values = Mapping[str, Sequence[Value]] | Sequence[Value]
+"""Measured values of a finding; a mapping groups them, such as by width of the kernel."""
 
 
 def named_values(
@@ -82,8 +109,7 @@ class Finding:
     verdict: Agreement = "not tested"
     quantity: str = ""
     """Name of the measured quantity, with its unit."""
-    values: Mapping[str, Sequence[Value]] | Sequence[Value] = ()
-    """Measured values; a mapping groups them, such as by width of the kernel."""
+    values: Values = ()
     remark: str = ""
     """What the values cannot say, in sentences."""
     figure: str = ""
@@ -109,9 +135,8 @@ class Finding:
             for group, values in self.groups.items()
             if values
         ]
-        measured = ": ".join(part for part in (self.quantity, "; ".join(texts)) if part)
-        sentences = [f"{measured}." if measured else "", self.remark]
-        return " ".join(sentence for sentence in sentences if sentence)
+        measured = ": ".join(filter(None, (self.quantity, "; ".join(texts))))
+        return " ".join(filter(None, (f"{measured}." if measured else "", self.remark)))
 
     def to_dict(self) -> dict[str, object]:
         """Return the row as JSON holds it."""
@@ -131,7 +156,7 @@ class Finding:
             "found": self.ours,
             "values": values,
             "agrees": self.verdict,
-            "sure": "; ".join(part for part in (self.n, self.settings) if part),
+            "sure": "; ".join(filter(None, (self.n, self.settings))),
             "n": self.n,
             "settings": self.settings,
         }
@@ -141,7 +166,7 @@ def finding(
     study: str,
     name: str,
     verdict: Agreement = "not tested",
-    values: Mapping[str, Sequence[Value]] | Sequence[Value] = (),
+    values: Values = (),
     where: str = "",
     /,
     **constants: object,
@@ -161,6 +186,14 @@ def finding(
     return replace(Finding("", verdict, values=values), **texts)
 
 
+def untested(
+    study: str, name: str, remark: str, settings: str, where: str = "", **constants: object
+) -> Finding:
+    """Return the paper's statement of such a row, and why it was not tested."""
+    paper = finding(study, name, **constants).paper
+    return Finding(f"{paper} ({where})" if where else paper, remark=remark, settings=settings)
+
+
 @cache
 def text_file(name: str) -> dict[str, dict]:
     """Return the texts of a TOML file of this folder, by study and name."""
@@ -177,17 +210,6 @@ def larger(first: float, second: float, spread: float) -> bool | None:
     if not np.isfinite([difference, spread]).all() or abs(difference) <= _SPREADS * spread:
         return None
     return bool(difference > 0)
-
-
-def above(value: Value, least: float = 0.0, nothing: float | None = None) -> bool | None:
-    """Return whether an effect is above `least` with its whole interval.
-
-    False where the whole interval is below `nothing` (`least` if None); None where it does not
-    decide.
-    """
-    if value.low > least:
-        return True
-    return False if value.high < (least if nothing is None else nothing) else None
 
 
 def at_ceiling(value: float, ceiling: float) -> bool:
@@ -234,11 +256,6 @@ def joined(verdicts: Sequence[Agreement]) -> Agreement:
     return decided[0]
 
 
-def number_text(value: float, form: str = ".2f") -> str:
-    """Return a number as text; "unknown" for what could not be computed."""
-    return format(value, form) if np.isfinite(value) else "unknown"
-
-
 def plain_numbers(values: ArrayLike | str) -> object:
     """Return numbers as JSON holds them: lists, None for what is not finite; text stays text.
 
@@ -259,64 +276,67 @@ def plain_numbers(values: ArrayLike | str) -> object:
     return objects.tolist()
 
 
-class MeasuredValue(NamedTuple):
-    """A number and its standard deviation."""
-
-    value: float
-    spread: float
-
-    def above(self, least: float | MeasuredValue = 0.0) -> bool | None:
-        """Return whether it is above a number or another estimate, see `larger`."""
-        if isinstance(least, MeasuredValue):
-            return larger(self.value, least.value, float(np.hypot(self.spread, least.spread)))
-        return larger(self.value, least, self.spread)
-
-    def named(self, name: str, form: str = ".2f", remark: str = "") -> Value:
-        """Return it as a value of a finding, with an interval of two spreads."""
-        return Value.spread(name, self.value, self.spread, form, remark)
-
-
-def late(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+def late(values: np.ndarray, steps: np.ndarray) -> Value:
     """Return mean and standard deviation of records (t,) over the last quarter of a training.
 
     Of one record alone the deviation is 0.
     """
     last = np.asarray(values, float)[steps >= LATE * steps[-1]]
-    return MeasuredValue(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
+    return Value.within(float(last.mean()), float(last.std(ddof=1)) if len(last) > 1 else 0.0)
 
 
-def settled(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+def settled(values: np.ndarray, steps: np.ndarray) -> Value:
     """Return the mean of the last quarter, and the spread about a line through it.
 
     What still rises there is no noise, and must not hide that nothing fell.
     """
     last = steps >= LATE * steps[-1]
-    return MeasuredValue(
-        late(values, steps).value, drift(np.asarray(values)[last], steps[last]).spread
-    )
+    about_line = drift(np.asarray(values)[last], steps[last]).spread
+    return Value.within(late(values, steps).value, about_line)
 
 
 def trend(values: np.ndarray) -> float:
     """Return Spearman's correlation with the order of the records."""
-    from oip.mi.ranking import spearman
-
     return spearman(np.arange(len(values), dtype=float), np.asarray(values, float))
 
 
-def drift(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+def rank_agreement(table: np.ndarray) -> np.ndarray:
+    """Return the mean of Spearman's correlations between each two columns.
+
+    Args:
+        table: (..., m, columns); equal values share their mean rank.
+
+    Returns:
+        (...), -1 to 1; NaN where no two columns have an order.
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(table, axis=-2)
+    ranks -= ranks.mean(axis=-2, keepdims=True)
+    length = np.sqrt((ranks**2).sum(axis=-2, keepdims=True))
+    ordered = length[..., 0, :] > 0
+    ranks /= np.where(length > 0, length, 1.0)
+    # The mean over pairs follows from the sum of all columns: |sum|^2 = columns + 2 * pairs' sum.
+    columns = ordered.sum(axis=-1)
+    pairs = columns * (columns - 1) / 2
+    total = ((ranks.sum(axis=-1) ** 2).sum(axis=-1) - columns) / 2
+    return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
+
+
+def drift(values: np.ndarray, steps: np.ndarray) -> Value:
     """Return the rise of a straight line through records (t,), and their deviation about it.
 
     The rise is that from the first to the last record; both are NaN of fewer than three records.
     """
     if len(values) < 3:
-        return MeasuredValue(math.nan, math.nan)
+        return Value("", math.nan)
     times = (steps - steps[0]) / (steps[-1] - steps[0])
     slope, start = np.polyfit(times, np.asarray(values, float), 1)
     about = np.asarray(values, float) - (start + slope * times)
-    return MeasuredValue(float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2))))
+    return Value.within(float(slope), float(np.sqrt((about**2).sum() / (len(values) - 2))))
 
 
-def second_half(values: np.ndarray, steps: np.ndarray) -> MeasuredValue:
+def second_half(values: np.ndarray, steps: np.ndarray) -> Value:
     """Return the `drift` of the records from the middle of a training on."""
     some = steps >= steps[-1] / 2
     return drift(np.asarray(values)[some], steps[some])

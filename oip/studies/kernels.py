@@ -8,46 +8,22 @@ from typing import NamedTuple
 import numpy as np
 
 from oip.core import plots, seeds
-from oip.core.progress import Progress
 from oip.mi.estimators.results import SATURATED
-from oip.studies import panels
+from oip.studies import findings, panels, trained
 from oip.studies.data import CLOTHES, DIGITS, Images, every_source
-from oip.studies.findings import (
-    LATE,
-    RISING,
-    TOO_SHORT,
-    Finding,
-    MeasuredValue,
-    Value,
-    agreement,
-    all_of,
-    at_ceiling,
-    finding,
-    larger,
-    late,
-    named_values,
-    rises_all_along,
-    second_half,
-    trend,
-)
-from oip.studies.report import Folder, StudySettings, slug
+from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding
+from oip.studies.report import Folder, slug
 from oip.studies.trained import (
-    AT_CEILING,
     BLOCKS,
     DENSENET,
     LENET,
     RECORDED,
-    SHOWN,
     SOURCE,
     STRIDED,
     WIDTHS,
     Outcome,
     RecordedTraining,
     Trainings,
-    finding_by_width,
-    how_trained,
-    sampling_error,
-    study_training,
 )
 
 NAME = "kernels"
@@ -55,26 +31,18 @@ TITLE = "What single kernels know about the label during training"
 MINUTES = 3
 TAKES = ("data", "iterations")
 SCHEMA = 1
-SHOWN_KERNELS = 4
-"""Highest and lowest, whose responses are shown."""
-
 __all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
 
-_LENET, _DENSENET, _STRIDED = SHOWN[LENET], SHOWN[DENSENET], SHOWN[STRIDED]
+_SHOWN = 4  # kernels with the highest and with the lowest information whose responses are shown
+_LENET, _DENSENET = LENET.title, DENSENET.title
 _DRAWS = 400
-_SETTLED = 50
-"""Iterations before which everything moves."""
-_EARLY = 0.1
-"""Share of a training that is early."""
+_SETTLED = 50  # iterations before which everything moves
+_EARLY = 0.1  # share of a training that is early
 _ALIKE = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
-_CONSISTENT = 0.8
-"""Mean rank correlation from which classes rank kernels alike."""
-_ORDER = 0.5
-"""Rank correlation from which there is an order that is kept, or that can be lost."""
-_HARDLY = 0.1
-"""Bits under which a median gains hardly any information."""
-_LITTLE = 0.005
-"""Share of the test part under which two accuracies differ little."""
+_CONSISTENT = 0.8  # mean rank correlation from which classes rank kernels alike
+_ORDER = 0.5  # rank correlation from which there is an order that is kept, or that can be lost
+_HARDLY = 0.1  # bits under which a median gains hardly any information
+_LITTLE = 0.005  # share of the test part under which two accuracies differ little
 
 _BOXES = 16
 _UNRANKED = "#cccccc"
@@ -82,23 +50,22 @@ _WIDTH_NAMES = {"relative": "width relative to the responses", "fixed": "fixed w
 _CONSTANTS = {
     "over_kernels": "intervals of two spreads over kernels drawn with replacement; "
     "one training each",
-    "rising": RISING,
+    "rising": findings.RISING,
     "consistent": _CONSISTENT,
     "order": _ORDER,
     "hardly": _HARDLY,
 }
-Gains = Mapping[str, Mapping[str, MeasuredValue | None]]
+Gains = Mapping[str, Mapping[str, Value | None]]
 """By width and network: rise of the median of the first block in bits; None at the ceiling."""
 
 
-def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
+def run(folder: Folder) -> None:
     """Train LeNet and DenseNet on every data set, draw what their kernels know, and compare."""
-    folder.note(folder.text("information", recorded=RECORDED))
-    folder.note(how_trained(settings))
+    trained.add_notes(folder)
     gains_by_source: dict[str, Gains] = {}
-    for data in every_source(folder, settings):
+    for data in every_source(folder):
         trainings = {
-            SHOWN[network]: study_training(folder, network, data, settings, progress)
+            network.title: trained.study_training(folder, network, data)
             for network in (LENET, DENSENET, STRIDED)
         }
         shown = {name: trainings[name] for name in (_LENET, _DENSENET)}
@@ -107,52 +74,10 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         for name, training in shown.items():
             for width in WIDTHS:
                 draw_heat_maps(folder, data, name, training, width)
-            shown_responses = first_block_responses(folder, data, training)
-            draw_responses(folder, data, name, shown_responses)
+            draw_responses(folder, data, name, first_block_responses(folder, data, training))
         add_kernel_findings(folder, data, trainings)
         gains_by_source[data.name] = gains(shown)
     add_gains_by_source(folder, gains_by_source)
-
-
-class ShownResponses(NamedTuple):
-    """Responses of the first block's best and worst kernels to one image of each class."""
-
-    images: np.ndarray  # (classes, h, w, bands), as they are stored
-    kernels: np.ndarray
-    """(2 k,): numbers of the kernels, the k with the highest information first, then the lowest."""
-    information: np.ndarray  # (2 k,) bits
-    values: np.ndarray  # (2 k, classes, h', w') block output
-
-
-def first_block_responses(
-    folder: Folder, data: Images, training: RecordedTraining
-) -> ShownResponses:
-    """Return responses of the first block's kernels at the end of a training."""
-    block = training.network.blocks[0]
-    information = training.records["relative"][block].label[-1]
-    order = np.argsort(-information, kind="stable")
-    kernels = np.concatenate([order[:SHOWN_KERNELS], order[-SHOWN_KERNELS:]])
-
-    def compute() -> dict[str, np.ndarray]:
-        from oip.network.forward import map_blocks
-        from oip.network.network import Network
-
-        images = one_a_class(data.test.images, data.test.labels, len(data.test.classes))
-        network = Network(training.model(training.iterations))
-        info = network.find(block)
-        parts = [part for _, part in map_blocks(network, images, info, kernels.tolist(), "block")]
-        values = np.moveaxis(np.concatenate(parts, axis=1), 1, 0)
-        size: Sequence[int] = info.block_size or info.size
-        return {"images": images, "values": values.reshape(-1, len(images), *size)}
-
-    arrays = folder.part(f"responses-{training.path.name}-{training.iterations}", compute)
-    return ShownResponses(arrays["images"], kernels, information[kernels], arrays["values"])
-
-
-def one_a_class(images: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
-    """Return the first image of each class that has one."""
-    firsts = [np.flatnonzero(labels == label)[:1] for label in range(classes)]
-    return images[np.concatenate(firsts)]
 
 
 class Block:
@@ -161,8 +86,8 @@ class Block:
     def __init__(self, training: RecordedTraining, width: str, number: int):
         record = training.records[width]
         layer = record[training.network.blocks[number]]
-        self.training = training
-        self.name = f"{SHOWN[training.network]}, {BLOCKS[number]}"
+        self.early = _EARLY * training.iterations
+        self.name = f"{training.network.title}, {BLOCKS[number]}"
         self.steps = record.steps  # (t,)
         self.label = layer.label  # (t, m) bits about the label
         self.per_class = layer.per_class  # (t, m, classes) bits about being of a class or not
@@ -171,89 +96,67 @@ class Block:
 
     def full(self, record: int = -1) -> bool:
         """Return whether half of the kernels are so near to the ceiling that no order counts."""
-        return at_ceiling(self.medians[record], self.ceiling)
+        return findings.at_ceiling(self.medians[record], self.ceiling)
 
     @property
     def remark(self) -> str:
         """A remark on its values where nothing can be said of them."""
-        return AT_CEILING if self.full() else ""
+        return AT_CEILING * self.full()
 
-    def early_gain(self) -> MeasuredValue:
+    def early_gain(self) -> Value:
         """Return the rise of the median over the first tenth of a training; bits."""
-        until = int(np.flatnonzero(self.steps <= _EARLY * self.training.iterations)[-1])
+        until = int(np.flatnonzero(self.steps <= self.early)[-1])
         return self._gain(self.label[until : until + 1])
 
-    def gain(self) -> MeasuredValue:
+    def gain(self) -> Value:
         """Return the rise of the median from the start to the last quarter; bits."""
-        return self._gain(self.label[self.steps >= LATE * self.steps[-1]])
+        return self._gain(self.label[self.steps >= findings.LATE * self.steps[-1]])
 
-    def _gain(self, last: np.ndarray) -> MeasuredValue:
+    def _gain(self, last: np.ndarray) -> Value:
         first = self.label[0]
 
         def rise(some: np.ndarray) -> np.ndarray:
             return np.median(last[:, some], axis=-1).mean(axis=0) - np.median(first[some], axis=-1)
 
-        return with_spread(rise, len(first))
+        return over_kernels(rise, len(first))
 
-    def roughness(self) -> MeasuredValue:
+    def roughness(self) -> Value:
         """Return the standard deviation of the mean's change between settled records; bits."""
         values = self.label[self.steps >= _SETTLED]
         if len(values) < 3:
-            return MeasuredValue(np.nan, np.nan)
+            return Value("", np.nan)
 
         def rough(some: np.ndarray) -> np.ndarray:
             return np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0)
 
-        return with_spread(rough, values.shape[1])
+        return over_kernels(rough, values.shape[1])
 
-    def order_kept(self) -> MeasuredValue:
+    def order_kept(self) -> Value:
         """Return Spearman's correlation of the kernels at the start and at the end."""
         ends = self.label[[0, -1]].T
-        return with_spread(lambda some: alike(ends[some]), len(ends))
+        return over_kernels(lambda some: findings.rank_agreement(ends[some]), len(ends))
 
-    def consistency(self, record: int) -> MeasuredValue:
+    def consistency(self, record: int) -> Value:
         """Return the mean rank correlation between the classes' orders of the kernels."""
         table = self.per_class[record]
-        return with_spread(lambda some: alike(table[some]), len(table))
+        return over_kernels(lambda some: findings.rank_agreement(table[some]), len(table))
 
-    def consistency_lost(self) -> MeasuredValue:
+    def consistency_lost(self) -> Value:
         """Return by how much `consistency` fell from the start to the end."""
-        first, last = self.per_class[0], self.per_class[-1]
-        return with_spread(lambda some: alike(first[some]) - alike(last[some]), len(first))
+        first, last = self.per_class[[0, -1]]
+        return over_kernels(
+            lambda some: findings.rank_agreement(first[some]) - findings.rank_agreement(last[some]),
+            len(first),
+        )
 
     def ends(self) -> list[Value]:
         """Return the median at the start and at the end."""
         first, last = (float(value) for value in self.medians[[0, -1]])
-        return [
-            Value(f"{self.name}, start", first),
-            Value(f"{self.name}, end", last, remark=self.remark),
-        ]
+        start = Value(f"{self.name}, start", first)
+        return [start, Value(f"{self.name}, end", last, remark=self.remark)]
 
 
-def alike(table: np.ndarray) -> np.ndarray:
-    """Return the mean of Spearman's correlations between each two columns.
-
-    Args:
-        table: (..., m, classes); equal values share their mean rank.
-
-    Returns:
-        (...), -1 to 1; NaN where no two columns have an order.
-    """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(table, axis=-2)
-    ranks -= ranks.mean(axis=-2, keepdims=True)
-    length = np.sqrt((ranks**2).sum(axis=-2, keepdims=True))
-    ordered = length[..., 0, :] > 0
-    ranks /= np.where(length > 0, length, 1.0)
-    # The mean over pairs follows from the sum of all columns: |sum|^2 = columns + 2 * pairs' sum.
-    columns = ordered.sum(axis=-1)
-    pairs = columns * (columns - 1) / 2
-    total = ((ranks.sum(axis=-1) ** 2).sum(axis=-1) - columns) / 2
-    return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
-
-
-def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> MeasuredValue:
+def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Value:
     """Return a statistic of kernels, and its deviation over kernels drawn with replacement.
 
     Args:
@@ -264,7 +167,7 @@ def with_spread(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Me
     drawn = np.asarray(statistic(rng.integers(0, count, (_DRAWS, count))))
     finite = drawn[np.isfinite(drawn)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
-    return MeasuredValue(float(statistic(np.arange(count))), spread)
+    return Value.within(float(statistic(np.arange(count))), spread)
 
 
 def _blocks(trainings: Trainings, width: str) -> list[list[Block]]:
@@ -308,16 +211,16 @@ def second_block_of_densenet(trainings: Trainings, width: str) -> Outcome:
     _, (_, block) = _blocks(trainings, width)
     values = [
         *block.ends(),
-        Value("Spearman with the iteration", trend(block.medians), form="+.2f"),
-        second_half(block.medians, block.steps).named("rise in the second half", "+.3f"),
+        Value("Spearman with the iteration", findings.trend(block.medians), form="+.2f"),
+        findings.second_half(block.medians, block.steps).named("rise in the second half", "+.3f"),
     ]
-    return values, list(rises_all_along(block.medians, block.steps, block.ceiling))
+    return values, list(findings.rises_all_along(block.medians, block.steps, block.ceiling))
 
 
 def second_block_of_lenet(trainings: Trainings, width: str) -> Outcome:
     (_, block), _ = _blocks(trainings, width)
     median, steps = block.medians, block.steps
-    end, half = late(median, steps), second_half(median, steps)
+    end, half = findings.late(median, steps), findings.second_half(median, steps)
     middle = median[(steps >= steps[-1] / 4) & (steps < steps[-1] / 2)]
     before = float(middle.mean()) if len(middle) else np.nan
     values = [
@@ -325,7 +228,10 @@ def second_block_of_lenet(trainings: Trainings, width: str) -> Outcome:
         end.named("in the last", remark=block.remark),
         half.named("rise in the second half", "+.2f"),
     ]
-    fell = [larger(before, end.value, end.spread), larger(-half.value, 0.0, half.spread)]
+    fell = [
+        findings.larger(before, end.value, end.spread),
+        findings.larger(-half.value, 0.0, half.spread),
+    ]
     return values, [None if block.full() else all_of(fell)]
 
 
@@ -352,7 +258,7 @@ def specialization(trainings: Trainings, width: str) -> Outcome:
     values, outcomes = [], []
     for block in dense:
         start, full = block.consistency(0), block.full() or block.full(0)
-        end = block.consistency(-1).named(f"{block.name}, end", remark=AT_CEILING if full else "")
+        end = block.consistency(-1).named(f"{block.name}, end", remark=AT_CEILING * full)
         values += [start.named(f"{block.name}, start"), end]
         ordered = start.above(_ORDER) and not full
         outcomes.append(block.consistency_lost().above() if ordered else None)
@@ -386,65 +292,26 @@ _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
 def add_kernel_findings(folder: Folder, data: Images, trainings: Trainings) -> None:
     """Add one row to the table for each finding about one data set."""
     for measure in _MEASURES:
-        folder.add(finding_by_width(NAME, measure, trainings, data.name, **_CONSTANTS))
+        folder.add(trained.finding_by_width(NAME, measure, trainings, data.name, **_CONSTANTS))
     folder.add(_stride(data.name, trainings, len(data.test)))
     if set(_ALIKE) <= set(data.test.classes):
         folder.add(_classes_that_look_alike(data.name, trainings, data.test.classes))
 
 
-def gains(trainings: Trainings) -> Gains:
-    """Return the gains of the first blocks, see `Gains`."""
-    return {
-        width: {
-            name: None if block.full() else block.gain()
-            for name, block in (
-                (name, Block(training, width, 0)) for name, training in trainings.items()
-            )
-        }
-        for width in WIDTHS
-    }
-
-
-def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
-    """Add the finding on Fashion-MNIST beside MNIST."""
-    if not {DIGITS, CLOTHES} <= set(gained):
-        paper = finding(NAME, "gain_by_source", **_CONSTANTS).paper
-        folder.add(Finding(paper, remark="Needs both data sets.", settings="one data set only"))
-        return
-    values: dict[str, list[Value]] = {width: [] for width in WIDTHS}
-    outcomes = []
-    for width, by_network in gained[DIGITS].items():
-        for name, there in by_network.items():
-            here = gained[CLOTHES][width][name]
-            for source, gain in ((CLOTHES, here), (DIGITS, there)):
-                shown = gain or MeasuredValue(np.nan, np.nan)
-                remark = "" if gain else AT_CEILING
-                values[width].append(shown.named(f"{name}, {source}", "+.2f", remark))
-            if here is None or there is None:
-                outcomes.append(None)
-            else:
-                little = larger(_HARDLY, here.value, here.spread)
-                outcomes.append(all_of([little, there.above(here)]))
-    by_width = {f"{width} width": several for width, several in values.items()}
-    folder.add(finding(NAME, "gain_by_source", agreement(outcomes), by_width, **_CONSTANTS))
-
-
 def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
-    plain, strided = trainings[_LENET], trainings[_STRIDED]
-    names = ("stride 1", "stride 2", _DENSENET)
-    values = {
-        "accuracy, %": [
-            sampling_error(training, tested).named(name).named(name, 100)
-            for name, training in zip(names, (plain, strided, trainings[_DENSENET]), strict=True)
-        ]
-    }
+    names = {"stride 1": _LENET, "stride 2": STRIDED.title, _DENSENET: _DENSENET}
+    accuracies = [trainings[network].percent(name, tested) for name, network in names.items()]
+    values = {"accuracy, %": accuracies}
+    plain, strided = trainings[_LENET], trainings[STRIDED.title]
     for width in WIDTHS:
         records = [training.records[width] for training in (plain, strided)]
-        ends = [late(record["classes"].whole_label, record.steps).value for record in records]
+        ends = [
+            findings.late(record["classes"].whole_label, record.steps).value for record in records
+        ]
         group = f"information of the last layer, bits, {width} width"
-        values[group] = named_values(names[:2], ends)
+        values[group] = findings.named_values(("stride 1", "stride 2"), ends)
     close = abs(plain.accuracy - strided.accuracy) < _LITTLE
-    verdict = "not tested" if plain.iterations < TOO_SHORT else agreement([close])
+    verdict = "not tested" if plain.iterations < findings.TOO_SHORT else agreement([close])
     sizes = {"iterations": plain.iterations, "tested": tested}
     return finding(NAME, "stride", verdict, values, source, **sizes)
 
@@ -460,9 +327,47 @@ def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequenc
             outcomes += [None, None] if block.full() else lowest
             remark = f" ({block.remark})" if block.full() else ""
             texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
-    constants = {"recorded": RECORDED, "a_class": RECORDED // len(names), "order": "; ".join(texts)}
+    constants = {
+        "recorded": RECORDED,
+        "a_class": RECORDED // len(names),
+        "order": "; ".join(texts),
+    }
     verdict = agreement(outcomes)
     return finding(NAME, "classes_that_look_alike", verdict, (), source, **constants)
+
+
+def gains(trainings: Trainings) -> Gains:
+    """Return the gains of the first blocks, see `Gains`."""
+
+    def gain(block: Block) -> Value | None:
+        return None if block.full() else block.gain()
+
+    return {
+        width: {name: gain(Block(training, width, 0)) for name, training in trainings.items()}
+        for width in WIDTHS
+    }
+
+
+def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
+    """Add the finding on Fashion-MNIST beside MNIST."""
+    if not {DIGITS, CLOTHES} <= set(gained):
+        texts = "Needs both data sets.", "one data set only"
+        folder.add(findings.untested(NAME, "gain_by_source", *texts, **_CONSTANTS))
+        return
+    values: dict[str, list[Value]] = {f"{width} width": [] for width in WIDTHS}
+    outcomes = []
+    for width, group in zip(WIDTHS, values.values(), strict=True):
+        for name, there in gained[DIGITS][width].items():
+            here = gained[CLOTHES][width][name]
+            for source, gain in ((CLOTHES, here), (DIGITS, there)):
+                shown = gain or Value("", np.nan, remark=AT_CEILING)
+                group.append(shown.named(f"{name}, {source}", "+.2f", shown.remark))
+            if here is None or there is None:
+                outcomes.append(None)
+            else:
+                little = findings.larger(_HARDLY, here.value, here.spread)
+                outcomes.append(all_of([little, there.above(here)]))
+    folder.add(finding(NAME, "gain_by_source", agreement(outcomes), values, **_CONSTANTS))
 
 
 def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -> None:
@@ -554,6 +459,47 @@ def draw_heat_maps(
         recorded=RECORDED,
     )
     folder.figure(f"classes-{width}-{slug(data.name)}-{name.lower()}", drawing, caption, numbers)
+
+
+class ShownResponses(NamedTuple):
+    """Responses of the first block's best and worst kernels to one image of each class."""
+
+    images: np.ndarray  # (classes, h, w, bands), as they are stored
+    kernels: np.ndarray
+    """(2 k,): numbers of the kernels, the k with the highest information first, then the lowest."""
+    information: np.ndarray  # (2 k,) bits
+    values: np.ndarray  # (2 k, classes, h', w') block output
+
+
+def first_block_responses(
+    folder: Folder, data: Images, training: RecordedTraining
+) -> ShownResponses:
+    """Return responses of the first block's kernels at the end of a training."""
+    block = training.network.blocks[0]
+    information = training.records["relative"][block].label[-1]
+    order = np.argsort(-information, kind="stable")
+    kernels = np.concatenate([order[:_SHOWN], order[-_SHOWN:]])
+
+    def compute() -> dict[str, np.ndarray]:
+        from oip.network.forward import map_blocks
+        from oip.network.network import Network
+
+        images = one_a_class(data.test.images, data.test.labels, len(data.test.classes))
+        network = Network(training.model(training.iterations))
+        info = network.find(block)
+        parts = [part for _, part in map_blocks(network, images, info, kernels.tolist(), "block")]
+        values = np.moveaxis(np.concatenate(parts, axis=1), 1, 0)
+        size: Sequence[int] = info.block_size or info.size
+        return {"images": images, "values": values.reshape(-1, len(images), *size)}
+
+    arrays = folder.part(f"responses-{training.path.name}-{training.iterations}", compute)
+    return ShownResponses(arrays["images"], kernels, information[kernels], arrays["values"])
+
+
+def one_a_class(images: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
+    """Return the first image of each class that has one."""
+    firsts = [np.flatnonzero(labels == label)[:1] for label in range(classes)]
+    return images[np.concatenate(firsts)]
 
 
 def draw_responses(folder: Folder, data: Images, name: str, shown: ShownResponses) -> None:

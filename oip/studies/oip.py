@@ -15,28 +15,11 @@ from oip.core.seeds import generator
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
+from oip.studies import oip_arms as arms
 from oip.studies import oip_plots
 from oip.studies.data import Images, every_source, limited
-from oip.studies.findings import Agreement, Value, above, agreement, finding
-from oip.studies.oip_arms import (
-    ALIKE,
-    EQUAL,
-    POST,
-    QUICK,
-    RED,
-    REQUIRED,
-    SMOOTH,
-    WARM,
-    WHITE,
-    Measured,
-    Sizes,
-    differences,
-    finite_median,
-    holm,
-    mcnemar,
-    measure_layer,
-    noises,
-)
+from oip.studies.findings import Agreement, Value, agreement, finding
+from oip.studies.oip_arms import EQUAL, WHITE, Measured, Sizes
 from oip.studies.oip_plots import name_of
 from oip.studies.report import Folder, StudySettings, slug
 
@@ -54,13 +37,11 @@ TAKES = ("data", "models")
 SCHEMA = 2
 """1 had no arms with smoothing."""
 RECIPE = "conv-stack"
-_SEVERAL = (1, 4, 16)
-"""Numbers of starts that findings speak of."""
-_NOTHING = 0.01
-"""An effect that is below it as a whole interval is none."""
+_SEVERAL = (1, 4, 16)  # numbers of starts that findings speak of
+_NOTHING = 0.01  # an effect that is below it as a whole interval is none
 
 
-def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
+def run(folder: Folder) -> None:
     """Train networks, measure every arm, draw the articles' pictures, and compare.
 
     Where the settings name `models`, these replace the networks of the first source.
@@ -68,15 +49,14 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
     Raises:
         MissingData: none of the data is available.
     """
-    run_sized(folder, settings, progress, QUICK if settings.quick else REQUIRED)
+    run_sized(folder, arms.QUICK if folder.settings.quick else arms.REQUIRED)
 
 
-def run_sized(
-    folder: Folder, settings: StudySettings, progress: Progress, sizes: Sizes, pictures: bool = True
-) -> None:
+def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     """Run the study in other sizes, or without the pictures of the articles."""
+    settings, progress = folder.settings, folder.progress
     results: list[Measured] = []
-    for number, data in enumerate(every_source(folder, settings)):
+    for number, data in enumerate(every_source(folder)):
         own = _model_files(settings) if settings.models and not number else None
         paths = own or _trained(folder, data, settings, sizes, progress)
         networks = [_opened(path, data.test) for path in paths]
@@ -86,7 +66,7 @@ def run_sized(
             _measured(folder, part, data, networks, digests, sizes, settings.seed, progress)
         )
         if not number and pictures:
-            oip_plots.draw_pictures(folder, networks[0], data.test, sizes, settings.seed, progress)
+            oip_plots.draw_pictures(folder, networks[0], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(number), results[-1])
         oip_plots.draw_effect_of_arms(folder, str(number), results[-1])
     add_findings(folder, results)
@@ -117,7 +97,7 @@ def _measured(
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
             name = f"{part}/network-{number}-layer-{layer.index}"
             arguments = network, layer, images, sizes, seed, with_ascent, report
-            parts[layer.index].append(folder.part(name, measure_layer, *arguments, of=digest))
+            parts[layer.index].append(folder.part(name, arms.measure_layer, *arguments, of=digest))
     accuracy = [_accuracy(network, data.test) for network in networks]
     side = max(networks[0].inputs.shape[:-1])
     return Measured(data.name, layers, parts, accuracy, side, sizes, seed)
@@ -214,16 +194,16 @@ def inactive_for_noise(result: Measured) -> Effects:
         layer.name: result.interval([1 - share for share in result.shares(layer, WHITE, 1)])
         for layer in result.ends
     }
-    values = {name: [share.named("maps", 100, ".1f")] for name, share in shares.items()}
+    values = {name: [share.percent("maps", ".1f")] for name, share in shares.items()}
     return values, shares[result.layers[-1].name]
 
 
 def octaves_beside_white(result: Measured) -> Effects:
     values = {}
     for layer in result.ends:
-        gains = {kind: result.gain(layer, kind, 1) for kind in (EQUAL, RED)}
+        gains = {kind: result.gain(layer, kind, 1) for kind in (EQUAL, arms.RED)}
         values[layer.name] = [
-            *(gain.named(name_of(kind, result.side), 100, ".1f") for kind, gain in gains.items()),
+            *(gain.percent(name_of(kind, result.side), ".1f") for kind, gain in gains.items()),
             *_paired_test(result, layer),
         ]
     return values, gains[EQUAL]
@@ -231,18 +211,18 @@ def octaves_beside_white(result: Measured) -> Effects:
 
 def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
     """McNemar of equal octaves beside white noise, one start a map of the first seed."""
-    parts, kinds = result.parts[layer.index], noises(result.side)
+    parts, kinds = result.parts[layer.index], arms.noises(result.side)
     white, *other_noises = (
         np.concatenate([part["first"][row, 0][part["excitable"]] for part in parts])
         for row in range(len(kinds))
     )
-    tests = [mcnemar(other, white) for other in other_noises]
+    tests = [arms.mcnemar(other, white) for other in other_noises]
     row = kinds.index(EQUAL) - 1
     only_octaves, only_white, _ = tests[row]
     return [
         Value("maps that only equal octaves excite", only_octaves, form=".0f"),
         Value(f"that only white noise does, of {len(white)}", only_white, form=".0f"),
-        Value("McNemar p (Holm)", holm([p for _, _, p in tests])[row], form=".2g"),
+        Value("McNemar p (Holm)", arms.holm([p for _, _, p in tests])[row], form=".2g"),
     ]
 
 
@@ -251,17 +231,19 @@ def several_starts(result: Measured) -> Effects:
     counts = sorted({*_SEVERAL, result.sizes.screened} - {1})
     gains = [result.gain(layer, EQUAL, count) for count in counts]
     values = [
-        gain.named(f"{count} starts", 100, ".1f") for count, gain in zip(counts, gains, strict=True)
+        gain.percent(f"{count} starts", ".1f") for count, gain in zip(counts, gains, strict=True)
     ]
     return {layer.name: values}, gains[-1]
 
 
 def single_octaves(result: Measured) -> Effects:
-    kinds = [kind for kind in noises(result.side) if kind == WHITE or kind.startswith("single:")]
+    kinds = [
+        kind for kind in arms.noises(result.side) if kind == WHITE or kind.startswith("single:")
+    ]
     values = {
         layer.name: [
-            result.interval(result.shares(layer, kind, 1)).named(
-                name_of(kind, result.side), 100, ".1f"
+            result.interval(result.shares(layer, kind, 1)).percent(
+                name_of(kind, result.side), ".1f"
             )
             for kind in kinds
         ]
@@ -276,26 +258,26 @@ def warm_up(result: Measured) -> Effects:
     lives = {
         (noise, objective): result.lives(layer, noise, objective)
         for noise in (WHITE, EQUAL)
-        for objective in (POST, WARM)
+        for objective in (arms.POST, arms.WARM)
     }
-    gap = result.interval(differences(lives[EQUAL, POST], lives[WHITE, WARM]))
+    gap = result.interval(arms.differences(lives[EQUAL, arms.POST], lives[WHITE, arms.WARM]))
     values = [
-        result.interval(shares).named(f"{name_of(noise, result.side)} {objective}", 100, ".1f")
+        result.interval(shares).percent(f"{name_of(noise, result.side)} {objective}", ".1f")
         for (noise, objective), shares in lives.items()
     ]
     name = "octaves without warm-up less white with it, percentage points"
-    return {layer.name: [*values, gap.named(name, 100, ".1f")]}, gap
+    return {layer.name: [*values, gap.percent(name, ".1f")]}, gap
 
 
 def growth(result: Measured) -> Effects:
     values = {}
-    arms = (EQUAL, POST), (WHITE, POST)
+    pair = (EQUAL, arms.POST), (WHITE, arms.POST)
     for layer in result.ends:
         ratios = {
-            name: _ratio(result, layer, measure, *arms)
+            name: _ratio(result, layer, measure, *pair)
             for measure, name in (("scores", "score"), ("steps", "steps"), ("power", "power"))
         }
-        values[layer.name] = [ratio.named(name, 100, ".0f") for name, ratio in ratios.items()]
+        values[layer.name] = [ratio.percent(name, ".0f") for name, ratio in ratios.items()]
     score = ratios["score"]
     return values, Value("", score.value - 1, score.low - 1, score.high - 1)
 
@@ -306,13 +288,13 @@ def smoothing(result: Measured) -> Effects:
         values[layer.name] = []
         for noise in (WHITE, EQUAL):
             power, score = (
-                _ratio(result, layer, measure, (noise, SMOOTH), (noise, POST))
+                _ratio(result, layer, measure, (noise, arms.SMOOTH), (noise, arms.POST))
                 for measure in ("power", "scores")
             )
             name = name_of(noise, result.side)
             values[layer.name] += [
-                power.named(f"{name}, power", 100, ".0f"),
-                score.named(f"{name}, score", 100, ".0f"),
+                power.percent(f"{name}, power", ".0f"),
+                score.percent(f"{name}, score", ".0f"),
             ]
     # The last: equal octaves in the last layer.
     return values, Value("", 1 - power.value, 1 - power.high, 1 - power.low)
@@ -327,14 +309,16 @@ def _ratio(
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         groups = [np.where(base > 0, value / base, np.nan) for value, base in pairs]
-    return result.interval(groups, finite_median)
+    return result.interval(groups, np.median)
 
 
 def stable(result: Measured) -> Effects:
     layer = result.layers[-1]
-    own, null = (result.per_map(layer, EQUAL, WARM, measure) for measure in ("stability", "null"))
-    gap = result.interval(differences(own, null), finite_median)
-    alike = result.interval(own, finite_median)
+    own, null = (
+        result.per_map(layer, EQUAL, arms.WARM, measure) for measure in ("stability", "null")
+    )
+    gap = result.interval(arms.differences(own, null), np.median)
+    alike = result.interval(own, np.median)
     values = [alike.named(_OWN), gap.named("more than the likeness to other maps by")]
     return {layer.name: values}, gap
 
@@ -372,7 +356,7 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
             verdict = steady(alike, decisive)
         else:
             verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
-        folder.add(finding(NAME, measure.__name__, verdict, values, alike=ALIKE, networks=n))
+        folder.add(finding(NAME, measure.__name__, verdict, values, alike=arms.ALIKE, networks=n))
 
 
 def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
@@ -383,7 +367,7 @@ def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:
     """
     if not any(np.isfinite(effect.low) for effect in effects):
         return "not tested"
-    verdict = agreement(above(effect, least, _NOTHING) for effect in effects)
+    verdict = agreement(effect.above(least, _NOTHING) for effect in effects)
     return "partly" if verdict == "not tested" else verdict
 
 
@@ -394,6 +378,6 @@ def steady(alike: Sequence[Value], gaps: Sequence[Value]) -> Agreement:
     above the similarity to other maps.
     """
     verdict = judged(gaps)
-    if verdict == "yes" and not all(value.value >= ALIKE for value in alike):
+    if verdict == "yes" and not all(value.value >= arms.ALIKE for value in alike):
         return "partly"
     return verdict

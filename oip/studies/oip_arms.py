@@ -34,27 +34,22 @@ _ASCENT_BATCH = 128
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of networks, seeds, starts, steps and images."""
+    """Numbers of networks, seeds, starts, steps and images; by default the required ones."""
 
-    nets: int
-    seeds: int
-    images: int
-    """Images that a network learns from."""
-    epochs: int
-    screened: int
-    starts: int
-    """Starts of the ascent for each map."""
-    steps: int
-    maps: int
-    """Most maps of a layer whose images are grown."""
-    judged: int
-    """Test images that decide which maps are excitable."""
-    draws: int = 2000
-    """Of the bootstrap intervals; a fifth of them in figures, which show many."""
+    nets: int = 3
+    seeds: int = 5
+    images: int = 20_000  # that a network learns from
+    epochs: int = 4
+    screened: int = 256
+    starts: int = 4  # of the ascent for each map
+    steps: int = 120
+    maps: int = 48  # most maps of a layer whose images are grown
+    judged: int = 10_000  # test images that decide which maps are excitable
+    draws: int = 2000  # of bootstrap intervals; a fifth of them in figures, which show many
 
 
-REQUIRED = Sizes(3, 5, 20_000, 4, 256, 4, 120, 48, 10_000)
-QUICK = Sizes(3, 2, 6_000, 3, 256, 4, 60, 16, 2_000)
+REQUIRED = Sizes()
+QUICK = Sizes(seeds=2, images=6_000, epochs=3, steps=60, maps=16, judged=2_000)
 
 
 def noises(side: int) -> tuple[str, ...]:
@@ -132,7 +127,7 @@ def bootstrap(
     Args:
         groups: one array a network, (maps, ...): a row belongs to one map, whatever was repeated
             with it, so that repetitions do not pass for independent maps.
-        statistic: of the joined rows; may be NaN where nothing is left.
+        statistic: of what is finite in the joined rows; NaN where nothing is.
         seed, draws: of the bootstrap.
     """
     groups = [group for group in groups if len(group)]
@@ -140,34 +135,25 @@ def bootstrap(
         return Value("", np.nan)
     random = generator(seed, "bootstrap")
 
-    def resampled() -> np.ndarray:
-        parts = [rows[random.integers(len(rows), size=len(rows))] for rows in groups]
-        return np.concatenate(parts)
+    def of_finite(parts: Sequence[np.ndarray]) -> float:
+        values = np.concatenate(parts)
+        finite = values[np.isfinite(values)]
+        return float(statistic(finite)) if finite.size else np.nan
 
-    drawn = np.array([statistic(resampled()) for _ in range(draws)])
-    drawn = drawn[np.isfinite(drawn)]
-    value = float(statistic(np.concatenate(groups)))
-    if not len(drawn):
+    resampled = (
+        [rows[random.integers(len(rows), size=len(rows))] for rows in groups] for _ in range(draws)
+    )
+    drawn = np.array([of_finite(parts) for parts in resampled])
+    value = of_finite(groups)
+    if np.isnan(drawn).all():
         return Value("", value)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Value("", value, float(low), float(high))
 
 
 def differences(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the differences of maps, by network."""
     return [minuend - subtrahend for minuend, subtrahend in zip(first, second, strict=True)]
-
-
-def finite_mean(values: np.ndarray) -> float:
-    """Return the mean of what is finite; NaN where nothing is."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else float("nan")
-
-
-def finite_median(values: np.ndarray) -> float:
-    """Return the median of what is finite; NaN where nothing is."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else float("nan")
 
 
 def high_power(images: np.ndarray, above: float = 0.25) -> np.ndarray:
@@ -206,10 +192,8 @@ class Measured:
     """Those that were measured; the first is the negative control, the last the target."""
     parts: dict[int, list[dict[str, np.ndarray]]]
     """Index of the layer -> `measure_layer` of each network."""
-    accuracy: list[float]
-    """Of each network."""
-    side: int
-    """Larger side of the images, in pixels."""
+    accuracy: list[float]  # of each network
+    side: int  # larger side of the images, in pixels
     sizes: Sizes
     seed: int
 
@@ -256,7 +240,7 @@ class Measured:
     def interval(
         self,
         groups: Sequence[np.ndarray],
-        statistic: Callable[[np.ndarray], float] = finite_mean,
+        statistic: Callable[[np.ndarray], float] = np.mean,
         draws: int | None = None,
     ) -> Value:
         """Return a statistic over maps with its `bootstrap` interval."""

@@ -16,24 +16,12 @@ from oip.ascent.targets import MapTargets
 from oip.core import files, plots
 from oip.core.errors import DataError
 from oip.core.images import enhanced, shown
-from oip.core.progress import Progress
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
+from oip.studies import oip_arms as arms
 from oip.studies import panels
 from oip.studies.data import limited
-from oip.studies.oip_arms import (
-    ALIKE,
-    EQUAL,
-    POST,
-    RED,
-    SMOOTH,
-    WARM,
-    WHITE,
-    Measured,
-    Sizes,
-    arms,
-    noises,
-)
+from oip.studies.oip_arms import Measured, Sizes
 from oip.studies.report import Folder
 
 if TYPE_CHECKING:
@@ -46,13 +34,10 @@ MEASURES = {
     "power": "power above\n0.25 cycles/px",
     "stability": "similarity of\na map's starts",
 }
-_ROWS = 6
-"""Starts of one map that are followed on their way."""
+_ROWS = 6  # starts of one map that are followed on their way
 _STARTS = 12
-_IMAGES = 3
-"""Of one class, side by side."""
-_MAPS = 48
-"""Maps whose common points are drawn."""
+_IMAGES = 3  # of one class, side by side
+_MAPS = 48  # maps whose common points are drawn
 _SAMPLES = 400
 
 
@@ -64,7 +49,7 @@ def name_of(noise: str, side: int) -> str:
     """
     if noise.startswith("single:"):
         return f"{2 * side / int(noise.split(':')[1]):.3g} px and more"
-    return {WHITE: "white", EQUAL: "octaves, equal", RED: "octaves, red"}[noise]
+    return {arms.WHITE: "white", arms.EQUAL: "octaves, equal", arms.RED: "octaves, red"}[noise]
 
 
 def counts_of(screened: int) -> list[int]:
@@ -83,7 +68,7 @@ def draw_starts_that_excite(folder: Folder, name: str, result: Measured) -> None
     lowest = 1.0
     numbers: dict[str, np.ndarray] = {"starts": np.array(counts)}
     for panel, layer in zip(axes[0], result.layers, strict=True):
-        for index, noise in enumerate(noises(result.side)):
+        for index, noise in enumerate(arms.noises(result.side)):
             values = _intervals(result, [result.shares(layer, noise, count) for count in counts])
             middle, low, high = values.T
             label = name_of(noise, result.side)
@@ -109,10 +94,13 @@ def _intervals(result: Measured, groups: list[list[np.ndarray]]) -> np.ndarray:
 
 def draw_effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
     """Draw scores, steps, power and stability of every arm, in the control and the last layer."""
-    every = arms(result.side)
+    every = arms.arms(result.side)
     drawing, axes = plots.figure(7.4, 4.6, rows=2, columns=len(MEASURES), sharey=True)
     labels = [f"{name_of(noise, result.side)}, {objective}" for noise, objective in every]
-    colors = [plots.PALETTE[(POST, WARM, SMOOTH).index(objective)] for _, objective in every]
+    colors = [
+        plots.PALETTE[(arms.POST, arms.WARM, arms.SMOOTH).index(objective)]
+        for _, objective in every
+    ]
     numbers: dict[str, np.ndarray] = {"arms": np.array(labels)}
     heights = np.arange(len(every))[::-1]
     for line, layer in zip(axes, result.ends, strict=True):
@@ -129,31 +117,20 @@ def draw_effect_of_arms(folder: Folder, name: str, result: Measured) -> None:
     folder.figure(f"arms-{name}", drawing, caption, numbers)
 
 
-def draw_pictures(
-    folder: Folder, network: Network, test: Dataset, sizes: Sizes, seed: int, progress: Progress
-) -> None:
+def draw_pictures(folder: Folder, network: Network, test: Dataset, sizes: Sizes) -> None:
     """Draw the articles' pictures of one network, which is judged by test images."""
-    layer = network.convolutional[-1]
+    layer, seed = network.convolutional[-1], folder.settings.seed
     images = limited(test, sizes.judged).images
-    options = {"steps": sizes.steps, "seed": seed, "progress": progress}
+    options = {"steps": sizes.steps, "seed": seed, "progress": folder.progress}
     oips = reconstruct(network, layer.name, data=images, **options)
-    folder.figure(
-        "layer",
-        oips.plot(),
-        folder.text("layer", layer=oips.layer),
-        {
-            "map": oips.maps,
-            "score": oips.scores[:, 0],
-            "verdict": np.array(oips.verdicts),
-            "stability": oips.stability,
-        },
-    )
+    numbers = {"map": oips.maps, "score": oips.scores[:, 0], "verdict": np.array(oips.verdicts)}
+    numbers["stability"] = oips.stability
+    folder.figure("layer", oips.plot(), folder.text("layer", layer=oips.layer), numbers)
     maps = _most_and_least_stable(oips)
     _plain_and_enhanced(folder, oips, maps)
-    _evolution(folder, network, layer, maps[0], sizes, seed)
-    _many_starts(
-        folder, reconstruct(network, layer.name, maps=maps, starts=_STARTS, **options), maps
-    )
+    _evolution(folder, network, layer, maps[0], sizes)
+    several = reconstruct(network, layer.name, maps=maps, starts=_STARTS, **options)
+    _many_starts(folder, several, maps)
     if test.labels is not None and len(test.classes) > 1:
         draw_common_points(folder, network, layer, test)
     _classes_of_oips(folder, network, oips, test)
@@ -164,7 +141,7 @@ def _most_and_least_stable(oips: Oips) -> list[int]:
     usable = oips.alive & (np.nan_to_num(oips.data_active) > 0)
     rows = np.flatnonzero(usable) if usable.any() else np.arange(len(oips))
     stable = np.nan_to_num(oips.stability[rows])
-    return [int(oips.maps[rows[stable.argmax()]]), int(oips.maps[rows[stable.argmin()]])]
+    return [int(oips.maps[rows[row]]) for row in (stable.argmax(), stable.argmin())]
 
 
 def _plain_and_enhanced(folder: Folder, oips: Oips, maps: list[int]) -> None:
@@ -173,19 +150,16 @@ def _plain_and_enhanced(folder: Folder, oips: Oips, maps: list[int]) -> None:
         for panel, enhance in zip(line, (False, True), strict=True):
             title = f"map {number}, {'enhanced' if enhance else 'plain'}"
             plots.image(panel, shown(oips.displayed(oips[number].image, enhance)), title)
-    folder.figure(
-        "plain-and-enhanced",
-        drawing,
-        folder.text("plain_and_enhanced", layer=oips.layer),
-        {"map": np.array(maps), "stability": _stability(oips, maps)},
-    )
+    numbers = {"map": np.array(maps), "stability": _stability(oips, maps)}
+    caption = folder.text("plain_and_enhanced", layer=oips.layer)
+    folder.figure("plain-and-enhanced", drawing, caption, numbers)
 
 
 def _evolution(
-    folder: Folder, network: Network, layer: LayerInfo, number: int, sizes: Sizes, seed: int
+    folder: Folder, network: Network, layer: LayerInfo, number: int, sizes: Sizes
 ) -> None:
     """One row a start, from noise to pattern; also as an animation beside the figures."""
-    targets = MapTargets(network, layer)
+    targets, seed = MapTargets(network, layer), folder.settings.seed
     settings = ascent_settings(steps=sizes.steps, seed=seed)
     noise = Noise(network.inputs.shape, settings.noise)
     starts, _ = noise.images(seed, layer.index, np.arange(_ROWS))
@@ -198,15 +172,9 @@ def _evolution(
         for panel, step, picture in zip(line, steps, pictures, strict=True):
             plots.image(panel, shown(picture), "" if row else f"step {step}")
     best = np.fmax.accumulate(result.traces, axis=1)
-    folder.figure(
-        "evolution",
-        drawing,
-        folder.text("evolution", number=number, layer=layer.name, rows=_ROWS),
-        {
-            "step": np.array(steps),
-            "score": best[:, [min(step, best.shape[1] - 1) for step in steps]],
-        },
-    )
+    score = best[:, [min(step, best.shape[1] - 1) for step in steps]]
+    caption = folder.text("evolution", number=number, layer=layer.name, rows=_ROWS)
+    folder.figure("evolution", drawing, caption, {"step": np.array(steps), "score": score})
     frames = [
         plots.tiled(np.stack([shown(picture) for picture in column]), _ROWS, 2, 128)
         for column in np.swapaxes(rendered, 0, 1)
@@ -223,15 +191,13 @@ def enhanced_each(images: np.ndarray, bgr: bool) -> np.ndarray:
 def _animated(frames: list[np.ndarray]) -> bytes:
     from PIL import Image
 
-    pictures = [
-        Image.fromarray(frame).resize(
-            (4 * frame.shape[1], 4 * frame.shape[0]), Image.Resampling.NEAREST
-        )
+    height, width = frames[0].shape[:2]
+    first, *rest = (
+        Image.fromarray(frame).resize((4 * width, 4 * height), Image.Resampling.NEAREST)
         for frame in frames
-    ]
+    )
     stream = io.BytesIO()
-    options = {"save_all": True, "append_images": pictures[1:], "duration": 400, "loop": 0}
-    pictures[0].save(stream, "WEBP", **options)
+    first.save(stream, "WEBP", save_all=True, append_images=rest, duration=400, loop=0)
     return stream.getvalue()
 
 
@@ -239,23 +205,15 @@ def _many_starts(folder: Folder, oips: Oips, maps: list[int]) -> None:
     """One map, many starts: one pattern, or several that lie over each other."""
     drawing, axes = plots.figure(7.4, 1.0 * len(maps), rows=len(maps), columns=_STARTS)
     rows = [oips[number].row for number in maps]
-    for line, number, row in zip(axes, maps, rows, strict=True):
-        for panel, image, pattern in zip(
-            line, oips[number].images, oips.clusters[row] + 1, strict=True
-        ):
+    patterns = oips.clusters[rows] + 1
+    for line, number, own in zip(axes, maps, patterns, strict=True):
+        for panel, image, pattern in zip(line, oips[number].images, own, strict=True):
             plots.image(panel, shown(oips.displayed(image)), f"pattern {pattern}")
         line[0].set_title(f"map {number}, 1", fontsize=plots.SMALL, pad=3)
-    folder.figure(
-        "starts-of-one-map",
-        drawing,
-        folder.text("starts_of_one_map", starts=_STARTS, layer=oips.layer, alike=ALIKE),
-        {
-            "map": np.array(maps),
-            "stability": _stability(oips, maps),
-            "pattern": oips.clusters[rows] + 1,
-            "score": oips.scores[rows],
-        },
-    )
+    caption = folder.text("starts_of_one_map", starts=_STARTS, layer=oips.layer, alike=arms.ALIKE)
+    numbers = {"map": np.array(maps), "stability": _stability(oips, maps)}
+    numbers |= {"pattern": patterns, "score": oips.scores[rows]}
+    folder.figure("starts-of-one-map", drawing, caption, numbers)
 
 
 def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test: Dataset) -> None:
@@ -269,23 +227,13 @@ def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test:
     same = np.flatnonzero(labels == label)[:_IMAGES]
     for info in network.convolutional[:3]:
         result = responses(network, test.images[same[:1]], info.name, titles=[names[label]])
-        folder.figure(
-            f"responses-{info.index}",
-            result.plot(color="viridis"),
-            folder.text("responses", layer=info.name, label=names[label]),
-            {"image": same[:1], "mean response": result.values.mean((0, 2, 3))},
-        )
+        caption = folder.text("responses", layer=info.name, label=names[label])
+        numbers = {"image": same[:1], "mean response": result.values.mean((0, 2, 3))}
+        folder.figure(f"responses-{info.index}", result.plot(color="viridis"), caption, numbers)
+    sample = network, test.images, labels, layer.name, label
+    options = {"samples": _SAMPLES, "shuffles": 200, "classes": names}
     try:
-        patterns = mi.common_patterns(
-            network,
-            test.images,
-            labels,
-            layer.name,
-            label,
-            samples=_SAMPLES,
-            shuffles=200,
-            classes=names,
-        )
+        patterns = mi.common_patterns(*sample, **options)
     except DataError as error:
         folder.note(f"No common points: {error}")
         return
@@ -297,28 +245,16 @@ def draw_common_points(folder: Folder, network: Network, layer: LayerInfo, test:
     share = np.zeros(marks.shape)
     share[patterns.maps] = np.nan_to_num(patterns.share)
     best = np.argsort(-share.reshape(layer.maps, -1).max(1), kind="stable")[:_MAPS]
-    folder.figure(
-        "common-points",
-        result.plot(order=np.sort(best), marks=marks),
-        folder.text(
-            "common_points",
-            layer=layer.name,
-            images=_IMAGES,
-            label=names[label],
-            other=names[other],
-            count=len(best),
-        ),
-        {"images": images, "common points": np.argwhere(marks)},
-    )
+    texts = {"layer": layer.name, "label": names[label], "other": names[other]}
+    caption = folder.text("common_points", images=_IMAGES, count=len(best), **texts)
+    drawing = result.plot(order=np.sort(best), marks=marks)
+    numbers = {"images": images, "common points": np.argwhere(marks)}
+    folder.figure("common-points", drawing, caption, numbers)
     dense = [call for call in network.calls if type(call.layer).__name__ == "Dense"]
     if len(dense) > 1:
         units = responses(network, test.images[images], dense[-2].path, titles=titles)
-        folder.figure(
-            "dense",
-            units.plot(),
-            folder.text("dense", layer=units.layer),
-            {"images": images, "response": units.values},
-        )
+        numbers = {"images": images, "response": units.values}
+        folder.figure("dense", units.plot(), folder.text("dense", layer=units.layer), numbers)
 
 
 def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset) -> None:
@@ -326,20 +262,14 @@ def _classes_of_oips(folder: Folder, network: Network, oips: Oips, test: Dataset
     outputs: np.ndarray = network.model.predict(oips.pixels[:, 0], batch_size=256, verbose=0)  # type: ignore[arg-type]
     if outputs.ndim != 2 or outputs.shape[1] != len(test.classes):
         return
-    drawing, axes = plots.figure(7.2, 2.4)
-    panel = axes[0, 0]
+    drawing, ((panel,),) = plots.figure(7.2, 2.4)
     look = {"aspect": "auto", "interpolation": "nearest", "cmap": plots.SEQUENTIAL}
     drawn = panel.imshow(outputs.T, vmin=0, vmax=1, **look)
-    names = [plots.printable(name[:14]) for name in test.classes]
-    panel.set_yticks(range(len(names)), names)
+    panel.set_yticks(range(len(test.classes)), [plots.printable(n[:14]) for n in test.classes])
     panel.set_xlabel(f"map of {plots.printable(oips.layer)}")
     panels.side_color_bar(drawing, drawn, [panel], "output")
-    folder.figure(
-        "classes-of-oips",
-        drawing,
-        folder.text("classes_of_oips", layer=oips.layer),
-        {"map": oips.maps, "output": outputs},
-    )
+    caption = folder.text("classes_of_oips", layer=oips.layer)
+    folder.figure("classes-of-oips", drawing, caption, {"map": oips.maps, "output": outputs})
 
 
 def _stability(oips: Oips, maps: list[int]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,16 @@ def runs(axes: Axes, x: ArrayLike, values: np.ndarray, index: int = 0, label: st
     """Draw the mean of values (runs, x), with a band of one standard deviation."""
     mean, spread = values.mean(axis=0), values.std(axis=0)
     line_with_band(axes, x, mean, mean - spread, mean + spread, index, label)
+
+
+def curves(
+    axes: Axes, x: ArrayLike, series: Mapping[str, np.ndarray], truth: ArrayLike | None = None
+) -> None:
+    """Draw several `runs` (runs, x) by their labels, and the truth (x,) dashed."""
+    for index, (label, values) in enumerate(series.items()):
+        runs(axes, x, values, index, label)
+    if truth is not None:
+        axes.plot(np.asarray(x), truth, color="black", ls="--", lw=0.8, label="truth")
 
 
 def error_bars(

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 
 from oip.core import plots
-from oip.core.progress import Progress
 from oip.mi.training.record import TrainingRecord
-from oip.studies import panels
+from oip.studies import findings, panels, trained
 from oip.studies.data import CLOTHES, DIGITS, every_source, load_images
-from oip.studies.findings import (
-    RISING,
-    TOO_SHORT,
-    Finding,
-    MeasuredValue,
-    Value,
-    agreement,
-    all_of,
-    at_ceiling,
-    drift,
-    finding,
-    larger,
-    late,
-    peak,
-    rises_all_along,
-    settled,
-    trend,
-)
-from oip.studies.report import Folder, StudySettings, slug
+from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding, late
+from oip.studies.report import Folder, slug
 from oip.studies.trained import (
-    AT_CEILING,
     DENSENET,
     IP_MLP,
     LENET,
     RECORDED,
     RELU_MLP,
-    SHOWN,
     SOURCE,
     TANH_MLP,
     WIDTHS,
@@ -46,9 +27,6 @@ from oip.studies.trained import (
     RecordedTraining,
     Trainings,
     finding_by_width,
-    how_trained,
-    sampling_error,
-    study_training,
 )
 
 NAME = "plane"
@@ -59,29 +37,26 @@ SCHEMA = 1
 __all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
 
 _BINARY = "binary-12"
-_REPORTED = {SHOWN[RELU_MLP]: 96.93, SHOWN[LENET]: 99.22, SHOWN[DENSENET]: 99.23}
+_REPORTED = {RELU_MLP.title: 96.93, LENET.title: 99.22, DENSENET.title: 99.23}
 """Accuracy on MNIST in the paper, after 50,000 iterations, in percent."""
-_USUAL = 10_000
-"""Iterations after which the paper says that nothing has converged."""
-_NOTABLE = 0.1
-"""Bits above which a rise or a fall counts."""
+_USUAL = 10_000  # iterations after which the paper says that nothing has converged
+_NOTABLE = 0.1  # bits above which a rise or a fall counts
 _FIRST = next(iter(WIDTHS))
 _CONSTANTS = {
-    "too_short": TOO_SHORT,
+    "too_short": findings.TOO_SHORT,
     "by_line": f"above {_NOTABLE} bits, beside twice the spread about a line through the last "
     f"quarter; highest mean of three records in a row; one training each",
 }
 
 
-def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
+def run(folder: Folder) -> None:
     """Train the paper's five networks, draw their planes, and compare."""
-    folder.note(folder.text("information", recorded=RECORDED))
-    folder.note(how_trained(settings))
+    trained.add_notes(folder)
+    sources = every_source(folder)
     by_source: dict[str, Trainings] = {}
-    sources = every_source(folder, settings)
     for data in sources:
         trainings = {
-            SHOWN[network]: study_training(folder, network, data, settings, progress)
+            network.title: trained.study_training(folder, network, data)
             for network in (RELU_MLP, LENET, DENSENET)
         }
         draw_information_planes(folder, data.name, trainings)
@@ -90,107 +65,10 @@ def run(folder: Folder, settings: StudySettings, progress: Progress) -> None:
         by_source[data.name] = trainings
     add_bounds_by_source(folder, by_source)
     folder.note(folder.text("tanh"))
-    vectors = load_images(folder, _BINARY, settings)
-    older = {
-        SHOWN[network]: study_training(folder, network, data, settings, progress)
-        for network, data in ((TANH_MLP, vectors), (IP_MLP, sources[0]))
-    }
+    networks = {TANH_MLP: load_images(folder, _BINARY), IP_MLP: sources[0]}
+    older = {net.title: trained.study_training(folder, net, data) for net, data in networks.items()}
     draw_information_planes(folder, "older networks", older)
     add_older_findings(folder, older)
-
-
-def last_layer_ends_high(trainings: Trainings, width: str) -> Outcome:
-    """Measure whether the last layer of DenseNet ends with the most information."""
-    ends = {name: _late(training, width) for name, training in trainings.items()}
-    full = {name: _full(training, width) for name, training in trainings.items()}
-    values = [end.named(name, remark=AT_CEILING * full[name]) for name, end in ends.items()]
-    dense = SHOWN[DENSENET]
-    outcomes = [
-        None
-        if full[name] or full[dense]
-        else larger(ends[dense].value, end.value, max(end.spread, ends[dense].spread))
-        for name, end in ends.items()
-        if name != dense
-    ]
-    return values, outcomes
-
-
-def still_rises(trainings: Trainings, width: str) -> Outcome:
-    """Measure whether the last layer still gains information late."""
-    values, outcomes = [], []
-    for name, training in trainings.items():
-        steps, full = training.records[width].steps, _full(training, width)
-        some = steps >= _converged_from(training)
-        rise = drift(_last(training, width)[some], steps[some])
-        values.append(rise.named(name, "+.3f", AT_CEILING * full))
-        outcomes.append(None if full else rise.above())
-    return values, outcomes
-
-
-def _converged_from(training: RecordedTraining) -> float:
-    return _USUAL if training.iterations > _USUAL else training.iterations / 2
-
-
-def layers_grow(trainings: Trainings, width: str) -> Outcome:
-    """Measure how many layers end with more information about the label."""
-    values, outcomes = [], []
-    for name, training in trainings.items():
-        record = training.records[width]
-        curves = [
-            layer.whole_label
-            for layer in record.layers
-            if not at_ceiling(layer.whole_label[0], record.label_ceiling)
-        ]
-        rises = [late(curve, record.steps).above(curve[0]) for curve in curves]
-        pinned = len(record.layers) - len(curves)
-        remark = f"{pinned} at the ceiling from the start" if pinned else ""
-        count = sum(rise is True for rise in rises)
-        values.append(Value(f"{name}, of {len(curves)}", count, form=".0f", remark=remark))
-        outcomes.append(all_of(rises))
-    return values, outcomes
-
-
-def fits_then_compresses(trainings: Trainings, width: str) -> Outcome:
-    """Measure whether the information about the input rises, then falls."""
-    values, outcomes = [], []
-    for name, training in trainings.items():
-        record = training.records[width]
-        curve = record.layers[-1].whole_input
-        (top, index), end = peak(curve), settled(curve, record.steps)
-        values += [
-            Value(f"{name}, start", float(curve[0])),
-            Value("highest", top, remark=f"about iteration {record.steps[index]:,}"),
-            end.named("end"),
-        ]
-        rose = larger(top - curve[0], _NOTABLE, end.spread)
-        fell = larger(top - end.value, _NOTABLE, end.spread)
-        outcomes.append(None if training.iterations < TOO_SHORT else all_of([rose, fell]))
-    return values, outcomes
-
-
-def label_drops(trainings: Trainings, width: str) -> Outcome:
-    """Measure whether the last layer loses information about the label."""
-    values, outcomes = [], []
-    for name, training in trainings.items():
-        top, _ = peak(_last(training, width))
-        end = settled(_last(training, width), training.records[width].steps)
-        values += [Value(f"{name}, highest", top), end.named("end")]
-        outcomes.append(larger(top - end.value, _NOTABLE, end.spread))
-    return values, outcomes
-
-
-def rises_consistently(trainings: Trainings, width: str) -> Outcome:
-    """Measure whether the information of every layer rises in order."""
-    values, outcomes = [], []
-    for name, training in trainings.items():
-        record = training.records[width]
-        ceiling = record.label_ceiling
-        for number, layer in enumerate(record.layers):
-            remark = AT_CEILING * at_ceiling(layer.whole_label[-1], ceiling)
-            label = f"{name}, {_layer_name(training, number)}"
-            values.append(Value(label, trend(layer.whole_label), form="+.2f", remark=remark))
-            outcomes += rises_all_along(layer.whole_label, record.steps, ceiling)
-    return values, outcomes
 
 
 def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested: int) -> None:
@@ -199,26 +77,130 @@ def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested
         folder.add(_accuracies(trainings, tested))
     first = next(iter(trainings.values()))
     span = {"first": _converged_from(first), "last": first.iterations}
-    folder.add(finding_by_width(NAME, last_layer_ends_high, trainings, source))
-    folder.add(finding_by_width(NAME, still_rises, trainings, source, **span))
-    folder.add(finding_by_width(NAME, layers_grow, trainings, source))
-    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, source, **_CONSTANTS))
+    for measure in (last_layer_ends_high, still_rises, layers_grow, fits_then_compresses):
+        folder.add(finding_by_width(NAME, measure, trainings, source, **span, **_CONSTANTS))
+
+
+def _accuracies(trainings: Trainings, tested: int) -> Finding:
+    iterations = next(iter(trainings.values())).iterations
+    values = [training.percent(name, tested) for name, training in trainings.items()]
+    verdict = agreement(value.value >= _REPORTED[value.name] - 0.5 for value in values)
+    reported = ", ".join(f"{name} {percent}" for name, percent in _REPORTED.items())
+    constants = {"reported": reported, "iterations": iterations, "tested": tested}
+    verdict = "not tested" if iterations < findings.TOO_SHORT else verdict
+    return finding(NAME, "accuracies", verdict, values, **constants)
+
+
+def last_layer_ends_high(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the last layer of DenseNet ends with the most information."""
+    ends = {name: _late(training.records[width]) for name, training in trainings.items()}
+    full = {name: _full(training.records[width]) for name, training in trainings.items()}
+    dense = DENSENET.title
+    outcomes = [
+        None
+        if full[name] or full[dense]
+        else findings.larger(ends[dense].value, end.value, max(end.spread, ends[dense].spread))
+        for name, end in ends.items()
+        if name != dense
+    ]
+    return [end.named(name, remark=AT_CEILING * full[name]) for name, end in ends.items()], outcomes
+
+
+def each_network(
+    measure: Callable[[str, RecordedTraining, TrainingRecord], Outcome],
+) -> Callable[[Trainings, str], Outcome]:
+    """Return a measure of all networks from that of one, by its name, training and record."""
+
+    @wraps(measure)
+    def joined(trainings: Trainings, width: str) -> Outcome:
+        values, outcomes = [], []
+        for name, training in trainings.items():
+            own_values, own_outcomes = measure(name, training, training.records[width])
+            values += own_values
+            outcomes += own_outcomes
+        return values, outcomes
+
+    return joined
+
+
+@each_network
+def still_rises(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
+    """Measure whether the last layer still gains information late."""
+    full, some = _full(record), record.steps >= _converged_from(training)
+    rise = findings.drift(record.layers[-1].whole_label[some], record.steps[some])
+    return [rise.named(name, "+.3f", AT_CEILING * full)], [None if full else rise.above()]
+
+
+def _converged_from(training: RecordedTraining) -> float:
+    return _USUAL if training.iterations > _USUAL else training.iterations / 2
+
+
+@each_network
+def layers_grow(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
+    """Measure how many layers end with more information about the label."""
+    curves = [layer.whole_label for layer in record.layers]
+    free = [curve for curve in curves if not findings.at_ceiling(curve[0], record.label_ceiling)]
+    rises = [late(curve, record.steps).above(curve[0]) for curve in free]
+    pinned = len(curves) - len(free)
+    remark = f"{pinned} at the ceiling from the start" if pinned else ""
+    count = Value(f"{name}, of {len(free)}", rises.count(True), form=".0f", remark=remark)
+    return [count], [all_of(rises)]
+
+
+@each_network
+def fits_then_compresses(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
+    """Measure whether the information about the input rises, then falls."""
+    curve = record.layers[-1].whole_input
+    (top, index), end = findings.peak(curve), findings.settled(curve, record.steps)
+    values = [
+        Value(f"{name}, start", float(curve[0])),
+        Value("highest", top, remark=f"about iteration {record.steps[index]:,}"),
+        end.named("end"),
+    ]
+    moves = (top - curve[0], top - end.value)
+    outcome = all_of(findings.larger(move, _NOTABLE, end.spread) for move in moves)
+    return values, [None if training.iterations < findings.TOO_SHORT else outcome]
+
+
+@each_network
+def label_drops(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
+    """Measure whether the last layer loses information about the label."""
+    curve = record.layers[-1].whole_label
+    (top, _), end = findings.peak(curve), findings.settled(curve, record.steps)
+    drop = findings.larger(top - end.value, _NOTABLE, end.spread)
+    return [Value(f"{name}, highest", top), end.named("end")], [drop]
+
+
+@each_network
+def rises_consistently(name: str, training: RecordedTraining, record: TrainingRecord) -> Outcome:
+    """Measure whether the information of every layer rises in order."""
+    values, outcomes = [], []
+    for number, layer in enumerate(record.layers):
+        curve, ceiling = layer.whole_label, record.label_ceiling
+        remark = AT_CEILING * findings.at_ceiling(curve[-1], ceiling)
+        label = f"{name}, {_layer_name(training, number)}"
+        values.append(Value(label, findings.trend(curve), form="+.2f", remark=remark))
+        outcomes += findings.rises_all_along(curve, record.steps, ceiling)
+    return values, outcomes
 
 
 def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
     """Add the findings on Fashion-MNIST beside MNIST."""
     if not {DIGITS, CLOTHES} <= set(by_source):
-        paper = finding(NAME, "ends_farther").paper
-        folder.add(Finding(paper, remark="Needs both data sets.", settings="one data set only"))
+        folder.add(
+            findings.untested(NAME, "ends_farther", "Needs both data sets.", "one data set only")
+        )
         return
     digits, clothes = by_source[DIGITS], by_source[CLOTHES]
 
     def ends_farther(trainings: Trainings, width: str) -> Outcome:
         values, outcomes = [], []
         for name, training in trainings.items():
-            here, there = _gap(training, width), _gap(digits[name], width)
+            here, there = (_gap(net.records[width]) for net in (training, digits[name]))
             values += [here.named(f"{name}, {CLOTHES}"), there.named(f"{name}, {DIGITS}")]
-            outcomes.append(larger(here.value, there.value, max(here.spread, there.spread)))
+            outcomes.append(
+                findings.larger(here.value, there.value, max(here.spread, there.spread))
+            )
         return values, outcomes
 
     folder.add(finding_by_width(NAME, ends_farther, clothes))
@@ -228,62 +210,39 @@ def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> 
 def add_older_findings(folder: Folder, trainings: Trainings) -> None:
     """Add the findings on the two networks of the first information planes."""
     for name, training in trainings.items():
-        row = finding_by_width(NAME, rises_consistently, {name: training}, name, rising=RISING)
+        row = finding_by_width(
+            NAME, rises_consistently, {name: training}, name, rising=findings.RISING
+        )
         folder.add(replace(row, remark=f"Accuracy {100 * training.accuracy:.1f} %."))
     where = "The older networks"
     folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
 
 
-def _accuracies(trainings: Trainings, tested: int) -> Finding:
-    iterations = next(iter(trainings.values())).iterations
-    outcomes = [
-        100 * training.accuracy >= _REPORTED[name] - 0.5 for name, training in trainings.items()
-    ]
-    values = [
-        sampling_error(training, tested).named(name).named(name, 100)
-        for name, training in trainings.items()
-    ]
-    return finding(
-        NAME,
-        "accuracies",
-        "not tested" if iterations < TOO_SHORT else agreement(outcomes),
-        values,
-        reported=", ".join(f"{name} {percent}" for name, percent in _REPORTED.items()),
-        iterations=iterations,
-        tested=tested,
-    )
+def _late(record: TrainingRecord) -> Value:
+    """Return the last layer's bits about the label over the last quarter of the training."""
+    return late(record.layers[-1].whole_label, record.steps)
 
 
-def _last(training: RecordedTraining, width: str) -> np.ndarray:
-    """(t,): information of the last layer about the label, in bits."""
-    return training.records[width].layers[-1].whole_label
-
-
-def _late(training: RecordedTraining, width: str) -> MeasuredValue:
-    """Return the same over the last quarter of the training."""
-    return late(_last(training, width), training.records[width].steps)
-
-
-def _full(training: RecordedTraining, width: str) -> bool:
+def _full(record: TrainingRecord) -> bool:
     """Whether the last layer ends at the most that it can know about the label."""
-    return at_ceiling(_late(training, width).value, training.records[width].label_ceiling)
+    return findings.at_ceiling(_late(record).value, record.label_ceiling)
 
 
-def _gap(training: RecordedTraining, width: str) -> MeasuredValue:
+def _gap(record: TrainingRecord) -> Value:
     """Bits from the last layer's information to H(Y) in the last quarter."""
-    end = _late(training, width)
-    return MeasuredValue(training.records[width].label_ceiling - end.value, end.spread)
+    end = _late(record)
+    return Value.within(record.label_ceiling - end.value, end.spread)
 
 
 def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> None:
-    """Draw the information plane of each network; a row for each width."""
+    """Draw the information plane of each network; a row for each width (figures 3, 4, 12)."""
     norm = panels.step_norm(max(training.iterations for training in trainings.values()))
     size = 1.0 + 2.5 * len(trainings), 5.4
     drawing, axes = plots.figure(*size, len(WIDTHS), len(trainings))
     numbers: dict[str, np.ndarray | float] = {}
     for line, width in zip(axes, WIDTHS, strict=True):
         for panel, (network, training) in zip(line, trainings.items(), strict=True):
-            record: TrainingRecord = training.records[width]
+            record = training.records[width]
             for number, layer in enumerate(record.layers):
                 label = _layer_name(training, number)
                 way = layer.whole_input, layer.whole_label
@@ -310,7 +269,7 @@ def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
     for network, training in trainings.items():
         for panel, width in zip(axes[0, 1:], WIDTHS, strict=True):
             record = training.records[width]
-            curve = _last(training, width)
+            curve = record.layers[-1].whole_label
             panel.plot(record.steps, curve, marker="o", ms=2, label=network)
             panels.ceiling(panel, record.label_ceiling)
             panel.set(title=f"last layer, {width} width", ylabel="I(T;Y), bits")

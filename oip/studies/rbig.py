@@ -6,21 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.plots import PALETTE, QUIET, figure
-from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.estimators.density_destructor import Rotation, bin_count, sorted_entropies
 from oip.studies.findings import Finding, Value, agreement, finding, graded, named_values
 from oip.studies.panels import error_bars, legend_below
-from oip.studies.report import Folder, StudySettings, tracked
+from oip.studies.report import Folder
 from oip.studies.trained import Arrays
 
 if TYPE_CHECKING:
+    from scipy.stats import rv_histogram
+
     from oip.mi import Destructor
 
 NAME = "rbig"
@@ -51,37 +52,29 @@ METHODS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Label in figures -> name and settings of the estimator; the two kinds of RBIG come first.
 `entropies` are sums of `neighbor_entropy`, the paper's kNN."""
-_PAPER = list(METHODS).index("RBIG, the paper's stopping")
-"""The method that a verdict is about."""
+_PAPER = list(METHODS).index("RBIG, the paper's stopping")  # the method that a verdict is about
 _NEIGHBORS = 3
 QUANTITIES: dict[Quantity, tuple[str, str]] = {
     "total": ("T", "total correlation of d coordinates"),
     "information": ("I", "mutual information of d and d coordinates"),
 }
 _SHOWN = 3_000
-_PERMUTED = 6
-"""Runs on permuted columns, for the information that layers remove by chance."""
+_PERMUTED = 6  # runs on permuted columns, for the information that layers remove by chance
 _GRID = 700
-_CELLS = 8
-"""Cells along a side of the unit square, for how even it is."""
-_CLOSE = 1.5
-"""An error of up to so many times the smallest one counts as close to it."""
+_CELLS = 8  # cells along a side of the unit square, for how even it is
+_CLOSE = 1.5  # an error of up to so many times the smallest one counts as close to it
 
 
 @dataclass(frozen=True)
 class RbigSize:
     """Numbers of samples, layers and trials of the study."""
 
-    samples: int
-    """Of the circles."""
+    samples: int  # of the circles
     layers: int
-    counts: Mapping[int, tuple[int, ...]]
-    """Samples of the t distributions by their dimension."""
-    identity_counts: Mapping[int, int]
-    """The same with the identity as scatter."""
+    counts: Mapping[int, tuple[int, ...]]  # samples of the t distributions by their dimension
+    identity_counts: Mapping[int, int]  # the same with the identity as scatter
     trials: int
-    room: int
-    """Bytes that the kernel matrices of a method may take."""
+    room: int  # bytes that the kernel matrices of a method may take
 
 
 _QUICK_COUNTS = {3: (500, 2_000, 5_000), 10: (500, 2_000, 5_000), 50: (500, 1_000)}
@@ -93,22 +86,15 @@ _COUNTS: dict[int, tuple[int, ...]] = dict.fromkeys(
 FULL = RbigSize(20_000, 200, _COUNTS, _IDENTITY_COUNTS, trials=5, room=4 << 30)
 
 
-def run(
-    folder: Folder, settings: StudySettings, progress: Progress, size: RbigSize | None = None
-) -> None:
+def run(folder: Folder, size: RbigSize | None = None) -> None:
     """Run both experiments of the paper, in a size in place of that of the settings."""
-    size = size or (QUICK if settings.quick else FULL)
-    _run_circles(folder, size, settings.seed, progress)
-    _run_student(folder, size, settings.seed, progress)
-
-
-def _run_circles(folder: Folder, size: RbigSize, seed: int, progress: Progress) -> None:
-    """Draw figure 1 and add its findings, by rotation."""
-    for rotation, name in tracked(progress, "circles", ROTATIONS.items()):
-        arguments = size.samples, size.layers, rotation, seed
+    size = size or (QUICK if folder.settings.quick else FULL)
+    for rotation, name in folder.tracked("circles", ROTATIONS.items()):
+        arguments = size.samples, size.layers, rotation, folder.settings.seed
         arrays = folder.part(f"circles-{rotation}", destroy_circles, *arguments)
         _draw_circles(folder, arrays, rotation, size)
         folder.add(*circle_findings(arrays, size.samples, name))
+    _run_student(folder, size, folder.settings.seed)
 
 
 def circles(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -152,11 +138,11 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
     fresh, fresher = (circles(samples, seeds.generator(seed, "circles", n)) for n in (1, 2))
     destructor = mi.Destructor(layers, rotation, seed=seed).fit(x)
     z = destructor.transform(x)
-    cube = HistogramCube.of(z)
-    base = cube.transform(z)
-    inverse = destructor.inverse(cube.inverse(base))
+    cube = histograms(z)
+    base = to_cube(cube, z)
+    inverse = destructor.inverse(from_cube(cube, base))
     uniform = seeds.generator(seed, "circles base").random((samples, 2))
-    generated = destructor.inverse(cube.inverse(uniform))
+    generated = destructor.inverse(from_cube(cube, uniform))
     chance = []
     for number in range(_PERMUTED):
         rng = seeds.generator(seed, "circles chance", number)
@@ -174,40 +160,35 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
         "by_jacobian": np.array(bits(removed_by_jacobian(destructor, x))),
         "radius_generated": np.array(ks_2samp(radii[1], radii[0], method="asymp")[0]),
         "radius_data": np.array(ks_2samp(radii[2], radii[0], method="asymp")[0]),
-        "evenness": np.array(evenness(cube.transform(destructor.transform(fresh)))),
+        "evenness": np.array(evenness(to_cube(cube, destructor.transform(fresh)))),
         "evenness_chance": np.array(evenness(uniform)),
     }
 
 
-@dataclass(frozen=True, eq=False)
-class HistogramCube:
-    """The distribution function of each coordinate's histogram, which leads into the unit cube."""
+def histograms(z: np.ndarray) -> list[rv_histogram]:
+    """Return the distribution of each coordinate's histogram; samples are (n, d).
 
-    edges: tuple[np.ndarray, ...]
-    """(bins + 1,) of each coordinate, rising."""
-    shares: tuple[np.ndarray, ...]
-    """(bins + 1,): of the samples below each edge, from 0 to 1."""
+    Empty bins are joined to the one before, so that distribution functions rise and have inverses.
+    """
+    from scipy.stats import rv_histogram
 
-    @classmethod
-    def of(cls, z: np.ndarray) -> HistogramCube:
-        """Return that of samples (n, d); empty bins are joined to the one before."""
-        edges, shares = [], []
-        for column in z.T:
-            counts, ends = np.histogram(column, bin_count(len(column)))
-            kept = np.concatenate([counts > 0, [True]])
-            edges.append(ends[kept])
-            shares.append(np.concatenate([[0], np.cumsum(counts)])[kept] / len(column))
-        return cls(tuple(edges), tuple(shares))
+    distributions = []
+    for column in z.T:
+        counts, edges = np.histogram(column, bin_count(len(column)))
+        kept = counts > 0
+        bins = counts[kept], edges[np.append(kept, True)]
+        distributions.append(rv_histogram(bins, density=False))
+    return distributions
 
-    def transform(self, z: np.ndarray) -> np.ndarray:
-        """Map samples (n, d) into the unit cube; those beyond the histogram to its faces."""
-        columns = zip(z.T, self.edges, self.shares, strict=True)
-        return np.stack([np.interp(*column) for column in columns], axis=1)
 
-    def inverse(self, u: np.ndarray) -> np.ndarray:
-        """Map points (n, d) of the unit cube back."""
-        columns = zip(u.T, self.shares, self.edges, strict=True)
-        return np.stack([np.interp(*column) for column in columns], axis=1)
+def to_cube(distributions: list[rv_histogram], z: np.ndarray) -> np.ndarray:
+    """Return samples (n, d) in the unit cube, by their distribution functions."""
+    return np.stack([d.cdf(column) for d, column in zip(distributions, z.T, strict=True)], axis=1)
+
+
+def from_cube(distributions: list[rv_histogram], u: np.ndarray) -> np.ndarray:
+    """Return points (n, d) of the unit cube, mapped back."""
+    return np.stack([d.ppf(column) for d, column in zip(distributions, u.T, strict=True)], axis=1)
 
 
 def removed_by_jacobian(destructor: Destructor, x: np.ndarray) -> float:
@@ -227,9 +208,10 @@ def evenness(points: np.ndarray) -> float:
     Args:
         points: (n, 2) in the unit square.
     """
-    counts = np.histogram2d(*points.T, bins=_CELLS, range=[[0, 1], [0, 1]])[0]
-    mean = len(points) / _CELLS**2
-    return float(((counts - mean) ** 2).sum() / mean / (_CELLS**2 - 1))
+    from scipy.stats import chisquare
+
+    counts = np.histogram2d(*points.T, bins=_CELLS, range=[[0, 1], [0, 1]])[0].ravel()
+    return float(chisquare(counts).statistic / (len(counts) - 1))
 
 
 def _draw_circles(folder: Folder, arrays: Arrays, rotation: Rotation, size: RbigSize) -> None:
@@ -303,13 +285,7 @@ def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
 
 @dataclass(frozen=True, eq=False)
 class StudentT:
-    """A multivariate t distribution about 0.
-
-    References:
-        J. L. Guerrero-Cusumano: Measures of dependence for the multivariate t distribution with
-        applications to the stock market. Communications in Statistics, Theory and Methods 27
-        (1998) 2985.
-    """
+    """A multivariate t distribution about 0."""
 
     freedom: float
     """Degrees of freedom, nu."""
@@ -321,38 +297,25 @@ class StudentT:
         rows = rng.standard_normal((n, len(self.scatter))) @ np.linalg.cholesky(self.scatter).T
         return rows / np.sqrt(rng.chisquare(self.freedom, (n, 1)) / self.freedom)
 
+    def entropy(self, columns: slice) -> float:
+        """Return the entropy of some coordinates in nats."""
+        from scipy.stats import multivariate_t
+
+        student: Any = multivariate_t  # whose hints are wrong
+        return float(student(shape=self.scatter[columns, columns], df=self.freedom).entropy())
+
+    def information(self, *ends: int) -> float:
+        """Return the sum of the entropies of groups of coordinates less that of all, in nats.
+
+        Groups end before the coordinates `ends`; two make it I, and as many as coordinates T.
+        """
+        groups = map(slice, (0, *ends), (*ends, None))
+        return sum(map(self.entropy, groups)) - self.entropy(slice(None))
+
     @property
     def total_correlation(self) -> float:
-        """T = 1/2 ln(prod S_ii / |S|) + d h(nu, 1) - h(nu, d), in nats."""
-        d = len(self.scatter)
-        linear = 0.5 * (np.log(np.diagonal(self.scatter)).sum() - _log_determinant(self.scatter))
-        return float(linear + d * self._entropy(1) - self._entropy(d))
-
-    def information(self, first: int) -> float:
-        """Return I of the first d_x coordinates and the rest, in nats.
-
-        1/2 ln(|S_x| |S_y| / |S|) + h(nu, d_x) + h(nu, d_y) - h(nu, d_x + d_y).
-        """
-        d, s = len(self.scatter), self.scatter
-        blocks = _log_determinant(s[:first, :first]) + _log_determinant(s[first:, first:])
-        alone = self._entropy(first) + self._entropy(d - first)
-        return float(0.5 * (blocks - _log_determinant(s)) + alone - self._entropy(d))
-
-    def _entropy(self, d: int) -> float:
-        """Return h(nu, d): entropy of a d-dimensional t with unit scatter, in nats.
-
-        ln Gamma(nu/2) - ln Gamma((nu+d)/2) + (d/2) ln(nu pi)
-        + ((nu+d)/2) [psi((nu+d)/2) - psi(nu/2)].
-        """
-        from scipy.special import digamma, gammaln
-
-        half, both = self.freedom / 2, (self.freedom + d) / 2
-        gammas = gammaln(half) - gammaln(both) + d / 2 * math.log(self.freedom * math.pi)
-        return float(gammas + both * (digamma(both) - digamma(half)))
-
-
-def _log_determinant(matrix: np.ndarray) -> float:
-    return float(np.linalg.slogdet(matrix)[1])
+        """T in nats."""
+        return self.information(*range(1, len(self.scatter)))
 
 
 def scatter(d: int, rng: np.random.Generator) -> np.ndarray:
@@ -369,8 +332,7 @@ class Case:
 
     freedom: int
     dimensions: int
-    mixed: bool
-    """The scatter of the authors' experiments; the identity if not."""
+    mixed: bool  # the scatter of the authors' experiments; the identity if not
 
     @property
     def name(self) -> str:
@@ -385,10 +347,8 @@ class Case:
 
     def truth(self, quantity: Quantity, seed: int) -> float:
         """Return the analytic value in nats."""
-        student = self.student(quantity, seed)
-        if quantity == "total":
-            return student.total_correlation
-        return student.information(self.dimensions)
+        student, total = self.student(quantity, seed), quantity == "total"
+        return student.total_correlation if total else student.information(self.dimensions)
 
     def counts(self, size: RbigSize) -> tuple[int, ...]:
         """Return the numbers of samples."""
@@ -396,7 +356,7 @@ class Case:
         return size.counts[d] if self.mixed else (size.identity_counts[d],)
 
 
-def _run_student(folder: Folder, size: RbigSize, seed: int, progress: Progress) -> None:
+def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
     """Measure every method on every distribution; each trial is a part of the folder."""
     cases = [Case(nu, d, mixed) for mixed in (True, False) for nu in FREEDOMS for d in size.counts]
     work = [
@@ -406,7 +366,7 @@ def _run_student(folder: Folder, size: RbigSize, seed: int, progress: Progress) 
         for trial in range(size.trials)
     ]
     trials: dict[tuple[Case, int], list[Arrays]] = {}
-    for case, n, trial in tracked(progress, "t distributions", work):
+    for case, n, trial in folder.tracked("t distributions", work):
         name = f"student/{case.name}-n{n}-trial{trial}"
         part = folder.part(name, estimates, case, n, trial, seed, size.room)
         trials.setdefault((case, n), []).append(part)

@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.files import sha256
 from oip.core.plots import PALETTE, QUIET, SMALL, figure, printable
-from oip.core.progress import Progress
 from oip.studies import panels
-from oip.studies.data import Images, every_source, limited
+from oip.studies import renyi_measures as measures
+from oip.studies.data import Images, every_source
 from oip.studies.findings import (
     Agreement,
     Finding,
     Value,
+    Values,
     agreement,
     finding,
     graded,
     joined,
     named_values,
+    rank_agreement,
 )
 from oip.studies.renyi_measures import (
-    BATCH,
-    FULL,
     KERNELS,
-    LINE,
-    MANY,
     ORDINALS,
-    QUICK,
-    RATES,
     SHARES,
     KernelWidth,
+    NetworkPlan,
     RenyiSize,
-    Trainings,
-    by_filters,
-    earlier_errors,
     map_selection,
-    mean_label_entropy,
-    other_filters,
-    plans_for,
-    stages,
     train_and_measure,
 )
-from oip.studies.report import Folder, StudySettings
-from oip.studies.trained import Arrays, complete
+from oip.studies.report import Arrays, Folder
+from oip.studies.trained import over_steps
 
 NAME = "renyi"
 TITLE = "Matrix Renyi information: data processing, redundancy and synergy, width, planes"
@@ -59,23 +49,20 @@ MINUTES = 5
 TAKES = ("data",)
 SCHEMA = 2
 """1 had the paper's rate of 0.1 for networks of ReLU, too."""
-_TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
 PAPER_DATA = (
     ("hasy", "HASYv2", "oip study renyi --data FOLDER/hasy-data-labels.csv"),
     ("fruits", "Fruits 360", "oip study renyi --data FOLDER/fruits-360, with train and test in it"),
     ("cifar10", "CIFAR-10 by VGG-16", "oip study renyi --data cifar10"),
 )
 """In the name of a source, the data, and the command that uses them."""
-NEAR = 0.02
-"""Share of a ceiling within which a value is at it, or at zero."""
-_CHANGE = 0.05
-"""Share of a curve's largest value that counts as a rise or as a compression."""
+_NEAR = 0.02  # share of a ceiling within which a value is at it, or at zero
+_CHANGE = 0.05  # share of a curve's largest value that counts as a rise or as a compression
 _DRAWS, _LEVEL = 1000, 0.025
+_TITLES = dict(zip(SHARES, ("redundancy less synergy", "weighted non-redundant"), strict=True))
+_PAPER_PLANES = (6, 32)  # filters of the paper's figure 7
 
 
-def run(
-    folder: Folder, settings: StudySettings, progress: Progress, size: RenyiSize | None = None
-) -> None:
+def run(folder: Folder, size: RenyiSize | None = None) -> None:
     """Run the study on each source of images, in a size in place of that of the settings.
 
     Images of 32 x 32 pixels and more, such as HASYv2 and Fruits 360, are learned by the
@@ -84,84 +71,157 @@ def run(
     Raises:
         MissingData: no images at all are available.
     """
-    size = size or (QUICK if settings.quick else FULL)
-    for number, images in enumerate(every_source(folder, settings)):
-        _run_on(folder, images, settings.seed, size, progress, number == 0)
+    size = size or (measures.QUICK if folder.settings.quick else measures.FULL)
+    for number, images in enumerate(every_source(folder)):
+        _run_on(folder, images, size, number == 0)
     folder.not_given(PAPER_DATA)
     for name in ("kernel_widths", "learning_rates", "ceilings"):
-        folder.note(folder.text(name, **RATES))
+        folder.note(folder.text(name, **measures.RATES))
 
 
-def _run_on(
-    folder: Folder, images: Images, seed: int, size: RenyiSize, progress: Progress, first: bool
-) -> None:
+def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> None:
     """Train the networks on one source; draw their figures and add their findings."""
-    key = images.name
-    data = limited(images.train, size.images), limited(images.test, size.tested)
-    plans = plans_for(key, data[0].images.shape[1:], seed, size, first)
+    key, seed = images.name, folder.settings.seed
+    images = images.limited(size.images, size.tested)
+    plans = measures.plans_for(key, images.train.images.shape[1:], seed, size, first)
     if any(plan.recipe == "vgg16-cifar" for plan in plans["planes"]):
         # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
         size = replace(size, batches=2, records=4)
     arrays = {}
     for plan in dict.fromkeys(plan for group in plans.values() for plan in group):
-        arguments = plan, data, size, folder.file(f"models/{plan.name}.keras"), progress
+        arguments = plan, images, size, folder.file(f"models/{plan.name}.keras"), folder.progress
         name = f"trainings/{plan.name}"
         arrays[plan] = folder.part(name, train_and_measure, *arguments, of=images.digest)
-    networks = {plan: arrays[plan] for plan in plans["planes"]}
-    plan, measured = next(iter(networks.items()))
+
+    def networks(purpose: str, layer: int = 0) -> Networks:
+        own = {plan: arrays[plan] for plan in plans[purpose]}
+        return Networks(key, own, setting, label_entropy, layer)
+
+    plan = plans["planes"][0]
+    batches, tested = arrays[plan]["paper input"].shape[1], len(images.test)
     setting = (
-        f"{len(data[0])} images learned from for {plan.epochs} epochs, "
-        f"{measured['paper input'].shape[1]} batches of {min(BATCH, len(data[1]))} test images, "
-        "alpha 1.01"
+        f"{len(images.train)} images learned from for {plan.epochs} epochs, {batches} batches of "
+        f"{min(measures.BATCH, tested)} test images, alpha 1.01"
     )
-    label_entropy = mean_label_entropy(data[1].required_labels(), size.batches, seed)
+    label_entropy = measures.mean_label_entropy(images.test.required_labels(), size.batches, seed)
+    planes = networks("planes")
     for kernel in KERNELS:
-        draw_inequalities(folder, key, networks, kernel, setting)
-        draw_planes(folder, key, networks, kernel, label_entropy, setting)
+        draw_inequalities(folder, planes, kernel)
+        draw_planes(folder, planes, kernel)
     folder.add(
-        inequality_finding(key, networks, forward=True),
-        inequality_finding(key, networks, forward=False),
-        plane_finding(key, networks, label_entropy),
-        compression_finding(key, networks, label_entropy),
+        inequality_finding(planes, forward=True),
+        inequality_finding(planes, forward=False),
+        plane_finding(planes),
+        compression_finding(planes),
     )
-    for layer, group in enumerate(ORDINALS):
-        varied = {plan: arrays[plan] for plan in plans[group]}
-        if varied:
-            draw_amounts(folder, key, varied, layer, setting)
-            draw_pairs(folder, key, varied, layer, setting)
-            for judge in (amount_finding, accuracy_finding, redundancy_finding, synergy_finding):
-                folder.add(judge(key, varied, layer))
+    for layer, purpose in enumerate(ORDINALS):
+        if plans[purpose]:
+            varied = networks(purpose, layer)
+            draw_amounts(folder, varied)
+            draw_pairs(folder, varied)
+            judges = amount_finding, accuracy_finding, redundancy_finding, synergy_finding
+            folder.add(*(judge(varied) for judge in judges))
     for plan in plans["selection"]:
         if not np.isfinite(arrays[plan]["accuracy"]):
             folder.note(f"{plan.name}: the training diverged, no maps were chosen from.")
             continue
         model = folder.file(f"models/{plan.name}.keras")
         name, of = f"selections/{plan.name}", f"{images.digest} {sha256(model)}"
-        selection = folder.part(name, map_selection, model, data, size, seed, of=of)
+        selection = folder.part(name, map_selection, model, images, size, seed, of=of)
         draw_selection(folder, key, selection, setting)
         where = f"{selection['layer']} of {plan.recipe} on {key}"
-        tested = len(data[1])
-        folder.add(
-            width_finding(where, selection, tested), pruning_finding(where, selection, tested)
+        folder.add(*(judge(where, selection, tested) for judge in (width_finding, pruning_finding)))
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Measured networks of one experiment on one source."""
+
+    source: str
+    trainings: dict[NetworkPlan, Arrays]
+    setting: str = ""
+    """How they were trained and measured."""
+    label_entropy: float = math.nan
+    """S(Y) of the batches in bits, the most that I(T;Y) can be."""
+    layer: int = 0
+    """The convolution whose filters are varied."""
+
+    @property
+    def by_filters(self) -> dict[int, list[Arrays]]:
+        """The trainings by the number of filters of the varied convolution."""
+        grouped: dict[int, list[Arrays]] = {}
+        for plan, arrays in self.trainings.items():
+            count = plan.filters[self.layer] if plan.filters else 0
+            grouped.setdefault(count, []).append(arrays)
+        return grouped
+
+    def over_filters(self, name: str, record: int = -1) -> np.ndarray:
+        """Return the mean (filters,) of a measure at a record; of the input, or the convolution."""
+
+        def mean(arrays: Arrays) -> float:
+            values = arrays[name][record]
+            return float((values[:, self.layer] if values.ndim > 1 else values).mean())
+
+        return np.array([np.mean([*map(mean, rows)]) for rows in self.by_filters.values()])
+
+    @property
+    def texts(self) -> dict[str, object]:
+        """Values for the names in braces of findings and captions."""
+        count = max(map(len, self.by_filters.values()))
+        own = {plan.filters for plan in self.trainings if plan.recipe == "lenet5"}
+        theirs, ours = (
+            ", ".join(" and ".join(map(str, filters)) for filters in sorted(networks))
+            for networks in ({_PAPER_PLANES}, own)
         )
+        others = f"The paper's networks of this figure have {theirs} filters, these {ours}."
+        return {
+            "key": self.source,
+            "setting": self.setting,
+            "label_entropy": self.label_entropy,
+            "ordinal": ORDINALS[self.layer],
+            "number": self.layer + 1,
+            "trainings": f"{count} training{'s' if count > 1 else ''} of each network",
+            "batches": next(iter(self.trainings.values()))[f"{KERNELS[0].name} input"].shape[1],
+            "other_filters": "" if own in (set(), {_PAPER_PLANES}) else others,
+            "change": _CHANGE,
+            "near": _NEAR,
+        }
+
+    def finding(
+        self, name: str, verdict: Agreement, values: Values, **constants: object
+    ) -> Finding:
+        """Return a row of the report about these networks."""
+        return finding(NAME, name, verdict, values, **self.texts, **constants)
 
 
-def inequality_finding(key: str, trainings: Trainings, forward: bool) -> Finding:
+def stages(arrays: Arrays) -> list[tuple[str, int]]:
+    """Return name and record of the start, the end of the first epoch, and the end."""
+    first = int(np.argmin(np.abs(arrays["steps"] - arrays["epoch"])))
+    return [("start", 0), ("after an epoch", first), ("end", len(arrays["steps"]) - 1)]
+
+
+def inequality(arrays: Arrays, kernel: KernelWidth, record: int, forward: bool) -> np.ndarray:
+    """Return (batches, layers): I with the input, or I with the last layer's error.
+
+    The last layer's error with itself is its entropy and no step of the paper's inequality.
+    """
+    name = f"{kernel.name} {'input' if forward else 'backward'}"
+    return arrays[name][record] if forward else arrays[name][record][:, :-1]
+
+
+def inequality_finding(networks: Networks, forward: bool) -> Finding:
     """Return whether the data processing inequality holds, forward or backward."""
     values, verdicts = {}, []
     for kernel in KERNELS:
         wrong, steps, values[kernel.label] = 0, 0, []
-        for plan, arrays in trainings.items():
+        for plan, arrays in networks.trainings.items():
             for stage, record in stages(arrays):
-                curve = arrays[f"{kernel.name} input"][record]
-                curve = curve if forward else earlier_errors(arrays, kernel, record)
-                bad, count = violations(curve, forward)
+                bad, count = violations(inequality(arrays, kernel, record, forward), forward)
                 wrong, steps = wrong + bad, steps + count
                 name = f"{plan.activation} {stage}"
                 values[kernel.label].append(Value(name, bad, form=".0f", remark=f"of {count}"))
         verdicts.append(graded(1 - wrong / max(steps, 1), 0.75, 0.5))
-    name, verdict = "forward" if forward else "backward", joined(verdicts)
-    return finding(NAME, name, verdict, values, key=key, batches=_batches(trainings.values()))
+    return networks.finding("forward" if forward else "backward", joined(verdicts), values)
 
 
 def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, int]:
@@ -183,8 +243,7 @@ def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, i
     return int((low > 1e-6).sum()), wrong.shape[1]
 
 
-@dataclass(frozen=True)
-class CurveShape:
+class CurveShape(NamedTuple):
     """The course of one quantity of a layer over a training."""
 
     rises: bool
@@ -210,7 +269,7 @@ def curve_shape(values: np.ndarray) -> CurveShape:
 
 
 def _plane_curves(
-    trainings: Trainings, label_entropy: float, kind: str
+    networks: Networks, kind: str
 ) -> dict[str, dict[str, tuple[list[CurveShape], int]]]:
     """Return curves of layers that can move, and how many cannot, by side, kernel and activation.
 
@@ -220,8 +279,8 @@ def _plane_curves(
     for kernel in KERNELS:
         for side, measure in (("X", "input"), ("Y", "label")):
             group = groups[f"{side}, {kernel.label}"] = {}
-            for plan, arrays in trainings.items():
-                most = label_entropy if side == "Y" else float(arrays[f"{kernel.name} x"].mean())
+            for plan, arrays in networks.trainings.items():
+                most = networks.label_entropy if side == "Y" else arrays[f"{kernel.name} x"].mean()
                 rows = np.moveaxis(arrays[f"{kernel.name} {kind}{measure}"], 2, 0)
                 rows = [row for row in rows if np.isfinite(row).all()]
                 moving = [row for row in rows if not _still(row.mean(axis=1) / most)]
@@ -231,40 +290,32 @@ def _plane_curves(
 
 
 def _still(shares: np.ndarray) -> bool:
-    return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= NEAR).all())
+    return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= _NEAR).all())
 
 
-def plane_finding(key: str, trainings: Trainings, label_entropy: float) -> Finding:
-    """Return whether information about X and Y rises without compression; S(Y) is in bits."""
+def plane_finding(networks: Networks) -> Finding:
+    """Return whether information about X and Y rises without compression."""
     values, verdicts = {}, []
-    for group, networks in _plane_curves(trainings, label_entropy, "").items():
+    for group, by_activation in _plane_curves(networks, "").items():
         values[group], steady = [], []
-        for activation, (curves, still) in networks.items():
-            rises = sum(curve.rises for curve in curves)
-            falls = sum(curve.falls for curve in curves)
+        for activation, (curves, still) in by_activation.items():
+            rises, falls = (
+                sum(getattr(curve, move) for curve in curves) for move in ("rises", "falls")
+            )
             remark = f"of {len(curves)}, {still} cannot move"
             rise = Value(f"{activation} rise", rises, form=".0f", remark=remark)
             values[group] += [rise, Value(f"{activation} fall back", falls, form=".0f")]
             steady += [curve.rises and not curve.falls for curve in curves]
         verdicts.append(graded(float(np.mean(steady)), 0.75, 0.4) if steady else "not tested")
-    return _plane_row("plane", key, trainings, joined(verdicts), values)
+    return networks.finding("plane", joined(verdicts), values)
 
 
-def _plane_row(
-    name: str, key: str, trainings: Trainings, verdict: Agreement, values: dict[str, list[Value]]
-) -> Finding:
-    """Return a finding about curves over training, with the rule by which they are judged."""
-    constants = {"key": key, "other_filters": other_filters(trainings), "change": _CHANGE}
-    constants |= {"near": NEAR, "batches": _batches(trainings.values())}
-    return finding(NAME, name, verdict, values, **constants)
-
-
-def compression_finding(key: str, trainings: Trainings, label_entropy: float) -> Finding:
-    """Return whether non-redundant information is compressed; S(Y) is in bits."""
+def compression_finding(networks: Networks) -> Finding:
+    """Return whether non-redundant information is compressed."""
     values, verdicts = {}, []
-    for group, networks in _plane_curves(trainings, label_entropy, "plane ").items():
+    for group, by_activation in _plane_curves(networks, "plane ").items():
         values[group], drops = [], {}
-        for activation, (curves, _) in networks.items():
+        for activation, (curves, _) in by_activation.items():
             drop, remark = math.nan, "none can move"
             if curves:
                 falls = sum(curve.falls for curve in curves)
@@ -273,7 +324,7 @@ def compression_finding(key: str, trainings: Trainings, label_entropy: float) ->
                 remark = f"{falls} of {len(curves)} fall back"
             values[group].append(Value(activation, 100 * drop, form=".0f", remark=remark))
         verdicts.append(_compressed(drops))
-    return _plane_row("compression", key, trainings, joined(verdicts), values)
+    return networks.finding("compression", joined(verdicts), values)
 
 
 def _compressed(drops: dict[str, tuple[float, float]]) -> Agreement:
@@ -287,42 +338,22 @@ def _compressed(drops: dict[str, tuple[float, float]]) -> Agreement:
     return "yes" if often and more else "partly"
 
 
-def amount_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+def amount_finding(networks: Networks) -> Finding:
     """Return whether information grows with the filters of a convolution and is soon maximal."""
-    grouped = by_filters(trainings, layer)
     values, outcomes = {}, []
     for kernel in KERNELS:
-        most = _means(grouped, f"{kernel.name} x", ())
+        most = networks.over_filters(f"{kernel.name} x")
         for record, name in ((-1, kernel.label), (0, f"{kernel.label}, untrained")):
-            row = _means(grouped, f"{kernel.name} input", (record, slice(None), layer))
-            remarks = np.where(row >= (1 - NEAR) * most, "at the ceiling", "")
+            row = networks.over_filters(f"{kernel.name} input", record)
+            remarks = np.where(row >= (1 - _NEAR) * most, "at the ceiling", "").tolist()
             values[name] = [
-                Value(f"{count} filters", value, remark=str(remark))
-                for count, value, remark in zip(grouped, row, remarks, strict=True)
+                Value(f"{count} filters", value, remark=remark)
+                for count, value, remark in zip(networks.by_filters, row, remarks, strict=True)
             ]
             if record == -1:
                 outcomes.append(saturates(row, most))
                 values[name].append(Value("ceiling", float(most.mean())))
-    undecided = all(outcome is None for outcome in outcomes)
-    verdict = "not tested" if undecided else agreement(outcomes)
-    return _filters_row("amount", key, grouped, layer, verdict, values)
-
-
-def _filters_row(
-    name: str,
-    key: str,
-    grouped: dict[int, list[Arrays]],
-    layer: int,
-    verdict: Agreement,
-    values: dict[str, list[Value]] | list[Value],
-    **constants: object,
-) -> Finding:
-    """Return a finding about networks of different numbers of filters in one convolution."""
-    count = max(len(several) for several in grouped.values())
-    constants |= {"key": key, "ordinal": ORDINALS[layer], "number": layer + 1}
-    constants["trainings"] = f"{count} training{'s' if count > 1 else ''} of each network"
-    constants["batches"] = _batches(next(iter(grouped.values())))
-    return finding(NAME, name, verdict, values, **constants)
+    return networks.finding("amount", agreement(outcomes), values)
 
 
 def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
@@ -335,18 +366,18 @@ def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
     Returns:
         None where the fewest filters are at the ceiling: nothing is left to grow.
     """
-    full = values >= (1 - NEAR) * most
+    full = values >= (1 - _NEAR) * most
     if full[0]:
         return None
     grows = bool(np.all(np.diff(values) > -0.05 * most[1:])) and values[-1] > values[0]
     return bool(grows and full[:-1].any())
 
 
-def accuracy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+def accuracy_finding(networks: Networks) -> Finding:
     """Return whether more filters of a convolution raise accuracy at first, and later do not."""
-    grouped = by_filters(trainings, layer)
+    grouped = networks.by_filters
     scores = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
-    tested = int(next(iter(trainings.values()))["tested"])
+    tested = int(next(iter(networks.trainings.values()))["tested"])
     means = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in scores])
     half = 1.96 * np.sqrt(np.maximum(means * (1 - means), 1e-4) / tested)
     best = int(np.nanargmax(means))
@@ -361,40 +392,48 @@ def accuracy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
     }
     verdict = "yes" if rises and (falls or best < len(means) - 1) else "partly" if best else "no"
     values = [
-        Value(f"{count} filters", 100 * mean, 100 * (mean - side), 100 * (mean + side), ".1f")
+        Value(f"{count} filters", mean, mean - side, mean + side).percent(f"{count} filters", ".1f")
         for count, mean, side in zip(grouped, means, half, strict=True)
     ]
     remark = " ".join(remark for remark, holds in remarks.items() if holds)
-    constants = {"remarks": remark, "tested": tested}
-    return _filters_row("accuracy", key, grouped, layer, verdict, values, **constants)
+    return networks.finding("accuracy", verdict, values, remarks=remark, tested=tested)
 
 
-def redundancy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+def _of_pairs(networks: Networks) -> Networks:
+    """Return the networks with two maps or more in the varied convolution."""
+    own = networks.trainings.items()
+    pairs = {plan: arrays for plan, arrays in own if plan.filters[networks.layer] > 1}
+    return replace(networks, trainings=pairs)
+
+
+def redundancy_finding(networks: Networks) -> Finding:
     """Return whether redundancy gives way to synergy with more filters."""
-    grouped = _several_maps(trainings, layer)
+    networks = _of_pairs(networks)
+    counts = list(networks.by_filters)
     values, trends = {}, []
     for kernel in KERNELS:
         for name in SHARES:
-            row = _means(grouped, f"{kernel.name} {name}", (-1, slice(None), layer))
-            names = [f"{count} filters" for count in grouped]
+            row = networks.over_filters(f"{kernel.name} {name}")
+            names = [f"{count} filters" for count in counts]
             group = values[f"{kernel.label}, {name}"] = named_values(names, 100 * row, ".0f")
             if name == "redundant":
-                trends.append(_trend(list(grouped), row))
+                trends.append(np.nan_to_num(rank_agreement(np.stack([counts, row], axis=1))))
                 group.append(Value("rank correlation with filters", trends[-1], form="+.2f"))
     verdict = "yes" if max(trends) < -0.5 else "partly" if min(trends) < -0.5 else "no"
-    return _filters_row("redundancy", key, grouped, layer, verdict, values)
+    return networks.finding("redundancy", verdict, values)
 
 
-def synergy_finding(key: str, trainings: Trainings, layer: int) -> Finding:
+def synergy_finding(networks: Networks) -> Finding:
     """Return whether redundancy stays above synergy in every network."""
-    grouped = _several_maps(trainings, layer)
-    networks = [arrays for rows in grouped.values() for arrays in rows]
+    networks = _of_pairs(networks)
     values = []
     for kernel in KERNELS:
-        ends = [arrays[f"{kernel.name} redundant"][-1, :, layer].mean() for arrays in networks]
+        ends = [
+            arrays[f"{kernel.name} redundant"][-1, :, networks.layer].mean()
+            for arrays in networks.trainings.values()
+        ]
         values.append(Value(kernel.label, 100 * min(ends), form=".1f"))
-    verdict = agreement(least.value > 0 for least in values)
-    return _filters_row("synergy", key, grouped, layer, verdict, values)
+    return networks.finding("synergy", agreement(least.value > 0 for least in values), values)
 
 
 def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
@@ -405,7 +444,7 @@ def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
     whole = 100 * float(selection["accuracy"])
     maps = len(selection[f"{KERNELS[0].name} objective"])
     labels = {kernel.name: f"{kernel.label}, 128 samples" for kernel in KERNELS}
-    labels["many"] = f"the median distance, {MANY} samples, alpha 2"
+    labels["many"] = f"the median distance, {measures.MANY} samples, alpha 2"
     values, short = {}, []
     for name, label in labels.items():
         enough, kept = int(selection[f"{name} width"]), 100 * float(selection[f"{name} kept"])
@@ -421,183 +460,120 @@ def width_finding(where: str, selection: Arrays, tested: int) -> Finding:
 
 def pruning_finding(where: str, selection: Arrays, tested: int) -> Finding:
     """Return whether maps with a high objective can be removed; see `width_finding`."""
-    nearest = int(np.argmin(np.abs(selection["shares"] - LINE)))
+    nearest = int(np.argmin(np.abs(selection["shares"] - measures.LINE)))
     losses = {
         str(name): 100 * float(selection["accuracy"] - np.nanmean(values[nearest]))
         for name, values in zip(selection["methods"], selection["pruned"], strict=True)
     }
-    return finding(
-        NAME,
-        "pruning",
-        agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS),
-        named_values(losses, losses.values(), "+.1f"),
-        where_found=where,
-        share=selection["shares"][nearest],
-        tested=tested,
-        orders=selection["pruned"].shape[2],
-    )
+    verdict = agreement(losses[f"IB, {kernel.label}"] < 1 for kernel in KERNELS)
+    constants = {"share": selection["shares"][nearest], "orders": selection["pruned"].shape[2]}
+    constants |= {"where_found": where, "tested": tested}
+    values = named_values(losses, losses.values(), "+.1f")
+    return finding(NAME, "pruning", verdict, values, **constants)
 
 
-def _several_maps(trainings: Trainings, layer: int) -> dict[int, list[Arrays]]:
-    """Return the trainings by number of filters, without those of one filter."""
-    return {count: rows for count, rows in by_filters(trainings, layer).items() if count > 1}
-
-
-def _means(grouped: dict[int, list[Arrays]], name: str, part: tuple) -> np.ndarray:
-    """Return the mean (groups,) of a part of an array over the trainings of each group."""
-    return np.array(
-        [np.mean([arrays[name][part].mean() for arrays in rows]) for rows in grouped.values()]
-    )
-
-
-def _trend(counts: list[int], values: np.ndarray) -> float:
-    """Return the rank correlation of values with the number of filters; 0 where there is none."""
-    from scipy.stats import spearmanr
-
-    if len(counts) < 2 or not np.ptp(values):
-        return 0.0
-    return float(np.array(spearmanr(counts, values))[0])
-
-
-def _batches(trainings: Iterable[Arrays]) -> int:
-    return next(iter(trainings))[f"{KERNELS[0].name} input"].shape[1]
-
-
-def draw_inequalities(
-    folder: Folder, key: str, trainings: Trainings, kernel: KernelWidth, setting: str
-) -> None:
+def draw_inequalities(folder: Folder, networks: Networks, kernel: KernelWidth) -> None:
     """Draw information with the input, forward, and with the output's error, backward (fig. 2)."""
-    rows = len(trainings)
+    rows = len(networks.trainings)
     drawing, grid = figure(6.8, 2.1 * rows + 0.3, rows, 3, sharey=True)
     numbers = {}
-    for row, (plan, arrays) in zip(grid, trainings.items(), strict=True):
+    for row, (plan, arrays) in zip(grid, networks.trainings.items(), strict=True):
         names = [_short(name) for name in arrays["names"]]
         for axes, (stage, record) in zip(row, stages(arrays), strict=True):
-            forward = arrays[f"{kernel.name} input"][record]
-            backward = earlier_errors(arrays, kernel, record)
+            forward, backward = (inequality(arrays, kernel, record, way) for way in (True, False))
             panels.error_bars(axes, range(len(names)), forward, 0, "I(X;T), forward")
             label = "I(last error; error), backward"
             panels.error_bars(axes, range(len(names) - 1), backward, 2, label)
             numbers[f"{plan.name} {stage} input"] = forward
             numbers[f"{plan.name} {stage} backward"] = backward
-            panels.ceiling(axes, math.log2(min(BATCH, int(arrays["tested"]))), ":")
+            panels.ceiling(axes, math.log2(min(measures.BATCH, int(arrays["tested"]))), ":")
             axes.set_xticks(range(len(names)), names, rotation=40 if len(names) > 4 else 0)
             axes.set_title(f"{plan.activation}, {stage}")
         row[0].set_ylabel("bits")
     panels.legend_below(drawing, grid[0, 0], 2)
-    folder.figure(
-        f"dpi-{key}-{kernel.name}",
-        drawing,
-        folder.text("inequalities", key=key, kernel=kernel.label, setting=setting),
-        numbers,
-    )
+    caption = folder.text("inequalities", kernel=kernel.label, **networks.texts)
+    folder.figure(f"dpi-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
 
-def draw_planes(
-    folder: Folder,
-    key: str,
-    trainings: Trainings,
-    kernel: KernelWidth,
-    label_entropy: float,
-    setting: str,
-) -> None:
-    """Draw the information plane, and the one of non-redundant information (fig. 7).
-
-    `label_entropy` is S(Y) of the batches in bits, the most that I(T;Y) can be.
-    """
+def draw_planes(folder: Folder, networks: Networks, kernel: KernelWidth) -> None:
+    """Draw the information plane, and the one of non-redundant information (fig. 7)."""
+    trainings = networks.trainings
     drawing, grid = figure(6.0, 2.5 * len(trainings) + 0.3, len(trainings), 2)
-    numbers: dict[str, np.ndarray | float] = {"S(Y)": label_entropy}
+    numbers: dict[str, np.ndarray | float] = {"S(Y)": networks.label_entropy}
     norm = panels.step_norm(max(int(arrays["steps"][-1]) for arrays in trainings.values()))
     names = {}
     for row, (plan, arrays) in zip(grid, trainings.items(), strict=True):
         numbers[f"{plan.name} steps"] = arrays["steps"]
         for axes, kind in zip(row, ("", "plane "), strict=True):
-            x, y = (
-                arrays[f"{kernel.name} {kind}{name}"].mean(axis=1) for name in ("input", "label")
-            )
+            about = [
+                arrays[f"{kernel.name} {kind}{side}"].mean(axis=1) for side in ("input", "label")
+            ]
             for index, name in enumerate(arrays["names"]):
-                if np.isfinite(x[:, index]).all():
-                    points = panels.plane(
-                        axes, x[:, index], y[:, index], arrays["steps"], norm, index
-                    )
+                x, y = (values[:, index] for values in about)
+                if np.isfinite(x).all():
+                    points = panels.plane(axes, x, y, arrays["steps"], norm, index)
                     names[_short(name)] = index
-                    numbers[f"{plan.name} {name} {kind}input"] = x[:, index]
-                    numbers[f"{plan.name} {name} {kind}label"] = y[:, index]
+                    key = f"{plan.name} {name} {kind}"
+                    numbers |= {f"{key}input": x, f"{key}label": y}
             axes.set(xlabel="non-redundant, of X (bits)", ylabel="of Y (bits)")
             axes.set_title(f"{plan.activation}: {'modified' if kind else 'information'} plane")
         panels.ceiling(row[0], arrays[f"{kernel.name} x"].mean(), ":", upright=True)
-        panels.ceiling(row[0], label_entropy, ":")
+        panels.ceiling(row[0], networks.label_entropy, ":")
         row[0].set(xlabel="I(X;T) (bits)", ylabel="I(T;Y) (bits)")
     panels.side_color_bar(drawing, points, list(grid.flat), "iterations", 0.7)
     for name, index in names.items():
         grid[0, 0].plot([], [], panels.marker(index), color=QUIET, mfc="none", label=name)
     panels.legend_below(drawing, grid[0, 0], min(6, len(names)))
-    folder.figure(
-        f"planes-{key}-{kernel.name}",
-        drawing,
-        folder.text(
-            "planes",
-            key=key,
-            kernel=kernel.label,
-            label_entropy=label_entropy,
-            other_filters=other_filters(trainings),
-            setting=setting,
-        ),
-        numbers,
-    )
+    caption = folder.text("planes", kernel=kernel.label, **networks.texts)
+    folder.figure(f"planes-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
 
-def draw_amounts(folder: Folder, key: str, trainings: Trainings, layer: int, setting: str) -> None:
+def draw_amounts(folder: Folder, networks: Networks) -> None:
     """Draw information of a convolution, and accuracy, over its number of filters (fig. 4)."""
-    grouped = by_filters(trainings, layer)
-    counts = list(grouped)
-    drawing, grid = figure(6.4, 2.5, 1, 2)
+    grouped = networks.by_filters
+    counts, measured = list(grouped), networks.trainings.values()
+    drawing, ((axes, below),) = figure(6.4, 2.5, 1, 2)
     numbers: dict[str, np.ndarray | float] = {"filters": np.array(counts)}
-    axes = grid[0, 0]
     for index, kernel in enumerate(KERNELS):
         for record, label, line in ((-1, kernel.label, "o-"), (0, "before training", "--")):
-            name = f"{kernel.name} input"
-            several = [[row[name][record, :, layer] for row in rows] for rows in grouped.values()]
-            values = np.array([np.mean(parts) for parts in several])
+            values = networks.over_filters(f"{kernel.name} input", record)
             axes.plot(counts, values, line, color=panels.color(index), label=label)
             numbers[f"{kernel.name} {'end' if record else 'start'}"] = values
-        most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in trainings.values()]))
+        most = float(np.mean([arrays[f"{kernel.name} x"].mean() for arrays in measured]))
         axes.axhline(most, color="black", lw=0.8, ls=(0, (1, 1 + index)))
         numbers[f"{kernel.name} entropy of the input"] = most
     axes.set_ylabel("I(X;T) (bits)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes = grid[0, 1]
     shares = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
-    tested = min(int(arrays["tested"]) for arrays in trainings.values())
+    tested = min(int(arrays["tested"]) for arrays in measured)
     for count, share in zip(counts, shares, strict=True):
         half = 196 * np.sqrt(share * (1 - share) / tested)
         style = {"color": panels.color(1), "alpha": 0.5, "capsize": 2}
-        axes.errorbar([count] * len(share), 100 * share, half, fmt="o", **style)
-    axes.plot(counts, [100 * np.nanmean(share) for share in shares], color=panels.color(1))
-    axes.set_ylabel("accuracy (%)")
+        below.errorbar([count] * len(share), 100 * share, half, fmt="o", **style)
+    below.plot(counts, [100 * np.nanmean(share) for share in shares], color=panels.color(1))
+    below.set_ylabel("accuracy (%)")
     numbers["accuracy (%)"] = 100 * np.array(shares)
-    for axes in grid[0]:
-        axes.set_xlabel(f"filters of the {ORDINALS[layer]} convolution")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(counts, [str(count) for count in counts])
-    caption = folder.text("amounts", key=key, ordinal=ORDINALS[layer], setting=setting)
-    folder.figure(f"mmi-{key}-{ORDINALS[layer]}", drawing, caption, numbers)
+    ordinal = ORDINALS[networks.layer]
+    for panel in (axes, below):
+        panel.set_xlabel(f"filters of the {ordinal} convolution")
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(counts, map(str, counts))
+    caption = folder.text("amounts", **networks.texts)
+    folder.figure(f"mmi-{networks.source}-{ordinal}", drawing, caption, numbers)
 
 
-def draw_pairs(folder: Folder, key: str, trainings: Trainings, layer: int, setting: str) -> None:
+def draw_pairs(folder: Folder, networks: Networks) -> None:
     """Draw redundancy less synergy, and non-redundant information, over training (fig. 5)."""
-    grouped = by_filters(trainings, layer)
+    grouped = networks.by_filters
     drawing, grid = figure(6.4, 4.4, 2, 2, sharex=True)
     numbers = {}
     for row, kernel in zip(grid, KERNELS, strict=True):
         for axes, name in zip(row, SHARES, strict=True):
             colors = panels.sequence_colors(len(grouped))
             for (count, several), shade in zip(grouped.items(), colors, strict=True):
-                whole = complete(several)
-                steps = whole[0]["steps"]
-                values = [arrays[f"{kernel.name} {name}"][:, :, layer] for arrays in whole]
-                mean = 100 * np.mean(values, axis=(0, 2))
+                steps, values = over_steps(several, f"{kernel.name} {name}")
+                mean = 100 * values[..., networks.layer].mean(axis=(0, 2))
                 if np.isfinite(mean).all():
                     axes.plot(steps, mean, marker="o", color=shade, label=str(count))
                     numbers |= {f"{kernel.name} {name} {count} filters (%)": mean, "steps": steps}
@@ -605,9 +581,10 @@ def draw_pairs(folder: Folder, key: str, trainings: Trainings, layer: int, setti
             axes.set_title(f"{_TITLES[name]} ({kernel.name})")
             axes.set_ylabel("% of I(X; both)")
     panels.legend_below(drawing, grid[0, 0], 6, "filters")
-    kernels = {"first": KERNELS[0].label, "second": KERNELS[1].label}
-    caption = folder.text("pairs", key=key, ordinal=ORDINALS[layer], setting=setting, **kernels)
-    folder.figure(f"pairs-{key}-{ORDINALS[layer]}", drawing, caption, numbers)
+    first, second = (kernel.label for kernel in KERNELS)
+    caption = folder.text("pairs", first=first, second=second, **networks.texts)
+    name = f"pairs-{networks.source}-{ORDINALS[networks.layer]}"
+    folder.figure(name, drawing, caption, numbers)
 
 
 def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) -> None:
@@ -617,16 +594,12 @@ def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) ->
     for index, (kernel, axes) in enumerate(zip(KERNELS, (left, right), strict=True)):
         objective, p = selection[f"{kernel.name} objective"], selection[f"{kernel.name} p"]
         axes.hist(objective, 24, color=PALETTE[0])
-        axes.axvline(np.quantile(objective, 1 - LINE), color=PALETTE[1], ls="--")
+        axes.axvline(np.quantile(objective, 1 - measures.LINE), color=PALETTE[1], ls="--")
         axes.set(xlabel="I(X;T) - 2 I(T;Y) (bits)", ylabel="" if index else "maps")
         axes.set_title(f"objective, {kernel.label}")
         style = {"mfc": "none", "ms": 4 + 3 * index, "ls": ("-", "--")[index]}
-        style |= {
-            "marker": panels.marker(index),
-            "color": panels.color(index),
-            "label": kernel.label,
-        }
-        tests.plot(np.arange(1, len(p) + 1), p, **style)
+        style |= {"marker": panels.marker(index), "color": panels.color(index)}
+        tests.plot(np.arange(1, len(p) + 1), p, label=kernel.label, **style)
     panels.ceiling(tests, 0.05, ":")
     tests.set_xticks(range(1, longest + 1, max(1, longest // 8)))
     tests.set(xlabel="maps chosen", ylabel="p-value of the next map", title="CMI-permutation")
@@ -639,7 +612,7 @@ def draw_selection(folder: Folder, key: str, selection: Arrays, setting: str) ->
     accuracies.set(title="without retraining", **labels)
     accuracies.legend(frameon=False, fontsize=SMALL - 1)
     layer = printable(selection["layer"])
-    caption = folder.text("selection", key=key, layer=layer, line=LINE, setting=setting)
+    caption = folder.text("selection", key=key, layer=layer, line=measures.LINE, setting=setting)
     folder.figure(f"width-{key}", drawing, caption, selection)
 
 

@@ -17,15 +17,10 @@ from oip.core.units import bits
 from oip.mi.backend import thread_map
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, renyi_label_entropy
-from oip.studies.report import base_name, slug
-from oip.studies.trained import (
-    Arrays,
-    ImageBatch,
-    StepRecorder,
-    accuracy,
-    predictor,
-    recorded_steps,
-)
+from oip.studies import trained
+from oip.studies.data import Images
+from oip.studies.report import Arrays, base_name, slug
+from oip.studies.trained import ImageBatch
 
 if TYPE_CHECKING:
     import keras
@@ -34,11 +29,114 @@ if TYPE_CHECKING:
     from oip.models.datasets import Dataset
 
 ALPHA = 1.01
+BETA = 2.0
+"""Of the objective I(X;T) - beta I(T;Y), as in the paper."""
 BATCH = 128
 """Samples of a batch, as in the paper."""
+MANY = 500
+"""Samples with which a width is looked for once more, at alpha 2 and the median distance."""
+LINE = 0.55
+"""Share of the maps above the paper's line, which are said to be needed little."""
+ORDINALS = ("first", "second")
+"""Of the convolutions whose filters are varied."""
 SHARES = ("redundant", "non-redundant")
 """Of pairs: redundancy less synergy, and weighted non-redundant information, of I_ij."""
+RATES = {"sigmoid": 0.1, "relu": 0.02}
+"""The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
+with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
+standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
 _PAIR_MEASURES = (*SHARES, "plane input", "plane label")
+_OBJECTIVE_BATCHES = 3
+_CALIBRATION = 2_000
+_PLANE_FILTERS = (6, 12)
+_LARGE = 32  # images of at least so many pixels a side are for the AlexNet-like network
+
+
+@dataclass(frozen=True)
+class RenyiSize:
+    """Numbers of images, trainings and measurements of the study; by default the paper's."""
+
+    first: tuple[int, ...] = (1, 2, 4, 6, 12, 24)  # filters, 12 in the second convolution
+    second: tuple[int, ...] = (3, 6, 12, 32, 64, 128)  # filters, 6 in the first convolution
+    wide: int = 128  # filters of the second convolution where maps are chosen
+    images: int | None = None  # of a training; all if None
+    tested: int | None = None
+    epochs: int = 10
+    seeds: int = 10  # trainings of a network in the comparison of widths
+    batches: int = 10
+    pairs: int = 66
+    records: int = 24  # steps of a training that are measured, about
+    removed: tuple[float, ...] = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9)  # shares of a layer's maps
+    random_orders: int = 10
+
+
+FULL = RenyiSize()
+QUICK = RenyiSize(
+    first=(2, 6, 24),
+    second=(3, 12, 48),
+    images=12_000,
+    tested=2_000,
+    epochs=5,
+    seeds=1,
+    batches=3,
+    pairs=20,
+    records=9,
+    removed=(0.25, 0.55, 0.8),
+    random_orders=3,
+)
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network and its training."""
+
+    source: str
+    recipe: str
+    filters: tuple[int, ...]  # the recipe's own if empty
+    activation: str
+    rate: float | None  # of SGD with a momentum of 0.95; the recipe's own training if None
+    epochs: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its files, without anything of a path."""
+        widths = "-".join(map(str, self.filters)) or "own"
+        source = slug(base_name(self.source))
+        return f"{source}-{self.recipe}-{widths}-{self.activation}-seed{self.seed}"
+
+
+def plans_for(
+    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
+) -> dict[str, list[NetworkPlan]]:
+    """Return the networks for images (h, w, bands) by their purpose.
+
+    `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection` (which
+    of its maps are needed). A quick study compares filters on the first source only.
+    """
+    plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": []}
+    if source.startswith("cifar10"):
+        epochs = 3 * size.epochs if size.images is None else 2
+        own = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
+        return {**plans, "planes": own, "selection": own}
+    if min(shape[:2]) >= _LARGE:
+        epochs = round(1.5 * size.epochs)
+        own = [
+            NetworkPlan(source, "alexnet-small", (), activation, 0.01, epochs, seed)
+            for activation in ("relu", "sigmoid")
+        ]
+        return {**plans, "planes": own, "selection": own[:1]}
+
+    def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
+        rate = RATES[activation]
+        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + number)
+
+    plans["planes"] = [lenet(_PLANE_FILTERS, activation) for activation in ("relu", "sigmoid")]
+    compared = first or size is FULL
+    for number in range(size.seeds if compared else 0):
+        plans["first"] += [lenet((count, 12), number=number) for count in size.first]
+        plans["second"] += [lenet((6, count), number=number) for count in size.second]
+    return {**plans, "selection": [lenet((6, size.wide))] if compared else []}
 
 
 @dataclass(frozen=True)
@@ -47,10 +145,8 @@ class KernelWidth:
 
     name: str
     label: str
-    forward: Bandwidth
-    """Of responses."""
-    backward: Bandwidth
-    """Of errors."""
+    forward: Bandwidth  # of responses
+    backward: Bandwidth  # of errors
 
 
 KERNELS = (
@@ -132,7 +228,7 @@ def _derivative(layer: keras.Layer, output: Tensor) -> Tensor:
     """Return the derivative of the layer's activation, from its output."""
     import tensorflow as tf
 
-    derivatives = {
+    derivatives: dict[str, Callable[[], Tensor]] = {
         "relu": lambda: tf.cast(output > 0, output.dtype),
         "sigmoid": lambda: output * (1.0 - output),
         "tanh": lambda: 1.0 - output * output,
@@ -161,14 +257,8 @@ def _batch_rows(images: int, count: int, seed: int) -> list[np.ndarray]:
 
 def probe_batches(data: Dataset, count: int, seed: int) -> list[ImageBatch]:
     """Return disjoint random batches of 128 images, as many as there are images for at the most."""
-    return [
-        ImageBatch(
-            data.images[rows],
-            data.required_labels()[rows].astype(np.int64),
-            data.images[rows].reshape(len(rows), -1).astype(np.float64) / data.high,
-        )
-        for rows in _batch_rows(len(data.images), count, seed)
-    ]
+    codes = data.required_labels().astype(np.int64)
+    return [ImageBatch.of(data, codes, rows) for rows in _batch_rows(len(codes), count, seed)]
 
 
 def mean_label_entropy(labels: np.ndarray, count: int, seed: int) -> float:
@@ -274,183 +364,14 @@ def map_grams(values: np.ndarray, width: Bandwidth) -> np.ndarray:
     return np.stack([gram(values[:, index], width) for index in range(values.shape[1])])
 
 
-BETA = 2.0
-"""Of the objective I(X;T) - beta I(T;Y), as in the paper."""
-LINE = 0.55
-"""Share of the maps above the paper's line, which are said to be needed little."""
-MANY = 500
-"""Samples with which a width is looked for once more, at alpha 2 and the median distance."""
-ORDINALS = ("first", "second")
-"""Of the convolutions whose filters are varied."""
-_OBJECTIVE_BATCHES = 3
-_CALIBRATION = 2_000
-_PLANE_FILTERS = (6, 12)
-RATES = {"sigmoid": 0.1, "relu": 0.02}
-"""The paper has 0.1. With an input of deviation s in place of 1 the first layer learns as it does
-with s^2 times the rate; pixels from 0 to 1 have a deviation of some 0.3, and here the input is
-standardized. With 0.1 and momentum 0.95 three of seven networks of ReLU stayed at chance."""
-_LARGE = 32
-"""Images of at least so many pixels a side are for the AlexNet-like network, as in the paper."""
-_PAPER_PLANES = (6, 32)
-"""Filters of the paper's figure 7."""
-
-
-@dataclass(frozen=True)
-class RenyiSize:
-    """Numbers of images, trainings and measurements of the study."""
-
-    first: tuple[int, ...]
-    """Filters of the first convolution, 12 in the second."""
-    second: tuple[int, ...]
-    """Filters of the second convolution, 6 in the first."""
-    wide: int
-    """Filters of the second convolution where maps are chosen."""
-    images: int | None
-    """Of a training; all if None."""
-    tested: int | None
-    epochs: int
-    seeds: int
-    """Trainings of a network in the comparison of widths."""
-    batches: int
-    pairs: int
-    records: int
-    """Steps of a training that are measured, about."""
-    removed: tuple[float, ...]
-    """Shares of a layer's maps."""
-    random_orders: int
-
-
-QUICK = RenyiSize(
-    first=(2, 6, 24),
-    second=(3, 12, 48),
-    wide=128,
-    images=12_000,
-    tested=2_000,
-    epochs=5,
-    seeds=1,
-    batches=3,
-    pairs=20,
-    records=9,
-    removed=(0.25, 0.55, 0.8),
-    random_orders=3,
-)
-FULL = RenyiSize(
-    first=(1, 2, 4, 6, 12, 24),
-    second=(3, 6, 12, 32, 64, 128),
-    wide=128,
-    images=None,
-    tested=None,
-    epochs=10,
-    seeds=10,
-    batches=10,
-    pairs=66,
-    records=24,
-    removed=(0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9),
-    random_orders=10,
-)
-
-
-@dataclass(frozen=True)
-class NetworkPlan:
-    """A network and its training."""
-
-    source: str
-    recipe: str
-    filters: tuple[int, ...]
-    """The recipe's own if empty."""
-    activation: str
-    rate: float | None
-    """Of SGD with a momentum of 0.95; the recipe's own training if None."""
-    epochs: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """The name of its files, without anything of a path."""
-        widths = "-".join(str(count) for count in self.filters) or "own"
-        source = slug(base_name(self.source))
-        return f"{source}-{self.recipe}-{widths}-{self.activation}-seed{self.seed}"
-
-
-Trainings = dict[NetworkPlan, Arrays]
-
-
-def plans_for(
-    source: str, shape: tuple[int, ...], seed: int, size: RenyiSize, first: bool
-) -> dict[str, list[NetworkPlan]]:
-    """Return the networks for images (h, w, bands) by their purpose.
-
-    `planes` (and inequalities), `first` and `second` (filters of a convolution), `selection` (which
-    of its maps are needed). A quick study compares filters on the first source only.
-    """
-    plans: dict[str, list[NetworkPlan]] = {"planes": [], "first": [], "second": [], "selection": []}
-    if source.startswith("cifar10"):
-        epochs = 3 * size.epochs if size.images is None else 2
-        plans["planes"] = [NetworkPlan(source, "vgg16-cifar", (), "relu", None, epochs, seed)]
-        return plans | {"selection": plans["planes"]}
-    if min(shape[:2]) >= _LARGE:
-        epochs = round(1.5 * size.epochs)
-        plans["planes"] = [
-            NetworkPlan(source, "alexnet-small", (), activation, 0.01, epochs, seed)
-            for activation in ("relu", "sigmoid")
-        ]
-        return plans | {"selection": plans["planes"][:1]}
-
-    def lenet(filters: tuple[int, ...], activation: str = "relu", number: int = 0) -> NetworkPlan:
-        rate = RATES[activation]
-        return NetworkPlan(source, "lenet5", filters, activation, rate, size.epochs, seed + number)
-
-    plans["planes"] = [lenet(_PLANE_FILTERS), lenet(_PLANE_FILTERS, "sigmoid")]
-    if first or size is FULL:
-        for number in range(size.seeds):
-            plans["first"] += [lenet((count, 12), number=number) for count in size.first]
-            plans["second"] += [lenet((6, count), number=number) for count in size.second]
-        plans["selection"] = [lenet((6, size.wide))]
-    return plans
-
-
-def stages(arrays: Arrays) -> list[tuple[str, int]]:
-    """Return name and record of the start, the end of the first epoch, and the end."""
-    first = int(np.argmin(np.abs(arrays["steps"] - arrays["epoch"])))
-    return [("start", 0), ("after an epoch", first), ("end", len(arrays["steps"]) - 1)]
-
-
-def earlier_errors(arrays: Arrays, kernel: KernelWidth, record: int) -> np.ndarray:
-    """Return I (batches, layers - 1) of the last layer's error and those of earlier layers.
-
-    The last layer's error with itself is its entropy and no step of the paper's inequality.
-    """
-    return arrays[f"{kernel.name} backward"][record][:, :-1]
-
-
-def other_filters(trainings: Trainings) -> str:
-    """Return a sentence on networks of the planes that are not the paper's; empty if they are."""
-    own = {plan.filters for plan in trainings if plan.recipe == "lenet5"}
-    if not own or own == {_PAPER_PLANES}:
-        return ""
-    paper, ours = (
-        ", ".join(" and ".join(str(count) for count in filters) for filters in sorted(networks))
-        for networks in ({_PAPER_PLANES}, own)
-    )
-    return f"The paper's networks of this figure have {paper} filters, these {ours}."
-
-
-def by_filters(trainings: Trainings, layer: int) -> dict[int, list[Arrays]]:
-    """Return the trainings by the number of filters of one convolution."""
-    grouped: dict[int, list[Arrays]] = {}
-    for plan, arrays in trainings.items():
-        grouped.setdefault(plan.filters[layer], []).append(arrays)
-    return grouped
-
-
 def train_and_measure(
-    plan: NetworkPlan, data: tuple[Dataset, Dataset], size: RenyiSize, out: Path, progress: Progress
+    plan: NetworkPlan, images: Images, size: RenyiSize, out: Path, progress: Progress
 ) -> Arrays:
     """Train a network, keep it in the file `out`, and measure it on the way.
 
     Args:
         plan: the network and its training.
-        data: images and labels to learn from, and those to measure and judge by.
+        images: those to learn from, and those to measure and judge by.
 
     Returns:
         `accuracy`, NaN if the training diverged; `steps` (t,), batches that were learned from;
@@ -463,30 +384,28 @@ def train_and_measure(
     recipe = models.recipe(plan.recipe).configured(filters=plan.filters or None)
     if plan.recipe != "vgg16-cifar":
         recipe = recipe.configured(activation=plan.activation)
-    data_train, data_test = data
     options = {"epochs": plan.epochs, "batch": 128, "seed": plan.seed}
     if plan.rate is not None:
         sgd = {"optimizer": "sgd", "learning_rate": plan.rate, "momentum": 0.95}
         options |= {**sgd, "schedule": "constant"}
-    settings = recipe.settings(len(data_train), **options)
-    an_epoch = math.ceil(len(data_train) / settings.batch)
-    batches = probe_batches(data_test, size.batches, plan.seed)
-    result = {"epoch": np.array(an_epoch), "tested": np.array(len(data_test))}
+    settings = recipe.settings(len(images.train), **options)
+    an_epoch = math.ceil(len(images.train) / settings.batch)
+    batches = probe_batches(images.test, size.batches, plan.seed)
+    result = {"epoch": np.array(an_epoch), "tested": np.array(len(images.test))}
 
     def prepare(model: keras.Model) -> Callable[[], Arrays | None]:
         probe = Probe(model)
         result.update(names=np.array(probe.names), maps=np.array(probe.maps))
         return lambda: _network_information(probe, batches, size.pairs, plan.seed)
 
-    steps = recorded_steps(an_epoch, settings.epochs * an_epoch, size.records)
-    recorder = StepRecorder(steps, prepare)
+    steps = trained.recorded_steps(an_epoch, settings.epochs * an_epoch, size.records)
+    recorder = trained.StepRecorder(steps, prepare)
+    arguments = recipe, images.train, images.test, settings, out, progress
     try:
-        trained = train(
-            recipe, data_train, data_test, settings, out, progress, record=recorder.callback
-        )
-        result["accuracy"] = np.array(trained.accuracy)
+        reached = train(*arguments, record=recorder.callback).accuracy
     except TrainingDiverged:
-        result["accuracy"] = np.array(math.nan)
+        reached = math.nan
+    result["accuracy"] = np.array(reached)
     return {**result, **recorder.rows()}
 
 
@@ -512,12 +431,12 @@ def _network_information(
     }
 
 
-def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, seed: int) -> Arrays:
+def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arrays:
     """Return which maps of a network's last convolution are needed.
 
     Args:
         path: the trained model.
-        data: images to choose maps by, and others to judge by.
+        images: those to choose maps by, and others to judge by.
 
     Returns:
         `layer`, its name; `accuracy` of the whole network; of each kernel K `K objective` (maps,)
@@ -532,7 +451,6 @@ def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, se
     from oip.network.network import Network
     from oip.network.surgery import without
 
-    data_train, data_test = data
     network = Network(path)
     probe = Probe(network.model)
     index = max(number for number, maps in enumerate(probe.maps) if maps > 1)
@@ -540,16 +458,16 @@ def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, se
 
     def accuracy_with(kept: np.ndarray) -> float:
         smaller = without(network, {layer: np.setdiff1d(np.arange(maps), kept)})
-        return accuracy(predictor(smaller), data_test)
+        return trained.accuracy(trained.predictor(smaller), images.test)
 
     def width(name: str, enough: int | None, order: np.ndarray) -> Arrays:
         count = -1 if enough is None else enough
         reached = accuracy_with(order[:count]) if 0 < count < len(order) else math.nan
         return {f"{name} width": np.array(count), f"{name} kept": np.array(reached)}
 
-    whole = accuracy(predictor(network.model), data_test)
+    whole = trained.accuracy(trained.predictor(network.model), images.test)
     result = {"layer": np.array(layer), "accuracy": np.array(whole)}
-    batches = probe_batches(data_train, _OBJECTIVE_BATCHES, seed)
+    batches = probe_batches(images.train, _OBJECTIVE_BATCHES, seed)
     responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]
     orders: dict[str, list[np.ndarray]] = {}
     for kernel in KERNELS:
@@ -567,16 +485,18 @@ def map_selection(path: Path, data: tuple[Dataset, Dataset], size: RenyiSize, se
         result[f"{kernel.name} objective"] = bits(objective)
         result[f"{kernel.name} p"] = chosen.p_values
         result[f"{kernel.name} gain"] = bits(chosen.scores[tried])
-    images, labels = data_train.images[:_CALIBRATION], data_train.required_labels()[:_CALIBRATION]
+    train, labels = (
+        part[:_CALIBRATION] for part in (images.train.images, images.train.required_labels())
+    )
 
     def order(method: str, draw: int = 0) -> np.ndarray:
-        return mi.select(network, images, labels, layer, method=method, seed=seed + draw).order
+        return mi.select(network, train, labels, layer, method=method, seed=seed + draw).order
 
     for method, label in (("apoz", "APoZ"), ("l1", "L1 norm"), ("elimination", "elimination")):
         orders[label] = [order(method)]
     orders["random"] = [order("random", draw) for draw in range(size.random_orders)]
     options = {"method": "cmi", "samples": MANY, "alpha": 2.0, "seed": seed}
-    many = mi.select(network, images, labels, layer, **options)
+    many = mi.select(network, train, labels, layer, **options)
     result |= width("many", many.width, many.order)
     pruned = np.full((len(orders), len(size.removed), size.random_orders), np.nan)
     for row, draws in enumerate(orders.values()):

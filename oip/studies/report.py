@@ -5,7 +5,8 @@ A study is a module with
 - `NAME`, `TITLE`, `SOURCE` (the paper), `MINUTES` (of `--quick` on two cores);
 - `SCHEMA`, a number that rises when parts of an older version can no longer be used (1 if absent);
 - `TAKES`, the settings of `OPTIONS` that it uses;
-- `run(folder, settings, progress)`, which computes parts, draws figures and adds findings.
+- `run(folder)`, which goes through the paper's experiments: it computes parts, draws figures and
+  adds findings.
 
 The texts of its findings are in findings.toml, those of its figures and notes in captions.toml. A
 study reports what it measured beside what its paper says; it never asserts the paper's finding.
@@ -31,7 +32,7 @@ import numpy as np
 
 from oip.core import files
 from oip.core.errors import DataError, RunError
-from oip.core.progress import Progress
+from oip.core.progress import Progress, silent
 from oip.studies.findings import AGREEMENTS, Finding, plain_numbers, text_file
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ OPTIONS = ("data", "models", "iterations")
 _DIGEST = "_digest"
 _PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+Arrays = dict[str, np.ndarray]
 Item = TypeVar("Item")
 
 
@@ -55,7 +57,7 @@ class Study(Protocol):
     SOURCE: str
     MINUTES: int
 
-    def run(self, folder: Folder, settings: StudySettings, progress: Progress) -> None:
+    def run(self, folder: Folder) -> None:
         """Compute parts, draw figures and add findings."""
         ...
 
@@ -184,15 +186,6 @@ def peak_bytes() -> int | None:
     return most if sys.platform == "darwin" else most << 10
 
 
-def tracked(progress: Progress, label: str, items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items one by one, and report how many are done."""
-    items = list(items)
-    progress(label, 0, len(items))
-    for done, item in enumerate(items, 1):
-        yield item
-        progress(label, done, len(items))
-
-
 @dataclass(frozen=True)
 class ReportFigure:
     """One figure of a report."""
@@ -224,6 +217,7 @@ class Folder:
     schema: int = 1
     shared: Path | None = None
     """Where several studies keep what each of them can use; the folder's own parts if None."""
+    progress: Progress = silent
     figures: list[ReportFigure] = field(default_factory=list, init=False)
     findings: list[Finding] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
@@ -278,6 +272,32 @@ class Folder:
         arrays = {key: np.asarray(value) for key, value in compute(*arguments).items()}
         files.write_arrays(path, {**arrays, _DIGEST: np.array(digest)})
         return arrays
+
+    def parts(
+        self,
+        label: str,
+        settings: Iterable[Item],
+        compute: Callable[..., Mapping[str, ArrayLike]],
+        *arguments: object,
+        of: str = "",
+    ) -> dict[Item, dict[str, np.ndarray]]:
+        """Return `compute(setting, *arguments)` of every setting of an experiment, see `part`.
+
+        Each is a part LABEL/NAME, NAME being the setting's own `name`, or its text.
+        """
+        results = {}
+        for setting in self.tracked(label, settings):
+            name = f"{label}/{getattr(setting, 'name', setting)}"
+            results[setting] = self.part(name, compute, setting, *arguments, of=of)
+        return results
+
+    def tracked(self, label: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items one by one, and report how many are done."""
+        items = list(items)
+        self.progress(label, 0, len(items))
+        for done, item in enumerate(items, 1):
+            yield item
+            self.progress(label, done, len(items))
 
     def file(self, name: str) -> Path:
         """Return the path of a model, a record or the like, which the study writes itself."""

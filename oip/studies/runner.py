@@ -167,13 +167,13 @@ def _run(
     unused = ignored(module, settings)
     settings = replace(settings, **{option: getattr(StudySettings(), option) for option in unused})
     outcome = StudyOutcome(out / "report.html")
-    folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared)
+    folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared, progress)
     for option in unused:
         folder.note(f"The option '{option}' is not for this study, which has nothing of the kind.")
         say(f"{name}: the option '{option}' is not for this study; it is run without.")
     with measured(folder.file("took.json")) as cost:
         try:
-            module.run(folder, settings, progress)
+            module.run(folder)
         except MissingData as error:
             folder.missing("Everything that this study measures.", error)
             outcome.stopped[name] = str(error)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,18 +16,9 @@ import numpy as np
 from oip.core import files, seeds
 from oip.core.errors import RunError, SettingsError
 from oip.core.frameworks import import_quietly
-from oip.core.progress import Progress
 from oip.studies.data import Images, data_key
-from oip.studies.findings import (
-    TOO_SHORT,
-    Finding,
-    MeasuredValue,
-    Value,
-    agreement,
-    finding,
-    text_file,
-)
-from oip.studies.report import Folder, StudySettings
+from oip.studies.findings import TOO_SHORT, Finding, Value, agreement, finding, text_file
+from oip.studies.report import Arrays, Folder, StudySettings
 
 if TYPE_CHECKING:
     import keras
@@ -35,8 +26,6 @@ if TYPE_CHECKING:
     from oip.mi import Recorder
     from oip.mi.training.record import TrainingRecord
     from oip.models import Dataset
-
-Arrays = dict[str, np.ndarray]
 
 RECORDED = 500
 """Images of the test part that information is measured on; the kernel estimate needs all their
@@ -72,6 +61,8 @@ class RecordedNetwork:
     """Of the recipe."""
     batch: int = 64
     learning_rate: float = 1e-3
+    title: str = ""
+    """Its name in figures and text."""
 
     @property
     def name(self) -> str:
@@ -88,24 +79,16 @@ class RecordedNetwork:
         return models.build(self.recipe, shape, len(data.classes), low, high - low, **options)
 
 
-RELU_MLP = RecordedNetwork("relu-mlp", (), ("Dense_1", "Dense_2", "Dense_3", "classes"))
-LENET = RecordedNetwork("lenet", ("Conv2D_1", "Conv2D_2"), ("Dense_1", "classes"))
-STRIDED = RecordedNetwork("lenet", LENET.blocks, LENET.dense, (("stride", 2),))
-DENSENET = RecordedNetwork("densenet", ("Conv2D_1", "Conv2D_10", "Conv2D_19"), ("classes",))
-TANH_MLP = RecordedNetwork("tanh-mlp", (), (*(f"Dense_{n}" for n in range(1, 6)), "classes"))
-IP_MLP = RecordedNetwork("ip-mlp", (), (*(f"Dense_{n}" for n in range(1, 5)), "classes"))
-SHOWN = {
-    RELU_MLP: "ReLU-MLP",
-    LENET: "LeNet",
-    STRIDED: "LeNet, stride 2",
-    DENSENET: "DenseNet",
-    TANH_MLP: "tanh-MLP",
-    IP_MLP: "IP-MLP",
-}
-"""Names in figures and text."""
+_DENSE = ("Dense_1", "Dense_2", "Dense_3", "Dense_4", "Dense_5")
+RELU_MLP = RecordedNetwork("relu-mlp", (), (*_DENSE[:3], "classes"), title="ReLU-MLP")
+LENET = RecordedNetwork("lenet", ("Conv2D_1", "Conv2D_2"), ("Dense_1", "classes"), title="LeNet")
+STRIDED = replace(LENET, options=(("stride", 2),), title="LeNet, stride 2")
+DENSENET = RecordedNetwork(
+    "densenet", ("Conv2D_1", "Conv2D_10", "Conv2D_19"), ("classes",), title="DenseNet"
+)
+TANH_MLP = RecordedNetwork("tanh-mlp", (), (*_DENSE, "classes"), title="tanh-MLP")
+IP_MLP = RecordedNetwork("ip-mlp", (), (*_DENSE[:4], "classes"), title="IP-MLP")
 BLOCKS = ("first block", "second block")
-AT_CEILING = "at the ceiling"
-"""Remark on a value that cannot be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +115,15 @@ class RecordedTraining:
         load_state(weights_file(self.path, iteration), model)
         return model
 
+    def percent(self, name: str, tested: int) -> Value:
+        """Return the accuracy in %, with the standard error of so many test images."""
+        error = math.sqrt(self.accuracy * (1 - self.accuracy) / tested)
+        return Value.within(self.accuracy, error).percent(name)
+
 
 Trainings = Mapping[str, RecordedTraining]
 """Name of the network -> its training."""
-Outcome = tuple[list[Value], list[bool | None]]
+Outcome = tuple[list[Value], Sequence[bool | None]]
 """The measured values of one width, and what they decide."""
 
 
@@ -162,12 +150,6 @@ def finding_by_width(
     row = finding(study, measure.__name__, verdict, values, where, **constants)
     n = f"{iterations:,} iterations, {RECORDED} images; {row.n}".removesuffix("; ")
     return replace(row, n=n)
-
-
-def sampling_error(training: RecordedTraining, tested: int) -> MeasuredValue:
-    """Return the accuracy with the standard error of so many test images."""
-    share = training.accuracy
-    return MeasuredValue(share, float(np.sqrt(share * (1 - share) / tested)))
 
 
 def recorded_at(iterations: int, regular: int = _REGULAR) -> list[int]:
@@ -198,38 +180,26 @@ def study_iterations(settings: StudySettings) -> int:
     return settings.iterations or (_QUICK if settings.quick else _FULL)
 
 
-def how_trained(settings: StudySettings) -> str:
-    """Return the paragraph on the trainings in the reports of `kernels` and `plane`."""
-    sizes = {"iterations": study_iterations(settings), "seed": settings.seed}
-    return text_file("captions")["trained"]["how"].format(**sizes)
+def add_notes(folder: Folder) -> None:
+    """Add the paragraphs on information and trainings to a report of `kernels` or `plane`."""
+    folder.note(folder.text("information", recorded=RECORDED))
+    sizes = {"iterations": study_iterations(folder.settings), "seed": folder.settings.seed}
+    folder.note(text_file("captions")["trained"]["how"].format(**sizes))
 
 
-def study_training(
-    folder: Folder,
-    network: RecordedNetwork,
-    data: Images,
-    settings: StudySettings,
-    progress: Progress,
-) -> RecordedTraining:
+def study_training(folder: Folder, network: RecordedNetwork, data: Images) -> RecordedTraining:
     """Return the training of a network on a data set, see `recorded_training`.
 
     The tanh network is so small that it always learns for as long as in the paper.
     """
-    count = study_iterations(settings)
-    if network == TANH_MLP and settings.iterations is None:
+    count = study_iterations(folder.settings)
+    if network == TANH_MLP and folder.settings.iterations is None:
         count = _FULL
-    return recorded_training(folder, network, data.train, data.test, count, settings.seed, progress)
+    return recorded_training(folder, network, data, count)
 
 
 def recorded_training(
-    folder: Folder,
-    network: RecordedNetwork,
-    train: Dataset,
-    test: Dataset,
-    iterations: int,
-    seed: int,
-    progress: Progress,
-    regular: int = _REGULAR,
+    folder: Folder, network: RecordedNetwork, data: Images, iterations: int, regular: int = _REGULAR
 ) -> RecordedTraining:
     """Train a network on batches drawn without replacement, and record what its blocks know.
 
@@ -238,42 +208,37 @@ def recorded_training(
     repeated.
 
     Args:
-        folder: of the study; the training is kept in `folder.common`.
-        network, train: the network, and images to learn from.
-        test: `RECORDED` of its images are recorded.
+        folder: of the study; the training is kept in `folder.common`. Its seed is that of the
+            weights, the batches and the images that are recorded.
+        network, data: the network, images to learn from, and others of which `RECORDED` are
+            recorded.
         iterations: batches.
-        seed: of the weights, the batches and the images that are recorded.
-        progress: receives iterations.
         regular: iterations between two records, after the dense ones of the start.
 
     Raises:
         SettingsError: the training diverged, or went on beyond an end that was not recorded.
         RunError: a saved file is damaged.
     """
+    described = {name: value for name, value in asdict(network).items() if name != "title"}
     key = {
         "schema": _SCHEMA,
-        **asdict(network),
-        "train": [train.source, data_key(train)],
-        "test": [test.source, data_key(test)],
-        "seed": seed,
+        **described,
+        "train": [data.train.source, data_key(data.train)],
+        "test": [data.test.source, data_key(data.test)],
+        "seed": folder.settings.seed,
         "recorded": RECORDED,
         "widths": WIDTHS,
     }
     short = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
-    readable = re.sub(r"[^\w-]+", "-", f"{train.source.partition(':')[0]}-{network.name}")
+    source = data.train.source.partition(":")[0]
+    readable = re.sub(r"[^\w-]+", "-", f"{source}-{network.name}")
     path = folder.common(f"{readable}-{short}")
     end = path / f"end-{iterations:06d}.json"
     steps = recorded_at(iterations, regular)
     if not end.exists():
         files.write_json(path / "training.json", key)
-        # The schedule holds no end, so that a longer training goes on with the same record.
-        schedule = recorded_at(2000 * regular, regular)
-        recorders = [
-            _recorder(path / width, schedule, network, test, seed, parameters)
-            for width, parameters in WIDTHS.items()
-        ]
-        model = _trained_model(path, network, train, steps, regular, seed, recorders, progress)
-        files.write_json(end, {"accuracy": _accuracy(model, test)})
+        model = _trained_model(folder, path, network, data, steps, regular)
+        files.write_json(end, {"accuracy": accuracy(predictor(model), data.test)})
     return RecordedTraining(
         path=path,
         network=network,
@@ -281,45 +246,40 @@ def recorded_training(
         records={width: _record_at(path / width, steps) for width in WIDTHS},
         kept=tuple(kept_at(iterations)),
         accuracy=float(files.read_json(end)["accuracy"]),
-        data=train,
+        data=data.train,
     )
 
 
-def _recorder(
-    path: Path,
-    schedule: list[int],
-    network: RecordedNetwork,
-    test: Dataset,
-    seed: int,
-    parameters: dict[str, float],
-) -> Recorder:
+def _recorders(
+    path: Path, network: RecordedNetwork, test: Dataset, regular: int, seed: int
+) -> list[Recorder]:
+    """Return the recorders of both widths."""
     from oip import mi
 
-    return mi.Recorder(
-        test.images,
-        test.required_labels(),
-        schedule,
-        out=path,
-        layers=network.blocks,
-        dense=network.dense,
-        at="block",
-        estimator=mi.estimator("kde", **parameters),
-        samples=RECORDED,
-        seed=seed,
-        classes=test.classes,
-        split=test.source,
-    )
+    options = {
+        "layers": network.blocks,
+        "dense": network.dense,
+        "at": "block",
+        "samples": RECORDED,
+        "seed": seed,
+        "classes": test.classes,
+        "split": test.source,
+    }
+    # The schedule holds no end, so that a longer training goes on with the same record.
+    sample = test.images, test.required_labels(), recorded_at(2000 * regular, regular)
+    return [
+        mi.Recorder(*sample, out=path / width, estimator=mi.estimator("kde", **setting), **options)
+        for width, setting in WIDTHS.items()
+    ]
 
 
 def _trained_model(
+    folder: Folder,
     path: Path,
     network: RecordedNetwork,
-    train: Dataset,
+    data: Images,
     steps: list[int],
     regular: int,
-    seed: int,
-    recorders: list[Recorder],
-    progress: Progress,
 ) -> keras.Model:
     """Return the model after the last of the recorded steps, trained from what is saved."""
     import_quietly("keras")
@@ -327,9 +287,9 @@ def _trained_model(
 
     from oip.models.training import batches_done, load_state, save_state, train_batches
 
+    seed, iterations = folder.settings.seed, steps[-1]
     keras.utils.set_random_seed(seeds.derived_seed(seed, "study-training"))
-    iterations = steps[-1]
-    model = network.build(train)
+    model = network.build(data.train)
     optimizer = keras.optimizers.Adam(network.learning_rate)
     model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)  # type: ignore[arg-type]
     optimizer.build(model.trainable_variables)
@@ -342,31 +302,30 @@ def _trained_model(
         _check_passed(path, steps, done)
         load_state(weights_file(path, iterations), model)
         return model
-    label = f"{train.source.partition(':')[0]}: {network.name}"
-    recorded, kept = set(steps), set(kept_at(iterations))
+    label = f"{data.train.source.partition(':')[0]}: {network.name}"
 
-    def keep(step: int) -> None:
-        if step in kept:
+    def keep(logs: object = None) -> None:
+        step = batches_done(model)
+        if step in kept_at(iterations):
             save_state(weights_file(path, step), model, with_optimizer=False)
-
-    def begin(logs: object) -> None:
-        progress(label, batches_done(model), iterations)
-        keep(batches_done(model))
+        if step == done:
+            folder.progress(label, step, iterations)
 
     def save(batch: int, logs: dict[str, float] | None) -> None:
         step = batches_done(model)
-        if step in recorded:
+        if step in steps:
             loss = float((logs or {}).get("loss", 0.0))
             if not math.isfinite(loss):
                 raise SettingsError(f"training of {label}", "a finite loss", loss)
             if step >= regular or step == iterations:
                 save_state(path / "last.npz", model)
-            progress(label, step, iterations)
-        keep(step)
+            folder.progress(label, step, iterations)
+        keep()
 
     # After the recorders, so that a saved state has a record.
-    saver = keras.callbacks.LambdaCallback(on_train_begin=begin, on_train_batch_end=save)
-    train_batches(model, train, iterations, network.batch, seed, [*recorders, saver])
+    saver = keras.callbacks.LambdaCallback(on_train_begin=keep, on_train_batch_end=save)
+    recorders = _recorders(path, network, data.test, regular, seed)
+    train_batches(model, data.train, iterations, network.batch, seed, [*recorders, saver])
     return model
 
 
@@ -386,28 +345,13 @@ def _record_at(path: Path, steps: list[int]) -> TrainingRecord:
 
     whole = TrainingRecord.open(path)
     rows = np.isin(whole.steps, steps)
+    over_steps = ("label", "per_class", "whole_label", "whole_input")
     layers = tuple(
-        replace(
-            layer,
-            label=layer.label[rows],
-            per_class=layer.per_class[rows],
-            whole_label=layer.whole_label[rows],
-            whole_input=layer.whole_input[rows],
-        )
+        replace(layer, **{name: getattr(layer, name)[rows] for name in over_steps})
         for layer in whole.layers
     )
     accuracy = None if whole.accuracy is None else whole.accuracy[rows]
     return replace(whole, steps=whole.steps[rows], layers=layers, accuracy=accuracy)
-
-
-def _accuracy(model: keras.Model, test: Dataset) -> float:
-    """Share of the test images whose class is predicted."""
-    from oip.models.training import confusion_of
-
-    if test.labels is None:
-        return math.nan
-    confusion = confusion_of(model, test.images, test.labels, len(test.classes))
-    return float(np.trace(confusion) / confusion.sum())
 
 
 class ImageBatch(NamedTuple):
@@ -416,6 +360,13 @@ class ImageBatch(NamedTuple):
     images: np.ndarray
     codes: np.ndarray
     pixels: np.ndarray
+
+    @classmethod
+    def of(cls, data: Dataset, codes: np.ndarray, rows: np.ndarray) -> ImageBatch:
+        """Return some images of a data set whose classes are `codes`."""
+        images = data.images[rows]
+        pixels = images.reshape(len(rows), -1).astype(np.float64) / data.high
+        return cls(images, codes[rows], pixels)
 
 
 class StepRecorder:
@@ -434,16 +385,15 @@ class StepRecorder:
 
         self._steps, self._prepare = set(steps), prepare
         self._done = 0
-        self._records: list[tuple[int, Arrays]] = []
+        self._records: list[Arrays] = []
         self.callback = keras.callbacks.LambdaCallback(
             on_train_begin=self._begin, on_train_batch_end=self._learn
         )
 
     def rows(self) -> Arrays:
         """Return `steps` (t,) and every measured quantity, (t, ...)."""
-        steps, rows = zip(*self._records, strict=True) if self._records else ((), ({},))
-        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        return {"steps": np.array(steps), **columns}
+        names = self._records[0] if self._records else ("steps",)
+        return {name: np.array([record[name] for record in self._records]) for name in names}
 
     def _begin(self, logs: object) -> None:
         self._measure = self._prepare(self.callback.model)  # pyright: ignore[reportArgumentType]
@@ -457,7 +407,7 @@ class StepRecorder:
     def _record(self) -> None:
         row = self._measure()
         if row is not None:
-            self._records.append((self._done, row))
+            self._records.append({"steps": np.array(self._done), **row})
 
 
 def recorded_steps(an_epoch: int, total: int, count: int) -> list[int]:
@@ -466,10 +416,11 @@ def recorded_steps(an_epoch: int, total: int, count: int) -> list[int]:
     return sorted({0, min(an_epoch, total), total, *between.tolist()})
 
 
-def complete(several: list[Arrays]) -> list[Arrays]:
-    """Return the trainings of which every step was measured."""
-    longest = max(len(arrays["steps"]) for arrays in several)
-    return [arrays for arrays in several if len(arrays["steps"]) == longest]
+def over_steps(trainings: list[Arrays], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps (t,) and a quantity (trainings, t, ...) of those that were not cut short."""
+    longest = max((arrays["steps"] for arrays in trainings), key=len)
+    whole = [arrays[name] for arrays in trainings if len(arrays["steps"]) == len(longest)]
+    return longest, np.array(whole)
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

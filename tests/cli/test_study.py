@@ -22,11 +22,11 @@ def small(monkeypatch):
     """Studies in place of the real ones: one works, the others do not."""
     runs: list[str] = []
 
-    def works(folder, settings, progress):
+    def works(folder):
         def compute():
             runs.append("computed")
-            progress("counting", 3, 3)
-            return {"y": np.arange(3) + settings.seed}
+            folder.progress("counting", 3, 3)
+            return {"y": np.arange(3) + folder.settings.seed}
 
         values = folder.part("counted", compute)["y"]
         drawing, panels = plots.figure(3, 2)
@@ -34,16 +34,16 @@ def small(monkeypatch):
         folder.figure("counted", drawing, "Counted", {"y": values})
         folder.add(Finding("Three", "yes", remark=f"{len(values)}"))
 
-    def without(folder, settings, progress):
+    def without(folder):
         raise MissingData("moon rocks", "'/moon'", "Fetch some.")
 
-    def fails(folder, settings, progress):
+    def fails(folder):
         raise SettingsError("cannot be done")
 
-    def lacks(folder, settings, progress):
+    def lacks(folder):
         folder.missing("It says.", MissingData("the far side", "'/moon'", "Go there."))
 
-    def crashes(folder, settings, progress):
+    def crashes(folder):
         raise TypeError("a <defect>")
 
     def add(name, run):

@@ -150,7 +150,7 @@ def made_up(tmp_path_factory):
     steps, kernels = np.array([0, 1, 2, 3]), {"Conv2D_1": 24, "Conv2D_2": 48}
     path = tmp_path_factory.mktemp("trainings")
 
-    def study_training(folder, network, data, settings, progress):
+    def study_training(folder, network, data):
         random = np.random.default_rng(len(network.name))
         own = path / network.name
         if network in (LENET, DENSENET) and not own.exists():

@@ -83,7 +83,7 @@ def test_the_digest_of_data_is_that_of_images_and_labels(tmp_path: Path) -> None
     ):
         path = tmp_path / f"{number}.npz"
         np.savez(path, images=pixels, labels=codes)
-        digests.append(load_images(folder, str(path), settings).digest)
+        digests.append(load_images(folder, str(path)).digest)
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
     bare = study_data(tmp_path / "0.npz", settings)
@@ -107,7 +107,7 @@ def test_missing_data_say_where_they_were_looked_for(tmp_path: Path) -> None:
 def test_a_source_of_one_part_is_refused(tmp_path: Path, part: str) -> None:
     settings = StudySettings(data=(f"mnist-sample:{part}",))
     with pytest.raises(DataError, match=r"both parts.*Use mnist-sample"):
-        every_source(Folder(tmp_path, "kernels", settings), settings)
+        every_source(Folder(tmp_path, "kernels", settings))
 
 
 def test_data_without_labels_are_left_out_and_the_rest_used(tmp_path: Path) -> None:
@@ -117,12 +117,12 @@ def test_data_without_labels_are_left_out_and_the_rest_used(tmp_path: Path) -> N
     )
     settings = StudySettings(data=(str(path), "mnist-sample"))
     folder = Folder(tmp_path / "out", "kernels", settings)
-    assert [data.name for data in every_source(folder, settings)] == ["mnist-sample"]
+    assert [data.name for data in every_source(folder)] == ["mnist-sample"]
     assert [row.verdict for row in folder.findings] == ["not tested"]
     assert "labels of the data 'bare.npz'" in folder.lacking[0]
     alone = StudySettings(data=(str(path),))
     with pytest.raises(MissingData, match="labels"):
-        every_source(Folder(tmp_path / "alone", "kernels", alone), alone)
+        every_source(Folder(tmp_path / "alone", "kernels", alone))
 
 
 def test_digits_that_replace_mnist_are_noted(
@@ -135,7 +135,7 @@ def test_digits_that_replace_mnist_are_noted(
 
     monkeypatch.setattr("oip.studies.data.study_data", nowhere)
     folder = Folder(tmp_path, "kernels", StudySettings())
-    assert [data.name for data in every_source(folder, StudySettings())] == ["mnist-sample"]
-    load_images(folder, "mnist", StudySettings())
+    assert [data.name for data in every_source(folder)] == ["mnist-sample"]
+    load_images(folder, "mnist")
     assert len(folder.notes) == 1
     assert ["replace it" in text for text in folder.lacking] == [True, False]

@@ -12,6 +12,7 @@ from oip.core import files
 from oip.core.errors import ModelError
 from oip.core.progress import silent
 from oip.studies import diffusion, diffusion_toy, diffusion_training
+from oip.studies.data import Images
 from oip.studies.diffusion_toy import BlobSize, ToySize
 from oip.studies.diffusion_training import (
     METHODS,
@@ -177,7 +178,7 @@ def test_changes_beside_their_spread():
 
 
 def test_names_hold_nothing_of_a_path():
-    assert "/" not in TrainingPlan("a/b:test", "lenet5", "SimCLR", 0, 1, 0.5).name
+    assert "/" not in TrainingPlan("a/b:test", "lenet5", "SimCLR", 1, 0, 0.5).name
 
 
 TINY = diffusion.DiffusionSize(
@@ -202,15 +203,16 @@ def digits():
     from oip import models
     from oip.models.datasets import chosen
 
-    return [
+    train, test = (
         chosen(models.load(f"mnist-sample:{part}"), np.arange(100), part)
         for part in ("train", "test")
-    ]
+    )
+    return Images("digits", train, test)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_is_measured_on_its_way(digits, method):
-    plan = TrainingPlan("digits", "lenet5", method, 0, 2, 0.1)
+    plan = TrainingPlan("digits", "lenet5", method, 2, 0, 0.1)
     arrays = measured_training(plan, digits, 30, 3, silent)
     assert arrays["steps"].tolist() == [0, 1, 2] and arrays["reference label"].shape == (3,)
     assert ("fitted" in arrays) == (method != "SimCLR")
@@ -221,7 +223,7 @@ def test_a_training_is_measured_on_its_way(digits, method):
 
 def test_a_small_network_of_more_images_than_there_are(digits):
     network = SmallNetwork("relu-mlp", 500, 1, 0)
-    batch = diffusion_training.measured_images(digits[1], 30, 0)
+    batch = diffusion_training.measured_images(digits.test, 30, 0)
     arrays = trained_small_network(network, digits, batch, 0)
     assert 0 <= arrays["accuracy"] <= 1 and arrays["size"] > 1000
     repeated = trained_small_network(network, digits, batch, 0)
@@ -261,9 +263,9 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     monkeypatch.setattr(diffusion_toy, "blob_estimators", lambda *arguments: quick)
     folder = Folder(tmp_path, diffusion.NAME, settings)
     with pytest.raises(KeyboardInterrupt):
-        diffusion.run(folder, settings, silent, TINY)
+        diffusion.run(folder, TINY)
     folder = Folder(tmp_path, diffusion.NAME, settings)
-    diffusion.run(folder, settings, silent, TINY)
+    diffusion.run(folder, TINY)
     # Three ways to train, two starts; one was stopped.
     assert len(calls) == 5 + 1 and len(set(calls)) == 5
     assert folder.finish(diffusion.TITLE, diffusion.SOURCE).is_file()
@@ -355,7 +357,7 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
         diffusion_toy, "blob_estimators", lambda *arguments: {"binned": mi.estimator("binning")}
     )
     blob_information = diffusion_toy.blob_information
-    whole = blob_information(size, 0, silent, Folder(tmp_path / "a", "x", StudySettings()))
+    whole = blob_information(Folder(tmp_path / "a", "x", StudySettings()), size)
     original, calls = diffusion_toy.class_information, []
 
     def stops(*arguments):
@@ -367,8 +369,8 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(diffusion_toy, "class_information", stops)
     folder = Folder(tmp_path / "b", "x", StudySettings())
     with pytest.raises(KeyboardInterrupt):
-        blob_information(size, 0, silent, folder)
-    arrays = blob_information(size, 0, silent, folder)
+        blob_information(folder, size)
+    arrays = blob_information(folder, size)
     # Two runs of two panels and two kinds, two values each; the fifth part was stopped at once.
     assert len(calls) == 16 + 1
     for name in set(whole) - {"seconds"}:
@@ -376,7 +378,7 @@ def test_toys_and_blobs_go_on_where_they_were_stopped(tmp_path, monkeypatch):
     assert arrays["corruption"].shape == (2, 2, 1, 2)
     assert arrays["noise dimension"].shape == (2, 1, 2)
     toys = ToySize(100, (5,), (0.0, 1.0), (1,), (0.0, 1.0), runs=2)
-    arrays = diffusion_toy.toy_information(toys, 0, silent, folder)
+    arrays = diffusion_toy.toy_information(folder, toys)
     assert arrays["identity"].shape == (2, 1, 2) and arrays["tree binned 10"].shape == (2, 3, 2)
     assert sorted(path.name for path in folder.file("toys").iterdir()) == ["run-0.npz", "run-1.npz"]
 

@@ -8,8 +8,7 @@ import pytest
 from keras import layers
 
 from oip.core.errors import ModelError, OipError, SettingsError
-from oip.core.progress import silent
-from oip.studies import diffusion, diffusion_training
+from oip.studies import diffusion, diffusion_toy, diffusion_training
 from oip.studies.diffusion import compare_files
 from oip.studies.diffusion_training import file_network, model_files
 from oip.studies.report import Folder, MissingData, StudySettings
@@ -91,7 +90,8 @@ def test_missing_data_are_no_fault_of_a_network(net, tmp_path):
 @pytest.fixture
 def without_toys(monkeypatch):
     """The study of files alone; the names of the figures that are drawn."""
-    monkeypatch.setattr(diffusion, "run_toys", lambda *arguments: None)
+    monkeypatch.setattr(diffusion_toy, "add_toys", lambda *arguments: None)
+    monkeypatch.setattr(diffusion_toy, "add_blobs", lambda *arguments: None)
     drawn = []
     monkeypatch.setattr(Folder, "figure", lambda self, name, *rest: drawn.append(name))
     return drawn
@@ -122,7 +122,7 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
         quick=True, data=(str(data), "no-such-images"), models=str(tmp_path / "*.keras")
     )
     folder = Folder(tmp_path / "out", diffusion.NAME, settings)
-    diffusion.run(folder, settings, silent, TINY)
+    diffusion.run(folder, TINY)
     assert without_toys == ["networks-imagenette"]
     assert any("1 of 4 models were left out" in text for text in folder.notes)
     assert any("Nothing was trained" in text for text in folder.notes)
@@ -138,14 +138,14 @@ def test_the_study_of_files_on_class_folders_of_images_of_any_size(
     monkeypatch.setattr(diffusion_training, "measure_network", never)
     (tmp_path / "net-3.keras").unlink()
     repeated = Folder(tmp_path / "out", diffusion.NAME, settings)
-    diffusion.run(repeated, settings, silent, TINY)
+    diffusion.run(repeated, TINY)
     assert [row.ours for row in repeated.findings] == [row.ours for row in folder.findings]
     # Other images: measured anew.
     (data / "val" / "n01" / "0.JPEG").unlink()
     monkeypatch.undo()
     monkeypatch.setattr(diffusion_training, "measure_network", stopped)
     with pytest.raises(KeyboardInterrupt):
-        compare_files(repeated, settings, 60, model_files(settings.models or ""), silent)
+        compare_files(repeated, str(data), 60, model_files(settings.models or ""))
 
 
 def stopped(*arguments):

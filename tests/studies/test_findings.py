@@ -8,9 +8,7 @@ import pytest
 from oip.core.errors import RunError
 from oip.studies.findings import (
     Finding,
-    MeasuredValue,
     Value,
-    above,
     agreement,
     all_of,
     at_ceiling,
@@ -21,7 +19,6 @@ from oip.studies.findings import (
     larger,
     late,
     named_values,
-    number_text,
     peak,
     plain_numbers,
     rises_all_along,
@@ -101,19 +98,20 @@ def test_the_ceiling_begins_two_percent_below_it() -> None:
 
 
 def test_what_is_unknown_says_so() -> None:
-    assert number_text(1 / 3) == "0.33"
-    assert number_text(0.5, "+.1f") == "+0.5"
-    assert number_text(float("nan")) == "unknown"
+    assert Value("a", 1 / 3).text() == "a 0.33"
+    assert Value("a", 0.5, form="+.1f").text() == "a +0.5"
+    assert Value("a", float("nan")).text() == "a unknown"
 
 
 def test_values_as_text() -> None:
     value = Value("LeNet", 0.534, 0.5, 0.56)
     assert value.text() == "LeNet 0.53 (0.50 to 0.56)"
-    assert value.named("all", 100, ".0f").text() == "all 53 (50 to 56)"
+    assert value.percent("all", ".0f").text() == "all 53 (50 to 56)"
     assert Value("LeNet", 1.0, remark="at the ceiling").text() == "LeNet 1.00 (at the ceiling)"
     assert Value("LeNet", float("nan")).text() == "LeNet unknown"
-    assert Value.spread("a", 1.0, 0.25).text() == MeasuredValue(1.0, 0.25).named("a").text()
-    assert Value.spread("a", 1.0, 0.25).text() == "a 1.00 (0.50 to 1.50)"
+    within = Value.within(1.0, 0.25, "a")
+    assert within == Value.within(1.0, 0.25).named("a") and within.spread == 0.25
+    assert within.text() == "a 1.00 (0.50 to 1.50)"
 
 
 def test_a_finding_as_text_and_json() -> None:
@@ -132,7 +130,7 @@ def test_a_finding_as_text_and_json() -> None:
     [(0.02, 0.1, True), (0.0, 0.005, False), (0.0, 0.02, None), (np.nan, np.nan, None)],
 )
 def test_an_effect_is_judged_by_its_interval(low, high, expected) -> None:
-    assert above(Value("x", 0.0, low, high), 0.01) is expected
+    assert Value("x", 0.0, low, high).above(0.01) is expected
 
 
 def test_verdicts_over_verdicts_and_shares() -> None:
@@ -163,15 +161,17 @@ STEPS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, *range(500, 10_001, 500)])
 
 def test_drift_is_that_of_a_line_and_the_spread_about_it() -> None:
     steps = np.array([0, 10, 20, 40, 100])
-    rise, spread = drift(3 + 0.02 * steps, steps)
-    assert rise == pytest.approx(2.0)
-    assert spread == pytest.approx(0.0, abs=1e-12)
+    rise = drift(3 + 0.02 * steps, steps)
+    assert rise.value == pytest.approx(2.0)
+    assert rise.spread == pytest.approx(0.0, abs=1e-12)
     noise = np.random.default_rng(0).standard_normal(2000)
-    rise, spread = drift(noise, np.arange(2000))
-    assert spread == pytest.approx(1.0, abs=0.05)
-    assert abs(rise) < 0.3
-    assert np.isnan(drift(np.zeros(2), np.array([0, 1]))).all()
-    assert second_half(np.where(STEPS < 5000, 9.0, 2.0), STEPS) == pytest.approx((0.0, 0.0))
+    rise = drift(noise, np.arange(2000))
+    assert rise.spread == pytest.approx(1.0, abs=0.05)
+    assert abs(rise.value) < 0.3
+    unknown = drift(np.zeros(2), np.array([0, 1]))
+    assert np.isnan([unknown.value, unknown.spread]).all()
+    flat = second_half(np.where(STEPS < 5000, 9.0, 2.0), STEPS)
+    assert (flat.value, flat.spread) == pytest.approx((0.0, 0.0))
 
 
 def test_a_rise_at_the_start_alone_is_not_all_along() -> None:
@@ -189,17 +189,16 @@ def test_the_peak_of_a_flat_noisy_curve_is_not_above_its_end() -> None:
     count = 0
     for seed in range(200):
         values = np.random.default_rng(seed).standard_normal(30)
-        end, spread = late(values, np.arange(30))
-        count += larger(peak(values)[0], end, spread) is True
+        end = late(values, np.arange(30))
+        count += larger(peak(values)[0], end.value, end.spread) is True
     assert count < 0.1 * 200
     assert peak(np.array([0.0, 3, 3, 3, 0, 0])) == (3.0, 2)
     assert np.isnan(peak(np.zeros(2))[0])
 
 
 def test_late_and_trend() -> None:
-    mean, spread = late(np.array([9.0, 8, 7, 0, 2, 4]), np.array([0, 1, 74, 75, 90, 100]))
-    assert mean == pytest.approx(2.0)
-    assert spread == pytest.approx(2.0)
-    assert late(np.array([9.0, 8]), np.array([0, 500])) == (8.0, 0.0)
+    end = late(np.array([9.0, 8, 7, 0, 2, 4]), np.array([0, 1, 74, 75, 90, 100]))
+    assert (end.value, end.spread) == pytest.approx((2.0, 2.0))
+    assert late(np.array([9.0, 8]), np.array([0, 500])) == Value("", 8.0, 8.0, 8.0)
     assert trend(np.arange(5.0) ** 3) == pytest.approx(1.0)
     assert trend(-np.arange(5.0)) == pytest.approx(-1.0)

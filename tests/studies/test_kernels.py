@@ -11,13 +11,13 @@ import pytest
 from oip.core import files
 from oip.core.progress import silent
 from oip.mi.ranking import spearman
-from oip.studies import kernels
+from oip.studies import kernels, trained
 from oip.studies.data import Images, load_images
-from oip.studies.findings import MeasuredValue
-from oip.studies.kernels import add_gains_by_source, alike, draw_heat_maps, one_a_class, with_spread
+from oip.studies.findings import Value, rank_agreement
+from oip.studies.kernels import add_gains_by_source, draw_heat_maps, one_a_class, over_kernels
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_study
-from oip.studies.trained import DENSENET, LENET, SHOWN, STRIDED, WIDTHS
+from oip.studies.trained import DENSENET, LENET, STRIDED, WIDTHS
 
 RISE = np.linspace(0.5, 1.5, 10)
 LATE_FALL = np.array([0.5, 0.8, 1.2, 1.6, 1.8, 1.7, 1.2, 1.2, 1.2, 1.2])
@@ -46,9 +46,9 @@ def data() -> Images:
 def trainings(planted):
     """Records as the paper has them."""
     return {
-        SHOWN[LENET]: planted(LENET, RISE + 0.5, LATE_FALL, 2.0, 0.991),
-        SHOWN[DENSENET]: planted(DENSENET, 0.9, RISE, 2.2),
-        SHOWN[STRIDED]: planted(STRIDED, RISE, LATE_FALL, 2.0, 0.990),
+        LENET.title: planted(LENET, RISE + 0.5, LATE_FALL, 2.0, 0.991),
+        DENSENET.title: planted(DENSENET, 0.9, RISE, 2.2),
+        STRIDED.title: planted(STRIDED, RISE, LATE_FALL, 2.0, 0.990),
     }
 
 
@@ -92,9 +92,9 @@ def test_records_as_the_paper_has_them_agree(folder, data, trainings) -> None:
 
 
 def test_the_opposite_does_not_agree(folder, data, trainings, planted) -> None:
-    trainings[SHOWN[LENET]] = planted(LENET, 1.0 - RISE / 2, RISE + 0.5, 2.0, 0.991)
-    trainings[SHOWN[DENSENET]] = planted(DENSENET, 2.0, 2 - RISE, 2.2)
-    trainings[SHOWN[STRIDED]] = planted(STRIDED, 1.0, 1.0, 2.0, 0.95)
+    trainings[LENET.title] = planted(LENET, 1.0 - RISE / 2, RISE + 0.5, 2.0, 0.991)
+    trainings[DENSENET.title] = planted(DENSENET, 2.0, 2 - RISE, 2.2)
+    trainings[STRIDED.title] = planted(STRIDED, 1.0, 1.0, 2.0, 0.95)
     texts = ("end above", "rises all along", "matters little", "know little")
     assert verdicts(folder, data, trainings, *texts) == ["no"] * 4
     # All classes rank the kernels in one order, in both blocks: alike, but the second not less so.
@@ -108,7 +108,7 @@ def test_a_short_training_says_nothing_of_late_things(folder, data, trainings) -
 
 
 def test_kernels_at_the_ceiling_have_no_order(folder, data, trainings, planted) -> None:
-    trainings[SHOWN[LENET]] = planted(LENET, CEILING, LATE_FALL, 2.0)
+    trainings[LENET.title] = planted(LENET, CEILING, LATE_FALL, 2.0)
     assert verdict(folder, data, trainings, "end above") == "not tested"
     assert "at the ceiling" in finding(folder, "end above").ours
 
@@ -122,7 +122,7 @@ def test_densenet_at_the_ceiling_decides_nothing(
 ) -> None:
     medians = [np.full(10, 0.9), RISE]
     medians[block] = CEILING
-    trainings[SHOWN[DENSENET]] = planted(DENSENET, *medians, 2.2)
+    trainings[DENSENET.title] = planted(DENSENET, *medians, 2.2)
     expected = ["not tested"] * len(undecided)
     assert verdicts(folder, data, trainings, *undecided) == expected
     for text in (*undecided, "more steadily", "become specialised"):
@@ -133,14 +133,14 @@ def test_densenet_at_the_ceiling_decides_nothing(
 
 def test_a_rise_of_the_first_half_alone_is_not_all_along(folder, data, trainings, planted) -> None:
     early = np.array([0.3, 0.5, 0.8, 1.1, 1.3, 1.5, 1.501, 1.502, 1.5, 1.501])
-    trainings[SHOWN[DENSENET]] = planted(DENSENET, 0.9, early, 2.2)
+    trainings[DENSENET.title] = planted(DENSENET, 0.9, early, 2.2)
     assert verdict(folder, data, trainings, "rises all along") == "partly"
 
 
 def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder, data, trainings, planted) -> None:
     text = "order of the first block"
-    kept = {**trainings, SHOWN[DENSENET]: shuffled(trainings[SHOWN[DENSENET]], 0, -1)}
-    lost = {**trainings, SHOWN[LENET]: shuffled(trainings[SHOWN[LENET]], 0, -1)}
+    kept = {**trainings, DENSENET.title: shuffled(trainings[DENSENET.title], 0, -1)}
+    lost = {**trainings, LENET.title: shuffled(trainings[LENET.title], 0, -1)}
     assert verdict(folder, data, kept, text) == "yes"
     assert verdict(folder, data, lost, text) == "no"
     # More of an order than DenseNet's, but little of it: half a finding is none.
@@ -150,33 +150,33 @@ def test_an_order_is_kept_by_lenet_and_lost_by_densenet(folder, data, trainings,
     turned[-1] = turned[-1, ::-1]
     layers[0] = replace(layers[0], label=turned)
     record = replace(dense.records["fixed"], layers=tuple(layers))
-    lost[SHOWN[DENSENET]] = replace(dense, records=dict.fromkeys(WIDTHS, record))
+    lost[DENSENET.title] = replace(dense, records=dict.fromkeys(WIDTHS, record))
     assert verdict(folder, data, lost, text) != "yes"
 
 
 def test_only_an_order_that_was_there_can_be_lost(folder, data, trainings) -> None:
-    dense = trainings[SHOWN[DENSENET]]
+    dense = trainings[DENSENET.title]
     for block in (0, 1):
         dense = shuffled(dense, block, -1, classes=True)
-    trainings[SHOWN[DENSENET]] = dense
+    trainings[DENSENET.title] = dense
     assert verdict(folder, data, trainings, "become specialised") == "yes"
     for block in (0, 1):
         dense = shuffled(dense, block, 0, classes=True)
-    trainings[SHOWN[DENSENET]] = dense
+    trainings[DENSENET.title] = dense
     assert verdict(folder, data, trainings, "become specialised") == "not tested"
 
 
 def test_classes_that_do_not_rank_alike_are_not_alike_less_so(folder, data, trainings) -> None:
-    lenet = trainings[SHOWN[LENET]]
-    trainings[SHOWN[LENET]] = lenet = shuffled(lenet, 1, -1, classes=True)
+    lenet = trainings[LENET.title]
+    trainings[LENET.title] = lenet = shuffled(lenet, 1, -1, classes=True)
     assert verdict(folder, data, trainings, "rank alike") == "yes"
-    trainings[SHOWN[LENET]] = shuffled(lenet, 0, -1, classes=True)
+    trainings[LENET.title] = shuffled(lenet, 0, -1, classes=True)
     assert verdict(folder, data, trainings, "rank alike") == "no"
 
 
 def test_a_gain_that_comes_late_is_not_early(folder, data, trainings, planted) -> None:
     flat = np.array([1.0, 1.0, 1.0, 1.0, 1.2, 1.4, 1.6, 1.8, 1.9, 2.0])
-    trainings[SHOWN[LENET]] = planted(LENET, flat, LATE_FALL, 2.0)
+    trainings[LENET.title] = planted(LENET, flat, LATE_FALL, 2.0)
     assert verdict(folder, data, trainings, "information early") == "partly"
 
 
@@ -204,7 +204,8 @@ def test_clothes_that_look_alike(folder, trainings) -> None:
 
 
 def test_two_sources_are_compared_by_their_gains(folder) -> None:
-    gains = (MeasuredValue(0.02, 0.01), MeasuredValue(0.3, 0.02), MeasuredValue(0.04, 0.05), None)
+    moves = ((0.02, 0.01), (0.3, 0.02), (0.04, 0.05))
+    gains = (*(Value.within(*move) for move in moves), None)
     less, more, noisy, full = (
         {width: dict.fromkeys(("LeNet", "DenseNet"), gain) for width in WIDTHS} for gain in gains
     )
@@ -221,23 +222,25 @@ def test_alike_is_the_mean_of_all_rank_correlations() -> None:
     table = np.random.default_rng(0).normal(size=(24, 6)).round(1)
     pairs = combinations(range(6), 2)
     mean = np.mean([spearman(table[:, a], table[:, b]) for a, b in pairs])
-    assert alike(table) == pytest.approx(mean)
+    assert rank_agreement(table) == pytest.approx(mean)
     ranked = np.repeat(np.arange(9.0)[:, None], 4, axis=1)
-    assert alike(ranked) == pytest.approx(1.0)
+    assert rank_agreement(ranked) == pytest.approx(1.0)
     # Classes in which all kernels are equal have no order.
-    assert alike(np.column_stack([ranked[:, :2], np.ones(9)])) == pytest.approx(1.0)
-    assert np.isnan(alike(np.ones((9, 4))))
+    assert rank_agreement(np.column_stack([ranked[:, :2], np.ones(9)])) == pytest.approx(1.0)
+    assert np.isnan(rank_agreement(np.ones((9, 4))))
     several = np.random.default_rng(3).normal(size=(5, 24, 6)).round(1)
-    assert alike(several) == pytest.approx([float(alike(table)) for table in several])
+    assert rank_agreement(several) == pytest.approx(
+        [float(rank_agreement(table)) for table in several]
+    )
 
 
 def test_the_spread_over_kernels_is_that_of_the_mean() -> None:
     values = np.random.default_rng(1).normal(size=400)
-    first, second = (with_spread(lambda some: values[some].mean(axis=-1), 400) for _ in range(2))
+    first, second = (over_kernels(lambda some: values[some].mean(axis=-1), 400) for _ in range(2))
     assert first.value == pytest.approx(values.mean())
     assert first.spread == pytest.approx(values.std() / 20, rel=0.15)
     assert first == second
-    assert np.isnan(with_spread(lambda some: np.full(some.shape[:-1], np.nan), 5)).all()
+    assert np.isnan(over_kernels(lambda some: np.full(some.shape[:-1], np.nan), 5).spread)
 
 
 def test_one_image_of_each_class() -> None:
@@ -251,7 +254,7 @@ def report(figures_as_svg, bars: Path, made_up, tmp_path_factory: pytest.TempPat
     out = tmp_path_factory.mktemp("kernels")
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "study_training", made_up)
+        patch.setattr(trained, "study_training", made_up)
         assert run_study("kernels", out, settings, silent).whole
     return out
 
@@ -324,8 +327,8 @@ def test_kernels_at_the_ceiling_have_no_rank_in_heat_maps(
 ) -> None:
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     folder = Folder(tmp_path, "kernels", settings)
-    data = load_images(folder, str(bars), settings)
-    training = made_up(folder, LENET, data, settings, silent)
+    data = load_images(folder, str(bars))
+    training = made_up(folder, LENET, data)
     record = training.records["fixed"]
     layers = list(record.layers)
     most = np.array(record.file.class_ceilings)

@@ -80,7 +80,7 @@ def whole(tmp_path_factory, figures_as_svg):
     path = tmp_path_factory.mktemp("study") / "out"
     settings = StudySettings(quick=True, data=("mnist-sample",))
     folder = Folder(path, "oip", settings)
-    oip.run_sized(folder, settings, silent, TINY)
+    oip.run_sized(folder, TINY)
     folder.finish(oip.TITLE, oip.SOURCE)
     return path
 
@@ -106,7 +106,7 @@ def test_a_finished_study_is_read_from_its_parts(whole, unsaved_figures, monkeyp
     monkeypatch.setattr(oip, "measure_layer", never)
     settings = StudySettings(quick=True, data=("mnist-sample",))
     folder = Folder(whole, "oip", settings)
-    oip.run_sized(folder, settings, silent, TINY, pictures=False)
+    oip.run_sized(folder, TINY, pictures=False)
     record = json.loads((whole / "study.json").read_text())
     assert [finding.to_dict() for finding in folder.findings] == record["claims"]
 
@@ -118,7 +118,7 @@ def test_models_of_the_user_replace_the_trained_ones(
     folder = Folder(tmp_path / "out", "oip", settings)
     arrays = measured_arrays()
     monkeypatch.setattr(oip, "measure_layer", lambda network, layer, *_: arrays[layer.name])
-    oip.run_sized(folder, settings, silent, TINY, pictures=False)
+    oip.run_sized(folder, TINY, pictures=False)
     assert not list((tmp_path / "out").rglob("*.keras"))
     assert any("1 networks" in note for note in folder.notes)
 
@@ -175,7 +175,7 @@ def test_parts_are_of_their_models_and_images(
 
     def run():
         folder = Folder(tmp_path / "out", "oip", settings)
-        oip.run_sized(folder, settings, silent, TINY, pictures=False)
+        oip.run_sized(folder, TINY, pictures=False)
 
     run()
     first = len(calls)
@@ -212,7 +212,7 @@ def measured_arrays():
 def test_a_pattern_of_no_models_is_named(tmp_path, small_data):
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(tmp_path / "*.keras"))
     with pytest.raises(DataError, match="trained networks"):
-        oip.run(Folder(tmp_path / "out", "oip", settings), settings, silent)
+        oip.run(Folder(tmp_path / "out", "oip", settings))
 
 
 def test_names_of_noises_in_figures():

@@ -9,10 +9,10 @@ import pytest
 
 from oip.core import files
 from oip.core.progress import silent
-from oip.studies import kernels, plane
+from oip.studies import plane, trained
 from oip.studies.report import Folder, StudySettings
 from oip.studies.runner import run_several, run_study
-from oip.studies.trained import DENSENET, LENET, RELU_MLP, SHOWN, WIDTHS, finding_by_width
+from oip.studies.trained import DENSENET, LENET, RELU_MLP, WIDTHS, finding_by_width
 
 RISE = np.linspace(0.5, 1.5, 10)
 TOP = np.log2(5)
@@ -31,19 +31,19 @@ def finding(folder: Folder, text: str):
 
 
 def test_a_layer_pinned_from_the_start_is_no_growth(planted) -> None:
-    trainings = {SHOWN[LENET]: planted(LENET, TOP, RISE, RISE)}
+    trainings = {LENET.title: planted(LENET, TOP, RISE, RISE)}
     grows = finding_by_width("plane", plane.layers_grow, trainings)
     assert grows.verdict == "yes"
     assert "LeNet, of 2 2 (1 at the ceiling from the start)" in grows.ours
-    trainings = {SHOWN[LENET]: planted(LENET, TOP, TOP, TOP)}
+    trainings = {LENET.title: planted(LENET, TOP, TOP, TOP)}
     assert finding_by_width("plane", plane.layers_grow, trainings).verdict == "not tested"
 
 
 def test_last_layers_at_the_ceiling_are_not_compared(folder: Folder, planted) -> None:
     trainings = {
-        SHOWN[RELU_MLP]: planted(RELU_MLP, 0, 0, RISE, 0.97),
-        SHOWN[LENET]: planted(LENET, RISE, RISE, RISE, 0.99),
-        SHOWN[DENSENET]: planted(DENSENET, RISE, RISE, TOP, 0.99),
+        RELU_MLP.title: planted(RELU_MLP, 0, 0, RISE, 0.97),
+        LENET.title: planted(LENET, RISE, RISE, RISE, 0.99),
+        DENSENET.title: planted(DENSENET, RISE, RISE, TOP, 0.99),
     }
     plane.add_plane_findings(folder, "mnist", trainings, 10_000)
     assert finding(folder, "ends with more").verdict == "not tested"
@@ -65,7 +65,7 @@ def test_convergence_is_judged_after_10_000_iterations_where_there_are_more(
     for changed, expected in ((record, "not tested"), (rising, "yes")):
         records = dict.fromkeys(WIDTHS, changed)
         long = replace(training, iterations=50_000, records=records)
-        trainings = {"net": long, SHOWN[DENSENET]: long}
+        trainings = {"net": long, DENSENET.title: long}
         folder.findings.clear()
         plane.add_plane_findings(folder, "x", trainings, 100)
         converged = finding(folder, "no network has converged")
@@ -88,9 +88,9 @@ def test_a_small_drop_or_one_of_a_single_record_is_not_significant(planted) -> N
 def test_last_layers_and_accuracies(folder: Folder, planted) -> None:
     def trainings(dense, plain, accuracy):
         return {
-            SHOWN[RELU_MLP]: planted(RELU_MLP, 0, 0, plain, 0.97),
-            SHOWN[LENET]: planted(LENET, RISE, RISE, plain, 0.99),
-            SHOWN[DENSENET]: planted(DENSENET, RISE, RISE, dense, accuracy),
+            RELU_MLP.title: planted(RELU_MLP, 0, 0, plain, 0.97),
+            LENET.title: planted(LENET, RISE, RISE, plain, 0.99),
+            DENSENET.title: planted(DENSENET, RISE, RISE, dense, accuracy),
         }
 
     texts = ("Accuracy", "ends with more", "no network has converged", "grows during")
@@ -107,7 +107,7 @@ def test_last_layers_and_accuracies(folder: Folder, planted) -> None:
 
 def test_fashion_ends_farther_from_the_bound(folder: Folder, planted) -> None:
     near, far = (
-        {SHOWN[LENET]: planted(LENET, RISE, RISE, np.append(RISE[:6], end))}
+        {LENET.title: planted(LENET, RISE, RISE, np.append(RISE[:6], end))}
         for end in ([2.2, 2.21, 2.2, 2.2], [1.2, 1.21, 1.2, 1.2])
     )
     for digits, clothes, expected in ((near, far, "yes"), (far, near, "no")):
@@ -134,7 +134,7 @@ def test_compression_is_a_rise_and_a_fall(planted) -> None:
 def test_the_report_has_every_network(
     figures_as_svg, bars: Path, made_up, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(plane, "study_training", made_up)
+    monkeypatch.setattr(trained, "study_training", made_up)
     settings = StudySettings(quick=True, data=(str(bars),), iterations=3)
     assert run_study("plane", tmp_path, settings, silent).whole
     numbers = files.read_json(tmp_path / "numbers.json")
@@ -159,8 +159,7 @@ def test_the_report_has_every_network(
 def test_studies_go_on_without_the_first_source(
     unsaved_figures, bars: Path, made_up, tmp_path, monkeypatch
 ) -> None:
-    for module in (plane, kernels):
-        monkeypatch.setattr(module, "study_training", made_up)
+    monkeypatch.setattr(trained, "study_training", made_up)
     settings = StudySettings(quick=True, data=("nowhere.npz", str(bars)), iterations=3)
     outcome = run_several(["plane", "kernels"], tmp_path, settings, silent)
     assert set(outcome.lacking) == {"plane", "kernels"} and not outcome.stopped

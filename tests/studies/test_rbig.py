@@ -8,7 +8,6 @@ import pytest
 
 from oip import mi
 from oip.core import files
-from oip.core.progress import silent
 from oip.studies import rbig
 from oip.studies.rbig import METHODS, Case, MethodTable, RbigSize, StudentT, scatter
 from oip.studies.report import Folder, StudySettings
@@ -93,12 +92,12 @@ def test_entropies_of_neighbors_and_their_sums():
 
 def test_the_cube_of_histograms_has_an_inverse_and_even_margins():
     z = np.random.default_rng(0).normal(size=(1000, 2))
-    cube = rbig.HistogramCube.of(z)
-    base = cube.transform(z)
-    assert np.abs(cube.inverse(base) - z).max() < 1e-9
+    cube = rbig.histograms(z)
+    base = rbig.to_cube(cube, z)
+    assert np.abs(rbig.from_cube(cube, base) - z).max() < 1e-9
     assert base.min() == 0.0 and base.max() == 1.0
     assert np.histogram(base[:, 0], 4)[0] == pytest.approx(np.full(4, 250), abs=20)
-    assert cube.transform(z + 99).min() == 1.0
+    assert rbig.to_cube(cube, z + 99).min() == 1.0
 
 
 def test_rbig_is_judged_by_the_stopping_rule_of_the_paper():
@@ -152,9 +151,9 @@ def test_the_whole_study_on_made_up_estimates(drawn_figures, tmp_path, monkeypat
 
     monkeypatch.setattr(rbig, "estimates", stops)
     with pytest.raises(KeyboardInterrupt):
-        rbig.run(Folder(tmp_path, rbig.NAME, settings), settings, silent, TINY)
+        rbig.run(Folder(tmp_path, rbig.NAME, settings), TINY)
     folder = Folder(tmp_path, rbig.NAME, settings)
-    rbig.run(folder, settings, silent, TINY)
+    rbig.run(folder, TINY)
     # Two scatters, two degrees of freedom, two dimensions, two trials; one was stopped.
     assert len(calls) == 16 + 1
     report = folder.finish(rbig.TITLE, rbig.SOURCE)

@@ -23,7 +23,7 @@ def test_every_block_runs(tmp_path, monkeypatch):
         vars(module).update(NAME=name, TITLE=name, SOURCE="A paper", MINUTES=1)
         vars(module).update(
             TAKES=("data", "iterations"),
-            run=lambda folder, settings, progress: folder.add(Finding("It says.", "yes")),
+            run=lambda folder: folder.add(Finding("It says.", "yes")),
         )
         monkeypatch.setitem(sys.modules, f"quick_{name}", module)
         monkeypatch.setitem(studies.STUDIES, name, f"quick_{name}")

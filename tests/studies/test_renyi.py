@@ -12,7 +12,8 @@ from oip.core.progress import silent
 from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
-from oip.studies.renyi import CurveShape, curve_shape
+from oip.studies.data import Images
+from oip.studies.renyi import CurveShape, Networks, curve_shape
 from oip.studies.renyi_measures import (
     ALPHA,
     KERNELS,
@@ -24,7 +25,7 @@ from oip.studies.renyi_measures import (
     mean_label_entropy,
 )
 from oip.studies.report import Folder, StudySettings
-from oip.studies.trained import ImageBatch, complete, predictor, recorded_steps
+from oip.studies.trained import ImageBatch, over_steps, predictor, recorded_steps
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +198,8 @@ def test_both_must_rise_in_the_plane_and_curves_at_the_ceiling_do_not_count(
     about_x, about_y, verdict
 ):
     nets = {PLANES: planted(about_x, about_y)}
-    assert renyi.plane_finding("x", nets, 3.0).verdict == verdict
-    assert "6 and 32" in renyi.compression_finding("x", nets, 3.0).ours
+    assert renyi.plane_finding(Networks("x", nets, label_entropy=3.0)).verdict == verdict
+    assert "6 and 32" in renyi.compression_finding(Networks("x", nets, label_entropy=3.0)).ours
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_the_modified_plane(relu, sigmoid, verdict):
         PLANES: planted((1.0, 2.0), (1.0, 2.0), relu, relu),
         OTHER: planted((1.0, 2.0), (1.0, 2.0), sigmoid, sigmoid),
     }
-    assert renyi.compression_finding("x", nets, 3.0).verdict == verdict
+    assert renyi.compression_finding(Networks("x", nets, label_entropy=3.0)).verdict == verdict
 
 
 def test_the_last_error_with_itself_is_no_step(tmp_path):
@@ -226,12 +227,13 @@ def test_the_last_error_with_itself_is_no_step(tmp_path):
         arrays[f"{kernel.name} input"] = np.tile(rows[::-1], (5, 3, 1))
         arrays[f"{kernel.name} backward"] = np.tile(rows, (5, 3, 1))
     arrays["names"] = np.array(["conv", "b", "c", "classes"])
-    finding = renyi.inequality_finding("x", {PLANES: arrays}, forward=False)
+    networks = Networks("x", {PLANES: arrays})
+    finding = renyi.inequality_finding(networks, forward=False)
     assert all(value.text().endswith("1 (of 2)") for value in finding.groups[KERNELS[0].label])
-    forward = renyi.inequality_finding("x", {PLANES: arrays}, forward=True)
+    forward = renyi.inequality_finding(networks, forward=True)
     assert all("(of 3)" in value.text() for value in forward.groups[KERNELS[0].label])
     folder = Folder(tmp_path, "renyi", StudySettings())
-    renyi.draw_inequalities(folder, "x", {PLANES: arrays}, KERNELS[0], "")
+    renyi.draw_inequalities(folder, networks, KERNELS[0])
     numbers = folder.numbers["dpi-x-paper"]
     assert np.shape(numbers[f"{PLANES.name} end backward"]) == (3, 3)
     assert np.shape(numbers[f"{PLANES.name} end input"]) == (3, 4)
@@ -259,7 +261,7 @@ def widths(accuracies, redundant=(0.5, 0.4, 0.3)):
 
 
 def test_amounts_of_saturated_networks_are_not_tested():
-    finding = renyi.amount_finding("x", widths((0.9, 0.9, 0.9)), 0)
+    finding = renyi.amount_finding(Networks("x", widths((0.9, 0.9, 0.9))))
     assert finding.verdict == "not tested"
     assert "2 filters 6.00 (at the ceiling)" in finding.ours
 
@@ -274,7 +276,7 @@ def test_amounts_of_saturated_networks_are_not_tested():
     ],
 )
 def test_accuracy_over_filters(accuracies, verdict, remark):
-    finding = renyi.accuracy_finding("x", widths(accuracies), 0)
+    finding = renyi.accuracy_finding(Networks("x", widths(accuracies)))
     assert finding.verdict == verdict and remark in finding.remark
 
 
@@ -284,9 +286,9 @@ def test_accuracy_over_filters(accuracies, verdict, remark):
      ((0.2, 0.1, -0.1), "yes", "no")],
 )  # fmt: skip
 def test_redundancy_over_filters(redundant, trend, above):
-    trainings = widths((0.9, 0.9, 0.9), redundant)
-    assert renyi.redundancy_finding("x", trainings, 0).verdict == trend
-    assert renyi.synergy_finding("x", trainings, 0).verdict == above
+    networks = Networks("x", widths((0.9, 0.9, 0.9), redundant))
+    assert renyi.redundancy_finding(networks).verdict == trend
+    assert renyi.synergy_finding(networks).verdict == above
 
 
 def test_maps_that_are_enough_and_maps_that_can_go():
@@ -312,7 +314,7 @@ def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     assert 4.5 < entropy < np.log2(30)
     folder = Folder(tmp_path, "renyi", StudySettings())
     nets = {PLANES: planted((1, 2), (1, 2))}
-    renyi.draw_planes(folder, "x", nets, KERNELS[0], entropy, "")
+    renyi.draw_planes(folder, Networks("x", nets, label_entropy=entropy), KERNELS[0])
     assert f"S(Y), {entropy:.2f} bits" in folder.figures[0].caption
     assert folder.numbers["planes-x-paper"]["S(Y)"] == entropy
 
@@ -324,21 +326,22 @@ def test_steps_that_are_recorded():
 
 
 def test_networks_by_source():
-    plans = renyi.plans_for("mnist", (28, 28, 1), 0, renyi.FULL, False)
+    plans_for, full = renyi_measures.plans_for, renyi_measures.FULL
+    plans = plans_for("mnist", (28, 28, 1), 0, full, False)
     assert {plan.activation for plan in plans["planes"]} == {"relu", "sigmoid"}
-    assert len(plans["first"]) == 10 * len(renyi.FULL.first)
-    assert renyi.plans_for("mnist", (28, 28, 1), 0, renyi.QUICK, False)["first"] == []
-    large = renyi.plans_for("fruits", (100, 100, 3), 0, renyi.FULL, False)["planes"][0]
+    assert len(plans["first"]) == 10 * len(full.first)
+    assert plans_for("mnist", (28, 28, 1), 0, renyi_measures.QUICK, False)["first"] == []
+    large = plans_for("fruits", (100, 100, 3), 0, full, False)["planes"][0]
     assert (large.recipe, large.rate, large.epochs) == ("alexnet-small", 0.01, 15)
     assert "/" not in large.name
-    assert renyi.plans_for("cifar10", (32, 32, 3), 0, renyi.FULL, True)["selection"][0].recipe == (
-        "vgg16-cifar"
-    )
+    deep = plans_for("cifar10", (32, 32, 3), 0, full, True)["selection"][0]
+    assert deep.recipe == "vgg16-cifar"
 
 
 def test_trainings_of_which_every_step_was_measured():
-    short, long = ({"steps": np.arange(count)} for count in (2, 3))
-    assert complete([short, long, long]) == [long, long]
+    short, long = ({"steps": np.arange(count), "x": np.arange(count) + 0.5} for count in (2, 3))
+    steps, values = over_steps([short, long, long], "x")
+    assert steps.tolist() == [0, 1, 2] and values.tolist() == [[0.5, 1.5, 2.5]] * 2
 
 
 TINY = RenyiSize(
@@ -361,10 +364,11 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     from oip import models
     from oip.models.datasets import chosen
 
-    data = [
-        chosen(part, np.arange(150), "some digits")
-        for part in (models.load(f"mnist-sample:{name}") for name in ("train", "test"))
-    ]
+    parts = (
+        chosen(models.load(f"mnist-sample:{name}"), np.arange(150), "some digits")
+        for name in ("train", "test")
+    )
+    data = Images("digits", *parts)
     plan = NetworkPlan("digits", "lenet5", (2, 3), "relu", 0.02, 1, 0)
     path = tmp_path / "net.keras"
     arrays = renyi_measures.train_and_measure(plan, data, TINY, path, silent)
@@ -418,9 +422,9 @@ def test_the_whole_study_on_made_up_trainings(drawn_figures, tmp_path, monkeypat
     monkeypatch.setattr(renyi, "map_selection", made_up_selection)
     folder = Folder(tmp_path, renyi.NAME, settings)
     with pytest.raises(KeyboardInterrupt):
-        renyi.run(folder, settings, silent, TINY)
+        renyi.run(folder, TINY)
     folder = Folder(tmp_path, renyi.NAME, settings)
-    renyi.run(folder, settings, silent, TINY)
+    renyi.run(folder, TINY)
     # Two of the planes, four widths, one to choose from, of which one was stopped.
     assert len(calls) == 7 + 1 and len(set(calls)) == 7
     assert folder.finish(renyi.TITLE, renyi.SOURCE).is_file()

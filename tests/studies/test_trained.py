@@ -8,6 +8,7 @@ import pytest
 from oip import models
 from oip.core.errors import SettingsError
 from oip.core.progress import silent
+from oip.studies.data import Images
 from oip.studies.report import Folder, StudySettings
 from oip.studies.trained import WIDTHS, RecordedNetwork, kept_at, recorded_at, recorded_training
 
@@ -18,12 +19,12 @@ NETWORK = RecordedNetwork(
 
 @pytest.fixture
 def data(bars: Path):
-    return models.load(f"{bars}:train"), models.load(f"{bars}:test")
+    return Images("bars", models.load(f"{bars}:train"), models.load(f"{bars}:test"))
 
 
 def training(path: Path, data, iterations: int, progress=silent, regular: int = 500):
-    folder = Folder(path, "kernels", StudySettings())
-    return recorded_training(folder, NETWORK, *data, iterations, 0, progress, regular)
+    folder = Folder(path, "kernels", StudySettings(), progress=progress)
+    return recorded_training(folder, NETWORK, data, iterations, regular)
 
 
 def test_iterations_that_are_recorded_and_kept() -> None:
@@ -51,7 +52,7 @@ def test_a_training_is_recorded_and_not_repeated(tmp_path: Path, data) -> None:
             assert record.file.at == "block"
     assert first.accuracy == second.accuracy
     model = first.model(12)
-    right = model.predict(data[1].images, verbose=0).argmax(axis=1) == data[1].labels
+    right = model.predict(data.test.images, verbose=0).argmax(axis=1) == data.test.labels
     assert first.accuracy == pytest.approx(right.mean())
     start = first.model(0).get_weights()
     assert not np.allclose(start[-2], model.get_weights()[-2])
@@ -111,12 +112,13 @@ def test_more_iterations_go_on_from_fewer_and_fewer_are_read_from_more(
 
 def test_other_data_and_other_seeds_are_other_trainings(tmp_path: Path, data) -> None:
     first = training(tmp_path, data, 1)
-    turned = (data[0], models.load("binary-12:test"))
+    turned = Images("bars", data.train, models.load("binary-12:test"))
     with pytest.raises(Exception):  # noqa: B017 - Keras chooses the error for images of a wrong size
         training(tmp_path, turned, 1)
     assert training(tmp_path, data, 1).path == first.path
-    folder = Folder(tmp_path, "kernels", StudySettings())
-    other = recorded_training(folder, NETWORK, *data, 1, 1, silent)
+    folder = Folder(tmp_path / "seeds", "kernels", StudySettings(seed=1), shared=first.path.parent)
+    other = recorded_training(folder, NETWORK, data, 1)
+    assert other.path.parent == first.path.parent
     assert other.path != first.path
 
 
@@ -124,12 +126,12 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, data) -> None:
     broken = RecordedNetwork("lenet", (), ("classes",), (("filters", (2, 3)),), 16, 1e30)
     folder = Folder(tmp_path, "kernels", StudySettings())
     with pytest.raises(SettingsError, match="a finite loss"):
-        recorded_training(folder, broken, *data, 5, 0, silent)
+        recorded_training(folder, broken, data, 5)
 
 
 def test_two_studies_share_a_training(tmp_path: Path, data) -> None:
     paths = set()
     for study in ("kernels", "plane"):
         folder = Folder(tmp_path / study, study, StudySettings(), shared=tmp_path / "shared")
-        paths.add(recorded_training(folder, NETWORK, *data, 1, 0, silent).path)
+        paths.add(recorded_training(folder, NETWORK, data, 1).path)
     assert [path.parent for path in paths] == [tmp_path / "shared"]
