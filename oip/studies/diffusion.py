@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oip.core.errors import OipError
+from oip.core.errors import OipError, SettingsError
 from oip.core.files import sha256
 from oip.core.plots import figure
 from oip.mi.ranking import spearman
@@ -21,7 +21,7 @@ from oip.studies import diffusion_training as training
 from oip.studies import panels
 from oip.studies.data import DIGITS, Images, data_key, every_source, study_data
 from oip.studies.findings import Finding, Value, agreement, finding, named_values, untested
-from oip.studies.report import Arrays, Folder, MissingData, base_name, slug
+from oip.studies.report import Arrays, Folder, MissingData, base_name, model_files, slug
 from oip.studies.trained import over_steps
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def run(folder: Folder, size: DiffusionSize | None = None) -> None:
     """
     settings = folder.settings
     size = size or (QUICK if settings.quick else FULL)
-    paths = training.model_files(settings.models) if settings.models else []
+    paths = model_files(settings.models) if settings.models else []
+    if settings.models and len(paths) < 3:
+        raise SettingsError("models", "a pattern of 3 model files or more", len(paths))
     toy.add_toys(folder, size.toys)
     toy.add_blobs(folder, size.blobs)
     folder.note(folder.text("methods"))

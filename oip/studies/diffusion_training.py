@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from oip.core import seeds
-from oip.core.errors import ModelError, OipError, SettingsError
+from oip.core.errors import ModelError, OipError
 from oip.core.progress import Progress, silent
 from oip.core.units import bits
 from oip.studies.data import Images
@@ -398,18 +397,6 @@ def _measured(
     """Return `accuracy`, `size` (weights) and the quantities of `representation_information`."""
     counts = {"accuracy": np.array(reached), "size": np.array(model.count_params())}
     return {**counts, **representation_information(z, batch, seed)}
-
-
-def model_files(pattern: str) -> list[Path]:
-    """Return the files of a pattern, sorted.
-
-    Raises:
-        SettingsError: it matches fewer than three.
-    """
-    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    if len(paths) < 3:
-        raise SettingsError("models", "a pattern of 3 model files or more", len(paths))
-    return paths
 
 
 def file_network(

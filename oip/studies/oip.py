@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,10 @@ from oip.studies import oip_arms as arms
 from oip.studies import oip_plots
 from oip.studies.data import Images, every_source, limited
 from oip.studies.findings import Agreement, Value, agreement, finding
-from oip.studies.oip_arms import EQUAL, WHITE, Measured, Sizes
+from oip.studies.oip_arms import EQUAL, POST, RED, SMOOTH, WARM, WHITE, Measured, Sizes
 from oip.studies.oip_plots import name_of
-from oip.studies.report import Folder, StudySettings, slug
+from oip.studies.report import Arrays, Folder, StudySettings, base_name, model_files, slug
+from oip.studies.trained import accuracy, predictor
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -54,89 +55,77 @@ def run(folder: Folder) -> None:
 
 def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     """Run the study in other sizes, or without the pictures of the articles."""
-    settings, progress = folder.settings, folder.progress
     results: list[Measured] = []
     for number, data in enumerate(every_source(folder)):
-        own = _model_files(settings) if settings.models and not number else None
-        paths = own or _trained(folder, data, settings, sizes, progress)
-        networks = [_opened(path, data.test) for path in paths]
-        digests = [f"{data.digest} {sha256(path)}" for path in paths]
-        part = f"source-{number}"
-        results.append(
-            _measured(folder, part, data, networks, digests, sizes, settings.seed, progress)
-        )
+        own = not number and _model_files(folder.settings)
+        paths = own or _trained(folder, data, sizes)
+        networks = {path: _opened(path, data.test) for path in paths}
+        results.append(_measured(folder, number, data, networks, sizes))
         if not number and pictures:
-            oip_plots.draw_pictures(folder, networks[0], data.test, sizes)
+            oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(number), results[-1])
         oip_plots.draw_effect_of_arms(folder, str(number), results[-1])
     add_findings(folder, results)
-    _notes(folder, results, sizes)
+    _add_notes(folder, results, sizes)
 
 
 def _measured(
-    folder: Folder,
-    part: str,
-    data: Images,
-    networks: Sequence[Network],
-    digests: Sequence[str],
-    sizes: Sizes,
-    seed: int,
-    progress: Progress,
+    folder: Folder, source: int, data: Images, networks: dict[Path, Network], sizes: Sizes
 ) -> Measured:
     """Measure the first, the middle and the last convolution of all networks."""
-    layers = _layers(networks[0])
+    first = next(iter(networks.values()))
+    layers = _layers(first)
     names = [layer.name for layer in layers]
-    images = check_images(networks[0].inputs, limited(data.test, sizes.judged).images)
-    parts: dict[int, list[dict[str, np.ndarray]]] = {layer.index: [] for layer in layers}
-    for number, (network, digest) in enumerate(zip(networks, digests, strict=True)):
+    images = check_images(first.inputs, limited(data.test, sizes.judged).images)
+    parts: dict[int, list[Arrays]] = {layer.index: [] for layer in layers}
+    for number, (path, network) in enumerate(networks.items()):
         if [layer.name for layer in _layers(network)] != names:
             same = f"a network with {', '.join(names)}"
             raise DataError(f"'{network.name}'", same, "another")
-        report = _labelled(progress, f"{data.name}, network {number + 1}")
+        report = _labelled(folder.progress, f"{data.name}, network {number + 1}")
         for layer in _layers(network):
             with_ascent = layer.index in (layers[0].index, layers[-1].index)
-            name = f"{part}/network-{number}-layer-{layer.index}"
-            arguments = network, layer, images, sizes, seed, with_ascent, report
-            parts[layer.index].append(folder.part(name, arms.measure_layer, *arguments, of=digest))
-    accuracy = [_accuracy(network, data.test) for network in networks]
-    side = max(networks[0].inputs.shape[:-1])
-    return Measured(data.name, layers, parts, accuracy, side, sizes, seed)
+            name = f"source-{source}/network-{number}-layer-{layer.index}"
+            settings = images, sizes, folder.settings.seed, with_ascent, report
+            arguments = name, arms.measure_layer, network, layer, *settings
+            of = f"{data.digest} {sha256(path)}"
+            parts[layer.index].append(folder.part(*arguments, of=of))
+    rates = [_accuracy(network, data.test) for network in networks.values()]
+    side = max(first.inputs.shape[:-1])
+    return Measured(data.name, layers, parts, rates, side, sizes, folder.settings.seed)
 
 
 def _labelled(progress: Progress, prefix: str) -> Progress:
     return lambda label, done, total: progress(f"{prefix}: {label}", done, total)
 
 
-def _trained(
-    folder: Folder, data: Images, settings: StudySettings, sizes: Sizes, progress: Progress
-) -> list[Path]:
+def _trained(folder: Folder, data: Images, sizes: Sizes) -> list[Path]:
     """Networks of one recipe, one a seed; those that are there are not trained again."""
     from oip import models
     from oip.models.datasets import chosen
 
-    train = data.train
+    train, first = data.train, folder.settings.seed
     count = min(sizes.images, len(train))
-    drawn = generator(settings.seed, "study images").permutation(len(train))[:count]
+    drawn = generator(first, "study images").permutation(len(train))[:count]
     part = chosen(train, np.sort(drawn), train.source)
     paths = []
-    for number in range(sizes.nets):
-        seed = settings.seed + number
+    for seed in range(first, first + sizes.nets):
         name = f"oip-{slug(data.name)}-{data.digest[:8]}-{RECIPE}-{count}-{sizes.epochs}"
         path = folder.common(f"{name}-seed-{seed}.keras")
         if not path.with_suffix(".oip.json").exists():
             training = models.recipe(RECIPE).settings(count, epochs=sizes.epochs, seed=seed)
-            report = _labelled(progress, f"{data.name}, network {number + 1}")
+            report = _labelled(folder.progress, f"{data.name}, network {seed - first + 1}")
             models.train(RECIPE, part, data.test, training, path, report)
         paths.append(path)
     return paths
 
 
 def _model_files(settings: StudySettings) -> list[Path]:
-    pattern = Path(str(settings.models))
-    anchor = Path(pattern.anchor) if pattern.is_absolute() else Path()
-    paths = sorted(anchor.glob(str(pattern.relative_to(anchor))))
-    if not paths:
-        raise DataError(f"models '{pattern.name}'", "files of trained networks", "none")
+    """Return the user's files, none where the settings name no `models`."""
+    paths = model_files(settings.models) if settings.models else []
+    if settings.models and not paths:
+        needs = "files of trained networks"
+        raise DataError(f"models '{base_name(settings.models)}'", needs, "none")
     return paths
 
 
@@ -155,32 +144,20 @@ def _layers(network: Network) -> tuple[LayerInfo, ...]:
 
 def _accuracy(network: Network, test: Dataset) -> float:
     """Share of the test images whose class is predicted; NaN for what is no classifier of them."""
-    if test.labels is None:
-        return float("nan")
-    predicted: np.ndarray = network.model.predict(test.images, batch_size=512, verbose=0)  # type: ignore[arg-type]
-    if predicted.ndim != 2 or predicted.shape[1] != len(test.classes):
-        return float("nan")
-    return float((predicted.argmax(1) == test.labels).mean())
+    classifies = tuple(network.model.outputs[0].shape[1:]) == (len(test.classes),)
+    return accuracy(predictor(network.model), test) if classifies else np.nan
 
 
-def _notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> None:
+def _add_notes(folder: Folder, results: Sequence[Measured], sizes: Sizes) -> None:
     for result in results:
-        counts = "; ".join(
-            f"{layer.name}: "
-            + ", ".join(str(int(part["excitable"].sum())) for part in result.parts[layer.index])
-            + f" of {layer.maps}"
-            for layer in result.layers
-        )
-        folder.note(
-            folder.text(
-                "networks",
-                source=result.source,
-                count=len(result.accuracy),
-                rates=", ".join(f"{100 * rate:.1f} %" for rate in result.accuracy),
-                judged=sizes.judged,
-                counts=counts,
-            )
-        )
+        counts = []
+        for layer in result.layers:
+            excitable = (str(part["excitable"].sum()) for part in result.parts[layer.index])
+            counts.append(f"{layer.name}: {', '.join(excitable)} of {layer.maps}")
+        rates = ", ".join(f"{100 * rate:.1f} %" for rate in result.accuracy)
+        numbers = {"count": len(result.accuracy), "rates": rates, "counts": "; ".join(counts)}
+        texts = {"source": result.source, "judged": sizes.judged, **numbers}
+        folder.note(folder.text("networks", **texts))
     folder.note(folder.text("noise", **vars(sizes)))
     folder.note(folder.text("intervals"))
 
@@ -189,24 +166,26 @@ Effects = tuple[dict[str, list[Value]], Value]
 """Layer -> measured values of one source; and the effect that decides."""
 
 
+def percents(shares: Mapping[str, Value], form: str = ".1f") -> list[Value]:
+    """Return shares in % by their names."""
+    return [share.percent(name, form) for name, share in shares.items()]
+
+
 def inactive_for_noise(result: Measured) -> Effects:
     shares = {
         layer.name: result.interval([1 - share for share in result.shares(layer, WHITE, 1)])
         for layer in result.ends
     }
-    values = {name: [share.percent("maps", ".1f")] for name, share in shares.items()}
+    values = {name: percents({"maps": share}) for name, share in shares.items()}
     return values, shares[result.layers[-1].name]
 
 
 def octaves_beside_white(result: Measured) -> Effects:
     values = {}
     for layer in result.ends:
-        gains = {kind: result.gain(layer, kind, 1) for kind in (EQUAL, arms.RED)}
-        values[layer.name] = [
-            *(gain.percent(name_of(kind, result.side), ".1f") for kind, gain in gains.items()),
-            *_paired_test(result, layer),
-        ]
-    return values, gains[EQUAL]
+        gains = {name_of(kind, result.side): result.gain(layer, kind, 1) for kind in (EQUAL, RED)}
+        values[layer.name] = [*percents(gains), *_paired_test(result, layer)]
+    return values, gains[name_of(EQUAL, result.side)]
 
 
 def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
@@ -229,27 +208,20 @@ def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
 def several_starts(result: Measured) -> Effects:
     layer = result.layers[-1]
     counts = sorted({*_SEVERAL, result.sizes.screened} - {1})
-    gains = [result.gain(layer, EQUAL, count) for count in counts]
-    values = [
-        gain.percent(f"{count} starts", ".1f") for count, gain in zip(counts, gains, strict=True)
-    ]
-    return {layer.name: values}, gains[-1]
+    gains = {f"{count} starts": result.gain(layer, EQUAL, count) for count in counts}
+    return {layer.name: percents(gains)}, gains[f"{counts[-1]} starts"]
 
 
 def single_octaves(result: Measured) -> Effects:
-    kinds = [
-        kind for kind in arms.noises(result.side) if kind == WHITE or kind.startswith("single:")
-    ]
-    values = {
-        layer.name: [
-            result.interval(result.shares(layer, kind, 1)).percent(
-                name_of(kind, result.side), ".1f"
-            )
-            for kind in kinds
-        ]
-        for layer in result.ends
-    }
-    gains = [result.gain(result.layers[-1], kind, 1) for kind in kinds[1:]]
+    single = [kind for kind in arms.noises(result.side) if kind.startswith("single:")]
+    values = {}
+    for layer in result.ends:
+        shares = {
+            name_of(kind, result.side): result.interval(result.shares(layer, kind, 1))
+            for kind in (WHITE, *single)
+        }
+        values[layer.name] = percents(shares)
+    gains = [result.gain(result.layers[-1], kind, 1) for kind in single]
     return values, max(gains, key=lambda gain: gain.value)
 
 
@@ -258,27 +230,25 @@ def warm_up(result: Measured) -> Effects:
     lives = {
         (noise, objective): result.lives(layer, noise, objective)
         for noise in (WHITE, EQUAL)
-        for objective in (arms.POST, arms.WARM)
+        for objective in (POST, WARM)
     }
-    gap = result.interval(arms.differences(lives[EQUAL, arms.POST], lives[WHITE, arms.WARM]))
-    values = [
-        result.interval(shares).percent(f"{name_of(noise, result.side)} {objective}", ".1f")
-        for (noise, objective), shares in lives.items()
-    ]
-    name = "octaves without warm-up less white with it, percentage points"
-    return {layer.name: [*values, gap.percent(name, ".1f")]}, gap
+    shares = {
+        f"{name_of(noise, result.side)} {objective}": result.interval(values)
+        for (noise, objective), values in lives.items()
+    }
+    gap = result.interval(arms.differences(lives[EQUAL, POST], lives[WHITE, WARM]))
+    shares["octaves without warm-up less white with it, percentage points"] = gap
+    return {layer.name: percents(shares)}, gap
 
 
 def growth(result: Measured) -> Effects:
     values = {}
-    pair = (EQUAL, arms.POST), (WHITE, arms.POST)
     for layer in result.ends:
-        ratios = {
-            name: _ratio(result, layer, measure, *pair)
-            for measure, name in (("scores", "score"), ("steps", "steps"), ("power", "power"))
-        }
-        values[layer.name] = [ratio.percent(name, ".0f") for name, ratio in ratios.items()]
-    score = ratios["score"]
+        score, steps, power = (
+            _ratio(result, layer, measure, (EQUAL, POST), (WHITE, POST))
+            for measure in ("scores", "steps", "power")
+        )
+        values[layer.name] = percents({"score": score, "steps": steps, "power": power}, ".0f")
     return values, Value("", score.value - 1, score.low - 1, score.high - 1)
 
 
@@ -288,14 +258,12 @@ def smoothing(result: Measured) -> Effects:
         values[layer.name] = []
         for noise in (WHITE, EQUAL):
             power, score = (
-                _ratio(result, layer, measure, (noise, arms.SMOOTH), (noise, arms.POST))
+                _ratio(result, layer, measure, (noise, SMOOTH), (noise, POST))
                 for measure in ("power", "scores")
             )
             name = name_of(noise, result.side)
-            values[layer.name] += [
-                power.percent(f"{name}, power", ".0f"),
-                score.percent(f"{name}, score", ".0f"),
-            ]
+            ratios = {f"{name}, power": power, f"{name}, score": score}
+            values[layer.name] += percents(ratios, ".0f")
     # The last: equal octaves in the last layer.
     return values, Value("", 1 - power.value, 1 - power.high, 1 - power.low)
 
@@ -304,26 +272,23 @@ def _ratio(
     result: Measured, layer: LayerInfo, measure: str, arm: tuple[str, str], other: tuple[str, str]
 ) -> Value:
     """Median over maps of a measure in one arm over that in another."""
-    pairs = zip(
-        result.per_map(layer, *arm, measure), result.per_map(layer, *other, measure), strict=True
-    )
+    values, bases = (result.per_map(layer, *own, measure) for own in (arm, other))
     with np.errstate(invalid="ignore", divide="ignore"):
-        groups = [np.where(base > 0, value / base, np.nan) for value, base in pairs]
+        groups = [
+            np.where(base > 0, value / base, np.nan)
+            for value, base in zip(values, bases, strict=True)
+        ]
     return result.interval(groups, np.median)
 
 
 def stable(result: Measured) -> Effects:
     layer = result.layers[-1]
-    own, null = (
-        result.per_map(layer, EQUAL, arms.WARM, measure) for measure in ("stability", "null")
-    )
+    own, null = (result.per_map(layer, EQUAL, WARM, name) for name in ("stability", "null"))
     gap = result.interval(arms.differences(own, null), np.median)
-    alike = result.interval(own, np.median)
-    values = [alike.named(_OWN), gap.named("more than the likeness to other maps by")]
-    return {layer.name: values}, gap
+    alike = result.interval(own, np.median).named("starts of one map")
+    return {layer.name: [alike, gap.named("more than the likeness to other maps by")]}, gap
 
 
-_OWN = "starts of one map"
 _MEASURES: tuple[Callable[[Measured], Effects], ...] = (
     inactive_for_noise,
     octaves_beside_white,
@@ -338,25 +303,18 @@ _MEASURES: tuple[Callable[[Measured], Effects], ...] = (
 
 def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
     """Add the rows of the report's table; the intervals decide what agrees, see `judged`."""
-    sizes = results[0].sizes
     nets = " and ".join(f"{len(result.accuracy)} networks on {result.source}" for result in results)
-    n = f"{nets}, {sizes.seeds} noise seeds"
+    constants = {"alike": arms.ALIKE, "networks": f"{nets}, {results[0].sizes.seeds} noise seeds"}
     for measure in _MEASURES:
-        effects = [measure(result) for result in results]
-        values = {
-            f"{result.source}, {layer}": several
-            for result, (by_layer, _) in zip(results, effects, strict=True)
-            for layer, several in by_layer.items()
-        }
-        decisive = [effect for _, effect in effects]
+        values, decisive = {}, []
+        for result in results:
+            by_layer, effect = measure(result)
+            values |= {f"{result.source}, {layer}": own for layer, own in by_layer.items()}
+            decisive.append(effect)
+        verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
         if measure is stable:
-            alike = [
-                value for several in values.values() for value in several if value.name == _OWN
-            ]
-            verdict = steady(alike, decisive)
-        else:
-            verdict = judged(decisive, _NOTHING if measure is inactive_for_noise else 0.0)
-        folder.add(finding(NAME, measure.__name__, verdict, values, alike=arms.ALIKE, networks=n))
+            verdict = steady([alike for alike, _ in values.values()], decisive)
+        folder.add(finding(NAME, measure.__name__, verdict, values, **constants))
 
 
 def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:

@@ -15,6 +15,7 @@ study reports what it measured beside what its paper says; it never asserts the 
 from __future__ import annotations
 
 import datetime
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -106,6 +107,11 @@ def base_name(path: str | Path) -> str:
     """Return the last part of a path, which results may hold; other names stay as they are."""
     name = Path(path).name
     return name if name not in ("", "..") else Path(path).resolve().name
+
+
+def model_files(pattern: str) -> list[Path]:
+    """Return the files of a pattern, sorted."""
+    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
 
 
 def slug(name: str) -> str:

@@ -41,10 +41,8 @@ def check(names: Sequence[str], settings: StudySettings) -> None:
     for option in OPTIONS:
         if names and all(option in options for options in unused):
             users = [name for name in studies.STUDIES if option in _takes(studies.study(name))]
-            those = ", ".join(users) or "no study"
-            raise SettingsError(
-                f"option '{option}'", f"a study that uses it ({those})", " ".join(names)
-            )
+            needs = f"a study that uses it ({', '.join(users) or 'no study'})"
+            raise SettingsError(f"option '{option}'", needs, " ".join(names))
     _check_sources(settings.data)
 
 
@@ -117,7 +115,9 @@ def run_study(
         OipError: what stopped the study, or an option that it does not use.
     """
     check([name], settings)
-    return _run(name, out, settings, progress, shared, say)
+    outcome = StudyOutcome(out / "report.html")
+    _add_study(outcome, name, out, settings, progress, shared, say)
+    return outcome
 
 
 def run_several(
@@ -136,42 +136,44 @@ def run_several(
         OipError: none of the studies can use the settings.
     """
     check(names, settings)
-    total = StudyOutcome(out / "index.html")
+    outcome = StudyOutcome(out / "index.html")
     for name in names:
         (out / name / CRASHED).unlink(missing_ok=True)
         try:
-            outcome = _run(name, out / name, settings, progress, out / _SHARED, say)
-            total.stopped |= outcome.stopped
-            total.lacking |= outcome.lacking
-            total.took |= outcome.took
+            _add_study(outcome, name, out / name, settings, progress, out / _SHARED, say)
         except OipError as error:
-            total.stopped[name] = str(error)
+            outcome.stopped[name] = str(error)
         except Exception as error:
             files.write_text(out / name / CRASHED, traceback.format_exc())
-            total.stopped[name] = (
+            outcome.stopped[name] = (
                 f"The program failed ({type(error).__name__}: {error}); {name}/{CRASHED} says "
                 f"where. Please report it."
             )
         reasons = {
-            study: settings.without_folders(text, out) for study, text in total.stopped.items()
+            study: settings.without_folders(text, out) for study, text in outcome.stopped.items()
         }
         write_overview(out, list(dict.fromkeys((*studies.STUDIES, *names))), reasons)
-    return total
+    return outcome
 
 
-def _run(
-    name: str, out: Path, settings: StudySettings, progress: Progress, shared: Path | None, say: Say
-) -> StudyOutcome:
-    """Run one study without the options that it does not use."""
+def _add_study(
+    outcome: StudyOutcome,
+    name: str,
+    out: Path,
+    settings: StudySettings,
+    progress: Progress,
+    shared: Path | None,
+    say: Say,
+) -> None:
+    """Run one study without the options that it does not use, and say how it went."""
     module = studies.study(name)
     unused = ignored(module, settings)
     settings = replace(settings, **{option: getattr(StudySettings(), option) for option in unused})
-    outcome = StudyOutcome(out / "report.html")
     folder = Folder(out, name, settings, getattr(module, "SCHEMA", 1), shared, progress)
     for option in unused:
         folder.note(f"The option '{option}' is not for this study, which has nothing of the kind.")
         say(f"{name}: the option '{option}' is not for this study; it is run without.")
-    with measured(folder.file("took.json")) as cost:
+    with measured(folder.file("took.json")) as folder.cost:
         try:
             module.run(folder)
         except MissingData as error:
@@ -180,8 +182,6 @@ def _run(
     lacking = [text for text in folder.lacking if text != outcome.stopped.get(name)]
     if lacking:
         outcome.lacking[name] = lacking
-    folder.cost = cost
-    outcome.took[name] = cost.to_dict()
+    outcome.took[name] = folder.cost.to_dict()
     folder.finish(module.TITLE, module.SOURCE)
-    say(f"{name}: took {cost.text()}")
-    return outcome
+    say(f"{name}: took {folder.cost.text()}")

@@ -10,8 +10,8 @@ from keras import layers
 from oip.core.errors import ModelError, OipError, SettingsError
 from oip.studies import diffusion, diffusion_toy, diffusion_training
 from oip.studies.diffusion import compare_files
-from oip.studies.diffusion_training import file_network, model_files
-from oip.studies.report import Folder, MissingData, StudySettings
+from oip.studies.diffusion_training import file_network
+from oip.studies.report import Folder, MissingData, StudySettings, model_files
 
 TINY = replace(diffusion.QUICK, measured=60)
 
@@ -27,8 +27,9 @@ def test_networks_from_files(net, tmp_path):
         net.save(tmp_path / f"net-{number}.keras")
     files = model_files(str(tmp_path / "*.keras"))
     assert [path.name for path in files] == [f"net-{number}.keras" for number in range(3)]
+    few = StudySettings(models=str(tmp_path / "net-0*"))
     with pytest.raises(SettingsError, match="3 model files"):
-        model_files(str(tmp_path / "net-0*"))
+        diffusion.run(Folder(tmp_path / "out", "diffusion", few), TINY)
     # Three classes, ten in the data, no sidecar: nothing to correlate with.
     with pytest.raises(ModelError, match="3 classes"):
         file_network(files[0], digits, 40, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from oip.core.errors import DataError
 from oip.core.progress import silent
-from oip.studies import oip, oip_plots
+from oip.studies import oip, oip_arms, oip_plots
 from oip.studies.findings import AGREEMENTS, Value
 from oip.studies.oip_arms import QUICK, Starts, arms, measure_layer, noises
 from oip.studies.report import Folder, StudySettings
@@ -103,7 +103,7 @@ def test_a_finished_study_is_read_from_its_parts(whole, unsaved_figures, monkeyp
     def never(*_: object) -> None:
         raise RuntimeError("measured a second time")
 
-    monkeypatch.setattr(oip, "measure_layer", never)
+    monkeypatch.setattr(oip_arms, "measure_layer", never)
     settings = StudySettings(quick=True, data=("mnist-sample",))
     folder = Folder(whole, "oip", settings)
     oip.run_sized(folder, TINY, pictures=False)
@@ -117,7 +117,7 @@ def test_models_of_the_user_replace_the_trained_ones(
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(small_file))
     folder = Folder(tmp_path / "out", "oip", settings)
     arrays = measured_arrays()
-    monkeypatch.setattr(oip, "measure_layer", lambda network, layer, *_: arrays[layer.name])
+    monkeypatch.setattr(oip_arms, "measure_layer", lambda network, layer, *_: arrays[layer.name])
     oip.run_sized(folder, TINY, pictures=False)
     assert not list((tmp_path / "out").rglob("*.keras"))
     assert any("1 networks" in note for note in folder.notes)
@@ -168,7 +168,7 @@ def test_parts_are_of_their_models_and_images(
         calls.append(layer.name)
         return arrays[layer.name]
 
-    monkeypatch.setattr(oip, "measure_layer", counted)
+    monkeypatch.setattr(oip_arms, "measure_layer", counted)
     path = tmp_path / "net.keras"
     path.write_bytes(small_file.read_bytes())
     settings = StudySettings(quick=True, data=(str(small_data),), models=str(path))
