@@ -181,9 +181,7 @@ def _over_seeds(
     plans = [replace(plan, seed=seed) for seed in range(first, first + size.seeds)]
     arguments = images, size.measured, size.records, folder.progress
     measure, of = training.measured_training, images.digest
-    return [
-        folder.part(f"trainings/{each.name}", measure, each, *arguments, of=of) for each in plans
-    ]
+    return [*folder.parts("trainings", plans, measure, *arguments, of=of).values()]
 
 
 def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) -> None:
@@ -191,10 +189,9 @@ def compare_small_networks(folder: Folder, images: Images, size: DiffusionSize) 
     seed = folder.settings.seed
     arguments = images, training.measured_images(images.test, size.measured, seed), seed
     measure, of = training.trained_small_network, images.digest
-    arrays = {
-        network.name: folder.part(f"networks/{network.name}", measure, network, *arguments, of=of)
-        for network in folder.tracked("networks", size.networks)
-    }
+    networks = folder.tracked("networks", size.networks)
+    measured = folder.parts("networks", networks, measure, *arguments, of=of)
+    arrays = {network.name: row for network, row in measured.items()}
     folder.note(folder.text("small_networks", count=len(arrays), key=images.name))
     setting = f"{len(arrays)} small networks trained here on {images.name}"
     _report_networks(folder, "networks", arrays, setting)

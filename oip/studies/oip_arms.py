@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from oip.network.forward import spatial_means
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.studies.findings import Value
+from oip.studies.report import Arrays
 
 LEVEL = 0.95
 ALIKE = 0.5
@@ -190,7 +190,7 @@ class Measured:
     source: str
     layers: tuple[LayerInfo, ...]
     """Those that were measured; the first is the negative control, the last the target."""
-    parts: dict[int, list[dict[str, np.ndarray]]]
+    parts: dict[int, list[Arrays]]
     """Index of the layer -> `measure_layer` of each network."""
     accuracy: list[float]  # of each network
     side: int  # larger side of the images, in pixels
@@ -204,11 +204,9 @@ class Measured:
 
     def shares(self, layer: LayerInfo, noise: str, starts: int) -> list[np.ndarray]:
         """Return, of each network, (maps,): probability that some starts excite the map."""
-        row = noises(self.side).index(noise)
+        row, tried = noises(self.side).index(noise), self.sizes.screened
         return [
-            share_found(
-                part["opened"][row][:, part["excitable"]], self.sizes.screened, starts
-            ).mean(0)
+            share_found(part["opened"][row][:, part["excitable"]], tried, starts).mean(0)
             for part in self.parts[layer.index]
         ]
 
@@ -255,7 +253,7 @@ def measure_layer(
     seed: int,
     with_ascent: bool,
     progress: Progress,
-) -> dict[str, np.ndarray]:
+) -> Arrays:
     """Measure one layer of one network; without `with_ascent` starts are only screened.
 
     Returns:
@@ -265,50 +263,23 @@ def measure_layer(
         `scores`, `steps`, `power` (a, s, m, k); `stability` and `null` (a, s, m): the median
         similarity of a map's live starts, and of one of them to the other maps'.
     """
-    kinds = noises(max(network.inputs.shape[:-1]))
-    excitable = np.zeros(layer.maps, bool)
-    for means in spatial_means(network, images, layer):
-        excitable |= (means > 0).any(0)
+    kinds, every = noises(max(network.inputs.shape[:-1])), np.arange(layer.maps)
+    excitable = np.any([(row > 0).any(0) for row in spatial_means(network, images, layer)], axis=0)
     opened = np.zeros((len(kinds), sizes.seeds, layer.maps), np.int64)
-    first = np.zeros((len(kinds), sizes.seeds, layer.maps), bool)
-    own = np.arange(layer.maps) % sizes.screened
-    starts = Starts(network, layer, kinds, sizes, seed)
-    done = 0
-    for means in spatial_means(network, cast(np.ndarray, starts), layer):  # sliced alone
-        for index, active in enumerate(means > 0, done):
-            row, number, start = np.unravel_index(index, starts.dimensions)
-            opened[row, number] += active
-            first[row, number][own == start] = active[own == start]
-        done += len(means)
-        progress(f"{layer.name}: screening", done, len(starts))
+    first = np.zeros(opened.shape, bool)
+    for row, kind in enumerate(kinds):
+        noise = Noise(network.inputs.shape, kind)
+        for number in range(sizes.seeds):
+            starts, _ = noise.images(seed + number, layer.index, np.arange(sizes.screened))
+            pixels = (starts * network.inputs.std + network.inputs.mean).astype(np.float32)
+            active = np.concatenate([*spatial_means(network, pixels, layer)]) > 0  # (starts, maps)
+            opened[row, number] = active.sum(0)
+            first[row, number] = active[every % sizes.screened, every]
+        progress(f"{layer.name}: screening", row + 1, len(kinds))
     arrays = {"excitable": excitable, "opened": opened, "first": first}
     if with_ascent:
         arrays |= _grow(network, layer, np.flatnonzero(excitable), sizes, seed, progress)
     return arrays
-
-
-class Starts:
-    """Starts of all kinds of noise and all seeds in one row, drawn when they are read."""
-
-    def __init__(
-        self, network: Network, layer: LayerInfo, kinds: tuple[str, ...], sizes: Sizes, seed: int
-    ):
-        self.dimensions = (len(kinds), sizes.seeds, sizes.screened)
-        self._noises = [Noise(network.inputs.shape, kind) for kind in kinds]
-        self._spec, self._index, self._seed = network.inputs, layer.index, seed
-
-    def __len__(self) -> int:
-        return int(np.prod(self.dimensions))
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        indices = np.arange(len(self))[part]
-        kinds, seeds, starts = np.unravel_index(indices, self.dimensions)
-        pixels = np.empty((len(indices), *self._spec.shape), np.float32)
-        for kind, seed in set(zip(kinds.tolist(), seeds.tolist(), strict=True)):
-            rows = (kinds == kind) & (seeds == seed)
-            images, _ = self._noises[kind].images(self._seed + seed, self._index, starts[rows])
-            pixels[rows] = images
-        return (pixels * self._spec.std + self._spec.mean).astype(np.float32)
 
 
 def _grow(
@@ -318,7 +289,7 @@ def _grow(
     sizes: Sizes,
     seed: int,
     progress: Progress,
-) -> dict[str, np.ndarray]:
+) -> Arrays:
     """Images of every arm, grown for some of the excitable maps; see `measure_layer`."""
     maps = np.sort(generator(seed, "study maps", layer.index).permutation(excitable)[: sizes.maps])
     every = arms(max(network.inputs.shape[:-1]))
@@ -370,20 +341,15 @@ def climb_every_map(
     """
     owners = np.repeat(maps, len(starts))
     which = np.tile(np.arange(len(starts)), len(maps))
-    batches = [
-        slice(first, first + _ASCENT_BATCH) for first in range(0, len(owners), _ASCENT_BATCH)
-    ]
-    results = [ascent.climb(starts[which[batch]], owners[batch]) for batch in batches]
+    batches = np.split(np.arange(len(owners)), range(_ASCENT_BATCH, len(owners), _ASCENT_BATCH))
+    results = [ascent.climb(starts[which[rows]], owners[rows]) for rows in batches]
     images, scores, traces = (
         np.concatenate([getattr(result, name) for result in results])
         for name in ("images", "scores", "traces")
     )
     shape = (len(maps), len(starts))
-    return (
-        images.reshape(*shape, *images.shape[1:]),
-        scores.reshape(shape),
-        traces.reshape(*shape, -1),
-    )
+    pixels = images.reshape(*shape, *images.shape[1:])
+    return pixels, scores.reshape(shape), traces.reshape(*shape, -1)
 
 
 def _stability(

@@ -87,11 +87,9 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
     if any(plan.recipe == "vgg16-cifar" for plan in plans["planes"]):
         # VGG-16 has 4,224 maps, each with two Gram matrices a batch.
         size = replace(size, batches=2, records=4)
-    arrays = {}
-    for plan in dict.fromkeys(plan for group in plans.values() for plan in group):
-        arguments = plan, images, size, folder.file(f"models/{plan.name}.keras"), folder.progress
-        name = f"trainings/{plan.name}"
-        arrays[plan] = folder.part(name, train_and_measure, *arguments, of=images.digest)
+    every = dict.fromkeys(plan for group in plans.values() for plan in group)
+    arguments = train_and_measure, images, size, folder
+    arrays = folder.parts("trainings", every, *arguments, of=images.digest)
 
     def networks(purpose: str, layer: int = 0) -> Networks:
         own = {plan: arrays[plan] for plan in plans[purpose]}

@@ -12,14 +12,13 @@ import numpy as np
 
 from oip.core import seeds
 from oip.core.errors import ModelError
-from oip.core.progress import Progress
 from oip.core.units import bits
 from oip.mi.backend import thread_map
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.mi.estimators.renyi import class_entropy, hadamard, matrix_entropy, renyi_label_entropy
 from oip.studies import trained
 from oip.studies.data import Images
-from oip.studies.report import Arrays, base_name, slug
+from oip.studies.report import Arrays, Folder, base_name, slug
 from oip.studies.trained import ImageBatch
 
 if TYPE_CHECKING:
@@ -364,14 +363,8 @@ def map_grams(values: np.ndarray, width: Bandwidth) -> np.ndarray:
     return np.stack([gram(values[:, index], width) for index in range(values.shape[1])])
 
 
-def train_and_measure(
-    plan: NetworkPlan, images: Images, size: RenyiSize, out: Path, progress: Progress
-) -> Arrays:
-    """Train a network, keep it in the file `out`, and measure it on the way.
-
-    Args:
-        plan: the network and its training.
-        images: those to learn from, and those to measure and judge by.
+def train_and_measure(plan: NetworkPlan, images: Images, size: RenyiSize, folder: Folder) -> Arrays:
+    """Train a network, keep it in the folder's file models/NAME.keras, and measure it on the way.
 
     Returns:
         `accuracy`, NaN if the training diverged; `steps` (t,), batches that were learned from;
@@ -400,7 +393,8 @@ def train_and_measure(
 
     steps = trained.recorded_steps(an_epoch, settings.epochs * an_epoch, size.records)
     recorder = trained.StepRecorder(steps, prepare)
-    arguments = recipe, images.train, images.test, settings, out, progress
+    out = folder.file(f"models/{plan.name}.keras")
+    arguments = recipe, images.train, images.test, settings, out, folder.progress
     try:
         reached = train(*arguments, record=recorder.callback).accuracy
     except TrainingDiverged:

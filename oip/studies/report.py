@@ -47,7 +47,18 @@ _DIGEST = "_digest"
 _PACKAGES = ("oip", "tensorflow", "keras", "numpy", "scikit-learn")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 Arrays = dict[str, np.ndarray]
+Compute = Callable[..., "Mapping[str, ArrayLike]"]
 Item = TypeVar("Item")
+Plan = TypeVar("Plan", bound="Named")
+
+
+class Named(Protocol):
+    """A setting of an experiment, such as a training."""
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        ...
 
 
 class Study(Protocol):
@@ -245,22 +256,11 @@ class Folder:
             this = f"the study {_described(own)}"
             raise RunError(f"'{self.path}'", this, _described(there), hint)
 
-    def part(
-        self,
-        name: str,
-        compute: Callable[..., Mapping[str, ArrayLike]],
-        *arguments: object,
-        of: str = "",
-    ) -> dict[str, np.ndarray]:
+    def part(self, name: str, compute: Compute, *arguments: object, of: str = "") -> Arrays:
         """Return `compute(*arguments)`, arrays of numbers or text, which are computed once.
 
-        An interrupted study goes on with those on disk. They are computed again where the file is
-        damaged or of another study, setting, schema, or digest `of` data and models.
-
-        Args:
-            name: of the file, without its ending; may hold folders.
-            compute, arguments: make the arrays.
-            of: `Images.digest`, `files.sha256`; empty if they are made from no data.
+        An interrupted study goes on with those of the file `name`. They are computed again where it
+        is damaged or of another study, setting, schema, or digest `of` data and models.
         """
         path = self.file(f"{name}.npz")
         key: dict[str, object] = {"study": self.study, "schema": self.schema}
@@ -280,22 +280,13 @@ class Folder:
         return arrays
 
     def parts(
-        self,
-        label: str,
-        settings: Iterable[Item],
-        compute: Callable[..., Mapping[str, ArrayLike]],
-        *arguments: object,
-        of: str = "",
-    ) -> dict[Item, dict[str, np.ndarray]]:
-        """Return `compute(setting, *arguments)` of every setting of an experiment, see `part`.
-
-        Each is a part LABEL/NAME, NAME being the setting's own `name`, or its text.
-        """
-        results = {}
-        for setting in self.tracked(label, settings):
-            name = f"{label}/{getattr(setting, 'name', setting)}"
-            results[setting] = self.part(name, compute, setting, *arguments, of=of)
-        return results
+        self, label: str, settings: Iterable[Plan], compute: Compute, *arguments: object, of: str
+    ) -> dict[Plan, Arrays]:
+        """Return `compute(setting, *arguments)` of every setting, each a part LABEL/NAME."""
+        return {
+            setting: self.part(f"{label}/{setting.name}", compute, setting, *arguments, of=of)
+            for setting in settings
+        }
 
     def tracked(self, label: str, items: Iterable[Item]) -> Iterator[Item]:
         """Yield items one by one, and report how many are done."""

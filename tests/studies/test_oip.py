@@ -8,7 +8,7 @@ from oip.core.errors import DataError
 from oip.core.progress import silent
 from oip.studies import oip, oip_arms, oip_plots
 from oip.studies.findings import AGREEMENTS, Value
-from oip.studies.oip_arms import QUICK, Starts, arms, measure_layer, noises
+from oip.studies.oip_arms import QUICK, arms, measure_layer, noises
 from oip.studies.report import Folder, StudySettings
 
 TINY = replace(
@@ -38,17 +38,6 @@ def test_the_arms_are_those_of_the_study():
     every = arms(28)
     assert len(every) == len(set(every)) == 11
     assert {objective for noise, objective in every if noise.startswith("single")} == {"post"}
-
-
-def test_starts_are_the_same_in_pieces(network):
-    layer = network.find("second")
-    starts = Starts(network, layer, ("white", "equal"), TINY, 3)
-    whole = starts[0 : len(starts)]
-    parts = np.concatenate([starts[first : first + 7] for first in range(0, len(starts), 7)])
-    np.testing.assert_array_equal(whole, parts)
-    assert len(whole) == 2 * 2 * 16
-    np.testing.assert_allclose(whole.mean((1, 2, 3)), 40, atol=0.1)
-    np.testing.assert_allclose(whole.std((1, 2, 3)), 80, atol=0.1)
 
 
 def test_counts_are_those_of_the_network(network, small_images):

@@ -8,7 +8,6 @@ import pytest
 from keras import layers
 
 from oip.core.errors import ModelError
-from oip.core.progress import silent
 from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
@@ -370,8 +369,9 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     )
     data = Images("digits", *parts)
     plan = NetworkPlan("digits", "lenet5", (2, 3), "relu", 0.02, 1, 0)
-    path = tmp_path / "net.keras"
-    arrays = renyi_measures.train_and_measure(plan, data, TINY, path, silent)
+    folder = Folder(tmp_path, "renyi", StudySettings())
+    path = folder.file(f"models/{plan.name}.keras")
+    arrays = renyi_measures.train_and_measure(plan, data, TINY, folder)
     assert arrays["steps"].tolist() == [0, 1, 2] and arrays["names"][0] == "Conv2D_1"
     assert arrays["paper input"].shape == (3, 1, 4) and 0 <= arrays["accuracy"] <= 1
     assert np.isnan(arrays["relative redundant"][:, :, 2:]).all()
@@ -380,11 +380,11 @@ def test_a_network_is_trained_and_measured_and_its_maps_are_selected(tmp_path):
     assert np.isfinite(selection["pruned"][-1]).all()
     # A rate at which the training diverges: what was measured before is kept.
     wild = NetworkPlan("digits", "lenet5", (2, 3), "relu", 1e18, 2, 0)
-    arrays = renyi_measures.train_and_measure(wild, data, TINY, tmp_path / "wild.keras", silent)
+    arrays = renyi_measures.train_and_measure(wild, data, TINY, folder)
     assert np.isnan(arrays["accuracy"]) and 1 <= len(arrays["steps"]) < 4
 
 
-def made_up_training(plan, data, size, out, progress):
+def made_up_training(plan, data, size, folder):
     """A training with the arrays that the study needs, without a network."""
     rng = np.random.default_rng(plan.seed)
     arrays = planted((1.0, 2.0), (1.0, 2.0)) | {"accuracy": np.array(0.9)}
@@ -393,6 +393,7 @@ def made_up_training(plan, data, size, out, progress):
     for kernel in KERNELS:
         for name in ("entropy", "backward", "redundant", "non-redundant"):
             arrays[f"{kernel.name} {name}"] = rng.random((5, 3, 2))
+    out = folder.file(f"models/{plan.name}.keras")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("a network")
     return arrays
