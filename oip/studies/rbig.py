@@ -138,7 +138,7 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
     fresh, fresher = (circles(samples, seeds.generator(seed, "circles", n)) for n in (1, 2))
     destructor = mi.Destructor(layers, rotation, seed=seed).fit(x)
     z = destructor.transform(x)
-    cube = histograms(z)
+    cube = marginal_histograms(z)
     base = to_cube(cube, z)
     inverse = destructor.inverse(from_cube(cube, base))
     uniform = seeds.generator(seed, "circles base").random((samples, 2))
@@ -165,7 +165,7 @@ def destroy_circles(samples: int, layers: int, rotation: Rotation, seed: int) ->
     }
 
 
-def histograms(z: np.ndarray) -> list[rv_histogram]:
+def marginal_histograms(z: np.ndarray) -> list[rv_histogram]:
     """Return the distribution of each coordinate's histogram; samples are (n, d).
 
     Empty bins are joined to the one before, so that distribution functions rise and have inverses.

@@ -91,9 +91,9 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
     arguments = train_and_measure, images, size, folder
     arrays = folder.parts("trainings", every, *arguments, of=images.digest)
 
-    def networks(purpose: str, layer: int = 0) -> Networks:
+    def networks(purpose: str, layer: int = 0) -> MeasuredNetworks:
         own = {plan: arrays[plan] for plan in plans[purpose]}
-        return Networks(key, own, setting, label_entropy, layer)
+        return MeasuredNetworks(key, own, setting, label_entropy, layer)
 
     plan = plans["planes"][0]
     batches, tested = arrays[plan]["paper input"].shape[1], len(images.test)
@@ -132,7 +132,7 @@ def _run_on(folder: Folder, images: Images, size: RenyiSize, first: bool) -> Non
 
 
 @dataclass(frozen=True, eq=False)
-class Networks:
+class MeasuredNetworks:
     """Measured networks of one experiment on one source."""
 
     source: str
@@ -171,7 +171,7 @@ class Networks:
             ", ".join(" and ".join(map(str, filters)) for filters in sorted(networks))
             for networks in ({_PAPER_PLANES}, own)
         )
-        others = f"The paper's networks of this figure have {theirs} filters, these {ours}."
+        difference = f"The paper's networks of this figure have {theirs} filters, these {ours}."
         return {
             "key": self.source,
             "setting": self.setting,
@@ -180,7 +180,7 @@ class Networks:
             "number": self.layer + 1,
             "trainings": f"{count} training{'s' if count > 1 else ''} of each network",
             "batches": next(iter(self.trainings.values()))[f"{KERNELS[0].name} input"].shape[1],
-            "other_filters": "" if own in (set(), {_PAPER_PLANES}) else others,
+            "other_filters": "" if own in (set(), {_PAPER_PLANES}) else difference,
             "change": _CHANGE,
             "near": _NEAR,
         }
@@ -207,7 +207,7 @@ def inequality(arrays: Arrays, kernel: KernelWidth, record: int, forward: bool) 
     return arrays[name][record] if forward else arrays[name][record][:, :-1]
 
 
-def inequality_finding(networks: Networks, forward: bool) -> Finding:
+def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
     """Return whether the data processing inequality holds, forward or backward."""
     values, verdicts = {}, []
     for kernel in KERNELS:
@@ -267,7 +267,7 @@ def curve_shape(values: np.ndarray) -> CurveShape:
 
 
 def _plane_curves(
-    networks: Networks, kind: str
+    networks: MeasuredNetworks, kind: str
 ) -> dict[str, dict[str, tuple[list[CurveShape], int]]]:
     """Return curves of layers that can move, and how many cannot, by side, kernel and activation.
 
@@ -291,7 +291,7 @@ def _still(shares: np.ndarray) -> bool:
     return bool((shares >= 1 - _CHANGE).all() or (np.abs(shares) <= _NEAR).all())
 
 
-def plane_finding(networks: Networks) -> Finding:
+def plane_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether information about X and Y rises without compression."""
     values, verdicts = {}, []
     for group, by_activation in _plane_curves(networks, "").items():
@@ -308,7 +308,7 @@ def plane_finding(networks: Networks) -> Finding:
     return networks.finding("plane", joined(verdicts), values)
 
 
-def compression_finding(networks: Networks) -> Finding:
+def compression_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether non-redundant information is compressed."""
     values, verdicts = {}, []
     for group, by_activation in _plane_curves(networks, "plane ").items():
@@ -336,7 +336,7 @@ def _compressed(drops: dict[str, tuple[float, float]]) -> Agreement:
     return "yes" if often and more else "partly"
 
 
-def amount_finding(networks: Networks) -> Finding:
+def amount_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether information grows with the filters of a convolution and is soon maximal."""
     values, outcomes = {}, []
     for kernel in KERNELS:
@@ -371,7 +371,7 @@ def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
     return bool(grows and full[:-1].any())
 
 
-def accuracy_finding(networks: Networks) -> Finding:
+def accuracy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether more filters of a convolution raise accuracy at first, and later do not."""
     grouped = networks.by_filters
     scores = [np.array([arrays["accuracy"] for arrays in rows]) for rows in grouped.values()]
@@ -397,14 +397,14 @@ def accuracy_finding(networks: Networks) -> Finding:
     return networks.finding("accuracy", verdict, values, remarks=remark, tested=tested)
 
 
-def _of_pairs(networks: Networks) -> Networks:
+def _of_pairs(networks: MeasuredNetworks) -> MeasuredNetworks:
     """Return the networks with two maps or more in the varied convolution."""
     own = networks.trainings.items()
     pairs = {plan: arrays for plan, arrays in own if plan.filters[networks.layer] > 1}
     return replace(networks, trainings=pairs)
 
 
-def redundancy_finding(networks: Networks) -> Finding:
+def redundancy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether redundancy gives way to synergy with more filters."""
     networks = _of_pairs(networks)
     counts = list(networks.by_filters)
@@ -421,7 +421,7 @@ def redundancy_finding(networks: Networks) -> Finding:
     return networks.finding("redundancy", verdict, values)
 
 
-def synergy_finding(networks: Networks) -> Finding:
+def synergy_finding(networks: MeasuredNetworks) -> Finding:
     """Return whether redundancy stays above synergy in every network."""
     networks = _of_pairs(networks)
     values = []
@@ -470,7 +470,7 @@ def pruning_finding(where: str, selection: Arrays, tested: int) -> Finding:
     return finding(NAME, "pruning", verdict, values, **constants)
 
 
-def draw_inequalities(folder: Folder, networks: Networks, kernel: KernelWidth) -> None:
+def draw_inequalities(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth) -> None:
     """Draw information with the input, forward, and with the output's error, backward (fig. 2)."""
     rows = len(networks.trainings)
     drawing, grid = figure(6.8, 2.1 * rows + 0.3, rows, 3, sharey=True)
@@ -493,7 +493,7 @@ def draw_inequalities(folder: Folder, networks: Networks, kernel: KernelWidth) -
     folder.figure(f"dpi-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
 
-def draw_planes(folder: Folder, networks: Networks, kernel: KernelWidth) -> None:
+def draw_planes(folder: Folder, networks: MeasuredNetworks, kernel: KernelWidth) -> None:
     """Draw the information plane, and the one of non-redundant information (fig. 7)."""
     trainings = networks.trainings
     drawing, grid = figure(6.0, 2.5 * len(trainings) + 0.3, len(trainings), 2)
@@ -526,7 +526,7 @@ def draw_planes(folder: Folder, networks: Networks, kernel: KernelWidth) -> None
     folder.figure(f"planes-{networks.source}-{kernel.name}", drawing, caption, numbers)
 
 
-def draw_amounts(folder: Folder, networks: Networks) -> None:
+def draw_amounts(folder: Folder, networks: MeasuredNetworks) -> None:
     """Draw information of a convolution, and accuracy, over its number of filters (fig. 4)."""
     grouped = networks.by_filters
     counts, measured = list(grouped), networks.trainings.values()
@@ -561,7 +561,7 @@ def draw_amounts(folder: Folder, networks: Networks) -> None:
     folder.figure(f"mmi-{networks.source}-{ordinal}", drawing, caption, numbers)
 
 
-def draw_pairs(folder: Folder, networks: Networks) -> None:
+def draw_pairs(folder: Folder, networks: MeasuredNetworks) -> None:
     """Draw redundancy less synergy, and non-redundant information, over training (fig. 5)."""
     grouped = networks.by_filters
     drawing, grid = figure(6.4, 4.4, 2, 2, sharex=True)

@@ -92,7 +92,7 @@ def test_entropies_of_neighbors_and_their_sums():
 
 def test_the_cube_of_histograms_has_an_inverse_and_even_margins():
     z = np.random.default_rng(0).normal(size=(1000, 2))
-    cube = rbig.histograms(z)
+    cube = rbig.marginal_histograms(z)
     base = rbig.to_cube(cube, z)
     assert np.abs(rbig.from_cube(cube, base) - z).max() < 1e-9
     assert base.min() == 0.0 and base.max() == 1.0

@@ -12,7 +12,7 @@ from oip.core.units import bits
 from oip.mi.estimators.gram import Bandwidth, gram
 from oip.studies import renyi, renyi_measures
 from oip.studies.data import Images
-from oip.studies.renyi import CurveShape, Networks, curve_shape
+from oip.studies.renyi import CurveShape, MeasuredNetworks, curve_shape
 from oip.studies.renyi_measures import (
     ALPHA,
     KERNELS,
@@ -197,8 +197,10 @@ def test_both_must_rise_in_the_plane_and_curves_at_the_ceiling_do_not_count(
     about_x, about_y, verdict
 ):
     nets = {PLANES: planted(about_x, about_y)}
-    assert renyi.plane_finding(Networks("x", nets, label_entropy=3.0)).verdict == verdict
-    assert "6 and 32" in renyi.compression_finding(Networks("x", nets, label_entropy=3.0)).ours
+    assert renyi.plane_finding(MeasuredNetworks("x", nets, label_entropy=3.0)).verdict == verdict
+    assert (
+        "6 and 32" in renyi.compression_finding(MeasuredNetworks("x", nets, label_entropy=3.0)).ours
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,9 @@ def test_the_modified_plane(relu, sigmoid, verdict):
         PLANES: planted((1.0, 2.0), (1.0, 2.0), relu, relu),
         OTHER: planted((1.0, 2.0), (1.0, 2.0), sigmoid, sigmoid),
     }
-    assert renyi.compression_finding(Networks("x", nets, label_entropy=3.0)).verdict == verdict
+    assert (
+        renyi.compression_finding(MeasuredNetworks("x", nets, label_entropy=3.0)).verdict == verdict
+    )
 
 
 def test_the_last_error_with_itself_is_no_step(tmp_path):
@@ -226,7 +230,7 @@ def test_the_last_error_with_itself_is_no_step(tmp_path):
         arrays[f"{kernel.name} input"] = np.tile(rows[::-1], (5, 3, 1))
         arrays[f"{kernel.name} backward"] = np.tile(rows, (5, 3, 1))
     arrays["names"] = np.array(["conv", "b", "c", "classes"])
-    networks = Networks("x", {PLANES: arrays})
+    networks = MeasuredNetworks("x", {PLANES: arrays})
     finding = renyi.inequality_finding(networks, forward=False)
     assert all(value.text().endswith("1 (of 2)") for value in finding.groups[KERNELS[0].label])
     forward = renyi.inequality_finding(networks, forward=True)
@@ -260,7 +264,7 @@ def widths(accuracies, redundant=(0.5, 0.4, 0.3)):
 
 
 def test_amounts_of_saturated_networks_are_not_tested():
-    finding = renyi.amount_finding(Networks("x", widths((0.9, 0.9, 0.9))))
+    finding = renyi.amount_finding(MeasuredNetworks("x", widths((0.9, 0.9, 0.9))))
     assert finding.verdict == "not tested"
     assert "2 filters 6.00 (at the ceiling)" in finding.ours
 
@@ -275,7 +279,7 @@ def test_amounts_of_saturated_networks_are_not_tested():
     ],
 )
 def test_accuracy_over_filters(accuracies, verdict, remark):
-    finding = renyi.accuracy_finding(Networks("x", widths(accuracies)))
+    finding = renyi.accuracy_finding(MeasuredNetworks("x", widths(accuracies)))
     assert finding.verdict == verdict and remark in finding.remark
 
 
@@ -285,7 +289,7 @@ def test_accuracy_over_filters(accuracies, verdict, remark):
      ((0.2, 0.1, -0.1), "yes", "no")],
 )  # fmt: skip
 def test_redundancy_over_filters(redundant, trend, above):
-    networks = Networks("x", widths((0.9, 0.9, 0.9), redundant))
+    networks = MeasuredNetworks("x", widths((0.9, 0.9, 0.9), redundant))
     assert renyi.redundancy_finding(networks).verdict == trend
     assert renyi.synergy_finding(networks).verdict == above
 
@@ -313,7 +317,7 @@ def test_the_ceiling_of_the_label_is_that_of_the_batches(tmp_path):
     assert 4.5 < entropy < np.log2(30)
     folder = Folder(tmp_path, "renyi", StudySettings())
     nets = {PLANES: planted((1, 2), (1, 2))}
-    renyi.draw_planes(folder, Networks("x", nets, label_entropy=entropy), KERNELS[0])
+    renyi.draw_planes(folder, MeasuredNetworks("x", nets, label_entropy=entropy), KERNELS[0])
     assert f"S(Y), {entropy:.2f} bits" in folder.figures[0].caption
     assert folder.numbers["planes-x-paper"]["S(Y)"] == entropy
 
