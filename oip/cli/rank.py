@@ -180,7 +180,7 @@ def print_layer(ranked: RankedLayer) -> None:
 
     for by in ranked.ranking.estimators:
         print_text(
-            f"{ranked.layer.name}: {by.name_shown}, of {number(by.ceiling)} bits, "
+            f"{ranked.layer.name}: {by.name_shown}, at most {number(by.ceiling)} bits, "
             f"{by.samples} images of {by.split}"
         )
         if by.ordered:

@@ -35,7 +35,7 @@ _LEGEND = {
     "ended": "why the ascent stopped",
 }
 _EVIDENCE = (
-    *("map", "verdict", "score", "best image", "stability", "percentile", "patterns", "distinct"),
+    *("verdict", "score", "best image", "stability", "percentile", "patterns", "distinct"),
     *("steps", "ended"),
 )
 
@@ -189,11 +189,13 @@ def command(
     is_kept = not model.imports and start is None and "direction:" not in "".join(expressions)
     is_kept = is_kept and not candidates
     answer = request.answer() if is_kept else None
+    steps = [] if expressions else [_rank_call(model.model, selections, out, data)]
+    steps.append(quoted("oip", "gallery", out, "--open"))
     if answer is not None:
         for text in answer["notes"]:
             output.note(text)
         result = answer["result"] | {"run": str(out), "seconds": _since(began)}
-        return _printed(result, details, output, _next(model.model, out, data))
+        return _printed(result, details, output, steps)
     with output.waiting(f"opening {model.model.name}"):
         if data.source is None:
             network, images = model.open(None), None
@@ -226,7 +228,7 @@ def command(
     indices = [layer.index for layer, _ in chosen]
     indices += [targets.index] if targets is not None else []
     result = summary(run, indices, _since(began))
-    status = _printed(result, details, output, _next(model.model, out, data))
+    status = _printed(result, details, output, steps)
     skipped_inputs = bool(network.elsewhere) and not selections and not expressions
     if len(chosen) < layers or skipped_inputs:
         return max(status, 1)
@@ -240,11 +242,11 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 2)
 
 
-def _next(model: Path, out: Path, data: DataOptions) -> list[str]:
-    """Return what one would do with a run."""
+def _rank_call(model: Path, layers: tuple[str, ...], out: Path, data: DataOptions) -> str:
+    """Return the command that ranks the same maps."""
     source = data.source or "SOURCE"
-    rank = quoted("oip", "rank", model, "--data", source, "--out", out)
-    return [f"{rank}, where {source} has labels", quoted("oip", "gallery", out, "--open")]
+    call = quoted("oip", "rank", model, *layers, "--data", source, "--out", out)
+    return f"{call}, where {source} has labels"
 
 
 def _printed(result: Record, details: bool, output: Output, steps: list[str]) -> int:
@@ -297,7 +299,8 @@ def print_summary(result: Record, details: bool = False) -> None:
         for layer in layers:
             title = layer["layer"] if len(layers) > 1 else ""
             cells = map(_evidence, layer["maps"])
-            print_table(_EVIDENCE, cells, title, left=("verdict", "ended"), legend=_LEGEND)
+            kind = "objective" if any("objective" in row for row in layer["maps"]) else "map"
+            print_table((kind, *_EVIDENCE), cells, title, left=("verdict", "ended"), legend=_LEGEND)
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 
@@ -326,7 +329,7 @@ def _evidence(row: Record) -> tuple[object, ...]:
         number(row["score"]),
         number(row["data_score"]),
         number(row["stability"], 2),
-        "null" if row["null_percentile"] is None else f"{row['null_percentile']:.0f} %",
+        "-" if row["null_percentile"] is None else f"{row['null_percentile']:.0f} %",
         row["patterns"] or "-",
         ", ".join(map(str, row["medoids"])) or "-",
         row["steps"],
