@@ -135,7 +135,7 @@ class Measurement:
             notices += (_NO_INTERVAL,)
         if null is not None and null.size:
             p = float(p_values(np.array([value.nats]), null[:, None])[0])
-            chance = float(null.mean())
+            chance = max(least, float(null.mean()))
         parameters = self.estimator.settings
         return Estimate(
             quantity=self.quantity,

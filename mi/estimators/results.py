@@ -60,8 +60,8 @@ class Estimate:
     notices: tuple[str, ...] = ()
     """What a reader has to know before using the number."""
     chance: float | None = None
-    """Mean over shuffled samples, in nats: what this estimator gives without any information at
-    this n and d; None if no null was made."""
+    """Mean over shuffled samples, in nats, as the value is shown (0 at least): what this estimator
+    gives without any information at this n and d; None if no null was made."""
     least: float = 0.0
     """The value without any information, in nats: the entropy of the noise where x is measured with
     noise added, else 0. A share of the ceiling is counted from here."""
@@ -272,10 +272,10 @@ class MapEstimates:
 
     @property
     def chance(self) -> np.ndarray:
-        """(m,): the mean over shuffled labels, NaN without any."""
+        """(m,): the mean over shuffled labels, 0 at least as `mi` is; NaN without any."""
         if not len(self.null):
             return np.full(len(self.raw), np.nan)
-        return self.null.mean(axis=0)
+        return np.maximum(self.null.mean(axis=0), 0.0)
 
     @property
     def bias(self) -> np.ndarray:

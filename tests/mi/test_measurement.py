@@ -54,6 +54,18 @@ def test_intervals_say_what_they_cover():
         assert mi.mutual_information(*arrays, name, null=0, draws=0).interval is None
 
 
+def test_chance_is_shown_as_values_are():
+    rng = np.random.default_rng(0)
+    codes = np.arange(200) % 2
+    x = rng.normal(size=200) / 10 + codes
+    # Shuffled labels lose bits against predictions that are sure of other ones.
+    estimate = mi.mutual_information(x, codes, "predictive", null=19, draws=0)
+    assert estimate.chance == 0.0
+    maps = mi.estimator("predictive").over_maps(x[:, None, None], codes, 0, 19, 0, False)
+    assert maps.null.mean() < -0.5
+    assert maps.chance.tolist() == [0.0]
+
+
 def test_few_draws_make_wide_intervals():
     from scipy.stats import t
 
