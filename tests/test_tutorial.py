@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from oip.ascent.settings import PRESETS
@@ -81,4 +82,4 @@ def test_every_cell_runs_and_shows_something(cells, tmp_path, monkeypatch, figur
     (frame,) = shown
     assert frame["text/html"].startswith("<iframe") and "Digits" in frame["text/html"]
     assert names["pruned"].stages and (tmp_path / "tour" / "half.keras").is_file()
-    assert 0 <= names["legibility"].maps[0].share <= 1
+    assert np.nanmax(names["legibility"].share) > 0.5

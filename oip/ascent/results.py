@@ -300,14 +300,16 @@ class Oips(MapResult):
         return self.described(sizes, self.scores[:, 0])
 
     def _repr_html_(self) -> str:
-        count, text = self._summary
+        count, verdicts = self._summary
+        texts = [] if len(self.objectives) else [verdicts]
         tiles = [oip.tile() for oip in list(self)[:_MOST_TILES]]
         left_out = len(self) - len(tiles)
         more = html.paragraph(f"and {left_out} more") if left_out else ""
         if self.unseen_pixels:
             pixels = self.visible.size
-            text += f"; sees {pixels - self.unseen_pixels} of {pixels} pixels"
-        return html.block(f"{self.layer}: {count}", html.paragraph(text), html.row(tiles), more)
+            texts.append(f"sees {pixels - self.unseen_pixels} of {pixels} pixels")
+        text = html.paragraph("; ".join(texts))
+        return html.block(f"{self.layer}: {count}", text, html.row(tiles), more)
 
 
 SHARED = ("layer", "index", "snapshot_steps", "visible", "mean", "std", "bgr", "objectives")
@@ -427,11 +429,10 @@ class MapOip:
 
     def tile(self) -> str:
         """Return the best image as a small figure of HTML."""
-        verdict = shown_verdict(self.verdict)
-        usual = verdict == "responsive" or len(self.oips.objectives)
-        captions = (self.label, f"score {self.score:.3g}", *(() if usual else (verdict,)))
-        text = f"{self.label}: {verdict}, score {self.score:.3g}"
-        return self._picture(self.image, _TILE, text, *captions)
+        captions = [self.label, f"score {self.score:.3g}"]
+        if self.verdict != "responsive" and not len(self.oips.objectives):
+            captions.append(shown_verdict(self.verdict))
+        return self._picture(self.image, _TILE, ", ".join(captions), *captions)
 
     def __repr__(self) -> str:
         starts = f"{len(self.oips.images[self.row])} starts"
