@@ -6,8 +6,9 @@
     python -m tests.pictures.draw --keep study-oip     after a look: they are still right
 
 `sources.json` holds a hash of what each picture shows: the code that draws it, without docstrings,
-and its settings. `tests/test_pictures.py` fails where a hash has changed. Making all but the
-studies takes some minutes, Chromium, and the extra `imagenet`.
+and its settings; of studies, the texts and numbers in that code. `tests/test_pictures.py` fails
+where a hash has changed. Making all but the studies takes some minutes, Chromium, and the extra
+`imagenet`.
 """
 
 from __future__ import annotations
@@ -157,6 +158,8 @@ def source_hash(name: str) -> str:
     parts = [_source(part) for part in DRAWN_BY[name]]
     if name in MAKERS:
         parts.append(_without_docstrings(inspect.getsource(MAKERS[name])))
+    else:  # names change more often than what is drawn
+        parts = [_constants(part) for part in parts]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -176,6 +179,12 @@ def _source(part: str) -> str:
         node = next(item for item in body if isinstance(item, kinds) and item.name == step)
         body = node.body
     return _without_docstrings(ast.unparse(node))
+
+
+def _constants(text: str) -> str:
+    """Return the texts and numbers in a piece of code: labels, sizes, what is plotted."""
+    nodes = ast.walk(ast.parse(text))
+    return "\n".join(repr(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
 def _without_docstrings(text: str) -> str:
