@@ -9,9 +9,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import functools
 import gc
-import json
-import subprocess
+import hashlib
+import importlib.util
 import sys
+from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +49,30 @@ LONGEST = (
 """Files that take longest begin first, so that no worker waits for another one at the end."""
 
 
+def _load_forked_python():
+    """Load the module beside this file; tests are no package."""
+    path = Path(__file__).parent / "forked_python.py"
+    spec = importlib.util.spec_from_file_location("forked_python", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+forked_python = _load_forked_python()
+
+
+def pytest_configure(config):
+    """Begin the session of forked processes, which all workers share."""
+    if not hasattr(config, "workerinput"):
+        forked_python.begin_session()
+
+
+def pytest_unconfigure(config):
+    """End it."""
+    if not hasattr(config, "workerinput"):
+        forked_python.end_session()
+
+
 def pytest_collection_modifyitems(items):
     """Put the longest files first; all others keep their order."""
     ranks = {f"tests/{name}.py": rank for rank, name in enumerate(LONGEST)}
@@ -60,10 +86,84 @@ def freeze_objects():
     gc.freeze()
 
 
+class SharedModels:
+    """Models of small files, opened once for all tests, and what was traced of them.
+
+    A test that changes a model, or counts what is opened or traced, has the marker `alone`. That
+    no other test changed a model is checked at its end.
+    """
+
+    def __init__(self):
+        from oip.network import loading, tracing
+        from oip.network.graphs import Graphs
+        from oip.network.network import Network
+
+        self._models, self._recordings = {}, {}
+        self._graphs = defaultdict(Graphs)
+        self._before = {}
+        originals = loading.load_model, tracing.record_calls, Network.__init__
+
+        def load_model(path, imports=()):
+            path = Path(path)
+            if imports or not path.is_file() or path.stat().st_size > 1 << 20:
+                return originals[0](path, imports)
+            key = (path.suffix, hashlib.sha256(path.read_bytes()).digest())
+            if key not in self._models:
+                self._models[key] = originals[0](path)
+                self.add(self._models[key])
+            return self._models[key]
+
+        def record_calls(model, specs):
+            key = (id(model), tuple(specs))
+            if id(model) not in self._before:
+                return originals[1](model, specs)
+            if key not in self._recordings:
+                self._recordings[key] = originals[1](model, specs)
+            return self._recordings[key]
+
+        def init(network, *args, **options):
+            originals[2](network, *args, **options)
+            if id(network.model) in self._before:
+                key = (id(network.model), tuple(network.specs), network.image_input)
+                network.graphs = self._graphs[key]
+
+        self._places = [
+            (loading, "load_model", originals[0], load_model),
+            (tracing, "record_calls", originals[1], record_calls),
+            (Network, "__init__", originals[2], init),
+        ]
+
+    def use(self, shared):
+        """Share models, or do not."""
+        for owner, name, original, sharing in self._places:
+            setattr(owner, name, sharing if shared else original)
+
+    def add(self, model):
+        """Share what is traced of a model."""
+        self._before[id(model)] = model, model.get_weights()
+
+    def check(self):
+        """Check that no weights were changed."""
+        for model, before in self._before.values():
+            for weights, then in zip(model.get_weights(), before, strict=True):
+                assert np.array_equal(weights, then, equal_nan=True), "a test without `alone`"
+
+
+shared_models = functools.cache(SharedModels)
+
+
 def pytest_runtest_setup(item):
-    """Freeze what there is at the first test after Keras was imported."""
+    """Freeze what there is at the first test after Keras was imported; share small models."""
     if "keras" in sys.modules:
         freeze_objects()
+    if "oip.network.network" in sys.modules:
+        shared_models().use(item.get_closest_marker("alone") is None)
+
+
+def pytest_runtest_teardown(item):
+    """Check the shared models."""
+    if "oip.network.network" in sys.modules:
+        shared_models().check()
 
 
 @pytest.fixture(scope="session")
@@ -130,79 +230,53 @@ def small_data(small_images, tmp_path_factory):
     return path
 
 
-_SERVER = """
-import json, os, resource, signal, sys
-sys.dont_write_bytecode = True  # a limit of file sizes would leave half of a compiled module
-from oip.core.frameworks import import_quietly
-import_quietly("keras")
-import oip.batch.driver, oip.cli.batch, oip.cli.reconstruct
-from oip.cli.main import run
-print("ready", flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
-    if "wait" in request:
-        print(os.waitpid(request["wait"], 0)[1], flush=True)
-        continue
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever was inherited
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(request["stderr"], os.O_WRONLY | os.O_CREAT), 2)
-        if request["file_size"]:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
-        os._exit(run(request["arguments"]))
-    print(child, flush=True)
-"""
-
-
 class Commands:
-    """Runs commands of the program, each in a process of its own, without importing Keras again.
-
-    The processes are forked from one that has imported everything and used nothing of it.
-    """
+    """Runs commands of the program, each in a process of its own, see `forked_python`."""
 
     def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", _SERVER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._line()
+        self._folder = str(forked_python.server_folder())
+        self._processes: dict[int, forked_python.Forked] = {}
 
     def begin(self, *arguments: object, stderr: object = os.devnull, file_size: int = 0) -> int:
-        """Begins a command and gives the number of its process.
+        """Begin a command and return the number of its process.
 
         Args:
             arguments: of the command.
             stderr: file for what it says there.
             file_size: bytes that it may write to a file; 0 for as many as it likes.
         """
-        words = [str(argument) for argument in arguments]
-        self._say({"arguments": words, "stderr": str(stderr), "file_size": file_size})
-        return int(self._line())
+        code = "import sys; from oip.cli.main import run; sys.exit(run(sys.argv[1:]))"
+        return self.begin_python("-c", code, *arguments, stderr=stderr, file_size=file_size)
+
+    def begin_python(
+        self, *arguments: object, stderr: object = os.devnull, file_size: int = 0
+    ) -> int:
+        """As `begin`, with arguments of `python`."""
+        texts = [str(argument) for argument in arguments]
+        with Path(os.devnull).open("r+") as null, Path(str(stderr)).open("a") as errors:
+            files = {0: null.fileno(), 1: null.fileno(), 2: errors.fileno()}
+            process = forked_python.Forked(texts, files, self._folder, file_size=file_size)
+        self._processes[process.pid] = process
+        return process.pid
 
     def end(self, process: int) -> int:
-        """Waits for a command; minus the signal's number where it was killed."""
-        self._say({"wait": process})
-        return os.waitstatus_to_exitcode(int(self._line()))
-
-    def close(self) -> None:
-        self._server.communicate(timeout=60)
-
-    def _say(self, request: dict[str, object]) -> None:
-        assert self._server.stdin is not None
-        print(json.dumps(request), file=self._server.stdin, flush=True)
-
-    def _line(self) -> str:
-        assert self._server.stdout is not None
-        return self._server.stdout.readline()
+        """Wait for a command; return its exit code, minus the signal's number if it was killed."""
+        return self._processes.pop(process).wait()
 
 
 @pytest.fixture(scope="session")
 def commands():
     """A `Commands`."""
-    server = Commands()
-    yield server
-    server.close()
+    return Commands()
+
+
+@pytest.fixture(scope="session")
+def quick_python():
+    """The path of a `python` that has imported Keras already."""
+    return str(forked_python.server_folder() / "python")
+
+
+@pytest.fixture
+def quick_processes(quick_python, monkeypatch):
+    """Processes of Python that a test begins have imported Keras."""
+    monkeypatch.setattr(sys, "executable", quick_python)

@@ -24,7 +24,7 @@ READMES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in ROOT.rglob("README.md")
     if not any(parent.is_symlink() for parent in path.parents)
-    and not {".venv", "build", "runs", "node_modules"} & set(path.parts)
+    and not {".venv", ".pytest_cache", "build", "runs", "node_modules"} & set(path.parts)
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SOURCES = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,26 +29,21 @@ def free_port():
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, commands, monkeypatch):
     """Address of a scheduler, and the processes of its two workers of one thread each."""
     address = f"tcp://127.0.0.1:{free_port()}"
     host, _, port = address.removeprefix("tcp://").partition(":")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    quiet["env"] = {**os.environ, "PYTHONPATH": str(Path(oip.__file__).parents[1])}
-    scheduler = [
-        *[sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", host],
-        *["--port", port, "--no-dashboard"],
-    ]
-    worker = [
-        *[sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"],
-        *["--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
-    ]
-    begun = [subprocess.Popen(scheduler, **quiet)]
-    begun += [subprocess.Popen(worker, **quiet) for _ in range(2)]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(oip.__file__).parents[1]))
+    scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", host]
+    scheduler += ["--port", port, "--no-dashboard"]
+    worker = ["-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
+    worker += ["--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
+    begun = [commands.begin_python(*arguments) for arguments in (scheduler, worker, worker)]
     yield address, begun[1:]
     for process in begun:
-        process.kill()
-        process.wait()
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def connected(address):
@@ -60,7 +55,7 @@ def connected(address):
     pytest.fail("the scheduler does not answer")
 
 
-def test_a_batch_of_which_one_worker_is_killed(cluster, job, whole, contents):
+def test_a_batch_of_which_one_worker_is_killed(cluster, commands, job, whole, contents):
     address, workers = cluster
     engine = connected(address)
     while engine.workers < 2:
@@ -70,7 +65,7 @@ def test_a_batch_of_which_one_worker_is_killed(cluster, job, whole, contents):
     def kill():
         while not list(out.rglob("shard-*.npz")):
             time.sleep(0.05)
-        workers[0].kill()
+        os.kill(workers[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
@@ -81,13 +76,13 @@ def test_a_batch_of_which_one_worker_is_killed(cluster, job, whole, contents):
     finally:
         engine.close()
     killer.join(10)
-    assert workers[0].wait() < 0
+    assert commands.end(workers[0]) == -signal.SIGKILL
     assert result.failures == []
     assert contents(out / "runs/0000") == contents(whole)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     pids = {int(line["worker"].rpartition(":")[2]) for line in lines if line["worker"]}
-    assert pids <= {worker.pid for worker in workers}
-    assert workers[1].pid in pids
+    assert pids <= set(workers)
+    assert workers[1] in pids
 
 
 def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch, job):

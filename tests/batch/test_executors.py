@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.spawn
 import os
 import subprocess
 import sys
@@ -42,6 +45,16 @@ def pool():
     workers = Pool(["5", "7"], 3)
     yield workers
     workers.close()
+
+
+@pytest.fixture
+def quick_pools(quick_python, monkeypatch):
+    """Processes of pools are forked from a Python that has imported Keras."""
+    context = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(quick_python))
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
+    yield
+    multiprocessing.forkserver._forkserver._stop()
 
 
 def test_each_process_has_its_device_before_tensorflow_is_imported(pool):
@@ -97,6 +110,7 @@ def test_a_module_of_the_users_is_imported_in_a_process_of_the_pool(tmp_path, mo
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.alone
 def test_errors_come_back_as_they_are(pool):
     with pytest.raises(ModelError, match="no such file"):
         pool.submit(load_model, "none.keras").result()
@@ -177,7 +191,7 @@ def test_the_engine_that_a_job_names(tmp_path):
         engine.close()
 
 
-def test_a_batch_in_a_pool_of_which_one_dies(job, whole, contents, tmp_path):
+def test_a_batch_in_a_pool_of_which_one_dies(job, whole, contents, tmp_path, quick_pools):
     """Killed in the middle of its shard, a process loses nothing that was finished."""
     engine = engine_of(EngineSettings(kind="local", workers=2, gpus=()), tmp_path)
     killed = []

@@ -36,7 +36,7 @@ def test_how_images_are_prepared_is_what_keras_does():
     assert {name for names in PREPROCESS.values() for name in names} <= set(kinds_by_name)
 
 
-def test_an_application_is_built_once_and_known_again(job, tmp_path):
+def test_an_application_is_built_once_and_known_again(job, tmp_path, quick_processes):
     source = {"application": "VGG16", "weights": "none", "size": [32, 32], "seed": 3}
     request = {**job, "models": [{**source, "layers": ["block1_conv1:0-3"]}]}
     result = oip.batch.run(request)
@@ -55,7 +55,7 @@ def test_an_application_is_built_once_and_known_again(job, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_what_cannot_be_built_is_one_line_and_no_file(tmp_path):
+def test_what_cannot_be_built_is_one_line_and_no_file(tmp_path, quick_processes):
     small = ModelSource(application="VGG16", weights="none", size=(3, 3))
     with pytest.raises(ModelError, match="cannot build 'VGG16'"):
         application_file(small, tmp_path / "models")

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -28,9 +27,9 @@ sys.exit(status)
 """A program's own peak: what `resource` tells of it holds that of the process that started it."""
 
 
-def demo(*arguments, cwd):
+def demo(python, *arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-c", CODE, *arguments],
+        [python, "-c", CODE, *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -39,11 +38,11 @@ def demo(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(quick_python, tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     digits = models.load(f"{SOURCE}:all")
     np.savez(folder / "digits.npz", images=digits.images[::8], labels=digits.labels[::8])
-    out = demo("--json", "--data", "digits.npz", cwd=folder)
+    out = demo(quick_python, "--json", "--data", "digits.npz", cwd=folder)
     assert out.returncode == 0, out.stderr
     return folder, json.loads(out.stdout), out.stderr
 

@@ -273,6 +273,7 @@ def test_the_backend_of_a_notebook_is_not_used(monkeypatch):
     assert os.environ["MPLBACKEND"] == "Agg"
 
 
+@pytest.mark.alone
 def test_verbose_says_what_is_done_and_how_long_it_takes(call, small_file, tmp_path):
     import logging
 

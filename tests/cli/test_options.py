@@ -96,6 +96,7 @@ def test_an_empty_source_is_refused(command, small_file, tmp_path, capsys, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.alone
 def test_the_limit_of_files_is_an_option(small_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OIP_READ_LIMIT", "4")
     assert run(["--read-limit", "0.00001", "layers", str(small_file)]) == 2
