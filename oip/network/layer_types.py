@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from oip.core.frameworks import keras
 
@@ -42,11 +43,15 @@ def levels_maps(layer: keras.Layer) -> bool:
 
 def is_dropout(layer: keras.Layer) -> bool:
     """Return whether the layer does nothing when not in training: dropout, noise, augmentation."""
+    return _is_one_of(layer, _dropouts())
+
+
+@cache
+def _dropouts() -> str:
     names = "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout Identity"
     more = "GaussianDropout GaussianNoise ActivityRegularization AugMix CutMix MixUp RandAugment"
     random = (name for name in dir(keras.layers) if name.startswith("Random"))
-    shown = " ".join(name for name in random if name != "RandomCrop")
-    return _is_one_of(layer, f"{names} {more} {shown}")
+    return " ".join([names, more, *(name for name in random if name != "RandomCrop")])
 
 
 def is_keras_own(layer: keras.Layer) -> bool:

@@ -51,9 +51,11 @@ def pool():
 def quick_pools(quick_python, monkeypatch):
     """Processes of pools are forked from a Python that has imported Keras."""
     context = multiprocessing.get_context("forkserver")
-    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(quick_python))
+    before = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(quick_python)
     monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
     yield
+    multiprocessing.set_executable(before)
     multiprocessing.forkserver._forkserver._stop()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,8 @@ from oip.core.errors import SettingsError
 def test_a_batch_of_jobs(job, whole, contents, monkeypatch, quick_python):
     """All shards in one job, their stability in another."""
     local = pytest.importorskip("submitit.local.local")
-    words = (quick_python, "-u", "-m", "submitit.core._submit")
-    command = property(lambda self: shlex.join([*words, str(self.folder)]))
-    monkeypatch.setattr(local.LocalExecutor, "_submitit_command_str", command)
+    begin = partialmethod(local.LocalExecutor.__init__, python=quick_python)
+    monkeypatch.setattr(local.LocalExecutor, "__init__", begin)
     monkeypatch.setenv("PYTHONPATH", str(Path(oip.__file__).parents[1]))
     result = oip.batch.run(
         {**job, "engine": {"kind": "slurm", "cluster": "local", "workers": 2, "together": 3}}
