@@ -68,7 +68,7 @@ function atlasHead(layer, having, change, without) {
     button.addEventListener("click", work);
     return button;
   };
-  const words = "Close together: alike responses to the data. Larger dots carry more information; hollow ones a remark." +
+  const words = "Maps that lie close together respond alike to the data. Larger dots carry more information; hollow dots have a remark." +
     (without ? " Not placed: " + plural(without, "map") + " without a response that varies." : "");
   return element("div", { class: "atlas-head" },
     layer ? element("h2", {}, named(layer.layer)) : null,

@@ -73,7 +73,7 @@ function alikePart(entry, detail, turn) {
   if (!detail.alike || !detail.alike.length) return null;
   const others = detail.alike.map(([map, value]) => [map, figure(value), "correlation " + figure(value)]);
   return section(
-    "Maps with the most alike responses",
+    "Maps with the most similar responses",
     mapRow(entry, others, turn),
     paragraph("Correlation of the mean responses to the same " + itemWord() + "s of the data.", "quiet")
   );

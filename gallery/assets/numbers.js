@@ -111,7 +111,7 @@ function besidePart(detail) {
   const least = Math.min(0, ...rows.map((row) => row[1]));
   const most = Math.max(1e-9, ...rows.map((row) => row[1] - least));
   return section(
-    "Response beside others",
+    "Response, compared",
     rows.map(([name, value, kind]) => {
       const node = bar(value - least, null, null, most);
       node.firstChild.setAttribute("class", kind);
@@ -123,7 +123,7 @@ function besidePart(detail) {
         element("span", { class: "bits" }, figure(value))
       );
     }),
-    paragraph("Mean response at the same mean and deviation, before any ascent but for the OIP.", "quiet")
+    paragraph("Mean responses to images of the same mean and deviation; noise is from before the ascent.", "quiet")
   );
 }
 

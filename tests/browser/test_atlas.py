@@ -113,7 +113,7 @@ def test_where_there_are_no_responses_it_says_so(look, large_site):
 
 def test_alike_maps_are_a_row_that_leads_to_them(look, site):
     page = look(f"{site.as_uri()}#m=1.37")
-    row = page.locator("section:has(h3:text-is('Maps with the most alike responses'))")
+    row = page.locator("section:has(h3:text-is('Maps with the most similar responses'))")
     row.locator("button").first.wait_for()
     assert row.locator("button").count() == 10
     row.locator("button").first.click()
