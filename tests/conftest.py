@@ -121,6 +121,7 @@ class SharedModels:
                 self._recordings[key] = originals[1](model, specs)
             return self._recordings[key]
 
+        @functools.wraps(originals[2])
         def init(network, *args, **options):
             originals[2](network, *args, **options)
             if id(network.model) in self._before:

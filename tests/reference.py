@@ -39,7 +39,7 @@ A *layer* is given by its name, `outer/inner` in nested models, or `@3`, the ind
 prints. Some commands take `LAYER:MAPS`, maps being `all`, `3`, `0-15` or `0,4,9`. Every path of
 `--out` that is a *run* can be given to several commands, which add to it.
 
-These options are in every command that has something to say to them:
+These options mean the same in every command that has them:
 """
 _COMPLETION = """
 ## Completion
@@ -195,7 +195,8 @@ def _anchors() -> dict[tuple[str, str], str]:
 
 
 def _public(home: ModuleType) -> list[tuple[str, object]]:
-    names = ((name, getattr(home, name)) for name in home.__all__)
+    order = sorted(home.__all__, key=lambda name: (name[0].isupper(), name))  # functions first
+    names = ((name, getattr(home, name)) for name in order)
     return [(name, thing) for name, thing in names if inspect.isclass(thing) or callable(thing)]
 
 

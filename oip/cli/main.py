@@ -44,6 +44,10 @@ _OF_RUNS = ("export", "status", "verify", "merge", "compare", "cite")
 """Commands in module `oip.cli.runs`, as `NAME_command`."""
 
 
+_NUMBERS = {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}
+"""Type of an option -> the placeholder of its value in help."""
+
+
 class _LogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return f"oip: {plain_text(super().format(record))}"
@@ -80,6 +84,9 @@ class Commands(click.Group):
             command = importlib.import_module(f"oip.cli.{cmd_name}").command
         if _VERBOSE not in command.params:
             command.params.append(_VERBOSE)
+        for option in command.params:
+            if option.metavar is None:
+                option.metavar = _NUMBERS.get(option.type.name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
