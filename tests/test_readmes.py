@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oip.ascent.results import VERDICTS, shown_verdict
 from oip.ascent.settings import PRESETS
 from oip.cli.main import COMMANDS, root, run
 from oip.core.images import png
@@ -127,12 +128,31 @@ def test_every_block_runs(name, workspace, capfd):
             pytest.fail(f"unknown language of a block: {language}")
 
 
-def test_the_links_of_every_readme_lead_to_files():
-    for name in READMES:
+def anchors(path):
+    """Addresses of the headings of a page, as GitHub makes them."""
+    found = []
+    for heading in re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+        text = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.append(f"{text}-{found.count(text)}" if text in found else text)
+    return found
+
+
+@pytest.mark.parametrize("name", [*READMES, "oip/REFERENCE.md"])
+def test_links_lead_to_files_and_headings(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in target:
+            file, _, anchor = "".join(target.split()).partition("#")
+            path = (ROOT / name).parent / file if file else ROOT / name
+            assert path.exists(), (name, target)
+            assert not anchor or anchor in anchors(path), (name, target)
+
+
+def test_every_verdict_is_explained():
+    words = [shown_verdict(verdict) for verdict in VERDICTS]
+    for name in ("README.md", "oip/README.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#]+)", text):
-            if "://" not in target:
-                assert ((ROOT / name).parent / target).exists(), (name, target)
+        assert all(f"`{word}`" in text or f"*{word}*" in text for word in words), name
 
 
 def test_the_first_readme_is_short():
