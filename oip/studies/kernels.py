@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -55,14 +56,12 @@ _CONSTANTS = {
     "order": _ORDER,
     "hardly": _HARDLY,
 }
-Gains = Mapping[str, Mapping[str, Value | None]]
-"""By width and network: rise of the median of the first block in bits; None at the ceiling."""
 
 
 def run(folder: Folder) -> None:
     """Train LeNet and DenseNet on every data set, draw what their kernels know, and compare."""
     trained.add_notes(folder)
-    gains_by_source: dict[str, Gains] = {}
+    by_source: dict[str, Trainings] = {}
     for data in every_source(folder):
         trainings = {
             network.title: trained.study_training(folder, network, data)
@@ -76,8 +75,8 @@ def run(folder: Folder) -> None:
                 draw_heat_maps(folder, data, name, training, width)
             draw_responses(folder, data, name, first_block_responses(folder, data, training))
         add_kernel_findings(folder, data, trainings)
-        gains_by_source[data.name] = gains(shown)
-    add_gains_by_source(folder, gains_by_source)
+        by_source[data.name] = trainings
+    add_gains_by_source(folder, by_source)
 
 
 class Block:
@@ -126,10 +125,9 @@ class Block:
         if len(values) < 3:
             return Value("", np.nan)
 
-        def rough(some: np.ndarray) -> np.ndarray:
-            return np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0)
-
-        return over_kernels(rough, values.shape[1])
+        return over_kernels(
+            lambda some: np.diff(values[:, some].mean(axis=-1), axis=0).std(axis=0), values.shape[1]
+        )
 
     def order_kept(self) -> Value:
         """Return Spearman's correlation of the kernels at the start and at the end."""
@@ -244,13 +242,11 @@ def low_kernels(trainings: Trainings, width: str) -> Outcome:
 
 def classes_rank_alike(trainings: Trainings, width: str) -> Outcome:
     lenet, _ = _blocks(trainings, width)
-    first, second = (block.consistency(-1) for block in lenet)
-    values = [
-        estimate.named(block.name, remark=block.remark)
-        for estimate, block in zip((first, second), lenet, strict=True)
-    ]
-    full = any(block.full() for block in lenet)
-    return values, [None if full else all_of([first.above(_CONSISTENT), first.above(second)])]
+    first, second = (
+        block.consistency(-1).named(block.name, remark=block.remark) for block in lenet
+    )
+    outcome = all_of([first.above(_CONSISTENT), first.above(second)])
+    return [first, second], [None if any(block.full() for block in lenet) else outcome]
 
 
 def specialization(trainings: Trainings, width: str) -> Outcome:
@@ -267,13 +263,12 @@ def specialization(trainings: Trainings, width: str) -> Outcome:
 
 def order_over_training(trainings: Trainings, width: str) -> Outcome:
     lenet, dense = _blocks(trainings, width)
-    first, second = lenet[0].order_kept(), dense[0].order_kept()
-    values = [
-        first.named(_LENET, remark=lenet[0].remark),
-        second.named(_DENSENET, remark=dense[0].remark),
-    ]
-    full = lenet[0].full() or dense[0].full()
-    return values, [None if full else all_of([first.above(_ORDER), first.above(second)])]
+    blocks = {_LENET: lenet[0], _DENSENET: dense[0]}
+    first, second = (
+        block.order_kept().named(name, remark=block.remark) for name, block in blocks.items()
+    )
+    outcome = all_of([first.above(_ORDER), first.above(second)])
+    return [first, second], [None if any(own.full() for own in blocks.values()) else outcome]
 
 
 _MEASURES: tuple[Callable[[Trainings, str], Outcome], ...] = (
@@ -319,14 +314,13 @@ def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
 def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequence[str]) -> Finding:
     names = np.array(classes)
     texts, outcomes = [], []
-    for width in WIDTHS:
-        for name in (_LENET, _DENSENET):
-            block = Block(trainings[name], width, 1)
-            order = names[np.argsort(block.per_class[-1].mean(axis=0))]
-            lowest = [set(order[:5]) == set(_ALIKE), order[0] == "Shirt"]
-            outcomes += [None, None] if block.full() else lowest
-            remark = f" ({block.remark})" if block.full() else ""
-            texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
+    for width, name in itertools.product(WIDTHS, (_LENET, _DENSENET)):
+        block = Block(trainings[name], width, 1)
+        order = names[np.argsort(block.per_class[-1].mean(axis=0))]
+        lowest = [set(order[:5]) == set(_ALIKE), order[0] == "Shirt"]
+        outcomes += [None, None] if block.full() else lowest
+        remark = f" ({block.remark})" if block.full() else ""
+        texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
     constants = {
         "recorded": RECORDED,
         "a_class": RECORDED // len(names),
@@ -336,37 +330,23 @@ def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequenc
     return finding(NAME, "classes_that_look_alike", verdict, (), source, **constants)
 
 
-def gains(trainings: Trainings) -> Gains:
-    """Return the gains of the first blocks, see `Gains`."""
-
-    def gain(block: Block) -> Value | None:
-        return None if block.full() else block.gain()
-
-    return {
-        width: {name: gain(Block(training, width, 0)) for name, training in trainings.items()}
-        for width in WIDTHS
-    }
-
-
-def add_gains_by_source(folder: Folder, gained: Mapping[str, Gains]) -> None:
+def add_gains_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> None:
     """Add the finding on Fashion-MNIST beside MNIST."""
-    if not {DIGITS, CLOTHES} <= set(gained):
+    if not {DIGITS, CLOTHES} <= set(by_source):
         texts = "Needs both data sets.", "one data set only"
         folder.add(findings.untested(NAME, "gain_by_source", *texts, **_CONSTANTS))
         return
-    values: dict[str, list[Value]] = {f"{width} width": [] for width in WIDTHS}
-    outcomes = []
-    for width, group in zip(WIDTHS, values.values(), strict=True):
-        for name, there in gained[DIGITS][width].items():
-            here = gained[CLOTHES][width][name]
-            for source, gain in ((CLOTHES, here), (DIGITS, there)):
-                shown = gain or Value("", np.nan, remark=AT_CEILING)
-                group.append(shown.named(f"{name}, {source}", "+.2f", shown.remark))
-            if here is None or there is None:
-                outcomes.append(None)
-            else:
-                little = findings.larger(_HARDLY, here.value, here.spread)
-                outcomes.append(all_of([little, there.above(here)]))
+    values, outcomes = {}, []
+    for width in WIDTHS:
+        group = values[f"{width} width"] = []
+        for name in (_LENET, _DENSENET):
+            blocks = [Block(by_source[source][name], width, 0) for source in (CLOTHES, DIGITS)]
+            here, there = (Value("", np.nan) if own.full() else own.gain() for own in blocks)
+            group.append(here.named(f"{name}, {CLOTHES}", "+.2f", blocks[0].remark))
+            group.append(there.named(f"{name}, {DIGITS}", "+.2f", blocks[1].remark))
+            little = findings.larger(_HARDLY, here.value, here.spread)
+            full = any(own.full() for own in blocks)
+            outcomes.append(None if full else all_of([little, there.above(here)]))
     folder.add(finding(NAME, "gain_by_source", agreement(outcomes), values, **_CONSTANTS))
 
 
