@@ -278,18 +278,17 @@ def batch_information(
         map; `x`, the entropy of the input.
     """
     input_gram = gram(batch.pixels, kernel.forward)
-    input_entropy = _entropy(input_gram)
     last_error = hadamard(list(map_grams(readings.errors[-1], kernel.backward)))
     last_entropy = _entropy(last_error)
     rows = []
     for index, (responses, errors) in enumerate(zip(*readings, strict=True)):
         grams = map_grams(responses, kernel.forward)
-        joint = hadamard(list(grams))
-        entropy = _entropy(joint)
+        joint = hadamard(list(grams))[None]
+        entropy, about_input, about_label = information(joint, input_gram, batch.codes)[:, 0]
         error = hadamard(list(map_grams(errors, kernel.backward)))
         row = {
-            "input": bits(input_entropy + entropy - _entropy(joint * input_gram)),
-            "label": bits(label_information(joint[None], batch.codes, np.array([entropy]))[0]),
+            "input": bits(about_input),
+            "label": bits(about_label),
             "entropy": bits(entropy),
             "backward": bits(last_entropy + _entropy(error) - _entropy(last_error * error)),
             **dict.fromkeys(_PAIR_MEASURES, math.nan),
@@ -300,7 +299,7 @@ def batch_information(
             row |= pair_information(grams, input_gram, batch.codes, pairs)
         rows.append(row)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return {**columns, "x": np.array(bits(input_entropy))}
+    return {**columns, "x": np.array(bits(_entropy(input_gram)))}
 
 
 def _entropy(matrix: np.ndarray) -> float:
@@ -326,36 +325,27 @@ def pair_information(
         S. Yu et al. (arXiv:1804.06537), eq. 11 and 12.
     """
     used, indices = np.unique(pairs, return_inverse=True)
-    indices = indices.reshape(pairs.shape)
-    single = np.array(information(grams[used], input_gram, codes))
-    joint = np.array(information(grams[pairs[:, 0]] * grams[pairs[:, 1]], input_gram, codes))
-    alone = single[:, indices[:, 0]] + single[:, indices[:, 1]]
+    _, *single = information(grams[used], input_gram, codes)
+    _, *joint = information(grams[pairs[:, 0]] * grams[pairs[:, 1]], input_gram, codes)
+    first, second = indices.reshape(pairs.shape).T
+    alone = [values[first] + values[second] for values in single]
     whole = np.maximum(joint[0], 1e-12)
+    new_input, new_label = (2 * both - sums for both, sums in zip(joint, alone, strict=True))
     return {
         "redundant": float(((alone[0] - joint[0]) / whole).mean()),
-        "non-redundant": float(((2 * joint[0] - alone[0]) / whole).mean()),
-        "plane input": float(bits((2 * joint[0] - alone[0]).mean())),
-        "plane label": float(bits((2 * joint[1] - alone[1]).mean())),
+        "non-redundant": float((new_input / whole).mean()),
+        "plane input": float(bits(new_input.mean())),
+        "plane label": float(bits(new_label.mean())),
     }
 
 
-def information(
-    grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return I(X;T_i) and I(T_i;Y) of each Gram matrix (m, n, n), in nats."""
+def information(grams: np.ndarray, input_gram: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return S(T_i), I(X;T_i) and I(T_i;Y) (3, m) in nats, of Gram matrices (m, n, n)."""
     entropies = matrix_entropy(grams, ALPHA)
     about_input = _entropy(input_gram) + entropies - matrix_entropy(grams * input_gram, ALPHA)
-    return about_input, label_information(grams, codes, entropies)
-
-
-def label_information(grams: np.ndarray, codes: np.ndarray, entropies: np.ndarray) -> np.ndarray:
-    """Return I(T;Y) (m,) in nats of Gram matrices (m, n, n) with their entropies (m,)."""
-    return np.array(
-        [
-            entropy + renyi_label_entropy(codes, ALPHA) - class_entropy(matrix, codes, ALPHA)
-            for matrix, entropy in zip(grams, entropies, strict=True)
-        ]
-    )
+    in_classes = np.array([class_entropy(matrix, codes, ALPHA) for matrix in grams])
+    about_label = entropies + renyi_label_entropy(codes, ALPHA) - in_classes
+    return np.stack([entropies, about_input, about_label])
 
 
 def map_grams(values: np.ndarray, width: Bandwidth) -> np.ndarray:
@@ -426,11 +416,7 @@ def _network_information(
 
 
 def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arrays:
-    """Return which maps of a network's last convolution are needed.
-
-    Args:
-        path: the trained model.
-        images: those to choose maps by, and others to judge by.
+    """Return which maps of a trained network's last convolution are needed.
 
     Returns:
         `layer`, its name; `accuracy` of the whole network; of each kernel K `K objective` (maps,)
@@ -465,13 +451,11 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
     responses = [probe.read(batch.images, batch.codes).responses[index] for batch in batches]
     orders: dict[str, list[np.ndarray]] = {}
     for kernel in KERNELS:
-        grams = [map_grams(values, kernel.forward) for values in responses]
-        inputs = [gram(batch.pixels, kernel.forward) for batch in batches]
-        about = [
-            information(matrices, input_gram, batch.codes)
-            for matrices, input_gram, batch in zip(grams, inputs, batches, strict=True)
-        ]
-        objective = np.mean([inputs - BETA * labels for inputs, labels in about], axis=0)
+        grams, objectives = [map_grams(values, kernel.forward) for values in responses], []
+        for matrices, batch in zip(grams, batches, strict=True):
+            about = information(matrices, gram(batch.pixels, kernel.forward), batch.codes)
+            objectives.append(about[1] - BETA * about[2])
+        objective = np.mean(objectives, axis=0)
         orders[f"IB, {kernel.label}"] = [np.argsort(objective, kind="stable")]
         chosen = conditional_width(grams[0], batches[0].codes, ALPHA, seed)
         tried = chosen.order[: len(chosen.p_values)]
@@ -479,18 +463,16 @@ def map_selection(path: Path, images: Images, size: RenyiSize, seed: int) -> Arr
         result[f"{kernel.name} objective"] = bits(objective)
         result[f"{kernel.name} p"] = chosen.p_values
         result[f"{kernel.name} gain"] = bits(chosen.scores[tried])
-    train, labels = (
-        part[:_CALIBRATION] for part in (images.train.images, images.train.required_labels())
-    )
+    train, labels = images.train.images, images.train.required_labels()
+    sample = network, train[:_CALIBRATION], labels[:_CALIBRATION], layer
 
     def order(method: str, draw: int = 0) -> np.ndarray:
-        return mi.select(network, train, labels, layer, method=method, seed=seed + draw).order
+        return mi.select(*sample, method=method, seed=seed + draw).order
 
     for method, label in (("apoz", "APoZ"), ("l1", "L1 norm"), ("elimination", "elimination")):
         orders[label] = [order(method)]
     orders["random"] = [order("random", draw) for draw in range(size.random_orders)]
-    options = {"method": "cmi", "samples": MANY, "alpha": 2.0, "seed": seed}
-    many = mi.select(network, train, labels, layer, **options)
+    many = mi.select(*sample, method="cmi", samples=MANY, alpha=2.0, seed=seed)
     result |= width("many", many.width, many.order)
     pruned = np.full((len(orders), len(size.removed), size.random_orders), np.nan)
     for row, draws in enumerate(orders.values()):

@@ -46,10 +46,9 @@ _QUICK, _FULL = 500, 10_000
 
 @dataclass(frozen=True)
 class RecordedNetwork:
-    """A network whose training is recorded.
+    """A network whose training, by Adam at a constant rate, is recorded.
 
-    Pixels are brought to 0 to 1. Adam at a constant rate, so that a training of more iterations
-    begins with the same ones.
+    A training of more iterations begins with the same ones.
     """
 
     recipe: str
@@ -201,38 +200,30 @@ def study_training(folder: Folder, network: RecordedNetwork, data: Images) -> Re
 def recorded_training(
     folder: Folder, network: RecordedNetwork, data: Images, iterations: int, regular: int = _REGULAR
 ) -> RecordedTraining:
-    """Train a network on batches drawn without replacement, and record what its blocks know.
+    """Train a network on so many batches, and record what its blocks know of `RECORDED` images.
 
-    At every recorded iteration from number `regular` on, weights and optimizer are saved; a
-    training that was stopped goes on from there with the same batches. A finished training is not
-    repeated.
-
-    Args:
-        folder: of the study; the training is kept in `folder.common`. Its seed is that of the
-            weights, the batches and the images that are recorded.
-        network, data: the network, images to learn from, and others of which `RECORDED` are
-            recorded.
-        iterations: batches.
-        regular: iterations between two records, after the dense ones of the start.
+    The training is kept in `folder.common`. At every recorded iteration from number `regular` on,
+    weights and optimizer are saved; a training that was stopped goes on from there with the same
+    batches. A finished training is not repeated.
 
     Raises:
         SettingsError: the training diverged, or went on beyond an end that was not recorded.
         RunError: a saved file is damaged.
     """
-    described = {name: value for name, value in asdict(network).items() if name != "title"}
-    key = {
+    key: dict[str, object] = {
         "schema": _SCHEMA,
-        **described,
-        "train": [data.train.source, data_key(data.train)],
-        "test": [data.test.source, data_key(data.test)],
         "seed": folder.settings.seed,
         "recorded": RECORDED,
         "widths": WIDTHS,
     }
+    key |= {
+        part: [own.source, data_key(own)]
+        for part, own in (("train", data.train), ("test", data.test))
+    }
+    key |= {name: value for name, value in asdict(network).items() if name != "title"}
     short = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     source = data.train.source.partition(":")[0]
-    readable = re.sub(r"[^\w-]+", "-", f"{source}-{network.name}")
-    path = folder.common(f"{readable}-{short}")
+    path = folder.common(re.sub(r"[^\w-]+", "-", f"{source}-{network.name}-{short}"))
     end = path / f"end-{iterations:06d}.json"
     steps = recorded_at(iterations, regular)
     if not end.exists():
@@ -256,17 +247,10 @@ def _recorders(
     """Return the recorders of both widths."""
     from oip import mi
 
-    options = {
-        "layers": network.blocks,
-        "dense": network.dense,
-        "at": "block",
-        "samples": RECORDED,
-        "seed": seed,
-        "classes": test.classes,
-        "split": test.source,
-    }
     # The schedule holds no end, so that a longer training goes on with the same record.
     sample = test.images, test.required_labels(), recorded_at(2000 * regular, regular)
+    options = {"samples": RECORDED, "seed": seed, "classes": test.classes, "split": test.source}
+    options |= {"layers": network.blocks, "dense": network.dense, "at": "block"}
     return [
         mi.Recorder(*sample, out=path / width, estimator=mi.estimator("kde", **setting), **options)
         for width, setting in WIDTHS.items()
