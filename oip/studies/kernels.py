@@ -186,6 +186,7 @@ def _rank_sum(lenet: Block, dense: Block) -> tuple[Value, bool | None]:
 
 
 def first_blocks(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether LeNet's first block gains early, and ends above DenseNet's."""
     lenet, dense = _blocks(trainings, width)
     early = lenet[0].early_gain()
     chance, higher = _rank_sum(lenet[0], dense[0])
@@ -195,6 +196,7 @@ def first_blocks(trainings: Trainings, width: str) -> Outcome:
 
 
 def steadiness(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the mean over kernels moves more steadily in DenseNet."""
     lenet, dense = _blocks(trainings, width)
     values, outcomes = [], []
     for first, second in zip(lenet, dense, strict=True):
@@ -206,6 +208,7 @@ def steadiness(trainings: Trainings, width: str) -> Outcome:
 
 
 def second_block_of_densenet(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether the median of DenseNet's second block rises all along."""
     _, (_, block) = _blocks(trainings, width)
     values = [
         *block.ends(),
@@ -216,6 +219,7 @@ def second_block_of_densenet(trainings: Trainings, width: str) -> Outcome:
 
 
 def second_block_of_lenet(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether LeNet's second block falls late."""
     (_, block), _ = _blocks(trainings, width)
     median, steps = block.medians, block.steps
     end, half = findings.late(median, steps), findings.second_half(median, steps)
@@ -234,6 +238,7 @@ def second_block_of_lenet(trainings: Trainings, width: str) -> Outcome:
 
 
 def low_kernels(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether LeNet's second block has more kernels that know little."""
     lenet, dense = _blocks(trainings, width)
     chance, higher = _rank_sum(lenet[1], dense[1])
     values = [lenet[1].ends()[1], dense[1].ends()[1], chance]
@@ -241,6 +246,7 @@ def low_kernels(trainings: Trainings, width: str) -> Outcome:
 
 
 def classes_rank_alike(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether all classes rank LeNet's first block alike, and its second less."""
     lenet, _ = _blocks(trainings, width)
     first, second = (
         block.consistency(-1).named(block.name, remark=block.remark) for block in lenet
@@ -250,6 +256,7 @@ def classes_rank_alike(trainings: Trainings, width: str) -> Outcome:
 
 
 def specialization(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether DenseNet's kernels become specialized to classes."""
     _, dense = _blocks(trainings, width)
     values, outcomes = [], []
     for block in dense:
@@ -262,6 +269,7 @@ def specialization(trainings: Trainings, width: str) -> Outcome:
 
 
 def order_over_training(trainings: Trainings, width: str) -> Outcome:
+    """Measure whether LeNet keeps the order of its first block's kernels."""
     lenet, dense = _blocks(trainings, width)
     blocks = {_LENET: lenet[0], _DENSENET: dense[0]}
     first, second = (

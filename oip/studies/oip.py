@@ -172,6 +172,7 @@ def percents(shares: Mapping[str, Value], form: str = ".1f") -> list[Value]:
 
 
 def inactive_for_noise(result: Measured) -> Effects:
+    """Measure how many maps white noise leaves without a gradient."""
     shares = {
         layer.name: result.interval([1 - share for share in result.shares(layer, WHITE, 1)])
         for layer in result.ends
@@ -181,6 +182,7 @@ def inactive_for_noise(result: Measured) -> Effects:
 
 
 def octaves_beside_white(result: Measured) -> Effects:
+    """Measure whether several wavelengths excite more maps than independent pixels."""
     values = {}
     for layer in result.ends:
         gains = {name_of(kind, result.side): result.gain(layer, kind, 1) for kind in (EQUAL, RED)}
@@ -206,6 +208,7 @@ def _paired_test(result: Measured, layer: LayerInfo) -> list[Value]:
 
 
 def several_starts(result: Measured) -> Effects:
+    """Measure whether they still do with the best of several starts."""
     layer = result.layers[-1]
     counts = sorted({*_SEVERAL, result.sizes.screened} - {1})
     gains = {f"{count} starts": result.gain(layer, EQUAL, count) for count in counts}
@@ -213,6 +216,7 @@ def several_starts(result: Measured) -> Effects:
 
 
 def single_octaves(result: Measured) -> Effects:
+    """Measure which single wavelength excites the most maps."""
     single = [kind for kind in arms.noises(result.side) if kind.startswith("single:")]
     values = {}
     for layer in result.ends:
@@ -226,6 +230,7 @@ def single_octaves(result: Measured) -> Effects:
 
 
 def warm_up(result: Measured) -> Effects:
+    """Measure whether the noise or the objective leaves maps without a pattern."""
     layer = result.layers[-1]
     lives = {
         (noise, objective): result.lives(layer, noise, objective)
@@ -242,6 +247,7 @@ def warm_up(result: Measured) -> Effects:
 
 
 def growth(result: Measured) -> Effects:
+    """Measure whether long wavelengths in the start lead to higher scores."""
     values = {}
     for layer in result.ends:
         score, steps, power = (
@@ -253,6 +259,7 @@ def growth(result: Measured) -> Effects:
 
 
 def smoothing(result: Measured) -> Effects:
+    """Measure whether smoothing between steps takes small scales away."""
     values = {}
     for layer in result.ends:
         values[layer.name] = []
@@ -282,6 +289,7 @@ def _ratio(
 
 
 def stable(result: Measured) -> Effects:
+    """Measure whether a map's pattern is the same from different noise."""
     layer = result.layers[-1]
     own, null = (result.per_map(layer, EQUAL, WARM, name) for name in ("stability", "null"))
     gap = result.interval(arms.differences(own, null), np.median)

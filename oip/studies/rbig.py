@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,23 +68,23 @@ _CLOSE = 1.5  # an error of up to so many times the smallest one counts as close
 
 @dataclass(frozen=True)
 class RbigSize:
-    """Numbers of samples, layers and trials of the study."""
+    """Numbers of samples, layers and trials of the study; by default the paper's."""
 
-    samples: int  # of the circles
-    layers: int
-    counts: Mapping[int, tuple[int, ...]]  # samples of the t distributions by their dimension
-    identity_counts: Mapping[int, int]  # the same with the identity as scatter
-    trials: int
-    room: int  # bytes that the kernel matrices of a method may take
+    samples: int = 20_000  # of the circles
+    layers: int = 200
+    counts: Mapping[int, tuple[int, ...]] = field(  # samples of t distributions, by dimension
+        default_factory=lambda: dict.fromkeys((3, 10, 50), (500, 1_000, 5_000, 10_000, 50_000))
+    )
+    identity_counts: Mapping[int, int] = field(  # the same with the identity as scatter
+        default_factory=lambda: {3: 5_000, 10: 5_000, 50: 1_000}
+    )
+    trials: int = 5
+    room: int = 4 << 30  # bytes that the kernel matrices of a method may take
 
 
-_QUICK_COUNTS = {3: (500, 2_000, 5_000), 10: (500, 2_000, 5_000), 50: (500, 1_000)}
-_IDENTITY_COUNTS = {3: 5_000, 10: 5_000, 50: 1_000}
-QUICK = RbigSize(5_000, 100, _QUICK_COUNTS, _IDENTITY_COUNTS, trials=3, room=5 << 28)
-_COUNTS: dict[int, tuple[int, ...]] = dict.fromkeys(
-    (3, 10, 50), (500, 1_000, 5_000, 10_000, 50_000)
-)
-FULL = RbigSize(20_000, 200, _COUNTS, _IDENTITY_COUNTS, trials=5, room=4 << 30)
+FULL = RbigSize()
+_FEW = (500, 2_000, 5_000)
+QUICK = RbigSize(5_000, 100, {3: _FEW, 10: _FEW, 50: (500, 1_000)}, trials=3, room=5 << 28)
 
 
 def run(folder: Folder, size: RbigSize | None = None) -> None:
@@ -250,34 +251,31 @@ def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
     row = partial(finding, NAME, name=name, samples=samples, permuted=_PERMUTED)
     single = {key: float(values) for key, values in arrays.items() if values.ndim == 0}
     total, truth, jacobian = float(arrays["cumulative"][-1]), single["truth"], single["by_jacobian"]
-    even, even_chance = single["evenness"], single["evenness_chance"]
-    radius, radius_data = single["radius_generated"], single["radius_data"]
     chance, quarter = arrays["chance"], 3 * len(arrays["cumulative"]) // 4
     added = total - float(arrays["cumulative"][quarter])
     by_chance = chance[:, -1] - chance[:, quarter]
     share = (total - float(chance[:, -1].mean())) / truth
     level = added <= by_chance.max() + 0.01 * truth
+    levels_off = "yes" if level and share > 0.9 else "partly" if share > 0.75 else "no"
     sums = [
         *named_values(("sum", "truth"), (total, truth)),
         Value("added by the last quarter of the layers", added, form=".3f"),
         Value("by chance", by_chance.mean(), by_chance.min(), by_chance.max(), ".3f"),
     ]
-    close = even < 2 * max(even_chance, 1.0) and radius < 2 * radius_data
+    difference = Value("in a coordinate", single["inverse_error"], form=".1e")
+    even = single["evenness"], single["evenness_chance"]
+    radius = single["radius_generated"], single["radius_data"]
+    close = even[0] < 2 * max(even[1], 1.0) and radius[0] < 2 * radius[1]
+    cells = f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells"
+    of_radii = ("generated points", "another set of data")
     distances = {
-        f"chi-square a degree of freedom over {_CELLS} x {_CELLS} cells": named_values(
-            ("fresh points", "uniform samples"), (even, even_chance)
-        ),
-        "radii, Kolmogorov-Smirnov": named_values(
-            ("generated points", "another set of data"), (radius, radius_data), ".3f"
-        ),
+        cells: named_values(("fresh points", "uniform samples"), even),
+        "radii, Kolmogorov-Smirnov": named_values(of_radii, radius, ".3f"),
     }
     fits = named_values(("by layers", "by Jacobian"), (total, jacobian), ".3f")
-    error = single["inverse_error"]
-    difference = [Value("in a coordinate", error, form=".1e")]
-    levels_off = "yes" if level and share > 0.9 else "partly" if share > 0.75 else "no"
     return [
         row("level", levels_off, sums, share=share),
-        row("inverse", "yes" if error < 1e-3 else "no", difference),
+        row("inverse", "yes" if difference.value < 1e-3 else "no", [difference]),
         row("uniform", "yes" if close else "partly", distances),
         row("jacobian", graded(-abs(jacobian - total), -0.05 * total, -0.15 * total), fits),
     ]
@@ -287,10 +285,8 @@ def circle_findings(arrays: Arrays, samples: int, name: str) -> list[Finding]:
 class StudentT:
     """A multivariate t distribution about 0."""
 
-    freedom: float
-    """Degrees of freedom, nu."""
-    scatter: np.ndarray
-    """(d, d), positive definite."""
+    freedom: float  # degrees of freedom, nu
+    scatter: np.ndarray  # (d, d), positive definite
 
     def samples(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return samples (n, d): Gaussian with covariance S, each over sqrt(chi-square / nu)."""
@@ -358,34 +354,33 @@ class Case:
 
 def _run_student(folder: Folder, size: RbigSize, seed: int) -> None:
     """Measure every method on every distribution; each trial is a part of the folder."""
-    cases = [Case(nu, d, mixed) for mixed in (True, False) for nu in FREEDOMS for d in size.counts]
+    kinds = {
+        mixed: [Case(nu, d, mixed) for nu in FREEDOMS for d in size.counts]
+        for mixed in (True, False)
+    }
     work = [
         (case, n, trial)
-        for case in cases
+        for case in (*kinds[True], *kinds[False])
         for n in case.counts(size)
         for trial in range(size.trials)
     ]
-    trials: dict[tuple[Case, int], list[Arrays]] = {}
+    trials: dict[Case, list[Arrays]] = defaultdict(list)
     for case, n, trial in folder.tracked("t distributions", work):
         name = f"student/{case.name}-n{n}-trial{trial}"
-        part = folder.part(name, estimates, case, n, trial, seed, size.room)
-        trials.setdefault((case, n), []).append(part)
-    for quantity in QUANTITIES:
-        tables = {
-            case: MethodTable(
-                bits(case.truth(quantity, seed)),
-                np.array(case.counts(size)),
-                np.array([[row[quantity] for row in trials[case, n]] for n in case.counts(size)]),
-            )
-            for case in cases
-        }
+        trials[case].append(folder.part(name, estimates, case, n, trial, seed, size.room))
+
+    def table(case: Case, quantity: Quantity) -> MethodTable:
+        counts = np.array(case.counts(size))
+        values = np.array([row[quantity] for row in trials[case]])
+        shape = len(counts), size.trials, len(METHODS)
+        return MethodTable(bits(case.truth(quantity, seed)), counts, values.reshape(shape))
+
+    for quantity, (symbol, _) in QUANTITIES.items():
         mixed, identity = (
-            {case: table for case, table in tables.items() if case.mixed == kind}
-            for kind in (True, False)
+            {case: table(case, quantity) for case in cases} for cases in kinds.values()
         )
         _draw_student(folder, quantity, mixed, size.trials)
         _draw_identity(folder, quantity, identity, size.trials)
-        symbol = QUANTITIES[quantity][0]
         folder.add(
             best_finding(symbol, mixed, size.trials),
             best_finding(f"{symbol} (identity as scatter)", identity, size.trials),
@@ -406,18 +401,17 @@ def estimates(case: Case, n: int, trial: int, seed: int, room: int) -> Arrays:
     for quantity in QUANTITIES:
         rng = seeds.generator(seed, quantity, case.freedom, d, int(case.mixed), n, trial)
         x = case.student(quantity, seed).samples(n, rng)
-        matrices = d + 3 if quantity == "total" else 5
+        too_large = 8 * (d + 3 if quantity == "total" else 5) * n * n > room
         values = []
         for name, parameters in METHODS.values():
             if name == "entropies":
                 values.append(by_entropies(x, d, quantity))
-                continue
-            estimator = mi.estimator(name, **parameters)
-            if name == "vme" and 8 * matrices * n * n > room:
+            elif name == "vme" and too_large:
                 values.append(np.nan)
             elif quantity == "total":
-                values.append(estimator.total_correlation(x, seed).nats)
+                values.append(mi.estimator(name, **parameters).total_correlation(x, seed).nats)
             else:
+                estimator = mi.estimator(name, **parameters)
                 values.append(estimator.information(x[:, :d], x[:, d:], seed).nats)
         result[quantity] = bits(np.array(values))
     return result
@@ -456,10 +450,8 @@ class MethodTable:
     """The truth of one panel beside the estimates of every method, in bits."""
 
     truth: float
-    counts: np.ndarray
-    """(counts,) samples."""
-    values: np.ndarray
-    """(counts, trials, methods)."""
+    counts: np.ndarray  # (counts,) samples
+    values: np.ndarray  # (counts, trials, methods)
 
     @property
     def errors(self) -> np.ndarray:

@@ -137,12 +137,9 @@ class MeasuredNetworks:
 
     source: str
     trainings: dict[NetworkPlan, Arrays]
-    setting: str = ""
-    """How they were trained and measured."""
-    label_entropy: float = math.nan
-    """S(Y) of the batches in bits, the most that I(T;Y) can be."""
-    layer: int = 0
-    """The convolution whose filters are varied."""
+    setting: str = ""  # how they were trained and measured
+    label_entropy: float = math.nan  # S(Y) of the batches in bits, the most that I(T;Y) can be
+    layer: int = 0  # the convolution whose filters are varied
 
     @property
     def by_filters(self) -> dict[int, list[Arrays]]:
@@ -244,12 +241,9 @@ def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, i
 class CurveShape(NamedTuple):
     """The course of one quantity of a layer over a training."""
 
-    rises: bool
-    """It ends above its start."""
-    falls: bool
-    """It ends below its largest value."""
-    drop: float
-    """By what share of it."""
+    rises: bool  # it ends above its start
+    falls: bool  # it ends below its largest value
+    drop: float  # by what share of it
 
 
 def curve_shape(values: np.ndarray) -> CurveShape:

@@ -147,8 +147,7 @@ class Cost:
     """The sum over all calls that a study needed; an interrupted study needs several."""
 
     seconds: float = 0.0
-    peak_bytes: int | None = None
-    """None where the system does not report it."""
+    peak_bytes: int | None = None  # none where the system does not report it
     calls: int = 0
 
     def to_dict(self) -> dict[str, float | int | None]:
@@ -209,8 +208,7 @@ class ReportFigure:
 
     name: str
     caption: str
-    width: int
-    """As it is shown, in pixels."""
+    width: int  # as it is shown, in pixels
     height: int
 
 

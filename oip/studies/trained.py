@@ -54,14 +54,11 @@ class RecordedNetwork:
     recipe: str
     blocks: tuple[str, ...]
     """Convolutions whose maps are recorded, of the block output after ReLU and pooling."""
-    dense: tuple[str, ...]
-    """Layers that are recorded as a whole only."""
-    options: tuple[tuple[str, int | tuple[int, ...]], ...] = ()
-    """Of the recipe."""
+    dense: tuple[str, ...]  # layers that are recorded as a whole only
+    options: tuple[tuple[str, int | tuple[int, ...]], ...] = ()  # of the recipe
     batch: int = 64
     learning_rate: float = 1e-3
-    title: str = ""
-    """Its name in figures and text."""
+    title: str = ""  # its name in figures and text
 
     @property
     def name(self) -> str:
@@ -99,12 +96,9 @@ class RecordedTraining:
     iterations: int
     records: dict[str, TrainingRecord]
     """By the width of the kernel, see `WIDTHS`; up to `iterations`."""
-    kept: tuple[int, ...]
-    """Iterations whose weights are there, the first and the last among them."""
-    accuracy: float
-    """Of the whole test part, at the end."""
-    data: Dataset
-    """It was trained on."""
+    kept: tuple[int, ...]  # iterations whose weights are there, the first and the last among them
+    accuracy: float  # of the whole test part, at the end
+    data: Dataset  # it was trained on
 
     def model(self, iteration: int) -> keras.Model:
         """Return the Keras model as it was after so many iterations, one of `kept`."""
