@@ -18,6 +18,7 @@ from oip.core import seeds
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, SettingsError
 from oip.mi.backend import thread_map
+from oip.mi.conditional_shuffles import ConditionalShuffles
 from oip.mi.estimators.base import (
     Estimator,
     LabelEstimator,
@@ -27,7 +28,6 @@ from oip.mi.estimators.base import (
     label_estimator,
 )
 from oip.mi.measurement import LabelMeasurement, Measurement, label_estimate
-from oip.mi.permutation_test import local_means, local_orders
 from oip.mi.resampling import joint_null
 from oip.mi.validation import (
     FEWEST,
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from oip.mi.estimators.results import Estimate
 
 _ASSUMED = (
-    "The p-value assumes that {count} samples in {columns} columns show how the mean of x changes "
-    "with the condition."
+    "The p-value assumes that {count} samples in {columns} columns show how x changes with the "
+    "condition."
 )
 
 
@@ -136,9 +136,10 @@ def conditional_mutual_information(
         given: (n,) or (n, d) numbers, or a label as y may be one.
         estimator: a name, or an estimator. If None, as for `mutual_information`.
         discrete_given: as `discrete`.
-        null: shuffles of x for the p-value, among samples whose Z is the same or near. Of numbers,
-            what is left of x beside a local plane over Z is shuffled; that assumes that n samples
-            show how E(X|Z) changes, and that the rest of x has the same spread nearby.
+        null: shuffles of x for the p-value, within the classes of Z. Given numbers, E(X|Z) is
+            fitted, and what is left of x is exchanged among samples with Z nearby (a label x is
+            drawn from its fitted probabilities). That assumes that n samples show how E(X|Z)
+            changes, and that the rest of x is spread alike nearby.
 
     Returns:
         The estimate with its interval and p-value.
@@ -173,14 +174,15 @@ def conditional_mutual_information(
     arrays = tuple(
         side.values if side.is_label else chosen.with_marginals(side.values) for side in sides
     )
-    of_numbers = not left.is_label and not condition.is_label
 
     def null_of(shuffles: int) -> np.ndarray:
-        orders = local_orders(condition, shuffles, seed)
-        means = local_means(*arrays[::2]) if of_numbers else np.zeros_like(arrays[0])
-        rest, memory = arrays[0] - means, chosen.working_bytes(len(left))
+        shuffled = ConditionalShuffles(
+            replace(left, values=arrays[0]), replace(condition, values=arrays[2]), seed
+        )
         values = thread_map(
-            lambda order: estimate_on(means + rest[order], *arrays[1:]).nats, orders, memory
+            lambda number: estimate_on(shuffled(number), *arrays[1:]).nats,
+            range(shuffles),
+            chosen.working_bytes(len(left)),
         )
         return np.array(values)
 
@@ -194,7 +196,7 @@ def conditional_mutual_information(
         null_of=null_of,
         notices=notices,
     ).estimate(null, draws)
-    if estimate.p_value is None or not of_numbers or condition.d == 1:
+    if estimate.p_value is None or condition.is_label or condition.d == 1:
         return estimate
     assumed = _ASSUMED.format(count=len(left), columns=condition.d)
     return replace(estimate, notices=(*estimate.notices, assumed))

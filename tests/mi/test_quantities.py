@@ -8,8 +8,6 @@ import pytest
 from oip import mi
 from oip.core.errors import SettingsError
 from oip.mi.estimators.base import Estimator, able, estimator_class
-from oip.mi.permutation_test import local_means, local_orders
-from oip.mi.validation import check_side
 
 
 class _Nothing(Estimator):
@@ -275,48 +273,6 @@ def test_the_null_keeps_what_z_explains(samples, name):
     assert one.p_value > 0.05
     more = mi.conditional_mutual_information(x, y + 0.5 * (x - z), z, "gaussian", null=39, draws=0)
     assert more.p_value == 1 / 40
-
-
-def test_orders_stay_within_classes_and_near_numbers():
-    given = check_side("given", np.arange(60) % 3, None, True)
-    orders = local_orders(given, 5, 0)
-    assert (np.sort(orders, axis=1) == np.arange(60)).all()
-    assert (given.values[orders] == given.values).all()
-    assert (orders != np.arange(60)).any()
-    z = np.random.default_rng(0).normal(size=(200, 1))
-    orders = local_orders(check_side("given", z, None, True), 4, 0)
-    assert (np.abs(z[orders] - z)[:, :, 0] <= np.sort(np.abs(z - z.T), axis=1)[:, 5]).all()
-    # Nearly a permutation: few samples are taken twice.
-    assert min(len(set(order.tolist())) for order in orders) > 150
-    assert (orders == np.arange(200)).mean() < 0.5
-
-
-def test_local_means_are_exact_for_planes_and_leave_the_sample_out():
-    random = np.random.default_rng(0)
-    z = random.normal(size=(150, 2)) * [1.0, 100.0]
-    plane = z @ np.array([[2.0, 1.0], [-0.5, 0.0]]) + 7.0
-    assert np.allclose(local_means(plane, z), plane, atol=0.02 * plane.std())
-    changed = plane.copy()
-    changed[3] += 1000.0
-    assert np.allclose(local_means(changed, z)[3], local_means(plane, z)[3])
-    assert np.allclose(local_means(plane[:10], z[:10]), plane[:10].mean(axis=0))
-    assert np.allclose(local_means(np.ones((100, 1)), np.zeros((100, 1))), 1.0, atol=1e-3)
-
-
-def test_a_common_cause_of_three_columns_is_no_influence():
-    # Shuffles among the nearest in Z alone gave p <= .05 in half of such samples.
-    random = np.random.default_rng(7)
-    p_values = []
-    for _ in range(12):
-        z = random.normal(size=(300, 3))
-        x, y = z.sum(axis=1) + 0.3 * random.normal(size=(2, 300))
-        estimate = mi.conditional_mutual_information(x, y, z, "ksg", null=19, draws=0)
-        p_values.append(estimate.p_value)
-    assert np.mean(np.array(p_values) <= 0.05) <= 2 / 12
-    assert "3 columns" in estimate.notices[-1]
-    y += x - z.sum(axis=1)
-    influence = mi.conditional_mutual_information(x, y, z, "ksg", null=19, draws=0)
-    assert influence.p_value == 1 / 20
 
 
 def test_given_nothing_it_is_the_information(samples):

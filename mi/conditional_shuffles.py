@@ -1,0 +1,212 @@
+"""Shuffles of x for the p-value of I(X;Y|Z): what Z tells about x stays, the rest is exchanged.
+
+Given a label, x is exchanged within the classes. Given numbers, the mean of x given Z is fitted and
+what is left of x is exchanged among samples that are near in Z; a label x is drawn anew from its
+fitted probabilities.
+
+References:
+    J. Runge: Conditional independence testing based on a nearest-neighbor estimator of conditional
+    mutual information. AISTATS 2018 (exchange among the nearest).
+    E. Candes, Y. Fan, L. Janson, J. Lv: Panning for gold: model-X knockoffs for high dimensional
+    controlled variable selection. Journal of the Royal Statistical Society B 80 (2018) 551,
+    appendix F (draws from the conditional distribution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from oip.core import seeds
+from oip.mi.validation import Side, one_hot
+
+_NEAREST = 6
+"""Samples nearest in Z, its own among them, from which a shuffle takes an x; Runge has 5 to 10."""
+_JOINT, _ADDITIVE = (0.125, 0.25, 0.5, 1.0, 2.0), (0.3, 0.6, 1.2)
+"""Widths of the kernels: squared, in medians of the squared distance; in deviations of a column."""
+_RIDGES = np.geomspace(1e-4, 10.0, 16)
+"""Ridges, as shares of the largest eigenvalue of a kernel."""
+_NONE = 1e-8
+"""Share of the largest eigenvalue from which a direction counts."""
+
+
+class ConditionalShuffles:
+    """Samples of x as they could be if x told nothing about Y beside Z, each by its number.
+
+    Args:
+        x: n samples of numbers or of a label.
+        given: the condition Z, numbers or a label.
+        seed: of the draws.
+    """
+
+    def __init__(self, x: Side, given: Side, seed: int):
+        self._x, self._given, self._seed = x, given, seed
+        if given.is_label:
+            return
+        self._fit = ConditionalMean.fit(one_hot(x.values) if x.is_label else x.values, given.values)
+        if not x.is_label:
+            self._near = _nearest(given.values, _NEAREST).tolist()
+            self._range = x.values.min(axis=0), x.values.max(axis=0)
+
+    def __call__(self, number: int) -> np.ndarray:
+        """Return (n, d) numbers in the range of each column of x, or (n,) codes."""
+        draw = seeds.generator(self._seed, "conditional null", number)
+        if self._given.is_label:
+            return self._x.values[_order_within_classes(self._given.values, draw)]
+        if self._x.is_label:
+            return _drawn_codes(self._fit.mean, draw)
+        shuffled = self._fit.mean + self._fit.rest[_order_among_nearest(self._near, draw)]
+        return np.clip(shuffled, *self._range)
+
+
+def _drawn_codes(shares: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Draw codes (n,) with probabilities in proportion to shares (n, classes), none below 0."""
+    upper = np.cumsum(np.clip(shares, 0.0, None), axis=1)
+    levels = draw.uniform(size=(len(upper), 1)) * upper[:, -1:]
+    return np.minimum((levels >= upper).sum(axis=1), upper.shape[1] - 1)
+
+
+def _order_within_classes(codes: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    order = np.arange(len(codes))
+    for code in range(codes.max() + 1):
+        members = np.flatnonzero(codes == code)
+        order[members] = draw.permutation(members)
+    return order
+
+
+def _order_among_nearest(near: list[list[int]], draw: np.random.Generator) -> np.ndarray:
+    """Let the samples, in a random order, take one of their nearest that is not taken, if any."""
+    order = np.empty(len(near), int)
+    taken = np.zeros(len(near), bool)
+    for sample in draw.permutation(len(near)):
+        choices = draw.permutation(near[sample])
+        free = choices[~taken[choices]]
+        order[sample] = free[0] if free.size else choices[-1]
+        taken[order[sample]] = True
+    return order
+
+
+def _nearest(z: np.ndarray, count: int) -> np.ndarray:
+    """Return the samples (n, count) nearest to each, itself first, all columns on one scale."""
+    from scipy.spatial import KDTree
+
+    scaled = _standardized(z)
+    _, nearest = KDTree(scaled).query(scaled, min(count, len(z)))
+    return np.asarray(nearest).reshape(len(z), -1)
+
+
+def _standardized(z: np.ndarray) -> np.ndarray:
+    deviation = z.std(axis=0)
+    return (z - z.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
+@dataclass
+class ConditionalMean:
+    """E(X|Z) at every sample, and what is left of x.
+
+    A linear model with an intercept, and a kernel ridge regression of what it leaves: with a
+    Gaussian kernel over all columns of Z, or with the sum of one over each. Kernel, width and ridge
+    are those with the least leave-one-out error, for each column of x by itself; the linear model
+    alone is one of the choices.
+
+    A smoother H gives H x, whose own error has the variance s^2 tr(H H') / n for noise of variance
+    s^2, and leaves (I - H) x. `rest` is scaled so that the variances of both add up to s^2: x put
+    together again from the mean and an exchanged rest is as noisy about its true mean as x is.
+
+    Attributes:
+        mean: (n, d).
+        rest: (n, d), x - mean, scaled.
+    """
+
+    mean: np.ndarray
+    rest: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray, z: np.ndarray, landmarks: int = 1000) -> ConditionalMean:
+        """Fit the mean of x (n, d) given z (n, columns).
+
+        Kernels are centered at so many samples at most, which bounds time and memory.
+        """
+        n, z = len(x), _standardized(z)
+        plane = _basis(np.column_stack([np.ones(n), z]))
+        fitted = plane @ (plane.T @ x)
+        left = x - fitted
+        own = (plane**2).sum(axis=1)
+        freedom = float(plane.shape[1])
+        least = _left_out_error(left, own)
+        mean, factor = fitted.copy(), np.full(x.shape[1], _noise_factor(n, freedom, freedom))
+        centers = np.linspace(0, n - 1, min(n, landmarks)).round().astype(int)
+        for kernel in _kernels(z, centers):
+            basis, values = _directions(kernel, centers, plane)
+            if not len(values):
+                continue
+            coordinates, squares = basis.T @ left, basis**2
+            for ridge in _RIDGES * values[-1]:
+                shrinkage = values / (values + ridge)
+                smooth = basis @ (shrinkage[:, None] * coordinates)
+                error = _left_out_error(left - smooth, own + squares @ shrinkage)
+                better = error < least
+                least[better] = error[better]
+                mean[:, better] = (fitted + smooth)[:, better]
+                factor[better] = _noise_factor(
+                    n, freedom + shrinkage.sum(), freedom + (shrinkage**2).sum()
+                )
+        return cls(mean, (x - mean) * factor)
+
+
+def _basis(columns: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis (n, rank) of columns (n, k)."""
+    left, values, _ = np.linalg.svd(columns, full_matrices=False)
+    return left[:, values > _NONE * values[0]]
+
+
+def _left_out_error(rest: np.ndarray, leverage: np.ndarray) -> np.ndarray:
+    """Return the mean square (d,) of leave-one-out residuals, from rest (n, d), leverage (n,)."""
+    return ((rest / np.maximum(1.0 - leverage, 1e-3)[:, None]) ** 2).mean(axis=0)
+
+
+def _noise_factor(n: int, trace: float, trace_of_squares: float) -> float:
+    """Return by what to multiply what a smoother H leaves, from tr(H) and tr(H H')."""
+    kept = max(n - trace_of_squares, 1.0)
+    return float(np.sqrt(kept / max(n - 2 * trace + trace_of_squares, 1.0)))
+
+
+def _kernels(z: np.ndarray, centers: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield Gaussian kernels (n, centers) of all columns, and sums of one of each column."""
+    from scipy.spatial.distance import cdist
+
+    squared = cdist(z, z[centers], "sqeuclidean")
+    median = np.median(squared[squared > 0]) if squared.any() else 1.0
+    for width in _JOINT:
+        yield np.exp(-squared / (2 * width * median))
+    if z.shape[1] > 1:
+        for width in _ADDITIVE:
+            kernel = np.zeros_like(squared)
+            for column in z.T:
+                kernel += np.exp(-((column[:, None] - column[centers]) ** 2) / (2 * width**2))
+            yield kernel
+
+
+def _directions(
+    kernel: np.ndarray, centers: np.ndarray, plane: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvectors (n, k) of a kernel beside a plane (n, p), and their eigenvalues.
+
+    `kernel` is (n, centers): with fewer centers than samples this is Nystroem's approximation.
+    """
+    values, vectors = _eigen(kernel[centers])
+    features = kernel @ (vectors / np.sqrt(values))
+    features -= plane @ (plane.T @ features)
+    values, vectors = _eigen(features.T @ features)
+    return features @ (vectors / np.sqrt(values)), values
+
+
+def _eigen(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues that count, in ascending order, and their eigenvectors."""
+    from scipy.linalg import eigh
+
+    values, vectors = eigh(square)
+    counts = values > max(_NONE * values[-1], np.finfo(float).tiny)
+    return values[counts], vectors[:, counts]
