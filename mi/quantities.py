@@ -51,6 +51,7 @@ _ASSUMED = (
     "The p-value assumes that {count} samples in {columns} columns show how x changes with the "
     "condition."
 )
+_REFUSED = "No p-value: the samples are too few to show how the label x changes with the condition."
 
 
 def mutual_information(
@@ -137,8 +138,9 @@ def conditional_mutual_information(
         estimator: a name, or an estimator. If None, as for `mutual_information`.
         discrete_given: as `discrete`.
         null: shuffles of x for the p-value, within the classes of Z. Given numbers, E(X|Z) is
-            fitted, and what is left of x is exchanged among samples with Z nearby (a label x is
-            drawn from its fitted probabilities). That assumes that n samples show how E(X|Z)
+            fitted, and what is left of x is exchanged among samples with Z nearby (if both x
+            and y are labels, x is drawn from its fitted probabilities; no p-value where they
+            do not follow Z closely enough). That assumes that n samples show how E(X|Z)
             changes, and that the rest of x is spread alike nearby.
 
     Returns:
@@ -175,10 +177,13 @@ def conditional_mutual_information(
         side.values if side.is_label else chosen.with_marginals(side.values) for side in sides
     )
 
+    shuffled = ConditionalShuffles(
+        replace(left, values=arrays[0]), replace(condition, values=arrays[2]), seed
+    )
+
     def null_of(shuffles: int) -> np.ndarray:
-        shuffled = ConditionalShuffles(
-            replace(left, values=arrays[0]), replace(condition, values=arrays[2]), seed
-        )
+        if shuffled.blunt:
+            return np.empty(0)
         values = thread_map(
             lambda number: estimate_on(shuffled(number), *arrays[1:]).nats,
             range(shuffles),
@@ -196,7 +201,10 @@ def conditional_mutual_information(
         null_of=null_of,
         notices=notices,
     ).estimate(null, draws)
-    if estimate.p_value is None or condition.is_label or condition.d == 1:
+    if estimate.p_value is None:
+        refused = null != 0 and shuffled.blunt
+        return replace(estimate, notices=(*estimate.notices, _REFUSED)) if refused else estimate
+    if condition.is_label or condition.d == 1:
         return estimate
     assumed = _ASSUMED.format(count=len(left), columns=condition.d)
     return replace(estimate, notices=(*estimate.notices, assumed))

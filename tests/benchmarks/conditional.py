@@ -4,7 +4,7 @@
 
 x and y are functions of Z with noise; Z has normal columns. A valid p-value is at or under .05 in
 5 % of the samples or fewer. `power` is the same share where the noise of y holds that of x, half of
-its variance.
+its variance; `none` the share of samples without a p-value.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def measure(
         estimate = mi.conditional_mutual_information(
             x, y, z, estimator, discrete_x="x" in sides, null=options.shuffles, draws=0, seed=seed
         )
-        values.append(estimate.p_value)
+        values.append(np.nan if estimate.p_value is None else estimate.p_value)
     return np.array(values)
 
 
@@ -92,7 +92,8 @@ def main() -> None:
             shares = [f"p <= {level}: {np.mean(nothing <= level):.3f}" for level in (0.05, 0.01)]
             print(
                 f"{name}, {of}, {case}: {', '.join(shares)}; power "
-                f"{np.mean(something <= 0.05):.2f}; {time.process_time() - start:.0f} s",
+                f"{np.mean(something <= 0.05):.2f}; none {np.isnan(nothing).mean():.2f}; "
+                f"{time.process_time() - start:.0f} s",
                 flush=True,
             )
 
