@@ -76,7 +76,7 @@ class PictureScale(NamedTuple):
 
 
 class Judge(ABC):
-    """Something that compares pictures."""
+    """A way to tell how alike two pictures are: a network, or a descriptor."""
 
     name: str
     """`pixels`, or the name of a model's file."""

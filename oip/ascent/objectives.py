@@ -62,7 +62,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Objective:
-    """A weighted sum of terms, with the arithmetic of sums.
+    """The aim of an ascent: a weighted sum of terms, which can be added and scaled.
 
     Example:
         >>> 2 * objective("class:4") - objective("class:9") / 2

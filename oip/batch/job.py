@@ -88,8 +88,10 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole job. Paths are taken from the working directory; `read_job` takes them from the
-    folder of the job file."""
+    """A batch: models, layers, data and settings.
+
+    Paths are taken from the working directory; `read_job` takes them from the folder of the file.
+    """
 
     models: tuple[str | ModelSource, ...]
     """Files, patterns, names in keras.applications, or tables."""

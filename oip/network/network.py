@@ -39,7 +39,7 @@ _IMAGES = 4
 
 
 class Network:
-    """A Keras model as the rest of the project sees it. The model is never changed.
+    """A Keras model with its layers, its input and its classes. The model is never changed.
 
     Args:
         model: a Keras model, or the path of a `.keras` or `.h5` file.

@@ -88,9 +88,11 @@ def reconstruct_best_into(
     progress: Progress = automatic,
     **changes: object,
 ) -> Run:
-    """Grow OIPs with several presets, and keep the most legible of each unit; see the module.
+    """Grow OIPs with several presets, and keep the most legible preset of each unit.
 
-    The same call goes on where it was stopped.
+    RUN/presets/NAME holds all OIPs of each preset. Every second image of the data serves for the
+    choice, the others for the legibility that is reported. The same call goes on where it was
+    stopped.
 
     Args:
         out, model, layers, objectives, resize, progress: as for `oip.reconstruct_into`.
