@@ -154,8 +154,9 @@ function placed(node, row, number) {
 
 function layerRow(row, number) {
   const { layer } = row;
-  const facts = [plural(row.count, layer.objectives ? "objective" : "map")];
-  if (row.count < layer.shown) facts[0] += " of " + layer.shown;
+  const all = layer.objectives ? layer.shown : Math.max(layer.shown, layer.maps || 0);
+  const some = row.count < all ? row.count + " of " : "";
+  const facts = [some + plural(all, layer.objectives ? "objective" : "map")];
   if (layer.receptive_field) facts.push("field " + inputSides(layer.receptive_field));
   if (layer.size) facts.push(layer.size.join(" × ") + " nodes");
   const measure = measureOf(grid.maps[row.first], grid.view.state);

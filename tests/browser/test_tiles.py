@@ -78,3 +78,10 @@ def test_the_legend_explains_what_is_on_the_page(look, few_site, site):
     text = look(few_site.as_uri()).text_content("#legend")
     assert "one objective" in text
     assert "bar" not in text and "best for" not in text
+
+
+def test_a_layer_says_how_many_of_its_maps_are_here(look, few_site, site):
+    facts = ".layer-row .quiet"
+    assert look(few_site.as_uri()).text_content(facts).startswith("2 objectives")
+    assert look(site.as_uri()).text_content(facts).startswith("300 maps")
+    assert look(f"{site.as_uri()}#q=7").text_content(facts).split(" maps")[0].endswith(" of 300")
