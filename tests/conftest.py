@@ -14,6 +14,7 @@ import importlib.util
 import sys
 from collections import defaultdict
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -87,10 +88,10 @@ def freeze_objects():
 
 
 class SharedModels:
-    """Models of small files, opened once for all tests, and what was traced of them.
+    """Models of small files, opened once for all tests, and graphs that were traced of any model.
 
     A test that changes a model, or counts what is opened or traced, has the marker `alone`. That
-    no other test changed a model is checked at its end.
+    no other test changed a shared model is checked at its end.
     """
 
     def __init__(self):
@@ -99,8 +100,8 @@ class SharedModels:
         from oip.network.network import Network
 
         self._models, self._recordings = {}, {}
-        self._graphs = defaultdict(Graphs)
-        self._before = {}
+        self._graphs = WeakKeyDictionary()
+        self._before, self._used = {}, set()
         originals = loading.load_model, tracing.record_calls, Network.__init__
 
         def load_model(path, imports=()):
@@ -109,8 +110,9 @@ class SharedModels:
                 return originals[0](path, imports)
             key = (path.suffix, hashlib.sha256(path.read_bytes()).digest())
             if key not in self._models:
-                self._models[key] = originals[0](path)
-                self.add(self._models[key])
+                model = self._models[key] = originals[0](path)
+                self._before[id(model)] = model, model.get_weights()
+            self._used.add(id(self._models[key]))
             return self._models[key]
 
         def record_calls(model, specs):
@@ -124,9 +126,8 @@ class SharedModels:
         @functools.wraps(originals[2])
         def init(network, *args, **options):
             originals[2](network, *args, **options)
-            if id(network.model) in self._before:
-                key = (id(network.model), tuple(network.specs), network.image_input)
-                network.graphs = self._graphs[key]
+            graphs = self._graphs.setdefault(network.model, defaultdict(Graphs))
+            network.graphs = graphs[tuple(network.specs), network.image_input]
 
         self._places = [
             (loading, "load_model", originals[0], load_model),
@@ -139,13 +140,10 @@ class SharedModels:
         for owner, name, original, sharing in self._places:
             setattr(owner, name, sharing if shared else original)
 
-    def add(self, model):
-        """Share what is traced of a model."""
-        self._before[id(model)] = model, model.get_weights()
-
     def check(self):
-        """Check that no weights were changed."""
-        for model, before in self._before.values():
+        """Check that models that were opened since the last check have their weights."""
+        while self._used:
+            model, before = self._before[self._used.pop()]
             for weights, then in zip(model.get_weights(), before, strict=True):
                 assert np.array_equal(weights, then, equal_nan=True), "a test without `alone`"
 

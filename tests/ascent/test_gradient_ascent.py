@@ -142,6 +142,7 @@ def test_inactive_maps_are_reached_by_their_pre_activation_only(plant):
     assert author.scores.max() == 0
 
 
+@pytest.mark.alone
 def test_a_batch_that_shrinks_is_not_traced_again(small_model):
     network = Network(small_model)
     targets = MapTargets(network, network.find("first"))
@@ -157,6 +158,7 @@ def test_a_batch_that_shrinks_is_not_traced_again(small_model):
     assert network.graphs.traced == once
 
 
+@pytest.mark.alone
 def test_a_layer_is_traced_once_whatever_it_is_climbed_with(small_model, small_images):
     """One forward graph, one of the ascent."""
     network = Network(small_model)
@@ -175,6 +177,7 @@ def test_a_layer_is_traced_once_whatever_it_is_climbed_with(small_model, small_i
     assert network.graphs.traced == 3
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "first, second",
     [
@@ -190,6 +193,7 @@ def test_objectives_of_one_kind_share_a_graph(small_model, first, second):
     assert network.graphs.traced == once == 2
 
 
+@pytest.mark.alone
 def test_a_kept_graph_gives_what_a_new_one_gives(small_model):
     settings = {"maps": range(4), "rate": 0.7, "blur_end": 0.0, "seed": 3, **QUICK}
     network = Network(small_model)

@@ -67,16 +67,37 @@ def browser():
         started.close()
 
 
-@pytest.fixture
-def look(browser):
-    """Opens a page; at the end nothing may have gone wrong and nothing been asked for elsewhere."""
-    contexts, wrong = [], []
+class Pages:
+    """Pages of a browser, which tests use one after the other: new ones take longer than a look."""
 
-    def opened(url, **options):
+    def __init__(self, browser):
+        self.wrong = []
+        self._browser = browser
+        self._free, self._used = [], []
+
+    def open(self, url, options):
         options = {"viewport": {"width": 1280, "height": 800}, **options}
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
+        place = next((n for n, (_, given, _) in enumerate(self._free) if given == options), None)
+        page, _, uses = (self._new(options), 0, 0) if place is None else self._free.pop(place)
+        self._used.append((page, options, uses + 1))
+        page.goto(url)
+        return page
+
+    def leave(self):
+        """Free the pages of a test; the history of none becomes long."""
+        for page, options, uses in self._used:
+            if uses < 12 and not page.is_closed():
+                page.goto("about:blank")
+                self._free.append((page, options, uses))
+            else:
+                page.context.close()
+        self._used.clear()
+        for page, *_ in self._free[:-6]:
+            page.context.close()
+        del self._free[:-6]
+
+    def _new(self, options):
+        page, wrong = self._browser.new_context(**options).new_page(), self.wrong
         page.wait_for_function = partial(_until, page)
         page.on("console", lambda message: wrong.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
@@ -84,22 +105,31 @@ def look(browser):
         page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
 
         def requested(request):
-            if not request.url.startswith(("file:", "data:")):
+            if not request.url.startswith(("file:", "data:", "about:")):
                 wrong.append(f"request: {request.url}")
 
         page.on("request", requested)
-        page.expose_function("reportViolation", lambda told: wrong.append(f"policy: {told}"))
+        page.expose_function("reportViolation", lambda text: wrong.append(f"policy: {text}"))
         page.add_init_script(
             "addEventListener('securitypolicyviolation', event => "
             "reportViolation(event.violatedDirective + ' ' + event.blockedURI))"
         )
-        page.goto(url)
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
+
+@pytest.fixture(scope="session")
+def pages(browser):
+    """The `Pages` of all tests."""
+    return Pages(browser)
+
+
+@pytest.fixture
+def look(pages):
+    """Opens a page; at the end nothing may have gone wrong and nothing been asked for elsewhere."""
+    pages.wrong.clear()
+    yield lambda url, **options: pages.open(url, options)
+    pages.leave()
+    assert pages.wrong == []
 
 
 @pytest.fixture(scope="session")

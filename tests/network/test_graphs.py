@@ -4,10 +4,13 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 
 import oip
 from oip.network.graphs import Graphs, compiled
 from oip.network.network import Network
+
+pytestmark = pytest.mark.alone
 
 
 def trace(graphs, key):
