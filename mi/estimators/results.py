@@ -296,7 +296,7 @@ class MapEstimates:
     def spread(self, usable: np.ndarray) -> MapEstimates:
         """Return the estimates in the True rows of `usable` (rows,) bool, NaN in the others."""
         rows = np.flatnonzero(usable)
-        changed: dict[str, Any] = {
+        changed: dict[str, object] = {
             name: _spread(getattr(self, name), axis, rows, len(usable))
             for name, axis in _MAP_AXES.items()
             if getattr(self, name) is not None

@@ -8,7 +8,7 @@ layer, node by node, are drawn to those of the image that the ascent begins with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ import numpy as np
 from oip.ascent.targets import MapTargets, Stage, Targets
 from oip.core.frameworks import Tensor, keras, tf
 from oip.network.forward import image_spec
+from oip.network.graphs import Graph
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
 from oip.network.tracing import shadowed
@@ -93,12 +94,12 @@ def captured(outputs: Sequence[LayerOutput]) -> Iterator[dict[int, Tensor]]:
     tensors: dict[int, Tensor] = {}
     counts: dict[int, int] = {}
 
-    def watch(layer: keras.Layer, call: Any) -> Any:
+    def watch(layer: keras.Layer, call: Callable) -> Callable:
         mine = {
             output.use: number for number, output in enumerate(outputs) if output.layer is layer
         }
 
-        def watched(*args: Any, **kwargs: Any) -> Any:
+        def watched(*args: object, **kwargs: object) -> object:
             result = call(*args, **kwargs)
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
@@ -139,7 +140,7 @@ class References:
         return [layer.response for layer in self.layers]
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> tuple[Hashable, ...]:
         """Equal for the same layers."""
         return tuple(output.key for output in self.outputs)
 
@@ -189,7 +190,7 @@ class References:
         return tuple(tf.constant(array) for array in self._targets.arrays)
 
     @cached_property
-    def _graph(self) -> Any:
+    def _graph(self) -> Graph:
         """The graph from images and items to the response (n,) and, for each layer, features.
 
         These are (n, maps, nodes), largest first, and the relevance (n, maps): the size of each
@@ -198,7 +199,9 @@ class References:
         """
         network, targets, outputs = self._network, self._targets, self.outputs
 
-        def run(images: Tensor, items: Tensor, *arrays: Tensor) -> Any:
+        def run(
+            images: Tensor, items: Tensor, *arrays: Tensor
+        ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
             inputs = network.feed(images)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(inputs)

@@ -1,6 +1,6 @@
 """Engines that do the work of a batch: this process, a pool of processes, Dask, Slurm.
 
-Any `concurrent.futures` executor can be wrapped: `submit(function, *arguments)` returns something
+An executor of `concurrent.futures` can be wrapped: `submit(function, *arguments)` returns something
 with `.result()`. An `Engine` also says how much it takes at once, how many shards it takes
 together, with how many threads each process works, and what to close.
 
@@ -56,7 +56,7 @@ class Pending(Protocol):
 class Executor(Protocol):
     """An executor as `concurrent.futures` has them."""
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> Pending:
         """Hand over a call of an importable function with arguments that can be pickled."""
         ...
 
@@ -98,7 +98,7 @@ class Engine:
         """Pieces of work that are done at the same time."""
         return max(1, self.width)
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> Pending:
         """Hand work over."""
         return self._executor.submit(function, *arguments)
 
@@ -195,7 +195,7 @@ class Pool(Engine):
     def workers(self) -> int:
         return len(self._workers)
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+    def submit(self, function: Callable[..., Result], /, *arguments: object) -> Future[Result]:
         """Hand over a call of an importable function; the next free process takes it."""
         return self._callers.submit(self._call, function, arguments)
 
@@ -340,7 +340,7 @@ class _SlurmEngine(Engine):
         super().__init__(executor, settings.workers or JOBS, settings.threads or 1, together)
         self._jobs: list[SlurmJob] = []
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> Pending:
         with safe_path():
             job: Any = super().submit(_call, sys.path, pickle.dumps((function, arguments)))
         self._jobs = [*(each for each in self._jobs if not each.done()), job]
@@ -352,7 +352,7 @@ class _SlurmEngine(Engine):
                 job.cancel()
 
 
-def _call(path: Sequence[str], call: bytes) -> Any:
+def _call(path: Sequence[str], call: bytes) -> object:
     """Call a function in a job; modules are looked for also where the submitter does, but last."""
     sys.path.extend(entry for entry in path if entry not in sys.path)
     function, arguments = pickle.loads(call)
@@ -438,7 +438,7 @@ class _DaskEngine(Engine):
     def width(self) -> int:
         return 2 * self.workers  # the next piece waits at its worker
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Pending:
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> Pending:
         self.check()
         return self._client.submit(function, *arguments, pure=False)
 

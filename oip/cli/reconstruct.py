@@ -85,7 +85,7 @@ _EVIDENCE = (
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any setting of the ascent, such as jitter=2 or total_variation=0.3.",
+    help="A setting of the ascent, such as jitter=2 or total_variation=0.3.",
 )
 @click.option(
     "--objective",

@@ -124,7 +124,7 @@ def straight_through(layer: keras.Layer, call: Callable[..., Tensor]) -> Callabl
     """Return the run of a layer in float8 with the gradient that it has without."""
     own = layer.__dict__
 
-    def run(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def run(values: Tensor, *args: object, **kwargs: object) -> Tensor:
         activation = own["activation"]
         own["activation"] = None
         try:

@@ -23,7 +23,7 @@ from oip.network.fast_gradients import (
     is_float8,
     straight_through,
 )
-from oip.network.graphs import compiled
+from oip.network.graphs import Graph, compiled
 from oip.network.layer_types import is_activation, is_max_pooling
 from oip.network.layers import At, LayerInfo, LayerOutput
 from oip.network.network import Network
@@ -64,7 +64,7 @@ def nan_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
 def _pooling_with_nan(call: TensorFunction) -> TensorFunction:
     """NaN where the window holds one, minus infinity where it holds nothing else."""
 
-    def pooled(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def pooled(values: Tensor, *args: object, **kwargs: object) -> Tensor:
         result = call(values, *args, **kwargs)
         if not values.dtype.is_floating:
             return result
@@ -77,7 +77,7 @@ def _pooling_with_nan(call: TensorFunction) -> TensorFunction:
 
 
 def _activation_with_nan(activation: TensorFunction) -> TensorFunction:
-    def activated(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def activated(values: Tensor, *args: object, **kwargs: object) -> Tensor:
         return tf.where(tf.math.is_nan(values), values, activation(values, *args, **kwargs))
 
     return activated
@@ -91,7 +91,7 @@ def run_to(
     model: keras.Model,
     inputs: Sequence[Tensor],
     output: LayerOutput,
-    instead: Sequence[tuple[tf.Variable, Any]] = (),
+    instead: Sequence[tuple[tf.Variable, Tensor | np.ndarray]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
 ) -> LayerActivations:
@@ -103,7 +103,7 @@ def run_to_all(
     model: keras.Model,
     inputs: Sequence[Tensor],
     outputs: Sequence[LayerOutput],
-    instead: Sequence[tuple[tf.Variable, Any]] = (),
+    instead: Sequence[tuple[tf.Variable, Tensor | np.ndarray]] = (),
     for_gradient: bool = False,
     spoiled: bool = False,
     enter: bool = True,
@@ -130,7 +130,7 @@ def run_to_all(
     def stop(layer: keras.Layer, call: TensorFunction) -> TensorFunction:
         mine = [index for index, output in enumerate(outputs) if output.layer is layer]
 
-        def counted(*args: Any, **kwargs: Any) -> Tensor:
+        def counted(*args: object, **kwargs: object) -> Tensor:
             use = counts.get(id(layer), 0)
             counts[id(layer)] = use + 1
             here = [index for index in mine if outputs[index].use == use]
@@ -199,16 +199,16 @@ def _channels_last(activations: LayerActivations, channels_first: bool) -> Layer
 
 
 def _around_activation(
-    layer: keras.Layer, call: TensorFunction, args: tuple, kwargs: dict[str, Any]
+    layer: keras.Layer, call: TensorFunction, args: tuple, kwargs: dict[str, object]
 ) -> LayerActivations:
     """Return input and output of a layer's own activation; twice the output where it has none."""
-    activation: Any = vars(layer).get("activation")
+    activation: TensorFunction | None = vars(layer).get("activation")
     if not callable(activation):
         after = call(*args, **kwargs)
         return LayerActivations(after, after)
     received: list[Tensor] = []
 
-    def recorded(value: Tensor) -> Any:
+    def recorded(value: Tensor) -> Tensor:
         received.append(value)
         return activation(value)
 
@@ -247,7 +247,7 @@ def image_batches(
 
 
 def run_in_batches(
-    graph: Callable[..., Any],
+    graph: Graph,
     images: np.ndarray,
     bytes_per_image: int,
     *arguments: Tensor | np.ndarray,
@@ -273,9 +273,7 @@ def run_in_batches(
         yield rows, tf.nest.map_structure(lambda tensor: tensor.numpy(), outputs)
 
 
-def compiled_for_images(
-    network: Network, function: Callable, *signature: tf.TensorSpec
-) -> Callable[..., Any]:
+def compiled_for_images(network: Network, function: Callable, *signature: tf.TensorSpec) -> Graph:
     """Compile a function of the model's images (n, h, w, b) float32 and further arguments."""
     return compiled(function, image_spec(network), *signature)
 
@@ -376,7 +374,7 @@ def _node_mean(response: Tensor) -> Tensor:
     return tf.reduce_mean(response, axis=list(range(1, len(response.shape) - 1)))
 
 
-def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
+def selected_maps(network: Network, output: LayerOutput) -> TensorFunction:
     """Return a function of images (n, h, w, b) and maps (m,): their responses (n, m, d).
 
     d is the number of nodes of the layer's output, 1 for units.
@@ -391,7 +389,9 @@ def selected_maps(network: Network, output: LayerOutput) -> Callable[..., Any]:
     return responses
 
 
-def layer_graph(network: Network, *outputs: LayerOutput) -> Callable[[Tensor], Any]:
+def layer_graph(
+    network: Network, *outputs: LayerOutput
+) -> Callable[[Tensor], list[LayerActivations]]:
     """Return the graph of some layers, which the network keeps.
 
     It takes images (n, h, w, b) float32 in input units, and gives `LayerActivations` of each layer.

@@ -53,7 +53,7 @@ class Graphs:
     def kept(
         self,
         key: Hashable,
-        function: Callable[..., Any],
+        function: Callable,
         *signature: tf.TensorSpec | tuple,
     ) -> Graph:
         """Return the graph of a key; it is traced the first time.
@@ -72,7 +72,7 @@ class Graphs:
             return self._entries[key].graph
 
 
-def compiled(function: Callable, *signature: tf.TensorSpec | tuple) -> Callable[..., Any]:
+def compiled(function: Callable, *signature: tf.TensorSpec | tuple) -> Graph:
     """Compile a function to one TensorFlow graph, which is freed when nothing refers to it.
 
     The graph is traced here and never again, whatever the batch size; calling it does not pass

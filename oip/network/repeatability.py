@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -158,7 +158,7 @@ def _outputs(model: keras.Model, quiet: bool) -> Callable[..., list[Tensor]]:
         outputs: list[Tensor] = []
 
         def watch(_layer: keras.Layer, call: Callable) -> Callable:
-            def kept(*args: Any, **kwargs: Any) -> Any:
+            def kept(*args: object, **kwargs: object) -> object:
                 result = call(*args, **kwargs)
                 if tf.compat.v1.get_default_graph() is graph:
                     parts = [part for part in tf.nest.flatten(result) if hasattr(part, "op")]

@@ -178,7 +178,7 @@ def _cloned(
             new.add(cloned(layer, before) if is_model else built(layer))
         return new
 
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: keras.Layer, *args: object, **kwargs: object) -> object:
         if isinstance(layer, keras.Model):
             layer = cloned(layer, keras.tree.flatten(args))
         return layer(*args, **kwargs)
@@ -195,7 +195,7 @@ def _cloned(
     )
 
 
-def _changes(layer: keras.Layer, channels: Channels, gone: np.ndarray) -> dict[str, Any]:
+def _changes(layer: keras.Layer, channels: Channels, gone: np.ndarray) -> dict[str, object]:
     """Return the entries of the layer's configuration that change when channels are gone."""
 
     def remaining(identities: np.ndarray) -> int:

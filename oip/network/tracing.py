@@ -145,7 +145,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
         return frozenset({-1 - source}) if source < 0 else calls[source].inputs
 
     def watch(layer: keras.Layer, call: Callable) -> Callable:
-        def recorded(*args: Any, **kwargs: Any) -> Any:
+        def recorded(*args: object, **kwargs: object) -> object:
             if tf.compat.v1.get_default_graph() is not graphs[0]:
                 inside.add(id(layer))
                 return call(*args, **kwargs)
@@ -379,7 +379,7 @@ def without_noise(model: keras.Model) -> Iterator[None]:
     """
 
     def idle(layer: keras.Layer, call: Callable) -> Callable:
-        def unchanged(*args: Any, **kwargs: Any) -> Any:
+        def unchanged(*args: object, **kwargs: object) -> object:
             if not layer_types.is_keras_own(layer) and args and tf.is_tensor(args[0]):
                 return args[0]
             return call(*args, **kwargs | ({"training": False} if kwargs.get("training") else {}))
@@ -445,5 +445,5 @@ def _has_kernel(layer: keras.Layer) -> bool:
     )
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     return hasattr(value, "op") and hasattr(value, "shape") and hasattr(value, "dtype")
