@@ -95,7 +95,7 @@ def test_the_wheel_holds_oip_alone_with_all_of_its_files(wheel):
     for folder, _, members in os.walk(ROOT / "oip", followlinks=True):
         if "__pycache__" not in folder:
             files |= {(Path(folder) / name).relative_to(ROOT).as_posix() for name in members}
-    documents = {name for name in files if name.endswith((".md", ".pyc"))}
+    documents = {name for name in files if name.endswith((".md", ".ipynb", ".pyc"))}
     assert packaged - documents == files - documents
     for needed in ("oip/py.typed", "oip/gallery/templates/page.html", "oip/gallery/assets/main.js"):
         assert needed in packaged
