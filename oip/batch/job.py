@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,7 +16,6 @@ from oip.core.files import Json, read_text
 from oip.core.records import Parameters
 
 EngineKind = Literal["process", "local", "dask", "slurm"]
-ENGINES: tuple[str, ...] = get_args(EngineKind)
 
 
 class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -80,7 +80,6 @@ def command(
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
     chosen = parse_selections(network, selections)
-    model.reported(network)
     classes = images.classes if images.labels is not None else None
     layers: list[Record] = []
     written: list[Path] = []

@@ -105,7 +105,7 @@ class Commands(click.Group):
 
 _PARAMETERS = re.compile(
     r"\b(imports|input|resize|model)=\[?'([^']*)'\]?|\b(input_shape|size)=\(h, w[^)]*\)"
-    r"|\b(data)=\.\.\."
+    r"|\b(data)=\.\.\.|\bset (Network\.inputs)"
 )
 
 
@@ -117,6 +117,8 @@ def name_options(text: str) -> str:
             return "--input-size"
         if match[4]:
             return "--data SOURCE"
+        if match[5]:
+            return "give --input-mean and --input-std, or --preprocess"
         return f"--{match[1].rstrip('s')} {match[2]}"
 
     return _PARAMETERS.sub(option, text)

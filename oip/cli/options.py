@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -131,19 +130,6 @@ class ModelOptions:
 
         of_model: dict[str, object] = {"input": self.input, **choices}
         return Request(command, out, self.model, data.source, data.data_dir, data.resize, of_model)
-
-    def reported(self, network: Network) -> Network:
-        """Say if the statistics of the input are not known, and return the network."""
-        from oip.core.errors import Notice
-
-        if not network.inputs.is_known:
-            warn(  # also where the command is quiet: the numbers are a guess
-                "oip: the input's mean and standard deviation are not known; 0 and 1 are used. "
-                "Give --data, --input-mean and --input-std, or --preprocess."
-            )
-            # The library's own notice would say it a second time.
-            warnings.filterwarnings("ignore", ".*mean and .*deviation are not known", Notice)
-        return network
 
 
 @dataclass(frozen=True)

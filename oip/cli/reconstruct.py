@@ -203,7 +203,7 @@ def command(
             network, images = model.open_with(data)
     begin = None if start is None else load_start(network, start)
     chosen, targets = select_targets(network, selections, objectives)
-    model.reported(network)
+    network.inputs.warn_if_assumed()
     layers = len(chosen)
     notes: list[str] = []
     with output.progress() as progress:
