@@ -397,6 +397,7 @@ class Decoder(HeldOut):
     """
 
     name: ClassVar[str] = "decoder"
+    null_width: ClassVar[float] = 1.05
 
     components: int = 100
     """Most principal components of the response."""
