@@ -82,7 +82,7 @@ def test_kernels_redundancy_and_ablation_alone(ranked, small_model, bars):
     assert oip.redundancy_into(out, small_model, "second", [3, 5], samples=60, **data).clusters
     ablation = oip.ablate_into(out, small_model, layers[0], samples=60, **data)
     assert ablation == layers[0].ablation
-    with pytest.raises(RunError, match="run directory"):
+    with pytest.raises(RunError, match="folder of a run"):
         oip.redundancy_into(out / "none", small_model, "second", **data)
     with pytest.raises(SettingsError, match="0 to 69"):
         oip.kernels_into(out, small_model, "second", [70], **data)
