@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from oip.cli import options
-from oip.cli.options import DataOptions, Output
+from oip.cli.options import DataOptions, Output, quoted
 from oip.cli.tables import (
     ABOVE_BEST_IMAGE,
     Record,
@@ -102,9 +102,9 @@ def _ended(result: Record, output: Output, opens: bool) -> int:
         print_json(result)
     else:
         _print(result)
-    if not opens:
-        output.next_steps(f"open {result['gallery']} in a browser, or add --open")
-    output.next_steps("oip layers MODEL.keras, for a model of your own")
+    steps = [] if opens else [f"open {result['gallery']} in a browser, or add --open"]
+    layers = quoted("oip", "layers", Path(result["run"]) / "model.keras")
+    output.next_steps(*steps, f"{layers}, or of a model of your own")
     return 1 if any(layer["verdicts"].get("failed", 0) for layer in result["layers"]) else 0
 
 

@@ -142,7 +142,7 @@ def _new(legend: Mapping[str, str]) -> Mapping[str, str]:
 
 VERDICT_LEGEND = {
     "responsive": "the map responds to white noise already",
-    "revived": "it responds not to white noise, but to other noise or to its pattern",
+    "revived": "it does not respond to white noise, but to other noise or to its pattern",
     "not seen in data": "it responds to its pattern, to no image of the data",
     "dead": "it responds to nothing that was tried",
     "failed": "its response is not a finite number",
