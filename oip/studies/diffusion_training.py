@@ -75,15 +75,9 @@ def measured_images(data: Dataset, count: int, seed: int) -> ImageBatch:
 
 
 def representation_information(z: np.ndarray, batch: ImageBatch, seed: int) -> Arrays:
-    """Return all quantities of a representation, in bits.
+    """Return `K entropy`, `K label`, `K input` of each scale K in bits; 0 of a constant z.
 
-    Args:
-        z: (n, d), finite.
-        batch: images, whose pixels are made ten spectral clusters, and classes.
-        seed: of clusters and subsets.
-
-    Returns:
-        `K entropy`, `K label`, `K input` of each scale K; 0 of a constant z.
+    z (n, d) is finite; ten spectral clusters are made of the pixels. The seed is theirs.
     """
     z = np.asarray(z, np.float64)
     arrays = {}
@@ -209,12 +203,7 @@ def contrastive(encoder: keras.Model, high: float, seed: int) -> keras.Model:
     Two random views of every image (shifted, zoomed, contrast and noise changed; not mirrored,
     since digits are not) go through the encoder and a small projection; the loss is the
     cross-entropy of telling an image's other view among all views of the batch, from cosines over a
-    temperature of 0.5.
-
-    Args:
-        encoder: images to Z; its weights are changed.
-        high: of the pixels.
-        seed: of views and projection.
+    temperature of 0.5. The pixels are from 0 to `high`; the weights of the encoder are changed.
 
     References:
         T. Chen et al.: A simple framework for contrastive learning of visual representations. ICML
@@ -276,9 +265,7 @@ def contrastive(encoder: keras.Model, high: float, seed: int) -> keras.Model:
 def contrast(views: Tensor, temperature: float) -> Tensor:
     """Return the mean cross-entropy of finding each row's partner among the rest, in nats.
 
-    Args:
-        views: (2 n, d); rows i and n + i belong together.
-        temperature: by which cosines are divided.
+    Rows i and n + i of the views (2 n, d) belong together; cosines are divided by a temperature.
     """
     import tensorflow as tf
 
@@ -312,14 +299,7 @@ class TrainingPlan:
 def measured_training(
     plan: TrainingPlan, images: Images, count: int, records: int, progress: Progress
 ) -> Arrays:
-    """Train a network and measure its representation on the way.
-
-    Args:
-        plan: the network and its training.
-        images: those to learn from, and those to measure and judge by, `count` of them.
-        count: of images that are measured.
-        records: of the training, about, growing in even ratios.
-        progress: receives the batches.
+    """Train a network and measure its representation of `count` test images on the way.
 
     Returns:
         `steps` (t,), of each quantity of `representation_information` (t,), `accuracy` (t,) on all

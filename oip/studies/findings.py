@@ -173,11 +173,8 @@ def finding(
 ) -> Finding:
     """Return a row of the report's table; its texts are row `name` of `findings.toml`.
 
-    Args:
-        study, name: of the row.
-        verdict, values: those of the finding.
-        where: data or network that the row is about, said before the paper's statement.
-        constants: values of the names in braces.
+    `where`, the data or network that the row is about, stands before the paper's statement; the
+    constants are the values of the names in braces.
     """
     row = text_file("findings")[study][name]
     texts = {field: text.format(**constants) for field, text in row.items() if field != "late"}
@@ -301,13 +298,9 @@ def trend(values: np.ndarray) -> float:
 
 
 def rank_agreement(table: np.ndarray) -> np.ndarray:
-    """Return the mean of Spearman's correlations between each two columns.
+    """Return the mean (...) of Spearman's correlations between each two columns (..., m, columns).
 
-    Args:
-        table: (..., m, columns); equal values share their mean rank.
-
-    Returns:
-        (...), -1 to 1; NaN where no two columns have an order.
+    Equal values share their mean rank; NaN where no two columns have an order.
     """
     from scipy.stats import rankdata
 

@@ -28,12 +28,11 @@ from oip.studies.trained import (
 )
 
 NAME = "kernels"
+SOURCE = trained.SOURCE
 TITLE = "What single kernels know about the label during training"
 MINUTES = 3
 TAKES = ("data", "iterations")
 SCHEMA = 1
-__all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
-
 _SHOWN = 4  # kernels with the highest and with the lowest information whose responses are shown
 _LENET, _DENSENET = LENET.title, DENSENET.title
 _DRAWS = 400
@@ -157,9 +156,7 @@ class Block:
 def over_kernels(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> Value:
     """Return a statistic of kernels, and its deviation over kernels drawn with replacement.
 
-    Args:
-        statistic: of (..., m) indices of kernels, (...) values.
-        count: of kernels.
+    The statistic takes indices (..., m) of the kernels and returns values (...).
     """
     rng = seeds.generator(0, "study-kernels-bootstrap", count)
     drawn = np.asarray(statistic(rng.integers(0, count, (_DRAWS, count))))

@@ -124,11 +124,8 @@ def bootstrap(
 ) -> Value:
     """Return a statistic of all rows with its percentile interval, rows drawn within their groups.
 
-    Args:
-        groups: one array a network, (maps, ...): a row belongs to one map, whatever was repeated
-            with it, so that repetitions do not pass for independent maps.
-        statistic: of what is finite in the joined rows; NaN where nothing is.
-        seed, draws: of the bootstrap.
+    A group is one network's (maps, ...): a row belongs to one map, whatever was repeated with it,
+    so that repetitions do not pass for independent maps. The statistic is that of what is finite.
     """
     groups = [group for group in groups if len(group)]
     if not groups:

@@ -30,12 +30,11 @@ from oip.studies.trained import (
 )
 
 NAME = "plane"
+SOURCE = trained.SOURCE
 TITLE = "The information plane of whole layers during training"
 MINUTES = 3
 TAKES = ("data", "iterations")
 SCHEMA = 1
-__all__ = ["MINUTES", "NAME", "SCHEMA", "SOURCE", "TAKES", "TITLE", "run"]
-
 _BINARY = "binary-12"
 _REPORTED = {RELU_MLP.title: 96.93, LENET.title: 99.22, DENSENET.title: 99.23}
 """Accuracy on MNIST in the paper, after 50,000 iterations, in percent."""

@@ -204,11 +204,7 @@ def removed_by_jacobian(destructor: Destructor, x: np.ndarray) -> float:
 
 
 def evenness(points: np.ndarray) -> float:
-    """Return chi-square a degree of freedom of counts in equal cells, about 1 if uniform.
-
-    Args:
-        points: (n, 2) in the unit square.
-    """
+    """Return chi-square a degree of freedom of points (n, 2) in equal cells, about 1 if uniform."""
     from scipy.stats import chisquare
 
     counts = np.histogram2d(*points.T, bins=_CELLS, range=[[0, 1], [0, 1]])[0].ravel()

@@ -222,14 +222,9 @@ def inequality_finding(networks: MeasuredNetworks, forward: bool) -> Finding:
 def violations(values: np.ndarray, forward: bool, seed: int = 0) -> tuple[int, int]:
     """Return the steps between layers that go against the inequality, and how many there are.
 
-    Args:
-        values: (batches, layers): I with the input, that may not rise (`forward`); or with the
-            last layer's error, that may not fall.
-        forward: which of them.
-        seed: of the bootstrap over batches.
-
-    Returns:
-        Steps of which 97.5 % of the bootstrap means are on the wrong side, and all steps.
+    Of values (batches, layers), I with the input may not rise (`forward`), I with the last layer's
+    error may not fall. Against it are steps of which 97.5 % of the means over batches drawn with
+    replacement are on the wrong side.
     """
     wrong = np.diff(values, axis=1) if forward else -np.diff(values, axis=1)
     rows = seeds.generator(seed, "renyi bootstrap").integers(0, len(wrong), (_DRAWS, len(wrong)))
@@ -260,14 +255,13 @@ def curve_shape(values: np.ndarray) -> CurveShape:
     return CurveShape(clear(values[-1] - values[0]), clear(fall), float(fall.mean() / highest))
 
 
-def _plane_curves(
-    networks: MeasuredNetworks, kind: str
-) -> dict[str, dict[str, tuple[list[CurveShape], int]]]:
-    """Return curves of layers that can move, and how many cannot, by side, kernel and activation.
+Curves = dict[str, tuple[list[CurveShape], int]]
+"""Activation -> curves of the layers that can move, and how many cannot."""
 
-    A curve that is at its ceiling, or at zero, all the time cannot move.
-    """
-    groups = {}
+
+def _plane_curves(networks: MeasuredNetworks, kind: str) -> dict[str, Curves]:
+    """Return `Curves` by side and kernel; one at its ceiling, or at zero, all along cannot move."""
+    groups: dict[str, Curves] = {}
     for kernel in KERNELS:
         for side, measure in (("X", "input"), ("Y", "label")):
             group = groups[f"{side}, {kernel.label}"] = {}
@@ -291,9 +285,8 @@ def plane_finding(networks: MeasuredNetworks) -> Finding:
     for group, by_activation in _plane_curves(networks, "").items():
         values[group], steady = [], []
         for activation, (curves, still) in by_activation.items():
-            rises, falls = (
-                sum(getattr(curve, move) for curve in curves) for move in ("rises", "falls")
-            )
+            rises = sum(curve.rises for curve in curves)
+            falls = sum(curve.falls for curve in curves)
             remark = f"of {len(curves)}, {still} cannot move"
             rise = Value(f"{activation} rise", rises, form=".0f", remark=remark)
             values[group] += [rise, Value(f"{activation} fall back", falls, form=".0f")]
@@ -349,14 +342,9 @@ def amount_finding(networks: MeasuredNetworks) -> Finding:
 
 
 def saturates(values: np.ndarray, most: np.ndarray) -> bool | None:
-    """Return whether information grows and is at its ceiling before the most filters.
+    """Return whether information (counts,) grows and is at its ceiling before the most filters.
 
-    Args:
-        values: (counts,) bits, from few filters to many.
-        most: (counts,): the ceilings.
-
-    Returns:
-        None where the fewest filters are at the ceiling: nothing is left to grow.
+    Its ceilings are `most` (counts,). None where the fewest filters are there: nothing can grow.
     """
     full = values >= (1 - _NEAR) * most
     if full[0]:
@@ -384,7 +372,7 @@ def accuracy_finding(networks: MeasuredNetworks) -> Finding:
     }
     verdict = "yes" if rises and (falls or best < len(means) - 1) else "partly" if best else "no"
     values = [
-        Value(f"{count} filters", mean, mean - side, mean + side).percent(f"{count} filters", ".1f")
+        Value("", mean, mean - side, mean + side).percent(f"{count} filters", ".1f")
         for count, mean, side in zip(grouped, means, half, strict=True)
     ]
     remark = " ".join(remark for remark, holds in remarks.items() if holds)

@@ -169,9 +169,7 @@ class LayerReadings(NamedTuple):
 class Probe:
     """A reader of the convolutional and dense layers of a model, also while it is trained.
 
-    Args:
-        model: a functional Keras model of plain layers that ends in a softmax of classes, as the
-            recipes make them. It is read with the weights that it has then.
+    The model is a functional one of plain layers that ends in a softmax, as the recipes make them.
     """
 
     def __init__(self, model: keras.Model):
@@ -317,12 +315,8 @@ def pair_information(
 ) -> dict[str, float]:
     """Return the mean information of pairs (p, 2) of maps, of Gram matrices (maps, n, n).
 
-    Returns:
-        `redundant` and `non-redundant`: (I_i + I_j - I_ij) / I_ij and (2 I_ij - I_i - I_j) / I_ij
-        about the input, shares; `plane input`, `plane label`: 2 I_ij - I_i - I_j in bits.
-
-    References:
-        S. Yu et al. (arXiv:1804.06537), eq. 11 and 12.
+    `redundant` and `non-redundant` are (I_i + I_j - I_ij) / I_ij and (2 I_ij - I_i - I_j) / I_ij
+    about the input, shares (eq. 11 and 12); `plane input`, `plane label`: 2 I_ij - I_i - I_j, bits.
     """
     used, indices = np.unique(pairs, return_inverse=True)
     _, *single = information(grams[used], input_gram, codes)

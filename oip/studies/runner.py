@@ -103,13 +103,8 @@ def run_study(
     """Run one study and write its report in its folder.
 
     Where nothing could be done for want of data the study was stopped, and the report says so too.
-
-    Args:
-        name: one of `oip.studies.STUDIES`.
-        out, shared: see `Folder`.
-        settings: the user's options.
-        progress: receives the steps that are done.
-        say: receives remarks, a line each, such as what the study took.
+    `say` receives remarks, a line each, such as what the study took; for `out` and `shared` see
+    `Folder`.
 
     Raises:
         OipError: what stopped the study, or an option that it does not use.

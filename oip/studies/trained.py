@@ -348,12 +348,10 @@ class ImageBatch(NamedTuple):
 
 
 class StepRecorder:
-    """Measurements of a model at some steps of its training.
+    """Measurements of a model at the start of its training and after some numbers of batches.
 
-    Args:
-        steps: numbers of batches that were learned from; 0 is the start, which is always measured.
-        prepare: takes the model when training begins and returns the measurement, which returns
-            None where there is nothing to record, as of a model that diverged.
+    `prepare` takes the model when training begins and returns the measurement, which returns None
+    where there is nothing to record, as of a model that diverged.
     """
 
     def __init__(
