@@ -83,6 +83,12 @@ QUICK_TOYS = ToySize(
 )
 
 
+def texts_of(size: ToySize | BlobSize) -> dict[str, int]:
+    """Return numbers of toys or blobs for the names in braces of findings and captions."""
+    ends = {"least": size.dimensions[0], "most": size.dimensions[-1]}
+    return {"runs": size.runs, "samples": size.samples, **ends}
+
+
 def classic_estimators() -> dict[str, LabelEstimator]:
     """Return name in arrays -> classic entropy and information, of bins of equal width."""
     from oip.mi.estimators.base import label_estimator
@@ -334,8 +340,7 @@ def add_toys(folder: Folder, size: ToySize) -> None:
     draw_clusters(folder, arrays, size)
     draw_toys(folder, arrays, size)
     means = {name: values.mean(axis=0) for name, values in arrays.items()}
-    constants = {"runs": size.runs, "samples": size.samples, "near": _NEAR}
-    constants |= {"least": size.dimensions[0], "most": size.dimensions[-1], "time": size.times[-1]}
+    constants = {**texts_of(size), "near": _NEAR, "time": size.times[-1]}
     for name, judge in {
         "clusters": _clusters,
         "identity": _identity,
@@ -422,8 +427,7 @@ def corruption_finding(names: list[str], values: np.ndarray, size: BlobSize) -> 
     for d, rows in zip(CORRUPTED_DIMENSIONS, values, strict=True):
         for name, row in zip(names, rows, strict=True):
             ends[name] += _ends(f"{d} dimensions", row)
-    constants = {"runs": size.runs, "samples": size.samples, "gone": _GONE}
-    return finding(NAME, "corruption", agreement(near), ends, **constants)
+    return finding(NAME, "corruption", agreement(near), ends, **texts_of(size), gone=_GONE)
 
 
 def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray) -> Finding:
@@ -435,16 +439,10 @@ def _decay_finding(arrays: Arrays, size: BlobSize, kind: str, usable: np.ndarray
     values["truth"] = _ends("", arrays[f"{kind} dimension truth"].mean(axis=0))
     blind = [name for name, able in zip(names, usable, strict=True) if not able]
     own = len(SCALES)
-    return finding(
-        *(NAME, "decay", agreement(bool(share > kept[own:].max()) for share in kept[:own]), values),
-        centers=CENTERS[kind],
-        least=size.dimensions[0],
-        most=size.dimensions[-1],
-        corrupted=CORRUPTED_DIMENSIONS[-1],
-        blind=", ".join(blind) or "none",
-        runs=size.runs,
-        samples=size.samples,
-    )
+    slower = (kept[:own] > kept[own:].max()).tolist()
+    constants = {"centers": CENTERS[kind], "corrupted": CORRUPTED_DIMENSIONS[-1]}
+    constants["blind"] = ", ".join(blind) or "none"
+    return finding(NAME, "decay", agreement(slower), values, **texts_of(size), **constants)
 
 
 def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Finding:
@@ -457,8 +455,7 @@ def _time_finding(names: list[str], seconds: np.ndarray, size: BlobSize) -> Find
         name: _ends("", row, ".3f", f"times {factor:.1f}")
         for name, row, factor in zip(names, seconds, grows, strict=True)
     }
-    constants = {"least": size.dimensions[0], "most": size.dimensions[-1]}
-    return finding(NAME, "run_time", agreement(least + slow), values, **constants)
+    return finding(NAME, "run_time", agreement(least + slow), values, **texts_of(size))
 
 
 def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
@@ -474,7 +471,7 @@ def draw_clusters(folder: Folder, arrays: Arrays, size: ToySize) -> None:
         axes.set(xlabel="diffusion time t", ylabel="entropy (bits)", xscale="log")
         axes.set_title(scale.label, fontsize=7)
     grid[0, 0].legend(frameon=False, fontsize=6)
-    caption = folder.text("clusters", samples=size.samples, runs=size.runs)
+    caption = folder.text("clusters", **texts_of(size))
     folder.figure("clusters", drawing, caption, numbers)
 
 
@@ -502,7 +499,7 @@ def draw_toys(folder: Folder, arrays: Arrays, size: ToySize) -> None:
     panels.legend_below(drawing, grid[1, 0], 2)
     axes_of_toys = ("weights", "dimensions", "corruptions")
     settings = {name: np.array(getattr(size, name)) for name in axes_of_toys}
-    caption = folder.text("toys", samples=size.samples, runs=size.runs)
+    caption = folder.text("toys", **texts_of(size))
     folder.figure("toys", drawing, caption, settings | arrays)
 
 
@@ -531,6 +528,6 @@ def draw_blobs(folder: Folder, arrays: Arrays, size: BlobSize) -> None:
     grid[0, 2].legend(*grid[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
     settings = {name: np.array(getattr(size, name)) for name in ("corruptions", "dimensions")}
     repetitions = size.timings + 2 * size.runs - 1
-    sizes = {"samples": size.samples, "runs": size.runs, "repetitions": repetitions}
-    caption = folder.text("blobs", classes=CLASSES, **sizes)
+    numbers = {"classes": CLASSES, "repetitions": repetitions}
+    caption = folder.text("blobs", **texts_of(size), **numbers)
     folder.figure("blobs", drawing, caption, settings | arrays)

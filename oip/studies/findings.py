@@ -183,12 +183,10 @@ def finding(
     return replace(Finding("", verdict, values=values), **texts)
 
 
-def untested(
-    study: str, name: str, remark: str, settings: str, where: str = "", **constants: object
-) -> Finding:
+def untested(study: str, name: str, remark: str, settings: str, **constants: object) -> Finding:
     """Return the paper's statement of such a row, and why it was not tested."""
     paper = finding(study, name, **constants).paper
-    return Finding(f"{paper} ({where})" if where else paper, remark=remark, settings=settings)
+    return Finding(paper, remark=remark, settings=settings)
 
 
 @cache

@@ -14,18 +14,7 @@ from oip.studies import findings, panels, trained
 from oip.studies.data import CLOTHES, DIGITS, Images, every_source
 from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, finding
 from oip.studies.report import Folder, slug
-from oip.studies.trained import (
-    BLOCKS,
-    DENSENET,
-    LENET,
-    RECORDED,
-    SOURCE,
-    STRIDED,
-    WIDTHS,
-    Outcome,
-    RecordedTraining,
-    Trainings,
-)
+from oip.studies.trained import DENSENET, LENET, WIDTHS, Outcome, RecordedTraining, Trainings
 
 NAME = "kernels"
 SOURCE = trained.SOURCE
@@ -35,6 +24,7 @@ TAKES = ("data", "iterations")
 SCHEMA = 1
 _SHOWN = 4  # kernels with the highest and with the lowest information whose responses are shown
 _LENET, _DENSENET = LENET.title, DENSENET.title
+_BLOCKS = ("first block", "second block")
 _DRAWS = 400
 _SETTLED = 50  # iterations before which everything moves
 _EARLY = 0.1  # share of a training that is early
@@ -64,7 +54,7 @@ def run(folder: Folder) -> None:
     for data in every_source(folder):
         trainings = {
             network.title: trained.study_training(folder, network, data)
-            for network in (LENET, DENSENET, STRIDED)
+            for network in (LENET, DENSENET, trained.STRIDED)
         }
         shown = {name: trainings[name] for name in (_LENET, _DENSENET)}
         for width in WIDTHS:
@@ -85,7 +75,7 @@ class Block:
         record = training.records[width]
         layer = record[training.network.blocks[number]]
         self.early = _EARLY * training.iterations
-        self.name = f"{training.network.title}, {BLOCKS[number]}"
+        self.name = f"{training.network.title}, {_BLOCKS[number]}"
         self.steps = record.steps  # (t,)
         self.label = layer.label  # (t, m) bits about the label
         self.per_class = layer.per_class  # (t, m, classes) bits about being of a class or not
@@ -299,10 +289,10 @@ def add_kernel_findings(folder: Folder, data: Images, trainings: Trainings) -> N
 
 
 def _stride(source: str, trainings: Trainings, tested: int) -> Finding:
-    names = {"stride 1": _LENET, "stride 2": STRIDED.title, _DENSENET: _DENSENET}
+    names = {"stride 1": _LENET, "stride 2": trained.STRIDED.title, _DENSENET: _DENSENET}
     accuracies = [trainings[network].percent(name, tested) for name, network in names.items()]
     values = {"accuracy, %": accuracies}
-    plain, strided = trainings[_LENET], trainings[STRIDED.title]
+    plain, strided = trainings[_LENET], trainings[trained.STRIDED.title]
     for width in WIDTHS:
         records = [training.records[width] for training in (plain, strided)]
         ends = [
@@ -327,8 +317,8 @@ def _classes_that_look_alike(source: str, trainings: Trainings, classes: Sequenc
         remark = f" ({block.remark})" if block.full() else ""
         texts.append(f"{name}, {width} width: {', '.join(order[:5])}{remark}")
     constants = {
-        "recorded": RECORDED,
-        "a_class": RECORDED // len(names),
+        "recorded": trained.RECORDED,
+        "a_class": trained.RECORDED // len(names),
         "order": "; ".join(texts),
     }
     verdict = agreement(outcomes)
@@ -363,7 +353,9 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
         record = training.records[width]
         shown = np.unique(np.linspace(0, len(record) - 1, _BOXES).round().astype(int))
         ticks = [f"{step / 1000:g}k" if step >= 1000 else str(step) for step in record.steps[shown]]
-        for number, (layer, block) in enumerate(zip(training.network.blocks, BLOCKS, strict=False)):
+        for number, (layer, block) in enumerate(
+            zip(training.network.blocks, _BLOCKS, strict=False)
+        ):
             values = record[layer].label
             change = np.diff(values.mean(axis=1))
             above, below = axes[2 * number, column], axes[2 * number + 1, column]
@@ -379,7 +371,7 @@ def draw_boxes(folder: Folder, data: Images, trainings: Trainings, width: str) -
             numbers[f"{name}, {block}: bits by iteration and kernel"] = values
             numbers[f"{name}, {block}: first difference of the mean"] = change
         numbers[f"{name}: iterations"] = record.steps
-    settings = {"width": _WIDTH_NAMES[width], "recorded": RECORDED}
+    settings = {"width": _WIDTH_NAMES[width], "recorded": trained.RECORDED}
     caption = folder.text("boxes", source=data.test.source, **settings)
     folder.figure(f"boxes-{width}-{slug(data.name)}", drawing, caption, numbers)
 
@@ -403,7 +395,7 @@ def draw_heat_maps(
         "classes": list(data.test.classes),
     }
     ceilings = []
-    for number, (layer, block) in enumerate(zip(training.network.blocks, BLOCKS, strict=False)):
+    for number, (layer, block) in enumerate(zip(training.network.blocks, _BLOCKS, strict=False)):
         order = np.argsort(-record[layer].label[0], kind="stable")
         tables = record[layer].per_class[rows][:, order]
         ranks = rankdata(-tables, method="average", axis=1)
@@ -441,7 +433,7 @@ def draw_heat_maps(
         most=max(filter(None, record.file.class_ceilings)),
         ceilings="; ".join(ceilings),
         width=_WIDTH_NAMES[width],
-        recorded=RECORDED,
+        recorded=trained.RECORDED,
     )
     folder.figure(f"classes-{width}-{slug(data.name)}-{name.lower()}", drawing, caption, numbers)
 

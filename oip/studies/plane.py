@@ -16,17 +16,12 @@ from oip.studies.findings import AT_CEILING, Finding, Value, agreement, all_of, 
 from oip.studies.report import Folder, slug
 from oip.studies.trained import (
     DENSENET,
-    IP_MLP,
     LENET,
-    RECORDED,
     RELU_MLP,
-    SOURCE,
-    TANH_MLP,
     WIDTHS,
     Outcome,
     RecordedTraining,
     Trainings,
-    finding_by_width,
 )
 
 NAME = "plane"
@@ -64,7 +59,7 @@ def run(folder: Folder) -> None:
         by_source[data.name] = trainings
     add_bounds_by_source(folder, by_source)
     folder.note(folder.text("tanh"))
-    networks = {TANH_MLP: load_images(folder, _BINARY), IP_MLP: sources[0]}
+    networks = {trained.TANH_MLP: load_images(folder, _BINARY), trained.IP_MLP: sources[0]}
     older = {net.title: trained.study_training(folder, net, data) for net, data in networks.items()}
     draw_information_planes(folder, "older networks", older)
     add_older_findings(folder, older)
@@ -77,7 +72,7 @@ def add_plane_findings(folder: Folder, source: str, trainings: Trainings, tested
     first = next(iter(trainings.values()))
     span = {"first": _converged_from(first), "last": first.iterations}
     for measure in (last_layer_ends_high, still_rises, layers_grow, fits_then_compresses):
-        folder.add(finding_by_width(NAME, measure, trainings, source, **span, **_CONSTANTS))
+        folder.add(trained.finding_by_width(NAME, measure, trainings, source, **span, **_CONSTANTS))
 
 
 def _accuracies(trainings: Trainings, tested: int) -> Finding:
@@ -202,19 +197,19 @@ def add_bounds_by_source(folder: Folder, by_source: Mapping[str, Trainings]) -> 
             )
         return values, outcomes
 
-    folder.add(finding_by_width(NAME, ends_farther, clothes))
-    folder.add(finding_by_width(NAME, label_drops, clothes, **_CONSTANTS))
+    folder.add(trained.finding_by_width(NAME, ends_farther, clothes))
+    folder.add(trained.finding_by_width(NAME, label_drops, clothes, **_CONSTANTS))
 
 
 def add_older_findings(folder: Folder, trainings: Trainings) -> None:
     """Add the findings on the two networks of the first information planes."""
     for name, training in trainings.items():
-        row = finding_by_width(
+        row = trained.finding_by_width(
             NAME, rises_consistently, {name: training}, name, rising=findings.RISING
         )
         folder.add(replace(row, remark=f"Accuracy {100 * training.accuracy:.1f} %."))
     where = "The older networks"
-    folder.add(finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
+    folder.add(trained.finding_by_width(NAME, fits_then_compresses, trainings, where, **_CONSTANTS))
 
 
 def _late(record: TrainingRecord) -> Value:
@@ -257,7 +252,7 @@ def draw_information_planes(folder: Folder, name: str, trainings: Trainings) -> 
             numbers[f"{network}: log2 of the images"] = record.input_ceiling
         line[0].set_ylabel("I(T;Y), bits")
     panels.side_color_bar(drawing, points, list(axes.flat), "iteration", shrink=0.7)
-    caption = folder.text("planes", name=name, recorded=RECORDED)
+    caption = folder.text("planes", name=name, recorded=trained.RECORDED)
     folder.figure(f"plane-{slug(name)}", drawing, caption, numbers)
 
 
@@ -279,12 +274,12 @@ def draw_last_layers(folder: Folder, name: str, trainings: Trainings) -> None:
             numbers[f"{network}: accuracy of the recorded images"] = record.accuracy
         numbers[f"{network}: iterations"] = record.steps
         numbers[f"{network}: accuracy of the whole test part at the end"] = training.accuracy
-    axes[0, 0].set_ylabel(f"accuracy of {RECORDED} images, %")
+    axes[0, 0].set_ylabel(f"accuracy of {trained.RECORDED} images, %")
     axes[0, 0].legend(frameon=False)
     for panel in axes.flat:
         panels.step_axis(panel)
         panel.set_xlim(left=-0.2)
-    caption = folder.text("last_layers", name=name, recorded=RECORDED)
+    caption = folder.text("last_layers", name=name, recorded=trained.RECORDED)
     folder.figure(f"last-layers-{slug(name)}", drawing, caption, numbers)
 
 

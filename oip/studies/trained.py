@@ -84,7 +84,6 @@ DENSENET = RecordedNetwork(
 )
 TANH_MLP = RecordedNetwork("tanh-mlp", (), (*_DENSE, "classes"), title="tanh-MLP")
 IP_MLP = RecordedNetwork("ip-mlp", (), (*_DENSE[:4], "classes"), title="IP-MLP")
-BLOCKS = ("first block", "second block")
 
 
 @dataclass(frozen=True, eq=False)
