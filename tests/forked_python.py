@@ -9,10 +9,8 @@ that stands for `sys.executable`.
 from __future__ import annotations
 
 import atexit
-import fcntl
 import json
 import os
-import resource
 import runpy
 import select
 import shutil
@@ -48,7 +46,7 @@ os._exit(code)
 
 def open_files():
     """The numbers of all open files, each for itself."""
-    paths = list(Path("/proc/self/fd").iterdir())
+    paths = list(Path("/dev/fd").iterdir())
     return {int(path.name): int(path.name) for path in paths if path.exists()}
 
 
@@ -103,6 +101,8 @@ def end_session():
 
 def server_folder():
     """Return the server's folder; the server is begun if there is none yet."""
+    import fcntl
+
     folder = Path(os.environ[FOLDER])
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -148,7 +148,9 @@ def _serve(folder, session):
     connections = {}
     while True:
         ready, _, _ = select.select([listener, ended, *connections.values()], [], [], 5.0)
-        if not Path(f"/proc/{session}").exists():
+        try:
+            os.kill(int(session), 0)
+        except ProcessLookupError:
             return
         if ended in ready:
             ended.recv(4096)
@@ -180,6 +182,9 @@ def _serve(folder, session):
 
 def _become(request, files):
     """Do in this process what `python` would do with the arguments, and end it."""
+    import fcntl
+    import resource
+
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
