@@ -183,7 +183,12 @@ class OneVsRest:
         shares = np.exp(odds)
         rest = np.log(np.maximum(shares.sum(axis=0) - shares, np.finfo(float).tiny))
         entropies = class_entropies(codes)
-        gains = np.where(codes == np.arange(classes)[:, None], odds, rest) + entropies[:, None]
+        # Over the share of the class or of the rest, not over the entropy: the same mean, but drawn
+        # samples of a class more often make it less of a surprise, too.
+        share = np.bincount(codes, minlength=classes)[:, None] / n
+        with np.errstate(divide="ignore"):
+            gain, gain_of_rest = odds - np.log(share), rest - np.log1p(-share)
+        gains = np.where(codes == np.arange(classes)[:, None], gain, gain_of_rest)
         self.raw = gains.mean(axis=1)
         """(classes,)"""
         drawn = np.empty_like(gains.T)

@@ -69,3 +69,17 @@ def test_a_map_by_itself_has_more_shuffles():
     x, codes = planted(80, 1, 0)
     found = mi.estimator("gaussian").over_maps(x, codes, 0, 100, 50)
     assert found.per_class_p[0, 0] == pytest.approx(1 / 40)
+
+
+def test_small_classes_have_intervals_as_wide_as_new_samples_ask_for():
+    values, widths = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        codes = rng.choice(2, size=200, p=[0.9, 0.1])
+        x = rng.normal(size=(200, 1, 1)) + 0.8 * codes[:, None, None]
+        found = mi.estimator("decoder").over_maps(x, codes, 0, 0, 200)
+        low, high = found.per_class_ends[0, 1]
+        values.append(found.per_class_raw[0, 1])
+        widths.append(high - low)
+    # 3.0 where draws vary with the number of samples of the class, but its entropy does not.
+    assert 0.7 < np.mean(widths) / (3.92 * np.std(values)) < 1.4

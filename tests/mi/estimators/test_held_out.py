@@ -405,7 +405,9 @@ def test_ends_are_those_of_the_draws(predicted):
     weights = np.array([np.bincount(row, minlength=60) for row in places])
     found = OneVsRest(odds, codes, np.zeros(60, int), weights).ends
     p = np.exp(odds[1])
-    gains = class_entropies(codes)[1] + np.log(np.where(codes == 1, p, 1 - p))
+    share = (codes == 1).mean()
+    gains = np.log(np.where(codes == 1, p / share, (1 - p) / (1 - share)))
+    assert gains.mean() == pytest.approx(OneVsRest(odds, codes, np.zeros(60, int), weights).raw[1])
     wanted = np.quantile(gains[places].mean(axis=1), [0.025, 0.975])
     assert found[1] == pytest.approx(wanted)
 
