@@ -11,6 +11,9 @@ import functools
 import gc
 import hashlib
 import importlib.util
+import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.spawn
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -285,3 +288,15 @@ def quick_python():
 def quick_processes(quick_python, monkeypatch):
     """Processes of Python that a test begins have imported Keras."""
     monkeypatch.setattr(sys, "executable", quick_python)
+
+
+@pytest.fixture
+def quick_pools(quick_python, monkeypatch):
+    """Processes of pools are forked from a Python that has imported Keras."""
+    context = multiprocessing.get_context("forkserver")
+    before = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(quick_python)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
+    yield
+    multiprocessing.set_executable(before)
+    multiprocessing.forkserver._forkserver._stop()

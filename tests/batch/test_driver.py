@@ -209,7 +209,7 @@ def test_an_engine_of_this_process_begins_no_other(job, monkeypatch):
     assert run(job, engine=in_process(EngineSettings())).failures == []
 
 
-def test_any_executor_fits(job, whole, contents):
+def test_any_executor_fits(job, whole, contents, quick_pools):
     with ThreadPoolExecutor(2) as executor:
         result = run(job, engine=executor)
     assert contents(result.out / "runs/0000") == contents(whole)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.forkserver
-import multiprocessing.spawn
 import os
 import subprocess
 import sys
@@ -45,18 +42,6 @@ def pool():
     workers = Pool(["5", "7"], 3)
     yield workers
     workers.close()
-
-
-@pytest.fixture
-def quick_pools(quick_python, monkeypatch):
-    """Processes of pools are forked from a Python that has imported Keras."""
-    context = multiprocessing.get_context("forkserver")
-    before = multiprocessing.spawn.get_executable()
-    multiprocessing.set_executable(quick_python)
-    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
-    yield
-    multiprocessing.set_executable(before)
-    multiprocessing.forkserver._forkserver._stop()
 
 
 def test_each_process_has_its_device_before_tensorflow_is_imported(pool):

@@ -126,7 +126,9 @@ def test_the_script_is_printed_and_nothing_is_done(call, job, tmp_path):
         (["JOB", "--engine", "local", "--set", 'layers=["thrid"]'], "first, second"),
     ],
 )
-def test_bad_input_is_one_line_exit_2_and_nothing_written(call, job, tmp_path, arguments, word):
+def test_bad_input_is_one_line_exit_2_and_nothing_written(
+    call, job, tmp_path, arguments, word, quick_pools
+):
     arguments = [argument.replace("JOB", str(job)) for argument in arguments]
     status, out, err = call("batch", *arguments, "--quiet")
     assert (status, out) == (2, "")
