@@ -16,7 +16,6 @@ from oip.cli.tables import all_rows, number, p_value, print_json, print_table, p
 
 if TYPE_CHECKING:
     from oip.core.layer_formats import EstimatorRecord, KernelsFile, MapInformation, RedundancyFile
-    from oip.workflows.inputs import Selection
     from oip.workflows.layer_records import RankedLayer
 
 _CHANCE = 0.01
@@ -103,8 +102,7 @@ def command(
     from oip.core.errors import OipError
     from oip.core.files import check_writable
     from oip.run.run import RunFolder
-    from oip.workflows.inputs import select_maps
-    from oip.workflows.rank import FORM, RankingOptions, rank_layers
+    from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
 
     began = time.monotonic()
     settings = RankingOptions(**choices)
@@ -117,9 +115,7 @@ def command(
         return _answered(answer, out, output, began)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
-    chosen = select_maps(network, selections)
-    if settings.at == "block":
-        chosen = _with_pooling(chosen, bool(selections), output)
+    chosen = maps_to_rank(network, selections, settings.at)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []
     with output.progress() as progress:
@@ -161,17 +157,6 @@ def _print_end(ranked: list[RankedLayer], out: Path, output: Output, began: floa
     else:
         print_text(f"{out} ({time.monotonic() - began:.0f} s)")
     output.next_steps(quoted("oip", "gallery", out, "--open"))
-
-
-def _with_pooling(chosen: list[Selection], named: bool, output: Output) -> list[Selection]:
-    """Return the layers that pooling follows; a layer that the user names must be one of them."""
-    from oip.workflows.rank import without_pooling
-
-    lacking = without_pooling(chosen)
-    if not lacking or named or len(lacking) == len(chosen):
-        return chosen  # what cannot be ranked is refused there
-    output.note(f"oip: left out, no pooling follows: {', '.join(lacking)}")
-    return [pair for pair in chosen if pair[0].name not in lacking]
 
 
 def print_layer(ranked: RankedLayer) -> None:

@@ -117,7 +117,8 @@ def rank_into(
             is measured: `with_input`, `kernels`, `redundancy`, `ablate`, with `silenced_to`.
 
     Returns:
-        A result for each layer. Layers without finite responses are left out, with a notice.
+        A result for each layer. Layers without finite responses are left out, with a notice; so
+        are those that no pooling follows, if `at` is `block` and no layer is named.
 
     Raises:
         DataError: no labels, images that do not fit the model, or no finite responses at all.
@@ -129,7 +130,7 @@ def rank_into(
     settings = RankingOptions(**options)
     settings.label_estimators()  # an unknown name is refused before any work
     network, images = opened(model, data, labels, resize=resize)
-    selections = select_maps(network, layers)
+    selections = maps_to_rank(network, layers, settings.at)
     errors: list[OipError] = []
     ranked = list(rank_layers(out, network, selections, images, settings, progress, errors))
     for error in errors:
@@ -448,13 +449,26 @@ def redundancy_into(
     return record
 
 
-def without_pooling(selections: Iterable[Selection]) -> list[str]:
+def maps_to_rank(network: Network, layers: Layers, at: str) -> list[Selection]:
+    """Return the layers and maps that a caller names, see `select_maps`.
+
+    Where none is named, layers that cannot be ranked at their block are left out, with a notice.
+    """
+    selections = select_maps(network, layers)
+    lacking = _without_pooling(selections) if at == "block" and not layers else []
+    if not lacking or len(lacking) == len(selections):
+        return selections  # what cannot be ranked is refused there
+    notice(f"left out, no pooling follows: {', '.join(lacking)}")
+    return [pair for pair in selections if pair[0].name not in lacking]
+
+
+def _without_pooling(selections: Iterable[Selection]) -> list[str]:
     """Return the names of layers that no pooling follows."""
     return [layer.name for layer, _ in selections if layer.block_size is None]
 
 
 def _check_pooling(selections: Iterable[Selection], at: str) -> None:
-    if at == "block" and (names := without_pooling(selections)):
+    if at == "block" and (names := _without_pooling(selections)):
         named = ", ".join(names[:8])
         raise SettingsError("at", "layers that pooling follows, for 'block'", named)
 

@@ -88,6 +88,16 @@ def test_kernels_redundancy_and_ablation_alone(ranked, small_model, bars):
         oip.kernels_into(out, small_model, "second", [70], **data)
 
 
+def test_layers_that_no_pooling_follows_are_left_out_where_none_is_named(
+    small_model, bars, tmp_path
+):
+    images, labels = bars
+    options = {"data": images, "labels": labels, "estimators": ["kde"], "samples": 40}
+    with pytest.warns(Notice, match="no pooling follows: second"):
+        (layer,) = oip.rank_into(tmp_path / "run", small_model, at="block", **options)
+    assert layer.layer.name == "first"
+
+
 def test_layers_without_finite_responses_are_left_out_with_a_notice(small_model, bars, tmp_path):
     import keras
 
