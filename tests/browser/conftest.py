@@ -84,7 +84,11 @@ class Pages:
         return page
 
     def leave(self):
-        """Free the pages of a test; the history of none becomes long."""
+        """Free the pages of a test, and return what went wrong; no history becomes long."""
+        for page, *_ in self._used:
+            if not page.is_closed():
+                page.title()  # what was reported meanwhile is received
+        wrong = list(self.wrong)  # without pictures that are no longer waited for
         for page, options, uses in self._used:
             if uses < 12 and not page.is_closed():
                 page.goto("about:blank")
@@ -95,6 +99,7 @@ class Pages:
         for page, *_ in self._free[:-6]:
             page.context.close()
         del self._free[:-6]
+        return wrong
 
     def _new(self, options):
         page, wrong = self._browser.new_context(**options).new_page(), self.wrong
@@ -128,8 +133,8 @@ def look(pages):
     """Opens a page; at the end nothing may have gone wrong and nothing been asked for elsewhere."""
     pages.wrong.clear()
     yield lambda url, **options: pages.open(url, options)
-    pages.leave()
-    assert pages.wrong == []
+    wrong = pages.leave()
+    assert wrong == []
 
 
 @pytest.fixture(scope="session")
