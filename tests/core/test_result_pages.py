@@ -37,7 +37,7 @@ def bars(small_images):
 def test_oips_and_one_map(small_model):
     oips = replace(oip.reconstruct(small_model, "first", **QUICK), layer=HOSTILE)
     checked(oips, "&lt;script&gt;", "6 maps", "responsive", "data:image/png")
-    checked(oips[2], "&lt;script&gt;", "score of this image", "verdict", "responsive")
+    checked(oips[2], "&lt;script&gt;", "score of this image", "responsive")
     named = replace(oips, objectives=(HOSTILE,) * 6)
     checked(named, "6 objectives")
     checked(named[0], "&lt;script&gt;")
