@@ -19,6 +19,8 @@ PRIVATE_NOUNS = frozenset(
 )
 """Words that say nothing of what a variable holds."""
 MOST_ANY = 200
+MOST_FILES, MOST_LINES = 190, 650
+"""Files of the product; lines of a file: one concept fills one."""
 
 
 @cache
@@ -51,6 +53,13 @@ def names_bound(tree: ast.Module):
             yield node.lineno, node.asname
         elif isinstance(node, ast.ExceptHandler) and node.name:
             yield node.lineno, node.name
+
+
+def test_there_are_few_files_and_none_is_long():
+    lines = {path: (ROOT / path).read_text("utf-8").count("\n") for path, _ in modules().values()}
+    assert len(lines) <= MOST_FILES
+    long = {str(path): count for path, count in lines.items() if count > MOST_LINES}
+    assert not long, long
 
 
 def test_variables_are_called_by_the_noun_they_hold():

@@ -94,6 +94,24 @@ def softmax(odds: np.ndarray) -> np.ndarray:
     return odds
 
 
+_ROUNDS, _MEMBER_PRIOR = 60, 0.5
+"""Steps to the weights of a mixture; samples that are added to each member."""
+
+
+def mixture(probabilities: np.ndarray) -> np.ndarray:
+    """Return weights (members,) that maximize the mean log of the mixture's probabilities, sum 1.
+
+    From probabilities (members, n) of each sample's own class, by steps of expectation and
+    maximization from equal weights. A prior of half a sample a member leaves none at 0.
+    """
+    count, n = probabilities.shape
+    weights = np.full(count, 1.0 / count)
+    for _ in range(_ROUNDS):
+        responsible = weights * (probabilities @ (1.0 / (weights @ probabilities)))
+        weights = (responsible + _MEMBER_PRIOR) / (n + _MEMBER_PRIOR * count)
+    return weights
+
+
 SHRINKAGES = (0.02, 0.1, 0.5)
 """Shares of a covariance without directions in that of the classes, for discriminants."""
 _MEAN_PRIOR, _SHARE_PRIOR, _LEAST = 1.0, 0.5, 1e-7

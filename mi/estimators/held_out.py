@@ -17,10 +17,8 @@ from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
 from oip.mi.estimators.base import LabelEstimator
-from oip.mi.estimators.batch_classifiers import FOLDS, Arrangement, drawn_in
-from oip.mi.estimators.gram import (
-    principal_components,
-)
+from oip.mi.estimators.batch_classifiers import FOLDS, Arrangement, drawn_in, mixture
+from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import TIE
 from oip.mi.validation import class_entropies, label_entropy
@@ -471,10 +469,8 @@ NEIGHBORS = (8, 72)
 LEADING_NEIGHBORS = {1: (24,), 3: (8, 24)}
 """The same along some leading components alone, by their number."""
 _PAIRS = tuple(combinations(range(FOLDS), 2))
-_ROUNDS = 60
 _MAP_BYTES = 8 << 20
 """Of values of some maps that are worked on at once."""
-_PRIOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -581,20 +577,6 @@ class Members(NamedTuple):
     own: np.ndarray
     """(FOLDS, members, n): of the sample's own class, without the labels of this fold and of the
     sample's own."""
-
-
-def mixture(probabilities: np.ndarray) -> np.ndarray:
-    """Return weights (members,) that maximize the mean log of the mixture's probabilities, sum 1.
-
-    From probabilities (members, n) of each sample's own class, by steps of expectation and
-    maximization from equal weights. A prior of half a sample a member leaves none at 0.
-    """
-    count, n = probabilities.shape
-    weights = np.full(count, 1.0 / count)
-    for _ in range(_ROUNDS):
-        responsible = weights * (probabilities @ (1.0 / (weights @ probabilities)))
-        weights = (responsible + _PRIOR) / (n + _PRIOR * count)
-    return weights
 
 
 def _trained_members(
