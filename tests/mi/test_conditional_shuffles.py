@@ -66,7 +66,7 @@ def test_smooth_functions_are_found_by_their_own_kernel(landmarks):
 def test_mean_and_rest_together_are_as_noisy_as_x():
     random = np.random.default_rng(2)
     together = []
-    for _ in range(40):
+    for _ in range(12):
         z = random.normal(size=(150, 3))
         truth = z[:, :1] * z[:, 1:2]
         x = truth + 0.5 * random.normal(size=(150, 1))
