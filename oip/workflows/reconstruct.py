@@ -82,6 +82,7 @@ def reconstruct_into(
         network, images = open_network(model), None
     else:
         network, images = opened(model, data, labels, resize=resize)
+    network.inputs.warn_if_assumed()
     settings = of_input(requested, network.inputs.shape)
     selections, targets = select_targets(network, layers, expressions)
     if top is not None and by is not None and images is not None:

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 import oip
-from oip.core.errors import OipError, SettingsError
+from oip.core.errors import Notice, OipError, SettingsError
 from oip.gallery.rerun_command import rerun_command
 
 QUICK = {"starts": 2, "steps": 6, "screened": 8}
@@ -18,6 +18,15 @@ def test_maps_of_a_layer_are_reconstructed_into_a_run(small_file, bars, tmp_path
     direct = oip.reconstruct(small_file, "second", maps=[3, 5], data=images, **QUICK)
     np.testing.assert_array_equal(direct.verdicts, oips.verdicts)
     np.testing.assert_allclose(direct.scores, oips.scores, rtol=0.01)
+
+
+def test_statistics_that_are_assumed_are_named(tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    with pytest.warns(Notice, match="mean and deviation are not known"):
+        oip.reconstruct_into(tmp_path / "run", model, steps=2, starts=1)
 
 
 def test_objectives_in_place_of_maps(small_model, tmp_path):
