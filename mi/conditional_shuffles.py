@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -29,8 +28,9 @@ _JOINT, _ADDITIVE = (0.125, 0.25, 0.5, 1.0, 2.0), (0.3, 0.6, 1.2)
 """Widths of the kernels: squared, in medians of the squared distance; in deviations of a column."""
 _RIDGES = np.geomspace(1e-4, 10.0, 16)
 """Ridges, as shares of the largest eigenvalue of a kernel."""
-_FOLDS, _RARE = 5, 1e-6
-"""Of the logistic regression: folds; the least probability."""
+_FOLDS, _RARE, _HARDLY_SHRUNK = 5, 1e-6, 10.0
+"""Of the logistic regression: folds; the least probability; by what Z is multiplied beside the
+directions of a kernel, so that the penalty leaves its coefficients."""
 _SHARPER = 2.2
 """Deviations. Of labels that are functions of a plane with noise 19 in 20 are nearer."""
 _NONE = 1e-8
@@ -48,18 +48,13 @@ class ConditionalShuffles:
 
     def __init__(self, x: Side, given: Side, seed: int):
         self._x, self._given, self._seed = x, given, seed
-
-    @cached_property
-    def _shares(self) -> np.ndarray:
-        return class_probabilities(self._x.values, self._given.values)
-
-    @cached_property
-    def _fit(self) -> ConditionalMean:
-        return ConditionalMean.fit(self._x.values, self._given.values)
-
-    @cached_property
-    def _near(self) -> list[list[int]]:
-        return _nearest(self._given.values, _NEAREST).tolist()
+        if given.is_label:
+            return
+        if x.is_label:
+            self._shares = class_probabilities(x.values, given.values)
+        else:
+            self._fit = ConditionalMean.fit(x.values, given.values)
+            self._near = _nearest(given.values, _NEAREST).tolist()
 
     def __call__(self, number: int) -> np.ndarray:
         """Return (n, d) numbers in the range of each column of x, or (n,) codes."""
@@ -76,7 +71,8 @@ class ConditionalShuffles:
         """Whether a label x follows Z more closely than draws from its probabilities do.
 
         That is so if its likelihood is by more than `_SHARPER` deviations above that of draws: the
-        samples do not show how x changes with Z, and shuffles would hide what Z tells of it.
+        samples do not show how x changes with Z, and shuffles would hide what Z tells of it. A
+        label that seems not to follow Z at all passes, even where it turns too fast to be seen.
         """
         if self._given.is_label or not self._x.is_label:
             return False
@@ -184,7 +180,7 @@ class ConditionalMean:
         own = (plane**2).sum(axis=1)
         freedom = float(plane.shape[1])
         least = _left_out_error(left, own)
-        features, smallest = z, np.inf
+        directions, smallest = (z, np.ones(z.shape[1])), np.inf
         mean, factor = fitted.copy(), np.full(x.shape[1], _noise_factor(n, freedom, freedom))
         centers = np.linspace(0, n - 1, min(n, landmarks)).round().astype(int)
         for kernel in _kernels(z, centers):
@@ -198,14 +194,16 @@ class ConditionalMean:
                 error = _left_out_error(left - smooth, own + squares @ shrinkage)
                 if error.sum() < smallest:
                     smallest = error.sum()
-                    features = np.column_stack([10 * z, basis * np.sqrt(n * values / values[-1])])
+                    directions = basis, values
                 better = error < least
                 least[better] = error[better]
                 mean[:, better] = (fitted + smooth)[:, better]
                 factor[better] = _noise_factor(
                     n, freedom + shrinkage.sum(), freedom + (shrinkage**2).sum()
                 )
-        return cls(mean, (x - mean) * factor, features)
+        basis, values = directions
+        scaled = basis * np.sqrt(n * values / values[-1])
+        return cls(mean, (x - mean) * factor, np.column_stack([_HARDLY_SHRUNK * z, scaled]))
 
 
 def _basis(columns: np.ndarray) -> np.ndarray:

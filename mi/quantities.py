@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -177,11 +177,13 @@ def conditional_mutual_information(
         side.values if side.is_label else chosen.with_marginals(side.values) for side in sides
     )
 
-    shuffled = ConditionalShuffles(
-        replace(left, values=arrays[0]), replace(condition, values=arrays[2]), seed
-    )
+    @cache
+    def fitted() -> ConditionalShuffles:
+        x, z = replace(left, values=arrays[0]), replace(condition, values=arrays[2])
+        return ConditionalShuffles(x, z, seed)
 
     def null_of(shuffles: int) -> np.ndarray:
+        shuffled = fitted()
         if shuffled.blunt:
             return np.empty(0)
         values = thread_map(
@@ -202,7 +204,7 @@ def conditional_mutual_information(
         notices=notices,
     ).estimate(null, draws)
     if estimate.p_value is None:
-        refused = null != 0 and shuffled.blunt
+        refused = null != 0 and left.is_label and not condition.is_label and fitted().blunt
         return replace(estimate, notices=(*estimate.notices, _REFUSED)) if refused else estimate
     if condition.is_label or condition.d == 1:
         return estimate
