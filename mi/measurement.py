@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oip.core.checks import check_drawn, python_number
+from oip.core.errors import DataError
 from oip.mi.backend import thread_map
 from oip.mi.estimators.base import Estimator, LabelEstimator, RawEstimate
 from oip.mi.estimators.results import Estimate, interval_ends
@@ -100,8 +101,11 @@ class Measurement:
             return self.estimate_on(*(array[rows[draw]] for array, rows in parts)).nats
 
         memory = self.estimator.working_bytes(sum(sizes) // 2)
-        values = np.array(thread_map(estimate, range(len(sets[0])), memory))
-        return paired_draws(value, values)
+        try:
+            values = thread_map(estimate, range(len(sets[0])), memory)
+        except DataError:  # the whole was estimated, so that its halves are too small
+            return np.empty(0)
+        return paired_draws(value, np.array(values))
 
     def _biased(self) -> tuple[str, ...]:
         """Return a notice where the bias is likely larger than the interval."""

@@ -126,3 +126,12 @@ def test_halves_that_are_too_small_leave_the_estimate(name, n):
     assert numbers.interval is None
     assert "No interval" in numbers.notices[-1]
     assert mi.entropy(np.arange(n) ** 2.0, "gaussian", draws=0).notices == ()
+
+
+def test_samples_that_are_enough_but_their_halves_are_not():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(2, 8))
+    estimate = mi.conditional_mutual_information(x, y, random.normal(size=(8, 3)), "gaussian")
+    assert np.isfinite(estimate.nats)
+    assert estimate.interval is None
+    assert any("halves" in text or "interval" in text for text in estimate.notices)
