@@ -290,8 +290,8 @@ class Oips(MapResult):
         """Number of maps or objectives, and of each verdict."""
         counts = Counter(self.verdicts)
         kind = "objectives" if len(self.objectives) else "maps"
-        verdicts = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
-        return f"{len(self)} {kind}", verdicts
+        verdicts = [f"{counts[key]} {shown_verdict(key)}" for key in VERDICTS if counts[key]]
+        return f"{len(self)} {kind}", ", ".join(verdicts)
 
     def __repr__(self) -> str:
         count, verdicts = self._summary
@@ -437,7 +437,7 @@ class MapOip:
     def __repr__(self) -> str:
         starts = f"{len(self.oips.images[self.row])} starts"
         name = f"'{self.oips.layer}': {self.label}"
-        return f"MapOip({name}, {self.verdict}, score {self.score:.3g}, {starts})"
+        return f"MapOip({name}, {shown_verdict(self.verdict)}, score {self.score:.3g}, {starts})"
 
     def _repr_html_(self) -> str:
         oips, values = self.oips, self.evidence()

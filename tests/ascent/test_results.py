@@ -30,7 +30,10 @@ def test_a_representation_is_one_line(oips):
 
 
 def test_many_maps_are_a_grid_with_captions(oips):
-    page = replace(oips, verdict_codes=np.array([0, 2]))._repr_html_()
+    mixed = replace(oips, verdict_codes=np.array([0, 2]))
+    page = mixed._repr_html_()
+    assert "reachable-only" not in page + repr(mixed) + repr(list(mixed)[1])
+    assert "1 responsive, 1 not seen in data" in page
     first, second = (part.split("</figcaption>")[0] for part in page.split("<figcaption>")[1:])
     assert first.split("<br>") == ["map 0", f"score {oips[0].score:.3g}"]
     assert second.split("<br>")[0::2] == ["map 3", "not seen in data"]
