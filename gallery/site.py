@@ -132,16 +132,18 @@ def show(
     """
     source = run if isinstance(run, Run) else Run.open(run)
     shell = kernel_shell()
-    maps = sum(len(read_layer(source, index).maps) for index in shown_layers(source))
+    if shell is not None:
+        maps = sum(len(read_layer(source, index).maps) for index in shown_layers(source))
+        shell = shell if maps <= MOST_MAPS else None
     page = build(
         source,
         data_images=data_images,
         data_labels=data_labels,
-        single_file=shell is not None and maps <= MOST_MAPS,
+        single_file=shell is not None,
         title=title,
         progress=progress,
     )
-    if shell is None or maps > MOST_MAPS:
+    if shell is None:
         if not webbrowser.open(page.resolve().as_uri()):
             notice(f"no browser was found. Open {page}")
         return
