@@ -227,7 +227,8 @@ class AscentGraph:
             trace: tf.TensorArray,
         ) -> tuple[object, ...]:
             moved, shown, after, size, stuck = self._step(images, before, step)
-            alpha = alpha + size if self.settings.alpha else alpha
+            if self.settings.alpha:
+                alpha += tf.where(self._is_last(step), 0.0, size)  # no step follows the last
             active = tf.logical_or(after.value > 0, tf.logical_not(self.inputs.can_be_inactive))
             key = tf.where(active, after.value, after.pre)
             key += after.capped * tf.maximum(after.pre, 0.0)
@@ -267,7 +268,7 @@ class AscentGraph:
         with tf.GradientTape(persistent=diverse, watch_accessed_variables=False) as tape:
             tape.watch(visible)
             shown = self._bounded(visible)
-            received, items = self._looks(shown, step)
+            received, items = self._received(shown, step)
             with captured(self._features.outputs) as features:
                 activations = self._activations(received, items, step)
             activations = self._with_features(activations, features, step)
@@ -298,6 +299,19 @@ class AscentGraph:
             moved = mask.restored(moved)
         moved = tf.where(expand_like(stuck, images), images, moved)
         return moved, shown, StepState(rates, post, pre, capped), absolute, stuck
+
+    def _received(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images that the model receives, look by look, and the item of each.
+
+        They are the images as they are kept, where the last step is what is kept.
+        """
+        looks, items = self._looks(shown, step)
+        if self.settings.keep == "best" or self._coarse:
+            return looks, items
+        plain = self._as_kept(shown)
+        if self._transform is not None:
+            plain = tf.tile(plain, [self.settings.looks, *[1] * (len(shown.shape) - 1)])
+        return tf.where(self._is_last(step), plain, looks), items
 
     def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each."""
@@ -351,25 +365,24 @@ class AscentGraph:
         Args:
             activations: of what the model received at this step, the first look first.
         """
-        count = tf.shape(shown)[0]
-
-        def values(kept: Tensor, own: OwnActivations) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            capped = tf.cast(own.capped, tf.float32)
-            return kept, own.post[:count], own.pre[:count], capped[:count]
-
         if self.settings.keep == "last":
-            if self._coarse:
-                return values(shown, activations)
-
-            def last() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-                kept = shown if self._bound is None else self._bound.rounded(shown)
-                return values(kept, self._activations(kept, self.inputs.items, step))
-
-            ended = step >= self.inputs.numbers.steps
-            return tf.cond(ended, last, lambda: values(shown, activations))
-        if self._transform is not None:
+            if not self._coarse:
+                shown = tf.where(self._is_last(step), self._as_kept(shown), shown)
+        elif self._transform is not None:
             activations = self._activations(shown, self.inputs.items, step)
-        return values(shown, activations)
+        count = tf.shape(shown)[0]
+        capped = tf.cast(activations.capped, tf.float32)
+        return shown, activations.post[:count], activations.pre[:count], capped[:count]
+
+    def _is_last(self, step: Tensor) -> Tensor:
+        return step >= self.inputs.numbers.steps
+
+    def _as_kept(self, shown: Tensor) -> Tensor:
+        """Return images with the values that a picture has; the gradient is that of `shown`."""
+        bound = self._bound
+        if bound is None:
+            return shown
+        return tf.grad_pass_through(bound.rounded)(shown)
 
     def _activations(self, images: Tensor, items: Tensor, step: Tensor) -> OwnActivations:
         numbers = self.inputs.numbers
