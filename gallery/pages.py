@@ -332,6 +332,20 @@ class _CompiledTemplates(jinja2.BytecodeCache):
             self._codes[bucket.key, bucket.checksum] = bucket.code
 
 
+def templates() -> jinja2.Environment:
+    """Return the templates of all pages."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        bytecode_cache=_CompiledTemplates(),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["verdict"] = shown_verdict
+    return environment
+
+
 class Pages:
     """The HTML pages of a gallery; layers are added one by one."""
 
@@ -346,15 +360,7 @@ class Pages:
         self._classes = classes
         self._layers: list[PageValues] = []
         self._tiles: list[PageValues] = []
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            bytecode_cache=_CompiledTemplates(),
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters["verdict"] = shown_verdict
+        self._templates = templates()
         model = plain_name(run.model.name)
         self.title = plain_name(store.title) or model
         """Heading of the pages."""

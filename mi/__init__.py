@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oip.mi.judges import Judge
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
     from oip.mi.legibilities import Legibility, legibility
+    from oip.mi.matching import LayerMatch, NetworkMatch, match
     from oip.mi.quantities import (
         conditional_mutual_information,
         entropy,
@@ -48,7 +49,9 @@ __all__ = [
     "Judge",
     "KernelRanking",
     "LabelEstimator",
+    "LayerMatch",
     "Legibility",
+    "NetworkMatch",
     "Ranking",
     "Recorder",
     "Redundancies",
@@ -63,6 +66,7 @@ __all__ = [
     "input_information",
     "kl_divergence",
     "legibility",
+    "match",
     "mutual_information",
     "negentropy",
     "rank",

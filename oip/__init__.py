@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from oip.workflows.demo import run_demo, run_pretrained_demo
     from oip.workflows.judge import judge_into
     from oip.workflows.layer_records import RankedLayer
+    from oip.workflows.match import match_into
     from oip.workflows.prune import PrunedModel, prune
     from oip.workflows.rank import (
         RankingOptions,
@@ -66,6 +67,7 @@ __all__ = [
     "kernels_into",
     "layer_oips",
     "locate",
+    "match_into",
     "objective",
     "prune",
     "rank_into",

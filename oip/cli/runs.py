@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oip.cli import options
-from oip.cli.options import Output, quoted
+from oip.cli.options import DataOptions, Output, quoted
 from oip.cli.tables import Record, number, print_json, print_table, print_text
-from oip.core.errors import RunError, plain_text
+from oip.core.errors import RunError, SettingsError, plain_text
 
 if TYPE_CHECKING:
+    from oip.core.formats import MatchFile
     from oip.run.check import Checked
     from oip.run.run import Run
 
@@ -27,6 +28,13 @@ _COMPARED = {
     "scores agree": "Spearman's rank correlation over the maps",
     "bits agree": "the same, of their information about the class",
     "percentile": "share of the second run's other maps that are less alike",
+}
+_MATCHED = {
+    "partners": "units that correlate with theirs by the threshold or more, not by chance",
+    "correlation": "median of all pairs, over images that did not choose them",
+    "shuffled": "what one of twenty pairs reaches with shuffled images",
+    "OIPs alike": "median likeness of the OIPs of a pair, 1 at most",
+    "percentile": "share of other pairs whose OIPs are less alike, median",
 }
 _SHOWN = 8
 """Names of files without a checksum."""
@@ -230,28 +238,175 @@ def merge_command(runs: tuple[Path, ...], out: Path, output: Output) -> None:
 
 
 @click.command("compare")
-@click.argument("first", type=options.NamedPath(), metavar="RUN")
-@click.argument("second", type=options.NamedPath(), metavar="RUN")
+@click.argument("first", type=options.NamedPath(), metavar="RUN|MODEL")
+@click.argument("second", type=options.NamedPath(), metavar="RUN|MODEL")
+@click.option(
+    "--match",
+    "is_match",
+    is_flag=True,
+    help="Pair the units of two networks by their responses to images, whatever their numbers.",
+)
+@options.data("Images that both networks get, for --match.", required=False)
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="L[=L2]",
+    help="A layer of the first network, and the layer of the second one that its units are "
+    "matched with; for --match.  [default: all with maps, by name or by the largest CKA]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["aligned", "pooled"]),
+    default="aligned",
+    help="Correlate responses place by place, or their means over the image.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    help="Correlation from which a unit has a partner.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(24),
+    default=1000,
+    help="Images that are used: half of them choose the pairs, the other half measure them.",
+)
+@click.option(
+    "--models",
+    type=options.NamedPath(),
+    nargs=2,
+    metavar="MODEL MODEL",
+    help="The runs' models.  [default: their files in the runs, beside them or here]",
+)
+@options.imports
+@options.seed
+@options.out("Folder for match.json and a page that shows the pairs.", required=False)
 @options.all_rows
 @options.output
-def compare_command(first: Path, second: Path, output: Output) -> None:
+def compare_command(
+    first: Path,
+    second: Path,
+    is_match: bool,
+    data: DataOptions,
+    layers: tuple[str, ...],
+    models: tuple[Path, Path] | None,
+    imports: tuple[str, ...],
+    out: Path | None,
+    output: Output,
+    **settings: Any,
+) -> None:
     """Compare two runs map by map: two checkpoints, two seeds, two settings.
 
     The similarity is that of a map's best images in both runs. Its percentile is its rank among the
     similarities to the second run's other maps of the same block.
 
+    With --match, the units of any two networks are paired one to one, so that their responses to
+    the same images correlate as much as possible; a pair that correlates by the threshold or more
+    and not by chance are partners. Layers are compared by linear CKA. Runs show their OIPs side by
+    side.
+
     \b
     Example:  oip compare runs/epoch-1 runs/epoch-9
+              oip compare a.keras b.keras --match --data mnist
+              oip compare runs/a runs/b --match --data mnist --out runs/a-and-b
     """
-    from oip.run.compare import compare_runs
-    from oip.run.run import Run
+    if not is_match:
+        given = {"--data": data.source, "--layer": layers, "--models": models, "--out": out}
+        for name, value in given.items():
+            if value:
+                raise SettingsError(name, "--match beside it", "no --match")
+        from oip.run.compare import compare_runs
+        from oip.run.run import Run
 
-    comparison = compare_runs(Run.open(first), Run.open(second)).to_dict()
+        comparison = compare_runs(Run.open(first), Run.open(second)).to_dict()
+        if output.as_json:
+            print_json(comparison)
+        else:
+            _print_compare(comparison)
+        output.next_steps(quoted("oip", "gallery", second, "--open"))
+        return
+    from oip.workflows.match import match_into
+
+    pairs = dict(name.split("=", 1) if "=" in name else (name, "") for name in layers)
+    if any(pairs.values()):
+        pairs = {name: other or name for name, other in pairs.items()}
+    with output.progress() as progress:
+        record = match_into(
+            first,
+            second,
+            data=data.required(),
+            out=out,
+            layers=pairs if any(pairs.values()) else list(pairs) or None,
+            models=models or (None, None),
+            imports=imports,
+            resize=data.resize,
+            data_dir=data.data_dir,
+            progress=progress,
+            **settings,
+        )
     if output.as_json:
-        print_json(comparison)
+        print_json(record.public_dict())
     else:
-        _print_compare(comparison)
-    output.next_steps(quoted("oip", "gallery", second, "--open"))
+        _print_match(record)
+    if out is not None:
+        output.next_steps(str(out / "index.html"))
+    else:
+        output.next_steps("--out FOLDER writes a page that shows the pairs.")
+
+
+def _print_match(record: MatchFile) -> None:
+    tables = zip(record.layers, record.cka, strict=True)
+    rows = [(name, *(number(value, 2) for value in row)) for name, row in tables]
+    print_table(("linear CKA", *record.others), rows, left=("linear CKA",))
+    rows = [
+        (
+            match.layer,
+            match.other,
+            f"{sum(unit.has_partner for unit in match.maps)} of {len(match.maps)}",
+            f"{match.share_low:.2f} to {match.share_high:.2f}",
+            number(match.median, 2),
+            number(match.null, 2),
+            number(_median(unit.similarity for unit in match.maps), 2),
+            number(_median(unit.percentile for unit in match.maps), 0),
+        )
+        for match in record.matches
+    ]
+    headings = ("layer", "of the second", "partners", "share, 95 %", "correlation")
+    headings += ("shuffled", "OIPs alike", "percentile")
+    title = f"{record.first} and {record.second}, {record.matches[0].samples} images"
+    left = ("layer", "of the second", "share, 95 %")
+    print_table(headings, rows, title, left=left, legend=_MATCHED)
+    for match in record.matches:
+        units = sorted(match.maps, key=lambda unit: -(unit.correlation or -2.0))
+        rows = [
+            (
+                unit.map,
+                "-" if unit.partner is None else unit.partner,
+                number(unit.correlation, 2),
+                _ends(unit.low, unit.high),
+                number(unit.p_adjusted, 4),
+                "yes" if unit.has_partner else "no",
+                number(unit.similarity, 2),
+                number(unit.percentile, 0),
+            )
+            for unit in units
+        ]
+        headings = ("unit", "of the second", "correlation", "95 %", "p, adjusted", "partner")
+        headings += ("OIPs alike", "percentile")
+        print_table(headings, rows, match.layer, left=("95 %", "partner"))
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    from statistics import median
+
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def _print_compare(comparison: Record) -> None:

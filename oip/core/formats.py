@@ -1,7 +1,7 @@
 """The files that the program writes: their fields and their schema numbers.
 
-Here are `run.json`, the training record, a batch, a model's sidecar and a gallery's list of
-pictures; the files of a run's layers are in `oip.core.layer_formats`.
+Here are `run.json`, the training record, a batch, a match of two networks, a model's sidecar
+and a gallery's list of pictures; the files of a run's layers are in `oip.core.layer_formats`.
 
 `RankingFile.read(path)` gives a checked record and `record.write(path)` writes it, whole or not at
 all; see `oip.core.records`. Information is in bits, shares and probabilities are from 0 to 1. A
@@ -325,6 +325,94 @@ class FailureFile(JsonFile, frozen=True, kw_only=True):
     error: str
     attempts: int
     maps: list[int] = msgspec.field(default_factory=list)
+
+
+# Beside runs: the match of two networks.
+
+
+class UnitMatch(Part, frozen=True, kw_only=True):
+    """A unit of the first network and its partner in the second."""
+
+    map: int
+    partner: int | None = None
+    correlation: Number = None
+    """Of their responses, -1 to 1, over images that did not choose the pair."""
+    low: Number = None
+    high: Number = None
+    """Ends of its 95 % interval over these images."""
+    p_value: Number = None
+    p_adjusted: Number = None
+    has_partner: bool = False
+    """The correlation reaches the threshold, and is not by chance."""
+    similarity: Number = None
+    """Of their OIPs, -1 to 1: the largest normalized cross-correlation over small shifts."""
+    percentile: Number = None
+    """0 to 100: of `similarity` among those to the other units of the partner's layer."""
+
+
+class LayerMatchRecord(Part, frozen=True, kw_only=True):
+    """A layer of the first network and one of the second, unit by unit."""
+
+    layer: str
+    other: str
+    by: str
+    """`aligned`: responses place by place; `pooled`: their means."""
+    grid: list[int]
+    """Cells that were compared along each axis; empty for means."""
+    samples: int
+    """Images: one half chose the pairs, the other half measured them."""
+    others: int
+    """Units of the second layer."""
+    share: float
+    """Of the units, those that have a partner."""
+    share_low: float
+    share_high: float
+    """Ends of its 95 % interval over units."""
+    ceiling: float
+    """The largest share that can be."""
+    threshold: float
+    """Correlation from which a unit has a partner."""
+    median: Number = None
+    """Of the correlations."""
+    null: Number = None
+    """Correlation that 95 % of the pairs with shuffled images stay under."""
+    maps: list[UnitMatch]
+
+
+class MatchFile(JsonFile, frozen=True, kw_only=True):
+    """`match.json`: the units of two networks, matched by their responses to the same images."""
+
+    CONTENT: ClassVar[str] = "a match of two networks"
+
+    first: str
+    second: str
+    """File names of the models, or names of their runs."""
+    first_sha256: str = ""
+    second_sha256: str = ""
+    split: str
+    """The images, as `--data` takes them."""
+    seed: int
+    paired_by: str
+    """How layers were paired: `name`, `cka` or `given`."""
+    layers: list[str]
+    """Of the first network, the rows of the tables."""
+    others: list[str]
+    """Of the second network, the columns."""
+    cka: list[list[Number]]
+    """Linear centered kernel alignment, debiased, 1 at most."""
+    cka_low: list[list[Number]]
+    cka_high: list[list[Number]]
+    """Ends of its 95 % interval over batches of images."""
+    cka_null: list[list[Number]]
+    """What 95 % of the shuffles of the images stay under."""
+    matches: list[LayerMatchRecord]
+
+    def __post_init__(self) -> None:
+        size = {len(self.others)}
+        for name in ("cka", "cka_low", "cka_high", "cka_null"):
+            table = getattr(self, name)
+            if len(table) != len(self.layers) or {len(row) for row in table} - size:
+                raise ValueError(f"'{name}' is no table of layers and others")
 
 
 # Beside a model; in a gallery.

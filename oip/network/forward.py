@@ -345,6 +345,80 @@ def means_of_layers(
     yield from run_in_batches(means, images, network.activation_bytes(last))
 
 
+def grid_responses(
+    network: Network,
+    images: np.ndarray,
+    layers: Sequence[LayerInfo],
+    grids: Sequence[tuple[int, ...]],
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Compute the responses of several layers on coarser grids, in one pass over the images.
+
+    A cell has the mean of the nodes that it covers, those at its border by their share.
+
+    Args:
+        images: (n, h, w, b) in the model's input units.
+        grids: cells along each spatial axis, for each layer; `()` for the mean over all nodes.
+
+    Yields:
+        The rows of a batch in `images`, and (batch, cells, maps) float32 of each layer.
+    """
+    graph = layer_graph(network, *(layer.response for layer in layers))
+    last = max(layers, key=lambda layer: layer.last_call)
+
+    def cells(part: Tensor) -> list[Tensor]:
+        return [
+            _on_grid(activations.response, layer, grid)
+            for activations, layer, grid in zip(graph(part), layers, grids, strict=True)
+        ]
+
+    yield from run_in_batches(cells, images, network.activation_bytes(last))
+
+
+def _on_grid(response: Tensor, layer: LayerInfo, grid: tuple[int, ...]) -> Tensor:
+    """Return (n, cells, maps) of (n, *nodes, maps)."""
+    rank = len(layer.size)
+    pairs = zip(layer.size, grid or (1,) * rank, strict=True)
+    for axis, (side, cells) in enumerate(pairs, start=1):
+        weights = tf.constant(_cell_weights(side, cells))
+        moved = tf.tensordot(response, weights, [[axis], [1]])  # the cells come last
+        response = tf.transpose(moved, [*range(axis), rank + 1, *range(axis, rank + 1)])
+    return tf.reshape(response, [tf.shape(response)[0], -1, layer.maps])
+
+
+def _cell_weights(side: int, cells: int) -> np.ndarray:
+    """Return (cells, side) float32: the share of each node in the mean of each cell."""
+    edges = np.linspace(0, side, cells + 1)
+    nodes = np.arange(side)
+    low, high = np.maximum(edges[:-1, None], nodes), np.minimum(edges[1:, None], nodes + 1)
+    return (np.maximum(0.0, high - low) * cells / side).astype(np.float32)
+
+
+def gram_matrices(
+    network: Network, images: np.ndarray, layers: Sequence[LayerInfo], bytes_per_image: int
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Compute the inner products of the responses of several layers to the images of a batch.
+
+    Args:
+        images: (n, h, w, b) in the model's input units.
+        bytes_per_image: of the larger of two networks whose batches are to be the same.
+
+    Yields:
+        The rows of a batch in `images`, at most 128, and (batch, batch) float32 of each layer:
+        inner products of all nodes and maps, about their means over the batch.
+    """
+    graph = layer_graph(network, *(layer.response for layer in layers))
+
+    def products(part: Tensor) -> list[Tensor]:
+        grams = []
+        for activations in graph(part):
+            flat = tf.reshape(activations.response, [tf.shape(part)[0], -1])
+            flat -= tf.reduce_mean(flat, axis=0)
+            grams.append(tf.matmul(flat, flat, transpose_b=True))
+        return grams
+
+    yield from run_in_batches(products, images, bytes_per_image, byte_budget=256 << 20, most=128)
+
+
 def features(
     network: Network, images: np.ndarray, output: LayerOutput, enter: bool = True
 ) -> Iterator[tuple[slice, np.ndarray]]:

@@ -169,6 +169,11 @@ class Run(RunFolder):
         """Return the layer of an index."""
         return next(layer for layer in self.layers if layer.index == index)
 
+    def reconstructed_layer(self, name: str) -> LayerRecord | None:
+        """Return a layer of a name that has OIPs of its maps, None where there is none."""
+        layers = (self.layer(index) for index in self.reconstructed())
+        return next((each for each in layers if each.name == name and not each.objectives), None)
+
     def reconstructed(self) -> list[int]:
         """Return the indices of the layers that have OIPs."""
         return [layer.index for layer in self.layers if self.shards(layer.index)]

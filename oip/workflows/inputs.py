@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from oip.core.errors import DataError
+from oip.core import files
+from oip.core.errors import DataError, RunError
+from oip.core.formats import ModelRecord
+from oip.run.run import check_same_model
 
 if TYPE_CHECKING:
     import keras
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from oip.models.datasets import ModelShape
     from oip.network.layers import LayerInfo
     from oip.network.network import Network
+    from oip.run.run import Run
 
     Model: TypeAlias = Network | keras.Model | str | Path
     Images: TypeAlias = Dataset | np.ndarray | str | Path
@@ -219,6 +223,62 @@ def opened(
     size = ModelSize(model, given)
     images = load_data(data, labels, part, data_dir, resize, size)
     return open_network(size.model, images, given), images
+
+
+def opened_run(
+    run: Run,
+    model: Model | None,
+    data: Images,
+    imports: Sequence[str] = (),
+    *,
+    data_dir: str | Path | None = None,
+    resize: str | None = None,
+) -> tuple[Network, Dataset]:
+    """Open the model of a run, its input as in the run, and load data in the size of its input.
+
+    Args:
+        run: of the model.
+        model: None where its file lies in the run's folder, beside it or here.
+        imports: modules that register custom layers of the model.
+        data, data_dir, resize: as for `opened`.
+
+    Raises:
+        RunError: the model is not found, or is another one.
+    """
+    record = run.record.input
+    free = run.record.loading and run.record.loading.input_size
+    given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
+    path = _model_file(run) if model is None else model
+    network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
+    own = ModelRecord(name=network.name, sha256=network.digest)
+    check_same_model(run.path, run.record.model, own)
+    if record is not None:
+        network.inputs = replace(
+            network.inputs,
+            mean=np.array(record.mean, np.float32),
+            std=np.array(record.std, np.float32),
+            low=np.nan if record.low is None else record.low,
+            high=np.nan if record.high is None else record.high,
+            source=record.source,
+            bgr=record.bgr,
+        )
+    return network, images
+
+
+def _model_file(run: Run) -> Path:
+    """Return the file of a run's model: in the run's folder, beside it or in the working directory.
+
+    Raises:
+        RunError: it is in none of these.
+    """
+    model = run.record.model
+    if files.is_plain_path(model.name):
+        for folder in (run.path, run.path.parent, Path()):
+            path = folder / model.name
+            if path.is_file() and files.sha256(path) == model.sha256:
+                return path
+    text = f"'{model.name}' ({model.sha256[:12]}) in '{run.path}', beside it or here"
+    raise RunError("the run's model", text, "none", "Say where it is: model='FILE'.")
 
 
 def opened_with_parts(

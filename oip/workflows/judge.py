@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 from oip.ascent.targets import objective_targets
 from oip.core import files
 from oip.core.errors import ModelError, OipError, RunError, notice
-from oip.core.formats import LayerRecord, ModelRecord
+from oip.core.formats import LayerRecord
 from oip.core.layer_formats import LegibilityFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
@@ -30,9 +29,9 @@ from oip.mi.legibilities import (
 from oip.network.forward import compiled_for_images, means_of_layers, run_in_batches
 from oip.network.inputs import check_images
 from oip.network.network import Network
-from oip.run.run import Run, check_same_model
+from oip.run.run import Run
 from oip.run.shards import data_digest, key_of, layer_parts, maps_in_shards, shard_key
-from oip.workflows.inputs import ModelInput, opened
+from oip.workflows.inputs import opened_run
 
 if TYPE_CHECKING:
     from oip.models import Dataset
@@ -87,23 +86,7 @@ def judge_into(
     run = run if isinstance(run, Run) else Run.open(run)
     if not run.reconstructed():
         raise RunError(f"'{run.path}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
-    record = run.record.input
-    free = run.record.loading and run.record.loading.input_size
-    given = ModelInput(tuple(imports), tuple(free) if free else None, record and record.name)
-    path = model_file(run) if model is None else model
-    network, images = opened(path, data, given=given, data_dir=data_dir, resize=resize)
-    own = ModelRecord(name=network.name, sha256=network.digest)
-    check_same_model(run.path, run.record.model, own)
-    if record is not None:
-        network.inputs = replace(
-            network.inputs,
-            mean=np.array(record.mean, np.float32),
-            std=np.array(record.std, np.float32),
-            low=np.nan if record.low is None else record.low,
-            high=np.nan if record.high is None else record.high,
-            source=record.source,
-            bgr=record.bgr,
-        )
+    network, images = opened_run(run, model, data, imports, data_dir=data_dir, resize=resize)
     check_images(network.inputs, images.images, "data")
     check_count(len(images.images))
     session = JudgedRun.of(run, network, images, judge, judge_layer, imports, progress)
@@ -310,19 +293,3 @@ def objective_responses(
         values[rows] = part
         progress(label, rows.stop, len(images))
     return values
-
-
-def model_file(run: Run) -> Path:
-    """Return the file of a run's model: in the run's folder, beside it or in the working directory.
-
-    Raises:
-        RunError: it is in none of these.
-    """
-    model = run.record.model
-    if files.is_plain_path(model.name):
-        for folder in (run.path, run.path.parent, Path()):
-            path = folder / model.name
-            if path.is_file() and files.sha256(path) == model.sha256:
-                return path
-    text = f"'{model.name}' ({model.sha256[:12]}) in '{run.path}', beside it or here"
-    raise RunError("the run's model", text, "none", "Say where it is: model='FILE'.")

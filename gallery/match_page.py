@@ -1,0 +1,207 @@
+"""The page of two matched networks: how alike their layers are, and pairs of units side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from oip.core import files
+from oip.core.formats import LayerMatchRecord, MatchFile, UnitMatch
+from oip.core.progress import Progress, silent
+from oip.gallery.escape import PageValues, plain_name
+from oip.gallery.images import TILE, resized, strip, webp
+from oip.gallery.pages import POLICY, FolderLinks, templates
+from oip.gallery.site import app_style
+from oip.run.run import Run
+from oip.run.shards import layer_parts
+
+_SHADES = 10
+"""Of the table of layers."""
+_GAP = 4
+"""Pixels between two OIPs."""
+
+
+def write_match_page(
+    folder: Path,
+    record: MatchFile,
+    runs: Sequence[Run | None] = (None, None),
+    progress: Progress = silent,
+) -> Path:
+    """Write `index.html` and the pictures of the pairs beside `match.json`.
+
+    Args:
+        folder: of the match.
+        record: the match.
+        runs: of both networks; None where a network has no OIPs.
+        progress: called with the progress of each layer's pictures.
+
+    Returns:
+        The page.
+    """
+    parts = []
+    for place, match in enumerate(record.matches):
+        pictures: dict[int, tuple[int, int]] = {}
+        if runs[0] is not None and runs[1] is not None:
+            pictures = _write_pictures(folder, place, match, runs[0], runs[1], progress)
+        parts.append(_layer_values(place, match, pictures, folder, runs))
+    files.write_text(folder / "assets/app.css", app_style())
+    page = templates().get_template("match.html")
+    text = page.render(
+        policy=POLICY,
+        to=FolderLinks(0),
+        first=plain_name(record.first),
+        second=plain_name(record.second),
+        split=plain_name(record.split),
+        paired_by=record.paired_by,
+        galleries=[_gallery(folder, run) for run in runs],
+        table=_table(record),
+        parts=parts,
+    )
+    path = folder / "index.html"
+    files.write_text(path, text)
+    return path
+
+
+def _table(record: MatchFile) -> PageValues:
+    """Return the alignment of all pairs of layers, each with a shade of 0 to 9."""
+
+    def cell(row: int, column: int) -> PageValues:
+        value = record.cka[row][column]
+        low, high = record.cka_low[row][column], record.cka_high[row][column]
+        ends = "" if low is None or high is None else f"95 %: {low:.2f} to {high:.2f}"
+        shade = 0 if value is None else int(np.clip(value * _SHADES, 0, _SHADES - 1))
+        return {"text": "–" if value is None else f"{value:.2f}", "shade": shade, "title": ends}
+
+    return {
+        "others": [plain_name(name) for name in record.others],
+        "rows": [
+            {
+                "layer": plain_name(name),
+                "cells": [cell(row, column) for column in range(len(record.others))],
+            }
+            for row, name in enumerate(record.layers)
+        ],
+    }
+
+
+def _layer_values(
+    place: int,
+    match: LayerMatchRecord,
+    pictures: dict[int, tuple[int, int]],
+    folder: Path,
+    runs: Sequence[Run | None],
+) -> PageValues:
+    ordered = sorted(match.maps, key=lambda unit: -(unit.correlation or -2.0))
+    alike = [unit.percentile for unit in match.maps if unit.percentile is not None]
+    links = [_map_links(folder, run, name) for run, name in _named(runs, match)]
+    return {
+        "place": place,
+        "layer": plain_name(match.layer),
+        "other": plain_name(match.other),
+        "partners": sum(unit.has_partner for unit in match.maps),
+        "units": len(match.maps),
+        "others": match.others,
+        "share": f"{match.share:.0%}",
+        "interval": f"{match.share_low:.0%} to {match.share_high:.0%}",
+        "threshold": f"{match.threshold:g}",
+        "median": "–" if match.median is None else f"{match.median:.2f}",
+        "null": None if match.null is None else f"{match.null:.2f}",
+        "aligned": match.by == "aligned" and bool(match.grid),
+        "half": match.samples - match.samples // 2,
+        "percentile": f"{np.median(alike):.0f}" if alike else None,
+        "pairs": [_unit(unit, pictures, links) for unit in ordered if unit.has_partner],
+        "rest": [_unit(unit, pictures, links) for unit in ordered if not unit.has_partner],
+    }
+
+
+def _unit(
+    unit: UnitMatch, pictures: dict[int, tuple[int, int]], links: Sequence[str | None]
+) -> PageValues:
+    shown = None if unit.correlation is None else f"{unit.correlation:.2f}"
+    ends = None
+    if unit.low is not None and unit.high is not None:
+        ends = f"{unit.low:.2f} to {unit.high:.2f}"
+    first, second = links
+    return {
+        "map": unit.map,
+        "partner": unit.partner,
+        "correlation": shown,
+        "interval": ends,
+        "similarity": None if unit.similarity is None else f"{unit.similarity:.2f}",
+        "percentile": None if unit.percentile is None else f"{unit.percentile:.0f}",
+        "size": pictures.get(unit.map),
+        "first": first and f"{first}.{unit.map}",
+        "second": second and unit.partner is not None and f"{second}.{unit.partner}",
+    }
+
+
+def _named(runs: Sequence[Run | None], match: LayerMatchRecord) -> Iterator[tuple[Run | None, str]]:
+    yield from zip(runs, (match.layer, match.other), strict=True)
+
+
+def _map_links(folder: Path, run: Run | None, name: str) -> str | None:
+    """Return the beginning of the addresses of a layer's maps in the gallery of their run."""
+    gallery = _gallery(folder, run)
+    layer = None if run is None else run.reconstructed_layer(name)
+    return None if gallery is None or layer is None else f"{gallery}#m={layer.index}"
+
+
+def _gallery(folder: Path, run: Run | None) -> str | None:
+    """Return the address of a run's gallery from the page, None where there is none."""
+    if run is None or not (run.path / "gallery/index.html").is_file():
+        return None
+    path = os.path.relpath(run.path.resolve() / "gallery/index.html", folder.resolve())
+    return "/".join(Path(path).parts)
+
+
+def _write_pictures(
+    folder: Path,
+    place: int,
+    match: LayerMatchRecord,
+    first: Run,
+    second: Run,
+    progress: Progress,
+) -> dict[int, tuple[int, int]]:
+    """Write a picture of each pair that has both OIPs; return (w, h) of each by its unit."""
+    layer = first.reconstructed_layer(match.layer)
+    other = second.reconstructed_layer(match.other)
+    if layer is None or other is None:
+        return {}
+    partners = {unit.map: unit.partner for unit in match.maps if unit.partner is not None}
+    right = _tiles(second, other.index, set(partners.values()))
+    left = _tiles(first, layer.index, set(partners))
+    label = f"pictures of {match.layer}"
+    sizes = {}
+    for done, (number, partner) in enumerate(partners.items()):
+        progress(label, done, len(partners))
+        if number in left and partner in right:
+            pair = _beside(left[number], right[partner])
+            files.write_bytes(folder / f"img/{place:03d}/{number:04d}.webp", webp(pair, False, 85))
+            sizes[number] = (pair.shape[1], pair.shape[0])
+    progress(label, len(partners), len(partners))
+    return sizes
+
+
+def _tiles(run: Run, index: int, numbers: set[int]) -> dict[int, np.ndarray]:
+    """Return the OIPs of some units as tiles, uint8, of those that have one."""
+    tiles = {}
+    for oips in layer_parts(run, index, snapshots=False):
+        for row in np.flatnonzero(oips.alive):
+            number = int(oips.maps[row])
+            if number in numbers:
+                tiles[number] = resized(oips.displayed(oips.images[row, 0]), TILE)
+    return tiles
+
+
+def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return two tiles as one picture; of gray and color, or of two sizes, as large as needed."""
+    pair = [tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, 2) for tile in (left, right)]
+    high = max(tile.shape[0] for tile in pair)
+    filled = [
+        np.pad(tile, ((0, high - len(tile)), (0, 0), (0, 0)), constant_values=255) for tile in pair
+    ]
+    gap = np.full((high, _GAP, 3), 255, np.uint8)
+    return strip([[filled[0], gap, filled[1]]])

@@ -1,0 +1,228 @@
+"""The units of two networks or runs matched: responses, OIPs side by side, and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from oip.ascent.similarity import LEAST_PEERS, image_similarity, shift_reach
+from oip.core import files
+from oip.core.errors import DataError, RunError
+from oip.core.formats import LayerMatchRecord, LayerRecord, MatchFile
+from oip.core.progress import Progress, automatic
+from oip.core.units import finite_or_none
+from oip.mi.matching import THRESHOLD, By, match
+from oip.run.run import Run
+from oip.run.shards import layer_parts
+from oip.workflows.inputs import ModelInput, opened, opened_run
+
+if TYPE_CHECKING:
+    from oip.models import Dataset
+    from oip.network.network import Network
+    from oip.workflows.inputs import Images, Model
+
+NAME = "match.json"
+_BLOCK = 64
+"""Pairs whose OIPs are compared with each other's."""
+_LONGEST = 112
+"""Pixels: larger OIPs are compared at a half, a third, ... of their size."""
+
+
+def match_into(
+    first: Model | Run,
+    second: Model | Run,
+    *,
+    data: Images,
+    out: str | Path | None = None,
+    layers: str | Sequence[str] | Mapping[str, str] | None = None,
+    by: By = "aligned",
+    threshold: float = THRESHOLD,
+    samples: int = 1000,
+    shuffles: int = 100,
+    seed: int = 0,
+    models: tuple[Model | None, Model | None] = (None, None),
+    imports: Sequence[str] = (),
+    resize: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress = automatic,
+) -> MatchFile:
+    """Match the units of two networks by their responses to the same images.
+
+    Args:
+        first, second: runs or their folders, whose OIPs are then compared too; or models: files,
+            Keras models or `Network`.
+        data: a source, or images (n, h, w, bands); each network gets them in the size of its input.
+        out: folder for `match.json` and `index.html`, which shows the pairs; none if None.
+        layers, by, threshold, samples, shuffles, seed: as for `mi.match`.
+        models: of runs, where their files are not in the run's folder, beside it or here.
+        imports: modules that register custom layers.
+        resize, data_dir: as for `models.load`.
+        progress: called with the progress of each step.
+
+    Returns:
+        What `match.json` holds: CKA of all pairs of layers, and the pairs of units of each layer,
+        with the similarity of their OIPs where both runs have them.
+
+    Raises:
+        RunError: a run whose model is not found or is another one; a folder `out` with other files.
+        ModelError, DataError, SettingsError: as for `mi.match`.
+
+    >>> oip.match_into("runs/a", "runs/b", data="mnist", out="runs/a-b")  # doctest: +SKIP
+    """
+    folder = None if out is None else _prepared(Path(out))
+    given = ModelInput(tuple(imports))
+    sides = [
+        _Side.of(each, model, data, given, resize, data_dir)
+        for each, model in zip((first, second), models, strict=True)
+    ]
+    if len(sides[0].data.images) != len(sides[1].data.images):
+        counts = [len(side.data.images) for side in sides]
+        raise DataError("images", "the same ones for both networks", " and ".join(map(str, counts)))
+    result = match(
+        sides[0].network,
+        sides[1].network,
+        (sides[0].data.images, sides[1].data.images),
+        layers,
+        by=by,
+        threshold=threshold,
+        samples=samples,
+        shuffles=shuffles,
+        seed=seed,
+        progress=progress,
+    )
+    runs = sides[0].run, sides[1].run
+    records = [layer.to_record() for layer in result.matches]
+    if runs[0] is not None and runs[1] is not None:
+        for place, record in enumerate(records):
+            progress("OIPs compared", place, len(records))
+            records[place] = _with_similarity(record, runs[0], runs[1])
+        progress("OIPs compared", len(records), len(records))
+    record = MatchFile(
+        first=sides[0].name,
+        second=sides[1].name,
+        first_sha256=sides[0].network.digest,
+        second_sha256=sides[1].network.digest,
+        split=sides[0].data.source,
+        seed=seed,
+        paired_by=result.paired_by,
+        layers=list(result.layers),
+        others=list(result.others),
+        matches=records,
+        **result.cka_tables(),
+    )
+    if folder is not None:
+        from oip.gallery.match_page import write_match_page
+
+        with files.locked(folder):
+            record.write(folder / NAME)
+            write_match_page(folder, record, runs, progress)
+    return record
+
+
+def _prepared(folder: Path) -> Path:
+    """Return a folder that is new, empty or holds a match."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
+        hint = "Give another folder."
+        raise RunError(f"'{folder}'", "a new or empty folder, or one of a match", "others", hint)
+    files.check_writable(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two networks: its run, if it comes with one, and the images as it takes them."""
+
+    name: str
+    run: Run | None
+    network: Network
+    data: Dataset
+
+    @classmethod
+    def of(
+        cls,
+        side: Model | Run,
+        model: Model | None,
+        data: Images,
+        given: ModelInput,
+        resize: str | None,
+        data_dir: str | Path | None,
+    ) -> _Side:
+        if isinstance(side, str | Path) and Path(side).is_dir():
+            side = Run.open(side)
+        if isinstance(side, Run):
+            more = (side, model, data, given.imports)
+            network, images = opened_run(*more, data_dir=data_dir, resize=resize)
+            return cls(side.path.resolve().name, side, network, images)
+        network, images = opened(side, data, given=given, data_dir=data_dir, resize=resize)
+        return cls(network.name, None, network, images)
+
+
+# OIPs.
+
+
+def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> LayerMatchRecord:
+    """Return the pairs of two layers with the similarity of their OIPs, where both have them."""
+    layer = first.reconstructed_layer(record.layer)
+    other = second.reconstructed_layer(record.other)
+    if layer is None or other is None or _shape(first) != _shape(second):
+        return record
+    partners = {unit.map: unit.partner for unit in record.maps if unit.partner is not None}
+    others = _best_images(second, other, set(partners.values()))
+    likeness: dict[int, tuple[float, float | None]] = {}
+    own = _best_images(first, layer, set(partners))
+    numbers = [number for number in own if partners[number] in others]
+    for start in range(0, len(numbers), _BLOCK):
+        block = numbers[start : start + _BLOCK]
+        left = np.stack([own[number] for number in block])
+        right = np.stack([others[partners[number]] for number in block])
+        scale = _shrink(_shape(first))
+        jump = None if layer.jump is None else [step / scale for step in layer.jump]
+        table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))
+        for row, number in enumerate(block):
+            peers = np.delete(table[row], row)
+            value = float(table[row, row])
+            enough = len(peers) >= LEAST_PEERS
+            likeness[number] = value, float(100 * np.mean(peers < value)) if enough else None
+    maps = [
+        msgspec.structs.replace(
+            unit,
+            similarity=finite_or_none(likeness[unit.map][0]),
+            percentile=likeness[unit.map][1],
+        )
+        if unit.map in likeness
+        else unit
+        for unit in record.maps
+    ]
+    return msgspec.structs.replace(record, maps=maps)
+
+
+def _shape(run: Run) -> tuple[int, ...]:
+    return tuple(run.record.input.shape) if run.record.input else ()
+
+
+def _shrink(shape: Sequence[int]) -> int:
+    """Return by how much OIPs of an input are made smaller before they are compared."""
+    return max(1, max(shape[:-1], default=1) // _LONGEST)
+
+
+def _best_images(run: Run, layer: LayerRecord, numbers: set[int]) -> dict[int, np.ndarray]:
+    """Return the best OIP of some units, those that have one: (h, w, b) float16, made smaller."""
+    return {number: image for number, image in _all_best_images(run, layer) if number in numbers}
+
+
+def _all_best_images(run: Run, layer: LayerRecord) -> Iterator[tuple[int, np.ndarray]]:
+    scale = _shrink(_shape(run))
+    for oips in layer_parts(run, layer.index, snapshots=False):
+        for row in np.flatnonzero(oips.alive):
+            image = oips.images[row, 0].astype(np.float32)
+            for axis in range(image.ndim - 1):
+                side = image.shape[axis] // scale
+                parts = np.take(image, np.arange(side * scale), axis=axis)
+                cut = (*image.shape[:axis], side, scale, *image.shape[axis + 1 :])
+                image = parts.reshape(cut).mean(axis=axis + 1)
+            yield int(oips.maps[row]), image.astype(np.float16)
