@@ -12,7 +12,7 @@ from oip.core import files
 from oip.core.formats import LayerMatchRecord, MatchFile, UnitMatch
 from oip.core.progress import Progress, silent
 from oip.gallery.escape import PageValues, plain_name
-from oip.gallery.images import TILE, resized, strip, webp
+from oip.gallery.images import TILE, exact, resized, size_of, strip, webp
 from oip.gallery.pages import POLICY, FolderLinks, templates
 from oip.gallery.site import app_style
 from oip.run.run import Run
@@ -22,6 +22,7 @@ _SHADES = 10
 """Of the table of layers."""
 _GAP = 4
 """Pixels between two OIPs."""
+_QUALITY, _GRAY = 85, 128
 
 
 def write_match_page(
@@ -42,11 +43,11 @@ def write_match_page(
         The page.
     """
     parts = []
-    for place, match in enumerate(record.matches):
+    for position, match in enumerate(record.matches):
         pictures: dict[int, tuple[int, int]] = {}
         if runs[0] is not None and runs[1] is not None:
-            pictures = _write_pictures(folder, place, match, runs[0], runs[1], progress)
-        parts.append(_layer_values(place, match, pictures, folder, runs))
+            pictures = _write_pictures(folder, position, match, runs[0], runs[1], progress)
+        parts.append(_layer_values(position, match, pictures, folder, runs))
     files.write_text(folder / "assets/app.css", app_style())
     page = templates().get_template("match.html")
     text = page.render(
@@ -76,11 +77,11 @@ def _table(record: MatchFile) -> PageValues:
         return {"text": "–" if value is None else f"{value:.2f}", "shade": shade, "title": ends}
 
     return {
-        "others": [plain_name(name) for name in record.others],
+        "others": [plain_name(name) for name in record.second_layers],
         "rows": [
             {
                 "layer": plain_name(name),
-                "cells": [cell(row, column) for column in range(len(record.others))],
+                "cells": [cell(row, column) for column in range(len(record.second_layers))],
             }
             for row, name in enumerate(record.layers)
         ],
@@ -88,7 +89,7 @@ def _table(record: MatchFile) -> PageValues:
 
 
 def _layer_values(
-    place: int,
+    position: int,
     match: LayerMatchRecord,
     pictures: dict[int, tuple[int, int]],
     folder: Path,
@@ -98,14 +99,14 @@ def _layer_values(
     alike = [unit.percentile for unit in match.maps if unit.percentile is not None]
     links = [_map_links(folder, run, name) for run, name in _named(runs, match)]
     return {
-        "place": place,
+        "position": position,
         "layer": plain_name(match.layer),
-        "other": plain_name(match.other),
+        "other": plain_name(match.second_layer),
         "partners": sum(unit.has_partner for unit in match.maps),
         "units": len(match.maps),
-        "others": match.others,
-        "share": f"{match.share:.0%}",
-        "interval": f"{match.share_low:.0%} to {match.share_high:.0%}",
+        "others": match.second_units,
+        "share": f"{100 * match.share:.0f} %",
+        "interval": f"{100 * match.share_low:.0f} to {100 * match.share_high:.0f} %",
         "threshold": f"{match.threshold:g}",
         "median": "–" if match.median is None else f"{match.median:.2f}",
         "null": None if match.null is None else f"{match.null:.2f}",
@@ -139,7 +140,7 @@ def _unit(
 
 
 def _named(runs: Sequence[Run | None], match: LayerMatchRecord) -> Iterator[tuple[Run | None, str]]:
-    yield from zip(runs, (match.layer, match.other), strict=True)
+    yield from zip(runs, (match.layer, match.second_layer), strict=True)
 
 
 def _map_links(folder: Path, run: Run | None, name: str) -> str | None:
@@ -159,7 +160,7 @@ def _gallery(folder: Path, run: Run | None) -> str | None:
 
 def _write_pictures(
     folder: Path,
-    place: int,
+    position: int,
     match: LayerMatchRecord,
     first: Run,
     second: Run,
@@ -167,19 +168,21 @@ def _write_pictures(
 ) -> dict[int, tuple[int, int]]:
     """Write a picture of each pair that has both OIPs; return (w, h) of each by its unit."""
     layer = first.reconstructed_layer(match.layer)
-    other = second.reconstructed_layer(match.other)
+    other = second.reconstructed_layer(match.second_layer)
     if layer is None or other is None:
         return {}
     partners = {unit.map: unit.partner for unit in match.maps if unit.partner is not None}
     right = _tiles(second, other.index, set(partners.values()))
     left = _tiles(first, layer.index, set(partners))
     label = f"pictures of {match.layer}"
-    sizes = {}
+    sizes: dict[int, tuple[int, int]] = {}
+    is_small = exact(size_of(first.record.input.shape)) if first.record.input else False
     for done, (number, partner) in enumerate(partners.items()):
         progress(label, done, len(partners))
         if number in left and partner in right:
             pair = _beside(left[number], right[partner])
-            files.write_bytes(folder / f"img/{place:03d}/{number:04d}.webp", webp(pair, False, 85))
+            content = webp(pair, is_small, _QUALITY)
+            files.write_bytes(folder / f"img/{position:03d}/{number:04d}.webp", content)
             sizes[number] = (pair.shape[1], pair.shape[0])
     progress(label, len(partners), len(partners))
     return sizes
@@ -201,7 +204,8 @@ def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     pair = [tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, 2) for tile in (left, right)]
     high = max(tile.shape[0] for tile in pair)
     filled = [
-        np.pad(tile, ((0, high - len(tile)), (0, 0), (0, 0)), constant_values=255) for tile in pair
+        np.pad(tile, ((0, high - len(tile)), (0, 0), (0, 0)), constant_values=_GRAY)
+        for tile in pair
     ]
-    gap = np.full((high, _GAP, 3), 255, np.uint8)
+    gap = np.full((high, _GAP, 3), _GRAY, np.uint8)
     return strip([[filled[0], gap, filled[1]]])

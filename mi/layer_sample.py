@@ -177,7 +177,7 @@ class LayerSample:
         if with_tags and (tags := tag_columns(labels)) is not None:
             return self.take(self._tagged(tags, samples, classes))
         subset = labeled_subset(labels, len(self), samples, self.seed, classes)
-        kept = first_of_copies(self.images, subset)
+        kept = first_image_of_copies(self.images, subset)
         if len(kept) < len(subset.indices):
             own = label_column("labels", labels)[kept]
             rest = labeled_subset(own, len(kept), samples, self.seed, classes)
@@ -192,7 +192,7 @@ class LayerSample:
             raise DataError("labels", f"{len(self)}, one row an image", len(tags))
         names = tag_names(tags.shape[1], classes)
         groups = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
-        every = first_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
+        every = first_image_of_copies(self.images, ImageSubset(np.arange(len(self)), groups))
         indices = every[tag_subset(len(every), samples, self.seed)]
         own = tags[indices]
         notices = tag_notices(own, names)
@@ -300,7 +300,7 @@ def labeled_subset(
     return ImageSubset(checked.indices[rows], checked.codes[rows], checked.classes, checked.notices)
 
 
-def first_of_copies(images: np.ndarray, subset: ImageSubset) -> np.ndarray:
+def first_image_of_copies(images: np.ndarray, subset: ImageSubset) -> np.ndarray:
     """Return the indices of a labeled subset without copies of images of the same label."""
     first: dict[tuple[bytes, int], int] = {}
     codes = np.zeros(len(subset.indices), int) if subset.codes is None else subset.codes

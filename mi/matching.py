@@ -10,18 +10,11 @@ A map's response is compared place by place on a coarse grid (`aligned`), about 
 place has over the images, so that borders which all images share do not count; or as its mean over
 all places (`pooled`).
 
-Layers are compared by the linear centered kernel alignment (CKA) of all their nodes [2], debiased:
-the unbiased estimate of the Hilbert-Schmidt independence criterion [3] is averaged over batches of
-images [4], so that nothing larger than a batch is in memory. It is 1 for layers that are equal up
-to a turn and a scale, and 0 on average for independent ones, also where there are more nodes than
-images.
+Layers are compared by their linear centered kernel alignment, see `oip.mi.alignment`.
 
 References:
     [1] Y. Li et al.: Convergent learning: do different neural networks learn the same
-    representations? ICLR 2016. [2] S. Kornblith et al.: Similarity of neural network
-    representations revisited. ICML 2019. [3] L. Song et al.: Feature selection via dependence
-    maximization. JMLR 13 (2012) 1393, equation 5. [4] T. Nguyen, M. Raghu, S. Kornblith: Do wide
-    and deep networks learn the same things? ICLR 2021, section 2.
+    representations? ICLR 2016.
 """
 
 from __future__ import annotations
@@ -38,7 +31,8 @@ from oip.core.errors import DataError, SettingsError
 from oip.core.formats import LayerMatchRecord, UnitMatch
 from oip.core.progress import Progress, automatic
 from oip.core.units import finite_list, finite_or_none, three_best
-from oip.mi.layer_sample import first_of_copies, unlabeled_subset
+from oip.mi.alignment import View, layer_alignment
+from oip.mi.layer_sample import first_image_of_copies, unlabeled_subset
 from oip.mi.permutation_test import adjusted, p_values
 
 if TYPE_CHECKING:
@@ -60,9 +54,7 @@ _CELLS = 8
 _BYTE_BUDGET = 512 << 20
 """Of the responses of both networks that are in memory at a time."""
 _DRAWS = 200
-"""Resampled sets of images or batches for intervals."""
-_LEAST_BATCH = 4
-"""Images of which the unbiased criterion can be estimated."""
+"""Resampled sets of images for intervals."""
 _FLAT = 1e-12
 
 
@@ -74,7 +66,7 @@ class LayerMatch:
     """
 
     layer: str
-    other: str
+    second_layer: str
     maps: np.ndarray
     """int: units of the first layer."""
     partners: np.ndarray
@@ -91,7 +83,7 @@ class LayerMatch:
     """The same, adjusted for the number of units."""
     null: float
     """Correlation that 95 % of the pairs with shuffled images stay under."""
-    others: int
+    second_units: int
     """Units of the other layer."""
     by: str
     """`aligned` or `pooled`."""
@@ -127,7 +119,7 @@ class LayerMatch:
     @property
     def ceiling(self) -> float:
         """The largest share that can be: fewer than 1 if the other layer has fewer units."""
-        return min(1.0, self.others / len(self))
+        return min(1.0, self.second_units / len(self))
 
     @property
     def median(self) -> float:
@@ -153,11 +145,11 @@ class LayerMatch:
         low, high = self.share_interval
         return LayerMatchRecord(
             layer=self.layer,
-            other=self.other,
+            second_layer=self.second_layer,
             by=self.by,
             grid=list(self.grid),
             samples=self.samples,
-            others=self.others,
+            second_units=self.second_units,
             share=self.share,
             share_low=low,
             share_high=high,
@@ -183,13 +175,18 @@ class LayerMatch:
         names = ("correlation", "low", "high", "p_value", "p_adjusted", "has_partner")
         columns = {name: getattr(self, name)[self._rows] for name in names}
         partners = self.partners[self._rows]
-        named = {"layer": self.layer, "map": self.order, "other": self.other, "partner": partners}
+        named = {
+            "layer": self.layer,
+            "map": self.order,
+            "second_layer": self.second_layer,
+            "partner": partners,
+        }
         return pandas.DataFrame({**named, **columns})
 
     def __repr__(self) -> str:
         best = three_best(self.order, self.correlation[self._rows])
         return (
-            f"LayerMatch({self.layer} and {self.other}: {int(self.has_partner.sum())} of "
+            f"LayerMatch({self.layer} and {self.second_layer}: {int(self.has_partner.sum())} of "
             f"{len(self)} units have a partner, median correlation {self.median:.2f}; best: {best})"
         )
 
@@ -203,7 +200,7 @@ class LayerMatch:
             f"reaches {self.null:.2f}"
         )
         table = html.frame(self.to_pandas(), headings, 20)
-        return html.block(f"{self.layer} and {self.other}", html.paragraph(text), table)
+        return html.block(f"{self.layer} and {self.second_layer}", html.paragraph(text), table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,10 +210,10 @@ class NetworkMatch:
     names: tuple[str, str]
     layers: tuple[str, ...]
     """Layers of the first network, the rows of the arrays."""
-    others: tuple[str, ...]
+    second_layers: tuple[str, ...]
     """Layers of the second network, the columns."""
     cka: np.ndarray
-    """(layers, others): linear centered kernel alignment, debiased, 1 at most."""
+    """(layers, second_layers): linear centered kernel alignment, debiased, 1 at most."""
     cka_low: np.ndarray
     """Lower end of the 95 % interval over batches of images; NaN with fewer than two."""
     cka_high: np.ndarray
@@ -255,7 +252,7 @@ class NetworkMatch:
 
     def _repr_html_(self) -> str:
         rows = [(name, *row.round(3)) for name, row in zip(self.layers, self.cka, strict=True)]
-        table = html.table(("linear CKA", *self.others), rows)
+        table = html.table(("linear CKA", *self.second_layers), rows)
         return html.block(" and ".join(self.names), table) + "".join(
             match._repr_html_() for match in self.matches
         )
@@ -326,16 +323,16 @@ def match(
         expected = f"as many as for the first network, {len(pixels[0])}"
         raise DataError("images of the second network", expected, len(pixels[1]))
     every = unlabeled_subset(len(pixels[0]), len(pixels[0]), seed)
-    kept = first_of_copies(pixels[0], every)
+    kept = first_image_of_copies(pixels[0], every)
     kept = kept[unlabeled_subset(len(kept), samples, seed).indices]
     if len(kept) < FEWEST:
         raise DataError("images", f"{FEWEST} or more that differ", len(kept))
     rows, columns, pairs = _chosen_layers(networks[0], networks[1], layers)
     views = [
-        _View(network, part[kept], chosen)
+        View(network, part[kept], chosen)
         for network, part, chosen in zip(networks, pixels, (rows, columns), strict=True)
     ]
-    alignment = _layer_alignment(views[0], views[1], shuffles, seed, progress)
+    alignment = layer_alignment(views[0], views[1], shuffles, seed, progress)
     paired_by = "given" if pairs else "name"
     if not pairs:
         names = {layer.name: layer for layer in columns}
@@ -343,8 +340,8 @@ def match(
             pairs = [(layer, names[layer.name]) for layer in rows]
         else:
             paired_by = "cka"
-            best = np.argmax(np.nan_to_num(alignment.value, nan=-np.inf), axis=1)
-            pairs = [(layer, columns[place]) for layer, place in zip(rows, best, strict=True)]
+            best = np.argmax(np.nan_to_num(alignment.value, nan=-2.0), axis=1)
+            pairs = [(layer, columns[column]) for layer, column in zip(rows, best, strict=True)]
     units = _Halves.of(len(kept), seed, shuffles)
     matches = []
     for (layer, other), x, y in _paired_responses(views, pairs, by, progress):
@@ -352,7 +349,7 @@ def match(
     return NetworkMatch(
         names=(networks[0].name, networks[1].name),
         layers=tuple(layer.name for layer in rows),
-        others=tuple(layer.name for layer in columns),
+        second_layers=tuple(layer.name for layer in columns),
         cka=alignment.value,
         cka_low=alignment.low,
         cka_high=alignment.high,
@@ -360,14 +357,6 @@ def match(
         matches=tuple(matches),
         paired_by=paired_by,
     )
-
-
-class _View(NamedTuple):
-    """One of the networks, the images as it takes them, and its layers."""
-
-    network: Network
-    images: np.ndarray
-    layers: list[LayerInfo]
 
 
 def _chosen_layers(
@@ -378,8 +367,8 @@ def _chosen_layers(
         pairs = [(first.find_output(a), second.find_output(b)) for a, b in layers.items()]
         if not pairs:
             raise SettingsError("layers", "one pair or more", "none")
-        others = {other.name: other for _, other in pairs}
-        return [layer for layer, _ in pairs], list(others.values()), pairs
+        columns = {other.name: other for _, other in pairs}
+        return [layer for layer, _ in pairs], list(columns.values()), pairs
     if layers is None:
         return list(first.convolutional), list(second.convolutional), []
     names = [layers] if isinstance(layers, str) else list(layers)
@@ -390,103 +379,6 @@ def _chosen_layers(
     if all(layer.name in own for layer in rows):
         return rows, [second.find_output(layer.name) for layer in rows], []
     return rows, list(second.convolutional), []
-
-
-# Layers.
-
-
-class _Alignment(NamedTuple):
-    """Linear CKA of each pair of layers, (rows, columns) each."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    null: np.ndarray
-
-
-def _layer_alignment(
-    first: _View, second: _View, shuffles: int, seed: int, progress: Progress
-) -> _Alignment:
-    """Return the CKA of all pairs of layers, from batches that both networks see alike."""
-    cross, own, shuffled = [], [], []
-    label = "layers compared"
-    progress(label, 0, len(first.images))
-    for batch, (rows, left, right) in enumerate(_batches(first, second)):
-        count = rows.stop - rows.start
-        if count < _LEAST_BATCH:
-            continue
-        a, b = ([_u_centered(gram) for gram in grams] for grams in (left, right))
-        flat = np.stack([matrix.ravel() for matrix in b])
-        cross.append(count * np.stack([matrix.ravel() @ flat.T for matrix in a]))
-        own.append([count * np.array([(m**2).sum() for m in side]) for side in (a, b)])
-        random = seeds.generator(seed, "shuffled images", batch)
-        sums = []
-        for _ in range(min(shuffles, _NULLS)):
-            order = random.permutation(count)
-            moved = [matrix[np.ix_(order, order)].ravel() for matrix in a]
-            sums.append(count * np.stack([row @ flat.T for row in moved]))
-        shuffled.append(sums)
-        progress(label, rows.stop, len(first.images))
-    progress(label, len(first.images), len(first.images))
-    products, left_own, right_own = (
-        np.stack(parts) for parts in (cross, [a for a, _ in own], [b for _, b in own])
-    )
-    weights = seeds.generator(seed, "batches").multinomial(
-        len(products), np.full(len(products), 1 / len(products)), _DRAWS
-    )
-    value = _ratio(products.sum(0), left_own.sum(0), right_own.sum(0))
-    low, high, null = (np.full(value.shape, np.nan) for _ in range(3))
-    if len(products) > 1:
-        draws = np.stack(
-            [
-                _ratio(*(np.tensordot(w, part, 1) for part in (products, left_own, right_own)))
-                for w in weights
-            ]
-        )
-        low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    if shuffles:
-        sums = np.array(shuffled).sum(0)
-        nulls = [_ratio(each, left_own.sum(0), right_own.sum(0)) for each in sums]
-        null = np.nanpercentile(nulls, 95, axis=0)
-    return _Alignment(value, low, high, null)
-
-
-_NULLS = 20
-"""Shuffles of the images for the null of CKA, at most."""
-
-
-def _batches(
-    first: _View, second: _View
-) -> Iterator[tuple[slice, list[np.ndarray], list[np.ndarray]]]:
-    """Yield the rows of each batch, and the Gram matrices of the layers of both networks."""
-    from oip.network.forward import gram_matrices
-
-    views = (first, second)
-    size = max(view.network.activation_bytes() for view in views)
-    both = [gram_matrices(view.network, view.images, view.layers, size) for view in views]
-    for (rows, left), (_, right) in zip(*both, strict=True):
-        yield rows, left, right
-
-
-def _u_centered(gram: np.ndarray) -> np.ndarray:
-    """Return a Gram matrix (n, n), centered so that products of two of them are unbiased.
-
-    The sum over all pairs of i and j of the product of two such matrices is n (n - 3) times the
-    estimate of the criterion, see Song et al., equation 5. Rows sum to 0, the diagonal is 0.
-    """
-    n = len(gram)
-    values = gram.astype(np.float64)
-    np.fill_diagonal(values, 0.0)
-    means = values.sum(axis=0) / (n - 2)
-    values += values.sum() / ((n - 1) * (n - 2)) - means - means[:, None]
-    np.fill_diagonal(values, 0.0)
-    return values / np.sqrt(n * (n - 3))
-
-
-def _ratio(cross: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return CKA (rows, columns) of sums of the criterion; NaN for layers without any variance."""
-    scale = np.sqrt(np.outer(left, right))
-    return np.where(scale > _FLAT, cross / np.maximum(scale, _FLAT), np.nan)
 
 
 # Units.
@@ -514,7 +406,7 @@ class _Halves(NamedTuple):
 
 
 def _paired_responses(
-    views: Sequence[_View],
+    views: Sequence[View],
     pairs: list[tuple[LayerInfo, LayerInfo]],
     by: By,
     progress: Progress,
@@ -592,14 +484,14 @@ def _matched(
     )
     partners = np.full(layer.maps, -1)
     partners[rows] = columns
-    products, own, others = (
+    products, left_squares, right_squares = (
         np.einsum("ncm,ncm->nm", u, v, dtype=np.float64)
         for u, v in ((left, right), (left, left), (right, right))
     )
-    alive = (own.sum(0) > _FLAT) & (others.sum(0) > _FLAT)
+    alive = (left_squares.sum(0) > _FLAT) & (right_squares.sum(0) > _FLAT)
     results = {name: np.full(layer.maps, np.nan) for name in ("correlation", "low", "high", "p")}
     results["correlation"][rows] = np.where(alive, products.sum(0), np.nan)
-    sums = [halves.weights @ part for part in (products, own, others)]
+    sums = [halves.weights @ part for part in (products, left_squares, right_squares)]
     draws = sums[0] / np.maximum(np.sqrt(sums[1] * sums[2]), _FLAT)
     ends = np.percentile(draws, (2.5, 97.5), axis=0)
     for name, end in zip(("low", "high"), ends, strict=True):
@@ -611,7 +503,7 @@ def _matched(
         null = float(np.percentile(nulls[:, alive], 95)) if alive.any() else np.nan
     return LayerMatch(
         layer=layer.name,
-        other=other.name,
+        second_layer=other.name,
         maps=np.arange(layer.maps),
         partners=partners,
         correlation=results["correlation"],
@@ -620,7 +512,7 @@ def _matched(
         p_value=results["p"],
         p_adjusted=adjusted(results["p"]),
         null=null,
-        others=other.maps,
+        second_units=other.maps,
         by=by,
         grid=_grid(layer, other, by, len(x)),
         samples=len(x),

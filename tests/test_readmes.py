@@ -48,7 +48,10 @@ OTHER_PROGRAMS = ("pip", "uv", "pytest", "python", "dask")
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """A folder with `model.keras`, a small trained digit network, `digits.npz` and `photo.png`."""
+    """A folder with `model.keras`, a small trained digit network, `digits.npz` and `photo.png`.
+
+    `other.keras` is the same network after one more epoch.
+    """
     import keras
     from keras import layers
 
@@ -75,6 +78,8 @@ def material(tmp_path_factory):
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     model.fit(images, labels, epochs=3, batch_size=32, verbose=0)
     model.save(folder / "model.keras")
+    model.fit(images, labels, epochs=1, batch_size=32, verbose=0)
+    model.save(folder / "other.keras")
     return folder, images, labels
 
 

@@ -329,16 +329,13 @@ def compare_command(
         return
     from oip.workflows.match import match_into
 
-    pairs = dict(name.split("=", 1) if "=" in name else (name, "") for name in layers)
-    if any(pairs.values()):
-        pairs = {name: other or name for name, other in pairs.items()}
     with output.progress() as progress:
         record = match_into(
             first,
             second,
             data=data.required(),
             out=out,
-            layers=pairs if any(pairs.values()) else list(pairs) or None,
+            layers=_pairs(layers),
             models=models or (None, None),
             imports=imports,
             resize=data.resize,
@@ -356,14 +353,22 @@ def compare_command(
         output.next_steps("--out FOLDER writes a page that shows the pairs.")
 
 
+def _pairs(layers: Sequence[str]) -> dict[str, str] | list[str] | None:
+    """Return layers `L` or `L=L2` as pairs if one of them names the second layer, else as names."""
+    split = [name.partition("=") for name in layers]
+    if any(equals for _, equals, _ in split):
+        return {name: other or name for name, _, other in split}
+    return list(layers) or None
+
+
 def _print_match(record: MatchFile) -> None:
     tables = zip(record.layers, record.cka, strict=True)
     rows = [(name, *(number(value, 2) for value in row)) for name, row in tables]
-    print_table(("linear CKA", *record.others), rows, left=("linear CKA",))
+    print_table(("linear CKA", *record.second_layers), rows, left=("linear CKA",))
     rows = [
         (
             match.layer,
-            match.other,
+            match.second_layer,
             f"{sum(unit.has_partner for unit in match.maps)} of {len(match.maps)}",
             f"{match.share_low:.2f} to {match.share_high:.2f}",
             number(match.median, 2),
@@ -401,8 +406,8 @@ def _print_match(record: MatchFile) -> None:
 def _median(values: Iterable[float | None]) -> float | None:
     from statistics import median
 
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return median(numbers) if numbers else None
 
 
 def _ends(low: float | None, high: float | None) -> str:

@@ -354,14 +354,14 @@ class LayerMatchRecord(Part, frozen=True, kw_only=True):
     """A layer of the first network and one of the second, unit by unit."""
 
     layer: str
-    other: str
+    second_layer: str
     by: str
     """`aligned`: responses place by place; `pooled`: their means."""
     grid: list[int]
     """Cells that were compared along each axis; empty for means."""
     samples: int
     """Images: one half chose the pairs, the other half measured them."""
-    others: int
+    second_units: int
     """Units of the second layer."""
     share: float
     """Of the units, those that have a partner."""
@@ -396,7 +396,7 @@ class MatchFile(JsonFile, frozen=True, kw_only=True):
     """How layers were paired: `name`, `cka` or `given`."""
     layers: list[str]
     """Of the first network, the rows of the tables."""
-    others: list[str]
+    second_layers: list[str]
     """Of the second network, the columns."""
     cka: list[list[Number]]
     """Linear centered kernel alignment, debiased, 1 at most."""
@@ -408,11 +408,11 @@ class MatchFile(JsonFile, frozen=True, kw_only=True):
     matches: list[LayerMatchRecord]
 
     def __post_init__(self) -> None:
-        size = {len(self.others)}
+        size = {len(self.second_layers)}
         for name in ("cka", "cka_low", "cka_high", "cka_null"):
             table = getattr(self, name)
             if len(table) != len(self.layers) or {len(row) for row in table} - size:
-                raise ValueError(f"'{name}' is no table of layers and others")
+                raise ValueError(f"'{name}' is no table of layers and second_layers")
 
 
 # Beside a model; in a gallery.

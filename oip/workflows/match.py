@@ -98,9 +98,9 @@ def match_into(
     runs = sides[0].run, sides[1].run
     records = [layer.to_record() for layer in result.matches]
     if runs[0] is not None and runs[1] is not None:
-        for place, record in enumerate(records):
-            progress("OIPs compared", place, len(records))
-            records[place] = _with_similarity(record, runs[0], runs[1])
+        for number, record in enumerate(records):
+            progress("OIPs compared", number, len(records))
+            records[number] = _with_similarity(record, runs[0], runs[1])
         progress("OIPs compared", len(records), len(records))
     record = MatchFile(
         first=sides[0].name,
@@ -111,7 +111,7 @@ def match_into(
         seed=seed,
         paired_by=result.paired_by,
         layers=list(result.layers),
-        others=list(result.others),
+        second_layers=list(result.second_layers),
         matches=records,
         **result.cka_tables(),
     )
@@ -128,7 +128,9 @@ def _prepared(folder: Path) -> Path:
     """Return a folder that is new, empty or holds a match."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
         hint = "Give another folder."
-        raise RunError(f"'{folder}'", "a new or empty folder, or one of a match", "others", hint)
+        raise RunError(
+            f"'{folder}'", "a new or empty folder, or one of a match", "partner_images", hint
+        )
     files.check_writable(folder)
     return folder
 
@@ -152,14 +154,20 @@ class _Side:
         resize: str | None,
         data_dir: str | Path | None,
     ) -> _Side:
-        if isinstance(side, str | Path) and Path(side).is_dir():
-            side = Run.open(side)
-        if isinstance(side, Run):
-            more = (side, model, data, given.imports)
+        run = _run_of(side)
+        if run is not None:
+            more = (run, model, data, given.imports)
             network, images = opened_run(*more, data_dir=data_dir, resize=resize)
-            return cls(side.path.resolve().name, side, network, images)
+            return cls(run.path.absolute().name, run, network, images)
         network, images = opened(side, data, given=given, data_dir=data_dir, resize=resize)
         return cls(network.name, None, network, images)
+
+
+def _run_of(side: object) -> Run | None:
+    """Return a run, or the run in a folder; None for a model."""
+    if isinstance(side, str | Path) and Path(side).is_dir():
+        return Run.open(side)
+    return side if isinstance(side, Run) else None
 
 
 # OIPs.
@@ -168,18 +176,18 @@ class _Side:
 def _with_similarity(record: LayerMatchRecord, first: Run, second: Run) -> LayerMatchRecord:
     """Return the pairs of two layers with the similarity of their OIPs, where both have them."""
     layer = first.reconstructed_layer(record.layer)
-    other = second.reconstructed_layer(record.other)
+    other = second.reconstructed_layer(record.second_layer)
     if layer is None or other is None or _shape(first) != _shape(second):
         return record
     partners = {unit.map: unit.partner for unit in record.maps if unit.partner is not None}
-    others = _best_images(second, other, set(partners.values()))
+    partner_images = _best_images(second, other, set(partners.values()))
     likeness: dict[int, tuple[float, float | None]] = {}
     own = _best_images(first, layer, set(partners))
-    numbers = [number for number in own if partners[number] in others]
+    numbers = [number for number in own if partners[number] in partner_images]
     for start in range(0, len(numbers), _BLOCK):
         block = numbers[start : start + _BLOCK]
         left = np.stack([own[number] for number in block])
-        right = np.stack([others[partners[number]] for number in block])
+        right = np.stack([partner_images[partners[number]] for number in block])
         scale = _shrink(_shape(first))
         jump = None if layer.jump is None else [step / scale for step in layer.jump]
         table = image_similarity(left, right, shift_reach(jump, left.shape[1:-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from oip.cli.main import run
@@ -154,3 +155,42 @@ def test_bad_input_is_exit_2_and_nothing_written(call, runs, tmp_path, arguments
     assert err
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_units_of_two_networks_are_matched(call, small_file, runs, bars, tmp_path):
+    data = ("--data", bars, "--samples", "200", "--models", small_file, small_file, "--quiet")
+    out = tmp_path / "match"
+    status, text, _ = call("compare", runs / "a", runs / "b", "--match", *data, "--out", out)
+    assert status == 0
+    assert "linear CKA" in text and "partners" in text
+    assert (out / "index.html").is_file()
+    arguments = ["compare", runs / "a", runs / "b", "--match", *data, "--layer", "second=second"]
+    record = json.loads(call(*arguments, "--json")[1])
+    assert (record["paired_by"], record["layers"]) == ("given", ["second"])
+    assert record["matches"][0]["share"] == pytest.approx(
+        np.mean([unit["has_partner"] for unit in record["matches"][0]["maps"]])
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["RUN", "RUN", "--match"],
+        ["RUN", "RUN", "--match", "--data", "NONE"],
+        ["RUN", "RUN", "--match", "--data", "DATA", "--layer", "third"],
+        ["RUN", "RUN", "--out", "OUT"],
+        ["RUN", "RUN", "--data", "DATA"],
+        ["RUN", "NONE", "--match", "--data", "DATA", "--out", "OUT"],
+    ],
+)
+def test_a_match_that_cannot_be_is_exit_2(call, small_file, runs, bars, tmp_path, arguments):
+    before = sorted(tmp_path.iterdir())
+    names = {"NONE": tmp_path / "none", "RUN": runs / "a", "OUT": tmp_path / "out", "DATA": bars}
+    arguments = [
+        *arguments,
+        *(["--models", small_file, small_file] if "third" in arguments else []),
+    ]
+    status, out, err = call("compare", *(names.get(row, row) for row in arguments))
+    assert (status, out) == (2, "")
+    assert err and "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
