@@ -55,7 +55,7 @@ def match_into(
 
     Args:
         first, second: runs or their folders, whose OIPs are then compared too; or models: files,
-            Keras models or `Network`.
+            Keras models, `Network`, or names that `models.pretrained` knows.
         data: a source, or images (n, h, w, bands); each network gets them in the size of its input.
         out: folder for `match.json` and `index.html`, which shows the pairs; none if None.
         layers, by, threshold, samples, shuffles, seed: as for `mi.match`.
@@ -154,11 +154,16 @@ class _Side:
         resize: str | None,
         data_dir: str | Path | None,
     ) -> _Side:
+        from oip.models import pretrained
+        from oip.models.imagenet import NETWORKS
+
         run = _run_of(side)
         if run is not None:
             more = (run, model, data, given.imports)
             network, images = opened_run(*more, data_dir=data_dir, resize=resize)
             return cls(run.path.absolute().name, run, network, images)
+        if isinstance(side, str | Path) and str(side) in NETWORKS:
+            side = pretrained(str(side))
         network, images = opened(side, data, given=given, data_dir=data_dir, resize=resize)
         return cls(network.name, None, network, images)
 
