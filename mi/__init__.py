@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oip.mi.estimators.results import Estimate
     from oip.mi.judges import Judge
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
+    from oip.mi.layer_directions import Directions, directions
     from oip.mi.legibilities import Legibility, legibility
     from oip.mi.matching import LayerMatch, NetworkMatch, match
     from oip.mi.quantities import (
@@ -44,6 +45,7 @@ __all__ = [
     "Ablation",
     "CommonPatterns",
     "Destructor",
+    "Directions",
     "Estimate",
     "Estimator",
     "Judge",
@@ -61,6 +63,7 @@ __all__ = [
     "ablate",
     "common_patterns",
     "conditional_mutual_information",
+    "directions",
     "entropy",
     "estimator",
     "input_information",

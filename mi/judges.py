@@ -122,7 +122,7 @@ class Judge(ABC):
             raise SettingsError(f"features of judge '{self.name}'", most, received, hint)
 
 
-def directions(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def feature_directions(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return features (n, d) less a mean (d,), at length 1, in place."""
     features -= mean
     length = np.linalg.norm(features, axis=1, keepdims=True)

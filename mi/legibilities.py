@@ -31,7 +31,7 @@ from oip.core.errors import DataError
 from oip.core.layer_formats import LegibilityFile, MapLegibility
 from oip.core.progress import Progress, automatic, silent
 from oip.core.units import finite_or_none, three_best
-from oip.mi.judges import PIXELS, Judge, PictureScale, directions, judge_of
+from oip.mi.judges import PIXELS, Judge, PictureScale, feature_directions, judge_of
 from oip.mi.layer_sample import BYTE_BUDGET, LayerResult, LayerSample
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def legibility(
     looks = opened.features(scale.pictures(pixels), progress, f"images seen by {opened.name}")
     mean = looks.mean(0)
     own = shown_features(opened, shown, _usable(oips, shown), mean)
-    answers = judged_units(values, directions(looks, mean), own, progress, name)
+    answers = judged_units(values, feature_directions(looks, mean), own, progress, name)
     return Legibility.of(answers, name, index, numbers, opened, len(pixels), split)
 
 
@@ -322,7 +322,7 @@ def shown_features(
     rows, columns = np.nonzero(usable)
     if not rows.size:
         return np.full((len(pictures), len(mean)), np.nan, np.float32)
-    values = directions(judge.features(pictures[rows, columns], progress, label), mean)
+    values = feature_directions(judge.features(pictures[rows, columns], progress, label), mean)
     sums = np.zeros((len(pictures), values.shape[1]), np.float32)
     np.add.at(sums, rows, values)
     with np.errstate(invalid="ignore"):

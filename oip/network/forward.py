@@ -403,10 +403,11 @@ def gram_matrices(
         bytes_per_image: of the larger of two networks whose batches are to be the same.
 
     Yields:
-        The rows of a batch in `images`, at most 128, and (batch, batch) float32 of each layer:
+        The rows of a batch in `images`, 16 to 128, and (batch, batch) float32 of each layer:
         inner products of all nodes and maps, about their means over the batch.
     """
     graph = layer_graph(network, *(layer.response for layer in layers))
+    budget = 1 << 30
 
     def products(part: Tensor) -> list[Tensor]:
         grams = []
@@ -416,7 +417,9 @@ def gram_matrices(
             grams.append(tf.matmul(flat, flat, transpose_b=True))
         return grams
 
-    yield from run_in_batches(products, images, bytes_per_image, byte_budget=256 << 20, most=128)
+    # Most activations are gone before the last ones are there: 16 images always fit.
+    size = min(bytes_per_image, budget // 16)
+    yield from run_in_batches(products, images, size, byte_budget=budget, most=128)
 
 
 def features(

@@ -17,7 +17,7 @@ from oip.core.formats import LayerRecord
 from oip.core.layer_formats import LegibilityFile
 from oip.core.progress import Progress, automatic
 from oip.core.records import finished
-from oip.mi.judges import PIXELS, Judge, PictureScale, directions, judge_of
+from oip.mi.judges import PIXELS, Judge, PictureScale, feature_directions, judge_of
 from oip.mi.legibilities import (
     Legibility,
     check_count,
@@ -240,7 +240,7 @@ class JudgedRun:
         label = f"images seen by {self.judge.name}"
         features = self.judge.features(pictures, self.progress, label)
         mean = features.mean(0)
-        return directions(features, mean), mean
+        return feature_directions(features, mean), mean
 
     def responses(
         self, layer: LayerRecord, open_layers: Iterable[int], byte_budget: int = 512 << 20
