@@ -61,7 +61,7 @@ class MapTable:
                 "index": layer.index,
                 "layer": layer.name,
                 "shown": len(layer.maps),
-                "class": plain_name(layer.info.kind),
+                "class": plain_name(layer.info.layer_class),
                 **{key: getattr(layer.info, key) or None for key in facts},
                 **({"objectives": objectives} if any(objectives.values()) else {}),
                 "pages": -(-len(layer.maps) // PER_PAGE),

@@ -138,7 +138,7 @@ def _facts(layer: LayerEntry) -> list[tuple[str, str]]:
     if info.objectives:
         return [("Objectives", str(shown)), *_legibility(layer)]
     return [
-        ("Kind", plain_name(info.kind or "unknown")),
+        ("Kind", plain_name(info.layer_class or "unknown")),
         ("Maps", f"{shown} of {maps} shown" if shown != maps else str(maps)),
         ("Nodes of a map", times(info.size)),
         ("Receptive field", _sides(info.receptive_field)),
@@ -438,7 +438,7 @@ class Pages:
         return {
             "index": layer.index,
             "layer": layer.name,
-            "class": plain_name(layer.info.kind),
+            "class": plain_name(layer.info.layer_class),
             "maps": layer.info.maps,
             "shown": len(layer.maps),
             "objective": layer.info.objectives is not None,

@@ -178,13 +178,13 @@ def rank_kernels(
         >>> kernels = mi.rank_kernels("m.keras", images, labels, "Conv2D_2", 17)  # doctest: +SKIP
         >>> kernels.order[:5]  # doctest: +SKIP
     """
-    from oip.network.channel_graph import convolution_call
+    from oip.network.channel_graph import kernel_call
 
     about_label = label_estimator(estimator)
     sample = LayerSample.of(model_or_path, images, layer, maps=map, seed=seed)
     sample = sample.draw(labels, samples, classes)
     number = int(sample.maps[0])
-    call = convolution_call(sample.network, sample.layer)
+    call = kernel_call(sample.network, sample.layer)
     check_plain(call, sample.layer)
     _check_size(call, len(sample))
     parts = partial_responses(sample.network, call, sample.images, number)
@@ -220,7 +220,7 @@ def check_plain(call: Call, layer: LayerInfo) -> None:
 
     if not has_patches(call.layer):
         text = "a plain convolution without groups, channels last"
-        raise ModelError(f"kernels of layer '{layer.name}'", text, layer.kind)
+        raise ModelError(f"kernels of layer '{layer.name}'", text, layer.layer_class)
 
 
 def _check_size(call: Call, samples: int) -> None:

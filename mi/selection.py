@@ -394,9 +394,9 @@ def kernel_size(sample: LayerSample) -> np.ndarray:
     References:
         H. Li et al.: Pruning filters for efficient ConvNets. ICLR 2017.
     """
-    from oip.network.channel_graph import Channels, convolution_call
+    from oip.network.channel_graph import Channels, kernel_call
 
-    layer = convolution_call(sample.network, sample.layer).layer
+    layer = kernel_call(sample.network, sample.layer).layer
     graph = Channels.of(sample.network)
     graph.of_layer(sample.network, sample.layer)  # refuses layers that make no maps
     cut = next(cut for cut in graph.cuts[id(layer)] if not cut.reads)

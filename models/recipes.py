@@ -1,4 +1,4 @@
-"""The networks that can be trained here: dense layers, plain stacks, DenseNet, ResNet, VGG-16."""
+"""The networks that can be trained here: dense layers, stacks, DenseNet, ResNet, VGG-16, ViT."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Recipe(ABC):
     name: ClassVar[str]
     least_side: ClassVar[int]
     """The smallest height and width in pixels that leaves some nodes in the last layer."""
-    any_depth: ClassVar[bool] = False
-    """Numbers for each layer may be of any count; if not, as many as in the default."""
+    any_depth: ClassVar[tuple[str, ...]] = ()
+    """Options whose numbers may be of any count; of others, there are as many as by default."""
     many: ClassVar[TrainSettings] = TrainSettings(epochs=4, batch=128)
     """Settings for 20,000 images and more."""
 
@@ -161,7 +161,7 @@ class Recipe(ABC):
         if not whole or isinstance(value, tuple) != several or not numbers:
             kind = "whole numbers from 1, such as 6,12" if several else "a whole number from 1"
             raise SettingsError(option, kind, f"'{value}'")
-        if several and not self.any_depth and len(numbers) != len(default):
+        if several and name not in self.any_depth and len(numbers) != len(default):
             received = ",".join(map(str, numbers))
             raise SettingsError(option, f"{len(default)} numbers, one a layer", received)
 
@@ -182,7 +182,7 @@ class Perceptron(Recipe):
     """Dense layers, one after the other."""
 
     least_side: ClassVar[int] = 1
-    any_depth: ClassVar[bool] = True
+    any_depth: ClassVar[tuple[str, ...]] = ("units",)
 
     units: tuple[int, ...] = (1024, 256, 128)
     activation: str = "relu"
@@ -257,17 +257,20 @@ _RESIDUAL_BLOCKS = 2
 
 @dataclass(frozen=True)
 class ConvStack(Recipe):
-    """Convolutions of 32, 64 and 128 maps, 3x3, with pooling; a dense layer of 100."""
+    """Convolutions of 32, 64 and 128 maps, 3x3, with pooling; a dense layer of 100, or more."""
 
     name: ClassVar[str] = "conv-stack"
     least_side: ClassVar[int] = 18
+    any_depth: ClassVar[tuple[str, ...]] = ("hidden",)
 
     filters: tuple[int, ...] = (32, 64, 128)
     activation: str = "relu"
+    hidden: tuple[int, ...] = (100,)
+    """Units of the hidden dense layers."""
 
     def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         values = stacked(inputs, self.filters, 3, self.activation, padding="valid", unpooled=(3,))
-        return classified(hidden(values, (100,), self.activation), classes)
+        return classified(hidden(values, self.hidden, self.activation), classes)
 
 
 @dataclass(frozen=True)
@@ -403,7 +406,7 @@ class ResNetSmall(Recipe):
 
     name: ClassVar[str] = "resnet-small"
     least_side: ClassVar[int] = 4
-    any_depth: ClassVar[bool] = True
+    any_depth: ClassVar[tuple[str, ...]] = ("filters",)
     many: ClassVar[TrainSettings] = TrainSettings(epochs=12, batch=128)
 
     filters: tuple[int, ...] = (16, 32, 64)
@@ -460,6 +463,83 @@ class Vgg16(Recipe):
         return classified(values, classes)
 
 
+@dataclass(frozen=True)
+class VisionTransformer(Recipe):
+    """A vision transformer with a class token: patches of 4 x 4, two blocks of 4 heads.
+
+    All layers are plain ones of Keras. The position embedding is the bias of `Positions`; the
+    class token is a token of zeros before it, to which that bias is added.
+
+    References:
+        A. Dosovitskiy et al.: An image is worth 16x16 words. arXiv:2010.11929.
+    """
+
+    name: ClassVar[str] = "vit"
+    least_side: ClassVar[int] = 1
+    many: ClassVar[TrainSettings] = TrainSettings(epochs=5, batch=128)
+    class_token: ClassVar[bool] = True
+
+    patch: int = 4
+    width: int = 64
+    """Channels of the tokens; a multiple of the heads."""
+    heads: int = 4
+    blocks: int = 2
+    activation: str = "gelu"
+
+    @property
+    def least(self) -> int:
+        """The smallest side: one patch."""
+        return self.patch
+
+    def layers(self, inputs: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        if self.width % self.heads:
+            multiple = f"a multiple of the {self.heads} heads"
+            raise SettingsError(f"width of the recipe {self.name}", multiple, self.width)
+        layers, patch = keras.layers, self.patch
+        patches = layers.Conv2D(self.width, patch, patch, "valid", name="Patches")(inputs)
+        count = int(np.prod([int(side or 0) for side in patches.shape[1:3]]))
+        tokens = layers.Reshape((count, self.width), name="Tokens")(patches)
+        if self.class_token:
+            tokens = layers.ZeroPadding1D((1, 0), name="Class_token")(tokens)
+            count += 1
+        tokens = layers.EinsumDense(
+            "btc,tc->btc",
+            output_shape=(count, self.width),
+            bias_axes="tc",
+            kernel_initializer="ones",
+            bias_initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="Positions",
+        )(tokens)
+        for number in range(1, self.blocks + 1):
+            tokens = self._block(tokens, number)
+        tokens = layers.LayerNormalization(name="LayerNormalization")(tokens)
+        if self.class_token:
+            tokens = layers.Cropping1D((0, count - 1), name="Cropped")(tokens)
+            return classified(layers.Flatten(name="Flatten")(tokens), classes)
+        return classified(layers.GlobalAveragePooling1D(name="Pooled")(tokens), classes)
+
+    def _block(self, tokens: keras.KerasTensor, number: int) -> keras.KerasTensor:
+        """Add attention and a perceptron, each after a normalization and around it a sum."""
+        layers = keras.layers
+        values = layers.LayerNormalization(name=f"LayerNormalization_{number}a")(tokens)
+        attention = layers.MultiHeadAttention(
+            self.heads, self.width // self.heads, name=f"Attention_{number}"
+        )
+        tokens = layers.Add(name=f"Add_{number}a")([tokens, attention(values, values)])
+        values = layers.LayerNormalization(name=f"LayerNormalization_{number}b")(tokens)
+        values = layers.Dense(2 * self.width, self.activation, name=f"Dense_{number}a")(values)
+        values = layers.Dense(self.width, name=f"Dense_{number}b")(values)
+        return layers.Add(name=f"Add_{number}b")([tokens, values])
+
+
+@dataclass(frozen=True)
+class PooledVisionTransformer(VisionTransformer):
+    """A vision transformer whose tokens are averaged: patches of 4 x 4, two blocks of 4 heads."""
+
+    name: ClassVar[str] = "vit-pooled"
+    class_token: ClassVar[bool] = False
+
+
 def stacked(
     values: keras.KerasTensor,
     filters: tuple[int, ...],
@@ -508,6 +588,8 @@ RECIPES: tuple[Recipe, ...] = (
     ResNetSmall(),
     IpMlp(),
     TanhMlp(),
+    VisionTransformer(),
+    PooledVisionTransformer(),
 )
 """All recipes, in the order in which they are listed."""
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from oip.ascent.masks import PixelMask, expand_like, image_axes
 from oip.ascent.parameterization import Parameterization, bound_of
-from oip.ascent.references import AlignedLayer, captured, channels_last, nearness_slope
+from oip.ascent.references import AlignedLayer, captured, nearness_slope
 from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import OwnActivations, Stage, Targets
 from oip.ascent.transforms import transform_of
 from oip.core.frameworks import Tensor, tf
-from oip.network.forward import run_to
+from oip.network.forward import channels_last, run_to
 from oip.network.layers import LayerOutput
 from oip.network.network import Network
 from oip.network.tracing import any_size

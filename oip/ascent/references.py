@@ -17,7 +17,7 @@ import numpy as np
 
 from oip.ascent.targets import MapTargets, Stage, Targets
 from oip.core.frameworks import Tensor, keras, tf
-from oip.network.forward import image_spec
+from oip.network.forward import channels_last, image_spec
 from oip.network.graphs import Graph
 from oip.network.layers import LayerInfo, LayerOutput
 from oip.network.network import Network
@@ -111,13 +111,6 @@ def captured(outputs: Sequence[LayerOutput]) -> Iterator[dict[int, Tensor]]:
 
     with shadowed(list({id(output.layer): output.layer for output in outputs}.values()), watch):
         yield tensors
-
-
-def channels_last(tensor: Tensor, output: LayerOutput) -> Tensor:
-    """Return a layer's tensor as float32 (n, *nodes, maps)."""
-    tensor = tf.cast(tensor, tf.float32)
-    axes = [0, *range(2, len(tensor.shape)), 1]
-    return tf.transpose(tensor, axes) if output.channels_first else tensor
 
 
 class References:

@@ -306,7 +306,7 @@ class ObjectiveTargets(Targets):
 
     def __init__(self, network: Network, objectives: Sequence[Objective], layer: str | None = None):
         self._network = network
-        self.name, self.index = "objectives", len(network.layers)
+        self.name, self.index = "objectives", network.objectives_index
         self.labels = tuple(map(str, objectives))
         terms = {term.key: term for item in objectives for _, term in item.terms}
         self.identity = [
@@ -462,22 +462,14 @@ def _term_source(network: Network, term: Term, layer: str | None) -> _TermSource
     """
     name = term.layer if term.layer is not None else layer
     try:
-        if term.kind in ("class", "unit"):
-            return _dense_source(network, term, name)
-        return _map_source(network, term, name)
+        if term.kind == "class":
+            return _class_source(network, term)
+        return _channel_source(network, term, _required(name, term))
     except ModelError as error:
         if term.layer is not None and _JOINED.search(term.layer):
             form = "spaces around + and -, which layers' names may hold"
             raise SettingsError("objective", form, f"'{term}'") from error
         raise
-
-
-def _dense_source(network: Network, term: Term, name: str | None) -> _TermSource:
-    if term.kind == "class":
-        return _class_source(network, term)
-    head = network.dense_layer(_required(name, term))
-    _check_number(term, head.maps, f"units of '{head.name}'")
-    return _TermSource(term, head.response, head.silent_possible, head.upper_limit)
 
 
 def _class_source(network: Network, term: Term) -> _TermSource:
@@ -503,24 +495,19 @@ def _class_source(network: Network, term: Term) -> _TermSource:
     return _TermSource(replace(term, number=number), head.response, logit=True, sign=sign)
 
 
-def _map_source(network: Network, term: Term, name: str | None) -> _TermSource:
-    name = _required(name, term)
-    try:
-        layer = network.find(name)
-    except ModelError as error:
-        if any(call.path == name for call in network.calls):
-            subject = f"a layer with maps for '{term}'"
-            raise ModelError(subject, "a convolutional layer", f"'{name}'") from error
-        raise
+def _channel_source(network: Network, term: Term, name: str) -> _TermSource:
+    layer = network.find(name)
+    if term.kind == "unit":  # as the layer gives it; the logits of a softmax are those of classes
+        layer = layer.with_softmax()
     if term.weights is None:
-        _check_number(term, layer.maps, f"maps of layer '{layer.name}'")
+        _check_number(term, layer.maps, f"{layer.noun}s of layer '{layer.name}'")
     elif len(term.weights) != layer.maps:
         raise SettingsError(
             f"'{term}' for '{layer.name}'", f"{layer.maps} numbers", len(term.weights)
         )
     inside = len(term.node) == len(layer.size) and np.all(np.less(term.node, layer.size))
     if term.kind == "node" and not inside:
-        size = " x ".join(map(str, layer.size))
+        size = " x ".join(map(str, layer.size)) or "one value"
         raise SettingsError(
             f"objective '{term}'", f"a node of the {size} of '{layer.name}'", term.node
         )

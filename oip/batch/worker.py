@@ -108,8 +108,8 @@ class ModelInspection:
     record: RunFile
     """For run.json."""
     layers: tuple[LayerInspection, ...]
-    maps_layers: int
-    """How many layers with maps the model has."""
+    objectives_index: int
+    """The index of objectives in a run."""
     assumed: bool
     """The input's mean and deviation are not known; 0 and 1 are taken."""
 
@@ -195,10 +195,10 @@ def ascent_of(
     images: np.ndarray | None,
 ) -> Ascent:
     """Return the ascent of one of a network's layers, or of the job's objectives."""
-    if index < len(network.layers):
-        targets = MapTargets(network, network.layers[index])
-    else:
+    if index == network.objectives_index:
         targets = objective_targets(network, job.objectives)
+    else:
+        targets = MapTargets(network, network.layer_at(index))
     return Ascent(network, targets, settings, images)
 
 
@@ -237,9 +237,12 @@ def inspect_model(cache: WorkerCache, job: ModelJob) -> ModelInspection:
         name=network.name,
         digest=network.digest,
         key=key,
-        record=run_record(network, settings, data, () if targets is None else targets.labels),
+        record=run_record(
+            *(network, settings, data, () if targets is None else targets.labels),
+            layers=[layer for layer, _ in selections],
+        ),
         layers=tuple(layers),
-        maps_layers=len(network.layers),
+        objectives_index=network.objectives_index,
         assumed=not network.inputs.is_known,
     )
 
@@ -380,7 +383,7 @@ def _rank(task: Task) -> dict[str, int]:
     network = CACHE.network(task.job)
     check_model(network, task.digest)
     options = RankingOptions(rank.estimators, rank.samples, rank.at, rank.seed)
-    layer = (network.convolutional[task.layer], np.array(task.maps))
+    layer = (network.layer_at(task.layer), np.array(task.maps))
     list(rank_layers(task.run, network, [layer], data, options))
     return {}
 

@@ -294,7 +294,7 @@ def _ranked_in(path: Path, network: Network, indices: Sequence[int]) -> dict[int
         ranking = run.ranking(index)
         if ranking is None:
             continue
-        every = set(range(network.layers[index].maps))
+        every = set(range(network.layer_at(index).maps))
         tables = ranking.estimators
         ranked = [row.map for row in tables[0].maps] if tables else []
         if not tables or not every.issuperset(ranked) or len(set(ranked)) < len(ranked):

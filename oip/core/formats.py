@@ -11,7 +11,7 @@ from names of layers.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -70,12 +70,26 @@ class InputRecord(PartialPart, frozen=True, kw_only=True):
         _check_numbers(self.std, self.low, self.high)
 
 
+UnitKind = Literal["maps", "units", "tokens", "heads"]
+"""What the channels of an output are: maps with spatial axes as the image has them, units without
+any, channels of tokens, or attention heads."""
+UNIT_NOUNS: dict[UnitKind, str] = {
+    "maps": "map",
+    "units": "unit",
+    "tokens": "token channel",
+    "heads": "head",
+}
+"""One of them."""
+
+
 class LayerRecord(PartialPart, frozen=True, kw_only=True):
-    """A layer with maps, as `oip layers --json` prints it; or the objectives, after the last."""
+    """A layer, as `oip layers --json` prints it; or the objectives, after the last with maps."""
 
     index: int
     name: str = msgspec.field(name="layer")
-    kind: str = msgspec.field(name="class")
+    layer_class: str = msgspec.field(name="class")
+    kind: UnitKind = "maps"
+    """What its channels are."""
     maps: int
     size: list[int]
     """Nodes along each spatial axis."""
@@ -86,6 +100,16 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
     activation: str | None = None
     objectives: list[str] | None = None
     """Expressions that images were grown for; `maps` are their numbers."""
+
+    @property
+    def noun(self) -> str:
+        """One of its channels: a map, a unit, a token channel, a head; or an objective."""
+        return "objective" if self.objectives is not None else UNIT_NOUNS[self.kind]
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether its nodes have no receptive field smaller than the image."""
+        return self.receptive_field is None and self.kind != "maps"
 
     def __post_init__(self) -> None:
         if self.index < 0 or self.maps < 0:

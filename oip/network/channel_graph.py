@@ -89,21 +89,21 @@ class Channels:
             ModelError: the layer makes no channels of its own.
         """
         if not self.owns(network, info):
-            why = self.whole.get(id(convolution_call(network, info).layer))
+            why = self.whole.get(id(kernel_call(network, info).layer))
             hint = "" if why else "Remove maps of the layer before it."
             made = "maps that are made here" if why is None else "maps that can be removed"
-            raise ModelError(f"layer '{info.name}'", made, why or info.kind, hint)
-        return self.same(self.makers[id(convolution_call(network, info).layer)])
+            raise ModelError(f"layer '{info.name}'", made, why or info.layer_class, hint)
+        return self.same(self.makers[id(kernel_call(network, info).layer)])
 
     def owns(self, network: Network, info: LayerInfo) -> bool:
         """Return whether the layer makes its channels; a depthwise convolution does not."""
-        return id(convolution_call(network, info).layer) in self.makers
+        return id(kernel_call(network, info).layer) in self.makers
 
     def why_whole(self, network: Network, info: LayerInfo) -> str | None:
         """Return why no map of a layer can be removed, None where all can."""
         if self.owns(network, info):
             return self.why_locked(self.of_layer(network, info))
-        own = self.whole.get(id(convolution_call(network, info).layer))
+        own = self.whole.get(id(kernel_call(network, info).layer))
         return own or "its maps are those of the layer before it"
 
     def why_locked(self, channels: np.ndarray) -> str | None:
@@ -114,15 +114,9 @@ class Channels:
         return None
 
 
-def convolution_call(network: Network, info: LayerInfo) -> Call:
-    """Return the call of the convolution itself, whose response `info` describes."""
-    axes = len(network.inputs.shape) - 1
-    calls = [
-        call
-        for call in network.calls
-        if layer_types.is_convolution(call.layer) and len(call.output_shape) == axes + 2
-    ]
-    return calls[info.index]
+def kernel_call(network: Network, info: LayerInfo) -> Call:
+    """Return the call of the convolution or other layer itself, whose response `info` describes."""
+    return next(call for call in network.calls if call.number == info.call)
 
 
 class _KernelAxes(NamedTuple):

@@ -30,6 +30,8 @@ from oip.network.network import Network
 from oip.network.tracing import call_model, leaf_layers, shadowed, without_noise
 
 TensorFunction = Callable[..., Tensor]
+_TINY = 1e-12
+"""Squared length from which a vector has a gradient."""
 
 
 class LayerActivations(NamedTuple):
@@ -149,8 +151,13 @@ def run_to_all(
             }
             for index in here:
                 output = outputs[index]
-                response = after if output.then is None else output.then(after)
-                reached[index] = LayerActivations(sources[output.pre_activation], response)
+                before_own = sources[output.pre_activation]
+                if output.form == "heads":
+                    before_own = _lengths(before_own)
+                response = before_own
+                if output.form == "activated":
+                    response = _first(after) if output.then is None else output.then(after)
+                reached[index] = LayerActivations(_first(before_own), response)
             if last:
                 raise _Reached
             return after
@@ -174,28 +181,39 @@ def run_to_all(
         try:
             call_model(model, inputs)
         except _Reached:
-            return [
-                _channels_last(reached[index], output.channels_first)
-                for index, output in enumerate(outputs)
-            ]
+            return [_channels_last(reached[index], output) for index, output in enumerate(outputs)]
     missed = [output for index, output in enumerate(outputs) if index not in reached]
     raise RuntimeError(f"the model ran without calling {missed!r}")
 
 
-def _channels_last(activations: LayerActivations, channels_first: bool) -> LayerActivations:
+def _lengths(vectors: Tensor) -> Tensor:
+    """Return the lengths (..., heads) of vectors (..., heads, d); zero has no gradient."""
+    squares = tf.reduce_sum(tf.square(tf.cast(vectors, tf.float32)), axis=-1)
+    return tf.sqrt(tf.maximum(squares, _TINY)) - _TINY**0.5
+
+
+def _first(output: Any) -> Tensor:
+    """Return the first tensor of a layer's output."""
+    return output if tf.is_tensor(output) else tf.nest.flatten(output)[0]
+
+
+def channels_last(tensor: Tensor, output: LayerOutput) -> Tensor:
+    """Return a layer's tensor as float32 (n, *nodes, maps)."""
+    tensor = tf.cast(tensor, tf.float32)
+    if output.channels_first:
+        tensor = tf.transpose(tensor, [0, *range(2, len(tensor.shape)), 1])
+    if output.grid:
+        tensor = tf.reshape(tensor, [-1, *output.grid, tensor.shape[-1]])
+    return tensor
+
+
+def _channels_last(activations: LayerActivations, output: LayerOutput) -> LayerActivations:
     """Give both tensors as float32 with the channels last; one tensor stays one tensor."""
-
-    def moved(tensor: Tensor) -> Tensor:
-        tensor = tf.cast(tensor, tf.float32)
-        if channels_first:
-            tensor = tf.transpose(tensor, [0, *range(2, len(tensor.shape)), 1])
-        return tensor
-
     before, after = activations
     if before is after:
-        both = moved(after)
+        both = channels_last(after, output)
         return LayerActivations(both, both)
-    return LayerActivations(moved(before), moved(after))
+    return LayerActivations(channels_last(before, output), channels_last(after, output))
 
 
 def _around_activation(

@@ -31,14 +31,19 @@ Geometry = tuple[Axis, ...]
 
 
 def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
-    """Compute the geometry of every call's output; None where no rule applies, as for attention."""
+    """Compute the geometry of every call's output; None where no rule applies, as for attention.
+
+    Tokens that are the patches of an image, no more and no less, have the geometry of these.
+    """
     done: list[Geometry | None] = []
     start: Geometry = (Axis(),) * axes
     for call in calls:
         before = [start if source < 0 else done[source] for source in call.sources]
         # A gate that was pooled over the whole image scales maps, it moves no node: left out.
+        pairs = zip(call.sources, before, strict=True)
+        mixed = any(place is None and _has_nodes(calls[source]) for source, place in pairs)
         inputs = [geometry for geometry in before if geometry is not None]
-        if not inputs or not call.plain:
+        if mixed or not inputs or not call.plain:
             done.append(None)
             continue
         axis_inputs = zip(*inputs, strict=True)
@@ -47,13 +52,49 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
     return done
 
 
+def _has_nodes(call: Call) -> bool:
+    """Return whether a call's output has more than one node."""
+    return len(call.output_shape) > 2 and any(
+        side != 1 for side in layer_types.spatial_sides(call.output_shape, call.layer)
+    )
+
+
+def token_grids(calls: list[Call]) -> list[tuple[int, ...]]:
+    """Return rows and columns of the patches of an image that each call's tokens come from.
+
+    Empty where the output is no tokens, or where they come from no such patches.
+    """
+    grids: list[tuple[int, ...]] = []
+    for call in calls:
+        shape = call.output_shape
+        grid = next((grids[source] for source in call.sources if source >= 0 and grids[source]), ())
+        if len(shape) == 4 and call.attention is None:
+            sides = layer_types.spatial_sides(shape, call.layer)
+            grid = tuple(int(side or 0) for side in sides)
+        grids.append(grid if len(shape) > 2 else ())
+    return grids
+
+
+def _through_tokens(call: Call, geometry: Geometry) -> Geometry | None:
+    """Return the geometry of tokens after a layer that leaves each where it is; else None."""
+    before, after = call.input_shapes[0], call.output_shape
+    kind, count = type(call.layer).__name__, math.prod(side or 0 for side in before[1:-1])
+    mixes = call.attention is not None or kind.endswith(("LSTM", "GRU", "RNN", "Attention"))
+    mixes = mixes or kind == "Permute" or layer_types.is_convolution(call.layer)
+    kept = len(after) == 3 and after[1] == count
+    return geometry if kept and not mixes and not layer_types.is_pooling(call.layer) else None
+
+
 def _through(call: Call, geometry: Geometry) -> Geometry | None:
     layer = call.layer
     kind = type(layer).__name__
+    if len(geometry) == 2 and len(call.output_shape) == 3 and call.input_shapes:
+        return _through_tokens(call, geometry)
     sizes = layer_types.spatial_sides(call.input_shapes[0], layer) if call.input_shapes else ()
     if len(sizes) != len(geometry):
         return None
     mixes_nodes = any(name in kind for name in ("Attention", "LSTM", "GRU"))
+    mixes_nodes = mixes_nodes or call.attention is not None
     if layer_types.is_convolution(layer) and "Transpose" in kind:
         step = _transposed
     elif layer_types.is_convolution(layer) or layer_types.is_pooling(layer):

@@ -19,8 +19,9 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
     """Parse layers and maps: `LAYER`, `LAYER:3`, `LAYER:0-15`, `LAYER:0,4,9`, `@2:all`.
 
     Args:
-        texts: the selections; none means all convolutional layers with all their maps, but for
-            those of another input than the one that takes the images, with a notice.
+        texts: the selections; none means all maps of the convolutions, or all units of the dense
+            layers of a network without, but for those of another input than the one that takes the
+            images, with a notice.
 
     Returns:
         (layer, sorted map numbers), in the order of the model; a layer named twice is joined.
@@ -30,14 +31,16 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
             not have.
     """
     if not texts:
-        layers = [layer for layer in network.convolutional if layer not in network.elsewhere]
+        every = network.default_layers
+        layers = [layer for layer in every if network.image_input in layer.inputs]
+        elsewhere = [layer for layer in every if network.image_input not in layer.inputs]
         if not layers:
-            raise _of_another_input(network, network.elsewhere[0])
-        if network.elsewhere:
-            names = ", ".join(f"'{layer.name}'" for layer in network.elsewhere)
+            raise _of_another_input(network, elsewhere[0])
+        if elsewhere:
+            names = ", ".join(f"'{layer.name}'" for layer in elsewhere)
             notice(
                 f"not of the input '{network.input_name}', and left out: {names}. Choose another "
-                f"input for them: input='{_input_names(network, network.elsewhere[0])}'."
+                f"input for them: input='{_input_names(network, elsewhere[0])}'."
             )
         steady = [layer for layer in layers if layer.last_call not in network.random]
         if not steady:
@@ -50,10 +53,10 @@ def parse_selections(network: Network, texts: Sequence[str]) -> list[tuple[Layer
     chosen: dict[int, set[int]] = {}
     for text in texts:
         layer, maps = _split(network, text)
-        if layer in network.elsewhere:
+        if network.image_input not in layer.inputs:
             raise _of_another_input(network, layer)
         chosen.setdefault(layer.index, set()).update(maps.tolist())
-    return [(network.layers[index], np.array(sorted(chosen[index]))) for index in sorted(chosen)]
+    return [(network.layer_at(index), np.array(sorted(chosen[index]))) for index in sorted(chosen)]
 
 
 def _of_another_input(network: Network, layer: LayerInfo) -> ModelError:
@@ -105,7 +108,8 @@ def map_numbers(layer: LayerInfo, maps: str | Iterable[int] | int | None) -> np.
     if not values:
         raise SettingsError("maps", "at least one", "none")
     if not 0 <= values[-1] < layer.maps:
-        raise SettingsError(f"maps of layer '{layer.name}'", f"0 to {layer.maps - 1}", values[-1])
+        numbers = f"{layer.noun}s of layer '{layer.name}'"
+        raise SettingsError(numbers, f"0 to {layer.maps - 1}", values[-1])
     return np.unique(np.array(values, np.int64))
 
 
@@ -128,7 +132,8 @@ def _split(network: Network, text: str) -> tuple[LayerInfo, np.ndarray]:
     try:
         layer = network.find(text)
     except ModelError:
-        if colon and any(layer.name == head for layer in network.layers):
+        layers = (*network.layers, *network.other_layers)
+        if colon and any(layer.name == head for layer in layers):
             raise SettingsError(
                 f"maps after '{head}:'", "all, 3, 0-15 or 0,4,9", f"'{tail}'"
             ) from None

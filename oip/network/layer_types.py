@@ -19,6 +19,11 @@ def is_dense(layer: keras.Layer) -> bool:
     return _is_one_of(layer, "Dense")
 
 
+def is_attention(layer: keras.Layer) -> bool:
+    """Return whether the layer is attention of several heads."""
+    return _is_one_of(layer, "MultiHeadAttention GroupQueryAttention")
+
+
 def is_batch_normalization(layer: keras.Layer) -> bool:
     """Return whether the layer normalizes over the batch: affine for each map after training."""
     return _is_one_of(layer, "BatchNormalization")
@@ -89,6 +94,14 @@ def is_max_pooling(layer: keras.Layer) -> bool:
 def is_pooling(layer: keras.Layer) -> bool:
     """Return whether the layer is local pooling, in one or two dimensions."""
     return _is_one_of(layer, "MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D")
+
+
+def keeps_zero(layer: keras.Layer) -> bool:
+    """Return whether the layer moves or pools values, so that what is zero before is so after."""
+    names = "Flatten Reshape Permute ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D"
+    names += " UpSampling1D UpSampling2D GlobalAveragePooling1D GlobalAveragePooling2D"
+    names += " GlobalMaxPooling1D GlobalMaxPooling2D"
+    return is_pooling(layer) or is_dropout(layer) or _is_one_of(layer, names)
 
 
 def spatial_sides(shape: tuple[int | None, ...], layer: keras.Layer) -> tuple[int | None, ...]:

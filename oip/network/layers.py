@@ -1,4 +1,4 @@
-"""The layers of a model whose output can be read: maps of it, or units without spatial axes."""
+"""The layers of a model whose output has channels: maps, units, channels of tokens, heads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from oip.core.errors import ModelError, SettingsError
+from oip.core.formats import UNIT_NOUNS, UnitKind
 from oip.core.frameworks import keras
 from oip.network import geometry, layer_types
 from oip.network.activations import (
@@ -20,7 +21,9 @@ from oip.network.tracing import Call, ModelOutput
 
 At = Literal["response", "block"]
 UNLISTED = -1
-"""The index of a layer that `Network.layers` does not list."""
+"""The index of a layer without a place in a run: the classes of a model, or its pooling."""
+_ATTENTION_OUTPUT = "attention_output"
+"""Name that Keras gives the output projection of an attention layer."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +40,43 @@ class LayerOutput:
     """An activation that follows outside all layers."""
     channels_first: bool = False
     """The layout of the tensor."""
+    form: Literal["activated", "logits", "heads"] = "activated"
+    """The response: `activated`, after the activation; `logits`, the pre-activation, of a softmax;
+    `heads`, the length of each vector (n, *nodes, heads, d) that is the pre-activation."""
+    grid: tuple[int, ...] = ()
+    """Rows and columns of the image's patches that tokens are arranged in."""
 
     @property
     def key(self) -> tuple[Hashable, ...]:
         """Equal for outputs that are the same tensor of one model, also of two views of it."""
-        return id(self.layer), self.use, self.pre_activation, self.then is None, self.channels_first
+        parts = id(self.layer), self.use, self.pre_activation, self.then is None
+        return *parts, self.channels_first, self.form, self.grid
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer in one place of the model, whose output has channels: maps or units.
+    """One layer in one place of the model, whose output has channels.
 
     The response of a convolution or dense layer is taken after its activation, whether that is
-    fused, or follows as a layer of its own with or without batch normalization in between.
+    fused, or follows as a layer of its own with or without batch normalization in between; a
+    softmax is left out, so that the response is the logits. All other layers are taken as they are.
     """
 
     index: int
-    """The index among the layers with maps, as `oip layers` prints it. Pooling has the index of the
-    layer before it, whose maps it pools; all other layers have `UNLISTED`."""
+    """The index as `oip layers --all` prints it: first the layers with maps made by kernels, then
+    one number for objectives, then all other layers."""
     name: str
-    """`name`, `outer/name` in nested models, `name#1` for the second use of a layer."""
-    kind: str
+    """`name`, `outer/name` in nested models, `name#1` for the second use of a layer, and
+    `name/heads` for the heads of an attention layer."""
+    layer_class: str
     """The layer's Keras class."""
     maps: int
-    """Maps, or units of a layer without spatial axes."""
+    """How many maps, units, channels or heads there are."""
     size: tuple[int, ...]
-    """Nodes along each spatial axis, of the response; empty for units."""
+    """Nodes along each spatial axis, of the response, or tokens; empty for units."""
     response: LayerOutput = field(repr=False)
+    call: int
+    """Number of the layer's own call."""
     last_call: int
     """Number of the call whose output is the response."""
     inputs: frozenset[int]
@@ -79,11 +92,35 @@ class LayerInfo:
     block: LayerOutput | None = field(default=None, repr=False)
     """The output of the pooling layer that follows, if one does."""
     block_size: tuple[int, ...] | None = None
+    kind: UnitKind = "maps"
+    """What its channels are."""
 
     @property
     def channels_first(self) -> bool:
         """The layout of the response."""
         return self.response.channels_first
+
+    @property
+    def noun(self) -> str:
+        """One of its channels: a map, a unit, a token channel, a head."""
+        return UNIT_NOUNS[self.kind]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the layer is a dense one."""
+        return layer_types.is_dense(self.response.layer) or self.layer_class == "Dense"
+
+    @property
+    def inner_name(self) -> str:
+        """The name of the layer that gives the output, where `name` is that of one around it."""
+        is_part = self.response.layer.name == _ATTENTION_OUTPUT and self.kind != "heads"
+        return f"{self.name}/{_ATTENTION_OUTPUT}" if is_part else self.name
+
+    def with_softmax(self) -> LayerInfo:
+        """Return the layer with its output as the response, also that of a softmax."""
+        if self.response.form != "logits":
+            return self
+        return replace(self, response=replace(self.response, form="activated"))
 
     def at(self, at: At) -> LayerInfo:
         """Return the layer with its response (`response`), or the pooled one (`block`), as such.
@@ -104,7 +141,8 @@ class LayerInfo:
         return {
             "index": self.index,
             "layer": self.name,
-            "class": self.kind,
+            "class": self.layer_class,
+            "kind": self.kind,
             "maps": self.maps,
             "size": list(self.size),
             "receptive_field": _numbers(self.receptive_field),
@@ -124,25 +162,148 @@ def layers_with_maps(calls: list[Call], axes: int) -> list[LayerInfo]:
     located = geometry.geometries(calls, axes)
     layers: list[LayerInfo] = []
     for call in calls:
-        if not layer_types.is_convolution(call.layer) or len(call.output_shape) != axes + 2:
+        if not is_listed(call, axes):
             continue
         first = layer_types.is_channels_first(call.layer)
         layer = layer_of_call(call, calls, first, True)
         pool = _pooling_after(calls[layer.last_call], calls)
-        where = located[layer.last_call]
-        fields, jumps, offsets = zip(*where, strict=True) if where else (None, None, None)
         layers.append(
             replace(
-                layer,
+                _located(layer, located),
                 index=len(layers),
-                receptive_field=fields,
-                jump=jumps,
-                offset=offsets,
                 block=_as_it_is(pool, first) if pool else None,
                 block_size=_size(pool.output_shape, first) if pool else None,
             )
         )
     return layers
+
+
+def is_listed(call: Call, axes: int) -> bool:
+    """Return whether a call is that of a convolution, which `oip layers` lists by itself.
+
+    Args:
+        axes: spatial axes of the model's input.
+    """
+    return layer_types.is_convolution(call.layer) and len(call.output_shape) == axes + 2
+
+
+def other_layers(
+    calls: list[Call], axes: int, channels_first: bool, first_index: int
+) -> list[LayerInfo]:
+    """List all calls whose output has channels, but for those that `layers_with_maps` lists.
+
+    Tokens that are the patches of an image, no more and no less, are arranged as these are. An
+    attention layer comes with its heads: the vectors that its output projection receives. The
+    response of a head is the length of its vector, because the axes of that vector have no meaning:
+    turned in any way, they give the same network, its projection turned back.
+
+    Args:
+        calls: one run of the model.
+        axes: spatial axes of the model's input.
+        channels_first: the layout of layers that have none of their own.
+        first_index: of the first of these layers.
+    """
+    located = geometry.geometries(calls, axes)
+    grids = geometry.token_grids(calls) if axes == 2 else [()] * len(calls)
+    silent = _silent_calls(calls)
+    layers: list[LayerInfo] = []
+    for call in calls:
+        part = _part_of_attention(call)
+        kind = _unit_kind(call, axes, located[call.number])
+        if is_listed(call, axes) or kind is None or (part and part != _ATTENTION_OUTPUT):
+            continue
+        layout = getattr(call.layer, "data_format", None)
+        first = channels_first if layout is None else layout == "channels_first"
+        first = first and (kind == "maps" or layout is not None)
+        activated = is_activated(call)
+        layer = replace(layer_of_call(call, calls, first, activated), kind=kind)
+        if not activated:
+            layer = replace(layer, silent_possible=silent[call.number])
+        if kind == "tokens":
+            layer = _arranged(layer, grids[call.number])
+        heads = None
+        if part:
+            outer = call.path.rpartition("/")[0]
+            uses = f"#{call.use}" if call.use else ""
+            heads = _heads(replace(layer, name=f"{outer}/heads{uses}"), call)
+            layer = replace(layer, name=f"{outer}{uses}")
+            layer = replace(layer, layer_class=type(call.attention).__name__)
+        for each in (layer, heads):
+            if each is not None:
+                index = first_index + len(layers)
+                layers.append(replace(_located(each, located), index=index))
+    return layers
+
+
+def _unit_kind(call: Call, axes: int, place: geometry.Geometry | None) -> UnitKind | None:
+    """Return what the channels of a call's output are; None where it has none."""
+    shape = call.output_shape
+    if len(shape) < 2 or any(side is None for side in shape[1:]):
+        return None
+    if len(shape) == 2:
+        return "units"
+    if len(shape) == axes + 2:  # of lines, positions that were mixed are tokens
+        return "tokens" if axes == 1 and place is None else "maps"
+    return "tokens" if len(shape) == 3 else None
+
+
+def _part_of_attention(call: Call) -> str:
+    """Return the name of a layer inside an attention layer; empty for others."""
+    return "" if call.attention is None else call.layer.name
+
+
+def is_activated(call: Call) -> bool:
+    """Return whether a call's response is taken after the activation that follows it."""
+    layer = call.layer
+    is_kernel = layer_types.is_dense(layer) or layer_types.is_convolution(layer)
+    is_kernel = is_kernel or isinstance(layer, keras.layers.EinsumDense)
+    return is_kernel or layer_types.is_activation(layer)
+
+
+def _silent_calls(calls: list[Call]) -> list[bool]:
+    """Return of each call whether its output can be flat zero, where no gradient leads out."""
+    silent: list[bool] = []
+    for call in calls:
+        keeps = call.direct and layer_types.keeps_zero(call.layer)
+        after = keeps and all(source >= 0 and silent[source] for source in call.sources)
+        own = call.then or call.own or layer_types.activation_of(call.layer)
+        silent.append(after or can_be_silent(own))
+    return silent
+
+
+def _located(layer: LayerInfo, located: list[geometry.Geometry | None]) -> LayerInfo:
+    """Return a layer with the geometry of its response, where it has one."""
+    where = located[layer.last_call] if layer.size else None
+    if not where or len(where) != len(layer.size):
+        return layer
+    fields, jumps, offsets = zip(*where, strict=True)
+    return replace(layer, receptive_field=fields, jump=jumps, offset=offsets)
+
+
+def _arranged(layer: LayerInfo, grid: tuple[int, ...]) -> LayerInfo:
+    """Return tokens in rows and columns, where they are the patches of an image."""
+    if not grid or math.prod(grid) != math.prod(layer.size):
+        return layer
+    return replace(layer, size=grid, response=replace(layer.response, grid=grid))
+
+
+def _heads(layer: LayerInfo, projection: Call) -> LayerInfo | None:
+    """Return the heads of an attention layer, whose output is `layer`; None without them."""
+    shape = projection.input_shapes[0] if projection.input_shapes else ()
+    if len(shape) != len(projection.output_shape) + 1 or shape[-2] is None:
+        return None
+    response = LayerOutput(projection.layer, projection.use, "input", form="heads")
+    return replace(
+        layer,
+        layer_class=type(projection.attention).__name__,
+        kind="heads",
+        maps=shape[-2],
+        response=replace(response, grid=layer.response.grid),
+        last_call=projection.number,
+        activation="length",
+        silent_possible=False,
+        upper_limit=math.inf,
+    )
 
 
 def layer_of_call(
@@ -159,13 +320,16 @@ def layer_of_call(
     response = _Response(call, _as_it_is(call, first), "linear", False)
     if activated:
         response = _response(call, calls, first)
+        if response.activation == "softmax":
+            response = response._replace(output=replace(response.output, form="logits"))
     return LayerInfo(
         index=UNLISTED,
         name=call.name,
-        kind=type(call.layer).__name__,
+        layer_class=type(call.layer).__name__,
         maps=int(call.output_shape[1 if first else -1] or 0),
         size=_size(response.end.output_shape, first),
         response=response.output,
+        call=call.number,
         last_call=response.end.number,
         inputs=response.end.inputs,
         activation=response.activation,
@@ -246,6 +410,8 @@ def _response(call: Call, calls: list[Call], channels_first: bool) -> _Response:
         output = LayerOutput(end.layer, end.use, pre_activation, then, channels_first)
         return _Response(end, output, name, can_be_silent(function), upper_limit(function))
 
+    if layer_types.is_activation(call.layer):
+        return response(call, "input", layer_types.activation_of(call.layer))
     if layer_types.activation_name(call.layer) != "linear":
         return response(call, "fused", layer_types.activation_of(call.layer))
     end = rest = call

@@ -29,8 +29,8 @@ from oip.network.layers import (
     LayerInfo,
     LayerOutput,
     class_layer,
-    layer_of_call,
     layers_with_maps,
+    other_layers,
 )
 from oip.network.repeatability import check_outputs, repeatability
 
@@ -132,7 +132,7 @@ class Network:
                 "-" if values is None else " x ".join(f"{side:g}" for side in values)
                 for values in columns
             )
-            rows.append((f"@{layer.index}", layer.name, layer.kind, layer.maps, *sides))
+            rows.append((f"@{layer.index}", layer.name, layer.layer_class, layer.maps, *sides))
         spec = self.inputs
         shape = " x ".join(map(str, spec.shape))
         mean, std = (" ".join(f"{value:.4g}" for value in part) for part in (spec.mean, spec.std))
@@ -159,7 +159,7 @@ class Network:
         if shape == self.inputs.shape:
             return self
         other = copy.copy(self)
-        for name in ("recording", "layers"):
+        for name in ("recording", "layers", "other_layers"):
             vars(other).pop(name, None)
         other._set_shape(shape)
         return other
@@ -249,6 +249,50 @@ class Network:
         return layers_with_maps(self.calls, len(self.inputs.shape) - 1)
 
     @cached_property
+    def other_layers(self) -> list[LayerInfo]:
+        """All other layers whose output has channels, in the order in which they run.
+
+        Their indices begin after that of the objectives.
+        """
+        axes = len(self.inputs.shape) - 1
+        return other_layers(self.calls, axes, self.channels_first, self.objectives_index + 1)
+
+    @property
+    def objectives_index(self) -> int:
+        """The index of objectives in a run: that after the last layer with maps."""
+        return len(self.layers)
+
+    @property
+    def default_layers(self) -> list[LayerInfo]:
+        """The layers with maps; of a network without, its dense layers and attention heads.
+
+        Raises:
+            ModelError: the network has none of these.
+        """
+        if self.layers:
+            return self.layers
+        layers = [layer for layer in self.other_layers if layer.is_dense or layer.kind == "heads"]
+        if not layers:
+            raise self._without("a model with convolutional or dense layers")
+        return layers
+
+    def layer_at(self, index: int) -> LayerInfo:
+        """Return a layer by its index.
+
+        Raises:
+            ModelError: there is none.
+        """
+        if 0 <= index < len(self.layers):
+            return self.layers[index]
+        layers = {layer.index: layer for layer in self.other_layers}
+        if index not in layers:
+            ends = f"@{min(layers)} to @{max(layers)}" if layers else ""
+            parts = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
+            indices = ", or of other layers ".join([*parts, *([ends] if ends else [])])
+            raise ModelError(f"layer '@{index}'", indices or "a model with layers", f"@{index}")
+        return layers[index]
+
+    @cached_property
     def random(self) -> dict[int, str]:
         """Number of a call whose answer to an image is not always the same -> why, in words.
 
@@ -309,60 +353,66 @@ class Network:
         return self.layers
 
     def find(self, name: str) -> LayerInfo:
-        """Return a layer with maps by its name, or by `@index`.
+        """Return a layer whose output has channels, by its name, or by `@index`.
 
         Raises:
-            ModelError: there is none; the message names the nearest.
+            ModelError: there is none, or its output has none; the message names the nearest.
         """
-        layers = self.convolutional
         if name.startswith("@") and name[1:].isdecimal():
-            index = int(name[1:])
-            if index < len(layers):
-                return self.check_repeatable(layers[index])
-            raise ModelError(f"layer '{name}'", f"@0 to @{len(layers) - 1}", name)
-        for layer in layers:
-            if layer.name == name:
+            return self.check_repeatable(self.layer_at(int(name[1:])))
+        for layer in (*self.layers, *self.other_layers):
+            if name in (layer.name, layer.inner_name):
                 return self.check_repeatable(layer)
-        names = [layer.name for layer in layers]
-        listed = names if len(names) <= 8 else [*names[:8], "..."]
+        for call in self.calls:
+            if call.name == name:
+                expected = "an output with channels last: maps, tokens or units"
+                shape = " x ".join(str(side or "any") for side in call.output_shape)
+                raise ModelError(f"layer {call.described}", expected, f"an output of {shape}")
+        names = [layer.name for layer in (*self.layers, *self.other_layers)]
+        listed = [layer.name for layer in self.layers] or names
+        listed = listed[:8] if len(listed) <= 8 else [*listed[:8], "..."]
         raise _no_layer("layer", name, names, listed)
 
     def find_output(self, name: str, at: At = "response") -> LayerInfo:
-        """Return any layer that gives maps or units.
+        """Return any layer whose output has channels, as the layer gives it: softmax included.
+
+        Pooling has the index of the layer whose maps it pools.
 
         Args:
-            name: of the layer, or `@index` of one with kernels. Convolutions and dense layers are
-                taken after their activation, all others as they are.
+            name: of the layer, or `@index`. Convolutions and dense layers are taken after their
+                activation, all others as they are.
             at: `block` takes a convolution after the pooling that follows.
 
         Raises:
-            ModelError: there is none of that name, or its output is neither; the nearest is named.
+            ModelError: there is none of that name, or its output has none; the nearest is named.
             SettingsError: `block` where no pooling follows, or another `at`.
         """
         check_choice("at", at, ("response", "block"))
-        with_maps = any(layer.name == name for layer in self.layers)
-        if with_maps or (name.startswith("@") and name[1:].isdecimal()):
-            layer = self.find(name)
-            return layer if at == "response" else self._pooling(layer)
-        ranks = (2, len(self.inputs.shape) + 1)
-        calls = {call.name: call for call in self.calls if len(call.output_shape) in ranks}
-        if name not in calls:
-            raise _no_layer("layer with maps or units", name, calls)
+        layer = self.find(name)
         if at == "block":
-            raise SettingsError(
-                f"at block for layer '{name}'", "a layer with kernels", calls[name].layer
-            )
-        return self.check_repeatable(self._of_call(calls[name]))
+            if layer.index > len(self.layers):
+                where = f"at block for layer '{name}'"
+                raise SettingsError(where, "a layer with kernels", layer.layer_class)
+            return self._pooling(layer)
+        for other in self.layers:
+            block = other.block
+            if block is not None and block.key == layer.response.key:
+                return replace(layer, index=other.index)
+        return layer.with_softmax()
 
     def shown_layers(self) -> list[LayerInfo]:
-        """List the layers with maps, the pooling after them and the dense layers, in their order.
+        """List the layers with maps, the pooling after them, dense layers and attention heads.
 
         Raises:
             ModelError: the model has none of these.
         """
         pooling = [self._pooling(layer) for layer in self.layers if layer.block is not None]
-        dense = [self._of_call(call) for call in self.calls if layer_types.is_dense(call.layer)]
-        shown = [*self.layers, *pooling, *(layer for layer in dense if not layer.size)]
+        rest = [
+            layer.with_softmax()
+            for layer in self.other_layers
+            if layer.kind == "heads" or (layer.is_dense and layer.kind != "maps")
+        ]
+        shown = [*self.layers, *pooling, *rest]
         if not shown:
             raise self._without("a model with convolutional or dense layers")
         return sorted(shown, key=lambda layer: layer.last_call)
@@ -373,10 +423,10 @@ class Network:
         Raises:
             ModelError: there is none of that name; the message names the nearest.
         """
-        calls = {call.name: call for call in self.calls if len(call.output_shape) == 2}
-        if name not in calls:
-            raise _no_layer("layer of units", name, calls)
-        return self.check_repeatable(layer_of_call(calls[name], self.calls, False, True))
+        layers = {layer.name: layer for layer in self.other_layers if layer.kind == "units"}
+        if name not in layers:
+            raise _no_layer("layer of units", name, layers)
+        return self.check_repeatable(layers[name].with_softmax())
 
     def class_layer(self) -> LayerInfo:
         """Return the layer that gives the model's output (n, classes).
@@ -411,22 +461,10 @@ class Network:
         )
 
     def _pooling(self, layer: LayerInfo) -> LayerInfo:
-        """Return the pooling layer after a layer."""
-        block = layer.at("block").response
-        calls = (call for call in self.calls if call.layer is block.layer and call.use == block.use)
-        return self._of_call(next(calls))
-
-    def _of_call(self, call: tracing.Call) -> LayerInfo:
-        """Return a layer as it is, a dense one with units after its activation."""
-        layout = getattr(call.layer, "data_format", None)
-        first = self.channels_first if layout is None else layout == "channels_first"
-        activated = layer_types.is_dense(call.layer) and len(call.output_shape) == 2
-        layer = layer_of_call(call, self.calls, first, activated)
-        for other in self.layers:  # pooling has the index of the layer whose maps it pools
-            block = other.block
-            if block is not None and block.layer is call.layer and block.use == call.use:
-                return replace(layer, index=other.index)
-        return layer
+        """Return the pooling layer after a layer, with the index of that layer."""
+        key = layer.at("block").response.key
+        pooling = next(other for other in self.other_layers if other.response.key == key)
+        return replace(pooling, index=layer.index)
 
     def _without(self, wished: str) -> ModelError:
         kinds = sorted({type(call.layer).__name__ for call in self.calls})

@@ -64,7 +64,7 @@ class Responses:
     layer: str
     index: int | None
     """Of the layer whose maps these are, as `oip layers` prints it; None for others."""
-    kind: str
+    layer_class: str
     """Class of the layer, such as `Conv2D`."""
     maps: np.ndarray
     """(m,) int: numbers of the maps or units."""
@@ -222,7 +222,7 @@ class Responses:
         return {
             "layer": self.layer,
             "index": self.index,
-            "class": self.kind,
+            "class": self.layer_class,
             self.what: len(self.maps),
             "size": list(self.values.shape[2:]),
             "images": list(self.titles),
@@ -300,7 +300,7 @@ def responses(
     return Responses(
         layer=info.name,
         index=None if info.index == UNLISTED else info.index,
-        kind=info.kind,
+        layer_class=info.layer_class,
         maps=numbers,
         values=output_values(network, pixels, info, numbers, byte_budget),
         images=pixels,

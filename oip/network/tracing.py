@@ -60,6 +60,8 @@ class Call:
     as it is."""
     own: Elementwise | None = field(default=None, repr=False)
     """The function of a layer that is none of Keras' own, if that is elementwise."""
+    attention: keras.Layer | None = field(default=None, repr=False)
+    """The attention layer that it is a part of."""
 
     @property
     def name(self) -> str:
@@ -90,6 +92,13 @@ def leaf_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
 
     visit(model, "")
     return leaves
+
+
+def _attention_parts(model: keras.Model) -> dict[int, keras.Layer]:
+    """Return the attention layer that each layer inside one is a part of, by the id of the part."""
+    layers = model._flatten_layers(include_self=False)
+    attention = [layer for layer in layers if layer_types.is_attention(layer)]
+    return {id(part): layer for layer in attention for part in _inner(layer)}
 
 
 class ModelOutput(NamedTuple):
@@ -138,6 +147,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
     failures: list[str] = []
     leaves = leaf_layers(model)
     paths = {id(layer): path for path, layer in leaves}
+    attention = _attention_parts(model)
     graphs: list[tf.Graph] = []
     inside: set[int] = set()
 
@@ -177,6 +187,7 @@ def record_calls(model: keras.Model, specs: Sequence[tf.TensorSpec]) -> Recordin
                     inputs=frozenset().union(*map(inputs_of, sources)),
                     input_shapes=shapes,
                     output_shape=tuple(flat[0].shape.as_list()) if flat else (),
+                    attention=attention.get(id(layer)),
                 )
             )
             return outputs

@@ -69,6 +69,7 @@ def reconstruct_layers(
         run_settings(settings, data_digest(start)),
         data,
         objectives.labels if objectives is not None else (),
+        [layer for layer, _ in selections],
     )
     beside = own_files(out, network.path)
     Run.check(out, record, beside)
@@ -87,7 +88,7 @@ def reconstruct_layers(
         identity = objectives.identity
         keys[objectives.index] = ascent_key(network, settings, images, identity, start)
         requested[objectives.index] = np.arange(len(objectives.labels))
-    refuse_other_shards(folder, key, keys, len(network.layers))
+    refuse_other_shards(folder, key, keys, network.objectives_index)
     plan = {
         index: open_blocks(folder, index, maps, keys[index]) for index, maps in requested.items()
     }

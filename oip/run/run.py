@@ -16,7 +16,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +46,7 @@ from oip.core.formats import (
 from oip.core.layer_formats import RankingFile, ResponsesFile, StabilityFile
 from oip.core.records import is_there
 from oip.network.inputs import sidecar_path
+from oip.network.layers import LayerInfo
 from oip.network.network import Network
 
 NAME = "run.json"
@@ -162,7 +163,7 @@ class Run(RunFolder):
 
     @property
     def layers(self) -> list[LayerRecord]:
-        """Every layer with maps of the model, as `oip layers` prints them."""
+        """Every layer with maps of the model, and other layers that were used, by their index."""
         return self.record.layers
 
     def layer(self, index: int) -> LayerRecord:
@@ -241,8 +242,8 @@ def _merged(old: RunFile, new: RunFile) -> RunFile:
         preset=grown.preset,
         rank=have.rank if comes.rank is None else comes.rank,
     )
-    if not any(layer.objectives for layer in new.layers):
-        fields["layers"] = new.layers + [layer for layer in old.layers if layer.objectives]
+    layers = {layer.index: layer for layer in (*old.layers, *new.layers)}
+    fields["layers"] = [layers[index] for index in sorted(layers)]
     if have.reconstruct is not None and comes.reconstruct is None and old.input is not None:
         fields["input"] = old.input  # the one that the shards were grown with
     if have.rank is not None and comes.rank is None:
@@ -294,15 +295,17 @@ def run_record(
     settings: RunSettings,
     data: Data | None = None,
     objectives: Sequence[str] = (),
+    layers: Iterable[LayerInfo] = (),
 ) -> RunFile:
     """Return the record of a run that begins with one command.
 
-    Objectives, which images were grown for besides maps, are listed as one more layer.
+    All layers with maps are listed, and of all other layers those that were used. Objectives, which
+    images were grown for besides, are listed as one more layer.
     """
-    infos = network.layers or ([] if objectives else network.convolutional)
-    layers = [msgspec.convert(info.to_dict(), LayerRecord) for info in infos]
+    infos = {layer.index: layer for layer in (*network.layers, *layers)}
+    records = [msgspec.convert(infos[index].to_dict(), LayerRecord) for index in sorted(infos)]
     if objectives:
-        layers.append(_objectives_layer(len(layers), objectives))
+        records.append(_objectives_layer(network.objectives_index, objectives))
     sidecar = network.sidecar or SidecarFile()
     classes = (data.classes if data is not None else None) or sidecar.classes
     loading = LoadingRecord(
@@ -312,7 +315,7 @@ def run_record(
     return RunFile(
         model=ModelRecord(name=network.name, sha256=network.digest),
         input=msgspec.convert(network.inputs.to_dict(), InputRecord),
-        layers=layers,
+        layers=sorted(records, key=lambda record: record.index),
         settings=settings,
         versions=versions(),
         loading=loading if loading != LoadingRecord() else None,
@@ -330,7 +333,7 @@ def _objectives_layer(index: int, objectives: Sequence[str]) -> LayerRecord:
     return LayerRecord(
         index=index,
         name="objectives",
-        kind="Objective",
+        layer_class="Objective",
         maps=len(objectives),
         size=[],
         receptive_field=None,

@@ -287,7 +287,7 @@ def grow_block(
 
 
 def refuse_other_shards(
-    run: RunFolder, key: str, keys: Mapping[int, str] | None = None, layers: int | None = None
+    run: RunFolder, key: str, keys: Mapping[int, str] | None = None, objectives: int | None = None
 ) -> None:
     """Raise a RunError where a run holds shards of another key; damaged ones have none.
 
@@ -295,13 +295,12 @@ def refuse_other_shards(
         run: the run.
         key: of the maps of layers.
         keys: of some indices by themselves.
-        layers: how many layers with maps there are; shards of later indices are of objectives, and
-            are looked at only where `keys` has them.
+        objectives: the index of objectives; their shards are looked at only where `keys` has it.
     """
     keys = keys or {}
     for path in sorted(run.path.glob("layers/*/shard-*.npz")):
         index = int(path.parent.name)
-        if layers is not None and index >= layers and index not in keys:
+        if index == objectives and index not in keys:
             continue
         if shard_key(path) not in (None, keys.get(index, key)):
             raise RunError(

@@ -69,7 +69,7 @@ def ablate_into(
         ranking = ranking.ranking
     network, images = opened(model, data, labels, resize=resize)
     check_classes(network, images)
-    layer = network.convolutional[ranking.index]
+    layer = network.layer_at(ranking.index)
     maps = {row.map for row in ranking.estimators[0].maps if row.mi is not None}
     run = Run.open(out)
     path = run.folder(layer.index) / "ablation.json"

@@ -172,7 +172,8 @@ def grow_best(
     shown = settings.get("natural", next(iter(settings.values())))
     written = RunSettings(reconstruct=stored_settings(shown), preset=f"{BEST}:{','.join(settings)}")
     labels = targets.labels if targets is not None else ()
-    record = run_record(network, written, images, labels)
+    layers = [layer for layer, _ in selections]
+    record = run_record(network, written, images, labels, layers)
     beside = (*own_files(folder, network.path), FOLDER)
     Run.check(folder, record, beside)
     halves = [
@@ -200,7 +201,7 @@ def grow_best(
     }
     own = {layer.index: keys[False] for layer, _ in selections}
     own |= {targets.index: keys[True]} if targets is not None else {}
-    refuse_other_shards(RunFolder(folder), keys[False], own, len(network.layers))
+    refuse_other_shards(RunFolder(folder), keys[False], own, network.objectives_index)
     candidates = {
         preset: reconstruct_layers(
             folder / FOLDER / preset, network, selections, values, images, progress, targets

@@ -264,7 +264,7 @@ class JudgedRun:
                 if number > index and not following.objectives and following.maps <= room:
                     group.append(number)
                     room -= following.maps
-            infos = [self.network.convolutional[number] for number in group]
+            infos = [self.network.layer_at(number) for number in group]
             values = [np.empty((len(self.images), info.maps), np.float32) for info in infos]
             label = f"responses of {len(infos)} layer" + "s" * (len(infos) > 1)
             self.progress(label, 0, len(self.images))

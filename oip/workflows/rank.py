@@ -30,7 +30,7 @@ from oip.mi.kernel_ranking import check_plain, rank_kernels
 from oip.mi.layer_sample import NoFiniteResponses
 from oip.mi.ranking import DEFAULT_ESTIMATORS, rank
 from oip.mi.redundancies import redundancy
-from oip.network.channel_graph import convolution_call
+from oip.network.channel_graph import kernel_call
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
 from oip.run.run import Run, RunFolder, own_files, run_record
@@ -179,9 +179,10 @@ def rank_layers(
         check_classes(network, data)
     if options.kernels:
         for layer, _ in selections:
-            check_plain(convolution_call(network, layer), layer)
+            check_plain(kernel_call(network, layer), layer)
     estimators = options.label_estimators()
-    run = _RunOfRankings(out, network, data, estimators, options)
+    layers = [layer for layer, _ in selections]
+    run = _RunOfRankings(out, network, data, estimators, options, layers)
     more: dict[str, Any] = {"data": data, "samples": options.samples, "seed": options.seed}
     for layer, maps in selections:
         try:
@@ -220,6 +221,7 @@ class _RunOfRankings:
         data: Dataset,
         estimators: list[LabelEstimator],
         options: RankingOptions,
+        layers: Sequence[LayerInfo],
     ):
         self.out, self.network, self.data = out, network, data
         self.settings: dict[str, Any] = {
@@ -232,7 +234,7 @@ class _RunOfRankings:
         parameters = {estimator.name: estimator.settings for estimator in estimators}
         settings = {**self.settings, "estimators": parameters}
         record = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
-        self.record = run_record(network, RunSettings(rank=record), data)
+        self.record = run_record(network, RunSettings(rank=record), data, layers=layers)
         self.beside = own_files(out, network.path)
         self._key = {**content_key(network, data), "settings": settings, "form": FORM}
         self._run: Run | None = None

@@ -40,7 +40,7 @@ def _written(path, values):
 def test_a_run_keeps_its_keys_and_numbers(tmp_path):
     path = _written(tmp_path / "run.json", RUN)
     run = formats.RunFile.read(path)
-    assert (run.layers[0].name, run.layers[0].kind, run.layers[0].objectives) == (
+    assert (run.layers[0].name, run.layers[0].layer_class, run.layers[0].objectives) == (
         *("conv", "Conv2D"),
         None,
     )

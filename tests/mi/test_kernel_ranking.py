@@ -60,12 +60,12 @@ def test_kernels_of_bands_that_know_the_label_come_first(images, estimator):
 )
 def test_partial_responses_add_up_to_the_pre_activation(images, settings):
     from oip.mi.kernel_ranking import partial_responses
-    from oip.network.channel_graph import convolution_call
+    from oip.network.channel_graph import kernel_call
     from oip.network.network import Network
 
     model = bands_model(settings)
     network = Network(model)
-    call = convolution_call(network, network.find("bands"))
+    call = kernel_call(network, network.find("bands"))
     parts = partial_responses(network, call, images[0], 2)
     layer = model.get_layer("bands")
     whole = layer.convolution_op(images[0], layer.kernel).numpy()[..., 2]

@@ -14,11 +14,11 @@ def network(small_model):
 
 def test_all_that_a_reader_wants_to_see_in_the_order_of_the_model(network):
     result = network.shown_layers()
-    assert [(layer.kind, layer.maps, layer.size, layer.index) for layer in result] == [
+    assert [(layer.layer_class, layer.maps, layer.size, layer.index) for layer in result] == [
         ("Conv2D", 6, (14, 14), 0),
         ("MaxPooling2D", 6, (7, 7), 0),
         ("Conv2D", 70, (5, 5), 1),
-        ("Dense", 4, (), -1),
+        ("Dense", 4, (), 6),
     ]
     assert [layer.last_call for layer in result] == sorted(layer.last_call for layer in result)
 
@@ -28,7 +28,7 @@ def test_any_layer_is_found_by_its_name(network, small_model):
     assert network.find_output("first", "block") == network.find_output("pool")
     flat = next(layer.name for layer in small_model.layers if "flatten" in layer.name)
     layer = network.find_output(flat)
-    assert (layer.maps, layer.size, layer.index) == (70 * 25, (), -1)
+    assert (layer.maps, layer.size, layer.index) == (70 * 25, (), 5)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,10 @@ def test_unknown_layers_and_models_without_any_are_named(small_model):
     with pytest.raises(ModelError, match="@0 to @1"):
         network.find("@7")
     dense = keras.Sequential([keras.layers.Input((4, 4, 1)), keras.layers.Flatten()])
-    with pytest.raises(ModelError, match="convolutional"):
+    with pytest.raises(ModelError, match="one of flatten"):
         Network(dense).find("x")
+    with pytest.raises(ModelError, match="convolutional"):
+        _ = Network(dense).default_layers
     flat = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ModelError, match="images"):
         Network(flat)

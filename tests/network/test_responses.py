@@ -42,7 +42,12 @@ class _Order:
 
 def test_shapes_and_names(result, small_model, small_images):
     assert result.values.shape == (3, 70, 5, 5)
-    assert (result.layer, result.index, result.kind, result.what) == ("second", 1, "Conv2D", "maps")
+    assert (result.layer, result.index, result.layer_class, result.what) == (
+        "second",
+        1,
+        "Conv2D",
+        "maps",
+    )
     units = oip.responses(small_model, small_images[0][0], small_model.layers[-1].name)
     assert units.values.shape == (1, 4)
     assert units.planes.shape == (1, 4, 1, 1)
@@ -171,7 +176,7 @@ def test_lines_of_any_length_come_alone_or_together():
 @pytest.mark.parametrize(
     ("change", "kind", "word"),
     [
-        ({"layer": "thrid"}, ModelError, "layer with maps or units"),
+        ({"layer": "thrid"}, ModelError, "layer: expected one of first, second"),
         ({"maps": [70]}, SettingsError, "0 to 69"),
         ({"titles": ["one"]}, SettingsError, "one an image"),
         ({"byte_budget": 1000}, SettingsError, "fewer images"),
