@@ -224,6 +224,8 @@ class Cases:
     """(k, m, *nodes) float32: responses, the maps in the order of the result."""
     bgr: bool = False
     """The bands are blue, green and red; pictures show them the other way round."""
+    patches: tuple[int, ...] = ()
+    """Rows and columns of the patches that all tokens but the first are; else empty."""
 
     def __len__(self) -> int:
         return len(self.indices)

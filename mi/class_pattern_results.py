@@ -83,9 +83,11 @@ class PatternResult(LayerResult):
             if "others" in record:  # of schema 1
                 record["other_images"] = record.pop("others")
             lists = {name: tuple(value) for name, value in record.items() if type(value) is list}
-            cases = {name: arrays.pop(_CASES + name) for name in _names(Cases)}
-            bgr = bool(cases.pop("bgr"))
-            return cls(**{**arrays, **record, **lists, "cases": Cases(**cases, bgr=bgr)})
+            names = [name for name in _names(Cases) if _CASES + name in arrays]
+            parts: dict[str, Any] = {name: arrays.pop(_CASES + name) for name in names}
+            parts["bgr"] = bool(parts["bgr"])
+            parts["patches"] = tuple(int(side) for side in parts.get("patches", ()))
+            return cls(**{**arrays, **record, **lists, "cases": Cases(**parts)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"'{path}'", content, error) from error
 
@@ -200,9 +202,10 @@ class CommonPatterns(PatternResult):
         """
         from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled
 
+        patches = self.cases.patches
         rows = np.searchsorted(self.maps, self.order[: check_whole("maps that are drawn", most)])
-        values = scaled(as_planes(self.cases.values)[:, rows], "own")
-        shares = as_planes(np.stack([self.share, self.other_share]))[:, rows]
+        values = scaled(as_planes(self.cases.values, patches)[:, rows], "own")
+        shares = as_planes(np.stack([self.share, self.other_share]), patches)[:, rows]
         count = _most_in_a_row(self.cases)
         panels: list[Panel | None] = []
         for hard, share, title in (
@@ -211,8 +214,8 @@ class CommonPatterns(PatternResult):
         ):
             panels.append(Panel(title, share))
             panels += _case_panels(self.cases, values, self.class_name, hard, count)
-        common = as_planes(self.common[None])[0, rows]
-        own = as_planes(self.own[None])[0, rows]
+        common = as_planes(self.common[None], patches)[0, rows]
+        own = as_planes(self.own[None], patches)[0, rows]
         marks = [(common & ~own, ALSO), (own, OWN)]
         figure, axes = panel_figure(
             panels, self.maps[rows], across=1 + count, color=color, marks=marks
@@ -388,9 +391,10 @@ class Separation(PatternResult):
         from oip.network import response_plots
         from oip.network.response_plots import Panel, as_planes, color_map, panel_figure, scaled
 
+        patches = self.cases.patches
         rows = np.arange(len(self))[: check_whole("maps that are drawn", most)]
         means = np.stack([self.first_mean, self.second_mean]).astype(np.float32)
-        values = np.concatenate([as_planes(self.cases.values), as_planes(means)])
+        values = np.concatenate([as_planes(self.cases.values, patches), as_planes(means, patches)])
         values = scaled(values[:, rows], "own")
         count = _most_in_a_row(self.cases)
         panels: list[Panel | None] = []
@@ -401,8 +405,8 @@ class Separation(PatternResult):
         for name in names:
             if (self.cases.hard & (self.cases.labels == name)).any():
                 panels += [None, *_case_panels(self.cases, values, name, True, count)]
-        strong = as_planes(self.strong[None])[0, rows]
-        more = as_planes(np.nan_to_num(self.node_effect)[None])[0, rows] > 0
+        strong = as_planes(self.strong[None], patches)[0, rows]
+        more = as_planes(np.nan_to_num(self.node_effect)[None], patches)[0, rows] > 0
         marks = [(strong & ~more, ALSO), (strong & more, OWN)]
         figure, axes = panel_figure(
             panels, self.maps[rows], across=1 + count, color=color, marks=marks

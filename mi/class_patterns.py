@@ -90,6 +90,7 @@ class PatternSample:
             images=sample.images[rows],
             values=values.reshape(len(rows), len(order), *sample.size),
             bgr=sample.network.inputs.bgr,
+            patches=sample.layer.patches if sample.at == "response" else (),
         )
 
     @property
@@ -291,6 +292,8 @@ def separating(
             )
         )
     effects = _Effects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    from oip.network.geometry import node_indices
+
     best = np.abs(effects.nodes).argmax(axis=1)
     effect = patterns.masked(np.take_along_axis(effects.nodes, best[:, None], axis=1)[:, 0])
     order = np.lexsort((sample.maps, -np.nan_to_num(np.abs(effect), nan=-1.0)))
@@ -305,7 +308,7 @@ def separating(
         effect=effect[order],
         p_value=p_value[order],
         p_adjusted=adjusted(p_value)[order],
-        nodes=np.stack(np.unravel_index(best[order], sample.size), axis=1),
+        nodes=node_indices(best[order], sample.size),
         mean_effect=patterns.masked(effects.means)[order],
         node_effect=patterns.on_nodes(effects.nodes)[order],
         node_p_value=patterns.on_nodes(test.node_p_values())[order],

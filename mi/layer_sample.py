@@ -398,7 +398,7 @@ def summarize_responses(
     """
     maps = values.shape[1]
     means = values.mean(axis=2, dtype=np.float64)
-    shape = (1, *size) if len(size) == 1 else size
+    shape = (*(1,) * (2 - len(size)), *size)
     result = {
         "best_images": np.full((maps, BEST), -1, np.int64),
         "best_scores": np.full((maps, BEST), np.nan, np.float32),

@@ -25,6 +25,7 @@ from oip.core.progress import Progress, automatic, silent
 from oip.core.seeds import generator
 from oip.core.units import finite_or_none
 from oip.network.forward import layer_graph, run_in_batches
+from oip.network.geometry import node_indices
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
 from oip.network.layers import LayerInfo
@@ -69,8 +70,8 @@ class Locations(ByMap):
     responses: np.ndarray
     """(m, k): its response; NaN where there is no image."""
     boxes: np.ndarray
-    """(m, k, a, 2): first pixel and end of the node's receptive field along each axis; it may reach
-    beyond the image where that was padded."""
+    """(m, k, a, 2): first pixel and end of the node's receptive field along each axis of the image;
+    it may reach beyond the image where that was padded."""
     excited: np.ndarray
     """(m,): share of all images with a response above zero anywhere; NaN for maps with responses
     that are not finite, which have no images."""
@@ -259,7 +260,7 @@ def locate(
     names = None if labels is None else _class_names(labels, classes, len(pixels))
     best = _strongest(network, info, pixels, numbers, count, progress)
     sides = network.inputs.shape[:-1]
-    nodes = np.stack(np.unravel_index(np.maximum(best.nodes, 0), info.size), -1)
+    nodes = node_indices(np.maximum(best.nodes, 0), info.size)
     missing = best.images == _NO_IMAGE
     chosen = pixels[np.maximum(best.images, 0)].astype(np.float32)
     chosen[missing] = 0.0

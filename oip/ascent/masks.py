@@ -181,13 +181,14 @@ def field_boxes(layer: LayerInfo, nodes: np.ndarray, sides: Sequence[int]) -> np
 
     Args:
         nodes: (..., axes) int: indices of the nodes.
+        sides: of the image.
 
     Returns:
-        (..., axes, 2) float, in pixels from the image's first edge; fields may reach beyond the
-        image where it was padded. The whole image where the layer has no known geometry.
+        (..., axes of the image, 2) float, in pixels from the image's first edge; fields may reach
+        beyond the image where it was padded. The whole image where the layer has no known geometry.
     """
     nodes = np.asarray(nodes)
-    boxes = np.empty((*nodes.shape, 2))
+    boxes = np.empty((*nodes.shape[:-1], len(sides), 2))
     if layer.receptive_field is None or layer.jump is None or layer.offset is None:
         boxes[..., 0], boxes[..., 1] = 0, np.asarray(sides)
         return boxes

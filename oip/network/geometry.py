@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from oip.core.frameworks import keras
 from oip.network import layer_types
 from oip.network.tracing import Call
@@ -24,6 +26,18 @@ class Axis(NamedTuple):
     field: int = 1
     jump: float = 1.0
     offset: float = 0.0
+
+
+def node_indices(flat: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return nodes by their index along each axis, (..., axes); without axes there is one node.
+
+    Args:
+        flat: (...) int: numbers of nodes, row by row.
+        size: nodes along each axis.
+    """
+    if not size:
+        return np.zeros((*flat.shape, 0), np.int64)
+    return np.stack(np.unravel_index(flat, size), axis=-1)
 
 
 Geometry = tuple[Axis, ...]

@@ -94,6 +94,8 @@ class LayerInfo:
     block_size: tuple[int, ...] | None = None
     kind: UnitKind = "maps"
     """What its channels are."""
+    patches: tuple[int, ...] = ()
+    """Rows and columns of the image's patches that all tokens but the first, of the class, are."""
 
     @property
     def channels_first(self) -> bool:
@@ -282,6 +284,8 @@ def _located(layer: LayerInfo, located: list[geometry.Geometry | None]) -> Layer
 
 def _arranged(layer: LayerInfo, grid: tuple[int, ...]) -> LayerInfo:
     """Return tokens in rows and columns, where they are the patches of an image."""
+    if grid and math.prod(grid) + 1 == math.prod(layer.size):
+        return replace(layer, patches=grid)
     if not grid or math.prod(grid) != math.prod(layer.size):
         return layer
     return replace(layer, size=grid, response=replace(layer.response, grid=grid))
@@ -289,15 +293,16 @@ def _arranged(layer: LayerInfo, grid: tuple[int, ...]) -> LayerInfo:
 
 def _heads(layer: LayerInfo, projection: Call) -> LayerInfo | None:
     """Return the heads of an attention layer, whose output is `layer`; None without them."""
-    shape = projection.input_shapes[0] if projection.input_shapes else ()
-    if len(shape) != len(projection.output_shape) + 1 or shape[-2] is None:
+    shapes = projection.input_shapes or ((),)
+    *_, heads, _ = shape if len(shape := shapes[0]) > 1 else (None, None)
+    if len(shape) != len(projection.output_shape) + 1 or heads is None:
         return None
     response = LayerOutput(projection.layer, projection.use, "input", form="heads")
     return replace(
         layer,
         layer_class=type(projection.attention).__name__,
         kind="heads",
-        maps=shape[-2],
+        maps=heads,
         response=replace(response, grid=layer.response.grid),
         last_call=projection.number,
         activation="length",

@@ -93,9 +93,20 @@ def scaled(planes: np.ndarray, scale: str) -> np.ndarray:
         return np.where(np.isfinite(planes), shares, np.nan)
 
 
-def as_planes(values: np.ndarray) -> np.ndarray:
-    """Return (n, m, *nodes) as (n, m, rows, columns): one row for lines, one node for units."""
+def as_planes(values: np.ndarray, patches: tuple[int, ...] = ()) -> np.ndarray:
+    """Return (n, m, *nodes) as (n, m, rows, columns): one row for lines, one node for units.
+
+    Args:
+        patches: rows and columns of the patches that all tokens but the first are; the first is
+            then a row of its own above them, beside NaN, or False.
+    """
     size = values.shape[2:]
+    if patches and size == (1 + patches[0] * patches[1],):
+        nothing = False if values.dtype == bool else np.nan
+        planes = np.full((*values.shape[:2], 1 + patches[0], patches[1]), nothing, values.dtype)
+        planes[:, :, 0, 0] = values[:, :, 0]
+        planes[:, :, 1:] = values[:, :, 1:].reshape(*values.shape[:2], *patches)
+        return planes
     return values.reshape(*values.shape[:2], *(1,) * (2 - len(size)), *size)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from oip.core import html, plots
 from oip.core.checks import check_whole
 from oip.core.errors import DataError, SettingsError
+from oip.core.formats import UNIT_NOUNS, UnitKind
 from oip.network.forward import run_in_batches, selected_maps
 from oip.network.inputs import check_images
 from oip.network.layer_spec import map_numbers
@@ -76,19 +77,26 @@ class Responses:
     """(n,): the text over each image."""
     bgr: bool = False
     """The bands are blue, green and red; pictures show them the other way round."""
+    kind: UnitKind = "maps"
+    """What the channels of the layer are."""
+    patches: tuple[int, ...] = ()
+    """Rows and columns of the patches that all tokens but the first are; else empty."""
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def planes(self) -> np.ndarray:
-        """The values as (n, m, rows, columns): one row for lines, one node for units."""
-        return as_planes(self.values)
+        """The values as (n, m, rows, columns): one row for lines, one node for units.
+
+        A class token stands in a row of its own above the patches, beside NaN.
+        """
+        return as_planes(self.values, self.patches)
 
     @property
     def what(self) -> str:
-        """`maps`, or `units` of a layer without spatial axes."""
-        return "maps" if self.values.ndim > 2 else "units"
+        """`maps`, `units`, `token channels` or `heads`."""
+        return f"{UNIT_NOUNS[self.kind]}s"
 
     @property
     def unusable(self) -> np.ndarray:
@@ -214,7 +222,7 @@ class Responses:
         nodes = np.asarray(marks)
         if nodes.shape != self.values.shape[1:]:
             raise SettingsError("marks", f"shape {self.values.shape[1:]}", nodes.shape)
-        return as_planes(nodes.astype(bool)[None])[0]
+        return as_planes(nodes.astype(bool)[None], self.patches)[0]
 
     def to_dict(self) -> dict[str, object]:
         """Return layer, class, size, maps and images, without the values."""
@@ -223,7 +231,8 @@ class Responses:
             "layer": self.layer,
             "index": self.index,
             "class": self.layer_class,
-            self.what: len(self.maps),
+            "kind": self.kind,
+            "maps" if self.values.ndim > 2 else "units": len(self.maps),
             "size": list(self.values.shape[2:]),
             "images": list(self.titles),
             "lowest": float(np.nanmin(finite)),
@@ -306,6 +315,8 @@ def responses(
         images=pixels,
         titles=tuple(str(name) for name in names),
         bgr=network.inputs.bgr,
+        kind=info.kind,
+        patches=info.patches,
     )
 
 

@@ -79,8 +79,10 @@ def removed_channels(
 ) -> np.ndarray:
     """Return the identities of the channels that go, sorted; see `without`."""
     parts: list[np.ndarray] = []
+    layers = {info.index: info for info in network.layers}
     for name, maps in removed.items():
         info = network.find(name)
+        layers[info.index] = info
         numbers = [int(number) for number in maps]
         chosen = map_numbers(info, numbers) if numbers else np.zeros(0, np.int64)
         identities = channels.of_layer(network, info)[chosen]
@@ -89,10 +91,10 @@ def removed_channels(
             raise ModelError(f"maps of layer '{name}' cannot be removed", "maps that may go", why)
         parts.append(identities)
     gone = np.unique(np.concatenate(parts)) if parts else np.zeros(0, int)
-    for info in network.layers:
+    for info in layers.values():
         if channels.owns(network, info) and np.isin(channels.of_layer(network, info), gone).all():
             raise SettingsError(
-                f"maps of layer '{info.name}'", "one that stays", "all of them removed"
+                f"{info.noun}s of layer '{info.name}'", "one that stays", "all of them removed"
             )
     return gone
 

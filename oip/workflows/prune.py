@@ -224,9 +224,11 @@ class Pruner:
         self.network, self.train, self.test = network, train, test
         self.progress = progress
         self.head = network.class_layer()
+        parts = []
         for data in (train, test):
-            check_images(network.inputs, data.images)
+            parts.append(check_images(network.inputs, data.images))
             _check_labels(data, max(self.head.maps, 2))
+        self._train_images, self._test_images = parts
         self.channels = Channels.of(network)
         self._named = layers is not None
         self._whole: dict[str, str] = {}
@@ -240,7 +242,7 @@ class Pruner:
 
     def measure(self, model: keras.Model) -> ModelQuality:
         """Return accuracy on the test images, size and speed of a model."""
-        images, labels = self.test.images, self.test.required_labels()
+        images, labels = self._test_images, self.test.required_labels()
         logits = _logits(model, self.network)
         batches = image_batches(images, 1, most=_BATCH)
         values = np.concatenate([logits(tf.constant(part)) for _, part in batches])
@@ -271,7 +273,7 @@ class Pruner:
         stages = {"pruned": self.measure(model)}
         if plan.correct:
             skipped = corrected(
-                self.network, model, self.channels, gone, self.train.images, self.progress
+                self.network, model, self.channels, gone, self._train_images, self.progress
             )
             stages["corrected"] = self.measure(model)
             if skipped:
@@ -288,7 +290,7 @@ class Pruner:
 
     def _prunable(self, layers: Sequence[LayerInfo] | None) -> list[LayerInfo]:
         prunable, reasons = [], {}
-        for layer in self.network.convolutional if layers is None else layers:
+        for layer in self.network.default_layers if layers is None else layers:
             reason = self.channels.why_whole(self.network, layer)
             if reason is None:
                 prunable.append(layer)
@@ -315,7 +317,7 @@ class Pruner:
             label = f"{plan.method}: maps"
             self.progress(label, 0, len(self.layers))
             orders, unordered = {}, {}
-            images, labels = self.train.images, self.train.labels
+            images, labels = self._train_images, self.train.labels
             settings = {"method": plan.method, "samples": plan.samples, "seed": plan.seed}
             for done, layer in enumerate(self.layers, 1):
                 try:
@@ -367,7 +369,7 @@ class Pruner:
         """
         import keras
 
-        images, labels = self.train.images, self.train.required_labels()
+        images, labels = self._train_images, self.train.required_labels()
         steps = plan.epochs * -(-len(images) // _TRAINED)
         keras.utils.set_random_seed(plan.seed)
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, decay_steps=steps)
