@@ -1,4 +1,4 @@
-"""`oip layers`: the layers of a model that have maps."""
+"""`oip layers`: the layers of a model that have maps, and all others whose output has channels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import click
 
 from oip.cli import options
 from oip.cli.options import ModelOptions, Output, quoted
-from oip.cli.tables import Record, print_json, print_table, print_text
+from oip.cli.tables import Record, all_rows, print_json, print_table, print_text
 
 if TYPE_CHECKING:
+    from oip.network.layers import LayerInfo
     from oip.network.network import Network
 
 
 _LEGEND = {
-    "size": "nodes of each map",
+    "kind": "maps; units without nodes; channels of tokens; attention heads",
+    "size": "nodes of each map, or tokens",
     "receptive field": "pixels of the image that a node sees",
     "jump": "pixels between neighboring nodes",
 }
@@ -30,32 +32,34 @@ _LEGEND = {
 def command(model: ModelOptions, output: Output) -> None:
     """List the layers of MODEL that have maps.
 
-    Other commands take a layer by its index (@0, @1, ...) or its name. For a model with several
-    inputs, the inputs are listed too, with the layers that depend on each of them.
+    Other commands take a layer by its index (@0, @1, ...) or its name. With --all, and of a model
+    without maps, all other layers are listed whose output has channels: units of dense layers,
+    channels of tokens, attention heads, what was pooled or normalized. They are taken in the same
+    way. For a model with several inputs, the inputs are listed too, with the layers that depend on
+    each of them.
 
     \b
     Example:  oip layers model.keras
     """
     network = model.open(None)
-    layers = [layer.to_dict() for layer in network.convolutional]
+    layers = [layer.to_dict() for layer in network.layers]
+    others = network.other_layers if all_rows() or not layers else []
     inputs = _inputs(network)
     if output.as_json:
-        print_json({"layers": layers, "inputs": inputs})
+        more = {"other_layers": [layer.to_dict() for layer in others]} if others else {}
+        print_json({"layers": layers, **more, "inputs": inputs})
         return
-    rows = [
-        (
-            f"@{layer['index']}",
-            layer["layer"],
-            layer["class"],
-            layer["maps"],
-            _sides(layer["size"]),
-            _sides(layer["receptive_field"]),
-            _sides(layer["jump"]),
-        )
-        for layer in layers
-    ]
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
-    print_table(headings, rows, network.name, left=("layer", "class"), legend=_LEGEND)
+    if layers:
+        rows = [_row(layer, str(layer["maps"])) for layer in layers]
+        print_table(headings, rows, network.name, left=("layer", "class"), legend=_legend(headings))
+    if others:
+        rows = [_row(layer.to_dict(), _count(layer)) for layer in others]
+        title = "other layers" if layers else network.name
+        headings = (*headings[:3], "kind", *headings[4:])
+        print_table(
+            headings, rows, title, left=("layer", "class", "kind"), legend=_legend(headings)
+        )
     spec = network.inputs
     if spec.is_known:
         mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (spec.mean, spec.std))
@@ -67,10 +71,33 @@ def command(model: ModelOptions, output: Output) -> None:
         indices = ", ".join(f"@{index}" for index in record["layers"]) or "no layers"
         shape = _sides(record["shape"])
         print_text(f"--input {record['name']}: {shape}, {indices}{takes_images}")
-    if layers:
+    if network.layers or network.other_layers:
+        layer = network.default_layers[-1]
         run = f"runs/{model.model.stem}"
-        command = quoted("oip", "reconstruct", model.model, layers[-1]["layer"], "--out", run)
-        output.next_steps(command)
+        output.next_steps(quoted("oip", "reconstruct", model.model, layer.name, "--out", run))
+
+
+def _legend(headings: Sequence[str]) -> dict[str, str]:
+    return {name: text for name, text in _LEGEND.items() if name in headings}
+
+
+def _count(layer: LayerInfo) -> str:
+    return f"{layer.maps} {layer.noun}{'s' if layer.maps > 1 else ''}"
+
+
+def _row(layer: Record, kind: str) -> tuple[str, ...]:
+    """Return a layer's row."""
+    field = _sides(layer["receptive_field"])
+    sees_everything = layer["receptive_field"] is None and layer["kind"] != "maps"
+    return (
+        f"@{layer['index']}",
+        layer["layer"],
+        layer["class"],
+        kind,
+        _sides(layer["size"]) or "-",
+        "everything" if sees_everything else field,
+        _sides(layer["jump"]),
+    )
 
 
 def _inputs(network: Network) -> list[Record]:

@@ -101,7 +101,7 @@ def command(
                     starts=starts,
                     **growing,
                 )
-                part = locations.to_dict()
+                part = {**locations.to_dict(), "kind": layer.kind}
                 if locations.unusable.size:
                     unusable += locations.unusable.size
                     listed = ", ".join(str(number) for number in locations.unusable[:8])
@@ -160,6 +160,8 @@ def _draw(
 
 
 def _print(layer: Record, source: str) -> None:
+    from oip.core.formats import UNIT_NOUNS
+
     rows = []
     for row in layer["maps"]:
         spots = row["places"]
@@ -173,14 +175,15 @@ def _print(layer: Record, source: str) -> None:
                 row["map"],
                 "not finite" if row["excited"] is None else f"{row['excited']:.1%}",
                 "-" if best is None else best["image"],
-                "-" if best is None else ",".join(map(str, best["node"])),
+                "-" if best is None else ",".join(map(str, best["node"])) or "-",
                 number(None if best is None else best["response"]),
                 number(_median([spot["match"] for spot in matched]), 2),
                 "-" if percentile is None else f"{percentile:.0f} %",
                 " ".join(dict.fromkeys(labels)),
             )
         )
-    headings = ("map", "images with a response", "strongest in", "node", "response", "match")
+    noun = UNIT_NOUNS[layer["kind"]]
+    headings = (noun, "images with a response", "strongest in", "node", "response", "match")
     title = f"{layer['layer']}: {layer['searched']} images of {source}"
     print_table((*headings, "of others", "classes"), rows, title, left=("classes",), legend=_LEGEND)
     if "translation" in layer:

@@ -117,7 +117,7 @@ def command(
     if output.as_json:
         print_json(records)
     else:
-        _print(records)
+        _print(records, layer.noun)
         print_text(out)
     if second is None:
         output.next_steps("add --against CLASS to see what separates two classes")
@@ -128,15 +128,15 @@ def command(
     return 1 if any(result.unusable.size for result in results.values()) else 0
 
 
-def _print(records: dict[str, Record]) -> None:
+def _print(records: dict[str, Record], noun: str) -> None:
     for name in ("common", "common-against"):
         if name in records:
-            _print_common(records[name])
+            _print_common(records[name], noun)
     if "separation" in records:
-        _print_separation(records["separation"])
+        _print_separation(records["separation"], noun)
 
 
-def _print_common(common: Record) -> None:
+def _print_common(common: Record, noun: str) -> None:
     rows = [
         (
             point["map"],
@@ -152,11 +152,11 @@ def _print_common(common: Record) -> None:
         f"{common['layer']}: {common['common']} of {common['nodes']} nodes are common to "
         f"{common['images']} images of {common['class']}, {common['own']} its own"
     )
-    headings = ("map", "node", "share of its images", "share of others", "p", "its own")
+    headings = (noun, "node", "share of its images", "share of others", "p", "its own")
     print_table(headings, rows, title, left=("its own",), legend=_COMMON)
 
 
-def _print_separation(separation: Record) -> None:
+def _print_separation(separation: Record, noun: str) -> None:
     rows = [
         (
             row["map"],
@@ -170,11 +170,11 @@ def _print_separation(separation: Record) -> None:
     ]
     title = (
         f"{separation['layer']}: {separation['first']} against {separation['second']}: "
-        f"{separation['separating_maps']} of {len(separation['maps'])} maps and "
+        f"{separation['separating_maps']} of {len(separation['maps'])} {noun}s and "
         f"{separation['separating_nodes']} nodes separate them, "
         f"{separation['strong_nodes']} strongly"
     )
-    headings = ("map", "Cliff's delta", "node", "delta of the mean", "p", "p (adjusted)")
+    headings = (noun, "Cliff's delta", "node", "delta of the mean", "p", "p (adjusted)")
     print_table(headings, rows, title, legend=_SEPARATION)
     rows = [
         (
@@ -193,4 +193,4 @@ def _print_separation(separation: Record) -> None:
 
 
 def _node(position: Sequence[int]) -> str:
-    return ",".join(str(coordinate) for coordinate in position)
+    return ",".join(str(coordinate) for coordinate in position) or "-"

@@ -180,7 +180,7 @@ def print_layer(ranked: RankedLayer) -> None:
 
 
 def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
-    headings = ["rank (95 % of draws)", "map", "bits", "95 %", "p adjusted", "best for"]
+    headings = ["rank (95 % of draws)", ranked.layer.noun, "bits", "95 %", "p adjusted", "best for"]
     if by.input_ceiling is not None:
         headings.append(f"input, of {by.input_ceiling:.2f}")
     losses = None

@@ -278,11 +278,14 @@ def print_summary(result: Record, details: bool = False) -> None:
         details: list the maps of every layer; without it those of one layer, or a few in all.
     """
     from oip.ascent.results import shown_verdict
+    from oip.core.formats import UNIT_NOUNS
 
     layers = result["layers"]
     counts = [Counter(row["verdict"] for row in layer["maps"]) for layer in layers]
     verdicts = verdict_headings(counts)
-    headings = ("layer", "maps", *map(shown_verdict, verdicts), "above best image")
+    kinds = {layer.get("kind", "maps") for layer in layers}
+    every = "maps" if kinds == {"maps"} else "units"
+    headings = ("layer", every, *map(shown_verdict, verdicts), "above best image")
     rows = [
         _counts(layer, [count[word] for word in verdicts])
         for layer, count in zip(layers, counts, strict=True)
@@ -299,8 +302,9 @@ def print_summary(result: Record, details: bool = False) -> None:
         for layer in layers:
             title = layer["layer"] if len(layers) > 1 else ""
             cells = map(_evidence, layer["maps"])
-            kind = "objective" if any("objective" in row for row in layer["maps"]) else "map"
-            print_table((kind, *_EVIDENCE), cells, title, left=("verdict", "ended"), legend=_LEGEND)
+            is_objective = any("objective" in row for row in layer["maps"])
+            noun = "objective" if is_objective else UNIT_NOUNS[layer.get("kind", "maps")]
+            print_table((noun, *_EVIDENCE), cells, title, left=("verdict", "ended"), legend=_LEGEND)
     print_text(f"{result['run']} ({result['seconds']} s)")
 
 

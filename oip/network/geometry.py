@@ -90,12 +90,15 @@ def token_grids(calls: list[Call]) -> list[tuple[int, ...]]:
 
 
 def _through_tokens(call: Call, geometry: Geometry) -> Geometry | None:
-    """Return the geometry of tokens after a layer that leaves each where it is; else None."""
+    """Return the geometry of tokens after a layer that leaves each where it is; else None.
+
+    A token that is put before them, that of the class, changes nothing.
+    """
     before, after = call.input_shapes[0], call.output_shape
     kind, count = type(call.layer).__name__, math.prod(side or 0 for side in before[1:-1])
     mixes = call.attention is not None or kind.endswith(("LSTM", "GRU", "RNN", "Attention"))
     mixes = mixes or kind == "Permute" or layer_types.is_convolution(call.layer)
-    kept = len(after) == 3 and after[1] == count
+    kept = len(after) == 3 and after[1] in (count, count + 1)
     return geometry if kept and not mixes and not layer_types.is_pooling(call.layer) else None
 
 

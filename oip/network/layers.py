@@ -276,9 +276,11 @@ def _silent_calls(calls: list[Call]) -> list[bool]:
 def _located(layer: LayerInfo, located: list[geometry.Geometry | None]) -> LayerInfo:
     """Return a layer with the geometry of its response, where it has one."""
     where = located[layer.last_call] if layer.size else None
-    if not where or len(where) != len(layer.size):
+    if not where:
         return layer
     fields, jumps, offsets = zip(*where, strict=True)
+    if len(where) != len(layer.size):
+        return replace(layer, receptive_field=fields)
     return replace(layer, receptive_field=fields, jump=jumps, offset=offsets)
 
 

@@ -141,7 +141,8 @@ def summary(run: Run, indices: Sequence[int], seconds: float) -> dict[str, Any]:
         for part in layer_parts(run, index, False):
             pixels, unseen = part.visible.size, part.unseen_pixels
             maps.extend(oip.evidence() for oip in part)
-        name = run.layer(index).name
-        head = {"layer": name, "index": index, "pixels": pixels, "unseen_pixels": unseen}
+        record = run.layer(index)
+        head = {"layer": record.name, "index": index, "kind": record.kind}
+        head |= {"pixels": pixels, "unseen_pixels": unseen}
         layers.append({**head, "maps": maps})
     return {"run": str(run.path), "seconds": round(seconds, 2), "layers": layers}
