@@ -43,6 +43,8 @@ _SAFE_MODULES = frozenset(
     "activations constraints dtype_policies initializers layers losses metrics models ops "
     "optimizers quantizers random regularizers".split()
 )
+_SAFE_CLASSES = frozenset([("applications", "convnext", "LayerScale")])
+"""Layers of Keras in other modules of it: ConvNeXt's factor for each map."""
 _UNSAFE_CLASSES = {
     "Lambda": "runs code that is stored in the file",
     "__lambda__": "runs code that is stored in the file",
@@ -332,7 +334,7 @@ def _is_safe(module: str, kind: str, part: dict[str, Json], trusted: tuple[str, 
         return False
     if len(parts) == 1:
         return kind in _PLAIN_NAMES or kind == "function"
-    return parts[1] in _SAFE_MODULES
+    return parts[1] in _SAFE_MODULES or (*parts[1:], kind) in _SAFE_CLASSES
 
 
 def _objects(value: Json) -> Iterator[dict[str, Json]]:

@@ -387,7 +387,6 @@ def test_notebooks_show_names_as_text(planted, images):
         ({"second": 0}, DataError, "'0' twice"),
         ({"second": "x"}, DataError, "received 'x'"),
         ({"layer": "mapps"}, ModelError, "mapps"),
-        ({"layer": "classes"}, ModelError, "classes"),
         ({"maps": [3]}, SettingsError, "0 to 2"),
         ({"shuffles": 5}, SettingsError, "from 19"),
         ({"samples": 10}, SettingsError, "20 or more"),
