@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from oip.core.files import Json
     from oip.core.records import Parameters
+    from oip.mi.label_free import About
     from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
 
@@ -188,6 +189,8 @@ class EstimatorRanking:
     """(m,) int: last rank in 95 % of the draws."""
     input: np.ndarray | None = None
     """(m,): information about the input; None if it was not requested or cannot be estimated."""
+    unit: str = "bits"
+    """Of `mi`; empty for a plain number."""
 
     @classmethod
     def of(
@@ -314,6 +317,8 @@ class Ranking(LayerResult):
     notices: tuple[str, ...] = ()
     tags: bool = False
     """Images have several labels; `classes` are these, and bits are added up over them."""
+    about: About = "label"
+    """What the information is about; `none`: orders by the response alone."""
 
     def __repr__(self) -> str:
         first = self.estimators[0]
@@ -363,6 +368,7 @@ class Ranking(LayerResult):
             classes=list(self.classes),
             notices=list(self.notices),
             tags=self.tags,
+            about=self.about,
             agreement=[
                 Agreement(estimators=[first, second], kendall=finite_or_none(tau))
                 for first, second, tau in self.agreement
@@ -376,9 +382,10 @@ class Ranking(LayerResult):
             name_shown=ranking.name_shown,
             parameters=ranking.parameters,
             held_out=ranking.held_out,
+            unit=ranking.unit,
             samples=self.samples,
             split=self.split,
-            ceiling=ranking.ceiling,
+            ceiling=finite_or_none(ranking.ceiling),
             class_ceilings=ranking.class_ceiling.tolist(),
             input_ceiling=None if ranking.input is None else float(np.log2(self.samples)),
             saturated_share=ranking.saturated_share,

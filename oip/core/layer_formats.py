@@ -259,6 +259,9 @@ class RankingFile(KeyedFile, frozen=True, kw_only=True):
     notices: list[str] = msgspec.field(default_factory=list)
     tags: bool = False
     """Images have several labels: `classes` are tags, `mi` is the sum over them."""
+    about: str = "label"
+    """What the information is about: `label`, `input` (tags are its components), `direction`
+    (classes are ranges of a number), or `none`: `mi` is of an order by the response alone."""
     agreement: list[Agreement] = msgspec.field(default_factory=list)
     estimators: list[EstimatorRecord]
     """The first one gives the default order."""
