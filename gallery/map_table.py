@@ -62,6 +62,9 @@ class MapTable:
                 "layer": layer.name,
                 "shown": len(layer.maps),
                 "class": plain_name(layer.info.layer_class),
+                "kind": layer.info.kind,
+                "noun": layer.info.noun,
+                "about": layer.about,
                 **{key: getattr(layer.info, key) or None for key in facts},
                 **({"objectives": objectives} if any(objectives.values()) else {}),
                 "pages": -(-len(layer.maps) // PER_PAGE),
@@ -74,6 +77,7 @@ class MapTable:
         )
         for column in columns:
             description = {"key": column.key, "label": column.label, "held_out": column.held_out}
+            description["unit"] = column.unit
             self._estimators.setdefault(column.key, description)
         keys = [column.key for column in columns]
         for entry in layer.maps:

@@ -16,7 +16,7 @@ import numpy as np
 from jinja2.bccache import Bucket
 
 from oip.ascent.results import VERDICT_MEANINGS, shown_verdict
-from oip.core.formats import RunFile, TrainingRecordFile
+from oip.core.formats import LayerRecord, RunFile, TrainingRecordFile
 from oip.gallery.cache import Store
 from oip.gallery.charts import box_chart, distribution, plane_chart
 from oip.gallery.escape import PageValues, plain_lines, plain_name, rounded, shown_bits
@@ -137,14 +137,20 @@ def _facts(layer: LayerEntry) -> list[tuple[str, str]]:
     maps = info.maps
     if info.objectives:
         return [("Objectives", str(shown)), *_legibility(layer)]
+    has_nodes = bool(info.size) or info.kind == "maps"
+    field = "everything" if info.sees_everything else _sides(info.receptive_field)
     return [
         ("Kind", plain_name(info.layer_class or "unknown")),
-        ("Maps", f"{shown} of {maps} shown" if shown != maps else str(maps)),
-        ("Nodes of a map", times(info.size)),
-        ("Receptive field", _sides(info.receptive_field)),
-        ("Jump", _sides(info.jump)),
+        (f"{info.noun.capitalize()}s", f"{shown} of {maps} shown" if shown != maps else str(maps)),
+        *([("Nodes of a map" if info.kind == "maps" else "Tokens", times(info.size))] * has_nodes),
+        ("Receptive field", field),
+        *([("Jump", _sides(info.jump))] * bool(info.jump or info.kind == "maps")),
         *_legibility(layer),
     ]
+
+
+def _field(info: LayerRecord) -> str:
+    return "everything" if info.sees_everything else times(info.receptive_field)
 
 
 def _legibility(layer: LayerEntry) -> list[tuple[str, str]]:
@@ -378,8 +384,10 @@ class Pages:
                 "page": page + 1,
                 "pages": count,
                 "size": images.tile,
-                "shown": [self._line(entry) for entry in part],
+                "shown": [self._line(layer, entry) for entry in part],
                 "measure": layer.estimators[0].label if layer.estimators else None,
+                "unit": layer.estimators[0].unit if layer.estimators else None,
+                "about": layer.about,
                 "notices": notices(layer),
             }
             self._tiles.append(page_values)
@@ -442,8 +450,9 @@ class Pages:
             "maps": layer.info.maps,
             "shown": len(layer.maps),
             "objective": layer.info.objectives is not None,
+            "noun": layer.info.noun,
             "pages": pages,
-            "field": times(layer.info.receptive_field),
+            "field": _field(layer.info),
             "verdicts": Counter(entry.verdict or "no OIP" for entry in layer.maps),
             "failed": [entry.map for entry in layer.maps if entry.verdict == "failed"],
             "estimators": layer.estimators,
@@ -451,13 +460,16 @@ class Pages:
             "command": rerun_command(self._run, self._run_name, layer.info, layer.maps[0].map),
         }
 
-    def _line(self, entry: MapEntry) -> PageValues:
+    def _line(self, layer: LayerEntry, entry: MapEntry) -> PageValues:
         first = entry.first
         best = None if first is None else first.best
         if best is not None:
             best = self._classes[best] if best < len(self._classes) else str(best)
+        unit = layer.estimators[0].unit if layer.estimators else ""
         return {
             "map": entry.map,
+            "noun": layer.info.noun,
+            "unit": f" {unit}" if unit else "",
             "objective": entry.objective,
             "picture": entry.row is not None,
             "verdict": entry.verdict or "no OIP",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from oip.ascent.results import PER_MAP, SHARED, WITHOUT_PATTERN, Oips, join_oips
@@ -222,8 +223,14 @@ class EstimatorColumn:
     """Classes of few images, of which no bits are shown."""
 
     @classmethod
-    def of(cls, record: EstimatorRecord, key: str) -> EstimatorColumn:
-        """Return the column of an estimator of ranking.json."""
+    def of(cls, record: EstimatorRecord, key: str, about: str = "label") -> EstimatorColumn:
+        """Return the column of an estimator of ranking.json.
+
+        Only numbers about labels stand by class.
+        """
+        if about != "label":
+            rows = [msgspec.structs.replace(row, per_class=None) for row in record.maps]
+            record = msgspec.structs.replace(record, maps=rows, class_ceilings=None)
         parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
         classes = max((len(entry.per_class or ()) for entry in record.maps), default=0)
         classes = min(classes, len(record.class_ceilings or ()))
@@ -306,6 +313,8 @@ class LayerEntry:
     maps: tuple[MapEntry, ...]
     has_tags: bool = False
     """Images have several labels: classes are tags, and bits are added up over them."""
+    about: str = "label"
+    """What its ranking is about, see `RankingFile`."""
 
 
 def input_record(run: Run) -> InputRecord:
@@ -397,7 +406,8 @@ def read_layer(run: Run, index: int) -> LayerEntry:
         data_digest=None if ranking is None else ranking.data_sha256,
         notices=() if ranking is None else tuple(plain_name(text) for text in ranking.notices),
         maps=tuple(sorted(maps, key=lambda entry: entry.order)),
-        has_tags=ranking is not None and ranking.tags,
+        has_tags=ranking is not None and ranking.tags and ranking.about == "label",
+        about="label" if ranking is None else plain_name(ranking.about),
     )
 
 
@@ -460,7 +470,7 @@ def _estimator_columns(ranking: RankingFile) -> tuple[EstimatorColumn, ...]:
         while key in columns:
             count += 1
             key = f"{name}-{count}"
-        columns[key] = EstimatorColumn.of(record, key)
+        columns[key] = EstimatorColumn.of(record, key, ranking.about)
     return tuple(columns.values())
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oip.mi.estimators.results import Estimate
     from oip.mi.judges import Judge
     from oip.mi.kernel_ranking import KernelRanking, rank_kernels
+    from oip.mi.label_free import rank_without_labels
     from oip.mi.layer_directions import Directions, directions
     from oip.mi.legibilities import Legibility, legibility
     from oip.mi.matching import LayerMatch, NetworkMatch, match
@@ -74,6 +75,7 @@ __all__ = [
     "negentropy",
     "rank",
     "rank_kernels",
+    "rank_without_labels",
     "redundancy",
     "select",
     "separating",

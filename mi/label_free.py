@@ -9,30 +9,40 @@ bit, so that all components count alike.
 About a direction: a number for each image becomes one of several ranges that are equally frequent.
 The bits about the range are a lower bound of those about the number.
 
-About nothing: the entropy of a map's mean response, cut into steps of one width for the whole layer;
-and its excess kurtosis, which is large for a map that responds strongly to few images. Both say how
-a response is distributed, not what it knows.
+About nothing: the entropy of a map's mean response, cut into steps of one width for the whole
+layer; and its excess kurtosis, which is large for a map that responds strongly to few images. Both
+say how a response is distributed, not what it knows.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from oip.core import seeds
 from oip.core.checks import check_choice
 from oip.core.errors import DataError, SettingsError
+from oip.core.progress import Progress, automatic, silent
+from oip.mi.layer_sample import (
+    BYTE_BUDGET,
+    At,
+    LayerSample,
+    response_components,
+    summarize_responses,
+)
+from oip.mi.ranking import EstimatorRanking, Ranking, rank, unusable_notices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from oip.mi.ranking import EstimatorRanking
+    from oip.mi.layer_sample import ModelLike
+    from oip.network.layers import LayerInfo
 
-About = Literal["label", "input", "direction", "none"]
-ABOUT: tuple[About, ...] = ("label", "input", "direction", "none")
+About = Literal["input", "direction", "none"]
+ABOUT: tuple[About, ...] = ("input", "direction", "none")
 COMPONENTS, RANGES = 8, 8
 """Principal components of the input; ranges of a number."""
 STEPS = 4
@@ -42,7 +52,13 @@ _SIDE = 32
 _FITTED = 2000
 """Images that the components are computed from."""
 _DRAWS = 200
+_LIKENESS = 500
+"""Images whose responses tell alike maps."""
 _LEVEL = 0.95
+
+
+NO_MEMBERS = (np.zeros(0, int), np.zeros(0, int))
+"""Members of classes for histograms where there are no classes."""
 
 
 class RankingTarget(NamedTuple):
@@ -70,6 +86,85 @@ def check_about(about: str, has_target: bool) -> About:
     if choice != "direction" and has_target:
         raise SettingsError("about", "'direction', beside a target", f"'{about}'")
     return choice
+
+
+def rank_without_labels(
+    model_or_path: ModelLike,
+    images: np.ndarray,
+    layer: str | LayerInfo,
+    about: About = "input",
+    *,
+    target: np.ndarray | None = None,
+    maps: str | Iterable[int] | int | None = None,
+    samples: int = 2000,
+    at: At = "response",
+    seed: int = 0,
+    split: str = "",
+    progress: Progress = automatic,
+    byte_budget: int = BYTE_BUDGET,
+    legibility: Mapping[int, tuple[float, float, float]] | None = None,
+    **options: Any,
+) -> Ranking:
+    """Order the maps of a layer by something else than their information about a label.
+
+    Args:
+        model_or_path, images, layer, maps, samples, at, seed, split, progress, byte_budget: as for
+            `mi.rank`.
+        about: `input`, up to 8 principal components of the images, each a tag: above its median or
+            not; bits are added up over them. `direction`, the range of a number that each image
+            has, of up to 8. `none`: entropy and excess kurtosis of the mean response.
+        target: of `direction`: (n,) numbers, or a direction in input space, of the shape of an
+            image, whose inner product with each image is the number.
+        legibility: of `none`, an order more: by map, the share of right choices of a judge and the
+            ends of its interval.
+        options: further ones of `mi.rank`, such as `estimators`; `none` takes none.
+
+    Returns:
+        The ranking. About a direction its classes are ranges, about the input its tags are
+        components. Orders about nothing are in the unit that each names.
+
+    Raises:
+        ModelError, SettingsError, DataError, NoFiniteResponses: as for `mi.rank`; a target that
+            does not fit.
+
+    Example:
+        >>> ranking = mi.rank_without_labels("model.keras", images, "Dense_1")  # doctest: +SKIP
+        >>> ranking.order[:5]  # doctest: +SKIP
+    """
+    from oip.network.inputs import check_images
+    from oip.network.network import Network
+
+    choice = check_about(about, target is not None)
+    settings: dict[str, Any] = {"maps": maps, "at": at, "seed": seed}
+    reading: dict[str, Any] = {"split": split, "progress": progress, "byte_budget": byte_budget}
+    if choice == "none":
+        if options:
+            expected = "no estimators and the like: orders by the response alone"
+            raise SettingsError("about none", expected, ", ".join(options))
+        sample = LayerSample.of(model_or_path, images, layer, **settings)
+        sample = sample.draw(None, samples, label_free=True)
+        return rank_by_response(sample, legibility=legibility, **reading)
+    network = Network.of(model_or_path, images=images)
+    pixels = check_images(network.inputs, images)
+    goal = input_target(pixels, seed) if target is None else direction_target(pixels, target)
+    ranking = rank(
+        network,
+        pixels,
+        goal.values,
+        layer,
+        samples=samples,
+        classes=goal.names,
+        **settings,
+        **reading,
+        **options,
+    )
+    nothing = ranking.responses["histogram"][:, :0]  # histograms are by class of the data
+    return replace(
+        ranking,
+        about=choice,
+        notices=(goal.notice, *ranking.notices),
+        responses={**ranking.responses, "histogram": nothing},
+    )
 
 
 def input_target(images: np.ndarray, seed: int = 0, count: int = COMPONENTS) -> RankingTarget:
@@ -122,8 +217,8 @@ def direction_target(images: np.ndarray, target: np.ndarray) -> RankingTarget:
 
     Args:
         images: (n, h, w, b).
-        target: (n,) numbers; or a direction in input space, an array of the shape of an image, whose
-            inner product with each image is the number.
+        target: (n,) numbers; or a direction in input space, an array of the shape of an image: the
+            number is its inner product with each image.
 
     Raises:
         DataError: numbers that do not fit the images, are not finite, or are all the same.
@@ -210,6 +305,56 @@ def _csv_column(file: Path, name: str) -> np.ndarray:
     return np.array([float(row[column]) for row in rows])
 
 
+def rank_by_response(
+    sample: LayerSample,
+    split: str = "",
+    progress: Progress = silent,
+    byte_budget: int = BYTE_BUDGET,
+    legibility: Mapping[int, tuple[float, float, float]] | None = None,
+) -> Ranking:
+    """Order the maps of a sample by their responses alone.
+
+    Args:
+        sample: drawn images, without classes.
+        split, progress, byte_budget: as for `mi.rank`.
+        legibility: by map, the share of right choices of a judge and the ends of its interval.
+
+    Raises:
+        NoFiniteResponses: no map has finite responses.
+    """
+    means, summaries = [], []
+    for block in sample.responses(byte_budget, progress, "ranking"):
+        means.append(block.values.mean(axis=2, dtype=np.float64))
+        summaries.append(
+            summarize_responses(block.values, sample.size, NO_MEMBERS, 0, sample.indices)
+        )
+    values = np.concatenate(means, axis=1)
+    judged = None
+    if legibility is not None:
+        nothing = (np.nan, np.nan, np.nan)
+        judged = np.array([legibility.get(int(number), nothing) for number in sample.maps]).T
+    orders = response_orders(values, sample.seed, judged)
+    usable = np.isfinite(values).all(axis=0)
+    text = "Orders by the response alone: they say how it is distributed, not what it knows."
+    return Ranking(
+        layer=sample.layer.name,
+        index=sample.layer.index,
+        maps=sample.maps,
+        classes=(),
+        estimators=tuple(orders),
+        samples=len(sample),
+        split=split,
+        at=sample.at,
+        seed=sample.seed,
+        responses={
+            name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
+        }
+        | {"likeness": response_components(values[:_LIKENESS])},
+        notices=(text, *_constant(orders), *unusable_notices(sample.maps[~usable])),
+        about="none",
+    )
+
+
 def response_orders(
     means: np.ndarray, seed: int = 0, legibility: np.ndarray | None = None
 ) -> list[EstimatorRanking]:
@@ -259,7 +404,7 @@ def _entropies(values: np.ndarray, width: float) -> np.ndarray:
 
 
 def _kurtoses(values: np.ndarray) -> np.ndarray:
-    """Return (m,) excess kurtoses of values (n, m), 0 for a normal distribution; NaN if constant."""
+    """Return (m,) excess kurtoses of values (n, m), 0 of a normal one; NaN if constant."""
     centered = values - values.mean(axis=0)
     variance = (centered**2).mean(axis=0)
     floor = 1e-12 * np.maximum(np.abs(values).max(axis=0), 1e-12) ** 2
@@ -277,8 +422,6 @@ def _order(
     draws: np.ndarray | None,
 ) -> EstimatorRanking:
     """Return maps by a value (m,), the largest first, with intervals from draws (k, m)."""
-    from oip.mi.ranking import EstimatorRanking
-
     ranks = _falling_ranks(values)
     low = high = np.full(len(values), np.nan)
     rank_low, rank_high = np.ones_like(ranks), np.full_like(ranks, len(ranks))
@@ -324,9 +467,8 @@ def _falling_ranks(values: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.sort(below), below, side="left") + 1
 
 
-def constant_notice(orders: Sequence[EstimatorRanking]) -> list[str]:
-    """Return the remarks on maps that always respond alike, which have no kurtosis."""
-    count = sum(int(np.isfinite(first) and not np.isfinite(second)) for first, second in zip(
-        orders[0].mi, orders[1].mi, strict=True
-    ))
+def _constant(orders: Sequence[EstimatorRanking]) -> list[str]:
+    """Return the remark on maps that always respond alike, which have no kurtosis."""
+    entropy, kurtosis = orders[0].mi, orders[1].mi
+    count = int((np.isfinite(entropy) & ~np.isfinite(kurtosis)).sum())
     return [f"{count} maps always respond alike; they have no kurtosis."] if count else []

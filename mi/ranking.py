@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from oip.core.files import Json
     from oip.core.records import Parameters
-    from oip.mi.label_free import About
     from oip.mi.layer_sample import ModelLike
     from oip.network.layers import LayerInfo
 
@@ -317,8 +316,8 @@ class Ranking(LayerResult):
     notices: tuple[str, ...] = ()
     tags: bool = False
     """Images have several labels; `classes` are these, and bits are added up over them."""
-    about: About = "label"
-    """What the information is about; `none`: orders by the response alone."""
+    about: str = "label"
+    """What the numbers are about, see `mi.rank_without_labels`."""
 
     def __repr__(self) -> str:
         first = self.estimators[0]
@@ -573,7 +572,7 @@ def rank(
             name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]
         }
         | {"likeness": response_components(np.concatenate(means, axis=1))},
-        notices=(*sample.notices, *_few_images(sample), *_unusable(sample.maps[~usable])),
+        notices=(*sample.notices, *_few_images(sample), *unusable_notices(sample.maps[~usable])),
         tags=sample.tags is not None,
     )
 
@@ -634,7 +633,8 @@ def _spread(parts: list[np.ndarray], usable: np.ndarray) -> np.ndarray | None:
     return result
 
 
-def _unusable(maps: np.ndarray) -> list[str]:
+def unusable_notices(maps: np.ndarray) -> list[str]:
+    """Return the remark on maps whose responses are not finite."""
     if not maps.size:
         return []
     listed = ", ".join(str(number) for number in maps[:8]) + (", ..." if maps.size > 8 else "")

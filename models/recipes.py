@@ -475,8 +475,8 @@ class VisionTransformer(Recipe):
     """
 
     name: ClassVar[str] = "vit"
-    least_side: ClassVar[int] = 1
-    many: ClassVar[TrainSettings] = TrainSettings(epochs=5, batch=128)
+    least_side: ClassVar[int] = 4
+    many: ClassVar[TrainSettings] = TrainSettings(epochs=8, batch=128)
     class_token: ClassVar[bool] = True
 
     patch: int = 4

@@ -81,14 +81,16 @@ function folded(title, ...parts) {
 }
 
 /** How much information the map carries, as the end of a sentence; empty where it was not ranked. */
-function informationWords(estimate, measure) {
+function informationWords(estimate, measure, layer) {
   if (!estimate || estimate.mi === null) return "";
+  const about = { input: "the images", direction: "the number of the images" }[layer.about] || "the " + classWord() + (site.tags ? "s" : "");
+  if (layer.about === "none") return "";
   if (estimate.mi === 0 || (estimate.p_adjusted !== null && estimate.p_adjusted > 0.05)) {
-    return "no information about the " + classWord() + " was found in its response";
+    return "no information about " + about + " was found in its response";
   }
   const most = measure && measure.ceiling ? bits(estimate.mi) + " of at most " + bits(measure.ceiling) : bits(estimate.mi);
   const best = estimate.best === null ? "" : ", most about " + className(estimate.best);
-  return "it carries " + most + " bits of information about the " + classWord() + (site.tags ? "s" : "") + best;
+  return "it carries " + most + " bits of information about " + about + best;
 }
 
 /** One sentence on the map, then its marks, and the numbers behind them folded away. */
@@ -96,7 +98,7 @@ function verdictPart(entry, estimate, detail, shared, state) {
   const name = verdictName(entry.verdict);
   const marks = badges(entry, estimate).filter((each) => each[1] !== name).map(badge);
   const measure = shared.measures.find((each) => each.key === measureOf(entry, state));
-  const wording = [detail.headline, informationWords(estimate, measure)].filter(Boolean).join("; ");
+  const wording = [detail.headline, informationWords(estimate, measure, entry.layer)].filter(Boolean).join("; ");
   return element(
     "section",
     { class: "verdict" },

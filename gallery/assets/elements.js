@@ -30,7 +30,20 @@ function named(text, attributes) {
 
 /** The name of the map or objective that an image was grown for. */
 function nameOf(entry) {
-  return entry.objective || "map " + entry.map + " of " + entry.layer.layer;
+  return entry.objective || entry.layer.noun + " " + entry.map + " of " + entry.layer.layer;
+}
+
+/** A number by an estimator with its unit: bits, or none. */
+function measured(value, key) {
+  const unit = site.estimators.find((each) => each.key === key).unit;
+  return bits(value) + (unit ? " " + unit : "");
+}
+
+/** The pixels that a node of a layer sees; null where there are no nodes of one layer. */
+function fieldWords(layer) {
+  if (layer.receptive_field) return inputSides(layer.receptive_field);
+  if (layer.objectives) return null;
+  return layer.kind === "maps" ? "unknown" : "everything";
 }
 
 function titleOf(entry) {

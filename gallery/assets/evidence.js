@@ -158,9 +158,9 @@ function factsPart(entry) {
   const rows = [
     [layer.objectives ? "Group" : "Layer", named(layer.layer)],
     ["Kind", layer.class || null],
-    ["Receptive field", layer.receptive_field ? inputSides(layer.receptive_field) : layer.objectives ? null : "unknown"],
-    ["Jump", layer.jump ? inputSides(layer.jump) : layer.objectives ? null : "unknown"],
-    ["Nodes", layer.size ? layer.size.join(" × ") : layer.objectives ? null : "unknown"],
+    ["Receptive field", fieldWords(layer)],
+    ["Jump", layer.jump ? inputSides(layer.jump) : layer.kind === "maps" && !layer.objectives ? "unknown" : null],
+    ["Nodes", layer.size ? layer.size.join(" × ") : layer.kind === "maps" && !layer.objectives ? "unknown" : null],
     ["Stability", entry.stability === null ? null : figure(entry.stability)],
     ["Redundancy", entry.redundancy === null ? null : figure(entry.redundancy)],
   ];

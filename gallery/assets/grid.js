@@ -156,9 +156,10 @@ function layerRow(row, number) {
   const { layer } = row;
   const all = layer.objectives ? layer.shown : Math.max(layer.shown, layer.maps || 0);
   const some = row.count < all ? row.count + " of " : "";
-  const facts = [some + plural(all, layer.objectives ? "objective" : "map")];
+  const facts = [some + plural(all, layer.noun)];
   if (layer.receptive_field) facts.push("field " + inputSides(layer.receptive_field));
-  if (layer.size) facts.push(layer.size.join(" × ") + " nodes");
+  else if (fieldWords(layer) === "everything") facts.push("sees everything");
+  if (layer.size) facts.push(layer.size.join(" × ") + (layer.kind === "maps" ? " nodes" : " tokens"));
   const measure = measureOf(grid.maps[row.first], grid.view.state);
   const notices = [...layer.notices, ...(layer.said[measure] || [])];
   const heading = element(

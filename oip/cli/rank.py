@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,26 @@ _LEGEND = {
     "p adjusted": "probability of so much without any information, corrected for all maps",
     "best for": "the class it is most informative about; bits, and their share of the possible",
     "loss increase without": "of the whole network when the map is silenced, in bits",
+}
+_ABOUT = {
+    "input": " about the input",
+    "direction": " about the number",
+    "none": "; no information about anything",
+}
+_LEGENDS = {
+    "input": {
+        "bits": "information about the components of the images, added up, and its 95 % interval",
+        "best for": "the component it is most informative about, above its median or not",
+    },
+    "direction": {
+        "bits": "information about the range that the number is in, and its 95 % interval",
+        "best for": "the range it is most informative about; bits, and their share of the possible",
+    },
+    "none": {
+        "bits": "entropy of the response in steps of the width, and its 95 % interval",
+        "value": "0 for a normal distribution, large where few images excite it much",
+        "share": "of choices of a judge that are right; chance is 0.5",
+    },
 }
 _FEW = 8
 """Kernels of a map, or clusters of a layer, that are listed."""
@@ -76,6 +97,18 @@ _FEW = 8
     default="zero",
     help="The value that --ablate sets a map to.",
 )
+@click.option(
+    "--about",
+    type=click.Choice(["label", "input", "direction", "none"]),
+    help="What the order is about. input: principal components of the images; direction: the "
+    "numbers of --target; none: the response alone, its entropy and kurtosis. These need no "
+    "labels.  [default: label]",
+)
+@click.option(
+    "--target",
+    metavar="FILE[:NAME]",
+    help="An .npy, .npz or .csv with one number an image, or with a direction in input space.",
+)
 @options.sized_model
 @options.seed
 @options.all_rows
@@ -85,6 +118,8 @@ def command(
     selections: tuple[str, ...],
     data: DataOptions,
     out: Path,
+    about: str | None,
+    target: str | None,
     output: Output,
     **choices: Any,
 ) -> int:
@@ -96,19 +131,32 @@ def command(
     default) may follow. Maps that the run has a ranking of are ranked together with those that are
     named, and stay in it.
 
+    With --about, maps are ordered by something else than labels: by their information about the
+    images themselves, about a number that each image has, or by how the response is distributed.
+
     \b
     Example:  oip rank model.keras Conv2D_3 --data mnist-sample --out runs/mnist
+              oip rank model.keras Dense_1 --about input --data mnist-sample --out runs/input
     """
     from oip.core.errors import OipError
     from oip.core.files import check_writable
+    from oip.mi.label_free import read_target
     from oip.run.run import RunFolder
+    from oip.run.shards import data_digest
     from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
 
     began = time.monotonic()
+    about = about or ("label" if target is None else "direction")
+    numbers = None if target is None else read_target(target)
+    choices |= {"about": about, "target": numbers}
     settings = RankingOptions(**choices)
+    settings.check_about()
     settings.label_estimators()  # an unknown name is refused before any work
     check_writable(out)
     choices = {"selections": selections, "options": settings, "form": FORM}
+    if numbers is not None:
+        choices["options"] = replace(settings, target=None)
+        choices["target"] = data_digest(numbers)
     request = model.request("rank", out, data, choices)
     answer = request.answer() if not model.imports else None
     if answer is not None:
@@ -164,10 +212,10 @@ def print_layer(ranked: RankedLayer) -> None:
     from oip.mi.ranking import WITH_ORDER
 
     for by in ranked.ranking.estimators:
-        print_text(
-            f"{ranked.layer.name}: {by.name_shown}, at most {number(by.ceiling)} bits, "
-            f"{by.samples} images of {by.split}"
-        )
+        about = _ABOUT.get(ranked.ranking.about, "")
+        most = "" if by.ceiling is None else f", at most {number(by.ceiling)} bits"
+        head = f"{ranked.layer.name}: {by.name_shown}{about}{most}"
+        print_text(f"{head}, {by.samples} images of {by.split}")
         if by.ordered:
             _print_order(ranked, by)
         else:
@@ -180,7 +228,10 @@ def print_layer(ranked: RankedLayer) -> None:
 
 
 def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
-    headings = ["rank (95 % of draws)", ranked.layer.noun, "bits", "95 %", "p adjusted", "best for"]
+    unit = by.unit or "value"
+    headings = ["rank (95 % of draws)", ranked.layer.noun, unit, "95 %", "p adjusted", "best for"]
+    if ranked.ranking.about == "none":
+        headings = headings[:4]
     if by.input_ceiling is not None:
         headings.append(f"input, of {by.input_ceiling:.2f}")
     losses = None
@@ -194,9 +245,12 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
         legible = {row.map: row for row in ranked.legibility.maps}
         for row, cells in zip(by.maps, rows, strict=True):
             cells.append(share_text(legible.get(row.map)))
+    if ranked.ranking.about == "none":
+        rows = [row[:4] for row in rows]
     if len(rows) > _TOP + _BOTTOM and not all_rows():
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
-    legend = {name: text for name, text in _LEGEND.items() if name in headings}
+    every = _LEGEND | _LEGENDS.get(ranked.ranking.about, {})
+    legend = {name: text for name, text in every.items() if name in headings}
     print_table(headings, rows, left=("95 %", "best for"), legend=legend)
 
 
@@ -208,7 +262,7 @@ def _row(
 ) -> list[str]:
     cells = [f"{row.rank} ({row.rank_low}-{row.rank_high})", str(row.map)]
     if row.mi is None:
-        cells += ["-", "not finite", "-", "-"]
+        cells += ["-", "no number" if by.ceiling is None else "not finite", "-", "-"]
     else:
         interval = "-" if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
         bits = f"{row.mi:.3f}" + (" saturated" if row.saturated else "")

@@ -124,6 +124,8 @@ class RankingSettings(Part, frozen=True, kw_only=True):
     at: str = "response"
     seed: int = 0
     with_input: bool = False
+    about: str = "label"
+    """`label`, `input`, `direction` or `none`, see `mi.rank_without_labels`."""
 
 
 class RunSettings(PartialPart, frozen=True, kw_only=True):

@@ -165,10 +165,16 @@ def check_classes(network: Network, data: Dataset) -> None:
         )
 
 
-def content_key(network: Network, data: Dataset) -> dict[str, Any]:
-    """Return digests of the model, the images and the labels."""
-    labels = data_digest(data.required_targets())
-    return {"model": network.digest, "images": data_digest(data.images), "labels": labels}
+def content_key(
+    network: Network, data: Dataset, with_labels: bool = True, target: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return digests of the model, the images, and the labels or what stands in their place."""
+    key: dict[str, Any] = {"model": network.digest, "images": data_digest(data.images)}
+    if with_labels:
+        key["labels"] = data_digest(data.required_targets())
+    elif target is not None:
+        key["target"] = data_digest(target)
+    return key
 
 
 def record_of_all_maps(

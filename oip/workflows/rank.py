@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 import numpy as np
@@ -27,8 +27,9 @@ from oip.core.log import logged
 from oip.core.progress import Progress, automatic, silent
 from oip.mi.estimators.base import LabelEstimator, label_estimator
 from oip.mi.kernel_ranking import check_plain, rank_kernels
+from oip.mi.label_free import About, check_about, rank_without_labels
 from oip.mi.layer_sample import NoFiniteResponses
-from oip.mi.ranking import DEFAULT_ESTIMATORS, rank
+from oip.mi.ranking import DEFAULT_ESTIMATORS, Ranking, rank
 from oip.mi.redundancies import redundancy
 from oip.network.channel_graph import kernel_call
 from oip.network.layers import LayerInfo
@@ -74,6 +75,26 @@ class RankingOptions:
     """Also the loss of the network without each map."""
     silenced_to: Literal["zero", "mean"] = "zero"
     """The value that ablation sets a map to."""
+    about: Literal["label", "input", "direction", "none"] = "label"
+    """What the order is about: labels, or something else, see `mi.rank_without_labels`."""
+    target: np.ndarray | None = None
+    """Of `direction`: (n,) numbers, or an array of the shape of an image."""
+
+    def check_about(self) -> None:
+        """Check what the order is about.
+
+        Raises:
+            SettingsError: another word, a direction without a target or a target without it, or
+                something beside it that is only about labels.
+        """
+        if self.about == "label" and self.target is None:
+            return
+        check_about(self.about, self.target is not None)
+        names = ("kernels", "redundancy", "ablate", "with_input")
+        if self.about == "none" and self.estimators:
+            raise SettingsError("about none", "no estimators", ", ".join(map(str, self.estimators)))
+        if beside := [name for name in names if getattr(self, name)]:
+            raise SettingsError(f"about {self.about}", "the order alone", ", ".join(beside))
 
     def label_estimators(self) -> list[LabelEstimator]:
         """Return the estimators; a SettingsError names one that does not exist."""
@@ -114,7 +135,8 @@ def rank_into(
         progress: called with the progress of each layer.
         options: fields of `RankingOptions`: `estimators` (the first one gives the order),
             `samples` (images at most, 2000), `at` (`response` or `block`), `seed`, and what else
-            is measured: `with_input`, `kernels`, `redundancy`, `ablate`, with `silenced_to`.
+            is measured: `with_input`, `kernels`, `redundancy`, `ablate`, with `silenced_to`. An
+            order that needs no labels is `about` something else, see `mi.rank_without_labels`.
 
     Returns:
         A result for each layer. Layers without finite responses are left out, with a notice; so
@@ -170,7 +192,9 @@ def rank_layers(
         ModelError: kernels that cannot be ranked, or no classes to ablate for.
         SettingsError: no pooling follows a layer that is to be ranked after it.
     """
-    data.required_targets()
+    options.check_about()
+    if options.about == "label":
+        data.required_targets()
     for name in ("ablate", "kernels", "redundancy"):
         if getattr(options, name):
             data.required_labels()
@@ -231,12 +255,16 @@ class _RunOfRankings:
             "seed": options.seed,
             "with_input": options.with_input,
         }
+        self.options = options
         parameters = {estimator.name: estimator.settings for estimator in estimators}
         settings = {**self.settings, "estimators": parameters}
+        if options.about != "label":
+            settings["about"] = options.about
         record = msgspec.convert(msgspec.to_builtins(settings), RankingSettings)
         self.record = run_record(network, RunSettings(rank=record), data, layers=layers)
         self.beside = own_files(out, network.path)
-        self._key = {**content_key(network, data), "settings": settings, "form": FORM}
+        content = content_key(network, data, options.about == "label", options.target)
+        self._key = {**content, "settings": settings, "form": FORM}
         self._run: Run | None = None
         Run.check(out, self.record, self.beside)
 
@@ -244,23 +272,26 @@ class _RunOfRankings:
         """Return the ranking of these maps of a layer and all that the run holds of it."""
         folder = RunFolder(self.out).folder(layer.index)
         responses = folder / "responses.npz"
+        about, judged = self.options.about, None
+        if about == "none":
+            judged = LegibilityFile.read_if_whole(folder / "legibility.json")
 
         def key(numbers: list[int]) -> str:
-            return key_of({**self._key, "layer": layer.index, "maps": numbers})
+            parts = {**self._key, "layer": layer.index, "maps": numbers}
+            return key_of(parts if judged is None else {**parts, "judged": judged.public_dict()})
 
         def make(numbers: list[int]) -> tuple[RankingFile, ResponsesFile]:
             with logged("%s: ranked %d maps", layer.name, len(numbers)):
-                ranking = rank(
-                    self.network,
-                    self.data.images,
-                    self.data.targets,
-                    layer,
-                    maps=numbers,
-                    progress=progress,
-                    classes=self.data.classes,
-                    split=self.data.source,
-                    **self.settings,
-                )
+                reading = {"maps": numbers, "progress": progress, "split": self.data.source}
+                if about == "label":
+                    ranking = rank(
+                        *(self.network, self.data.images, self.data.targets, layer),
+                        classes=self.data.classes,
+                        **reading,
+                        **self.settings,
+                    )
+                else:
+                    ranking = self._rank_without_labels(layer, judged, reading)
             self._begin()
             record = ranking.to_file(key(numbers), self._key["images"])
             return record, ResponsesFile(maps=ranking.maps, **ranking.responses)
@@ -271,6 +302,26 @@ class _RunOfRankings:
         )
         self._begin().note_made(layer.index, path.name)
         return record
+
+    def _rank_without_labels(
+        self, layer: LayerInfo, judged: LegibilityFile | None, reading: dict[str, Any]
+    ) -> Ranking:
+        """Return the ranking of a layer about something else than labels."""
+        settings = {name: value for name, value in self.settings.items() if name != "with_input"}
+        options = self.options
+        if options.about == "none":
+            settings.pop("estimators")
+        if judged is not None:
+            rows = ((row.map, (row.share, row.low, row.high)) for row in judged.maps)
+            settings["legibility"] = {
+                number: tuple(np.nan if value is None else value for value in values)
+                for number, values in rows
+            }
+        about = cast(About, options.about)
+        images = self.data.images
+        return rank_without_labels(
+            self.network, images, layer, about, target=options.target, **settings, **reading
+        )
 
     def _begin(self) -> Run:
         """Begin the run, or go on with it, once."""

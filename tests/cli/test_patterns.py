@@ -69,7 +69,7 @@ def test_maps_that_are_not_finite_are_exit_1(call, broken_file, bars, tmp_path):
         (["--class", "1"], "LAYER"),
         (["frist", "--class", "1"], "first"),
         (["first:9", "--class", "1"], "0 to 5"),
-        (["pool", "--class", "1"], "first, second"),
+        (["poool", "--class", "1"], "first, second"),
         (["second", "--class", "1", "--at", "block"], "pooling"),
         (["first", "--class", "1", "--most", "0"], "--most"),
         (["first", "--class", "1", "--level", "1"], "--level"),

@@ -70,7 +70,7 @@ def _layer(random, index, count, keys):
     info = LayerRecord(
         index=index,
         name=f"block{index}_conv",
-        kind="Conv2D",
+        layer_class="Conv2D",
         maps=count,
         size=[],
         receptive_field=None,

@@ -18,7 +18,7 @@ from oip.network.inputs import InputSpec
 
 
 def _layer(name="a", index=0, **more):
-    blank = {"kind": "Conv2D", "maps": 20, "size": [], **dict.fromkeys(GEOMETRY)}
+    blank = {"layer_class": "Conv2D", "maps": 20, "size": [], **dict.fromkeys(GEOMETRY)}
     return LayerRecord(name=name, index=index, **blank, **more)
 
 
