@@ -1,4 +1,4 @@
-"""`oip layers`: the layers of a model that have maps, and all others whose output has channels."""
+"""`oip layers`: the layers of a model that have maps, and all others that have channels."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def command(model: ModelOptions, output: Output) -> None:
     """
     network = model.open(None)
     layers = [layer.to_dict() for layer in network.layers]
-    others = network.other_layers if all_rows() or not layers else []
+    rest = network.other_layers if all_rows() or not layers else []
     inputs = _inputs(network)
     if output.as_json:
-        more = {"other_layers": [layer.to_dict() for layer in others]} if others else {}
+        more = {"other_layers": [layer.to_dict() for layer in rest]} if rest else {}
         print_json({"layers": layers, **more, "inputs": inputs})
         return
     headings = ("index", "layer", "class", "maps", "size", "receptive field", "jump")
     if layers:
         rows = [_row(layer, str(layer["maps"])) for layer in layers]
         print_table(headings, rows, network.name, left=("layer", "class"), legend=_legend(headings))
-    if others:
-        rows = [_row(layer.to_dict(), _count(layer)) for layer in others]
+    if rest:
+        rows = [_row(layer.to_dict(), _count(layer)) for layer in rest]
         title = "other layers" if layers else network.name
         headings = (*headings[:3], "kind", *headings[4:])
         print_table(

@@ -55,7 +55,7 @@ def geometries(calls: list[Call], axes: int) -> list[Geometry | None]:
         before = [start if source < 0 else done[source] for source in call.sources]
         # A gate that was pooled over the whole image scales maps, it moves no node: left out.
         pairs = zip(call.sources, before, strict=True)
-        mixed = any(place is None and _has_nodes(calls[source]) for source, place in pairs)
+        mixed = any(origin is None and _has_nodes(calls[source]) for source, origin in pairs)
         inputs = [geometry for geometry in before if geometry is not None]
         if mixed or not inputs or not call.plain:
             done.append(None)

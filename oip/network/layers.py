@@ -237,7 +237,7 @@ def other_layers(
     return layers
 
 
-def _unit_kind(call: Call, axes: int, place: geometry.Geometry | None) -> UnitKind | None:
+def _unit_kind(call: Call, axes: int, where: geometry.Geometry | None) -> UnitKind | None:
     """Return what the channels of a call's output are; None where it has none."""
     shape = call.output_shape
     if len(shape) < 2 or any(side is None for side in shape[1:]):
@@ -245,7 +245,7 @@ def _unit_kind(call: Call, axes: int, place: geometry.Geometry | None) -> UnitKi
     if len(shape) == 2:
         return "units"
     if len(shape) == axes + 2:  # of lines, positions that were mixed are tokens
-        return "tokens" if axes == 1 and place is None else "maps"
+        return "tokens" if axes == 1 and where is None else "maps"
     return "tokens" if len(shape) == 3 else None
 
 
