@@ -66,9 +66,9 @@ def fit_logistic(
 def _logistic_loss(part: _Samples, pull: np.ndarray, shape: tuple[int, ...]) -> Objective:
     def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope = pull * flat
-        odds = flat.reshape(shape) @ part.inputs.transpose(0, 2, 1)
+        odds = flat.reshape(shape) @ part.inputs
         loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
-        slope.reshape(shape)[:] += odds @ part.inputs
+        slope.reshape(shape)[:] += odds @ part.inputs.transpose(0, 2, 1)
         return loss, slope
 
     return objective
@@ -98,18 +98,25 @@ _ROUNDS, _MEMBER_PRIOR = 60, 0.5
 """Steps to the weights of a mixture; samples that are added to each member."""
 
 
-def mixture(probabilities: np.ndarray) -> np.ndarray:
-    """Return weights (members,) that maximize the mean log of the mixture's probabilities, sum 1.
+def mixtures(probabilities: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return weights (k, members) that maximize the mean log of k mixtures' probabilities, sum 1.
 
-    From probabilities (members, n) of each sample's own class, by steps of expectation and
-    maximization from equal weights. A prior of half a sample a member leaves none at 0.
+    By steps of expectation and maximization from equal weights. A prior of half a sample a member
+    leaves none at 0.
+
+    Args:
+        probabilities: (k, members, n) of each sample's own class.
+        used: (k, n) bool: the samples of each mixture.
     """
-    count, n = probabilities.shape
-    weights = np.full(count, 1.0 / count)
+    k, members, _ = probabilities.shape
+    share = used[:, None].astype(np.float64)
+    weights = np.full((k, 1, members), 1.0 / members)
+    total = share.sum(axis=2, keepdims=True) + _MEMBER_PRIOR * members
+    turned = probabilities.transpose(0, 2, 1)
     for _ in range(_ROUNDS):
-        responsible = weights * (probabilities @ (1.0 / (weights @ probabilities)))
-        weights = (responsible + _MEMBER_PRIOR) / (n + _MEMBER_PRIOR * count)
-    return weights
+        responsible = weights * ((share / (weights @ probabilities)) @ turned)
+        weights = (responsible + _MEMBER_PRIOR) / total
+    return weights[:, 0]
 
 
 SHRINKAGES = (0.02, 0.1, 0.5)
@@ -215,7 +222,7 @@ class Networks:
     def log_odds(self, fits: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return log-odds (fits, classes, k) of k samples."""
         first, last = self._first[fits], self._last[fits]
-        hidden = _tanh(first[..., :-1] @ self._inputs[rows].T + first[..., -1:])
+        hidden = np.tanh(first[..., :-1] @ self._inputs[rows].T + first[..., -1:])
         return last[..., :-1] @ hidden + last[..., -1:]
 
 
@@ -242,19 +249,19 @@ def _trained_network(
     def objective(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope = pull * flat
         first, last = layers(flat)
-        inside[:] = _tanh(first @ part.inputs.transpose(0, 2, 1))
+        np.tanh(first @ part.inputs, out=inside)
         odds = last @ active
         loss = 0.5 * _dot(slope, flat) + part.cross_entropy(odds)
         back = last[..., :units].transpose(0, 2, 1) @ odds
         back *= 1 - inside * inside
         slope_first, slope_last = layers(slope)
-        slope_first += back @ part.inputs
+        slope_first += back @ part.inputs.transpose(0, 2, 1)
         slope_last += odds @ active.transpose(0, 2, 1)
         return loss, slope
 
     flat = np.zeros(pull.shape, np.float32)
     layers(flat)[0][:] = start
-    inside[:] = _tanh(start @ part.inputs.transpose(0, 2, 1))
+    np.tanh(start @ part.inputs, out=inside)
     inverse = (active * part.share[:, None]) @ active.transpose(0, 2, 1) / classes
     diagonal = np.arange(units + 1)
     inverse[:, diagonal, diagonal] += pull[:, cut : cut + units + 1] + _FLOOR
@@ -275,26 +282,47 @@ BLOCK_BYTES = 1 << 20
 """Of distances of some samples that are worked on at once."""
 _FEW = 4
 """Features up to which distances are summed one by one: products of matrices are slower."""
+_SORTED = 512
+"""Numbers of a row that NumPy sorts in a third of the time that longer rows take a number."""
+_SUM_BASE = 1 << 12
+"""Samples up to which two counts fit in one number of single precision."""
 
 
 def neighbor_sums(features: np.ndarray, label: np.ndarray, neighbors: Sequence[int]) -> np.ndarray:
     """Return the sums (k, n, width) of labels (n, width) over the nearest others of each sample.
 
-    Samples as far as the last neighbor are neighbors, too. Of rising numbers of neighbors, those
-    that n samples do not have are left out, but one.
+    Samples as far as the last neighbor are neighbors, too. Labels are 0 or 1. Of rising numbers of
+    neighbors, those that n samples do not have are left out, but one.
     """
     n = len(features)
     neighbors = [k for k in neighbors if k < n - 1] or [n - 1]
     if features.shape[1] == 1:
         return np.stack([_along_line(features[:, 0], label, k) for k in neighbors])
     sums = np.empty((len(neighbors), *label.shape), np.float32)
-    most = neighbors[-1]
     for start, block in _distances(features):
-        near = np.sort(np.partition(block, most - 1, axis=1)[:, :most], axis=1)
-        for member, k in enumerate(neighbors):
-            inside = (block <= near[:, k - 1 : k]).astype(np.float32)
-            np.matmul(inside, label, out=sums[member, start : start + len(block)])
+        near = _smallest(block, neighbors[-1])
+        limits = [near[:, k - 1 : k] for k in neighbors]
+        rows = slice(start, start + len(block))
+        if len(neighbors) == 2 and n < _SUM_BASE:
+            inside = (block <= limits[0]).astype(np.float32)
+            inside *= _SUM_BASE
+            inside += block <= limits[1]
+            both = inside @ label
+            np.floor(both / _SUM_BASE, out=sums[0, rows])
+            np.subtract(both, _SUM_BASE * sums[0, rows], out=sums[1, rows])
+            continue
+        for member, limit in enumerate(limits):
+            np.matmul((block <= limit).astype(np.float32), label, out=sums[member, rows])
     return sums
+
+
+def _smallest(block: np.ndarray, count: int) -> np.ndarray:
+    """Return the smallest numbers (rows, count) of every row, rising."""
+    parts = [
+        np.sort(block[:, start : start + _SORTED], axis=1)[:, :count]
+        for start in range(0, block.shape[1], _SORTED)
+    ]
+    return np.sort(np.concatenate(parts, axis=1), axis=1)[:, :count]
 
 
 def _along_line(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
@@ -317,22 +345,29 @@ def _distances(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first of some samples, and float32 (some, n) that rise with the distances to all.
 
     They are squared distances, less the own squared norm where there are many features; infinity
-    for the sample itself. Equal samples are equally far.
+    for the sample itself. Equal samples are equally far. A block is overwritten by the next one.
     """
     n, r = features.shape
-    step = max(1, BLOCK_BYTES // (8 * n))
-    wide = features.astype(np.float64)
-    turned = np.concatenate([-2 * wide, (wide * wide).sum(axis=1, keepdims=True)], axis=1).T
-    wide = np.concatenate([wide, np.ones((n, 1))], axis=1)
+    few = r <= _FEW
+    step = min(n, max(1, BLOCK_BYTES // (16 * n if few else 8 * n)))
+    blocks, work = np.empty((step, n), np.float32), np.empty((step, n), "f4" if few else "f8")
+    if few:
+        columns = np.ascontiguousarray(features.T)
+    else:
+        wide = features.astype(np.float64)
+        turned = np.concatenate([-2 * wide, (wide * wide).sum(axis=1, keepdims=True)], axis=1).T
+        wide = np.concatenate([wide, np.ones((n, 1))], axis=1)
     for start in range(0, n, step):
-        if r > _FEW:
-            block = (wide[start : start + step] @ turned).astype(np.float32)
+        count = min(step, n - start)
+        block, part = blocks[:count], work[:count]
+        if few:
+            block[:] = 0.0
+            for column in columns:
+                np.subtract(column[start : start + count, None], column, out=part)
+                block += np.multiply(part, part, out=part)
         else:
-            block = np.zeros((len(features[start : start + step]), n), np.float32)
-            for column in features.T:
-                away = column[start : start + step, None] - column
-                block += np.multiply(away, away, out=away)
-        rows = np.arange(len(block))
+            block[:] = np.matmul(wide[start : start + count], turned, out=part)
+        rows = np.arange(count)
         block[rows, start + rows] = np.inf
         yield start, block
 
@@ -351,10 +386,10 @@ class _Samples:
         self._least = 1 / np.maximum(counts, 1)
         self.share = np.where(np.arange(width) < counts, self._least, 0).astype(kind)
         """(fits, width): shares of the samples, 0 behind the last."""
-        self.inputs = np.ones((*rows.shape, features.shape[1] + 1), kind)
-        """(fits, width, r + 1): features and 1."""
-        self.inputs[..., :-1] = features[rows]
-        self.squares = np.einsum("fnr,fnr,fn->fr", self.inputs, self.inputs, self.share)
+        self.inputs = np.ones((len(rows), features.shape[1] + 1, width), kind)
+        """(fits, r + 1, width): features and 1."""
+        self.inputs[:, :-1] = features[rows].transpose(0, 2, 1)
+        self.squares = ((self.inputs * self.inputs) @ self.share[..., None])[..., 0]
         """(fits, r + 1): mean squares of the inputs."""
         self._target = onehot.T[rows].transpose(0, 2, 1) * self.share[:, None]
 
@@ -376,7 +411,7 @@ class _Samples:
         The odds are replaced by its slope.
         """
         odds -= odds.max(axis=1, keepdims=True)
-        own = np.einsum("fcn,fcn->f", odds, self._target)
+        own = _dot(odds.reshape(len(odds), -1), self._target.reshape(len(odds), -1))
         np.exp(odds, out=odds)
         total = odds.sum(axis=1)
         loss = np.einsum("fn,fn->f", self.share, np.log(total)) - own
@@ -472,19 +507,10 @@ def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first[:, None] @ second[:, :, None])[:, 0, 0].astype(np.float64)
 
 
-def _tanh(x: np.ndarray) -> np.ndarray:
-    """Replace x by its hyperbolic tangent, within 1e-6; NumPy's takes twice the time."""
-    np.clip(x, -9, 9, out=x)
-    np.exp(np.multiply(x, 2, out=x), out=x)
-    x += 1
-    np.divide(-2, x, out=x)
-    x += 1
-    return x
-
-
 def _upright(features: np.ndarray) -> np.ndarray:
     """Turn the longer tail of every column upward: principal components have no sign."""
-    tails = (features.astype(np.float64) ** 3).sum(axis=0)
+    wide = features.astype(np.float64)
+    tails = (wide * wide * wide).sum(axis=0)  # a power takes ten times as long
     return features * np.where(tails < 0, -1, 1).astype(features.dtype)
 
 

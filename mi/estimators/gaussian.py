@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
-from typing import ClassVar
+from functools import cached_property
+from itertools import islice
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -85,91 +86,195 @@ class LabelInformation:
         """Return the information of labels (k,) of the samples at `indices` (k,), or of all."""
         return float(self.together([(codes, indices)])[0])
 
-    def together(self, labels: Iterable[Labels], byte_budget: int = 1 << 20) -> np.ndarray:
+    def together(self, labels: Iterable[Labels], byte_budget: int = 16 << 20) -> np.ndarray:
         """Return the information of many labels, as many at a time as the budget holds."""
-        step = max(1, byte_budget // (8 * max(1, self._white.size)))
+        n, d = self._white.shape
         values: list[np.ndarray] = []
-        for (whole, *_), group in groupby(
-            labels, lambda pair: (pair[1] is None, len(pair[0]), pair[0].max())
-        ):
-            while pairs := list(islice(group, step)):
-                codes = np.stack([pair[0] for pair in pairs])
-                if whole:
-                    white = np.broadcast_to(self._white, (len(pairs), *self._white.shape))
-                    values.append(_label_informations(white, codes))
-                else:
-                    parts = np.stack([part for _, part in pairs if part is not None])
-                    values.append(_of_parts(self._white[parts], codes))
+        remaining = iter(labels)
+        while pairs := list(islice(remaining, 1)):
+            classes = int(pairs[0][0].max()) + 1
+            step = max(1, byte_budget // (32 * (n + classes * d * d)))
+            pairs += islice(remaining, step - 1)
+            codes = np.full((len(pairs), n), -1)
+            for row, (own, indices) in zip(codes, pairs, strict=True):
+                row[slice(None) if indices is None else indices] = own
+            values.append(_informations(self._white, codes))
         return np.concatenate(values) if values else np.empty(0)
 
 
-def _of_parts(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the information (b,) of samples (b, n, d), and labels (b, n).
+class _Moments(NamedTuple):
+    """Moments of c classes in b labels."""
 
-    The samples are some of those that have the covariance I; directions in which only others vary
-    are left out.
+    counts: np.ndarray
+    """(b, c): samples."""
+    means: np.ndarray
+    """(b, c, d)"""
+    sums: np.ndarray
+    """(b, c, d, d): of products about the mean."""
+
+    @property
+    def total(self) -> np.ndarray:
+        """(b, d, d): covariance of all samples."""
+        away = self.away * np.sqrt(self.counts)[..., None]
+        whole = self.sums.sum(axis=1) + away.transpose(0, 2, 1) @ away
+        return whole / np.maximum(self.counts.sum(axis=1), 1)[:, None, None]
+
+    @property
+    def away(self) -> np.ndarray:
+        """(b, c, d): means about that of all samples."""
+        weights = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
+        return self.means - (weights[:, None] @ self.means)
+
+    def rows(self, rows: np.ndarray) -> _Moments:
+        """Return those of some labels (b,) bool."""
+        return _Moments(*(values[rows] for values in self))
+
+
+class _Classes:
+    """The samples (n, d) of each class in labels (b, n), -1 for samples that are left out.
+
+    About the mean of all that are ever in the class, so that sums of products keep their digits.
     """
-    n, d = x.shape[1:]
-    if d == 0 or n < 2:
-        return np.zeros(len(x))
-    x = x - x.mean(axis=1, keepdims=True)
-    squares, axes = np.linalg.eigh(x.transpose(0, 2, 1) @ x / n)
-    varying = squares > DIGITS * np.maximum(squares[:, -1:], 1.0)
-    result = np.zeros(len(x))
-    for count in np.unique(varying.sum(axis=1)):
-        rows = varying.sum(axis=1) == count
-        if count:
-            kept = axes[rows][..., d - count :] / np.sqrt(squares[rows, None, d - count :])
-            result[rows] = _label_informations(x[rows] @ kept, codes[rows])
+
+    def __init__(self, x: np.ndarray, codes: np.ndarray) -> None:
+        own = codes.max(axis=0)
+        self._codes = codes
+        self._classes = range(int(own.max()) + 1)
+        # A sample that has one class only is not looked at for the others.
+        self._own = own if ((codes == own) | (codes < 0)).all() else None
+        self._x = x
+
+    def _of(self, code: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return samples (k, d) about their mean, the mean, and (b, k): 1 for those in labels."""
+        rows = slice(None) if self._own is None else np.flatnonzero(self._own == code)
+        x = self._x[rows]
+        center = x.sum(axis=0) / max(1, len(x))
+        return x - center, center, (self._codes[:, rows] == code).astype(np.float64)
+
+    @cached_property
+    def moments(self) -> _Moments:
+        """The moments of every class."""
+        d = self._x.shape[1]
+        parts = []
+        for code in self._classes:
+            x, center, members = self._of(code)
+            counts = members.sum(axis=1)
+            means = members @ x / np.maximum(counts, 1)[:, None]
+            sums = (members @ _products(x)).reshape(-1, d, d)
+            sums -= (means * counts[:, None])[..., None] * means[:, None]
+            parts.append((counts, means + center, sums))
+        return _Moments(*(np.stack(values, axis=1) for values in zip(*parts, strict=True)))
+
+    def fourth(self, rows: np.ndarray, metric: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """Return the sum of |x - m|^4 (k,) over used classes, m the class's mean, in a metric.
+
+        Args:
+            rows: (b,) bool: k of the labels.
+            metric: (k, d, d), which gives |x|^2 = x' metric x.
+            used: (k, classes)
+        """
+        flat = metric.reshape(len(metric), -1)
+        result = np.zeros(len(metric))
+        for code in self._classes:
+            x, center, members = self._of(code)
+            mean = self.moments.means[rows, code] - center
+            turned = (metric @ mean[..., None])[..., 0]
+            norms = flat @ _products(x).T - 2 * turned @ x.T
+            norms += np.einsum("kd,kd->k", turned, mean)[:, None]
+            result += used[:, code] * np.einsum("kn,kn,kn->k", norms, norms, members[rows])
+        return result
+
+
+def _products(x: np.ndarray) -> np.ndarray:
+    """Return the products of the coordinates (n, d d) of each sample of x (n, d)."""
+    return (x[:, :, None] * x[:, None]).reshape(len(x), -1)
+
+
+def _informations(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the information (b,) of labels (b, n), -1 for samples that are left out.
+
+    The samples (n, d) have the covariance I, if all of them are used; directions in which only
+    others vary are left out.
+    """
+    result = np.zeros(len(codes))
+    if x.shape[1] == 0:
+        return result
+    classes = _Classes(x, codes)
+    moments = classes.moments
+    squares, axes = np.linalg.eigh(moments.total)
+    dimensions = (squares > DIGITS * np.maximum(squares[:, -1:], 1.0)).sum(axis=1)
+    for d in np.unique(dimensions):
+        rows = (dimensions == d) & (moments.counts.sum(axis=1) >= d + 2)
+        if d and rows.any():
+            white = axes[rows][..., -d:] / np.sqrt(squares[rows, None, -d:])
+            result[rows] = _of_moments(classes, rows, white)
     return result
 
 
-def _label_informations(white: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the information (b,) of samples (b, n, d) of covariance I, and labels (b, n)."""
-    blocks, n, d = white.shape
-    if d == 0 or n < d + 2:
-        return np.zeros(blocks)
-    counts = np.stack([(codes == code).sum(axis=1) for code in range(codes.max() + 1)])
+def _of_moments(classes: _Classes, rows: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Return the information (k,) of k labels (b,) bool, in which white (k, ., d) turns to I."""
+    moments = classes.moments.rows(rows)
+    d = white.shape[2]
+    counts, n = moments.counts, moments.counts.sum(axis=1)
     used = counts >= d + 2
-    order = np.argsort(codes, axis=1, kind="stable")
-    far, inner = [], []
-    for size, end in zip(counts, np.cumsum(counts, axis=0), strict=True):
-        columns = np.arange(size.max())
-        rows = np.minimum(end - size + columns[:, None], n - 1).T
-        part = np.take_along_axis(white, np.take_along_axis(order, rows, axis=1)[..., None], axis=1)
-        if size.min() < len(columns):
-            part *= columns[:, None] < size[:, None, None]  # a class may be smaller in some blocks
-        least = np.maximum(size, 1)
-        far.append(np.einsum("bnd,bnd->b", part, part) / least - d)
-        part -= part.sum(axis=1, keepdims=True) / least[:, None, None]
-        if size.min() < len(columns):
-            part *= columns[:, None] < size[:, None, None]
-        inner.append(part)
-    sums = np.stack([part.transpose(0, 2, 1) @ part for part in inner])
-    samples = np.maximum((counts * used).sum(axis=0), 1)
-    within = (sums * used[..., None, None]).sum(axis=0) / samples[:, None, None]
+    metric = white @ white.transpose(0, 2, 1)
+    away = moments.away
+    far = np.einsum("kcij,kij->kc", moments.sums, metric) / np.maximum(counts, 1) - d
+    far += ((away @ metric) * away).sum(axis=2)
+    within = (moments.sums * used[..., None, None]).sum(axis=1)
+    samples = np.maximum((counts * used).sum(axis=1), 1)
+    within = white.transpose(0, 2, 1) @ within @ white / samples[:, None, None]
     squares, axes = np.linalg.eigh(within)
     squares = np.maximum(squares, DIGITS)
-    turn = axes / np.sqrt(squares)[:, None]
+    turn = white @ (axes / np.sqrt(squares)[:, None])
     sizes = np.where(used, counts, d + 2)
-    own = turn.transpose(0, 2, 1) @ sums @ turn / sizes[..., None, None]
-    norms = [np.einsum("bnd,bnd->bn", part, part) for part in (part @ turn for part in inner)]
-    fourth = (used * [np.einsum("bn,bn->b", norm, norm) for norm in norms]).sum(axis=0)
+    own = _turned(_turned(moments.sums, turn), turn) / sizes[..., None, None]
     traces = np.trace(own, axis1=2, axis2=3)
-    gaussian = (used * sizes * (traces**2 + 2 * (own * own).sum(axis=(2, 3)))).sum(axis=0)
-    heavy = np.maximum(0.0, (fourth - gaussian) / samples)
-    away = ((own - np.eye(d)) ** 2).sum(axis=(2, 3))
-    drawn = np.divide(heavy, heavy + sizes * away, out=np.zeros_like(away), where=heavy > 0)
+    gaussian = (used * sizes * (traces**2 + 2 * (own * own).sum(axis=(2, 3)))).sum(axis=1)
+    fourth = classes.fourth(rows, turn @ turn.transpose(0, 2, 1), used)
+    heavy = np.maximum(0.0, (fourth - gaussian) / samples)[:, None]
+    distance = ((own - np.eye(d)) ** 2).sum(axis=(2, 3))
+    drawn = np.divide(
+        *(heavy, heavy + sizes * distance), out=np.zeros_like(distance), where=heavy > 0
+    )
     mixed = (1 - drawn)[..., None, None] * own + drawn[..., None, None] * np.eye(d)
-    logs = np.log(np.maximum(np.linalg.eigvalsh(mixed), DIGITS)).sum(axis=2)
-    logs += np.log(squares).sum(axis=1)
+    logs = _log_determinants(mixed) + np.log(squares).sum(axis=1)[:, None]
     # The part that was drawn to W has the small bias of W, not that of a class.
     alone = (1 - drawn) ** 2
-    total = d * math.log(n) - bias(n, d)
+    total = (d * np.log(n) - bias(n, d))[:, None]
     logs += alone * (d * np.log(sizes) - bias(sizes, d)) + (1 - alone) * total
-    shares = sizes / n
-    values = shares * np.minimum(0.5 * (np.stack(far) + total - logs), -np.log(shares))
-    return (used * values).sum(axis=0)
+    shares = sizes / n[:, None]
+    values = shares * np.minimum(0.5 * (far + total - logs), -np.log(shares))
+    return (used * values).sum(axis=1)
+
+
+def _turned(matrices: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return the transposes (k, c, d, i) of matrices (k, c, i, j) times turn (k, j, d)."""
+    k, c, i, j = matrices.shape
+    return (matrices.reshape(k, c * i, j) @ turn).reshape(k, c, i, -1).transpose(0, 1, 3, 2)
+
+
+def _log_determinants(matrices: np.ndarray) -> np.ndarray:
+    """Return ln|M| (...) of matrices (..., d, d) without negative eigenvalues, `DIGITS` at least.
+
+    By elimination of all at once; by eigenvalues where one of them may be as small.
+    """
+    d = matrices.shape[-1]
+    flat = matrices.reshape(-1, d, d)
+    left = np.ascontiguousarray(flat.transpose(1, 2, 0))
+    for index in range(d - 1):
+        factors = left[index + 1 :, index] / np.maximum(left[index, index], DIGITS)
+        left[index + 1 :, index + 1 :] -= factors[:, None] * left[index, index + 1 :]
+    pivots = left[np.arange(d), np.arange(d)]
+    logs = np.log(np.maximum(pivots, DIGITS)).sum(axis=0)
+    # The least eigenvalue is |M| ((d - 1) / tr M)^(d - 1) at least.
+    traces = np.maximum(np.trace(flat, axis1=1, axis2=2), DIGITS)
+    least = logs + (d - 1) * np.log(max(d - 1, 1) / traces)
+    small = ~(least > math.log(DIGITS)) | (pivots <= DIGITS).any(axis=0)
+    if small.any():
+        squares = np.maximum(np.linalg.eigvalsh(flat[small]), DIGITS)
+        logs[small] = np.log(squares).sum(axis=1)
+    return logs.reshape(matrices.shape[:-2])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -175,29 +176,41 @@ def median_squared_distance(distances: np.ndarray) -> float:
 
 def distance_quantile(distances: np.ndarray, share: float) -> float:
     """Return a quantile of the squared distances (n, n), see `median_squared_distance`."""
-    n = len(distances)
-    pairs = np.empty(n * (n - 1) // 2)
-    start = 0
-    for index, row in enumerate(distances):
-        stop = start + n - 1 - index
-        pairs[start:stop] = row[index + 1 :]
-        start = stop
-    if not pairs.size:
+    n, values = len(distances), distances.reshape(-1)
+    if n < 2:
         return 0.0
-    quantile = _quantile(pairs, share)
-    if quantile > 0:
+    quantile = _pair_quantile(values, n, share)
+    if quantile > 0 or not values.any():
         return quantile
-    positive = pairs[pairs > 0]
-    return _quantile(positive, share) if positive.size else 0.0
+    return _pair_quantile(values, values.size - int(np.count_nonzero(values)), share)
 
 
-def _quantile(values: np.ndarray, share: float) -> float:
-    if share == 0.5:
-        middle = len(values) // 2
-        values.partition(middle)  # of one element, which is four times quicker than of two
-        upper = values[middle]
-        return float(upper if len(values) % 2 else (values[:middle].max() + upper) / 2)
-    return float(np.quantile(values, share, overwrite_input=True))
+_STEPS = (101, 103, 107)
+"""One number of so many is looked at to find which are near a quantile: no divisor of n."""
+
+
+def _pair_quantile(values: np.ndarray, zeros: int, share: float) -> float:
+    """Return a quantile of numbers of which there are two each, and zeros that do not count.
+
+    As `np.quantile`, but only those near it are put in order.
+    """
+    size, step = len(values), next(step for step in _STEPS if math.isqrt(len(values)) % step)
+    position = share * ((size - zeros) // 2 - 1)
+    rank = zeros + 2 * int(position)  # of the lower of the two that it lies between
+    sample = np.sort(values[::step])
+    middle, margin = rank / size * len(sample), 1.5 * math.sqrt(len(sample)) + 2.0
+    first, last = int(middle - margin), int(middle + margin)  # three deviations away, or more
+    near = values >= (sample[first] if first > 0 else -np.inf)
+    below = size - np.count_nonzero(near)
+    if last < len(sample):
+        near &= values <= sample[last]
+    some = values[near]
+    if not below <= rank < below + len(some) - 2:
+        some, below = values.copy(), 0
+    some.partition(rank - below)
+    lower, above = some[rank - below], some[rank - below + 1 :]
+    upper = np.partition(above, 1)[1] if len(above) > 1 else lower
+    return float(lower + (position - int(position)) * (upper - lower))
 
 
 @dataclass(frozen=True)
@@ -266,24 +279,26 @@ def principal_components(x: np.ndarray, count: int, rng: np.random.Generator) ->
     """Return scores (n, min(d, n, count)) float32 on the leading principal components of x (n, d).
 
     The largest variance comes first. They are centered and on one scale: the mean squared norm of
-    the rows is 1, less what is left out; all are zero for a constant x. Wide x goes through a
-    random projection with two power steps (Halko, Martinsson, Tropp, 2011), drawn by `rng`, which
-    finds the leading components to a few parts in 1000.
+    the rows is 1, less what is left out; all are zero for a constant x. Those of up to four times
+    as many columns are exact. Wider x goes through a random projection with two power steps (Halko,
+    Martinsson, Tropp, 2011), drawn by `rng`, which finds the leading components to a few parts in
+    1000.
     """
+    exact = x.shape[1] <= max(count, min(4 * count, len(x)))
     # Scaled before it is cast, by a power of 2, which is exact: single precision ends at 3e38.
     exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
     scaled = np.ldexp(x, -exponent)
-    centered = np.array(scaled, np.float64 if x.shape[1] <= count else np.float32)
+    centered = np.array(scaled, np.float64 if exact else np.float32)
     centered -= centered.mean(axis=0)
     largest = np.abs(centered).max(initial=0.0)
     if largest <= 8 * np.finfo(x.dtype).eps * np.abs(scaled).max(initial=0.0):
         return np.zeros((len(x), min(x.shape[1], count)), np.float32)
     centered /= largest
-    size = np.sqrt((centered.astype(np.float64) ** 2).sum(axis=1).mean())
+    size = np.sqrt(np.einsum("ij,ij->", centered, centered, dtype=np.float64) / len(x))
     centered /= centered.dtype.type(size)
-    if x.shape[1] <= count:
+    if exact:
         _, axes = np.linalg.eigh(centered.T @ centered)
-        return (centered @ axes[:, ::-1]).astype(np.float32)
+        return (centered @ axes[:, ::-1][:, :count]).astype(np.float32)
     basis = centered @ rng.standard_normal((x.shape[1], count + 10)).astype(np.float32)
     for _ in range(2):
         basis = np.linalg.qr(basis)[0]

@@ -17,7 +17,7 @@ from oip.core.records import Parameters
 from oip.mi.backend import thread_map
 from oip.mi.estimators import batch_classifiers
 from oip.mi.estimators.base import LabelEstimator
-from oip.mi.estimators.batch_classifiers import FOLDS, Arrangement, drawn_in, mixture
+from oip.mi.estimators.batch_classifiers import FOLDS, Arrangement, drawn_in, mixtures
 from oip.mi.estimators.gram import principal_components
 from oip.mi.estimators.results import LabelledResponses, MapEstimates, interval_ends
 from oip.mi.permutation_test import TIE
@@ -551,22 +551,23 @@ class Predictive(HeldOut):
         )
         every = np.concatenate([members.every for members in groups])
         own = np.concatenate([members.own for members in groups], axis=1)
+        count = len(codes)
+        outside = folds != np.arange(FOLDS)[:, None]
+        share = np.stack([shares(codes[rows], every.shape[1]) for rows in outside])
+        trust = outside.sum(axis=1) / (outside.sum(axis=1) + 1.0)  # see `guarded`
+        alone = np.empty((FOLDS, own.shape[1] + 1, count))
+        alone[:, -1] = share[:, codes]
+        np.multiply(own, trust[:, None, None], out=alone[:, :-1])
+        alone[:, :-1] += (1 - trust)[:, None, None] * alone[:, -1:]
+        weights = mixtures(alone, outside)
+        logs = np.log((weights[:, None] @ alone)[:, 0])
         result = np.empty(every.shape[1:])
-        without = np.zeros(FOLDS)
-        for fold in range(FOLDS):
-            inside = folds == fold
-            outside = codes[~inside]
-            share = shares(outside, len(result))
-            trust = outside.size / (outside.size + 1.0)  # see `guarded`
-            alone = np.concatenate(
-                [trust * own[fold][:, ~inside] + (1 - trust) * share[outside], [share[outside]]]
-            )
-            weights = mixture(alone)
-            without[fold] = np.log(weights @ alone).mean()
-            mixed = np.tensordot(weights[:-1], every[..., inside].astype(np.float64), 1)
-            rest = (1 - trust) * weights[:-1].sum() + weights[-1]
-            result[:, inside] = np.log(trust * mixed + rest * share[:, None])
-        return Predictions(result, without)
+        for fold, rows in enumerate(outside):
+            inside = ~rows
+            mixed = np.tensordot(weights[fold, :-1], every[..., inside].astype(np.float64), 1)
+            rest = (1 - trust[fold]) * weights[fold, :-1].sum() + weights[fold, -1]
+            result[:, inside] = np.log(trust[fold] * mixed + rest * share[fold, :, None])
+        return Predictions(result, (logs * outside).sum(axis=1) / outside.sum(axis=1))
 
 
 class Members(NamedTuple):

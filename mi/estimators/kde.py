@@ -102,6 +102,11 @@ class KernelPlan:
         """(draws,): samples of each half."""
         return self.half_counts.sum(axis=0)
 
+    @cached_property
+    def first_halves(self) -> np.ndarray:
+        """(n, draws / 2): of each pair of halves the first; the second is the rest."""
+        return np.ascontiguousarray(self.halves[:, ::2])
+
     def parts(self, rows: slice) -> Iterator[tuple[int, slice, slice]]:
         """Yield for every class its code, its samples, and those of them that are in `rows`.
 
@@ -120,8 +125,7 @@ class KernelPlan:
         rows = -(-block // (8 * n))
         classes = len(self.counts)
         of_null = min(self.byte_budget // 2, 8 * n * classes * len(self.shuffled))
-        of_halves = 24 * rows * draws
-        of_halves += min(self.byte_budget // 8, 4 * classes * rows * self.class_draws)
+        of_halves = 24 * rows * draws + min(self.byte_budget // 8, 2 * classes * rows * draws)
         return 2 * block + of_halves + of_null
 
 
@@ -172,46 +176,56 @@ class KernelAccumulator:
         self._everything[rows] = over_classes.sum(axis=1)
 
     def add_halves(self, rows: slice, kernel: np.ndarray) -> None:
-        """Add to the estimate from each half of the samples, and to that about single classes."""
+        """Add to the estimate from each half of the samples, and to that about single classes.
+
+        Of the kernel in single precision, which will do for an interval.
+        """
         plan = self._plan
         if not plan.halves.shape[1]:
             return
-        step = max(1, plan.byte_budget // 8 // (4 * len(plan.counts) * max(1, plan.class_draws)))
+        step = max(1, plan.byte_budget // 8 // (2 * len(plan.counts) * plan.halves.shape[1]))
         for start in range(rows.start, rows.stop, step):
             part = slice(start, min(start + step, rows.stop))
             self._add_half_rows(part, kernel[start - rows.start : part.stop - rows.start])
 
     def _add_half_rows(self, rows: slice, kernel: np.ndarray) -> None:
-        """Do `add_halves` for some rows; single precision will do for an interval."""
+        """Do `add_halves` for some rows."""
         plan = self._plan
-        sizes, within = plan.half_sizes, plan.halves[rows]
-        small = kernel.astype(np.float32)
-        everything, own = matmul(small, plan.halves), np.empty_like(within)
-        for code, columns, inside in plan.parts(rows):
-            own[inside] = matmul(small[inside, columns], plan.halves[columns])
+        parts, sizes, within = list(plan.parts(rows)), plan.half_sizes, plan.halves[rows]
+        of_classes = self._over_classes[rows].astype(np.float32)
+        # Over each class in the first of each pair of halves: (classes, rows, pairs).
+        first = np.stack([matmul(kernel[:, part], plan.first_halves[part]) for _, part, _ in parts])
+        everything = _of_pairs(first.sum(axis=0), of_classes.sum(axis=1))
+        own = np.empty_like(within)
+        for code, _, inside in parts:
+            own[inside] = _of_pairs(first[code, inside], of_classes[inside, code])
             own[inside] *= sizes / plan.half_counts[code]
         # Outside the half a kernel sum may be 0; its logarithm is not needed.
-        drawn = within > 0
-        own[~drawn] = everything[~drawn] = 1.0
+        for values in (own, everything):
+            values *= within
+            values += 1.0 - within
         own /= everything
         self._drawn += np.log(own).sum(axis=0, dtype=np.float64) / sizes
         if plan.class_draws:
-            self._add_class_halves(rows, small, everything, own)
+            some = _of_pairs(first[..., : plan.class_draws // 2], of_classes.T)
+            self._add_class_halves(rows, some, everything, own)
 
     def _add_class_halves(
-        self, rows: slice, small: np.ndarray, everything: np.ndarray, own: np.ndarray
+        self, rows: slice, sums: np.ndarray, everything: np.ndarray, own: np.ndarray
     ) -> None:
-        """Do `add_halves` for single classes, from what all classes have (rows, draws)."""
+        """Do `add_halves` for single classes.
+
+        From sums over each class (classes, rows, some draws), which are changed, and what all
+        classes have (rows, draws).
+        """
         plan, some = self._plan, slice(self._plan.class_draws)
-        halves, sizes, counts = plan.halves[:, some], plan.half_sizes[some], plan.half_counts
-        parts = list(plan.parts(rows))
-        sums = np.stack([matmul(small[:, columns], halves[columns]) for _, columns, _ in parts])
+        sizes, counts = plan.half_sizes[some], plan.half_counts[:, some]
         sums *= sizes / everything[:, some]
         _sum_of_rest(sums, sizes)
-        rest = sizes - counts[:, some]
-        for code, _, inside in parts:
+        rest = sizes - counts
+        for code, _, inside in plan.parts(rows):
             sums[code, inside] = own[inside, some] * rest[code]
-        within = halves[rows]
+        within = plan.halves[rows, some]
         logs = np.einsum("crd,rd->dc", np.log(sums, out=sums), within)
         logs -= within.sum(axis=0)[:, None] * np.log(rest).T
         self._drawn_classes += logs / sizes[:, None]
@@ -219,14 +233,13 @@ class KernelAccumulator:
     def add_null(self, rows: slice, kernel: np.ndarray) -> None:
         """Add to the estimate from shuffled labels, and to that about single classes.
 
-        Single precision will do for a null.
+        Of the kernel in single precision, which will do for a null, and is changed.
         """
         plan = self._plan
         if not len(plan.shuffled):
             return
         n, classes = len(plan.codes), len(plan.counts)
-        small = kernel.astype(np.float32)
-        small *= (n / self._everything[rows]).astype(np.float32)[:, None]
+        kernel *= (n / self._everything[rows]).astype(np.float32)[:, None]
         rest = (n - plan.counts).astype(np.float32)
         step = max(1, plan.byte_budget // 2 // (8 * n * classes))
         row_indices, all_indices = np.arange(len(kernel))[None, :], np.arange(n)[None, :]
@@ -235,7 +248,7 @@ class KernelAccumulator:
             columns = np.arange(len(codes))[:, None]
             onehot = np.zeros((n, len(codes), classes), np.float32)
             onehot[all_indices, columns, codes] = 1.0
-            sums = matmul(small, onehot.reshape(n, -1)).reshape(-1, *onehot.shape[1:])
+            sums = matmul(kernel, onehot.reshape(n, -1)).reshape(-1, *onehot.shape[1:])
             mixed = codes[:, rows]
             own = sums[row_indices, columns, mixed] / plan.counts[mixed]
             self._mixed[start : start + step] += np.log(own).sum(axis=1) / n
@@ -279,6 +292,17 @@ class KernelAccumulator:
             class_draws=paired_draws(single, self._drawn_classes),
             class_null=self._mixed_classes.astype(np.float32),
         )
+
+
+def _of_pairs(first: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return sums (..., draws) over halves, from those over the first of each pair (..., pairs).
+
+    The second is the rest of the total (...).
+    """
+    both = np.empty((*first.shape, 2), np.float32)
+    both[..., 0] = first
+    np.subtract(total[..., None], first, out=both[..., 1])
+    return both.reshape(*first.shape[:-1], 2 * first.shape[-1])
 
 
 def _sum_of_rest(sums: np.ndarray, total: float | np.ndarray) -> None:
@@ -395,8 +419,9 @@ class Kde(LabelEstimator):
             for rows, block in distances.blocks():
                 kernel = exponential(block, scale)
                 accumulator.add(rows, kernel)
-                accumulator.add_halves(rows, kernel)
-                accumulator.add_null(rows, kernel)
+                small = kernel.astype(np.float32)
+                accumulator.add_halves(rows, small)
+                accumulator.add_null(rows, small)
         return accumulator.result
 
     def over_variances(

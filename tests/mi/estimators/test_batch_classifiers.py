@@ -259,7 +259,7 @@ def test_neighbors_are_those_of_loops_ties_included(d):
     random = np.random.default_rng(d)
     x = np.round(2 * random.normal(size=(50, d))).astype(np.float32)
     x[:20] = 0
-    label = random.uniform(size=(50, 3)).astype(np.float32)
+    label = random.integers(0, 2, (50, 3)).astype(np.float32)
     sums = batch_classifiers.neighbor_sums(x, label, (4, 12))
     squares = ((x[:, None] - x) ** 2).sum(axis=2)
     np.fill_diagonal(squares, np.inf)

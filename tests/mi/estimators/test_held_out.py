@@ -16,7 +16,7 @@ from oip.mi.estimators.held_out import (
     Predictive,
     label_members,
     label_sums,
-    mixture,
+    mixtures,
     neighbor_members,
 )
 from oip.mi.estimators.results import join_blocks
@@ -335,8 +335,13 @@ def test_weights_of_a_mixture_are_those_of_a_search():
     shares = np.linspace(0, 1, 1001)
     likely = [np.log(s * told[0] + (1 - s) * told[1]).sum() for s in shares]
     # The prior is half a sample of 400.
-    assert abs(mixture(told)[0] - shares[np.argmax(likely)]) < 0.02
-    assert mixture(told).sum() == pytest.approx(1.0)
+    used = np.ones((2, 400), bool)
+    used[1, 200:] = False  # the others do not count
+    told = np.stack([told, np.where(used[1], told, 0.5)])
+    first, second = mixtures(told, used)
+    assert abs(first[0] - shares[np.argmax(likely)]) < 0.02
+    assert np.allclose(second, mixtures(told[1:, :, :200], used[1:, :200]))
+    assert first.sum() == pytest.approx(1.0)
 
 
 @pytest.fixture
