@@ -158,14 +158,17 @@ def over_prepared(
         if not samples.one_vs_rest:
             return prepared.notices
         single[index] = several(prepared, ((_only(codes, c), None) for c in range(classes)))
-        for code in range(classes):
-            of_halves = several(prepared, ((_only(codes[part], code), part) for part in few_parts))
-            single_drawn[:, index, code] = paired_draws(single[index, code], of_halves)
+        of_halves = several(
+            prepared, ((_only(codes[part], c), part) for part in few_parts for c in range(classes))
+        )
+        single_drawn[:, index] = paired_draws(single[index], of_halves.reshape(-1, classes))
         # Shuffled, classes of one size are alike.
-        for size in set(counts.tolist()):
-            alike = np.flatnonzero(counts == size)
-            values = several(prepared, ((_only(labels, alike[0]), None) for labels in few_mixed))
-            single_null[:, index, alike] = values[:, None]
+        sizes, size_of = np.unique(counts, return_inverse=True)
+        first = [int(np.argmax(counts == size)) for size in sizes]
+        values = several(
+            prepared, ((_only(labels, code), None) for labels in few_mixed for code in first)
+        )
+        single_null[:, index] = values.reshape(-1, len(sizes))[:, size_of]
         return prepared.notices
 
     notices = thread_map(estimate_map, range(maps), bytes_each)

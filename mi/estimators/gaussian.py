@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -77,10 +77,11 @@ class LabelInformation:
 
     def __init__(self, x: np.ndarray) -> None:
         """Take responses (n, d)."""
-        self._white = x = varied(x)
+        x = varied(x)
         if x.shape[1] and len(x) > 1:
             left, sizes, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-            self._white = left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(len(x))
+            x = left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(len(x))
+        self._samples = _Samples(x)
 
     def __call__(self, codes: np.ndarray, indices: np.ndarray | None = None) -> float:
         """Return the information of labels (k,) of the samples at `indices` (k,), or of all."""
@@ -88,7 +89,7 @@ class LabelInformation:
 
     def together(self, labels: Iterable[Labels], byte_budget: int = 16 << 20) -> np.ndarray:
         """Return the information of many labels, as many at a time as the budget holds."""
-        n, d = self._white.shape
+        n, d = self._samples.x.shape
         values: list[np.ndarray] = []
         remaining = iter(labels)
         while pairs := list(islice(remaining, 1)):
@@ -98,7 +99,7 @@ class LabelInformation:
             codes = np.full((len(pairs), n), -1)
             for row, (own, indices) in zip(codes, pairs, strict=True):
                 row[slice(None) if indices is None else indices] = own
-            values.append(_informations(self._white, codes))
+            values.append(_informations(self._samples, codes))
         return np.concatenate(values) if values else np.empty(0)
 
 
@@ -130,39 +131,68 @@ class _Moments(NamedTuple):
         return _Moments(*(values[rows] for values in self))
 
 
-class _Classes:
-    """The samples (n, d) of each class in labels (b, n), -1 for samples that are left out.
+class _Samples:
+    """Samples (n, d) about their mean, and their products."""
 
-    About the mean of all that are ever in the class, so that sums of products keep their digits.
+    def __init__(self, x: np.ndarray) -> None:
+        self.center = x.sum(axis=0) / max(1, len(x))
+        """(d,)"""
+        self.x = x - self.center
+        d = x.shape[1]
+        first, second = np.triu_indices(d)
+        self.products = self.x[:, first] * self.x[:, second]
+        """(n, d (d + 1) / 2): of every two coordinates."""
+        self._once = np.where(first == second, 1.0, 2.0)
+        self._place = np.empty((d, d), int)
+        self._place[first, second] = self._place[second, first] = np.arange(len(first))
+        self._pairs = first, second
+
+    def sums(self, members: np.ndarray) -> np.ndarray:
+        """Return the sums of products (b, d, d) over members (b, n), 1 or 0."""
+        return (members @ self.products)[:, self._place]
+
+    def norms(self, metric: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """Return |x - origin|^2 (k, n) in metrics (k, d, d), from origins (k, d)."""
+        turned = (metric @ origin[..., None])[..., 0]
+        squares = (metric[:, *self._pairs] * self._once) @ self.products.T
+        squares -= 2 * turned @ self.x.T
+        squares += np.einsum("kd,kd->k", turned, origin)[:, None]
+        return squares
+
+
+class _Classes:
+    """The samples of each class in labels (b, n), -1 for samples that are left out.
+
+    Each class is taken about the mean of all that are ever in it, so that sums of products keep
+    their digits.
     """
 
-    def __init__(self, x: np.ndarray, codes: np.ndarray) -> None:
+    def __init__(self, samples: _Samples, codes: np.ndarray) -> None:
         own = codes.max(axis=0)
-        self._codes = codes
-        self._classes = range(int(own.max()) + 1)
-        # A sample that has one class only is not looked at for the others.
-        self._own = own if ((codes == own) | (codes < 0)).all() else None
-        self._x = x
+        classes = range(int(own.max()) + 1)
+        if ((codes == own) | (codes < 0)).all():  # a sample has one class only
+            rows = [np.flatnonzero(own == code) for code in classes]
+            self._samples = [_Samples(samples.x[part]) for part in rows]
+            self._codes = [codes[:, part] for part in rows]
+        else:
+            self._samples = [samples] * len(classes)
+            self._codes = [codes] * len(classes)
 
-    def _of(self, code: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return samples (k, d) about their mean, the mean, and (b, k): 1 for those in labels."""
-        rows = slice(None) if self._own is None else np.flatnonzero(self._own == code)
-        x = self._x[rows]
-        center = x.sum(axis=0) / max(1, len(x))
-        return x - center, center, (self._codes[:, rows] == code).astype(np.float64)
+    def _parts(self) -> Iterator[tuple[int, _Samples, np.ndarray]]:
+        """Yield code and samples of each class, and (b, n): 1 for those that are in it."""
+        for code, (samples, codes) in enumerate(zip(self._samples, self._codes, strict=True)):
+            yield code, samples, (codes == code).astype(np.float64)
 
     @cached_property
     def moments(self) -> _Moments:
         """The moments of every class."""
-        d = self._x.shape[1]
         parts = []
-        for code in self._classes:
-            x, center, members = self._of(code)
+        for _, samples, members in self._parts():
             counts = members.sum(axis=1)
-            means = members @ x / np.maximum(counts, 1)[:, None]
-            sums = (members @ _products(x)).reshape(-1, d, d)
+            means = members @ samples.x / np.maximum(counts, 1)[:, None]
+            sums = samples.sums(members)
             sums -= (means * counts[:, None])[..., None] * means[:, None]
-            parts.append((counts, means + center, sums))
+            parts.append((counts, means + samples.center, sums))
         return _Moments(*(np.stack(values, axis=1) for values in zip(*parts, strict=True)))
 
     def fourth(self, rows: np.ndarray, metric: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -173,33 +203,23 @@ class _Classes:
             metric: (k, d, d), which gives |x|^2 = x' metric x.
             used: (k, classes)
         """
-        flat = metric.reshape(len(metric), -1)
         result = np.zeros(len(metric))
-        for code in self._classes:
-            x, center, members = self._of(code)
-            mean = self.moments.means[rows, code] - center
-            turned = (metric @ mean[..., None])[..., 0]
-            norms = flat @ _products(x).T - 2 * turned @ x.T
-            norms += np.einsum("kd,kd->k", turned, mean)[:, None]
+        for code, samples, members in self._parts():
+            norms = samples.norms(metric, self.moments.means[rows, code] - samples.center)
             result += used[:, code] * np.einsum("kn,kn,kn->k", norms, norms, members[rows])
         return result
 
 
-def _products(x: np.ndarray) -> np.ndarray:
-    """Return the products of the coordinates (n, d d) of each sample of x (n, d)."""
-    return (x[:, :, None] * x[:, None]).reshape(len(x), -1)
-
-
-def _informations(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _informations(samples: _Samples, codes: np.ndarray) -> np.ndarray:
     """Return the information (b,) of labels (b, n), -1 for samples that are left out.
 
     The samples (n, d) have the covariance I, if all of them are used; directions in which only
     others vary are left out.
     """
     result = np.zeros(len(codes))
-    if x.shape[1] == 0:
+    if samples.x.shape[1] == 0:
         return result
-    classes = _Classes(x, codes)
+    classes = _Classes(samples, codes)
     moments = classes.moments
     squares, axes = np.linalg.eigh(moments.total)
     dimensions = (squares > DIGITS * np.maximum(squares[:, -1:], 1.0)).sum(axis=1)

@@ -488,7 +488,8 @@ def _tree(points: np.ndarray) -> KDTree:
     """
     from sklearn.neighbors import KDTree
 
-    return KDTree(points, metric="chebyshev")
+    leaf = 24 if points.shape[1] < 10 else 40  # measured from 1,000 to 3,000 samples
+    return KDTree(points, leaf, metric="chebyshev")
 
 
 def _within_on_line(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
