@@ -81,7 +81,7 @@ class LabelInformation:
         if x.shape[1] and len(x) > 1:
             left, sizes, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
             x = left[:, sizes > math.sqrt(DIGITS) * sizes[0]] * math.sqrt(len(x))
-        self._samples = _Samples(x)
+        self._samples = _Products(x)
 
     def __call__(self, codes: np.ndarray, indices: np.ndarray | None = None) -> float:
         """Return the information of labels (k,) of the samples at `indices` (k,), or of all."""
@@ -131,8 +131,8 @@ class _Moments(NamedTuple):
         return _Moments(*(values[rows] for values in self))
 
 
-class _Samples:
-    """Samples (n, d) about their mean, and their products."""
+class _Products:
+    """Samples (n, d) about their mean, and products of their coordinates."""
 
     def __init__(self, x: np.ndarray) -> None:
         self.center = x.sum(axis=0) / max(1, len(x))
@@ -143,13 +143,13 @@ class _Samples:
         self.products = self.x[:, first] * self.x[:, second]
         """(n, d (d + 1) / 2): of every two coordinates."""
         self._once = np.where(first == second, 1.0, 2.0)
-        self._place = np.empty((d, d), int)
-        self._place[first, second] = self._place[second, first] = np.arange(len(first))
+        self._number = np.empty((d, d), int)
+        self._number[first, second] = self._number[second, first] = np.arange(len(first))
         self._pairs = first, second
 
     def sums(self, members: np.ndarray) -> np.ndarray:
         """Return the sums of products (b, d, d) over members (b, n), 1 or 0."""
-        return (members @ self.products)[:, self._place]
+        return (members @ self.products)[:, self._number]
 
     def norms(self, metric: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Return |x - origin|^2 (k, n) in metrics (k, d, d), from origins (k, d)."""
@@ -167,18 +167,18 @@ class _Classes:
     their digits.
     """
 
-    def __init__(self, samples: _Samples, codes: np.ndarray) -> None:
+    def __init__(self, samples: _Products, codes: np.ndarray) -> None:
         own = codes.max(axis=0)
         classes = range(int(own.max()) + 1)
         if ((codes == own) | (codes < 0)).all():  # a sample has one class only
             rows = [np.flatnonzero(own == code) for code in classes]
-            self._samples = [_Samples(samples.x[part]) for part in rows]
+            self._samples = [_Products(samples.x[part]) for part in rows]
             self._codes = [codes[:, part] for part in rows]
         else:
             self._samples = [samples] * len(classes)
             self._codes = [codes] * len(classes)
 
-    def _parts(self) -> Iterator[tuple[int, _Samples, np.ndarray]]:
+    def _parts(self) -> Iterator[tuple[int, _Products, np.ndarray]]:
         """Yield code and samples of each class, and (b, n): 1 for those that are in it."""
         for code, (samples, codes) in enumerate(zip(self._samples, self._codes, strict=True)):
             yield code, samples, (codes == code).astype(np.float64)
@@ -210,7 +210,7 @@ class _Classes:
         return result
 
 
-def _informations(samples: _Samples, codes: np.ndarray) -> np.ndarray:
+def _informations(samples: _Products, codes: np.ndarray) -> np.ndarray:
     """Return the information (b,) of labels (b, n), -1 for samples that are left out.
 
     The samples (n, d) have the covariance I, if all of them are used; directions in which only
