@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from oip.core.files import Json
     from oip.mi.layer_sample import ModelLike
-    from oip.network.layers import LayerInfo
+    from oip.network.forward import LayerActivations
+    from oip.network.layers import LayerInfo, LayerOutput
     from oip.network.network import Network
 
 _BATCH = 256
@@ -222,7 +223,7 @@ class _SilencedNetwork:
         import tensorflow as tf
 
         from oip.network import layer_types
-        from oip.network.forward import compiled_for_images, layer_graph, run_to
+        from oip.network.forward import compiled_for_images, layer_graph
 
         head = network.class_layer()
         single = head.maps == 1
@@ -230,7 +231,6 @@ class _SilencedNetwork:
             text = "one class an image (softmax, logits, or a single sigmoid)"
             hint = "The loss of several labels an image is not one cross-entropy."
             raise DataError("the model's output", text, f"{head.maps} sigmoids", hint)
-        axes = len(layer.size)
 
         def outcomes(
             images: Tensor, values: Tensor, codes: Tensor, maps: Tensor, fill: Tensor
@@ -241,22 +241,7 @@ class _SilencedNetwork:
             the maps to silence, their new values (maps,).
             """
             count = tf.shape(maps)[0]
-            mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
-            changed = tf.reshape(
-                tf.where(mask, fill, values[None]), [-1, *layer.size, layer.maps]
-            )  # (k * n, *size, maps)
-
-            def silence(own: Tensor) -> Tensor:
-                if not layer.channels_first:
-                    return tf.cast(changed, own.dtype)
-                order = [0, axes + 1, *range(1, axes + 1)]
-                return tf.cast(tf.transpose(changed, order), own.dtype)
-
-            # What the model makes of the images before the map is no part of the result:
-            # TensorFlow leaves it out, save where it leads past the map.
-            repeated = tf.tile(images, tf.stack([count, *[1] * (len(images.shape) - 1)]))
-            with changed_response(layer, silence):
-                logits, _ = run_to(network.model, network.feed(repeated), head.response)
+            logits, _ = run_silenced(network, layer, images, values, maps, fill, head.response)
             if single:
                 logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
             true = tf.tile(codes, count[None])
@@ -292,6 +277,48 @@ class _SilencedNetwork:
             return _Outcomes(losses.numpy().astype(np.float64), hits.numpy())
 
         return run
+
+
+def run_silenced(
+    network: Network,
+    layer: LayerInfo,
+    images: Tensor,
+    values: Tensor,
+    maps: Tensor,
+    fill: Tensor,
+    output: LayerOutput,
+) -> LayerActivations:
+    """Run a network to a later layer with one map of a layer after another silenced, in a graph.
+
+    Args:
+        images: (n, h, w, bands).
+        values: (n, *size, maps) float32: the layer's responses to them.
+        maps: (k,) int32: the maps to silence; -1 silences none.
+        fill: (maps,) float32: the values that they take.
+        output: of the later layer.
+
+    Returns:
+        Pre-activation and response of the later layer, (k * n, *nodes, maps).
+    """
+    import tensorflow as tf
+
+    from oip.network.forward import run_to
+
+    axes = len(layer.size)
+    mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
+    changed = tf.reshape(tf.where(mask, fill, values[None]), [-1, *layer.size, layer.maps])
+
+    def silence(own: Tensor) -> Tensor:
+        if not layer.channels_first:
+            return tf.cast(changed, own.dtype)
+        order = [0, axes + 1, *range(1, axes + 1)]
+        return tf.cast(tf.transpose(changed, order), own.dtype)
+
+    # What the model makes of the images before the map is no part of the result: TensorFlow leaves
+    # it out, save where it leads past the map.
+    repeated = tf.tile(images, tf.stack([tf.shape(maps)[0], *[1] * (len(images.shape) - 1)]))
+    with changed_response(layer, silence):
+        return run_to(network.model, network.feed(repeated), output)
 
 
 @contextmanager
