@@ -16,6 +16,7 @@ from oip.core.frameworks import lazy_names
 
 if TYPE_CHECKING:
     from oip.mi.ablation import Ablation, ablate
+    from oip.mi.circuits import Causes, causes
     from oip.mi.class_pattern_results import CommonPatterns, Separation
     from oip.mi.class_patterns import common_patterns, separating
     from oip.mi.estimators.base import Estimator, LabelEstimator, estimator
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ablation",
+    "Causes",
     "CommonPatterns",
     "Destructor",
     "Directions",
@@ -62,6 +64,7 @@ __all__ = [
     "Separation",
     "TrainingRecord",
     "ablate",
+    "causes",
     "common_patterns",
     "conditional_mutual_information",
     "directions",

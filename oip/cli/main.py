@@ -25,6 +25,7 @@ COMMANDS = {
     "locate": "Find where in images the patterns of maps are.",
     "activations": "Draw the outputs of layers for some images.",
     "rank": "Order maps by their information about the class.",
+    "trace": "Measure what feeds a unit, and which outputs it moves.",
     "judge": "Measure how legible the patterns are to another network.",
     "patterns": "Find the nodes that images of a class have in common.",
     "prune": "Remove the least important maps of a model.",
@@ -35,7 +36,7 @@ COMMANDS = {
     "status": "Show what is in a run, what is missing, and what failed.",
     "verify": "Check every file of a run.",
     "merge": "Merge runs of the same model into one.",
-    "compare": "Compare two runs map by map.",
+    "compare": "Compare two runs, or match the units of two networks.",
     "study": "Repeat the papers' experiments.",
     "cite": "Print BibTeX of the methods that made a run.",
 }

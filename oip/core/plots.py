@@ -149,9 +149,7 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
     """
     import matplotlib
 
-    kind = kind.lower()
-    if kind not in _KINDS:
-        raise SettingsError("format of a figure", " or ".join(_KINDS), f"'{kind}'")
+    kind = checked_kind(kind)
     # Laying out again starts from the last layout and drifts by a hair: what was laid out stays.
     engine = drawing.get_layout_engine()
     if engine is not None:
@@ -161,6 +159,18 @@ def encoded(drawing: Figure, kind: str = ".png") -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "oip"}):
         drawing.savefig(stream, format=kind[1:], metadata=_KINDS[kind], dpi=DPI)
     return stream.getvalue()
+
+
+def checked_kind(ending: str) -> str:
+    """Return `.png` or `.svg`.
+
+    Raises:
+        SettingsError: the ending of a file is something else.
+    """
+    kind = ending.lower()
+    if kind not in _KINDS:
+        raise SettingsError("format of a figure", " or ".join(_KINDS), f"'{kind}'")
+    return kind
 
 
 def printable(text: object) -> str:

@@ -1,0 +1,141 @@
+"""`oip trace`: what feeds a unit, and which outputs it moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted
+from oip.cli.tables import number, print_json, print_table, print_text
+from oip.core.errors import SettingsError, plain_text
+from oip.core.units import finite_or_none
+
+_LEGEND = {
+    "effect": "mean response of the unit less that without the other; below 0 it inhibits",
+    "share": "the effect, as a share of the unit's mean response",
+    "kernel": "length of the kernel slice between the two; - where layers lie between",
+}
+
+
+@click.command()
+@options.model_argument
+@click.argument("selection", metavar="LAYER:UNIT")
+@options.data("Images, which need no labels.")
+@click.option(
+    "--source",
+    metavar="L",
+    help="The earlier layer whose units are silenced.  [default: the nearest that feeds the unit]",
+)
+@click.option(
+    "--to",
+    type=click.Choice(["zero", "mean"]),
+    default="zero",
+    help="Silence a unit to zero, or to its mean over the images.",
+)
+@click.option("--samples", type=click.IntRange(1), default=500, help="Images that are used.")
+@click.option(
+    "--run",
+    type=options.NamedPath(),
+    metavar="RUN",
+    help="A run with OIPs of both layers, for --picture.",
+)
+@click.option(
+    "--picture",
+    type=options.NamedPath(),
+    metavar="FILE",
+    help="Draw the units that feed most as a row of OIPs, with the outputs: .png or .svg.",
+)
+@options.model_and_input
+@options.seed
+@options.all_rows
+@options.output
+def command(
+    model: ModelOptions,
+    selection: str,
+    data: DataOptions,
+    run: Path | None,
+    picture: Path | None,
+    output: Output,
+    **settings: Any,
+) -> None:
+    """Measure which units of the layer before feed a unit, and which outputs it moves.
+
+    Each unit of the earlier layer is silenced in turn, and the unit's mean response is measured
+    again; so are the model's logits when the unit itself is silenced. Intervals are over images.
+    Effects do not add up: two units that stand in for each other have none each.
+
+    \b
+    Example:  oip trace model.keras Conv2D_3:17 --data mnist-sample
+              oip trace model.keras Conv2D_3:17 --data mnist --run runs/mine --picture 17.png
+    """
+    from oip.core import files, plots
+    from oip.mi.circuits import causes
+    from oip.network.layer_spec import parse_selections
+    from oip.run.run import Run
+    from oip.workflows.trace import causes_figure
+
+    if (run is None) != (picture is None):
+        name, other = ("--run", "--picture") if picture is None else ("--picture", "--run")
+        raise SettingsError(name, f"{other} beside it", "none")
+    opened_run = None if run is None else Run.open(run)
+    if picture is not None:
+        plots.checked_kind(picture.suffix)
+        files.check_writable(picture.parent)
+    with output.waiting(f"opening {model.model.name}"):
+        network, images = model.open_with(data)
+    ((layer, units), *more) = parse_selections(network, [selection])
+    if more or len(units) != 1:
+        raise SettingsError("LAYER:UNIT", "one unit, such as Conv2D_3:17", f"'{selection}'")
+    with output.progress() as progress:
+        result = causes(
+            network,
+            images.images,
+            layer,
+            int(units[0]),
+            classes=images.classes if network.classes is None else network.classes,
+            split=images.source,
+            progress=progress,
+            **settings,
+        )
+    for text in result.notices:
+        output.note(f"oip: {text}")
+    if opened_run is not None and picture is not None:
+        plots.save(causes_figure(result, opened_run), picture)
+    if output.as_json:
+        print_json(result.to_dict())
+    else:
+        _print(result)
+        if picture is not None:
+            print_text(plain_text(picture))
+    source, first = result.source, int(result.order[0])
+    output.next_steps(quoted("oip", "trace", model.model, f"{source}:{first}", "--data", "SOURCE"))
+
+
+def _print(result: Any) -> None:
+    rows = [
+        (
+            int(result.maps[row]),
+            number(result.effect[row], 3),
+            f"{result.low[row]:.3g} to {result.high[row]:.3g}",
+            number(finite_or_none(result.share[row]), 3),
+            number(finite_or_none(result.kernel[row]), 3),
+        )
+        for row in result.order
+    ]
+    title = f"{result.layer}:{result.unit}, mean response {result.response:.3g}, "
+    title += f"{result.samples} images: fed by {result.source}"
+    headings = ("unit", "effect", "95 %", "share", "kernel")
+    print_table(headings, rows, title, left=("95 %",), legend=_LEGEND)
+    rows = [
+        (
+            result.classes[row],
+            number(result.logit_effect[row], 3),
+            f"{result.logit_low[row]:.3g} to {result.logit_high[row]:.3g}",
+        )
+        for row in result.outputs[: len(result.classes)]
+    ]
+    if rows:
+        print_table(("output", "effect", "95 %"), rows, "moves the logits of", left=("95 %",))

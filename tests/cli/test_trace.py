@@ -1,0 +1,56 @@
+"""`oip trace`: what feeds a unit, and a picture of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from oip.cli.main import run
+
+
+@pytest.fixture(scope="module")
+def grown(small_file, tmp_path_factory):
+    """A run with OIPs of both layers of the small model."""
+    out = tmp_path_factory.mktemp("traced") / "run"
+    quick = ["--starts", "1", "--steps", "4", "--screened", "8", "--quiet"]
+    assert (
+        run(["reconstruct", str(small_file), "first", "second:0-3", "--out", str(out), *quick]) == 0
+    )
+    return out
+
+
+def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
+    arguments = ["trace", small_file, "second:2", "--data", bars, "--samples", "40", "--quiet"]
+    status, out, _ = call(*arguments)
+    assert status == 0
+    assert "fed by first" in out and "moves the logits of" in out
+    picture = tmp_path / "unit.png"
+    status, out, _ = call(*arguments, "--run", grown, "--picture", picture, "--json")
+    assert status == 0 and picture.read_bytes()[:4] == b"\x89PNG"
+    record = json.loads(out)
+    assert (record["source"], record["unit"], len(record["units"])) == ("first", 2, 6)
+    assert len(record["outputs"]) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["second", "--data", "DATA"],
+        ["second:0-3", "--data", "DATA"],
+        ["second:70", "--data", "DATA"],
+        ["third:0", "--data", "DATA"],
+        ["first:0", "--data", "DATA"],
+        ["second:0", "--data", "DATA", "--source", "second"],
+        ["second:0", "--data", "DATA", "--picture", "OUT"],
+        ["second:0", "--data", "DATA", "--picture", "OUT", "--run", "NONE"],
+        ["second:0"],
+    ],
+)
+def test_bad_input_is_exit_2_and_nothing_is_written(call, small_file, bars, tmp_path, arguments):
+    before = sorted(tmp_path.iterdir())
+    names = {"DATA": bars, "OUT": tmp_path / "unit.png", "NONE": tmp_path / "none"}
+    status, out, err = call("trace", small_file, *(names.get(row, row) for row in arguments))
+    assert (status, out) == (2, "")
+    assert err and "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
