@@ -25,7 +25,7 @@ _LEGEND = {
 @click.argument("selection", metavar="LAYER:UNIT")
 @options.data("Images, which need no labels.")
 @click.option(
-    "--source",
+    "--source-layer",
     metavar="L",
     help="The earlier layer whose units are silenced.  [default: the nearest that feeds the unit]",
 )
@@ -56,6 +56,7 @@ def command(
     model: ModelOptions,
     selection: str,
     data: DataOptions,
+    source_layer: str | None,
     run: Path | None,
     picture: Path | None,
     output: Output,
@@ -95,6 +96,7 @@ def command(
             images.images,
             layer,
             int(units[0]),
+            source=source_layer,
             classes=images.classes if network.classes is None else network.classes,
             split=images.source,
             progress=progress,

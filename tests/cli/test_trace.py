@@ -41,7 +41,7 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
         ["second:70", "--data", "DATA"],
         ["third:0", "--data", "DATA"],
         ["first:0", "--data", "DATA"],
-        ["second:0", "--data", "DATA", "--source", "second"],
+        ["second:0", "--data", "DATA", "--source-layer", "second"],
         ["second:0", "--data", "DATA", "--picture", "OUT"],
         ["second:0", "--data", "DATA", "--picture", "OUT", "--run", "NONE"],
         ["second:0"],
