@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ from oip.ascent.references import AlignedLayer, captured, nearness_slope
 from oip.ascent.regularizers import blur_radius, blurred, likeness, norm_slope, variation_slope
 from oip.ascent.settings import AscentSettings
 from oip.ascent.targets import OwnActivations, Stage, Targets
-from oip.ascent.transforms import transform_of
+from oip.ascent.transforms import residual_blocks, thinned, transform_of
 from oip.core.frameworks import Tensor, tf
 from oip.network.forward import channels_last, run_to
 from oip.network.layers import LayerOutput
@@ -96,6 +96,7 @@ class Numbers(NamedTuple):
     fade: Tensor
     align: Tensor
     fidelity: Tensor
+    drop_path: Tensor
     seed: Tensor
 
     @classmethod
@@ -135,7 +136,7 @@ class AscentInputs(NamedTuple):
     """(1, h, w, b): the image that the ascent begins with; (1, 1, 1, 1) without `fidelity`."""
 
 
-_SWITCHES = ("total_variation", "norm", "diversity", "fade", "align", "fidelity")
+_SWITCHES = ("total_variation", "norm", "diversity", "fade", "align", "fidelity", "drop_path")
 _OUTSIDE = (
     *("starts", "screened", "noise", "patience", "tolerance", "decay"),
     *("coarse", "coarse_size", "snapshots", "references"),
@@ -201,6 +202,9 @@ class AscentGraph:
         self._bound = bound_of(settings, network.inputs)
         self._coarse = size is not None
         self._transform = transform_of(settings, network.inputs.shape, inputs.numbers.seed, size)
+        self._blocks = residual_blocks(network.calls) if settings.drop_path > 0 else []
+        self._as_it_is = self._transform is None and not self._blocks
+        self._count = 1 if self._as_it_is else settings.looks
 
     def begin(self, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Return starts (n, h, w, b) as the first step receives them, and as they are scored."""
@@ -269,9 +273,10 @@ class AscentGraph:
             tape.watch(visible)
             shown = self._bounded(visible)
             received, items = self._received(shown, step)
-            with captured(self._features.outputs) as features:
-                activations = self._activations(received, items, step)
-            activations = self._with_features(activations, features, step)
+            with self._thinned(step):
+                with captured(self._features.outputs) as features:
+                    activations = self._activations(received, items, step)
+                activations = self._with_features(activations, features, step)
             alike = likeness(activations.features, items) if diverse else None
         slope = tape.gradient(activations.tensors, visible, activations.slopes)
         slope = tf.ensure_shape(slope, images.shape)
@@ -309,17 +314,32 @@ class AscentGraph:
         if self.settings.keep == "best" or self._coarse:
             return looks, items
         plain = self._as_kept(shown)
-        if self._transform is not None:
-            plain = tf.tile(plain, [self.settings.looks, *[1] * (len(shown.shape) - 1)])
+        plain = tf.tile(plain, [self._count, *[1] * (len(shown.shape) - 1)])
         return tf.where(self._is_last(step), plain, looks), items
 
     def _looks(self, shown: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images that the model receives, look by look, and the item of each."""
-        if self._transform is None:
+        if self._as_it_is:
             return shown, self.inputs.items
-        count = self.settings.looks
-        looks = [self._transform(shown, step * count + number) for number in range(count)]
+        count, transform = self._count, self._transform
+        looks = [
+            shown if transform is None else transform(shown, step * count + number)
+            for number in range(count)
+        ]
         return tf.concat(looks, 0), tf.tile(self.inputs.items, [count])
+
+    def _thinned(self, step: Tensor) -> AbstractContextManager[None]:
+        """Return a block of code in which the model leaves out residual blocks at random.
+
+        It has all of them where what it receives is the images as they are kept.
+        """
+        if not self._blocks:
+            return nullcontext()
+        numbers = self.inputs.numbers
+        most = numbers.drop_path
+        if self.settings.keep == "last" and not self._coarse:
+            most = tf.where(self._is_last(step), 0.0, most)
+        return thinned(self._blocks, most, self._count, numbers.seed, step)
 
     def _with_features(
         self, activations: OwnActivations, features: Mapping[int, Tensor], step: Tensor
@@ -331,7 +351,7 @@ class AscentGraph:
         settings, inputs, outputs = self.settings, self.inputs, self._features.outputs
         if not outputs:
             return activations
-        count = self.settings.looks
+        count = self._count
         slopes = [
             slope / expand_like(tf.tile(inputs.usual, [count]), slope)
             for slope in activations.slopes
@@ -368,7 +388,7 @@ class AscentGraph:
         if self.settings.keep == "last":
             if not self._coarse:
                 shown = tf.where(self._is_last(step), self._as_kept(shown), shown)
-        elif self._transform is not None:
+        elif not self._as_it_is:
             activations = self._activations(shown, self.inputs.items, step)
         count = tf.shape(shown)[0]
         capped = tf.cast(activations.capped, tf.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from oip.ascent.masks import box_pixels, central_node, field_boxes
 from oip.ascent.objectives import Objective, Term
-from oip.ascent.reconstruction import Ascent, grow_oips
+from oip.ascent.reconstruction import ATTEMPTS, Ascent, grow_oips
 from oip.ascent.results import ByMap, Oips, check_memory
 from oip.ascent.settings import AUTO, AutoSettings, of_input, requested_settings
 from oip.ascent.similarity import image_similarity, shift_reach
@@ -91,7 +91,8 @@ class Locations(ByMap):
     labels: np.ndarray | None = None
     """(m, k) text: the images' classes, where they were given; empty without image."""
     patterns: Oips | None = None
-    """The OIPs of the layer's central node, one objective a map; None if they were not grown."""
+    """The OIPs of the layer's central node, one objective a map; None if they were not grown, and
+    where no image excites any of the maps."""
     match: np.ndarray | None = None
     """(m, k): similarity (-1 to 1) of the pixels in the field and the node's OIP, the best of its
     starts and of shifts of up to one pooled cell; NaN without image or OIP."""
@@ -227,7 +228,8 @@ def locate(
     Of every image the node with the largest response counts; the `count` images with the largest
     are kept. The layer's central node has an OIP of its own (the image to which one node, not the
     whole map, reacts most); it is compared with the pixels in the node's receptive field, and with
-    the pixels at the same node of 256 other images.
+    the pixels at the same node of 256 other images. Of maps that no image excites it is grown once,
+    beside others, without the further attempts of `oip.reconstruct`; of such maps alone it is not.
 
     Args:
         model: a Keras model, the path of one, or a `Network`. It is not changed.
@@ -282,12 +284,12 @@ def locate(
         bgr=network.inputs.bgr,
         labels=None if names is None else np.where(missing, "", names[best.images]),
     )
-    if not patterns:
+    if not patterns or (best.images == _NO_IMAGE).all():
         return locations
     node = central_node(info)
     if AutoSettings.is_color(network.inputs.shape):
         starts, steps = starts or 1, steps or _COLOR_STEPS
-    settings |= {"starts": starts, "steps": steps, "seed": seed}
+    settings |= {"starts": starts, "steps": steps, "seed": seed, "attempts": 1}
     oips = node_oips(network, info, numbers, node, progress, **settings)
     return _matched(locations, oips, info, pixels, seed, progress)
 
@@ -301,6 +303,7 @@ def node_oips(
     *,
     data: np.ndarray | None = None,
     preset: str = AUTO,
+    attempts: int = ATTEMPTS,
     **settings: Any,
 ) -> Oips:
     """Grow the OIPs of one node of several maps, in the order of `maps`.
@@ -312,6 +315,7 @@ def node_oips(
         maps: (m,) numbers of the maps; objective i is of `maps[i]`.
         node: its index along each axis.
         data, preset, settings: of the ascent, as for `oip.reconstruct`.
+        attempts: climbs of a map that stays inactive, each from other starts.
     """
     chosen = of_input(requested_settings(preset, **settings), network.inputs.shape)
     if data is not None:
@@ -321,7 +325,7 @@ def node_oips(
     objectives = [Objective(((1.0, Term("node", int(number), indices)),)) for number in maps]
     targets = objective_targets(network, objectives, layer.name)
     targets.refuses_constants = False
-    ascent = Ascent(network, targets, chosen, data, progress)
+    ascent = Ascent(network, targets, chosen, data, progress, attempts=attempts)
     return grow_oips(ascent, np.arange(len(objectives)), progress)
 
 

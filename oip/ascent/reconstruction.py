@@ -48,6 +48,8 @@ _FLOAT16 = 2
 """Bytes of a value in an image that is kept."""
 _RESCUES: tuple[Focus, ...] = ("peak", "mean")
 """Further attempts for inactive maps, each from the next best starts."""
+ATTEMPTS = 1 + len(_RESCUES)
+"""Climbs from noise of a map that stays inactive."""
 
 
 @runtime_checkable
@@ -196,6 +198,7 @@ class Ascent:
         data: images (n, h, w, b) in input units, already checked; or None.
         byte_budget: for the images that climb at once.
         start: (h, w, b) in input units: begin with it in place of noise.
+        attempts: climbs from noise of an item that stays inactive, at most.
 
     Raises:
         DataError: a start that does not fit the model.
@@ -211,10 +214,12 @@ class Ascent:
         progress: Progress = silent,
         byte_budget: int = 1 << 30,
         start: np.ndarray | None = None,
+        attempts: int = ATTEMPTS,
     ):
         self.network = network
         self.targets = targets
         self.settings = settings
+        self._rescues = _RESCUES[: attempts - 1]
         self._data = data
         self._progress = progress
         self._byte_budget = byte_budget
@@ -308,7 +313,7 @@ class Ascent:
         if self._start is not None:
             grown.order()
             return self._oips(maps, grown)
-        for attempt, focus in enumerate(_RESCUES, 1):
+        for attempt, focus in enumerate(self._rescues, 1):
             rows = np.flatnonzero(grown.inactive)
             if not (rows.size and self.settings.climb_inactive):
                 break
@@ -321,7 +326,7 @@ class Ascent:
         if rows.size and self.settings.climb_inactive and self._data is not None:
             images = self._data[self.screening.data_best[maps[rows], 0]]
             images = self.network.inputs.standardized(images)
-            report_last = attempts(1 + len(_RESCUES))
+            report_last = attempts(ATTEMPTS)
             grown.replace(rows, self._climb_from_images(maps[rows], images, report_last))
         grown.order()
         return self._oips(maps, grown)

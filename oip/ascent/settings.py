@@ -82,6 +82,11 @@ class AscentSettings(
     """Largest random change of its size, as a share."""
     rotation: float = 0.0
     """Largest random rotation, in degrees."""
+    mirror: bool = False
+    """Mirror every second image that the model receives, left to right."""
+    drop_path: float = 0.0
+    """Largest share of the steps in which a residual block adds nothing, at random for each look;
+    it rises evenly from the first such block to the last. Nothing in networks without them."""
     crop: float = 1.0
     """Share of the image, of its area, that the model receives, enlarged, at a random position."""
     soften: float = 0.0
@@ -158,6 +163,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "jitter": (0, 1024),
     "scale": (0.0, 1.0),
     "rotation": (0.0, 180.0),
+    "drop_path": (0.0, 0.9),
     "crop": (0.01, 1.0),
     "soften": (0.0, 20.0),
     "total_variation": (0.0, 100.0),
@@ -187,6 +193,8 @@ _NATURAL: dict[str, object] = {
     "jitter": 0.07,
     "scale": 0.15,
     "rotation": 10.0,
+    "mirror": True,
+    "drop_path": 0.2,
 }
 PRESETS: dict[str, dict[str, object]] = {
     "default": {},
@@ -235,8 +243,9 @@ normalized gradient, and the image standardized after each step; no warm-up. The
 numbers: step, patience, steps and starts are ours, and so is the missing blur ("some tricks to
 avoid a over-exaggeration of small scale components"; what they are is not said). `fourier` follows
 Olah et al. 2017. `natural` is for networks of photographs: the same with a steeper spectrum, a
-constant rate, two looks a step, and pixels that stay inside their range; the starting noise, whose
-grain so few steps would leave, fades in the first half. `aligned` adds the distribution of features
+constant rate, two looks a step, one of them mirrored and each without some residual blocks (Li et
+al. 2020), and pixels that stay inside their range; the starting noise, whose grain so few steps
+would leave, fades in the first half. `aligned` adds the distribution of features
 (after Görgün et al. 2025) and needs images of the data. `accentuate` is the same as `natural` in
 small steps, from an image, whose early features are kept (Hamblin et al. 2024). `maco` follows Fel
 et al. 2023: several random crops a step, of a quarter of the image, and a mask of what counted; how
@@ -247,7 +256,7 @@ AUTO, ACCENTUATE = "auto", "accentuate"
 _COLOR_BANDS = 3
 _ADDED: tuple[str, ...] = (
     *("rate_end", "bound", "looks", "coarse", "coarse_size", "crop", "alpha", "keep"),
-    *("snapshots", "fade", "align", "references", "fidelity"),
+    *("snapshots", "fade", "align", "references", "fidelity", "mirror", "drop_path"),
 )
 """Settings that files name only where they differ from their defaults, as those of earlier versions
 do not have them: the keys of finished work stay as they were."""

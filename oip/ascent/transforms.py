@@ -1,23 +1,26 @@
-"""Random transforms of the image that the model receives: moved, scaled, turned, blurred.
+"""Random looks at an image: what the model receives is moved, scaled, turned, mirrored, blurred.
 
 An image whose score holds under small changes has fewer accidents of single pixels. The transform
 is inside the gradient only: the image itself is never moved. All images of a step are transformed
 in the same way, drawn from the seed and the number of the step alone, so that the grouping of
 images changes nothing; every second step takes the opposite of the one before, so that moves and
-turns have mean zero.
+turns have mean zero. A look can also go through fewer residual blocks of the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from oip.ascent.regularizers import blur_radius, blurred
 from oip.ascent.settings import AscentSettings
 from oip.core.errors import SettingsError
-from oip.core.frameworks import Tensor, tf
+from oip.core.frameworks import Tensor, keras, tf
+from oip.network.layer_types import is_addition
+from oip.network.tracing import Call, shadowed
 
 Transform: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(images, step) -> images, in the graph; images have mean 0."""
@@ -32,18 +35,19 @@ def transform_of(
     """Return the transform of some settings, None where nothing is transformed.
 
     Args:
-        settings: `jitter`, `scale`, `rotation`, `crop`, `soften`.
+        settings: `jitter`, `scale`, `rotation`, `mirror`, `crop`, `soften`.
         shape: (h, w, b) or (t, b).
         size: (h', w', b) of what the model receives; as the images if None.
 
     Raises:
-        SettingsError: scale, rotation or crop of images with one spatial axis.
+        SettingsError: scale, rotation, mirror or crop of images with one spatial axis.
     """
     parts: list[Transform] = []
     size = shape if size is None else size
-    if settings.scale > 0 or settings.rotation > 0 or settings.crop < 1 or size != shape:
+    moved = settings.scale > 0 or settings.rotation > 0 or settings.mirror or settings.crop < 1
+    if moved or size != shape:
         if len(shape) != 3:
-            raise SettingsError("scale, rotation and crop", "two spatial axes", f"{shape}")
+            raise SettingsError("scale, rotation, mirror and crop", "two spatial axes", f"{shape}")
         parts.append(_rotation(settings, shape, size, seed))
     if settings.jitter > 0:
         parts.append(_shift(shift_in_pixels(settings.jitter, size), size, seed))
@@ -109,10 +113,13 @@ def _rotation(
         zoom = tf.exp(draws[1] * float(largest)) / side
         off = (1.0 - side) / 2.0 * _draws(step, seed, 2, 2) * [float(side) for side in shape[:2]]
         cosine, sine = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-        middle = (width - 1) / 2.0 * steps[1], (height - 1) / 2.0 * steps[0]
+        tall, wide = steps
+        if settings.mirror:
+            wide *= tf.where(_draws(step, seed, 3, 1)[0] < 0, -1.0, 1.0)
+        middle = (width - 1) / 2.0 * wide, (height - 1) / 2.0 * tall
         right = center[0] + off[1] - cosine * middle[0] + sine * middle[1]
         down = center[1] + off[0] - sine * middle[0] - cosine * middle[1]
-        zero, (tall, wide) = tf.zeros([]), steps
+        zero = tf.zeros([])
         matrix = tf.stack(
             [cosine * wide, -sine * tall, right, sine * wide, cosine * tall, down, zero, zero]
         )
@@ -126,3 +133,76 @@ def _rotation(
         return tf.ensure_shape(rotated, (None, *size))
 
     return rotate
+
+
+class ResidualBlock(NamedTuple):
+    """An addition of a branch to what the branch was computed from."""
+
+    layer: keras.Layer
+    use: int
+    """Which of the layer's calls it is."""
+    branch: int
+    """Which of the two that are added is the branch: 0 or 1."""
+    depth: float
+    """Share of the network's residual blocks up to this one."""
+
+
+def residual_blocks(calls: Sequence[Call]) -> list[ResidualBlock]:
+    """Return the residual blocks among the calls of a network's layers, in their order."""
+    before: list[set[int]] = []
+    found = []
+    for call in calls:
+        before.append(set(call.sources).union(*(before[n] for n in call.sources if n >= 0)))
+        if not (is_addition(call.layer) and call.direct and len(call.sources) == 2):
+            continue
+        for branch, (own, other) in enumerate((call.sources, call.sources[::-1])):
+            if own >= 0 and other in before[own]:
+                found.append((call.layer, call.use, branch))
+    return [
+        ResidualBlock(*block, depth=number / len(found)) for number, block in enumerate(found, 1)
+    ]
+
+
+@contextmanager
+def thinned(
+    blocks: Sequence[ResidualBlock], most: Tensor, looks: int, seed: int | Tensor, step: Tensor
+) -> Iterator[None]:
+    """Let residual blocks add nothing, at random for each look, within the block of code.
+
+    What they add otherwise is raised, so that it is the same in the mean.
+
+    Args:
+        most: the share of looks without the last block, from 0 to below 1.
+        looks: how many the model receives, one after the other along the batch.
+
+    References:
+        Huang, Sun, Liu, Sedra, Weinberger, "Deep Networks with Stochastic Depth", ECCV 2016 (in
+        training); Li et al., "Learning Transferable Adversarial Examples via Ghost Networks", AAAI
+        2020 (images for which one network stands for several).
+    """
+    first = step * looks
+    draws = tf.stack(
+        [_draws(first + number, seed, 3, 1 + len(blocks))[1:] for number in range(looks)]
+    )
+    shares = most * tf.constant([block.depth for block in blocks], tf.float32)
+    weights = tf.where((draws + 1.0) / 2.0 < shares, 0.0, 1.0 / (1.0 - shares))
+    counts: dict[int, int] = {}
+
+    def thin(layer: keras.Layer, call: Callable) -> Callable:
+        own = {block.use: number for number, block in enumerate(blocks) if block.layer is layer}
+
+        def added(values: Sequence[Tensor], *args: object, **kwargs: object) -> object:
+            use = counts.get(id(layer), 0)
+            counts[id(layer)] = use + 1
+            if use not in own:
+                return call(values, *args, **kwargs)
+            parts, branch = list(values), blocks[own[use]].branch
+            each = tf.repeat(weights[:, own[use]], tf.shape(parts[branch])[0] // looks)
+            shape = [-1, *[1] * (len(parts[branch].shape) - 1)]
+            parts[branch] *= tf.cast(tf.reshape(each, shape), parts[branch].dtype)
+            return call(parts, *args, **kwargs)
+
+        return added
+
+    with shadowed(list({id(block.layer): block.layer for block in blocks}.values()), thin):
+        yield

@@ -165,7 +165,7 @@ def job_of(table: Mapping[str, Json]) -> Job:
 def checked(job: Job) -> Job:
     """Return the same job; a SettingsError names values that do not fit together."""
     from oip.ascent.objectives import objective
-    from oip.ascent.settings import requested_settings
+    from oip.ascent.settings import AutoSettings, requested_settings
 
     if not job.models:
         raise SettingsError("models", "at least one", "none")
@@ -197,7 +197,10 @@ def checked(job: Job) -> Job:
         hint = "Start one with 'dask scheduler', or use the local engine."
         raise SettingsError("engine dask", "a scheduler's address", "none", hint)
     for table in job.variants():
-        requested_settings(**table)
+        settings = requested_settings(**table)
+        own = settings.natural if isinstance(settings, AutoSettings) else settings
+        if own.align > 0 and job.data is None:
+            raise SettingsError("align", "data beside it", "no data")
     for expression in job.objectives:
         objective(expression)
     return job

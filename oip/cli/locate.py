@@ -65,7 +65,8 @@ def command(
     LAYER is a name, outer/inner for nested models, or @INDEX as 'oip layers' prints it; MAPS is
     all, 3, 0-15 or 0,4,9. Writes a picture for each map, with the receptive field drawn on every
     image, and locations.json. Beside the images is the OIP of the layer's central node; 'match' is
-    its similarity to the pixels in the field, with the percentile of that among other images.
+    its similarity to the pixels in the field, with the percentile of that among other images. It is
+    not grown where no image excites any of the maps; 'oip reconstruct' shows what would.
 
     \b
     Example:  oip locate model.keras Conv2D_3:0-15 --data mnist-sample --out places

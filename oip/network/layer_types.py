@@ -24,6 +24,11 @@ def is_attention(layer: keras.Layer) -> bool:
     return _is_one_of(layer, "MultiHeadAttention GroupQueryAttention")
 
 
+def is_addition(layer: keras.Layer) -> bool:
+    """Return whether the layer adds what it receives."""
+    return _is_one_of(layer, "Add")
+
+
 def is_batch_normalization(layer: keras.Layer) -> bool:
     """Return whether the layer normalizes over the batch: affine for each map after training."""
     return _is_one_of(layer, "BatchNormalization")

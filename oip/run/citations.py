@@ -32,6 +32,8 @@ ASCENT: tuple[tuple[str, Callable[[AscentSettings], object]], ...] = (
     ("fel2023unlocking", lambda settings: settings.parameterization == "phase"),
     ("gorgun2025vital", lambda settings: settings.align),
     ("hamblin2024feature", lambda settings: settings.fidelity),
+    ("huang2016deep", lambda settings: settings.drop_path),
+    ("li2020learning", lambda settings: settings.drop_path),
     ("mahendran2015understanding", lambda settings: settings.total_variation or settings.norm),
 )
 """References of a reconstruction, and the settings that use them."""

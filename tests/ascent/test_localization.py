@@ -53,6 +53,16 @@ def test_the_planted_pattern_is_found_where_it_is(planted, images):
     np.testing.assert_array_equal(outcome.pixels[0, 0], images[4])
 
 
+def test_nothing_is_grown_where_no_image_excites_any_map(planted, images, monkeypatch):
+    monkeypatch.setattr(localization, "node_oips", None)
+    outcome = oip.locate(planted, images, "maps", [1], count=2, **QUICK)
+    assert outcome.patterns is None and outcome.match is None
+    assert outcome.excited.tolist() == [0.0]
+    assert outcome.to_dict()["maps"][0]["places"] == []
+    titles = [axes.get_title(loc="left") for axes in outcome.plot().axes]
+    assert "map 1: no image gets a response" in titles
+
+
 def test_the_strongest_are_those_of_all_responses(small_model, small_images, small_network):
     images = small_images[0]
     outcome = oip.locate(small_network, images, "second", "0-20", count=5, patterns=False)

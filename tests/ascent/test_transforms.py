@@ -3,7 +3,7 @@ import pytest
 
 import oip
 from oip.ascent.settings import ascent_settings
-from oip.ascent.transforms import transform_of
+from oip.ascent.transforms import residual_blocks, thinned, transform_of
 from oip.core.errors import SettingsError
 
 
@@ -109,3 +109,75 @@ def test_crops_show_a_quarter_of_the_image_somewhere():
     assert np.allclose(visible.sum((1, 2, 3))[plain > 1.0].max(), 4.0, atol=0.5)
     with pytest.raises(SettingsError, match="two spatial axes"):
         transform_of(ascent_settings(crop=0.5), (20, 1), 0)
+
+
+def test_every_second_look_is_mirrored():
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).random((1, 6, 8, 2), np.float32)
+    transform = transform_of(ascent_settings(mirror=True), (6, 8, 2), 5)
+    assert transform is not None
+    seen = [transform(tf.constant(images), tf.constant(step)).numpy() for step in range(12)]
+    turned = [np.allclose(one, images[:, :, ::-1], atol=1e-6) for one in seen]
+    plain = [np.allclose(one, images, atol=1e-6) for one in seen]
+    assert np.array_equal(turned, ~np.array(plain))
+    assert np.array_equal(turned[::2], plain[1::2])
+    assert 0 < sum(turned[::2]) < 6
+    with pytest.raises(SettingsError, match="two spatial axes"):
+        transform_of(ascent_settings(mirror=True), (20, 1), 0)
+
+
+def residual_network():
+    """Two residual blocks that add 1 and 10 to their input, and an addition that is none."""
+    import keras
+
+    image = keras.Input((4, 4, 1))
+    first = keras.layers.Rescaling(1.0, name="scaled")(image)
+    one = keras.layers.Add(name="one")([keras.layers.Rescaling(0.0, 1.0)(first), first])
+    ten = keras.layers.Add(name="ten")([one, keras.layers.Rescaling(0.0, 10.0)(one)])
+    both = [keras.layers.Rescaling(0.5)(ten), keras.layers.Rescaling(0.5)(ten)]
+    return keras.Model(image, keras.layers.Add(name="halves")(both))
+
+
+def test_residual_blocks_are_left_out_look_by_look():
+    import tensorflow as tf
+
+    model = residual_network()
+    blocks = residual_blocks(oip.Network(model).calls)
+    assert [(block.layer.name, block.branch, block.depth) for block in blocks] == [
+        ("one", 0, 0.5),
+        ("ten", 1, 1.0),
+    ]
+    seen = []
+    for step in range(200):
+        with thinned(blocks, tf.constant(0.4), 2, 3, tf.constant(step)):
+            seen.append(model(np.zeros((6, 4, 4, 1), np.float32)).numpy()[:, 0, 0, 0])
+    looks = np.array(seen).reshape(200, 2, 3)
+    assert np.ptp(looks, axis=2).max() == 0  # the same blocks for all images of a look
+    looks = looks[..., 0]
+    expected = [0, 1 / 0.8, 10 / 0.6, 1 / 0.8 + 10 / 0.6]
+    assert np.abs(looks[..., None] - expected).min(-1).max() < 1e-4
+    assert looks.mean() == pytest.approx(11, abs=0.6)
+    assert ((looks > 10).any(1)).all()  # not both looks without the same block
+    assert model(np.zeros((1, 4, 4, 1), np.float32)).numpy()[0, 0, 0, 0] == 11
+
+
+def test_an_ascent_without_some_blocks_scores_the_whole_network():
+    import keras
+
+    image = keras.Input((8, 8, 1))
+    first = keras.layers.Conv2D(4, 3, padding="same", name="first")(image)
+    branch = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(first)
+    added = keras.layers.Add(name="added")([branch, first])
+    model = keras.Model(image, keras.layers.Conv2D(4, 3, name="last")(added))
+    options = {"steps": 6, "screened": 8, "starts": 1, "maps": [0, 1], "rate_up": 1.0}
+    options |= {"rate_down": 1.0, "rate": 0.1, "looks": 2, "blur": 0.0}
+    thin, whole = (
+        oip.reconstruct(model, "last", keep=keep, drop_path=share, **options)
+        for keep, share in (("last", 0.6), ("last", 0.0))
+    )
+    assert np.abs(thin.pixels - whole.pixels).max() > 1e-3
+    best = oip.reconstruct(model, "last", drop_path=0.6, **options)
+    for oips in (thin, best):
+        own = model(oips.pixels[:, 0]).numpy().mean((1, 2))
+        np.testing.assert_allclose(np.diagonal(own), oips.scores[:, 0], rtol=0.01)

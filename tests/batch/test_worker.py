@@ -1,13 +1,61 @@
 """What a process keeps between two pieces of work."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+import oip
 from oip.ascent.settings import AscentSettings
 from oip.batch.worker import ModelJob, WorkerCache
+from oip.batch.driver import run
+from oip.batch.job import read_job
 from oip.core.errors import Notice
 from oip.workflows.inputs import ModelInput
+
+ALIGNED = """
+models = ["color.keras"]
+layers = ["last:0-2"]
+data = "photos.npz:train"
+out = "batch"
+[settings]
+preset = "aligned"
+steps = 4
+screened = 4
+starts = 1
+"""
+
+
+def test_a_batch_aligns_features_with_its_data(tmp_path, contents):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential(
+        [
+            layers.Input((12, 12, 3)),
+            layers.Conv2D(4, 3, activation="relu", name="first"),
+            layers.Conv2D(5, 3, activation="relu", name="last"),
+        ]
+    )
+    model.save(tmp_path / "color.keras")
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
+    np.savez(tmp_path / "photos.npz", images=images, labels=np.arange(40) % 2)
+    (tmp_path / "job.toml").write_text(ALIGNED)
+    result = run(read_job(tmp_path / "job.toml"))
+    assert result.failures == []
+    grown = oip.Run.open(tmp_path / "batch/runs/0000")
+    assert grown.record.settings.preset == "aligned"
+    single = oip.reconstruct_into(
+        tmp_path / "single",
+        tmp_path / "color.keras",
+        "last:0-2",
+        data=f"{tmp_path / 'photos.npz'}:train",
+        preset="aligned",
+        **{"steps": 4, "screened": 4, "starts": 1},
+    )
+    assert contents(Path(grown.path) / "layers") == contents(Path(single.path) / "layers")
 
 
 def test_images_are_brought_to_the_size_of_each_model(small_file, tmp_path):

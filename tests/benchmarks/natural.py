@@ -1,21 +1,25 @@
 """Pictures of the classes of a network of photographs, judged by another network.
 
     python -m tests.benchmarks.natural --classes 24 --seeds 0 1
+        --presets natural natural:drop_path=0,mirror=false
 
 EfficientNet-Lite0 is the network that images are grown for, EfficientNet-Lite2, which never saw
 them, the judge; both come with the extra `imagenet`. The judge receives what a viewer gets: 256
 levels a pixel. Printed for each preset: the shares of pictures whose class the judge puts first, or
 among its first five, with 95 % intervals (Wilson); its mean probability of the class; the share of
 power above a quarter of a cycle per pixel, and colorfulness, the mean distance of the bands from
-gray over the deviation; the share of pixels outside the range of pictures before they were cut; and
-processor seconds a picture, screening and tracing included.
+gray over the deviation; the share of pixels outside the range of pictures before they were cut;
+processor seconds a picture, screening and tracing included; and, from the second preset on, by how
+much the probability is above that of the first, the same pictures one by one (95 % interval,
+Student's). A preset is a name, or a name with changes. All pictures are written to a sheet.
 
     python -m tests.benchmarks.natural --maps 4 --photographs photographs.npz --keep pictures
         --methods natural default lucid:128 lucid:512 xplique:256 tf-keras-vis:200 maco:256
 
 Maps inside instead of classes: for each method and layer the mean legibility (`mi.legibility`, by
 Lite2) of maps drawn by a stated seed, with a 95 % interval over maps (Student's), beside the upper
-reference and the control. Methods are presets, or a peer (`natural_peers.py`) with its steps; one
+reference and the control, and what is left of that mean without that of the first method, map by
+map. Methods are presets, or a peer (`natural_peers.py`) with its steps; one
 that is not installed is left out. Pictures are kept in a folder, so that the same call goes on.
 """
 
@@ -25,13 +29,16 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
 import oip
 from oip import models
+from oip.core import plots
 from oip.core.checks import parse_assignments
 from oip.core.frameworks import keras, tf
 from oip.mi.judges import PictureScale, directions, judge_of
@@ -69,41 +76,52 @@ def judged(judge: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def interval_of_mean(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean of values (n,), and the ends of its 95 % interval (Student's)."""
+    mean = float(values.mean())
+    half = student.ppf(0.975, len(values) - 1) * float(values.std(ddof=1)) / np.sqrt(len(values))
+    return mean, mean - float(half), mean + float(half)
+
+
 def measured(
-    model: keras.Model,
-    judge: keras.Model,
-    preset: str,
-    classes: list[int],
-    seeds: list[int],
-    steps: int | None,
-    changes: dict[str, object],
-) -> dict[str, object]:
-    """Return the figures of one preset, with changes, over all classes and seeds."""
+    model: keras.Model, judge: keras.Model, preset: str, classes: list[int], options: Any
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the figures of one preset, with changes, over all classes and seeds.
+
+    Also each picture's probability of its class, (seeds * classes,).
+    """
+    name, _, more = preset.partition(":")
+    changes = parse_assignments([*options.set, *filter(None, more.split(","))], "--set")
+    seeds, steps = options.seeds, options.steps
     drawn, used = [], time.process_time()
     for seed in seeds:
         objectives = [f"class:{number}" for number in classes]
         oips = oip.reconstruct(
-            model, objective=objectives, preset=preset, seed=seed, starts=1, steps=steps, **changes
+            model, objective=objectives, preset=name, seed=seed, starts=1, steps=steps, **changes
         )
         drawn.append(np.asarray(oips.pixels[:, 0], np.float32))
     used = time.process_time() - used
     raw, numbers = np.concatenate(drawn), np.tile(classes, len(seeds))
     seen = np.clip(np.round(raw), 0, 255)
+    options.keep.mkdir(parents=True, exist_ok=True)
+    sheet = Image.fromarray(plots.tiled(seen.astype(np.uint8), len(classes), gap=4, between=255))
+    sheet.save(options.keep / f"{preset.replace(':', '-')}.png")
     probabilities = judged(judge, seen)
     own = probabilities[np.arange(len(numbers)), numbers]
     ranks = (probabilities > own[:, None]).sum(1)
-    figures: dict[str, object] = {"preset": preset, "pictures": len(numbers)}
+    figures: dict[str, Any] = {"preset": preset, "pictures": len(numbers)}
     for name, first in (("top1", 1), ("top5", 5)):
         hits = int((ranks < first).sum())
         interval = binomtest(hits, len(ranks)).proportion_ci(method="wilson")
         figures |= {name: hits / len(ranks), f"{name}_interval": [interval.low, interval.high]}
-    return figures | {
+    figures |= {
         "probability": float(own.mean()),
         "power_above_quarter": above_quarter_cycle(seen),
         "colorfulness": colorfulness(seen),
         "outside": float(np.mean((raw < -0.5) | (raw > 255.5))),
         "processor_seconds": used / len(numbers),
     }
+    return figures, own
 
 
 def pictures_of_maps(
@@ -119,7 +137,7 @@ def pictures_of_maps(
     if name in PEERS:
         raw = PEERS[name](model, f"{layer}_relu", maps, int(steps or 256), seed)
     else:
-        more = {"steps": int(steps)} if steps else {}
+        more: dict[str, Any] = {"steps": int(steps)} if steps else {}
         oips = oip.reconstruct(model, layer, maps, preset=name, seed=seed, starts=1, **more)
         raw = np.asarray(oips.pixels[[list(oips.maps).index(number) for number in maps], 0])
     seconds = (time.process_time() - began) / len(maps)
@@ -159,8 +177,9 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
     features = judge.features(scale.pictures(images))
     mean = features.mean(0)
     features = directions(features, mean)
+    shares: dict[str, np.ndarray] = {}  # of the first method, by layer
     for method in options.methods:
-        numbers, seconds = [], []
+        numbers, seconds, less = [], [], []
         for layer in layers:
             if (method, layer.name) not in grown:
                 continue
@@ -171,9 +190,10 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
             result = judged_units(own, features, shown)
             numbers.append(np.array([result.share, result.reference, result.control]))
             seconds.append(used)
-            _print_maps(options, method, layer.name, numbers[-1:], seconds[-1:])
+            less.append(shares.setdefault(layer.name, result.share) - result.share)
+            _print_maps(options, method, layer.name, numbers[-1:], seconds[-1:], less[-1:])
         if numbers:
-            _print_maps(options, method, "all", numbers, seconds)
+            _print_maps(options, method, "all", numbers, seconds, less)
 
 
 def _print_maps(
@@ -182,18 +202,18 @@ def _print_maps(
     layer: str,
     numbers: list[np.ndarray],
     seconds: list[float],
+    less: list[np.ndarray],
 ) -> None:
     share, reference, control = np.concatenate(numbers, 1)
-    there = np.isfinite(share)
-    spread = share[there].std(ddof=1) / np.sqrt(there.sum())
-    half = student.ppf(0.975, there.sum() - 1) * spread
-    mean = float(share[there].mean())
+    there, below = np.isfinite(share), np.concatenate(less)
+    mean, low, high = interval_of_mean(share[there])
     figures = {
         "method": method,
         "layer": layer,
         "maps": int(there.sum()),
         "legibility": mean,
-        "interval": [mean - float(half), mean + float(half)],
+        "interval": [low, high],
+        "below_first": interval_of_mean(below[np.isfinite(below)]),
         "reference": float(reference[there].mean()),
         "control": float(control[there].mean()),
         "processor_seconds": float(np.mean(seconds)),
@@ -201,11 +221,11 @@ def _print_maps(
     if options.json:
         print(json.dumps(figures), flush=True)
         return
-    low, high = figures["interval"]
     print(
         f"{method:18} {layer:16} {figures['maps']:3} maps: {mean:.3f} ({low:.3f} to {high:.3f}), "
         f"best photographs {figures['reference']:.3f}, other maps {figures['control']:.3f}, "
-        f"{figures['processor_seconds']:.1f} processor s a picture",
+        f"{figures['processor_seconds']:.1f} processor s a picture, "
+        "below the first by {:.3f} ({:.3f} to {:.3f})".format(*figures["below_first"]),
         flush=True,
     )
 
@@ -229,15 +249,17 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("pictures"), help="Folder of pictures.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    changes = parse_assignments(options.set, "--set")
     random = np.random.default_rng(options.drawn)
     classes = sorted(random.choice(1000, options.classes, replace=False).tolist())
     model, judge = models.pretrained("efficientnet-lite0"), models.pretrained("efficientnet-lite2")
     if options.maps:
         judge_maps(options, model, judge)
         return
+    first = None
     for preset in options.presets:
-        figures = measured(model, judge, preset, classes, options.seeds, options.steps, changes)
+        figures, own = measured(model, judge, preset, classes, options)
+        first = own if first is None else first
+        figures["above_first"] = interval_of_mean(own - first)
         if options.json:
             print(json.dumps(figures), flush=True)
             continue
@@ -254,6 +276,7 @@ def main() -> None:
             f"color {figures['colorfulness']:.2f}",
             f"outside {figures['outside']:.3f}",
             f"processor s {figures['processor_seconds']:.1f}",
+            "above the first by {:.3f} ({:.3f} to {:.3f})".format(*figures["above_first"]),
             flush=True,
         )
 
