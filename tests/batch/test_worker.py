@@ -8,9 +8,9 @@ from PIL import Image
 
 import oip
 from oip.ascent.settings import AscentSettings
-from oip.batch.worker import ModelJob, WorkerCache
 from oip.batch.driver import run
 from oip.batch.job import read_job
+from oip.batch.worker import ModelJob, WorkerCache
 from oip.core.errors import Notice
 from oip.workflows.inputs import ModelInput
 

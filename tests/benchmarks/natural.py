@@ -41,7 +41,7 @@ from oip import models
 from oip.core import plots
 from oip.core.checks import parse_assignments
 from oip.core.frameworks import keras, tf
-from oip.mi.judges import PictureScale, directions, judge_of
+from oip.mi.judges import PictureScale, feature_directions, judge_of
 from oip.mi.legibilities import judged_units, shown_features
 from oip.network.forward import means_of_layers
 from tests.benchmarks.natural_peers import PEERS
@@ -176,7 +176,7 @@ def judge_maps(options: argparse.Namespace, model: keras.Model, other: keras.Mod
             responses[layer.name][rows] = part
     features = judge.features(scale.pictures(images))
     mean = features.mean(0)
-    features = directions(features, mean)
+    features = feature_directions(features, mean)
     shares: dict[str, np.ndarray] = {}  # of the first method, by layer
     for method in options.methods:
         numbers, seconds, less = [], [], []
