@@ -150,16 +150,17 @@ class ResidualBlock(NamedTuple):
 def residual_blocks(calls: Sequence[Call]) -> list[ResidualBlock]:
     """Return the residual blocks among the calls of a network's layers, in their order."""
     before: list[set[int]] = []
-    found = []
+    additions: list[tuple[keras.Layer, int, int]] = []
     for call in calls:
         before.append(set(call.sources).union(*(before[n] for n in call.sources if n >= 0)))
         if not (is_addition(call.layer) and call.direct and len(call.sources) == 2):
             continue
         for branch, (own, other) in enumerate((call.sources, call.sources[::-1])):
             if own >= 0 and other in before[own]:
-                found.append((call.layer, call.use, branch))
+                additions.append((call.layer, call.use, branch))
     return [
-        ResidualBlock(*block, depth=number / len(found)) for number, block in enumerate(found, 1)
+        ResidualBlock(*block, depth=number / len(additions))
+        for number, block in enumerate(additions, 1)
     ]
 
 
