@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oip.workflows.ablate import ablate_into
     from oip.workflows.best_preset import reconstruct_best_into
     from oip.workflows.demo import run_demo, run_pretrained_demo
+    from oip.workflows.directions import directions_into
     from oip.workflows.judge import judge_into
     from oip.workflows.layer_records import RankedLayer
     from oip.workflows.match import match_into
@@ -63,6 +64,7 @@ __all__ = [
     "Translations",
     "ablate_into",
     "batch",
+    "directions_into",
     "judge_into",
     "kernels_into",
     "layer_oips",

@@ -159,7 +159,7 @@ function layerRow(row, number) {
   const facts = [some + plural(all, layer.noun)];
   if (layer.receptive_field) facts.push("field " + inputSides(layer.receptive_field));
   else if (fieldWords(layer) === "everything") facts.push("sees everything");
-  if (layer.size) facts.push(layer.size.join(" × ") + (layer.kind === "maps" ? " nodes" : " tokens"));
+  if (layer.size) facts.push(layer.size.join(" × ") + (layer.kind === "tokens" || layer.kind === "heads" ? " tokens" : " nodes"));
   const measure = measureOf(grid.maps[row.first], grid.view.state);
   const notices = [...layer.notices, ...(layer.said[measure] || [])];
   const heading = element(

@@ -25,6 +25,7 @@ COMMANDS = {
     "locate": "Find where in images the patterns of maps are.",
     "activations": "Draw the outputs of layers for some images.",
     "rank": "Order maps by their information about the class.",
+    "directions": "Find features that no single map of a layer holds.",
     "trace": "Measure what feeds a unit, and which outputs it moves.",
     "judge": "Measure how legible the patterns are to another network.",
     "patterns": "Find the nodes that images of a class have in common.",

@@ -143,6 +143,7 @@ def command(
     from oip.mi.label_free import read_target
     from oip.run.run import RunFolder
     from oip.run.shards import data_digest
+    from oip.workflows.directions import with_run_directions
     from oip.workflows.rank import FORM, RankingOptions, maps_to_rank, rank_layers
 
     began = time.monotonic()
@@ -163,6 +164,7 @@ def command(
         return _answered(answer, out, output, began)
     with output.waiting(f"opening {model.model.name}"):
         network, images = model.open_with(data)
+        network = with_run_directions(network, out)
     chosen = maps_to_rank(network, selections, settings.at)
     ranked: list[RankedLayer] = []
     errors: list[OipError] = []

@@ -163,6 +163,7 @@ def command(
     from oip.core.files import check_writable
     from oip.run.reconstruct import reconstruct_layers, summary
     from oip.workflows.best_preset import best_presets, candidate_settings, grow_best
+    from oip.workflows.directions import with_run_directions
     from oip.workflows.inputs import load_start
     from oip.workflows.reconstruct import check_top, select_targets
     from oip.workflows.top_maps import find_top_maps
@@ -201,6 +202,7 @@ def command(
             network, images = model.open(None), None
         else:
             network, images = model.open_with(data)
+        network = with_run_directions(network, out)
     begin = None if start is None else load_start(network, start)
     chosen, targets = select_targets(network, selections, objectives)
     network.inputs.warn_if_assumed()

@@ -70,14 +70,15 @@ class InputRecord(PartialPart, frozen=True, kw_only=True):
         _check_numbers(self.std, self.low, self.high)
 
 
-UnitKind = Literal["maps", "units", "tokens", "heads"]
+UnitKind = Literal["maps", "units", "tokens", "heads", "directions"]
 """What the channels of an output are: maps with spatial axes as the image has them, units without
-any, channels of tokens, or attention heads."""
+any, channels of tokens, attention heads, or directions over the maps of another layer."""
 UNIT_NOUNS: dict[UnitKind, str] = {
     "maps": "map",
     "units": "unit",
     "tokens": "token channel",
     "heads": "head",
+    "directions": "direction",
 }
 """One of them."""
 
@@ -103,7 +104,7 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
 
     @property
     def noun(self) -> str:
-        """One of its channels: a map, a unit, a token channel, a head; or an objective."""
+        """One of its channels, such as a map, a unit or a direction; or an objective."""
         return "objective" if self.objectives is not None else UNIT_NOUNS[self.kind]
 
     @property

@@ -515,3 +515,32 @@ class PresetsFile(KeyedFile, frozen=True, kw_only=True):
 
     def _rows(self) -> Sequence[MapRow]:
         return self.maps
+
+
+class DirectionsFile(ArrayFile, frozen=True, kw_only=True):
+    """`directions.npz`: k directions over the m maps of a layer; see `oip.mi.Directions`."""
+
+    CONTENT: ClassVar[str] = "a set of directions"
+
+    key: str
+    """Of model, images and settings."""
+    layer: str
+    """The layer whose maps they are over."""
+    base: int
+    """Its index."""
+    method: str
+    split: str
+    """The images, as `--data` takes them."""
+    weights: Annotated[np.ndarray, Shape("f", "k m")]
+    parts: Annotated[np.ndarray, Shape("f", "k m")]
+    variance: Annotated[np.ndarray, Shape("f", "k")]
+    used: Annotated[np.ndarray, Shape("f", "k")]
+    explained: float
+    low: float
+    high: float
+    ceiling: float
+    chance: float
+    active: float
+    samples: int
+    images: int
+    notices: tuple[str, ...] = ()

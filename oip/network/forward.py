@@ -211,9 +211,15 @@ def _channels_last(activations: LayerActivations, output: LayerOutput) -> LayerA
     """Give both tensors as float32 with the channels last; one tensor stays one tensor."""
     before, after = activations
     if before is after:
-        both = channels_last(after, output)
+        both = _projected(after, output)
         return LayerActivations(both, both)
-    return LayerActivations(channels_last(before, output), channels_last(after, output))
+    return LayerActivations(_projected(before, output), _projected(after, output))
+
+
+def _projected(tensor: Tensor, output: LayerOutput) -> Tensor:
+    """Return a layer's tensor with channels last, or along its directions where it has some."""
+    tensor = channels_last(tensor, output)
+    return tensor if output.projection is None else output.projection(tensor)
 
 
 def _around_activation(

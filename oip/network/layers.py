@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from oip.core.errors import ModelError, SettingsError
 from oip.core.formats import UNIT_NOUNS, UnitKind
-from oip.core.frameworks import keras
+from oip.core.frameworks import Tensor, keras, tf
 from oip.network import geometry, layer_types
 from oip.network.activations import (
     Elementwise,
@@ -24,6 +27,24 @@ UNLISTED = -1
 """The index of a layer without a place in a run: the classes of a model, or its pooling."""
 _ATTENTION_OUTPUT = "attention_output"
 """Name that Keras gives the output projection of an attention layer."""
+
+
+class Projection:
+    """Weights (k, m) of k directions over m maps; those of equal content are equal."""
+
+    def __init__(self, weights: np.ndarray):
+        self.weights = np.ascontiguousarray(weights, np.float32)
+        self.digest = hashlib.sha256(self.weights.tobytes()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Projection) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return (..., k) of values (..., m)."""
+        return tf.tensordot(values, tf.constant(self.weights), [[-1], [1]])
 
 
 @dataclass(frozen=True)
@@ -45,12 +66,14 @@ class LayerOutput:
     `heads`, the length of each vector (n, *nodes, heads, d) that is the pre-activation."""
     grid: tuple[int, ...] = ()
     """Rows and columns of the image's patches that tokens are arranged in."""
+    projection: Projection | None = field(default=None, repr=False)
+    """Directions over the maps, which take their place."""
 
     @property
     def key(self) -> tuple[Hashable, ...]:
         """Equal for outputs that are the same tensor of one model, also of two views of it."""
         parts = id(self.layer), self.use, self.pre_activation, self.then is None
-        return *parts, self.channels_first, self.form, self.grid
+        return *parts, self.channels_first, self.form, self.grid, self.projection
 
 
 @dataclass(frozen=True)
@@ -104,7 +127,7 @@ class LayerInfo:
 
     @property
     def noun(self) -> str:
-        """One of its channels: a map, a unit, a token channel, a head."""
+        """One of its channels: a map, a unit, a token channel, a head, a direction."""
         return UNIT_NOUNS[self.kind]
 
     @property
@@ -472,3 +495,53 @@ def _numbers(values: tuple[float, ...] | None) -> list[float] | None:
     if values is None:
         return None
     return [int(value) if float(value).is_integer() else float(value) for value in values]
+
+
+class DirectionSet(NamedTuple):
+    """Directions over the maps of one layer."""
+
+    layer: str
+    """The layer whose maps they are over."""
+    name: str
+    """`LAYER+METHOD`."""
+    index: int
+    """In a run."""
+    weights: np.ndarray
+    """(k, m), rows of length 1."""
+
+
+def direction_layers(layers: Iterable[LayerInfo], sets: Iterable[DirectionSet]) -> list[LayerInfo]:
+    """Return a layer for each set of directions.
+
+    Args:
+        layers: of the network.
+        sets: of directions over the maps of some of these.
+
+    Raises:
+        ModelError: a set is over a layer that is not there, or has another number of maps.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    result = []
+    for each in sets:
+        base = by_name.get(each.layer)
+        if base is None or each.weights.shape[1] != base.maps:
+            received = "none" if base is None else f"one of {base.maps} maps"
+            expected = f"a layer '{each.layer}' of {each.weights.shape[1]} maps"
+            raise ModelError(f"directions '{each.name}'", expected, received)
+        response = replace(base.response, projection=Projection(each.weights))
+        result.append(
+            replace(
+                base,
+                index=each.index,
+                name=each.name,
+                layer_class="Directions",
+                kind="directions",
+                maps=len(each.weights),
+                response=response,
+                activation="linear",
+                upper_limit=math.inf,
+                block=None,
+                block_size=None,
+            )
+        )
+    return result

@@ -26,9 +26,11 @@ from oip.network import inputs, layer_types, loading, tracing
 from oip.network.graphs import Graphs
 from oip.network.layers import (
     At,
+    DirectionSet,
     LayerInfo,
     LayerOutput,
     class_layer,
+    direction_layers,
     layers_with_maps,
     other_layers,
 )
@@ -88,6 +90,8 @@ class Network:
         self.classes: tuple[str, ...] | None = tuple(map(str, names)) if names else None
         self._input = input
         self.graphs = Graphs()
+        self.directions: tuple[DirectionSet, ...] = ()
+        """Sets of directions over the maps of some layers, as `with_directions` added them."""
         self._set_shape(input_shape)
 
     @classmethod
@@ -159,9 +163,22 @@ class Network:
         if shape == self.inputs.shape:
             return self
         other = copy.copy(self)
-        for name in ("recording", "layers", "other_layers"):
+        for name in ("recording", "layers", "other_layers", "direction_layers"):
             vars(other).pop(name, None)
         other._set_shape(shape)
+        return other
+
+    def with_directions(self, sets: Iterable[DirectionSet]) -> Network:
+        """Return the same model with directions over the maps of layers, as layers of their own.
+
+        Raises:
+            ModelError: a set is over a layer that is not there.
+        """
+        other = copy.copy(self)
+        other.directions = tuple(sets)
+        vars(other)["direction_layers"] = direction_layers(
+            (*self.layers, *self.other_layers), other.directions
+        )
         return other
 
     def with_classes(self, names: Iterable[str]) -> Network:
@@ -257,6 +274,16 @@ class Network:
         axes = len(self.inputs.shape) - 1
         return other_layers(self.calls, axes, self.channels_first, self.objectives_index + 1)
 
+    @cached_property
+    def direction_layers(self) -> list[LayerInfo]:
+        """A layer for each set of directions; none unless they were added."""
+        return direction_layers((*self.layers, *self.other_layers), self.directions)
+
+    @property
+    def first_direction_index(self) -> int:
+        """The index from which sets of directions are numbered in a run: after all layers."""
+        return self.objectives_index + 1 + len(self.other_layers)
+
     @property
     def objectives_index(self) -> int:
         """The index of objectives in a run: that after the last layer with maps."""
@@ -284,7 +311,7 @@ class Network:
         """
         if 0 <= index < len(self.layers):
             return self.layers[index]
-        layers = {layer.index: layer for layer in self.other_layers}
+        layers = {layer.index: layer for layer in (*self.other_layers, *self.direction_layers)}
         if index not in layers:
             ends = f"@{min(layers)} to @{max(layers)}" if layers else ""
             parts = [f"@0 to @{len(self.layers) - 1}"] if self.layers else []
@@ -360,7 +387,7 @@ class Network:
         """
         if name.startswith("@") and name[1:].isdecimal():
             return self.check_repeatable(self.layer_at(int(name[1:])))
-        for layer in (*self.layers, *self.other_layers):
+        for layer in (*self.layers, *self.other_layers, *self.direction_layers):
             if name in (layer.name, layer.inner_name):
                 return self.check_repeatable(layer)
         for call in self.calls:
@@ -368,7 +395,8 @@ class Network:
                 expected = "an output with channels last: maps, tokens or units"
                 shape = " x ".join(str(side or "any") for side in call.output_shape)
                 raise ModelError(f"layer {call.described}", expected, f"an output of {shape}")
-        names = [layer.name for layer in (*self.layers, *self.other_layers)]
+        every = (*self.layers, *self.other_layers, *self.direction_layers)
+        names = [layer.name for layer in every]
         listed = [layer.name for layer in self.layers] or names
         listed = listed[:8] if len(listed) <= 8 else [*listed[:8], "..."]
         raise _no_layer("layer", name, names, listed)

@@ -35,6 +35,7 @@ def has_own_maps(network: Network, output: LayerOutput) -> bool:
         and why_not_plain(layer) is None
         and not network.spoiled
         and output.then is None
+        and output.projection is None
         and output.pre_activation in ("fused", "same")
         and not output.channels_first
         and layer.groups == 1

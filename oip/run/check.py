@@ -40,6 +40,7 @@ _KINDS: dict[str, type[FileRecord]] = {
     "ablation.json": layer_formats.AblationFile,
     "legibility.json": layer_formats.LegibilityFile,
     "presets.json": layer_formats.PresetsFile,
+    "directions.npz": layer_formats.DirectionsFile,
 }
 
 

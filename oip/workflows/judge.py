@@ -31,6 +31,7 @@ from oip.network.inputs import check_images
 from oip.network.network import Network
 from oip.run.run import Run
 from oip.run.shards import data_digest, key_of, layer_parts, maps_in_shards, shard_key
+from oip.workflows.directions import with_run_directions
 from oip.workflows.inputs import opened_run
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def judge_into(
     if not run.reconstructed():
         raise RunError(f"'{run.path}'", "a run with OIPs", "none", "Use 'oip reconstruct'.")
     network, images = opened_run(run, model, data, imports, data_dir=data_dir, resize=resize)
+    network = with_run_directions(network, run.path)
     check_images(network.inputs, images.images, "data")
     check_count(len(images.images))
     session = JudgedRun.of(run, network, images, judge, judge_layer, imports, progress)

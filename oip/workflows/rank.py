@@ -37,6 +37,7 @@ from oip.network.network import Network
 from oip.run.run import Run, RunFolder, own_files, run_record
 from oip.run.shards import key_of
 from oip.workflows.ablate import ablate_into
+from oip.workflows.directions import with_run_directions
 from oip.workflows.inputs import Selection, opened, select_maps
 from oip.workflows.layer_records import (
     RankedLayer,
@@ -152,6 +153,7 @@ def rank_into(
     settings = RankingOptions(**options)
     settings.label_estimators()  # an unknown name is refused before any work
     network, images = opened(model, data, labels, resize=resize)
+    network = with_run_directions(network, out)
     selections = maps_to_rank(network, layers, settings.at)
     errors: list[OipError] = []
     ranked = list(rank_layers(out, network, selections, images, settings, progress, errors))

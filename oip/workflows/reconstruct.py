@@ -16,6 +16,7 @@ from oip.core.progress import Progress, automatic
 from oip.network.network import Network
 from oip.run.reconstruct import reconstruct_layers
 from oip.run.run import Run
+from oip.workflows.directions import with_run_directions
 from oip.workflows.inputs import Selection, load_start, open_network, opened, select_maps
 from oip.workflows.top_maps import find_top_maps, parse_by
 
@@ -82,6 +83,7 @@ def reconstruct_into(
         network, images = open_network(model), None
     else:
         network, images = opened(model, data, labels, resize=resize)
+    network = with_run_directions(network, out)
     network.inputs.warn_if_assumed()
     settings = of_input(requested, network.inputs.shape)
     selections, targets = select_targets(network, layers, expressions)

@@ -1,0 +1,99 @@
+"""`oip directions`: features that no single map holds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oip.cli import options
+from oip.cli.options import DataOptions, ModelOptions, Output, quoted
+from oip.cli.tables import number, print_json, print_table, print_text
+
+_LEGEND = {
+    "variance": "share of the layer's variance along the direction, held-out images",
+    "used in": "share of the places of held-out images that the direction is part of",
+    "maps": "the maps that it is made of most, and their weights",
+}
+
+
+@click.command()
+@options.model_argument
+@click.argument("layer", metavar="LAYER")
+@options.data("Images, which need no labels.")
+@options.out("Folder of the run that keeps the directions; new, empty or a run of the model.")
+@click.option(
+    "--method",
+    type=click.Choice(["nmf", "pca", "ica", "kmeans", "sae"]),
+    default="nmf",
+    help="Parts that add up; uncorrelated; independent; centers of clusters; a sparse autoencoder.",
+)
+@click.option("--count", type=click.IntRange(1), default=16, help="Directions.")
+@click.option("--samples", type=click.IntRange(8), default=1000, help="Images that are used.")
+@click.option(
+    "--active",
+    type=click.IntRange(1),
+    help="sae: directions that a place is put together from.  [default: an eighth of them]",
+)
+@click.option("--steps", type=click.IntRange(1), default=2000, help="sae: steps of its training.")
+@options.model_and_input
+@options.seed
+@options.all_rows
+@options.output
+def command(
+    model: ModelOptions,
+    layer: str,
+    data: DataOptions,
+    out: Path,
+    output: Output,
+    **settings: Any,
+) -> None:
+    """Find directions in the space of a layer's maps: features that no single map holds.
+
+    From then on LAYER+METHOD:3 is direction 3 of this run, for 'oip reconstruct', 'oip rank' and
+    'oip judge' with the same --out, as LAYER:3 is a map. 'explained' is the share of the variance
+    of held-out images that the directions put together, beside that of as many principal components
+    and of random directions.
+
+    \b
+    Example:  oip directions model.keras Conv2D_3 --data mnist --method nmf --out runs/mine
+              oip reconstruct model.keras Conv2D_3+nmf --out runs/mine
+              oip rank model.keras Conv2D_3 Conv2D_3+nmf --data mnist --out runs/mine
+    """
+    from oip.core import files
+    from oip.workflows.directions import directions_into
+
+    began = time.monotonic()
+    files.check_writable(out)
+    with output.waiting(f"opening {model.model.name}"):
+        network, images = model.open_with(data)
+    with output.progress() as progress:
+        result = directions_into(out, network, layer, data=images, progress=progress, **settings)
+    for text in result.notices:
+        output.note(f"oip: {text}")
+    seconds = round(time.monotonic() - began, 2)
+    if output.as_json:
+        print_json({"run": str(out), "seconds": seconds, **result.to_dict()})
+    else:
+        rows = [
+            (
+                row,
+                number(result.variance[row], 3),
+                number(result.used[row], 2),
+                ", ".join(f"{each} ({weight:.2f})" for each, weight in result.maps_of(row, 4)),
+            )
+            for row in range(len(result))
+        ]
+        title = f"{result.name}: {result.explained:.0%} of the variance explained "
+        title += f"({result.low:.0%} to {result.high:.0%}), by principal components "
+        title += f"{result.ceiling:.0%}, by random directions {result.chance:.0%}; "
+        title += f"{result.active:.1f} directions at an average place"
+        headings = ("direction", "variance", "used in", "maps")
+        print_table(headings, rows, title, left=("maps",), legend=_LEGEND)
+        print_text(f"{out} ({seconds:.0f} s)")
+    output.next_steps(
+        quoted("oip", "reconstruct", model.model, result.name, "--out", out),
+        quoted("oip", "rank", model.model, result.name, "--data", data.source, "--out", out),
+    )

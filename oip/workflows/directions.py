@@ -1,0 +1,141 @@
+"""Directions of a layer in a run: found once, and from then on units that every command takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oip.core import files
+from oip.core.errors import RunError
+from oip.core.formats import RunSettings
+from oip.core.layer_formats import DirectionsFile
+from oip.core.progress import Progress, automatic
+from oip.mi.layer_directions import Directions, Method, directions
+from oip.network.layers import DirectionSet
+from oip.network.network import Network
+from oip.run.run import Run, RunFolder, own_files, run_record
+from oip.run.shards import data_digest, key_of
+from oip.workflows.inputs import opened
+
+if TYPE_CHECKING:
+    from oip.workflows.inputs import Images, Model
+
+NAME = "directions.npz"
+
+
+def directions_into(
+    out: str | Path,
+    model: Model,
+    layer: str,
+    *,
+    data: Images,
+    method: Method = "nmf",
+    count: int = 16,
+    samples: int = 1000,
+    active: int | None = None,
+    steps: int = 2000,
+    seed: int = 0,
+    resize: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress = automatic,
+) -> Directions:
+    """Find directions over the maps of a layer, and keep them in a run.
+
+    From then on `LAYER+METHOD:3` is direction 3 for `reconstruct_into`, `rank_into`, `judge_into`
+    and their commands, in this run, as `LAYER:3` is a map.
+
+    Args:
+        out: the run's folder; new, empty, or a run of the same model.
+        model: a file, a Keras model or a `Network`.
+        layer: its name.
+        data: a source, or images (n, h, w, bands); labels are not needed.
+        method, count, samples, active, steps, seed: as for `mi.directions`.
+        resize, data_dir: as for `models.load`.
+        progress: called with the progress of each step.
+
+    Returns:
+        The directions; those that the run holds where they were found in the same way.
+
+    Raises:
+        RunError: the folder cannot be used, or holds other directions of that layer and method.
+        ModelError, SettingsError, DataError: as for `mi.directions`.
+
+    >>> oip.directions_into("runs/mine", "model.keras", "Conv2D_3", data="mnist")  # doctest: +SKIP
+    """
+    network, images = opened(model, data, resize=resize, data_dir=data_dir)
+    info = network.find(layer)
+    settings = {"method": method, "count": count, "samples": samples, "seed": seed}
+    settings |= {"active": active, "steps": steps} if method == "sae" else {}
+    digest = data_digest(images.images)
+    key = key_of({"model": network.digest, "layer": info.index, "data": digest, **settings})
+    record = run_record(network, RunSettings(), images, layers=[info])
+    beside = own_files(out, network.path)
+    Run.check(out, record, beside)
+    name = f"{info.name}+{method}"
+    sets = _files(out)
+    for existing in sets.values():
+        if existing.layer == info.name and existing.method == method:
+            if existing.key == key:
+                return _of_file(existing)
+            expected = "directions found with the same images and settings"
+            hint = "Choose another folder, or another method."
+            raise RunError(f"'{name}' in '{out}'", expected, "others", hint)
+    more: dict[str, Any] = {"method": method, "count": count, "samples": samples}
+    more |= {"active": active, "steps": steps, "seed": seed, "progress": progress}
+    result = directions(network, images.images, info, **more)
+    index = max([network.first_direction_index - 1, *sets]) + 1
+    added = DirectionSet(info.name, name, index, result.weights)
+    network = network.with_directions([*_sets(sets), added])
+    own = [each for each in network.direction_layers if each.index == index]
+    run = Run.begin(out, run_record(network, RunSettings(), images, layers=[info, *own]), beside)
+    folder = run.folder(index)
+    with files.locked(folder):
+        _to_file(result, key, images.source).write(folder / NAME)
+    run.note_made(index, NAME)
+    return result
+
+
+def with_run_directions(network: Network, out: str | Path) -> Network:
+    """Return a network with the directions that a run holds, as layers of their own.
+
+    Args:
+        network: the run's model.
+        out: the run's folder, which need not be there.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    sets = _files(out)
+    return network.with_directions(_sets(sets)) if sets else network
+
+
+def _files(out: str | Path) -> dict[int, DirectionsFile]:
+    """Return the directions of a run by the index of their layer."""
+    paths = sorted((RunFolder(out).path / "layers").glob(f"*/{NAME}"))
+    return {int(path.parent.name): DirectionsFile.read(path) for path in paths}
+
+
+def _sets(sets: dict[int, DirectionsFile]) -> list[DirectionSet]:
+    return [
+        DirectionSet(each.layer, f"{each.layer}+{each.method}", index, each.weights)
+        for index, each in sets.items()
+    ]
+
+
+_FIELDS = (
+    *("layer", "method", "weights", "parts", "variance", "used", "explained", "low", "high"),
+    *("ceiling", "chance", "active", "samples", "images", "notices"),
+)
+
+
+def _to_file(result: Directions, key: str, split: str) -> DirectionsFile:
+    values = {name: getattr(result, name) for name in _FIELDS}
+    for name in ("weights", "parts", "variance", "used"):
+        values[name] = np.asarray(values[name], np.float32)
+    return DirectionsFile(key=key, base=result.index, split=split, **values)
+
+
+def _of_file(record: DirectionsFile) -> Directions:
+    return Directions(index=record.base, **{name: getattr(record, name) for name in _FIELDS})

@@ -1,0 +1,82 @@
+"""Directions of a layer kept in a run, and taken by its commands as units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import oip
+from oip import mi
+from oip.core.errors import ModelError, RunError
+from oip.run.check import verify_run
+from oip.workflows.directions import with_run_directions
+
+QUICK = {"starts": 1, "steps": 4, "screened": 8}
+
+
+@pytest.fixture(scope="module")
+def run(small_file, bars, tmp_path_factory):
+    """A run with three directions of `second`, grown and ranked beside some of its maps."""
+    out = tmp_path_factory.mktemp("directions") / "run"
+    images, labels = bars
+    found = oip.directions_into(out, small_file, "second", data=images, count=3)
+    oip.reconstruct_into(out, small_file, ["second+nmf", "second:0-3"], data=images, **QUICK)
+    ranked = oip.rank_into(
+        out, small_file, "second+nmf", data=images, labels=labels, estimators=["ksg"]
+    )
+    return out, found, list(ranked)
+
+
+def test_directions_are_grown_and_ranked_as_maps_are(run, small_file, bars):
+    out, found, ranked = run
+    network = with_run_directions(oip.Network(small_file), out)
+    layer = network.find("second+nmf")
+    assert (layer.maps, layer.noun, layer.size) == (3, "direction", network.find("second").size)
+    assert network.find(f"@{layer.index}") is layer
+    oips = oip.layer_oips(oip.Run.open(out), layer.index)
+    assert oips.layer == "second+nmf" and len(oips) == 3
+    grown = oips.images[0, 0] * oips.std + oips.mean
+    response = oip.responses(network, grown[None], "second").values.reshape(70, -1)
+    along = found.weights[0] @ response
+    assert along.mean() == pytest.approx(oips.scores[0, 0], rel=0.02)
+    (layer_ranking,) = ranked
+    assert sorted(layer_ranking.maps) == [0, 1, 2]
+    assert all(not checked.problem for checked in verify_run(oip.Run.open(out)))
+
+
+def test_the_response_is_that_along_the_direction(run, small_file, bars):
+    out, found, _ = run
+    network = with_run_directions(oip.Network(small_file), out)
+    images = bars[0][:20]
+    along = oip.responses(network, images, "second+nmf").values
+    maps = oip.responses(network, images, "second").values
+    expected = np.einsum("km,nm...->nk...", found.weights, maps)
+    np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-3)
+    ranking = mi.rank(network, images, np.arange(20) % 2, "second+nmf", estimators="ksg")
+    assert len(ranking.order) == 3
+
+
+def test_the_same_call_finds_the_same_and_another_is_refused(run, small_file, bars):
+    out, found, _ = run
+    again = oip.directions_into(out, small_file, "second", data=bars[0], count=3)
+    np.testing.assert_array_equal(again.weights, found.weights)
+    assert again.explained == pytest.approx(found.explained)
+    with pytest.raises(RunError, match="the same images and settings"):
+        oip.directions_into(out, small_file, "second", data=bars[0], count=2)
+    other = oip.directions_into(out, small_file, "second", data=bars[0], count=2, method="pca")
+    network = with_run_directions(oip.Network(small_file), out)
+    assert [layer.name for layer in network.direction_layers] == ["second+nmf", "second+pca"]
+    assert other.method == "pca"
+
+
+def test_directions_are_of_one_run(small_file, bars, tmp_path):
+    with pytest.raises(ModelError, match=r"second\+nmf"):
+        oip.reconstruct_into(tmp_path / "run", small_file, "second+nmf", data=bars[0], **QUICK)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ModelError):
+        oip.directions_into(tmp_path / "run", small_file, "third", data=bars[0])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("dear")
+    with pytest.raises(RunError):
+        oip.directions_into(tmp_path / "mine", small_file, "second", data=bars[0])
+    assert not (tmp_path / "run").exists()
