@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -97,6 +98,7 @@ def _map_details(
     is_line = run.input is not None and line_length(run.input.shape) > 0
 
     def fitting(text: str) -> str:
+        text = re.sub(r"\bmap(?=s?\b)", layer.info.noun, text)
         return text.replace("image", "window") if is_line else text
 
     details: PageValues = {

@@ -468,7 +468,7 @@ def _falling_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _constant(orders: Sequence[EstimatorRanking]) -> list[str]:
-    """Return the remark on maps that always respond alike, which have no kurtosis."""
+    """Return the remark on units that always respond alike, which have no kurtosis."""
     entropy, kurtosis = orders[0].mi, orders[1].mi
     count = int((np.isfinite(entropy) & ~np.isfinite(kurtosis)).sum())
-    return [f"{count} maps always respond alike; they have no kurtosis."] if count else []
+    return [f"{count} units always respond alike; they have no kurtosis."] if count else []

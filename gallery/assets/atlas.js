@@ -45,7 +45,7 @@ function showAtlas(list, view, change, open) {
     atlas.active = Math.max(0, again < 0 ? first : again);
     const without = layer.shown - atlas.points.length;
     const count = atlas.points.filter((point) => point.shown).length;
-    byId("count").textContent = (count < layer.shown ? count + " of " : "") + plural(layer.shown, "map");
+    byId("count").textContent = (count < layer.shown ? count + " of " : "") + plural(layer.shown, layer.noun);
     byId("empty").hidden = count > 0;
     if (atlas.layer !== layer.index || !atlas.field || !atlas.field.isConnected) {
       atlas.layer = layer.index;
@@ -69,7 +69,7 @@ function atlasHead(layer, having, change, without) {
     return button;
   };
   const words = "Maps that lie close together respond alike to the data. Larger dots carry more information; hollow dots have a remark." +
-    (without ? " Not placed: " + plural(without, "map") + " without a response that varies." : "");
+    (without ? " Not placed: " + plural(without, layer.noun) + " without a response that varies." : "");
   return element("div", { class: "atlas-head" },
     layer ? element("h2", {}, named(layer.layer)) : null,
     element("span", { class: "quiet" }, words), others,
@@ -78,7 +78,7 @@ function atlasHead(layer, having, change, without) {
 }
 
 function buildField(layer) {
-  const label = "Atlas of " + layer.layer + ": " + plural(atlas.points.length, "map") + " placed by the likeness of their responses";
+  const label = "Atlas of " + layer.layer + ": " + plural(atlas.points.length, layer.noun) + " placed by the likeness of their responses";
   atlas.canvas = element("canvas", { role: "img", "aria-label": label });
   atlas.link = element("a", { class: "atlas-point" });
   atlas.label = element("span", { class: "atlas-label", "aria-hidden": "true", hidden: true });

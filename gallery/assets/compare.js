@@ -15,7 +15,7 @@ function showTray(state, take, open) {
     button.addEventListener("click", () => take(entry.key));
     return button;
   });
-  const compare = element("button", { type: "button", class: "main" }, "Compare " + plural(keys.length, "map"));
+  const compare = element("button", { type: "button", class: "main" }, "Compare " + plural(keys.length, unitWord()));
   compare.addEventListener("click", open);
   const clear = element("button", { type: "button", class: "link" }, "Clear");
   clear.addEventListener("click", () => take(null));
@@ -29,7 +29,7 @@ function showComparison(state, open, take) {
   const maps = pickedOf(state.c).map((key) => site.byKey.get(key));
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", () => node.close());
-  const title = element("h2", { id: "compare-title", tabindex: "-1" }, plural(maps.length, "map") + " side by side");
+  const title = element("h2", { id: "compare-title", tabindex: "-1" }, plural(maps.length, unitWord()) + " side by side");
   const head = element("header", { class: "map-head" }, element("div", { class: "map-name" }, title), close);
   const body = element("div", { class: "compared", tabindex: "0", role: "region", "aria-label": "Maps side by side" });
   body.style.setProperty("--columns", String(maps.length));
@@ -80,7 +80,7 @@ function column(entry, { name, shared, detail }, maps, { most, classMost, state,
     return element("div", { class: "measure" },
       element("div", { class: "measure-name" }, element("code", {}, measure.key),
         element("span", { class: "quiet" }, measured.ordered ? "#" + measured.rank : "no order")),
-      element("div", { class: "measure-value" }, element("strong", {}, bits(measured.mi) + " bits")),
+      element("div", { class: "measure-value" }, element("strong", {}, amountWords(measured.mi, measure.key))),
       bar(measured.mi, measured.low, measured.high, most, measure.ceiling));
   });
   const target = shared.measures.findIndex((each) => each.key === measureOf(entry, state));

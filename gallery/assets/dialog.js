@@ -119,7 +119,7 @@ function mapHead(entry, estimate, list, turn, compared) {
   );
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", () => dialog.node.close());
-  const rank = estimate && estimate.ordered ? "rank " + estimate.rank + " of " + plural(entry.layer.shown, "map") : entry.objective ? "" : "no rank";
+  const rank = estimate && estimate.ordered ? "rank " + estimate.rank + " of " + plural(entry.layer.shown, entry.layer.noun) : entry.objective ? "" : "no rank";
   return element(
     "header",
     { class: "map-head" },

@@ -34,7 +34,7 @@ function nameOf(entry) {
 }
 
 /** A number by an estimator with its unit: bits, or none. */
-function measured(value, key) {
+function amountWords(value, key) {
   const unit = site.estimators.find((each) => each.key === key).unit;
   return bits(value) + (unit ? " " + unit : "");
 }
@@ -71,6 +71,12 @@ function plural(count, word) {
 /** One of the data: an image, or a window of a signal. */
 function itemWord() {
   return site.line ? "window" : "image";
+}
+
+/** One of all that is shown: a map, a unit, a token channel, a head; a unit where these are mixed. */
+function unitWord() {
+  const words = new Set(site.layers.map((layer) => (layer.objectives ? "map" : layer.noun)));
+  return words.size === 1 ? [...words][0] : "unit";
 }
 
 /** Labels of the data: classes, or tags of which an image may have several. */

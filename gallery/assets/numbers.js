@@ -26,7 +26,7 @@ function measureRow(measure, detail, estimate, most) {
     element(
       "div",
       { class: "measure-value" },
-      element("strong", {}, measured(estimate.mi, measure.key)),
+      element("strong", {}, amountWords(estimate.mi, measure.key)),
       span ? element("span", { class: "quiet" }, span) : null
     ),
     bar(estimate.mi, estimate.low, estimate.high, most, measure.ceiling),

@@ -89,7 +89,7 @@ function described(entry, estimate, view) {
     parts.push(bits(view.about[entry.position]) + " bits about " + className(sortClass(view.state)));
   }
   if (estimate && estimate.ordered) parts.push("rank " + estimate.rank);
-  if (estimate && estimate.mi !== null) parts.push(measured(estimate.mi, measureOf(entry, view.state)));
+  if (estimate && estimate.mi !== null) parts.push(amountWords(estimate.mi, measureOf(entry, view.state)));
   if (estimate && estimate.best !== null) parts.push("best for: " + className(estimate.best));
   return parts.concat(badges(entry, estimate).map((each) => each[1])).join(", ");
 }
@@ -147,7 +147,7 @@ function rankLine(estimate, view, other) {
     element(
       "span",
       { class: "rank" },
-      other || view.about ? measured(estimate.mi, measureOf(entry, view.state)) : position,
+      other || view.about ? amountWords(estimate.mi, measureOf(entry, view.state)) : position,
       best === null ? null : bestClass(best, view.about ? "bits about " : "most informative about ", Boolean(other) || (className(best).length > 3 && view.side <= 112))
     ),
   ];
