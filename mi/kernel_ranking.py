@@ -216,9 +216,10 @@ def rank_kernels(
 
 def check_plain(call: Call, layer: LayerInfo) -> None:
     """Raise a ModelError for a layer that has no 2-D kernels of its own."""
+    from oip.network.layer_types import is_convolution
     from oip.network.surgery import has_patches
 
-    if not has_patches(call.layer):
+    if not is_convolution(call.layer) or not has_patches(call.layer):
         text = "a plain convolution without groups, channels last"
         raise ModelError(f"kernels of layer '{layer.name}'", text, layer.layer_class)
 

@@ -1,0 +1,81 @@
+"""Commands on units of layers that have no maps."""
+
+import json
+
+import numpy as np
+import pytest
+
+QUICK = ("--starts", "1", "--steps", "4", "--screened", "8")
+
+
+@pytest.fixture(scope="module")
+def dense(small_model):
+    return next(layer.name for layer in small_model.layers if "dense" in layer.name)
+
+
+def test_all_layers_are_listed_after_those_with_maps(call, small_file, dense):
+    status, out, _ = call("layers", small_file, "--json")
+    assert status == 0 and "other_layers" not in json.loads(out)
+    status, out, _ = call("layers", small_file, "--json", "--all")
+    layers = json.loads(out)["other_layers"]
+    kinds = {layer["layer"]: (layer["index"], layer["kind"], layer["maps"]) for layer in layers}
+    assert status == 0 and kinds["pool"] == (4, "maps", 6) and kinds[dense] == (6, "units", 4)
+    status, out, _ = call("layers", small_file, "--all")
+    assert status == 0 and "4 units" in out and "everything" in out
+
+
+def test_units_are_grown_ranked_and_shown_in_one_run(call, small_file, small_data, dense, tmp_path):
+    run, data = tmp_path / "run", ("--data", f"{small_data}:all")
+    status, out, _ = call("reconstruct", small_file, f"{dense}:0-2", *data, *QUICK, "--out", run)
+    assert status == 0 and "unit" in out
+    status, out, _ = call("rank", small_file, dense, *data, "--out", run, "--estimator", "kde")
+    assert status == 0 and "unit" in out
+    status, out, _ = call("reconstruct", small_file, "first:0", *data, *QUICK, "--out", run)
+    assert status == 0
+    record = json.loads((run / "run.json").read_text())
+    assert [(layer["index"], layer.get("kind", "maps")) for layer in record["layers"]] == [
+        (0, "maps"),
+        (1, "maps"),
+        (6, "units"),
+    ]
+    assert (run / "layers" / "006" / "shard-0000.npz").is_file()
+    assert call("verify", run)[0] == 0
+    status, _, _ = call("gallery", run)
+    page = (run / "gallery" / "layers" / "006.html").read_text()
+    assert status == 0 and "<dt>Units</dt>" in page and "everything" in page
+    assert f"unit 1 of {dense}" in (run / "gallery" / "layers" / "006-p1.html").read_text()
+
+
+def test_orders_without_labels(call, small_file, small_images, dense, tmp_path):
+    images = tmp_path / "bare.npz"
+    np.savez(images, images=small_images[0])
+    np.save(tmp_path / "numbers.npy", small_images[0][:, :8].mean((1, 2, 3)))
+    call_rank = ("rank", small_file, dense, "--data", f"{images}:all")
+    status, out, err = call(*call_rank, "--about", "none", "--out", tmp_path / "none")
+    assert status == 0 and "no information about anything" in out and "kurtosis" in out
+    target = ("--target", tmp_path / "numbers.npy", "--estimator", "kde", "--json")
+    status, out, err = call(*call_rank, *target, "--out", tmp_path / "numbers")
+    assert status == 0 and json.loads(out)["layers"][0]["about"] == "direction", err
+    again = call(*call_rank, *target, "--out", tmp_path / "numbers")
+    assert json.loads(again[1]) == json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["rank", "MODEL", "nowhere"], "one of first, second"),
+        (["rank", "MODEL", "first", "--about", "direction"], "a target"),
+        (["rank", "MODEL", "first", "--about", "none", "--kernels"], "the order alone"),
+        (["rank", "MODEL", "first", "--about", "input", "--target", "x.npy"], "no such file"),
+        (["rank", "MODEL", "DENSE", "--kernels"], "Dense"),
+        (["rank", "MODEL", "DENSE", "--at", "block"], "pooling"),
+        (["reconstruct", "MODEL", "DENSE:9"], "units of layer"),
+        (["locate", "MODEL", "DENSE:0", "--translation"], "DENSE"),
+    ],
+)
+def test_bad_input_is_exit_2(call, small_file, bars, dense, tmp_path, arguments, word):
+    names = {"MODEL": small_file, "DENSE": dense, "DENSE:9": f"{dense}:9", "DENSE:0": f"{dense}:0"}
+    arguments = [names.get(text, text) for text in arguments]
+    status, printed, err = call(*arguments, "--data", bars, "--out", tmp_path / "out")
+    assert (status, printed) == (2, "") and word.replace("DENSE", dense) in err, err
+    assert "Traceback" not in err
