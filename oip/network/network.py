@@ -393,8 +393,8 @@ class Network:
         for call in self.calls:
             if call.name == name:
                 expected = "an output with channels last: maps, tokens or units"
-                shape = " x ".join(str(side or "any") for side in call.output_shape)
-                raise ModelError(f"layer {call.described}", expected, f"an output of {shape}")
+                shape = ", ".join(["n", *(str(side or "any") for side in call.output_shape[1:])])
+                raise ModelError(f"layer {call.described}", expected, f"shape ({shape})")
         every = (*self.layers, *self.other_layers, *self.direction_layers)
         names = [layer.name for layer in every]
         listed = [layer.name for layer in self.layers] or names
