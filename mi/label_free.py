@@ -181,6 +181,8 @@ def input_target(images: np.ndarray, seed: int = 0, count: int = COMPONENTS) -> 
     from sklearn.decomposition import PCA
 
     reduced = _reduced(np.asarray(images))
+    if not np.ptp(reduced, axis=0).any():
+        raise DataError("images", "images that differ", "copies of one")
     order = seeds.generator(seed, "components").permutation(len(reduced))[:_FITTED]
     most = min(count, reduced.shape[1], len(order))
     components = PCA(most, svd_solver="full" if reduced.shape[1] < 512 else "randomized")
@@ -189,8 +191,6 @@ def input_target(images: np.ndarray, seed: int = 0, count: int = COMPONENTS) -> 
     tags = (scores > np.median(scores, axis=0)).astype(np.uint8)
     shares = components.explained_variance_ratio_
     used = [row for row in range(most) if 0 < tags[:, row].sum() < len(tags) and shares[row] > 1e-9]
-    if not used:
-        raise DataError("images", "images that differ", "copies of one")
     names = tuple(f"component {row + 1} ({shares[row]:.0%} of variance)" for row in used)
     notice = (
         f"About the input: bits are added up over {len(used)} principal components of the images "
@@ -440,7 +440,7 @@ def _order(
         parameters=dict(parameters),
         held_out=False,
         mi=values,
-        raw=values,
+        raw=nothing,  # nothing is shown as 0
         low=low,
         high=high,
         p_value=nothing,

@@ -242,13 +242,13 @@ def _print_order(ranked: RankedLayer, by: EstimatorRecord) -> None:
         headings.append("loss increase without")
     classes = ranked.ranking.classes or []
     rows = [_row(row, by, classes, losses) for row in by.maps]
+    if ranked.ranking.about == "none":
+        rows = [row[:4] for row in rows]
     if ranked.legibility is not None:
         headings.append("legible (95 %)")
         legible = {row.map: row for row in ranked.legibility.maps}
         for row, cells in zip(by.maps, rows, strict=True):
             cells.append(share_text(legible.get(row.map)))
-    if ranked.ranking.about == "none":
-        rows = [row[:4] for row in rows]
     if len(rows) > _TOP + _BOTTOM and not all_rows():
         rows = [*rows[:_TOP], ["...", *[""] * (len(headings) - 1)], *rows[-_BOTTOM:]]
     every = _LEGEND | _LEGENDS.get(ranked.ranking.about, {})

@@ -101,6 +101,8 @@ class Channels:
 
     def why_whole(self, network: Network, info: LayerInfo) -> str | None:
         """Return why no map of a layer can be removed, None where all can."""
+        if info.kind == "heads":
+            return "heads of attention are not removed"
         if self.owns(network, info):
             return self.why_locked(self.of_layer(network, info))
         own = self.whole.get(id(kernel_call(network, info).layer))

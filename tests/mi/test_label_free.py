@@ -85,6 +85,7 @@ def test_orders_by_the_response_alone(model, images):
     assert (entropy.unit, kurtosis.unit) == ("bits", "")
     assert np.all(entropy.low[:3] <= entropy.mi[:3]) and np.all(entropy.mi[:3] <= entropy.high[:3])
     assert "1 units always respond alike" in " ".join(ranking.notices)
+    assert "shown as 0" not in " ".join(ranking.all_notices)
     record = json.loads(json.dumps(ranking.to_dict()))
     assert record["about"] == "none" and record["estimators"][0]["parameters"]["width"] > 0
     assert "width" in ranking.estimators[0].name_shown
