@@ -10,8 +10,9 @@ import numpy as np
 
 from tests.benchmarks.ascent_contestants import bare_loop, prepared
 
-_STEPS = 5
-"""Evaluations of a climb of four steps, and steps of the bare loop."""
+_STEPS = 11
+"""Evaluations of a climb of ten steps, and steps of the bare loop. Shorter climbs leave the graph
+after each step, as longer ones do not."""
 
 
 def step_ratio(network: Any, name: str, rounds: int = 3) -> tuple[float, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import os
+import json
 import resource
 import statistics
 import subprocess
@@ -210,19 +210,25 @@ def commands() -> Iterator[Figure]:
         yield Figure("oip demo", wall, "s (wall)", "<= 32", note)
 
 
+_MEASURED = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+seconds = usage.ru_utime + usage.ru_stime, time.perf_counter() - began
+print(json.dumps([status, *seconds, usage.ru_maxrss * 1024 / 1e6]))
+"""
+"""A process counts the memory of the one that started it, too, so that must be a small one."""
+
+
 def _command(*arguments: object) -> tuple[float, float, float]:
     """Return processor seconds, wall seconds and MB of a command that succeeds."""
     words = [sys.executable, "-m", "oip", *map(str, arguments)]
-    began = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    measured = subprocess.check_output([sys.executable, "-c", _MEASURED, *words], text=True)
+    status, seconds, wall, memory = json.loads(measured)
     if status:
         raise RuntimeError(f"{' '.join(words)} failed")
-    return (
-        usage.ru_utime + usage.ru_stime,
-        time.perf_counter() - began,
-        usage.ru_maxrss * 1024 / 1e6,
-    )
+    return seconds, wall, memory
 
 
 def progress() -> Iterator[Figure]:
