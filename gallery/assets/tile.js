@@ -115,7 +115,7 @@ function tile(entry, view) {
     amountLine(entry, estimate, view)
   );
   if (view.size === "s") return link;
-  link.append(...rankLine(estimate, view, sortedBy(entry, view)));
+  link.append(...rankLine(entry, estimate, view, sortedBy(entry, view)));
   const under = all.filter((each) => each[2] === "quiet").map(tileBadge);
   if (under.length) link.append(element("span", { class: "under" }, under));
   return link;
@@ -139,7 +139,7 @@ function amountLine(entry, estimate, view) {
   );
 }
 
-function rankLine(estimate, view, other) {
+function rankLine(entry, estimate, view, other) {
   if (!estimate || estimate.mi === null) return [];
   const best = view.about ? sortClass(view.state) : estimate.best;
   const position = estimate.ordered ? "#" + estimate.rank : "no order";
