@@ -59,8 +59,7 @@ def command(
 
     \b
     Example:  oip directions model.keras Conv2D_3 --data mnist --method nmf --out runs/mine
-              oip reconstruct model.keras Conv2D_3+nmf --out runs/mine
-              oip rank model.keras Conv2D_3 Conv2D_3+nmf --data mnist --out runs/mine
+              oip directions model.keras Conv2D_3 --data mnist --method sae --count 512 --out runs/s
     """
     from oip.core import files
     from oip.workflows.directions import directions_into

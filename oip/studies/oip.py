@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from oip.core.errors import DataError
 from oip.core.files import sha256
 from oip.core.progress import Progress
 from oip.core.seeds import generator
+from oip.mi.matching import FEWEST, THRESHOLD, match
 from oip.network.inputs import check_images
 from oip.network.layers import LayerInfo
 from oip.network.network import Network
@@ -39,6 +41,7 @@ SCHEMA = 2
 """1 had no arms with smoothing."""
 RECIPE = "conv-stack"
 _SEVERAL = (1, 4, 16)  # numbers of starts that findings speak of
+_SAME = 0.8  # share of units with a partner from which features are more or less the same
 _NOTHING = 0.01  # an effect that is below it as a whole interval is none
 
 
@@ -56,16 +59,24 @@ def run(folder: Folder) -> None:
 def run_sized(folder: Folder, sizes: Sizes, pictures: bool = True) -> None:
     """Run the study in other sizes, or without the pictures of the articles."""
     results: list[Measured] = []
+    matches: list[tuple[Measured, Arrays]] = []
     for number, data in enumerate(every_source(folder)):
         own = not number and _model_files(folder.settings)
         paths = own or _trained(folder, data, sizes)
         networks = {path: _opened(path, data.test) for path in paths}
         results.append(_measured(folder, number, data, networks, sizes))
+        if len(networks) > 1 and len(data.test) >= FEWEST:
+            of = " ".join([data.digest, *map(sha256, networks)])
+            more = (list(networks.values()), data.test, sizes, folder.settings.seed)
+            part = folder.part(f"source-{number}/matches", match_networks, *more, of=of)
+            matches.append((results[-1], part))
         if not number and pictures:
             oip_plots.draw_pictures(folder, networks[paths[0]], data.test, sizes)
         oip_plots.draw_starts_that_excite(folder, str(number), results[-1])
         oip_plots.draw_effect_of_arms(folder, str(number), results[-1])
     add_findings(folder, results)
+    if matches:
+        add_matches(folder, matches)
     _add_notes(folder, results, sizes)
 
 
@@ -323,6 +334,60 @@ def add_findings(folder: Folder, results: Sequence[Measured]) -> None:
         if measure is stable:
             verdict = steady([alike for alike, _ in values.values()], decisive)
         folder.add(finding(NAME, measure.__name__, verdict, values, **constants))
+
+
+def match_networks(networks: Sequence[Network], test: Dataset, sizes: Sizes, seed: int) -> Arrays:
+    """Match the units of every two networks, and of each with an untrained copy of the next.
+
+    Returns:
+        For each layer, `LAYER` (pairs, maps): units with a partner; and `LAYER untrained`.
+    """
+    import keras
+
+    copies = []
+    for number, network in enumerate(networks):
+        keras.utils.set_random_seed(seed + number)
+        copies.append(keras.models.clone_model(network.model))
+    pairs = list(combinations(range(len(networks)), 2))
+    untrained = [(number, (number + 1) % len(copies)) for number in range(len(networks))]
+    layers = [layer.name for layer in networks[0].convolutional]
+    samples = max(FEWEST, min(sizes.matched, len(test)))
+    parts: dict[str, list[np.ndarray]] = {}
+    for name, indices, targets in (("", pairs, networks), (" untrained", untrained, copies)):
+        for first, second in indices:
+            pair = networks[first], targets[second]
+            result = match(*pair, test.images, layers, samples=samples, seed=seed)
+            for layer in layers:
+                parts.setdefault(f"{layer}{name}", []).append(result[layer].has_partner)
+    return {name: np.array(values, bool) for name, values in parts.items()}
+
+
+def add_matches(folder: Folder, matches: Sequence[tuple[Measured, Arrays]]) -> None:
+    """Add the row about the features of differently trained networks."""
+    values, shares, gains = {}, [], []
+    for result, arrays in matches:
+        for layer in [name for name in arrays if not name.endswith(" untrained")]:
+            own, control = (
+                [row.astype(float) for row in arrays[name]]
+                for name in (layer, f"{layer} untrained")
+            )
+            share, chance = result.interval(own), result.interval(control)
+            values[f"{result.source}, {layer}"] = percents(
+                {"of two trainings": share, "of an untrained network": chance}
+            )
+            shares.append(share)
+            gains.append(share.low - chance.high)
+    verdict = _same_features(shares, gains)
+    count = len(matches[0][0].accuracy)
+    constants = {"networks": f"{count} networks a data set", "threshold": THRESHOLD}
+    folder.add(finding(NAME, "matched", verdict, values, same=_SAME, **constants))
+
+
+def _same_features(shares: Sequence[Value], gains: Sequence[float]) -> Agreement:
+    """Return whether features are the same: shares of units with a partner, and above chance."""
+    if all(share.value >= _SAME for share in shares):
+        return "yes"
+    return "partly" if max(gains) > 0 else "no"
 
 
 def judged(effects: Sequence[Value], least: float = 0.0) -> Agreement:

@@ -44,12 +44,13 @@ class Sizes:
     starts: int = 4  # of the ascent for each map
     steps: int = 120
     maps: int = 48  # most maps of a layer whose images are grown
+    matched: int = 2_000  # test images that match the units of two networks
     judged: int = 10_000  # test images that decide which maps are excitable
     draws: int = 2000  # of bootstrap intervals; a fifth of them in figures, which show many
 
 
 REQUIRED = Sizes()
-QUICK = Sizes(seeds=2, images=6_000, epochs=3, steps=60, maps=16, judged=2_000)
+QUICK = Sizes(seeds=2, images=6_000, epochs=3, steps=60, maps=16, matched=1_000, judged=2_000)
 
 
 def noises(side: int) -> tuple[str, ...]:

@@ -63,6 +63,25 @@ def test_counts_are_those_of_the_network(network, small_images):
         assert power[arms(16).index((noise, "smoothed"))] < power[arms(16).index((noise, "post"))]
 
 
+def test_features_of_two_trainings_are_matched(network, small_images, tmp_path):
+    from oip.models.datasets import from_arrays
+
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1)).astype(np.float32)
+    test = from_arrays(images, np.arange(60) % 4)
+    arrays = oip.match_networks([network, network], test, TINY, 0)
+    assert {name: len(rows) for name, rows in arrays.items()} == {
+        **{"first": 1, "second": 1, "first untrained": 2, "second untrained": 2}
+    }
+    own, untrained = arrays["second"].mean(), arrays["second untrained"].mean()
+    assert own > 0.7 > untrained
+    folder = Folder(tmp_path / "out", "oip", StudySettings())
+    result = oip_arms.Measured("digits", (), {}, [0.9, 0.9], 16, TINY, 0)
+    oip.add_matches(folder, [(result, arrays)])
+    (row,) = folder.findings
+    assert row.verdict in ("yes", "partly")
+    assert row.values
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, figures_as_svg):
     """The study on the embedded digits, of networks that it trains itself."""
