@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from oip.core.checks import check_choice, check_whole
-from oip.core.errors import DataError
+from oip.core.errors import DataError, ModelError
 from oip.core.layer_formats import AblationFile, MapAblation
 from oip.core.progress import Progress, automatic
 from oip.core.units import bits, three_best
@@ -302,21 +302,37 @@ def run_silenced(
     """
     import tensorflow as tf
 
-    from oip.network.forward import run_to
+    from oip.network.forward import channels_last, run_to
 
-    axes = len(layer.size)
-    mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
-    changed = tf.reshape(tf.where(mask, fill, values[None]), [-1, *layer.size, layer.maps])
+    axes, count = len(layer.size), tf.shape(maps)[0]
+    if layer.response.form == "heads":
+        received = f"heads, of '{layer.name}'"
+        raise ModelError("silencing", "maps, units, channels or directions", received)
+
+    def changed(own: Tensor) -> Tensor:
+        """Return the layer's own output (k * n, *nodes, maps) with one map of it changed."""
+        if layer.response.projection is None:
+            mask = tf.reshape(tf.one_hot(maps, layer.maps), [-1, 1, *[1] * axes, layer.maps]) > 0
+            return tf.reshape(tf.where(mask, fill, values[None]), tf.shape(own))
+        # The part of the output along the direction, and no other, takes the new value.
+        rows = tf.constant(layer.response.projection.weights)
+        number = tf.maximum(maps, 0)
+        weights = tf.reshape(tf.gather(rows, number), [count, 1, *[1] * axes, rows.shape[1]])
+        level = tf.reshape(tf.gather(fill, number), [count, 1, *[1] * axes, 1])
+        parts = tf.reshape(own, [count, -1, *layer.size, rows.shape[1]])
+        along = tf.reduce_sum(parts * weights, axis=-1, keepdims=True)
+        is_any = tf.reshape(maps >= 0, [count, 1, *[1] * axes, 1])
+        return tf.reshape(tf.where(is_any, parts - (along - level) * weights, parts), tf.shape(own))
 
     def silence(own: Tensor) -> Tensor:
-        if not layer.channels_first:
-            return tf.cast(changed, own.dtype)
-        order = [0, axes + 1, *range(1, axes + 1)]
-        return tf.cast(tf.transpose(changed, order), own.dtype)
+        result = changed(channels_last(own, layer.response))
+        if layer.channels_first:
+            result = tf.transpose(result, [0, axes + 1, *range(1, axes + 1)])
+        return tf.cast(tf.reshape(result, tf.shape(own)), own.dtype)
 
     # What the model makes of the images before the map is no part of the result: TensorFlow leaves
     # it out, save where it leads past the map.
-    repeated = tf.tile(images, tf.stack([tf.shape(maps)[0], *[1] * (len(images.shape) - 1)]))
+    repeated = tf.tile(images, tf.stack([count, *[1] * (len(images.shape) - 1)]))
     with changed_response(layer, silence):
         return run_to(network.model, network.feed(repeated), output)
 

@@ -45,7 +45,7 @@ _BLOCK = 64
     type=click.IntRange(1, 64),
     help="Images grown for each node.  [default: 4; of color images 1]",
 )
-@options.model_and_input
+@options.model_with_directions
 @options.seed
 @options.all_rows
 @options.output

@@ -69,6 +69,8 @@ class ModelOptions:
     input_std: str | None = None
     input_range: str | None = None
     preprocess: str | None = None
+    directions: Path | None = None
+    """A run whose directions are layers, too."""
 
     @property
     def input(self) -> ModelInput:
@@ -100,7 +102,7 @@ class ModelOptions:
         """
         from oip.workflows.inputs import open_network
 
-        return open_network(self.model, data, self.input)
+        return self._with_directions(open_network(self.model, data, self.input))
 
     def open_with(self, data: DataOptions) -> tuple[Network, Dataset]:
         """Open the model and the test part of the data, image files in the size of its input.
@@ -120,7 +122,19 @@ class ModelOptions:
             resize=data.resize,
         )
         check_images(network.inputs, images.images, "data")
-        return network, images
+        return self._with_directions(network), images
+
+    def _with_directions(self, network: Network) -> Network:
+        if self.directions is None:
+            return network
+        from oip.core.formats import ModelRecord
+        from oip.run.run import Run, check_same_model
+        from oip.workflows.directions import with_run_directions
+
+        run = Run.open(self.directions)
+        own = ModelRecord(name=network.name, sha256=network.digest)
+        check_same_model(run.path, run.record.model, own)
+        return with_run_directions(network, self.directions)
 
     def request(
         self, command: str, out: Path, data: DataOptions, choices: Mapping[str, object]
@@ -294,9 +308,7 @@ model = as_object("model", ModelOptions, imports)
 """Adds --import to a command with `model_argument`; the command takes `model`."""
 sized_model = as_object("model", ModelOptions, _size_and_name, imports)
 """Adds --input-size and --input, too."""
-model_and_input = as_object(
-    "model",
-    ModelOptions,
+_input = group(
     click.option("--input-mean", metavar="M[,M...]", help="Mean of the input, one or per band."),
     click.option("--input-std", metavar="S[,S...]", help="Standard deviation of the input."),
     click.option("--input-range", metavar="LOW,HIGH", help="Range of the pixels."),
@@ -308,7 +320,16 @@ model_and_input = as_object(
     ),
     imports,
 )
+_directions = click.option(
+    "--directions",
+    type=NamedPath(),
+    metavar="RUN",
+    help="A run of the model whose directions are layers, too: LAYER+METHOD.",
+)
+model_and_input = as_object("model", ModelOptions, _input)
 """Adds all that describes the input of a model; the command takes `model`."""
+model_with_directions = as_object("model", ModelOptions, _input, _directions)
+"""Adds --directions, too."""
 pictures = group(
     click.option(
         "--colour",

@@ -48,7 +48,7 @@ _LEGEND = {
     metavar="FILE",
     help="Draw the units that feed most as a row of OIPs, with the outputs: .png or .svg.",
 )
-@options.model_and_input
+@options.model_with_directions
 @options.seed
 @options.all_rows
 @options.output

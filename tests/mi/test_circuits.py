@@ -72,6 +72,28 @@ def test_a_layer_that_does_not_feed_the_unit_is_passed_over(images):
     assert not mi.causes(model, images, "end", 0, source="right").effect.any()
 
 
+def test_a_direction_is_silenced_along_itself(model, images):
+    from oip.network.layers import DirectionSet
+    from oip.network.network import Network
+
+    weights = np.zeros((2, 4), np.float32)
+    weights[0, [0, 3]] = [0.6, 0.8]
+    weights[1, 2] = 1.0
+    network = Network(model)
+    network = network.with_directions([DirectionSet("first", "first+nmf", 9, weights)])
+    result = mi.causes(network, images, "second", 1, source="first+nmf")
+    along = 0.6 * images[..., 0] + 0.8 * images[..., 3]
+    left = 2 * (images[..., 0] - 0.6 * along) - 0.5 * (images[..., 3] - 0.8 * along)
+    whole = 2 * images[..., 0] - 0.5 * images[..., 3]
+    expected = (whole - np.maximum(0.0, left)).mean()
+    np.testing.assert_allclose(result.effect, [expected, 0.0], rtol=1e-4, atol=1e-5)
+    own = np.eye(3, dtype=np.float32)[[1]]
+    network = network.with_directions([DirectionSet("second", "second+nmf", 9, own)])
+    same, unit = (mi.causes(network, images, *of) for of in (("second+nmf", 0), ("second", 1)))
+    np.testing.assert_allclose(same.effect, unit.effect, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(same.logit_effect, unit.logit_effect, rtol=1e-4, atol=1e-5)
+
+
 def test_a_silent_unit_says_so(model, images):
     result = mi.causes(model, -images, "second", 1)
     assert np.isnan(result.share).all() and not result.effect.any()
