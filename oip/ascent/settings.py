@@ -217,7 +217,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     "natural": _NATURAL,
     "aligned": {**_NATURAL, "align": 3.0},
-    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.12, "fade": 0.0, "fidelity": 1.0},
+    "accentuate": {**_NATURAL, "starts": 1, "rate": 0.06, "fade": 0.0, "fidelity": 1.0},
     "maco": {
         "starts": 1,
         "steps": 128,
