@@ -305,9 +305,10 @@ def run_silenced(
     from oip.network.forward import channels_last, run_to
 
     axes, count = len(layer.size), tf.shape(maps)[0]
-    if layer.response.form == "heads":
-        received = f"heads, of '{layer.name}'"
-        raise ModelError("silencing", "maps, units, channels or directions", received)
+    if layer.response.form != "activated":
+        received = "heads" if layer.response.form == "heads" else "the logits of a softmax"
+        expected = "maps, units, channels or directions"
+        raise ModelError(f"silencing of '{layer.name}'", expected, received)
 
     def changed(own: Tensor) -> Tensor:
         """Return the layer's own output (k * n, *nodes, maps) with one map of it changed."""

@@ -406,7 +406,8 @@ def _is_before(info: LayerInfo, layer: LayerInfo) -> bool:
 
     own = info.response.layer
     is_another = own is not layer.response.layer and not is_pooling(own)
-    return is_another and info.last_call < layer.last_call
+    is_silenced_as_it_is = info.response.form == "activated"  # no heads, no softmax
+    return is_another and is_silenced_as_it_is and info.last_call < layer.last_call
 
 
 def _kernel_lengths(source: LayerInfo, layer: LayerInfo, unit: int) -> np.ndarray:

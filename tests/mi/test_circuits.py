@@ -111,6 +111,23 @@ def test_results_show_themselves(model, images):
     assert record["outputs"][0]["class"] == "owl"
 
 
+def test_heads_are_not_silenced(images):
+    import keras
+
+    image = keras.Input((6, 6, 4))
+    patches = keras.layers.Conv2D(8, 3, strides=3, name="patches")(image)
+    tokens = keras.layers.Reshape((4, 8))(patches)
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")(tokens, tokens)
+    mean = keras.layers.GlobalAveragePooling1D()(attention)
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="classes")(mean))
+    result = mi.causes(model, images, "attention", 0)
+    assert result.source == "patches" and result.effect.any()
+    for layer in ("attention/heads", "classes"):
+        with pytest.raises(ModelError, match="silencing"):
+            mi.ablate(model, images, np.arange(60) % 3, layer)
+    assert mi.causes(model, images, "classes", 0).source == "patches"
+
+
 @pytest.mark.parametrize(
     ("error", "layer", "unit", "changes"),
     [
