@@ -181,6 +181,7 @@ def test_nan_in_one_map_is_done_in_part_and_nan_in_all_is_bad_input(call, small_
         (["reconstruct", "MODEL", "--input-std", "0", "--out", "OUT"], "--input-std"),
         (["reconstruct", "MODEL", "--input-mean", "a", "--out", "OUT"], "--input-mean"),
         (["reconstruct", "MODEL", "--preset", "mine", "--out", "OUT"], "preset"),
+        (["reconstruct", "MODEL", "--preset", "aligned", "--out", "OUT"], "Give --data SOURCE"),
         (["reconstruct", "MODEL", "--out", "MODEL/run"], "a folder"),
         (["reconstruct", "MODEL", "--out", "FULL"], "other files"),
         (["reconstruct", "MODEL", "--import", "no_such_thing", "--out", "OUT"], "--import"),
