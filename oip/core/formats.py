@@ -11,6 +11,7 @@ from names of layers.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -115,6 +116,8 @@ class LayerRecord(PartialPart, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.index < 0 or self.maps < 0:
             raise ValueError(f"no layer: index {self.index}, {self.maps} maps")
+        # A default is left out of the file where it is the same object, as a text read is not.
+        msgspec.structs.force_setattr(self, "kind", sys.intern(self.kind))
 
 
 class RankingSettings(Part, frozen=True, kw_only=True):

@@ -96,7 +96,7 @@ def test_many_classes_show_their_mistakes(
         (["--out", "model.h5"], ".keras"),
         (["--data", "mnist-smaple"], "Did you mean 'mnist-sample'"),
         (["--data", "mnist-sample:test"], "--data mnist-sample"),
-        (["--units", "5"], "expected filters, activation; received units"),
+        (["--units", "5"], "expected filters, activation, hidden; received units"),
         (["--filters", "1,2"], "3 numbers, one a layer"),
         (["--activation", "steep"], "relu, tanh"),
     ],

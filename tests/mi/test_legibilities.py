@@ -209,7 +209,7 @@ def test_bad_input_is_refused(model, judge, planted):
         judged(model, (images, shares, pictures[:3]), judge)
     with pytest.raises(SettingsError, match="a model as the judge"):
         judged(model, planted, "pixels", judge_layer="units")
-    with pytest.raises(ModelError, match="layer with maps or units"):
+    with pytest.raises(ModelError, match="expected one of maps"):
         judged(model, planted, judge, judge_layer="none")
     with pytest.raises(DataError, match=r"images for judge 'four': .* received \(16, 16, 1\)"):
         judged(model, planted, network(4, "four", 4))

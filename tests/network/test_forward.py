@@ -156,7 +156,7 @@ def test_no_graph_of_a_layer_stays_when_its_ascent_is_gone():
     grown()
     before = graphs()
     grown()
-    assert graphs() == before
+    assert graphs() <= before  # those of other tests may go meanwhile
 
 
 def test_gradients_of_other_graphs_stay():
