@@ -30,6 +30,8 @@ from oip.gallery.verdict_text import NO_OIP, patience_of, percent_text
 _MOST_PAIRS = 8
 _MOST_SHOWN = 12
 _MOST_BOXES = 12
+_ABOUT = {"label": "the class", "input": "the input", "direction": "the number of each image"}
+"""The subject of a ranking's bits; orders by the response alone have none."""
 
 WritePicture = Callable[[str, np.ndarray], None]
 """Takes a name without ending and a picture, (h, w, 3) uint8."""
@@ -46,6 +48,8 @@ def layer_overview(layer: LayerEntry, write_picture: WritePicture) -> PageValues
         "index": layer.index,
         "layer": layer.name,
         "facts": _facts(layer),
+        "about": _ABOUT.get(layer.about),
+        "noun": layer.info.noun,
         "notices": notices(layer),
         "verdicts": [
             {"word": word, "count": counts[word], "share": counts[word] / len(layer.maps)}
@@ -451,6 +455,7 @@ class Pages:
             "shown": len(layer.maps),
             "objective": layer.info.objectives is not None,
             "noun": layer.info.noun,
+            "about": _ABOUT.get(layer.about) if layer.estimators else "",
             "pages": pages,
             "field": _field(layer.info),
             "verdicts": Counter(entry.verdict or "no OIP" for entry in layer.maps),
