@@ -23,11 +23,12 @@ from oip.core import html
 from oip.core.checks import check_choice, check_whole
 from oip.core.errors import ModelError, SettingsError
 from oip.core.progress import Progress, automatic, silent
-from oip.core.units import finite_list, three_best
-from oip.mi.ablation import run_silenced
+from oip.core.units import finite_list, finite_or_none, three_best
+from oip.mi.ablation import ablate, run_silenced
 from oip.mi.layer_sample import BYTE_BUDGET, LayerSample, unlabeled_subset
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from pandas import DataFrame
     from tensorflow import Tensor
 
@@ -81,6 +82,9 @@ class Causes:
     samples: int
     split: str = ""
     notices: tuple[str, ...] = ()
+    agreement: float = np.nan
+    """Spearman's correlation, over the units of the earlier layer, of their effects without sign
+    with the increase of the network's loss without each of them; NaN without labels."""
 
     @property
     def order(self) -> np.ndarray:
@@ -112,6 +116,7 @@ class Causes:
             "silenced_to": self.to,
             "samples": self.samples,
             "split": self.split,
+            "agreement": finite_or_none(self.agreement),
             "units": [
                 {"map": int(self.maps[row]), **{name: columns[name][row] for name in names}}
                 for row in self._rows
@@ -155,6 +160,8 @@ class Causes:
         headings = {"map": "unit", "effect": "effect on the response", "low": "from"}
         headings |= {"high": "to, 95 %", "share": "share", "kernel": "length of the kernel"}
         text = f"mean response {self.response:.3g}; {self.samples} images, silenced to {self.to}"
+        if np.isfinite(self.agreement):
+            text += f"; agreement with the loss of the whole network {self.agreement:.2f}"
         paragraphs = [html.paragraph(line) for line in (text, *self.notices)]
         tables = [html.frame(self.to_pandas(), headings, 20)]
         if self.classes:
@@ -173,6 +180,7 @@ def causes(
     *,
     source: str | LayerInfo | None = None,
     to: Literal["zero", "mean"] = "zero",
+    labels: ArrayLike | None = None,
     samples: int = 500,
     classes: Sequence[str] | None = None,
     seed: int = 0,
@@ -184,12 +192,14 @@ def causes(
 
     Args:
         model_or_path: a Keras model, its path, or an `oip.Network`.
-        images: (n, h, w, bands), as the model takes them; labels are not needed.
+        images: (n, h, w, bands), as the model takes them.
         layer: name of the unit's layer.
         unit: its number.
         source: name of an earlier layer; the nearest one that feeds the unit if None.
         to: `zero`, as if a unit had been cut out; `mean`, its mean over images and nodes: what it
             tells is lost, while the level that later layers were trained with stays.
+        labels: (n,) as `mi.ablate` takes them, to compare the effects on the unit with those on the
+            whole network's loss; not needed for anything else.
         samples: images that are used.
         classes: names of the outputs; those of the network if None.
         seed: of the images drawn.
@@ -235,6 +245,10 @@ def causes(
     if size == 0:
         notices.append("The unit is silent on these images: there is nothing to take away.")
     share = fed.mean[:, 0] / size if size > 0 else np.full(earlier.maps, np.nan)
+    agreement = np.nan
+    if labels is not None:
+        whole = ablate(network, images, labels, earlier, to=to, samples=samples, seed=seed)
+        agreement = _agreement(fed.mean[:, 0], whole.loss_increase)
     return Causes(
         layer=info.name,
         index=info.index,
@@ -256,7 +270,20 @@ def causes(
         samples=len(sample),
         split=split,
         notices=tuple(notices),
+        agreement=agreement,
     )
+
+
+def _agreement(effects: np.ndarray, increases: np.ndarray) -> float:
+    """Return Spearman's correlation of effects without sign and increases of the loss."""
+    from scipy.stats import spearmanr
+
+    finite = np.isfinite(effects) & np.isfinite(increases)
+    sides = np.abs(effects[finite]), increases[finite]
+    if finite.sum() < 3 or not all(np.ptp(side) > 0 for side in sides):
+        return np.nan
+    result: Any = spearmanr(*sides)
+    return float(result.statistic)
 
 
 class _SilencingEffects(NamedTuple):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oip.cli import options
 from oip.cli.options import DataOptions, ModelOptions, Output, quoted
 from oip.cli.tables import number, print_json, print_table, print_text
-from oip.core.errors import SettingsError, plain_text
+from oip.core.errors import OipError, SettingsError, plain_text
 from oip.core.units import finite_or_none
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from oip.models import Dataset
+    from oip.network.network import Network
 
 _LEGEND = {
     "effect": "mean response of the unit less that without the other; below 0 it inhibits",
@@ -23,7 +29,7 @@ _LEGEND = {
 @click.command()
 @options.model_argument
 @click.argument("selection", metavar="LAYER:UNIT")
-@options.data("Images, which need no labels.")
+@options.data("Images. With labels, effects are compared with the loss of the whole network.")
 @click.option(
     "--source-layer",
     metavar="L",
@@ -97,6 +103,7 @@ def command(
             layer,
             int(units[0]),
             source=source_layer,
+            labels=_labels(network, images),
             classes=images.classes if network.classes is None else network.classes,
             split=images.source,
             progress=progress,
@@ -114,6 +121,17 @@ def command(
             print_text(plain_text(picture))
     source, first = result.source, int(result.order[0])
     output.next_steps(quoted("oip", "trace", model.model, f"{source}:{first}", "--data", "SOURCE"))
+
+
+def _labels(network: Network, images: Dataset) -> np.ndarray | None:
+    """Return the labels of images where they are classes of the network's output, else None."""
+    from oip.mi.layer_sample import output_units
+
+    try:
+        output_units(network, images.labels, len(images.images))
+    except OipError:
+        return None
+    return images.labels
 
 
 def _print(result: Any) -> None:
@@ -141,3 +159,7 @@ def _print(result: Any) -> None:
     ]
     if rows:
         print_table(("output", "effect", "95 %"), rows, "moves the logits of", left=("95 %",))
+    agreement = finite_or_none(result.agreement)
+    if agreement is not None:
+        text = "Spearman's correlation of these effects with the increase of the network's loss"
+        print_text(f"{text} without each unit of {result.source}: {agreement:.2f}")

@@ -100,6 +100,18 @@ def test_a_silent_unit_says_so(model, images):
     assert "silent" in result.notices[0]
 
 
+def test_effects_are_compared_with_the_loss_of_the_network(model, images):
+    labels = np.full(60, 2)
+    labels[::4] = 1
+    result = mi.causes(model, images, "second", 1, labels=labels)
+    whole = mi.ablate(model, images, labels, "first", samples=500)
+    assert whole.loss_increase[[1, 2]] == pytest.approx(0.0, abs=1e-5)
+    assert -1.0 <= result.agreement <= 1.0
+    assert "agreement with the loss" in result._repr_html_()
+    assert result.to_dict()["agreement"] == pytest.approx(result.agreement)
+    assert mi.causes(model, images, "second", 1).to_dict()["agreement"] is None
+
+
 def test_results_show_themselves(model, images):
     result = mi.causes(model, images, "second", 1, classes=["cat", "dog", "owl"])
     assert "fed by first" in repr(result) and "owl" in repr(result)
