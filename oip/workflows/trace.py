@@ -71,7 +71,9 @@ def _bars(figure: Figure, row: np.ndarray, causes: Causes) -> None:
     axes.bar(np.arange(len(rows)), values, color=colors, yerr=ends, width=0.7)
     axes.axhline(0.0, color=plots.QUIET, linewidth=0.6)
     axes.set_xticks(np.arange(len(rows)), names)
-    axes.set_ylabel("effect on the logit")
+    axes.set_ylabel("effect on the logit", fontsize=plots.FONT)
+    axes.tick_params(labelsize=plots.SMALL, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _show(axes: Axes, picture: np.ndarray | None, title: str) -> None:
