@@ -213,6 +213,23 @@ class _Outcomes(NamedTuple):
     """(maps, n) bool: the class is predicted correctly."""
 
 
+def one_class_layer(network: Network) -> LayerInfo:
+    """Return the layer that gives one class an image, whose loss is a cross-entropy.
+
+    Raises:
+        ModelError: the network does not end in classes.
+        DataError: it gives several an image.
+    """
+    from oip.network import layer_types
+
+    head = network.class_layer()
+    if head.maps > 1 and layer_types.activation_name(head.response.layer) == "sigmoid":
+        text = "one class an image (softmax, logits, or a single sigmoid)"
+        hint = "The loss of several labels an image is not one cross-entropy."
+        raise DataError("the model's output", text, f"{head.maps} sigmoids", hint)
+    return head
+
+
 class _SilencedNetwork:
     """A network that runs with one map of a layer after another silenced.
 
@@ -222,15 +239,10 @@ class _SilencedNetwork:
     def __init__(self, network: Network, layer: LayerInfo):
         import tensorflow as tf
 
-        from oip.network import layer_types
         from oip.network.forward import compiled_for_images, layer_graph
 
-        head = network.class_layer()
+        head = one_class_layer(network)
         single = head.maps == 1
-        if not single and layer_types.activation_name(head.response.layer) == "sigmoid":
-            text = "one class an image (softmax, logits, or a single sigmoid)"
-            hint = "The loss of several labels an image is not one cross-entropy."
-            raise DataError("the model's output", text, f"{head.maps} sigmoids", hint)
 
         def outcomes(
             images: Tensor, values: Tensor, codes: Tensor, maps: Tensor, fill: Tensor

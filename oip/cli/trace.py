@@ -124,11 +124,13 @@ def command(
 
 
 def _labels(network: Network, images: Dataset) -> np.ndarray | None:
-    """Return the labels of images where they are classes of the network's output, else None."""
-    from oip.mi.layer_sample import output_units
+    """Return the labels of images if they are the one class that the network gives, else None."""
+    from oip.mi.ablation import one_class_layer
+    from oip.workflows.layer_records import check_classes
 
     try:
-        output_units(network, images.labels, len(images.images))
+        one_class_layer(network)
+        check_classes(network, images)
     except OipError:
         return None
     return images.labels

@@ -33,6 +33,22 @@ def test_a_unit_is_traced_and_drawn(call, small_file, bars, grown, tmp_path):
     assert len(record["outputs"]) == 4
 
 
+def test_a_network_of_several_labels_is_traced_without_its_loss(call, bars, tmp_path):
+    import keras
+
+    image = keras.Input((16, 16, 1))
+    first = keras.layers.Conv2D(3, 3, activation="relu", name="first")(image)
+    second = keras.layers.Conv2D(3, 3, activation="relu", name="second")(first)
+    mean = keras.layers.GlobalAveragePooling2D()(second)
+    outputs = keras.layers.Dense(4, activation="sigmoid", name="tags")(mean)
+    keras.Model(image, outputs).save(tmp_path / "tags.keras")
+    arguments = ["trace", tmp_path / "tags.keras", "second:0", "--data", bars, "--json", "--quiet"]
+    status, out, _ = call(*arguments)
+    assert status == 0
+    record = json.loads(out)
+    assert record["agreement"] is None and len(record["outputs"]) == 4
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
