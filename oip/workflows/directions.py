@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oip.core import files
-from oip.core.errors import RunError
+from oip.core.errors import RunError, notice
 from oip.core.formats import RunSettings
 from oip.core.layer_formats import DirectionsFile
 from oip.core.progress import Progress, automatic
@@ -72,7 +72,7 @@ def directions_into(
     key = key_of({"model": network.digest, "layer": info.index, "data": digest, **settings})
     record = run_record(network, RunSettings(), images, layers=[info])
     beside = own_files(out, network.path)
-    Run.check(out, record, beside)
+    run = Run.check(out, record, beside)
     name = f"{info.name}+{method}"
     sets = _files(out)
     for existing in sets.values():
@@ -85,7 +85,9 @@ def directions_into(
     more: dict[str, Any] = {"method": method, "count": count, "samples": samples}
     more |= {"active": active, "steps": steps, "seed": seed, "progress": progress}
     result = directions(network, images.images, info, **more)
-    index = max([network.first_direction_index - 1, *sets]) + 1
+    layers = {each.name: each.index for each in run.layers} if run is not None else {}
+    following = max([network.first_direction_index - 1, *layers.values()]) + 1
+    index = layers.get(name, following)  # of a file that was damaged or lost
     added = DirectionSet(info.name, name, index, result.weights)
     network = network.with_directions([*_sets(sets), added])
     own = [each for each in network.direction_layers if each.index == index]
@@ -102,19 +104,22 @@ def with_run_directions(network: Network, out: str | Path) -> Network:
 
     Args:
         network: the run's model.
-        out: the run's folder, which need not be there.
-
-    Raises:
-        RunError: a damaged file.
+        out: the run's folder, which need not be there. A damaged file is left out, with a notice.
     """
     sets = _files(out)
     return network.with_directions(_sets(sets)) if sets else network
 
 
 def _files(out: str | Path) -> dict[int, DirectionsFile]:
-    """Return the directions of a run by the index of their layer."""
-    paths = sorted((RunFolder(out).path / "layers").glob(f"*/{NAME}"))
-    return {int(path.parent.name): DirectionsFile.read(path) for path in paths}
+    """Return the directions of a run by the index of their layer, without damaged files."""
+    sets: dict[int, DirectionsFile] = {}
+    for path in sorted((RunFolder(out).path / "layers").glob(f"*/{NAME}")):
+        record = DirectionsFile.read_if_whole(path)
+        if record is None:
+            notice(f"'{path}' is damaged: find its directions again with 'oip directions'.")
+        else:
+            sets[int(path.parent.name)] = record
+    return sets
 
 
 def _sets(sets: dict[int, DirectionsFile]) -> list[DirectionSet]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 import oip
 from oip import mi
-from oip.core.errors import ModelError, RunError
+from oip.core.errors import ModelError, Notice, RunError
 from oip.run.check import verify_run
 from oip.workflows.directions import with_run_directions
 
@@ -67,6 +69,22 @@ def test_the_same_call_finds_the_same_and_another_is_refused(run, small_file, ba
     network = with_run_directions(oip.Network(small_file), out)
     assert [layer.name for layer in network.direction_layers] == ["second+nmf", "second+pca"]
     assert other.method == "pca"
+
+
+def test_a_damaged_file_is_left_out_and_made_again(run, small_file, bars, tmp_path):
+    shutil.copytree(run[0], tmp_path / "run")
+    network = oip.Network(small_file)
+    paths = sorted((tmp_path / "run/layers").glob("*/directions.npz"))
+    path = paths[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+    with pytest.warns(Notice, match="damaged"):
+        left = with_run_directions(network, tmp_path / "run").direction_layers
+    assert "second+nmf" not in [layer.name for layer in left]
+    with pytest.warns(Notice, match="damaged"):
+        oip.directions_into(tmp_path / "run", small_file, "second", data=bars[0], count=3)
+    assert path.read_bytes() == whole
+    assert sorted((tmp_path / "run/layers").glob("*/directions.npz")) == paths
 
 
 def test_directions_are_of_one_run(small_file, bars, tmp_path):
